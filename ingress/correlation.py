@@ -1,0 +1,104 @@
+"""The correlation keys of an event, with a trace of how they were found (PRODUCT 5.3). Pure.
+
+In this order: the envelope's key; `payload.workflowCorrelationKey`; `payload.correlationKey`; else the configured paths of
+the event's type, then those of `*`, every value that they give. The event id is never a key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingress.correlation_config import ANY_EVENT
+from workflows.engine.filters import MISSING, value_at
+from workflows.engine.keys import correlation_key
+from workflows.statuses import CorrelationStatus
+
+EXPLICIT_FIELDS = ("workflowCorrelationKey", "correlationKey")
+_SHOWN_VALUE = 200
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """`trace` holds one object for each place that was looked at: `{source, path, found, key?, note}`."""
+
+    status: CorrelationStatus
+    reason: str
+    keys: list[str]
+    trace: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return self.keys[0] if self.keys else ""
+
+
+def correlate_event(
+    *,
+    event_type: str,
+    payload: Any,
+    envelope_key: Any = None,
+    tenant_paths: Mapping[str, Sequence[str]],
+    environment_paths: Mapping[str, Sequence[str]],
+) -> Correlation:
+    """A tenant's entry for an event type (or for `*`) replaces the environment's for the same."""
+    trace: list[dict[str, Any]] = []
+    for source, path, value in _explicit_places(payload, envelope_key):
+        key = _look(trace, source, path, value)
+        if key is not None:
+            return Correlation(CorrelationStatus.EXPLICIT, "", [key], trace)
+    keys: list[str] = []
+    paths = [
+        (f"{source} for {name}", path)
+        for name in (event_type, ANY_EVENT)
+        for source, path in _configured(name, tenant_paths, environment_paths)
+    ]
+    for source, path in paths:
+        key = _look(trace, source, f"payload.{_inside(path)}", value_at(payload, _inside(path)))
+        if key is not None and key not in keys:
+            keys.append(key)
+    if keys:
+        return Correlation(CorrelationStatus.DERIVED, "", keys, trace)
+    if not paths:
+        reason = f"no key was sent, and no correlation path is configured for {event_type} or {ANY_EVENT}"
+    else:
+        reason = "no key was sent, and none of the configured paths gives one: " + ", ".join(path for _, path in paths)
+    return Correlation(CorrelationStatus.MISSING, reason[:500], [], trace)
+
+
+def _explicit_places(payload: Any, envelope_key: Any) -> list[tuple[str, str, Any]]:
+    places = [("envelope", "workflow_correlation_key", MISSING if envelope_key is None else envelope_key)]
+    places += [("payload", f"payload.{name}", value_at(payload, name)) for name in EXPLICIT_FIELDS]
+    return places
+
+
+def _configured(
+    name: str, tenant_paths: Mapping[str, Sequence[str]], environment_paths: Mapping[str, Sequence[str]]
+) -> list[tuple[str, str]]:
+    if name in tenant_paths:
+        return [("event catalogue", path) for path in tenant_paths[name]]
+    return [("environment", path) for path in environment_paths.get(name, ())]
+
+
+def _inside(path: str) -> str:
+    return path.removeprefix("payload.")
+
+
+def _look(trace: list[dict[str, Any]], source: str, path: str, value: Any) -> str | None:
+    key = None if value is MISSING else correlation_key(value)
+    entry: dict[str, Any] = {"source": source, "path": path, "found": key is not None}
+    if key is not None:
+        entry["key"] = key
+        entry["note"] = "taken as a key"
+    elif value is MISSING:
+        entry["note"] = "nothing there"
+    else:
+        entry["note"] = f"no key: {_why_no_key(value)}"
+    trace.append(entry)
+    return key
+
+
+def _why_no_key(value: Any) -> str:
+    if value is None:
+        return "the value is null"
+    if isinstance(value, dict | list):
+        return f"the value is {'an object' if isinstance(value, dict) else 'an array'}"
+    return f"the text is empty or longer than 1000 characters: {str(value)[:_SHOWN_VALUE]!r}"

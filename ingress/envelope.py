@@ -1,0 +1,113 @@
+"""The event as a sender writes it (PRODUCT 5.1), checked before anything is stored."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+
+from workflows.errors import InputInvalid
+from workflows.storable import storable_problem
+
+FIELDS = frozenset({"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"})
+MAX_ID_LENGTH = 200
+MAX_KEY_LENGTH = 1000
+
+
+@dataclass(frozen=True)
+class Envelope:
+    event_type: str
+    payload: dict[str, Any]
+    event_id: str | None = None
+    workflow_correlation_key: str = ""
+    payload_schema_ref: str = ""
+    occurred_at: datetime | None = None
+
+    def body_hash(self) -> str:
+        """The same for a redelivery of the same event, whatever the order of its keys."""
+        body = [
+            self.event_type,
+            self.payload,
+            self.workflow_correlation_key,
+            self.payload_schema_ref,
+            self.occurred_at.isoformat() if self.occurred_at else None,
+        ]
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def read_envelope(value: Any) -> Envelope:
+    """Errors: InputInvalid EVENT_INVALID; its details hold `problems [{path, message}]`, all of them."""
+    if not isinstance(value, dict):
+        raise _invalid([{"path": "", "message": "an event must be a JSON object"}])
+    problems = [
+        {"path": name, "message": f"unknown field; an event has {', '.join(sorted(FIELDS))}"}
+        for name in value
+        if name not in FIELDS
+    ]
+    problems += [*_check_text(value, "event_type", MAX_ID_LENGTH, required=True)]
+    problems += [*_check_text(value, "event_id", MAX_ID_LENGTH)]
+    problems += [*_check_text(value, "payload_schema_ref", MAX_ID_LENGTH)]
+    problems += [*_check_key(value.get("workflow_correlation_key"))]
+    payload = value.get("payload")
+    if not isinstance(payload, dict):
+        problems.append({"path": "payload", "message": "is missing" if payload is None else "must be a JSON object"})
+    occurred_at = _moment(value.get("occurred_at"), problems)
+    unstorable = storable_problem(value)
+    if unstorable is not None:
+        problems.append({"path": unstorable[0], "message": unstorable[1]})
+    if problems:
+        raise _invalid(problems)
+    key = value.get("workflow_correlation_key")
+    return Envelope(
+        event_type=value["event_type"],
+        payload=value["payload"],
+        event_id=value.get("event_id") or None,
+        workflow_correlation_key="" if key is None else str(key).strip(),
+        payload_schema_ref=value.get("payload_schema_ref") or "",
+        occurred_at=occurred_at,
+    )
+
+
+def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool = False) -> list[dict[str, str]]:
+    text = value.get(name)
+    if text is None and not required:
+        return []
+    if text is None:
+        return [{"path": name, "message": "is missing"}]
+    if not isinstance(text, str) or not text.strip():
+        return [{"path": name, "message": "must be a text that is not empty"}]
+    if len(text) > limit:
+        return [{"path": name, "message": f"is longer than {limit} characters"}]
+    return []
+
+
+def _check_key(key: Any) -> list[dict[str, str]]:
+    if key is None or (isinstance(key, str) and len(key) <= MAX_KEY_LENGTH):
+        return []
+    if isinstance(key, int) and not isinstance(key, bool):
+        return []
+    return [{"path": "workflow_correlation_key", "message": f"must be a text of at most {MAX_KEY_LENGTH} characters"}]
+
+
+def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        problems.append({"path": "occurred_at", "message": "must be a time of ISO 8601 with a zone"})
+        return None
+    return moment
+
+
+def _invalid(problems: list[dict[str, str]]) -> InputInvalid:
+    first = problems[0]
+    return InputInvalid(
+        f"the event is invalid: {first['path'] + ' ' if first['path'] else ''}{first['message']}",
+        code="EVENT_INVALID",
+        details={"problems": problems},
+    )

@@ -1,0 +1,114 @@
+"""Settings from the environment, read loudly.
+
+Every variable is read through one of the helpers here. A wrong value raises `ConfigError` with the variable's name, the
+value and what would be right; `manage.py` and the entry points print it and stop. Each read is kept in `DECLARED`, from
+which a test checks that the README documents it.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+Number = TypeVar("Number", int, float)
+
+
+class ConfigError(ImproperlyConfigured):
+    """A variable of the environment has a value that cannot be used. Whoever starts the process must act."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        super().__init__(f"{name}: {problem}")
+
+
+@dataclass(frozen=True)
+class Declared:
+    name: str
+    default: str
+    meaning: str
+
+
+DECLARED: dict[str, Declared] = {}
+
+
+class Env:
+    """Reads of one environment mapping (the process's own, or a test's)."""
+
+    def __init__(self, source: Mapping[str, str]) -> None:
+        self._source = source
+
+    def _read(self, name: str, default: Any, meaning: str) -> str | None:
+        DECLARED[name] = Declared(name, "" if default is None else str(default), meaning)
+        value = self._source.get(name)
+        return None if value is None or value.strip() == "" else value.strip()
+
+    def text(self, name: str, default: str, meaning: str) -> str:
+        value = self._read(name, default, meaning)
+        return default if value is None else value
+
+    def secret(self, name: str, meaning: str) -> str:
+        """As `text`, never echoed and without a default."""
+        return self._read(name, None, meaning) or ""
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...], meaning: str) -> str:
+        value = self.text(name, default, meaning)
+        if value not in choices:
+            raise ConfigError(name, f"is {value!r}; it must be one of {', '.join(choices)}")
+        return value
+
+    def flag(self, name: str, default: bool, meaning: str) -> bool:
+        value = self._read(name, str(default).lower(), meaning)
+        if value is None:
+            return default
+        if value.lower() in {"1", "true", "yes", "on"}:
+            return True
+        if value.lower() in {"0", "false", "no", "off"}:
+            return False
+        raise ConfigError(name, f"is {value!r}; it must be true or false")
+
+    def number(self, name: str, default: float, meaning: str, *, low: float, high: float) -> float:
+        value = self._read(name, default, meaning)
+        return default if value is None else self._within(name, value, float, "a number", low, high)
+
+    def whole(self, name: str, default: int, meaning: str, *, low: int, high: int) -> int:
+        value = self._read(name, default, meaning)
+        return default if value is None else self._within(name, value, int, "a whole number", low, high)
+
+    def port(self, name: str, default: int, meaning: str) -> int:
+        return self.whole(name, default, meaning, low=1, high=65535)
+
+    def words(self, name: str, default: str, meaning: str) -> list[str]:
+        """A list separated by commas."""
+        return [word.strip() for word in self.text(name, default, meaning).split(",") if word.strip()]
+
+    def path(self, name: str, default: Path | None, meaning: str, *, shown_default: str = "") -> Path | None:
+        value = self._read(name, shown_default, meaning)
+        return default if value is None else Path(value).expanduser().resolve()
+
+    def parsed(self, name: str, default: str, parse: Callable[[str], Any], meaning: str) -> Any:
+        """`parse` raises ValueError with a sentence that says what is wrong."""
+        value = self.text(name, default, meaning)
+        try:
+            return parse(value)
+        except json.JSONDecodeError as error:
+            raise ConfigError(name, f"is not JSON: {error}") from error
+        except ValueError as error:
+            raise ConfigError(name, str(error)) from error
+
+    @staticmethod
+    def _within(name: str, value: str, kind: type[Number], words: str, low: Number, high: Number) -> Number:
+        try:
+            number = kind(value)
+        except ValueError as error:
+            raise ConfigError(name, f"is {value!r}; it must be {words}") from error
+        if not low <= number <= high:
+            raise ConfigError(name, f"is {value}; it must be between {low} and {high}")
+        return number
+
+
+env = Env(os.environ)

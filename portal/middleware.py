@@ -1,0 +1,91 @@
+"""What every request passes: the limit of its body, and the tenant that its user works in."""
+
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from workflows.actors import Actor
+from workflows.api.errors import error_body
+from workflows.models import Tenant, TenantMembership
+from workflows.statuses import CommandSource, Role
+
+SESSION_TENANT = "tenant_id"
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class BodySizeLimitMiddleware:
+    """Answers a body over REQUEST_MAX_BYTES with 413, before anything reads it into memory."""
+
+    DRAINED_BYTES = 16 * 1024 * 1024
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        length = request.headers.get("Content-Length") or "0"
+        if length.isdecimal() and int(length) > settings.REQUEST_MAX_BYTES:
+            self._drain(request, int(length))
+            return JsonResponse(
+                error_body(
+                    "PAYLOAD_TOO_LARGE",
+                    f"the body has {length} bytes; {settings.REQUEST_MAX_BYTES} are allowed",
+                    {"bytes": int(length), "limit": settings.REQUEST_MAX_BYTES},
+                ),
+                status=413,
+            )
+        return self.get_response(request)
+
+    def _drain(self, request: HttpRequest, length: int) -> None:
+        """A client that is still sending would see a reset connection instead of the answer."""
+        if length > self.DRAINED_BYTES:
+            return
+        while request.read(65536):
+            pass
+
+
+class CurrentTenantMiddleware:
+    """Sets `request.tenant`, `request.actor` and `request.memberships` for a signed-in user.
+
+    The tenant is the one chosen in the session, else the first. A superuser sees one tenant at a time too, as its admin.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.tenant = request.actor = None  # type: ignore[attr-defined]
+        request.tenant_choices = []  # type: ignore[attr-defined]
+        if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
+            _choose_tenant(request)
+        return self.get_response(request)
+
+
+def _choose_tenant(request: HttpRequest) -> None:
+    user = request.user
+    memberships = {
+        row.tenant_id: row
+        for row in TenantMembership.objects.select_related("tenant")
+        .filter(user=user, tenant__is_active=True)
+        .order_by("tenant__name")
+    }
+    choices = [row.tenant for row in memberships.values()]
+    if user.is_superuser:  # type: ignore[union-attr]
+        choices = list(Tenant.objects.filter(is_active=True).order_by("name"))
+    if not choices:
+        return
+    chosen = request.session.get(SESSION_TENANT)
+    tenant = next((choice for choice in choices if str(choice.id) == chosen), choices[0])
+    membership = memberships.get(tenant.id)
+    role = Role(membership.role) if membership else Role.ADMIN
+    request.tenant, request.tenant_choices = tenant, choices  # type: ignore[attr-defined]
+    request.actor = Actor(  # type: ignore[attr-defined]
+        "user",
+        str(user.pk),
+        user.get_username(),
+        uuid.UUID(str(tenant.id)),
+        role,
+        CommandSource.API if request.path.startswith("/api/") else CommandSource.ADMIN,
+        may_see_payloads=bool(membership and membership.may_see_payloads),
+    )

@@ -1,0 +1,368 @@
+"""All settings, from the environment only.
+
+In development (the default) every server that is not named by a URL is the embedded one of `make run`, under
+`POINTSMAN_HOME`. In production nothing is guessed: what has no safe default must be given, and the process stops with the
+name of the variable otherwise. The README's configuration table lists each variable; a test keeps the two in step.
+"""
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.urls import reverse_lazy
+
+from ingress.correlation_config import parse_correlation_paths
+from portal.env import ConfigError, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# -- Where it runs ---------------------------------------------------------------------------------------------------
+
+POINTSMAN_ENV = env.choice(
+    "POINTSMAN_ENV", "development", ("development", "production"), "`production` refuses every guessed value"
+)
+PRODUCTION = POINTSMAN_ENV == "production"
+DEBUG = env.flag("DEBUG", False, "Django's debug pages; refused in production")
+if PRODUCTION and DEBUG:
+    raise ConfigError("DEBUG", "is true while POINTSMAN_ENV is production; switch one of them")
+
+POINTSMAN_HOME: Path = (
+    env.path("POINTSMAN_HOME", None, "state of the embedded servers and generated secrets", shown_default=".local")
+    or BASE_DIR / ".local"
+)
+POINTSMAN_CACHE: Path = (
+    env.path("POINTSMAN_CACHE", None, "downloaded tools (the Temporal CLI)", shown_default="~/.cache/pointsman")
+    or Path.home() / ".cache" / "pointsman"
+)
+HOST = env.text("HOST", "127.0.0.1", "address that the web process listens on")
+PORT = env.port("PORT", 8000, "port of the web process")
+POSTGRES_PORT = env.port("POSTGRES_PORT", 15432, "port of the embedded PostgreSQL")
+REDIS_PORT = env.port("REDIS_PORT", 16379, "port of the embedded Redis")
+TEMPORAL_PORT = env.port("TEMPORAL_PORT", 17233, "port of the embedded Temporal dev server")
+TEMPORAL_UI_PORT = env.port("TEMPORAL_UI_PORT", 18233, "port of Temporal's own UI beside the embedded server")
+WEB_THREADS = env.whole("WEB_THREADS", 8, "threads of one web process", low=1, high=64)
+PUBLIC_URL = env.text("PUBLIC_URL", f"http://{HOST}:{PORT}", "the portal's address as people and programs see it").rstrip(
+    "/"
+)
+
+
+def _required_in_production(name: str, value: str, default: str) -> str:
+    if value:
+        return value
+    if PRODUCTION:
+        raise ConfigError(name, "is not set; in production there is no default")
+    return default
+
+
+def _development_secret_key() -> str:
+    """A key made once and kept under POINTSMAN_HOME, so that sessions survive a restart of `make run`."""
+    path = POINTSMAN_HOME / "secret-key"
+    if not path.exists():
+        POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+SECRET_KEY = env.secret("SECRET_KEY", "Django's secret key (50 or more random characters); made once in development")
+if not SECRET_KEY:
+    if PRODUCTION:
+        raise ConfigError("SECRET_KEY", "is not set; in production there is no default")
+    SECRET_KEY = _development_secret_key()
+
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", "" if PRODUCTION else "127.0.0.1,localhost,[::1]", "host names that the portal answers to, with commas"
+)
+if PRODUCTION and not ALLOWED_HOSTS:
+    raise ConfigError("ALLOWED_HOSTS", "is not set; name the hosts that the portal answers to")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", "", "origins (https://...) behind a proxy, with commas")
+
+# -- Applications ----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "portal.apps.PortalConfig",
+    "ingress.apps.IngressConfig",
+    "workflows.apps.WorkflowsConfig",
+    "unfold",
+    "unfold.contrib.filters",
+    "portal.apps.PointsmanAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "pgtrigger",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.BodySizeLimitMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.middleware.CurrentTenantMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+LOGIN_URL = reverse_lazy("admin:login")
+
+# -- Database --------------------------------------------------------------------------------------------------------
+
+DATABASE_URL = _required_in_production(
+    "DATABASE_URL",
+    env.secret("DATABASE_URL", "PostgreSQL, `postgresql://user:password@host:port/name`; else the embedded one"),
+    f"postgresql://postgres@127.0.0.1:{POSTGRES_PORT}/pointsman",
+)
+DATABASE_APP_ROLE = env.text(
+    "DATABASE_APP_ROLE", "pointsman_app", "role that the application works as; it may neither truncate nor alter tables"
+)
+DATABASE_POOL = env.flag("DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork")
+
+
+def _database(*, role: str, pool: bool) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_health_checks=True))
+    except ValueError as error:
+        raise ConfigError("DATABASE_URL", f"cannot be read: {error}") from error
+    if config.get("ENGINE") != "django.db.backends.postgresql":
+        raise ConfigError("DATABASE_URL", "must name PostgreSQL (postgresql://...)")
+    options = config.setdefault("OPTIONS", {})
+    options["connect_timeout"] = 5
+    options["application_name"] = "pointsman"
+    if role:
+        options["options"] = f"-c role={role}"
+    if pool:
+        options["pool"] = {"min_size": 1, "max_size": 32, "timeout": 10}
+    else:
+        config["CONN_MAX_AGE"] = 300
+    return config
+
+
+# `default` works as the application's role; `owner` is the same database as the login itself, for migrations only.
+DATABASES = {
+    "default": _database(role=DATABASE_APP_ROLE, pool=DATABASE_POOL),
+    "owner": _database(role="", pool=False),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- Broker and Celery -----------------------------------------------------------------------------------------------
+
+REDIS_URL = _required_in_production(
+    "REDIS_URL",
+    env.secret("REDIS_URL", "Redis, `redis://host:port/0`; else the embedded one"),
+    f"redis://127.0.0.1:{REDIS_PORT}/0",
+)
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A request never waits for the broker: one attempt with a short socket timeout; the sweeper routes what was not enqueued.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "unacked_restore_interval": 5,
+}
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_TIMEZONE = "UTC"
+SWEEP_INTERVAL_SECONDS = env.number(
+    "SWEEP_INTERVAL_SECONDS", 5, "seconds between two looks for events and deliveries left behind", low=0.5, high=300
+)
+CELERY_BEAT_SCHEDULE = {
+    "ingress.sweep_events": {
+        "task": "ingress.sweep_events",
+        "schedule": timedelta(seconds=SWEEP_INTERVAL_SECONDS),
+        # A sweep that waited longer than this in the queue is superseded by the next one.
+        "options": {"expires": max(30.0, 3 * SWEEP_INTERVAL_SECONDS)},
+    },
+}
+
+# -- Temporal --------------------------------------------------------------------------------------------------------
+
+TEMPORAL_ADDRESS = _required_in_production(
+    "TEMPORAL_ADDRESS",
+    env.text("TEMPORAL_ADDRESS", "", "Temporal frontend `host:port`; else the embedded dev server"),
+    f"127.0.0.1:{TEMPORAL_PORT}",
+)
+TEMPORAL_NAMESPACE = env.text("TEMPORAL_NAMESPACE", "default", "Temporal namespace")
+TEMPORAL_TASK_QUEUE = env.text("TEMPORAL_TASK_QUEUE", "pointsman", "task queue of the Temporal worker")
+TEMPORAL_API_KEY = env.secret("TEMPORAL_API_KEY", "API key (Temporal Cloud)")
+TEMPORAL_TLS = env.flag("TEMPORAL_TLS", False, "use TLS towards Temporal")
+TEMPORAL_TLS_CA = env.path("TEMPORAL_TLS_CA", None, "file with the certificate authority of Temporal's server")
+TEMPORAL_TLS_CERT = env.path("TEMPORAL_TLS_CERT", None, "file with the client certificate")
+TEMPORAL_TLS_KEY = env.path("TEMPORAL_TLS_KEY", None, "file with the client certificate's key")
+TEMPORAL_RPC_TIMEOUT_SECONDS = env.number(
+    "TEMPORAL_RPC_TIMEOUT_SECONDS", 5, "time that one call to Temporal may take", low=0.1, high=60
+)
+TEMPORAL_UI_URL = env.text(
+    "TEMPORAL_UI_URL", f"http://127.0.0.1:{TEMPORAL_UI_PORT}", "address of Temporal's own UI, for links"
+).rstrip("/")
+TEMPORAL_CLI = env.text("TEMPORAL_CLI", "", "the `temporal` binary to use, before all other sources")
+TEMPORAL_ACTIVITY_THREADS = env.whole(
+    "TEMPORAL_ACTIVITY_THREADS", 16, "activities that one Temporal worker runs at once", low=1, high=200
+)
+TEMPORAL_DRAIN_SECONDS = env.number(
+    "TEMPORAL_DRAIN_SECONDS", 20, "time that running activities get when the worker is told to stop", low=0, high=3600
+)
+
+# -- Events and runs -------------------------------------------------------------------------------------------------
+
+EVENT_CORRELATION_PATHS: dict[str, tuple[str, ...]] = env.parsed(
+    "WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON",
+    "",
+    parse_correlation_paths,
+    'JSON `{"EVENT": "path" or ["path"], "*": [...]}`: where an event\'s correlation key stands in its payload',
+)
+EVENT_BUFFER_SECONDS = env.number(
+    "EVENT_BUFFER_SECONDS", 60, "how long before a wait opens an event for it may arrive, unless its type says otherwise",
+    low=0.001, high=86_400,
+)  # fmt: skip
+REQUEST_MAX_BYTES = env.whole(
+    "REQUEST_MAX_BYTES", 1_048_576, "largest request body; a larger one is answered 413", low=1024, high=67_108_864
+)
+EVENT_BATCH_MAX = env.whole("EVENT_BATCH_MAX", 1000, "events in one batch", low=1, high=10_000)
+DELIVERY_MAX_ATTEMPTS = env.whole(
+    "DELIVERY_MAX_ATTEMPTS", 12, "attempts of one delivery before it is dead", low=1, high=1000
+)
+DELIVERY_BACKOFF_SECONDS = env.number(
+    "DELIVERY_BACKOFF_SECONDS", 2, "wait after the first failed delivery; doubles, up to 5 minutes", low=0.1, high=300
+)
+HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
+    "HTTP_ALLOWED_PRIVATE_HOSTS", "", "hosts (or host:port) with private addresses that `http.request` may call, with commas"
+)
+
+# -- Mail ------------------------------------------------------------------------------------------------------------
+
+EMAIL_BACKEND = env.text(
+    "EMAIL_BACKEND",
+    "django.core.mail.backends.smtp.EmailBackend" if PRODUCTION else "django.core.mail.backends.filebased.EmailBackend",
+    "Django's e-mail backend; in development mails are files under POINTSMAN_HOME/mail",
+)
+EMAIL_FILE_PATH = str(POINTSMAN_HOME / "mail")
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost", "SMTP server")
+EMAIL_PORT = env.port("EMAIL_PORT", 25, "SMTP port")
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "", "SMTP user")
+EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD", "SMTP password")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", False, "STARTTLS towards the SMTP server")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "pointsman@localhost", "sender of mails")
+
+# -- REST API --------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "workflows.api.authentication.TokenAuthentication",
+        "workflows.api.authentication.TenantSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": ["workflows.api.parsers.StrictJsonParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "workflows.api.pagination.NewestFirst",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "workflows.api.errors.exception_response",
+    "PAGE_SIZE": 50,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Pointsman",
+    "DESCRIPTION": "Operations portal for declarative workflows on Temporal.",
+    "VERSION": "1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# -- Security, static files, time, logs ------------------------------------------------------------------------------
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", PRODUCTION, "redirect plain HTTP to HTTPS (true in production)")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+# Probes come from inside the cluster, in plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+X_FRAME_OPTIONS = "DENY"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
+# In development files are served from where they lie; an image collects them once.
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "level of the log lines")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Pointsman",
+    "SITE_HEADER": "Pointsman",
+    "SITE_SUBHEADER": "Workflows on Temporal",
+    "SITE_SYMBOL": "alt_route",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "portal.site.environment_badge",
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.site.navigation"},
+    "STYLES": ["portal.site.stylesheet"],
+}

@@ -1,0 +1,34 @@
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+from django.views import defaults
+from django.views.generic import RedirectView
+
+from portal import health
+from workflows.api.errors import error_body
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/v1/", include(("portal.api", "api"))),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+]
+
+
+def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body("NOT_FOUND", f"there is no {request.path} in this API"), status=404)
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return JsonResponse(
+            error_body("INTERNAL_ERROR", "a fault of the portal; it is in the log of the web process"), status=500
+        )
+    return defaults.server_error(request)
+
+
+handler404 = "portal.urls.not_found"
+handler500 = "portal.urls.server_error"

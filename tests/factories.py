@@ -1,0 +1,73 @@
+"""What tests are made of: tenants, actors, tokens, definitions; each test has its own."""
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from workflows.actors import Actor
+from workflows.engine.definition import canonical_text
+from workflows.models import Definition, DefinitionVersion, Tenant
+from workflows.services.definitions import definition_publish
+from workflows.services.tokens import token_issue
+from workflows.statuses import CommandSource, Role
+
+Found = TypeVar("Found")
+_numbers = itertools.count(1)
+
+
+def make_tenant(name: str = "") -> Tenant:
+    slug = f"t{next(_numbers)}-{uuid.uuid4().hex[:8]}"  # noqa: TID251
+    return Tenant.objects.create(slug=slug, name=name or slug)
+
+
+def make_actor(tenant: Tenant, role: Role = Role.ADMIN, name: str = "tester") -> Actor:
+    return Actor("user", "0", name, tenant.id, role, CommandSource.API, may_see_payloads=True)
+
+
+def make_token(tenant: Tenant, role: Role = Role.OPERATOR) -> str:
+    return token_issue(tenant_id=tenant.id, name=f"{role} token", role=role)[1]
+
+
+def make_definition(*steps: dict[str, Any], key: str = "flow", **envelope: Any) -> dict[str, Any]:
+    return {
+        "id": key,
+        "version": 1,
+        "name": key.title(),
+        "payloadSchemaRef": "payload.Any.v1",
+        "steps": list(steps),
+        **envelope,
+    }
+
+
+def publish(tenant: Tenant, *steps: dict[str, Any], key: str = "flow", **envelope: Any) -> DefinitionVersion:
+    document = make_definition(*steps, key=key, **envelope)
+    definition, _ = Definition.objects.get_or_create(tenant=tenant, key=key, defaults={"name": key})
+    definition.draft_text = canonical_text(document)
+    definition.save()
+    return definition_publish(actor=make_actor(tenant, Role.AUTHOR), key=key)
+
+
+def expr(source: str) -> dict[str, str]:
+    return {"$expr": source}
+
+
+def wait_for_reply(step_id: str = "reply", key: str = "payload.ticketId", **config: Any) -> dict[str, Any]:
+    return {
+        "id": step_id,
+        "type": "event.wait",
+        "config": {"eventName": "TICKET_CUSTOMER_REPLIED", "correlationKey": expr(key), **config},
+    }
+
+
+def eventually(look: Callable[[], Found], *, seconds: float = 30, what: str = "") -> Found:
+    """The first true answer of `look`, polled until a deadline; fails with the last answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or look}; last: {found!r}")
+        time.sleep(0.03)

@@ -1,0 +1,39 @@
+"""Who asks: a member, a program with a token, or the portal itself; in which tenant, with which role, by which way."""
+
+import uuid
+from dataclasses import dataclass
+
+from workflows.errors import PermissionRefused
+from workflows.statuses import CommandSource, Role
+
+_RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.AUTHOR: 2, Role.ADMIN: 3}
+
+
+@dataclass(frozen=True)
+class Actor:
+    kind: str  # user, token, system
+    id: str
+    name: str
+    tenant_id: uuid.UUID
+    role: Role
+    source: CommandSource
+    may_see_payloads: bool = False
+
+    def has_role(self, needed: Role) -> bool:
+        return _RANK[self.role] >= _RANK[needed]
+
+    def require(self, needed: Role, *, to: str) -> None:
+        """Errors: PermissionRefused with the role that is missing."""
+        if not self.has_role(needed):
+            raise PermissionRefused(
+                f"the role {self.role} may not {to}; it needs the role {needed} or a higher one",
+                details={"role": str(self.role), "needed": str(needed)},
+            )
+
+    @property
+    def sees_payloads(self) -> bool:
+        return self.may_see_payloads or self.has_role(Role.OPERATOR)
+
+
+def system_actor(tenant_id: uuid.UUID, name: str = "portal") -> Actor:
+    return Actor("system", name, name, tenant_id, Role.ADMIN, CommandSource.SYSTEM, may_see_payloads=True)

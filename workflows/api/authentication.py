@@ -1,0 +1,60 @@
+"""Who calls the API: a program with a bearer token, or a member with a session (PRODUCT 8.2).
+
+Both become an `Actor`, which is `request.auth`; the tenant comes from it and from nowhere else.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.request import Request
+
+from workflows.actors import Actor
+from workflows.models import ApiToken
+from workflows.services.tokens import token_hash
+from workflows.statuses import CommandSource, Role
+
+SCHEME = "Bearer"
+
+
+class TokenUser(AnonymousUser):
+    """A program: authenticated, but no account of the portal."""
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]
+        return True
+
+
+class TokenAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != SCHEME.lower():
+            return None
+        row = ApiToken.objects.select_related("tenant").filter(token_hash=token_hash(token.strip())).first()
+        now = timezone.now()
+        if row is None or row.revoked_at is not None or not row.tenant.is_active:
+            raise AuthenticationFailed("the token is unknown or revoked", code="TOKEN_INVALID")
+        if row.expires_at is not None and row.expires_at <= now:
+            raise AuthenticationFailed("the token has expired", code="TOKEN_EXPIRED")
+        if row.last_used_at is None or (now - row.last_used_at).total_seconds() > 60:
+            ApiToken.objects.filter(id=row.id).update(last_used_at=now)
+        actor = Actor("token", str(row.id), row.name, row.tenant_id, Role(row.role), CommandSource.API)
+        return TokenUser(), actor
+
+    def authenticate_header(self, request: Request) -> str:
+        return SCHEME
+
+
+class TenantSessionAuthentication(SessionAuthentication):
+    """A member's session; the tenant is the one chosen in the portal."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        actor = getattr(request._request, "actor", None)
+        if actor is None:
+            raise PermissionDenied("you are not a member of any tenant; an administrator can add you")
+        return found[0], actor

@@ -1,0 +1,46 @@
+import django_filters
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from workflows.models import Command, EventDelivery, Run, RunWait
+from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunStatus, TriggerType
+
+
+class RunFilter(django_filters.FilterSet):
+    status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices)
+    definition = django_filters.CharFilter(field_name="definition_key")
+    version = django_filters.NumberFilter()
+    trigger_type = django_filters.ChoiceFilter(choices=TriggerType.choices)
+    error_category = django_filters.CharFilter()
+    correlation_key = django_filters.CharFilter(method="by_key", help_text="Of the event that started it, or of a wait.")
+    event_id = django_filters.CharFilter(method="by_event", help_text="An event that started or resumed it.")
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Run
+        fields: list[str] = []
+
+    def by_key(self, runs: QuerySet[Run], _name: str, value: str) -> QuerySet[Run]:
+        waits = RunWait.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), correlation_key=value)
+        return runs.filter(Q(correlation_key=value) | Exists(waits))
+
+    def by_event(self, runs: QuerySet[Run], _name: str, value: str) -> QuerySet[Run]:
+        taken = EventDelivery.objects.filter(
+            tenant_id=OuterRef("tenant_id"),
+            run=OuterRef("pk"),
+            event__event_id=value,
+            status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED],
+        )
+        return runs.filter(Q(event__event_id=value) | Exists(taken))
+
+
+class CommandFilter(django_filters.FilterSet):
+    target = django_filters.CharFilter(field_name="target_id")
+    actor = django_filters.CharFilter(field_name="actor_name")
+    action = django_filters.ChoiceFilter(choices=CommandAction.choices)
+    state = django_filters.MultipleChoiceFilter(choices=CommandState.choices)
+    code = django_filters.CharFilter()
+
+    class Meta:
+        model = Command
+        fields: list[str] = []

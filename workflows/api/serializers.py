@@ -1,0 +1,140 @@
+"""Rows as the API shows them: envelope fields in snake_case, objects of the workflow language unchanged (PRODUCT 8.1)."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from workflows.actors import Actor
+from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
+
+
+class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
+    """Leaves the fields named in `payload_fields` out for actors who may not see payloads."""
+
+    payload_fields: tuple[str, ...] = ()
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        actor: Actor | None = getattr(self.context.get("request"), "auth", None)
+        if actor is not None and not actor.sees_payloads:
+            for name in self.payload_fields:
+                shown.pop(name, None)
+        return shown
+
+
+class RunWaitSerializer(serializers.ModelSerializer[RunWait]):
+    event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that resolved it.")
+
+    class Meta:
+        model = RunWait
+        fields = (
+            "id", "run", "kind", "status", "step_path", "step_id", "iteration", "event_name", "correlation_key", "filters",
+            "opened_at", "deadline_at", "resolved_at", "event_id", "projected_at",
+        )  # fmt: skip
+
+
+class RunSerializer(PayloadHidingSerializer):
+    payload_fields = ("input", "output")
+    definition = serializers.CharField(source="definition_key")
+    event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that started it.")
+    cancel_requested = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = (
+            "id", "definition", "version", "definition_hash", "semantics_version", "engine", "status", "state",
+            "trigger_type", "trigger_metadata", "event_id", "correlation_key", "parent_run", "root_run", "replay_of",
+            "temporal_workflow_id", "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at",
+            "current_step_path", "error", "error_category", "error_code", "step_count", "failed_step_count", "event_count",
+            "cancel_requested", "requested_by", "input", "created_at", "started_at", "ended_at",
+        )  # fmt: skip
+
+    def get_cancel_requested(self, run: Run) -> bool:
+        return bool(getattr(run, "has_open_cancel", False))
+
+
+class RunDetailSerializer(RunSerializer):
+    waiting_on = serializers.SerializerMethodField(help_text="Open waits.")
+
+    class Meta(RunSerializer.Meta):
+        fields = (*RunSerializer.Meta.fields, "waiting_on")
+
+    def get_waiting_on(self, run: Run) -> list[dict[str, Any]]:
+        waits = run.waits.filter(status="WAITING").select_related("event").order_by("opened_at")
+        return list(RunWaitSerializer(waits, many=True, context=self.context).data)
+
+
+class RunStepSerializer(PayloadHidingSerializer):
+    payload_fields = ("input", "output")
+
+    class Meta:
+        model = RunStep
+        fields = (
+            "id", "run", "step_path", "iteration", "attempt", "step_id", "step_type", "name", "status", "branch", "action_id",
+            "action_version", "input", "output", "error", "child_run", "started_at", "ended_at", "next_attempt_at",
+            "projection_seq", "projected_at",
+        )  # fmt: skip
+
+
+class InvocationSerializer(PayloadHidingSerializer):
+    payload_fields = ("input", "output")
+
+    class Meta:
+        model = ActionInvocation
+        fields = (
+            "id", "run", "step_path", "iteration", "action_id", "action_version", "idempotency_key", "status", "executions",
+            "input", "output", "error", "started_at", "ended_at",
+        )  # fmt: skip
+
+
+class CommandSerializer(serializers.ModelSerializer[Command]):
+    target = serializers.CharField(source="target_id")
+    actor = serializers.CharField(source="actor_name")
+
+    class Meta:
+        model = Command
+        fields = (
+            "id", "action", "target_type", "target", "run", "actor", "actor_type", "source", "reason", "state", "code",
+            "message", "details", "requested_at", "decided_at", "observed_at",
+        )  # fmt: skip
+
+
+class DefinitionSerializer(serializers.ModelSerializer[Definition]):
+    published_version = serializers.IntegerField(source="published_version.version", default=None)
+
+    class Meta:
+        model = Definition
+        fields = (
+            "id", "key", "name", "description", "published_version", "draft_version", "payload_schema_ref", "is_paused",
+            "paused_reason", "archived_at", "concurrency_limit", "created_at", "updated_at",
+        )  # fmt: skip
+
+
+class VersionSerializer(serializers.ModelSerializer[DefinitionVersion]):
+    definition = serializers.SerializerMethodField(help_text="The definition as published.")
+
+    class Meta:
+        model = DefinitionVersion
+        fields = ("version", "definition_hash", "published_by_name", "published_at", "definition")
+
+    def get_definition(self, version: DefinitionVersion) -> dict[str, Any]:
+        return version.document()
+
+
+class RunStartSerializer(serializers.Serializer[Any]):
+    definition = serializers.CharField(max_length=200)
+    version = serializers.IntegerField(required=False, allow_null=True, min_value=1)
+    payload = serializers.JSONField(default=dict)
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+
+
+class CommandRequestSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+
+
+class AcceptedSerializer(serializers.Serializer[Any]):
+    """202: the command was taken. Its effect is seen when the command is `observed`."""
+
+    command_id = serializers.UUIDField()
+    state = serializers.CharField()
+    run_id = serializers.UUIDField()

@@ -1,0 +1,25 @@
+from django.urls import path
+
+from workflows.api import views
+from workflows.statuses import CommandAction
+
+urlpatterns = [
+    path("runs", views.RunList.as_view(), name="runs"),
+    path("runs/<uuid:pk>", views.RunDetail.as_view(), name="run"),
+    path("runs/<uuid:pk>/steps", views.RunSteps.as_view(), name="run-steps"),
+    path("runs/<uuid:pk>/waits", views.RunWaits.as_view(), name="run-waits"),
+    path("runs/<uuid:pk>/invocations", views.RunInvocations.as_view(), name="run-invocations"),
+    path("runs/<uuid:pk>/cancel", views.RunCancel.as_view(), name="run-cancel"),
+    path("runs/<uuid:pk>/resume", views.RunUnsupported.as_view(action=CommandAction.RESUME), name="run-resume"),
+    path("runs/<uuid:pk>/retry", views.RunUnsupported.as_view(action=CommandAction.RETRY), name="run-retry"),
+    path(
+        "runs/<uuid:pk>/requeue-event-wait",
+        views.RunUnsupported.as_view(action=CommandAction.REQUEUE_EVENT_WAIT),
+        name="run-requeue-event-wait",
+    ),
+    path("commands", views.CommandList.as_view(), name="commands"),
+    path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
+    path("definitions", views.DefinitionList.as_view(), name="definitions"),
+    path("definitions/<str:key>", views.DefinitionDetail.as_view(), name="definition"),
+    path("definitions/<str:key>/versions", views.DefinitionVersions.as_view(), name="definition-versions"),
+]

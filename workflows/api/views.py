@@ -1,0 +1,177 @@
+"""Runs, commands and definitions over HTTP. Views name the intent; services do it (ARCHITECTURE 6.3)."""
+
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workflows.api.filters import CommandFilter, RunFilter
+from workflows.api.scope import TenantScoped, actor_of, with_open_cancel
+from workflows.api.serializers import (
+    AcceptedSerializer,
+    CommandRequestSerializer,
+    CommandSerializer,
+    DefinitionSerializer,
+    InvocationSerializer,
+    RunDetailSerializer,
+    RunSerializer,
+    RunStartSerializer,
+    RunStepSerializer,
+    RunWaitSerializer,
+    VersionSerializer,
+)
+from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
+from workflows.services.run_control import run_cancel, run_find, run_refuse_unsupported
+from workflows.services.run_start import run_start
+from workflows.statuses import CommandAction
+
+IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
+
+
+class RunList(TenantScoped, generics.ListAPIView):
+    model = Run
+    related = ("event",)
+    newest_first = ("-created_at", "-id")
+    serializer_class = RunSerializer
+    filterset_class = RunFilter
+
+    def get_queryset(self) -> QuerySet[Run]:
+        return with_open_cancel(super().get_queryset())
+
+    @extend_schema(request=RunStartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    def post(self, request: Request) -> Response:
+        body = RunStartSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        run_id, command = run_start(
+            actor=actor_of(self),
+            definition_key=body.validated_data["definition"],
+            version=body.validated_data.get("version"),
+            payload=body.validated_data["payload"],
+            reason=body.validated_data["reason"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return _accepted(command, run_id)
+
+
+class RunDetail(TenantScoped, generics.RetrieveAPIView):
+    model = Run
+    related = ("event",)
+    serializer_class = RunDetailSerializer
+
+    def get_queryset(self) -> QuerySet[Run]:
+        return with_open_cancel(super().get_queryset())
+
+
+class RunPart(TenantScoped, generics.ListAPIView):
+    """Rows that belong to one run of the tenant."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        run = run_find(actor=actor_of(self), run_id=self.kwargs["pk"])
+        return rows.filter(run=run)
+
+
+class RunSteps(RunPart):
+    model = RunStep
+    newest_first = ("projection_seq", "id")
+    serializer_class = RunStepSerializer
+
+
+class RunWaits(RunPart):
+    model = RunWait
+    related = ("event",)
+    newest_first = ("opened_at", "id")
+    serializer_class = RunWaitSerializer
+
+
+class RunInvocations(RunPart):
+    model = ActionInvocation
+    newest_first = ("started_at", "id")
+    serializer_class = InvocationSerializer
+
+
+class RunCancel(APIView):
+    @extend_schema(request=CommandRequestSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        command = run_cancel(
+            actor=actor_of(self),
+            run_id=pk,
+            reason=_reason(request),
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return _accepted(command, pk)
+
+
+class RunUnsupported(APIView):
+    """Requests that belong to another kind of engine: always refused, with what to do instead."""
+
+    action: CommandAction = CommandAction.RESUME
+
+    @extend_schema(request=CommandRequestSerializer, responses={409: None})
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        run_refuse_unsupported(
+            actor=actor_of(self),
+            run_id=pk,
+            action=self.action,
+            reason=_reason(request),
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+
+
+class CommandList(TenantScoped, generics.ListAPIView):
+    model = Command
+    newest_first = ("-requested_at", "-id")
+    serializer_class = CommandSerializer
+    filterset_class = CommandFilter
+
+
+class CommandDetail(TenantScoped, generics.RetrieveAPIView):
+    model = Command
+    serializer_class = CommandSerializer
+
+
+class DefinitionList(TenantScoped, generics.ListAPIView):
+    model = Definition
+    related = ("published_version",)
+    newest_first = ("key",)
+    serializer_class = DefinitionSerializer
+
+
+class DefinitionDetail(TenantScoped, generics.RetrieveAPIView):
+    model = Definition
+    related = ("published_version",)
+    lookup_field = "key"
+    serializer_class = DefinitionSerializer
+
+
+class DefinitionVersions(TenantScoped, generics.ListAPIView):
+    model = DefinitionVersion
+    newest_first = ("-version", "-id")
+    serializer_class = VersionSerializer
+
+    def get_queryset(self) -> QuerySet[DefinitionVersion]:
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        definition = generics.get_object_or_404(Definition, tenant_id=actor_of(self).tenant_id, key=self.kwargs["key"])
+        return rows.filter(definition=definition)
+
+
+def _reason(request: Request) -> str:
+    body = CommandRequestSerializer(data=request.data or {})
+    body.is_valid(raise_exception=True)
+    return str(body.validated_data["reason"])
+
+
+def _accepted(command: Command, run_id: uuid.UUID) -> Response:
+    return Response(
+        {"command_id": str(command.id), "state": command.state, "run_id": str(run_id), "id": str(run_id)},
+        status=status.HTTP_202_ACCEPTED,
+    )

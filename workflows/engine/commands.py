@@ -1,0 +1,80 @@
+"""What the engine asks for. The pump performs it; the engine never does.
+
+Records are projections of what happened (see `records.py`). They ride on the next command that writes anyway.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from workflows.engine.definition import RetryPolicy
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunAction:
+    id: str
+    step_id: str
+    step_name: str
+    step_path: str
+    iteration: str
+    attempt: int
+    action_id: str
+    action_version: int
+    input: Any
+    idempotency_key: str
+    retry: RetryPolicy | None
+    retry_seed: str
+    retry_wait_id: str
+    started_at_ms: int
+    start_seq: int
+    end_seq: int
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class OpenWait:
+    """Write the gathered records, whose last one is the wait, and look for events that it can take."""
+
+    id: str
+    wait_id: str
+    summary: str
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class StartTimer:
+    id: str
+    due_ms: int
+    summary: str
+
+
+@dataclass(frozen=True)
+class CancelTimer:
+    id: str
+
+
+@dataclass(frozen=True)
+class CancelAction:
+    id: str
+
+
+@dataclass(frozen=True)
+class WriteRecords:
+    """Write now; the pump answers with RecordsWritten when it is done."""
+
+    id: str
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class CompleteRun:
+    """The run has ended; its last records are written before Temporal is told."""
+
+    id: str
+    status: str
+    error: dict[str, Any] | None
+    records: list[Record]
+
+
+Command = RunAction | OpenWait | StartTimer | CancelTimer | CancelAction | WriteRecords | CompleteRun

@@ -1,0 +1,119 @@
+"""A definition as the engine walks it: blocks of steps under their paths, and the canonical text that is hashed.
+
+The engine reads a definition from its canonical text only, because the order of keys in `assign` and `outputMapping` is
+meaning (LANGUAGE 5). A block is a list of steps; its path is `root`, or a step's path with `.then`, `.else`, `.body`,
+`.try` or `.catch`. A step's path is `<block>.steps[i]`. Frames of a run refer to blocks by path, so that a state can be
+written down and read again.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+ROOT = "root"
+# Fields of control steps that hold blocks.
+BLOCK_FIELDS = {
+    "control.if": ("then", "else"),
+    "control.forEach": ("body",),
+    "control.tryCatch": ("try", "catch"),
+}
+ORDERED_KEYS = frozenset({"assign", "outputMapping"})
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Units: milliseconds. `max_attempts` counts the first attempt."""
+
+    max_attempts: int = 1
+    backoff_ms: int = 0
+    backoff_multiplier: float = 2
+    jitter: bool = True
+    max_delay_ms: int | None = None
+    retry_on: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    id: str
+    type: str
+    path: str
+    name: str
+    config: dict[str, Any]
+    retry: RetryPolicy | None = None
+    continues_on_error: bool = False
+    blocks: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    id: str
+    version: int
+    blocks: dict[str, tuple[Step, ...]]
+
+
+def canonical_text(document: dict[str, Any]) -> str:
+    """The one text of a definition: sorted keys but where order is meaning, 2-space indent, trailing newline."""
+    return json.dumps(_ordered(document, keep=False), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def definition_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_definition(text: str) -> Definition:
+    """The blocks of a validated definition.
+
+    Errors: KeyError, TypeError or ValueError when the text is no definition; a published one always is.
+    """
+    document = json.loads(text)
+    blocks: dict[str, tuple[Step, ...]] = {}
+    _read_block(document["steps"], ROOT, blocks)
+    return Definition(id=document["id"], version=document["version"], blocks=blocks)
+
+
+def _ordered(value: Any, *, keep: bool) -> Any:
+    if isinstance(value, dict):
+        keys = list(value) if keep else sorted(value)
+        return {key: _ordered(value[key], keep=key in ORDERED_KEYS) for key in keys}
+    if isinstance(value, list):
+        return [_ordered(item, keep=False) for item in value]
+    return value
+
+
+def _read_block(documents: list[dict[str, Any]], path: str, blocks: dict[str, tuple[Step, ...]]) -> None:
+    blocks[path] = ()  # keeps the blocks in document order
+    blocks[path] = tuple(
+        _read_step(document, f"{path}.steps[{index}]", blocks) for index, document in enumerate(documents)
+    )
+
+
+def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step, ...]]) -> Step:
+    inner = {name: f"{path}.{name}" for name in BLOCK_FIELDS.get(document["type"], ())}
+    for name, block_path in inner.items():
+        _read_block(document.get(name) or [], block_path, blocks)
+    is_control = document["type"].startswith("control.")
+    return Step(
+        id=document["id"],
+        type=document["type"],
+        path=path,
+        name=document.get("name", ""),
+        config=document if is_control else document.get("config", {}),
+        retry=_read_retry(document.get("retry")),
+        continues_on_error=(document.get("onError") or {}).get("policy") == "continue",
+        blocks=inner,
+    )
+
+
+def _read_retry(document: dict[str, Any] | None) -> RetryPolicy | None:
+    if document is None:
+        return None
+    retry_on = document.get("retryOn")
+    return RetryPolicy(
+        max_attempts=document.get("maxAttempts", 1),
+        backoff_ms=document.get("backoffMs", 0),
+        backoff_multiplier=document.get("backoffMultiplier", 2),
+        jitter=document.get("jitter", True),
+        max_delay_ms=document.get("maxDelayMs"),
+        retry_on=None if retry_on is None else tuple(retry_on),
+    )

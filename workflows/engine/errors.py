@@ -1,0 +1,51 @@
+"""Errors of a run: what an author's `catch`, the run row and the screens see (PRODUCT 4.9)."""
+
+from enum import StrEnum
+from typing import Any
+
+from workflows.engine.clock import iso_time
+
+
+class Category(StrEnum):
+    VALIDATION = "ValidationError"
+    EXPRESSION = "ExpressionError"
+    TRANSIENT = "TransientError"
+    ACTION = "ActionError"
+    TIMEOUT = "TimeoutError"
+    CHILD_WORKFLOW = "ChildWorkflowError"
+    QUOTA = "QuotaExceeded"
+    CANCELLATION = "Cancellation"
+    CORRUPTION = "EngineCorruption"
+
+
+# Without `retryOn`, an author's retry never repeats these: the same input gives the same answer (LANGUAGE 3).
+NOT_RETRIED = frozenset(
+    {Category.VALIDATION, Category.EXPRESSION, Category.QUOTA, Category.CANCELLATION, Category.CORRUPTION}
+)
+
+
+class RunError(Exception):
+    """A failure of a step. It is a value to the engine: it is recorded, retried, continued over, or ends the run."""
+
+    def __init__(
+        self, category: str, message: str, *, code: str | None = None, details: dict[str, Any] | None = None
+    ) -> None:
+        self.category = category
+        self.message = message
+        self.code = code
+        self.details = details
+        super().__init__(f"{category}: {message}")
+
+    def as_object(self, *, node_path: str, now_ms: int) -> dict[str, Any]:
+        """Shapes: `{category, message, nodePath, at, code?, details?}`."""
+        error: dict[str, Any] = {
+            "category": str(self.category),
+            "message": self.message,
+            "nodePath": node_path,
+            "at": iso_time(now_ms),
+        }
+        if self.code:
+            error["code"] = self.code
+        if self.details:
+            error["details"] = self.details
+        return error

@@ -1,0 +1,25 @@
+"""Correlation keys: the JavaScript string form of a value, trimmed (LANGUAGE 4)."""
+
+from typing import Any
+
+from workflows.engine.expressions.contract import compile_expression
+
+MAX_KEY_LENGTH = 1000
+
+# What JavaScript's `trim` removes; Python's `strip` differs in six characters.
+_JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
+_TO_STRING = "toString(value)"
+
+
+def correlation_key(value: Any) -> str | None:
+    """The key, or None when the value is no key: null, empty, an object or an array, or longer than `MAX_KEY_LENGTH`."""
+    if isinstance(value, str):
+        text = value
+    elif value is None or isinstance(value, dict | list):
+        return None
+    elif isinstance(value, bool):
+        text = "true" if value else "false"
+    else:
+        text = compile_expression(_TO_STRING).evaluate({"value": value}, now_ms=0)
+    text = text.strip(_JS_WHITESPACE)
+    return text if 0 < len(text) <= MAX_KEY_LENGTH else None

@@ -1,0 +1,110 @@
+"""Projection records: what the portal's rows shall say, numbered in the order of the run.
+
+A record is a JSON object `{"kind", "seq", "at", ...}` (`at` in epoch milliseconds). The writer changes a row only by a
+record with a higher number than the row's own, so a record that comes twice or late changes nothing.
+
+kinds: `run` (status, state, stepPath, error), `step` (one attempt), `wait`, `verdict` (of a signalled event).
+"""
+
+from typing import Any
+
+from workflows.engine.definition import Step
+from workflows.engine.state import OpenWaitState, RunState
+
+Record = dict[str, Any]
+
+
+def next_seq(state: RunState) -> int:
+    state.seq += 1
+    return state.seq
+
+
+def record_run(state: RunState, *, now_ms: int, status: str, step_path: str, error: dict[str, Any] | None = None) -> None:
+    record: Record = {
+        "kind": "run",
+        "seq": next_seq(state),
+        "at": now_ms,
+        "status": status,
+        "state": str(state.scope.meta.get("state") or ""),
+        "stepPath": step_path,
+        "stepCount": state.step_count,
+        "failedStepCount": state.failed_step_count,
+        "eventCount": state.event_count,
+    }
+    if error is not None:
+        record["error"] = error
+    state.records.append(record)
+
+
+def record_step(
+    state: RunState,
+    step: Step,
+    *,
+    now_ms: int,
+    status: str,
+    started_ms: int,
+    attempt: int = 1,
+    error: dict[str, Any] | None = None,
+    branch: str = "",
+) -> None:
+    record: Record = {
+        "kind": "step",
+        "seq": next_seq(state),
+        "at": now_ms,
+        "path": step.path,
+        "iteration": "",
+        "attempt": attempt,
+        "id": step.id,
+        "type": step.type,
+        "status": status,
+        "startedAt": started_ms,
+    }
+    if step.name:
+        record["name"] = step.name
+    if branch:
+        record["branch"] = branch
+    if error is not None:
+        record["error"] = error
+    state.records.append(record)
+
+
+def record_wait(state: RunState, wait: OpenWaitState, *, now_ms: int, status: str, event_id: str = "") -> None:
+    record: Record = {
+        "kind": "wait",
+        "seq": next_seq(state),
+        "at": now_ms,
+        "id": wait.id,
+        "path": wait.step_path,
+        "stepId": wait.step_id,
+        "iteration": "",
+        "waitKind": wait.kind,
+        "status": status,
+        "openedAt": wait.opened_ms,
+    }
+    if wait.deadline_ms is not None:
+        record["deadlineAt"] = wait.deadline_ms
+    if wait.event_name:
+        record |= {"eventName": wait.event_name, "key": wait.key, "filters": wait.filters}
+    if event_id:
+        record["eventId"] = event_id
+    state.records.append(record)
+
+
+def record_verdict(state: RunState, *, now_ms: int, wait_id: str, event_id: str, verdict: str, reason: str = "") -> None:
+    state.records.append(
+        {
+            "kind": "verdict",
+            "seq": next_seq(state),
+            "at": now_ms,
+            "waitId": wait_id,
+            "eventId": event_id,
+            "verdict": verdict,
+            "reason": reason,
+        }
+    )
+
+
+def take_records(state: RunState) -> list[Record]:
+    """The records gathered so far, which the caller's command now carries."""
+    records, state.records = state.records, []
+    return records

@@ -1,0 +1,126 @@
+"""What an expression sees and where a value is put (LANGUAGE 4). One implementation for every step type.
+
+Targets: `payload.a.b`, `vars.a`, `meta.a`, `local.a`, `error.a`, or a JSON pointer into one of these; anything else is a
+path inside `vars`. The total size of the scopes is capped; the cap is kept with an upper bound that grows by what is
+written, so that the exact size is computed only when the bound passes the cap.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows.engine.errors import Category, RunError
+
+MAX_SCOPE_BYTES = 1_048_576
+ROOTS = ("payload", "vars", "meta", "local", "error")
+FORBIDDEN = frozenset({"__proto__", "prototype", "constructor"})
+
+
+@dataclass(frozen=True)
+class Target:
+    root: str
+    segments: tuple[str, ...]
+
+
+def parse_target(text: str) -> Target:
+    """Errors: ValueError with a sentence for the author."""
+    if text.startswith("/"):
+        parts = [part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")]
+        if parts[0] not in ROOTS or len(parts) < 2:
+            raise ValueError(f"the pointer {text!r} must lead into one of {', '.join(ROOTS)}")
+    else:
+        parts = text.split(".")
+        if len(parts) == 1 or parts[0] not in ROOTS:
+            parts = ["vars", *parts]
+    if any(not part for part in parts):
+        raise ValueError(f"the target {text!r} has an empty part")
+    forbidden = FORBIDDEN.intersection(parts)
+    if forbidden:
+        raise ValueError(f"the target {text!r} uses the reserved name {sorted(forbidden)[0]!r}")
+    return Target(parts[0], tuple(parts[1:]))
+
+
+def json_size(value: Any) -> int:
+    """Bytes of the compact JSON text."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+@dataclass
+class Scope:
+    payload: dict[str, Any]
+    system: dict[str, Any]
+    vars: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    size_bound: int = 0
+
+    def view(self) -> dict[str, Any]:
+        """The names that an expression sees. The six scopes are never shadowed by an entry of `vars`."""
+        local: dict[str, Any] = {}
+        return {
+            **self.vars,
+            **local,
+            "payload": self.payload,
+            "vars": self.vars,
+            "local": local,
+            "meta": self.meta,
+            "system": self.system,
+            "error": self.error,
+        }
+
+    def put(self, target: Target, value: Any) -> None:
+        """Errors: RunError ValidationError when the path leads through a scalar, or the scopes grow over the cap."""
+        self._keep_cap(value)
+        node: Any = self._root(target)
+        *way, last = target.segments
+        for segment in way:
+            node = self._step_into(node, segment, target)
+        if isinstance(node, dict):
+            node[last] = value
+        elif isinstance(node, list):
+            self._put_into_list(node, last, value, target)
+        else:
+            raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
+
+    def _root(self, target: Target) -> Any:
+        if target.root == "local":
+            raise RunError(Category.VALIDATION, f"the target {_shown(target)} stands outside of any loop")
+        if target.root == "error" and self.error is None:
+            self.error = {}
+        return getattr(self, target.root)
+
+    def _step_into(self, node: Any, segment: str, target: Target) -> Any:
+        if isinstance(node, dict):
+            if node.get(segment) is None:
+                node[segment] = {}
+            return node[segment]
+        if isinstance(node, list) and segment.isdecimal() and int(segment) < len(node):
+            return node[int(segment)]
+        raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
+
+    def _put_into_list(self, node: list[Any], segment: str, value: Any, target: Target) -> None:
+        if segment == "-" or (segment.isdecimal() and int(segment) == len(node)):
+            node.append(value)
+        elif segment.isdecimal() and int(segment) < len(node):
+            node[int(segment)] = value
+        else:
+            raise RunError(
+                Category.VALIDATION, f"the target {_shown(target)} is no index of a list of {len(node)} entries"
+            )
+
+    def _keep_cap(self, value: Any) -> None:
+        self.size_bound += json_size(value) + 64
+        if self.size_bound <= MAX_SCOPE_BYTES:
+            return
+        self.size_bound = json_size([self.payload, self.vars, self.meta, self.error]) + json_size(value)
+        if self.size_bound > MAX_SCOPE_BYTES:
+            raise RunError(
+                Category.VALIDATION,
+                f"the run's data would grow over {MAX_SCOPE_BYTES} bytes",
+                code="SCOPE_TOO_LARGE",
+                details={"bytes": self.size_bound, "limit": MAX_SCOPE_BYTES},
+            )
+
+
+def _shown(target: Target) -> str:
+    return repr(".".join((target.root, *target.segments)))

@@ -1,0 +1,293 @@
+"""The fields of envelopes and steps (LANGUAGE 1, 3) as data, and the check of one field."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workflows.engine.errors import Category
+from workflows.engine.expressions.contract import ExpressionError, compile_expression
+from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
+from workflows.engine.mapping import EXPRESSION_KEY, is_expression
+from workflows.engine.scope import parse_target
+
+# code, path below the field, message, suggestion
+Finding = tuple[str, str, str, str | None]
+
+
+@dataclass(frozen=True)
+class Field:
+    """`kind` names the check in `_CHECKS`; `fields` are those of an object with fixed keys."""
+
+    kind: str
+    required: bool = False
+    fields: Mapping[str, "Field"] | None = None
+    choices: tuple[Any, ...] | None = None
+    minimum: float | None = None
+
+
+def check_field(spec: Field, value: Any) -> Iterator[Finding]:
+    yield from _CHECKS[spec.kind](spec, value)
+
+
+def _invalid(message: str, where: str = "") -> Iterator[Finding]:
+    yield ("FIELD_INVALID", where, message, None)
+
+
+def _text(spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, str) or not value.strip():
+        yield from _invalid("must be a text that is not empty")
+    elif spec.choices and value not in spec.choices:
+        yield from _invalid(f"must be one of {', '.join(map(str, spec.choices))}")
+
+
+def _prose(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, str):
+        yield from _invalid("must be a text")
+
+
+def _whole(spec: Field, value: Any) -> Iterator[Finding]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        yield from _invalid("must be a whole number")
+    elif spec.minimum is not None and value < spec.minimum:
+        yield from _invalid(f"must be at least {spec.minimum:g}")
+    elif spec.choices and value not in spec.choices:
+        yield from _invalid(f"must be one of {', '.join(map(str, spec.choices))}")
+
+
+def _number(spec: Field, value: Any) -> Iterator[Finding]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield from _invalid("must be a number")
+    elif spec.minimum is not None and value < spec.minimum:
+        yield from _invalid(f"must be at least {spec.minimum:g}")
+
+
+def _flag(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, bool):
+        yield from _invalid("must be true or false")
+
+
+def _object(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, dict):
+        yield from _invalid("must be a JSON object")
+
+
+def _any(_spec: Field, _value: Any) -> Iterator[Finding]:
+    yield from ()
+
+
+def _steps(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, list):
+        yield from _invalid("must be a list of steps")
+
+
+def _expression(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not is_expression(value):
+        yield from _invalid(f'must be an expression: {{"{EXPRESSION_KEY}": "source"}}')
+        return
+    try:
+        compile_expression(value[EXPRESSION_KEY])
+    except ExpressionError as error:
+        at = "" if error.position is None else f" (at {error.position})"
+        yield (error.code, "", f"{error.message}{at}", error.suggestion)
+
+
+def _value(_spec: Field, value: Any) -> Iterator[Finding]:
+    """A literal with expressions anywhere inside."""
+    if isinstance(value, dict) and EXPRESSION_KEY in value:
+        yield from _expression(_spec, value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _dollar_key(key)
+            yield from _below(f".{key}", _value(_spec, item))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _below(f"[{index}]", _value(_spec, item))
+
+
+def _dollar_key(key: str) -> Iterator[Finding]:
+    if key == "$secret":
+        yield ("SECRET_NOT_SUPPORTED", "", "secrets are not resolved by this version; remove the reference", None)
+    elif key.startswith("$"):
+        yield ("KEY_DOLLAR", "", f"the key {key!r} begins with $, which is kept for the language", None)
+
+
+def _mapping(spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, dict) or EXPRESSION_KEY in value:
+        yield from _invalid("must be a JSON object")
+    else:
+        yield from _value(spec, value)
+
+
+def _target(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, str):
+        yield from _invalid("must be a text")
+        return
+    try:
+        parse_target(value)
+    except ValueError as error:
+        yield ("TARGET_INVALID", "", str(error), None)
+
+
+def _assign(spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, dict):
+        yield from _invalid("must be a JSON object {target: value}")
+        return
+    for target, item in value.items():
+        yield from _below(f".{target}", _target(spec, target))
+        yield from _below(f".{target}", _value(spec, item))
+
+
+def _expression_or_text(spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, str):
+        yield from _expression(spec, value)
+
+
+def _filters(_spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, list):
+        yield from _invalid("must be a list of filters")
+        return
+    for index, condition in enumerate(value):
+        yield from _below(f"[{index}]", _filter(condition))
+
+
+def _filter(condition: Any) -> Iterator[Finding]:
+    if not isinstance(condition, dict) or not isinstance(condition.get("path"), str) or not condition["path"]:
+        yield from _invalid("a filter is {path, op, value?}; path is a dotted path into the payload")
+        return
+    operator = condition.get("op")
+    if operator not in OPERATORS:
+        yield from _invalid(f"op must be one of {' '.join(OPERATORS)}", ".op")
+    elif operator not in WITHOUT_VALUE and "value" not in condition:
+        yield ("FIELD_MISSING", ".value", f"the operator {operator} needs a value", None)
+    elif operator in ("in", "not_in") and not (isinstance(condition["value"], list) or is_expression(condition["value"])):
+        yield from _invalid(f"the operator {operator} takes an array", ".value")
+    for key in condition.keys() - {"path", "op", "value"}:
+        yield ("KEY_UNKNOWN", f".{key}", f"unknown key {key!r}", None)
+    yield from _below(".value", _value(Field("value"), condition.get("value")))
+
+
+def _categories(_spec: Field, value: Any) -> Iterator[Finding]:
+    known = set(Category)
+    if not isinstance(value, list) or not all(item in known for item in value):
+        yield from _invalid(f"must be a list of {', '.join(Category)}")
+
+
+def _below(where: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    for code, path, message, suggestion in findings:
+        yield (code, f"{where}{path}", message, suggestion)
+
+
+_CHECKS: dict[str, Callable[[Field, Any], Iterator[Finding]]] = {
+    "text": _text,
+    "prose": _prose,
+    "whole": _whole,
+    "number": _number,
+    "flag": _flag,
+    "object": _object,
+    "any": _any,
+    "steps": _steps,
+    "expression": _expression,
+    "value": _value,
+    "mapping": _mapping,
+    "target": _target,
+    "assign": _assign,
+    "expression_or_text": _expression_or_text,
+    "filters": _filters,
+    "categories": _categories,
+}
+
+_RETRY = Field(
+    "object",
+    fields={
+        "maxAttempts": Field("whole", required=True, minimum=1),
+        "backoffMs": Field("whole", minimum=0),
+        "backoffMultiplier": Field("number", minimum=1),
+        "jitter": Field("flag"),
+        "maxDelayMs": Field("whole", minimum=0),
+        "retryOn": Field("categories"),
+    },
+)
+_ON_ERROR = Field("object", fields={"policy": Field("text", required=True, choices=("fail", "continue"))})
+_TEXT = Field("text", required=True)
+_EXPRESSION = Field("expression", required=True)
+_COMMON = {"id": _TEXT, "type": _TEXT, "name": Field("prose"), "presentation": Field("any")}
+
+
+def _configured(**fields: Field) -> dict[str, Field]:
+    """A step that holds its fields in `config`, with `retry` and `onError` beside it."""
+    return {**_COMMON, "config": Field("object", required=True, fields=fields), "retry": _RETRY, "onError": _ON_ERROR}
+
+
+ENVELOPE: dict[str, Field] = {
+    "id": _TEXT,
+    "version": Field("whole", required=True, minimum=1),
+    "name": _TEXT,
+    "description": Field("prose"),
+    "payloadSchemaRef": _TEXT,
+    "trigger": Field("object"),
+    "steps": Field("steps", required=True),
+    "presentation": Field("any"),
+}
+STEP_FIELDS: dict[str, dict[str, Field]] = {
+    "control.if": {**_COMMON, "condition": _EXPRESSION, "then": Field("steps", required=True), "else": Field("steps")},
+    "control.forEach": {
+        **_COMMON,
+        "items": _EXPRESSION,
+        "itemVar": _TEXT,
+        "body": Field("steps", required=True),
+        "onItemError": Field("text", choices=("fail", "continue", "skipItem")),
+        "concurrency": Field("whole", choices=(1,)),
+    },
+    "control.tryCatch": {
+        **_COMMON,
+        "try": Field("steps", required=True),
+        "catch": Field("steps", required=True),
+        "captureErrorAs": Field("text"),
+    },
+    "control.callWorkflow": {
+        **_COMMON,
+        "workflowId": _TEXT,
+        "workflowVersion": Field("whole", required=True, minimum=1),
+        "inputMapping": Field("mapping"),
+        "outputMapping": Field("assign"),
+        "retry": _RETRY,
+        "onError": _ON_ERROR,
+    },
+    "control.return": _COMMON,
+    "state.set": _configured(state=_TEXT),
+    "transform.assign": _configured(assign=Field("assign", required=True)),
+    "event.wait": _configured(
+        eventName=_TEXT,
+        correlationKey=_EXPRESSION,
+        filters=Field("filters"),
+        timeoutMs=Field("whole", minimum=1),
+        assign=Field("assign"),
+    ),
+    "time.wait": _configured(
+        mode=Field("text", required=True, choices=("duration", "until")),
+        durationMs=Field("whole", minimum=0),
+        until=Field("expression"),
+        assign=Field("assign"),
+    ),
+    "human.task": _configured(
+        taskType=_TEXT,
+        title=Field("expression_or_text", required=True),
+        description=Field("expression_or_text"),
+        contextData=Field("mapping"),
+        formSchema=Field("object"),
+        assignees=Field("object", fields={"users": Field("value"), "roles": Field("value")}),
+        dueInMs=Field("whole", minimum=1),
+        completeOn=Field("object", fields={"eventName": _TEXT, "correlationKey": _EXPRESSION}),
+        assign=Field("assign"),
+    ),
+    "action.call": _configured(
+        actionId=_TEXT,
+        version=Field("whole", required=True, minimum=1),
+        inputMapping=Field("mapping"),
+        saveAs=Field("target"),
+        idempotencyKey=Field("expression"),
+        designerGroupKey=Field("any"),
+        designerTileKind=Field("any"),
+        designerAppKey=Field("any"),
+    ),
+}

@@ -1,0 +1,188 @@
+"""Everything that can be known to be wrong with a definition before it runs (PRODUCT 4.1, 6; LANGUAGE 1 to 4).
+
+Validate at publish, not at 3 a.m.: unknown keys, missing fields, bad targets and expressions, unknown actions, and what
+this engine does not run yet. A problem has a stable code, the path of the step or field, a sentence, and a suggestion.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows.engine.clock import parse_moment
+from workflows.engine.definition import BLOCK_FIELDS, ROOT
+from workflows.engine.step_fields import ENVELOPE, STEP_FIELDS, Field, check_field
+from workflows.engine.steps import HANDLERS
+
+KEY = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
+TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
+    "event": {
+        "eventName": Field("text", required=True),
+        "sourcePayloadSchemaRef": Field("text"),
+        "payloadMapping": Field("mapping"),
+    },
+    "schedule": {"runAt": Field("text", required=True)},
+    "recurring": {"cron": Field("text", required=True), "timezone": Field("text", required=True)},
+}
+MAX_DEPTH = 20
+WARNINGS = frozenset({"KEY_DOLLAR"})
+
+
+@dataclass(frozen=True)
+class Problem:
+    code: str
+    path: str
+    message: str
+    suggestion: str | None = None
+
+    @property
+    def is_error(self) -> bool:
+        return self.code not in WARNINGS
+
+    def as_object(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+@dataclass
+class Known:
+    """What definitions of one tenant may refer to. `actions` maps an action id to its versions."""
+
+    actions: Mapping[str, frozenset[int]]
+    schema_refs: frozenset[str]
+
+
+@dataclass
+class _Walk:
+    known: Known
+    seen_ids: dict[str, str] = field(default_factory=dict)
+
+
+def validate(document: Any, known: Known) -> list[Problem]:
+    """All problems, in the document's order. It can be published when none of them is an error."""
+    if not isinstance(document, dict):
+        return [Problem("DEFINITION_INVALID", "", "a definition must be a JSON object")]
+    return list(_envelope(document, known))
+
+
+def _envelope(document: dict[str, Any], known: Known) -> Iterator[Problem]:
+    yield from check_fields(document, ENVELOPE, "")
+    if isinstance(document.get("id"), str) and not KEY.match(document["id"]):
+        yield Problem("KEY_INVALID", "id", f"the id {document['id']!r} must match {KEY.pattern}")
+    ref = document.get("payloadSchemaRef")
+    if isinstance(ref, str) and ref not in known.schema_refs:
+        yield Problem("SCHEMA_UNKNOWN", "payloadSchemaRef", f"no payload schema {ref!r} is registered", _near(ref, known.schema_refs))
+    yield from _trigger(document.get("trigger"))
+    if isinstance(document.get("steps"), list):
+        yield from _block(document["steps"], ROOT, _Walk(known), depth=1)
+
+
+def _trigger(trigger: Any) -> Iterator[Problem]:
+    if trigger is None:
+        return
+    if not isinstance(trigger, dict) or trigger.get("type") not in TRIGGER_FIELDS:
+        yield Problem("TRIGGER_INVALID", "trigger", f"trigger.type must be one of {', '.join(TRIGGER_FIELDS)}")
+        return
+    fields = {"type": Field("text", required=True), **TRIGGER_FIELDS[trigger["type"]]}
+    yield from check_fields(trigger, fields, "trigger")
+    if trigger["type"] != "event":
+        yield Problem(
+            "TRIGGER_NOT_SUPPORTED",
+            "trigger",
+            f"{trigger['type']} triggers are not run by this version; start such runs by an event, the API or the admin",
+        )
+    if trigger["type"] == "schedule" and parse_moment(trigger.get("runAt")) is None:
+        yield Problem("TRIGGER_INVALID", "trigger.runAt", "runAt must be a time of ISO 8601 with a zone")
+
+
+def _block(steps: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]:
+    if not isinstance(steps, list):
+        yield Problem("FIELD_INVALID", path, "must be a list of steps")
+        return
+    if depth > MAX_DEPTH:
+        yield Problem("NESTED_TOO_DEEP", path, f"steps nest deeper than {MAX_DEPTH} levels")
+        return
+    for index, step in enumerate(steps):
+        yield from _step(step, f"{path}.steps[{index}]", walk, depth=depth)
+
+
+def _step(step: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]:
+    if not isinstance(step, dict):
+        yield Problem("FIELD_INVALID", path, "a step must be a JSON object")
+        return
+    yield from _identity(step, path, walk)
+    step_type = step.get("type")
+    if not isinstance(step_type, str) or step_type not in STEP_FIELDS:
+        yield Problem(
+            "STEP_TYPE_UNKNOWN", path, f"there is no step type {step_type!r}", _near(str(step_type), STEP_FIELDS)
+        )  # fmt: skip
+        return
+    if step_type not in HANDLERS:
+        yield Problem(
+            "STEP_TYPE_NOT_SUPPORTED",
+            path,
+            f"{step_type} belongs to the language, but this version does not run it; it can be kept in a draft",
+        )
+    yield from check_fields(step, STEP_FIELDS[step_type], path)
+    if step_type == "action.call" and isinstance(step.get("config"), dict):
+        yield from _action(step["config"], path, walk.known)
+    if step_type == "time.wait" and isinstance(step.get("config"), dict):
+        yield from _time_mode(step["config"], path)
+    for name in BLOCK_FIELDS.get(step_type, ()):
+        if step.get(name) is not None:
+            yield from _block(step[name], f"{path}.{name}", walk, depth=depth + 1)
+
+
+def _identity(step: dict[str, Any], path: str, walk: _Walk) -> Iterator[Problem]:
+    step_id = step.get("id")
+    if not isinstance(step_id, str) or not step_id:
+        return  # reported as a missing field
+    if step_id in walk.seen_ids:
+        yield Problem("STEP_ID_TWICE", path, f"the id {step_id!r} is also that of {walk.seen_ids[step_id]}")
+    walk.seen_ids.setdefault(step_id, path)
+
+
+def _action(config: dict[str, Any], path: str, known: Known) -> Iterator[Problem]:
+    action_id, version = config.get("actionId"), config.get("version")
+    if not isinstance(action_id, str):
+        return
+    versions = known.actions.get(action_id)
+    if versions is None:
+        yield Problem(
+            "ACTION_UNKNOWN", f"{path}.config.actionId", f"no action {action_id!r} is registered", _near(action_id, known.actions)
+        )  # fmt: skip
+    elif isinstance(version, int) and version not in versions:
+        yield Problem(
+            "ACTION_VERSION_UNKNOWN",
+            f"{path}.config.version",
+            f"{action_id} has no version {version}; it has {', '.join(map(str, sorted(versions)))}",
+        )
+
+
+def _time_mode(config: dict[str, Any], path: str) -> Iterator[Problem]:
+    needed = {"duration": "durationMs", "until": "until"}.get(str(config.get("mode")))
+    if needed is None:
+        yield Problem("FIELD_INVALID", f"{path}.config.mode", "mode must be 'duration' or 'until'")
+    elif needed not in config:
+        yield Problem("FIELD_MISSING", f"{path}.config.{needed}", f"mode {config['mode']!r} needs {needed}")
+
+
+def check_fields(value: Mapping[str, Any], fields: Mapping[str, Field], path: str) -> Iterator[Problem]:
+    """Missing, unknown and wrong fields of one object."""
+    prefix = f"{path}." if path else ""
+    for name, spec in fields.items():
+        if spec.required and value.get(name) is None:
+            yield Problem("FIELD_MISSING", f"{prefix}{name}", f"{name} is missing")
+    for name, item in value.items():
+        if name not in fields:
+            yield Problem("KEY_UNKNOWN", f"{prefix}{name}", f"unknown key {name!r}", _near(name, fields))
+        elif item is not None:
+            for code, where, message, suggestion in check_field(fields[name], item):
+                yield Problem(code, f"{prefix}{name}{where}", message, suggestion)
+            if fields[name].fields and isinstance(item, dict):
+                yield from check_fields(item, fields[name].fields or {}, f"{prefix}{name}")
+
+
+def _near(word: str, known: Any) -> str | None:
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {found[0]!r}?" if found else None

@@ -1,0 +1,91 @@
+"""The command ledger's own state machine (PRODUCT 2.5): the only writer of `workflow_commands`.
+
+A row is written before anything is asked of Temporal and committed by itself, so that a request that fails afterwards
+leaves its trace. The database refuses what does not follow the arrows of `models.commands.TRANSITIONS`.
+"""
+
+import uuid
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from workflows.actors import Actor
+from workflows.models import Command, Run
+from workflows.statuses import CommandAction, CommandState, RunStatus
+
+SETTLED = (CommandState.OBSERVED, CommandState.REFUSED, CommandState.FAILED)
+
+
+def command_open(
+    *,
+    actor: Actor,
+    action: CommandAction,
+    target_type: str,
+    target_id: str,
+    run: Run | None = None,
+    reason: str = "",
+    payload: Any = None,
+    idempotency_key: str = "",
+    request_hash: str = "",
+) -> Command:
+    """A new row in state `requested`. Errors: IntegrityError when the actor has used the idempotency key before."""
+    with transaction.atomic():
+        return Command.objects.create(
+            tenant_id=actor.tenant_id,
+            action=action,
+            target_type=target_type,
+            target_id=target_id,
+            run=run,
+            actor_type=actor.kind,
+            actor_id=actor.id,
+            actor_name=actor.name,
+            source=actor.source,
+            reason=reason,
+            payload=payload,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+        )
+
+
+def command_settle(
+    command: Command, state: CommandState, *, code: str = "", message: str = "", details: dict[str, Any] | None = None
+) -> None:
+    """Move on, unless the effect has been observed meanwhile: then what was seen stands."""
+    now = timezone.now()
+    changes: dict[str, Any] = {"state": state, "code": code, "message": message, "details": details, "decided_at": now}
+    if state == CommandState.OBSERVED:
+        changes["observed_at"] = now
+    moved = Command.objects.filter(id=command.id, state=CommandState.REQUESTED).update(**changes)
+    if not moved:
+        Command.objects.filter(id=command.id, decided_at__isnull=True).update(decided_at=now)
+    command.refresh_from_db()
+
+
+def commands_observe_start(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """A run has written its first records: whatever asked for its start is observed."""
+    Command.objects.filter(
+        tenant_id=tenant_id,
+        target_id=str(run_id),
+        action__in=[CommandAction.START_RUN, CommandAction.REPLAY],
+        state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
+    ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+
+
+def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:
+    """A run has ended: a cancel that was asked for is observed, or has come too late."""
+    open_cancels = Command.objects.filter(
+        tenant_id=tenant_id,
+        run_id=run_id,
+        action=CommandAction.CANCEL,
+        state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
+    )
+    now = timezone.now()
+    if status == RunStatus.CANCELED:
+        open_cancels.update(state=CommandState.OBSERVED, observed_at=now)
+    else:
+        open_cancels.exclude(state=CommandState.REQUESTED).update(
+            state=CommandState.FAILED,
+            code="WORKFLOW_RUN_CLOSED",
+            message=f"the run ended as {status} before the cancel reached it",
+        )

@@ -1,0 +1,33 @@
+from workflows.models.actions import ActionInvocation, Notification
+from workflows.models.catalogue import EventType, PayloadSchema
+from workflows.models.commands import Command
+from workflows.models.definitions import Definition, DefinitionVersion, Schedule
+from workflows.models.events import Event, EventDelivery, EventKey
+from workflows.models.runs import Run, RunLog, RunStep, RunWait
+from workflows.models.storage import DataStoreEntry, Secret
+from workflows.models.tasks import HumanTask
+from workflows.models.tenants import ApiToken, Tenant, TenantMembership
+
+__all__ = [
+    "ActionInvocation",
+    "ApiToken",
+    "Command",
+    "DataStoreEntry",
+    "Definition",
+    "DefinitionVersion",
+    "Event",
+    "EventDelivery",
+    "EventKey",
+    "EventType",
+    "HumanTask",
+    "Notification",
+    "PayloadSchema",
+    "Run",
+    "RunLog",
+    "RunStep",
+    "RunWait",
+    "Schedule",
+    "Secret",
+    "Tenant",
+    "TenantMembership",
+]

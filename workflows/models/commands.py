@@ -1,0 +1,82 @@
+"""The command ledger (PRODUCT 2.5): every click or API write that asks for a change, as one row.
+
+The database keeps it append-only: no row is deleted, what was asked never changes, and the state moves only along the
+arrows below. `observed` is reachable from `requested`, because the run may record the effect before the answer of Temporal
+has come back.
+"""
+
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.models.guard import truncation_refused
+from workflows.statuses import CommandAction, CommandSource, CommandState
+
+TRANSITIONS = [
+    ("requested", "accepted"),
+    ("requested", "observed"),
+    ("requested", "refused"),
+    ("requested", "failed"),
+    ("requested", "unknown"),
+    ("unknown", "observed"),
+    ("unknown", "failed"),
+    ("accepted", "observed"),
+    ("accepted", "failed"),
+]
+ASKED = [
+    "id", "tenant", "action", "target_type", "target_id", "run", "actor_type", "actor_id", "actor_name", "source", "reason",
+    "idempotency_key", "request_hash", "payload", "parent", "requested_at",
+]  # fmt: skip
+
+
+class Command(TenantRow):
+    action = models.CharField(max_length=40, choices=CommandAction.choices)
+    target_type = models.CharField(max_length=40)
+    target_id = models.CharField(max_length=200, blank=True)
+    run = models.ForeignKey("workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="commands")
+    actor_type = models.CharField(max_length=20)
+    actor_id = models.CharField(max_length=64, blank=True)
+    actor_name = models.CharField(max_length=200)
+    source = models.CharField(max_length=20, choices=CommandSource.choices)
+    reason = models.TextField(blank=True)
+    idempotency_key = models.CharField(max_length=200, blank=True)
+    request_hash = models.CharField(max_length=64, blank=True)
+    payload = models.JSONField(null=True, blank=True, help_text="What was asked for, redacted.")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="items")
+    state = models.CharField(max_length=20, choices=CommandState.choices, default=CommandState.REQUESTED)
+    code = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    details = OrderedJSONField(null=True, blank=True)
+    requested_at = models.DateTimeField(default=timezone.now)
+    decided_at = models.DateTimeField(null=True, blank=True, help_text="Accepted, refused, failed, or unknown since.")
+    observed_at = models.DateTimeField(null=True, blank=True)
+    chain_seq = models.BigIntegerField(null=True, blank=True)
+    chain_hash = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        db_table = "workflow_commands"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "actor_type", "actor_id", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="workflow_commands_idempotency",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "chain_seq"], condition=Q(chain_seq__isnull=False), name="workflow_commands_chain"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
+            models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Delete),
+            truncation_refused(),
+            pgtrigger.ReadOnly(name="asked_is_fixed", fields=ASKED),
+            pgtrigger.FSM(name="state_moves_forward", field="state", transitions=TRANSITIONS),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target_id} {self.state}"

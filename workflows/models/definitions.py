@@ -1,0 +1,104 @@
+"""Definitions, their immutable versions, and the schedules that start them (PRODUCT 3.4, 6)."""
+
+import json
+from typing import Any
+
+import pgtrigger
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from workflows.models.fields import TenantRow
+from workflows.statuses import ScheduleKind, SchemaMode, TriggerType
+
+KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+
+
+class Definition(TenantRow):
+    """What authors edit: one draft, and a pointer to the version that new runs take."""
+
+    key = models.CharField(max_length=200, validators=[RegexValidator(KEY_PATTERN)])
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    draft_text = models.TextField(blank=True, help_text="Canonical text of the draft.")
+    draft_version = models.PositiveIntegerField(default=0, help_text="Counts saves; a save that names an older one is refused.")
+    published_version = models.ForeignKey(
+        "workflows.DefinitionVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    payload_schema_ref = models.CharField(max_length=200, blank=True)
+    payload_schema_mode = models.CharField(max_length=20, choices=SchemaMode.choices, default=SchemaMode.PINNED)
+    pinned_payload_schema_ref = models.CharField(max_length=200, blank=True)
+    is_system = models.BooleanField(default=False)
+    is_visible = models.BooleanField(default=True)
+    is_paused = models.BooleanField(default=False)
+    paused_reason = models.CharField(max_length=500, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    concurrency_limit = models.PositiveIntegerField(null=True, blank=True)
+    auto_pause_on_failure = models.BooleanField(default=False)
+    failure_rate_threshold = models.FloatField(null=True, blank=True)
+    failure_rate_min_runs = models.PositiveIntegerField(null=True, blank=True)
+    retention_policy_override = models.JSONField(null=True, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "workflow_definitions"
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="workflow_definitions_key")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class DefinitionVersion(TenantRow):
+    """A published version. Its text is what is hashed and what the engine reads; the database refuses to change it."""
+
+    definition = models.ForeignKey(Definition, on_delete=models.PROTECT, related_name="versions")
+    version = models.PositiveIntegerField()
+    canonical_text = models.TextField()
+    definition_hash = models.CharField(max_length=64)
+    trigger_type = models.CharField(max_length=20, choices=TriggerType.choices, default=TriggerType.MANUAL)
+    trigger_event_name = models.CharField(max_length=200, blank=True)
+    payload_schema_json = models.JSONField(null=True, blank=True)
+    published_by_name = models.CharField(max_length=200, blank=True)
+    published_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "workflow_definition_versions"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "definition", "version"], name="workflow_definition_versions_number")
+        ]
+        indexes = [models.Index(fields=["tenant", "trigger_event_name"], name="workflow_versions_by_trigger")]
+        triggers = [pgtrigger.Protect(name="immutable", operation=pgtrigger.Update)]
+
+    def __str__(self) -> str:
+        return f"{self.definition}@{self.version}"
+
+    def document(self) -> dict[str, Any]:
+        """The definition as JSON, keys in the order of the canonical text."""
+        return json.loads(self.canonical_text)  # type: ignore[no-any-return]
+
+
+class Schedule(TenantRow):
+    """The mirror of one Temporal Schedule."""
+
+    definition = models.ForeignKey(Definition, on_delete=models.PROTECT, related_name="schedules")
+    temporal_schedule_id = models.CharField(max_length=300)
+    kind = models.CharField(max_length=20, choices=ScheduleKind.choices)
+    run_at = models.DateTimeField(null=True, blank=True)
+    cron = models.CharField(max_length=200, blank=True)
+    time_zone = models.CharField(max_length=64, blank=True)
+    is_paused = models.BooleanField(default=False)
+    next_run_at = models.DateTimeField(null=True, blank=True)
+    last_run_at = models.DateTimeField(null=True, blank=True)
+    last_synced_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "workflow_schedules"
+        constraints = [models.UniqueConstraint(fields=["tenant", "temporal_schedule_id"], name="workflow_schedules_id")]
+
+    def __str__(self) -> str:
+        return self.temporal_schedule_id

@@ -1,0 +1,122 @@
+"""Inbound events, the keys they carry, and one delivery for each target (PRODUCT 5)."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, EventOutcome, EventSource
+
+
+class Event(TenantRow):
+    """An event as it came in, stored before anything else happened with it."""
+
+    event_id = models.CharField(max_length=200)
+    occupies_id = models.BooleanField(
+        default=True, help_text="False for a rejected event or a conflicting repeat: kept, but its id stays free or taken."
+    )
+    event_type = models.CharField(max_length=200)
+    payload = OrderedJSONField(default=dict)
+    body_hash = models.CharField(max_length=64)
+    payload_schema_ref = models.CharField(max_length=200, blank=True)
+    workflow_correlation_key = models.CharField(max_length=1000, blank=True, help_text="As the sender gave it.")
+    source = models.CharField(max_length=20, choices=EventSource.choices)
+    sender = models.CharField(max_length=200, blank=True)
+    occurred_at = models.DateTimeField(null=True, blank=True)
+    received_at = models.DateTimeField(default=timezone.now)
+    correlation_status = models.CharField(max_length=20, choices=CorrelationStatus.choices)
+    correlation_reason = models.CharField(max_length=500, blank=True)
+    correlation_key = models.CharField(max_length=1000, blank=True)
+    correlation_keys = models.JSONField(default=list)
+    correlation_trace = models.JSONField(default=list, help_text="Each path tried, with its value.")
+    outcome = models.CharField(max_length=20, choices=EventOutcome.choices, default=EventOutcome.RECEIVED)
+    outcome_reason = models.CharField(max_length=500, blank=True)
+    decision_trace = models.JSONField(default=dict, help_text="What routing saw: waits, near misses, triggers.")
+    buffered_until = models.DateTimeField(null=True, blank=True)
+    routed_at = models.DateTimeField(null=True, blank=True)
+    routing_attempts = models.PositiveIntegerField(default=0)
+    conflict_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="conflicts")
+
+    class Meta:
+        db_table = "workflow_runtime_events"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "event_id"], condition=Q(occupies_id=True), name="workflow_runtime_events_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-received_at"], name="workflow_events_newest"),
+            models.Index(fields=["tenant", "outcome", "-received_at"], name="workflow_events_by_outcome"),
+            models.Index(fields=["tenant", "event_type", "-received_at"], name="workflow_events_by_type"),
+            models.Index(
+                fields=["received_at"], condition=Q(outcome__in=["received", "routing", "buffered"]), name="workflow_events_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.event_id}"
+
+
+class EventKey(TenantRow):
+    """One correlation key of one event: what a wait that opens looks for. A row each, so that `=` finds it by index."""
+
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="keys")
+    event_type = models.CharField(max_length=200)
+    key = models.CharField(max_length=1000)
+    position = models.PositiveSmallIntegerField(default=0)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "workflow_event_keys"
+        constraints = [models.UniqueConstraint(fields=["tenant", "event", "key"], name="workflow_event_keys_once")]
+        indexes = [models.Index(fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup")]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.key}"
+
+
+class EventDelivery(TenantRow):
+    """One event for one target: a wait to signal, or a trigger to start. It has its own life, attempts and verdict."""
+
+    event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
+    kind = models.CharField(max_length=20, choices=DeliveryKind.choices)
+    wait = models.ForeignKey("workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
+    run = models.ForeignKey("workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
+    definition = models.ForeignKey(
+        "workflows.Definition", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries"
+    )
+    definition_version = models.ForeignKey(
+        "workflows.DefinitionVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    correlation_key = models.CharField(max_length=1000, blank=True)
+    status = models.CharField(max_length=20, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
+    reason = models.CharField(max_length=500, blank=True)
+    details = models.JSONField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    attempt_log = models.JSONField(default=list, help_text="The last attempts: time, outcome, error.")
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "workflow_event_deliveries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "event", "wait"], condition=Q(wait__isnull=False), name="workflow_deliveries_once_per_wait"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "event", "definition"],
+                condition=Q(kind="trigger"),
+                name="workflow_deliveries_once_per_trigger",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="workflow_deliveries_due"),
+            models.Index(fields=["tenant", "status", "-created_at"], name="workflow_deliveries_by_status"),
+            models.Index(fields=["tenant", "run"], name="workflow_deliveries_of_run", condition=Q(run__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.status}"

@@ -1,0 +1,165 @@
+"""Projections of runs, their steps, waits and logs (PRODUCT 3.3). Temporal is the truth; `workflows.projections` writes here.
+
+Each row carries where its content came from: the epoch (Temporal run id) and the run's sequence number, which make a late
+or repeated record harmless, and the time at which the record was written.
+"""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.models.guard import projection_guard
+from workflows.statuses import Engine, LogLevel, RunStatus, StepStatus, TriggerType, WaitKind, WaitStatus
+
+
+class ProjectionRow(TenantRow):
+    projection_epoch = models.CharField(max_length=64, blank=True, help_text="Temporal run id that wrote this row.")
+    projection_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record within the run.")
+    projected_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        abstract = True
+
+
+class Run(ProjectionRow):
+    definition = models.ForeignKey("workflows.Definition", on_delete=models.PROTECT, related_name="runs")
+    definition_version = models.ForeignKey("workflows.DefinitionVersion", on_delete=models.PROTECT, related_name="runs")
+    definition_key = models.CharField(max_length=200)
+    version = models.PositiveIntegerField()
+    definition_hash = models.CharField(max_length=64)
+    semantics_version = models.PositiveIntegerField()
+    engine = models.CharField(max_length=20, choices=Engine.choices, default=Engine.TEMPORAL)
+    status = models.CharField(max_length=20, choices=RunStatus.choices, default=RunStatus.STARTING)
+    state = models.CharField(max_length=200, blank=True, help_text="The author's own state (meta.state).")
+    trigger_type = models.CharField(max_length=20, choices=TriggerType.choices, default=TriggerType.MANUAL)
+    trigger_metadata = models.JSONField(default=dict, blank=True)
+    event = models.ForeignKey("workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="started_runs")
+    correlation_key = models.CharField(max_length=1000, blank=True, help_text="Business key: of the event that started it.")
+    parent_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
+    parent_step_path = models.CharField(max_length=500, blank=True)
+    root_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="descendants")
+    replay_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="replays")
+    temporal_workflow_id = models.CharField(max_length=255)
+    temporal_first_run_id = models.CharField(max_length=64, blank=True)
+    input = OrderedJSONField(default=dict)
+    output = OrderedJSONField(null=True, blank=True, help_text="Scopes at the end: payload, vars, meta.")
+    current_step_path = models.CharField(max_length=500, blank=True)
+    error = OrderedJSONField(null=True, blank=True)
+    error_category = models.CharField(max_length=40, blank=True)
+    error_code = models.CharField(max_length=100, blank=True)
+    step_count = models.PositiveIntegerField(default=0)
+    failed_step_count = models.PositiveIntegerField(default=0)
+    event_count = models.PositiveIntegerField(default=0, help_text="Events that resolved a wait of this run.")
+    history_event_count = models.PositiveIntegerField(default=0)
+    history_bytes = models.PositiveBigIntegerField(default=0)
+    drift_reason = models.CharField(max_length=500, blank=True)
+    drift_found_at = models.DateTimeField(null=True, blank=True)
+    requested_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "workflow_runs"
+        constraints = [models.UniqueConstraint(fields=["tenant", "temporal_workflow_id"], name="workflow_runs_workflow_id")]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at"], name="workflow_runs_newest"),
+            models.Index(fields=["tenant", "status", "-created_at"], name="workflow_runs_by_status"),
+            models.Index(fields=["tenant", "definition", "status"], name="workflow_runs_by_definition"),
+            models.Index(fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")),
+            models.Index(fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")),
+        ]
+        triggers = [projection_guard()]
+
+    def __str__(self) -> str:
+        return f"{self.definition_key}@{self.version} {self.id}"
+
+
+class RunStep(ProjectionRow):
+    """One attempt of one step in one iteration."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="steps")
+    step_path = models.CharField(max_length=500)
+    iteration = models.CharField(max_length=200, blank=True, help_text="Loop indexes, outermost first, with dots.")
+    attempt = models.PositiveIntegerField(default=1)
+    step_id = models.CharField(max_length=200)
+    step_type = models.CharField(max_length=40)
+    name = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=20, choices=StepStatus.choices)
+    branch = models.CharField(max_length=20, blank=True, help_text="The branch that a control step chose.")
+    action_id = models.CharField(max_length=200, blank=True)
+    action_version = models.PositiveIntegerField(null=True, blank=True)
+    input = OrderedJSONField(null=True, blank=True)
+    output = OrderedJSONField(null=True, blank=True)
+    error = OrderedJSONField(null=True, blank=True)
+    child_run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "workflow_run_steps"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "run", "step_path", "iteration", "attempt"], name="workflow_run_steps_one_attempt"
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "run", "projection_seq"], name="workflow_run_steps_in_order")]
+        triggers = [projection_guard()]
+
+    def __str__(self) -> str:
+        return f"{self.step_id} #{self.attempt} {self.status}"
+
+
+class RunWait(ProjectionRow):
+    """What a run waits for, or waited for. Events find it by tenant, event name and key."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="waits")
+    step_path = models.CharField(max_length=500)
+    iteration = models.CharField(max_length=200, blank=True)
+    step_id = models.CharField(max_length=200)
+    kind = models.CharField(max_length=20, choices=WaitKind.choices)
+    status = models.CharField(max_length=20, choices=WaitStatus.choices)
+    event_name = models.CharField(max_length=200, blank=True)
+    correlation_key = models.CharField(max_length=1000, blank=True)
+    filters = models.JSONField(default=list, blank=True)
+    opened_at = models.DateTimeField()
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    event = models.ForeignKey("workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="resolved_waits")
+
+    class Meta:
+        db_table = "workflow_run_waits"
+        indexes = [
+            models.Index(
+                fields=["tenant", "event_name", "correlation_key"],
+                name="workflow_run_waits_open",
+                condition=Q(status="WAITING"),
+            ),
+            models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
+        ]
+        triggers = [projection_guard()]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.event_name} {self.correlation_key} {self.status}"
+
+
+class RunLog(TenantRow):
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="logs")
+    projection_epoch = models.CharField(max_length=64, blank=True)
+    projection_seq = models.BigIntegerField(default=0)
+    at = models.DateTimeField()
+    level = models.CharField(max_length=10, choices=LogLevel.choices, default=LogLevel.INFO)
+    step_path = models.CharField(max_length=500, blank=True)
+    message = models.TextField()
+    data = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        db_table = "workflow_run_logs"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "run", "projection_epoch", "projection_seq"], name="workflow_run_logs_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.message

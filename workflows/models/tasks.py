@@ -1,0 +1,42 @@
+"""Human tasks (PRODUCT 4.6)."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.statuses import TaskStatus
+
+
+class HumanTask(TenantRow):
+    run = models.ForeignKey("workflows.Run", on_delete=models.PROTECT, related_name="tasks")
+    wait = models.ForeignKey("workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
+    step_path = models.CharField(max_length=500)
+    iteration = models.CharField(max_length=200, blank=True)
+    task_type = models.CharField(max_length=200)
+    title = models.CharField(max_length=500)
+    description = models.TextField(blank=True)
+    context_data = OrderedJSONField(default=dict, blank=True)
+    form_schema = OrderedJSONField(null=True, blank=True)
+    assigned_users = models.JSONField(default=list, blank=True)
+    assigned_roles = models.JSONField(default=list, blank=True)
+    status = models.CharField(max_length=20, choices=TaskStatus.choices, default=TaskStatus.PENDING)
+    complete_on_event = models.CharField(max_length=200, blank=True)
+    correlation_key = models.CharField(max_length=1000, blank=True)
+    claimed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    completed_by_name = models.CharField(max_length=200, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    response = OrderedJSONField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "workflow_tasks"
+        indexes = [
+            models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
+            models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

@@ -1,0 +1,64 @@
+"""Tenants, who works in them, and the tokens of programs (PRODUCT 8.2, 9)."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from workflows.models.fields import TenantRow, new_id
+from workflows.statuses import Role
+
+
+class Tenant(models.Model):
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=200)
+    is_active = models.BooleanField(default=True)
+    closed_run_retention_days = models.PositiveIntegerField(default=90)
+    event_retention_days = models.PositiveIntegerField(default=90)
+    delivery_concurrency_limit = models.PositiveIntegerField(null=True, blank=True)
+    redaction_rules = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "tenants"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TenantMembership(TenantRow):
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.VIEWER)
+    may_see_payloads = models.BooleanField(default=False, help_text="A viewer who may see payloads of actions.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "tenant_memberships"
+        constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="tenant_memberships_one_per_user")]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.tenant}"
+
+
+class ApiToken(TenantRow):
+    """A program's credential. Only the SHA-256 of the token is stored; the token is shown once."""
+
+    name = models.CharField(max_length=200)
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.OPERATOR)
+    scopes = models.JSONField(default=list, blank=True, help_text="Empty: all that the role may do.")
+    prefix = models.CharField(max_length=16, editable=False)
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    rate_limit_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        db_table = "api_tokens"
+        indexes = [models.Index(fields=["tenant", "name"], name="api_tokens_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"

@@ -1,0 +1,162 @@
+"""Drafts, publication and import of definitions (PRODUCT 6, LANGUAGE 5)."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from workflows.actions.registry import known_actions
+from workflows.actors import Actor
+from workflows.bundles import BundleWorkflow, read_bundle
+from workflows.engine.definition import canonical_text, definition_hash
+from workflows.engine.validate import Known, Problem, validate
+from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.ledger import command_open, command_settle
+from workflows.models import Definition, DefinitionVersion
+from workflows.services.payload_check import known_schema_refs
+from workflows.statuses import CommandAction, CommandState, Role, TriggerType
+
+
+@dataclass
+class Imported:
+    key: str
+    draft_saved: bool
+    versions: list[int] = field(default_factory=list)
+    unchanged: bool = False
+
+
+def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]:
+    return validate(document, Known(actions=known_actions(), schema_refs=known_schema_refs(tenant_id)))
+
+
+def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
+    """Make the draft the next version, which new runs take from now on. A draft that is published already stays as it is.
+
+    Errors: NotFound, PermissionRefused, InputInvalid DEFINITION_INVALID with every problem.
+    """
+    actor.require(Role.AUTHOR, to="publish definitions")
+    with transaction.atomic():
+        definition = Definition.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, key=key).first()
+        if definition is None:
+            raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
+        return _publish(actor, definition, _draft(definition))
+
+
+def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: str = "") -> Definition:
+    """Paused: events and people start no new run; open runs go on."""
+    actor.require(Role.AUTHOR, to="pause definitions")
+    action = CommandAction.PAUSE if is_paused else CommandAction.UNPAUSE
+    command = command_open(actor=actor, action=action, target_type="definition", target_id=key, reason=reason)
+    changed = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).update(
+        is_paused=is_paused, paused_reason=reason if is_paused else ""
+    )
+    if not changed:
+        error = NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
+        command_settle(command, CommandState.REFUSED, code=error.code, message=error.message)
+        raise error
+    command_settle(command, CommandState.OBSERVED)
+    return Definition.objects.get(tenant_id=actor.tenant_id, key=key)
+
+
+@transaction.atomic
+def bundle_import(*, actor: Actor, document: Any, publish: bool) -> list[Imported]:
+    """Save the drafts of a bundle, and publish them when asked to. All or nothing.
+
+    Idempotency: a workflow that is the same as the stored one changes nothing.
+    Errors: InputInvalid BUNDLE_INVALID, or BUNDLE_DEPENDENCIES_MISSING with the full list; PermissionRefused.
+    """
+    actor.require(Role.AUTHOR, to="import definitions")
+    workflows = read_bundle(document)
+    missing = [problem for workflow in workflows for problem in _missing_dependencies(workflow, actor.tenant_id)]
+    if missing:
+        raise InputInvalid(
+            "the bundle needs what this portal does not have: " + ", ".join(item["name"] for item in missing),
+            code="BUNDLE_DEPENDENCIES_MISSING",
+            details={"missing": missing},
+        )
+    return [_import_workflow(actor, workflow, publish=publish) for workflow in workflows]
+
+
+def _import_workflow(actor: Actor, workflow: BundleWorkflow, *, publish: bool) -> Imported:
+    document = {**workflow.definition, "id": workflow.key}
+    text = canonical_text(document)
+    definition = Definition.objects.filter(tenant_id=actor.tenant_id, key=workflow.key).first()
+    if definition is None:
+        definition = Definition(tenant_id=actor.tenant_id, key=workflow.key)
+    is_same = definition.draft_text == text
+    if not is_same:
+        definition.draft_text = text
+        definition.draft_version += 1
+    for name, value in workflow.metadata.items():
+        setattr(definition, name, value)
+    definition.save()
+    imported = Imported(workflow.key, draft_saved=not is_same, unchanged=is_same)
+    if publish:
+        before = definition.published_version_id
+        version = _publish(actor, definition, document)
+        imported.versions = [version.version]
+        imported.unchanged = is_same and before == version.id
+    return imported
+
+
+def _publish(actor: Actor, definition: Definition, document: dict[str, Any]) -> DefinitionVersion:
+    problems = [problem for problem in definition_problems(document, tenant_id=actor.tenant_id) if problem.is_error]
+    if problems:
+        raise InputInvalid(
+            f"{definition.key} cannot be published: {problems[0].path}: {problems[0].message}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            code="DEFINITION_INVALID",
+            details={"definition": definition.key, "problems": [problem.as_object() for problem in problems]},
+        )
+    current = definition.published_version
+    if current is not None and _without_version(current.document()) == _without_version(document):
+        return current
+    number = (definition.versions.aggregate(last=Max("version"))["last"] or 0) + 1
+    text = canonical_text({**document, "version": number})
+    trigger = document.get("trigger") or {}
+    version = DefinitionVersion.objects.create(
+        tenant_id=actor.tenant_id,
+        definition=definition,
+        version=number,
+        canonical_text=text,
+        definition_hash=definition_hash(text),
+        trigger_type=trigger.get("type", TriggerType.MANUAL),
+        trigger_event_name=trigger.get("eventName", ""),
+        published_by_name=actor.name,
+    )
+    definition.published_version = version
+    definition.name = document["name"]
+    definition.description = document.get("description") or ""
+    definition.payload_schema_ref = document["payloadSchemaRef"]
+    definition.save()
+    command = command_open(
+        actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=definition.key,
+        payload={"version": number, "definitionHash": version.definition_hash},
+    )  # fmt: skip
+    command_settle(command, CommandState.OBSERVED)
+    return version
+
+
+def _draft(definition: Definition) -> dict[str, Any]:
+    if not definition.draft_text:
+        raise Conflict(f"{definition.key} has no draft", code="DEFINITION_NO_DRAFT")
+    return json.loads(definition.draft_text)  # type: ignore[no-any-return]
+
+
+def _without_version(document: dict[str, Any]) -> str:
+    return canonical_text({key: value for key, value in document.items() if key != "version"})
+
+
+def _missing_dependencies(workflow: BundleWorkflow, tenant_id: uuid.UUID) -> list[dict[str, str]]:
+    actions, refs = known_actions(), known_schema_refs(tenant_id)
+    missing = []
+    for action_id, version in workflow.actions:
+        if version not in actions.get(action_id, frozenset()):
+            missing.append({"workflow": workflow.key, "kind": "action", "name": f"{action_id}@{version}"})
+    for ref in workflow.schema_refs:
+        if ref not in refs:
+            missing.append({"workflow": workflow.key, "kind": "schema", "name": ref})
+    return missing

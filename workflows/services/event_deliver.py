@@ -1,0 +1,105 @@
+"""The use case of one delivery: signal a wait's workflow, or start a run for a trigger (PRODUCT 5.4)."""
+
+import uuid
+from typing import Any
+
+from workflows.engine.clock import iso_time
+from workflows.engine.errors import RunError
+from workflows.engine.mapping import expand_dotted, resolve
+from workflows.models import EventDelivery
+from workflows.services.payload_check import payload_problem
+from workflows.services.run_launch import run_launch
+from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, TriggerType
+from workflows.temporal import gateway
+from workflows.temporal.contracts import EventSignal
+from workflows.models import Run
+
+# A run that an event starts has an id made of the two, so that a redelivery starts nothing twice.
+RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
+
+
+class TriggerHeld(Exception):
+    """The definition runs as often as it may at once; the delivery waits for its turn."""
+
+
+def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
+    """The delivery's next status with its reason: `sent`, or `late` when the run has ended.
+
+    Errors: TemporalError when Temporal did not take the signal; the caller tries again.
+    """
+    event, wait, run = delivery.event, delivery.wait, delivery.run
+    if wait is None or run is None:
+        raise ValueError("a delivery of kind wait has no wait")
+    signal = EventSignal(
+        eventId=event.event_id,
+        eventName=event.event_type,
+        correlationKey=delivery.correlation_key,
+        waitId=str(wait.id),
+        payload=event.payload,
+        receivedAt=iso_time(int(event.received_at.timestamp() * 1000)),
+    )
+    try:
+        gateway.signal_event(signal, workflow_id=run.temporal_workflow_id, request_id=str(delivery.id))
+    except gateway.TemporalNotFound as error:
+        return DeliveryStatus.LATE, f"the run has ended: {error}"
+    return DeliveryStatus.SENT, ""
+
+
+def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
+    """The delivery's next status with its reason: `started`, or `skipped`.
+
+    Errors: TriggerHeld over the definition's concurrency limit; TemporalError when Temporal did not take the start.
+    """
+    definition, version, event = delivery.definition, delivery.definition_version, delivery.event
+    if definition is None or version is None:
+        raise ValueError("a delivery of kind trigger has no definition")
+    run_id = run_id_of(event.id, definition.id)
+    if not Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists():
+        if definition.is_paused:
+            return DeliveryStatus.SKIPPED, f"{definition.key} is paused: {definition.paused_reason or 'no reason given'}"
+        limit = definition.concurrency_limit
+        if limit is not None and definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
+            raise TriggerHeld(f"{definition.key} has {limit} open runs, its concurrency limit")
+    document = version.document()
+    try:
+        payload = trigger_payload(document.get("trigger") or {}, delivery)
+    except RunError as error:
+        return DeliveryStatus.SKIPPED, f"the payload mapping failed: {error.message}"
+    problem = payload_problem(payload, tenant_id=delivery.tenant_id, ref=document["payloadSchemaRef"])
+    if problem is not None:
+        return DeliveryStatus.SKIPPED, f"the payload does not fit {document['payloadSchemaRef']}: {problem}"
+    run_launch(
+        version=version,
+        run_id=run_id,
+        payload=payload,
+        trigger_type=TriggerType.EVENT,
+        trigger_metadata={"eventName": event.event_type, "eventId": event.event_id},
+        event=event,
+        requested_by=f"event {event.event_id}",
+    )
+    return DeliveryStatus.STARTED, ""
+
+
+def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
+    return uuid.uuid5(RUN_OF_EVENT, f"{event_pk}/{definition_pk}")
+
+
+def trigger_payload(trigger: dict[str, Any], delivery: EventDelivery) -> dict[str, Any]:
+    """What the run gets: the mapped payload, or the event's own when the trigger maps nothing.
+
+    Errors: RunError when an expression fails.
+    """
+    event = delivery.event
+    mapping = trigger.get("payloadMapping")
+    if mapping is None:
+        return dict(event.payload)
+    seen = {
+        "event": {
+            "name": event.event_type,
+            "correlationKey": event.correlation_key or None,
+            "payload": event.payload,
+            "payloadSchemaRef": event.payload_schema_ref or None,
+        }
+    }
+    now_ms = int(event.received_at.timestamp() * 1000)
+    return expand_dotted(resolve(mapping, seen, now_ms=now_ms, where="payloadMapping"))

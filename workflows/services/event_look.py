@@ -1,0 +1,90 @@
+"""The waits' side of the border (PRODUCT 4.5): a wait that has just been committed looks for events that came before it."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, Max, OuterRef
+
+from workflows.models import Event, EventDelivery, EventType, Run, RunWait
+from workflows.outcomes import refresh_outcomes
+from workflows.queueing import DELIVER, enqueue
+from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitKind, WaitStatus
+
+
+def buffer_seconds(*, tenant_id: uuid.UUID, event_type: str) -> float:
+    """How long before a wait opens an event of this type may have come. Never 0."""
+    own = (
+        EventType.objects.filter(tenant_id=tenant_id, name=event_type, is_active=True)
+        .values_list("buffer_seconds", flat=True)
+        .first()
+    )
+    return float(settings.EVENT_BUFFER_SECONDS if own is None else own)
+
+
+def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
+    """Make a delivery for each stored event that this open wait may take, oldest first; the number of new ones.
+
+    Idempotency: a delivery is unique per wait and event. Only the delivery worker signals.
+    """
+    wait = RunWait.objects.select_related("run").get(tenant_id=tenant_id, id=wait_id)
+    if wait.status != WaitStatus.WAITING or wait.kind not in (WaitKind.EVENT, WaitKind.HUMAN):
+        return 0
+    events = list(_events_for(wait).order_by("received_at", "id"))
+    if not events:
+        return 0
+    deliveries = [new_wait_delivery(event, wait, key=wait.correlation_key) for event in events]
+    with transaction.atomic():
+        EventDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+        refresh_outcomes(event.id for event in events)
+    enqueue(DELIVER, [str(delivery.id) for delivery in deliveries])
+    return len(deliveries)
+
+
+def new_wait_delivery(event: Event, wait: RunWait, *, key: str) -> EventDelivery:
+    return EventDelivery(
+        tenant_id=event.tenant_id,
+        event=event,
+        kind=DeliveryKind.WAIT,
+        wait=wait,
+        run_id=wait.run_id,
+        correlation_key=key,
+    )
+
+
+def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of an annotated model
+    """Events of this name and key since the buffer began, or since an earlier wait of the run on the same closed."""
+    run: Run = wait.run
+    taken = EventDelivery.objects.filter(
+        tenant_id=wait.tenant_id, run_id=run.id, event=OuterRef("pk"), status=DeliveryStatus.MATCHED
+    )
+    return (
+        Event.objects.filter(
+            tenant_id=wait.tenant_id,
+            occupies_id=True,
+            keys__tenant_id=wait.tenant_id,
+            keys__event_type=wait.event_name,
+            keys__key=wait.correlation_key,
+            keys__received_at__gte=_look_since(wait),
+        )
+        .exclude(id=run.event_id)
+        .exclude(outcome__in=[EventOutcome.DISCARDED, EventOutcome.REJECTED])
+        .filter(~Exists(taken))
+    )
+
+
+def _look_since(wait: RunWait) -> datetime:
+    since = wait.opened_at - timedelta(seconds=buffer_seconds(tenant_id=wait.tenant_id, event_type=wait.event_name))
+    closed = (
+        RunWait.objects.filter(
+            tenant_id=wait.tenant_id,
+            run_id=wait.run_id,
+            event_name=wait.event_name,
+            correlation_key=wait.correlation_key,
+            resolved_at__isnull=False,
+        )
+        .exclude(id=wait.id)
+        .aggregate(last=Max("resolved_at"))["last"]
+    )
+    return since if closed is None else min(since, closed)

@@ -1,0 +1,39 @@
+"""Payloads against their JSON Schema (2020-12). References are resolved from the tenant's registry only."""
+
+import uuid
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from workflows.models import PayloadSchema
+
+# Built in: any object.
+ANY_SCHEMA = "payload.Any.v1"
+
+
+def known_schema_refs(tenant_id: uuid.UUID) -> frozenset[str]:
+    registered = PayloadSchema.objects.filter(tenant_id=tenant_id, is_placeholder=False).values_list("ref", flat=True)
+    return frozenset({ANY_SCHEMA, *registered})
+
+
+def payload_problem(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> str | None:
+    """A sentence with a pointer about the first thing that does not fit, or None when all does."""
+    if not isinstance(payload, dict):
+        return "the payload must be a JSON object"
+    if ref == ANY_SCHEMA:
+        return None
+    schema = PayloadSchema.objects.filter(tenant_id=tenant_id, ref=ref).values_list("schema", flat=True).first()
+    if schema is None:
+        return f"the schema {ref!r} is not registered"
+    validator = Draft202012Validator(schema, registry=Registry())
+    try:
+        error = best_match(validator.iter_errors(payload))
+    except Unresolvable as unresolvable:
+        return f"the schema {ref!r} refers to something unknown: {unresolvable}"
+    if error is None:
+        return None
+    pointer = "/" + "/".join(str(part) for part in error.absolute_path)
+    return f"{pointer}: {error.message[:300]}"

@@ -1,0 +1,85 @@
+"""Starting a run: the row first, status STARTING, then Temporal (PRODUCT 2.2, 2.6).
+
+The workflow id is made of the run's id and Temporal refuses a second workflow of that id, so a launch can be repeated
+until its outcome is known.
+"""
+
+import uuid
+from typing import Any
+
+from workflows.engine.machine import SEMANTICS_VERSION
+from workflows.models import DefinitionVersion, Event, Run
+from workflows.projections import record_first_run_id, record_launch
+from workflows.statuses import TriggerType
+from workflows.temporal import gateway
+from workflows.temporal.contracts import RunInput
+
+
+def workflow_id_of(run_id: uuid.UUID) -> str:
+    return f"pointsman-run-{run_id}"
+
+
+def run_launch(
+    *,
+    version: DefinitionVersion,
+    run_id: uuid.UUID,
+    payload: dict[str, Any],
+    trigger_type: TriggerType,
+    trigger_metadata: dict[str, Any],
+    event: Event | None = None,
+    requested_by: str,
+) -> Run:
+    """The run row, whose workflow Temporal has.
+
+    Idempotency: a repeat with the same `run_id` starts what was not started, and changes nothing else.
+    Errors: TemporalError; the row then stays STARTING, and a repeat goes on with it.
+    """
+    tenant_id = version.tenant_id
+    run = Run(
+        id=run_id,
+        tenant_id=tenant_id,
+        definition=version.definition,
+        definition_version=version,
+        definition_key=version.definition.key,
+        version=version.version,
+        definition_hash=version.definition_hash,
+        semantics_version=SEMANTICS_VERSION,
+        trigger_type=trigger_type,
+        trigger_metadata=trigger_metadata,
+        event=event,
+        correlation_key=event.correlation_key if event else "",
+        temporal_workflow_id=workflow_id_of(run_id),
+        input=payload,
+        requested_by=requested_by[:200],
+    )
+    if not record_launch(run):
+        run = Run.objects.select_related("definition_version", "event").get(tenant_id=tenant_id, id=run_id)
+    if not run.temporal_first_run_id:
+        run_start_workflow(run)
+    return run
+
+
+def run_start_workflow(run: Run) -> None:
+    """Ask Temporal to start the workflow of a row that is STARTING.
+
+    Errors: TemporalError; a workflow that was started before is no error.
+    """
+    version = run.definition_version
+    try:
+        temporal_run_id = gateway.start_run(
+            RunInput(
+                run_id=str(run.id),
+                tenant_id=str(run.tenant_id),
+                definition_key=run.definition_key,
+                version=run.version,
+                definition_text=version.canonical_text,
+                definition_hash=run.definition_hash,
+                semantics_version=run.semantics_version,
+                payload=run.input,
+                trigger_event_id=run.event.event_id if run.event else "",
+            ),
+            workflow_id=run.temporal_workflow_id,
+        )
+    except gateway.TemporalAlreadyStarted:
+        return  # it runs, or has run: its own records fill the row
+    record_first_run_id(tenant_id=run.tenant_id, run_id=run.id, temporal_run_id=temporal_run_id)

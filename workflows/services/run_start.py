@@ -1,0 +1,122 @@
+"""A person or a program starts a run (PRODUCT 8.1)."""
+
+import uuid
+from typing import Any
+
+from workflows.actors import Actor
+from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PortalError
+from workflows.ledger import command_settle
+from workflows.models import Command, Definition, DefinitionVersion, Run
+from workflows.models.fields import new_id
+from workflows.projections import record_launch_undone
+from workflows.services.idempotency import command_request
+from workflows.services.payload_check import payload_problem
+from workflows.services.run_launch import run_launch
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Role, TriggerType
+from workflows.temporal import gateway
+
+
+def run_start(
+    *,
+    actor: Actor,
+    definition_key: str,
+    payload: Any,
+    version: int | None = None,
+    reason: str = "",
+    idempotency_key: str = "",
+) -> tuple[uuid.UUID, Command]:
+    """The new run's id and its ledger row: `accepted` means that Temporal has it.
+
+    Errors: NotFound, PermissionRefused, InputInvalid (payload), Conflict (paused, archived, not published, concurrency
+    limit), DependencyDown when Temporal is not reachable: then nothing but the ledger was written.
+    """
+    command, is_new = command_request(
+        actor=actor,
+        action=CommandAction.START_RUN,
+        target_type="run",
+        target_id=str(new_id()),
+        reason=reason,
+        payload={"definition": definition_key, "version": version, "payload": payload},
+        idempotency_key=idempotency_key,
+    )
+    run_id = uuid.UUID(command.target_id)
+    if not is_new:
+        return run_id, command
+    try:
+        actor.require(Role.OPERATOR, to="start runs")
+        pinned = _version_to_run(actor, definition_key, version)
+        _check(pinned, payload)
+    except PortalError as error:
+        command_settle(command, CommandState.REFUSED, code=error.code, message=error.message, details=error.details)
+        raise
+    _launch(actor, pinned, run_id, payload, command)
+    return run_id, command
+
+
+def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload: Any, command: Command) -> None:
+    try:
+        gateway.check_reachable()
+        run_launch(
+            version=version,
+            run_id=run_id,
+            payload=payload,
+            trigger_type=TriggerType.MANUAL,
+            trigger_metadata={"source": actor.source},
+            requested_by=actor.name,
+        )
+    except gateway.TemporalError as error:
+        is_unknown = isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists()
+        if not is_unknown:
+            record_launch_undone(tenant_id=actor.tenant_id, run_id=run_id)
+        details = {"error": str(error), "hint": "See that Temporal is up, then start the run again."}
+        if is_unknown:
+            details |= {
+                "outcome": "unknown",
+                "runId": str(run_id),
+                "hint": "Temporal may have the run. It is started again by itself if not; do not start another.",
+            }
+        state = CommandState.UNKNOWN if is_unknown else CommandState.REFUSED
+        message = "Temporal is not reachable; the run was not started"
+        if is_unknown:
+            message = "Temporal did not answer in time; whether the run was started is not known yet"
+        command_settle(command, state, code="TEMPORAL_UNAVAILABLE", message=message, details=details)
+        raise DependencyDown(message, code="TEMPORAL_UNAVAILABLE", details=details) from error
+    command_settle(command, CommandState.ACCEPTED)
+
+
+def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVersion:
+    definition = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).first()
+    if definition is None:
+        raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
+    if definition.archived_at is not None:
+        raise Conflict(f"{key} is archived", code="DEFINITION_ARCHIVED")
+    if definition.is_paused:
+        raise Conflict(
+            f"{key} is paused: {definition.paused_reason or 'no reason given'}", code="DEFINITION_PAUSED"
+        )  # fmt: skip
+    if definition.published_version_id is None:
+        raise Conflict(f"{key} has no published version", code="DEFINITION_NOT_PUBLISHED")
+    wanted = definition.versions.select_related("definition")
+    found = wanted.filter(id=definition.published_version_id) if version is None else wanted.filter(version=version)
+    pinned = found.first()
+    if pinned is None:
+        raise NotFound(f"{key} has no version {version}", code="DEFINITION_VERSION_NOT_FOUND")
+    return pinned
+
+
+def _check(version: DefinitionVersion, payload: Any) -> None:
+    ref = version.document()["payloadSchemaRef"]
+    problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
+    if problem is not None:
+        raise InputInvalid(
+            f"the payload does not fit {ref}: {problem}", code="PAYLOAD_INVALID", details={"schema": ref, "problem": problem}
+        )
+    limit = version.definition.concurrency_limit
+    if limit is not None and version.definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
+        raise Conflict(
+            f"{version.definition.key} has {limit} open runs, its concurrency limit",
+            code="DEFINITION_CONCURRENCY_LIMIT",
+            details={"limit": limit},
+        )
+
+

@@ -1,0 +1,35 @@
+"""Runs whose launch was cut off between the row and Temporal (PRODUCT 2.6): started again under the same workflow id."""
+
+import logging
+from datetime import timedelta
+
+from django.utils import timezone
+
+from workflows.models import Run
+from workflows.services.run_launch import run_start_workflow
+from workflows.statuses import Engine, RunStatus
+from workflows.temporal import gateway
+
+logger = logging.getLogger(__name__)
+
+UNSTARTED_AFTER = timedelta(seconds=30)
+BATCH = 50
+
+
+def sweep_unstarted_runs() -> int:
+    """The number of runs that Temporal has now. One that is being launched is left alone by its age."""
+    started = 0
+    waiting = Run.objects.select_related("definition_version", "event").filter(
+        engine=Engine.TEMPORAL,
+        status=RunStatus.STARTING,
+        temporal_first_run_id="",
+        created_at__lt=timezone.now() - UNSTARTED_AFTER,
+    )
+    for run in waiting.order_by("created_at")[:BATCH]:
+        try:
+            run_start_workflow(run)
+        except gateway.TemporalError as error:
+            logger.warning("run %s cannot be started yet: %s", run.id, error)
+            break  # Temporal is down for the next ones too; the next sweep goes on
+        started += 1
+    return started

@@ -1,0 +1,174 @@
+"""Every status and kind that a row can have (PRODUCT 3.2, 2.5, 5.5). One place, so that a screen, a filter and a writer agree."""
+
+from django.db.models import TextChoices
+
+
+class Role(TextChoices):
+    VIEWER = "viewer", "Viewer"
+    OPERATOR = "operator", "Operator"
+    AUTHOR = "author", "Author"
+    ADMIN = "admin", "Admin"
+
+
+class Engine(TextChoices):
+    TEMPORAL = "temporal", "Temporal"
+    DB = "db", "Legacy (read-only)"
+
+
+class RunStatus(TextChoices):
+    STARTING = "STARTING", "Starting"
+    RUNNING = "RUNNING", "Running"
+    WAITING = "WAITING", "Waiting"
+    SUCCEEDED = "SUCCEEDED", "Succeeded"
+    FAILED = "FAILED", "Failed"
+    CANCELED = "CANCELED", "Canceled"
+    TERMINATED = "TERMINATED", "Terminated"
+    TIMED_OUT = "TIMED_OUT", "Timed out"
+
+
+OPEN_RUN_STATUSES = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.WAITING)
+
+
+class TriggerType(TextChoices):
+    MANUAL = "manual", "Manual"
+    EVENT = "event", "Event"
+    SCHEDULE = "schedule", "Schedule"
+    RECURRING = "recurring", "Recurring"
+    CHILD = "child", "Child"
+    REPLAY = "replay", "Replay"
+
+
+class StepStatus(TextChoices):
+    STARTED = "STARTED", "Started"
+    SUCCEEDED = "SUCCEEDED", "Succeeded"
+    FAILED = "FAILED", "Failed"
+    RETRY_SCHEDULED = "RETRY_SCHEDULED", "Retry scheduled"
+    CANCELED = "CANCELED", "Canceled"
+    SKIPPED = "SKIPPED", "Skipped"
+
+
+class WaitKind(TextChoices):
+    EVENT = "event", "Event"
+    TIME = "time", "Time"
+    HUMAN = "human", "Human"
+    RETRY = "retry", "Retry"
+    QUOTA = "quota", "Quota"
+
+
+class WaitStatus(TextChoices):
+    WAITING = "WAITING", "Waiting"
+    RESOLVED = "RESOLVED", "Resolved"
+    TIMED_OUT = "TIMED_OUT", "Timed out"
+    CANCELED = "CANCELED", "Canceled"
+
+
+class InvocationStatus(TextChoices):
+    STARTED = "STARTED", "Started"
+    SUCCEEDED = "SUCCEEDED", "Succeeded"
+    FAILED = "FAILED", "Failed"
+
+
+class TaskStatus(TextChoices):
+    PENDING = "pending", "Pending"
+    CLAIMED = "claimed", "Claimed"
+    COMPLETING = "completing", "Completing"
+    COMPLETED = "completed", "Completed"
+    CANCELED = "canceled", "Canceled"
+    EXPIRED = "expired", "Expired"
+
+
+class CorrelationStatus(TextChoices):
+    EXPLICIT = "explicit", "Explicit"
+    DERIVED = "derived", "Derived"
+    MISSING = "missing", "Missing"
+
+
+class DeliveryKind(TextChoices):
+    WAIT = "wait", "Wait"
+    TRIGGER = "trigger", "Trigger"
+
+
+class DeliveryStatus(TextChoices):
+    PENDING = "pending", "Pending"
+    SENT = "sent", "Sent"
+    MATCHED = "matched", "Matched"
+    FILTERED = "filtered", "Filtered"
+    LATE = "late", "Late"
+    STARTED = "started", "Started"
+    SKIPPED = "skipped", "Skipped"
+    DEAD = "dead", "Dead"
+    DISCARDED = "discarded", "Discarded"
+
+
+class EventOutcome(TextChoices):
+    RECEIVED = "received", "Received"
+    ROUTING = "routing", "Routing"
+    DELIVERED = "delivered", "Delivered"
+    PARTLY_DELIVERED = "partly_delivered", "Partly delivered"
+    BUFFERED = "buffered", "Buffered"
+    UNMATCHED = "unmatched", "Unmatched"
+    UNCORRELATED = "uncorrelated", "Uncorrelated"
+    REJECTED = "rejected", "Rejected"
+    DEAD = "dead", "Dead"
+    DISCARDED = "discarded", "Discarded"
+
+
+class EventSource(TextChoices):
+    REST = "rest", "REST API"
+    CELERY = "celery", "Celery task"
+    STREAM = "stream", "Redis stream"
+    OUTBOX = "outbox", "Outbox"
+    ADMIN = "admin", "Admin"
+
+
+class CommandAction(TextChoices):
+    """What an operator or client can ask for. The values are wire names: API filters and `details.action` use them."""
+
+    CANCEL = "cancel", "Cancel run"
+    TERMINATE = "terminate", "Terminate run"
+    REPLAY = "replay", "Replay run"
+    RESUME = "resume", "Resume run"
+    RETRY = "retry", "Retry run"
+    REQUEUE_EVENT_WAIT = "requeue_event_wait", "Requeue event wait"
+    START_RUN = "start_run", "Start run"
+    SEND_EVENT = "send_event", "Send event"
+    COMPLETE_TASK = "complete_task", "Complete task"
+    REDELIVER = "redeliver", "Redeliver"
+    DISCARD = "discard", "Discard"
+    PUBLISH = "publish", "Publish definition"
+    IMPORT = "import", "Import bundle"
+    PAUSE = "pause", "Pause definition"
+    UNPAUSE = "unpause", "Unpause definition"
+
+
+class CommandState(TextChoices):
+    REQUESTED = "requested", "Requested"
+    ACCEPTED = "accepted", "Accepted"
+    OBSERVED = "observed", "Observed"
+    REFUSED = "refused", "Refused"
+    FAILED = "failed", "Failed"
+    UNKNOWN = "unknown", "Unknown"
+
+
+class CommandSource(TextChoices):
+    ADMIN = "admin", "Admin"
+    API = "api", "API"
+    CLI = "cli", "Command line"
+    SYSTEM = "system", "System"
+
+
+class LogLevel(TextChoices):
+    DEBUG = "debug", "Debug"
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    ERROR = "error", "Error"
+
+
+class ScheduleKind(TextChoices):
+    ONCE = "schedule", "Once"
+    RECURRING = "recurring", "Recurring"
+
+
+class SchemaMode(TextChoices):
+    PINNED = "pinned", "Pinned"
+    LATEST = "latest", "Latest"

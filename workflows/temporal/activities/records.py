@@ -1,0 +1,23 @@
+"""Activities that write projection records, and the look for events of a wait that opens (PRODUCT 4.5, 4.7)."""
+
+from temporalio import activity
+
+from workflows.services.event_look import wait_look_for_events
+from workflows.temporal import contracts
+from workflows.temporal.activities.projecting import write_records
+
+
+@activity.defn(name=contracts.ACTIVITY_WRITE_RECORDS)
+def write_records_activity(request: contracts.RecordsRequest) -> None:
+    write_records(request.records, tenant_id=request.tenant_id, run_id=request.run_id)
+
+
+@activity.defn(name=contracts.ACTIVITY_OPEN_WAIT)
+def open_wait_activity(request: contracts.RecordsRequest) -> None:
+    """Write the wait and commit; then, in a new statement, look for events that came before it.
+
+    An event and a wait that are committed at the same moment are found by at least one of the two looks, because each
+    looks after its own commit.
+    """
+    if write_records(request.records, tenant_id=request.tenant_id, run_id=request.run_id):
+        wait_look_for_events(tenant_id=request.tenant_id, wait_id=request.wait_id)

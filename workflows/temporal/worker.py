@@ -1,0 +1,36 @@
+"""The Temporal worker of this portal: which workflows and activities it hosts, and how it stops."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from django.conf import settings
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from workflows.temporal.activities.action import run_action_activity
+from workflows.temporal.activities.records import open_wait_activity, write_records_activity
+from workflows.temporal.interceptors import DatabaseHygieneInterceptor
+from workflows.temporal.run_workflow import RunWorkflow
+from workflows.temporal.sandbox import workflow_runner
+
+ACTIVITIES = [run_action_activity, open_wait_activity, write_records_activity]
+# More workflow tasks at once than cores make each slower than the deadlock detector allows.
+MAX_WORKFLOW_TASKS = 4
+
+
+def build_worker(client: Client, executor: ThreadPoolExecutor, *, task_queue: str) -> Worker:
+    """`executor` must have as many threads as activities may run (TEMPORAL_ACTIVITY_THREADS)."""
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[RunWorkflow],
+        activities=ACTIVITIES,
+        activity_executor=executor,
+        max_concurrent_activities=settings.TEMPORAL_ACTIVITY_THREADS,
+        max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
+        workflow_runner=workflow_runner(),
+        interceptors=[DatabaseHygieneInterceptor()],
+        # Short: after a kill the server gives a task of the lost worker to another one this much later.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=timedelta(seconds=settings.TEMPORAL_DRAIN_SECONDS),
+    )
