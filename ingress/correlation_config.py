@@ -26,5 +26,7 @@ def parse_paths(value: Any, *, of: str) -> tuple[str, ...]:
         raise ValueError(f"the entry {of!r} must be a dotted path or a list of them that is not empty")
     for path in paths:
         if not isinstance(path, str) or not all(part.strip() for part in path.split(".")):
-            raise ValueError(f"the entry {of!r} holds {path!r}, which is no dotted path such as 'ticketId' or 'ticket.id'")
+            raise ValueError(
+                f"the entry {of!r} holds {path!r}, which is no dotted path such as 'ticketId' or 'ticket.id'"
+            )
     return tuple(paths)

@@ -67,9 +67,9 @@ def _claim(delivery_id: uuid.UUID) -> EventDelivery | None:
     ).update(claimed_until=now + LEASE, attempts=F("attempts") + 1)
     if not claimed:
         return None
-    return EventDelivery.objects.select_related("event", "wait", "run", "definition", "definition_version__definition").get(
-        id=delivery_id
-    )
+    return EventDelivery.objects.select_related(
+        "event", "wait", "run", "definition", "definition_version__definition"
+    ).get(id=delivery_id)
 
 
 def _attempt(delivery: EventDelivery) -> tuple[str, str]:

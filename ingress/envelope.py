@@ -11,7 +11,9 @@ from django.utils.dateparse import parse_datetime
 from workflows.errors import InputInvalid
 from workflows.storable import storable_problem
 
-FIELDS = frozenset({"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"})
+FIELDS = frozenset(
+    {"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"}
+)
 MAX_ID_LENGTH = 200
 MAX_KEY_LENGTH = 1000
 

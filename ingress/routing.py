@@ -6,6 +6,7 @@ two comes first, one of the two looks finds the other.
 """
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from workflows.models import Definition, Event, EventDelivery, RunWait
 from workflows.outcomes import refresh_outcomes
-from workflows.services.event_look import new_wait_delivery
+from workflows.services.event_look import buffer_seconds, new_wait_delivery
 from workflows.statuses import DeliveryKind, Engine, WaitKind, WaitStatus
 
 NEAR_MISSES = 5
@@ -42,15 +43,24 @@ def _route(event: Event) -> None:
     deliveries += [_trigger_delivery(event, definition) for definition in triggers]
     trace = {
         "waits": [_wait_seen(wait) for wait in waits],
-        "nearMisses": [_wait_seen(wait) for wait in _near_misses(event)],
+        "nearMisses": [] if waits or triggers else [_wait_seen(wait) for wait in _near_misses(event)],
         "triggers": [{"definition": definition.key, "version": _number(definition)} for definition in triggers],
     }
     with transaction.atomic():
         EventDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+        now = timezone.now()
         Event.objects.filter(id=event.id, routed_at__isnull=True).update(
-            routed_at=timezone.now(), decision_trace=trace, routing_attempts=F("routing_attempts") + 1
+            routed_at=now,
+            # Time that the event spent unrouted (broker or worker down) is not its sender's.
+            buffered_until=now + _buffer(event) if event.correlation_keys else None,
+            decision_trace=trace,
+            routing_attempts=F("routing_attempts") + 1,
         )
         refresh_outcomes([event.id])
+
+
+def _buffer(event: Event) -> timedelta:
+    return timedelta(seconds=buffer_seconds(tenant_id=event.tenant_id, event_type=event.event_type))
 
 
 def _candidate_waits(event: Event) -> list[RunWait]:
@@ -58,13 +68,18 @@ def _candidate_waits(event: Event) -> list[RunWait]:
     if not event.correlation_keys:
         return []
     return list(
-        _open_waits(event).filter(correlation_key__in=event.correlation_keys).exclude(run__event_id=event.id).order_by("id")
+        _open_waits(event)
+        .filter(correlation_key__in=event.correlation_keys)
+        .exclude(run__event_id=event.id)
+        .order_by("id")
     )
 
 
 def _near_misses(event: Event) -> list[RunWait]:
-    """Open waits for this name under another key: most often a key that was computed from the wrong field."""
-    return list(_open_waits(event).exclude(correlation_key__in=event.correlation_keys).order_by("-opened_at")[:NEAR_MISSES])
+    """Open waits for this name under another key, for an event that nothing waits for: most often a wrong field."""
+    return list(
+        _open_waits(event).exclude(correlation_key__in=event.correlation_keys).order_by("-opened_at")[:NEAR_MISSES]
+    )
 
 
 def _open_waits(event: Event):  # type: ignore[no-untyped-def]  # a queryset

@@ -3,7 +3,6 @@
 import logging
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +15,6 @@ from workflows.errors import Conflict
 from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import new_id
 from workflows.queueing import ROUTE_EVENT, enqueue_on_commit
-from workflows.services.event_look import buffer_seconds
 from workflows.statuses import EventOutcome, EventSource
 
 logger = logging.getLogger(__name__)
@@ -56,7 +54,11 @@ def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, send
         raise Conflict(
             f"the event id {event.event_id!r} was used for another body; send a changed event under a new id",
             code="EVENT_ID_CONFLICT",
-            details={"eventId": event.event_id, "firstReceivedAt": stored.received_at.isoformat(), "id": str(stored.id)},
+            details={
+                "eventId": event.event_id,
+                "firstReceivedAt": stored.received_at.isoformat(),
+                "id": str(stored.id),
+            },
         )
     return Receipt(stored, is_duplicate=stored is not event)
 
@@ -64,8 +66,6 @@ def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, send
 def _event_row(
     tenant_id: uuid.UUID, envelope: Envelope, correlation: Correlation, source: EventSource, sender: str
 ) -> Event:
-    now = timezone.now()
-    buffer = buffer_seconds(tenant_id=tenant_id, event_type=envelope.event_type)
     return Event(
         tenant_id=tenant_id,
         event_id=envelope.event_id or f"evt-{new_id()}",
@@ -77,7 +77,7 @@ def _event_row(
         source=source,
         sender=sender[:200],
         occurred_at=envelope.occurred_at,
-        received_at=now,
+        received_at=timezone.now(),
         correlation_status=correlation.status,
         correlation_reason=correlation.reason,
         correlation_key=correlation.key,
@@ -85,7 +85,6 @@ def _event_row(
         correlation_trace=correlation.trace,
         outcome=EventOutcome.RECEIVED,
         outcome_reason="stored, not routed yet",
-        buffered_until=now + timedelta(seconds=buffer) if correlation.keys else None,
     )
 
 
@@ -119,7 +118,6 @@ def _keep_conflict(event: Event, first: Event) -> None:
     event.outcome = EventOutcome.REJECTED
     event.outcome_reason = "another body under an event id that was used before"
     event.routed_at = event.received_at
-    event.buffered_until = None
     event.save(force_insert=True)
 
 

@@ -12,11 +12,16 @@ def celery_loses_nothing(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     problems: list[CheckMessage] = []
     if not (settings.CELERY_TASK_ACKS_LATE and settings.CELERY_TASK_REJECT_ON_WORKER_LOST):
         problems.append(
-            Error("Celery would lose the task of a killed worker: acks_late and reject_on_worker_lost must be on", id="portal.E001")
+            Error(
+                "Celery would lose the task of a killed worker: acks_late and reject_on_worker_lost must be on",
+                id="portal.E001",
+            )
         )
     if settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"] <= settings.CELERY_TASK_TIME_LIMIT:
         problems.append(
-            Error("the broker's visibility timeout must be above the longest task, else tasks run twice", id="portal.E002")
+            Error(
+                "the broker's visibility timeout must be above the longest task, else tasks run twice", id="portal.E002"
+            )
         )
     return problems
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-
 Number = TypeVar("Number", int, float)
 
 

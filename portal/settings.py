@@ -43,9 +43,9 @@ REDIS_PORT = env.port("REDIS_PORT", 16379, "port of the embedded Redis")
 TEMPORAL_PORT = env.port("TEMPORAL_PORT", 17233, "port of the embedded Temporal dev server")
 TEMPORAL_UI_PORT = env.port("TEMPORAL_UI_PORT", 18233, "port of Temporal's own UI beside the embedded server")
 WEB_THREADS = env.whole("WEB_THREADS", 8, "threads of one web process", low=1, high=64)
-PUBLIC_URL = env.text("PUBLIC_URL", f"http://{HOST}:{PORT}", "the portal's address as people and programs see it").rstrip(
-    "/"
-)
+PUBLIC_URL = env.text(
+    "PUBLIC_URL", f"http://{HOST}:{PORT}", "the portal's address as people and programs see it"
+).rstrip("/")
 
 
 def _required_in_production(name: str, value: str, default: str) -> str:
@@ -73,7 +73,9 @@ if not SECRET_KEY:
     SECRET_KEY = _development_secret_key()
 
 ALLOWED_HOSTS = env.words(
-    "ALLOWED_HOSTS", "" if PRODUCTION else "127.0.0.1,localhost,[::1]", "host names that the portal answers to, with commas"
+    "ALLOWED_HOSTS",
+    "" if PRODUCTION else "127.0.0.1,localhost,[::1]",
+    "host names that the portal answers to, with commas",
 )
 if PRODUCTION and not ALLOWED_HOSTS:
     raise ConfigError("ALLOWED_HOSTS", "is not set; name the hosts that the portal answers to")
@@ -85,7 +87,7 @@ INSTALLED_APPS = [
     "portal.apps.PortalConfig",
     "ingress.apps.IngressConfig",
     "workflows.apps.WorkflowsConfig",
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the default config would put its own site in the place of ours
     "unfold.contrib.filters",
     "portal.apps.PointsmanAdminConfig",
     "django.contrib.auth",
@@ -131,6 +133,7 @@ TEMPLATES = [
     }
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 # -- Database --------------------------------------------------------------------------------------------------------
 
@@ -142,7 +145,9 @@ DATABASE_URL = _required_in_production(
 DATABASE_APP_ROLE = env.text(
     "DATABASE_APP_ROLE", "pointsman_app", "role that the application works as; it may neither truncate nor alter tables"
 )
-DATABASE_POOL = env.flag("DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork")
+DATABASE_POOL = env.flag(
+    "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
+)
 
 
 def _database(*, role: str, pool: bool) -> dict[str, Any]:
@@ -258,7 +263,9 @@ DELIVERY_BACKOFF_SECONDS = env.number(
     "DELIVERY_BACKOFF_SECONDS", 2, "wait after the first failed delivery; doubles, up to 5 minutes", low=0.1, high=300
 )
 HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
-    "HTTP_ALLOWED_PRIVATE_HOSTS", "", "hosts (or host:port) with private addresses that `http.request` may call, with commas"
+    "HTTP_ALLOWED_PRIVATE_HOSTS",
+    "" if PRODUCTION else f"127.0.0.1:{PORT}",
+    "hosts (or host:port) with private addresses that `http.request` may call, with commas",
 )
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
@@ -327,7 +334,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else POINTSMAN_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
 # In development files are served from where they lie; an image collects them once.
 WHITENOISE_USE_FINDERS = not PRODUCTION
@@ -359,10 +366,27 @@ UNFOLD = {
     "SITE_TITLE": "Pointsman",
     "SITE_HEADER": "Pointsman",
     "SITE_SUBHEADER": "Workflows on Temporal",
-    "SITE_SYMBOL": "alt_route",
+    "SITE_ICON": "portal.site.icon",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "portal.site.icon"}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "portal.site.environment_badge",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 240)",
+            "100": "oklch(94% .03 240)",
+            "200": "oklch(88% .06 240)",
+            "300": "oklch(80% .1 240)",
+            "400": "oklch(72% .13 243)",
+            "500": "oklch(63% .15 246)",
+            "600": "oklch(55% .15 250)",
+            "700": "oklch(48% .14 252)",
+            "800": "oklch(41% .12 253)",
+            "900": "oklch(36% .1 254)",
+            "950": "oklch(27% .08 255)",
+        }
+    },
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.site.navigation"},
     "STYLES": ["portal.site.stylesheet"],
+    "LOGIN": {"form": "portal.forms.MemberAuthenticationForm"},
 }

@@ -1,18 +1,52 @@
-"""The admin site: who may enter, and what the navigation shows."""
+"""The admin site: who may enter, what the navigation shows, and which tenant is looked at."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.templatetags.static import static
+from django.urls import URLPattern, path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
 from unfold.sites import UnfoldAdminSite
+
+from portal.middleware import SESSION_TENANT
 
 
 class PointsmanAdminSite(UnfoldAdminSite):
     """Every member of a tenant may enter; what they may do is asked of their role, not of Django's permissions."""
 
+    index_title = "Dashboard"
+
     def has_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_active and (getattr(request, "actor", None) is not None or request.user.is_superuser))
+        return bool(request.user.is_active and getattr(request, "actor", None) is not None)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
+            *super().get_urls(),
+        ]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from portal.pages.dashboard import dashboard_context  # the models are not loaded when the site is made
+
+        return super().index(request, {**dashboard_context(request), **(extra_context or {})})
+
+
+def choose_tenant(request: HttpRequest) -> HttpResponse:
+    """Work in another tenant that the user is a member of. POST `tenant`, back to where they were."""
+    wanted = request.POST.get("tenant", "")
+    choices = {str(tenant.id): tenant for tenant in getattr(request, "tenant_choices", [])}
+    if wanted in choices:
+        request.session[SESSION_TENANT] = str(uuid.UUID(wanted))
+    else:
+        messages.error(request, "You are not a member of that tenant.")
+    back = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()})
+    return HttpResponseRedirect(back if is_ours else reverse("admin:index"))
 
 
 def environment_badge(request: HttpRequest) -> list[str] | None:
@@ -20,7 +54,35 @@ def environment_badge(request: HttpRequest) -> list[str] | None:
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    return []
+    def item(title: str, icon: str, name: str) -> dict[str, Any]:
+        return {"title": title, "icon": icon, "link": reverse(f"admin:{name}")}
+
+    return [
+        {
+            "title": "Operate",
+            "items": [
+                item("Dashboard", "dashboard", "index"),
+                item("Runs", "alt_route", "workflows_run_changelist"),
+                item("Events", "bolt", "workflows_event_changelist"),
+                item("My notifications", "notifications", "workflows_notification_changelist"),
+            ],
+        },
+        {
+            "title": "Author",
+            "items": [
+                item("Definitions", "account_tree", "workflows_definition_changelist"),
+                item("Event catalogue", "menu_book", "workflows_eventtype_changelist"),
+            ],
+        },
+        {
+            "title": "Audit",
+            "items": [item("Command ledger", "gavel", "workflows_command_changelist")],
+        },
+    ]
+
+
+def icon(request: HttpRequest) -> str:
+    return static("portal/icon.svg")
 
 
 def stylesheet(request: HttpRequest) -> str:

@@ -49,5 +49,7 @@ def running_celery_worker() -> Iterator[None]:
 
     from portal.celery import app
 
-    with start_worker(app, pool="threads", concurrency=4, perform_ping_check=False, loglevel="INFO", shutdown_timeout=20):
+    with start_worker(
+        app, pool="threads", concurrency=4, perform_ping_check=False, loglevel="INFO", shutdown_timeout=20
+    ):
         yield

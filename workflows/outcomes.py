@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable
 
+from django.db import transaction
 from django.utils import timezone
 
 from workflows.models import Event, EventDelivery
@@ -38,6 +39,7 @@ def outcome_of(
     return EventOutcome.UNMATCHED, "nothing waited for it, and no definition is started by it"
 
 
+@transaction.atomic
 def refresh_outcomes(event_ids: Iterable[uuid.UUID]) -> None:
     """Write the present outcome of these events. Call it after their deliveries were changed, in the same transaction.
 
@@ -48,9 +50,7 @@ def refresh_outcomes(event_ids: Iterable[uuid.UUID]) -> None:
         return
     # Locked in one order, so that two refreshes of the same events see each other's deliveries; without the key, so that
     # a delivery that is being inserted elsewhere (its foreign key shares the event's key) and this never wait for another.
-    events = list(
-        Event.objects.select_for_update(no_key=True).filter(id__in=wanted, occupies_id=True).order_by("id")
-    )
+    events = list(Event.objects.select_for_update(no_key=True).filter(id__in=wanted, occupies_id=True).order_by("id"))
     statuses: dict[uuid.UUID, list[str]] = {}
     for event_id, status in EventDelivery.objects.filter(event_id__in=wanted).values_list("event_id", "status"):
         statuses.setdefault(event_id, []).append(status)

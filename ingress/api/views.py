@@ -28,7 +28,7 @@ from workflows.statuses import CorrelationStatus, EventOutcome, EventSource, Rol
 class EventFilter(django_filters.FilterSet):
     event_type = django_filters.CharFilter()
     event_id = django_filters.CharFilter()
-    outcome = django_filters.MultipleChoiceFilter(choices=EventOutcome.choices)
+    outcome = django_filters.MultipleChoiceFilter(choices=EventOutcome.choices, distinct=False)
     correlation_status = django_filters.ChoiceFilter(choices=CorrelationStatus.choices)
     correlation_key = django_filters.CharFilter(field_name="keys__key")
     received_after = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="gte")
@@ -81,10 +81,13 @@ def _receive_batch(actor: Actor, body: dict[str, Any]) -> Response:
     """207: each event has its own status and result, in the order of the batch."""
     events = body["events"]
     if set(body) != {"events"} or not isinstance(events, list) or not events:
-        raise InputInvalid('a batch is {"events": [...]} with at least one event and nothing else', code="EVENT_INVALID")
+        raise InputInvalid(
+            'a batch is {"events": [...]} with at least one event and nothing else', code="EVENT_INVALID"
+        )
     if len(events) > settings.EVENT_BATCH_MAX:
         raise InputInvalid(
-            f"a batch holds at most {settings.EVENT_BATCH_MAX} events, this one {len(events)}", code="EVENT_BATCH_TOO_LARGE"
+            f"a batch holds at most {settings.EVENT_BATCH_MAX} events, this one {len(events)}",
+            code="EVENT_BATCH_TOO_LARGE",
         )
     return Response({"results": [_batch_result(actor, event) for event in events]}, status=207)
 

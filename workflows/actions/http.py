@@ -58,7 +58,9 @@ def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequest
             text = _read_bounded(response)
     except httpx.TimeoutException as error:
         raise ActionFailed(
-            f"no answer from {url.host} within {value.timeout_seconds:g} s", category=Category.TRANSIENT, code="HTTP_TIMEOUT"
+            f"no answer from {url.host} within {value.timeout_seconds:g} s",
+            category=Category.TRANSIENT,
+            code="HTTP_TIMEOUT",
         ) from error
     except httpx.HTTPError as error:
         raise ActionFailed(
@@ -105,10 +107,14 @@ def _parsed(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ActionFailed(f"the URL cannot be read: {error}", category=Category.VALIDATION, code="HTTP_URL_INVALID") from error
+        raise ActionFailed(
+            f"the URL cannot be read: {error}", category=Category.VALIDATION, code="HTTP_URL_INVALID"
+        ) from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ActionFailed(
-            "the URL must begin with http:// or https:// and name a host", category=Category.VALIDATION, code="HTTP_URL_INVALID"
+            "the URL must begin with http:// or https:// and name a host",
+            category=Category.VALIDATION,
+            code="HTTP_URL_INVALID",
         )
     return url
 
@@ -123,7 +129,9 @@ def _read_bounded(response: httpx.Response) -> bytes:
         content += chunk
         if len(content) > MAX_RESPONSE_BYTES:
             raise ActionFailed(
-                f"the answer has more than {MAX_RESPONSE_BYTES} bytes", category=Category.VALIDATION, code="HTTP_RESPONSE_TOO_LARGE"
+                f"the answer has more than {MAX_RESPONSE_BYTES} bytes",
+                category=Category.VALIDATION,
+                code="HTTP_RESPONSE_TOO_LARGE",
             )
     return content
 

@@ -45,5 +45,7 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
     except smtplib.SMTPRecipientsRefused as error:
         raise ActionFailed(f"the mail server refused the recipients: {error}", code="EMAIL_REFUSED") from error
     except (smtplib.SMTPException, OSError) as error:
-        raise ActionFailed(f"the mail was not sent: {error}", category=Category.TRANSIENT, code="EMAIL_FAILED") from error
+        raise ActionFailed(
+            f"the mail was not sent: {error}", category=Category.TRANSIENT, code="EMAIL_FAILED"
+        ) from error
     return EmailOutput(message_id=message_id, accepted=len(value.to) + len(value.cc))

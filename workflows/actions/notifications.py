@@ -47,7 +47,9 @@ def send_in_app(value: NotificationInput, context: ActionContext) -> Notificatio
     )
     if not found:
         raise ActionFailed(
-            "none of the recipients is a member of this tenant", category=Category.VALIDATION, code="NOTIFICATION_NO_RECIPIENT"
+            "none of the recipients is a member of this tenant",
+            category=Category.VALIDATION,
+            code="NOTIFICATION_NO_RECIPIENT",
         )
     Notification.objects.bulk_create(
         [

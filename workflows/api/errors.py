@@ -43,7 +43,8 @@ def exception_response(error: Exception, context: dict[str, Any]) -> Response | 
     elif isinstance(error, OperationalError | InterfaceError):
         logger.error("the database did not answer: %s", error)
         return Response(
-            error_body("DATABASE_UNAVAILABLE", "the database does not answer; nothing was stored, try again"), status=503
+            error_body("DATABASE_UNAVAILABLE", "the database does not answer; nothing was stored, try again"),
+            status=503,
         )
     if isinstance(error, exceptions.ValidationError):
         return Response(

@@ -6,12 +6,14 @@ from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunS
 
 
 class RunFilter(django_filters.FilterSet):
-    status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices)
+    status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices, distinct=False)
     definition = django_filters.CharFilter(field_name="definition_key")
     version = django_filters.NumberFilter()
     trigger_type = django_filters.ChoiceFilter(choices=TriggerType.choices)
     error_category = django_filters.CharFilter()
-    correlation_key = django_filters.CharFilter(method="by_key", help_text="Of the event that started it, or of a wait.")
+    correlation_key = django_filters.CharFilter(
+        method="by_key", help_text="Of the event that started it, or of a wait."
+    )
     event_id = django_filters.CharFilter(method="by_event", help_text="An event that started or resumed it.")
     created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
@@ -38,7 +40,7 @@ class CommandFilter(django_filters.FilterSet):
     target = django_filters.CharFilter(field_name="target_id")
     actor = django_filters.CharFilter(field_name="actor_name")
     action = django_filters.ChoiceFilter(choices=CommandAction.choices)
-    state = django_filters.MultipleChoiceFilter(choices=CommandState.choices)
+    state = django_filters.MultipleChoiceFilter(choices=CommandState.choices, distinct=False)
     code = django_filters.CharFilter()
 
     class Meta:

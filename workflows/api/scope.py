@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from rest_framework.views import APIView
 
 from workflows.actors import Actor
-from workflows.models import Command, Run
-from workflows.statuses import CommandAction, CommandState
 
 
 def actor_of(view: APIView) -> Actor:
@@ -28,14 +26,3 @@ class TenantScoped:
             return self.model.objects.none()  # type: ignore[no-any-return]
         rows = self.model.objects.filter(tenant_id=actor_of(self).tenant_id)  # type: ignore[arg-type]
         return rows.select_related(*self.related) if self.related else rows  # type: ignore[no-any-return]
-
-
-def with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """Adds `has_open_cancel`: a cancel was accepted, or its outcome is not known, and the run has not ended by it yet."""
-    cancels = Command.objects.filter(
-        tenant_id=OuterRef("tenant_id"),
-        run=OuterRef("pk"),
-        action=CommandAction.CANCEL,
-        state__in=[CommandState.ACCEPTED, CommandState.UNKNOWN],
-    )
-    return runs.annotate(has_open_cancel=Exists(cancels))

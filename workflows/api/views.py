@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from workflows.api.filters import CommandFilter, RunFilter
-from workflows.api.scope import TenantScoped, actor_of, with_open_cancel
+from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
     AcceptedSerializer,
     CommandRequestSerializer,
@@ -26,6 +26,7 @@ from workflows.api.serializers import (
     VersionSerializer,
 )
 from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
+from workflows.selectors import runs_with_open_cancel
 from workflows.services.run_control import run_cancel, run_find, run_refuse_unsupported
 from workflows.services.run_start import run_start
 from workflows.statuses import CommandAction
@@ -41,7 +42,7 @@ class RunList(TenantScoped, generics.ListAPIView):
     filterset_class = RunFilter
 
     def get_queryset(self) -> QuerySet[Run]:
-        return with_open_cancel(super().get_queryset())
+        return runs_with_open_cancel(super().get_queryset())
 
     @extend_schema(request=RunStartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request) -> Response:
@@ -64,7 +65,7 @@ class RunDetail(TenantScoped, generics.RetrieveAPIView):
     serializer_class = RunDetailSerializer
 
     def get_queryset(self) -> QuerySet[Run]:
-        return with_open_cancel(super().get_queryset())
+        return runs_with_open_cancel(super().get_queryset())
 
 
 class RunPart(TenantScoped, generics.ListAPIView):
@@ -98,7 +99,9 @@ class RunInvocations(RunPart):
 
 
 class RunCancel(APIView):
-    @extend_schema(request=CommandRequestSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    @extend_schema(
+        request=CommandRequestSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         command = run_cancel(
             actor=actor_of(self),

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime
 
-MAX_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last moment that ISO 8601 and PostgreSQL both write plainly
+MAX_MS = (
+    253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last moment that ISO 8601 and PostgreSQL both write plainly
+)
 
 
 def iso_time(at_ms: int) -> str:

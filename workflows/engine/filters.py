@@ -90,6 +90,8 @@ _CHECKS: dict[str, Callable[[Any, Any], bool]] = {
     "<": _ordered(lambda a, b: a < b),
     "<=": _ordered(lambda a, b: a <= b),
     "contains": _contains,
-    "starts_with": lambda found, wanted: isinstance(found, str) and isinstance(wanted, str) and found.startswith(wanted),
+    "starts_with": lambda found, wanted: (
+        isinstance(found, str) and isinstance(wanted, str) and found.startswith(wanted)
+    ),
     "ends_with": lambda found, wanted: isinstance(found, str) and isinstance(wanted, str) and found.endswith(wanted),
 }

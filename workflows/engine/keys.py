@@ -7,7 +7,9 @@ from workflows.engine.expressions.contract import compile_expression
 MAX_KEY_LENGTH = 1000
 
 # What JavaScript's `trim` removes; Python's `strip` differs in six characters.
-_JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
+_JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 _TO_STRING = "toString(value)"
 
 

@@ -19,7 +19,9 @@ def next_seq(state: RunState) -> int:
     return state.seq
 
 
-def record_run(state: RunState, *, now_ms: int, status: str, step_path: str, error: dict[str, Any] | None = None) -> None:
+def record_run(
+    state: RunState, *, now_ms: int, status: str, step_path: str, error: dict[str, Any] | None = None
+) -> None:
     record: Record = {
         "kind": "run",
         "seq": next_seq(state),
@@ -90,7 +92,9 @@ def record_wait(state: RunState, wait: OpenWaitState, *, now_ms: int, status: st
     state.records.append(record)
 
 
-def record_verdict(state: RunState, *, now_ms: int, wait_id: str, event_id: str, verdict: str, reason: str = "") -> None:
+def record_verdict(
+    state: RunState, *, now_ms: int, wait_id: str, event_id: str, verdict: str, reason: str = ""
+) -> None:
     state.records.append(
         {
             "kind": "verdict",

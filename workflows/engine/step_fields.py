@@ -159,7 +159,9 @@ def _filter(condition: Any) -> Iterator[Finding]:
         yield from _invalid(f"op must be one of {' '.join(OPERATORS)}", ".op")
     elif operator not in WITHOUT_VALUE and "value" not in condition:
         yield ("FIELD_MISSING", ".value", f"the operator {operator} needs a value", None)
-    elif operator in ("in", "not_in") and not (isinstance(condition["value"], list) or is_expression(condition["value"])):
+    elif operator in ("in", "not_in") and not (
+        isinstance(condition["value"], list) or is_expression(condition["value"])
+    ):
         yield from _invalid(f"the operator {operator} takes an array", ".value")
     for key in condition.keys() - {"path", "op", "value"}:
         yield ("KEY_UNKNOWN", f".{key}", f"unknown key {key!r}", None)

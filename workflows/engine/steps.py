@@ -158,7 +158,9 @@ def _open(turn: Turn, step: Step, wait: OpenWaitState, phase: Phase, summary: st
     record_step(state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
     record_wait(state, wait, now_ms=turn.now_ms, status="WAITING")
     turn.commands.append(
-        OpenWait(id=turn.new_command_id(), wait_id=wait.id, summary=f"{step.id}: {summary}", records=take_records(state))
+        OpenWait(
+            id=turn.new_command_id(), wait_id=wait.id, summary=f"{step.id}: {summary}", records=take_records(state)
+        )
     )
     if wait.deadline_ms is not None:
         wait.timer_id = turn.new_command_id()

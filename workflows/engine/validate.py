@@ -71,7 +71,12 @@ def _envelope(document: dict[str, Any], known: Known) -> Iterator[Problem]:
         yield Problem("KEY_INVALID", "id", f"the id {document['id']!r} must match {KEY.pattern}")
     ref = document.get("payloadSchemaRef")
     if isinstance(ref, str) and ref not in known.schema_refs:
-        yield Problem("SCHEMA_UNKNOWN", "payloadSchemaRef", f"no payload schema {ref!r} is registered", _near(ref, known.schema_refs))
+        yield Problem(
+            "SCHEMA_UNKNOWN",
+            "payloadSchemaRef",
+            f"no payload schema {ref!r} is registered",
+            _near(ref, known.schema_refs),
+        )
     yield from _trigger(document.get("trigger"))
     if isinstance(document.get("steps"), list):
         yield from _block(document["steps"], ROOT, _Walk(known), depth=1)

@@ -11,7 +11,9 @@ from workflows.statuses import InvocationStatus
 class ActionInvocation(TenantRow):
     """One effect: unique per (tenant, action, version, idempotency key), whatever is retried, replayed or killed."""
 
-    run = models.ForeignKey("workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="invocations")
+    run = models.ForeignKey(
+        "workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="invocations"
+    )
     step_path = models.CharField(max_length=500, blank=True)
     iteration = models.CharField(max_length=200, blank=True)
     action_id = models.CharField(max_length=200)
@@ -31,7 +33,8 @@ class ActionInvocation(TenantRow):
         db_table = "workflow_action_invocations"
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "action_id", "action_version", "idempotency_key"], name="workflow_action_invocations_key"
+                fields=["tenant", "action_id", "action_version", "idempotency_key"],
+                name="workflow_action_invocations_key",
             )
         ]
         indexes = [models.Index(fields=["tenant", "run", "started_at"], name="workflow_invocations_of_run")]
@@ -44,7 +47,9 @@ class Notification(TenantRow):
     """A message in the portal for one member, written by the action `notifications.send_in_app`."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications")
-    run = models.ForeignKey("workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="notifications")
+    run = models.ForeignKey(
+        "workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="notifications"
+    )
     idempotency_key = models.CharField(max_length=1000)
     severity = models.CharField(max_length=20, default="info")
     title = models.CharField(max_length=300)

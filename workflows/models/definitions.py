@@ -22,7 +22,9 @@ class Definition(TenantRow):
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     draft_text = models.TextField(blank=True, help_text="Canonical text of the draft.")
-    draft_version = models.PositiveIntegerField(default=0, help_text="Counts saves; a save that names an older one is refused.")
+    draft_version = models.PositiveIntegerField(
+        default=0, help_text="Counts saves; a save that names an older one is refused."
+    )
     published_version = models.ForeignKey(
         "workflows.DefinitionVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -67,7 +69,9 @@ class DefinitionVersion(TenantRow):
     class Meta:
         db_table = "workflow_definition_versions"
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "definition", "version"], name="workflow_definition_versions_number")
+            models.UniqueConstraint(
+                fields=["tenant", "definition", "version"], name="workflow_definition_versions_number"
+            )
         ]
         indexes = [models.Index(fields=["tenant", "trigger_event_name"], name="workflow_versions_by_trigger")]
         triggers = [pgtrigger.Protect(name="immutable", operation=pgtrigger.Update)]

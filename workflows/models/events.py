@@ -13,7 +13,8 @@ class Event(TenantRow):
 
     event_id = models.CharField(max_length=200)
     occupies_id = models.BooleanField(
-        default=True, help_text="False for a rejected event or a conflicting repeat: kept, but its id stays free or taken."
+        default=True,
+        help_text="False for a rejected event or a conflicting repeat: kept, but its id stays free or taken.",
     )
     event_type = models.CharField(max_length=200)
     payload = OrderedJSONField(default=dict)
@@ -49,7 +50,9 @@ class Event(TenantRow):
             models.Index(fields=["tenant", "outcome", "-received_at"], name="workflow_events_by_outcome"),
             models.Index(fields=["tenant", "event_type", "-received_at"], name="workflow_events_by_type"),
             models.Index(
-                fields=["received_at"], condition=Q(outcome__in=["received", "routing", "buffered"]), name="workflow_events_open"
+                fields=["received_at"],
+                condition=Q(outcome__in=["received", "routing", "buffered"]),
+                name="workflow_events_open",
             ),
         ]
 
@@ -69,7 +72,9 @@ class EventKey(TenantRow):
     class Meta:
         db_table = "workflow_event_keys"
         constraints = [models.UniqueConstraint(fields=["tenant", "event", "key"], name="workflow_event_keys_once")]
-        indexes = [models.Index(fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup")]
+        indexes = [
+            models.Index(fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup")
+        ]
 
     def __str__(self) -> str:
         return f"{self.event_type} {self.key}"
@@ -80,7 +85,9 @@ class EventDelivery(TenantRow):
 
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     kind = models.CharField(max_length=20, choices=DeliveryKind.choices)
-    wait = models.ForeignKey("workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
+    wait = models.ForeignKey(
+        "workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries"
+    )
     run = models.ForeignKey("workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
     definition = models.ForeignKey(
         "workflows.Definition", null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries"
@@ -104,7 +111,9 @@ class EventDelivery(TenantRow):
         db_table = "workflow_event_deliveries"
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "event", "wait"], condition=Q(wait__isnull=False), name="workflow_deliveries_once_per_wait"
+                fields=["tenant", "event", "wait"],
+                condition=Q(wait__isnull=False),
+                name="workflow_deliveries_once_per_wait",
             ),
             models.UniqueConstraint(
                 fields=["tenant", "event", "definition"],

@@ -34,8 +34,12 @@ class Run(ProjectionRow):
     state = models.CharField(max_length=200, blank=True, help_text="The author's own state (meta.state).")
     trigger_type = models.CharField(max_length=20, choices=TriggerType.choices, default=TriggerType.MANUAL)
     trigger_metadata = models.JSONField(default=dict, blank=True)
-    event = models.ForeignKey("workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="started_runs")
-    correlation_key = models.CharField(max_length=1000, blank=True, help_text="Business key: of the event that started it.")
+    event = models.ForeignKey(
+        "workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="started_runs"
+    )
+    correlation_key = models.CharField(
+        max_length=1000, blank=True, help_text="Business key: of the event that started it."
+    )
     parent_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     parent_step_path = models.CharField(max_length=500, blank=True)
     root_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="descendants")
@@ -62,13 +66,19 @@ class Run(ProjectionRow):
 
     class Meta:
         db_table = "workflow_runs"
-        constraints = [models.UniqueConstraint(fields=["tenant", "temporal_workflow_id"], name="workflow_runs_workflow_id")]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "temporal_workflow_id"], name="workflow_runs_workflow_id")
+        ]
         indexes = [
             models.Index(fields=["tenant", "-created_at"], name="workflow_runs_newest"),
             models.Index(fields=["tenant", "status", "-created_at"], name="workflow_runs_by_status"),
             models.Index(fields=["tenant", "definition", "status"], name="workflow_runs_by_definition"),
-            models.Index(fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")),
-            models.Index(fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")),
+            models.Index(
+                fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")
+            ),
+            models.Index(
+                fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")
+            ),
         ]
         triggers = [projection_guard()]
 
@@ -127,7 +137,9 @@ class RunWait(ProjectionRow):
     opened_at = models.DateTimeField()
     deadline_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
-    event = models.ForeignKey("workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="resolved_waits")
+    event = models.ForeignKey(
+        "workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="resolved_waits"
+    )
 
     class Meta:
         db_table = "workflow_run_waits"
@@ -158,7 +170,9 @@ class RunLog(TenantRow):
     class Meta:
         db_table = "workflow_run_logs"
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "run", "projection_epoch", "projection_seq"], name="workflow_run_logs_once")
+            models.UniqueConstraint(
+                fields=["tenant", "run", "projection_epoch", "projection_seq"], name="workflow_run_logs_once"
+            )
         ]
 
     def __str__(self) -> str:

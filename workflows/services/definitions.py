@@ -39,7 +39,9 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
     """
     actor.require(Role.AUTHOR, to="publish definitions")
     with transaction.atomic():
-        definition = Definition.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, key=key).first()
+        definition = (
+            Definition.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, key=key).first()
+        )
         if definition is None:
             raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
         return _publish(actor, definition, _draft(definition))

@@ -6,13 +6,12 @@ from typing import Any
 from workflows.engine.clock import iso_time
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
-from workflows.models import EventDelivery
+from workflows.models import EventDelivery, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.run_launch import run_launch
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal
-from workflows.models import Run
 
 # A run that an event starts has an id made of the two, so that a redelivery starts nothing twice.
 RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
@@ -56,7 +55,10 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     run_id = run_id_of(event.id, definition.id)
     if not Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists():
         if definition.is_paused:
-            return DeliveryStatus.SKIPPED, f"{definition.key} is paused: {definition.paused_reason or 'no reason given'}"
+            return (
+                DeliveryStatus.SKIPPED,
+                f"{definition.key} is paused: {definition.paused_reason or 'no reason given'}",
+            )
         limit = definition.concurrency_limit
         if limit is not None and definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
             raise TriggerHeld(f"{definition.key} has {limit} open runs, its concurrency limit")

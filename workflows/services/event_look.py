@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, Max, OuterRef, Q
 
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
 from workflows.outcomes import refresh_outcomes
@@ -54,7 +54,12 @@ def new_wait_delivery(event: Event, wait: RunWait, *, key: str) -> EventDelivery
 
 
 def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of an annotated model
-    """Events of this name and key since the buffer began, or since an earlier wait of the run on the same closed."""
+    """Events of this name and key since the buffer began, or since an earlier wait of the run on the same closed.
+
+    An event counts from when it was routed: one that lay unrouted while the broker or the workers were down is not older
+    for that.
+    """
+    since = _look_since(wait)
     run: Run = wait.run
     taken = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, run_id=run.id, event=OuterRef("pk"), status=DeliveryStatus.MATCHED
@@ -66,8 +71,8 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
             keys__tenant_id=wait.tenant_id,
             keys__event_type=wait.event_name,
             keys__key=wait.correlation_key,
-            keys__received_at__gte=_look_since(wait),
         )
+        .filter(Q(received_at__gte=since) | Q(routed_at__gte=since) | Q(routed_at__isnull=True))
         .exclude(id=run.event_id)
         .exclude(outcome__in=[EventOutcome.DISCARDED, EventOutcome.REJECTED])
         .filter(~Exists(taken))

@@ -120,7 +120,9 @@ def _require_open(run: Run, command: Command) -> None:
             command,
             code="WORKFLOW_RUN_CLOSED",
             message=f"the run has ended: it is {run.status}",
-            reason=f"The run is {run.status} since {run.ended_at:%Y-%m-%d %H:%M:%S} UTC." if run.ended_at else "It ended.",
+            reason=f"The run is {run.status} since {run.ended_at:%Y-%m-%d %H:%M:%S} UTC."
+            if run.ended_at
+            else "It ended.",
             hint="Nothing is left to do. To run it anew, start a new run.",
         )
 
@@ -135,7 +137,9 @@ def _cancel_failed(run: Run, command: Command, error: gateway.TemporalError, sta
         command,
         code="WORKFLOW_TEMPORAL_CANCEL_FAILED",
         message="Temporal did not take the cancel",
-        reason="Temporal did not answer in time." if state == CommandState.UNKNOWN else "Temporal refused, or is not reachable.",
+        reason="Temporal did not answer in time."
+        if state == CommandState.UNKNOWN
+        else "Temporal refused, or is not reachable.",
         hint=UNTOUCHED,
         state=state,
         more=details,

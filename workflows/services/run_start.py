@@ -109,7 +109,9 @@ def _check(version: DefinitionVersion, payload: Any) -> None:
     problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
     if problem is not None:
         raise InputInvalid(
-            f"the payload does not fit {ref}: {problem}", code="PAYLOAD_INVALID", details={"schema": ref, "problem": problem}
+            f"the payload does not fit {ref}: {problem}",
+            code="PAYLOAD_INVALID",
+            details={"schema": ref, "problem": problem},
         )
     limit = version.definition.concurrency_limit
     if limit is not None and version.definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
@@ -118,5 +120,3 @@ def _check(version: DefinitionVersion, payload: Any) -> None:
             code="DEFINITION_CONCURRENCY_LIMIT",
             details={"limit": limit},
         )
-
-

@@ -277,4 +277,3 @@ def count_pollers() -> int:
         return len(answer.pollers)
 
     return _connection.call(work)
-

@@ -63,7 +63,9 @@ class RunWorkflow:
         self._run = run
         if run.semantics_version > SEMANTICS_VERSION:
             # A newer portal started it: fail this task, so that a newer worker takes the run over.
-            raise RuntimeError(f"the run needs engine semantics {run.semantics_version}; this worker has {SEMANTICS_VERSION}")
+            raise RuntimeError(
+                f"the run needs engine semantics {run.semantics_version}; this worker has {SEMANTICS_VERSION}"
+            )
         self._inbox: deque[EngineEvent | TaskFailed] = deque()
         self._is_corrupt = False
         self._tasks: dict[str, asyncio.Task[None]] = {}

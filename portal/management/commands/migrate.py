@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from django.core.management.commands import migrate
 from django.core.management.base import CommandParser
+from django.core.management.commands import migrate
 
 
 class Command(migrate.Command):

@@ -120,7 +120,9 @@ class _Attempt:
         request = self.request
         start = self._step_record(request.start_seq, request.started_at_ms, "STARTED") | {"input": request.input}
         if not write_records([*request.records, start], tenant_id=request.tenant_id, run_id=request.run_id):
-            raise ApplicationError("the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True)
+            raise ApplicationError(
+                "the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True
+            )
 
     def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
         """The attempt's end; a failed one that the author's policy repeats is RETRY_SCHEDULED, with a wait of kind retry."""
@@ -187,7 +189,9 @@ def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
     size = json_size(output)
     if size > MAX_OUTPUT_BYTES:
         raise RunError(
-            Category.VALIDATION, f"the action's output has {size} bytes; {MAX_OUTPUT_BYTES} are allowed", code="OUTPUT_TOO_LARGE"
+            Category.VALIDATION,
+            f"the action's output has {size} bytes; {MAX_OUTPUT_BYTES} are allowed",
+            code="OUTPUT_TOO_LARGE",
         )
     return output
 

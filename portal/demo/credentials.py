@@ -1,0 +1,59 @@
+"""The demo's passwords and token: made once, kept under POINTSMAN_HOME, readable by its owner only."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from workflows.services.tokens import PREFIX
+from workflows.statuses import Role
+
+
+@dataclass(frozen=True)
+class DemoUser:
+    username: str
+    password: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Credentials:
+    token: str
+    users: list[DemoUser]
+
+    def as_json(self) -> dict[str, Any]:
+        """Shapes: `{"url", "token", "users": [{"username", "password", "role"}]}`."""
+        return {"url": settings.PUBLIC_URL, "token": self.token, "users": [asdict(user) for user in self.users]}
+
+
+def credentials_path() -> Path:
+    return Path(settings.POINTSMAN_HOME) / "demo-credentials.json"
+
+
+def read_credentials() -> Credentials | None:
+    """None when `demo_load` has not run in this POINTSMAN_HOME."""
+    path = credentials_path()
+    if not path.exists():
+        return None
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return Credentials(stored["token"], [DemoUser(**user) for user in stored["users"]])
+
+
+def make_credentials() -> Credentials:
+    """The stored ones, or new ones that are stored now."""
+    stored = read_credentials()
+    if stored is not None:
+        return stored
+    made = Credentials(
+        token=PREFIX + secrets.token_urlsafe(32),
+        users=[DemoUser(role.value, secrets.token_urlsafe(9), role.value) for role in Role],
+    )
+    path = credentials_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"token": made.token, "users": [asdict(user) for user in made.users]}, file, indent=2)
+    return made

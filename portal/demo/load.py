@@ -1,0 +1,50 @@
+"""The demo: a tenant, a member for each role, a token, an event catalogue and five definitions of a service desk."""
+
+import json
+from pathlib import Path
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from portal.demo.credentials import Credentials
+from workflows.actors import Actor
+from workflows.models import ApiToken, EventType, Tenant, TenantMembership
+from workflows.services.definitions import bundle_import
+from workflows.services.tokens import token_hash, token_store
+from workflows.statuses import CommandSource, Role
+
+TENANT = "demo"
+BUNDLES = Path(__file__).parent / "bundles"
+# Where the key stands in each event's payload, as an administrator would write it into the catalogue.
+CORRELATION_PATHS = {
+    "TICKET_CREATED": ["payload.ticketId"],
+    "TICKET_CUSTOMER_REPLIED": ["payload.ticketId"],
+    "INVOICE_OVERDUE": ["invoiceId"],
+    "INVOICE_PAID": ["invoiceId", "invoice.id"],
+    "EMPLOYEE_HIRED": ["employeeId"],
+    "ACCOUNT_CREATED": ["employeeId"],
+    "LAPTOP_READY": ["employeeId"],
+    "APPROVAL_REQUESTED": ["requestId"],
+    "APPROVAL_DECIDED": ["requestId"],
+    "WEBHOOK_RECEIVED": ["deliveryId"],
+}
+
+
+@transaction.atomic
+def load_demo(credentials: Credentials) -> Tenant:
+    """Idempotency: what is there stays, so that a second `make run` keeps the data."""
+    tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo service desk"})
+    for user in credentials.users:
+        account, created = get_user_model().objects.get_or_create(username=user.username)
+        if created or not account.check_password(user.password):
+            account.set_password(user.password)
+            account.save()
+        TenantMembership.objects.get_or_create(tenant=tenant, user=account, defaults={"role": user.role})
+    if not ApiToken.objects.filter(token_hash=token_hash(credentials.token)).exists():
+        token_store(credentials.token, tenant_id=tenant.id, name="demo", role=Role.OPERATOR)
+    for name, paths in CORRELATION_PATHS.items():
+        EventType.objects.get_or_create(tenant=tenant, name=name, defaults={"correlation_paths": paths})
+    actor = Actor("system", "demo", "demo", tenant.id, Role.ADMIN, CommandSource.CLI)
+    for bundle in sorted(BUNDLES.glob("*.json")):
+        bundle_import(actor=actor, document=json.loads(bundle.read_text(encoding="utf-8")), publish=True)
+    return tenant

@@ -1,0 +1,29 @@
+"""`manage.py demo_credentials [--json]`: where the demo is, and how to sign in."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.demo.credentials import read_credentials
+
+
+class Command(BaseCommand):
+    help = "Print the demo's URL, users with passwords, and API token."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        credentials = read_credentials()
+        if credentials is None:
+            raise CommandError("there is no demo in this POINTSMAN_HOME; `make run` or `manage.py demo_load` makes one")
+        if options["json"]:
+            self.stdout.write(json.dumps(credentials.as_json()))
+            return
+        self.stdout.write(f"Portal    {settings.PUBLIC_URL}/admin/")
+        self.stdout.write(f"API       {settings.PUBLIC_URL}/api/v1/docs")
+        self.stdout.write(f"Temporal  {settings.TEMPORAL_UI_URL}")
+        self.stdout.write(f"Token     {credentials.token}")
+        self.stdout.write("Users     " + ", ".join(f"{user.username} / {user.password}" for user in credentials.users))

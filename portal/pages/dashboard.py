@@ -1,0 +1,39 @@
+"""The first page: what needs somebody, what runs, and whether the servers behind it answer."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from portal.health import health_checks
+from workflows import labels
+from workflows.admin.base import actor_of
+from workflows.models import Run
+from workflows.selectors import event_counts, run_counts
+from workflows.statuses import EventOutcome, RunStatus
+
+
+def dashboard_context(request: HttpRequest) -> dict[str, Any]:
+    actor = actor_of(request)
+    runs = Run.objects.filter(tenant_id=actor.tenant_id)
+    counts = run_counts(tenant_id=actor.tenant_id)
+    events = event_counts(tenant_id=actor.tenant_id)
+    return {
+        "tenant": getattr(request, "tenant", None),
+        "actor": actor,
+        "run_chips": [
+            {"label": status.label, "value": status.value, "count": counts.get(status, 0), "type": labels.RUN[status]}
+            for status in RunStatus
+        ],
+        "event_chips": [
+            {
+                "label": outcome.label,
+                "value": outcome.value,
+                "count": events.get(outcome, 0),
+                "type": labels.EVENT[outcome],
+            }
+            for outcome in EventOutcome
+        ],
+        "failed_runs": runs.filter(status__in=["FAILED", "TERMINATED", "TIMED_OUT"]).order_by("-ended_at")[:8],
+        "waiting_runs": runs.filter(status="WAITING").order_by("created_at")[:8],
+        "health": health_checks(),
+    }

@@ -1,0 +1,3 @@
+"""Admin screens of `workflows`. Django discovers this package; each module registers its own."""
+
+from workflows.admin import definitions, ledger, runs  # noqa: F401

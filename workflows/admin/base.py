@@ -1,0 +1,58 @@
+"""What all admin screens of this portal share: rows of the member's tenant, and rights that come from the role."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
+
+from workflows.actors import Actor
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Errors: PermissionDenied for a user who is in no tenant."""
+    actor = getattr(request, "actor", None)
+    if actor is None:
+        raise PermissionDenied("you are not a member of any tenant; an administrator can add you")
+    return actor  # type: ignore[no-any-return]
+
+
+class TenantAdmin(ModelAdmin):
+    """Rows that another part of the portal writes: to be read here, and acted on through services only."""
+
+    actions = None
+    show_full_result_count = False
+    paginator = InfinitePaginator
+    list_per_page = 50
+    list_fullwidth = True
+    compressed_fields = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)  # type: ignore[no-any-return]
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return getattr(request, "actor", None) is not None
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return getattr(request, "actor", None) is not None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
+        """The context of a page of our own within this model's part of the site."""
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": title,
+            "actor": actor_of(request),
+            **more,
+        }

@@ -1,0 +1,117 @@
+"""Definitions: list, page with versions, and starting a run by hand."""
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from unfold.decorators import display
+
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.forms import StartRunForm
+from workflows.errors import PortalError
+from workflows.models import Definition
+from workflows.services.definitions import definition_problems
+from workflows.services.run_start import run_start
+from workflows.statuses import OPEN_RUN_STATUSES, Role
+from workflows.templatetags.pointsman import moment
+
+
+@admin.register(Definition)
+class DefinitionAdmin(TenantAdmin):
+    list_display = ("key", "name", "state_label", "version_label", "trigger_label", "open_runs", "updated_label")
+    list_display_links = ("key", "name")
+    search_fields = ("key", "name")
+    ordering = ("key",)
+    list_select_related = ("published_version",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Definitions", **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        start = self.admin_site.admin_view(self.start_view)
+        return [path("<uuid:pk>/start/", start, name="workflows_definition_start"), *super().get_urls()]
+
+    @display(
+        description="State", label={"published": "success", "paused": "warning", "draft": "info", "archived": "default"}
+    )
+    def state_label(self, definition: Definition) -> str:
+        if definition.archived_at:
+            return "archived"
+        if definition.is_paused:
+            return "paused"
+        return "published" if definition.published_version_id else "draft"
+
+    @display(description="Version")
+    def version_label(self, definition: Definition) -> str:
+        return str(definition.published_version.version) if definition.published_version else "–"
+
+    @display(description="Started by")
+    def trigger_label(self, definition: Definition) -> str:
+        version = definition.published_version
+        if version is None:
+            return "–"
+        return version.trigger_event_name or version.get_trigger_type_display()
+
+    @display(description="Changed", ordering="updated_at")
+    def updated_label(self, definition: Definition) -> str:
+        return moment(definition.updated_at)
+
+    @display(description="Open runs")
+    def open_runs(self, definition: Definition) -> int:
+        return definition.runs.filter(status__in=OPEN_RUN_STATUSES).count()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        definition = self._found(request, object_id)
+        document = (
+            definition.published_version.document()
+            if definition.published_version
+            else json.loads(definition.draft_text or "{}")
+        )
+        runs = definition.runs.order_by("-created_at")[:10]
+        context = self.page_context(
+            request,
+            definition.name,
+            definition=definition,
+            document=document,
+            text=json.dumps(document, indent=2, ensure_ascii=False),
+            versions=definition.versions.order_by("-version")[:50],
+            problems=definition_problems(document, tenant_id=definition.tenant_id),
+            runs=runs,
+            may_start=actor_of(request).has_role(Role.OPERATOR) and definition.published_version_id is not None,
+        )
+        return TemplateResponse(request, "portal/definition_page.html", context)
+
+    def start_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        definition = self._found(request, str(pk))
+        form = StartRunForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                run_id, _ = run_start(
+                    actor=actor_of(request),
+                    definition_key=definition.key,
+                    version=form.cleaned_data["version"],
+                    payload=form.cleaned_data["payload"],
+                    reason=form.cleaned_data["reason"],
+                )
+            except PortalError as error:
+                form.add_error(None, f"{error.code}: {error.message}")
+            else:
+                messages.success(request, "Temporal has the run.")
+                return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[run_id]))
+        back = reverse("admin:workflows_definition_change", args=[definition.id])
+        context = self.page_context(
+            request, f"Start {definition.name}", form=form, back=back, button="Start the run",
+            note=f"A run of {definition.key}@{definition.published_version.version if definition.published_version else '?'} starts in Temporal at once.",
+        )  # fmt: skip
+        return TemplateResponse(request, "portal/form_page.html", context)
+
+    def _found(self, request: HttpRequest, pk: str) -> Definition:
+        definition = self.get_object(request, pk)
+        if definition is None:
+            raise Http404("there is no such definition")
+        return definition  # type: ignore[no-any-return]

@@ -1,0 +1,75 @@
+"""The command ledger and the member's notifications, to be read."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from workflows import labels
+from workflows.admin.base import TenantAdmin
+from workflows.models import Command, Notification
+from workflows.templatetags.pointsman import moment
+
+
+@admin.register(Command)
+class CommandAdmin(TenantAdmin):
+    list_display = ("requested_label", "action", "state_label", "code", "target", "actor_name", "source", "reason")
+    list_filter = (
+        ("action", ChoicesDropdownFilter),
+        ("state", ChoicesDropdownFilter),
+        ("source", ChoicesDropdownFilter),
+    )
+    list_filter_submit = True
+    search_fields = ("target_id", "actor_name", "code")
+    ordering = ("-requested_at",)
+    readonly_fields = ("tenant", "run", "parent")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Command ledger", **(extra_context or {})})
+
+    @display(description="State", ordering="state", label=labels.COMMAND)
+    def state_label(self, command: Command) -> tuple[str, str]:
+        return command.state, command.get_state_display()
+
+    @display(description="Asked", ordering="requested_at")
+    def requested_label(self, command: Command) -> str:
+        return moment(command.requested_at)
+
+    @display(description="Target")
+    def target(self, command: Command) -> str:
+        if command.run_id is None:
+            return f"{command.target_type} {command.target_id}"
+        url = reverse("admin:workflows_run_change", args=[command.run_id])
+        return format_html('<a class="pm-link" href="{}">run {}</a>', url, str(command.run_id)[:8])
+
+
+@admin.register(Notification)
+class NotificationAdmin(TenantAdmin):
+    list_display = ("severity_label", "title", "body", "created_label", "run_link")
+    ordering = ("-created_at",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "My notifications", **(extra_context or {})})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
+        return super().get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]
+
+    @display(description="", label={"info": "info", "success": "success", "warning": "warning", "error": "danger"})
+    def severity_label(self, notification: Notification) -> str:
+        return notification.severity
+
+    @display(description="Came", ordering="created_at")
+    def created_label(self, notification: Notification) -> str:
+        return moment(notification.created_at)
+
+    @display(description="Run")
+    def run_link(self, notification: Notification) -> str:
+        if notification.run_id is None:
+            return ""
+        url = reverse("admin:workflows_run_change", args=[notification.run_id])
+        return format_html('<a class="pm-link" href="{}">open</a>', url)

@@ -1,0 +1,184 @@
+"""The run list, and cancelling from it. The page of one run is in `run_page.py`."""
+
+import uuid
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.decorators import display
+
+from workflows import labels
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.forms import ReasonForm
+from workflows.admin.run_page import RunPageViews
+from workflows.errors import PortalError
+from workflows.models import Definition, EventDelivery, Run, RunWait
+from workflows.selectors import run_counts, runs_with_open_cancel
+from workflows.services.run_control import run_cancel
+from workflows.statuses import Role, RunStatus
+from workflows.templatetags.pointsman import duration_between, moment, nowrap
+
+MAX_BULK = 200
+
+
+class DefinitionFilter(DropdownFilter):
+    title = "definition"
+    parameter_name = "definition"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        keys = (
+            Definition.objects.filter(tenant_id=actor_of(request).tenant_id)
+            .order_by("key")
+            .values_list("key", flat=True)
+        )
+        return [(key, key) for key in keys]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        return queryset.filter(definition_key=self.value()) if self.value() else queryset
+
+
+@admin.register(Run)
+class RunAdmin(RunPageViews, TenantAdmin):
+    list_display = (
+        "status_label",
+        "definition_label",
+        "correlation_key",
+        "state",
+        "trigger_label",
+        "created_at",
+        "took",
+        "error_label",
+    )
+    list_display_links = ("status_label", "definition_label")
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        DefinitionFilter,
+        ("trigger_type", ChoicesDropdownFilter),
+        ("created_at", RangeDateTimeFilter),
+    )
+    list_filter_submit = True
+    list_filter_sheet = False
+    list_before_template = "portal/_run_chips.html"
+    search_fields = ("id",)
+    search_help_text = "Run id, correlation key, event id, workflow id, or definition"
+    ordering = ("-created_at",)
+    actions = ("cancel_runs",)  # type: ignore[assignment]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        return runs_with_open_cancel(super().get_queryset(request))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        term = term.strip()
+        if not term:
+            return queryset, False
+        waits = RunWait.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), correlation_key=term)
+        taken = EventDelivery.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), event__event_id=term)
+        wanted = (
+            Q(correlation_key=term)
+            | Q(temporal_workflow_id=term)
+            | Q(definition_key=term)
+            | Exists(waits)
+            | Exists(taken)
+        )
+        try:
+            wanted |= Q(id=uuid.UUID(term))
+        except ValueError:
+            wanted |= Q(event__event_id=term)
+        return queryset.filter(wanted), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        counts = run_counts(tenant_id=actor_of(request).tenant_id)
+        chosen = request.GET.get("status__exact", "")
+        chips = [
+            {"label": status.label, "value": status.value, "count": counts.get(status.value, 0), "type": labels.RUN[status],
+             "is_chosen": chosen == status.value}
+            for status in RunStatus
+        ]  # fmt: skip
+        extra = {"chips": chips, "total": sum(counts.values()), "is_all": not chosen, "title": "Runs"}
+        return super().changelist_view(request, {**extra, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("<uuid:run_id>/cancel/", self.admin_site.admin_view(self.cancel_view), name="workflows_run_cancel"),
+        ]
+        return own + super().get_urls()
+
+    # -- Columns -----------------------------------------------------------------------------------------------------
+
+    @display(description="Status", ordering="status", label=labels.RUN)
+    def status_label(self, run: Run) -> tuple[str, str]:
+        return run.status, "cancel requested" if getattr(run, "has_open_cancel", False) else run.get_status_display()
+
+    @display(description="Definition", ordering="definition_key")
+    def definition_label(self, run: Run) -> str:
+        return nowrap(f"{run.definition_key}@{run.version}")
+
+    @display(description="Trigger", ordering="trigger_type")
+    def trigger_label(self, run: Run) -> str:
+        return str(run.trigger_metadata.get("eventName") or run.get_trigger_type_display())
+
+    @display(description="Correlation key", ordering="correlation_key")
+    def key_label(self, run: Run) -> str:
+        return nowrap(run.correlation_key)
+
+    @display(description="Created", ordering="created_at")
+    def created_label(self, run: Run) -> str:
+        return moment(run.created_at)
+
+    @display(description="Took")
+    def took(self, run: Run) -> str:
+        return nowrap(duration_between(run.started_at, run.ended_at))
+
+    @display(description="Error", ordering="error_category")
+    def error_label(self, run: Run) -> str:
+        if not run.error:
+            return ""
+        return format_html(
+            '<span title="{}">{}</span>', run.error["message"], f"{run.error_category}: {run.error['message'][:60]}"
+        )
+
+    # -- Cancel ------------------------------------------------------------------------------------------------------
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return actor_of(request).has_role(Role.OPERATOR)
+
+    @admin.action(description="Cancel through Temporal…", permissions=["cancel"])
+    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Ask first; then cancel each of the runs that were chosen, and say for each what came of it."""
+        runs = list(queryset.order_by("created_at")[: MAX_BULK + 1])
+        if len(runs) > MAX_BULK:
+            self.message_user(request, f"Choose at most {MAX_BULK} runs at a time.", messages.ERROR)
+            return None
+        if "confirmed" not in request.POST:
+            return self._confirm_many(request, runs)
+        reason = request.POST.get("reason", "")
+        results = [self._cancel_one(request, run, reason) for run in runs]
+        accepted = sum(1 for result in results if result["accepted"])
+        context = self.page_context(request, "Cancel runs", results=results, accepted=accepted)
+        return TemplateResponse(request, "portal/cancel_results.html", context)
+
+    def _confirm_many(self, request: HttpRequest, runs: list[Run]) -> TemplateResponse:
+        open_runs = [run for run in runs if run.ended_at is None]
+        context = self.page_context(
+            request, "Cancel runs", form=ReasonForm(), runs=runs, open_runs=open_runs, closed=len(runs) - len(open_runs),
+            action="cancel_runs",
+        )  # fmt: skip
+        return TemplateResponse(request, "portal/cancel_many.html", context)
+
+    def _cancel_one(self, request: HttpRequest, run: Run, reason: str) -> dict[str, Any]:
+        try:
+            command = run_cancel(actor=actor_of(request), run_id=run.id, reason=reason)
+        except PortalError as error:
+            return {"run": run, "accepted": False, "code": error.code, "message": error.message}
+        return {"run": run, "accepted": True, "code": command.state, "message": "Temporal has taken the cancel."}
+
+    def cancel_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
+        """One run: a page that says what will happen, and the button that does it."""
+        return self.confirmed_command(request, run_id)

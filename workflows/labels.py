@@ -1,0 +1,63 @@
+"""One colour for one meaning, on every screen: green has ended well, red needs somebody, orange waits, blue is at work."""
+
+RUN = {
+    "STARTING": "info",
+    "RUNNING": "info",
+    "WAITING": "warning",
+    "SUCCEEDED": "success",
+    "FAILED": "danger",
+    "CANCELED": "default",
+    "TERMINATED": "danger",
+    "TIMED_OUT": "danger",
+}
+STEP = {
+    "STARTED": "info",
+    "SUCCEEDED": "success",
+    "FAILED": "danger",
+    "RETRY_SCHEDULED": "warning",
+    "CANCELED": "default",
+    "SKIPPED": "default",
+}
+WAIT = {"WAITING": "warning", "RESOLVED": "success", "TIMED_OUT": "danger", "CANCELED": "default"}
+EVENT = {
+    "received": "info",
+    "routing": "info",
+    "delivered": "success",
+    "partly_delivered": "warning",
+    "buffered": "warning",
+    "unmatched": "default",
+    "uncorrelated": "danger",
+    "rejected": "danger",
+    "dead": "danger",
+    "discarded": "default",
+}
+DELIVERY = {
+    "pending": "warning",
+    "sent": "info",
+    "matched": "success",
+    "started": "success",
+    "filtered": "default",
+    "late": "default",
+    "skipped": "default",
+    "dead": "danger",
+    "discarded": "default",
+}
+COMMAND = {
+    "requested": "info",
+    "accepted": "warning",
+    "observed": "success",
+    "refused": "danger",
+    "failed": "danger",
+    "unknown": "danger",
+}
+INVOCATION = {"STARTED": "info", "SUCCEEDED": "success", "FAILED": "danger"}
+
+ALL = {
+    "run": RUN,
+    "step": STEP,
+    "wait": WAIT,
+    "event": EVENT,
+    "delivery": DELIVERY,
+    "command": COMMAND,
+    "invocation": INVOCATION,
+}

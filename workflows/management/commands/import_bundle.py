@@ -1,0 +1,66 @@
+"""`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: definitions from a bundle file (LANGUAGE 5)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workflows.actors import Actor
+from workflows.errors import PortalError
+from workflows.models import Tenant
+from workflows.services.definitions import bundle_import
+from workflows.statuses import CommandSource, Role
+
+
+class Command(BaseCommand):
+    help = "Import the definitions of a bundle file as drafts, and publish them when asked to."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--publish", action="store_true", help="publish each draft after saving it")
+        parser.add_argument("--tenant", help="slug of the tenant; may be left out when there is only one")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant = find_tenant(options["tenant"])
+        actor = Actor("system", "cli", "import_bundle", tenant.id, Role.ADMIN, CommandSource.CLI)
+        try:
+            document = json.loads(options["file"].read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CommandError(f"the file cannot be read: {error}") from error
+        except ValueError as error:
+            raise CommandError(f"{options['file']} is not JSON: {error}") from error
+        try:
+            imported = bundle_import(actor=actor, document=document, publish=options["publish"])
+        except PortalError as error:
+            raise CommandError(self._told(error)) from error
+        for item in imported:
+            done = "unchanged" if item.unchanged else "saved"
+            versions = f", published version {', '.join(map(str, item.versions))}" if item.versions else ""
+            self.stdout.write(f"{item.key}: {done}{versions}")
+
+    def _told(self, error: PortalError) -> str:
+        lines = [f"{error.code}: {error.message}"]
+        for problem in error.details.get("problems", []):
+            hint = f" ({problem['suggestion']})" if problem.get("suggestion") else ""
+            lines.append(f"  {problem['code']} at {problem['path']}: {problem['message']}{hint}")
+        lines += [
+            f"  {item['workflow']} needs the {item['kind']} {item['name']}" for item in error.details.get("missing", [])
+        ]
+        return "\n".join(lines)
+
+
+def find_tenant(slug: str | None) -> Tenant:
+    """Errors: CommandError that lists the tenants."""
+    tenants = list(Tenant.objects.filter(is_active=True).order_by("slug"))
+    if slug is None and len(tenants) == 1:
+        return tenants[0]
+    for tenant in tenants:
+        if tenant.slug == slug:
+            return tenant
+    known = ", ".join(tenant.slug for tenant in tenants) or "none; create one first"
+    raise CommandError(
+        f"name the tenant with --tenant; there are: {known}"
+        if slug is None
+        else f"no tenant {slug!r}; there are: {known}"
+    )

@@ -1,0 +1,122 @@
+"""Reads for screens and API: rows of one tenant, with what they need to be explained."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, EventOutcome, WaitStatus
+
+NEAR_MISS_SPAN = timedelta(hours=1)
+NEAR_MISSES = 5
+SHOWN_ROWS = 500
+
+
+def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Adds `has_open_cancel`: a cancel was accepted, or its outcome is not known, and the run has not ended by it yet."""
+    cancels = Command.objects.filter(
+        tenant_id=OuterRef("tenant_id"),
+        run=OuterRef("pk"),
+        action=CommandAction.CANCEL,
+        state__in=[CommandState.ACCEPTED, CommandState.UNKNOWN],
+    )
+    return runs.annotate(has_open_cancel=Exists(cancels))
+
+
+@dataclass(frozen=True)
+class WaitView:
+    """An open wait, with events of its name that came under another key and that nobody took: the usual reason for waiting
+    in vain."""
+
+    wait: RunWait
+    near_misses: list[Event]
+    refused: list[EventDelivery]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    run: Run
+    waiting_on: list[WaitView]
+    failed_step: RunStep | None
+    attempts: list[RunStep]
+    steps: list[RunStep]
+    waits: list[RunWait]
+    deliveries: list[EventDelivery]
+    invocations: list[Any]
+    commands: list[Command]
+    open_cancel: Command | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.run.status in OPEN_RUN_STATUSES
+
+
+def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
+    """Everything that the page of a run shows. Cost: nine queries, and three for each open wait."""
+    run = (
+        Run.objects.select_related("event", "definition", "definition_version")
+        .filter(tenant_id=tenant_id, id=run_id)
+        .first()
+    )
+    if run is None:
+        return None
+    steps = list(run.steps.order_by("projection_seq", "id")[:SHOWN_ROWS])
+    waits = list(run.waits.select_related("event").order_by("opened_at", "id")[:SHOWN_ROWS])
+    commands = list(run.commands.order_by("-requested_at")[:SHOWN_ROWS])
+    failed = next((step for step in reversed(steps) if step.error is not None), None) if run.error else None
+    return RunPage(
+        run=run,
+        waiting_on=[_wait_view(wait) for wait in waits if wait.status == WaitStatus.WAITING],
+        failed_step=failed,
+        attempts=[step for step in steps if failed and step.step_path == failed.step_path],
+        steps=steps,
+        waits=waits,
+        deliveries=list(run.deliveries.select_related("event", "wait").order_by("created_at")[:SHOWN_ROWS]),
+        invocations=list(run.invocations.order_by("started_at")[:SHOWN_ROWS]),
+        commands=commands,
+        open_cancel=next((command for command in commands if _is_open_cancel(command)), None),
+    )
+
+
+def _is_open_cancel(command: Command) -> bool:
+    return command.action == CommandAction.CANCEL and command.state in (CommandState.ACCEPTED, CommandState.UNKNOWN)
+
+
+def _wait_view(wait: RunWait) -> WaitView:
+    if not wait.event_name:
+        return WaitView(wait, [], [])
+    near = (
+        Event.objects.filter(
+            tenant_id=wait.tenant_id,
+            event_type=wait.event_name,
+            received_at__gte=wait.opened_at - NEAR_MISS_SPAN,
+            occupies_id=True,
+        )
+        .exclude(keys__key=wait.correlation_key)
+        .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
+        .order_by("-received_at")[:NEAR_MISSES]
+    )
+    refused = wait.deliveries.select_related("event").exclude(status="matched").order_by("-created_at")[:NEAR_MISSES]
+    return WaitView(wait, list(near), list(refused))
+
+
+def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
+    """Runs of the tenant by status."""
+    rows = Run.objects.filter(tenant_id=tenant_id).values_list("status").annotate(Count("id")).order_by()
+    return dict(rows)
+
+
+def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
+    """Events of the tenant by outcome, of the last hours."""
+    since = timezone.now() - timedelta(hours=since_hours)
+    rows = (
+        Event.objects.filter(tenant_id=tenant_id, received_at__gte=since)
+        .values_list("outcome")
+        .annotate(Count("id"))
+        .order_by()
+    )
+    return dict(rows)
