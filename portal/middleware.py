@@ -64,14 +64,16 @@ class CurrentTenantMiddleware:
 
 def _choose_tenant(request: HttpRequest) -> None:
     user = request.user
+    if user.pk is None:
+        return
     memberships = {
         row.tenant_id: row
         for row in TenantMembership.objects.select_related("tenant")
-        .filter(user=user, tenant__is_active=True)
+        .filter(user_id=user.pk, tenant__is_active=True)
         .order_by("tenant__name")
     }
     choices = [row.tenant for row in memberships.values()]
-    if user.is_superuser:  # type: ignore[union-attr]
+    if user.is_superuser:
         choices = list(Tenant.objects.filter(is_active=True).order_by("name"))
     if not choices:
         return

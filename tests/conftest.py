@@ -6,7 +6,7 @@ back or flushed, and every test works in a tenant of its own (`tests/factories.p
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.collectonly or os.environ.get("POINTSMAN_TEST_NO_SERVERS"):
         return
     home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-tests-")))
+    (home / "static").mkdir()
     _servers = _stack.enter_context(embedded_servers(home / "servers"))
     os.environ.update(
         DJANGO_SETTINGS_MODULE="portal.settings",
@@ -64,6 +65,11 @@ def database(servers: Servers, django_db_blocker: Any) -> None:
     call_command("migrate", interactive=False, verbosity=0)
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(database: None) -> None:
+    """pytest-django's own would make another database and flush it."""
+
+
 @pytest.fixture
 def tenant(database: None) -> Any:
     """A tenant of the test's own."""
@@ -94,3 +100,23 @@ def celery_worker(database: None) -> Iterator[None]:
 def portal(tenant: Any, temporal_worker: None, celery_worker: None) -> Any:
     """A tenant with everything behind it running."""
     return tenant
+
+
+@pytest.fixture
+def desk(portal: Any, servers: Servers) -> Any:
+    from tests.desk import Desk
+
+    return Desk(portal, servers)
+
+
+@pytest.fixture
+def outage(servers: Servers) -> Callable[[], None]:
+    """Ends an outage of Temporal: starts it and waits until the portal reaches it."""
+    from tests.desk import temporal_answers
+    from tests.factories import eventually
+
+    def back() -> None:
+        servers.temporal.start()
+        eventually(temporal_answers, what="Temporal answers again")
+
+    return back

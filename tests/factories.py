@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from workflows.actors import Actor
 from workflows.engine.definition import canonical_text
-from workflows.models import Definition, DefinitionVersion, Tenant
+from workflows.models import Definition, DefinitionVersion, Run, Tenant
+from workflows.projections import projection_writer
 from workflows.services.definitions import definition_publish
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandSource, Role
@@ -18,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 def make_tenant(name: str = "") -> Tenant:
-    slug = f"t{next(_numbers)}-{uuid.uuid4().hex[:8]}"  # noqa: TID251
+    slug = f"t{next(_numbers)}-{uuid.uuid4().hex[:8]}"
     return Tenant.objects.create(slug=slug, name=name or slug)
 
 
@@ -71,3 +72,24 @@ def eventually(look: Callable[[], Found], *, seconds: float = 30, what: str = ""
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what or look}; last: {found!r}")
         time.sleep(0.03)
+
+
+def make_run(tenant: Tenant, **fields: Any) -> Run:
+    """A run row as its own activities would have written it; Temporal knows nothing of it."""
+    number = next(_numbers)
+    version = fields.pop("definition_version", None) or publish(
+        tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, key=f"made-{number}"
+    )
+    values = {
+        "definition": version.definition,
+        "definition_version": version,
+        "definition_key": version.definition.key,
+        "version": version.version,
+        "definition_hash": version.definition_hash,
+        "semantics_version": 1,
+        "status": "WAITING",
+        "temporal_workflow_id": f"made-{tenant.slug}-{number}",
+        **fields,
+    }
+    with projection_writer("test"):
+        return Run.objects.create(tenant=tenant, **values)

@@ -13,8 +13,8 @@ from unfold.decorators import display
 
 from ingress.correlation_config import parse_paths
 from ingress.services import Receipt, event_receive
-from workflows.actors import Actor
 from workflows import labels
+from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
@@ -163,7 +163,7 @@ def _send(actor: Actor, fields: dict[str, Any]) -> Receipt:
     return receipt
 
 
-class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]
+class EventTypeForm(forms.ModelForm):
     class Meta:
         model = EventType
         fields = ("name", "description", "correlation_paths", "buffer_seconds", "is_active")

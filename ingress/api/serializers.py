@@ -36,17 +36,20 @@ class DeliverySerializer(serializers.ModelSerializer[EventDelivery]):
         )  # fmt: skip
 
 
+EVENT_FIELDS = (
+    "id", "event_id", "event_type", "payload", "payload_schema_ref", "workflow_correlation_key", "source", "sender",
+    "occurred_at", "received_at", "correlation_status", "correlation_reason", "correlation_key", "correlation_keys",
+    "outcome", "outcome_reason", "buffered_until", "routed_at",
+)  # fmt: skip
+
+
 class EventSerializer(PayloadHidingSerializer):
     payload_fields = ("payload",)
     correlation_key = serializers.SerializerMethodField()
 
     class Meta:
         model = Event
-        fields = (
-            "id", "event_id", "event_type", "payload", "payload_schema_ref", "workflow_correlation_key", "source", "sender",
-            "occurred_at", "received_at", "correlation_status", "correlation_reason", "correlation_key", "correlation_keys",
-            "outcome", "outcome_reason", "buffered_until", "routed_at",
-        )  # fmt: skip
+        fields: tuple[str, ...] = EVENT_FIELDS
 
     def get_correlation_key(self, event: Event) -> str | None:
         return event.correlation_key or None
@@ -56,4 +59,4 @@ class EventDetailSerializer(EventSerializer):
     deliveries = DeliverySerializer(many=True)
 
     class Meta(EventSerializer.Meta):
-        fields = (*EventSerializer.Meta.fields, "correlation_trace", "decision_trace", "deliveries")
+        fields = (*EVENT_FIELDS, "correlation_trace", "decision_trace", "deliveries")

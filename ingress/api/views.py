@@ -70,7 +70,7 @@ class EventDetail(TenantScoped, generics.RetrieveAPIView):
             found = rows.filter(event_id=name, occupies_id=True).first()
         if found is None:
             raise NotFound(f"there is no event {name}", code="EVENT_NOT_FOUND")
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 def _receive(actor: Actor, value: Any) -> Receipt:

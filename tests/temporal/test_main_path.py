@@ -1,46 +1,177 @@
-"""One event through all layers on real servers."""
+"""One event through all layers on real servers, and the verdict of every event that follows."""
 
+import base64
+import json
 from typing import Any
 
-from ingress.services import event_receive
+from tests.desk import Desk
 from tests.factories import eventually, expr, publish, wait_for_reply
-from workflows.models import Event, EventDelivery, Run, RunStep, RunWait
-from workflows.statuses import EventSource
+from workflows.models import EventDelivery, Run, RunWait
 
 TRIGGER = {"type": "event", "eventName": "TICKET_CREATED"}
+REPLIED = "TICKET_CUSTOMER_REPLIED"
 
 
-def send(tenant: Any, event_type: str, payload: dict[str, Any], **more: Any) -> Event:
-    value = {"event_type": event_type, "payload": payload, **more}
-    return event_receive(tenant_id=tenant.id, value=value, source=EventSource.REST).event
+def verdict_is(event: Any, status: str) -> EventDelivery:
+    return eventually(
+        lambda: EventDelivery.objects.filter(event=event, status=status).first(), what=f"verdict {status}"
+    )
 
 
-def run_with(tenant: Any, **fields: Any) -> Run | None:
-    return Run.objects.filter(tenant=tenant, **fields).first()
-
-
-def test_an_event_starts_a_run_and_another_resumes_it(portal: Any) -> None:
+def test_an_event_starts_a_run_and_another_resumes_it(desk: Desk) -> None:
     publish(
-        portal,
+        desk.tenant,
         {"id": "state", "type": "state.set", "config": {"state": "WAITING_FOR_CUSTOMER"}},
         wait_for_reply(assign={"vars.reply": expr("vars.event.text")}),
         {"id": "done", "type": "transform.assign", "config": {"assign": {"vars.answer": expr("'got ' & vars.reply")}}},
         trigger=TRIGGER,
     )
-    created = send(portal, "TICKET_CREATED", {"ticketId": "T-1"})
-    run = eventually(lambda: run_with(portal, status="WAITING"))
+    created = desk.send("TICKET_CREATED", {"ticketId": "T-1"})
+    run = desk.run_is("WAITING")
     assert (run.correlation_key, run.state, run.event_id) == ("T-1", "WAITING_FOR_CUSTOMER", created.id)
     wait = RunWait.objects.get(run=run)
-    assert (wait.event_name, wait.correlation_key, wait.status) == ("TICKET_CUSTOMER_REPLIED", "T-1", "WAITING")
+    assert (wait.event_name, wait.correlation_key, wait.status) == (REPLIED, "T-1", "WAITING")
 
-    reply = send(portal, "TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "text": "hello"})
-    eventually(lambda: run_with(portal, status="SUCCEEDED"))
+    reply = desk.send(REPLIED, {"ticketId": "T-1", "text": "hello"})
+    desk.run_is("SUCCEEDED")
     wait.refresh_from_db()
     assert (wait.status, wait.event_id) == ("RESOLVED", reply.id)
-    assert [(s.step_id, s.status) for s in RunStep.objects.filter(run=run).order_by("projection_seq")] == [
-        ("state", "SUCCEEDED"), ("reply", "SUCCEEDED"), ("done", "SUCCEEDED"),
-    ]  # fmt: skip
+    assert desk.steps(run) == [("state", 1, "SUCCEEDED"), ("reply", 1, "SUCCEEDED"), ("done", 1, "SUCCEEDED")]
     delivery = EventDelivery.objects.get(event=reply)
-    assert (delivery.status, delivery.run_id) == ("matched", run.id)
+    assert (delivery.status, delivery.run_id, delivery.correlation_key) == ("matched", run.id, "T-1")
     reply.refresh_from_db()
-    assert reply.outcome == "delivered"
+    created.refresh_from_db()
+    assert (reply.outcome, created.outcome) == ("delivered", "delivered")
+
+
+def test_the_signal_is_as_the_contract_says(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING")
+    event = desk.send(REPLIED, {"zz": 1, "ticketId": "T-1", "a": 2})
+    desk.run_is("SUCCEEDED")
+    (signal,) = [e for e in desk.history(run) if e["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED"]
+    (encoded,) = signal["workflowExecutionSignaledEventAttributes"]["input"]["payloads"]
+    sent = json.loads(base64.b64decode(encoded["data"]))
+    assert list(sent) == ["eventId", "eventName", "correlationKey", "waitId", "payload", "receivedAt"]
+    assert (sent["eventId"], sent["waitId"]) == (event.event_id, str(RunWait.objects.get(run=run).id))
+    assert list(sent["payload"]) == ["zz", "ticketId", "a"]
+
+
+def test_both_candidates_are_signalled_and_the_workflow_decides(desk: Desk) -> None:
+    filtered = {"filters": [{"path": "channel", "op": "=", "value": "mail"}]}
+    publish(desk.tenant, wait_for_reply(), key="any")
+    publish(desk.tenant, wait_for_reply(**filtered), key="mail-only")
+    runs = [desk.start({"ticketId": "T-1"}, key=key) for key in ("any", "mail-only")]
+    for run in runs:
+        desk.run_is("WAITING", id=run.id)
+    event = desk.send(REPLIED, {"ticketId": "T-1", "channel": "phone"})
+    desk.run_is("SUCCEEDED", id=runs[0].id)
+    verdict_is(event, "filtered")
+    assert {d.run_id: d.status for d in EventDelivery.objects.filter(event=event)} == {
+        runs[0].id: "matched", runs[1].id: "filtered",
+    }  # fmt: skip
+    for run in runs:
+        assert "WORKFLOW_EXECUTION_SIGNALED" in desk.history_types(run)
+    assert Run.objects.get(id=runs[1].id).status == "WAITING"
+    reason = EventDelivery.objects.get(event=event, run=runs[1]).reason
+    assert "channel" in reason
+    assert "'phone'" in reason
+
+
+def test_an_event_that_comes_just_before_the_wait_is_found(desk: Desk) -> None:
+    publish(
+        desk.tenant,
+        {"id": "pause", "type": "time.wait", "config": {"mode": "duration", "durationMs": 600}},
+        wait_for_reply(),
+    )
+    run = desk.start({"ticketId": "T-1"})
+    event = desk.send(REPLIED, {"ticketId": "T-1"})
+    eventually(
+        lambda: type(event).objects.filter(id=event.id, outcome="buffered").exists(), what="the event is buffered"
+    )
+    desk.run_is("SUCCEEDED", id=run.id)
+    assert verdict_is(event, "matched").run_id == run.id
+
+
+def test_a_redelivered_event_changes_nothing(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply("one"), wait_for_reply("two"), trigger=TRIGGER)
+    for _ in range(2):
+        desk.send("TICKET_CREATED", {"ticketId": "T-1"}, event_id="created")
+    run = desk.run_is("WAITING")
+    for _ in range(2):
+        event = desk.send(REPLIED, {"ticketId": "T-1"}, event_id="reply")
+    verdict_is(event, "matched")
+    eventually(lambda: RunWait.objects.filter(run=run).count() == 2, what="the second wait is open")
+    assert Run.objects.filter(tenant=desk.tenant).count() == 1
+    assert EventDelivery.objects.filter(event=event).count() == 1
+    assert RunWait.objects.filter(run=run, status="WAITING").count() == 1
+
+
+def test_a_signal_for_a_run_that_has_ended_is_late(desk: Desk) -> None:
+    from ingress.delivery import event_deliver
+    from workflows.services.event_look import new_wait_delivery
+
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING")
+    wait = RunWait.objects.get(run=run)
+    desk.send(REPLIED, {"ticketId": "T-1"})
+    desk.run_is("SUCCEEDED")
+    late = desk.send(REPLIED, {"ticketId": "T-1"})
+    eventually(lambda: type(late).objects.filter(id=late.id, routed_at__isnull=False).exists(), what="it is routed")
+    delivery = new_wait_delivery(late, wait, key="T-1")
+    delivery.save()
+    assert event_deliver(delivery.id) == "late"
+    delivery.refresh_from_db()
+    assert "ended" in delivery.reason
+
+
+def test_a_paused_definition_is_skipped_with_its_reason(desk: Desk) -> None:
+    from workflows.services.definitions import definition_set_paused
+
+    publish(desk.tenant, wait_for_reply(), trigger=TRIGGER)
+    definition_set_paused(actor=desk.actor, key="flow", is_paused=True, reason="maintenance")
+    event = desk.send("TICKET_CREATED", {"ticketId": "T-1"})
+    assert "maintenance" in verdict_is(event, "skipped").reason
+    assert not Run.objects.filter(tenant=desk.tenant).exists()
+
+
+def test_a_trigger_maps_its_payload(desk: Desk) -> None:
+    mapping = {
+        "ticket.id": expr("event.payload.ticketId"),
+        "ticket.key": expr("event.correlationKey"),
+        "name": expr("event.name"),
+        "fixed": [1],
+    }
+    publish(desk.tenant, wait_for_reply(key="payload.ticket.id"), trigger={**TRIGGER, "payloadMapping": mapping})
+    desk.send("TICKET_CREATED", {"ticketId": "T-9"})
+    run = desk.run_is("WAITING")
+    assert run.input == {"ticket": {"id": "T-9", "key": "T-9"}, "name": "TICKET_CREATED", "fixed": [1]}
+
+
+def test_a_mapping_that_fails_is_skipped_with_its_place(desk: Desk) -> None:
+    mapping = {"ticket.id": expr("event.payload.missing")}
+    publish(desk.tenant, wait_for_reply(), trigger={**TRIGGER, "payloadMapping": mapping})
+    event = desk.send("TICKET_CREATED", {"ticketId": "T-9"})
+    assert "payloadMapping.ticket.id" in verdict_is(event, "skipped").reason
+
+
+def test_over_the_concurrency_limit_a_start_waits_for_its_turn(desk: Desk) -> None:
+    from ingress.delivery import due_deliveries, event_deliver
+
+    version = publish(desk.tenant, wait_for_reply(), trigger=TRIGGER)
+    version.definition.concurrency_limit = 1
+    version.definition.save()
+    desk.send("TICKET_CREATED", {"ticketId": "T-1"})
+    desk.run_is("WAITING")
+    second = desk.send("TICKET_CREATED", {"ticketId": "T-2"})
+    held = eventually(
+        EventDelivery.objects.filter(event=second, status="pending", reason__contains="concurrency limit").first
+    )
+    desk.send(REPLIED, {"ticketId": "T-1"})
+    desk.run_is("SUCCEEDED")
+    EventDelivery.objects.filter(id=held.id).update(next_attempt_at=held.created_at)
+    assert held.id in due_deliveries(100)
+    assert event_deliver(held.id) == "started"
+    desk.run_is("WAITING", correlation_key="T-2")

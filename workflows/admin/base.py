@@ -16,7 +16,7 @@ def actor_of(request: HttpRequest) -> Actor:
     actor = getattr(request, "actor", None)
     if actor is None:
         raise PermissionDenied("you are not a member of any tenant; an administrator can add you")
-    return actor  # type: ignore[no-any-return]
+    return actor
 
 
 class TenantAdmin(ModelAdmin):
@@ -30,7 +30,7 @@ class TenantAdmin(ModelAdmin):
     compressed_fields = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)  # type: ignore[no-any-return]
+        return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return getattr(request, "actor", None) is not None

@@ -114,4 +114,4 @@ class DefinitionAdmin(TenantAdmin):
         definition = self.get_object(request, pk)
         if definition is None:
             raise Http404("there is no such definition")
-        return definition  # type: ignore[no-any-return]
+        return definition

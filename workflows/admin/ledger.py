@@ -57,7 +57,7 @@ class NotificationAdmin(TenantAdmin):
         return super().changelist_view(request, {"title": "My notifications", **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
-        return super().get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]
+        return super().get_queryset(request).filter(user=request.user)
 
     @display(description="", label={"info": "info", "success": "success", "warning": "warning", "error": "danger"})
     def severity_label(self, notification: Notification) -> str:

@@ -23,6 +23,6 @@ class TenantScoped:
 
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):
-            return self.model.objects.none()  # type: ignore[no-any-return]
+            return self.model.objects.none()
         rows = self.model.objects.filter(tenant_id=actor_of(self).tenant_id)  # type: ignore[arg-type]
-        return rows.select_related(*self.related) if self.related else rows  # type: ignore[no-any-return]
+        return rows.select_related(*self.related) if self.related else rows

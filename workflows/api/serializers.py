@@ -33,6 +33,15 @@ class RunWaitSerializer(serializers.ModelSerializer[RunWait]):
         )  # fmt: skip
 
 
+RUN_FIELDS = (
+    "id", "definition", "version", "definition_hash", "semantics_version", "engine", "status", "state", "trigger_type",
+    "trigger_metadata", "event_id", "correlation_key", "parent_run", "root_run", "replay_of", "temporal_workflow_id",
+    "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "current_step_path", "error",
+    "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested", "requested_by",
+    "input", "created_at", "started_at", "ended_at",
+)  # fmt: skip
+
+
 class RunSerializer(PayloadHidingSerializer):
     payload_fields = ("input", "output")
     definition = serializers.CharField(source="definition_key")
@@ -41,13 +50,7 @@ class RunSerializer(PayloadHidingSerializer):
 
     class Meta:
         model = Run
-        fields = (
-            "id", "definition", "version", "definition_hash", "semantics_version", "engine", "status", "state",
-            "trigger_type", "trigger_metadata", "event_id", "correlation_key", "parent_run", "root_run", "replay_of",
-            "temporal_workflow_id", "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at",
-            "current_step_path", "error", "error_category", "error_code", "step_count", "failed_step_count", "event_count",
-            "cancel_requested", "requested_by", "input", "created_at", "started_at", "ended_at",
-        )  # fmt: skip
+        fields: tuple[str, ...] = RUN_FIELDS
 
     def get_cancel_requested(self, run: Run) -> bool:
         return bool(getattr(run, "has_open_cancel", False))
@@ -57,7 +60,7 @@ class RunDetailSerializer(RunSerializer):
     waiting_on = serializers.SerializerMethodField(help_text="Open waits.")
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "waiting_on")
+        fields = (*RUN_FIELDS, "waiting_on")
 
     def get_waiting_on(self, run: Run) -> list[dict[str, Any]]:
         waits = run.waits.filter(status="WAITING").select_related("event").order_by("opened_at")

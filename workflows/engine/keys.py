@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflows.engine.expressions.contract import compile_expression
+from workflows.engine.expressions.js_text import number_text
 
 MAX_KEY_LENGTH = 1000
 
@@ -10,7 +10,6 @@ MAX_KEY_LENGTH = 1000
 _JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-_TO_STRING = "toString(value)"
 
 
 def correlation_key(value: Any) -> str | None:
@@ -22,6 +21,6 @@ def correlation_key(value: Any) -> str | None:
     elif isinstance(value, bool):
         text = "true" if value else "false"
     else:
-        text = compile_expression(_TO_STRING).evaluate({"value": value}, now_ms=0)
+        text = number_text(value)
     text = text.strip(_JS_WHITESPACE)
     return text if 0 < len(text) <= MAX_KEY_LENGTH else None

@@ -145,7 +145,7 @@ def _publish(actor: Actor, definition: Definition, document: dict[str, Any]) -> 
 def _draft(definition: Definition) -> dict[str, Any]:
     if not definition.draft_text:
         raise Conflict(f"{definition.key} has no draft", code="DEFINITION_NO_DRAFT")
-    return json.loads(definition.draft_text)  # type: ignore[no-any-return]
+    return json.loads(definition.draft_text)
 
 
 def _without_version(document: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
             keys__key=wait.correlation_key,
         )
         .filter(Q(received_at__gte=since) | Q(routed_at__gte=since) | Q(routed_at__isnull=True))
-        .exclude(id=run.event_id)
+        .exclude(started_runs=run)
         .exclude(outcome__in=[EventOutcome.DISCARDED, EventOutcome.REJECTED])
         .filter(~Exists(taken))
     )

@@ -80,7 +80,9 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
         if is_unknown:
             message = "Temporal did not answer in time; whether the run was started is not known yet"
         command_settle(command, state, code="TEMPORAL_UNAVAILABLE", message=message, details=details)
-        raise DependencyDown(message, code="TEMPORAL_UNAVAILABLE", details=details) from error
+        raise DependencyDown(
+            message, code="TEMPORAL_UNAVAILABLE", details={**details, "commandId": str(command.id)}
+        ) from error
     command_settle(command, CommandState.ACCEPTED)
 
 

@@ -1,7 +1,9 @@
 """The Temporal worker of this portal: which workflows and activities it hosts, and how it stops."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from temporalio.client import Client
@@ -13,7 +15,7 @@ from workflows.temporal.interceptors import DatabaseHygieneInterceptor
 from workflows.temporal.run_workflow import RunWorkflow
 from workflows.temporal.sandbox import workflow_runner
 
-ACTIVITIES = [run_action_activity, open_wait_activity, write_records_activity]
+ACTIVITIES: list[Callable[..., Any]] = [run_action_activity, open_wait_activity, write_records_activity]
 # More workflow tasks at once than cores make each slower than the deadlock detector allows.
 MAX_WORKFLOW_TASKS = 4
 

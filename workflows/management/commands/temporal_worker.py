@@ -1,52 +1,15 @@
-"""`manage.py temporal_worker`: hosts the run workflow and its activities until told to stop, then drains."""
+"""`manage.py temporal_worker`: hosts the run workflow and its activities until told to stop."""
 
 import asyncio
-import logging
-import signal
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
-from temporalio.client import Client
 
-from workflows.temporal.gateway import connect_client
-from workflows.temporal.worker import build_worker
-
-logger = logging.getLogger(__name__)
-RECONNECT_SECONDS = 2
+from workflows.temporal.serve import serve
 
 
 class Command(BaseCommand):
     help = "Run the Temporal worker of this portal (SIGTERM or Ctrl-C: finish what runs, then stop)."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        client = await self._connect(stop)
-        if client is None:
-            return
-        with ThreadPoolExecutor(settings.TEMPORAL_ACTIVITY_THREADS, thread_name_prefix="activity") as executor:
-            async with build_worker(client, executor, task_queue=settings.TEMPORAL_TASK_QUEUE):
-                logger.info("worker polls %s on %s", settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_ADDRESS)
-                await stop.wait()
-                logger.info("worker drains, up to %g s", settings.TEMPORAL_DRAIN_SECONDS)
-        logger.info("worker stopped")
-
-    async def _connect(self, stop: asyncio.Event) -> Client | None:
-        """A client as soon as Temporal answers; None when told to stop before."""
-        while not stop.is_set():
-            try:
-                return await connect_client()
-            except RuntimeError as error:
-                logger.warning("Temporal at %s does not answer yet: %s", settings.TEMPORAL_ADDRESS, str(error)[:200])
-            try:
-                await asyncio.wait_for(stop.wait(), RECONNECT_SECONDS)
-            except TimeoutError:
-                continue
-        return None
+        asyncio.run(serve())

@@ -1,0 +1,120 @@
+"""The whole portal as a user runs it: `manage.py devstack run` in a folder and on ports of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.factories import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = ("PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")
+READY_LINE = "Ctrl-C stops everything"
+# What the test session's own environment says of servers is not for this stack.
+FOREIGN = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "TEMPORAL_ADDRESS",
+    "TEMPORAL_TASK_QUEUE",
+    "HTTP_ALLOWED_PRIVATE_HOSTS",
+    "DJANGO_SETTINGS_MODULE",
+)
+
+
+class Stack:
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        own = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        kept.pop("WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON", None)
+        self.env = {**kept, **own, "POINTSMAN_HOME": str(home), "SWEEP_INTERVAL_SECONDS": "1"}
+        self.log = home.parent / f"{home.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "devstack", "run"], cwd=ROOT, env=self.env, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        eventually(self._is_up, seconds=180, what="the stack is up")
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        text = self.log.read_text(errors="replace")
+        assert self.process.poll() is None, text[-4000:]
+        return READY_LINE in text
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """As Ctrl-C, or as a supervisor would; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(90)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs under the stack's own process, and it itself."""
+        assert self.process is not None
+        try:
+            parent = psutil.Process(self.process.pid)
+        except psutil.NoSuchProcess:
+            return []
+        return [parent, *parent.children(recursive=True)]
+
+    def manage(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def devstack(self, *arguments: str) -> None:
+        done = self.manage("devstack", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def pid_of(self, name: str) -> int:
+        for line in self.manage("devstack", "status").stdout.splitlines():
+            columns = line.split()
+            if columns[:2] == [name, "RUNNING"]:
+                return int(columns[2])
+        raise AssertionError(f"{name} does not run")
+
+    # -- The API, with the demo's token ------------------------------------------------------------------------------
+
+    def credentials(self) -> dict[str, Any]:
+        done = self.manage("demo_credentials", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def client(self) -> httpx.Client:
+        found = self.credentials()
+        headers = {"Authorization": f"Bearer {found['token']}"}
+        return httpx.Client(base_url=f"{found['url']}/api/v1", headers=headers, timeout=30, trust_env=False)
+
+
+@contextmanager
+def running_stack(home: Path) -> Iterator[Stack]:
+    stack = Stack(home)
+    stack.start()
+    try:
+        yield stack
+    finally:
+        if stack.process is not None and stack.process.poll() is None:
+            stack.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    with_sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in with_sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in with_sockets]
+    finally:
+        for one in with_sockets:
+            one.close()

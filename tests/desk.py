@@ -1,0 +1,64 @@
+"""A tenant as its users work with it: sending events, looking at rows, and reading histories."""
+
+import json
+import subprocess
+from typing import Any
+
+from ingress.services import event_receive
+from portal.devstack.servers import Servers
+from tests.factories import eventually, make_actor
+from workflows.models import Event, Run, RunStep
+from workflows.services.run_start import run_start
+from workflows.statuses import EventSource
+from workflows.temporal import gateway
+
+
+class Desk:
+    """A tenant as its users work with it."""
+
+    def __init__(self, tenant: Any, servers: Servers) -> None:
+        self.tenant = tenant
+        self.actor = make_actor(tenant)
+        self._servers = servers
+
+    def send(self, event_type: str, payload: dict[str, Any], **more: Any) -> Event:
+        value = {"event_type": event_type, "payload": payload, **more}
+        return event_receive(tenant_id=self.tenant.id, value=value, source=EventSource.REST).event
+
+    def start(self, payload: dict[str, Any] | None = None, key: str = "flow") -> Run:
+        run_id, _ = run_start(actor=self.actor, definition_key=key, payload=payload or {})
+        return Run.objects.get(id=run_id)
+
+    def run_is(self, status: str, **fields: Any) -> Run:
+        """The one run of the tenant (or of these fields), once it has this status."""
+
+        def look() -> Run | None:
+            return Run.objects.filter(tenant=self.tenant, **fields).filter(status=status).first()
+
+        return eventually(look, what=f"a run that is {status}; there are {self._rows()}")
+
+    def _rows(self) -> list[Any]:
+        return list(Run.objects.filter(tenant=self.tenant).values_list("status", "error"))
+
+    def steps(self, run: Run) -> list[tuple[str, int, str]]:
+        return [(s.step_id, s.attempt, s.status) for s in RunStep.objects.filter(run=run).order_by("projection_seq")]
+
+    def history(self, run: Run) -> list[dict[str, Any]]:
+        """The run's history as Temporal's own CLI shows it."""
+        shown = subprocess.run(
+            [str(self._servers.temporal_cli), "workflow", "show", "--workflow-id", run.temporal_workflow_id,
+             "--address", self._servers.temporal_address, "--output", "json", "--no-json-shorthand-payloads"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return list(json.loads(shown.stdout)["events"])
+
+    def history_types(self, run: Run) -> list[str]:
+        return [event["eventType"].removeprefix("EVENT_TYPE_") for event in self.history(run)]
+
+
+def temporal_answers() -> bool:
+    try:
+        gateway.check_reachable()
+    except gateway.TemporalError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""A stand-in for what lies outside: somebody's HTTP API, as a real server on this machine."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Received:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class FakeApi:
+    """Answers as `answer` says: `(status, body)` for the number of the request, counted from 1."""
+
+    url: str
+    answer: Callable[[int], tuple[int, Any]]
+    requests: list[Received] = field(default_factory=list)
+
+
+@contextmanager
+def fake_api(answer: Callable[[int], tuple[int, Any]] = lambda number: (200, {"ok": True})) -> Iterator[FakeApi]:
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            api.requests.append(Received(self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            status, body = api.answer(len(api.requests))
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = respond
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet: the test looks at `requests`."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    api = FakeApi(f"http://127.0.0.1:{server.server_port}", answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,204 @@
+"""Bad input and wrong callers: each a clear error of PRODUCT 8.3, and nothing stored by halves."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tests.factories import make_run, make_tenant, make_token, publish
+from workflows.models import ApiToken, Command, Event, Run
+from workflows.statuses import Role
+
+EVENT = {"event_type": "E", "payload": {"a": 1}}
+
+
+class Api:
+    def __init__(self, token: str) -> None:
+        self.client = Client(headers={"Authorization": f"Bearer {token}"}, raise_request_exception=False)
+
+    def get(self, path: str) -> Any:
+        return self.client.get(f"/api/v1{path}")
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        data = body if isinstance(body, str | bytes) else json.dumps({} if body is None else body)
+        return self.client.post(f"/api/v1{path}", data, content_type="application/json", headers=headers)
+
+
+@pytest.fixture
+def api(tenant: Any) -> Api:
+    return Api(make_token(tenant))
+
+
+def error_of(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.content
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "details"}
+    return body["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("{not json", 400, "BODY_INVALID"), (b"\xff\xfe", 400, "BODY_INVALID"), ('{"event_type": "E", "payload": {"x": NaN}}', 400, "BODY_INVALID"),
+        ('{"event_type": "E", "payload": {"x": 1e999}}', 400, "BODY_INVALID"), ("[" * 100_000, 400, "BODY_INVALID"),
+        ('{"payload": {}}', 400, "EVENT_INVALID"), ("[]", 400, "EVENT_INVALID"), ('"text"', 400, "EVENT_INVALID"), ("null", 400, "EVENT_INVALID"),
+        ('{"event_type": "E", "payload": {"x": "\\u0000"}}', 400, "EVENT_INVALID"), ('{"event_type": "E", "payload": {}, "tenant": "t"}', 400, "EVENT_INVALID"),
+        ('{"events": []}', 400, "EVENT_INVALID"), ('{"events": {}, "x": 1}', 400, "EVENT_INVALID"),
+        ('{"event_type": "E", "payload": {"x": "' + "x" * 5_000_000 + '"}}', 413, "PAYLOAD_TOO_LARGE"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_bad_events_are_refused_and_nothing_is_stored(
+    api: Api, tenant: Any, body: str | bytes, status: int, code: str
+) -> None:
+    assert error_of(api.post("/events", body), status)["code"] == code
+    assert not Event.objects.filter(tenant=tenant).exists()
+
+
+def test_a_missing_field_is_named(api: Api) -> None:
+    error = error_of(api.post("/events", {"payload": {}}), 400)
+    assert error["details"]["problems"] == [{"path": "event_type", "message": "is missing"}]
+
+
+def test_another_media_type_is_refused(api: Api) -> None:
+    response = api.client.post("/api/v1/events", "a=1", content_type="application/x-www-form-urlencoded")
+    assert error_of(response, 415)["code"] == "MEDIA_TYPE_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("path", ["/runs", "/events", "/commands", "/definitions"])
+def test_nobody_reads_without_a_token(database: None, path: str) -> None:
+    response = Client().get(f"/api/v1{path}")
+    assert error_of(response, 401)["code"] == "NOT_AUTHENTICATED"
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_tokens_that_are_unknown_revoked_or_expired(tenant: Any) -> None:
+    assert error_of(Api("pm_wrong").get("/runs"), 401)["code"] == "TOKEN_INVALID"
+    token = make_token(tenant)
+    row = ApiToken.objects.get(tenant=tenant)
+    row.expires_at = timezone.now() - timedelta(seconds=1)
+    row.save()
+    assert error_of(Api(token).get("/runs"), 401)["code"] == "TOKEN_EXPIRED"
+    row.revoked_at = timezone.now()
+    row.save()
+    assert error_of(Api(token).get("/runs"), 401)["code"] == "TOKEN_INVALID"
+
+
+def test_another_tenants_rows_do_not_exist(api: Api, tenant: Any) -> None:
+    other = make_run(make_tenant())
+    for path in ("", "/steps", "/waits", "/invocations"):
+        assert error_of(api.get(f"/runs/{other.id}{path}"), 404)["code"] in ("NOT_FOUND", "RUN_NOT_FOUND")
+    for path in ("cancel", "resume", "retry", "requeue-event-wait"):
+        assert error_of(api.post(f"/runs/{other.id}/{path}"), 404)["code"] == "RUN_NOT_FOUND"
+    assert api.get(f"/runs?definition={other.definition_key}").json()["results"] == []
+    assert not Command.objects.filter(target_id=str(other.id)).exists()
+
+
+def test_a_viewer_reads_without_payloads_and_every_attempt_is_recorded(tenant: Any) -> None:
+    run = make_run(tenant, input={"secret": 1})
+    viewer = Api(make_token(tenant, Role.VIEWER))
+    shown = viewer.get(f"/runs/{run.id}").json()
+    assert "input" not in shown
+    assert error_of(viewer.post(f"/runs/{run.id}/cancel"), 403)["code"] == "PERMISSION_DENIED"
+    assert error_of(viewer.post(f"/runs/{run.id}/retry"), 403)["code"] == "PERMISSION_DENIED"
+    assert error_of(viewer.post("/events", EVENT), 403)["code"] == "PERMISSION_DENIED"
+    assert error_of(viewer.post("/runs", {"definition": run.definition_key}), 403)["code"] == "PERMISSION_DENIED"
+    assert list(Command.objects.filter(tenant=tenant, state="refused").values_list("action", "code")) == [
+        ("cancel", "PERMISSION_DENIED"), ("retry", "PERMISSION_DENIED"), ("start_run", "PERMISSION_DENIED"),
+    ]  # fmt: skip
+    assert not Event.objects.filter(tenant=tenant).exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "action"), [("resume", "resume"), ("retry", "retry"), ("requeue-event-wait", "requeue_event_wait")]
+)
+def test_what_temporal_does_not_offer_is_refused_with_what_to_do_instead(
+    api: Api, tenant: Any, path: str, action: str
+) -> None:
+    run = make_run(tenant)
+    before = row_of(run)
+    error = error_of(api.post(f"/runs/{run.id}/{path}", {"reason": "please"}), 409)
+    assert error["code"] == "WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED"
+    assert (error["details"]["action"], error["details"]["engine"], error["details"]["runId"]) == (
+        action,
+        "temporal",
+        str(run.id),
+    )
+    assert error["details"]["hint"]
+    assert error["details"]["reason"]
+    command = Command.objects.get(tenant=tenant, run=run)
+    assert (command.action, command.state, command.code, command.reason) == (action, "refused", error["code"], "please")
+    assert row_of(run) == before
+
+
+def row_of(run: Run) -> dict[str, Any]:
+    return Run.objects.filter(id=run.id).values().get()
+
+
+@pytest.mark.parametrize("path", ["cancel", "resume", "retry", "requeue-event-wait"])
+def test_legacy_runs_are_read_only(api: Api, tenant: Any, path: str) -> None:
+    run = make_run(tenant, engine="db")
+    assert error_of(api.post(f"/runs/{run.id}/{path}"), 409)["code"] == "WORKFLOW_LEGACY_RUN_READ_ONLY"
+    assert Command.objects.get(run=run).code == "WORKFLOW_LEGACY_RUN_READ_ONLY"
+
+
+def test_a_closed_run_cannot_be_cancelled(api: Api, tenant: Any) -> None:
+    run = make_run(tenant, status="SUCCEEDED", ended_at=timezone.now())
+    error = error_of(api.post(f"/runs/{run.id}/cancel"), 409)
+    assert (error["code"], error["details"]["action"]) == ("WORKFLOW_RUN_CLOSED", "cancel")
+
+
+def test_starting_what_cannot_start(api: Api, tenant: Any) -> None:
+    assert error_of(api.post("/runs", {"definition": "nothing"}), 404)["code"] == "DEFINITION_NOT_FOUND"
+    assert error_of(api.post("/runs", {}), 400)["details"]["fields"]["definition"]
+    version = publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, key="flow")
+    assert (
+        error_of(api.post("/runs", {"definition": "flow", "version": 9}), 404)["code"] == "DEFINITION_VERSION_NOT_FOUND"
+    )
+    assert error_of(api.post("/runs", {"definition": "flow", "payload": [1]}), 400)["code"] == "PAYLOAD_INVALID"
+    version.definition.is_paused = True
+    version.definition.save()
+    assert error_of(api.post("/runs", {"definition": "flow"}), 409)["code"] == "DEFINITION_PAUSED"
+    assert not Run.objects.filter(tenant=tenant).exists()
+    starts = Command.objects.filter(tenant=tenant, action="start_run")
+    assert set(starts.values_list("state", flat=True)) == {"refused"}
+
+
+def test_an_idempotency_key_gives_the_same_answer_and_refuses_another_body(api: Api, tenant: Any) -> None:
+    run, other = make_run(tenant), make_run(tenant)
+    first = api.post(f"/runs/{run.id}/resume", **{"Idempotency-Key": "k1"})
+    again = api.post(f"/runs/{run.id}/resume", **{"Idempotency-Key": "k1"})
+    assert (again.status_code, again.json()["error"]["code"]) == (409, first.json()["error"]["code"])
+    assert (
+        error_of(api.post(f"/runs/{other.id}/resume", **{"Idempotency-Key": "k1"}), 409)["code"]
+        == "IDEMPOTENCY_KEY_REUSED"
+    )
+    assert again.json() == first.json()
+    assert Command.objects.filter(tenant=tenant, action="resume").count() == 1
+
+
+def test_unknown_addresses_and_methods_answer_in_the_same_shape(api: Api, tenant: Any) -> None:
+    assert error_of(api.get("/nothing"), 404)["code"] == "NOT_FOUND"
+    assert error_of(api.client.delete("/api/v1/runs"), 405)["code"] == "METHOD_NOT_ALLOWED"
+    assert error_of(api.get("/runs?status=NONSENSE"), 400)["code"] == "VALIDATION_ERROR"
+
+
+def test_lists_page_by_cursor_and_filter(api: Api, tenant: Any) -> None:
+    made = [make_run(tenant, correlation_key=f"K{n % 2}", status="FAILED" if n < 2 else "WAITING") for n in range(5)]
+    first = api.get("/runs?page_size=2").json()
+    second = api.client.get(first["next"]).json()
+    assert [row["id"] for row in first["results"] + second["results"]] == [str(run.id) for run in reversed(made)][:4]
+    assert len(api.get("/runs?status=FAILED").json()["results"]) == 2
+    assert len(api.get("/runs?status=FAILED&status=WAITING").json()["results"]) == 5
+    assert len(api.get("/runs?correlation_key=K1").json()["results"]) == 2
+
+
+def test_the_schema_describes_every_address(database: None) -> None:
+    response = Client().get("/api/v1/schema", headers={"Accept": "application/json"})
+    assert response.status_code == 200
+    paths = set(response.json()["paths"])
+    assert {"/api/v1/events", "/api/v1/runs", "/api/v1/runs/{id}/cancel", "/api/v1/commands"} <= paths

@@ -1,0 +1,109 @@
+"""Bundles, publication and versions (PRODUCT 6, LANGUAGE 5)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from portal.demo.load import BUNDLES
+from tests.factories import expr, make_actor, make_definition, publish
+from workflows.engine.definition import canonical_text, definition_hash
+from workflows.errors import InputInvalid, PermissionRefused
+from workflows.models import Definition, DefinitionVersion
+from workflows.services.definitions import bundle_import
+from workflows.statuses import Role
+
+STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}
+
+
+def bundle(*steps: dict[str, Any], key: str = "flow", **changes: Any) -> dict[str, Any]:
+    workflow = {
+        "key": key,
+        "metadata": {"name": "Flow", "isPaused": False, "concurrencyLimit": 3},
+        "draft": {"draftVersion": 1, "definition": make_definition(*steps, key=key)},
+    }
+    return {"format": "foreign.bundle", "formatVersion": 1, "exportedAt": "x", "workflows": [{**workflow, **changes}]}
+
+
+def imported(tenant: Any, document: Any, *, publish: bool = True, role: Role = Role.AUTHOR) -> Any:
+    return bundle_import(actor=make_actor(tenant, role), document=document, publish=publish)
+
+
+@pytest.mark.parametrize("path", sorted(BUNDLES.glob("*.json")), ids=lambda path: path.stem)
+def test_the_demos_bundles_are_canonical_and_can_be_published(tenant: Any, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert canonical_text(json.loads(text)) == text
+    assert imported(tenant, json.loads(text))[0].versions == [1]
+
+
+def test_a_foreign_bundle_is_taken_with_its_metadata(tenant: Any) -> None:
+    (result,) = imported(tenant, bundle(STATE))
+    definition = Definition.objects.get(tenant=tenant, key="flow")
+    assert (result.versions, definition.concurrency_limit, definition.published_version.version) == ([1], 3, 1)
+
+
+def test_the_same_import_again_changes_nothing(tenant: Any) -> None:
+    imported(tenant, bundle(STATE))
+    (again,) = imported(tenant, bundle(STATE))
+    assert (again.unchanged, DefinitionVersion.objects.filter(tenant=tenant).count()) == (True, 1)
+
+
+def test_a_change_makes_the_next_version_and_leaves_the_first(tenant: Any) -> None:
+    first = publish(tenant, STATE)
+    second = publish(tenant, {**STATE, "config": {"state": "Y"}})
+    assert (first.version, second.version, second.definition.published_version_id) == (1, 2, second.id)
+    assert json.loads(second.canonical_text)["version"] == 2
+    assert second.definition_hash == definition_hash(second.canonical_text) != first.definition_hash
+
+
+def test_publishing_refuses_with_every_problem_and_stores_nothing(tenant: Any) -> None:
+    bad = {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("len(")}}}
+    with pytest.raises(InputInvalid) as raised:
+        imported(tenant, bundle(bad, {**STATE, "type": "human.task"}))
+    assert raised.value.code == "DEFINITION_INVALID"
+    assert {"EXPRESSION_SYNTAX", "STEP_TYPE_NOT_SUPPORTED"} <= {
+        problem["code"] for problem in raised.value.details["problems"]
+    }
+    assert not Definition.objects.filter(tenant=tenant).exists()
+
+
+def test_missing_dependencies_are_all_named(tenant: Any) -> None:
+    needs = {
+        "actions": [{"actionId": "crm.note", "version": 1}, {"actionId": "http.request", "version": 1}],
+        "schemaRefs": ["payload.None.v1"],
+    }
+    with pytest.raises(InputInvalid) as raised:
+        imported(tenant, bundle(STATE, dependencies=needs))
+    assert [item["name"] for item in raised.value.details["missing"]] == ["crm.note@1", "payload.None.v1"]
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ([], ""), ({"format": "x", "formatVersion": 2, "workflows": []}, "formatVersion"), ({"format": "x", "formatVersion": 1, "workflows": []}, "workflows"),
+        (bundle(STATE, key="Bad Key"), "workflows[0].key"), (bundle(STATE, draft=None), "workflows[0]"),
+    ],
+)  # fmt: skip
+def test_a_wrong_bundle_says_where(tenant: Any, document: Any, path: str) -> None:
+    with pytest.raises(InputInvalid) as raised:
+        imported(tenant, document)
+    assert (raised.value.code, raised.value.details["path"]) == ("BUNDLE_INVALID", path)
+
+
+def test_operators_do_not_import(tenant: Any) -> None:
+    with pytest.raises(PermissionRefused):
+        imported(tenant, bundle(STATE), role=Role.OPERATOR)
+
+
+def test_the_command_tells_each_problem(tenant: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(bundle(STATE)))
+    bad.write_text(json.dumps(bundle({**STATE, "type": "state.sett"})))
+    call_command("import_bundle", good, "--publish", "--tenant", tenant.slug)
+    assert "flow: saved, published version 1" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="STEP_TYPE_UNKNOWN at root.steps\\[0\\]"):
+        call_command("import_bundle", bad, "--publish", "--tenant", tenant.slug)
+    with pytest.raises(CommandError, match="no tenant 'nobody'"):
+        call_command("import_bundle", good, "--tenant", "nobody")

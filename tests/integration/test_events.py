@@ -1,0 +1,208 @@
+"""Events are stored first, once, and explained; nothing here needs Temporal (PRODUCT 5.2 to 5.6)."""
+
+from typing import Any
+
+import pytest
+
+from ingress.routing import event_route
+from ingress.services import event_receive
+from ingress.tasks import consume_event
+from tests.factories import make_run, make_tenant, make_token, publish
+from tests.integration.test_api_errors import Api, error_of
+from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.models import Event, EventDelivery, EventKey, EventType, RunWait
+from workflows.projections import projection_writer
+from workflows.services.event_look import wait_look_for_events
+from workflows.statuses import EventSource
+
+REPLY = {"event_type": "REPLIED", "payload": {"ticketId": "T-1"}, "workflow_correlation_key": "T-1"}
+
+
+def receive(tenant: Any, **value: Any) -> Event:
+    return event_receive(tenant_id=tenant.id, value={**REPLY, **value}, source=EventSource.REST).event
+
+
+def open_wait(tenant: Any, key: str = "T-1", name: str = "REPLIED", **fields: Any) -> RunWait:
+    from django.utils import timezone
+
+    run = fields.pop("run", None) or make_run(tenant)
+    values = {
+        "step_path": "root.steps[0]",
+        "step_id": "w",
+        "kind": "event",
+        "status": "WAITING",
+        "opened_at": timezone.now(),
+    }
+    with projection_writer("test"):
+        return RunWait.objects.create(
+            tenant=tenant, run=run, event_name=name, correlation_key=key, **{**values, **fields}
+        )
+
+
+def test_a_repeat_answers_with_the_first_record(tenant: Any) -> None:
+    api = Api(make_token(tenant))
+    first = api.post("/events", {**REPLY, "event_id": "e-1"})
+    again = api.post(
+        "/events",
+        {"payload": {"ticketId": "T-1"}, "event_id": "e-1", "event_type": "REPLIED", "workflow_correlation_key": "T-1"},
+    )
+    assert (first.status_code, first.json()["duplicate"]) == (202, False)
+    assert (again.status_code, again.json()["duplicate"], again.json()["id"]) == (200, True, first.json()["id"])
+    assert Event.objects.filter(tenant=tenant).count() == 1
+
+
+def test_another_body_under_a_used_id_is_refused_and_kept(tenant: Any) -> None:
+    first = receive(tenant, event_id="e-1")
+    with pytest.raises(Conflict) as raised:
+        receive(tenant, event_id="e-1", payload={"ticketId": "T-2"})
+    assert raised.value.code == "EVENT_ID_CONFLICT"
+    kept = Event.objects.get(tenant=tenant, occupies_id=False)
+    assert (kept.outcome, kept.conflict_of_id, kept.payload) == ("rejected", first.id, {"ticketId": "T-2"})
+    assert receive(tenant, event_id="e-1").id == first.id
+
+
+def test_two_tenants_may_use_one_id(tenant: Any) -> None:
+    assert receive(tenant, event_id="e-1").id != receive(make_tenant(), event_id="e-1").id
+
+
+def test_an_id_is_made_when_the_sender_has_none(tenant: Any) -> None:
+    assert receive(tenant).event_id != receive(tenant).event_id
+
+
+def test_a_batch_answers_for_each_event(tenant: Any) -> None:
+    body = {
+        "events": [
+            {**REPLY, "event_id": "a"},
+            {"payload": {}},
+            {**REPLY, "event_id": "a"},
+            {**REPLY, "event_id": "a", "payload": {"x": 1}},
+        ]
+    }
+    response = Api(make_token(tenant)).post("/events", body)
+    assert response.status_code == 207
+    assert [result["status"] for result in response.json()["results"]] == [202, 400, 200, 409]
+    assert response.json()["results"][1]["error"]["code"] == "EVENT_INVALID"
+
+
+def test_payloads_keep_the_order_of_their_keys(tenant: Any) -> None:
+    stored = Event.objects.get(id=receive(tenant, payload={"zz": 1, "a": {"y": 1, "b": 2}, "mm": 1.0}).id)
+    assert (list(stored.payload), list(stored.payload["a"]), type(stored.payload["mm"])) == (
+        ["zz", "a", "mm"],
+        ["y", "b"],
+        float,
+    )
+
+
+def test_the_catalogue_tells_where_the_key_stands(tenant: Any) -> None:
+    EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["invoice.id", "payload.ref"])
+    event = receive(
+        tenant, event_type="PAID", payload={"invoice": {"id": 7}, "ref": "R"}, workflow_correlation_key=None
+    )
+    assert (event.correlation_status, event.correlation_key, event.correlation_keys) == ("derived", "7", ["7", "R"])
+    assert sorted(EventKey.objects.filter(event=event).values_list("key", flat=True)) == ["7", "R"]
+
+
+def test_an_event_without_a_key_is_uncorrelated_and_signals_nothing(tenant: Any) -> None:
+    open_wait(tenant)
+    event = receive(tenant, workflow_correlation_key=None, payload={"text": "hi"})
+    assert event_route(event.id) == []
+    event.refresh_from_db()
+    assert (event.outcome, event.correlation_status) == ("uncorrelated", "missing")
+    assert "no correlation path is configured" in event.correlation_reason
+    assert not EventDelivery.objects.filter(event=event).exists()
+
+
+def test_routing_makes_one_delivery_for_each_candidate_and_never_asks_filters(tenant: Any) -> None:
+    waits = [open_wait(tenant), open_wait(tenant, filters=[{"path": "x", "op": "=", "value": 1}])]
+    open_wait(tenant, key="T-2")
+    open_wait(tenant, name="OTHER")
+    open_wait(make_tenant())
+    open_wait(tenant, status="CANCELED")
+    open_wait(tenant, run=make_run(tenant, engine="db"))
+    event = receive(tenant)
+    assert len(event_route(event.id)) == 2
+    assert set(EventDelivery.objects.filter(event=event).values_list("wait_id", flat=True)) == {
+        wait.id for wait in waits
+    }
+    event.refresh_from_db()
+    assert (event.outcome, len(event.decision_trace["waits"])) == ("routing", 2)
+    assert len(event_route(event.id)) == 2
+    assert EventDelivery.objects.filter(event=event).count() == 2
+
+
+def test_the_event_that_started_a_run_is_no_candidate_for_its_wait(tenant: Any) -> None:
+    event = receive(tenant)
+    open_wait(tenant, run=make_run(tenant, event=event))
+    assert event_route(event.id) == []
+
+
+def test_a_published_trigger_is_a_target_with_or_without_a_key(tenant: Any) -> None:
+    publish(
+        tenant,
+        {"id": "s", "type": "state.set", "config": {"state": "X"}},
+        trigger={"type": "event", "eventName": "REPLIED"},
+    )
+    event = receive(tenant, workflow_correlation_key=None, payload={})
+    (delivery_id,) = event_route(event.id)
+    assert EventDelivery.objects.get(id=delivery_id).definition.key == "flow"
+
+
+def test_near_misses_are_told_when_nothing_was_found(tenant: Any) -> None:
+    wait = open_wait(tenant, key="T-2")
+    event = receive(tenant)
+    event_route(event.id)
+    event.refresh_from_db()
+    assert (event.outcome, event.decision_trace["nearMisses"][0]["waitId"]) == ("buffered", str(wait.id))
+
+
+def test_a_wait_that_opens_finds_the_event_that_came_just_before(tenant: Any) -> None:
+    event = receive(tenant)
+    event_route(event.id)
+    wait = open_wait(tenant)
+    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1
+    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1  # unique per wait and event
+    assert EventDelivery.objects.filter(event=event, wait=wait).count() == 1
+
+
+def test_a_wait_finds_no_event_older_than_the_buffer(tenant: Any) -> None:
+    from datetime import timedelta
+
+    EventType.objects.create(tenant=tenant, name="REPLIED", buffer_seconds=0.001)
+    event = receive(tenant)
+    event_route(event.id)
+    wait = open_wait(tenant, opened_at=event.received_at + timedelta(hours=1))
+    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 0
+
+
+def test_time_that_an_event_lay_unrouted_does_not_count(tenant: Any) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    event = receive(tenant)
+    Event.objects.filter(id=event.id).update(received_at=timezone.now() - timedelta(hours=2))
+    EventKey.objects.filter(event=event).update(received_at=timezone.now() - timedelta(hours=2))
+    event_route(event.id)
+    wait = open_wait(tenant)
+    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1
+
+
+def test_the_celery_door_names_its_tenant(tenant: Any) -> None:
+    answer = consume_event({**REPLY, "tenant": tenant.slug, "event_id": "c-1"})
+    assert answer["duplicate"] is False
+    assert Event.objects.get(tenant=tenant).source == "celery"
+    for value, error in (
+        ({**REPLY, "tenant": "nobody"}, NotFound),
+        (REPLY, NotFound),
+        ({"tenant": tenant.slug}, InputInvalid),
+    ):
+        with pytest.raises(error):
+            consume_event(value)
+    assert Event.objects.filter(tenant=tenant).count() == 1
+
+
+def test_an_event_is_found_by_both_of_its_ids(tenant: Any) -> None:
+    api, event = Api(make_token(tenant)), receive(tenant, event_id="by-name")
+    assert api.get(f"/events/{event.id}").json()["event_id"] == "by-name"
+    assert api.get("/events/by-name").json()["id"] == str(event.id)
+    assert error_of(Api(make_token(make_tenant())).get("/events/by-name"), 404)["code"] == "EVENT_NOT_FOUND"

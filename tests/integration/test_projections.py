@@ -1,0 +1,135 @@
+"""Records that come twice, late, in any order or from a past epoch change nothing (PRODUCT 4.7)."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from tests.factories import make_actor, make_run
+from workflows.ledger import command_open, command_settle
+from workflows.models import Command, Run, RunStep, RunWait
+from workflows.projections import record_batch
+from workflows.statuses import CommandAction, CommandState
+
+WAIT_ID = "0192f0c4-0000-7000-8000-0000000000aa"
+
+
+def run_record(seq: int, status: str, **more: Any) -> dict[str, Any]:
+    base = {
+        "kind": "run",
+        "seq": seq,
+        "at": 1_700_000_000_000 + seq,
+        "status": status,
+        "state": f"S{seq}",
+        "stepPath": f"root.steps[{seq}]",
+    }
+    return {**base, "stepCount": seq, "failedStepCount": 0, "eventCount": 0, **more}
+
+
+def step_record(seq: int, status: str, attempt: int = 1) -> dict[str, Any]:
+    return {
+        "kind": "step", "seq": seq, "at": 1_700_000_000_000 + seq, "path": "root.steps[0]", "iteration": "", "attempt": attempt,
+        "id": "s", "type": "event.wait", "status": status, "startedAt": 1_700_000_000_000,
+    }  # fmt: skip
+
+
+def wait_record(seq: int, status: str, wait_id: str = WAIT_ID) -> dict[str, Any]:
+    return {
+        "kind": "wait", "seq": seq, "at": 1_700_000_000_000 + seq, "id": wait_id, "path": "root.steps[0]", "stepId": "s",
+        "iteration": "", "waitKind": "event", "status": status, "openedAt": 1_700_000_000_000, "eventName": "E", "key": "k", "filters": [],
+    }  # fmt: skip
+
+
+def write(run: Run, *records: dict[str, Any], epoch: str = "epoch-1", current: str = "epoch-1") -> bool:
+    return record_batch(
+        list(records),
+        tenant_id=str(run.tenant_id),
+        run_id=str(run.id),
+        epoch=epoch,
+        first_run_id="first",
+        current_epoch=lambda: current,
+    )
+
+
+def seen(run: Run) -> dict[str, Any]:
+    run.refresh_from_db()
+    return {
+        "run": (run.status, run.state, run.projection_seq, run.ended_at),
+        "steps": [(s.attempt, s.status, s.projection_seq) for s in RunStep.objects.filter(run=run).order_by("attempt")],
+        "waits": [(w.status, w.projection_seq) for w in RunWait.objects.filter(run=run)],
+    }
+
+
+BATCHES = [
+    [run_record(1, "RUNNING"), step_record(2, "STARTED"), wait_record(3, "WAITING")],
+    [wait_record(4, "RESOLVED"), step_record(5, "SUCCEEDED"), run_record(6, "RUNNING")],
+    [step_record(7, "STARTED", attempt=2), run_record(8, "SUCCEEDED")],
+]
+
+
+def with_own_wait(run: Run, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    wait_id = str(run.id)[:-2] + "ff"
+    return [{**record, "id": wait_id} if record["kind"] == "wait" else record for record in batch]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_any_order_and_any_repeat_end_the_same(tenant: Any, order: tuple[int, ...]) -> None:
+    run = make_run(tenant, status="STARTING")
+    for index in (*order, order[0], order[1]):
+        assert write(run, *with_own_wait(run, BATCHES[index]))
+    found = seen(run)
+    assert found["run"][:3] == ("SUCCEEDED", "S8", 8)
+    assert found["steps"] == [(1, "SUCCEEDED", 5), (2, "STARTED", 7)]
+    assert found["waits"] == [("RESOLVED", 4)]
+
+
+def test_a_past_epoch_changes_nothing(tenant: Any) -> None:
+    run = make_run(tenant)
+    write(run, run_record(5, "RUNNING"))
+    before = seen(run)
+    assert write(run, run_record(9, "SUCCEEDED"), epoch="epoch-0", current="epoch-1") is False
+    assert seen(run) == before
+
+
+def test_an_epoch_that_temporal_names_as_current_begins_anew(tenant: Any) -> None:
+    run = make_run(tenant)
+    write(run, run_record(9, "SUCCEEDED"))
+    assert write(run, run_record(4, "RUNNING"), epoch="epoch-2", current="epoch-2") is True
+    run.refresh_from_db()
+    assert (run.status, run.projection_epoch, run.ended_at) == ("RUNNING", "epoch-2", None)
+
+
+def test_the_first_records_confirm_the_start(tenant: Any) -> None:
+    run = make_run(tenant, status="STARTING")
+    asked = command_open(
+        actor=make_actor(tenant), action=CommandAction.START_RUN, target_type="run", target_id=str(run.id)
+    )
+    command_settle(asked, CommandState.ACCEPTED)
+    write(run, run_record(1, "RUNNING"))
+    run.refresh_from_db()
+    asked.refresh_from_db()
+    assert (run.temporal_first_run_id, asked.state) == ("first", "observed")
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "code"), [("CANCELED", "observed", ""), ("SUCCEEDED", "failed", "WORKFLOW_RUN_CLOSED")]
+)
+def test_the_end_of_a_run_settles_its_cancel(tenant: Any, end: str, state: str, code: str) -> None:
+    run = make_run(tenant)
+    asked = command_open(
+        actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
+    )
+    command_settle(asked, CommandState.ACCEPTED)
+    write(run, run_record(3, end))
+    found = Command.objects.get(id=asked.id)
+    assert (found.state, found.code) == (state, code)
+
+
+def test_an_observation_that_comes_before_the_answer_stands(tenant: Any) -> None:
+    run = make_run(tenant)
+    asked = command_open(
+        actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
+    )
+    write(run, run_record(3, "CANCELED"))
+    command_settle(asked, CommandState.ACCEPTED)
+    assert (asked.state, asked.decided_at is not None) == ("observed", True)

@@ -1,0 +1,182 @@
+"""Actions through the worker: their output, their errors, retries, and the ledger that keeps an effect single."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import mail
+
+from tests.desk import Desk
+from tests.factories import expr, publish
+from tests.fakes import fake_api
+from workflows.models import ActionInvocation, Notification, Run, RunStep, RunWait, TenantMembership
+
+
+def call(
+    step_id: str = "call", *, action: str = "http.request", retry: dict[str, Any] | None = None, **config: Any
+) -> dict[str, Any]:
+    step = {
+        "id": step_id,
+        "type": "action.call",
+        "config": {"actionId": action, "version": 1, "saveAs": "answer", **config},
+    }
+    return {**step, "retry": retry} if retry else step
+
+
+def http(url: str, **fields: Any) -> dict[str, Any]:
+    return {"inputMapping": {"method": "POST", "url": url, "body": {"n": expr("payload.n")}, **fields}}
+
+
+def test_a_call_sends_its_body_and_key_and_keeps_the_answer(desk: Desk) -> None:
+    with fake_api(lambda number: (201, {"id": 5})) as api:
+        publish(
+            desk.tenant,
+            call(**http(f"{api.url}/hook?x=1", headers={"X-Own": "1"})),
+            {"id": "s", "type": "state.set", "config": {"state": "DONE"}},
+        )
+        run = desk.start({"n": 7})
+        desk.run_is("SUCCEEDED", id=run.id)
+    (request,) = api.requests
+    assert (request.method, request.path, request.body, request.headers["X-Own"]) == (
+        "POST",
+        "/hook?x=1",
+        b'{"n":7}',
+        "1",
+    )
+    assert request.headers["Idempotency-Key"] == f"{run.id}/root.steps[0]"
+    step = RunStep.objects.get(run=run, step_id="call")
+    assert (step.status, step.output["status"], step.output["body"], step.input["body"]) == (
+        "SUCCEEDED",
+        201,
+        {"id": 5},
+        {"n": 7},
+    )
+    invocation = ActionInvocation.objects.get(run=run)
+    assert (invocation.status, invocation.executions, invocation.output["body"]) == ("SUCCEEDED", 1, {"id": 5})
+    types = desk.history_types(run)
+    assert types.count("ACTIVITY_TASK_SCHEDULED") == 2  # the action, and the last record
+
+
+def test_retries_follow_the_authors_policy_and_are_visible(desk: Desk) -> None:
+    with fake_api(lambda number: (503, {"busy": True}) if number < 3 else (200, {"ok": number})) as api:
+        publish(desk.tenant, call(retry={"maxAttempts": 3, "backoffMs": 100}, **http(api.url)))
+        run = desk.start({"n": 1})
+        desk.run_is("SUCCEEDED", id=run.id)
+    assert desk.steps(run) == [("call", 1, "RETRY_SCHEDULED"), ("call", 2, "RETRY_SCHEDULED"), ("call", 3, "SUCCEEDED")]
+    assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
+    first = RunStep.objects.get(run=run, attempt=1)
+    assert (first.error["code"], first.next_attempt_at is not None) == ("HTTP_503", True)
+    assert list(RunWait.objects.filter(run=run).values_list("kind", "status")) == [("retry", "RESOLVED")] * 2
+    assert ActionInvocation.objects.get(run=run).executions == 3
+
+
+def test_the_actions_own_error_reaches_the_run(desk: Desk) -> None:
+    with fake_api(lambda number: (404, {"no": "such"})) as api:
+        publish(desk.tenant, call(**http(api.url)))
+        run = desk.start({"n": 1})
+        failed = desk.run_is("FAILED", id=run.id)
+    assert (failed.error_category, failed.error_code) == ("ActionError", "HTTP_404")
+    assert failed.error["nodePath"] == "root.steps[0]"
+    assert "404" in failed.error["message"]
+    assert desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED"
+    assert RunStep.objects.get(run=run).error == failed.error
+
+
+@pytest.mark.parametrize(
+    ("value", "category", "code"),
+    [
+        ({"url": "http://10.0.0.1/x"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"), ({"url": "http://[::1]/x"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"),
+        ({"url": "http://169.254.169.254/"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"), ({"url": "ftp://127.0.0.1/"}, "ValidationError", "HTTP_URL_INVALID"),
+        ({"url": "http://127.0.0.1:9/"}, "TransientError", "HTTP_FAILED"), ({"url": 5}, "ValidationError", "ACTION_INPUT_INVALID"),
+        ({"url": "http://127.0.0.1/", "verb": "GET"}, "ValidationError", "ACTION_INPUT_INVALID"),
+    ],
+)  # fmt: skip
+def test_what_a_call_refuses(desk: Desk, value: dict[str, Any], category: str, code: str) -> None:
+    publish(desk.tenant, call(inputMapping=value))
+    failed = desk.run_is("FAILED", id=desk.start().id)
+    assert (failed.error_category, failed.error_code) == (category, code)
+
+
+def test_an_explicit_key_makes_the_effect_once_for_many_runs(desk: Desk) -> None:
+    with fake_api(lambda number: (200, {"number": number})) as api:
+        publish(desk.tenant, call(idempotencyKey=expr("'order-' & toString(payload.n)"), **http(api.url)))
+        runs = [desk.start({"n": 7}) for _ in range(3)]
+        for run in runs:
+            desk.run_is("SUCCEEDED", id=run.id)
+    assert len(api.requests) == 1
+    outputs = [RunStep.objects.get(run=run).output["body"] for run in runs]
+    assert outputs == [{"number": 1}] * 3
+
+
+def test_a_notification_reaches_members_by_role_and_name(desk: Desk) -> None:
+    members = {}
+    for role in ("viewer", "operator"):
+        members[role] = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}")
+        TenantMembership.objects.create(tenant=desk.tenant, user=members[role], role=role)
+    stranger = get_user_model().objects.create_user(f"stranger-{desk.tenant.slug}")
+    value = {
+        "recipients": {"roles": ["operator"], "user_ids": [members["viewer"].username, stranger.username]},
+        "title": expr("'Ticket ' & payload.id"), "severity": "warning", "body": "Please call.",
+    }  # fmt: skip
+    publish(desk.tenant, call(action="notifications.send_in_app", inputMapping=value))
+    run = desk.run_is("SUCCEEDED", id=desk.start({"id": "T-1"}).id)
+    found = Notification.objects.filter(tenant=desk.tenant)
+    assert {n.user for n in found} == set(members.values())
+    assert {(n.title, n.severity, n.run_id) for n in found} == {("Ticket T-1", "warning", run.id)}
+    assert RunStep.objects.get(run=run).output == {"sent": 2, "unknown": [stranger.username]}
+
+
+def test_a_mail_is_sent_by_djangos_backend(desk: Desk) -> None:
+    subject = f"Hello {desk.tenant.slug}"
+    publish(
+        desk.tenant,
+        call(action="email.send", inputMapping={"to": ["a@example.org"], "subject": subject, "text": "Zoë"}),
+    )
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    (sent,) = [message for message in mail.outbox if message.subject == subject]
+    assert (sent.to, sent.body, sent.extra_headers["X-Pointsman-Key"]) == (
+        ["a@example.org"],
+        "Zoë",
+        f"{run.id}/root.steps[0]",
+    )
+
+
+def test_a_failed_action_that_may_continue_goes_on(desk: Desk) -> None:
+    step = {**call(inputMapping={"url": "ftp://x"}), "onError": {"policy": "continue"}}
+    publish(desk.tenant, step, {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    assert (run.state, desk.steps(run)) == ("AFTER", [("call", 1, "FAILED"), ("s", 1, "SUCCEEDED")])
+
+
+def test_an_action_that_the_worker_does_not_know_fails_with_its_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workflows.actions import registry
+
+    publish(desk.tenant, call(inputMapping={"url": "http://127.0.0.1/"}))
+    monkeypatch.delitem(registry._actions, ("http.request", 1))
+    failed = desk.run_is("FAILED", id=desk.start().id)
+    assert (failed.error_code, "http.request@1" in failed.error["message"]) == ("ACTION_UNKNOWN", True)
+
+
+def test_cancel_reaches_a_run_whose_action_is_under_way(desk: Desk) -> None:
+    import threading
+
+    from workflows.services.run_control import run_cancel
+
+    release, entered = threading.Event(), threading.Event()
+
+    def slow(number: int) -> tuple[int, Any]:
+        entered.set()
+        release.wait(20)
+        return 200, {}
+
+    with fake_api(slow) as api:
+        publish(desk.tenant, call(retry={"maxAttempts": 5, "backoffMs": 1}, **http(api.url)))
+        run = desk.start({"n": 1})
+        assert entered.wait(20)
+        run_cancel(actor=desk.actor, run_id=run.id)
+        desk.run_is("CANCELED", id=run.id)
+        release.set()
+    assert desk.steps(run) == [("call", 1, "CANCELED")]
+    assert Run.objects.get(id=run.id).status == "CANCELED"

@@ -1,0 +1,170 @@
+"""Cancel goes to Temporal first; a cancel that Temporal refused changes nothing (PRODUCT 2.3)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.serializers import serialize
+
+from portal.devstack.servers import Servers
+from tests.desk import Desk
+from tests.factories import eventually, make_token, publish, wait_for_reply
+from tests.integration.test_api_errors import Api, error_of
+from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
+
+
+def rows_of(run: Run) -> str:
+    """The run's projection, byte for byte."""
+    parts = [
+        Run.objects.filter(id=run.id),
+        RunWait.objects.filter(run=run),
+        RunStep.objects.filter(run=run).order_by("id"),
+    ]
+    return "\n".join(serialize("json", rows) for rows in parts)
+
+
+def waiting_run(desk: Desk, **config: Any) -> Run:
+    publish(desk.tenant, wait_for_reply(**config))
+    run = desk.start({"ticketId": "T-1"})
+    return desk.run_is("WAITING", id=run.id)
+
+
+def test_cancel_is_recorded_by_the_workflow_itself(desk: Desk) -> None:
+    run = waiting_run(desk, timeoutMs=600_000)
+    response = Api(make_token(desk.tenant)).post(f"/runs/{run.id}/cancel", {"reason": "a duplicate"})
+    assert (response.status_code, response.json()["state"]) in ((202, "accepted"), (202, "observed"))
+    ended = desk.run_is("CANCELED", id=run.id)
+    assert ended.ended_at is not None
+    assert [w.status for w in RunWait.objects.filter(run=run)] == ["CANCELED"]
+    assert desk.steps(run) == [("reply", 1, "CANCELED")]
+    types = desk.history_types(run)
+    assert types[-1] == "WORKFLOW_EXECUTION_CANCELED"
+    assert "TIMER_CANCELED" in types
+    command = eventually(lambda: Command.objects.filter(run=run, state="observed").first())
+    assert (str(command.id), command.reason, command.actor_type) == (
+        response.json()["command_id"],
+        "a duplicate",
+        "token",
+    )
+
+
+def test_while_temporal_is_down_a_cancel_is_refused_and_nothing_changes(
+    desk: Desk, servers: Servers, outage: Callable[[], None]
+) -> None:
+    run = waiting_run(desk)
+    api = Api(make_token(desk.tenant))
+    before = rows_of(run)
+    servers.temporal.kill()
+    try:
+        error = error_of(api.post(f"/runs/{run.id}/cancel"), 409)
+        assert error["code"] == "WORKFLOW_TEMPORAL_CANCEL_FAILED"
+        assert "not touched" in error["details"]["hint"]
+        assert "connect" in error["details"]["error"]
+        assert (error["details"]["action"], error["details"]["engine"], error["details"]["runId"]) == (
+            "cancel",
+            "temporal",
+            str(run.id),
+        )
+        assert rows_of(run) == before
+        command = Command.objects.get(run=run)
+        assert (command.state, command.code) == ("refused", "WORKFLOW_TEMPORAL_CANCEL_FAILED")
+        refused = error_of(api.post("/runs", {"definition": "flow", "payload": {"ticketId": "T-2"}}), 503)
+        assert refused["code"] == "TEMPORAL_UNAVAILABLE"
+        assert Run.objects.filter(tenant=desk.tenant).count() == 1
+        assert error_of(api.post(f"/runs/{run.id}/resume"), 409)["code"] == "WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED"
+    finally:
+        outage()
+    assert rows_of(run) == before
+    assert api.post(f"/runs/{run.id}/cancel").status_code == 202
+    desk.run_is("CANCELED", id=run.id)
+    assert list(Command.objects.filter(run=run).order_by("requested_at").values_list("action", "state")) == [
+        ("cancel", "refused"), ("resume", "refused"), ("cancel", "observed"),
+    ]  # fmt: skip
+
+
+def test_an_answer_that_does_not_come_is_unknown(
+    desk: Desk, servers: Servers, settings: Any, outage: Callable[[], None]
+) -> None:
+    import os
+    import signal
+
+    run = waiting_run(desk)
+    before = rows_of(run)
+    settings.TEMPORAL_RPC_TIMEOUT_SECONDS = 1
+    os.kill(servers.temporal.pid, signal.SIGSTOP)
+    try:
+        error = error_of(Api(make_token(desk.tenant)).post(f"/runs/{run.id}/cancel"), 409)
+    finally:
+        os.kill(servers.temporal.pid, signal.SIGCONT)
+    assert (error["code"], error["details"]["outcome"]) == ("WORKFLOW_TEMPORAL_CANCEL_FAILED", "unknown")
+    assert Command.objects.get(run=run).state in ("unknown", "observed")
+    assert json.loads(before.splitlines()[0])[0]["fields"]["status"] == "WAITING"
+    settings.TEMPORAL_RPC_TIMEOUT_SECONDS = 5
+    outage()
+
+
+def test_a_cancel_of_what_temporal_does_not_know_is_told_in_its_words(desk: Desk) -> None:
+    from tests.factories import make_run
+
+    run = make_run(desk.tenant)
+    error = error_of(Api(make_token(desk.tenant)).post(f"/runs/{run.id}/cancel"), 409)
+    assert (error["code"], "not found" in error["details"]["error"]) == ("WORKFLOW_TEMPORAL_CANCEL_FAILED", True)
+    assert Run.objects.get(id=run.id).status == "WAITING"
+
+
+def test_events_wait_for_temporal_and_none_is_lost(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
+    from ingress.delivery import due_deliveries, event_deliver
+
+    run = waiting_run(desk)
+    publish(desk.tenant, wait_for_reply(), key="by-event", trigger={"type": "event", "eventName": "TICKET_CREATED"})
+    servers.temporal.kill()
+    try:
+        reply = desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+        created = desk.send("TICKET_CREATED", {"ticketId": "T-2"})
+        tried = EventDelivery.objects.filter(tenant=desk.tenant, attempts__gte=1, status="pending")
+        eventually(
+            lambda: tried.filter(reason__contains="Temporal did not answer").count() == 2, what="both were tried"
+        )
+    finally:
+        outage()
+    for delivery in EventDelivery.objects.filter(tenant=desk.tenant, status="pending"):
+        EventDelivery.objects.filter(id=delivery.id).update(next_attempt_at=delivery.created_at)
+        assert delivery.id in due_deliveries(1000)
+        event_deliver(delivery.id)
+    desk.run_is("SUCCEEDED", id=run.id)
+    desk.run_is("WAITING", correlation_key="T-2")
+    eventually(lambda: Event.objects.filter(id__in=[reply.id, created.id], outcome="delivered").count() == 2)
+
+
+def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from tests.factories import make_run
+    from workflows.projections import projection_writer
+    from workflows.services.run_launch import workflow_id_of
+    from workflows.services.run_sweep import sweep_unstarted_runs
+
+    version = publish(desk.tenant, wait_for_reply())
+    run = make_run(desk.tenant, definition_version=version, status="STARTING", input={"ticketId": "T-1"})
+    with projection_writer("test"):
+        old = timezone.now() - timedelta(minutes=1)
+        Run.objects.filter(id=run.id).update(created_at=old, temporal_workflow_id=workflow_id_of(run.id))
+    assert sweep_unstarted_runs() >= 1
+    desk.run_is("WAITING", id=run.id)
+
+
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) -> None:
+    publish(desk.tenant, wait_for_reply())
+    api = Api(make_token(desk.tenant))
+    body = {"definition": "flow", "version": version, "payload": {"ticketId": "T-1"}, "reason": "by hand"}
+    first = api.post("/runs", body, **{"Idempotency-Key": "start-1"})
+    again = api.post("/runs", body, **{"Idempotency-Key": "start-1"})
+    assert (first.status_code, again.status_code, first.json()["id"]) == (202, 202, again.json()["id"])
+    run = desk.run_is("WAITING", id=first.json()["id"])
+    assert (run.trigger_type, run.requested_by) == ("manual", "operator token")
+    eventually(lambda: Command.objects.filter(target_id=str(run.id), state="observed").exists())
+    assert api.get(f"/runs/{run.id}").json()["waiting_on"][0]["event_name"] == "TICKET_CUSTOMER_REPLIED"

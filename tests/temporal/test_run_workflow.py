@@ -1,0 +1,128 @@
+"""The pump: times, long stretches, corruption, and what Temporal's history shows of a run."""
+
+from typing import Any
+
+import pytest
+
+from tests.desk import Desk
+from tests.factories import eventually, expr, make_run, publish, wait_for_reply
+from workflows.models import DefinitionVersion, Run, RunStep, RunWait
+from workflows.services.run_launch import run_start_workflow
+from workflows.temporal import gateway
+
+
+def test_a_time_wait_is_a_durable_timer(desk: Desk) -> None:
+    publish(
+        desk.tenant, {"id": "z", "type": "time.wait", "name": "Nap", "config": {"mode": "duration", "durationMs": 300}}
+    )
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    assert [(w.kind, w.status, w.deadline_at is not None) for w in RunWait.objects.filter(run=run)] == [
+        ("time", "RESOLVED", True)
+    ]
+    assert "TIMER_FIRED" in desk.history_types(run)
+
+
+def test_a_deadline_that_passes_is_a_timeout_error(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply(timeoutMs=200))
+    failed = desk.run_is("FAILED", id=desk.start({"ticketId": "T-1"}).id)
+    assert (failed.error_category, failed.error_code) == ("TimeoutError", "EVENT_WAIT_TIMEOUT")
+    assert RunWait.objects.get(run=failed).status == "TIMED_OUT"
+    assert desk.steps(failed) == [("reply", 1, "FAILED")]
+
+
+def test_a_run_of_pure_steps_costs_one_activity(desk: Desk) -> None:
+    publish(desk.tenant, *[{"id": f"s{n}", "type": "state.set", "config": {"state": f"S{n}"}} for n in range(50)])
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") == 1
+    assert (RunStep.objects.filter(run=run, status="SUCCEEDED").count(), run.step_count, run.state) == (50, 50, "S49")
+
+
+def test_more_records_than_one_write_takes_are_written_on_the_way(desk: Desk) -> None:
+    publish(desk.tenant, *[{"id": f"s{n}", "type": "state.set", "config": {"state": "S"}} for n in range(450)])
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") == 3
+    assert RunStep.objects.filter(run=run).count() == 450
+
+
+def test_the_run_keeps_its_version_when_a_new_one_is_published(desk: Desk) -> None:
+    old = publish(desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "OLD"}})
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "NEW"}})
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    ended = desk.run_is("SUCCEEDED", id=run.id)
+    assert (ended.state, ended.version, ended.definition_hash) == ("OLD", 1, old.definition_hash)
+    assert desk.run_is("SUCCEEDED", id=desk.start().id).state == "NEW"
+
+
+def launched_with(desk: Desk, **changed: Any) -> Run:
+    """A run whose pinned text or hash is not what it should be."""
+    version = publish(desk.tenant, wait_for_reply())
+    fields = {"definition_hash": version.definition_hash, **changed}
+    run = make_run(desk.tenant, definition_version=version, status="STARTING", input={"ticketId": "T-1"}, **fields)
+    run.definition_version = DefinitionVersion(
+        definition=version.definition, version=1, canonical_text=changed.get("text", version.canonical_text)
+    )
+    run_start_workflow(run)
+    return run
+
+
+def test_a_definition_that_is_not_the_pinned_one_ends_in_corruption(desk: Desk) -> None:
+    failed = desk.run_is("FAILED", id=launched_with(desk, definition_hash="0" * 64).id)
+    assert failed.error_category == "EngineCorruption"
+    assert desk.history_types(failed)[-1] == "WORKFLOW_EXECUTION_FAILED"
+
+
+def test_a_bug_of_the_engine_ends_the_run_and_wedges_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workflows.engine import steps
+
+    def broken(turn: Any, step: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setitem(steps.HANDLERS, "state.set", broken)
+    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}})
+    failed = desk.run_is("FAILED", id=desk.start().id)
+    assert (failed.error_category, "ZeroDivisionError" in failed.error["message"]) == ("EngineCorruption", True)
+    assert "WORKFLOW_TASK_FAILED" not in desk.history_types(failed)
+
+
+def test_a_payload_that_is_no_signal_of_ours_wedges_nothing(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+
+    async def send(client: Any) -> None:
+        handle = client.get_workflow_handle(run.temporal_workflow_id)
+        await handle.signal("event", "not an object")
+        await handle.signal("nobody-listens", {"a": 1})
+
+    gateway._connection.call(send)
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    desk.run_is("SUCCEEDED", id=run.id)
+
+
+def test_queries_tell_where_a_run_stands(desk: Desk) -> None:
+    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "OPEN"}}, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+
+    async def ask(client: Any) -> tuple[Any, Any, Any]:
+        handle = client.get_workflow_handle(run.temporal_workflow_id)
+        return await handle.query("current-step"), await handle.query("current-wait"), await handle.query("summary")
+
+    step, wait, summary = gateway._connection.call(ask)
+    assert (step, wait["key"], summary["phase"], summary["state"]) == ("root.steps[1]", "T-1", "event_wait", "OPEN")
+
+
+def test_the_result_of_the_workflow_holds_the_scopes(desk: Desk) -> None:
+    publish(
+        desk.tenant,
+        {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("payload.n + 1"), "meta.y": 2}}},
+    )
+    run = desk.run_is("SUCCEEDED", id=desk.start({"n": 1}).id)
+
+    async def result(client: Any) -> Any:
+        return await client.get_workflow_handle(run.temporal_workflow_id).result()
+
+    found = eventually(lambda: gateway._connection.call(result))
+    assert (found["vars"], found["meta"], found["payload"]) == ({"x": 2}, {"y": 2}, {"n": 1})

@@ -1,0 +1,114 @@
+"""Drives the engine as the pump does, without Temporal: events in, commands out, time by hand."""
+
+import json
+import uuid
+from typing import Any
+
+from tests.factories import make_definition
+from workflows.engine import commands as ask
+from workflows.engine.definition import canonical_text, parse_definition
+from workflows.engine.events import (
+    ActionDone,
+    CancelRequested,
+    EngineEvent,
+    EventSignalled,
+    RecordsWritten,
+    RunStarted,
+    TimerFired,
+)
+from workflows.engine.machine import advance
+from workflows.engine.scope import Scope
+from workflows.engine.state import RunState
+
+RUN_ID = "0192f0c4-0000-7000-8000-000000000001"
+START_MS = 1_700_000_000_000
+
+
+class Drive:
+    def __init__(
+        self, *steps: dict[str, Any], payload: dict[str, Any] | None = None, trigger_event_id: str = ""
+    ) -> None:
+        self.definition = parse_definition(canonical_text(make_definition(*steps)))
+        system = {"runId": RUN_ID, "workflowId": "flow", "workflowVersion": 1, "tenantId": str(uuid.UUID(int=1))}
+        self.state = RunState(scope=Scope(payload=payload or {}, system=system), trigger_event_id=trigger_event_id)
+        self.now_ms = START_MS
+        self.commands: list[ask.Command] = []
+        self.records: list[dict[str, Any]] = []
+
+    def feed(self, event: EngineEvent) -> list[ask.Command]:
+        self.state, commands = advance(self.definition, self.state, event)
+        for command in commands:
+            self.records += getattr(command, "records", [])
+        self.commands += commands
+        return commands
+
+    def start(self) -> "Drive":
+        self.feed(RunStarted(self.now_ms))
+        return self
+
+    def later(self, milliseconds: int) -> "Drive":
+        self.now_ms += milliseconds
+        return self
+
+    def last(self, kind: type) -> Any:
+        found = [command for command in self.commands if isinstance(command, kind)]
+        assert found, f"no {kind.__name__} among {self.commands}"
+        return found[-1]
+
+    def has(self, kind: type) -> bool:
+        return any(isinstance(command, kind) for command in self.commands)
+
+    def action(self, output: Any = None, error: dict[str, Any] | None = None) -> "Drive":
+        self.feed(ActionDone(self.now_ms, self.last(ask.RunAction).id, output=output, error=error))
+        return self
+
+    def fire(self) -> "Drive":
+        self.feed(TimerFired(self.now_ms, self.last(ask.StartTimer).id))
+        return self
+
+    def written(self) -> "Drive":
+        self.feed(RecordsWritten(self.now_ms, self.last(ask.WriteRecords).id))
+        return self
+
+    def cancel(self) -> "Drive":
+        self.feed(CancelRequested(self.now_ms))
+        return self
+
+    def signal(self, event_id: str = "e1", payload: Any = None, **changed: Any) -> "Drive":
+        fields = {
+            "event_name": "TICKET_CUSTOMER_REPLIED",
+            "correlation_key": "T-1",
+            "wait_id": self.last(ask.OpenWait).wait_id,
+            "payload": payload or {},
+            **changed,
+        }
+        self.feed(EventSignalled(self.now_ms, event_id, **fields))
+        return self
+
+    # -- What was recorded -------------------------------------------------------------------------------------------
+
+    def steps(self) -> list[tuple[str, str]]:
+        """Step ids with their last recorded status, in the order of their first record."""
+        found: dict[tuple[str, int], str] = {}
+        for record in self.records:
+            if record["kind"] == "step":
+                found[(record["id"], record["attempt"])] = record["status"]
+        return [(step_id, status) for (step_id, _), status in found.items()]
+
+    def waits(self) -> list[str]:
+        found: dict[str, str] = {}
+        for record in self.records:
+            if record["kind"] == "wait":
+                found[record["id"]] = record["status"]
+        return list(found.values())
+
+    def verdicts(self) -> list[tuple[str, str]]:
+        return [(r["eventId"], r["verdict"]) for r in self.records if r["kind"] == "verdict"]
+
+    @property
+    def end(self) -> ask.CompleteRun:
+        return self.last(ask.CompleteRun)
+
+    @property
+    def vars(self) -> dict[str, Any]:
+        return json.loads(json.dumps(self.state.scope.vars))

@@ -1,0 +1,334 @@
+"""The engine alone: what each step does, and what each event does to a run that waits."""
+
+from typing import Any
+
+import pytest
+
+from tests.factories import expr, wait_for_reply
+from tests.unit.engine.driver import START_MS, Drive
+from workflows.engine import commands as ask
+from workflows.engine.machine import MAX_GATHERED_RECORDS
+
+
+def assign(step_id: str = "set", **targets: Any) -> dict[str, Any]:
+    return {"id": step_id, "type": "transform.assign", "config": {"assign": targets}}
+
+
+def state(step_id: str, value: str) -> dict[str, Any]:
+    return {"id": step_id, "type": "state.set", "config": {"state": value}}
+
+
+def call(step_id: str = "call", **more: Any) -> dict[str, Any]:
+    config = {
+        "actionId": "http.request",
+        "version": 1,
+        "inputMapping": {"url": expr("payload.url")},
+        "saveAs": "answer",
+    }
+    return {"id": step_id, "type": "action.call", "config": {**config, **more.pop("config", {})}, **more}
+
+
+FAILED = {"category": "TransientError", "message": "no answer", "nodePath": "root.steps[0]", "at": "…"}
+
+
+# -- Pure steps ------------------------------------------------------------------------------------------------------
+
+
+def test_pure_steps_cost_no_command_and_end_the_run_with_one_write() -> None:
+    run = Drive(state("s", "OPEN"), assign(**{"vars.a": expr("1 + 1"), "b.c": 3, "/vars/d": [expr("vars.a")]})).start()
+    assert [type(command) for command in run.commands] == [ask.CompleteRun]
+    assert (run.end.status, run.state.scope.meta, run.vars) == (
+        "SUCCEEDED",
+        {"state": "OPEN"},
+        {"a": 2, "b": {"c": 3}, "d": [2]},
+    )
+    assert run.steps() == [("s", "SUCCEEDED"), ("set", "SUCCEEDED")]
+
+
+def test_assign_goes_in_the_documents_order() -> None:
+    run = Drive(assign(**{"vars.z": 1, "vars.a": expr("vars.z + 1"), "vars.m": expr("vars.a + 1")})).start()
+    assert run.vars == {"z": 1, "a": 2, "m": 3}
+
+
+@pytest.mark.parametrize(("value", "branch"), [(3, "then"), (1, "else")])
+def test_if_takes_one_branch_and_records_it(value: int, branch: str) -> None:
+    choice = {
+        "id": "if", "type": "control.if", "condition": expr("payload.n > 2"),
+        "then": [assign("t", **{"vars.took": "then"})], "else": [assign("e", **{"vars.took": "else"})],
+    }  # fmt: skip
+    run = Drive(choice, assign("after", **{"vars.after": True}), payload={"n": value}).start()
+    assert run.vars == {"took": branch, "after": True}
+    assert next(r["branch"] for r in run.records if r["kind"] == "step" and r["id"] == "if") == branch
+
+
+def test_a_condition_that_is_no_boolean_fails_the_run() -> None:
+    run = Drive({"id": "if", "type": "control.if", "condition": expr("1"), "then": []}).start()
+    assert run.end.status == "FAILED"
+    assert run.end.error is not None
+    assert (run.end.error["category"], run.end.error["code"]) == ("ExpressionError", "CONDITION_NOT_BOOLEAN")
+    assert run.end.error["nodePath"] == "root.steps[0]"
+
+
+def test_return_ends_the_run_inside_a_branch() -> None:
+    inner = {
+        "id": "if",
+        "type": "control.if",
+        "condition": expr("true"),
+        "then": [{"id": "end", "type": "control.return"}],
+    }
+    run = Drive(inner, assign("never", **{"vars.never": 1})).start()
+    assert (run.end.status, run.vars) == ("SUCCEEDED", {})
+
+
+def test_an_expression_without_a_value_names_its_place() -> None:
+    run = Drive(assign(**{"vars.a": {"deep": [expr("payload.missing")]}})).start()
+    assert run.end.error is not None
+    assert run.end.error["details"]["path"] == "assign.vars.a.deep[0]"
+
+
+def test_on_error_continue_records_the_failure_and_goes_on() -> None:
+    failing = {**assign(**{"vars.a": expr("payload.missing")}), "onError": {"policy": "continue"}}
+    run = Drive(failing, assign("after", **{"vars.seen": expr("error.category")})).start()
+    assert run.steps() == [("set", "FAILED"), ("after", "SUCCEEDED")]
+    assert (run.end.status, run.vars) == ("SUCCEEDED", {"seen": "ExpressionError"})
+
+
+def test_a_long_stretch_of_pure_steps_writes_its_records_on_the_way() -> None:
+    run = Drive(*[assign(f"s{i}", **{"vars.n": i}) for i in range(MAX_GATHERED_RECORDS + 10)]).start()
+    assert len(run.last(ask.WriteRecords).records) == MAX_GATHERED_RECORDS
+    assert not run.has(ask.CompleteRun)
+    run.written()
+    assert (run.end.status, run.vars["n"]) == ("SUCCEEDED", MAX_GATHERED_RECORDS + 9)
+
+
+def test_a_step_type_that_the_engine_does_not_run_ends_in_corruption() -> None:
+    run = Drive({"id": "x", "type": "control.tryCatch", "try": [], "catch": []}).start()
+    assert run.end.error is not None
+    assert (run.end.error["category"], run.end.error["code"]) == ("EngineCorruption", "STEP_TYPE_NOT_SUPPORTED")
+
+
+def test_scopes_over_the_cap_fail_the_step_that_would_grow_them() -> None:
+    run = Drive(assign(**{"vars.big": "x" * 1_100_000})).start()
+    assert run.end.error is not None
+    assert (run.end.error["category"], run.end.error["code"]) == ("ValidationError", "SCOPE_TOO_LARGE")
+
+
+# -- Actions ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_action_carries_the_gathered_records_and_saves_its_output() -> None:
+    run = Drive(state("s", "A"), call(), payload={"url": "u"}).start()
+    command = run.last(ask.RunAction)
+    assert (command.input, command.attempt, command.idempotency_key) == (
+        {"url": "u"},
+        1,
+        f"{run.state.scope.system['runId']}/root.steps[1]",
+    )
+    assert [record["kind"] for record in command.records] == ["step", "run"]
+    assert command.records[-1]["seq"] < command.start_seq < command.end_seq
+    run.action({"status": 200})
+    assert (run.end.status, run.vars) == ("SUCCEEDED", {"answer": {"status": 200}})
+
+
+def test_a_failed_action_without_a_policy_fails_the_run_with_its_own_error() -> None:
+    run = Drive(call(), payload={"url": "u"}).start().action(error=FAILED)
+    assert (run.end.status, run.end.error) == ("FAILED", FAILED)
+
+
+def test_retries_come_after_their_backoff_with_the_same_key() -> None:
+    run = Drive(call(retry={"maxAttempts": 3, "backoffMs": 1000, "jitter": False}), payload={"url": "u"}).start()
+    first = run.last(ask.RunAction)
+    run.action(error=FAILED)
+    assert run.last(ask.StartTimer).due_ms == START_MS + 1000
+    run.later(1000).fire()
+    second = run.last(ask.RunAction)
+    assert (second.attempt, second.idempotency_key, second.input) == (2, first.idempotency_key, first.input)
+    run.action(error=FAILED)
+    assert run.last(ask.StartTimer).due_ms == START_MS + 1000 + 2000
+    run.later(2000).fire().action(error=FAILED)
+    assert run.end.status == "FAILED"
+    assert run.state.failed_step_count == 1
+
+
+def test_a_validation_error_is_not_retried_unless_named() -> None:
+    invalid = {**FAILED, "category": "ValidationError"}
+    assert (
+        Drive(call(retry={"maxAttempts": 3, "backoffMs": 1}), payload={"url": "u"})
+        .start()
+        .action(error=invalid)
+        .end.status
+        == "FAILED"
+    )
+    named = {"maxAttempts": 3, "backoffMs": 1, "retryOn": ["ValidationError"]}
+    assert not Drive(call(retry=named), payload={"url": "u"}).start().action(error=invalid).has(ask.CompleteRun)
+
+
+def test_an_explicit_idempotency_key_is_taken_as_it_is() -> None:
+    run = Drive(
+        call(config={"idempotencyKey": expr("'ticket-' & toString(payload.n)")}), payload={"url": "u", "n": 7}
+    ).start()
+    assert run.last(ask.RunAction).idempotency_key == "ticket-7"
+
+
+def test_the_end_of_a_cancelled_action_changes_nothing() -> None:
+    run = Drive(call(), payload={"url": "u"}).start()
+    before = run.last(ask.RunAction)
+    run.cancel()
+    assert run.last(ask.CancelAction).id == before.id
+    count = len(run.commands)
+    run.action({"status": 200})
+    assert (len(run.commands), run.end.status) == (count, "CANCELED")
+
+
+# -- Event waits -----------------------------------------------------------------------------------------------------
+
+
+def waiting(**config: Any) -> Drive:
+    return Drive(wait_for_reply(**config), payload={"ticketId": " T-1 "}).start()
+
+
+def test_a_wait_opens_with_its_trimmed_key_and_deadline() -> None:
+    run = waiting(timeoutMs=5000)
+    assert run.last(ask.StartTimer).due_ms == START_MS + 5000
+    wait = next(record for record in run.last(ask.OpenWait).records if record["kind"] == "wait")
+    assert (wait["key"], wait["eventName"], wait["deadlineAt"], wait["status"]) == (
+        "T-1", "TICKET_CUSTOMER_REPLIED", START_MS + 5000, "WAITING",
+    )  # fmt: skip
+
+
+def test_a_matching_event_resumes_the_run_and_is_told_so() -> None:
+    run = waiting(timeoutMs=5000, assign={"vars.text": expr("vars.event.text")}).signal(payload={"text": "hi"})
+    assert (run.end.status, run.vars) == (
+        "SUCCEEDED",
+        {"event": {"text": "hi"}, "eventName": "TICKET_CUSTOMER_REPLIED", "text": "hi"},
+    )
+    assert (run.verdicts(), run.waits()) == ([("e1", "matched")], ["RESOLVED"])
+    assert run.last(ask.CancelTimer).id == run.last(ask.StartTimer).id
+
+
+def test_a_filter_that_does_not_hold_leaves_the_wait_open_with_a_verdict_at_once() -> None:
+    run = waiting(filters=[{"path": "channel", "op": "in", "value": ["mail"]}]).signal(payload={"channel": "phone"})
+    assert (run.verdicts(), run.waits(), run.has(ask.CompleteRun)) == ([("e1", "filtered")], ["WAITING"], False)
+    assert "channel" in run.last(ask.WriteRecords).records[0]["reason"]
+    run.signal("e2", payload={"channel": "mail"})
+    assert run.verdicts() == [("e1", "filtered"), ("e2", "matched")]
+
+
+@pytest.mark.parametrize("changed", [{"event_name": "OTHER"}, {"correlation_key": "T-2"}])
+def test_another_name_or_key_never_resumes_even_when_signalled(changed: dict[str, str]) -> None:
+    run = waiting().signal(**changed)
+    assert (run.verdicts(), run.waits()) == ([("e1", "filtered")], ["WAITING"])
+
+
+def test_a_signal_for_a_closed_wait_is_late() -> None:
+    run = Drive(wait_for_reply("one"), wait_for_reply("two"), payload={"ticketId": "T-1"}).start()
+    first = run.last(ask.OpenWait).wait_id
+    run.signal("e1").signal("e2", wait_id=first)
+    assert run.verdicts()[-1] == ("e2", "late")
+    assert run.waits() == ["RESOLVED", "WAITING"]
+
+
+def test_an_event_resumes_a_run_at_most_once() -> None:
+    run = (
+        Drive(wait_for_reply("one"), wait_for_reply("two"), payload={"ticketId": "T-1"})
+        .start()
+        .signal("e1")
+        .signal("e1")
+    )
+    assert run.verdicts() == [("e1", "matched"), ("e1", "late")]
+    assert run.waits() == ["RESOLVED", "WAITING"]
+
+
+def test_the_event_that_started_the_run_never_resolves_its_wait() -> None:
+    run = Drive(wait_for_reply(), payload={"ticketId": "T-1"}, trigger_event_id="e0").start().signal("e0")
+    assert (run.verdicts(), run.waits()) == ([("e0", "filtered")], ["WAITING"])
+
+
+def test_a_timeout_is_an_error_that_on_error_can_pass() -> None:
+    run = waiting(timeoutMs=5000).later(5000).fire()
+    assert run.end.error is not None
+    assert (run.end.error["category"], run.end.error["code"], run.waits()) == (
+        "TimeoutError",
+        "EVENT_WAIT_TIMEOUT",
+        ["TIMED_OUT"],
+    )
+    patient = Drive({**wait_for_reply(timeoutMs=5000), "onError": {"policy": "continue"}}, payload={"ticketId": "T-1"})
+    assert patient.start().later(5000).fire().end.status == "SUCCEEDED"
+
+
+def test_a_timer_of_a_resolved_wait_is_stale() -> None:
+    run = Drive(wait_for_reply("one", timeoutMs=5000), wait_for_reply("two"), payload={"ticketId": "T-1"}).start()
+    run.signal("e1").later(5000).fire()
+    assert run.waits() == ["RESOLVED", "WAITING"]
+
+
+@pytest.mark.parametrize("key", ["null", "''", "[1]", "{}", "'  '"])
+def test_what_is_no_key_fails_the_wait(key: str) -> None:
+    run = Drive(wait_for_reply(key=key)).start()
+    assert run.end.error is not None
+    assert run.end.error["category"] == "ExpressionError"
+
+
+def test_an_event_after_the_end_is_late() -> None:
+    run = waiting().signal("e1").signal("e2")
+    assert run.verdicts() == [("e1", "matched"), ("e2", "late")]
+
+
+# -- Time waits ------------------------------------------------------------------------------------------------------
+
+
+def time_wait(**config: Any) -> dict[str, Any]:
+    return {"id": "sleep", "type": "time.wait", "config": config}
+
+
+def test_a_duration_waits_on_a_timer_and_says_when() -> None:
+    run = Drive(time_wait(mode="duration", durationMs=1500)).start()
+    assert run.last(ask.StartTimer).due_ms == START_MS + 1500
+    run.later(1600).fire()
+    assert run.vars["timeWait"] == {
+        "mode": "duration", "dueAt": "2023-11-14T22:13:21.500Z", "resumedAt": "2023-11-14T22:13:21.600Z",
+    }  # fmt: skip
+    assert run.waits() == ["RESOLVED"]
+
+
+@pytest.mark.parametrize("until", ["'2001-01-01T00:00:00Z'", "1000", "nowIso()"])
+def test_a_time_that_has_come_does_not_suspend(until: str) -> None:
+    run = Drive(time_wait(mode="until", until=expr(until))).start()
+    assert (run.end.status, run.has(ask.StartTimer)) == ("SUCCEEDED", False)
+
+
+@pytest.mark.parametrize("until", ["'soon'", "'2030-01-01T00:00:00'", "true", "-5"])
+def test_a_time_that_is_none_is_an_error(until: str) -> None:
+    run = Drive(time_wait(mode="until", until=expr(until))).start()
+    assert run.end.error is not None
+    assert run.end.error["code"] == "TIME_INVALID"
+
+
+# -- Cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_of_a_wait_leaves_nothing_open() -> None:
+    run = waiting(timeoutMs=5000).cancel()
+    assert (run.end.status, run.waits(), run.steps()) == ("CANCELED", ["CANCELED"], [("reply", "CANCELED")])
+    assert run.last(ask.CancelTimer).id == run.last(ask.StartTimer).id
+
+
+def test_cancel_is_not_held_up_by_on_error_or_retry() -> None:
+    step = call(retry={"maxAttempts": 9, "backoffMs": 1000}, onError={"policy": "continue"})
+    run = Drive(step, assign("after", **{"vars.after": 1}), payload={"url": "u"}).start().action(error=FAILED).cancel()
+    assert (run.end.status, run.waits(), run.vars) == ("CANCELED", ["CANCELED"], {})
+
+
+def test_a_second_cancel_changes_nothing() -> None:
+    run = waiting().cancel()
+    count = len(run.commands)
+    assert len(run.cancel().commands) == count
+
+
+def test_sequence_numbers_never_repeat_and_always_grow() -> None:
+    run = Drive(
+        state("a", "A"), wait_for_reply(timeoutMs=9000), call(), payload={"ticketId": "T-1", "url": "u"}
+    ).start()
+    run.signal("x", correlation_key="other").signal("e1").action({"ok": True})
+    numbers = [record["seq"] for record in run.records]
+    assert numbers == sorted(set(numbers))

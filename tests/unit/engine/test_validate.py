@@ -1,0 +1,103 @@
+"""What publishing refuses, with the code, the place and the hint."""
+
+from typing import Any
+
+import pytest
+
+from tests.factories import expr, make_definition, wait_for_reply
+from workflows.engine.validate import Known, Problem, validate
+
+KNOWN = Known(actions={"http.request": frozenset({1})}, schema_refs=frozenset({"payload.Any.v1"}))
+ASSIGN = {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": 1}}}
+
+
+def problems(*steps: dict[str, Any], **envelope: Any) -> list[Problem]:
+    return validate(make_definition(*steps, **envelope), KNOWN)
+
+
+def one(*steps: dict[str, Any], **envelope: Any) -> Problem:
+    found = problems(*steps, **envelope)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_right_definition_has_no_problem() -> None:
+    call = {
+        "id": "c", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 5}, "onError": {"policy": "continue"},
+        "config": {"actionId": "http.request", "version": 1, "inputMapping": {"url": expr("payload.url")}, "saveAs": "x", "designerTileKind": 1},
+    }  # fmt: skip
+    choice = {
+        "id": "if",
+        "type": "control.if",
+        "condition": expr("true"),
+        "then": [{"id": "end", "type": "control.return"}],
+    }
+    trigger = {"type": "event", "eventName": "E", "payloadMapping": {"a.b": expr("event.payload.x")}}
+    assert problems(ASSIGN, call, choice, wait_for_reply(timeoutMs=1), trigger=trigger, presentation={"any": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "path"),
+    [
+        ({"id": "a", "type": "state.sett", "config": {"state": "X"}}, "STEP_TYPE_UNKNOWN", "root.steps[0]"),
+        ({"id": "a", "type": "state.set", "config": {}}, "FIELD_MISSING", "root.steps[0].config.state"),
+        ({"id": "a", "type": "state.set", "config": {"state": "X", "stat": 1}}, "KEY_UNKNOWN", "root.steps[0].config.stat"),
+        ({"type": "state.set", "config": {"state": "X"}}, "FIELD_MISSING", "root.steps[0].id"),
+        ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.__proto__": 1}}}, "TARGET_INVALID", "root.steps[0].config.assign.vars.__proto__"),
+        ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("1 +")}}}, "EXPRESSION_SYNTAX", "root.steps[0].config.assign.vars.x"),
+        ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("lenght(payload)")}}}, "EXPRESSION_FUNCTION_NOT_ALLOWED", "root.steps[0].config.assign.vars.x"),
+        ({"id": "a", "type": "control.if", "condition": True, "then": []}, "FIELD_INVALID", "root.steps[0].condition"),
+        ({"id": "a", "type": "control.tryCatch", "try": [], "catch": []}, "STEP_TYPE_NOT_SUPPORTED", "root.steps[0]"),
+        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "i", "body": []}, "STEP_TYPE_NOT_SUPPORTED", "root.steps[0]"),
+        (wait_for_reply(filters=[{"path": "a", "op": "like", "value": 1}]), "FIELD_INVALID", "root.steps[0].config.filters[0].op"),
+        (wait_for_reply(filters=[{"path": "a", "op": "="}]), "FIELD_MISSING", "root.steps[0].config.filters[0].value"),
+        (wait_for_reply(timeoutMs=0), "FIELD_INVALID", "root.steps[0].config.timeoutMs"),
+        ({"id": "a", "type": "time.wait", "config": {"mode": "until"}}, "FIELD_MISSING", "root.steps[0].config.until"),
+        ({"id": "a", "type": "action.call", "config": {"actionId": "http.requst", "version": 1}}, "ACTION_UNKNOWN", "root.steps[0].config.actionId"),
+        ({"id": "a", "type": "action.call", "config": {"actionId": "http.request", "version": 2}}, "ACTION_VERSION_UNKNOWN", "root.steps[0].config.version"),
+        ({"id": "a", "type": "action.call", "config": {"actionId": "http.request", "version": 1, "inputMapping": {"h": {"$secret": "KEY"}}}}, "SECRET_NOT_SUPPORTED", "root.steps[0].config.inputMapping.h"),
+        ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 0}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID", "root.steps[0].retry.maxAttempts"),
+    ],
+)  # fmt: skip
+def test_problems_of_a_step(step: dict[str, Any], code: str, path: str) -> None:
+    found = one(step)
+    assert (found.code, found.path, found.is_error) == (code, path, True)
+
+
+def test_suggestions() -> None:
+    assert one({"id": "a", "type": "state.sett", "config": {}}).suggestion == "did you mean 'state.set'?"
+    assert one(ASSIGN, nam="x").suggestion == "did you mean 'name'?"
+
+
+def test_problems_of_nested_steps_have_their_whole_path() -> None:
+    bad = {"id": "b", "type": "state.set", "config": {"state": ""}}
+    found = one({"id": "if", "type": "control.if", "condition": expr("true"), "then": [], "else": [ASSIGN, bad]})
+    assert found.path == "root.steps[0].else.steps[1].config.state"
+
+
+def test_an_id_may_stand_only_once() -> None:
+    assert one(ASSIGN, ASSIGN).code == "STEP_ID_TWICE"
+
+
+def test_problems_of_the_envelope() -> None:
+    assert one(ASSIGN, payloadSchemaRef="payload.Anny.v1").suggestion == "did you mean 'payload.Any.v1'?"
+    assert one(ASSIGN, key="Not A Key").code == "KEY_INVALID"
+    assert one(ASSIGN, trigger={"type": "evnt"}).code == "TRIGGER_INVALID"
+    assert (
+        one(ASSIGN, trigger={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"}).code
+        == "TRIGGER_NOT_SUPPORTED"
+    )
+    assert validate([], KNOWN)[0].code == "DEFINITION_INVALID"
+    assert {problem.path for problem in validate({}, KNOWN)} == {"id", "version", "name", "payloadSchemaRef", "steps"}
+
+
+def test_a_dollar_key_is_a_warning_only() -> None:
+    found = one({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": {"$ref": 1}}}})
+    assert (found.code, found.is_error) == ("KEY_DOLLAR", False)
+
+
+def test_steps_may_not_nest_without_end() -> None:
+    step: dict[str, Any] = ASSIGN
+    for number in range(30):
+        step = {"id": f"if{number}", "type": "control.if", "condition": expr("true"), "then": [step]}
+    assert one(step).code == "NESTED_TOO_DEEP"

@@ -1,0 +1,54 @@
+"""What a sender may send, and what each wrong field is answered."""
+
+from typing import Any
+
+import pytest
+
+from ingress.envelope import read_envelope
+from workflows.errors import InputInvalid
+
+GOOD = {"event_type": "E", "payload": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ([], ""), ("x", ""), ({}, "event_type"), ({"payload": {}}, "event_type"), ({"event_type": "E"}, "payload"),
+        ({**GOOD, "event_type": " "}, "event_type"), ({**GOOD, "event_type": 5}, "event_type"), ({**GOOD, "payload": []}, "payload"),
+        ({**GOOD, "event_id": "x" * 201}, "event_id"), ({**GOOD, "event_id": 7}, "event_id"), ({**GOOD, "tenant": "other"}, "tenant"),
+        ({**GOOD, "workflow_correlation_key": ["a"]}, "workflow_correlation_key"), ({**GOOD, "occurred_at": "yesterday"}, "occurred_at"),
+        ({**GOOD, "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"), ({**GOOD, "payload": {"a": ["x", "\x00"]}}, "/payload/a/1"),
+        ({**GOOD, "payload": {"a": "\ud800"}}, "/payload/a"), ({**GOOD, "payload": {"\x00": 1}}, "/payload"),
+    ],
+)  # fmt: skip
+def test_each_wrong_field_is_named(value: Any, path: str) -> None:
+    with pytest.raises(InputInvalid) as raised:
+        read_envelope(value)
+    assert raised.value.code == "EVENT_INVALID"
+    assert path in [problem["path"] for problem in raised.value.details["problems"]]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(InputInvalid) as raised:
+        read_envelope({"event_type": "", "payload": 1, "colour": "red"})
+    assert [problem["path"] for problem in raised.value.details["problems"]] == ["colour", "event_type", "payload"]
+
+
+def test_nesting_has_a_limit() -> None:
+    deep: Any = 1
+    for _ in range(80):
+        deep = [deep]
+    with pytest.raises(InputInvalid, match="nests deeper"):
+        read_envelope({**GOOD, "payload": {"a": deep}})
+
+
+def test_the_body_hash_ignores_the_order_of_keys_and_sees_every_change() -> None:
+    base = read_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}})
+    assert base.body_hash() == read_envelope({"payload": {"b": 2, "a": 1}, "event_type": "E"}).body_hash()
+    for change in (
+        {"payload": {"a": 1, "b": 3}},
+        {"event_type": "F"},
+        {"workflow_correlation_key": "k"},
+        {"payload_schema_ref": "r"},
+    ):
+        assert base.body_hash() != read_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}, **change}).body_hash()

@@ -1,0 +1,55 @@
+"""A wrong setting stops the process with a sentence that names the variable."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.env import ConfigError, Env
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("eight", lambda env: env.port("X", 1, "")), ("0", lambda env: env.port("X", 1, "")), ("70000", lambda env: env.port("X", 1, "")),
+        ("maybe", lambda env: env.flag("X", False, "")), ("blue", lambda env: env.choice("X", "a", ("a", "b"), "")),
+        ("1.5", lambda env: env.whole("X", 1, "", low=0, high=9)), ("nan?", lambda env: env.number("X", 1, "", low=0, high=9)),
+        ("{", lambda env: env.parsed("X", "", __import__("json").loads, "")),
+    ],
+)  # fmt: skip
+def test_wrong_values_name_the_variable(value: str, read: Callable[[Env], Any]) -> None:
+    with pytest.raises(ConfigError, match="^X: "):
+        read(Env({"X": value}))
+
+
+def test_empty_values_are_as_unset() -> None:
+    env = Env({"X": " "})
+    assert (env.port("X", 8000, ""), env.flag("X", True, ""), env.text("X", "d", "")) == (8000, True, "d")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PORT": "http"}, "PORT: is 'http'"),
+        ({"WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON": '{"E": 5}'}, "WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON: "),
+        ({"EVENT_BUFFER_SECONDS": "0"}, "EVENT_BUFFER_SECONDS: is 0"),
+        ({"POINTSMAN_ENV": "production"}, "SECRET_KEY: is not set"),
+        ({"POINTSMAN_ENV": "production", "DEBUG": "true"}, "DEBUG: "),
+        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must name PostgreSQL"),
+    ],
+)  # fmt: skip
+def test_a_process_with_a_wrong_setting_stops_before_it_begins(
+    environment: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT, env={"PATH": "/usr/bin", "POINTSMAN_HOME": str(tmp_path), **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
