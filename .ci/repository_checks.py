@@ -21,7 +21,7 @@ SKIP_BUDGET = 0
 def tracked() -> list[Path]:
     """Files of the repository, and those that would be added to it."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]

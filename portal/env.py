@@ -5,8 +5,10 @@ value and what would be right; `manage.py` and the entry points print it and sto
 which a test checks that the README documents it.
 """
 
+import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +91,13 @@ class Env:
         value = self._read(name, shown_default, meaning)
         return default if value is None else Path(value).expanduser().resolve()
 
+    def file(self, name: str, meaning: str) -> Path | None:
+        """A file that must exist when it is named."""
+        path = self.path(name, None, meaning)
+        if path is not None and not path.is_file():
+            raise ConfigError(name, f"names {path}, which is no file")
+        return path
+
     def parsed(self, name: str, default: str, parse: Callable[[str], Any], meaning: str) -> Any:
         """`parse` raises ValueError with a sentence that says what is wrong."""
         value = self.text(name, default, meaning)
@@ -108,6 +117,30 @@ class Env:
         if not low <= number <= high:
             raise ConfigError(name, f"is {value}; it must be between {low} and {high}")
         return number
+
+
+def matching(pattern: str, words: str) -> Callable[[str], str]:
+    """A `parse` for `Env.parsed`: the whole text must match; empty passes. `words` say what would be right."""
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if text and not compiled.fullmatch(text):
+            raise ValueError(f"is {text!r}; it must be {words}")
+        return text
+
+    return check
+
+
+def importable(text: str) -> str:
+    """A `parse` for `Env.parsed`: the dotted name of a class that can be imported."""
+    module, _, _ = text.rpartition(".")
+    try:
+        found = bool(module) and importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise ValueError(f"is {text!r}; there is no such module")
+    return text
 
 
 env = Env(os.environ)

@@ -14,7 +14,7 @@ import dj_database_url
 from django.urls import reverse_lazy
 
 from ingress.correlation_config import parse_correlation_paths
-from portal.env import ConfigError, env
+from portal.env import ConfigError, env, importable, matching
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -43,8 +43,9 @@ REDIS_PORT = env.port("REDIS_PORT", 16379, "port of the embedded Redis")
 TEMPORAL_PORT = env.port("TEMPORAL_PORT", 17233, "port of the embedded Temporal dev server")
 TEMPORAL_UI_PORT = env.port("TEMPORAL_UI_PORT", 18233, "port of Temporal's own UI beside the embedded server")
 WEB_THREADS = env.whole("WEB_THREADS", 8, "threads of one web process", low=1, high=64)
-PUBLIC_URL = env.text(
-    "PUBLIC_URL", f"http://{HOST}:{PORT}", "the portal's address as people and programs see it"
+URL = matching(r"https?://[^\s/]+\S*", "a URL that begins with http:// or https://")
+PUBLIC_URL: str = env.parsed(
+    "PUBLIC_URL", f"http://{HOST}:{PORT}", URL, "the portal's address as people and programs see it"
 ).rstrip("/")
 
 
@@ -142,8 +143,11 @@ DATABASE_URL = _required_in_production(
     env.secret("DATABASE_URL", "PostgreSQL, `postgresql://user:password@host:port/name`; else the embedded one"),
     f"postgresql://postgres@127.0.0.1:{POSTGRES_PORT}/pointsman",
 )
-DATABASE_APP_ROLE = env.text(
-    "DATABASE_APP_ROLE", "pointsman_app", "role that the application works as; it may neither truncate nor alter tables"
+DATABASE_APP_ROLE: str = env.parsed(
+    "DATABASE_APP_ROLE",
+    "pointsman_app",
+    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
+    "role that the application works as; it may neither truncate nor alter tables",
 )
 DATABASE_POOL = env.flag(
     "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
@@ -180,7 +184,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _required_in_production(
     "REDIS_URL",
-    env.secret("REDIS_URL", "Redis, `redis://host:port/0`; else the embedded one"),
+    env.parsed(
+        "REDIS_URL",
+        "",
+        matching(r"rediss?://\S+", "redis://host:port/0"),
+        "Redis, `redis://host:port/0`; else the embedded one",
+    ),
     f"redis://127.0.0.1:{REDIS_PORT}/0",
 )
 CELERY_BROKER_URL = REDIS_URL
@@ -216,21 +225,26 @@ CELERY_BEAT_SCHEDULE = {
 
 TEMPORAL_ADDRESS = _required_in_production(
     "TEMPORAL_ADDRESS",
-    env.text("TEMPORAL_ADDRESS", "", "Temporal frontend `host:port`; else the embedded dev server"),
+    env.parsed(
+        "TEMPORAL_ADDRESS",
+        "",
+        matching(r"[^\s:/]+:\d+", "host:port"),
+        "Temporal frontend `host:port`; else the embedded dev server",
+    ),
     f"127.0.0.1:{TEMPORAL_PORT}",
 )
 TEMPORAL_NAMESPACE = env.text("TEMPORAL_NAMESPACE", "default", "Temporal namespace")
 TEMPORAL_TASK_QUEUE = env.text("TEMPORAL_TASK_QUEUE", "pointsman", "task queue of the Temporal worker")
 TEMPORAL_API_KEY = env.secret("TEMPORAL_API_KEY", "API key (Temporal Cloud)")
 TEMPORAL_TLS = env.flag("TEMPORAL_TLS", False, "use TLS towards Temporal")
-TEMPORAL_TLS_CA = env.path("TEMPORAL_TLS_CA", None, "file with the certificate authority of Temporal's server")
-TEMPORAL_TLS_CERT = env.path("TEMPORAL_TLS_CERT", None, "file with the client certificate")
-TEMPORAL_TLS_KEY = env.path("TEMPORAL_TLS_KEY", None, "file with the client certificate's key")
+TEMPORAL_TLS_CA = env.file("TEMPORAL_TLS_CA", "file with the certificate authority of Temporal's server")
+TEMPORAL_TLS_CERT = env.file("TEMPORAL_TLS_CERT", "file with the client certificate")
+TEMPORAL_TLS_KEY = env.file("TEMPORAL_TLS_KEY", "file with the client certificate's key")
 TEMPORAL_RPC_TIMEOUT_SECONDS = env.number(
     "TEMPORAL_RPC_TIMEOUT_SECONDS", 5, "time that one call to Temporal may take", low=0.1, high=60
 )
-TEMPORAL_UI_URL = env.text(
-    "TEMPORAL_UI_URL", f"http://127.0.0.1:{TEMPORAL_UI_PORT}", "address of Temporal's own UI, for links"
+TEMPORAL_UI_URL: str = env.parsed(
+    "TEMPORAL_UI_URL", f"http://127.0.0.1:{TEMPORAL_UI_PORT}", URL, "address of Temporal's own UI, for links"
 ).rstrip("/")
 TEMPORAL_CLI = env.text("TEMPORAL_CLI", "", "the `temporal` binary to use, before all other sources")
 TEMPORAL_ACTIVITY_THREADS = env.whole(
@@ -270,9 +284,10 @@ HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
 
-EMAIL_BACKEND = env.text(
+EMAIL_BACKEND = env.parsed(
     "EMAIL_BACKEND",
     "django.core.mail.backends.smtp.EmailBackend" if PRODUCTION else "django.core.mail.backends.filebased.EmailBackend",
+    importable,
     "Django's e-mail backend; in development mails are files under POINTSMAN_HOME/mail",
 )
 EMAIL_FILE_PATH = str(POINTSMAN_HOME / "mail")

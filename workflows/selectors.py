@@ -11,7 +11,7 @@ from django.utils import timezone
 from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, EventOutcome, WaitStatus
 
-NEAR_MISS_SPAN = timedelta(hours=1)
+NEAR_MISS_SPAN = timedelta(minutes=10)
 NEAR_MISSES = 5
 SHOWN_ROWS = 500
 

@@ -40,6 +40,12 @@ def test_empty_values_are_as_unset() -> None:
         ({"EVENT_BUFFER_SECONDS": "0"}, "EVENT_BUFFER_SECONDS: is 0"),
         ({"POINTSMAN_ENV": "production"}, "SECRET_KEY: is not set"),
         ({"POINTSMAN_ENV": "production", "DEBUG": "true"}, "DEBUG: "),
+        ({"REDIS_URL": "localhost"}, "REDIS_URL: is 'localhost'; it must be redis://host:port/0"),
+        ({"TEMPORAL_ADDRESS": "temporal"}, "TEMPORAL_ADDRESS: is 'temporal'; it must be host:port"),
+        ({"TEMPORAL_TLS_CA": "/nowhere/ca.pem"}, "TEMPORAL_TLS_CA: names /nowhere/ca.pem"),
+        ({"EMAIL_BACKEND": "django.mail.Smtp"}, "EMAIL_BACKEND: is 'django.mail.Smtp'"),
+        ({"PUBLIC_URL": "portal.example"}, "PUBLIC_URL: is 'portal.example'"),
+        ({"DATABASE_APP_ROLE": "app; drop"}, "DATABASE_APP_ROLE: is 'app; drop'"),
         ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must name PostgreSQL"),
     ],
 )  # fmt: skip

@@ -45,15 +45,8 @@ class DefinitionFilter(DropdownFilter):
 @admin.register(Run)
 class RunAdmin(RunPageViews, TenantAdmin):
     list_display = (
-        "status_label",
-        "definition_label",
-        "correlation_key",
-        "state",
-        "trigger_label",
-        "created_at",
-        "took",
-        "error_label",
-    )
+        "status_label", "definition_label", "key_label", "state", "trigger_label", "created_label", "took", "error_label",
+    )  # fmt: skip
     list_display_links = ("status_label", "definition_label")
     list_filter = (
         ("status", ChoicesDropdownFilter),

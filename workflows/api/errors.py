@@ -59,7 +59,7 @@ def _api_exception(error: exceptions.APIException) -> Response:
     codes = error.get_codes()
     own = codes if isinstance(codes, str) and codes.isupper() else None
     response = Response(
-        error_body(own or _CODES.get(type(error), "ERROR"), str(error.detail)), status=error.status_code
+        error_body(own or _CODES.get(type(error), "REQUEST_REFUSED"), str(error.detail)), status=error.status_code
     )
     header = getattr(error, "auth_header", None)
     if header:

@@ -60,6 +60,7 @@ class Notification(TenantRow):
 
     class Meta:
         db_table = "workflow_notifications"
+        verbose_name_plural = "my notifications"
         constraints = [
             models.UniqueConstraint(fields=["tenant", "idempotency_key", "user"], name="workflow_notifications_once")
         ]

@@ -20,6 +20,7 @@ class EventType(TenantRow):
 
     class Meta:
         db_table = "workflow_event_types"
+        verbose_name_plural = "event catalogue"
         constraints = [
             models.UniqueConstraint(fields=["tenant", "name"], name="workflow_event_types_name"),
             models.CheckConstraint(

@@ -57,6 +57,7 @@ class Command(TenantRow):
 
     class Meta:
         db_table = "workflow_commands"
+        verbose_name_plural = "command ledger"
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "actor_type", "actor_id", "idempotency_key"],

@@ -1,0 +1,126 @@
+"""An operator's night shift in a real browser: find the run, see why it waits, act once, see what came of it."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from tests.desk import Desk
+from tests.factories import publish, wait_for_reply
+from workflows.models import Command, TenantMembership
+
+# Playwright's synchronous API keeps an event loop in this thread, which Django would take for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+
+@pytest.fixture
+def member(desk: Desk) -> dict[str, Any]:
+    from django.contrib.auth import get_user_model
+
+    made: dict[str, Any] = {}
+    for role in ("viewer", "operator"):
+        user = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}", password="a long passphrase")
+        TenantMembership.objects.create(tenant=desk.tenant, user=user, role=role)
+        made[role] = user
+    return made
+
+
+def sign_in(page: Any, site: str, user: Any) -> None:
+    page.goto(f"{site}/admin/")
+    page.fill("input[name=username]", user.username)
+    page.fill("input[name=password]", "a long passphrase")
+    page.click("button[type=submit]")
+    page.wait_for_url("**/admin/")
+
+
+def waiting_run(desk: Desk, key: str = "T-1") -> Any:
+    publish(
+        desk.tenant,
+        {"id": "s", "type": "state.set", "config": {"state": "WAITING_FOR_CUSTOMER"}},
+        wait_for_reply(timeoutMs=3_600_000),
+    )
+    run = desk.start({"ticketId": key})
+    return desk.run_is("WAITING", id=run.id)
+
+
+def test_a_run_is_found_explained_and_resumed_without_a_reload(
+    page: Any, site: str, desk: Desk, member: dict[str, Any]
+) -> None:
+    run = waiting_run(desk)
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-l"})  # an l for a 1: the near miss
+    sign_in(page, site, member["operator"])
+    page.locator('#nav-sidebar a[href="/admin/workflows/run/"]').click()
+    page.get_by_role("link", name="Waiting 1").click()
+    page.get_by_role("link", name="flow@1").click()
+    page.get_by_role("heading", name="Waiting for the event TICKET_CUSTOMER_REPLIED").wait_for()
+    why = page.locator(".pm-why").first
+    assert "T-1" in why.inner_text()
+    page.get_by_role("heading", name="Near misses").wait_for()
+    assert "T-l" in why.inner_text()
+
+    page.evaluate("window.notReloaded = true")
+    other = page.context.new_page()
+    other.goto(f"{site}/admin/workflows/event/send/?event_type=TICKET_CUSTOMER_REPLIED")
+    other.fill("textarea[name=payload]", json.dumps({"ticketId": "T-1", "text": "hello"}))
+    other.get_by_role("button", name="Send the event").click()
+    other.get_by_role("heading", name="TICKET_CUSTOMER_REPLIED T-1").wait_for()
+    page.locator(".pm-head .pm-pill", has_text="succeeded").wait_for()
+    assert page.evaluate("window.notReloaded"), "the page was loaded anew"
+    assert str(run.id) in page.url
+    assert "resolved" in page.inner_text("#run-live")
+
+
+def test_cancel_asks_says_what_will_happen_and_shows_what_did(
+    page: Any, site: str, desk: Desk, member: dict[str, Any]
+) -> None:
+    run = waiting_run(desk)
+    sign_in(page, site, member["operator"])
+    page.goto(f"{site}/admin/workflows/run/{run.id}/change/")
+    page.get_by_role("link", name="Cancel…").click()
+    assert "If Temporal refuses, nothing changes" in page.inner_text("main, #content")
+    page.fill("input[name=reason]", "a duplicate of T-0")
+    page.get_by_role("button", name="Cancel the run").click()
+    page.locator(".pm-head .pm-pill", has_text="canceled").wait_for()
+    assert "a duplicate of T-0" in page.inner_text("#run-live")
+    page.get_by_role("link", name="Commands 1").click()
+    assert "observed" in page.inner_text(".pm-table")
+    assert Command.objects.get(run=run).actor_name == member["operator"].username
+
+
+def test_many_runs_are_cancelled_with_a_result_for_each(
+    page: Any, site: str, desk: Desk, member: dict[str, Any]
+) -> None:
+    runs = [waiting_run(desk, f"T-{number}") for number in range(2)]
+    sign_in(page, site, member["operator"])
+    page.goto(f"{site}/admin/workflows/run/")
+    page.locator("#action-toggle").check()
+    page.select_option("select[name=action]", "cancel_runs")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Cancel 2 runs").click()
+    page.get_by_role("heading", name="2 of 2 accepted by Temporal").wait_for()
+    for run in runs:
+        desk.run_is("CANCELED", id=run.id)
+
+
+def test_bad_json_in_a_form_is_told_beside_the_field(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
+    sign_in(page, site, member["operator"])
+    page.goto(f"{site}/admin/workflows/event/send/")
+    page.fill("input[name=event_type]", "E")
+    page.fill("textarea[name=payload]", "{not json")
+    page.get_by_role("button", name="Send the event").click()
+    assert "This is not JSON" in page.inner_text(".pm-error")
+
+
+def test_a_viewer_sees_no_payload_and_is_offered_no_command(
+    page: Any, site: str, desk: Desk, member: dict[str, Any]
+) -> None:
+    run = waiting_run(desk)
+    sign_in(page, site, member["viewer"])
+    page.goto(f"{site}/admin/workflows/run/{run.id}/change/?tab=input")
+    assert "does not see payloads" in page.inner_text("#run-live")
+    assert page.get_by_role("link", name="Cancel…").count() == 0
+    page.get_by_text("Not offered").click()
+    assert "Your role may look, not act." in page.inner_text(".pm-more")
+    page.goto(f"{site}/admin/workflows/run/")
+    assert page.locator("select[name=action]").count() == 0
