@@ -168,3 +168,20 @@ def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) 
     assert (run.trigger_type, run.requested_by) == ("manual", "operator token")
     eventually(lambda: Command.objects.filter(target_id=str(run.id), state="observed").exists())
     assert api.get(f"/runs/{run.id}").json()["waiting_on"][0]["event_name"] == "TICKET_CUSTOMER_REPLIED"
+
+
+def test_a_cancel_that_comes_before_the_first_worker_is_recorded_too(desk: Desk, settings: Any) -> None:
+    from tests.workers import running_temporal_worker
+    from workflows.services.run_control import run_cancel
+
+    settings.TEMPORAL_TASK_QUEUE = f"late-{desk.tenant.slug}"
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    run_cancel(actor=desk.actor, run_id=run.id)
+    assert Run.objects.get(id=run.id).status == "STARTING"
+    with running_temporal_worker():
+        ended = desk.run_is("CANCELED", id=run.id)
+    assert ended.ended_at is not None
+    assert Command.objects.get(run=run).state == "observed"
+    assert RunWait.objects.filter(run=run, status="WAITING").count() == 0
+    assert RunStep.objects.filter(run=run, status="STARTED").count() == 0

@@ -145,7 +145,7 @@ class _Connection:
 
 def _translated(error: RPCError) -> TemporalError:
     words = error.message
-    if error.status == RPCStatusCode.NOT_FOUND:
+    if error.status == RPCStatusCode.NOT_FOUND and not _is_of_the_namespace(error):
         return TemporalNotFound(words)
     if error.status == RPCStatusCode.ALREADY_EXISTS:
         return TemporalAlreadyStarted(words)
@@ -155,6 +155,11 @@ def _translated(error: RPCError) -> TemporalError:
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
         return TemporalTimeout(words)
     return TemporalRefused(f"{error.status.name}: {words}")
+
+
+def _is_of_the_namespace(error: RPCError) -> bool:
+    """A namespace that is not there is a fault of the configuration, not the end of a run."""
+    return any(detail.type_url.endswith("NamespaceNotFoundFailure") for detail in error.grpc_status.details)
 
 
 _connection = _Connection()

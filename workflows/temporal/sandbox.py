@@ -11,10 +11,8 @@ RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(
     "pydantic",
     "pydantic_core",
     "annotated_types",
-    "workflows",
     "workflows.engine",
     "workflows.temporal.contracts",
-    "workflows.temporal.converter",
 )
 
 

@@ -1,0 +1,143 @@
+"""Deliveries have their own life; what a crash leaves behind is found by the sweep (PRODUCT 5.4, 5.7)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ingress.delivery import due_deliveries, event_deliver
+from ingress.routing import event_route
+from ingress.tasks import deliver, route_event, sweep_events
+from tests.factories import make_run, publish
+from tests.integration.test_events import open_wait, receive
+from workflows.models import Event, EventDelivery, Run
+from workflows.queueing import enqueue
+
+
+def aged(event: Event, **back: float) -> Event:
+    Event.objects.filter(id=event.id).update(received_at=timezone.now() - timedelta(**back))
+    return event
+
+
+def delivery_of(event: Event) -> EventDelivery:
+    return EventDelivery.objects.get(event=event)
+
+
+def test_a_signal_that_temporal_refuses_is_tried_again_and_dead_in_the_end(tenant: Any, settings: Any) -> None:
+    """A namespace that is not there: Temporal answers, and says no."""
+    settings.TEMPORAL_NAMESPACE = "nowhere"
+    settings.DELIVERY_MAX_ATTEMPTS = 3
+    open_wait(tenant)
+    event = receive(tenant)
+    (delivery_id,) = event_route(event.id)
+    for attempt in range(1, 4):
+        EventDelivery.objects.filter(id=delivery_id).update(next_attempt_at=timezone.now())
+        assert event_deliver(delivery_id) == ("dead" if attempt == 3 else "pending")
+    found = delivery_of(event)
+    event.refresh_from_db()
+    assert (found.status, found.attempts, len(found.attempt_log), event.outcome) == ("dead", 3, 3, "dead")
+    assert "nowhere" in found.reason
+
+
+def test_an_attempt_that_is_not_due_or_held_by_another_is_not_made(tenant: Any) -> None:
+    open_wait(tenant)
+    event = receive(tenant)
+    (delivery_id,) = event_route(event.id)
+    later, held = timezone.now() + timedelta(minutes=1), timezone.now() + timedelta(seconds=30)
+    for changes in ({"next_attempt_at": later}, {"next_attempt_at": timezone.now(), "claimed_until": held}):
+        EventDelivery.objects.filter(id=delivery_id).update(**changes)
+        assert event_deliver(delivery_id) == "pending"
+        assert delivery_of(event).attempts == 0
+        assert delivery_id not in due_deliveries(1000)
+
+
+def test_a_claim_of_a_worker_that_died_runs_out(tenant: Any) -> None:
+    open_wait(tenant)
+    event = receive(tenant)
+    (delivery_id,) = event_route(event.id)
+    EventDelivery.objects.filter(id=delivery_id).update(claimed_until=timezone.now() - timedelta(seconds=1))
+    assert delivery_id in due_deliveries(1000)
+
+
+def test_the_sweep_routes_what_was_stored_and_never_enqueued(tenant: Any) -> None:
+    open_wait(tenant, run=make_run(tenant))
+    event = aged(receive(tenant), minutes=1)
+    fresh = receive(tenant)
+    assert sweep_events()["routed"] >= 1
+    event.refresh_from_db()
+    fresh.refresh_from_db()
+    assert event.routed_at is not None
+    assert fresh.routed_at is None  # its own message is under way
+    assert delivery_of(event).status == "late"  # the run of this test is unknown to Temporal
+
+
+def test_the_sweep_makes_deliveries_that_were_left(tenant: Any) -> None:
+    open_wait(tenant)
+    event = receive(tenant)
+    event_route(event.id)
+    assert sweep_events()["delivered"] >= 1
+    assert delivery_of(event).status == "late"
+
+
+def test_the_sweep_settles_events_whose_buffer_is_over(tenant: Any) -> None:
+    event = receive(tenant)
+    event_route(event.id)
+    event.refresh_from_db()
+    assert event.outcome == "buffered"
+    Event.objects.filter(id=event.id).update(buffered_until=timezone.now() - timedelta(seconds=1))
+    sweep_events()
+    event.refresh_from_db()
+    assert event.outcome == "unmatched"
+
+
+def test_a_repeated_message_repeats_nothing(tenant: Any) -> None:
+    open_wait(tenant)
+    event = receive(tenant)
+    for _ in range(3):
+        route_event(str(event.id))
+        deliver([str(delivery_of(event).id), str(event.id)])  # the second id is of no delivery
+    assert (delivery_of(event).attempts, EventDelivery.objects.filter(event=event).count()) == (1, 1)
+
+
+def test_one_target_that_fails_does_not_stop_another(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingress import delivery
+
+    waits = [open_wait(tenant), open_wait(tenant)]
+    event = receive(tenant)
+    real = delivery.event_deliver_to_wait
+
+    def failing(row: EventDelivery) -> tuple[str, str]:
+        if row.wait_id == waits[0].id:
+            raise RuntimeError("a bug")
+        return real(row)
+
+    monkeypatch.setattr(delivery, "event_deliver_to_wait", failing)
+    route_event(str(event.id))
+    found = {row.wait_id: row for row in EventDelivery.objects.filter(event=event)}
+    assert (found[waits[0].id].status, found[waits[1].id].status) == ("pending", "late")
+    assert "RuntimeError: a bug" in found[waits[0].id].reason
+
+
+def test_a_broker_that_is_down_does_not_fail_the_sender(tenant: Any, servers: Any) -> None:
+    servers.redis.stop()
+    try:
+        assert enqueue("ingress.route_event", "x") is False
+        event = receive(tenant)
+    finally:
+        servers.redis.start()
+    assert Event.objects.get(id=event.id).outcome == "received"
+
+
+def test_a_trigger_whose_payload_does_not_fit_is_skipped_with_a_pointer(tenant: Any) -> None:
+    from workflows.models import PayloadSchema
+
+    schema = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
+    PayloadSchema.objects.create(tenant=tenant, ref="payload.Paid.v1", schema=schema)
+    state = {"id": "s", "type": "state.set", "config": {"state": "X"}}
+    publish(tenant, state, trigger={"type": "event", "eventName": "REPLIED"}, payloadSchemaRef="payload.Paid.v1")
+    event = receive(tenant, payload={"amount": "much"})
+    route_event(str(event.id))
+    found = delivery_of(event)
+    assert (found.status, Run.objects.filter(tenant=tenant).count()) == ("skipped", 0)
+    assert "/amount: 'much' is not of type 'number'" in found.reason

@@ -1,0 +1,30 @@
+"""`/healthz` and `/readyz` tell what answers (PRODUCT 8.4)."""
+
+from typing import Any
+
+from django.test import Client
+
+
+def test_the_process_answers_without_anything_behind_it(database: None) -> None:
+    assert Client().get("/healthz").json() == {"status": "ok"}
+
+
+def test_ready_says_which_server_is_down(database: None, servers: Any, temporal_worker: None) -> None:
+    from tests.factories import eventually
+
+    eventually(lambda: Client().get("/readyz").status_code == 200)
+    servers.redis.stop()
+    try:
+        response = Client().get("/readyz")
+    finally:
+        servers.redis.start()
+    assert response.status_code == 503
+    checks = response.json()["checks"]
+    assert (checks["database"], checks["temporal"], checks["worker"]) == ("ok", "ok", "ok")
+    assert checks["broker"].startswith("down: ")
+
+
+def test_ready_misses_a_worker(database: None, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE = "nobody-polls-this"
+    response = Client().get("/readyz")
+    assert (response.status_code, "no Temporal worker polls" in response.json()["checks"]["worker"]) == (503, True)

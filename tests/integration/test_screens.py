@@ -1,0 +1,179 @@
+"""Every screen for every role, in the own tenant and none other; what changes something is a POST."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
+
+from tests.factories import make_run, make_tenant
+from tests.integration.test_events import open_wait, receive
+from workflows.models import Command, Definition, EventType, Notification, Tenant, TenantMembership
+from workflows.statuses import Role
+
+LISTS = ("run", "event", "definition", "command", "notification", "eventtype")
+
+
+def member_of(*tenants: Tenant, role: str = "operator", superuser: bool = False) -> Client:
+    number = get_user_model().objects.count()
+    user = get_user_model().objects.create_user(f"user{number}-{tenants[0].slug}", password="x", is_superuser=superuser)
+    for tenant in tenants:
+        TenantMembership.objects.create(tenant=tenant, user=user, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def pages(tenant: Any) -> list[str]:
+    """The address of every page, with rows behind it."""
+    run = make_run(
+        tenant,
+        error={"category": "ActionError", "message": "no", "nodePath": "x", "at": "y"},
+        error_category="ActionError",
+    )
+    open_wait(tenant, run=run, filters=[{"path": "a", "op": "exists"}])
+    event = receive(tenant, payload={"a": "<script>alert(1)</script>"})
+    definition = Definition.objects.get(tenant=tenant)
+    entry = EventType.objects.create(tenant=tenant, name="E", correlation_paths=["a"])
+    command = Command.objects.filter(tenant=tenant).first()
+    found = [reverse("admin:index"), reverse("admin:workflows_event_send")]
+    found += [reverse(f"admin:workflows_{name}_changelist") for name in LISTS]
+    found += [
+        f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}"
+        for tab in ("overview", "steps", "waits", "events", "actions", "input", "commands", "json")
+    ]
+    found += [
+        reverse("admin:workflows_run_cancel", args=[run.id]), reverse("admin:workflows_event_change", args=[event.id]),
+        reverse("admin:workflows_definition_change", args=[definition.id]), reverse("admin:workflows_definition_start", args=[definition.id]),
+        reverse("admin:workflows_eventtype_change", args=[entry.id]), reverse("admin:workflows_command_change", args=[command.id]),
+    ]  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_every_page_renders_for_every_role(tenant: Any, pages: list[str], role: str) -> None:
+    client = member_of(tenant, role=role)
+    for page in pages:
+        response = client.get(page)
+        assert response.status_code == 200, page
+        assert b"<script>alert(1)</script>" not in response.content
+
+
+def test_no_page_shows_rows_of_another_tenant(pages: list[str]) -> None:
+    client = member_of(make_tenant())
+    for page in pages:
+        response = client.get(page)
+        is_of_a_row = any(part in page for part in ("/change/", "/cancel/", "/start/"))
+        if is_of_a_row:
+            assert response.status_code in (302, 404), page
+            assert response.status_code == 404 or response.url == reverse("admin:index"), page
+        else:
+            assert response.status_code == 200
+            assert b"REPLIED" not in response.content, page
+
+
+def test_nobody_enters_without_a_membership(tenant: Any, pages: list[str]) -> None:
+    user = get_user_model().objects.create_user(f"stranger-{tenant.slug}", password="x", is_staff=True)
+    for client in (Client(), Client()):
+        for page in pages:
+            assert client.get(page).status_code == 302
+        client.force_login(user)
+
+
+def test_projections_cannot_be_edited_added_or_deleted_in_the_admin(tenant: Any) -> None:
+    run = make_run(tenant)
+    client = member_of(tenant, role="admin", superuser=True)
+    for name in ("run", "event", "command", "definition"):
+        assert client.get(f"/admin/workflows/{name}/add/").status_code == 403
+        assert client.post(f"/admin/workflows/{name}/{run.id}/delete/", {"post": "yes"}).status_code in (302, 403, 404)
+    client.post(f"/admin/workflows/run/{run.id}/change/", {"status": "SUCCEEDED"})
+    run.refresh_from_db()
+    assert run.status == "WAITING"
+
+
+def test_a_get_changes_nothing_and_a_viewer_is_refused_and_recorded(tenant: Any) -> None:
+    run = make_run(tenant)
+    address = reverse("admin:workflows_run_cancel", args=[run.id])
+    viewer = member_of(tenant, role="viewer")
+    assert b"If Temporal refuses, nothing changes" in viewer.get(address).content
+    assert not Command.objects.filter(run=run).exists()
+    assert b"PERMISSION_DENIED" in viewer.post(address, {"reason": "x"}, follow=True).content
+    assert Command.objects.get(run=run).code == "PERMISSION_DENIED"
+
+
+def test_a_refusal_of_temporal_is_told_in_its_words(tenant: Any) -> None:
+    run = make_run(tenant)
+    page = member_of(tenant).post(reverse("admin:workflows_run_cancel", args=[run.id]), {"reason": ""}, follow=True)
+    shown = page.content.decode()
+    assert "WORKFLOW_TEMPORAL_CANCEL_FAILED" in shown
+    assert "not found" in shown
+    assert "not touched" in shown
+
+
+def test_an_event_sent_by_hand_stands_in_the_ledger(tenant: Any) -> None:
+    client = member_of(tenant)
+    page = client.post(reverse("admin:workflows_event_send"), {"event_type": "E", "payload": '{"a": 1}'}, follow=True)
+    assert "The event is stored" in page.content.decode()
+    command = Command.objects.get(tenant=tenant)
+    assert (command.action, command.state, command.source) == ("send_event", "observed", "admin")
+
+
+@pytest.mark.parametrize("paths", ['"a..b"', "[1]", "{}"])
+def test_the_catalogue_refuses_paths_that_are_none(tenant: Any, paths: str) -> None:
+    data = {"name": "E", "description": "", "correlation_paths": paths, "is_active": "on"}
+    client = member_of(tenant, role="author")
+    response = client.post(reverse("admin:workflows_eventtype_add"), data)
+    assert response.status_code == 200
+    assert "dotted path" in response.content.decode()
+    assert (
+        client.post(reverse("admin:workflows_eventtype_add"), {**data, "correlation_paths": '["a.b"]'}).status_code
+        == 302
+    )
+    assert EventType.objects.get(tenant=tenant).correlation_paths == ["a.b"]
+
+
+def test_a_member_of_two_tenants_sees_one_at_a_time(tenant: Any) -> None:
+    other = make_tenant(f"zz {tenant.slug}")
+    mine, theirs = make_run(tenant, correlation_key="MINE"), make_run(other, correlation_key="THEIRS")
+    client = member_of(tenant, other)
+    runs = reverse("admin:workflows_run_changelist")
+    assert "MINE" in client.get(runs).content.decode()
+    assert "THEIRS" not in client.get(runs).content.decode()
+    switched = client.post(reverse("admin:choose_tenant"), {"tenant": str(other.id), "next": runs}, follow=True)
+    assert "THEIRS" in switched.content.decode()
+    assert client.get(reverse("admin:workflows_run_change", args=[mine.id])).status_code == 404
+    assert client.get(f"/api/v1/runs/{theirs.id}").status_code == 200
+    client.post(
+        reverse("admin:choose_tenant"), {"tenant": str(make_tenant().id), "next": "https://evil.example/"}, follow=True
+    )
+    assert "THEIRS" in client.get(runs).content.decode()
+
+
+def test_notifications_are_of_the_member_alone(tenant: Any) -> None:
+    client = member_of(tenant)
+    for user in (
+        get_user_model().objects.get(pk=client.session["_auth_user_id"]),
+        get_user_model().objects.create_user(f"o-{tenant.slug}"),
+    ):
+        Notification.objects.create(tenant=tenant, user=user, idempotency_key="k", title=f"for {user.username}")
+    shown = client.get(reverse("admin:workflows_notification_changelist")).content.decode()
+    assert f"for o-{tenant.slug}" not in shown
+    assert "for user" in shown
+
+
+@pytest.mark.parametrize("term", ["id", "key", "workflow", "definition", "nothing"])
+def test_the_search_takes_any_id(tenant: Any, term: str) -> None:
+    run = make_run(tenant, correlation_key="K-1")
+    make_run(tenant, correlation_key="K-2")
+    words = {
+        "id": str(run.id),
+        "key": "K-1",
+        "workflow": run.temporal_workflow_id,
+        "definition": run.definition_key,
+        "nothing": "K",
+    }
+    shown = member_of(tenant).get(reverse("admin:workflows_run_changelist"), {"q": words[term]}).content.decode()
+    assert ("K-1" in shown) is (term != "nothing")
+    assert ">K-2<" not in shown
