@@ -1,0 +1,59 @@
+"""What the stack needs to know, taken from the settings once. Nothing else here reads Django's settings."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Each of these variables names a real server, which then replaces the embedded one.
+REPLACED_BY = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "temporal": "TEMPORAL_ADDRESS"}
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    home: Path
+    cache: Path
+    project: Path
+    python: str
+    host: str
+    port: int
+    postgres_port: int
+    redis_port: int
+    temporal_port: int
+    temporal_ui_port: int
+    embedded: frozenset[str]
+    temporal_cli: str
+    temporal_namespace: str
+    temporal_drain_seconds: float
+    web_threads: int
+    public_url: str
+
+    @classmethod
+    def from_settings(cls, settings: Any, environment: Mapping[str, str] = os.environ) -> "StackConfig":
+        """`settings` is `django.conf.settings`; of `environment` it matters only which servers are given by URL."""
+        return cls(
+            home=settings.POINTSMAN_HOME,
+            cache=settings.POINTSMAN_CACHE,
+            project=settings.BASE_DIR,
+            python=sys.executable,
+            host=settings.HOST,
+            port=settings.PORT,
+            postgres_port=settings.POSTGRES_PORT,
+            redis_port=settings.REDIS_PORT,
+            temporal_port=settings.TEMPORAL_PORT,
+            temporal_ui_port=settings.TEMPORAL_UI_PORT,
+            embedded=frozenset(
+                name for name, variable in REPLACED_BY.items() if not environment.get(variable, "").strip()
+            ),
+            temporal_cli=settings.TEMPORAL_CLI,
+            temporal_namespace=settings.TEMPORAL_NAMESPACE,
+            temporal_drain_seconds=settings.TEMPORAL_DRAIN_SECONDS,
+            web_threads=settings.WEB_THREADS,
+            public_url=settings.PUBLIC_URL,
+        )
+
+    def replaced(self) -> dict[str, str]:
+        """The servers that run elsewhere, each with the variable that says where."""
+        return {name: variable for name, variable in REPLACED_BY.items() if name not in self.embedded}

@@ -1,0 +1,94 @@
+"""A long-running child process, with a sign of life every few seconds."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from portal.devstack.child import PROJECT, command_tied_to
+from portal.devstack.errors import StackError
+from portal.devstack.waiting import Abandoned
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whoever waits for long work: hears how it goes, and may no longer want it."""
+
+    say: Callable[[str], None]
+    gone: Callable[[], bool] = lambda: False
+
+
+REPORT_SECONDS = 10.0
+_KEPT_LINES = 15
+_PAUSE_SECONDS = 0.2
+
+
+def run_reporting(
+    command: Sequence[str],
+    what: str,
+    listener: Listener,
+    *,
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+    report_every: float = REPORT_SECONDS,
+) -> None:
+    """Runs `command` to its end and says every `report_every` seconds how long it has taken and its last line of output.
+
+    Must be called by a thread that lives as long as the command, which ends with it.
+    Errors: Abandoned when the listener is gone; StackError with the end of its output when it fails, cannot be started, or takes longer than `seconds`.
+    """
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    process = _start(command, environment)
+    reader = threading.Thread(target=_collect, args=(process, lines), daemon=True)
+    reader.start()
+    began = reported = time.monotonic()
+    try:
+        while process.poll() is None:
+            now = time.monotonic()
+            if listener.gone():
+                raise Abandoned(f"{what}: no longer wanted")
+            if now - began > seconds:
+                raise StackError(f"not done after {seconds:g} s; last output: {lines[-1] if lines else 'none'}")
+            if now - reported >= report_every:
+                reported = now
+                listener.say(f"{what}: {now - began:.0f} s{f', {lines[-1]}' if lines else ''}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_PAUSE_SECONDS)
+    finally:
+        _end(process)
+        reader.join(timeout=5)
+    if process.returncode != 0:
+        raise StackError(f"ended with {process.returncode}: {' | '.join(lines) or 'no output'}")
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603
+        command_tied_to(os.getpid(), signal.SIGTERM, command, python=sys.executable),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        cwd=PROJECT,
+        env=environment,
+        start_new_session=True,  # so that its compilers can be ended with it
+    )
+
+
+def _collect(process: "subprocess.Popen[str]", lines: deque[str]) -> None:
+    if process.stdout is None:
+        raise AssertionError("the process was started with a pipe")
+    with process.stdout as output:
+        lines.extend(line.strip() for line in output if line.strip())
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,153 @@
+"""Real servers for tests, as direct children on free ports.
+
+    with embedded_servers(Path(folder)) as servers:
+        servers.database_url, servers.redis_url, servers.temporal_address, servers.temporal_cli
+        servers.temporal.stop(); ...; servers.temporal.start()      # same port, same data
+        servers.postgres.kill()                                     # as a crash
+
+No supervisor: an outage lasts until the test ends it. When the process that started them dies, so do they.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from portal.devstack import postgres as postgres_server
+from portal.devstack import redis as redis_server
+from portal.devstack import temporal as temporal_server
+from portal.devstack import temporal_cli
+from portal.devstack.child import command_tied_to
+from portal.devstack.embedded import EmbeddedServer
+from portal.devstack.errors import StackError
+from portal.devstack.progress import Listener
+
+
+class Servers:
+    """The running servers. Errors: StackError on asking for one that `embedded_servers` was told to leave out."""
+
+    def __init__(self, servers: Mapping[str, EmbeddedServer], cli: Path | None) -> None:
+        self._servers = servers
+        self._cli = cli
+
+    def _named(self, name: str) -> EmbeddedServer:
+        if name not in self._servers:
+            raise StackError(f"embedded_servers was called without {name}")
+        return self._servers[name]
+
+    @property
+    def postgres(self) -> EmbeddedServer:
+        return self._named("postgres")
+
+    @property
+    def redis(self) -> EmbeddedServer:
+        return self._named("redis")
+
+    @property
+    def temporal(self) -> EmbeddedServer:
+        return self._named("temporal")
+
+    @property
+    def temporal_cli(self) -> Path:
+        """The `temporal` binary; with `--address {servers.temporal_address}` it talks to this server."""
+        if self._cli is None:
+            raise StackError("embedded_servers was called without temporal")
+        return self._cli
+
+    @property
+    def database_url(self) -> str:
+        return postgres_server.url(self.postgres.port)
+
+    @property
+    def redis_url(self) -> str:
+        return redis_server.url(self.redis.port)
+
+    @property
+    def temporal_address(self) -> str:
+        return temporal_server.address(self.temporal.port)
+
+
+@contextlib.contextmanager
+def embedded_servers(
+    home: Path, *, postgres: bool = True, redis: bool = True, temporal: bool = True, temporal_in_memory: bool = False
+) -> Iterator[Servers]:
+    """Running servers with their files under `home`; all have ended when the block does.
+
+    PostgreSQL has the database `pointsman` and does not wait for the disk. Temporal keeps its data in a file, so that
+    stop and start keep it; in memory it forgets.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    servers: dict[str, EmbeddedServer] = {}
+    if postgres:
+        servers["postgres"] = _postgres(home)
+    if redis:
+        servers["redis"] = _redis(home)
+    cli = temporal_cli.from_environment(Listener(_say)) if temporal else None
+    if cli:
+        servers["temporal"] = _temporal(home, cli, in_memory=temporal_in_memory)
+    with ThreadPoolExecutor() as pool:
+        try:
+            for started in [pool.submit(server.start) for server in servers.values()]:
+                started.result()
+            yield Servers(servers, cli)
+        finally:
+            list(pool.map(EmbeddedServer.stop, servers.values()))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _postgres(home: Path) -> EmbeddedServer:
+    data = home / "postgres" / "data"
+
+    def command(port: int) -> list[str]:
+        return postgres_server.server_command(
+            python=sys.executable, parent=os.getpid(), data=data, port=port, fast=True
+        )
+
+    return EmbeddedServer(
+        "postgres",
+        command=command,
+        problem=postgres_server.problem,
+        stop_signal=postgres_server.STOP_SIGNAL,
+        log=home / "postgres.log",
+        on_ready=postgres_server.ensure_database,
+    )
+
+
+def _redis(home: Path) -> EmbeddedServer:
+    data = home / "redis"
+    data.mkdir(exist_ok=True)
+
+    def command(port: int) -> list[str]:
+        server = redis_server.server_command(data=data, port=port)
+        return command_tied_to(os.getpid(), redis_server.STOP_SIGNAL, server, python=sys.executable)
+
+    return EmbeddedServer(
+        "redis",
+        command=command,
+        problem=redis_server.problem,
+        stop_signal=redis_server.STOP_SIGNAL,
+        log=home / "redis.log",
+    )
+
+
+def _temporal(home: Path, cli: Path, *, in_memory: bool) -> EmbeddedServer:
+    folder = home / "temporal"
+    folder.mkdir(exist_ok=True)
+    database = None if in_memory else folder / "temporal.db"
+
+    def command(port: int) -> list[str]:
+        server = temporal_server.server_command(cli=cli, port=port, database=database)
+        return command_tied_to(os.getpid(), temporal_server.STOP_SIGNAL, server, python=sys.executable)
+
+    return EmbeddedServer(
+        "temporal",
+        command=command,
+        problem=lambda port: temporal_server.problem(cli=cli, port=port),
+        stop_signal=temporal_server.STOP_SIGNAL,
+        log=home / "temporal.log",
+    )

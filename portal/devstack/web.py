@@ -1,0 +1,35 @@
+"""The web process: its command line, and what its health pages say."""
+
+import http.client
+from urllib.parse import urlsplit
+
+from portal.devstack.config import StackConfig
+
+GRACEFUL_SECONDS = 10
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
+_BODY_SHOWN = 500
+
+
+def server_command(config: StackConfig) -> list[str]:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    command = [config.python, "-m", "gunicorn", "portal.wsgi:application", "--bind", f"{host}:{config.port}"]
+    command += ["--worker-class", "gthread", "--workers", "1", "--threads", str(config.web_threads)]
+    return [*command, "--graceful-timeout", str(GRACEFUL_SECONDS), "--log-level", "warning"]
+
+
+def problem(config: StackConfig, path: str) -> str:
+    """What the page says when its status is not 200; "" when it is. No proxy stands between: this machine is asked."""
+    host = _WILDCARDS.get(config.host, config.host)
+    named = urlsplit(config.public_url)
+    # The name under which people come, since only that one may be allowed.
+    header = named.netloc if named.hostname and named.hostname not in _WILDCARDS else f"{host}:{config.port}"
+    connection = http.client.HTTPConnection(host, config.port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": header, "Accept": "application/json"})
+        response = connection.getresponse()
+        body = response.read().decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        return f"{path}: {error}"
+    finally:
+        connection.close()
+    return "" if response.status == 200 else f"{path} answers {response.status}: {body[:_BODY_SHOWN]}"
