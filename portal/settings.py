@@ -193,6 +193,9 @@ REDIS_URL = _required_in_production(
     f"redis://127.0.0.1:{REDIS_PORT}/0",
 )
 CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_DEFAULT_QUEUE = env.text(
+    "CELERY_QUEUE", "celery", "queue that our tasks go through; name another where the broker is shared"
+)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

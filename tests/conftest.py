@@ -103,6 +103,12 @@ def portal(tenant: Any, temporal_worker: None, celery_worker: None) -> Any:
 
 
 @pytest.fixture
+def unheard(settings: Any) -> None:
+    """Messages go to a queue that no worker listens to: what happens next is the test's own doing."""
+    settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
+
+
+@pytest.fixture
 def desk(portal: Any, servers: Servers) -> Any:
     from tests.desk import Desk
 

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -17,7 +18,9 @@ DELIVER = "ingress.deliver"
 def enqueue(task: str, *args: Any) -> bool:
     """Send one message, once, without a retry. False: the broker did not take it, and the sweeper will find the work."""
     try:
-        current_app.send_task(task, args=args, ignore_result=True, retry=False)
+        current_app.send_task(
+            task, args=args, queue=settings.CELERY_TASK_DEFAULT_QUEUE, ignore_result=True, retry=False
+        )
     except (OperationalError, RedisError, OSError) as error:
         logger.warning("the broker did not take %s: %s; the sweeper will do it", task, error)
         return False

@@ -12,6 +12,8 @@ from tests.factories import make_run, make_tenant, make_token, publish
 from workflows.models import ApiToken, Command, Event, Run
 from workflows.statuses import Role
 
+pytestmark = pytest.mark.usefixtures("unheard")
+
 EVENT = {"event_type": "E", "payload": {"a": 1}}
 
 
@@ -107,7 +109,8 @@ def test_a_viewer_reads_without_payloads_and_every_attempt_is_recorded(tenant: A
     assert error_of(viewer.post(f"/runs/{run.id}/retry"), 403)["code"] == "PERMISSION_DENIED"
     assert error_of(viewer.post("/events", EVENT), 403)["code"] == "PERMISSION_DENIED"
     assert error_of(viewer.post("/runs", {"definition": run.definition_key}), 403)["code"] == "PERMISSION_DENIED"
-    assert list(Command.objects.filter(tenant=tenant, state="refused").values_list("action", "code")) == [
+    refused = Command.objects.filter(tenant=tenant, state="refused").order_by("requested_at")
+    assert list(refused.values_list("action", "code")) == [
         ("cancel", "PERMISSION_DENIED"), ("retry", "PERMISSION_DENIED"), ("start_run", "PERMISSION_DENIED"),
     ]  # fmt: skip
     assert not Event.objects.filter(tenant=tenant).exists()

@@ -14,6 +14,8 @@ from tests.integration.test_events import open_wait, receive
 from workflows.models import Event, EventDelivery, Run
 from workflows.queueing import enqueue
 
+pytestmark = pytest.mark.usefixtures("unheard")
+
 
 def aged(event: Event, **back: float) -> Event:
     Event.objects.filter(id=event.id).update(received_at=timezone.now() - timedelta(**back))

@@ -15,6 +15,8 @@ from workflows.projections import projection_writer
 from workflows.services.event_look import wait_look_for_events
 from workflows.statuses import EventSource
 
+pytestmark = pytest.mark.usefixtures("unheard")
+
 REPLY = {"event_type": "REPLIED", "payload": {"ticketId": "T-1"}, "workflow_correlation_key": "T-1"}
 
 

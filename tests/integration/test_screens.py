@@ -12,6 +12,8 @@ from tests.integration.test_events import open_wait, receive
 from workflows.models import Command, Definition, EventType, Notification, Tenant, TenantMembership
 from workflows.statuses import Role
 
+pytestmark = pytest.mark.usefixtures("unheard")
+
 LISTS = ("run", "event", "definition", "command", "notification", "eventtype")
 
 
