@@ -74,7 +74,9 @@ def _earlier(actor: Actor, idempotency_key: str, request_hash: str) -> Command:
 
 def refusal_of(command: Command) -> PortalError:
     """The error that a refused command answered, from its row."""
-    error = Conflict(command.message, code=command.code, details={**(command.details or {}), "commandId": str(command.id)})
+    error = Conflict(
+        command.message, code=command.code, details={**(command.details or {}), "commandId": str(command.id)}
+    )
     if command.code == "TEMPORAL_UNAVAILABLE":
         error.status = 503
     if command.code == "PERMISSION_DENIED":
