@@ -1,0 +1,114 @@
+"""The contract gives what the reference implementation gives, where the reference is at hand.
+
+Set POINTSMAN_JSONATA to a folder in which `npm install jsonata@2` ran (`.ci/run` does). Without it these tests are not
+collected; the vectors hold the reference's answers.
+"""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.unit.expressions.generated import ANYTHING, SCOPE, nonsense, sentences
+from workflows.engine.expressions import errors
+from workflows.engine.expressions.contract import ExpressionError, compile_expression
+from workflows.engine.expressions.vectors import same_json
+
+_PACKAGE = Path(os.environ.get("POINTSMAN_JSONATA", "/nonexistent")) / "node_modules" / "jsonata"
+_EXAMPLES = 20_000 if os.environ.get("POINTSMAN_NIGHTLY") == "1" else 1_000
+_NAMES = {errors.SYNTAX: "syntax", errors.RUNTIME: "runtime", errors.NOT_JSON: "not_json"}
+# What the contract refuses and the reference does not.
+_REFUSED = {
+    errors.BUDGET,
+    errors.TOO_LARGE,
+    errors.FUNCTION_NOT_ALLOWED,
+    errors.LAMBDA,
+    errors.DYNAMIC_CALL,
+    errors.APPLY,
+}
+
+_TO_BE_REWRITTEN = re.compile(r"\ud800|==|(?<!\$)(?:len|append|coalesce|toString|nowIso)\s*\(")
+
+_SCOPES: list[dict[str, Any]] = [
+    SCOPE,
+    {
+        "payload": {
+            "a": "1",
+            "b": 5,
+            "s": "",
+            "items": {"sku": "A", "qty": 3, "tags": ["q"]},
+            "m": [[]],
+            "one": [[7]],
+            "o": [{"k": 1}, {"k": 2}, {"x": {"k": 3}}],
+            "t": [True],
+            "10": "ten",
+            "9": "nine",
+        },
+        "vars": {"list": [{"a": 1}, {"a": "b"}, {"b": 3}, [{"a": 5}]], "n": "k", "deep": {"a": [[1, [2]], []]}},
+        "error": {"message": "boom"},
+    },
+]
+
+
+def _sources(strategy: Any) -> list[str]:
+    found: list[str] = []
+
+    @given(strategy)
+    @settings(
+        max_examples=_EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=os.environ.get("POINTSMAN_NIGHTLY") != "1",
+    )
+    def collect(source: str) -> None:
+        # Only text that has nothing to be rewritten means the same to both.
+        if not _TO_BE_REWRITTEN.search(source):
+            found.append(source)
+
+    collect()
+    return found
+
+
+def _reference(sources: list[str], scope: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = "\n".join(json.dumps({"source": source, "scope": json.dumps(scope)}) for source in sources)
+    script = Path(__file__).with_name("reference.js")
+    run = subprocess.run(["node", str(script), str(_PACKAGE)], input=lines, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def _contract(source: str, scope: dict[str, Any]) -> tuple[str, Any]:
+    try:
+        return "value", compile_expression(source).evaluate(scope, now_ms=0)
+    except ExpressionError as error:
+        return error.code, None
+
+
+def _agrees(expected: dict[str, Any], code: str, value: Any) -> bool:
+    if code == errors.RUNTIME and "async function" in json.dumps(expected):
+        return True  # the string of a function is the reference's own source text
+    if "value" in expected:
+        return code == "value" and same_json(expected["value"], value)
+    return _NAMES.get(code) == expected["error"]
+
+
+@pytest.mark.parametrize("scope", _SCOPES, ids=["usual", "odd"])
+@pytest.mark.parametrize("strategy", [sentences(ANYTHING), nonsense()], ids=["expressions", "nonsense"])
+def test_the_contract_agrees_with_the_reference(strategy: Any, scope: dict[str, Any]) -> None:
+    outcomes = [(source, *_contract(source, scope)) for source in _sources(strategy)]
+    # What the contract refuses the reference would do, until its memory ends.
+    answered = [outcome for outcome in outcomes if outcome[1] not in _REFUSED]
+    assert len(answered) > _EXAMPLES / 2
+    references = _reference([source for source, _, _ in answered], scope)
+    differing = [
+        (outcome, expected)
+        for outcome, expected in zip(answered, references, strict=True)
+        if not _agrees(expected, outcome[1], outcome[2])
+    ]
+    assert differing == []

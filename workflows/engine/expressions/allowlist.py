@@ -1,0 +1,150 @@
+"""What an expression may contain: the five functions, and no way to make or find another.
+
+Rule: everything in the tree is visited, also what would never run. The first violation in the order of the source's
+structure is the one reported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from workflows.engine.expressions import errors
+from workflows.engine.expressions.functions import ALLOWED_NAMES
+
+# What authors reach for, in JSONata, JavaScript and Python, and what this contract calls it.
+_SYNONYMS = {
+    "length": "len",
+    "count": "len",
+    "size": "len",
+    "string": "toString",
+    "str": "toString",
+    "now": "nowIso",
+    "millis": "nowIso",
+    "default": "coalesce",
+    "ifnull": "coalesce",
+    "concat": "append",
+    "push": "append",
+}
+_BY_LOWER_CASE = {name.lower(): name for name in ALLOWED_NAMES}
+
+
+def check(tree: Any) -> frozenset[str]:
+    """The names of the variables that the tree binds.
+
+    Errors: ExpressionError of the first thing that is not allowed; the author must act.
+    """
+    bound: set[str] = set()
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        _check_node(node)
+        bound.update(_names_bound(node))
+        pending.extend(reversed(list(_children(node))))
+    return frozenset(bound)
+
+
+def _check_node(node: Any) -> None:
+    if node.type == "lambda":
+        raise errors.ExpressionError(errors.LAMBDA, "Functions cannot be defined in an expression", node.position)
+    if node.type in {"function", "partial"}:
+        _check_callee(node.procedure, node, errors.DYNAMIC_CALL, "Only a function named in place can be called")
+    elif node.type == "apply" and node.rhs.type not in {"function", "partial"}:
+        _check_callee(node.rhs, node, errors.APPLY, "The right side of ~> must be an allowed function")
+
+
+def _check_callee(callee: Any, node: Any, code: str, message: str) -> None:
+    if callee.type == "lambda":
+        return  # the walk comes to it, and says so
+    named = _named(callee)
+    if named is None:
+        raise errors.ExpressionError(code, message, _position(node))
+    name = str(named.value)
+    if name in ALLOWED_NAMES:
+        return
+    sigil = "$" if named.type == "variable" else ""
+    hint = suggestion(name)
+    suffix = "" if node.type == "apply" else "("
+    raise errors.ExpressionError(
+        errors.FUNCTION_NOT_ALLOWED,
+        f"The function {sigil}{name} is not allowed; allowed are {', '.join(sorted(ALLOWED_NAMES))}",
+        named.position,
+        hint and f"{'$' if node.type == 'apply' else sigil}{hint}{suffix}",
+    )
+
+
+def _position(node: Any) -> int:
+    return int(node.position)
+
+
+def _named(callee: Any) -> Any:
+    """The node that names what is called: a variable, the last field of a path, or one of these in parentheses."""
+    while callee.type == "block" and len(callee.expressions) == 1 and callee.predicate is None:
+        callee = callee.expressions[0]
+    if callee.type == "path" and callee.steps[-1].type == "name":
+        return callee.steps[-1]
+    return callee if callee.type == "variable" else None
+
+
+def suggestion(name: str) -> str | None:
+    """The allowed function that a name was probably meant to be."""
+    lowered = name.lower()
+    exact = _BY_LOWER_CASE.get(lowered) or _SYNONYMS.get(lowered)
+    if exact is not None:
+        return exact
+    close = difflib.get_close_matches(lowered[:40], sorted(_BY_LOWER_CASE), n=1, cutoff=0.6)
+    return _BY_LOWER_CASE[close[0]] if close else None
+
+
+def _names_bound(node: Any) -> Iterator[str]:
+    if node.type == "bind":
+        yield node.lhs.value
+    if node.focus is not None:
+        yield node.focus
+    if type(node.index) is str:
+        yield node.index
+    for stage in node.stages or ():
+        if stage.type == "index":
+            yield stage.value
+
+
+_CHILDREN = (
+    "procedure",
+    "lhs",
+    "rhs",
+    "condition",
+    "then",
+    "_else",
+    "expression",
+    "pattern",
+    "update",
+    "delete",
+    "body",
+)
+_LEAVES = frozenset({"name", "variable", "string", "number", "value", "wildcard", "descendant", "parent", "regex"})
+_LISTS = ("arguments", "steps", "expressions")
+
+
+def _children(node: Any) -> Iterator[Any]:
+    """Every node below this one, in the order of the source where the tree keeps it."""
+    if node.type in _LEAVES and node.predicate is None and node.stages is None and node.group is None:
+        return
+    for name in _CHILDREN:
+        child = getattr(node, name, None)
+        if child is not None and name != "delete":
+            yield child
+    if node.delete is not None:
+        yield node.delete
+    for name in _LISTS:
+        yield from getattr(node, name, None) or ()
+    for term in node.terms or ():
+        yield term.expression
+    for pair in node.lhs_object or ():
+        yield from pair
+    for stage in (*(node.predicate or ()), *(node.stages or ())):
+        if stage.type == "filter":
+            yield stage.expr
+    if node.group is not None:
+        for pair in node.group.lhs_object:
+            yield from pair

@@ -1,0 +1,102 @@
+"""The five functions that an expression may call.
+
+Rule: arguments that are not given are undefined, further ones are ignored, as in the JavaScript functions that authors
+know. Every function is pure; the time is the budget's `now_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from workflows.engine.expressions import errors
+from workflows.engine.expressions.budget import ARRAY_ITEM, Budget
+from workflows.engine.expressions.js_text import utf16_length
+from workflows.engine.expressions.stringify import string_form
+from workflows.engine.expressions.values import UNDEFINED, FunctionValue
+
+# Takes the evaluated arguments, the position of the call and the budget.
+Function = Callable[[list[Any], int, Budget], Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now_iso(_arguments: list[Any], position: int, budget: Budget) -> Any:
+    """The workflow's time as `YYYY-MM-DDTHH:mm:ss.sssZ`."""
+    try:
+        moment = _EPOCH + timedelta(milliseconds=budget.now_ms)
+    except OverflowError:
+        raise errors.ExpressionError(errors.RUNTIME, "The time is out of range", position) from None
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def coalesce(arguments: list[Any], _position: int, _budget: Budget) -> Any:
+    """The first argument that is neither undefined nor null; null where there is none."""
+    for argument in arguments:
+        if argument is not UNDEFINED and argument is not None:
+            return argument
+    return None
+
+
+def length(arguments: list[Any], _position: int, budget: Budget) -> Any:
+    """The UTF-16 units of a string or the items of an array; 0 of anything else."""
+    value = arguments[0] if arguments else UNDEFINED
+    if type(value) is str:
+        budget.spend_text(value)
+        return utf16_length(value)
+    return len(value) if isinstance(value, list) else 0
+
+
+def to_string(arguments: list[Any], position: int, budget: Budget) -> Any:
+    """JavaScript's String of a value; the empty string of undefined and null."""
+    value = arguments[0] if arguments else UNDEFINED
+    if value is UNDEFINED or value is None:
+        return ""
+    return string_form(value, position, budget)
+
+
+def append(arguments: list[Any], _position: int, budget: Budget) -> Any:
+    """A new array: the first argument's items, then the second's; what is no array counts as one item.
+
+    Undefined or null as the first argument is an empty list; an undefined second one is an item without a JSON form.
+    """
+    first, second = (*arguments, UNDEFINED, UNDEFINED)[:2]
+    items: list[Any] = []
+    if first is not UNDEFINED and first is not None:
+        _extend(items, first, budget)
+    _extend(items, second, budget)
+    return items
+
+
+def _extend(items: list[Any], value: Any, budget: Budget) -> None:
+    if isinstance(value, list):
+        budget.produce(ARRAY_ITEM * len(value))
+        items.extend(value)
+    else:
+        budget.produce(ARRAY_ITEM)
+        items.append(value)
+
+
+FUNCTIONS: dict[str, Function] = {
+    "nowIso": now_iso,
+    "coalesce": coalesce,
+    "len": length,
+    "toString": to_string,
+    "append": append,
+}
+ALLOWED_NAMES = frozenset(FUNCTIONS)
+
+# JSONata's own functions: they exist as values (`$sum = $sum` is true), and the allowlist refuses every call of one.
+_LIBRARY = (
+    "sum count max min average string substring substringBefore substringAfter lowercase uppercase length "
+    "trim pad match contains replace split join formatNumber formatBase formatInteger parseInteger number "
+    "floor ceil round abs sqrt power random boolean not map zip filter single reduce sift keys lookup "
+    "append exists spread merge reverse each error assert type sort shuffle distinct base64encode "
+    "base64decode encodeUrlComponent encodeUrl decodeUrlComponent decodeUrl eval toMillis fromMillis "
+    "clone now millis "
+)
+LIBRARY_NAMES = frozenset(_LIBRARY.split())
+
+GLOBALS: dict[str, FunctionValue] = {name: FunctionValue(name) for name in LIBRARY_NAMES - ALLOWED_NAMES}
+GLOBALS.update({name: FunctionValue(name, call) for name, call in FUNCTIONS.items()})

@@ -1,0 +1,120 @@
+"""The library's symbols that do not behave as the reference's, put right.
+
+Rule: one class for each, and one table with ours in their places, built once and only copied from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonata.jexception import JException
+from jsonata.parser import Parser
+
+# A node of the library's tree, which has no types of its own.
+Symbol = Any
+
+
+class Minus(Parser.Infix):
+    """The library's unary minus loses its position."""
+
+    def nud(self) -> Symbol:
+        self.expression = self._outer_instance.expression(70)
+        self.type = "unary"
+        return self
+
+
+class ObjectConstructor(Parser.InfixObjectConstructor):
+    """The library's object constructor loses its position."""
+
+    def __init__(self, parser: Parser) -> None:
+        super().__init__(parser, 70)
+
+    def nud(self) -> Symbol:
+        node = super().nud()
+        node.position = self.position
+        return node
+
+    def led(self, left: Symbol) -> Symbol:
+        node = super().led(left)
+        node.position = self.position
+        return node
+
+
+class Default(Parser.Infix):
+    """`?:` and `??`: one node with its left side once, where the library puts the same node into the tree twice."""
+
+    def led(self, left: Symbol) -> Symbol:
+        self.type = "default"
+        self.lhs = left
+        self.rhs = self._outer_instance.expression(0)
+        return self
+
+
+class Invocation(Parser.InfixFunctionInvocation):
+    """A call, placed at the name of what is called, where the library places it at the parenthesis.
+
+    A lambda is read to its end without its signature, since the allowlist refuses it anyway.
+    """
+
+    def __init__(self, parser: Parser) -> None:
+        super().__init__(parser, 80)
+
+    def led(self, left: Symbol) -> Symbol:
+        parser = self._outer_instance
+        if left.type in {"name", "variable"}:
+            self.position = left.position
+        self.procedure = left
+        self.type = "function"
+        self.arguments: list[Symbol] = []
+        if parser.node.id != ")":
+            self._read_arguments(parser)
+        parser.advance(")", True)
+        if left.type == "name" and left.value in {"function", "\u03bb"}:
+            self._read_lambda(parser)
+        return self
+
+    def _read_arguments(self, parser: Parser) -> None:
+        while True:
+            if parser.node.type == "operator" and parser.node.id == "?":
+                self.type = "partial"
+                self.arguments.append(parser.node)
+                parser.advance("?")
+            else:
+                self.arguments.append(parser.expression(0))
+            if parser.node.id != ",":
+                return
+            parser.advance(",")
+
+    def _read_lambda(self, parser: Parser) -> None:
+        for argument in self.arguments:
+            if argument.type != "variable":
+                raise JException("S0208", argument.position, argument.value)
+        self.type = "lambda"
+        if parser.node.id == "<":
+            depth = 1
+            while depth > 0 and parser.node.id not in {"{", "(end)"}:
+                depth += {">": -1, "<": 1}.get(parser.advance().id, 0)
+            parser.advance(">")
+        parser.advance("{")
+        self.body = parser.expression(0)
+        parser.advance("}")
+
+
+def symbols() -> dict[str, Symbol]:
+    """The library's table of symbols with ours in their places."""
+    parser = Parser()
+    ours = (
+        Minus(parser, "-"),
+        Default(parser, "?:"),
+        Default(parser, "??"),
+        ObjectConstructor(parser),
+        Invocation(parser),
+    )
+    for symbol in ours:
+        symbol.lbp = symbol.bp
+        parser.symbol_table[symbol.id] = symbol
+    table: dict[str, Symbol] = parser.symbol_table
+    return table
+
+
+SYMBOLS = symbols()

@@ -1,0 +1,110 @@
+"""Fields, wildcards and descendants of values.
+
+Rule: each pays for what it looks at before it looks. None recurses along the data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflows.engine.expressions.budget import ARRAY_ITEM, Budget
+from workflows.engine.expressions.values import UNDEFINED, Sequence, ordered_keys
+
+
+def lookup(value: Any, name: str, budget: Budget) -> Any:
+    """A field of an object, or of every object in an array, however deeply nested in arrays."""
+    if isinstance(value, dict):
+        return value.get(name, UNDEFINED)
+    if not isinstance(value, list):
+        return UNDEFINED
+    found = Sequence()
+    pending = [iter(value)]
+    budget.spend(4 + len(value))
+    while pending:
+        for item in pending[-1]:
+            if isinstance(item, list):
+                budget.spend(2 + len(item))
+                pending.append(iter(item))
+                break
+            if isinstance(item, dict) and name in item:
+                _collect(found, item[name], budget)
+        else:
+            pending.pop()
+    return found
+
+
+def _collect(found: Sequence, value: Any, budget: Budget) -> None:
+    if isinstance(value, list):
+        budget.produce(ARRAY_ITEM * len(value))
+        found.extend(value)
+    else:
+        found.append(value)
+
+
+def wildcard(value: Any, budget: Budget) -> Any:
+    """All values of an object, arrays among them flattened to the ground."""
+    found: list[Any] = Sequence()
+    budget.spend(4)
+    if isinstance(value, dict):
+        budget.spend(len(value))
+        for key in ordered_keys(value, budget):
+            found = _with_flattened(found, value[key], budget)
+    elif isinstance(value, list):
+        budget.spend(len(value))
+        for item in value:
+            found = _with_flattened(found, item, budget)
+        # The reference lists an array's own marks among its values.
+        if type(value) is Sequence:
+            found.extend([True] * (2 if value.keep_singleton else 1))
+    return found
+
+
+def _with_flattened(found: list[Any], value: Any, budget: Budget) -> list[Any]:
+    if not isinstance(value, list):
+        found.append(value)
+        return found
+    # From the first array on, the reference's result is a plain array and no longer a sequence.
+    result = list(found) if type(found) is Sequence else found
+    _flatten(value, result, budget)
+    return result
+
+
+def _flatten(array: list[Any], found: list[Any], budget: Budget) -> None:
+    pending = [iter(array)]
+    budget.spend(len(array))
+    budget.produce(ARRAY_ITEM * len(array))
+    while pending:
+        for item in pending[-1]:
+            if isinstance(item, list):
+                budget.spend(len(item))
+                budget.produce(ARRAY_ITEM * len(item))
+                pending.append(iter(item))
+                break
+            found.append(item)
+        else:
+            pending.pop()
+
+
+def descendants(value: Any, budget: Budget) -> Any:
+    """The value and everything inside it, arrays themselves apart, in document order."""
+    if value is UNDEFINED:
+        return UNDEFINED
+    budget.spend(4)
+    found = Sequence()
+    pending = [iter((value,))]
+    while pending:
+        for item in pending[-1]:
+            if not isinstance(item, list):
+                found.append(item)
+            if isinstance(item, (list, dict)):
+                budget.spend(1 + 3 * len(item))
+                budget.produce(ARRAY_ITEM * len(item))
+                pending.append(iter(item) if isinstance(item, list) else _values(item, budget))
+                break
+        else:
+            pending.pop()
+    return found[0] if len(found) == 1 else found
+
+
+def _values(mapping: dict[str, Any], budget: Budget) -> Any:
+    return iter([mapping[key] for key in ordered_keys(mapping, budget)])

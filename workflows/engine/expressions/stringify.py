@@ -1,0 +1,113 @@
+"""Values as text: in a concatenation (JSON), and in `toString` (JavaScript's String).
+
+Rule: text is paid for before it is joined.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from workflows.engine.expressions import errors
+from workflows.engine.expressions.budget import Budget
+from workflows.engine.expressions.js_text import fifteen_digit_text, json_string, number_text, to_double
+from workflows.engine.expressions.values import UNDEFINED, ConstructedObject, FunctionValue, ordered_keys
+
+
+def text_in_concatenation(value: Any, position: int, budget: Budget) -> str:
+    """The text of an operand of `&`: nothing for undefined, JSON for what is not a string."""
+    if type(value) is str:
+        return value
+    if value is UNDEFINED or type(value) is FunctionValue:
+        return ""
+    if type(value) in (int, float) and not math.isfinite(to_double(value)):
+        raise errors.ExpressionError(
+            errors.RUNTIME, "An infinite number has no string form", position, reference="D3001"
+        )
+    parts: list[str] = []
+    _write_json(value, position, budget, parts, 0)
+    return "".join(parts)
+
+
+def _write_json(value: Any, position: int, budget: Budget, parts: list[str], depth: int) -> None:
+    if isinstance(value, list):
+        _write_array(value, position, budget, parts, depth + 1)
+    elif isinstance(value, dict):
+        _write_object(value, position, budget, parts, depth + 1)
+    else:
+        text = _json_scalar(value, position)
+        budget.produce_text(len(text))
+        parts.append(text)
+
+
+def _write_array(array: list[Any], position: int, budget: Budget, parts: list[str], depth: int) -> None:
+    budget.enter(depth)
+    budget.spend(3 + 4 * len(array))
+    opening = "["
+    for item in array:
+        parts.append(opening)
+        _write_json(item, position, budget, parts, depth)
+        opening = ","
+    parts.append("]" if array else "[]")
+
+
+def _write_object(mapping: dict[str, Any], position: int, budget: Budget, parts: list[str], depth: int) -> None:
+    budget.enter(depth)
+    budget.spend(6 + 8 * len(mapping))
+    opening = "{"
+    for key in ordered_keys(mapping, budget):
+        value = mapping[key]
+        if value is UNDEFINED:
+            continue
+        budget.produce_text(len(key))
+        parts.append(opening + json_string(key) + ":")
+        _write_json(value, position, budget, parts, depth)
+        opening = ","
+    parts.append("}" if opening == "," else "{}")
+
+
+def _json_scalar(value: Any, position: int) -> str:
+    if type(value) is str:
+        return json_string(value)
+    if value is None or value is UNDEFINED:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if type(value) is FunctionValue:
+        return '""'
+    double = to_double(value)
+    if math.isinf(double):
+        raise errors.ExpressionError(errors.RUNTIME, "Number out of range", position, reference="D1001")
+    return "null" if math.isnan(double) else fifteen_digit_text(value)
+
+
+def string_form(value: Any, position: int, budget: Budget, depth: int = 0) -> str:
+    """JavaScript's String of a value, undefined and null apart.
+
+    Errors: EXPRESSION_RUNTIME for an object that the expression built and for a function; neither has a string form.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, list):
+        return _joined(value, position, budget, depth + 1)
+    if isinstance(value, dict):
+        # An object without a prototype has no toString; a field of that name hides the inherited one.
+        if type(value) is ConstructedObject or "toString" in value:
+            raise errors.ExpressionError(errors.RUNTIME, "An object has no string form", position)
+        return "[object Object]"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if type(value) is FunctionValue:
+        raise errors.ExpressionError(errors.RUNTIME, "A function has no string form", position)
+    return number_text(value)
+
+
+def _joined(array: list[Any], position: int, budget: Budget, depth: int) -> str:
+    budget.enter(depth)
+    budget.spend(10 + 6 * len(array))
+    parts = []
+    for item in array:
+        text = "" if item is None or item is UNDEFINED else string_form(item, position, budget, depth)
+        budget.produce_text(len(text) + 1)
+        parts.append(text)
+    return ",".join(parts)

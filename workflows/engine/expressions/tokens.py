@@ -1,0 +1,184 @@
+"""The tokens of an author's source, with both rewrites of the contract applied on the way.
+
+Rule: a token's position is where it starts in the author's source. Nothing is rewritten as text, so no position ever
+needs to be mapped back, and string literals, regex literals, quoted names and comments are out of reach of a rewrite.
+
+The rewrites: `==` is `=` (pair by pair, so `!==` is `!=` and `===` stays an error), and the bare name of an allowed
+function before `(` gets its `$`, unless it follows a `.`, where it names a field.
+
+Source: the reference implementation's tokenizer, quirks included (a `/` where an operand may stand opens a regex).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+from jsonata.tokenizer import Tokenizer
+
+from workflows.engine.expressions import errors, limits
+from workflows.engine.expressions.functions import ALLOWED_NAMES
+from workflows.engine.expressions.js_text import join_surrogates
+from workflows.engine.expressions.regex_syntax import RegexLiteral, check_regex
+
+_SKIP = re.compile(r"(?:[ \t\n\r\v]+|/\*.*?\*/)*", re.DOTALL)
+_SPACE = " \t\n\r\v"
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][-+]?[0-9]+)?")
+_SINGLE = frozenset(operator for operator in Tokenizer.operators if len(operator) == 1)
+_NAME = re.compile(r"[^ \t\n\r\v" + re.escape("".join(sorted(_SINGLE))) + "]*")
+_DOUBLE = frozenset({"..", ":=", "!=", ">=", "<=", "**", "~>", "?:", "??"})
+_WORD_OPERATORS = frozenset({"and", "or", "in"})
+_WORD_VALUES = {"true": True, "false": False, "null": None}
+_PLAIN_TEXT = {quote: re.compile(f"[^{quote}\\\\]*") for quote in "\"'"}
+_BRACKET_DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_HEX4 = re.compile(r"[0-9a-fA-F]{1,4}")
+
+
+class SourceTokens:
+    """Hands the library's parser one token at a time; `next(prefix)` is the library's own tokenizer interface."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.position = 0
+        self._count = 0
+        self._after_dot = False
+
+    def next(self, prefix: bool) -> Tokenizer.Token | None:
+        """The next token, or None at the end. `prefix`: an operator is expected, so that `/` divides."""
+        self._skip()
+        if self.position >= len(self.source):
+            return None
+        self._count += 1
+        if self._count > limits.MAX_TOKENS:
+            raise errors.ExpressionError(
+                errors.TOO_LARGE, f"The expression has more than {limits.MAX_TOKENS} tokens", self.position
+            )
+        start = self.position
+        kind, value = self._read(self.source[start], prefix)
+        self._after_dot = kind == "operator" and value == "."
+        return Tokenizer.Token(kind, value, start)
+
+    def _skip(self) -> None:
+        match = _SKIP.match(self.source, self.position)
+        self.position = match.end() if match else self.position
+        if self.source.startswith("/*", self.position):
+            self._fail("S0106", self.position, "Comment has no closing tag")
+
+    def _read(self, char: str, prefix: bool) -> tuple[str, Any]:
+        if char == "/" and not prefix:
+            return "regex", self._regex()
+        if char in _SINGLE:
+            return "operator", self._operator()
+        if char in "\"'":
+            return "string", self._string(char)
+        number = _NUMBER.match(self.source, self.position)
+        if number is not None:
+            return "number", self._number(number[0])
+        if char == "`":
+            return "name", self._quoted_name()
+        return self._name()
+
+    def _operator(self) -> str:
+        pair = self.source[self.position : self.position + 2]
+        operator = pair if pair in _DOUBLE else pair[0]
+        self.position += len(operator)
+        if operator.endswith("=") and self.source.startswith("=", self.position):
+            self.position += 1
+        return operator
+
+    def _number(self, text: str) -> float:
+        value = float(text)
+        if value == float("inf"):
+            self._fail("S0102", self.position, f"Number out of range: {text[:40]}")
+        self.position += len(text)
+        return value
+
+    def _quoted_name(self) -> str:
+        start = self.position + 1
+        end = self.source.find("`", start)
+        if end < 0:
+            self._fail("S0105", self.position, "Quoted property name must be terminated with a backquote (`)")
+        self.position = end + 1
+        return self.source[start:end]
+
+    def _name(self) -> tuple[str, Any]:
+        match = _NAME.match(self.source, self.position)
+        name = match[0] if match else ""
+        self.position += len(name)
+        if name.startswith("$"):
+            return "variable", name[1:]
+        if name in _WORD_OPERATORS:
+            return "operator", name
+        if name in _WORD_VALUES:
+            return "value", _WORD_VALUES[name]
+        if name in ALLOWED_NAMES and not self._after_dot and self._parenthesis_follows():
+            return "variable", name
+        return "name", name
+
+    def _parenthesis_follows(self) -> bool:
+        match = _SKIP.match(self.source, self.position)
+        return match is not None and self.source.startswith("(", match.end())
+
+    def _string(self, quote: str) -> str:
+        start = self.position
+        self.position += 1
+        parts: list[str] = []
+        while True:
+            plain = _PLAIN_TEXT[quote].match(self.source, self.position)
+            if plain is not None:
+                parts.append(plain[0])
+                self.position = plain.end()
+            if self.position >= len(self.source):
+                self._fail("S0101", start, "String literal must be terminated by a matching quote")
+            if self.source[self.position] == quote:
+                self.position += 1
+                return join_surrogates("".join(parts))
+            parts.append(self._escape())
+
+    def _escape(self) -> str:
+        escaped = self.source[self.position + 1 : self.position + 2]
+        if escaped in Tokenizer.escapes:
+            self.position += 2
+            return Tokenizer.escapes[escaped]
+        if escaped != "u":
+            self._fail("S0103", self.position, f"Unsupported escape sequence: \\{escaped}")
+        octets = self.source[self.position + 2 : self.position + 6]
+        digits = _HEX4.fullmatch(octets)
+        if digits is None:
+            self._fail("S0104", self.position, "The escape sequence \\u must be followed by 4 hex digits")
+        # Fewer than four digits pass only at the end of the source, where the string then lacks its closing quote.
+        self.position += 2 + len(octets)
+        return chr(int(digits[0], 16))
+
+    def _regex(self) -> RegexLiteral:
+        """The literal up to the first `/` that is neither escaped nor inside brackets, with its flags."""
+        opening = self.position
+        start = opening + 1
+        end = self._closing_slash(start)
+        if end < 0:
+            self._fail("S0302", opening, "No terminating / in regular expression")
+        if end == start:
+            self._fail("S0301", opening, "Empty regular expressions are not allowed")
+        flags = re.compile("[im]*").match(self.source, end + 1)
+        self.position = flags.end() if flags else end + 1
+        literal = RegexLiteral(self.source[start:end], flags[0] if flags else "")
+        problem = check_regex(literal)
+        if problem is not None:
+            self._fail("S0300", opening, f"Invalid regular expression: {problem}")
+        return literal
+
+    def _closing_slash(self, start: int) -> int:
+        depth = 0
+        backslashes = 0
+        for index in range(start, len(self.source)):
+            char = self.source[index]
+            if char == "/" and depth == 0 and backslashes % 2 == 0:
+                return index
+            # The reference looks at one character before a bracket, so an escaped backslash hides it as well.
+            if char in _BRACKET_DEPTH and backslashes == 0:
+                depth += _BRACKET_DEPTH[char]
+            backslashes = backslashes + 1 if char == "\\" else 0
+        return -1
+
+    def _fail(self, reference: str, position: int, message: str) -> NoReturn:
+        raise errors.ExpressionError(errors.SYNTAX, message, position, reference=reference)

@@ -1,0 +1,68 @@
+"""What counts as a number, and what counts as true.
+
+Source: the reference implementation's `isNumeric` and `$boolean`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+from workflows.engine.expressions import errors
+from workflows.engine.expressions.budget import Budget
+from workflows.engine.expressions.js_text import to_double
+
+_LARGEST = sys.float_info.max
+
+
+def is_numeric(value: Any, position: int) -> bool:
+    """Whether a value is a number; NaN is none. Errors: EXPRESSION_RUNTIME for an infinite one."""
+    kind = type(value)
+    if kind is not float and kind is not int:
+        return False
+    # The bounds leave out both infinities, NaN, and whole numbers that have no double.
+    return -_LARGEST <= value <= _LARGEST or _refuse_infinite(to_double(value), position)
+
+
+def _refuse_infinite(value: float, position: int) -> bool:
+    if math.isinf(value):
+        raise errors.ExpressionError(errors.RUNTIME, "Number out of range", position, reference="D1001")
+    return False
+
+
+def truthy(value: Any, position: int, budget: Budget) -> bool:
+    """The boolean that JSONata makes of a value: an array is true if anything in it is."""
+    kind = type(value)
+    if kind is bool:
+        return bool(value)
+    if kind is str:
+        return value != ""
+    if kind is float or kind is int:
+        return value != 0 and is_numeric(value, position)
+    if isinstance(value, list):
+        return _any_truthy(value, position, budget)
+    return isinstance(value, dict) and len(value) > 0
+
+
+def _any_truthy(array: list[Any], position: int, budget: Budget) -> bool:
+    # The reference looks at every item even after a true one, and fails on an infinite number among them.
+    found = False
+    pending = [array]
+    while pending:
+        items = pending.pop()
+        budget.spend(1 + 2 * len(items))
+        for item in items:
+            if isinstance(item, list):
+                pending.append(item)
+            elif truthy(item, position, budget):
+                found = True
+    return found
+
+
+def is_array_of_numbers(value: Any, position: int, budget: Budget) -> bool:
+    """Whether a value is an array of numbers only; an empty one is."""
+    if not isinstance(value, list):
+        return False
+    budget.spend(1 + 2 * len(value))
+    return all([is_numeric(item, position) for item in value])  # noqa: C419 - an infinite one fails, wherever it is

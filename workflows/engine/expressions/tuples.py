@@ -1,0 +1,88 @@
+"""Tuple streams: what `@`, `#` and `%` make of a path.
+
+Rule: a tuple is a dict of the variables bound so far, with the item itself under `@`. A tuple is never changed once it
+has left the step that made it, except by `#` after a predicate, as in the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflows.engine.expressions.budget import ARRAY_ITEM, TUPLE, Budget
+from workflows.engine.expressions.code import Code, Frame, as_items
+from workflows.engine.expressions.values import UNDEFINED, Sequence
+
+
+def frame_of(bindings: dict[str, Any], frame: Frame) -> Frame:
+    """A frame in which the variables of a tuple are bound."""
+    return Frame(frame, dict(bindings))
+
+
+def merged(stream: list[Any], budget: Budget) -> dict[str, Any]:
+    """One tuple with the values of all tuples of a group, each name's as one array."""
+    result = dict(stream[0])
+    grown: dict[str, list[Any]] = {}
+    for bindings in stream[1:]:
+        budget.spend(len(bindings))
+        for name, value in bindings.items():
+            result[name] = grow(result.get(name, UNDEFINED), value, grown, name, budget)
+    return result
+
+
+def grow(gathered: Any, value: Any, grown: dict[str, list[Any]], name: str, budget: Budget) -> Any:
+    """`gathered` with `value` behind it, as the reference appends; `grown` holds the arrays that are ours to extend."""
+    if gathered is UNDEFINED:
+        return value
+    if value is UNDEFINED:
+        return gathered
+    array = grown.get(name)
+    if array is None:
+        first = as_items(gathered)
+        budget.produce(ARRAY_ITEM * len(first))
+        array = grown[name] = [*first]
+    added = value if isinstance(value, list) else (value,)
+    budget.produce(ARRAY_ITEM * len(added))
+    array.extend(added)
+    return array
+
+
+class TupleStep:
+    """One step of a tuple path: its code, and what it binds."""
+
+    __slots__ = ("ancestor", "code", "focus", "index")
+
+    def __init__(self, code: Code, node: Any) -> None:
+        self.code = code
+        self.focus: str | None = node.focus
+        self.index: str | None = node.index
+        self.ancestor = node.ancestor
+
+    def apply(self, stream: list[Any], frame: Frame, budget: Budget) -> Sequence:
+        """The stream after this step: each tuple once for each result that the step has for it."""
+        result = Sequence()
+        result.tuple_stream = True
+        budget.spend(len(stream) * (5 + self.code.weight))
+        for bindings in stream:
+            found = self.code.run(bindings["@"], frame_of(bindings, frame), budget)
+            if found is UNDEFINED:
+                continue
+            found_items = found if isinstance(found, list) else [found]
+            budget.spend((5 + len(bindings) // 4) * len(found_items))
+            budget.produce((TUPLE + ARRAY_ITEM * len(bindings)) * len(found_items))
+            if type(found) is Sequence and found.tuple_stream:
+                result.extend({**bindings, **inner} for inner in found)
+            else:
+                result.extend(self._bound(bindings, item, at) for at, item in enumerate(found_items))
+        return result
+
+    def _bound(self, bindings: dict[str, Any], item: Any, at: int) -> dict[str, Any]:
+        new = dict(bindings)
+        if self.focus:
+            new[self.focus] = item
+        else:
+            new["@"] = item
+        if self.index:
+            new[self.index] = at
+        if self.ancestor is not None:
+            new[self.ancestor.label] = bindings["@"]
+        return new

@@ -1,0 +1,96 @@
+"""Runs a file of expression vectors: `python -m workflows.engine.expressions.vectors FILE`.
+
+The file is JSON: `contexts`, a list of scopes, and `cases`, each `{expr, ctx, ok, value}` or
+`{expr, ctx, ok: false, stage, reason}`. Numbers compare as doubles; keys compare in order.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workflows.engine.expressions import errors
+from workflows.engine.expressions.contract import ExpressionError, compile_expression
+
+# Any time will do: no case with a value depends on it.
+NOW_MS = 1_775_692_800_000
+
+_REASONS = {
+    errors.SYNTAX: {"syntax"},
+    errors.FUNCTION_NOT_ALLOWED: {"disallowed_function"},
+    errors.LAMBDA: {"lambda"},
+    errors.DYNAMIC_CALL: {"dynamic_call"},
+    errors.APPLY: {"apply"},
+    errors.NOT_JSON: {"not_serializable", "not_finite"},
+    errors.TOO_LARGE: {"too_large"},
+    errors.BUDGET: {"too_large"},
+    errors.RUNTIME: {"runtime"},
+}
+
+
+def outcome(source: str, scope: dict[str, Any]) -> dict[str, Any]:
+    """What the contract makes of a source: its value, or the stage and the error of its failure."""
+    try:
+        expression = compile_expression(source)
+    except ExpressionError as error:
+        return {"ok": False, "stage": "compile", "error": error}
+    try:
+        return {"ok": True, "value": expression.evaluate(scope, now_ms=NOW_MS)}
+    except ExpressionError as error:
+        return {"ok": False, "stage": "evaluate", "error": error}
+
+
+def failures(document: dict[str, Any]) -> Iterator[str]:
+    """One line for each case that does not hold."""
+    for number, case in enumerate(document["cases"]):
+        actual = outcome(case["expr"], document["contexts"][case["ctx"]])
+        if not _holds(case, actual):
+            yield f"case {number} (context {case['ctx']}): {case['expr']}\n  expected {_shown(case)}\n  got      {_shown(actual)}"
+
+
+def _holds(case: dict[str, Any], actual: dict[str, Any]) -> bool:
+    if case["ok"] or actual["ok"]:
+        return bool(case["ok"] and actual["ok"]) and same_json(case["value"], actual["value"])
+    return bool(case["stage"] == actual["stage"]) and case["reason"] in _REASONS[actual["error"].code]
+
+
+def same_json(expected: Any, actual: Any) -> bool:
+    """Whether two JSON values are the same to JavaScript: 1 and 1.0 are, true and 1 are not; keys in order."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return list(expected) == list(actual) and all(same_json(expected[key], actual[key]) for key in expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(map(same_json, expected, actual))
+    if _is_number(expected) and _is_number(actual):
+        return float(expected) == float(actual)
+    return type(expected) is type(actual) and bool(expected == actual)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _shown(result: dict[str, Any]) -> str:
+    if result["ok"]:
+        return json.dumps(result["value"], ensure_ascii=False)[:400]
+    return f"{result['stage']}: {result.get('reason') or result['error']}"
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 where every case holds, 1 where one does not, 2 without a file."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m workflows.engine.expressions.vectors FILE\n")
+        return 2
+    document = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    failed = 0
+    for failure in failures(document):
+        failed += 1
+        sys.stdout.write(failure + "\n")
+    sys.stdout.write(f"{len(document['cases']) - failed} passed, {failed} failed\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
