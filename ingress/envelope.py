@@ -8,8 +8,8 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
-from workflows.storable import storable_problem
 
 FIELDS = frozenset(
     {"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"}

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 from workflows.errors import InputInvalid
 from workflows.models.definitions import KEY_PATTERN
 
@@ -40,6 +41,9 @@ def read_bundle(document: Any) -> list[BundleWorkflow]:
     Errors: InputInvalid BUNDLE_INVALID with the place.
     """
     bundle = _object(document, "")
+    unstorable = storable_problem(document, max_depth=MAX_DEFINITION_DEPTH)
+    if unstorable is not None:
+        raise _invalid(*unstorable)
     if not isinstance(bundle.get("format"), str):
         raise _invalid("format", f"must be a text, as {FORMAT!r}")
     if bundle.get("formatVersion") != FORMAT_VERSION:

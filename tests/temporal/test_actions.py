@@ -141,6 +141,13 @@ def test_a_mail_is_sent_by_djangos_backend(desk: Desk) -> None:
     )
 
 
+def test_an_answer_that_cannot_be_stored_is_an_error_and_wedges_nothing(desk: Desk) -> None:
+    with fake_api(lambda number: (200, {"text": "\ud800"})) as api:
+        publish(desk.tenant, call(**http(api.url)))
+        failed = desk.run_is("FAILED", id=desk.start({"n": 1}).id)
+    assert (failed.error_category, failed.error_code) == ("ValidationError", "VALUE_NOT_STORABLE")
+
+
 def test_a_failed_action_that_may_continue_goes_on(desk: Desk) -> None:
     step = {**call(inputMapping={"url": "ftp://x"}), "onError": {"policy": "continue"}}
     publish(desk.tenant, step, {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from workflows.storable import storable_problem
+from workflows.engine.storable import storable_problem
 
 
 class JsonObjectField(forms.CharField):

@@ -36,6 +36,8 @@ from workflows.engine.turn import Enter, Flow, Outcome, Turn
 
 # A change of what the same definition and the same events lead to needs a new number; a run pins the one it began with.
 SEMANTICS_VERSION = 1
+# The expression contract is part of it: which one each semantics evaluates with.
+CONTRACT_OF_SEMANTICS = {1: 1}
 MAX_GATHERED_RECORDS = 200
 MAX_CONSUMED_EVENT_IDS = 10_000
 

@@ -5,6 +5,7 @@ from typing import Any
 from workflows.engine.errors import Category, RunError
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.scope import Scope
+from workflows.engine.storable import storable_problem
 
 EXPRESSION_KEY = "$expr"
 
@@ -20,7 +21,7 @@ def evaluate(expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, w
     """
     source = expression[EXPRESSION_KEY]
     try:
-        return compile_expression(source).evaluate(view, now_ms=now_ms)
+        value = compile_expression(source).evaluate(view, now_ms=now_ms)
     except ExpressionError as error:
         details: dict[str, Any] = {"source": source}
         if where:
@@ -30,6 +31,15 @@ def evaluate(expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, w
         raise RunError(
             Category.EXPRESSION, f"{where + ': ' if where else ''}{error.message}", code=error.code, details=details
         ) from error
+    unstorable = storable_problem(value)
+    if unstorable is not None:
+        raise RunError(
+            Category.EXPRESSION,
+            f"{where + ': ' if where else ''}the value {unstorable[1]}",
+            code="VALUE_NOT_STORABLE",
+            details={"source": source, "path": f"{where}{unstorable[0]}"},
+        )
+    return value
 
 
 def resolve(value: Any, view: dict[str, Any], *, now_ms: int, where: str = "") -> Any:

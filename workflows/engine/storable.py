@@ -3,9 +3,11 @@
 from typing import Any
 
 MAX_DEPTH = 64
+# Steps within steps: a definition may nest deeper than a payload.
+MAX_DEFINITION_DEPTH = 250
 
 
-def storable_problem(value: Any) -> tuple[str, str] | None:
+def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, str] | None:
     """The pointer and a sentence about the first thing that cannot be stored: U+0000, a lone surrogate, too deep nesting."""
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     while waiting:
@@ -15,8 +17,8 @@ def storable_problem(value: Any) -> tuple[str, str] | None:
             if problem:
                 return pointer, problem
         elif isinstance(item, dict | list):
-            if depth >= MAX_DEPTH:
-                return pointer[:200], f"nests deeper than {MAX_DEPTH} levels"
+            if depth >= max_depth:
+                return pointer[:200], f"nests deeper than {max_depth} levels"
             entries = item.items() if isinstance(item, dict) else enumerate(item)
             for key, inner in entries:
                 problem = _text_problem(key) if isinstance(key, str) else None

@@ -14,6 +14,7 @@ from workflows.engine.clock import parse_moment
 from workflows.engine.definition import BLOCK_FIELDS, ROOT
 from workflows.engine.step_fields import ENVELOPE, STEP_FIELDS, Field, check_field
 from workflows.engine.steps import HANDLERS
+from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 
 KEY = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
@@ -62,6 +63,9 @@ def validate(document: Any, known: Known) -> list[Problem]:
     """All problems, in the document's order. It can be published when none of them is an error."""
     if not isinstance(document, dict):
         return [Problem("DEFINITION_INVALID", "", "a definition must be a JSON object")]
+    unstorable = storable_problem(document, max_depth=MAX_DEFINITION_DEPTH)
+    if unstorable is not None:
+        return [Problem("VALUE_NOT_STORABLE", unstorable[0], unstorable[1])]
     return list(_envelope(document, known))
 
 

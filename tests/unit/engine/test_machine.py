@@ -7,7 +7,8 @@ import pytest
 from tests.factories import expr, wait_for_reply
 from tests.unit.engine.driver import START_MS, Drive
 from workflows.engine import commands as ask
-from workflows.engine.machine import MAX_GATHERED_RECORDS
+from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION
+from workflows.engine.machine import CONTRACT_OF_SEMANTICS, MAX_GATHERED_RECORDS, SEMANTICS_VERSION
 
 
 def assign(step_id: str = "set", **targets: Any) -> dict[str, Any]:
@@ -84,6 +85,13 @@ def test_an_expression_without_a_value_names_its_place() -> None:
     run = Drive(assign(**{"vars.a": {"deep": [expr("payload.missing")]}})).start()
     assert run.end.error is not None
     assert run.end.error["details"]["path"] == "assign.vars.a.deep[0]"
+
+
+@pytest.mark.parametrize("source", ["'a\\u0000'", "['x', {'k': '\\ud800'}]"])
+def test_a_value_that_cannot_be_stored_fails_its_step(source: str) -> None:
+    run = Drive(assign(**{"vars.a": expr(source)})).start()
+    assert run.end.error is not None
+    assert (run.end.error["category"], run.end.error["code"]) == ("ExpressionError", "VALUE_NOT_STORABLE")
 
 
 def test_on_error_continue_records_the_failure_and_goes_on() -> None:
@@ -323,6 +331,12 @@ def test_a_second_cancel_changes_nothing() -> None:
     run = waiting().cancel()
     count = len(run.commands)
     assert len(run.cancel().commands) == count
+
+
+def test_the_expression_contract_is_part_of_the_semantics_that_a_run_pins() -> None:
+    assert CONTRACT_OF_SEMANTICS[SEMANTICS_VERSION] == EXPRESSION_CONTRACT_VERSION, (
+        "the expression contract has changed: give the engine a new SEMANTICS_VERSION, and say in CONTRACT_OF_SEMANTICS what it uses"
+    )
 
 
 def test_sequence_numbers_never_repeat_and_always_grow() -> None:

@@ -75,6 +75,12 @@ def test_problems_of_nested_steps_have_their_whole_path() -> None:
     assert found.path == "root.steps[0].else.steps[1].config.state"
 
 
+@pytest.mark.parametrize("text", ["\x00", "\ud800"])
+def test_what_cannot_be_stored_is_refused_with_its_place(text: str) -> None:
+    found = one({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": ["y", text]}}})
+    assert (found.code, found.path) == ("VALUE_NOT_STORABLE", "/steps/0/config/assign/vars.x/1")
+
+
 def test_an_id_may_stand_only_once() -> None:
     assert one(ASSIGN, ASSIGN).code == "STEP_ID_TWICE"
 

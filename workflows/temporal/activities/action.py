@@ -22,6 +22,7 @@ from workflows.engine.definition import RetryPolicy
 from workflows.engine.errors import Category, RunError
 from workflows.engine.retry import retry_delay_ms
 from workflows.engine.scope import json_size
+from workflows.engine.storable import storable_problem
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
 from workflows.temporal.activities.heartbeat import heartbeats
@@ -186,6 +187,13 @@ def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
     except Exception as error:
         activity.logger.exception("the action %s raised", action.id)
         raise RunError(Category.ACTION, f"{type(error).__name__}: {error}"[:2000], code="ACTION_RAISED") from error
+    unstorable = storable_problem(output)
+    if unstorable is not None:
+        raise RunError(
+            Category.VALIDATION,
+            f"the action's output {unstorable[1]} (at {unstorable[0] or '/'})",
+            code="VALUE_NOT_STORABLE",
+        )
     size = json_size(output)
     if size > MAX_OUTPUT_BYTES:
         raise RunError(
