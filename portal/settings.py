@@ -332,6 +332,17 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "RunStatus": "workflows.statuses.RunStatus",
+        "StepStatus": "workflows.statuses.StepStatus",
+        "WaitStatus": "workflows.statuses.WaitStatus",
+        "WaitKind": "workflows.statuses.WaitKind",
+        "InvocationStatus": "workflows.statuses.InvocationStatus",
+        "DeliveryStatus": "workflows.statuses.DeliveryStatus",
+        "DeliveryKind": "workflows.statuses.DeliveryKind",
+        "CommandSource": "workflows.statuses.CommandSource",
+        "EventSource": "workflows.statuses.EventSource",
+    },
 }
 
 # -- Security, static files, time, logs ------------------------------------------------------------------------------

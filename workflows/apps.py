@@ -7,4 +7,6 @@ class WorkflowsConfig(AppConfig):
     verbose_name = "Workflows"
 
     def ready(self) -> None:
+        from workflows.api import schema  # noqa: F401  tells drf-spectacular how one signs in
+
         autodiscover_modules("workflow_actions")
