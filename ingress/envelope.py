@@ -3,11 +3,14 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
+from workflows.engine.keys import MAX_KEY_BYTES, correlation_key
+from workflows.engine.scope import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
 
@@ -15,7 +18,6 @@ FIELDS = frozenset(
     {"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"}
 )
 MAX_ID_LENGTH = 200
-MAX_KEY_LENGTH = 1000
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def read_envelope(value: Any) -> Envelope:
     if not isinstance(payload, dict):
         problems.append({"path": "payload", "message": "is missing" if payload is None else "must be a JSON object"})
     occurred_at = _moment(value.get("occurred_at"), problems)
+    if _size(value) > settings.REQUEST_MAX_BYTES:
+        problems.append({"path": "", "message": f"the event has more than {settings.REQUEST_MAX_BYTES} bytes"})
     unstorable = storable_problem(value)
     if unstorable is not None:
         problems.append({"path": unstorable[0], "message": unstorable[1]})
@@ -66,10 +70,17 @@ def read_envelope(value: Any) -> Envelope:
         event_type=value["event_type"],
         payload=value["payload"],
         event_id=value.get("event_id") or None,
-        workflow_correlation_key="" if key is None else str(key).strip(),
+        workflow_correlation_key=correlation_key(key) or "",
         payload_schema_ref=value.get("payload_schema_ref") or "",
         occurred_at=occurred_at,
     )
+
+
+def _size(value: dict[str, Any]) -> int:
+    try:
+        return json_size(value)
+    except (TypeError, ValueError, RecursionError):
+        return 0  # what is no JSON, or nests too deep, is told by the other checks
 
 
 def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool = False) -> list[dict[str, str]]:
@@ -86,11 +97,11 @@ def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool 
 
 
 def _check_key(key: Any) -> list[dict[str, str]]:
-    if key is None or (isinstance(key, str) and len(key) <= MAX_KEY_LENGTH):
+    """An empty key is as none; anything else must be one."""
+    if key is None or key == "" or (not isinstance(key, bool) and correlation_key(key) is not None):
         return []
-    if isinstance(key, int) and not isinstance(key, bool):
-        return []
-    return [{"path": "workflow_correlation_key", "message": f"must be a text of at most {MAX_KEY_LENGTH} characters"}]
+    message = f"must be a text or a number, of at most {MAX_KEY_BYTES} bytes"
+    return [{"path": "workflow_correlation_key", "message": message}]
 
 
 def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
@@ -98,12 +109,13 @@ def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
         return None
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-    except ValueError:
+        # At the edges of the calendar a zone leads out of it, and what PostgreSQL stores could not be read again.
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         moment = None
-    if moment is None or moment.tzinfo is None:
-        problems.append({"path": "occurred_at", "message": "must be a time of ISO 8601 with a zone"})
-        return None
-    return moment
+    problems.append({"path": "occurred_at", "message": "must be a time of ISO 8601 with a zone"})
+    return None
 
 
 def _invalid(problems: list[dict[str, str]]) -> InputInvalid:

@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,8 @@ from django.utils import timezone
 from ingress.delivery import due_deliveries, event_deliver
 from ingress.routing import event_route
 from ingress.services import event_receive
-from workflows.errors import NotFound
+from workflows.database_errors import is_of_the_data
+from workflows.errors import InputInvalid, NotFound
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.outcomes import refresh_outcomes
 from workflows.queueing import DELIVER, ROUTE_EVENT
@@ -47,7 +49,12 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
     tenant = Tenant.objects.filter(slug=slug, is_active=True).first() if isinstance(slug, str) else None
     if tenant is None:
         raise NotFound(f"there is no tenant {slug!r}; the sender must name one under `tenant`", code="TENANT_NOT_FOUND")
-    receipt = event_receive(tenant_id=tenant.id, value=value, source=EventSource.CELERY, sender="celery")
+    try:
+        receipt = event_receive(tenant_id=tenant.id, value=value, source=EventSource.CELERY, sender="celery")
+    except OperationalError as error:
+        if is_of_the_data(error):  # trying again would never end
+            raise InputInvalid(f"the event cannot be stored: {error}", code="EVENT_INVALID") from error
+        raise
     return {"id": str(receipt.event.id), "event_id": receipt.event.event_id, "duplicate": receipt.is_duplicate}
 
 
@@ -70,21 +77,42 @@ def deliver(delivery_ids: list[str]) -> None:
 def sweep_events() -> dict[str, int]:
     """Find what a crash or a broker that was down has left: events not routed, deliveries not made, buffers run out."""
     stop_at = time.monotonic() + SWEEP_BUDGET_SECONDS
-    counts = {"routed": 0, "delivered": 0, "settled": _settle_buffered(), "launched": sweep_unstarted_runs()}
-    for event_id in _unrouted():
-        if time.monotonic() > stop_at:
-            break
-        for delivery_id in event_route(event_id):
-            event_deliver(delivery_id)
-        counts["routed"] += 1
-    for delivery_id in due_deliveries(SWEEP_BATCH):
-        if time.monotonic() > stop_at:
-            break
-        event_deliver(delivery_id)
-        counts["delivered"] += 1
+    counts = {
+        "settled": _swept("buffers", _settle_buffered),
+        "launched": _swept("launches", sweep_unstarted_runs),
+        "routed": _swept_each(_unrouted(), _route_and_deliver, stop_at),
+        "delivered": _swept_each(due_deliveries(SWEEP_BATCH), event_deliver, stop_at),
+    }
     if any(counts.values()):
         logger.info("sweep: %s", counts)
     return counts
+
+
+def _route_and_deliver(event_id: uuid.UUID) -> None:
+    for delivery_id in event_route(event_id):
+        event_deliver(delivery_id)
+
+
+def _swept(what: str, work: Callable[[], int]) -> int:
+    """One part of a sweep. A fault in it is told and leaves the other parts, and the other tenants, their turn."""
+    try:
+        return work()
+    except Exception:
+        logger.exception("the sweep of %s failed", what)
+        return 0
+
+
+def _swept_each(ids: list[uuid.UUID], work: Callable[[uuid.UUID], Any], stop_at: float) -> int:
+    done = 0
+    for item in ids:
+        if time.monotonic() > stop_at:
+            break
+        try:
+            work(item)
+            done += 1
+        except Exception:
+            logger.exception("the sweep of %s failed at %s", work.__name__, item)
+    return done
 
 
 def _unrouted() -> list[uuid.UUID]:

@@ -44,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+    from portal.celery import app
+
+    assert set(app.amqp.queues) == {"celery"}  # made now, before a test may change the setting they are made from
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

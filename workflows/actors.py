@@ -33,7 +33,3 @@ class Actor:
     @property
     def sees_payloads(self) -> bool:
         return self.may_see_payloads or self.has_role(Role.OPERATOR)
-
-
-def system_actor(tenant_id: uuid.UUID, name: str = "portal") -> Actor:
-    return Actor("system", name, name, tenant_id, Role.ADMIN, CommandSource.SYSTEM, may_see_payloads=True)

@@ -1,29 +1,44 @@
 """Bundles of definitions (LANGUAGE 5): read strictly, with the place of what is wrong."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 from workflows.errors import InputInvalid
 from workflows.models.definitions import KEY_PATTERN
+from workflows.statuses import SchemaMode
 
 FORMAT = "pointsman.workflow-bundle"
 FORMAT_VERSION = 1
-# Field of the bundle's metadata -> field of the definition row.
-METADATA = {
-    "payloadSchemaMode": "payload_schema_mode",
-    "isSystem": "is_system",
-    "isVisible": "is_visible",
-    "isPaused": "is_paused",
-    "concurrencyLimit": "concurrency_limit",
-    "autoPauseOnFailure": "auto_pause_on_failure",
-    "failureRateThreshold": "failure_rate_threshold",
-    "failureRateMinRuns": "failure_rate_min_runs",
-    "retentionPolicyOverride": "retention_policy_override",
+# Field of the bundle's metadata -> field of the definition row, and what it may hold. null takes the row's default where
+# the row cannot be null.
+METADATA: dict[str, tuple[str, str]] = {
+    "payloadSchemaMode": ("payload_schema_mode", "schema mode"),
+    "isSystem": ("is_system", "flag"),
+    "isVisible": ("is_visible", "flag"),
+    "isPaused": ("is_paused", "flag"),
+    "concurrencyLimit": ("concurrency_limit", "limit"),
+    "autoPauseOnFailure": ("auto_pause_on_failure", "flag"),
+    "failureRateThreshold": ("failure_rate_threshold", "number"),
+    "failureRateMinRuns": ("failure_rate_min_runs", "limit"),
+    "retentionPolicyOverride": ("retention_policy_override", "object"),
 }
-# What these rows cannot hold as null takes the row's default.
-NOT_NULL = frozenset({"payload_schema_mode", "is_system", "is_visible", "is_paused", "auto_pause_on_failure"})
+NULLABLE = frozenset({"limit", "number", "object"})
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "flag": (lambda value: isinstance(value, bool), "must be true or false"),
+    "limit": (lambda value: is_whole(value) and 0 < value < 2**31, "must be a whole number above 0, or null"),
+    "number": (lambda value: is_whole(value) or isinstance(value, float), "must be a number, or null"),
+    "object": (lambda value: isinstance(value, dict), "must be a JSON object, or null"),
+    "schema mode": (lambda value: value in list(SchemaMode), f"must be one of {', '.join(SchemaMode)}"),
+    "name": (lambda value: isinstance(value, str) and len(value) <= 200, "must be a text of at most 200 characters"),
+    "text": (lambda value: isinstance(value, str), "must be a text"),
+}
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -62,14 +77,14 @@ def read_bundle(document: Any) -> list[BundleWorkflow]:
 def _workflow(item: Any, where: str) -> BundleWorkflow:
     workflow = _object(item, where)
     key = workflow.get("key")
-    if not isinstance(key, str) or not re.match(KEY_PATTERN, key):
+    if not isinstance(key, str) or not re.fullmatch(KEY_PATTERN, key) or len(key) > 200:
         raise _invalid(f"{where}.key", f"must match {KEY_PATTERN}")
     metadata = _object(workflow.get("metadata") or {}, f"{where}.metadata")
     dependencies = _object(workflow.get("dependencies") or {}, f"{where}.dependencies")
     return BundleWorkflow(
         key=key,
         definition=_definition(workflow, where),
-        metadata=_columns(metadata, key),
+        metadata=_columns(metadata, key, f"{where}.metadata"),
         actions=_actions(dependencies, where),
         schema_refs=[str(ref) for ref in dependencies.get("schemaRefs") or []],
     )
@@ -87,17 +102,28 @@ def _definition(workflow: dict[str, Any], where: str) -> dict[str, Any]:
     return _object(newest.get("definition"), f"{where}.publishedVersions.definition")
 
 
-def _columns(metadata: dict[str, Any], key: str) -> dict[str, Any]:
-    columns = {
-        column: metadata[name]
-        for name, column in METADATA.items()
-        if name in metadata and not (metadata[name] is None and column in NOT_NULL)
-    }
-    columns["name"] = metadata.get("name") or key
-    columns["description"] = metadata.get("description") or ""
-    columns["payload_schema_ref"] = metadata.get("payloadSchemaRef") or ""
-    columns["pinned_payload_schema_ref"] = metadata.get("pinnedPayloadSchemaRef") or ""
+def _columns(metadata: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name, (column, kind) in METADATA.items():
+        value = metadata.get(name)
+        if value is not None:
+            columns[column] = _checked(value, kind, f"{where}.{name}")
+        elif name in metadata and kind in NULLABLE:
+            columns[column] = None
+    texts = {"name": "name", "description": "text", "payloadSchemaRef": "name", "pinnedPayloadSchemaRef": "name"}
+    found = {name: _checked(metadata.get(name) or "", kind, f"{where}.{name}") for name, kind in texts.items()}
+    columns["name"] = found["name"] or key
+    columns["description"] = found["description"]
+    columns["payload_schema_ref"] = found["payloadSchemaRef"]
+    columns["pinned_payload_schema_ref"] = found["pinnedPayloadSchemaRef"]
     return columns
+
+
+def _checked(value: Any, kind: str, where: str) -> Any:
+    holds, words = KINDS[kind]
+    if not holds(value):
+        raise _invalid(where, words)
+    return value
 
 
 def _actions(dependencies: dict[str, Any], where: str) -> list[tuple[str, int]]:

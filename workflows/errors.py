@@ -40,11 +40,6 @@ class Conflict(PortalError):
     code = "CONFLICT"
 
 
-class TooLarge(PortalError):
-    status = 413
-    code = "PAYLOAD_TOO_LARGE"
-
-
 class DependencyDown(PortalError):
     """An operator must see to a server. Nothing but the ledger was written."""
 

@@ -5,16 +5,17 @@ leaves its trace. The database refuses what does not follow the arrows of `model
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from workflows.actors import Actor
+from workflows.errors import PortalError
 from workflows.models import Command, Run
 from workflows.statuses import CommandAction, CommandState, RunStatus
-
-SETTLED = (CommandState.OBSERVED, CommandState.REFUSED, CommandState.FAILED)
 
 
 def command_open(
@@ -49,17 +50,61 @@ def command_open(
 
 
 def command_settle(
-    command: Command, state: CommandState, *, code: str = "", message: str = "", details: dict[str, Any] | None = None
+    command: Command,
+    state: CommandState,
+    *,
+    code: str = "",
+    message: str = "",
+    details: dict[str, Any] | None = None,
+    http_status: int | None = None,
 ) -> None:
     """Move on, unless the effect has been observed meanwhile: then what was seen stands."""
     now = timezone.now()
-    changes: dict[str, Any] = {"state": state, "code": code, "message": message, "details": details, "decided_at": now}
+    changes: dict[str, Any] = {
+        "state": state,
+        "code": code,
+        "message": message,
+        "details": details,
+        "http_status": http_status,
+        "decided_at": now,
+    }
     if state == CommandState.OBSERVED:
         changes["observed_at"] = now
     moved = Command.objects.filter(id=command.id, state=CommandState.REQUESTED).update(**changes)
     if not moved:
         Command.objects.filter(id=command.id, decided_at__isnull=True).update(decided_at=now)
     command.refresh_from_db()
+
+
+def command_refuse(command: Command, error: PortalError, state: CommandState = CommandState.REFUSED) -> PortalError:
+    """The error, to be raised, after it was written to the command's row; its details name the command."""
+    command_settle(
+        command, state, code=error.code, message=error.message, details=error.details, http_status=error.status
+    )
+    error.details = {**error.details, "commandId": str(command.id)}
+    return error
+
+
+@contextmanager
+def command_recorded(
+    *, actor: Actor, action: CommandAction, target_type: str, target_id: str, reason: str = "", payload: Any = None
+) -> Iterator[Command]:
+    """A request that is carried out here and now: observed when the block ends well, refused with the error otherwise.
+
+    Open no transaction around it: the row of a refusal must not be rolled back with what was refused.
+    """
+    command = command_open(
+        actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
+    )
+    try:
+        yield command
+    except PortalError as error:
+        raise command_refuse(command, error) from error
+    except Exception:
+        message = "a fault of the portal; it is in the log"
+        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+        raise
+    command_settle(command, CommandState.OBSERVED, details=command.details)
 
 
 def commands_observe_start(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:

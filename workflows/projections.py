@@ -20,7 +20,7 @@ from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, Run, RunStep, RunWait
 from workflows.models.guard import WRITER_SETTING
 from workflows.outcomes import refresh_outcomes
-from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, RunStatus
+from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, RunStatus, StepStatus, WaitStatus
 
 Record = dict[str, Any]
 StepKey = tuple[str, str, int]
@@ -68,6 +68,19 @@ def record_first_run_id(*, tenant_id: uuid.UUID, run_id: uuid.UUID, temporal_run
         )
 
 
+def record_launch_failed(*, tenant_id: uuid.UUID, run_id: uuid.UUID, error: dict[str, Any]) -> None:
+    """Temporal will never take this run: end it with the reason, so that nobody waits for it."""
+    with projection_writer("launch"):
+        Run.objects.filter(tenant_id=tenant_id, id=run_id, status="STARTING", temporal_first_run_id="").update(
+            status=RunStatus.FAILED,
+            error=error,
+            error_category=error["category"],
+            error_code=error["code"],
+            ended_at=timezone.now(),
+            projected_at=timezone.now(),
+        )
+
+
 def record_launch_undone(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
     """Take the row of a run back that Temporal certainly does not have."""
     with projection_writer("launch"):
@@ -91,14 +104,16 @@ def record_batch(
     Cost: at most nine statements, however many records.
     Errors: Run.DoesNotExist when the row was never launched.
     """
-    known = Run.objects.only("projection_epoch").get(tenant_id=tenant_id, id=run_id).projection_epoch
-    if known not in ("", epoch) and current_epoch() != epoch:
-        return False
-    with projection_writer("activity"):
-        run = Run.objects.select_for_update(no_key=True).get(tenant_id=tenant_id, id=run_id)
-        writer = _BatchWriter(run, epoch, first_run_id)
-        writer.write(records)
-    return True
+    while True:
+        known = Run.objects.only("projection_epoch").get(tenant_id=tenant_id, id=run_id).projection_epoch
+        if known not in ("", epoch) and current_epoch() != epoch:
+            return False
+        with projection_writer("activity"):
+            run = Run.objects.select_for_update(no_key=True).get(tenant_id=tenant_id, id=run_id)
+            if run.projection_epoch == known:
+                _BatchWriter(run, epoch, first_run_id).write(records)
+                return True
+        # Another epoch was opened while Temporal was asked; ask again.
 
 
 class _BatchWriter:
@@ -122,6 +137,12 @@ class _BatchWriter:
     def _is_newer(self, row: Run | RunStep | RunWait, record: Record) -> bool:
         return row.projection_epoch != self.epoch or record["seq"] > row.projection_seq
 
+    def _is_of_a_closed_run(self, record: Record) -> bool:
+        """The late start of something in a run whose end has been recorded: it would stay open for ever."""
+        is_open = record["status"] in (StepStatus.STARTED, StepStatus.RETRY_SCHEDULED, WaitStatus.WAITING)
+        run_has_ended = self.run.projection_epoch == self.epoch and self.run.status not in OPEN_RUN_STATUSES
+        return is_open and run_has_ended and record["seq"] < self.run.projection_seq
+
     def _stamp(self, row: Run | RunStep | RunWait, record: Record) -> None:
         row.projection_epoch, row.projection_seq, row.projected_at = self.epoch, record["seq"], self.now
 
@@ -138,6 +159,8 @@ class _BatchWriter:
         for record in records:
             key = (record["path"], record["iteration"], record["attempt"])
             row = rows.get(key)
+            if row is None and self._is_of_a_closed_run(record):
+                continue
             if row is None:
                 row = rows[key] = new[key] = RunStep(tenant_id=self.run.tenant_id, run=self.run)
             elif not self._is_newer(row, record):
@@ -171,6 +194,8 @@ class _BatchWriter:
         for record in records:
             wait_id = uuid.UUID(record["id"])
             row = rows.get(wait_id)
+            if row is None and self._is_of_a_closed_run(record):
+                continue
             if row is None:
                 row = rows[wait_id] = new[wait_id] = RunWait(id=wait_id, tenant_id=self.run.tenant_id, run=self.run)
             elif not self._is_newer(row, record):

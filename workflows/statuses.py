@@ -137,6 +137,7 @@ class CommandAction(TextChoices):
     DISCARD = "discard", "Discard"
     PUBLISH = "publish", "Publish definition"
     IMPORT = "import", "Import bundle"
+    EDIT_EVENT_TYPE = "edit_event_type", "Edit event type"
     PAUSE = "pause", "Pause definition"
     UNPAUSE = "unpause", "Unpause definition"
 

@@ -16,7 +16,7 @@ register(
         output_model=HttpRequestOutput,
         run=http_request,
         is_idempotent=True,
-        timeout_seconds=60,
+        timeout_seconds=90,
         retry_hint={"maxAttempts": 4, "backoffMs": 1000},
         examples=({"method": "POST", "url": "https://example.org/hook", "body": {"ticket": "T-1"}},),
     )

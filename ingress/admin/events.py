@@ -18,10 +18,10 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
-from workflows.ledger import command_open, command_settle
+from workflows.ledger import command_recorded
 from workflows.models import Event, EventType
 from workflows.selectors import event_counts
-from workflows.statuses import CommandAction, CommandState, EventOutcome, EventSource, Role
+from workflows.statuses import CommandAction, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
 
 
@@ -146,20 +146,14 @@ class EventAdmin(TenantAdmin):
 
 def _send(actor: Actor, fields: dict[str, Any]) -> Receipt:
     """Through the same service as every door, with a row in the command ledger, because somebody clicked."""
-    command = command_open(
-        actor=actor, action=CommandAction.SEND_EVENT, target_type="event", target_id=fields["event_type"],
-        payload={name: value for name, value in fields.items() if name != "payload"},
-    )  # fmt: skip
-    try:
+    asked = {name: value for name, value in fields.items() if name != "payload"}
+    with command_recorded(
+        actor=actor, action=CommandAction.SEND_EVENT, target_type="event", target_id=fields["event_type"], payload=asked
+    ) as command:
         actor.require(Role.OPERATOR, to="send events")
         value = {name: value for name, value in fields.items() if value != ""}
         receipt = event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.ADMIN, sender=actor.name)
-    except PortalError as error:
-        command_settle(command, CommandState.REFUSED, code=error.code, message=error.message, details=error.details)
-        raise
-    command_settle(
-        command, CommandState.OBSERVED, details={"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
-    )
+        command.details = {"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
     return receipt
 
 
@@ -167,6 +161,15 @@ class EventTypeForm(forms.ModelForm):
     class Meta:
         model = EventType
         fields = ("name", "description", "correlation_paths", "buffer_seconds", "is_active")
+
+    tenant_id: Any = None
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        others = EventType.objects.filter(tenant_id=self.tenant_id, name=name).exclude(pk=self.instance.pk)
+        if others.exists():
+            raise forms.ValidationError("This event type is in the catalogue already.")
+        return name
 
     def clean_correlation_paths(self) -> Any:
         paths = self.cleaned_data["correlation_paths"]
@@ -200,6 +203,24 @@ class EventTypeAdmin(TenantAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return actor_of(request).has_role(Role.AUTHOR)
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
+        form = super().get_form(request, obj, change, **options)
+        form.tenant_id = actor_of(request).tenant_id
+        return form
+
     def save_model(self, request: HttpRequest, obj: EventType, form: Any, change: bool) -> None:
-        obj.tenant_id = actor_of(request).tenant_id
-        super().save_model(request, obj, form, change)
+        actor = actor_of(request)
+        obj.tenant_id = actor.tenant_id
+        asked = {
+            "correlation_paths": obj.correlation_paths,
+            "buffer_seconds": obj.buffer_seconds,
+            "is_active": obj.is_active,
+        }
+        with command_recorded(
+            actor=actor,
+            action=CommandAction.EDIT_EVENT_TYPE,
+            target_type="event type",
+            target_id=obj.name,
+            payload=asked,
+        ):
+            super().save_model(request, obj, form, change)

@@ -25,7 +25,9 @@ class ReceiptSerializer(serializers.Serializer[None]):
     duplicate = serializers.BooleanField()
 
 
-class DeliverySerializer(serializers.ModelSerializer[EventDelivery]):
+class DeliverySerializer(PayloadHidingSerializer):
+    # The reason of a filtered event names the value that a filter met.
+    payload_fields = ("reason", "attempt_log")
     definition = serializers.CharField(source="definition.key", default=None)
 
     class Meta:

@@ -4,5 +4,5 @@ from ingress.api import views
 
 urlpatterns = [
     path("events", views.EventList.as_view(), name="events"),
-    path("events/<str:name>", views.EventDetail.as_view(), name="event"),
+    path("events/<name:name>", views.EventDetail.as_view(), name="event"),
 ]

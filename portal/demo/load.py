@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
 
 from portal.demo.credentials import Credentials
 from workflows.actors import Actor
-from workflows.models import ApiToken, EventType, Tenant, TenantMembership
+from workflows.models import ApiToken, Definition, EventType, Tenant, TenantMembership
 from workflows.services.definitions import bundle_import
 from workflows.services.tokens import token_hash, token_store
 from workflows.statuses import CommandSource, Role
@@ -30,7 +29,6 @@ CORRELATION_PATHS = {
 }
 
 
-@transaction.atomic
 def load_demo(credentials: Credentials) -> Tenant:
     """Idempotency: what is there stays, so that a second `make run` keeps the data."""
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo service desk"})
@@ -46,5 +44,7 @@ def load_demo(credentials: Credentials) -> Tenant:
         EventType.objects.get_or_create(tenant=tenant, name=name, defaults={"correlation_paths": paths})
     actor = Actor("system", "demo", "demo", tenant.id, Role.ADMIN, CommandSource.CLI)
     for bundle in sorted(BUNDLES.glob("*.json")):
-        bundle_import(actor=actor, document=json.loads(bundle.read_text(encoding="utf-8")), publish=True)
+        # One that is there may have been changed since; it is the user's now.
+        if not Definition.objects.filter(tenant=tenant, key=bundle.stem).exists():
+            bundle_import(actor=actor, document=json.loads(bundle.read_text(encoding="utf-8")), publish=True)
     return tenant

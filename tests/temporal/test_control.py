@@ -1,6 +1,5 @@
 """Cancel goes to Temporal first; a cancel that Temporal refused changes nothing (PRODUCT 2.3)."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -95,11 +94,11 @@ def test_an_answer_that_does_not_come_is_unknown(
     os.kill(servers.temporal.pid, signal.SIGSTOP)
     try:
         error = error_of(Api(make_token(desk.tenant)).post(f"/runs/{run.id}/cancel"), 409)
+        assert rows_of(run) == before
+        assert Command.objects.get(run=run).state == "unknown"
     finally:
         os.kill(servers.temporal.pid, signal.SIGCONT)
     assert (error["code"], error["details"]["outcome"]) == ("WORKFLOW_TEMPORAL_CANCEL_FAILED", "unknown")
-    assert Command.objects.get(run=run).state in ("unknown", "observed")
-    assert json.loads(before.splitlines()[0])[0]["fields"]["status"] == "WAITING"
     settings.TEMPORAL_RPC_TIMEOUT_SECONDS = 5
     outage()
 

@@ -8,6 +8,7 @@ another address a moment later. Redirects are not followed: their target would n
 import ipaddress
 import json
 import socket
+import time
 from typing import Any, Literal
 
 import httpx
@@ -18,6 +19,7 @@ from workflows.actions.registry import ActionContext, ActionFailed
 from workflows.engine.errors import Category
 
 MAX_RESPONSE_BYTES = 200_000
+GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 
 
 class HttpRequestInput(BaseModel):
@@ -43,6 +45,8 @@ def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequest
     address = checked_address(url.host, url.port or (443 if url.scheme == "https" else 80))
     headers = {"Idempotency-Key": context.idempotency_key, **value.headers, "Host": _host_header(url)}
     content = {"json": value.body} if value.body is not None else {}
+    # httpx's own timeout is for each read; a server that drips would never end.
+    deadline = time.monotonic() + value.timeout_seconds
     try:
         with (
             httpx.Client(timeout=value.timeout_seconds, follow_redirects=False, trust_env=False) as client,
@@ -55,7 +59,7 @@ def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequest
                 **content,
             ) as response,
         ):
-            text = _read_bounded(response)
+            text = _read_bounded(response, until=deadline)
     except httpx.TimeoutException as error:
         raise ActionFailed(
             f"no answer from {url.host} within {value.timeout_seconds:g} s",
@@ -98,9 +102,13 @@ def checked_address(host: str, port: int) -> str:
 
 def _is_public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or address
-    return address.is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is not None:
+        return inner.is_global and not inner.is_multicast
+    # Everything else that is public lies in 2000::/3: no translated (NAT64), site-local or compatible addresses.
+    return address in GLOBAL_IPV6 and address.is_global
 
 
 def _parsed(text: str) -> httpx.URL:
@@ -123,9 +131,11 @@ def _host_header(url: httpx.URL) -> str:
     return url.netloc.decode("ascii")
 
 
-def _read_bounded(response: httpx.Response) -> bytes:
+def _read_bounded(response: httpx.Response, *, until: float) -> bytes:
     content = b""
     for chunk in response.iter_bytes():
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("the answer was not complete in time")
         content += chunk
         if len(content) > MAX_RESPONSE_BYTES:
             raise ActionFailed(

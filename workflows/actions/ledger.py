@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from workflows.actions.registry import Action
 from workflows.models import ActionInvocation
 from workflows.statuses import InvocationStatus
+
+LEASE = timedelta(seconds=60)
+
+
+class KeyLost(Exception):
+    """Another execution has taken the key over; this one's outcome is not stored, and its transaction rolls back."""
 
 
 class KeyHeld(Exception):
@@ -65,7 +71,7 @@ def invocation_claim(
     Errors: KeyHeld.
     """
     now = timezone.now()
-    lease = now + timedelta(seconds=action.timeout_seconds + 30)
+    lease = now + LEASE
     fresh = ActionInvocation(
         tenant_id=tenant_id,
         run_id=run_id,
@@ -101,12 +107,27 @@ def invocation_claim(
 
 
 def invocation_end(invocation: ActionInvocation, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
-    """Store what became of it. Only its owner may: one that was taken over meanwhile changes nothing."""
-    with transaction.atomic():
-        ActionInvocation.objects.filter(id=invocation.id, owner=invocation.owner).update(
-            status=InvocationStatus.SUCCEEDED if error is None else InvocationStatus.FAILED,
-            output=output,
-            error=error,
-            ended_at=timezone.now(),
-            lease_expires_at=None,
-        )
+    """Store what became of it. Errors: KeyLost when another execution has taken the key over."""
+    stored = _owned(invocation).update(
+        status=InvocationStatus.SUCCEEDED if error is None else InvocationStatus.FAILED,
+        output=output,
+        error=error,
+        ended_at=timezone.now(),
+        lease_expires_at=None,
+    )
+    if not stored:
+        raise KeyLost(f"the idempotency key {invocation.idempotency_key} was taken over")
+
+
+def invocation_renew(invocation: ActionInvocation) -> None:
+    """Its owner is alive: keep the key for another while."""
+    _owned(invocation).update(lease_expires_at=timezone.now() + LEASE)
+
+
+def invocation_leave(invocation: ActionInvocation) -> None:
+    """Its outcome is unknown: whoever asks for the key next is told so at once."""
+    _owned(invocation).update(lease_expires_at=timezone.now())
+
+
+def _owned(invocation: ActionInvocation) -> QuerySet[ActionInvocation]:
+    return ActionInvocation.objects.filter(id=invocation.id, owner=invocation.owner, status=InvocationStatus.STARTED)

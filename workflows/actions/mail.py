@@ -1,12 +1,13 @@
 """`email.send`: one mail through Django's e-mail backend."""
 
 import smtplib
+import socket
 from email.utils import make_msgid
 
 from django.core.mail import EmailMultiAlternatives
 from pydantic import BaseModel, ConfigDict, EmailStr, Field
 
-from workflows.actions.registry import ActionContext, ActionFailed
+from workflows.actions.registry import ActionContext, ActionFailed, ActionOutcomeUnknown
 from workflows.engine.errors import Category
 
 
@@ -44,8 +45,18 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
         mail.send()
     except smtplib.SMTPRecipientsRefused as error:
         raise ActionFailed(f"the mail server refused the recipients: {error}", code="EMAIL_REFUSED") from error
-    except (smtplib.SMTPException, OSError) as error:
+    except (
+        smtplib.SMTPResponseException,
+        smtplib.SMTPNotSupportedError,
+        ConnectionRefusedError,
+        socket.gaierror,
+    ) as error:
+        # The server said no, or was never reached: the mail was certainly not taken.
         raise ActionFailed(
             f"the mail was not sent: {error}", category=Category.TRANSIENT, code="EMAIL_FAILED"
+        ) from error
+    except (smtplib.SMTPException, OSError) as error:
+        raise ActionOutcomeUnknown(
+            f"the connection to the mail server broke while the mail was sent: {error}"
         ) from error
     return EmailOutput(message_id=message_id, accepted=len(value.to) + len(value.cc))

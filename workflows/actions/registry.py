@@ -34,6 +34,13 @@ class ActionFailed(RunError):
         super().__init__(category, message, code=code, details=details)
 
 
+class ActionOutcomeUnknown(ActionFailed):
+    """Nobody knows whether the effect was made, and making it again could double it. An operator must look."""
+
+    def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message, code="ACTION_OUTCOME_UNKNOWN", details=details)
+
+
 @dataclass(frozen=True)
 class ActionContext:
     """What an action knows of its call. Units: seconds."""
@@ -61,6 +68,7 @@ class Action:
     has_side_effects: bool = True
     is_idempotent: bool = False
     is_transactional: bool = False
+    # Kept inside the activity; what still runs then is left behind, so an action should keep shorter ones itself.
     timeout_seconds: float = 30
     idempotency_key: Callable[[Any], str] | None = None
     retry_hint: dict[str, Any] = field(default_factory=dict)

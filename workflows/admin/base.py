@@ -32,6 +32,18 @@ class TenantAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only what the list offers as a filter: else a viewer could ask hidden fields, character by character."""
+        for entry in self.get_list_filter(request):
+            if isinstance(entry, type):
+                if lookup == getattr(entry, "parameter_name", None):
+                    return True
+                continue
+            name = entry[0] if isinstance(entry, tuple) else entry
+            if lookup == name or lookup.startswith((f"{name}__", f"{name}_from", f"{name}_to")):
+                return True
+        return False
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         return getattr(request, "actor", None) is not None
 

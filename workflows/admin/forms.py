@@ -1,12 +1,12 @@
 """Forms of the portal's own pages."""
 
-import json
 from typing import Any
 
 from django import forms
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from workflows.engine.storable import storable_problem
+from workflows.strict_json import read_json
 
 
 class JsonObjectField(forms.CharField):
@@ -20,7 +20,9 @@ class JsonObjectField(forms.CharField):
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         try:
-            document = json.loads(text)
+            document = read_json(text)
+        except RecursionError as error:
+            raise forms.ValidationError("This nests too deep.") from error
         except ValueError as error:
             raise forms.ValidationError(f"This is not JSON: {error}") from error
         if not isinstance(document, dict):

@@ -11,7 +11,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from workflows import labels
-from workflows.admin.base import TenantAdmin
+from workflows.admin.base import TenantAdmin, actor_of
 from workflows.models import Command, Notification
 from workflows.templatetags.pointsman import moment
 
@@ -28,6 +28,9 @@ class CommandAdmin(TenantAdmin):
     search_fields = ("target_id", "actor_name", "code")
     ordering = ("-requested_at",)
     readonly_fields = ("tenant", "run", "parent")
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return () if actor_of(request).sees_payloads else ("payload", "details")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Command ledger", **(extra_context or {})})

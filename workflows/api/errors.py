@@ -4,12 +4,13 @@ import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from workflows.database_errors import is_of_the_data
 from workflows.errors import PortalError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ def exception_response(error: Exception, context: dict[str, Any]) -> Response | 
         error = exceptions.NotFound("there is no such thing here")
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(str(error) or None)
+    elif isinstance(error, DatabaseError) and is_of_the_data(error):
+        logger.warning("a value cannot be stored: %s", error)
+        return Response(error_body("VALIDATION_ERROR", "a value is too long, or cannot be stored"), status=400)
     elif isinstance(error, OperationalError | InterfaceError):
         logger.error("the database did not answer: %s", error)
         return Response(

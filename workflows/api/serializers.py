@@ -9,7 +9,8 @@ from workflows.models import ActionInvocation, Command, Definition, DefinitionVe
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
-    """Leaves the fields named in `payload_fields` out for actors who may not see payloads."""
+    """For actors who may not see payloads: without the fields named in `payload_fields`, and without details of errors,
+    which may hold what a target answered."""
 
     payload_fields: tuple[str, ...] = ()
 
@@ -19,10 +20,13 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
         if actor is not None and not actor.sees_payloads:
             for name in self.payload_fields:
                 shown.pop(name, None)
+            if isinstance(shown.get("error"), dict):
+                shown["error"] = {name: value for name, value in shown["error"].items() if name != "details"}
         return shown
 
 
-class RunWaitSerializer(serializers.ModelSerializer[RunWait]):
+class RunWaitSerializer(PayloadHidingSerializer):
+    payload_fields = ("filters",)
     event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that resolved it.")
 
     class Meta:

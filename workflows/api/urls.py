@@ -1,7 +1,10 @@
-from django.urls import path
+from django.urls import path, register_converter
 
 from workflows.api import views
+from workflows.api.converters import NameConverter
 from workflows.statuses import CommandAction
+
+register_converter(NameConverter, "name")
 
 urlpatterns = [
     path("runs", views.RunList.as_view(), name="runs"),
@@ -20,6 +23,6 @@ urlpatterns = [
     path("commands", views.CommandList.as_view(), name="commands"),
     path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
     path("definitions", views.DefinitionList.as_view(), name="definitions"),
-    path("definitions/<str:key>", views.DefinitionDetail.as_view(), name="definition"),
-    path("definitions/<str:key>/versions", views.DefinitionVersions.as_view(), name="definition-versions"),
+    path("definitions/<name:key>", views.DefinitionDetail.as_view(), name="definition"),
+    path("definitions/<name:key>/versions", views.DefinitionVersions.as_view(), name="definition-versions"),
 ]

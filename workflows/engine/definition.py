@@ -88,7 +88,13 @@ def _read_block(documents: list[dict[str, Any]], path: str, blocks: dict[str, tu
     )
 
 
+def _present(document: dict[str, Any]) -> dict[str, Any]:
+    """A field that is null is as one that is absent."""
+    return {key: value for key, value in document.items() if value is not None}
+
+
 def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step, ...]]) -> Step:
+    document = _present(document)
     inner = {name: f"{path}.{name}" for name in BLOCK_FIELDS.get(document["type"], ())}
     for name, block_path in inner.items():
         _read_block(document.get(name) or [], block_path, blocks)
@@ -98,7 +104,7 @@ def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step
         type=document["type"],
         path=path,
         name=document.get("name", ""),
-        config=document if is_control else document.get("config", {}),
+        config=document if is_control else _present(document.get("config", {})),
         retry=_read_retry(document.get("retry")),
         continues_on_error=(document.get("onError") or {}).get("policy") == "continue",
         blocks=inner,
@@ -108,6 +114,7 @@ def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step
 def _read_retry(document: dict[str, Any] | None) -> RetryPolicy | None:
     if document is None:
         return None
+    document = _present(document)
     retry_on = document.get("retryOn")
     return RetryPolicy(
         max_attempts=document.get("maxAttempts", 1),

@@ -11,12 +11,16 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class ActionDone:
-    """`error` is `{category, message, code?, details?}` when the action failed, else None."""
+    """`error` is the error object of the attempt when the action failed, else None.
+
+    `is_projected` False: the activity itself was lost, so neither the attempt nor the records it carried were written.
+    """
 
     now_ms: int
     command_id: str
     output: Any = None
     error: dict[str, Any] | None = None
+    is_projected: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from typing import Any
 
 from workflows.engine.expressions.js_text import number_text
 
-MAX_KEY_LENGTH = 1000
+# Bytes of UTF-8: what fits into an index beside tenant and event name.
+MAX_KEY_BYTES = 1000
 
 # What JavaScript's `trim` removes; Python's `strip` differs in six characters.
 _JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
@@ -13,7 +14,7 @@ _JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" +
 
 
 def correlation_key(value: Any) -> str | None:
-    """The key, or None when the value is no key: null, empty, an object or an array, or longer than `MAX_KEY_LENGTH`."""
+    """The key, or None when the value is no key: null, empty, an object or an array, or longer than `MAX_KEY_BYTES`."""
     if isinstance(value, str):
         text = value
     elif value is None or isinstance(value, dict | list):
@@ -23,4 +24,4 @@ def correlation_key(value: Any) -> str | None:
     else:
         text = number_text(value)
     text = text.strip(_JS_WHITESPACE)
-    return text if 0 < len(text) <= MAX_KEY_LENGTH else None
+    return text if text and len(text.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES else None

@@ -27,10 +27,10 @@ from workflows.engine.events import (
     TimerFired,
 )
 from workflows.engine.filters import first_mismatch
-from workflows.engine.records import record_run, record_step, record_verdict, record_wait, take_records
+from workflows.engine.records import record_step, record_verdict, record_wait, take_records
 from workflows.engine.retry import retry_delay_ms
 from workflows.engine.scope import parse_target
-from workflows.engine.state import OpenWaitState, Phase, RunState
+from workflows.engine.state import ActionState, OpenWaitState, Phase, RunState
 from workflows.engine.steps import HANDLERS, resume_from_time, retry_seed, start_action
 from workflows.engine.turn import Enter, Flow, Outcome, Turn
 
@@ -39,7 +39,6 @@ SEMANTICS_VERSION = 1
 # The expression contract is part of it: which one each semantics evaluates with.
 CONTRACT_OF_SEMANTICS = {1: 1}
 MAX_GATHERED_RECORDS = 200
-MAX_CONSUMED_EVENT_IDS = 10_000
 
 
 def advance(definition: Definition, state: RunState, event: EngineEvent) -> tuple[RunState, list[Command]]:
@@ -133,6 +132,8 @@ def _action_done(turn: Turn, event: ActionDone) -> None:
     if action is None or action.command_id != event.command_id:
         return
     step = turn.step_of_wait()
+    if not event.is_projected:
+        _record_lost_attempt(turn, step, action, event)
     if event.error is not None:
         _action_failed(turn, step, event.error)
         return
@@ -144,6 +145,20 @@ def _action_done(turn: Turn, event: ActionDone) -> None:
             turn.put(parse_target(step.config["saveAs"]), event.output)
 
     _resume(turn, step, save, started_ms=action.started_ms)
+
+
+def _record_lost_attempt(turn: Turn, step: Step, action: ActionState, event: ActionDone) -> None:
+    state = turn.state
+    state.records = [*action.records, *state.records]
+    record_step(
+        state,
+        step,
+        now_ms=turn.now_ms,
+        status="FAILED",
+        started_ms=action.started_ms,
+        attempt=action.attempt,
+        error=event.error,
+    )
 
 
 def _action_failed(turn: Turn, step: Step, error: dict[str, Any]) -> None:
@@ -283,20 +298,25 @@ def _close_wait(turn: Turn, status: str, *, event_id: str = "", timer_fired: boo
 
 def _cancel(turn: Turn) -> None:
     """End the run as CANCELED: nothing is left STARTED or WAITING, and no policy of the author holds it up."""
-    state = turn.state
     step = turn.current_step()
-    step_path = step.path if step else ""
+    _close_what_is_open(turn)
+    turn.end("CANCELED", step_path=step.path if step else "")
+
+
+def _close_what_is_open(turn: Turn) -> None:
+    state, step = turn.state, turn.current_step()
     if step is not None and state.wait is not None:
         record_step(state, step, now_ms=turn.now_ms, status="CANCELED", started_ms=state.wait.opened_ms)
         _close_wait(turn, "CANCELED")
     if step is not None and state.action is not None:
         _cancel_action(turn, step)
-    turn.end("CANCELED", step_path=step_path)
 
 
 def _cancel_action(turn: Turn, step: Step) -> None:
     state, action = turn.state, turn.state.action
     assert action is not None
+    # Its activity may be cancelled before it has written them; written twice they change nothing.
+    state.records = [*action.records, *state.records]
     if action.wait is not None and state.phase is Phase.RETRY:
         record_wait(state, action.wait, now_ms=turn.now_ms, status="CANCELED")
         turn.commands.append(CancelTimer(id=action.wait.timer_id))
@@ -308,12 +328,15 @@ def _cancel_action(turn: Turn, step: Step) -> None:
     state.action = None
 
 
-def fail_as_corrupt(turn_state: RunState, *, now_ms: int, message: str) -> dict[str, Any]:
-    """The error with which the pump ends a run whose engine raised; its records are taken by the pump."""
+def end_as_corrupt(
+    definition: Definition, state: RunState, *, now_ms: int, message: str
+) -> tuple[RunState, list[Command]]:
+    """End a run whose engine raised, or whose commands cannot be performed: what was open is closed, the run FAILED."""
+    turn = Turn(definition, state, now_ms)
+    _close_what_is_open(turn)
     error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=now_ms)
-    turn_state.phase, turn_state.status, turn_state.error = Phase.ENDED, "FAILED", error
-    record_run(turn_state, now_ms=now_ms, status="FAILED", step_path="", error=error)
-    return error
+    turn.end("FAILED", error=error)
+    return state, turn.commands
 
 
 # The table: what a phase answers to. Anything else is stale.

@@ -4,7 +4,6 @@ from typing import Any
 
 from workflows.engine.errors import Category, RunError
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
-from workflows.engine.scope import Scope
 from workflows.engine.storable import storable_problem
 
 EXPRESSION_KEY = "$expr"
@@ -51,10 +50,6 @@ def resolve(value: Any, view: dict[str, Any], *, now_ms: int, where: str = "") -
     if isinstance(value, list):
         return [resolve(item, view, now_ms=now_ms, where=f"{where}[{index}]") for index, item in enumerate(value)]
     return value
-
-
-def evaluate_in(expression: dict[str, Any], scope: Scope, *, now_ms: int, where: str = "") -> Any:
-    return evaluate(expression, scope.view(), now_ms=now_ms, where=where)
 
 
 def expand_dotted(mapping: dict[str, Any]) -> dict[str, Any]:

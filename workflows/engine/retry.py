@@ -24,7 +24,8 @@ def retry_delay_ms(policy: RetryPolicy | None, *, attempt: int, category: str, s
     if not retried:
         return None
     limit = MAX_DELAY_MS if policy.max_delay_ms is None else min(policy.max_delay_ms, MAX_DELAY_MS)
-    delay = min(float(limit), policy.backoff_ms * policy.backoff_multiplier ** min(attempt - 1, 64))
+    factor = min(policy.backoff_multiplier, 100.0) ** min(attempt - 1, 64)
+    delay = min(float(limit), policy.backoff_ms * factor)
     if policy.jitter:
         digest = hashlib.sha256(f"{seed}#{attempt}".encode()).digest()
         delay *= 0.5 + int.from_bytes(digest[:4]) / 2**33

@@ -53,6 +53,8 @@ class ActionState:
     idempotency_key: str
     started_ms: int
     retry_wait_id: str
+    # What the attempt's activity carries: until it has answered, nobody knows that it was written.
+    records: list[dict[str, Any]] = field(default_factory=list)
     wait: OpenWaitState | None = None
 
 

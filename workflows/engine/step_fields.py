@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workflows.engine.clock import MAX_MS
 from workflows.engine.errors import Category
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
 from workflows.engine.scope import parse_target
 
+# What the columns of steps, waits and runs hold.
+MAX_NAME_LENGTH = 200
 # code, path below the field, message, suggestion
 Finding = tuple[str, str, str, str | None]
 
@@ -23,6 +26,8 @@ class Field:
     fields: Mapping[str, "Field"] | None = None
     choices: tuple[Any, ...] | None = None
     minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
 
 
 def check_field(spec: Field, value: Any) -> Iterator[Finding]:
@@ -36,13 +41,17 @@ def _invalid(message: str, where: str = "") -> Iterator[Finding]:
 def _text(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, str) or not value.strip():
         yield from _invalid("must be a text that is not empty")
+    elif spec.max_length is not None and len(value) > spec.max_length:
+        yield from _invalid(f"must be at most {spec.max_length} characters long")
     elif spec.choices and value not in spec.choices:
         yield from _invalid(f"must be one of {', '.join(map(str, spec.choices))}")
 
 
-def _prose(_spec: Field, value: Any) -> Iterator[Finding]:
+def _prose(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, str):
         yield from _invalid("must be a text")
+    elif spec.max_length is not None and len(value) > spec.max_length:
+        yield from _invalid(f"must be at most {spec.max_length} characters long")
 
 
 def _whole(spec: Field, value: Any) -> Iterator[Finding]:
@@ -50,6 +59,8 @@ def _whole(spec: Field, value: Any) -> Iterator[Finding]:
         yield from _invalid("must be a whole number")
     elif spec.minimum is not None and value < spec.minimum:
         yield from _invalid(f"must be at least {spec.minimum:g}")
+    elif spec.maximum is not None and value > spec.maximum:
+        yield from _invalid(f"must be at most {spec.maximum:g}")
     elif spec.choices and value not in spec.choices:
         yield from _invalid(f"must be one of {', '.join(map(str, spec.choices))}")
 
@@ -59,6 +70,8 @@ def _number(spec: Field, value: Any) -> Iterator[Finding]:
         yield from _invalid("must be a number")
     elif spec.minimum is not None and value < spec.minimum:
         yield from _invalid(f"must be at least {spec.minimum:g}")
+    elif spec.maximum is not None and value > spec.maximum:
+        yield from _invalid(f"must be at most {spec.maximum:g}")
 
 
 def _flag(_spec: Field, value: Any) -> Iterator[Finding]:
@@ -170,7 +183,7 @@ def _filter(condition: Any) -> Iterator[Finding]:
 
 def _categories(_spec: Field, value: Any) -> Iterator[Finding]:
     known = set(Category)
-    if not isinstance(value, list) or not all(item in known for item in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) and item in known for item in value):
         yield from _invalid(f"must be a list of {', '.join(Category)}")
 
 
@@ -201,18 +214,18 @@ _CHECKS: dict[str, Callable[[Field, Any], Iterator[Finding]]] = {
 _RETRY = Field(
     "object",
     fields={
-        "maxAttempts": Field("whole", required=True, minimum=1),
-        "backoffMs": Field("whole", minimum=0),
-        "backoffMultiplier": Field("number", minimum=1),
+        "maxAttempts": Field("whole", required=True, minimum=1, maximum=1_000),
+        "backoffMs": Field("whole", minimum=0, maximum=MAX_MS),
+        "backoffMultiplier": Field("number", minimum=1, maximum=100),
         "jitter": Field("flag"),
-        "maxDelayMs": Field("whole", minimum=0),
+        "maxDelayMs": Field("whole", minimum=0, maximum=MAX_MS),
         "retryOn": Field("categories"),
     },
 )
 _ON_ERROR = Field("object", fields={"policy": Field("text", required=True, choices=("fail", "continue"))})
-_TEXT = Field("text", required=True)
+_TEXT = Field("text", required=True, max_length=MAX_NAME_LENGTH)
 _EXPRESSION = Field("expression", required=True)
-_COMMON = {"id": _TEXT, "type": _TEXT, "name": Field("prose"), "presentation": Field("any")}
+_COMMON = {"id": _TEXT, "type": _TEXT, "name": Field("prose", max_length=MAX_NAME_LENGTH), "presentation": Field("any")}
 
 
 def _configured(**fields: Field) -> dict[str, Field]:
@@ -262,12 +275,12 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         eventName=_TEXT,
         correlationKey=_EXPRESSION,
         filters=Field("filters"),
-        timeoutMs=Field("whole", minimum=1),
+        timeoutMs=Field("whole", minimum=1, maximum=MAX_MS),
         assign=Field("assign"),
     ),
     "time.wait": _configured(
         mode=Field("text", required=True, choices=("duration", "until")),
-        durationMs=Field("whole", minimum=0),
+        durationMs=Field("whole", minimum=0, maximum=MAX_MS),
         until=Field("expression"),
         assign=Field("assign"),
     ),

@@ -68,6 +68,7 @@ def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str, at
         turn.new_command_id(), attempt, value, idempotency_key, turn.now_ms, retry_wait_id=turn.new_wait_id()
     )
     record_run(state, now_ms=turn.now_ms, status="RUNNING", step_path=step.path)
+    state.action.records = take_records(state)
     turn.commands.append(
         RunAction(
             id=state.action.command_id,
@@ -84,7 +85,7 @@ def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str, at
             retry_seed=retry_seed(turn, step),
             retry_wait_id=state.action.retry_wait_id,
             started_at_ms=turn.now_ms,
-            records=take_records(state),
+            records=state.action.records,
             start_seq=next_seq(state),
             end_seq=next_seq(state),
         )

@@ -4,6 +4,7 @@ A step handler (see `steps.py`) works on a turn and returns what comes next: `NE
 A failure is raised as RunError and handled in one place, `Turn.fail`.
 """
 
+import copy
 import uuid
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,7 +12,7 @@ from typing import Any
 
 from workflows.engine.commands import Command, CompleteRun
 from workflows.engine.definition import Definition, Step
-from workflows.engine.errors import RunError
+from workflows.engine.errors import Category, RunError
 from workflows.engine.mapping import resolve
 from workflows.engine.records import record_run, record_step, take_records
 from workflows.engine.scope import Target, parse_target
@@ -111,8 +112,9 @@ class Turn:
         state = self.state
         state.step_count += 1
         state.failed_step_count += 1
-        state.scope.error = described
-        if step.continues_on_error:
+        # A copy: what the author puts under `error.` must not change what was recorded.
+        state.scope.error = copy.deepcopy(described)
+        if step.continues_on_error and described["category"] != Category.CORRUPTION:
             return Flow.NEXT
         self.end("FAILED", step_path=step.path, error=described)
         return Flow.END

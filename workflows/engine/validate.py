@@ -16,17 +16,19 @@ from workflows.engine.step_fields import ENVELOPE, STEP_FIELDS, Field, check_fie
 from workflows.engine.steps import HANDLERS
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 
-KEY = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
+KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
 TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
     "event": {
-        "eventName": Field("text", required=True),
-        "sourcePayloadSchemaRef": Field("text"),
+        "eventName": Field("text", required=True, max_length=200),
+        "sourcePayloadSchemaRef": Field("text", max_length=200),
         "payloadMapping": Field("mapping"),
     },
     "schedule": {"runAt": Field("text", required=True)},
     "recurring": {"cron": Field("text", required=True), "timezone": Field("text", required=True)},
 }
 MAX_DEPTH = 20
+# Steps whose `retry` this engine follows.
+RETRIED = frozenset({"action.call"})
 WARNINGS = frozenset({"KEY_DOLLAR"})
 
 
@@ -71,8 +73,8 @@ def validate(document: Any, known: Known) -> list[Problem]:
 
 def _envelope(document: dict[str, Any], known: Known) -> Iterator[Problem]:
     yield from check_fields(document, ENVELOPE, "")
-    if isinstance(document.get("id"), str) and not KEY.match(document["id"]):
-        yield Problem("KEY_INVALID", "id", f"the id {document['id']!r} must match {KEY.pattern}")
+    if isinstance(document.get("id"), str) and not KEY.fullmatch(document["id"]):
+        yield Problem("KEY_INVALID", "id", f"the id {document['id']!r} must match ^{KEY.pattern}$")
     ref = document.get("payloadSchemaRef")
     if isinstance(ref, str) and ref not in known.schema_refs:
         yield Problem(
@@ -89,7 +91,7 @@ def _envelope(document: dict[str, Any], known: Known) -> Iterator[Problem]:
 def _trigger(trigger: Any) -> Iterator[Problem]:
     if trigger is None:
         return
-    if not isinstance(trigger, dict) or trigger.get("type") not in TRIGGER_FIELDS:
+    if not isinstance(trigger, dict) or str(trigger.get("type")) not in TRIGGER_FIELDS:
         yield Problem("TRIGGER_INVALID", "trigger", f"trigger.type must be one of {', '.join(TRIGGER_FIELDS)}")
         return
     fields = {"type": Field("text", required=True), **TRIGGER_FIELDS[trigger["type"]]}
@@ -133,6 +135,12 @@ def _step(step: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]
             f"{step_type} belongs to the language, but this version does not run it; it can be kept in a draft",
         )
     yield from check_fields(step, STEP_FIELDS[step_type], path)
+    if step.get("retry") is not None and step_type not in RETRIED:
+        yield Problem(
+            "RETRY_NOT_SUPPORTED",
+            f"{path}.retry",
+            f"this version repeats actions only; {step_type} steps are not retried",
+        )
     if step_type == "action.call" and isinstance(step.get("config"), dict):
         yield from _action(step["config"], path, walk.known)
     if step_type == "time.wait" and isinstance(step.get("config"), dict):

@@ -49,6 +49,7 @@ class Command(TenantRow):
     code = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     details = OrderedJSONField(null=True, blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="What a refusal was answered with.")
     requested_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True, blank=True, help_text="Accepted, refused, failed, or unknown since.")
     observed_at = models.DateTimeField(null=True, blank=True)

@@ -14,10 +14,10 @@ from workflows.bundles import BundleWorkflow, read_bundle
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.engine.validate import Known, Problem, validate
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_open, command_settle
+from workflows.ledger import command_recorded
 from workflows.models import Definition, DefinitionVersion
 from workflows.services.payload_check import known_schema_refs
-from workflows.statuses import CommandAction, CommandState, Role, TriggerType
+from workflows.statuses import CommandAction, Role, TriggerType
 
 
 @dataclass
@@ -37,49 +37,67 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
 
     Errors: NotFound, PermissionRefused, InputInvalid DEFINITION_INVALID with every problem.
     """
-    actor.require(Role.AUTHOR, to="publish definitions")
-    with transaction.atomic():
+    with (
+        command_recorded(actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=key) as command,
+        transaction.atomic(),
+    ):
+        actor.require(Role.AUTHOR, to="publish definitions")
         definition = (
             Definition.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, key=key).first()
         )
         if definition is None:
             raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
-        return _publish(actor, definition, _draft(definition))
+        version = _publish(actor, definition, _draft(definition))
+        command.details = {"version": version.version, "definitionHash": version.definition_hash}
+        return version
 
 
 def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: str = "") -> Definition:
     """Paused: events and people start no new run; open runs go on."""
-    actor.require(Role.AUTHOR, to="pause definitions")
     action = CommandAction.PAUSE if is_paused else CommandAction.UNPAUSE
-    command = command_open(actor=actor, action=action, target_type="definition", target_id=key, reason=reason)
-    changed = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).update(
-        is_paused=is_paused, paused_reason=reason if is_paused else ""
-    )
-    if not changed:
-        error = NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
-        command_settle(command, CommandState.REFUSED, code=error.code, message=error.message)
-        raise error
-    command_settle(command, CommandState.OBSERVED)
+    with command_recorded(actor=actor, action=action, target_type="definition", target_id=key, reason=reason):
+        actor.require(Role.AUTHOR, to="pause definitions")
+        changed = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).update(
+            is_paused=is_paused, paused_reason=reason if is_paused else ""
+        )
+        if not changed:
+            raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
     return Definition.objects.get(tenant_id=actor.tenant_id, key=key)
 
 
-@transaction.atomic
 def bundle_import(*, actor: Actor, document: Any, publish: bool) -> list[Imported]:
     """Save the drafts of a bundle, and publish them when asked to. All or nothing.
 
     Idempotency: a workflow that is the same as the stored one changes nothing.
     Errors: InputInvalid BUNDLE_INVALID, or BUNDLE_DEPENDENCIES_MISSING with the full list; PermissionRefused.
     """
-    actor.require(Role.AUTHOR, to="import definitions")
-    workflows = read_bundle(document)
-    missing = [problem for workflow in workflows for problem in _missing_dependencies(workflow, actor.tenant_id)]
-    if missing:
-        raise InputInvalid(
-            "the bundle needs what this portal does not have: " + ", ".join(item["name"] for item in missing),
-            code="BUNDLE_DEPENDENCIES_MISSING",
-            details={"missing": missing},
-        )
-    return [_import_workflow(actor, workflow, publish=publish) for workflow in workflows]
+    asked = {"publish": publish}
+    name = _bundle_name(document)
+    with (
+        command_recorded(
+            actor=actor, action=CommandAction.IMPORT, target_type="bundle", target_id=name, payload=asked
+        ) as command,
+        transaction.atomic(),
+    ):
+        actor.require(Role.AUTHOR, to="import definitions")
+        workflows = read_bundle(document)
+        missing = [problem for workflow in workflows for problem in _missing_dependencies(workflow, actor.tenant_id)]
+        if missing:
+            raise InputInvalid(
+                "the bundle needs what this portal does not have: " + ", ".join(item["name"] for item in missing),
+                code="BUNDLE_DEPENDENCIES_MISSING",
+                details={"missing": missing},
+            )
+        imported = [_import_workflow(actor, workflow, publish=publish) for workflow in workflows]
+        command.details = {"imported": [vars(item) for item in imported]}
+        return imported
+
+
+def _bundle_name(document: Any) -> str:
+    """The keys of the bundle's workflows, for the ledger, before anything has been checked."""
+    workflows = document.get("workflows") if isinstance(document, dict) else None
+    keys = [str(item.get("key")) for item in workflows if isinstance(item, dict)] if isinstance(workflows, list) else []
+    return ascii(", ".join(keys))[1:-1][:200]
 
 
 def _import_workflow(actor: Actor, workflow: BundleWorkflow, *, publish: bool) -> Imported:
@@ -134,11 +152,6 @@ def _publish(actor: Actor, definition: Definition, document: dict[str, Any]) -> 
     definition.description = document.get("description") or ""
     definition.payload_schema_ref = document["payloadSchemaRef"]
     definition.save()
-    command = command_open(
-        actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=definition.key,
-        payload={"version": number, "definitionHash": version.definition_hash},
-    )  # fmt: skip
-    command_settle(command, CommandState.OBSERVED)
     return version
 
 

@@ -61,6 +61,15 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
     """
     since = _look_since(wait)
     run: Run = wait.run
+    # It came while an earlier wait of the run on the same was being resolved by another; it was told `late`.
+    came_too_late = EventDelivery.objects.filter(
+        tenant_id=wait.tenant_id,
+        run_id=run.id,
+        event=OuterRef("pk"),
+        status=DeliveryStatus.LATE,
+        wait__event_name=wait.event_name,
+        wait__correlation_key=wait.correlation_key,
+    )
     taken = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, run_id=run.id, event=OuterRef("pk"), status=DeliveryStatus.MATCHED
     )
@@ -72,7 +81,7 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
             keys__event_type=wait.event_name,
             keys__key=wait.correlation_key,
         )
-        .filter(Q(received_at__gte=since) | Q(routed_at__gte=since) | Q(routed_at__isnull=True))
+        .filter(Q(received_at__gte=since) | Q(routed_at__gte=since) | Q(routed_at__isnull=True) | Exists(came_too_late))
         .exclude(started_runs=run)
         .exclude(outcome__in=[EventOutcome.DISCARDED, EventOutcome.REJECTED])
         .filter(~Exists(taken))

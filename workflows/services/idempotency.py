@@ -12,7 +12,7 @@ from workflows.ledger import command_open
 from workflows.models import Command, Run
 from workflows.statuses import CommandAction, CommandState
 
-MAX_KEY_LENGTH = 200
+MAX_IDEMPOTENCY_KEY_LENGTH = 200
 
 
 def command_request(
@@ -31,8 +31,8 @@ def command_request(
     Errors: Conflict for a key that was used for something else, or whose first request has no outcome yet; the stored
     refusal when the first request was refused.
     """
-    if len(idempotency_key) > MAX_KEY_LENGTH:
-        raise InputInvalid(f"Idempotency-Key is longer than {MAX_KEY_LENGTH} characters")
+    if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+        raise InputInvalid(f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
     request_hash = _hash([action, target_type, target_id if action != CommandAction.START_RUN else "", reason, payload])
     try:
         command = command_open(
@@ -77,10 +77,7 @@ def refusal_of(command: Command) -> PortalError:
     error = Conflict(
         command.message, code=command.code, details={**(command.details or {}), "commandId": str(command.id)}
     )
-    if command.code == "TEMPORAL_UNAVAILABLE":
-        error.status = 503
-    if command.code == "PERMISSION_DENIED":
-        error.status = 403
+    error.status = command.http_status or error.status
     return error
 
 

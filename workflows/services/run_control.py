@@ -9,8 +9,8 @@ import uuid
 from typing import NoReturn
 
 from workflows.actors import Actor
-from workflows.errors import Conflict, NotFound, PermissionRefused, PortalError
-from workflows.ledger import command_settle
+from workflows.errors import Conflict, NotFound, PermissionRefused
+from workflows.ledger import command_refuse, command_settle, commands_observe_end
 from workflows.models import Command, Run
 from workflows.services.idempotency import command_request
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, Role
@@ -58,6 +58,11 @@ def run_cancel(*, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency
     except gateway.TemporalError as error:
         _cancel_failed(run, command, error, CommandState.REFUSED)
     command_settle(command, CommandState.ACCEPTED)
+    run.refresh_from_db()
+    if run.status not in OPEN_RUN_STATUSES:
+        # It ended between the look above and the answer, so that its own record did not find this command accepted.
+        commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
+        command.refresh_from_db()
     return command
 
 
@@ -99,8 +104,7 @@ def _request(
     try:
         actor.require(Role.OPERATOR, to=f"{action.replace('_', ' ')} runs")
     except PermissionRefused as error:
-        command_settle(command, CommandState.REFUSED, code=error.code, message=error.message, details=error.details)
-        raise
+        raise command_refuse(command, error) from error
     if run.engine == Engine.DB:
         _refuse(
             run,
@@ -165,6 +169,4 @@ def _refuse(
         "hint": hint,
         **(more or {}),
     }
-    command_settle(command, state, code=code, message=message, details=details)
-    error: PortalError = Conflict(message, code=code, details={**details, "commandId": str(command.id)})
-    raise error
+    raise command_refuse(command, Conflict(message, code=code, details=details), state)

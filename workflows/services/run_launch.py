@@ -10,7 +10,7 @@ from typing import Any
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
 from workflows.projections import record_first_run_id, record_launch
-from workflows.statuses import TriggerType
+from workflows.statuses import RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import RunInput
 
@@ -54,7 +54,7 @@ def run_launch(
     )
     if not record_launch(run):
         run = Run.objects.select_related("definition_version", "event").get(tenant_id=tenant_id, id=run_id)
-    if not run.temporal_first_run_id:
+    if run.status == RunStatus.STARTING and not run.temporal_first_run_id:
         run_start_workflow(run)
     return run
 

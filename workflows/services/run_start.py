@@ -4,8 +4,9 @@ import uuid
 from typing import Any
 
 from workflows.actors import Actor
+from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PortalError
-from workflows.ledger import command_settle
+from workflows.ledger import command_refuse, command_settle
 from workflows.models import Command, Definition, DefinitionVersion, Run
 from workflows.models.fields import new_id
 from workflows.projections import record_launch_undone
@@ -30,6 +31,11 @@ def run_start(
     Errors: NotFound, PermissionRefused, InputInvalid (payload), Conflict (paused, archived, not published, concurrency
     limit), DependencyDown when Temporal is not reachable: then nothing but the ledger was written.
     """
+    unstorable = storable_problem(payload)
+    if unstorable is not None:
+        raise InputInvalid(
+            f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
+        )
     command, is_new = command_request(
         actor=actor,
         action=CommandAction.START_RUN,
@@ -47,8 +53,7 @@ def run_start(
         pinned = _version_to_run(actor, definition_key, version)
         _check(pinned, payload)
     except PortalError as error:
-        command_settle(command, CommandState.REFUSED, code=error.code, message=error.message, details=error.details)
-        raise
+        raise command_refuse(command, error) from error
     _launch(actor, pinned, run_id, payload, command)
     return run_id, command
 
@@ -65,25 +70,38 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
             requested_by=actor.name,
         )
     except gateway.TemporalError as error:
-        is_unknown = isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists()
-        if not is_unknown:
-            record_launch_undone(tenant_id=actor.tenant_id, run_id=run_id)
-        details = {"error": str(error), "hint": "See that Temporal is up, then start the run again."}
-        if is_unknown:
-            details |= {
+        raise _start_failed(actor, run_id, command, error) from error
+    command_settle(command, CommandState.ACCEPTED)
+
+
+def _start_failed(actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError) -> PortalError:
+    """The error to answer. Unless Temporal may have the run, its row is taken back: nothing but the ledger was written."""
+    if isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists():
+        failed: PortalError = DependencyDown(
+            "Temporal did not answer in time; whether the run was started is not known yet",
+            code="TEMPORAL_UNAVAILABLE",
+            details={
+                "error": str(error),
                 "outcome": "unknown",
                 "runId": str(run_id),
                 "hint": "Temporal may have the run. It is started again by itself if not; do not start another.",
-            }
-        state = CommandState.UNKNOWN if is_unknown else CommandState.REFUSED
-        message = "Temporal is not reachable; the run was not started"
-        if is_unknown:
-            message = "Temporal did not answer in time; whether the run was started is not known yet"
-        command_settle(command, state, code="TEMPORAL_UNAVAILABLE", message=message, details=details)
-        raise DependencyDown(
-            message, code="TEMPORAL_UNAVAILABLE", details={**details, "commandId": str(command.id)}
-        ) from error
-    command_settle(command, CommandState.ACCEPTED)
+            },
+        )
+        return command_refuse(command, failed, CommandState.UNKNOWN)
+    record_launch_undone(tenant_id=actor.tenant_id, run_id=run_id)
+    if isinstance(error, gateway.TemporalRefused):
+        failed = Conflict(
+            f"Temporal refused the run: {error}",
+            code="TEMPORAL_REFUSED",
+            details={"error": str(error), "hint": "The run was not started. Most often its payload is too large."},
+        )
+    else:
+        failed = DependencyDown(
+            "Temporal is not reachable; the run was not started",
+            code="TEMPORAL_UNAVAILABLE",
+            details={"error": str(error), "hint": "See that Temporal is up, then start the run again."},
+        )
+    return command_refuse(command, failed)
 
 
 def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVersion:

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from workflows.engine.errors import Category
 from workflows.models import Run
+from workflows.projections import record_launch_failed
 from workflows.services.run_launch import run_start_workflow
 from workflows.statuses import Engine, RunStatus
 from workflows.temporal import gateway
@@ -17,7 +19,10 @@ BATCH = 50
 
 
 def sweep_unstarted_runs() -> int:
-    """The number of runs that Temporal has now. One that is being launched is left alone by its age."""
+    """The number of runs that Temporal has now. One that is being launched is left alone by its age.
+
+    A run that Temporal can never take is ended with the reason; one that it refuses for now does not hold up the others.
+    """
     started = 0
     waiting = Run.objects.select_related("definition_version", "event").filter(
         engine=Engine.TEMPORAL,
@@ -28,8 +33,25 @@ def sweep_unstarted_runs() -> int:
     for run in waiting.order_by("created_at")[:BATCH]:
         try:
             run_start_workflow(run)
-        except gateway.TemporalError as error:
+        except gateway.TemporalInvalid as error:
+            _end(run, error)
+        except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
             logger.warning("run %s cannot be started yet: %s", run.id, error)
             break  # Temporal is down for the next ones too; the next sweep goes on
-        started += 1
+        except gateway.TemporalError as error:
+            logger.warning("Temporal does not take run %s: %s", run.id, error)
+        else:
+            started += 1
     return started
+
+
+def _end(run: Run, error: gateway.TemporalInvalid) -> None:
+    logger.error("Temporal can never take run %s: %s", run.id, error)
+    described = {
+        "category": str(Category.VALIDATION),
+        "message": f"Temporal cannot take this run: {error}",
+        "nodePath": "",
+        "at": timezone.now().isoformat(),
+        "code": "TEMPORAL_REFUSED",
+    }
+    record_launch_failed(tenant_id=run.tenant_id, run_id=run.id, error=described)

@@ -5,7 +5,8 @@ timeout and is sent once: the SDK's own retries would hold a request up for ten 
 calls here has a retry of its own (a delivery), or a person who is told (a cancel).
 
 Errors: `TemporalUnreachable` when the call was never delivered, `TemporalTimeout` when nobody knows whether it was,
-`TemporalNotFound` when the workflow is not there or has ended, `TemporalRefused` for any other answer.
+`TemporalNotFound` when the workflow is not there or has ended, `TemporalInvalid` when it can never be taken,
+`TemporalRefused` for any other answer.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
@@ -56,6 +57,10 @@ class TemporalNotFound(TemporalError):
 
 class TemporalRefused(TemporalError):
     """Temporal answered, and did not do it."""
+
+
+class TemporalInvalid(TemporalRefused):
+    """What was sent can never be taken: too large, or not to be encoded. Sending it again does not help."""
 
 
 class TemporalAlreadyStarted(TemporalRefused):
@@ -154,7 +159,16 @@ def _translated(error: RPCError) -> TemporalError:
     # The SDK reports its own deadline as CANCELLED; an UNAVAILABLE of an open connection may have been carried out.
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
         return TemporalTimeout(words)
+    if error.status == RPCStatusCode.INVALID_ARGUMENT:
+        return TemporalInvalid(words)
     return TemporalRefused(f"{error.status.name}: {words}")
+
+
+async def _encoded(client: Client, value: Any) -> Payloads:
+    try:
+        return Payloads(payloads=await client.data_converter.encode([value]))
+    except (TypeError, ValueError) as error:
+        raise TemporalInvalid(f"the value cannot be encoded: {error}") from error
 
 
 def _is_of_the_namespace(error: RPCError) -> bool:
@@ -177,14 +191,14 @@ def start_run(run: contracts.RunInput, *, workflow_id: str) -> str:
     """
 
     async def work(client: Client) -> str:
-        payloads = await client.data_converter.encode([run])
+        payloads = await _encoded(client, run)
         answer = await client.workflow_service.start_workflow_execution(
             StartWorkflowExecutionRequest(
                 namespace=client.namespace,
                 workflow_id=workflow_id,
                 workflow_type=WorkflowType(name=contracts.RUN_WORKFLOW),
                 task_queue=TaskQueue(name=settings.TEMPORAL_TASK_QUEUE),
-                input=Payloads(payloads=payloads),
+                input=payloads,
                 identity=client.identity,
                 request_id=run.run_id,
                 workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
@@ -201,13 +215,13 @@ def signal_event(signal: contracts.EventSignal, *, workflow_id: str, request_id:
     """Idempotency: the server takes one signal of a request id (within one execution; the engine checks event ids too)."""
 
     async def work(client: Client) -> None:
-        payloads = await client.data_converter.encode([signal])
+        payloads = await _encoded(client, signal)
         await client.workflow_service.signal_workflow_execution(
             SignalWorkflowExecutionRequest(
                 namespace=client.namespace,
                 workflow_execution=WorkflowExecution(workflow_id=workflow_id),
                 signal_name=contracts.SIGNAL_EVENT,
-                input=Payloads(payloads=payloads),
+                input=payloads,
                 identity=client.identity,
                 request_id=request_id,
             ),

@@ -19,7 +19,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 with workflow.unsafe.imports_passed_through():
     from workflows.engine import commands as ask
-    from workflows.engine.definition import Definition, definition_hash, parse_definition
+    from workflows.engine.definition import ROOT, Definition, definition_hash, parse_definition
     from workflows.engine.errors import Category, RunError
     from workflows.engine.events import (
         ActionDone,
@@ -30,8 +30,7 @@ with workflow.unsafe.imports_passed_through():
         RunStarted,
         TimerFired,
     )
-    from workflows.engine.machine import SEMANTICS_VERSION, advance, fail_as_corrupt
-    from workflows.engine.records import take_records
+    from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
     from workflows.engine.scope import Scope, json_size
     from workflows.engine.state import RunState
     from workflows.temporal import contracts
@@ -46,7 +45,7 @@ ACTION_TIMEOUT = timedelta(minutes=15)
 HEARTBEAT_TIMEOUT = timedelta(seconds=12)
 
 
-NO_DEFINITION = Definition(id="", version=0, blocks={})
+NO_DEFINITION = Definition(id="", version=0, blocks={ROOT: ()})
 
 
 @dataclass(frozen=True)
@@ -169,27 +168,32 @@ class RunWorkflow:
 
     def _advance(self, definition: Definition | None, event: EngineEvent | TaskFailed | None) -> list[ask.Command]:
         if definition is None and isinstance(event, RunStarted):
-            return self._corrupt("the pinned definition cannot be read, or is not the one that its hash names")
+            return self._corrupt(None, "the pinned definition cannot be read, or is not the one that its hash names")
         if isinstance(event, TaskFailed):
-            return self._corrupt(event.message)
+            return self._corrupt(definition, event.message)
         if event is None:
             return []
         try:
             self._state, commands = advance(definition or NO_DEFINITION, self._state, event)
             return commands
         except Exception as error:  # noqa: BLE001  an exception here would fail the workflow task for ever
-            return self._corrupt(f"{type(error).__name__}: {error}")
+            return self._corrupt(definition, f"{type(error).__name__}: {error}")
 
-    def _corrupt(self, message: str) -> list[ask.Command]:
+    def _corrupt(self, definition: Definition | None, message: str) -> list[ask.Command]:
         """End the run as EngineCorruption, once; what cannot even be recorded then only stands in Temporal."""
         if self._is_corrupt:
             return []
         self._is_corrupt = True
         workflow.logger.error("engine corruption: %s", message)
-        for task in self._tasks.values():
-            task.cancel()
-        error = fail_as_corrupt(self._state, now_ms=_now_ms(), message=message)
-        return [ask.CompleteRun(id="corrupt", status="FAILED", error=error, records=take_records(self._state))]
+        try:
+            self._state, commands = end_as_corrupt(
+                definition or NO_DEFINITION, self._state, now_ms=_now_ms(), message=message
+            )
+            return commands
+        except Exception:  # noqa: BLE001  a state that cannot even be closed still ends in Temporal
+            workflow.logger.exception("the run's open steps and waits cannot be recorded")
+            error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=_now_ms())
+            return [ask.CompleteRun(id="corrupt", status="FAILED", error=error, records=[])]
 
     # -- Commands ----------------------------------------------------------------------------------------------------
 
@@ -215,10 +219,15 @@ class RunWorkflow:
                 return  # the engine asked for it
             except Exception as error:  # noqa: BLE001  e.g. a value that cannot be encoded; it must end the run, not hang it
                 self._inbox.append(TaskFailed(f"{type(error).__name__}: {error}"))
-            finally:
-                del self._tasks[task_id]
 
-        self._tasks[task_id] = asyncio.create_task(run())
+        def forget(_task: asyncio.Task[None]) -> None:
+            # Not in a `finally` above: a task that is cancelled before it began never enters its coroutine.
+            work.close()
+            self._tasks.pop(task_id, None)
+
+        task = asyncio.create_task(run())
+        task.add_done_callback(forget)
+        self._tasks[task_id] = task
 
     async def _run_action(self, command: ask.RunAction) -> None:
         try:
@@ -236,9 +245,8 @@ class RunWorkflow:
             if isinstance(failure.cause, CancelledError):
                 return
             error = RunError(Category.TRANSIENT, str(failure.cause or failure), code="ACTIVITY_FAILED")
-            done = ActionDone(
-                _now_ms(), command.id, error=error.as_object(node_path=command.step_path, now_ms=_now_ms())
-            )
+            described = error.as_object(node_path=command.step_path, now_ms=_now_ms())
+            done = ActionDone(_now_ms(), command.id, error=described, is_projected=False)
         self._inbox.append(done)
 
     async def _sleep_until(self, command: ask.StartTimer) -> None:

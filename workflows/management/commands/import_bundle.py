@@ -1,6 +1,5 @@
 """`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: definitions from a bundle file (LANGUAGE 5)."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from workflows.errors import PortalError
 from workflows.models import Tenant
 from workflows.services.definitions import bundle_import
 from workflows.statuses import CommandSource, Role
+from workflows.strict_json import read_json
 
 
 class Command(BaseCommand):
@@ -25,10 +25,10 @@ class Command(BaseCommand):
         tenant = find_tenant(options["tenant"])
         actor = Actor("system", "cli", "import_bundle", tenant.id, Role.ADMIN, CommandSource.CLI)
         try:
-            document = json.loads(options["file"].read_text(encoding="utf-8"))
+            document = read_json(options["file"].read_text(encoding="utf-8"))
         except OSError as error:
             raise CommandError(f"the file cannot be read: {error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CommandError(f"{options['file']} is not JSON: {error}") from error
         try:
             imported = bundle_import(actor=actor, document=document, publish=options["publish"])

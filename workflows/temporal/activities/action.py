@@ -8,33 +8,49 @@ are untouched.
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+from psycopg.errors import QueryCanceled
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workflows.actions.ledger import Claim, KeyHeld, Owner, invocation_claim, invocation_end
-from workflows.actions.registry import Action, ActionContext, find_action
+from workflows.actions.ledger import (
+    Claim,
+    KeyHeld,
+    Owner,
+    invocation_claim,
+    invocation_end,
+    invocation_leave,
+    invocation_renew,
+)
+from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
+from workflows.database_errors import is_of_the_data
 from workflows.engine.definition import RetryPolicy
 from workflows.engine.errors import Category, RunError
 from workflows.engine.retry import retry_delay_ms
 from workflows.engine.scope import json_size
 from workflows.engine.storable import storable_problem
+from workflows.models import ActionInvocation
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
+from workflows.temporal.activities.deadline import DeadlinePassed, within
 from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
 
 MAX_OUTPUT_BYTES = 262_144
 
 
-@activity.defn(name=contracts.ACTIVITY_RUN_ACTION)
+# No exception is thrown into the thread when the worker stops or the run is cancelled: an action that is under way ends
+# by itself, or with its process, and is never taken for one that has failed.
+@activity.defn(name=contracts.ACTIVITY_RUN_ACTION, no_thread_cancel_exception=True)
 def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionReply:
     attempt = _Attempt(request)
-    with heartbeats():
+    with heartbeats(attempt.renew):
         try:
             output = attempt.run()
         except RunError as error:
@@ -49,6 +65,11 @@ class _Attempt:
     def __init__(self, request: contracts.ActionRequest) -> None:
         self.request = request
         self.tenant_id, self.run_id = uuid.UUID(request.tenant_id), uuid.UUID(request.run_id)
+        self._held: ActionInvocation | None = None
+
+    def renew(self) -> None:
+        if self._held is not None:
+            invocation_renew(self._held)
 
     def run(self) -> Any:
         """The action's output, executed now or stored before.
@@ -71,11 +92,17 @@ class _Attempt:
         claim = self._start(action, value)
         if not claim.execute:
             return _stored_output(claim)
+        self._held = claim.invocation
         try:
             return self._execute(action, claim, value)
+        except ActionOutcomeUnknown:
+            invocation_leave(claim.invocation)
+            raise
         except RunError as error:
             invocation_end(claim.invocation, error=_ledger_error(error))
             raise
+        finally:
+            self._held = None
 
     def _start(self, action: Action, value: BaseModel) -> Claim:
         with transaction.atomic():
@@ -107,12 +134,25 @@ class _Attempt:
             timeout_seconds=action.timeout_seconds,
         )
         if action.is_transactional:
-            with transaction.atomic():
+            return self._execute_in_the_ledgers_transaction(action, claim, value, context)
+        try:
+            output = within(action.timeout_seconds, lambda: _called(action, value, context))
+        except DeadlinePassed as passed:
+            raise _timed_out(action, passed) from passed
+        invocation_end(claim.invocation, output=output)
+        return output
+
+    def _execute_in_the_ledgers_transaction(
+        self, action: Action, claim: Claim, value: BaseModel, context: ActionContext
+    ) -> Any:
+        try:
+            with transaction.atomic(), _statement_timeout(action.timeout_seconds):
                 output = _called(action, value, context)
                 invocation_end(claim.invocation, output=output)
-            return output
-        output = _called(action, value, context)
-        invocation_end(claim.invocation, output=output)
+        except OperationalError as error:
+            if isinstance(error.__cause__, QueryCanceled):
+                raise _timed_out(action, DeadlinePassed(str(error))) from error
+            raise
         return output
 
     # -- Projection --------------------------------------------------------------------------------------------------
@@ -182,9 +222,11 @@ def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
     try:
         result = action.run(value, context)
         output = action.output_model.model_validate(result).model_dump(mode="json")
-    except (RunError, OperationalError, InterfaceError):
+    except RunError:
         raise
     except Exception as error:
+        if isinstance(error, OperationalError | InterfaceError) and not is_of_the_data(error):
+            raise
         activity.logger.exception("the action %s raised", action.id)
         raise RunError(Category.ACTION, f"{type(error).__name__}: {error}"[:2000], code="ACTION_RAISED") from error
     unstorable = storable_problem(output)
@@ -202,6 +244,20 @@ def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
             code="OUTPUT_TOO_LARGE",
         )
     return output
+
+
+@contextmanager
+def _statement_timeout(seconds: float) -> Iterator[None]:
+    """For an action that only writes this database: its statements end with its time."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
+    yield
+
+
+def _timed_out(action: Action, passed: DeadlinePassed) -> RunError:
+    if action.may_repeat:
+        return RunError(Category.TIMEOUT, f"{action.id}: {passed}", code="ACTION_TIMEOUT")
+    return ActionOutcomeUnknown(f"{action.id}: {passed}; whether it had its effect is not known")
 
 
 def _validated(action: Action, value: Any) -> BaseModel:

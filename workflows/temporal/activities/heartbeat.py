@@ -6,14 +6,16 @@ context, because the action's own code does not know of them. A worker that dies
 
 import contextvars
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from django.db import DatabaseError, connections
 from temporalio import activity
 
 
 @contextmanager
-def heartbeats() -> Iterator[None]:
+def heartbeats(at_each: Callable[[], None]) -> Iterator[None]:
+    """`at_each` is called with every beat, in the thread that beats (with database connections of its own)."""
     timeout = activity.info().heartbeat_timeout
     if timeout is None:
         yield
@@ -23,6 +25,11 @@ def heartbeats() -> Iterator[None]:
     def beat() -> None:
         while not done.wait(timeout.total_seconds() / 3):
             activity.heartbeat()
+            try:
+                at_each()
+            except DatabaseError:
+                activity.logger.warning("a lease could not be renewed", exc_info=True)
+        connections.close_all()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), name="heartbeat", daemon=True)
     thread.start()

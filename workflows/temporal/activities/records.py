@@ -7,12 +7,12 @@ from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records
 
 
-@activity.defn(name=contracts.ACTIVITY_WRITE_RECORDS)
+@activity.defn(name=contracts.ACTIVITY_WRITE_RECORDS, no_thread_cancel_exception=True)
 def write_records_activity(request: contracts.RecordsRequest) -> None:
     write_records(request.records, tenant_id=request.tenant_id, run_id=request.run_id)
 
 
-@activity.defn(name=contracts.ACTIVITY_OPEN_WAIT)
+@activity.defn(name=contracts.ACTIVITY_OPEN_WAIT, no_thread_cancel_exception=True)
 def open_wait_activity(request: contracts.RecordsRequest) -> None:
     """Write the wait and commit; then, in a new statement, look for events that came before it.
 

@@ -1,0 +1,12 @@
+"""Which errors of the database are of its own, and which are of what was sent to it."""
+
+from django.db import DataError
+
+# SQLSTATE classes: data exceptions, and limits of the program such as an index row that is too long.
+DATA_CLASSES = ("22", "54")
+
+
+def is_of_the_data(error: Exception) -> bool:
+    """True when sending the same again can only fail again."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, DataError) or state[:2] in DATA_CLASSES
