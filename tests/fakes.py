@@ -55,3 +55,33 @@ def fake_api(answer: Callable[[int], tuple[int, Any]] = lambda number: (200, {"o
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def dripping_api() -> Iterator[str]:
+    """A server that sends a byte now and then, and never ends."""
+    stop = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not stop.wait(0.2):
+                try:
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                except OSError:
+                    return
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        stop.set()
+        server.shutdown()
+        server.server_close()

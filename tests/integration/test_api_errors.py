@@ -171,6 +171,55 @@ def test_starting_what_cannot_start(api: Api, tenant: Any) -> None:
     assert set(starts.values_list("state", flat=True)) == {"refused"}
 
 
+@pytest.mark.parametrize("payload", [{"a": "\x00"}, {"a": ["\ud800"]}])
+def test_a_payload_that_cannot_be_stored_starts_nothing(api: Api, tenant: Any, payload: dict[str, Any]) -> None:
+    publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}})
+    error = error_of(api.post("/runs", {"definition": "flow", "payload": payload}), 400)
+    assert (error["code"], error["details"]["path"].startswith("/payload/a")) == ("PAYLOAD_INVALID", True)
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    assert error_of(api.post("/runs", {"definition": "flow", "payload": {"a": deep}}), 400)["code"] == "PAYLOAD_INVALID"
+    assert not Run.objects.filter(tenant=tenant).exists()
+
+
+@pytest.mark.parametrize("body", [{"definition": "nothing"}, {"definition": "flow", "payload": [1]}])
+def test_a_refusal_is_repeated_with_the_same_status(api: Api, tenant: Any, body: dict[str, Any]) -> None:
+    publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}})
+    first, again = (api.post("/runs", body, **{"Idempotency-Key": "k"}) for _ in range(2))
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    assert first.status_code in (400, 404)
+
+
+@pytest.mark.parametrize("path", ["/events/%00", "/definitions/%00", "/definitions/%00/versions"])
+def test_a_nul_in_an_address_is_not_found(api: Api, path: str) -> None:
+    assert error_of(api.get(path), 404)["code"] == "NOT_FOUND"
+
+
+def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.factories import make_actor
+    from tests.integration.test_projections import run_record, write
+    from workflows.services.run_control import run_cancel
+    from workflows.temporal import gateway
+
+    run = make_run(tenant)
+    monkeypatch.setattr(gateway, "cancel_run", lambda **_: write(run, run_record(3, "SUCCEEDED")))
+    command = run_cancel(actor=make_actor(tenant), run_id=run.id)
+    assert (command.state, command.code) == ("failed", "WORKFLOW_RUN_CLOSED")
+
+
+def test_a_viewer_sees_no_details_of_errors_and_no_filters(tenant: Any) -> None:
+    from tests.integration.test_events import open_wait
+
+    error = {"category": "ActionError", "message": "no", "nodePath": "x", "at": "y", "details": {"body": "hidden"}}
+    run = make_run(tenant, error=error)
+    open_wait(tenant, run=run, filters=[{"path": "a", "op": "=", "value": "hidden"}])
+    viewer, operator = Api(make_token(tenant, Role.VIEWER)), Api(make_token(tenant))
+    for path in (f"/runs/{run.id}", f"/runs/{run.id}/waits", "/runs"):
+        assert b"hidden" not in viewer.get(path).content
+        assert b"hidden" in operator.get(path).content
+
+
 def test_an_idempotency_key_gives_the_same_answer_and_refuses_another_body(api: Api, tenant: Any) -> None:
     run, other = make_run(tenant), make_run(tenant)
     first = api.post(f"/runs/{run.id}/resume", **{"Idempotency-Key": "k1"})

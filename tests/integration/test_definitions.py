@@ -11,7 +11,7 @@ from portal.demo.load import BUNDLES
 from tests.factories import expr, make_actor, make_definition, publish
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import InputInvalid, PermissionRefused
-from workflows.models import Definition, DefinitionVersion
+from workflows.models import Command, Definition, DefinitionVersion
 from workflows.services.definitions import bundle_import
 from workflows.statuses import Role
 
@@ -95,6 +95,60 @@ def test_a_wrong_bundle_says_where(tenant: Any, document: Any, path: str) -> Non
 def test_operators_do_not_import(tenant: Any) -> None:
     with pytest.raises(PermissionRefused):
         imported(tenant, bundle(STATE), role=Role.OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "path"),
+    [
+        ({"isPaused": "yes"}, "isPaused"), ({"concurrencyLimit": -1}, "concurrencyLimit"), ({"concurrencyLimit": True}, "concurrencyLimit"),
+        ({"name": "x" * 300}, "name"), ({"payloadSchemaMode": "other"}, "payloadSchemaMode"), ({"retentionPolicyOverride": [1]}, "retentionPolicyOverride"),
+        ({"failureRateThreshold": "high"}, "failureRateThreshold"), ({"description": 5}, "description"),
+    ],
+)  # fmt: skip
+def test_wrong_metadata_says_where(tenant: Any, metadata: dict[str, Any], path: str) -> None:
+    with pytest.raises(InputInvalid) as raised:
+        imported(tenant, bundle(STATE, metadata=metadata))
+    assert raised.value.details["path"] == f"workflows[0].metadata.{path}"
+
+
+def test_what_cannot_be_stored_is_refused_before_anything_is(tenant: Any) -> None:
+    with pytest.raises(InputInvalid, match="surrogate"):
+        imported(tenant, bundle({**STATE, "config": {"state": "\ud800"}}))
+    assert not Definition.objects.filter(tenant=tenant).exists()
+
+
+def test_every_request_stands_in_the_ledger_refused_or_not(tenant: Any) -> None:
+    from workflows.services.definitions import definition_publish, definition_set_paused
+
+    viewer = make_actor(tenant, Role.VIEWER)
+    imported(tenant, bundle(STATE))
+    for refused in (
+        lambda: imported(tenant, bundle(STATE), role=Role.VIEWER),
+        lambda: definition_publish(actor=viewer, key="flow"),
+        lambda: definition_set_paused(actor=viewer, key="flow", is_paused=True),
+    ):
+        with pytest.raises(PermissionRefused):
+            refused()
+    with pytest.raises(InputInvalid):
+        imported(tenant, bundle({**STATE, "type": "nonsense"}))
+    rows = Command.objects.filter(tenant=tenant).order_by("requested_at").values_list("action", "state", "code")
+    assert list(rows) == [
+        ("import", "observed", ""), ("import", "refused", "PERMISSION_DENIED"), ("publish", "refused", "PERMISSION_DENIED"),
+        ("pause", "refused", "PERMISSION_DENIED"), ("import", "refused", "DEFINITION_INVALID"),
+    ]  # fmt: skip
+
+
+def test_loading_the_demo_again_keeps_what_its_user_has_changed(database: None) -> None:
+    from portal.demo.credentials import make_credentials
+    from portal.demo.load import load_demo
+
+    demo = load_demo(make_credentials())
+    definition = Definition.objects.get(tenant=demo, key="approval")
+    definition.draft_text, definition.is_paused = definition.draft_text.replace("Approval", "Changed"), True
+    definition.save()
+    load_demo(make_credentials())
+    definition.refresh_from_db()
+    assert (definition.is_paused, "Changed" in definition.draft_text, definition.versions.count()) == (True, True, 1)
 
 
 def test_the_command_tells_each_problem(tenant: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,24 @@ def test_one_target_that_fails_does_not_stop_another(tenant: Any, monkeypatch: p
     assert "RuntimeError: a bug" in found[waits[0].id].reason
 
 
+def test_one_row_that_fails_does_not_stop_the_sweep(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingress import tasks
+
+    bad, good = aged(receive(tenant), minutes=2), aged(receive(tenant), minutes=1)
+    real = tasks.event_route
+
+    def failing(event_id: Any) -> Any:
+        if event_id == bad.id:
+            raise RuntimeError("a bad row")
+        return real(event_id)
+
+    monkeypatch.setattr(tasks, "event_route", failing)
+    monkeypatch.setattr(tasks, "_settle_buffered", lambda: 1 / 0)
+    sweep_events()
+    good.refresh_from_db()
+    assert good.routed_at is not None
+
+
 def test_a_broker_that_is_down_does_not_fail_the_sender(tenant: Any, servers: Any) -> None:
     servers.redis.stop()
     try:

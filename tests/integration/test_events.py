@@ -1,8 +1,10 @@
 """Events are stored first, once, and explained; nothing here needs Temporal (PRODUCT 5.2 to 5.6)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from ingress.routing import event_route
 from ingress.services import event_receive
@@ -25,8 +27,6 @@ def receive(tenant: Any, **value: Any) -> Event:
 
 
 def open_wait(tenant: Any, key: str = "T-1", name: str = "REPLIED", **fields: Any) -> RunWait:
-    from django.utils import timezone
-
     run = fields.pop("run", None) or make_run(tenant)
     values = {
         "step_path": "root.steps[0]",
@@ -167,8 +167,6 @@ def test_a_wait_that_opens_finds_the_event_that_came_just_before(tenant: Any) ->
 
 
 def test_a_wait_finds_no_event_older_than_the_buffer(tenant: Any) -> None:
-    from datetime import timedelta
-
     EventType.objects.create(tenant=tenant, name="REPLIED", buffer_seconds=0.001)
     event = receive(tenant)
     event_route(event.id)
@@ -176,11 +174,21 @@ def test_a_wait_finds_no_event_older_than_the_buffer(tenant: Any) -> None:
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 0
 
 
+def test_a_wait_finds_the_event_that_was_late_for_the_one_before(tenant: Any) -> None:
+    run = make_run(tenant)
+    first = open_wait(tenant, run=run)
+    event = receive(tenant)
+    event_route(event.id)
+    long_ago = timezone.now() - timedelta(hours=3)
+    Event.objects.filter(id=event.id).update(received_at=long_ago, routed_at=long_ago)
+    EventDelivery.objects.filter(event=event, wait=first).update(status="late")
+    with projection_writer("test"):
+        RunWait.objects.filter(id=first.id).update(status="RESOLVED", resolved_at=timezone.now())
+    second = open_wait(tenant, run=run)
+    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(second.id)) == 1
+
+
 def test_time_that_an_event_lay_unrouted_does_not_count(tenant: Any) -> None:
-    from datetime import timedelta
-
-    from django.utils import timezone
-
     event = receive(tenant)
     Event.objects.filter(id=event.id).update(received_at=timezone.now() - timedelta(hours=2))
     EventKey.objects.filter(event=event).update(received_at=timezone.now() - timedelta(hours=2))

@@ -133,3 +133,39 @@ def test_an_observation_that_comes_before_the_answer_stands(tenant: Any) -> None
     write(run, run_record(3, "CANCELED"))
     command_settle(asked, CommandState.ACCEPTED)
     assert (asked.state, asked.decided_at is not None) == ("observed", True)
+
+
+def test_an_epoch_that_changes_while_temporal_is_asked_is_asked_for_again(tenant: Any) -> None:
+    run = make_run(tenant)
+    write(run, run_record(1, "RUNNING"))
+    asked: list[str] = []
+
+    def current() -> str:
+        if not asked:
+            write(run, run_record(1, "WAITING"), epoch="epoch-3", current="epoch-3")
+        asked.append("x")
+        return "epoch-2" if len(asked) == 1 else "epoch-3"
+
+    written = record_batch(
+        [run_record(9, "SUCCEEDED")],
+        tenant_id=str(tenant.id),
+        run_id=str(run.id),
+        epoch="epoch-2",
+        first_run_id="f",
+        current_epoch=current,
+    )
+    run.refresh_from_db()
+    assert (written, len(asked), run.projection_epoch, run.status) == (False, 2, "epoch-3", "WAITING")
+
+
+def test_nothing_is_opened_late_in_a_run_that_has_ended(tenant: Any) -> None:
+    run = make_run(tenant)
+    write(run, run_record(9, "CANCELED"))
+    wait_id = str(run.id)[:-2] + "fe"
+    write(
+        run,
+        step_record(5, "RETRY_SCHEDULED", attempt=3),
+        wait_record(5, "WAITING", wait_id),
+        step_record(4, "SUCCEEDED", attempt=2),
+    )
+    assert (seen(run)["waits"], seen(run)["steps"]) == ([], [(2, "SUCCEEDED", 4)])

@@ -124,6 +124,53 @@ def test_an_event_sent_by_hand_stands_in_the_ledger(tenant: Any) -> None:
     assert (command.action, command.state, command.source) == ("send_event", "observed", "admin")
 
 
+@pytest.mark.parametrize("name", ["event", "run", "command"])
+def test_hidden_fields_cannot_be_asked_through_the_address(tenant: Any, name: str) -> None:
+    client = member_of(tenant, role="viewer")
+    for lookup in (
+        "payload__pin__startswith=4",
+        "input__a=1",
+        "payload__contains=x",
+        "error__details__body__startswith=a",
+    ):
+        response = client.get(f"/admin/workflows/{name}/?{lookup}")
+        assert response.status_code == 302 or b"e=1" in response.content or response.status_code == 400, lookup
+        assert b"result_list" not in response.content
+    assert client.get("/admin/workflows/event/?outcome__exact=buffered&event_type=E").status_code == 200
+    assert (
+        client.get("/admin/workflows/run/?status__exact=WAITING&definition=x&created_at_from_0=2026-01-01").status_code
+        == 200
+    )
+
+
+def test_the_ledgers_page_hides_what_was_sent_from_viewers(tenant: Any) -> None:
+    from tests.factories import make_actor
+    from workflows.ledger import command_open
+
+    command = command_open(
+        actor=make_actor(tenant), action="start_run", target_type="run", target_id="r", payload={"pin": "4711"}
+    )
+    page = reverse("admin:workflows_command_change", args=[command.id])
+    assert b"4711" not in member_of(tenant, role="viewer").get(page).content
+    assert b"4711" in member_of(tenant).get(page).content
+
+
+def test_an_event_type_stands_once_in_the_catalogue_and_edits_in_the_ledger(tenant: Any) -> None:
+    client = member_of(tenant, role="author")
+    data = {"name": "E", "description": "", "correlation_paths": '["a"]', "is_active": "on"}
+    assert client.post(reverse("admin:workflows_eventtype_add"), data).status_code == 302
+    again = client.post(reverse("admin:workflows_eventtype_add"), data)
+    assert (again.status_code, "in the catalogue already" in again.content.decode()) == (200, True)
+    assert Command.objects.get(tenant=tenant).action == "edit_event_type"
+
+
+@pytest.mark.parametrize("payload", ["NaN", '{"a": NaN}', '{"a": 1e999}', '{"a": "\\u0000"}', "[1]"])
+def test_an_event_by_hand_is_read_as_strictly_as_one_of_a_program(tenant: Any, payload: str) -> None:
+    page = member_of(tenant).post(reverse("admin:workflows_event_send"), {"event_type": "E", "payload": payload})
+    assert (page.status_code, "pm-error" in page.content.decode()) == (200, True)
+    assert not Command.objects.filter(tenant=tenant).exists()
+
+
 @pytest.mark.parametrize("paths", ['"a..b"', "[1]", "{}"])
 def test_the_catalogue_refuses_paths_that_are_none(tenant: Any, paths: str) -> None:
     data = {"name": "E", "description": "", "correlation_paths": paths, "is_active": "on"}

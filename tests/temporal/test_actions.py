@@ -1,15 +1,19 @@
 """Actions through the worker: their output, their errors, retries, and the ledger that keeps an effect single."""
 
+import threading
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from pydantic import BaseModel
 
 from tests.desk import Desk
-from tests.factories import expr, publish
+from tests.factories import eventually, expr, publish
 from tests.fakes import fake_api
-from workflows.models import ActionInvocation, Notification, Run, RunStep, RunWait, TenantMembership
+from tests.workers import running_temporal_worker
+from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
+from workflows.services.run_control import run_cancel
 
 
 def call(
@@ -166,24 +170,87 @@ def test_an_action_that_the_worker_does_not_know_fails_with_its_name(
     assert (failed.error_code, "http.request@1" in failed.error["message"]) == ("ACTION_UNKNOWN", True)
 
 
-def test_cancel_reaches_a_run_whose_action_is_under_way(desk: Desk) -> None:
-    import threading
+class Gate:
+    """A fake API that answers only when it is let."""
 
-    from workflows.services.run_control import run_cancel
+    def __init__(self, *answers: tuple[int, Any]) -> None:
+        self.entered, self.release, self.answers = threading.Event(), threading.Event(), answers
 
-    release, entered = threading.Event(), threading.Event()
+    def __call__(self, number: int) -> tuple[int, Any]:
+        self.entered.set()
+        self.release.wait(30)
+        return self.answers[min(number, len(self.answers)) - 1]
 
-    def slow(number: int) -> tuple[int, Any]:
-        entered.set()
-        release.wait(20)
-        return 200, {}
 
-    with fake_api(slow) as api:
+def test_cancel_reaches_a_run_whose_action_is_under_way_and_its_late_end_opens_nothing(desk: Desk) -> None:
+    gate = Gate((503, {}))
+    with fake_api(gate) as api:
         publish(desk.tenant, call(retry={"maxAttempts": 5, "backoffMs": 1}, **http(api.url)))
         run = desk.start({"n": 1})
-        assert entered.wait(20)
+        assert gate.entered.wait(20)
         run_cancel(actor=desk.actor, run_id=run.id)
         desk.run_is("CANCELED", id=run.id)
-        release.set()
-    assert desk.steps(run) == [("call", 1, "CANCELED")]
-    assert Run.objects.get(id=run.id).status == "CANCELED"
+        gate.release.set()
+        eventually(lambda: ActionInvocation.objects.filter(run=run, status="FAILED").exists(), what="the late end")
+    assert (desk.steps(run), RunWait.objects.filter(run=run).count()) == ([("call", 1, "CANCELED")], 0)
+
+
+def test_a_worker_that_stops_takes_no_action_for_failed(desk: Desk, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_DRAIN_SECONDS = f"own-{desk.tenant.slug}", 0.2
+    gate = Gate((200, {"ok": True}))
+    with fake_api(gate) as api:
+        publish(desk.tenant, call(**http(api.url)))
+        run = desk.start({"n": 1})
+        with running_temporal_worker():
+            assert gate.entered.wait(20)
+            threading.Timer(1.5, gate.release.set).start()
+        with running_temporal_worker():
+            desk.run_is("SUCCEEDED", id=run.id)
+    assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
+    assert ActionInvocation.objects.get(run=run).status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "category", "code"),
+    [(True, "TimeoutError", "ACTION_TIMEOUT"), (False, "ActionError", "ACTION_OUTCOME_UNKNOWN")],
+)
+def test_an_action_that_does_not_return_in_its_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, repeatable: bool, category: str, code: str
+) -> None:
+    from workflows.actions import registry
+
+    class Nothing(BaseModel):
+        pass
+
+    release, calls = threading.Event(), []
+
+    def slow(value: Nothing, context: registry.ActionContext) -> Nothing:
+        calls.append(context.idempotency_key)
+        release.wait(30)
+        return value
+
+    slow_action = registry.Action(
+        id="test.slow",
+        version=1,
+        label="",
+        input_model=Nothing,
+        output_model=Nothing,
+        run=slow,
+        timeout_seconds=0.3,
+        is_idempotent=repeatable,
+    )
+    monkeypatch.setitem(registry._actions, ("test.slow", 1), slow_action)
+    publish(desk.tenant, call(action="test.slow", retry={"maxAttempts": 2, "backoffMs": 1}))
+    failed = desk.run_is("FAILED", id=desk.start().id)
+    release.set()
+    assert (failed.error_category, failed.error_code) == (category, code)
+    assert len(calls) == (2 if repeatable else 1)
+
+
+def test_a_server_that_drips_is_left_after_the_calls_time(desk: Desk) -> None:
+    from tests.fakes import dripping_api
+
+    with dripping_api() as url:
+        publish(desk.tenant, call(inputMapping={"url": url, "timeout_seconds": 1}))
+        failed = desk.run_is("FAILED", id=desk.start().id)
+    assert (failed.error_category, failed.error_code) == ("TransientError", "HTTP_TIMEOUT")

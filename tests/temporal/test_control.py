@@ -155,6 +155,57 @@ def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
     desk.run_is("WAITING", id=run.id)
 
 
+def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: Desk) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from tests.factories import make_run
+    from workflows.projections import projection_writer
+    from workflows.services.run_launch import workflow_id_of
+    from workflows.services.run_sweep import sweep_unstarted_runs
+
+    version = publish(desk.tenant, wait_for_reply())
+    big, good = (
+        make_run(desk.tenant, definition_version=version, status="STARTING", input={"ticketId": "T-1", "fill": fill})
+        for fill in ("x" * 3_000_000, "")
+    )
+    with projection_writer("test"):
+        for age, run in ((3, big), (2, good)):
+            created = timezone.now() - timedelta(minutes=age)
+            Run.objects.filter(id=run.id).update(created_at=created, temporal_workflow_id=workflow_id_of(run.id))
+    sweep_unstarted_runs()
+    desk.run_is("WAITING", id=good.id)
+    ended = Run.objects.get(id=big.id)
+    assert (ended.status, ended.error_code) == ("FAILED", "TEMPORAL_REFUSED")
+
+
+def test_a_cancel_in_the_same_task_as_a_timer_ends_the_workflow_and_loses_no_record(desk: Desk, settings: Any) -> None:
+    from tests.workers import running_temporal_worker
+    from workflows.services.run_control import run_cancel
+
+    settings.TEMPORAL_TASK_QUEUE = f"own-{desk.tenant.slug}"
+    nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 2000}}
+    call = {
+        "id": "call",
+        "type": "action.call",
+        "config": {"actionId": "notifications.send_in_app", "version": 1, "inputMapping": {}},
+    }
+    publish(desk.tenant, nap, call)
+    run = desk.start()
+    with running_temporal_worker():
+        desk.run_is("WAITING", id=run.id)
+    eventually(lambda: "TIMER_FIRED" in desk.history_types(run), what="the timer fires without a worker")
+    run_cancel(actor=desk.actor, run_id=run.id)
+    with running_temporal_worker():
+        desk.run_is("CANCELED", id=run.id)
+        eventually(
+            lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED", what="Temporal has ended it too"
+        )
+    assert [w.status for w in RunWait.objects.filter(run=run)] == ["RESOLVED"]
+    assert desk.steps(run)[:2] == [("nap", 1, "SUCCEEDED"), ("call", 1, "CANCELED")]
+
+
 @pytest.mark.parametrize("version", [None, 1])
 def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) -> None:
     publish(desk.tenant, wait_for_reply())

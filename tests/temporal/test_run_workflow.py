@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.desk import Desk
-from tests.factories import eventually, expr, make_run, publish, wait_for_reply
+from tests.factories import eventually, expr, make_definition, make_run, publish, wait_for_reply
+from workflows.engine.definition import canonical_text, definition_hash
 from workflows.models import DefinitionVersion, Run, RunStep, RunWait
 from workflows.services.run_launch import run_start_workflow
 from workflows.temporal import gateway
@@ -71,6 +72,19 @@ def test_a_definition_that_is_not_the_pinned_one_ends_in_corruption(desk: Desk) 
     failed = desk.run_is("FAILED", id=launched_with(desk, definition_hash="0" * 64).id)
     assert failed.error_category == "EngineCorruption"
     assert desk.history_types(failed)[-1] == "WORKFLOW_EXECUTION_FAILED"
+
+
+def test_records_that_no_column_holds_end_the_run_and_wedge_nothing(desk: Desk) -> None:
+    """Such a definition is refused when it is published; this one was published before that rule."""
+    document = make_definition({"id": "x" * 300, "type": "state.set", "config": {"state": "X"}})
+    version = publish(desk.tenant, wait_for_reply())
+    text = canonical_text(document)
+    run = make_run(desk.tenant, definition_version=version, status="STARTING", definition_hash=definition_hash(text))
+    run.definition_version = DefinitionVersion(definition=version.definition, version=1, canonical_text=text)
+    run_start_workflow(run)
+    failed = desk.run_is("FAILED", id=run.id)
+    assert (failed.error_category, "cannot be stored" in failed.error["message"]) == ("EngineCorruption", True)
+    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED")
 
 
 def test_a_bug_of_the_engine_ends_the_run_and_wedges_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Correlation keys: the JavaScript string form of a value, trimmed (LANGUAGE 4)."""
 
+import sys
 from typing import Any
 
 from workflows.engine.expressions.js_text import number_text
@@ -13,6 +14,9 @@ _JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" +
 )
 
 
+_LARGEST = sys.float_info.max
+
+
 def correlation_key(value: Any) -> str | None:
     """The key, or None when the value is no key: null, empty, an object or an array, or longer than `MAX_KEY_BYTES`."""
     if isinstance(value, str):
@@ -21,6 +25,8 @@ def correlation_key(value: Any) -> str | None:
         return None
     elif isinstance(value, bool):
         text = "true" if value else "false"
+    elif not -_LARGEST <= value <= _LARGEST:
+        return None  # no number of JavaScript
     else:
         text = number_text(value)
     text = text.strip(_JS_WHITESPACE)

@@ -218,7 +218,8 @@ class RunWorkflow:
             except asyncio.CancelledError:
                 return  # the engine asked for it
             except Exception as error:  # noqa: BLE001  e.g. a value that cannot be encoded; it must end the run, not hang it
-                self._inbox.append(TaskFailed(f"{type(error).__name__}: {error}"))
+                cause = error.cause if isinstance(error, ActivityError) and error.cause else error
+                self._inbox.append(TaskFailed(f"{type(cause).__name__}: {cause}"))
 
         def forget(_task: asyncio.Task[None]) -> None:
             # Not in a `finally` above: a task that is cancelled before it began never enters its coroutine.
@@ -272,23 +273,13 @@ class RunWorkflow:
         )
 
     def _action_request(self, command: ask.RunAction) -> contracts.ActionRequest:
-        retry = command.retry
         fields = {name: value for name, value in vars(command).items() if name not in ("id", "retry")}
-        return contracts.ActionRequest(
-            run_id=self._run.run_id,
-            tenant_id=self._run.tenant_id,
-            retry=None
-            if retry is None
-            else contracts.RetryRule(
-                max_attempts=retry.max_attempts,
-                backoff_ms=retry.backoff_ms,
-                backoff_multiplier=retry.backoff_multiplier,
-                jitter=retry.jitter,
-                max_delay_ms=retry.max_delay_ms,
-                retry_on=None if retry.retry_on is None else list(retry.retry_on),
-            ),
-            **fields,
-        )
+        retry = command.retry
+        rule = None
+        if retry is not None:
+            retry_on = None if retry.retry_on is None else list(retry.retry_on)
+            rule = contracts.RetryRule(**{**vars(retry), "retry_on": retry_on})
+        return contracts.ActionRequest(run_id=self._run.run_id, tenant_id=self._run.tenant_id, retry=rule, **fields)
 
 
 def _read_definition(run: contracts.RunInput) -> Definition | None:

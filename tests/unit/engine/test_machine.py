@@ -7,8 +7,9 @@ import pytest
 from tests.factories import expr, wait_for_reply
 from tests.unit.engine.driver import START_MS, Drive
 from workflows.engine import commands as ask
+from workflows.engine.events import ActionDone
 from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION
-from workflows.engine.machine import CONTRACT_OF_SEMANTICS, MAX_GATHERED_RECORDS, SEMANTICS_VERSION
+from workflows.engine.machine import CONTRACT_OF_SEMANTICS, MAX_GATHERED_RECORDS, SEMANTICS_VERSION, end_as_corrupt
 
 
 def assign(step_id: str = "set", **targets: Any) -> dict[str, Any]:
@@ -325,6 +326,50 @@ def test_cancel_is_not_held_up_by_on_error_or_retry() -> None:
     step = call(retry={"maxAttempts": 9, "backoffMs": 1000}, onError={"policy": "continue"})
     run = Drive(step, assign("after", **{"vars.after": 1}), payload={"url": "u"}).start().action(error=FAILED).cancel()
     assert (run.end.status, run.waits(), run.vars) == ("CANCELED", ["CANCELED"], {})
+
+
+def test_a_cancel_keeps_the_records_that_rode_on_the_action() -> None:
+    run = Drive(wait_for_reply(), call(), payload={"ticketId": "T-1", "url": "u"}).start().signal("e1")
+    carried = run.last(ask.RunAction).records
+    run.cancel()
+    assert run.end.records[: len(carried)] == carried
+    assert {record["kind"] for record in carried} == {"verdict", "wait", "step", "run"}
+
+
+def test_an_attempt_whose_activity_was_lost_is_recorded_by_the_engine() -> None:
+    run = Drive(call(), payload={"url": "u"}).start()
+    carried = run.last(ask.RunAction)
+    run.feed(ActionDone(run.now_ms, carried.id, error=FAILED, is_projected=False))
+    assert run.end.records[: len(carried.records)] == carried.records
+    assert run.steps() == [("call", "FAILED")]
+
+
+def test_corruption_closes_what_is_open_and_is_never_continued_over() -> None:
+    run = waiting(timeoutMs=5000)
+    run.state, commands = end_as_corrupt(run.definition, run.state, now_ms=run.now_ms, message="a bug")
+    run.commands += commands
+    run.records += run.end.records
+    assert (run.end.status, run.waits(), run.steps()) == ("FAILED", ["CANCELED"], [("reply", "CANCELED")])
+    unknown = {"id": "x", "type": "control.tryCatch", "try": [], "catch": [], "onError": {"policy": "continue"}}
+    assert Drive(unknown, assign("after", **{"vars.a": 1})).start().end.status == "FAILED"
+
+
+def test_what_the_author_puts_under_error_does_not_change_the_record() -> None:
+    failing = {**assign(**{"vars.a": expr("payload.missing")}), "onError": {"policy": "continue"}}
+    run = Drive(failing, assign("after", **{"error.category": "Mine", "error.more": 1})).start()
+    (record,) = [r for r in run.records if r["kind"] == "step" and r["status"] == "FAILED"]
+    assert (record["error"]["category"], "more" in record["error"]) == ("ExpressionError", False)
+
+
+def test_a_null_field_is_as_an_absent_one() -> None:
+    step = {
+        **call(config={"saveAs": None, "idempotencyKey": None}),
+        "name": None,
+        "retry": {"maxAttempts": 2, "backoffMs": None},
+        "onError": None,
+    }
+    run = Drive(step, payload={"url": "u"}).start().action(error=FAILED).fire().action({"ok": 1})
+    assert (run.end.status, run.vars) == ("SUCCEEDED", {})
 
 
 def test_a_second_cancel_changes_nothing() -> None:

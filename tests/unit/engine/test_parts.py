@@ -92,7 +92,7 @@ def test_vars_never_shadow_the_scopes() -> None:
     [
         ("T-1", "T-1"), (" T-1\n", "T-1"), (7, "7"), (7.0, "7"), (1e21, "1e+21"), (1e-7, "1e-7"), (True, "true"), (-0.0, "0"),
         ("\ufeffT\u00a0", "T"), ("\x1cT", "\x1cT"),
-        (None, None), ("", None), ("  ", None), ([], None), ({}, None), (["T-1"], None), ("x" * 1001, None),
+        (None, None), ("", None), ("  ", None), ([], None), ({}, None), (["T-1"], None), ("x" * 1001, None), (10**400, None), (-(10**400), None), ("x" * 1000, "x" * 1000), ("\u9999" * 334, None), ("\u9999" * 333, "\u9999" * 333),
     ],
 )  # fmt: skip
 def test_correlation_keys_are_javascripts_string_form(value: Any, key: str | None) -> None:
@@ -118,6 +118,8 @@ def test_jitter_is_the_same_on_replay_and_differs_between_runs() -> None:
 def test_huge_backoffs_stay_finite() -> None:
     policy = RetryPolicy(max_attempts=1000, backoff_ms=60_000, jitter=False)
     assert retry_delay_ms(policy, attempt=900, category="ActionError", seed="s") == 30 * 24 * 3600 * 1000
+    wild = RetryPolicy(max_attempts=1000, backoff_ms=1, backoff_multiplier=1e300, jitter=False)
+    assert retry_delay_ms(wild, attempt=900, category="ActionError", seed="s") == 30 * 24 * 3600 * 1000
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,28 @@ def test_what_cannot_be_stored_is_refused_with_its_place(text: str) -> None:
     assert (found.code, found.path) == ("VALUE_NOT_STORABLE", "/steps/0/config/assign/vars.x/1")
 
 
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        ({"id": "x" * 201, "type": "state.set", "config": {"state": "X"}}, "FIELD_INVALID"),
+        ({"id": "a", "name": "x" * 201, "type": "state.set", "config": {"state": "X"}}, "FIELD_INVALID"),
+        ({"id": "a", "type": "state.set", "config": {"state": "x" * 201}}, "FIELD_INVALID"),
+        (wait_for_reply(eventName="x" * 201), "FIELD_INVALID"), (wait_for_reply(timeoutMs=10**18), "FIELD_INVALID"),
+        ({**wait_for_reply(), "retry": {"maxAttempts": 2}}, "RETRY_NOT_SUPPORTED"),
+        ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 2, "backoffMultiplier": 1e10}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID"),
+        ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 2, "retryOn": [[]]}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID"),
+    ],
+)  # fmt: skip
+def test_limits_of_a_step(step: dict[str, Any], code: str) -> None:
+    assert one(step).code == code
+
+
+def test_limits_of_the_envelope() -> None:
+    assert one(ASSIGN, key="flow\n").code == "KEY_INVALID"
+    assert one(ASSIGN, trigger={"type": []}).code == "TRIGGER_INVALID"
+    assert one(ASSIGN, trigger={"type": "event", "eventName": "x" * 201}).code == "FIELD_INVALID"
+
+
 def test_an_id_may_stand_only_once() -> None:
     assert one(ASSIGN, ASSIGN).code == "STEP_ID_TWICE"
 

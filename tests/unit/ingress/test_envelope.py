@@ -17,7 +17,10 @@ GOOD = {"event_type": "E", "payload": {"a": 1}}
         ({**GOOD, "event_type": " "}, "event_type"), ({**GOOD, "event_type": 5}, "event_type"), ({**GOOD, "payload": []}, "payload"),
         ({**GOOD, "event_id": "x" * 201}, "event_id"), ({**GOOD, "event_id": 7}, "event_id"), ({**GOOD, "tenant": "other"}, "tenant"),
         ({**GOOD, "workflow_correlation_key": ["a"]}, "workflow_correlation_key"), ({**GOOD, "occurred_at": "yesterday"}, "occurred_at"),
-        ({**GOOD, "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"), ({**GOOD, "payload": {"a": ["x", "\x00"]}}, "/payload/a/1"),
+        ({**GOOD, "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"), ({**GOOD, "occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"), ({**GOOD, "occurred_at": "9999-12-31T23:59:59-14:00"}, "occurred_at"),
+        ({**GOOD, "workflow_correlation_key": 10**1500}, "workflow_correlation_key"), ({**GOOD, "workflow_correlation_key": True}, "workflow_correlation_key"),
+        ({**GOOD, "workflow_correlation_key": "\u9999" * 400}, "workflow_correlation_key"), ({**GOOD, "payload": {"a": "x" * 1_100_000}}, ""),
+        ({**GOOD, "payload": {"a": ["x", "\x00"]}}, "/payload/a/1"),
         ({**GOOD, "payload": {"a": "\ud800"}}, "/payload/a"), ({**GOOD, "payload": {"\x00": 1}}, "/payload"),
     ],
 )  # fmt: skip
@@ -26,6 +29,10 @@ def test_each_wrong_field_is_named(value: Any, path: str) -> None:
         read_envelope(value)
     assert raised.value.code == "EVENT_INVALID"
     assert path in [problem["path"] for problem in raised.value.details["problems"]]
+
+
+def test_a_number_as_key_has_javascripts_form() -> None:
+    assert read_envelope({**GOOD, "workflow_correlation_key": 10**21}).workflow_correlation_key == "1e+21"
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -8,14 +8,11 @@ are untouched.
 
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
-from psycopg.errors import QueryCanceled
-from pydantic import BaseModel, ValidationError
+from django.db import transaction
+from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -29,20 +26,14 @@ from workflows.actions.ledger import (
     invocation_renew,
 )
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
-from workflows.database_errors import is_of_the_data
-from workflows.engine.definition import RetryPolicy
 from workflows.engine.errors import Category, RunError
-from workflows.engine.retry import retry_delay_ms
-from workflows.engine.scope import json_size
-from workflows.engine.storable import storable_problem
 from workflows.models import ActionInvocation
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
-from workflows.temporal.activities.deadline import DeadlinePassed, within
+from workflows.temporal.activities.attempt_records import end_records, start_record
+from workflows.temporal.activities.execution import execute, validated_input
 from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
-
-MAX_OUTPUT_BYTES = 262_144
 
 
 # No exception is thrown into the thread when the worker stops or the run is cancelled: an action that is under way ends
@@ -85,7 +76,7 @@ class _Attempt:
                 code="ACTION_UNKNOWN",
             )
         try:
-            value = _validated(action, self.request.input)
+            value = validated_input(action, self.request.input)
         except RunError:
             self._write_start()
             raise
@@ -133,148 +124,22 @@ class _Attempt:
             idempotency_key=claim.invocation.idempotency_key,
             timeout_seconds=action.timeout_seconds,
         )
-        if action.is_transactional:
-            return self._execute_in_the_ledgers_transaction(action, claim, value, context)
-        try:
-            output = within(action.timeout_seconds, lambda: _called(action, value, context))
-        except DeadlinePassed as passed:
-            raise _timed_out(action, passed) from passed
-        invocation_end(claim.invocation, output=output)
-        return output
-
-    def _execute_in_the_ledgers_transaction(
-        self, action: Action, claim: Claim, value: BaseModel, context: ActionContext
-    ) -> Any:
-        try:
-            with transaction.atomic(), _statement_timeout(action.timeout_seconds):
-                output = _called(action, value, context)
-                invocation_end(claim.invocation, output=output)
-        except OperationalError as error:
-            if isinstance(error.__cause__, QueryCanceled):
-                raise _timed_out(action, DeadlinePassed(str(error))) from error
-            raise
-        return output
+        return execute(action, claim, value, context)
 
     # -- Projection --------------------------------------------------------------------------------------------------
 
     def _write_start(self) -> None:
         request = self.request
-        start = self._step_record(request.start_seq, request.started_at_ms, "STARTED") | {"input": request.input}
-        if not write_records([*request.records, start], tenant_id=request.tenant_id, run_id=request.run_id):
+        records = [*request.records, start_record(request)]
+        if not write_records(records, tenant_id=request.tenant_id, run_id=request.run_id):
             raise ApplicationError(
                 "the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True
             )
 
     def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
-        """The attempt's end; a failed one that the author's policy repeats is RETRY_SCHEDULED, with a wait of kind retry."""
-        request, now_ms = self.request, _now_ms()
-        if error is None:
-            records = [self._step_record(request.end_seq, now_ms, "SUCCEEDED") | {"output": output}]
-        else:
-            delay = retry_delay_ms(
-                _policy(request.retry), attempt=request.attempt, category=error["category"], seed=request.retry_seed
-            )
-            status = "FAILED" if delay is None else "RETRY_SCHEDULED"
-            step = self._step_record(request.end_seq, now_ms, status) | {"error": error}
-            records = [step]
-            if delay is not None:
-                step["nextAttemptAt"] = now_ms + delay
-                records.append(self._retry_wait(now_ms, now_ms + delay))
+        request = self.request
+        records = end_records(request, now_ms=_now_ms(), output=output, error=error)
         write_records(records, tenant_id=request.tenant_id, run_id=request.run_id)
-
-    def _step_record(self, seq: int, at_ms: int, status: str) -> dict[str, Any]:
-        request = self.request
-        return {
-            "kind": "step",
-            "seq": seq,
-            "at": at_ms,
-            "path": request.step_path,
-            "iteration": request.iteration,
-            "attempt": request.attempt,
-            "id": request.step_id,
-            "type": "action.call",
-            "name": request.step_name,
-            "status": status,
-            "startedAt": request.started_at_ms,
-            "actionId": request.action_id,
-            "actionVersion": request.action_version,
-        }
-
-    def _retry_wait(self, now_ms: int, due_ms: int) -> dict[str, Any]:
-        request = self.request
-        return {
-            "kind": "wait",
-            "seq": request.end_seq,
-            "at": now_ms,
-            "id": request.retry_wait_id,
-            "path": request.step_path,
-            "stepId": request.step_id,
-            "iteration": request.iteration,
-            "waitKind": "retry",
-            "status": "WAITING",
-            "openedAt": now_ms,
-            "deadlineAt": due_ms,
-        }
-
-
-def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
-    """The output as JSON. A failure of the action's own code is an ActionError; a lost database is not its failure."""
-    try:
-        result = action.run(value, context)
-        output = action.output_model.model_validate(result).model_dump(mode="json")
-    except RunError:
-        raise
-    except Exception as error:
-        if isinstance(error, OperationalError | InterfaceError) and not is_of_the_data(error):
-            raise
-        activity.logger.exception("the action %s raised", action.id)
-        raise RunError(Category.ACTION, f"{type(error).__name__}: {error}"[:2000], code="ACTION_RAISED") from error
-    unstorable = storable_problem(output)
-    if unstorable is not None:
-        raise RunError(
-            Category.VALIDATION,
-            f"the action's output {unstorable[1]} (at {unstorable[0] or '/'})",
-            code="VALUE_NOT_STORABLE",
-        )
-    size = json_size(output)
-    if size > MAX_OUTPUT_BYTES:
-        raise RunError(
-            Category.VALIDATION,
-            f"the action's output has {size} bytes; {MAX_OUTPUT_BYTES} are allowed",
-            code="OUTPUT_TOO_LARGE",
-        )
-    return output
-
-
-@contextmanager
-def _statement_timeout(seconds: float) -> Iterator[None]:
-    """For an action that only writes this database: its statements end with its time."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
-    yield
-
-
-def _timed_out(action: Action, passed: DeadlinePassed) -> RunError:
-    if action.may_repeat:
-        return RunError(Category.TIMEOUT, f"{action.id}: {passed}", code="ACTION_TIMEOUT")
-    return ActionOutcomeUnknown(f"{action.id}: {passed}; whether it had its effect is not known")
-
-
-def _validated(action: Action, value: Any) -> BaseModel:
-    try:
-        return action.input_model.model_validate(value)
-    except ValidationError as error:
-        problems = [
-            {"path": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        first = problems[0]
-        raise RunError(
-            Category.VALIDATION,
-            f"the input of {action.id} is invalid: {first['path']}: {first['message']}",
-            code="ACTION_INPUT_INVALID",
-            details={"problems": problems[:20]},
-        ) from error
 
 
 def _stored_output(claim: Claim) -> Any:
@@ -295,13 +160,6 @@ def _ledger_error(error: RunError) -> dict[str, Any]:
     if error.details:
         described["details"] = error.details
     return described
-
-
-def _policy(rule: contracts.RetryRule | None) -> RetryPolicy | None:
-    if rule is None:
-        return None
-    fields = {**vars(rule), "retry_on": None if rule.retry_on is None else tuple(rule.retry_on)}
-    return RetryPolicy(**fields)
 
 
 def _now_ms() -> int:

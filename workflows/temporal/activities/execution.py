@@ -1,0 +1,107 @@
+"""The effect of an action: its input checked, its code run within its time, its output stored in the ledger."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from psycopg.errors import QueryCanceled
+from pydantic import BaseModel, ValidationError
+from temporalio import activity
+
+from workflows.actions.ledger import Claim, invocation_end
+from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown
+from workflows.database_errors import is_of_the_data
+from workflows.engine.errors import Category, RunError
+from workflows.engine.scope import json_size
+from workflows.engine.storable import storable_problem
+from workflows.temporal.activities.deadline import DeadlinePassed, within
+
+MAX_OUTPUT_BYTES = 262_144
+
+
+def execute(action: Action, claim: Claim, value: BaseModel, context: ActionContext) -> Any:
+    """The action's output, stored in the ledger: in one transaction with the effect where the action only writes this database.
+
+    Errors: RunError for a failure that the workflow shall see; KeyLost; database errors when the database is lost.
+    """
+    if action.is_transactional:
+        return _execute_in_the_ledgers_transaction(action, claim, value, context)
+    try:
+        output = within(action.timeout_seconds, lambda: _called(action, value, context))
+    except DeadlinePassed as passed:
+        raise _timed_out(action, passed) from passed
+    invocation_end(claim.invocation, output=output)
+    return output
+
+
+def _execute_in_the_ledgers_transaction(action: Action, claim: Claim, value: BaseModel, context: ActionContext) -> Any:
+    try:
+        with transaction.atomic(), _statement_timeout(action.timeout_seconds):
+            output = _called(action, value, context)
+            invocation_end(claim.invocation, output=output)
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise _timed_out(action, DeadlinePassed(str(error))) from error
+        raise
+    return output
+
+
+def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
+    """The output as JSON. A failure of the action's own code is an ActionError; a lost database is not its failure."""
+    try:
+        result = action.run(value, context)
+        output = action.output_model.model_validate(result).model_dump(mode="json")
+    except RunError:
+        raise
+    except Exception as error:
+        if isinstance(error, OperationalError | InterfaceError) and not is_of_the_data(error):
+            raise
+        activity.logger.exception("the action %s raised", action.id)
+        raise RunError(Category.ACTION, f"{type(error).__name__}: {error}"[:2000], code="ACTION_RAISED") from error
+    unstorable = storable_problem(output)
+    if unstorable is not None:
+        raise RunError(
+            Category.VALIDATION,
+            f"the action's output {unstorable[1]} (at {unstorable[0] or '/'})",
+            code="VALUE_NOT_STORABLE",
+        )
+    size = json_size(output)
+    if size > MAX_OUTPUT_BYTES:
+        raise RunError(
+            Category.VALIDATION,
+            f"the action's output has {size} bytes; {MAX_OUTPUT_BYTES} are allowed",
+            code="OUTPUT_TOO_LARGE",
+        )
+    return output
+
+
+@contextmanager
+def _statement_timeout(seconds: float) -> Iterator[None]:
+    """For an action that only writes this database: its statements end with its time."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
+    yield
+
+
+def _timed_out(action: Action, passed: DeadlinePassed) -> RunError:
+    if action.may_repeat:
+        return RunError(Category.TIMEOUT, f"{action.id}: {passed}", code="ACTION_TIMEOUT")
+    return ActionOutcomeUnknown(f"{action.id}: {passed}; whether it had its effect is not known")
+
+
+def validated_input(action: Action, value: Any) -> BaseModel:
+    try:
+        return action.input_model.model_validate(value)
+    except ValidationError as error:
+        problems = [
+            {"path": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        first = problems[0]
+        raise RunError(
+            Category.VALIDATION,
+            f"the input of {action.id} is invalid: {first['path']}: {first['message']}",
+            code="ACTION_INPUT_INVALID",
+            details={"problems": problems[:20]},
+        ) from error
