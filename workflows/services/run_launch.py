@@ -4,15 +4,21 @@ The workflow id is made of the run's id and Temporal refuses a second workflow o
 until its outcome is known.
 """
 
+import logging
 import uuid
 from typing import Any
 
+from django.utils import timezone
+
+from workflows.engine.errors import Category
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
-from workflows.projections import record_first_run_id, record_launch
+from workflows.projections import record_first_run_id, record_launch, record_launch_failed
 from workflows.statuses import RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import RunInput
+
+logger = logging.getLogger(__name__)
 
 
 def workflow_id_of(run_id: uuid.UUID) -> str:
@@ -83,3 +89,16 @@ def run_start_workflow(run: Run) -> None:
     except gateway.TemporalAlreadyStarted:
         return  # it runs, or has run: its own records fill the row
     record_first_run_id(tenant_id=run.tenant_id, run_id=run.id, temporal_run_id=temporal_run_id)
+
+
+def run_end_unstarted(run: Run, error: gateway.TemporalInvalid) -> None:
+    """End a run that Temporal can never take, with the reason, so that nobody waits for it."""
+    logger.error("Temporal can never take run %s: %s", run.id, error)
+    described = {
+        "category": str(Category.VALIDATION),
+        "message": f"Temporal cannot take this run: {error}",
+        "nodePath": "",
+        "at": timezone.now().isoformat(),
+        "code": "TEMPORAL_REFUSED",
+    }
+    record_launch_failed(tenant_id=run.tenant_id, run_id=run.id, error=described)

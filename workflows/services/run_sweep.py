@@ -5,10 +5,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from workflows.engine.errors import Category
 from workflows.models import Run
-from workflows.projections import record_launch_failed
-from workflows.services.run_launch import run_start_workflow
+from workflows.services.run_launch import run_end_unstarted, run_start_workflow
 from workflows.statuses import Engine, RunStatus
 from workflows.temporal import gateway
 
@@ -34,7 +32,7 @@ def sweep_unstarted_runs() -> int:
         try:
             run_start_workflow(run)
         except gateway.TemporalInvalid as error:
-            _end(run, error)
+            run_end_unstarted(run, error)
         except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
             logger.warning("run %s cannot be started yet: %s", run.id, error)
             break  # Temporal is down for the next ones too; the next sweep goes on
@@ -43,15 +41,3 @@ def sweep_unstarted_runs() -> int:
         else:
             started += 1
     return started
-
-
-def _end(run: Run, error: gateway.TemporalInvalid) -> None:
-    logger.error("Temporal can never take run %s: %s", run.id, error)
-    described = {
-        "category": str(Category.VALIDATION),
-        "message": f"Temporal cannot take this run: {error}",
-        "nodePath": "",
-        "at": timezone.now().isoformat(),
-        "code": "TEMPORAL_REFUSED",
-    }
-    record_launch_failed(tenant_id=run.tenant_id, run_id=run.id, error=described)
