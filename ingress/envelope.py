@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
 from workflows.engine.keys import MAX_KEY_BYTES, correlation_key
-from workflows.engine.scope import json_size
+from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
 

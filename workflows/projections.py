@@ -20,6 +20,8 @@ from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, Run, RunStep, RunWait
 from workflows.models.guard import WRITER_SETTING
 from workflows.outcomes import refresh_outcomes
+from workflows.projected_resets import cut_off
+from workflows.projected_tasks import write_tasks
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, RunStatus, StepStatus, WaitStatus
 
 Record = dict[str, Any]
@@ -101,7 +103,7 @@ def record_batch(
     `current_epoch` asks Temporal for the run id that it names as the current one; it is called only when the row's epoch
     is another.
 
-    Cost: at most nine statements, however many records.
+    Cost: at most a dozen statements, however many records.
     Errors: Run.DoesNotExist when the row was never launched.
     """
     while True:
@@ -124,15 +126,47 @@ class _BatchWriter:
         self.epoch = epoch
         self.first_run_id = first_run_id
         self.now = timezone.now()
+        self.children: dict[str, uuid.UUID] = {}
 
     def write(self, records: list[Record]) -> None:
-        of_kind: dict[str, list[Record]] = {"run": [], "step": [], "wait": [], "verdict": []}
+        of_kind: dict[str, list[Record]] = {kind: [] for kind in ("run", "step", "wait", "task", "verdict", "child")}
         for record in records:
             of_kind[record["kind"]].append(record)
+        self._cut_off(min((record["seq"] for record in records), default=self.run.projection_seq + 1))
+        self._write_children(of_kind["child"])
         self._write_steps(of_kind["step"])
-        self._write_waits(of_kind["wait"])
+        written_waits = self._write_waits(of_kind["wait"])
+        write_tasks(of_kind["task"], run=self.run, written_waits=written_waits)
         self._write_verdicts(of_kind["verdict"])
         self._write_run(of_kind["run"])
+
+    def _cut_off(self, first_seq: int) -> None:
+        """The rows of past epochs from this number on are of a course that a reset has undone.
+
+        An execution that only goes on from another (continue-as-new) goes on with its numbers, and cuts nothing off.
+        """
+        is_new_epoch = self.run.projection_epoch != self.epoch
+        if not is_new_epoch and first_seq >= self.run.projection_base_seq:
+            return
+        run = self.run
+        run.projection_base_seq = first_seq
+        if is_new_epoch and not run.projection_epoch:
+            return
+        cut_off(run, epoch=self.epoch, first_seq=first_seq, now=self.now)
+        run.projection_seq = min(run.projection_seq, first_seq - 1)
+        if run.status not in OPEN_RUN_STATUSES:
+            run.status, run.ended_at = RunStatus.RUNNING, None
+            run.error, run.error_category, run.error_code = None, "", ""
+
+    def _write_children(self, records: list[Record]) -> None:
+        """Rows of children that will not be started any more. A child that was started says otherwise itself."""
+        Run.objects.filter(
+            tenant_id=self.run.tenant_id,
+            id__in=[record["id"] for record in records],
+            parent_run=self.run,
+            status=RunStatus.STARTING,
+            projection_epoch="",
+        ).update(status=RunStatus.CANCELED, ended_at=self.now, projected_at=self.now)
 
     def _is_newer(self, row: Run | RunStep | RunWait, record: Record) -> bool:
         return row.projection_epoch != self.epoch or record["seq"] > row.projection_seq
@@ -149,6 +183,7 @@ class _BatchWriter:
     def _write_steps(self, records: list[Record]) -> None:
         if not records:
             return
+        self.children = self._launched({record["childRunId"] for record in records if record.get("childRunId")})
         paths = {record["path"] for record in records}
         rows: dict[StepKey, RunStep] = {
             (row.step_path, row.iteration, row.attempt): row
@@ -171,6 +206,13 @@ class _BatchWriter:
         RunStep.objects.bulk_create(new.values())
         RunStep.objects.bulk_update(changed.values(), _STEP_FIELDS)
 
+    def _launched(self, child_ids: set[str]) -> dict[str, uuid.UUID]:
+        """Of these children those that have a row: one whose launch failed or was cancelled has none."""
+        if not child_ids:
+            return {}
+        found = Run.objects.filter(tenant_id=self.run.tenant_id, id__in=child_ids).values_list("id", flat=True)
+        return {str(child_id): child_id for child_id in found}
+
     def _fill_step(self, row: RunStep, record: Record) -> None:
         self._stamp(row, record)
         row.step_path, row.iteration, row.attempt = record["path"], record["iteration"], record["attempt"]
@@ -179,13 +221,15 @@ class _BatchWriter:
         row.action_id, row.action_version = record.get("actionId", ""), record.get("actionVersion")
         row.input = record.get("input", row.input)
         row.output, row.error = record.get("output"), record.get("error")
+        row.child_run_id = self.children.get(record.get("childRunId", ""))
         row.started_at = _moment(record["startedAt"])
         row.ended_at = None if record["status"] == "STARTED" else _moment(record["at"])
         row.next_attempt_at = _moment(record["nextAttemptAt"]) if "nextAttemptAt" in record else None
 
-    def _write_waits(self, records: list[Record]) -> None:
+    def _write_waits(self, records: list[Record]) -> set[str]:
+        """The ids of the waits that these records changed."""
         if not records:
-            return
+            return set()
         ids = {uuid.UUID(record["id"]) for record in records}
         rows = {row.id: row for row in RunWait.objects.filter(tenant_id=self.run.tenant_id, id__in=ids)}
         events = self._events({record["eventId"] for record in records if record.get("eventId")})
@@ -205,6 +249,7 @@ class _BatchWriter:
             self._fill_wait(row, record, events)
         RunWait.objects.bulk_create(new.values())
         RunWait.objects.bulk_update(changed.values(), _WAIT_FIELDS)
+        return {str(wait_id) for wait_id in (*new, *changed)}
 
     def _fill_wait(self, row: RunWait, record: Record, events: dict[str, uuid.UUID]) -> None:
         self._stamp(row, record)
@@ -275,10 +320,10 @@ def _moment(at_ms: int) -> datetime:
 _STAMP = ["projection_epoch", "projection_seq", "projected_at"]
 _STEP_FIELDS = [
     *_STAMP, "step_id", "step_type", "name", "status", "branch", "action_id", "action_version", "input", "output", "error",
-    "started_at", "ended_at", "next_attempt_at",
+    "child_run", "started_at", "ended_at", "next_attempt_at",
 ]  # fmt: skip
-_WAIT_FIELDS = [*_STAMP, "status", "resolved_at", "event"]
+_WAIT_FIELDS = [*_STAMP, "status", "opened_at", "deadline_at", "resolved_at", "event"]
 _RUN_FIELDS = [
-    *_STAMP, "temporal_first_run_id", "status", "state", "current_step_path", "step_count", "failed_step_count",
+    *_STAMP, "projection_base_seq", "temporal_first_run_id", "status", "state", "current_step_path", "step_count", "failed_step_count",
     "event_count", "error", "error_category", "error_code", "started_at", "ended_at",
 ]  # fmt: skip

@@ -33,6 +33,20 @@ class RunAction:
 
 
 @dataclass(frozen=True)
+class RunChild:
+    """Insert the child's row, write the records, start the child and wait for its end (ChildDone)."""
+
+    id: str
+    step_id: str
+    step_path: str
+    child_run_id: str
+    workflow: str
+    version: int
+    input: Any
+    records: list[Record]
+
+
+@dataclass(frozen=True)
 class OpenWait:
     """Write the gathered records, whose last one is the wait, and look for events that it can take."""
 
@@ -55,7 +69,9 @@ class CancelTimer:
 
 
 @dataclass(frozen=True)
-class CancelAction:
+class CancelAttempt:
+    """Cancel the activity or the child of an attempt; the run does not wait for what becomes of it."""
+
     id: str
 
 
@@ -77,4 +93,4 @@ class CompleteRun:
     records: list[Record]
 
 
-Command = RunAction | OpenWait | StartTimer | CancelTimer | CancelAction | WriteRecords | CompleteRun
+Command = RunAction | RunChild | OpenWait | StartTimer | CancelTimer | CancelAttempt | WriteRecords | CompleteRun

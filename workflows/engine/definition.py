@@ -47,9 +47,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Definition:
+    """`owners`: the step that a block belongs to, by the block's path; the root has none."""
+
     id: str
     version: int
     blocks: dict[str, tuple[Step, ...]]
+    owners: dict[str, Step] = field(default_factory=dict)
 
 
 def canonical_text(document: dict[str, Any]) -> str:
@@ -69,7 +72,8 @@ def parse_definition(text: str) -> Definition:
     document = json.loads(text)
     blocks: dict[str, tuple[Step, ...]] = {}
     _read_block(document["steps"], ROOT, blocks)
-    return Definition(id=document["id"], version=document["version"], blocks=blocks)
+    owners = {path: step for steps in blocks.values() for step in steps for path in step.blocks.values()}
+    return Definition(id=document["id"], version=document["version"], blocks=blocks, owners=owners)
 
 
 def _ordered(value: Any, *, keep: bool) -> Any:

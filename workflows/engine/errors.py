@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 from workflows.engine.clock import iso_time
+from workflows.engine.sizes import MAX_ERROR_DETAIL_BYTES, MAX_ERROR_MESSAGE_LENGTH, json_size
 
 
 class Category(StrEnum):
@@ -37,15 +38,16 @@ class RunError(Exception):
         super().__init__(f"{category}: {message}")
 
     def as_object(self, *, node_path: str, now_ms: int) -> dict[str, Any]:
-        """Shapes: `{category, message, nodePath, at, code?, details?}`."""
+        """Shapes: `{category, message, nodePath, at, code?, details?}`, bounded, because errors travel with records."""
         error: dict[str, Any] = {
             "category": str(self.category),
-            "message": self.message,
+            "message": self.message[:MAX_ERROR_MESSAGE_LENGTH],
             "nodePath": node_path,
             "at": iso_time(now_ms),
         }
         if self.code:
-            error["code"] = self.code
+            error["code"] = self.code[:100]
         if self.details:
-            error["details"] = self.details
+            size = json_size(self.details)
+            error["details"] = self.details if size <= MAX_ERROR_DETAIL_BYTES else {"omittedBytes": size}
         return error

@@ -24,6 +24,20 @@ class ActionDone:
 
 
 @dataclass(frozen=True)
+class ChildDone:
+    """The child's end: its scopes `{payload, vars, meta, system}`, or the error that the parent sees.
+
+    `is_projected` False: the child's row was not inserted, so the records that went with it were not written either.
+    """
+
+    now_ms: int
+    command_id: str
+    scopes: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    is_projected: bool = True
+
+
+@dataclass(frozen=True)
 class TimerFired:
     now_ms: int
     command_id: str
@@ -48,9 +62,44 @@ class EventSignalled:
 
 
 @dataclass(frozen=True)
+class TaskCompleted:
+    """A person's response to an open human task; the update's validator has checked it."""
+
+    now_ms: int
+    task_id: str
+    response: Any
+    completed_by: str
+
+
+@dataclass(frozen=True)
 class CancelRequested:
     now_ms: int
     reason: str = ""
 
 
-EngineEvent = RunStarted | ActionDone | TimerFired | RecordsWritten | EventSignalled | CancelRequested
+@dataclass(frozen=True)
+class PauseRequested:
+    """The execution has grown long: stop at the next safe place, so that the run can go on in a new one."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class RunContinued:
+    """The first event of the execution that goes on from a checkpoint."""
+
+    now_ms: int
+
+
+EngineEvent = (
+    RunStarted
+    | RunContinued
+    | PauseRequested
+    | ActionDone
+    | ChildDone
+    | TimerFired
+    | RecordsWritten
+    | EventSignalled
+    | TaskCompleted
+    | CancelRequested
+)

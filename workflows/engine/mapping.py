@@ -3,7 +3,7 @@
 from typing import Any
 
 from workflows.engine.errors import Category, RunError
-from workflows.engine.expressions.contract import ExpressionError, compile_expression
+from workflows.engine.expressions.contract import ExpressionError, Meter, compile_expression
 from workflows.engine.storable import storable_problem
 
 EXPRESSION_KEY = "$expr"
@@ -13,14 +13,20 @@ def is_expression(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(EXPRESSION_KEY), str)
 
 
-def evaluate(expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, where: str = "") -> Any:
+# Evaluation steps that all expressions of one step may take together: what one workflow task certainly has time for.
+MAX_STEPS_PER_STEP = 600_000
+
+
+def evaluate(
+    expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, where: str = "", meter: Meter | None = None
+) -> Any:
     """The JSON value of `{"$expr": source}`.
 
     Errors: RunError ExpressionError; its details name the place inside the mapping, the source and the position.
     """
     source = expression[EXPRESSION_KEY]
     try:
-        value = compile_expression(source).evaluate(view, now_ms=now_ms)
+        value = compile_expression(source).evaluate(view, now_ms=now_ms, meter=meter)
     except ExpressionError as error:
         details: dict[str, Any] = {"source": source}
         if where:
@@ -41,15 +47,33 @@ def evaluate(expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, w
     return value
 
 
-def resolve(value: Any, view: dict[str, Any], *, now_ms: int, where: str = "") -> Any:
-    """`value` with every expression in it replaced; literals are copied, so that a run never shares them with another."""
-    if is_expression(value):
-        return evaluate(value, view, now_ms=now_ms, where=where)
-    if isinstance(value, dict):
-        return {key: resolve(item, view, now_ms=now_ms, where=_join(where, key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [resolve(item, view, now_ms=now_ms, where=f"{where}[{index}]") for index, item in enumerate(value)]
-    return value
+def resolve(value: Any, view: dict[str, Any], *, now_ms: int, where: str = "", meter: Meter | None = None) -> Any:
+    """`value` with every expression in it replaced; literals are copied, so that a run never shares them with another.
+
+    `meter` is that of a whole step: its expressions together may take `MAX_STEPS_PER_STEP` evaluation steps.
+    Errors: RunError ExpressionError.
+    """
+    return _Resolver(view, now_ms, meter or Meter()).resolve(value, where)
+
+
+class _Resolver:
+    def __init__(self, view: dict[str, Any], now_ms: int, meter: Meter) -> None:
+        self._view, self._now_ms, self._meter = view, now_ms, meter
+
+    def resolve(self, value: Any, where: str) -> Any:
+        if is_expression(value):
+            if self._meter.steps > MAX_STEPS_PER_STEP:
+                raise RunError(
+                    Category.EXPRESSION,
+                    f"{where}: the expressions of this step together need more than {MAX_STEPS_PER_STEP} steps",
+                    code="EXPRESSION_BUDGET",
+                )
+            return evaluate(value, self._view, now_ms=self._now_ms, where=where, meter=self._meter)
+        if isinstance(value, dict):
+            return {key: self.resolve(item, _join(where, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return value
 
 
 def expand_dotted(mapping: dict[str, Any]) -> dict[str, Any]:

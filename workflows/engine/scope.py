@@ -5,13 +5,14 @@ path inside `vars`. The total size of the scopes is capped; the cap is kept with
 written, so that the exact size is computed only when the bound passes the cap.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine.errors import Category, RunError
+from workflows.engine.sizes import MAX_SCOPE_BYTES, json_size, plain_copy
 
-MAX_SCOPE_BYTES = 1_048_576
+# Names of a loop's own entries in `local`.
+LOOP_NAMES = ("item", "index", "length", "isFirst", "isLast")
 ROOTS = ("payload", "vars", "meta", "local", "error")
 FORBIDDEN = frozenset({"__proto__", "prototype", "constructor"})
 
@@ -40,9 +41,18 @@ def parse_target(text: str) -> Target:
     return Target(parts[0], tuple(parts[1:]))
 
 
-def json_size(value: Any) -> int:
-    """Bytes of the compact JSON text."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+@dataclass
+class Loop:
+    """A loop that is being walked: its items, the one it is at, its `local`, and what `vars.<itemVar>` was before it.
+
+    `saved` is empty when there was no such variable, else holds its value.
+    """
+
+    item_var: str
+    items: list[Any]
+    position: int = -1
+    local: dict[str, Any] = field(default_factory=dict)
+    saved: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -52,11 +62,25 @@ class Scope:
     vars: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    # Outermost first; an expression sees the `local` of the last.
+    loops: list[Loop] = field(default_factory=list)
     size_bound: int = 0
+    # Bytes that were measured or copied since a turn began: work that its budget counts.
+    work: int = field(default=0, compare=False)
+
+    @property
+    def iteration(self) -> str:
+        """The indexes of the loops around the current step, outermost first, with dots; empty outside of any loop."""
+        return ".".join(str(loop.position) for loop in self.loops)
+
+    @property
+    def local(self) -> dict[str, Any]:
+        return self.loops[-1].local if self.loops else {}
 
     def view(self) -> dict[str, Any]:
         """The names that an expression sees. The six scopes are never shadowed by an entry of `vars`."""
-        local: dict[str, Any] = {}
+        local = self.local
+        self.work += len(self.vars) + len(local)
         return {
             **self.vars,
             **local,
@@ -83,7 +107,7 @@ class Scope:
             raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
 
     def _root(self, target: Target) -> Any:
-        if target.root == "local":
+        if target.root == "local" and not self.loops:
             raise RunError(Category.VALIDATION, f"the target {_shown(target)} stands outside of any loop")
         if target.root == "error" and self.error is None:
             self.error = {}
@@ -108,11 +132,61 @@ class Scope:
                 Category.VALIDATION, f"the target {_shown(target)} is no index of a list of {len(node)} entries"
             )
 
+    # -- Loops -------------------------------------------------------------------------------------------------------
+
+    def enter_loop(self, item_var: str, items: list[Any]) -> None:
+        """Errors: RunError ValidationError when the items do not fit into the run's data any more."""
+        self._keep_cap(items)
+        self.loops.append(
+            Loop(item_var, items, saved=[self.vars[item_var]] if item_var in self.vars else []),
+        )
+
+    def next_item(self) -> bool:
+        """Go on to the loop's next item; False when there is none. Every item starts with a fresh `local`.
+
+        Errors: RunError ValidationError as `put`.
+        """
+        loop = self.loops[-1]
+        loop.position += 1
+        if loop.position >= len(loop.items):
+            return False
+        item, index, length = loop.items[loop.position], loop.position, len(loop.items)
+        loop.local = {}
+        self._keep_cap([item, item, item])
+        # Copies, so that what the author does to one of them changes no other, as after a checkpoint.
+        loop.local = {
+            "item": plain_copy(item),
+            "index": index,
+            "length": length,
+            "isFirst": index == 0,
+            "isLast": index == length - 1,
+            loop.item_var: plain_copy(item),
+        }
+        self.vars[loop.item_var] = plain_copy(item)
+        return True
+
+    def leave_loop(self) -> None:
+        """Put back what `vars.<itemVar>` was before the loop."""
+        loop = self.loops.pop()
+        if loop.saved:
+            self.vars[loop.item_var] = loop.saved[0]
+        else:
+            self.vars.pop(loop.item_var, None)
+
+    # -- Size --------------------------------------------------------------------------------------------------------
+
+    def exact_size(self) -> int:
+        loops = [[loop.items, loop.local, loop.saved] for loop in self.loops]
+        return json_size([self.payload, self.vars, self.meta, self.error, loops])
+
     def _keep_cap(self, value: Any) -> None:
-        self.size_bound += json_size(value) + 64
+        size = json_size(value)
+        self.work += size
+        self.size_bound += size + 64
         if self.size_bound <= MAX_SCOPE_BYTES:
             return
-        self.size_bound = json_size([self.payload, self.vars, self.meta, self.error]) + json_size(value)
+        self.size_bound = self.exact_size() + size
+        self.work += self.size_bound
         if self.size_bound > MAX_SCOPE_BYTES:
             raise RunError(
                 Category.VALIDATION,

@@ -1,5 +1,6 @@
 """The fields of envelopes and steps (LANGUAGE 1, 3) as data, and the check of one field."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,15 @@ from workflows.engine.clock import MAX_MS
 from workflows.engine.errors import Category
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
+from workflows.engine.forms import form_schema_problem
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
-from workflows.engine.scope import parse_target
+from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
 
 # What the columns of steps, waits and runs hold.
 MAX_NAME_LENGTH = 200
+# A name that stands beside the scopes in expressions.
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TAKEN_NAMES = FORBIDDEN | {"payload", "vars", "meta", "local", "system", "error", *LOOP_NAMES} - {"item"}
 # code, path below the field, message, suggestion
 Finding = tuple[str, str, str, str | None]
 
@@ -141,6 +146,22 @@ def _target(_spec: Field, value: Any) -> Iterator[Finding]:
         yield ("TARGET_INVALID", "", str(error), None)
 
 
+def _variable(spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or len(value) > MAX_NAME_LENGTH:
+        yield from _invalid(f"must be a name of letters, digits and underscores ({_VARIABLE.pattern})")
+    elif value in _TAKEN_NAMES:
+        yield from _invalid(f"{value!r} is taken by the language; choose another name")
+
+
+def _form(spec: Field, value: Any) -> Iterator[Finding]:
+    if not isinstance(value, dict):
+        yield from _invalid("must be a JSON Schema, as an object")
+        return
+    problem = form_schema_problem(value)
+    if problem is not None:
+        yield ("FORM_INVALID", "", problem, None)
+
+
 def _assign(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, dict):
         yield from _invalid("must be a JSON object {target: value}")
@@ -205,6 +226,8 @@ _CHECKS: dict[str, Callable[[Field, Any], Iterator[Finding]]] = {
     "value": _value,
     "mapping": _mapping,
     "target": _target,
+    "variable": _variable,
+    "form": _form,
     "assign": _assign,
     "expression_or_text": _expression_or_text,
     "filters": _filters,
@@ -248,7 +271,7 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
     "control.forEach": {
         **_COMMON,
         "items": _EXPRESSION,
-        "itemVar": _TEXT,
+        "itemVar": Field("variable", required=True),
         "body": Field("steps", required=True),
         "onItemError": Field("text", choices=("fail", "continue", "skipItem")),
         "concurrency": Field("whole", choices=(1,)),
@@ -257,7 +280,7 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         **_COMMON,
         "try": Field("steps", required=True),
         "catch": Field("steps", required=True),
-        "captureErrorAs": Field("text"),
+        "captureErrorAs": Field("target"),
     },
     "control.callWorkflow": {
         **_COMMON,
@@ -289,9 +312,9 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         title=Field("expression_or_text", required=True),
         description=Field("expression_or_text"),
         contextData=Field("mapping"),
-        formSchema=Field("object"),
+        formSchema=Field("form"),
         assignees=Field("object", fields={"users": Field("value"), "roles": Field("value")}),
-        dueInMs=Field("whole", minimum=1),
+        dueInMs=Field("whole", minimum=1, maximum=MAX_MS),
         completeOn=Field("object", fields={"eventName": _TEXT, "correlationKey": _EXPRESSION}),
         assign=Field("assign"),
     ),

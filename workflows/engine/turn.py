@@ -1,38 +1,40 @@
 """One turn of the machine: the definition, the state and the time, with the verbs that steps are written in.
 
-A step handler (see `steps.py`) works on a turn and returns what comes next: `NEXT`, `SUSPEND`, `END`, or `Enter(block)`.
-A failure is raised as RunError and handled in one place, `Turn.fail`.
+A step handler works on a turn and returns what comes next: `NEXT` (the step behind), `STAY` (the frames say where the run
+stands), `SUSPEND`, or `END`. A failure is raised as RunError and handled in one place, `control.fail`.
+
+A turn runs inside one workflow task, for which Temporal has little time. So what it does is counted (evaluation steps,
+bytes measured and copied, steps walked), and past `MAX_TURN_STEPS` the machine ends the turn with a write of records.
 """
 
-import copy
 import uuid
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from workflows.engine.commands import Command, CompleteRun
+from workflows.engine.commands import Command, CompleteRun, WriteRecords
 from workflows.engine.definition import Definition, Step
-from workflows.engine.errors import Category, RunError
+from workflows.engine.expressions.contract import Meter
 from workflows.engine.mapping import resolve
 from workflows.engine.records import record_run, record_step, take_records
 from workflows.engine.scope import Target, parse_target
+from workflows.engine.sizes import MAX_RECORD_BYTES
 from workflows.engine.state import Frame, Phase, RunState
+
+# Units: evaluation steps of the expression contract. With the most that one step may take, about 0.3 s on a slow core.
+MAX_TURN_STEPS = 400_000
+STEPS_PER_WALK = 100
+BYTES_PER_STEP = 40
+MAX_GATHERED_RECORDS = 200
+# One step records at most half of what one write may carry.
+MAX_GATHERED_BYTES = MAX_RECORD_BYTES // 2
 
 
 class Flow(Enum):
     NEXT = "next"
+    STAY = "stay"
     SUSPEND = "suspend"
     END = "end"
-
-
-@dataclass(frozen=True)
-class Enter:
-    """Walk this block, then go on behind the step that entered it."""
-
-    block: str
-
-
-Outcome = Flow | Enter
 
 
 @dataclass
@@ -41,20 +43,21 @@ class Turn:
     state: RunState
     now_ms: int
     commands: list[Command] = field(default_factory=list)
+    _meter: Meter = field(default_factory=Meter)
+    _spent: int = 0
 
-    # -- Where the run stands --------------------------------------------------------------------------------------
+    def __post_init__(self) -> None:
+        self.state.scope.work = 0
+
+    # -- Where the run stands ----------------------------------------------------------------------------------------
 
     def current_step(self) -> Step | None:
-        """The step to run now; finished blocks are left on the way. None: the definition has been walked to its end."""
-        frames = self.state.frames
-        while frames:
-            block = self.definition.blocks[frames[-1].block]
-            if frames[-1].index < len(block):
-                return block[frames[-1].index]
-            frames.pop()
-            if frames:
-                frames[-1].index += 1
-        return None
+        """The step that the run stands at; None behind the last step of a block, and after the end."""
+        if not self.state.frames:
+            return None
+        frame = self.state.frames[-1]
+        block = self.definition.blocks[frame.block]
+        return block[frame.index] if frame.index < len(block) else None
 
     def step_of_wait(self) -> Step:
         step = self.current_step()
@@ -65,10 +68,31 @@ class Turn:
     def step_over(self) -> None:
         self.state.frames[-1].index += 1
 
-    def enter(self, block: str) -> None:
-        self.state.frames.append(Frame(block))
+    def enter(self, block: str, *, started_ms: int | None = None) -> Flow:
+        self.state.frames.append(Frame(block, started_ms=self.now_ms if started_ms is None else started_ms))
+        return Flow.STAY
+
+    def begin_step(self) -> None:
+        """The expressions of one step together have a budget of their own."""
+        self._spent += self._meter.steps + STEPS_PER_WALK
+        self._meter = Meter()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more step may run in this turn."""
+        spent = self._spent + self._meter.steps + self.state.scope.work // BYTES_PER_STEP
+        return spent <= MAX_TURN_STEPS and not self.has_gathered_enough
+
+    @property
+    def has_gathered_enough(self) -> bool:
+        """Whether the records should be written now, rather than with whatever writes next."""
+        return len(self.state.records) >= MAX_GATHERED_RECORDS or self.state.record_bytes >= MAX_GATHERED_BYTES
 
     # -- Ids, all derived from the run, so that a replay makes the same ----------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return str(self.state.scope.system["runId"])
 
     def new_command_id(self) -> str:
         self.state.command_count += 1
@@ -76,48 +100,52 @@ class Turn:
 
     def new_wait_id(self) -> str:
         self.state.wait_count += 1
-        return wait_id(self.state.scope.system["runId"], self.state.wait_count)
+        return str(uuid.uuid5(uuid.UUID(self.run_id), f"wait:{self.state.wait_count}"))
+
+    def new_child_run_id(self) -> str:
+        self.state.child_count += 1
+        return str(uuid.uuid5(uuid.UUID(self.run_id), f"child:{self.state.child_count}"))
+
+    def place(self, step: Step) -> str:
+        """Where the step is executed: its path, and in loops the iteration. One execution of one run has one place."""
+        iteration = self.state.scope.iteration
+        return f"{self.run_id}/{step.path}" + (f"#{iteration}" if iteration else "")
 
     # -- Values ------------------------------------------------------------------------------------------------------
 
-    def resolve(self, value: Any, where: str = "") -> Any:
-        return resolve(value, self.state.scope.view(), now_ms=self.now_ms, where=where)
+    def resolve(self, value: Any, where: str = "", also_seen: dict[str, Any] | None = None) -> Any:
+        view = self.state.scope.view()
+        if also_seen:
+            view |= also_seen
+        return resolve(value, view, now_ms=self.now_ms, where=where, meter=self._meter)
 
-    def assign(self, targets: dict[str, Any], where: str = "assign") -> None:
+    def assign(self, targets: dict[str, Any], where: str = "assign", also_seen: dict[str, Any] | None = None) -> None:
         """In the document's order; a later entry sees what an earlier one has put."""
         for target, value in targets.items():
-            self.put(target, self.resolve(value, f"{where}.{target}"))
+            self.put(target, self.resolve(value, f"{where}.{target}", also_seen))
 
     def put(self, target: str | Target, value: Any) -> None:
         self.state.scope.put(parse_target(target) if isinstance(target, str) else target, value)
 
     # -- Ends --------------------------------------------------------------------------------------------------------
 
-    def step_succeeded(self, step: Step, *, started_ms: int, branch: str = "") -> None:
+    def step_succeeded(self, step: Step, *, started_ms: int, branch: str = "", child_run_id: str = "") -> None:
         self.state.step_count += 1
         record_step(
-            self.state, step, now_ms=self.now_ms, status="SUCCEEDED", started_ms=started_ms, branch=branch
-        )  # fmt: skip
+            self.state,
+            step,
+            now_ms=self.now_ms,
+            status="SUCCEEDED",
+            started_ms=started_ms,
+            branch=branch,
+            child_run_id=child_run_id,
+        )
 
-    def fail(self, step: Step, error: RunError, *, started_ms: int) -> Outcome:
-        """The step has failed: record it, then `give_up`."""
-        described = error.as_object(node_path=step.path, now_ms=self.now_ms)
-        record_step(
-            self.state, step, now_ms=self.now_ms, status="FAILED", started_ms=started_ms, error=described
-        )  # fmt: skip
-        return self.give_up(step, described)
-
-    def give_up(self, step: Step, described: dict[str, Any]) -> Outcome:
-        """The step has failed for good: go on behind it when its policy says so, else the run fails."""
-        state = self.state
-        state.step_count += 1
-        state.failed_step_count += 1
-        # A copy: what the author puts under `error.` must not change what was recorded.
-        state.scope.error = copy.deepcopy(described)
-        if step.continues_on_error and described["category"] != Category.CORRUPTION:
-            return Flow.NEXT
-        self.end("FAILED", step_path=step.path, error=described)
-        return Flow.END
+    def write_records(self) -> str:
+        """The id of a write of what was gathered."""
+        command = WriteRecords(id=self.new_command_id(), records=take_records(self.state))
+        self.commands.append(command)
+        return command.id
 
     def end(self, status: str, *, step_path: str = "", error: dict[str, Any] | None = None) -> None:
         state = self.state
@@ -126,7 +154,3 @@ class Turn:
         self.commands.append(
             CompleteRun(id=self.new_command_id(), status=status, error=error, records=take_records(state))
         )
-
-
-def wait_id(run_id: str, number: int) -> str:
-    return str(uuid.uuid5(uuid.UUID(run_id), f"wait:{number}"))

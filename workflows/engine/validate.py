@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine.clock import parse_moment
-from workflows.engine.definition import BLOCK_FIELDS, ROOT
+from workflows.engine.definition import BLOCK_FIELDS, ROOT, canonical_text
+from workflows.engine.sizes import MAX_DEFINITION_BYTES
 from workflows.engine.step_fields import ENVELOPE, STEP_FIELDS, Field, check_field
-from workflows.engine.steps import HANDLERS
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -27,9 +27,8 @@ TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
     "recurring": {"cron": Field("text", required=True), "timezone": Field("text", required=True)},
 }
 MAX_DEPTH = 20
-# Steps whose `retry` this engine follows.
-RETRIED = frozenset({"action.call"})
-WARNINGS = frozenset({"KEY_DOLLAR"})
+# Publishing goes on: a child may be published after its parent.
+WARNINGS = frozenset({"KEY_DOLLAR", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,18 @@ class Problem:
 
 @dataclass
 class Known:
-    """What definitions of one tenant may refer to. `actions` maps an action id to its versions."""
+    """What definitions of one tenant may refer to: action ids and definitions' keys or ids, each with its versions."""
 
     actions: Mapping[str, frozenset[int]]
     schema_refs: frozenset[str]
+    workflows: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass
 class _Walk:
     known: Known
+    own_key: Any = None
+    own_version: Any = None
     seen_ids: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,6 +70,12 @@ def validate(document: Any, known: Known) -> list[Problem]:
     unstorable = storable_problem(document, max_depth=MAX_DEFINITION_DEPTH)
     if unstorable is not None:
         return [Problem("VALUE_NOT_STORABLE", unstorable[0], unstorable[1])]
+    size = len(canonical_text(document).encode())
+    if size > MAX_DEFINITION_BYTES:
+        message = (
+            f"the definition has {size} bytes; {MAX_DEFINITION_BYTES} are allowed: move a part into a child workflow"
+        )
+        return [Problem("DEFINITION_TOO_LARGE", "", message)]
     return list(_envelope(document, known))
 
 
@@ -84,8 +92,9 @@ def _envelope(document: dict[str, Any], known: Known) -> Iterator[Problem]:
             _near(ref, known.schema_refs),
         )
     yield from _trigger(document.get("trigger"))
+    walk = _Walk(known, document.get("id"), document.get("version"))
     if isinstance(document.get("steps"), list):
-        yield from _block(document["steps"], ROOT, _Walk(known), depth=1)
+        yield from _block(document["steps"], ROOT, walk, depth=1)
 
 
 def _trigger(trigger: Any) -> Iterator[Problem]:
@@ -128,21 +137,11 @@ def _step(step: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]
             "STEP_TYPE_UNKNOWN", path, f"there is no step type {step_type!r}", _near(str(step_type), STEP_FIELDS)
         )  # fmt: skip
         return
-    if step_type not in HANDLERS:
-        yield Problem(
-            "STEP_TYPE_NOT_SUPPORTED",
-            path,
-            f"{step_type} belongs to the language, but this version does not run it; it can be kept in a draft",
-        )
     yield from check_fields(step, STEP_FIELDS[step_type], path)
-    if step.get("retry") is not None and step_type not in RETRIED:
-        yield Problem(
-            "RETRY_NOT_SUPPORTED",
-            f"{path}.retry",
-            f"this version repeats actions only; {step_type} steps are not retried",
-        )
     if step_type == "action.call" and isinstance(step.get("config"), dict):
         yield from _action(step["config"], path, walk.known)
+    if step_type == "control.callWorkflow":
+        yield from _child(step, path, walk)
     if step_type == "time.wait" and isinstance(step.get("config"), dict):
         yield from _time_mode(step["config"], path)
     for name in BLOCK_FIELDS.get(step_type, ()):
@@ -173,6 +172,26 @@ def _action(config: dict[str, Any], path: str, known: Known) -> Iterator[Problem
             "ACTION_VERSION_UNKNOWN",
             f"{path}.config.version",
             f"{action_id} has no version {version}; it has {', '.join(map(str, sorted(versions)))}",
+        )
+
+
+def _child(step: dict[str, Any], path: str, walk: _Walk) -> Iterator[Problem]:
+    workflow, version = step.get("workflowId"), step.get("workflowVersion")
+    if not isinstance(workflow, str) or (workflow, version) == (walk.own_key, walk.own_version):
+        return
+    versions = walk.known.workflows.get(workflow)
+    if versions is None:
+        yield Problem(
+            "WORKFLOW_UNKNOWN",
+            f"{path}.workflowId",
+            f"no workflow {workflow!r} is published yet; a run that reaches this step fails until it is",
+            _near(workflow, walk.known.workflows),
+        )
+    elif isinstance(version, int) and version not in versions:
+        yield Problem(
+            "WORKFLOW_VERSION_UNKNOWN",
+            f"{path}.workflowVersion",
+            f"{workflow} has no published version {version}; it has {', '.join(map(str, sorted(versions)))}",
         )
 
 

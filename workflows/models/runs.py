@@ -57,6 +57,9 @@ class Run(ProjectionRow):
     event_count = models.PositiveIntegerField(default=0, help_text="Events that resolved a wait of this run.")
     history_event_count = models.PositiveIntegerField(default=0)
     history_bytes = models.PositiveBigIntegerField(default=0)
+    projection_base_seq = models.BigIntegerField(
+        default=0, help_text="First sequence number that the present epoch has written."
+    )
     drift_reason = models.CharField(max_length=500, blank=True)
     drift_found_at = models.DateTimeField(null=True, blank=True)
     requested_by = models.CharField(max_length=200, blank=True)

@@ -13,6 +13,7 @@ class HumanTask(TenantRow):
     wait = models.ForeignKey("workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
     step_path = models.CharField(max_length=500)
     iteration = models.CharField(max_length=200, blank=True)
+    step_id = models.CharField(max_length=200, blank=True)
     task_type = models.CharField(max_length=200)
     title = models.CharField(max_length=500)
     description = models.TextField(blank=True)

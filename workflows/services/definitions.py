@@ -29,7 +29,20 @@ class Imported:
 
 
 def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]:
-    return validate(document, Known(actions=known_actions(), schema_refs=known_schema_refs(tenant_id)))
+    known = Known(
+        actions=known_actions(), schema_refs=known_schema_refs(tenant_id), workflows=_known_workflows(tenant_id)
+    )
+    return validate(document, known)
+
+
+def _known_workflows(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
+    """Published versions by what `control.callWorkflow` may name: a definition's key or id."""
+    versions: dict[str, set[int]] = {}
+    rows = DefinitionVersion.objects.filter(tenant_id=tenant_id, definition__archived_at__isnull=True)
+    for pk, key, number in rows.values_list("definition_id", "definition__key", "version"):
+        versions.setdefault(key, set()).add(number)
+        versions.setdefault(str(pk), set()).add(number)
+    return {name: frozenset(found) for name, found in versions.items()}
 
 
 def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:

@@ -65,6 +65,36 @@ def run_launch(
     return run
 
 
+def run_launch_child(
+    *, parent: Run, version: DefinitionVersion, run_id: uuid.UUID, root_run_id: uuid.UUID, payload: Any, step_path: str
+) -> Run:
+    """The row of a child run. Its parent's workflow starts it; nobody else does.
+
+    Idempotency: a repeat with the same `run_id` gives the row that stands.
+    """
+    run = Run(
+        id=run_id,
+        tenant_id=parent.tenant_id,
+        definition=version.definition,
+        definition_version=version,
+        definition_key=version.definition.key,
+        version=version.version,
+        definition_hash=version.definition_hash,
+        semantics_version=SEMANTICS_VERSION,
+        trigger_type=TriggerType.CHILD,
+        trigger_metadata={"stepPath": step_path},
+        correlation_key=parent.correlation_key,
+        parent_run=parent,
+        parent_step_path=step_path,
+        root_run_id=root_run_id,
+        temporal_workflow_id=workflow_id_of(run_id),
+        input=payload,
+        requested_by=f"run {parent.id}",
+    )
+    record_launch(run)
+    return run
+
+
 def run_start_workflow(run: Run) -> None:
     """Ask Temporal to start the workflow of a row that is STARTING.
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from workflows.models import Run
 from workflows.services.run_launch import run_end_unstarted, run_start_workflow
-from workflows.statuses import Engine, RunStatus
+from workflows.statuses import Engine, RunStatus, TriggerType
 from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
@@ -22,12 +22,16 @@ def sweep_unstarted_runs() -> int:
     A run that Temporal can never take is ended with the reason; one that it refuses for now does not hold up the others.
     """
     started = 0
-    waiting = Run.objects.select_related("definition_version", "event").filter(
-        engine=Engine.TEMPORAL,
-        status=RunStatus.STARTING,
-        temporal_first_run_id="",
-        created_at__lt=timezone.now() - UNSTARTED_AFTER,
-    )
+    waiting = (
+        Run.objects.select_related("definition_version", "event")
+        .filter(
+            engine=Engine.TEMPORAL,
+            status=RunStatus.STARTING,
+            temporal_first_run_id="",
+            created_at__lt=timezone.now() - UNSTARTED_AFTER,
+        )
+        .exclude(trigger_type=TriggerType.CHILD)
+    )  # its parent's workflow starts it
     for run in waiting.order_by("created_at")[:BATCH]:
         try:
             run_start_workflow(run)

@@ -9,10 +9,14 @@ from typing import Any
 RUN_WORKFLOW = "pointsman-run"
 
 ACTIVITY_RUN_ACTION = "run-action"
+ACTIVITY_LAUNCH_CHILD = "launch-child"
 ACTIVITY_OPEN_WAIT = "open-wait"
 ACTIVITY_WRITE_RECORDS = "write-records"
 
 SIGNAL_EVENT = "event"
+UPDATE_COMPLETE_TASK = "complete-task"
+# The type of the failure that the update's validator answers with.
+UPDATE_REFUSED = "TaskUpdateRefused"
 
 QUERY_SUMMARY = "summary"
 QUERY_CURRENT_STEP = "current-step"
@@ -34,6 +38,10 @@ class RunInput:
     trigger_event_id: str = ""
     parent_run_id: str = ""
     root_run_id: str = ""
+    # How many parents are above it.
+    depth: int = 0
+    # Of the execution before, when this one goes on from it (`engine.checkpoint`).
+    checkpoint: dict[str, Any] | None = None
 
 
 @dataclass
@@ -44,6 +52,7 @@ class RunResult:
     payload: dict[str, Any]
     vars: dict[str, Any]
     meta: dict[str, Any]
+    system: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,6 +87,7 @@ class ActionRequest:
     end_seq: int
     retry: RetryRule | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
+    first_execution_id: str = ""
 
 
 @dataclass
@@ -96,6 +106,43 @@ class RecordsRequest:
     tenant_id: str
     records: list[dict[str, Any]]
     wait_id: str = ""
+    # Temporal's id of the first execution of the run.
+    first_execution_id: str = ""
+
+
+@dataclass
+class ChildRequest:
+    """Insert the row of a child run, and write the records that go with it."""
+
+    run_id: str
+    tenant_id: str
+    root_run_id: str
+    child_run_id: str
+    step_path: str
+    workflow: str
+    version: int
+    input: Any
+    depth: int
+    records: list[dict[str, Any]]
+    first_execution_id: str = ""
+
+
+@dataclass
+class ChildLaunch:
+    """The child as Temporal shall start it, or why it cannot be: `{category, message, code}`."""
+
+    run: RunInput | None = None
+    workflow_id: str = ""
+    error: dict[str, Any] | None = None
+
+
+@dataclass
+class TaskResponse:
+    """A person's response to a human task, as the update carries it."""
+
+    taskId: str
+    response: Any
+    completedBy: str
 
 
 @dataclass

@@ -1,58 +1,45 @@
 """The Temporal workflow: a pump around the engine.
 
-Rules it keeps. Handlers only append to the inbox. The main loop takes one thing from the inbox, asks the engine, and
-performs the commands as tasks of their own, whose ends come back through the inbox: so a cancel interrupts nothing but the
-loop's waiting, and becomes one more thing in the inbox. Any exception out of the engine ends the run as EngineCorruption
-instead of wedging the task. No clock, no randomness and no I/O but through Temporal.
+Rules it keeps. Handlers only append to the inbox, and await nothing, so that none is ever unfinished. The main loop takes one thing from the inbox, asks the engine, and has
+the commands performed (`performing`). Any exception out of the engine ends the run as EngineCorruption instead of wedging
+the task. A run whose execution has grown long is asked to stop at the next safe place, and goes on in a new one from a
+checkpoint. No clock, no randomness and no I/O but through Temporal.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.engine import commands as ask
+    from workflows.engine.checkpoint import dump_state, load_state
     from workflows.engine.definition import ROOT, Definition, definition_hash, parse_definition
     from workflows.engine.errors import Category, RunError
     from workflows.engine.events import (
-        ActionDone,
         CancelRequested,
         EngineEvent,
         EventSignalled,
-        RecordsWritten,
+        PauseRequested,
+        RunContinued,
         RunStarted,
+        TaskCompleted,
         TimerFired,
     )
+    from workflows.engine.forms import form_problem
     from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
-    from workflows.engine.scope import Scope, json_size
-    from workflows.engine.state import RunState
+    from workflows.engine.scope import Scope
+    from workflows.engine.sizes import json_size
+    from workflows.engine.state import SAFE_TO_CONTINUE, Phase, RunState
     from workflows.temporal import contracts
-
-# Infrastructure faults (database down, worker lost) are retried for ever and use up nothing of the author's attempts.
-INFRASTRUCTURE_RETRY = RetryPolicy(
-    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
-)
-WRITE_TIMEOUT = timedelta(seconds=30)
-# Above every action's own timeout, which is kept inside the activity.
-ACTION_TIMEOUT = timedelta(minutes=15)
-HEARTBEAT_TIMEOUT = timedelta(seconds=12)
-
+    from workflows.temporal.performing import Inbox, Performer, TaskFailed, fitting, now_ms
 
 NO_DEFINITION = Definition(id="", version=0, blocks={ROOT: ()})
-
-
-@dataclass(frozen=True)
-class TaskFailed:
-    """A command could not be performed: a bug of ours, or a value that cannot be encoded."""
-
-    message: str
+# Of one execution; the server takes 10,000 signals and 2,000 updates of each.
+MAX_MESSAGES = 1_500
 
 
 @workflow.defn(name=contracts.RUN_WORKFLOW)
@@ -65,26 +52,12 @@ class RunWorkflow:
             raise RuntimeError(
                 f"the run needs engine semantics {run.semantics_version}; this worker has {SEMANTICS_VERSION}"
             )
-        self._inbox: deque[EngineEvent | TaskFailed] = deque()
+        self._inbox: Inbox = deque()
+        self._performer = Performer(run, self._inbox)
+        self._messages = 0
         self._is_corrupt = False
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._state = RunState(
-            scope=Scope(
-                payload=run.payload,
-                system={
-                    "runId": run.run_id,
-                    "workflowId": run.definition_key,
-                    "workflowVersion": run.version,
-                    "tenantId": run.tenant_id,
-                    "definitionHash": run.definition_hash,
-                    "semanticsVersion": run.semantics_version,
-                    "parentRunId": run.parent_run_id or None,
-                    "rootRunId": run.root_run_id or run.run_id,
-                },
-                size_bound=json_size(run.payload),
-            ),
-            trigger_event_id=run.trigger_event_id,
-        )
+        self._is_pausing = False
+        self._state = _first_state(run) if run.checkpoint is None else load_state(run.checkpoint)
 
     @workflow.run
     async def run(self, run: contracts.RunInput) -> contracts.RunResult:
@@ -96,13 +69,18 @@ class RunWorkflow:
                 str(ending.error["message"]), ending.error, type=str(ending.error["category"]), non_retryable=True
             )
         scope = self._state.scope
-        return contracts.RunResult(status=ending.status, payload=scope.payload, vars=scope.vars, meta=scope.meta)
+        return contracts.RunResult(
+            status=ending.status, payload=scope.payload, vars=scope.vars, meta=scope.meta, system=scope.system
+        )
+
+    # -- Messages ----------------------------------------------------------------------------------------------------
 
     @workflow.signal(name=contracts.SIGNAL_EVENT)
     def event_signalled(self, signal: contracts.EventSignal) -> None:
+        self._messages += 1
         self._inbox.append(
             EventSignalled(
-                now_ms=_now_ms(),
+                now_ms=now_ms(),
                 event_id=signal.eventId,
                 event_name=signal.eventName,
                 correlation_key=signal.correlationKey,
@@ -111,6 +89,23 @@ class RunWorkflow:
             )
         )
 
+    @workflow.update(name=contracts.UPDATE_COMPLETE_TASK)
+    def complete_task(self, response: contracts.TaskResponse) -> None:
+        """A person has completed the task. What the validator let through resumes the run."""
+        self._messages += 1
+        self._inbox.append(TaskCompleted(now_ms(), response.taskId, response.response, response.completedBy))
+
+    @complete_task.validator
+    def _complete_task_validator(self, response: contracts.TaskResponse) -> None:
+        wait = self._state.wait
+        if wait is None or wait.kind != "human" or wait.id != response.taskId:
+            raise _refused("TASK_NOT_OPEN", "the task is not open any more")
+        if any(_may_close(event, wait.id, wait.timer_id) for event in self._inbox):
+            raise _refused("TASK_BEING_DECIDED", "the task is being decided at this moment; look again")
+        problem = form_problem(wait.form_schema, response.response)
+        if problem is not None:
+            raise _refused("TASK_RESPONSE_INVALID", problem)
+
     @workflow.query(name=contracts.QUERY_CURRENT_STEP)
     def current_step(self) -> str:
         frames = self._state.frames
@@ -118,7 +113,8 @@ class RunWorkflow:
 
     @workflow.query(name=contracts.QUERY_CURRENT_WAIT)
     def current_wait(self) -> dict[str, Any] | None:
-        wait = self._state.wait
+        attempt = self._state.attempt
+        wait = self._state.wait or (attempt.wait if attempt else None)
         return None if wait is None else dict(vars(wait))
 
     @workflow.query(name=contracts.QUERY_SUMMARY)
@@ -129,9 +125,13 @@ class RunWorkflow:
             "status": state.status,
             "state": state.scope.meta.get("state"),
             "step": self.current_step(),
+            "iteration": state.scope.iteration,
+            "attempt": state.attempt_number,
             "steps": state.step_count,
             "failedSteps": state.failed_step_count,
             "events": state.event_count,
+            "seq": state.seq,
+            "scopeBytes": state.scope.exact_size(),
             "error": state.error,
         }
 
@@ -140,7 +140,7 @@ class RunWorkflow:
     async def _pump(self, run: contracts.RunInput) -> ask.CompleteRun:
         """Feed the engine until it completes the run, all records are written, and the inbox is empty."""
         definition = _read_definition(run)
-        self._inbox.appendleft(RunStarted(now_ms=_now_ms()))
+        self._inbox.appendleft(RunStarted(now_ms()) if run.checkpoint is None else RunContinued(now_ms()))
         ending: ask.CompleteRun | None = None
         while True:
             event = await self._next_event(ended=ending is not None)
@@ -149,25 +149,49 @@ class RunWorkflow:
             for command in self._advance(definition, event):
                 if isinstance(command, ask.CompleteRun):
                     ending = command
-                self._perform(command)
+                self._performer.perform(command)
+            if ending is None and not self._is_pausing and self._has_grown_long():
+                self._is_pausing = True
+                self._inbox.append(PauseRequested(now_ms()))
 
     async def _next_event(self, *, ended: bool) -> EngineEvent | TaskFailed | None:
         """The next thing in the inbox; None when the run has ended and nothing is under way any more.
 
         A signal that arrives during the last write still gets its verdict: the server does not take the end of a run
-        while a signal is unread.
+        while a signal is unread; nor does it take the end of an execution that goes on in a new one.
         """
         while not self._inbox:
-            if ended and not self._tasks:
+            if ended and self._performer.is_idle:
                 return None
+            if self._may_continue_as_new():
+                self._continue_as_new()
             try:
-                await workflow.wait_condition(lambda: bool(self._inbox) or (ended and not self._tasks))
+                await workflow.wait_condition(
+                    lambda: bool(self._inbox) or (ended and self._performer.is_idle) or self._may_continue_as_new()
+                )
             except asyncio.CancelledError:
-                self._inbox.append(CancelRequested(now_ms=_now_ms()))
+                self._inbox.append(CancelRequested(now_ms()))
         return self._inbox.popleft()
 
+    def _has_grown_long(self) -> bool:
+        return self._messages >= MAX_MESSAGES or workflow.info().is_continue_as_new_suggested()
+
+    def _may_continue_as_new(self) -> bool:
+        is_safe = self._state.is_pausing and self._state.phase in SAFE_TO_CONTINUE
+        return is_safe and not self._inbox and self._performer.has_only_timers
+
+    def _continue_as_new(self) -> None:
+        run = replace(self._run, payload={}, checkpoint=dump_state(self._state))
+        try:
+            fitting(run)
+        except ValueError as error:
+            # The limits of the parts (`engine.sizes`) keep it from happening.
+            self._inbox.append(TaskFailed(f"the run cannot go on in a new execution: {error}"))
+            return
+        workflow.continue_as_new(run)
+
     def _advance(self, definition: Definition | None, event: EngineEvent | TaskFailed | None) -> list[ask.Command]:
-        if definition is None and isinstance(event, RunStarted):
+        if definition is None and isinstance(event, RunStarted | RunContinued):
             return self._corrupt(None, "the pinned definition cannot be read, or is not the one that its hash names")
         if isinstance(event, TaskFailed):
             return self._corrupt(definition, event.message)
@@ -187,99 +211,29 @@ class RunWorkflow:
         workflow.logger.error("engine corruption: %s", message)
         try:
             self._state, commands = end_as_corrupt(
-                definition or NO_DEFINITION, self._state, now_ms=_now_ms(), message=message
+                definition or NO_DEFINITION, self._state, now_ms=now_ms(), message=message
             )
             return commands
         except Exception:  # noqa: BLE001  a state that cannot even be closed still ends in Temporal
             workflow.logger.exception("the run's open steps and waits cannot be recorded")
-            error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=_now_ms())
+            self._state.phase = Phase.ENDED
+            error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=now_ms())
             return [ask.CompleteRun(id="corrupt", status="FAILED", error=error, records=[])]
 
-    # -- Commands ----------------------------------------------------------------------------------------------------
 
-    def _perform(self, command: ask.Command) -> None:
-        match command:
-            case ask.CancelTimer(id=task_id) | ask.CancelAction(id=task_id):
-                if task_id in self._tasks:
-                    self._tasks[task_id].cancel()
-            case ask.RunAction():
-                self._spawn(command.id, self._run_action(command))
-            case ask.StartTimer():
-                self._spawn(command.id, self._sleep_until(command))
-            case ask.OpenWait():
-                self._spawn(command.id, self._open_wait(command))
-            case ask.WriteRecords() | ask.CompleteRun():
-                self._spawn(command.id, self._write_records(command))
-
-    def _spawn(self, task_id: str, work: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            try:
-                await work
-            except asyncio.CancelledError:
-                return  # the engine asked for it
-            except Exception as error:  # noqa: BLE001  e.g. a value that cannot be encoded; it must end the run, not hang it
-                cause = error.cause if isinstance(error, ActivityError) and error.cause else error
-                self._inbox.append(TaskFailed(f"{type(cause).__name__}: {cause}"))
-
-        def forget(_task: asyncio.Task[None]) -> None:
-            # Not in a `finally` above: a task that is cancelled before it began never enters its coroutine.
-            work.close()
-            self._tasks.pop(task_id, None)
-
-        task = asyncio.create_task(run())
-        task.add_done_callback(forget)
-        self._tasks[task_id] = task
-
-    async def _run_action(self, command: ask.RunAction) -> None:
-        try:
-            reply: contracts.ActionReply = await workflow.execute_activity(
-                contracts.ACTIVITY_RUN_ACTION,
-                self._action_request(command),
-                result_type=contracts.ActionReply,
-                start_to_close_timeout=ACTION_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=INFRASTRUCTURE_RETRY,
-                summary=f"{command.step_id} · {command.action_id}"[:200],
-            )
-            done = ActionDone(_now_ms(), command.id, output=reply.output, error=reply.error)
-        except ActivityError as failure:
-            if isinstance(failure.cause, CancelledError):
-                return
-            error = RunError(Category.TRANSIENT, str(failure.cause or failure), code="ACTIVITY_FAILED")
-            described = error.as_object(node_path=command.step_path, now_ms=_now_ms())
-            done = ActionDone(_now_ms(), command.id, error=described, is_projected=False)
-        self._inbox.append(done)
-
-    async def _sleep_until(self, command: ask.StartTimer) -> None:
-        await workflow.sleep(max(0.0, (command.due_ms - _now_ms()) / 1000), summary=command.summary[:200])
-        self._inbox.append(TimerFired(now_ms=_now_ms(), command_id=command.id))
-
-    async def _open_wait(self, command: ask.OpenWait) -> None:
-        await self._write(contracts.ACTIVITY_OPEN_WAIT, command.records, command.summary, wait_id=command.wait_id)
-
-    async def _write_records(self, command: ask.WriteRecords | ask.CompleteRun) -> None:
-        summary = "last records" if isinstance(command, ask.CompleteRun) else "records"
-        await self._write(contracts.ACTIVITY_WRITE_RECORDS, command.records, summary)
-        self._inbox.append(RecordsWritten(now_ms=_now_ms(), command_id=command.id))
-
-    async def _write(self, activity: str, records: list[dict[str, Any]], summary: str, wait_id: str = "") -> None:
-        run = self._run
-        await workflow.execute_activity(
-            activity,
-            contracts.RecordsRequest(run_id=run.run_id, tenant_id=run.tenant_id, records=records, wait_id=wait_id),
-            start_to_close_timeout=WRITE_TIMEOUT,
-            retry_policy=INFRASTRUCTURE_RETRY,
-            summary=summary[:200],
-        )
-
-    def _action_request(self, command: ask.RunAction) -> contracts.ActionRequest:
-        fields = {name: value for name, value in vars(command).items() if name not in ("id", "retry")}
-        retry = command.retry
-        rule = None
-        if retry is not None:
-            retry_on = None if retry.retry_on is None else list(retry.retry_on)
-            rule = contracts.RetryRule(**{**vars(retry), "retry_on": retry_on})
-        return contracts.ActionRequest(run_id=self._run.run_id, tenant_id=self._run.tenant_id, retry=rule, **fields)
+def _first_state(run: contracts.RunInput) -> RunState:
+    system = {
+        "runId": run.run_id,
+        "workflowId": run.definition_key,
+        "workflowVersion": run.version,
+        "tenantId": run.tenant_id,
+        "definitionHash": run.definition_hash,
+        "semanticsVersion": run.semantics_version,
+        "parentRunId": run.parent_run_id or None,
+        "rootRunId": run.root_run_id or run.run_id,
+    }
+    scope = Scope(payload=run.payload, system=system, size_bound=json_size(run.payload))
+    return RunState(scope=scope, trigger_event_id=run.trigger_event_id)
 
 
 def _read_definition(run: contracts.RunInput) -> Definition | None:
@@ -291,5 +245,17 @@ def _read_definition(run: contracts.RunInput) -> Definition | None:
         return None
 
 
-def _now_ms() -> int:
-    return int(workflow.now().timestamp() * 1000)
+def _may_close(event: EngineEvent | TaskFailed, wait_id: str, timer_id: str) -> bool:
+    """Whether something unread may close this wait before a response is read."""
+    match event:
+        case EventSignalled():
+            return event.wait_id == wait_id
+        case TaskCompleted():
+            return event.task_id == wait_id
+        case TimerFired():
+            return event.command_id == timer_id
+    return isinstance(event, CancelRequested | TaskFailed)
+
+
+def _refused(code: str, message: str) -> ApplicationError:
+    return ApplicationError(message, {"code": code}, type=contracts.UPDATE_REFUSED, non_retryable=True)

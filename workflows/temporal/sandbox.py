@@ -11,8 +11,18 @@ RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(
     "pydantic",
     "pydantic_core",
     "annotated_types",
+    # What checks the forms of human tasks.
+    "attr",
+    "attrs",
+    "jsonschema",
+    "jsonschema_specifications",
+    "re2",
+    "_re2",
+    "referencing",
+    "rpds",
     "workflows.engine",
     "workflows.temporal.contracts",
+    "workflows.temporal.performing",
 )
 
 

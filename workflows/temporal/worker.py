@@ -10,12 +10,18 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from workflows.temporal.activities.action import run_action_activity
+from workflows.temporal.activities.children import launch_child_activity
 from workflows.temporal.activities.records import open_wait_activity, write_records_activity
 from workflows.temporal.interceptors import DatabaseHygieneInterceptor
 from workflows.temporal.run_workflow import RunWorkflow
 from workflows.temporal.sandbox import workflow_runner
 
-ACTIVITIES: list[Callable[..., Any]] = [run_action_activity, open_wait_activity, write_records_activity]
+ACTIVITIES: list[Callable[..., Any]] = [
+    run_action_activity,
+    launch_child_activity,
+    open_wait_activity,
+    write_records_activity,
+]
 # More workflow tasks at once than cores make each slower than the deadlock detector allows.
 MAX_WORKFLOW_TASKS = 4
 

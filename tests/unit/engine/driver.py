@@ -6,14 +6,19 @@ from typing import Any
 
 from tests.factories import make_definition
 from workflows.engine import commands as ask
+from workflows.engine.checkpoint import dump_state, load_state
 from workflows.engine.definition import canonical_text, parse_definition
 from workflows.engine.events import (
     ActionDone,
     CancelRequested,
+    ChildDone,
     EngineEvent,
     EventSignalled,
+    PauseRequested,
     RecordsWritten,
+    RunContinued,
     RunStarted,
+    TaskCompleted,
     TimerFired,
 )
 from workflows.engine.machine import advance
@@ -83,6 +88,21 @@ class Drive:
             **changed,
         }
         self.feed(EventSignalled(self.now_ms, event_id, **fields))
+        return self
+
+    def child(self, scopes: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> "Drive":
+        self.feed(ChildDone(self.now_ms, self.last(ask.RunChild).id, scopes=scopes, error=error))
+        return self
+
+    def complete(self, response: Any, by: str = "ann", task_id: str = "") -> "Drive":
+        self.feed(TaskCompleted(self.now_ms, task_id or self.last(ask.OpenWait).wait_id, response, by))
+        return self
+
+    def checkpoint(self) -> "Drive":
+        """Go on in another execution, as the pump does: through JSON."""
+        self.feed(PauseRequested(self.now_ms))
+        self.state = load_state(json.loads(json.dumps(dump_state(self.state))))
+        self.feed(RunContinued(self.now_ms))
         return self
 
     # -- What was recorded -------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from tests.unit.engine.driver import START_MS, Drive
 from workflows.engine import commands as ask
 from workflows.engine.events import ActionDone
 from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION
-from workflows.engine.machine import CONTRACT_OF_SEMANTICS, MAX_GATHERED_RECORDS, SEMANTICS_VERSION, end_as_corrupt
+from workflows.engine.machine import CONTRACT_OF_SEMANTICS, SEMANTICS_VERSION, end_as_corrupt
+from workflows.engine.turn import MAX_GATHERED_RECORDS
 
 
 def assign(step_id: str = "set", **targets: Any) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def test_a_long_stretch_of_pure_steps_writes_its_records_on_the_way() -> None:
 
 
 def test_a_step_type_that_the_engine_does_not_run_ends_in_corruption() -> None:
-    run = Drive({"id": "x", "type": "control.tryCatch", "try": [], "catch": []}).start()
+    run = Drive({"id": "x", "type": "control.while", "onError": {"policy": "continue"}}).start()
     assert run.end.error is not None
     assert (run.end.error["category"], run.end.error["code"]) == ("EngineCorruption", "STEP_TYPE_NOT_SUPPORTED")
 
@@ -183,7 +184,7 @@ def test_the_end_of_a_cancelled_action_changes_nothing() -> None:
     run = Drive(call(), payload={"url": "u"}).start()
     before = run.last(ask.RunAction)
     run.cancel()
-    assert run.last(ask.CancelAction).id == before.id
+    assert run.last(ask.CancelAttempt).id == before.id
     count = len(run.commands)
     run.action({"status": 200})
     assert (len(run.commands), run.end.status) == (count, "CANCELED")
@@ -350,8 +351,9 @@ def test_corruption_closes_what_is_open_and_is_never_continued_over() -> None:
     run.commands += commands
     run.records += run.end.records
     assert (run.end.status, run.waits(), run.steps()) == ("FAILED", ["CANCELED"], [("reply", "CANCELED")])
-    unknown = {"id": "x", "type": "control.tryCatch", "try": [], "catch": [], "onError": {"policy": "continue"}}
-    assert Drive(unknown, assign("after", **{"vars.a": 1})).start().end.status == "FAILED"
+    unknown = {"id": "x", "type": "control.while", "onError": {"policy": "continue"}}
+    caught = {"id": "t", "type": "control.tryCatch", "try": [unknown], "catch": []}
+    assert Drive(caught, assign("after", **{"vars.a": 1})).start().end.status == "FAILED"
 
 
 def test_what_the_author_puts_under_error_does_not_change_the_record() -> None:

@@ -47,8 +47,12 @@ def test_a_right_definition_has_no_problem() -> None:
         ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("1 +")}}}, "EXPRESSION_SYNTAX", "root.steps[0].config.assign.vars.x"),
         ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("lenght(payload)")}}}, "EXPRESSION_FUNCTION_NOT_ALLOWED", "root.steps[0].config.assign.vars.x"),
         ({"id": "a", "type": "control.if", "condition": True, "then": []}, "FIELD_INVALID", "root.steps[0].condition"),
-        ({"id": "a", "type": "control.tryCatch", "try": [], "catch": []}, "STEP_TYPE_NOT_SUPPORTED", "root.steps[0]"),
-        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "i", "body": []}, "STEP_TYPE_NOT_SUPPORTED", "root.steps[0]"),
+        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "index", "body": []}, "FIELD_INVALID", "root.steps[0].itemVar"),
+        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "a-b", "body": []}, "FIELD_INVALID", "root.steps[0].itemVar"),
+        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "i", "body": [], "concurrency": 2}, "FIELD_INVALID", "root.steps[0].concurrency"),
+        ({"id": "a", "type": "control.tryCatch", "try": [], "catch": [], "captureErrorAs": "__proto__"}, "TARGET_INVALID", "root.steps[0].captureErrorAs"),
+        ({"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": {"type": "nothing"}}}, "FORM_INVALID", "root.steps[0].config.formSchema"),
+        ({"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": {"pattern": "(?=x)"}}}, "FORM_INVALID", "root.steps[0].config.formSchema"),
         (wait_for_reply(filters=[{"path": "a", "op": "like", "value": 1}]), "FIELD_INVALID", "root.steps[0].config.filters[0].op"),
         (wait_for_reply(filters=[{"path": "a", "op": "="}]), "FIELD_MISSING", "root.steps[0].config.filters[0].value"),
         (wait_for_reply(timeoutMs=0), "FIELD_INVALID", "root.steps[0].config.timeoutMs"),
@@ -88,7 +92,6 @@ def test_what_cannot_be_stored_is_refused_with_its_place(text: str) -> None:
         ({"id": "a", "name": "x" * 201, "type": "state.set", "config": {"state": "X"}}, "FIELD_INVALID"),
         ({"id": "a", "type": "state.set", "config": {"state": "x" * 201}}, "FIELD_INVALID"),
         (wait_for_reply(eventName="x" * 201), "FIELD_INVALID"), (wait_for_reply(timeoutMs=10**18), "FIELD_INVALID"),
-        ({**wait_for_reply(), "retry": {"maxAttempts": 2}}, "RETRY_NOT_SUPPORTED"),
         ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 2, "backoffMultiplier": 1e10}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID"),
         ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 2, "retryOn": [[]]}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID"),
     ],
@@ -129,3 +132,14 @@ def test_steps_may_not_nest_without_end() -> None:
     for number in range(30):
         step = {"id": f"if{number}", "type": "control.if", "condition": expr("true"), "then": [step]}
     assert one(step).code == "NESTED_TOO_DEEP"
+
+
+def test_a_child_that_is_not_published_is_a_warning_and_itself_is_known() -> None:
+    child = {"id": "c", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
+    assert [(p.code, p.is_error) for p in problems(child)] == [("WORKFLOW_UNKNOWN", False)]
+    assert problems({**child, "workflowId": "flow"}) == []
+
+
+def test_a_definition_over_its_size_is_refused() -> None:
+    found = one({"id": "a", "type": "state.set", "config": {"state": "X"}}, description="x" * 300_000)
+    assert found.code == "DEFINITION_TOO_LARGE"

@@ -27,10 +27,19 @@ from workflows.engine.expressions.headroom import with_headroom
 from workflows.engine.expressions.parser import parse
 from workflows.engine.expressions.result import JsonValue, to_json
 
-__all__ = ["EXPRESSION_CONTRACT_VERSION", "Expression", "ExpressionError", "JsonValue", "compile_expression"]
+__all__ = ["EXPRESSION_CONTRACT_VERSION", "Expression", "ExpressionError", "JsonValue", "Meter", "compile_expression"]
 
 # Part of the engine's semantics version: raised with every change after which some source has another value or verdict.
 EXPRESSION_CONTRACT_VERSION = 1
+
+
+class Meter:
+    """Evaluation steps taken, over any number of evaluations."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps = 0
 
 
 class Expression:
@@ -42,8 +51,8 @@ class Expression:
         self.source = source
         self._code = code
 
-    def evaluate(self, scope: Mapping[str, Any], *, now_ms: int) -> JsonValue:
-        """The value of the expression over a scope of JSON values.
+    def evaluate(self, scope: Mapping[str, Any], *, now_ms: int, meter: Meter | None = None) -> JsonValue:
+        """The value of the expression over a scope of JSON values. `meter` is told of the steps that it took.
 
         Units: `now_ms` is epoch milliseconds, the workflow's own time.
         Errors: ExpressionError EXPRESSION_RUNTIME, EXPRESSION_NOT_JSON, EXPRESSION_TOO_LARGE, EXPRESSION_BUDGET; the
@@ -51,12 +60,17 @@ class Expression:
         """
         root = scope if isinstance(scope, dict) else dict(scope)
 
+        budget = Budget(now_ms)
+
         def work() -> JsonValue:
-            budget = Budget(now_ms)
             budget.spend(self._code.weight)
             return to_json(self._code.run(root, Frame(GLOBAL_FRAME, {"$": root}), budget), budget)
 
-        return with_headroom(work)
+        try:
+            return with_headroom(work)
+        finally:
+            if meter is not None:
+                meter.steps += limits.MAX_STEPS - budget.steps
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"

@@ -28,6 +28,7 @@ from workflows.actions.ledger import (
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
 from workflows.engine.errors import Category, RunError
 from workflows.models import ActionInvocation
+from workflows.projections import Record
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
 from workflows.temporal.activities.attempt_records import end_records, start_record
@@ -130,16 +131,23 @@ class _Attempt:
 
     def _write_start(self) -> None:
         request = self.request
-        records = [*request.records, start_record(request)]
-        if not write_records(records, tenant_id=request.tenant_id, run_id=request.run_id):
+        if not self._write([*request.records, start_record(request)]):
             raise ApplicationError(
                 "the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True
             )
 
     def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
         request = self.request
-        records = end_records(request, now_ms=_now_ms(), output=output, error=error)
-        write_records(records, tenant_id=request.tenant_id, run_id=request.run_id)
+        self._write(end_records(request, now_ms=_now_ms(), output=output, error=error))
+
+    def _write(self, records: list[Record]) -> bool:
+        request = self.request
+        return write_records(
+            records,
+            tenant_id=request.tenant_id,
+            run_id=request.run_id,
+            first_execution_id=request.first_execution_id,
+        )
 
 
 def _stored_output(claim: Claim) -> Any:

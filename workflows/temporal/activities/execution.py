@@ -13,7 +13,7 @@ from workflows.actions.ledger import Claim, invocation_end
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown
 from workflows.database_errors import is_of_the_data
 from workflows.engine.errors import Category, RunError
-from workflows.engine.scope import json_size
+from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.temporal.activities.deadline import DeadlinePassed, within
 

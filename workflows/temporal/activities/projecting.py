@@ -9,7 +9,7 @@ from workflows.projections import Record, record_batch
 from workflows.temporal import gateway
 
 
-def write_records(records: list[Record], *, tenant_id: str, run_id: str) -> bool:
+def write_records(records: list[Record], *, tenant_id: str, run_id: str, first_execution_id: str) -> bool:
     """False: the workflow that sent them is not the current one any more (a reset), and nothing was written."""
     info = activity.info()
     workflow_id = info.workflow_id
@@ -21,7 +21,7 @@ def write_records(records: list[Record], *, tenant_id: str, run_id: str) -> bool
             tenant_id=tenant_id,
             run_id=run_id,
             epoch=info.workflow_run_id,
-            first_run_id=info.workflow_run_id,
+            first_run_id=first_execution_id or info.workflow_run_id,
             current_epoch=lambda: gateway.describe_run(workflow_id=workflow_id).run_id,
         )
     except DatabaseError as error:

@@ -1,0 +1,102 @@
+"""`action.call`: one activity per attempt, which also writes the records gathered so far and the attempt's own."""
+
+from typing import Any
+
+from workflows.engine.attempts import attempt_failed
+from workflows.engine.commands import RunAction
+from workflows.engine.definition import Step
+from workflows.engine.errors import Category, RunError
+from workflows.engine.events import ActionDone
+from workflows.engine.keys import correlation_key
+from workflows.engine.records import give_back_records, next_seq, record_run, take_records
+from workflows.engine.scope import parse_target
+from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size
+from workflows.engine.state import AttemptState, Phase
+from workflows.engine.transforms import TRANSFORMS
+from workflows.engine.turn import Flow, Turn
+
+
+def call_action(turn: Turn, step: Step) -> Flow:
+    config = step.config
+    value = turn.resolve(config.get("inputMapping", {}), "inputMapping")
+    size = json_size(value)
+    if size > MAX_ACTION_INPUT_BYTES:
+        raise RunError(
+            Category.VALIDATION,
+            f"the action's input has {size} bytes; {MAX_ACTION_INPUT_BYTES} are allowed",
+            code="INPUT_TOO_LARGE",
+        )
+    turn.state.scope.work += size
+    transform = TRANSFORMS.get((config["actionId"], config["version"]))
+    if transform is not None:
+        _save(turn, step, transform(value))
+        turn.step_succeeded(step, started_ms=turn.now_ms)
+        return Flow.NEXT
+    start_action(turn, step, value=value, idempotency_key=_explicit_key(turn, config) or turn.place(step))
+    return Flow.SUSPEND
+
+
+def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str) -> None:
+    """One attempt. Its activity writes the gathered records, the attempt's start, and its end."""
+    state = turn.state
+    state.phase = Phase.ACTION
+    attempt = AttemptState(
+        turn.now_ms,
+        retry_wait_id=turn.new_wait_id(),
+        command_id=turn.new_command_id(),
+        input=value,
+        idempotency_key=idempotency_key,
+    )
+    record_run(state, now_ms=turn.now_ms, status="RUNNING", step_path=step.path)
+    attempt.records = take_records(state)
+    state.attempt = attempt
+    turn.commands.append(
+        RunAction(
+            id=attempt.command_id,
+            step_id=step.id,
+            step_name=step.name,
+            step_path=step.path,
+            iteration=state.scope.iteration,
+            attempt=state.attempt_number,
+            action_id=step.config["actionId"],
+            action_version=step.config["version"],
+            input=value,
+            idempotency_key=idempotency_key,
+            retry=step.retry,
+            retry_seed=turn.place(step),
+            retry_wait_id=attempt.retry_wait_id,
+            started_at_ms=turn.now_ms,
+            records=attempt.records,
+            start_seq=next_seq(state),
+            end_seq=next_seq(state),
+        )
+    )
+
+
+def action_done(turn: Turn, step: Step, event: ActionDone) -> Flow:
+    state, attempt = turn.state, turn.state.attempt
+    assert attempt is not None
+    if not event.is_projected:
+        give_back_records(state, attempt.records)
+    if event.error is not None:
+        return attempt_failed(turn, step, event.error, is_recorded=event.is_projected)
+    state.attempt = None
+    _save(turn, step, event.output)
+    state.step_count += 1
+    return Flow.NEXT
+
+
+def _save(turn: Turn, step: Step, output: Any) -> None:
+    if "saveAs" in step.config:
+        turn.put(parse_target(step.config["saveAs"]), output)
+
+
+def _explicit_key(turn: Turn, config: dict[str, Any]) -> str | None:
+    if "idempotencyKey" not in config:
+        return None
+    key = correlation_key(turn.resolve(config["idempotencyKey"], "idempotencyKey"))
+    if key is None:
+        raise RunError(
+            Category.EXPRESSION, "the idempotency key must be a text or a number", code="IDEMPOTENCY_KEY_INVALID"
+        )
+    return key

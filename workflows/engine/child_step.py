@@ -1,0 +1,96 @@
+"""`control.callWorkflow`: a child run under a workflow of its own. Each attempt is a new child run.
+
+The command carries the records gathered so far: the activity that inserts the child's row writes them. The child's end
+comes back as its scopes, or as its error, which becomes a catchable ChildWorkflowError that carries it.
+"""
+
+from typing import Any
+
+from workflows.engine.attempts import attempt_failed
+from workflows.engine.commands import RunChild
+from workflows.engine.definition import Step
+from workflows.engine.errors import Category, RunError
+from workflows.engine.events import ChildDone
+from workflows.engine.records import give_back_records, record_run, record_step, take_records
+from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size
+from workflows.engine.state import AttemptState, Phase
+from workflows.engine.turn import Flow, Turn
+
+
+def call_workflow(turn: Turn, step: Step) -> Flow:
+    value = turn.resolve(step.config.get("inputMapping", {}), "inputMapping")
+    size = json_size(value)
+    if size > MAX_ACTION_INPUT_BYTES:
+        raise RunError(
+            Category.VALIDATION,
+            f"the child's input has {size} bytes; {MAX_ACTION_INPUT_BYTES} are allowed",
+            code="INPUT_TOO_LARGE",
+        )
+    start_child(turn, step, value=value)
+    return Flow.SUSPEND
+
+
+def start_child(turn: Turn, step: Step, *, value: Any) -> None:
+    state = turn.state
+    state.phase = Phase.CHILD
+    attempt = AttemptState(
+        turn.now_ms,
+        retry_wait_id=turn.new_wait_id(),
+        command_id=turn.new_command_id(),
+        input=value,
+        child_run_id=turn.new_child_run_id(),
+    )
+    record_run(state, now_ms=turn.now_ms, status="RUNNING", step_path=step.path)
+    record_step(
+        state,
+        step,
+        now_ms=turn.now_ms,
+        status="STARTED",
+        started_ms=turn.now_ms,
+        child_run_id=attempt.child_run_id,
+    )
+    attempt.records = take_records(state)
+    state.attempt = attempt
+    turn.commands.append(
+        RunChild(
+            id=attempt.command_id,
+            step_id=step.id,
+            step_path=step.path,
+            child_run_id=attempt.child_run_id,
+            workflow=step.config["workflowId"],
+            version=step.config["workflowVersion"],
+            input=value,
+            records=attempt.records,
+        )
+    )
+
+
+def child_done(turn: Turn, step: Step, event: ChildDone) -> Flow:
+    state, attempt = turn.state, turn.state.attempt
+    assert attempt is not None
+    if not event.is_projected:
+        give_back_records(state, attempt.records)
+    if event.error is not None:
+        error = event.error | {"nodePath": step.path}
+        return attempt_failed(turn, step, error, is_recorded=False)
+    state.attempt = None
+    scopes = event.scopes or {}
+    seen = {"childRun": {"payload": {}, "vars": {}, "local": {}, "system": {}, "meta": {}, **scopes}}
+    turn.assign(step.config.get("outputMapping") or {}, "outputMapping", seen)
+    turn.step_succeeded(step, started_ms=attempt.started_ms, child_run_id=attempt.child_run_id)
+    return Flow.NEXT
+
+
+def child_error(error: dict[str, Any] | None, *, child_run_id: str, ended: str, now_iso: str) -> dict[str, Any]:
+    """What the parent sees of a child that did not succeed: its own words and code, and the whole error in the details."""
+    details: dict[str, Any] = {"childRunId": child_run_id, "status": ended}
+    if error is not None:
+        details["error"] = error
+    own = error or {"message": f"the child run ended as {ended}", "code": f"CHILD_{ended}"}
+    described = RunError(
+        Category.CHILD_WORKFLOW,
+        str(own.get("message", "")),
+        code=own.get("code") or "CHILD_FAILED",
+        details=details,
+    ).as_object(node_path="", now_ms=0)
+    return described | {"at": now_iso}

@@ -1,0 +1,191 @@
+"""Control steps: which block is walked next, and where an error lands.
+
+A control step that holds blocks enters one by a frame, and ends when the frame is left. Its row is STARTED when it begins
+and has one end: SUCCEEDED when its block was walked (or left by `control.return`), FAILED when an error passed through it.
+`control.if` alone has no life of its own: it has ended when it has chosen.
+
+An error goes outward from the step that failed, frame by frame, to the nearest of: a `try` block, whose `catch` is walked
+then; the body of a loop whose policy is `continue` (the step behind the failed one runs, same item) or `skipItem` (the
+next item). A loop with policy `fail` on the way is left, and counts as the step that failed. Nothing catches cancellation
+and engine corruption.
+"""
+
+from typing import Any
+
+from workflows.engine.definition import Step
+from workflows.engine.errors import Category, RunError
+from workflows.engine.records import record_step
+from workflows.engine.sizes import plain_copy
+from workflows.engine.turn import Flow, Turn
+
+IF, FOR_EACH, TRY_CATCH = "control.if", "control.forEach", "control.tryCatch"
+UNCATCHABLE = frozenset({Category.CORRUPTION, Category.CANCELLATION})
+
+# -- The steps ---------------------------------------------------------------------------------------------------------
+
+
+def choose(turn: Turn, step: Step) -> Flow:
+    verdict = turn.resolve(step.config["condition"], "condition")
+    if not isinstance(verdict, bool):
+        raise RunError(
+            Category.EXPRESSION,
+            f"the condition must be true or false, but is {type(verdict).__name__}",
+            code="CONDITION_NOT_BOOLEAN",
+        )
+    branch = "then" if verdict else "else"
+    turn.step_succeeded(step, started_ms=turn.now_ms, branch=branch)
+    return turn.enter(step.blocks[branch])
+
+
+def loop_over(turn: Turn, step: Step) -> Flow:
+    items = turn.resolve(step.config["items"], "items")
+    if not isinstance(items, list):
+        raise RunError(
+            Category.EXPRESSION,
+            f"the items must be a list, but are {type(items).__name__}; append([], x) makes one of a single value",
+            code="ITEMS_NOT_A_LIST",
+        )
+    scope = turn.state.scope
+    scope.enter_loop(step.config["itemVar"], items)
+    try:
+        has_item = scope.next_item()
+    except RunError:
+        scope.leave_loop()
+        raise
+    if not has_item:
+        scope.leave_loop()
+        turn.step_succeeded(step, started_ms=turn.now_ms)
+        return Flow.NEXT
+    _record_started(turn, step, inside_loop=True)
+    return turn.enter(step.blocks["body"])
+
+
+def attempt_block(turn: Turn, step: Step) -> Flow:
+    _record_started(turn, step)
+    return turn.enter(step.blocks["try"])
+
+
+def finish(turn: Turn, step: Step) -> Flow:
+    turn.step_succeeded(step, started_ms=turn.now_ms)
+    leave_frames(turn, keep=1, status="SUCCEEDED")
+    turn.end("SUCCEEDED", step_path=step.path)
+    return Flow.END
+
+
+def _record_started(turn: Turn, step: Step, *, inside_loop: bool = False) -> None:
+    scope = turn.state.scope
+    own = [scope.loops.pop()] if inside_loop else []  # the step itself stands outside of its loop
+    record_step(turn.state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
+    scope.loops.extend(own)
+
+
+# -- The ends of blocks --------------------------------------------------------------------------------------------------
+
+
+def leave_block(turn: Turn) -> Flow:
+    """Behind the last step of a block that is not the root: the next item of its loop, or the step behind its owner."""
+    frame = turn.state.frames[-1]
+    owner = turn.definition.owners[frame.block]
+    turn.state.attempt_number = 1
+    if owner.type == FOR_EACH:
+        try:
+            if turn.state.scope.next_item():
+                frame.index = 0
+                return Flow.STAY
+        except RunError as error:
+            turn.state.frames.pop()
+            turn.state.scope.leave_loop()
+            return fail(turn, owner, error, started_ms=frame.started_ms)
+    _leave_frame(turn, "SUCCEEDED")
+    return Flow.NEXT
+
+
+def leave_frames(turn: Turn, *, keep: int, status: str, error: dict[str, Any] | None = None) -> None:
+    """Leave the inner frames until `keep` are left; the steps that they belong to end with this status."""
+    while len(turn.state.frames) > keep:
+        _leave_frame(turn, status, error)
+
+
+def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -> None:
+    state, frame = turn.state, turn.state.frames.pop()
+    owner = turn.definition.owners[frame.block]
+    state.attempt_number = 1
+    if owner.type == IF:
+        return
+    if owner.type == FOR_EACH:
+        state.scope.leave_loop()
+    state.step_count += 1
+    if status == "FAILED":
+        state.failed_step_count += 1
+    record_step(
+        state,
+        owner,
+        now_ms=turn.now_ms,
+        status=status,
+        started_ms=frame.started_ms,
+        error=error,
+        branch=frame.block.rpartition(".")[2] if owner.type == TRY_CATCH else "",
+    )
+
+
+# -- Errors --------------------------------------------------------------------------------------------------------------
+
+
+def fail(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
+    """The step has failed: record it, then `give_up`."""
+    described = error.as_object(node_path=step.path, now_ms=turn.now_ms)
+    record_step(turn.state, step, now_ms=turn.now_ms, status="FAILED", started_ms=started_ms, error=described)
+    return give_up(turn, step, described)
+
+
+def give_up(turn: Turn, step: Step, described: dict[str, Any]) -> Flow:
+    """The step has failed for good and stands recorded: go on where the error lands, or end the run."""
+    state = turn.state
+    state.step_count += 1
+    state.failed_step_count += 1
+    # A copy: what the author puts under `error.` must not change what was recorded.
+    state.scope.error = plain_copy(described)
+    if described["category"] not in UNCATCHABLE:
+        if step.continues_on_error:
+            return Flow.NEXT
+        landing = _land(turn, described)
+        if landing is not None:
+            return landing
+    leave_frames(turn, keep=1, status="FAILED", error=described)
+    turn.end("FAILED", step_path=step.path, error=described)
+    return Flow.END
+
+
+def _land(turn: Turn, described: dict[str, Any]) -> Flow | None:
+    """Where the error is caught; None when nothing catches it."""
+    frames = turn.state.frames
+    keep = len(frames)  # of these the innermost holds the step that counts as the failed one
+    for position in range(len(frames) - 1, 0, -1):
+        block = frames[position].block
+        owner = turn.definition.owners[block]
+        if owner.type == TRY_CATCH and block == owner.blocks["try"]:
+            leave_frames(turn, keep=position + 1, status="FAILED", error=described)
+            return _catch(turn, owner, described)
+        if owner.type == FOR_EACH:
+            policy = owner.config.get("onItemError", "fail")
+            if policy == "continue":
+                leave_frames(turn, keep=keep, status="FAILED", error=described)
+                return Flow.NEXT
+            if policy == "skipItem":
+                leave_frames(turn, keep=position + 1, status="FAILED", error=described)
+                frames[position].index = len(turn.definition.blocks[block])
+                return Flow.STAY
+            keep = position
+    return None
+
+
+def _catch(turn: Turn, owner: Step, described: dict[str, Any]) -> Flow:
+    started_ms = turn.state.frames.pop().started_ms
+    turn.state.attempt_number = 1
+    target = owner.config.get("captureErrorAs")
+    try:
+        if target:
+            turn.put(target, plain_copy(described))
+    except RunError as error:
+        return fail(turn, owner, error, started_ms=started_ms)
+    return turn.enter(owner.blocks["catch"], started_ms=started_ms)

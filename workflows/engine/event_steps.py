@@ -1,0 +1,130 @@
+"""The ends of waits for events and people, and the verdict on every signalled event.
+
+Only here is decided whether an event resumes the run: name, key and every filter must match (or the form, for a human
+task), and an event resumes a run only once. The verdict travels with the run's records; while a write of verdicts is under
+way, further ones are gathered for the next.
+"""
+
+from workflows.engine.commands import CancelTimer
+from workflows.engine.definition import Step
+from workflows.engine.errors import Category, RunError
+from workflows.engine.events import EventSignalled, TaskCompleted
+from workflows.engine.filters import first_mismatch
+from workflows.engine.forms import form_problem
+from workflows.engine.records import record_task, record_verdict, record_wait
+from workflows.engine.state import OpenWaitState, Phase, RunState
+from workflows.engine.turn import Flow, Turn
+from workflows.engine.wait_steps import TASK_COMPLETED, response_in, resume_from_event, resume_from_task
+
+# Of the ids of events that resumed the run. A redelivery of an older one is refused from its delivery row.
+MAX_CONSUMED_IDS = 500
+
+
+def event_signalled(turn: Turn, step: Step, wait: OpenWaitState, event: EventSignalled) -> Flow:
+    state = turn.state
+    if wait.id != event.wait_id:
+        return late(turn, event, "the wait is closed")
+    if event.event_id in state.consumed_event_ids:
+        return late(turn, event, "this event has resumed this run before")
+    if event.event_id == state.trigger_event_id:
+        return _filtered(turn, event, "this event started the run")
+    if (event.event_name, event.correlation_key) != (wait.event_name, wait.key):
+        return _filtered(turn, event, f"the wait is for {wait.event_name} with key {wait.key}")
+    mismatch = _mismatch(wait, event)
+    if mismatch is not None:
+        return _filtered(turn, event, mismatch)
+    _consume(state, event)
+    record_verdict(state, now_ms=turn.now_ms, wait_id=wait.id, event_id=event.event_id, verdict="matched")
+    if wait.kind == "human":
+        response = response_in(event.event_name, event.payload)
+        by = f"event {event.event_id}"
+        record_task(state, wait, now_ms=turn.now_ms, status="completed", response=response, completedBy=by)
+        close_wait(turn, "RESOLVED", event_id=event.event_id)
+        resume_from_task(turn, step, wait=wait, name=event.event_name, response=response, completed_by=by)
+    else:
+        close_wait(turn, "RESOLVED", event_id=event.event_id)
+        resume_from_event(turn, step, name=event.event_name, payload=event.payload, started_ms=wait.opened_ms)
+    return Flow.NEXT
+
+
+def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompleted) -> Flow:
+    record_task(
+        turn.state,
+        wait,
+        now_ms=turn.now_ms,
+        status="completed",
+        response=event.response,
+        completedBy=event.completed_by,
+    )
+    close_wait(turn, "RESOLVED")
+    resume_from_task(
+        turn, step, wait=wait, name=TASK_COMPLETED, response=event.response, completed_by=event.completed_by
+    )
+    return Flow.NEXT
+
+
+def wait_timed_out(turn: Turn, wait: OpenWaitState) -> Flow:
+    """Errors: RunError TimeoutError, always: the wait is over, and the step has failed."""
+    if wait.kind == "human":
+        record_task(turn.state, wait, now_ms=turn.now_ms, status="expired")
+    close_wait(turn, "TIMED_OUT", timer_fired=True)
+    if wait.kind == "human":
+        raise RunError(
+            Category.TIMEOUT,
+            "nobody completed the task by its due time",
+            code="HUMAN_TASK_EXPIRED",
+            details={"taskId": wait.id},
+        )
+    raise RunError(
+        Category.TIMEOUT,
+        f"no {wait.event_name} with key {wait.key} came in time",
+        code="EVENT_WAIT_TIMEOUT",
+        details={"eventName": wait.event_name, "correlationKey": wait.key},
+    )
+
+
+def close_wait(turn: Turn, status: str, *, event_id: str = "", timer_fired: bool = False) -> None:
+    wait = turn.state.wait
+    assert wait is not None
+    record_wait(turn.state, wait, now_ms=turn.now_ms, status=status, event_id=event_id)
+    if wait.timer_id and not timer_fired:
+        turn.commands.append(CancelTimer(id=wait.timer_id))
+    turn.state.wait = None
+
+
+def late(turn: Turn, event: EventSignalled, reason: str) -> Flow:
+    return _verdict(turn, event, "late", reason)
+
+
+def _filtered(turn: Turn, event: EventSignalled, reason: str) -> Flow:
+    return _verdict(turn, event, "filtered", reason)
+
+
+def _mismatch(wait: OpenWaitState, event: EventSignalled) -> str | None:
+    if wait.kind == "human":
+        problem = form_problem(wait.form_schema, response_in(event.event_name, event.payload))
+        return None if problem is None else f"the response does not fit the task's form: {problem}"
+    return first_mismatch(wait.filters, event.payload)
+
+
+def _consume(state: RunState, event: EventSignalled) -> None:
+    state.consumed_event_ids.append(event.event_id)
+    del state.consumed_event_ids[:-MAX_CONSUMED_IDS]
+    state.event_count += 1
+
+
+def _verdict(turn: Turn, event: EventSignalled, verdict: str, reason: str) -> Flow:
+    """The run goes on waiting, so nothing else carries the verdict soon: it is written by itself.
+
+    One such write at a time, but never more gathered than one write takes. A run that is about to go on in another
+    execution takes what was gathered along.
+    """
+    state = turn.state
+    record_verdict(
+        state, now_ms=turn.now_ms, wait_id=event.wait_id, event_id=event.event_id, verdict=verdict, reason=reason
+    )
+    is_stopping = state.is_pausing and state.phase is not Phase.ENDED
+    if turn.has_gathered_enough or not (state.verdict_write_id or is_stopping):
+        written = turn.write_records()
+        state.verdict_write_id = state.verdict_write_id or written
+    return Flow.SUSPEND

@@ -1,0 +1,163 @@
+"""The `transform.*` actions: pure functions of their input, which run in the workflow at no cost of Temporal's.
+
+Each takes an object and answers `{"result": value}`. They are part of the engine's semantics version: a change of what
+one answers is a change of the engine.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from workflows.engine.errors import Category, RunError
+from workflows.engine.expressions.contract import ExpressionError, compile_expression
+from workflows.engine.filters import MISSING, value_at
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
+
+
+def _invalid(message: str) -> RunError:
+    return RunError(Category.VALIDATION, message, code="ACTION_INPUT_INVALID")
+
+
+def _take(value: dict[str, Any], name: str, kind: type, default: Any = MISSING) -> Any:
+    found = value.get(name, default)
+    if found is MISSING:
+        raise _invalid(f"{name} is missing")
+    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+        raise _invalid(f"{name} must be of type {kind.__name__}")
+    return found
+
+
+def _texts(value: dict[str, Any], name: str) -> list[str]:
+    found = _take(value, name, list)
+    if not all(isinstance(item, str) for item in found):
+        raise _invalid(f"{name} must be a list of texts")
+    return list(found)
+
+
+def _pick(value: dict[str, Any]) -> Any:
+    source = _take(value, "value", dict)
+    return {key: source[key] for key in _texts(value, "keys") if key in source}
+
+
+def _omit(value: dict[str, Any]) -> Any:
+    left_out = set(_texts(value, "keys"))
+    return {key: item for key, item in _take(value, "value", dict).items() if key not in left_out}
+
+
+def _merge(value: dict[str, Any]) -> Any:
+    """Later objects win; objects under the same key are merged in turn."""
+    result: dict[str, Any] = {}
+    for item in _take(value, "values", list):
+        if not isinstance(item, dict):
+            raise _invalid("values must be a list of objects")
+        result = _merged(result, item)
+    return result
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, item in over.items():
+        old = result.get(key)
+        result[key] = _merged(old, item) if isinstance(old, dict) and isinstance(item, dict) else item
+    return result
+
+
+def _join(value: dict[str, Any]) -> Any:
+    parts = [_text_of(item) for item in _take(value, "values", list)]
+    return str(_take(value, "separator", str, "")).join(parts)
+
+
+def _split(value: dict[str, Any]) -> Any:
+    separator = _take(value, "separator", str)
+    if not separator:
+        raise _invalid("separator must not be empty")
+    return _take(value, "text", str).split(separator)
+
+
+def _unique(value: dict[str, Any]) -> Any:
+    seen: dict[str, Any] = {}
+    for item in _take(value, "values", list):
+        seen.setdefault(_identity(item), item)
+    return list(seen.values())
+
+
+def _sort(value: dict[str, Any]) -> Any:
+    """By the value under the dotted path `by`, or by the items themselves: all numbers or all texts."""
+    path = _take(value, "by", str, "")
+    items = _take(value, "values", list)
+    keys = [value_at(item, path) if path else item for item in items]
+    is_numbers = all(isinstance(key, int | float) and not isinstance(key, bool) for key in keys)
+    if not is_numbers and not all(isinstance(key, str) for key in keys):
+        raise _invalid("what is sorted by must be all numbers or all texts")
+    order = sorted(range(len(items)), key=keys.__getitem__, reverse=_take(value, "descending", bool, False))
+    return [items[position] for position in order]
+
+
+def _chunk(value: dict[str, Any]) -> Any:
+    size = _take(value, "size", int)
+    if size < 1:
+        raise _invalid("size must be at least 1")
+    items = _take(value, "values", list)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _template(value: dict[str, Any]) -> Any:
+    """`{{a.b}}` is replaced by the value under that dotted path of `values`."""
+    values = _take(value, "values", dict, {})
+
+    def fill(match: re.Match[str]) -> str:
+        found = value_at(values, match[1])
+        if found is MISSING:
+            raise _invalid(f"the template names {match[1]!r}, which values do not hold")
+        return _text_of(found)
+
+    return _PLACEHOLDER.sub(fill, _take(value, "template", str))
+
+
+def _text_of(item: Any) -> str:
+    """The text that `toString` of the expression contract makes of it."""
+    if isinstance(item, str):
+        return item
+    try:
+        return str(compile_expression("toString(x)").evaluate({"x": item}, now_ms=0))
+    except ExpressionError as error:
+        raise _invalid(f"a value has no text: {error.message}") from error
+
+
+def _identity(item: Any) -> str:
+    """One text for equal JSON values: 1 and 1.0 are one number, the order of keys does not matter."""
+    if isinstance(item, float) and item.is_integer():
+        item = int(item)
+    if isinstance(item, list):
+        return "[" + ",".join(map(_identity, item)) + "]"
+    if isinstance(item, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{_identity(item[key])}" for key in sorted(item)) + "}"
+    return json.dumps(item)
+
+
+def _transform(function: Callable[[dict[str, Any]], Any]) -> Callable[[Any], dict[str, Any]]:
+    def run(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise _invalid("the input must be an object")
+        return {"result": function(value)}
+
+    return run
+
+
+# By action id and version, as `action.call` names them.
+TRANSFORMS: dict[tuple[str, int], Callable[[Any], dict[str, Any]]] = {
+    (f"transform.{name}", 1): _transform(function)
+    for name, function in {
+        "pick": _pick,
+        "omit": _omit,
+        "merge": _merge,
+        "join": _join,
+        "split": _split,
+        "unique": _unique,
+        "sort": _sort,
+        "chunk": _chunk,
+        "template": _template,
+    }.items()
+}

@@ -1,0 +1,208 @@
+"""Steps that wait for an event, a time or a person: how a wait opens, and what its end puts into the scopes.
+
+Opening costs one activity, which writes the gathered records with the wait and then looks for events that came before
+it, and a timer when there is a deadline.
+"""
+
+from typing import Any
+
+from workflows.engine.attempts import start_timer
+from workflows.engine.clock import MAX_MS, iso_time, parse_moment
+from workflows.engine.commands import OpenWait
+from workflows.engine.definition import Step
+from workflows.engine.errors import Category, RunError
+from workflows.engine.keys import correlation_key
+from workflows.engine.records import record_run, record_step, record_task, record_wait, take_records
+from workflows.engine.sizes import MAX_FILTER_BYTES, MAX_TASK_BYTES, json_size
+from workflows.engine.state import OpenWaitState, Phase
+from workflows.engine.turn import Flow, Turn
+
+TASK_COMPLETED = "HUMAN_TASK_COMPLETED"
+MAX_TITLE_LENGTH = 500
+
+# -- Events --------------------------------------------------------------------------------------------------------------
+
+
+def wait_for_event(turn: Turn, step: Step) -> Flow:
+    config = step.config
+    key = _key(turn, config["correlationKey"], "correlationKey")
+    filters = [turn.resolve(condition, f"filters[{i}]") for i, condition in enumerate(config.get("filters") or [])]
+    size = json_size(filters)
+    if size > MAX_FILTER_BYTES:
+        raise RunError(
+            Category.VALIDATION,
+            f"the filters have {size} bytes; {MAX_FILTER_BYTES} are allowed",
+            code="FILTERS_TOO_LARGE",
+        )
+    wait = _new_wait(turn, step, "event", _deadline(turn, config.get("timeoutMs")))
+    wait.event_name, wait.key, wait.filters = config["eventName"], key, filters
+    return _open(turn, step, wait, Phase.EVENT_WAIT, f"{wait.event_name} {wait.key}")
+
+
+def resume_from_event(turn: Turn, step: Step, *, name: str, payload: Any, started_ms: int) -> None:
+    turn.put("vars.event", payload)
+    turn.put("vars.eventName", name)
+    turn.assign(step.config.get("assign") or {})
+    turn.step_succeeded(step, started_ms=started_ms)
+
+
+# -- Times ---------------------------------------------------------------------------------------------------------------
+
+
+def wait_for_time(turn: Turn, step: Step) -> Flow:
+    config = step.config
+    if config["mode"] == "duration":
+        due_ms = turn.now_ms + config["durationMs"]
+    else:
+        moment = parse_moment(turn.resolve(config["until"], "until"))
+        if moment is None:
+            raise RunError(
+                Category.EXPRESSION,
+                "`until` must be a time of ISO 8601 with a zone, or epoch milliseconds",
+                code="TIME_INVALID",
+            )
+        due_ms = moment
+    if due_ms <= turn.now_ms:
+        resume_from_time(turn, step, due_ms=due_ms, started_ms=turn.now_ms)
+        return Flow.NEXT
+    return _open(turn, step, _new_wait(turn, step, "time", min(due_ms, MAX_MS)), Phase.TIME_WAIT, "time")
+
+
+def resume_from_time(turn: Turn, step: Step, *, due_ms: int, started_ms: int) -> None:
+    turn.put(
+        "vars.timeWait",
+        {"mode": step.config["mode"], "dueAt": iso_time(due_ms), "resumedAt": iso_time(turn.now_ms)},
+    )
+    turn.assign(step.config.get("assign") or {})
+    turn.step_succeeded(step, started_ms=started_ms)
+
+
+# -- People --------------------------------------------------------------------------------------------------------------
+
+
+def wait_for_person(turn: Turn, step: Step) -> Flow:
+    """A task under the id of its wait. An event completes it too: its own, or the one that `completeOn` names."""
+    config = step.config
+    task = _task_fields(turn, step)
+    complete_on = config.get("completeOn")
+    key = _key(turn, complete_on["correlationKey"], "completeOn.correlationKey") if complete_on else ""
+    wait = _new_wait(turn, step, "human", _deadline(turn, config.get("dueInMs")))
+    wait.event_name = complete_on["eventName"] if complete_on else TASK_COMPLETED
+    wait.key = key or wait.id
+    wait.form_schema = config.get("formSchema")
+    task |= {"path": step.path, "stepId": step.id, "iteration": wait.iteration}
+    if complete_on:
+        task |= {"completeOn": wait.event_name, "key": wait.key}
+    if wait.deadline_ms is not None:
+        task["dueAt"] = wait.deadline_ms
+    return _open(turn, step, wait, Phase.HUMAN_WAIT, str(task["title"]), task=task)
+
+
+def resume_from_task(
+    turn: Turn, step: Step, *, wait: OpenWaitState, name: str, response: Any, completed_by: str
+) -> None:
+    turn.put(
+        "vars.humanTask",
+        {
+            "taskId": wait.id,
+            "response": response,
+            "completedBy": completed_by,
+            "completedAt": iso_time(turn.now_ms),
+        },
+    )
+    resume_from_event(turn, step, name=name, payload=response, started_ms=wait.opened_ms)
+
+
+def response_in(event_name: str, payload: Any) -> Any:
+    """The response that an event carries: under `response` in a HUMAN_TASK_COMPLETED, else its whole payload."""
+    if event_name == TASK_COMPLETED and isinstance(payload, dict) and "response" in payload:
+        return payload["response"]
+    return payload
+
+
+def _task_fields(turn: Turn, step: Step) -> dict[str, Any]:
+    config = step.config
+    assignees = turn.resolve(config.get("assignees") or {}, "assignees")
+    task: dict[str, Any] = {
+        "taskType": config["taskType"],
+        "title": _text(turn, config["title"], "title", MAX_TITLE_LENGTH),
+        "description": _text(turn, config.get("description", ""), "description", MAX_TASK_BYTES),
+        "contextData": turn.resolve(config.get("contextData") or {}, "contextData"),
+        "users": _names(assignees.get("users"), "assignees.users"),
+        "roles": _names(assignees.get("roles"), "assignees.roles"),
+    }
+    if config.get("formSchema") is not None:
+        task["formSchema"] = config["formSchema"]
+    size = json_size(task)
+    if size > MAX_TASK_BYTES:
+        raise RunError(
+            Category.VALIDATION, f"the task has {size} bytes; {MAX_TASK_BYTES} are allowed", code="TASK_TOO_LARGE"
+        )
+    return task
+
+
+def _text(turn: Turn, value: Any, where: str, limit: int) -> str:
+    found = turn.resolve(value, where)
+    if not isinstance(found, str):
+        raise RunError(
+            Category.EXPRESSION, f"{where} must be a text, but is {type(found).__name__}", code="TEXT_EXPECTED"
+        )
+    if len(found) > limit:
+        raise RunError(Category.VALIDATION, f"{where} is longer than {limit} characters", code="TASK_TOO_LARGE")
+    return found
+
+
+def _names(value: Any, where: str) -> list[str]:
+    names = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise RunError(Category.EXPRESSION, f"{where} must be a list of texts", code="TEXT_EXPECTED")
+    return names
+
+
+# -- Opening and closing -------------------------------------------------------------------------------------------------
+
+
+def _key(turn: Turn, expression: Any, where: str) -> str:
+    key = correlation_key(turn.resolve(expression, where))
+    if key is None:
+        raise RunError(
+            Category.EXPRESSION,
+            "the correlation key must be a text or a number; it is null, empty, an object or an array",
+            code="CORRELATION_KEY_INVALID",
+        )
+    return key
+
+
+def _new_wait(turn: Turn, step: Step, kind: str, deadline_ms: int | None) -> OpenWaitState:
+    return OpenWaitState(
+        id=turn.new_wait_id(),
+        kind=kind,
+        step_path=step.path,
+        step_id=step.id,
+        iteration=turn.state.scope.iteration,
+        opened_ms=turn.now_ms,
+        deadline_ms=deadline_ms,
+    )
+
+
+def _open(
+    turn: Turn, step: Step, wait: OpenWaitState, phase: Phase, summary: str, task: dict[str, Any] | None = None
+) -> Flow:
+    state = turn.state
+    state.phase, state.wait = phase, wait
+    record_run(state, now_ms=turn.now_ms, status="WAITING", step_path=step.path)
+    record_step(state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
+    record_wait(state, wait, now_ms=turn.now_ms, status="WAITING")
+    if task is not None:
+        record_task(state, wait, now_ms=turn.now_ms, status="pending", **task)
+    turn.commands.append(
+        OpenWait(
+            id=turn.new_command_id(), wait_id=wait.id, summary=f"{step.id}: {summary}", records=take_records(state)
+        )
+    )
+    start_timer(turn, wait, f"deadline of {step.id}")
+    return Flow.SUSPEND
+
+
+def _deadline(turn: Turn, timeout_ms: int | None) -> int | None:
+    return None if timeout_ms is None else min(turn.now_ms + timeout_ms, MAX_MS)

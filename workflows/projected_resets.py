@@ -1,0 +1,44 @@
+"""What a reset has undone, taken out of the projections (PRODUCT 4.5, 4.7).
+
+A reset goes on from an earlier point of the history under a new run id, with the sequence numbers from that point on. So
+rows of the epoch before with such numbers tell of what has not happened any more. Called under the lock of the run's row,
+by the writer of projections only.
+"""
+
+from datetime import datetime
+
+from django.db.models import F
+
+from workflows.models import EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.outcomes import refresh_outcomes
+from workflows.statuses import DeliveryStatus, TaskStatus, WaitStatus
+
+UNDONE = "the run was reset to a point before this event was taken"
+DECIDED = (DeliveryStatus.MATCHED, DeliveryStatus.FILTERED, DeliveryStatus.SENT)
+
+
+def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
+    """Steps go, waits and tasks are closed until the new course opens them again, events are no longer consumed.
+
+    A delivery that is undone becomes `late`, so that the look of the wait that opens next finds its event again.
+    """
+    past = {"tenant_id": run.tenant_id, "run": run, "projection_seq__gte": first_seq}
+    RunStep.objects.filter(**past).exclude(projection_epoch=epoch).delete()
+    waits = list(RunWait.objects.filter(**past).exclude(projection_epoch=epoch).values_list("id", flat=True))
+    if not waits:
+        return
+    RunWait.objects.filter(id__in=waits).update(
+        status=WaitStatus.CANCELED,
+        event=None,
+        resolved_at=F("opened_at"),
+        projection_epoch=epoch,
+        projection_seq=0,
+        projected_at=now,
+    )
+    HumanTask.objects.filter(tenant_id=run.tenant_id, wait_id__in=waits).update(
+        status=TaskStatus.CANCELED, response=None, completed_at=None, completed_by_name=""
+    )
+    undone = EventDelivery.objects.filter(tenant_id=run.tenant_id, wait_id__in=waits, status__in=DECIDED)
+    events = list(undone.values_list("event_id", flat=True))
+    undone.update(status=DeliveryStatus.LATE, reason=UNDONE, decided_at=now)
+    refresh_outcomes(events)
