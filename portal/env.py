@@ -5,6 +5,7 @@ value and what would be right; `manage.py` and the entry points print it and sto
 which a test checks that the README documents it.
 """
 
+import base64
 import importlib.util
 import json
 import os
@@ -141,6 +142,30 @@ def importable(text: str) -> str:
     if not found:
         raise ValueError(f"is {text!r}; there is no such module")
     return text
+
+
+def named_keys(text: str) -> dict[str, bytes]:
+    """A `parse` for `Env.parsed`: `id:key` with commas, in order; a key is the base64 of 32 bytes.
+
+    No message quotes any part of the value, ids included: where a key was put in the id's place, it would show it.
+    """
+    keys: dict[str, bytes] = {}
+    for number, entry in enumerate(text.split(",") if text else [], start=1):
+        key_id, colon, encoded = (part.strip() for part in entry.partition(":"))
+        if not colon:
+            raise ValueError(f"entry {number} is not `id:key`")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", key_id):
+            raise ValueError(f"the id of entry {number} must be 1 to 64 letters, digits, `.`, `_` and `-`")
+        if key_id in keys:
+            raise ValueError(f"the id of entry {number} is taken by an entry before it")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise ValueError(f"the key of entry {number} must be the base64 of 32 bytes")
+        keys[key_id] = key
+    return keys
 
 
 env = Env(os.environ)

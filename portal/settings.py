@@ -14,7 +14,7 @@ import dj_database_url
 from django.urls import reverse_lazy
 
 from ingress.correlation_config import parse_correlation_paths
-from portal.env import ConfigError, env, importable, matching
+from portal.env import ConfigError, env, importable, matching, named_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -246,6 +246,13 @@ TEMPORAL_TLS_KEY = env.file("TEMPORAL_TLS_KEY", "file with the client certificat
 TEMPORAL_RPC_TIMEOUT_SECONDS = env.number(
     "TEMPORAL_RPC_TIMEOUT_SECONDS", 5, "time that one call to Temporal may take", low=0.1, high=60
 )
+# In order: the first encrypts, all decrypt. Django's error pages hide it for its name.
+TEMPORAL_PAYLOAD_KEYS: dict[str, bytes] = env.parsed(
+    "TEMPORAL_PAYLOAD_KEYS",
+    "",
+    named_keys,
+    "keys that encrypt payloads in Temporal, `id:base64 of 32 bytes`, with commas; the first encrypts; empty: no encryption",
+)
 TEMPORAL_UI_URL: str = env.parsed(
     "TEMPORAL_UI_URL", f"http://127.0.0.1:{TEMPORAL_UI_PORT}", URL, "address of Temporal's own UI, for links"
 ).rstrip("/")
@@ -284,6 +291,38 @@ HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
     "" if PRODUCTION else f"127.0.0.1:{PORT}",
     "hosts (or host:port) with private addresses that `http.request` may call, with commas",
 )
+
+# -- Another application's Celery, for `celery.call` -----------------------------------------------------------------
+
+_TASKS = r"[\w.:-]+(\.\*)?"
+CELERY_CALL_TASKS = [
+    name.strip()
+    for name in env.parsed(
+        "CELERY_CALL_TASKS",
+        "",
+        matching(rf"{_TASKS}(\s*,\s*{_TASKS})*", "names of tasks, or `prefix.*`, with commas"),
+        "tasks that `celery.call` may run: names, or `prefix.*`, with commas; none otherwise",
+    ).split(",")
+    if name
+]
+
+
+def _url_of_another(name: str, *schemes: str, meaning: str) -> str:
+    """The portal's own Redis unless it is given. A wrong one is not echoed: it may hold a password."""
+    url = env.secret(name, meaning)
+    if url and url.partition("://")[0] not in schemes:
+        raise ConfigError(name, f"must begin with {', '.join(f'{scheme}://' for scheme in schemes)}")
+    return url or REDIS_URL
+
+
+CELERY_CALL_BROKER_URL = _url_of_another(
+    "CELERY_CALL_BROKER_URL", "redis", "rediss", "amqp", "amqps", "pyamqp",
+    meaning="broker of the application whose tasks `celery.call` runs (Redis or RabbitMQ); else `REDIS_URL`",
+)  # fmt: skip
+CELERY_CALL_RESULT_BACKEND = _url_of_another(
+    "CELERY_CALL_RESULT_BACKEND", "redis", "rediss",
+    meaning="result backend of that application (Redis); else `REDIS_URL`",
+)  # fmt: skip
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
 

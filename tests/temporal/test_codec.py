@@ -1,0 +1,182 @@
+"""What Temporal holds of a run whose payloads are encrypted, read raw; and that keys may come, change and go missing."""
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from portal.devstack.servers import Servers
+from tests.desk import Desk
+from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.workers import running_temporal_worker
+from workflows.models import Run
+from workflows.temporal import gateway
+from workflows.temporal.activities import records
+from workflows.temporal.converter import build_converter
+
+CANARY = "kanarienvogel"
+OLD, NEW = {"2025": secrets.token_bytes(32)}, {"2026": secrets.token_bytes(32)}
+UseKeys = Callable[[dict[str, bytes]], None]
+CALL = {
+    "id": "call",
+    "type": "action.call",
+    # A port that is no number: the message of the error quotes it.
+    "config": {
+        "actionId": "http.request",
+        "version": 1,
+        "inputMapping": {"url": expr("'http://127.0.0.1:' & payload.ticketId & '/'")},
+    },
+}
+
+
+@pytest.fixture
+def own_desk(tenant: Any, servers: Servers, celery_worker: None, settings: Any) -> Desk:
+    """A tenant whose runs no worker but the test's own takes."""
+    settings.TEMPORAL_TASK_QUEUE = f"own-{tenant.slug}"
+    return Desk(tenant, servers)
+
+
+@pytest.fixture
+def use_keys() -> Iterator[UseKeys]:
+    """Clients and workers that connect from now on have these keys, as after a restart with another setting."""
+    before = gateway.DATA_CONVERTER
+
+    def use(keys: dict[str, bytes]) -> None:
+        gateway.DATA_CONVERTER, gateway._connection._client = build_converter(keys), None
+
+    yield use
+    gateway.DATA_CONVERTER, gateway._connection._client = before, None
+
+
+def spellings(word: str) -> list[str]:
+    """The word in clear, and the part of its base64 that is the same whatever stands around it, at each alignment."""
+    found = [word]
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + word.encode()).decode().rstrip("=")
+        found.append(encoded[(0, 2, 3)[shift] : len(encoded) - (1 if (shift + len(word)) % 3 else 0)])
+    return found
+
+
+def canaries(history: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Where the canary can be read: the event's type, and the field beneath its attributes."""
+    found = set()
+    for event in history:
+        attributes = next((value for key, value in event.items() if key.endswith("EventAttributes")), {})
+        for field, value in {**event, **attributes}.items():
+            text = json.dumps(value)
+            if not field.endswith("EventAttributes") and any(spelling in text for spelling in spellings(CANARY)):
+                found.add((event["eventType"].removeprefix("EVENT_TYPE_"), field))
+    return found
+
+
+def encodings(value: Any) -> set[str]:
+    """Of all payloads, at any depth."""
+    if isinstance(value, list):
+        return set().union(*map(encodings, value))
+    if not isinstance(value, dict):
+        return set()
+    own = value.get("metadata", {}).get("encoding")
+    return encodings(list(value.values())) | ({base64.b64decode(own).decode()} if own else set())
+
+
+def failed_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run with the canary everywhere: payload, definition, summary, event, action, and the errors of activity and run."""
+    write, failures = records.write_records, [CANARY]
+
+    def write_at_the_second_time(*args: Any, **fields: Any) -> bool:
+        if failures:
+            raise RuntimeError(failures.pop())
+        return write(*args, **fields)
+
+    monkeypatch.setattr(records, "write_records", write_at_the_second_time)
+    publish(desk.tenant, wait_for_reply(timeoutMs=600_000), CALL, name=CANARY)
+    with running_temporal_worker():
+        run = desk.start({"ticketId": CANARY})
+        desk.run_is("WAITING", id=run.id)
+        desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": CANARY})
+        failed = desk.run_is("FAILED", id=run.id)
+        history_ends(desk, run, "WORKFLOW_EXECUTION_FAILED")
+        return failed
+
+
+def history_ends(desk: Desk, run: Run, event_type: str) -> None:
+    """Rows are written a moment before the workflow goes on; a worker that stops in between leaves a task behind."""
+    eventually(lambda: desk.history_types(run)[-1] == event_type, what=f"{event_type} in Temporal")
+
+
+def test_without_keys_the_canary_is_in_every_place(
+    own_desk: Desk, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the next test's look is worth."""
+    use_keys({})
+    run = failed_run(own_desk, monkeypatch)
+    assert CANARY in run.error["message"]
+    history = own_desk.history(run)
+    assert canaries(history) == {
+        ("WORKFLOW_EXECUTION_STARTED", "input"),
+        ("ACTIVITY_TASK_SCHEDULED", "input"),
+        ("ACTIVITY_TASK_SCHEDULED", "userMetadata"),
+        ("ACTIVITY_TASK_STARTED", "lastFailure"),
+        ("WORKFLOW_EXECUTION_SIGNALED", "input"),
+        ("ACTIVITY_TASK_COMPLETED", "result"),
+        ("WORKFLOW_EXECUTION_FAILED", "failure"),
+    }
+    assert encodings(history) == {"json/plain", "binary/null"}
+
+
+def test_with_keys_the_canary_is_nowhere_in_the_raw_history(
+    own_desk: Desk, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_keys(NEW)
+    run = failed_run(own_desk, monkeypatch)
+    assert (CANARY in run.error["message"], run.error_code) == (True, "HTTP_URL_INVALID")
+    history = own_desk.history(run)
+    assert canaries(history) == set()
+    assert not any(spelling in json.dumps(history) for spelling in spellings(CANARY))
+    assert encodings(history) == {"binary/encrypted"}
+    assert history[-1]["workflowExecutionFailedEventAttributes"]["failure"]["message"] == "Encoded failure"
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_the_look_finds_the_word_at_every_alignment(shift: int) -> None:
+    for after in range(4):
+        text = base64.b64encode(b"\xff" * shift + CANARY.encode() + b"\xff" * after).decode()
+        assert any(spelling in text for spelling in spellings(CANARY)), (shift, after)
+
+
+@pytest.mark.parametrize("before", [{}, OLD])
+def test_a_run_from_before_a_switch_or_a_rotation_goes_on(
+    own_desk: Desk, use_keys: UseKeys, before: dict[str, bytes]
+) -> None:
+    publish(own_desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
+    use_keys(before)
+    with running_temporal_worker():
+        run = own_desk.start({"ticketId": "T-1"})
+        own_desk.run_is("WAITING", id=run.id)
+        history_ends(own_desk, run, "WORKFLOW_TASK_COMPLETED")
+    use_keys({**NEW, **before})
+    with running_temporal_worker():
+        own_desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+        assert own_desk.run_is("SUCCEEDED", id=run.id).state == "AFTER"
+
+
+@pytest.mark.parametrize("before", [{}, OLD])
+def test_an_event_under_a_key_that_the_worker_lacks_waits_for_it(
+    own_desk: Desk, use_keys: UseKeys, before: dict[str, bytes]
+) -> None:
+    """The SDK would drop a signal that its payload converter cannot read; the codec must fail the task before."""
+    publish(own_desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
+    use_keys(before)
+    with running_temporal_worker():
+        run = own_desk.start({"ticketId": "T-1"})
+        own_desk.run_is("WAITING", id=run.id)
+        use_keys(NEW)
+        own_desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+        eventually(lambda: "WORKFLOW_TASK_FAILED" in own_desk.history_types(run), what="a task that cannot be read")
+    assert Run.objects.get(id=run.id).status == "WAITING"
+    use_keys({**NEW, **before})
+    with running_temporal_worker():
+        assert own_desk.run_is("SUCCEEDED", id=run.id).state == "AFTER"
