@@ -1,5 +1,6 @@
 """The built-in actions (PRODUCT 4.4)."""
 
+from workflows.actions import celery_call, store, store_models
 from workflows.actions.http import HttpRequestInput, HttpRequestOutput, http_request
 from workflows.actions.mail import EmailInput, EmailOutput, send_email
 from workflows.actions.notifications import NotificationInput, NotificationOutput, send_in_app
@@ -47,5 +48,103 @@ register(
         is_transactional=True,
         timeout_seconds=10,
         examples=({"recipients": {"roles": ["operator"]}, "severity": "warning", "title": "Please call."},),
+    )
+)
+register(
+    Action(
+        id="celery.call",
+        version=1,
+        label="Run a Celery task",
+        category="Integration",
+        description="Runs a task of another Celery application by name, from those in `CELERY_CALL_TASKS`, and waits for"
+        " its result. A task whose outcome is not known is not sent again, unless `isIdempotent` says that it may be.",
+        input_model=celery_call.CeleryCallInput,
+        output_model=celery_call.CeleryCallOutput,
+        run=celery_call.celery_call,
+        # A lost execution is always entered again: it looks for the first one's result, and sends nothing blindly.
+        is_idempotent=True,
+        timeout_seconds=celery_call.TIMEOUT_SECONDS,
+        retry_hint={"maxAttempts": 3, "backoffMs": 5000},
+        examples=(
+            {"task": "billing.make_invoice", "kwargs": {"order": "O-1"}, "queue": "billing", "timeoutSeconds": 120},
+        ),
+    )
+)
+register(
+    Action(
+        id="store.get",
+        version=1,
+        label="Read a stored value",
+        category="Data",
+        description="`found` is false for a key that does not exist or has expired.",
+        input_model=store_models.StoreGetInput,
+        output_model=store_models.StoreGetOutput,
+        run=store.store_get,
+        has_side_effects=False,
+        is_transactional=True,
+        timeout_seconds=10,
+        examples=({"namespace": "customers", "key": "C-1"},),
+    )
+)
+register(
+    Action(
+        id="store.set",
+        version=1,
+        label="Store a value",
+        category="Data",
+        description="Up to 64 KiB of JSON, for all runs of the tenant. `onlyIfAbsent` and `expectedVersion` (from an"
+        " earlier read or write) make it fail where another was first.",
+        input_model=store_models.StoreSetInput,
+        output_model=store_models.StoreSetOutput,
+        run=store.store_set,
+        is_transactional=True,
+        timeout_seconds=10,
+        examples=({"key": "lock/O-1", "value": {"by": "import"}, "onlyIfAbsent": True, "ttlSeconds": 600},),
+    )
+)
+register(
+    Action(
+        id="store.delete",
+        version=1,
+        label="Delete a stored value",
+        category="Data",
+        description="`deleted` is false where there was none.",
+        input_model=store_models.StoreDeleteInput,
+        output_model=store_models.StoreDeleteOutput,
+        run=store.store_delete,
+        is_transactional=True,
+        timeout_seconds=10,
+        examples=({"key": "lock/O-1", "expectedVersion": 1},),
+    )
+)
+register(
+    Action(
+        id="store.increment",
+        version=1,
+        label="Count up a stored number",
+        category="Data",
+        description="Adds `by` (1 unless given), beginning at 0. An expiry holds from where the entry begins.",
+        input_model=store_models.StoreIncrementInput,
+        output_model=store_models.StoreIncrementOutput,
+        run=store.store_increment,
+        is_transactional=True,
+        timeout_seconds=10,
+        examples=({"namespace": "calls", "key": "C-1", "ttlSeconds": 3600},),
+    )
+)
+register(
+    Action(
+        id="store.list",
+        version=1,
+        label="List stored values",
+        category="Data",
+        description="The entries whose key begins with `prefix`, by key; `nextCursor` is the next page's `cursor`, or null.",
+        input_model=store_models.StoreListInput,
+        output_model=store_models.StoreListOutput,
+        run=store.store_list,
+        has_side_effects=False,
+        is_transactional=True,
+        timeout_seconds=10,
+        examples=({"namespace": "customers", "prefix": "C-", "limit": 50},),
     )
 )

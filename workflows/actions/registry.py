@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from workflows.engine.errors import Category, RunError
+from workflows.engine.transforms import TRANSFORMS
 
 
 class ActionFailed(RunError):
@@ -106,8 +107,8 @@ def find_action(action_id: str, version: int) -> Action | None:
 
 
 def known_actions() -> dict[str, frozenset[int]]:
-    """Action ids with their versions, for validation."""
+    """Action ids with their versions, for validation; the pure ones of the engine among them."""
     versions: dict[str, set[int]] = {}
-    for action_id, version in _actions:
+    for action_id, version in (*_actions, *TRANSFORMS):
         versions.setdefault(action_id, set()).add(version)
     return {action_id: frozenset(found) for action_id, found in sorted(versions.items())}

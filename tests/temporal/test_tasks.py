@@ -1,0 +1,212 @@
+"""Human tasks: opened with a form, completed by an update whose validator refuses what is wrong (PRODUCT 4.6)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from portal.devstack.servers import Servers
+from tests.desk import Desk
+from tests.factories import eventually, expr, make_token, publish
+from tests.integration.test_api_errors import Api, error_of
+from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
+from workflows.services.run_control import run_cancel
+from workflows.statuses import Role
+
+FORM = {
+    "type": "object",
+    "properties": {"approved": {"type": "boolean"}, "note": {"type": "string", "pattern": "^[a-z ]*$"}},
+    "required": ["approved"],
+    "additionalProperties": False,
+}
+
+
+def approval(**config: Any) -> dict[str, Any]:
+    return {
+        "id": "approve",
+        "type": "human.task",
+        "config": {
+            "taskType": "approval",
+            "title": expr("'Approve ' & payload.ticketId"),
+            "contextData": {"ticket": expr("payload.ticketId")},
+            "formSchema": FORM,
+            "assign": {"meta.state": expr("vars.event.approved ? 'YES' : 'NO'")},
+            **config,
+        },
+    }
+
+
+def open_task(desk: Desk, **config: Any) -> tuple[Run, HumanTask]:
+    publish(desk.tenant, approval(**config))
+    run = desk.start({"ticketId": "T-1"})
+    task = eventually(lambda: HumanTask.objects.filter(run=run, status="pending").first(), what="an open task")
+    return run, task
+
+
+def test_a_task_opens_with_its_form_and_is_completed_by_an_update(desk: Desk) -> None:
+    run, task = open_task(desk)
+    assert (task.title, task.context_data, task.form_schema, task.due_at) == (
+        "Approve T-1",
+        {"ticket": "T-1"},
+        FORM,
+        None,
+    )
+    assert desk.run_is("WAITING", id=run.id).current_step_path == "root.steps[0]"
+    api = Api(make_token(desk.tenant))
+    body = {"response": {"approved": True}, "reason": "fine"}
+    first = api.post(f"/tasks/{task.id}/complete", body, **{"Idempotency-Key": "k1"})
+    again = api.post(f"/tasks/{task.id}/complete", body, **{"Idempotency-Key": "k1"})
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["command_id"] == again.json()["command_id"]
+    done = desk.run_is("SUCCEEDED", id=run.id)
+    assert done.state == "YES"
+    task.refresh_from_db()
+    assert (task.status, task.response, task.completed_by_name) == ("completed", {"approved": True}, "operator token")
+    assert Command.objects.get(id=first.json()["command_id"]).state == "observed"
+    assert list(RunWait.objects.filter(run=run).values_list("kind", "status")) == [("human", "RESOLVED")]
+    types = desk.history_types(run)
+    assert types.count("WORKFLOW_EXECUTION_UPDATE_ACCEPTED") == 1
+    assert error_of(api.post(f"/tasks/{task.id}/complete", body), 409)["code"] == "TASK_NOT_OPEN"
+
+
+def test_a_wrong_response_is_refused_before_it_enters_history(desk: Desk, monkeypatch: Any) -> None:
+    run, task = open_task(desk)
+    api = Api(make_token(desk.tenant))
+    wrong = {"response": {"approved": "yes"}}
+    error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
+    assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
+    # The same without the service's own check: the workflow's validator says it too.
+    from workflows.services import tasks
+
+    monkeypatch.setattr(tasks, "form_problem", lambda schema, response: None)
+    error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
+    assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
+    task.refresh_from_db()
+    assert task.status == "pending"
+    assert not [t for t in desk.history_types(run) if "UPDATE" in t]
+    assert set(Command.objects.filter(run=run, action="complete_task").values_list("state", "code")) == {
+        ("refused", "TASK_RESPONSE_INVALID")
+    }
+
+
+def test_the_run_refuses_a_task_that_it_has_closed(desk: Desk) -> None:
+    run, task = open_task(desk)
+    run_cancel(actor=desk.actor, run_id=run.id)
+    desk.run_is("CANCELED", id=run.id)
+    assert HumanTask.objects.get(id=task.id).status == "canceled"
+    HumanTask.objects.filter(id=task.id).update(status="pending")  # a projection that is behind
+    error = error_of(
+        Api(make_token(desk.tenant)).post(f"/tasks/{task.id}/complete", {"response": {"approved": True}}), 409
+    )
+    assert error["code"] == "TASK_NOT_OPEN"
+    assert HumanTask.objects.get(id=task.id).status == "pending"
+
+
+def test_claim_release_and_assignees(desk: Desk) -> None:
+    from django.contrib.auth.models import User
+
+    from tests.factories import make_actor, make_tenant
+    from workflows.actors import Actor
+    from workflows.models import TenantMembership
+    from workflows.services import tasks
+    from workflows.statuses import CommandSource
+
+    _, task = open_task(desk, assignees={"roles": ["author"]})
+    actors = []
+    for name, role in (("ann", Role.AUTHOR), ("bob", Role.AUTHOR), ("op", Role.OPERATOR), ("view", Role.VIEWER)):
+        user = User.objects.create_user(f"{name}-{desk.tenant.slug}")
+        TenantMembership.objects.create(tenant=desk.tenant, user=user, role=role)
+        actors.append(Actor("user", str(user.id), user.username, desk.tenant.id, role, CommandSource.ADMIN))
+    ann, bob, operator, viewer = actors
+    for outsider in (operator, viewer):
+        assert (
+            refusal(lambda o=outsider: tasks.task_complete(actor=o, task_id=task.id, response={"approved": True}))
+            == "PERMISSION_DENIED"
+        )
+    assert tasks.task_claim(actor=ann, task_id=task.id).status == "claimed"
+    assert refusal(lambda: tasks.task_claim(actor=bob, task_id=task.id)) == "TASK_CLAIMED"
+    assert (
+        refusal(lambda: tasks.task_complete(actor=bob, task_id=task.id, response={"approved": True})) == "TASK_CLAIMED"
+    )
+    assert refusal(lambda: tasks.task_release(actor=bob, task_id=task.id)) == "TASK_NOT_CLAIMED"
+    assert tasks.task_release(actor=ann, task_id=task.id).status == "pending"
+    assert tasks.task_assign(actor=operator, task_id=task.id, username=bob.name).claimed_by_id == int(bob.id)
+    assert refusal(lambda: tasks.task_assign(actor=operator, task_id=task.id, username="nobody")) == "MEMBER_UNKNOWN"
+    tasks.task_complete(actor=bob, task_id=task.id, response={"approved": False})
+    assert desk.run_is("SUCCEEDED").state == "NO"
+    stranger = make_actor(make_tenant())
+    assert refusal(lambda: tasks.task_find(actor=stranger, task_id=task.id)) == "TASK_NOT_FOUND"
+
+
+def refusal(work: Callable[[], Any]) -> str:
+    from workflows.errors import PortalError
+
+    try:
+        work()
+    except PortalError as error:
+        return error.code
+    raise AssertionError("it was not refused")
+
+
+def test_an_event_completes_a_task_when_it_fits_the_form(desk: Desk) -> None:
+    run, task = open_task(desk, completeOn={"eventName": "APPROVED", "correlationKey": expr("payload.ticketId")})
+    desk.send("APPROVED", {"approved": "perhaps"}, workflow_correlation_key="T-1")
+    refused = eventually(lambda: EventDelivery.objects.filter(run=run, status="filtered").first(), what="a verdict")
+    assert "form" in refused.reason
+    assert HumanTask.objects.get(id=task.id).status == "pending"
+    desk.send("APPROVED", {"approved": True}, workflow_correlation_key="T-1")
+    assert desk.run_is("SUCCEEDED", id=run.id).state == "YES"
+    task.refresh_from_db()
+    assert (task.status, task.response) == ("completed", {"approved": True})
+
+
+def test_the_event_of_a_task_finds_it_by_its_id(desk: Desk) -> None:
+    run, task = open_task(desk)
+    desk.send("HUMAN_TASK_COMPLETED", {"response": {"approved": True}}, workflow_correlation_key=str(task.id))
+    assert desk.run_is("SUCCEEDED", id=run.id).state == "YES"
+
+
+def test_a_task_that_nobody_completes_expires_as_a_timeout(desk: Desk) -> None:
+    publish(desk.tenant, approval(dueInMs=100))
+    run = desk.run_is("FAILED", id=desk.start({"ticketId": "T-1"}).id)
+    assert (run.error_category, run.error_code) == ("TimeoutError", "HUMAN_TASK_EXPIRED")
+    task = HumanTask.objects.get(run=run)
+    assert (task.status, task.due_at is not None) == ("expired", True)
+
+
+def test_two_responses_at_once_resume_the_run_once(desk: Desk) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from django.db import connection
+
+    from workflows.services.tasks import task_complete
+
+    run, task = open_task(desk)
+
+    def answer(approved: bool) -> str:
+        try:
+            task_complete(actor=desk.actor, task_id=task.id, response={"approved": approved})
+            return "accepted"
+        except Exception as error:  # noqa: BLE001  told by its code
+            return str(getattr(error, "code", error))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(answer, [True, False, True, False]))
+    assert answers.count("accepted") == 1, answers
+    assert set(answers) <= {"accepted", "TASK_NOT_OPEN", "TASK_BEING_DECIDED"}
+    desk.run_is("SUCCEEDED", id=run.id)
+    assert desk.history_types(run).count("WORKFLOW_EXECUTION_UPDATE_ACCEPTED") == 1
+
+
+def test_while_temporal_is_down_a_task_stays_open(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
+    run, task = open_task(desk)
+    api = Api(make_token(desk.tenant))
+    servers.temporal.kill()
+    try:
+        error = error_of(api.post(f"/tasks/{task.id}/complete", {"response": {"approved": True}}), 503)
+        assert error["code"] == "TEMPORAL_UNAVAILABLE"
+        assert HumanTask.objects.get(id=task.id).status == "pending"
+    finally:
+        outage()
+    assert api.post(f"/tasks/{task.id}/complete", {"response": {"approved": True}}).status_code == 202
+    desk.run_is("SUCCEEDED", id=run.id)

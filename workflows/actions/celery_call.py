@@ -1,0 +1,189 @@
+"""`celery.call`: a task of another Celery application, run by name and waited for (PRODUCT 4.4).
+
+Celery cannot promise to run a task once, so this does what can be done from outside. The task's id comes from the
+idempotency key. A mark, committed before the message is sent, tells a later execution with the key that the task may be
+under way: it waits for that one's result and sends nothing, unless the input says that the task is idempotent. A failure
+that was told closes the round: the author's retry runs the task again, under another id.
+"""
+
+import json
+import time
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
+
+from workflows.actions.celery_client import CeleryClient, TaskResult, Unreachable, Unreadable
+from workflows.actions.registry import ActionContext, ActionFailed, ActionOutcomeUnknown
+from workflows.engine.errors import Category
+from workflows.models import DataStoreEntry
+
+# The action's own time, and the longest wait that leaves room for servers that answer late.
+TIMEOUT_SECONDS = 600
+MAX_WAIT_SECONDS = 570
+LONGEST_PAUSE_SECONDS = 1.0
+MARKS = "_celery.call"
+MARKS_ARE_KEPT = timedelta(days=90)
+NAMES = uuid.UUID("5f0c2c1e-6a0f-5c57-9d0e-0d6f3f6d0a1b")
+
+
+class CeleryCallInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    task: str = Field(min_length=1, max_length=300)
+    args: list[Any] = Field(default_factory=list)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    queue: str = Field(default="celery", min_length=1, max_length=200)
+    timeout_seconds: float = Field(default=60, gt=0, le=MAX_WAIT_SECONDS, alias="timeoutSeconds")
+    is_idempotent: bool = Field(default=False, alias="isIdempotent")
+
+
+class CeleryCallOutput(BaseModel):
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    task_id: str = Field(alias="taskId")
+    result: Any
+
+
+def celery_call(value: CeleryCallInput, context: ActionContext) -> CeleryCallOutput:
+    _check_allowed(value)
+    with CeleryClient() as client:
+        return _Call(client, value, context).outcome()
+
+
+def _check_allowed(value: CeleryCallInput) -> None:
+    allowed = settings.CELERY_CALL_TASKS
+    if not any(value.task == name or (name.endswith(".*") and value.task.startswith(name[:-1])) for name in allowed):
+        raise ActionFailed(
+            f"the task {value.task!r} may not be called; an administrator can allow it in CELERY_CALL_TASKS",
+            category=Category.VALIDATION,
+            code="CELERY_TASK_NOT_ALLOWED",
+        )
+    is_ours = settings.CELERY_CALL_BROKER_URL == settings.CELERY_BROKER_URL
+    if is_ours and value.queue == settings.CELERY_TASK_DEFAULT_QUEUE:
+        raise ActionFailed(
+            f"{value.queue!r} is the portal's own queue, whose workers do not have the task; name the queue of the other"
+            " application in `queue`, or an administrator can rename the portal's in CELERY_QUEUE",
+            category=Category.VALIDATION,
+            code="CELERY_QUEUE_NOT_ALLOWED",
+        )
+
+
+class _Call:
+    def __init__(self, client: CeleryClient, value: CeleryCallInput, context: ActionContext) -> None:
+        self._client, self._value, self._tenant_id = client, value, context.tenant_id
+        self._until = time.monotonic() + value.timeout_seconds
+        self._key = uuid.uuid5(NAMES, f"{context.tenant_id}/{context.idempotency_key}")
+        mark = DataStoreEntry.objects.filter(tenant_id=self._tenant_id, namespace=MARKS, key=str(self._key)).first()
+        self._round = 0
+        self._may_be_under_way = False
+        if mark is not None:
+            self._may_be_under_way = not mark.value["ended"]
+            self._round = mark.value["round"] + (1 if mark.value["ended"] else 0)
+        self._task_id = str(uuid.uuid5(self._key, str(self._round)))
+
+    def outcome(self) -> CeleryCallOutput:
+        """Errors: ActionFailed, ActionOutcomeUnknown."""
+        try:
+            found = self._client.look(self._task_id)
+            if found.is_unheard_of and (self._value.is_idempotent or not self._may_be_under_way):
+                self._send()
+            return self._settled(found if found.is_ready else self._awaited())
+        except Unreachable as error:
+            if self._may_be_under_way:
+                raise self._unsure(str(error), category=Category.TRANSIENT, code="CELERY_UNAVAILABLE") from error
+            raise ActionFailed(
+                f"{error}; the task was not sent", category=Category.TRANSIENT, code="CELERY_UNAVAILABLE"
+            ) from error
+        except Unreadable as error:
+            raise self._invalid_result(str(error)) from error
+
+    def _send(self) -> None:
+        with self._client.connection() as connection:
+            self._store_mark(ended=False)
+            self._may_be_under_way = True
+            self._client.send(
+                connection,
+                self._value.task,
+                self._value.args,
+                self._value.kwargs,
+                task_id=self._task_id,
+                queue=self._value.queue,
+            )
+
+    def _awaited(self) -> TaskResult:
+        """The result, once it is there. A backend that does not answer for a while is waited for, too."""
+        pause, trouble = 0.05, ""
+        while True:
+            try:
+                found = self._client.look(self._task_id)
+                trouble = ""
+                if found.is_ready:
+                    return found
+            except Unreachable as error:
+                trouble = f"; {error}"
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise self._unsure(
+                    f"no result within {self._value.timeout_seconds:g} s{trouble}",
+                    category=Category.TIMEOUT,
+                    code="CELERY_TASK_TIMEOUT",
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def _settled(self, found: TaskResult) -> CeleryCallOutput:
+        if found.has_succeeded:
+            return CeleryCallOutput(task_id=self._task_id, result=self._as_json(found.value))
+        # Before it is told: should the mark not be stored, the next execution tells it.
+        self._store_mark(ended=True)
+        text = _exception_text(found)
+        raise ActionFailed(
+            f"the task {self._value.task} failed: {text}", code="CELERY_TASK_FAILED", details={"taskId": self._task_id}
+        )
+
+    def _as_json(self, value: Any) -> Any:
+        """Celery's JSON knows times, decimals and UUIDs; they become texts."""
+        try:
+            plain = to_jsonable_python(value)
+            json.dumps(plain, allow_nan=False)
+        except ValueError as error:
+            raise self._invalid_result(str(error)) from error
+        return plain
+
+    def _invalid_result(self, why: str) -> ActionFailed:
+        return ActionFailed(
+            f"the result of the task {self._value.task} is not JSON: {why}",
+            category=Category.VALIDATION,
+            code="CELERY_RESULT_INVALID",
+            details={"taskId": self._task_id},
+        )
+
+    def _unsure(self, why: str, *, category: str, code: str) -> ActionFailed:
+        message, details = f"{self._value.task}: {why}", {"taskId": self._task_id}
+        if self._value.is_idempotent:
+            return ActionFailed(message, category=category, code=code, details=details)
+        return ActionOutcomeUnknown(f"{message}; whether the task has run is not known", details=details)
+
+    def _store_mark(self, *, ended: bool) -> None:
+        value = {"task": self._value.task, "taskId": self._task_id, "round": self._round, "ended": ended}
+        DataStoreEntry.objects.update_or_create(
+            tenant_id=self._tenant_id,
+            namespace=MARKS,
+            key=str(self._key),
+            defaults={"value": value, "expires_at": timezone.now() + MARKS_ARE_KEPT},
+        )
+
+
+def _exception_text(found: TaskResult) -> str:
+    """`Type: message` of what Celery stores for an exception: `{exc_type, exc_message, exc_module}`."""
+    if not isinstance(found.value, dict):
+        return found.state
+    message = found.value.get("exc_message")
+    parts = message if isinstance(message, list) else [message]
+    text = f"{found.value.get('exc_type', found.state)}: {', '.join(str(part) for part in parts)}"
+    return text[:2000].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
