@@ -117,6 +117,16 @@ def commands_observe_start(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
     ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
 
 
+def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
+    """The workflow has recorded the response that this command brought."""
+    Command.objects.filter(
+        tenant_id=tenant_id,
+        id=command_id,
+        action=CommandAction.COMPLETE_TASK,
+        state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
+    ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+
+
 def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:
     """A run has ended: a cancel that was asked for is observed, or has come too late."""
     open_cancels = Command.objects.filter(

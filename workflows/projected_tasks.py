@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from workflows.ledger import commands_observe_task
 from workflows.models import HumanTask, Run
 from workflows.statuses import TaskStatus
 
@@ -64,6 +65,8 @@ def _close(record: Record, run: Run) -> None:
             "completed_at": _moment(record["at"]),
         }
     HumanTask.objects.filter(tenant_id=run.tenant_id, id=uuid.UUID(record["id"])).update(**changes)
+    if record["status"] == TaskStatus.COMPLETED and "commandId" in record:
+        commands_observe_task(tenant_id=run.tenant_id, command_id=record["commandId"])
 
 
 def _moment(at_ms: int) -> datetime:

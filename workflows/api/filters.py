@@ -1,8 +1,8 @@
 import django_filters
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from workflows.models import Command, EventDelivery, Run, RunWait
-from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunStatus, TriggerType
+from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
+from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunStatus, TaskStatus, TriggerType
 
 
 class RunFilter(django_filters.FilterSet):
@@ -11,6 +11,8 @@ class RunFilter(django_filters.FilterSet):
     version = django_filters.NumberFilter()
     trigger_type = django_filters.ChoiceFilter(choices=TriggerType.choices)
     error_category = django_filters.CharFilter()
+    parent_run = django_filters.UUIDFilter(field_name="parent_run_id")
+    root_run = django_filters.UUIDFilter(field_name="root_run_id")
     correlation_key = django_filters.CharFilter(
         method="by_key", help_text="Of the event that started it, or of a wait."
     )
@@ -45,4 +47,16 @@ class CommandFilter(django_filters.FilterSet):
 
     class Meta:
         model = Command
+        fields: list[str] = []
+
+
+class TaskFilter(django_filters.FilterSet):
+    status = django_filters.MultipleChoiceFilter(choices=TaskStatus.choices, distinct=False)
+    run = django_filters.UUIDFilter(field_name="run_id")
+    task_type = django_filters.CharFilter()
+    claimed_by = django_filters.CharFilter(field_name="claimed_by__username")
+    due_before = django_filters.IsoDateTimeFilter(field_name="due_at", lookup_expr="lt")
+
+    class Meta:
+        model = HumanTask
         fields: list[str] = []

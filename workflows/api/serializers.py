@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from workflows.actors import Actor
-from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, HumanTask, Run, RunStep, RunWait
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
@@ -92,6 +92,29 @@ class InvocationSerializer(PayloadHidingSerializer):
             "id", "run", "step_path", "iteration", "action_id", "action_version", "idempotency_key", "status", "executions",
             "input", "output", "error", "started_at", "ended_at",
         )  # fmt: skip
+
+
+class TaskSerializer(PayloadHidingSerializer):
+    payload_fields = ("context_data", "response")
+    claimed_by = serializers.CharField(source="claimed_by.username", default=None)
+    completed_by = serializers.CharField(source="completed_by_name")
+
+    class Meta:
+        model = HumanTask
+        fields = (
+            "id", "run", "step_path", "step_id", "iteration", "task_type", "title", "description", "context_data",
+            "form_schema", "assigned_users", "assigned_roles", "status", "complete_on_event", "correlation_key",
+            "claimed_by", "claimed_at", "due_at", "completed_by", "completed_at", "response", "created_at",
+        )  # fmt: skip
+
+
+class TaskResponseSerializer(serializers.Serializer[Any]):
+    response = serializers.JSONField()
+    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
+
+
+class TaskAssignSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField(max_length=150)
 
 
 class CommandSerializer(serializers.ModelSerializer[Command]):

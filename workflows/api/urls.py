@@ -1,6 +1,6 @@
 from django.urls import path, register_converter
 
-from workflows.api import views
+from workflows.api import task_views, views
 from workflows.api.converters import NameConverter
 from workflows.statuses import CommandAction
 
@@ -20,6 +20,12 @@ urlpatterns = [
         views.RunUnsupported.as_view(action=CommandAction.REQUEUE_EVENT_WAIT),
         name="run-requeue-event-wait",
     ),
+    path("tasks", task_views.TaskList.as_view(), name="tasks"),
+    path("tasks/<uuid:pk>", task_views.TaskDetail.as_view(), name="task"),
+    path("tasks/<uuid:pk>/complete", task_views.TaskComplete.as_view(), name="task-complete"),
+    path("tasks/<uuid:pk>/claim", task_views.TaskClaim.as_view(), name="task-claim"),
+    path("tasks/<uuid:pk>/release", task_views.TaskRelease.as_view(), name="task-release"),
+    path("tasks/<uuid:pk>/assign", task_views.TaskAssign.as_view(), name="task-assign"),
     path("commands", views.CommandList.as_view(), name="commands"),
     path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
     path("definitions", views.DefinitionList.as_view(), name="definitions"),

@@ -55,6 +55,7 @@ def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompl
         status="completed",
         response=event.response,
         completedBy=event.completed_by,
+        **({"commandId": event.command_id} if event.command_id else {}),
     )
     close_wait(turn, "RESOLVED")
     resume_from_task(

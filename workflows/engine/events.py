@@ -69,6 +69,7 @@ class TaskCompleted:
     task_id: str
     response: Any
     completed_by: str
+    command_id: str = ""
 
 
 @dataclass(frozen=True)

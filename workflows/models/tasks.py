@@ -28,6 +28,7 @@ class HumanTask(TenantRow):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     claimed_at = models.DateTimeField(null=True, blank=True)
+    completing_at = models.DateTimeField(null=True, blank=True, help_text="When Temporal was asked to take a response.")
     due_at = models.DateTimeField(null=True, blank=True)
     completed_by_name = models.CharField(max_length=200, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)

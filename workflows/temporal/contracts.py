@@ -143,6 +143,7 @@ class TaskResponse:
     taskId: str
     response: Any
     completedBy: str
+    commandId: str = ""
 
 
 @dataclass

@@ -19,8 +19,15 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
-from temporalio.api.enums.v1 import TaskQueueType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.enums.v1 import (
+    TaskQueueType,
+    UpdateWorkflowExecutionLifecycleStage,
+    WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy,
+)
 from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.update.v1 import Input, Meta, WaitPolicy
+from temporalio.api.update.v1 import Request as UpdateRequest
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
@@ -28,8 +35,10 @@ from temporalio.api.workflowservice.v1 import (
     RequestCancelWorkflowExecutionRequest,
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
+    UpdateWorkflowExecutionRequest,
 )
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from workflows.temporal import contracts
@@ -37,6 +46,8 @@ from workflows.temporal.converter import DATA_CONVERTER
 
 Answer = TypeVar("Answer")
 IDENTITY = "pointsman-portal"
+UPDATE_PAUSE_SECONDS = 0.3
+PASSING = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 
 class TemporalError(Exception):
@@ -61,6 +72,14 @@ class TemporalRefused(TemporalError):
 
 class TemporalInvalid(TemporalRefused):
     """What was sent can never be taken: too large, or not to be encoded. Sending it again does not help."""
+
+
+class UpdateRejected(TemporalRefused):
+    """The workflow's own validator said no; `code` and the message are its words."""
+
+    def __init__(self, message: str, code: str) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class TemporalAlreadyStarted(TemporalRefused):
@@ -248,6 +267,58 @@ def cancel_run(*, workflow_id: str, first_run_id: str, reason: str, request_id: 
         )
 
     _connection.call(work)
+
+
+def complete_task(response: contracts.TaskResponse, *, workflow_id: str, first_run_id: str, update_id: str) -> None:
+    """The run has taken the response.
+
+    Idempotency: one update of an id within one execution; the workflow takes one response of a task.
+    Errors: UpdateRejected with the validator's code; TemporalNotFound when the run has ended.
+    """
+
+    async def work(client: Client) -> None:
+        request = await _update_request(client, response, workflow_id, first_run_id, update_id)
+        deadline = asyncio.get_running_loop().time() + settings.TEMPORAL_RPC_TIMEOUT_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                answer = await client.workflow_service.update_workflow_execution(request, timeout=_timeout())
+            except RPCError as error:
+                # The server answers so while the run goes on in a new execution; the id makes one update of all sends.
+                if error.status not in PASSING or "connect error" in error.message:
+                    raise
+                await asyncio.sleep(UPDATE_PAUSE_SECONDS)
+                continue
+            if answer.outcome.HasField("failure"):
+                raise _rejected(await client.data_converter.decode_failure(answer.outcome.failure))
+            if answer.outcome.HasField("success"):
+                return
+        raise TemporalTimeout("the run did not answer in time; does a worker run?")
+
+    _connection.call(work)
+
+
+async def _update_request(
+    client: Client, response: contracts.TaskResponse, workflow_id: str, first_run_id: str, update_id: str
+) -> UpdateWorkflowExecutionRequest:
+    return UpdateWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+        first_execution_run_id=first_run_id,
+        wait_policy=WaitPolicy(
+            lifecycle_stage=UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED
+        ),
+        request=UpdateRequest(
+            meta=Meta(update_id=update_id, identity=client.identity),
+            input=Input(name=contracts.UPDATE_COMPLETE_TASK, args=await _encoded(client, response)),
+        ),
+    )
+
+
+def _rejected(failure: BaseException) -> TemporalError:
+    if isinstance(failure, ApplicationError) and failure.type == contracts.UPDATE_REFUSED:
+        detail = failure.details[0] if failure.details else {}
+        return UpdateRejected(failure.message, str(detail.get("code", "")))
+    return TemporalRefused(str(failure))
 
 
 def describe_run(*, workflow_id: str) -> Execution:

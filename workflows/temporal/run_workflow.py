@@ -93,7 +93,9 @@ class RunWorkflow:
     def complete_task(self, response: contracts.TaskResponse) -> None:
         """A person has completed the task. What the validator let through resumes the run."""
         self._messages += 1
-        self._inbox.append(TaskCompleted(now_ms(), response.taskId, response.response, response.completedBy))
+        self._inbox.append(
+            TaskCompleted(now_ms(), response.taskId, response.response, response.completedBy, response.commandId)
+        )
 
     @complete_task.validator
     def _complete_task_validator(self, response: contracts.TaskResponse) -> None:

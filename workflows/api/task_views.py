@@ -1,0 +1,81 @@
+"""Human tasks over HTTP (PRODUCT 4.6, 8.1)."""
+
+import uuid
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workflows.api.filters import TaskFilter
+from workflows.api.scope import TenantScoped, actor_of
+from workflows.api.serializers import (
+    AcceptedSerializer,
+    TaskAssignSerializer,
+    TaskResponseSerializer,
+    TaskSerializer,
+)
+from workflows.api.views import IDEMPOTENCY_HEADER
+from workflows.models import HumanTask
+from workflows.services.tasks import task_assign, task_claim, task_complete, task_release
+
+
+class TaskList(TenantScoped, generics.ListAPIView):
+    model = HumanTask
+    related = ("claimed_by",)
+    newest_first = ("-created_at", "-id")
+    serializer_class = TaskSerializer
+    filterset_class = TaskFilter
+
+
+class TaskDetail(TenantScoped, generics.RetrieveAPIView):
+    model = HumanTask
+    related = ("claimed_by",)
+    serializer_class = TaskSerializer
+
+
+class TaskComplete(APIView):
+    @extend_schema(request=TaskResponseSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        body = TaskResponseSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        command = task_complete(
+            actor=actor_of(self),
+            task_id=pk,
+            response=body.validated_data["response"],
+            reason=body.validated_data["reason"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return Response(
+            {"command_id": str(command.id), "state": command.state, "run_id": str(command.run_id), "id": str(pk)},
+            status=status.HTTP_202_ACCEPTED,
+        )
+
+
+class TaskChange(APIView):
+    """A change that is made here and now: answered with the task."""
+
+    def shown(self, request: Request, task: HumanTask) -> Response:
+        return Response(TaskSerializer(task, context={"request": request}).data)
+
+
+class TaskClaim(TaskChange):
+    @extend_schema(request=None, responses={200: TaskSerializer})
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        return self.shown(request, task_claim(actor=actor_of(self), task_id=pk))
+
+
+class TaskRelease(TaskChange):
+    @extend_schema(request=None, responses={200: TaskSerializer})
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        return self.shown(request, task_release(actor=actor_of(self), task_id=pk))
+
+
+class TaskAssign(TaskChange):
+    @extend_schema(request=TaskAssignSerializer, responses={200: TaskSerializer})
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        body = TaskAssignSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        task = task_assign(actor=actor_of(self), task_id=pk, username=body.validated_data["username"])
+        return self.shown(request, task)
