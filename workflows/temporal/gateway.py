@@ -58,6 +58,10 @@ class TemporalUnreachable(TemporalError):
     """The call was not delivered. An operator must see to Temporal."""
 
 
+class TemporalBusy(TemporalUnreachable):
+    """The server takes no such call at this moment, e.g. while a run goes on in a new execution. Nothing was done."""
+
+
 class TemporalTimeout(TemporalError):
     """The call may or may not have been carried out."""
 
@@ -178,6 +182,8 @@ def _translated(error: RPCError) -> TemporalError:
     # The SDK reports its own deadline as CANCELLED; an UNAVAILABLE of an open connection may have been carried out.
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
         return TemporalTimeout(words)
+    if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:
+        return TemporalBusy(words)
     if error.status == RPCStatusCode.INVALID_ARGUMENT:
         return TemporalInvalid(words)
     return TemporalRefused(f"{error.status.name}: {words}")

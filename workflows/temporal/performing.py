@@ -41,6 +41,9 @@ WRITE_TIMEOUT = timedelta(seconds=30)
 # Above every action's own timeout, which is kept inside the activity.
 ACTION_TIMEOUT = timedelta(minutes=15)
 HEARTBEAT_TIMEOUT = timedelta(seconds=12)
+# Signals and updates of one execution, after which the run goes on in a new one; the server takes 10,000 signals and 2,000
+# updates of each. Part of what a replay must repeat, as everything here: a change needs a new semantics version.
+MAX_MESSAGES = 1_500
 # Temporal's timers end before ISO 8601's years do; a longer one is set again.
 MAX_TIMER_SECONDS = 5 * 365 * 24 * 3600.0
 

@@ -35,11 +35,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.engine.sizes import json_size
     from workflows.engine.state import SAFE_TO_CONTINUE, Phase, RunState
     from workflows.temporal import contracts
-    from workflows.temporal.performing import Inbox, Performer, TaskFailed, fitting, now_ms
+    from workflows.temporal.performing import MAX_MESSAGES, Inbox, Performer, TaskFailed, fitting, now_ms
 
 NO_DEFINITION = Definition(id="", version=0, blocks={ROOT: ()})
-# Of one execution; the server takes 10,000 signals and 2,000 updates of each.
-MAX_MESSAGES = 1_500
 
 
 @workflow.defn(name=contracts.RUN_WORKFLOW)

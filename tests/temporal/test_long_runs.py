@@ -1,0 +1,133 @@
+"""Long runs go on in new executions, and lose and double nothing (PRODUCT 4.8)."""
+
+from typing import Any
+
+import pytest
+
+from tests.desk import Desk
+from tests.factories import eventually, expr, publish, wait_for_reply
+from workflows.models import Run, RunStep, RunWait
+from workflows.temporal import contracts, gateway, performing
+
+
+@pytest.fixture
+def short_executions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executions go on as new after a few messages instead of after 1,500."""
+    monkeypatch.setattr(performing, "MAX_MESSAGES", 5)
+
+
+def executions(desk: Desk, run: Run) -> int:
+    async def count(client: Any) -> int:
+        return (await client.count_workflows(f"WorkflowId = '{run.temporal_workflow_id}'")).count
+
+    return int(gateway._connection.call(count))
+
+
+def each_reply(count: int, **config: Any) -> dict[str, Any]:
+    """A loop that waits for a reply in each round, and keeps what came."""
+    keep = {"vars.got": expr("append(coalesce(vars.got, []), vars.event.n)")}
+    body = [wait_for_reply(assign=keep, **config)]
+    items = expr(f"[1..{count}]")
+    return {"id": "each", "type": "control.forEach", "items": items, "itemVar": "round", "body": body}
+
+
+def signal(run: Run, number: int, wait_id: str) -> None:
+    """An event as the delivery worker signals it, without the portal's rows."""
+    event = contracts.EventSignal(f"e-{number}", "TICKET_CUSTOMER_REPLIED", "T-1", wait_id, {"n": number}, "now")
+
+    def sent() -> bool:
+        try:
+            gateway.signal_event(event, workflow_id=run.temporal_workflow_id, request_id=f"r-{number}")
+        except gateway.TemporalBusy:  # the run is going on in a new execution; the delivery worker tries again too
+            return False
+        return True
+
+    eventually(sent, what="the signal is taken")
+
+
+def result_of(run: Run) -> dict[str, Any]:
+    async def result(client: Any) -> Any:
+        return await client.get_workflow_handle(run.temporal_workflow_id).result()
+
+    return dict(gateway._connection.call(result))
+
+
+def test_events_resume_each_round_once_across_executions(desk: Desk, short_executions: None) -> None:
+    publish(desk.tenant, each_reply(14))
+    run = desk.start({"ticketId": "T-1"})
+    for number in range(14):
+        desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
+    done = desk.run_is("SUCCEEDED", id=run.id)
+    assert sorted(result_of(run)["vars"]["got"]) == list(range(14))
+    assert done.event_count == 14
+    assert RunWait.objects.filter(run=run, status="RESOLVED").count() == 14
+    assert RunStep.objects.filter(run=run, step_id="reply", status="SUCCEEDED").count() == 14
+    eventually(lambda: executions(desk, run) >= 4, what="several executions")
+
+
+def test_a_wait_and_its_deadline_outlive_the_execution(desk: Desk, short_executions: None) -> None:
+    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}], timeoutMs=4_000))
+    run = desk.start({"ticketId": "T-1"})
+    wait = eventually(lambda: RunWait.objects.filter(run=run).first())
+    for number in range(12):
+        signal(run, number, str(wait.id))
+    eventually(lambda: executions(desk, run) >= 2, what="a second execution")
+    assert Run.objects.get(id=run.id).status == "WAITING"
+    failed = desk.run_is("FAILED", id=run.id)
+    assert failed.error_code == "EVENT_WAIT_TIMEOUT"
+    assert RunWait.objects.get(run=run).status == "TIMED_OUT"
+    assert failed.temporal_first_run_id == run.temporal_first_run_id
+
+
+def test_a_cancel_reaches_the_execution_that_goes_on(desk: Desk, short_executions: None) -> None:
+    from workflows.services.run_control import run_cancel
+
+    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}]))
+    run = desk.start({"ticketId": "T-1"})
+    wait = eventually(lambda: RunWait.objects.filter(run=run).first())
+    for number in range(12):
+        signal(run, number, str(wait.id))
+    eventually(lambda: executions(desk, run) >= 2, what="a second execution")
+    run_cancel(actor=desk.actor, run_id=run.id)
+    desk.run_is("CANCELED", id=run.id)
+    assert RunWait.objects.get(run=run).status == "CANCELED"
+
+
+def test_ten_thousand_steps(desk: Desk) -> None:
+    items = expr("[1..2000]")
+    body = [{"id": f"s{n}", "type": "state.set", "config": {"state": f"S{n}"}} for n in range(5)]
+    loop = {"id": "each", "type": "control.forEach", "items": items, "itemVar": "n", "body": body}
+    publish(desk.tenant, loop)
+    run = desk.start()
+    done = eventually(lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").first(), seconds=120, what="the end")
+    assert done.step_count == 10_001
+    assert RunStep.objects.filter(run=run, status="SUCCEEDED").count() == 10_001
+
+
+def test_twelve_thousand_events_to_one_run_while_it_loops(desk: Desk) -> None:
+    """Most are for no wait that is open; in each round one resumes the run."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from django.db import connection
+
+    rounds, total = 12, 12_000
+    publish(desk.tenant, each_reply(rounds))
+    run = desk.start({"ticketId": "T-1"})
+    stale = "00000000-0000-0000-0000-000000000000"
+
+    def flood(first: int) -> None:
+        for number in range(first, first + total // rounds):
+            signal(run, number, stale)
+        connection.close()
+
+    with ThreadPoolExecutor(rounds) as pool:
+        for round_number in range(rounds):
+            wait = eventually(lambda: RunWait.objects.filter(run=run, status="WAITING").first(), seconds=60)
+            pool.submit(flood, 1 + round_number * (total // rounds))
+            signal(run, -round_number - 1, str(wait.id))
+            eventually(
+                lambda w=wait: RunWait.objects.get(id=w.id).status == "RESOLVED", seconds=60, what="the round ends"
+            )
+    done = desk.run_is("SUCCEEDED", id=run.id)
+    assert result_of(run)["vars"]["got"] == [-n - 1 for n in range(rounds)]
+    assert (done.event_count, RunWait.objects.filter(run=run, status="RESOLVED").count()) == (rounds, rounds)
