@@ -1,4 +1,4 @@
-"""A run played through at once, with stubs for everything around it (PRODUCT 6): `simulate(...) -> Simulation`.
+"""A run played through at once, with stubs for all that is around it (PRODUCT 6): `simulate(...) -> Simulation`.
 
 The engine is the one that runs; only its commands are answered here, as the pump answers them. An action or a child ends
 when it begins, as its stub says. An open wait takes a response or an event that the author has given; when there is none,
@@ -12,20 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine import commands as ask
+from workflows.engine import events as on
 from workflows.engine.child_step import child_error
 from workflows.engine.clock import MAX_MS, iso_time
 from workflows.engine.definition import Definition
 from workflows.engine.errors import Category, RunError
-from workflows.engine.events import (
-    ActionDone,
-    ChildDone,
-    EngineEvent,
-    EventSignalled,
-    RecordsWritten,
-    RunStarted,
-    TaskCompleted,
-    TimerFired,
-)
 from workflows.engine.forms import form_problem
 from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
 from workflows.engine.records import Record
@@ -34,32 +25,28 @@ from workflows.engine.scope import Scope
 from workflows.engine.sizes import json_size, plain_copy
 from workflows.engine.state import OpenWaitState, Phase, RunState
 
-# Units: events that the engine is asked about.
+# Units: events that the engine is told of.
 MAX_TURNS = 10_000
-STOPPED, WAITING = "stopped", "waiting"
-TRACED = ("at", "path", "id", "iteration", "attempt", "status", "error", "branch")
+_TRACED = ("at", "path", "id", "iteration", "attempt", "status", "error", "branch")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one attempt ends: with `output`, or with `error {category?, message?, code?, details?}`. A child's output is its
     scopes, `{payload?, vars?, meta?}`; its error is its own, which the parent sees inside of a ChildWorkflowError.
-
-    Errors: ValueError for a category that there is not.
     """
 
     output: Any = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        Category((self.error or {}).get("category", Category.ACTION))
-
     def error_at(self, path: str, now_ms: int) -> dict[str, Any] | None:
+        """Errors: ValueError for a category that there is not."""
         if self.error is None:
             return None
-        category, message = self.error.get("category", Category.ACTION), self.error.get("message", "injected failure")
-        error = RunError(category, message, code=self.error.get("code"), details=self.error.get("details"))
-        return plain_copy(error.as_object(node_path=path, now_ms=now_ms))
+        category = Category(self.error.get("category", Category.ACTION))
+        message, code, details = (self.error.get(name) for name in ("message", "code", "details"))
+        error = RunError(category, str(message or "an injected failure"), code=code, details=plain_copy(details))
+        return error.as_object(node_path=path, now_ms=now_ms)
 
 
 @dataclass(frozen=True)
@@ -73,8 +60,8 @@ class StubEvent:
 
 @dataclass(frozen=True)
 class Stubs:
-    """What the run meets. By step id a list that is used up attempt by attempt, execution by execution; its last entry
-    repeats. A step without a list gets the output `{}`; a human task without one gets no response."""
+    """What the run meets. The lists by step id are used up attempt by attempt, execution by execution, and their last
+    entry repeats. A step without a list gets the output `{}`; a human task without one gets no response."""
 
     actions: Mapping[str, Sequence[Outcome]] = field(default_factory=dict)
     children: Mapping[str, Sequence[Outcome]] = field(default_factory=dict)
@@ -84,12 +71,12 @@ class Stubs:
 
 @dataclass(frozen=True)
 class Simulation:
-    """Shapes: `status` SUCCEEDED, FAILED, `waiting` or `stopped` (more than `max_turns` events); `scopes {payload, vars,
-    meta, error}`; `error` is the one that the run failed with; `trace [{at, path, id, iteration, attempt, status, error?,
-    branch?}]` in the order of the run; `verdicts [{at, eventId, verdict, reason}]`, where `event-0` is the first of the
-    events given, and a response that does not fit its form is `refused` under the id of its step; `untried_events` are
-    positions in the list of events; `command_counts` by kind; `waits_for {kind, stepId, path, iteration, eventName?, key?,
-    deadlineAt?}` or None. Units: epoch milliseconds.
+    """Shapes: `status` SUCCEEDED, FAILED, `waiting`, or `stopped` at the limit of turns; `scopes {payload, vars, meta,
+    error}`; `error` is what the run failed with; `trace [{at, path, id, iteration, attempt, status, error?, branch?}]` in
+    the order of the run; `verdicts [{at, eventId, verdict, reason}]`, where `event-0` is the first event given, and a
+    response that does not fit its form is `refused` under its step's id; `untried_events` are positions in `events`;
+    `command_counts` by kind; `waits_for {kind, stepId, path, iteration, eventName, key, deadlineAt}` is the open wait.
+    Units: epoch milliseconds.
     """
 
     status: str
@@ -104,25 +91,18 @@ class Simulation:
 
 
 def simulate(
-    definition: Definition,
-    payload: dict[str, Any],
-    *,
-    stubs: Stubs,
-    now_ms: int,
-    run_id: str,
-    system: Mapping[str, Any] | None = None,
-    max_turns: int = MAX_TURNS,
-) -> Simulation:
-    """How the run of a validated definition would go. `system` is laid over the system scope (tenantId, definitionHash).
+    definition: Definition, payload: dict[str, Any], *, stubs: Stubs, now_ms: int, run_id: str,
+    system: Mapping[str, Any] | None = None, max_turns: int = MAX_TURNS,
+) -> Simulation:  # fmt: skip
+    """How a run of a validated definition would go. `system` is laid over the system scope (tenantId, definitionHash).
 
-    Errors: ValueError when a stub names a step that the definition has not; the author must act.
+    Errors: ValueError for a stub of a step that there is not, or with an unknown category; the author must act.
     """
     types = {step.id: step.type for block in definition.blocks.values() for step in block}
     named = {"action.call": stubs.actions, "control.callWorkflow": stubs.children, "human.task": stubs.responses}
-    for step_type, by_step in named.items():
-        for step_id in by_step:
-            if types.get(step_id) != step_type:
-                raise ValueError(f"the definition has no {step_type} step {step_id!r}")
+    for step_id, step_type in ((step_id, step_type) for step_type, lists in named.items() for step_id in lists):
+        if types.get(step_id) != step_type:
+            raise ValueError(f"the definition has no {step_type} step {step_id!r}")
     own = {"runId": run_id, "workflowId": definition.id, "workflowVersion": definition.version, "tenantId": ""}
     own |= {"definitionHash": "", "semanticsVersion": SEMANTICS_VERSION, "parentRunId": None, "rootRunId": run_id}
     scope = Scope(payload=plain_copy(payload), system={**own, **(system or {})}, size_bound=json_size(payload))
@@ -132,11 +112,11 @@ def simulate(
 class _Simulator:
     def __init__(self, definition: Definition, state: RunState, stubs: Stubs, now_ms: int) -> None:
         self._definition, self._state, self._stubs, self._now_ms = definition, state, stubs, now_ms
-        self._inbox: deque[EngineEvent] = deque([RunStarted(now_ms)])
+        self._inbox: deque[on.EngineEvent] = deque([on.RunStarted(now_ms)])
         self._timers: dict[str, int] = {}
         self._events = list(enumerate(stubs.events))
         self._used: Counter[str] = Counter()
-        self._asked: set[str] = set()
+        self._asked: set[str] = set()  # waits of tasks for which there were responses
         self._counts: Counter[str] = Counter()
         self._steps: dict[int, Record] = {}
         self._verdicts: list[Record] = []
@@ -144,20 +124,19 @@ class _Simulator:
     def run(self, max_turns: int) -> Simulation:
         for _ in range(max_turns):
             if not self._inbox and (self._state.phase is Phase.ENDED or not self._wake()):
-                return self._result(WAITING)
-            for command in self._advance(self._inbox.popleft()):
+                return self._result("waiting")
+            try:
+                self._state, commands = advance(self._definition, self._state, self._inbox.popleft())
+            except Exception as error:  # noqa: BLE001  as the pump does
+                message = f"{type(error).__name__}: {error}"
+                self._state, commands = end_as_corrupt(
+                    self._definition, self._state, now_ms=self._now_ms, message=message
+                )
+            for command in commands:
                 self._counts[type(command).__name__] += 1
                 self._note(getattr(command, "records", []))
                 self._perform(command)
-        return self._result(STOPPED)
-
-    def _advance(self, event: EngineEvent) -> list[ask.Command]:
-        try:
-            self._state, commands = advance(self._definition, self._state, event)
-        except Exception as error:  # noqa: BLE001  as the pump does
-            message = f"{type(error).__name__}: {error}"
-            self._state, commands = end_as_corrupt(self._definition, self._state, now_ms=self._now_ms, message=message)
-        return commands
+        return self._result("stopped")
 
     # -- What the run meets ----------------------------------------------------------------------------------------------
 
@@ -172,32 +151,29 @@ class _Simulator:
             case ask.CancelTimer():
                 self._timers.pop(command.id, None)
             case ask.WriteRecords() | ask.CompleteRun():
-                self._inbox.append(RecordsWritten(self._now_ms, command.id))
+                self._inbox.append(on.RecordsWritten(self._now_ms, command.id))
 
     def _run_action(self, command: ask.RunAction) -> None:
-        """The rows of an attempt are those that its activity would write."""
-        outcome = self._outcome(self._stubs.actions, command.step_id)
-        error, status = outcome.error_at(command.step_path, self._now_ms), "SUCCEEDED"
-        if error is not None:
-            category, seed = error["category"], command.retry_seed
-            delay = retry_delay_ms(command.retry, attempt=command.attempt, category=category, seed=seed)
-            status = "FAILED" if delay is None else "RETRY_SCHEDULED"
+        """The attempt's rows are those that its activity would write."""
+        outcome, status = self._outcome(self._stubs.actions, command.step_id), "SUCCEEDED"
+        error = outcome.error_at(command.step_path, self._now_ms)
         row: Record = {"kind": "step", "at": self._now_ms, "path": command.step_path, "id": command.step_id}
         row |= {"iteration": command.iteration, "attempt": command.attempt}
-        end = {"seq": command.end_seq, "status": status} | ({} if error is None else {"error": error})
-        self._note([row | {"seq": command.start_seq, "status": "STARTED"}, row | end])
-        output = None if error is not None else plain_copy(outcome.output)
-        self._inbox.append(ActionDone(self._now_ms, command.id, output=output, error=error))
+        self._note([row | {"seq": command.start_seq, "status": "STARTED"}])
+        if error is not None:
+            row, category, seed = row | {"error": error}, error["category"], command.retry_seed
+            delay = retry_delay_ms(command.retry, attempt=command.attempt, category=category, seed=seed)
+            status = "FAILED" if delay is None else "RETRY_SCHEDULED"
+        self._note([row | {"seq": command.end_seq, "status": status}])
+        output = plain_copy(outcome.output) if error is None else None
+        self._inbox.append(on.ActionDone(self._now_ms, command.id, output=output, error=error))
 
     def _run_child(self, command: ask.RunChild) -> None:
-        outcome = self._outcome(self._stubs.children, command.step_id)
-        own, run_id, at = outcome.error_at("", self._now_ms), command.child_run_id, iso_time(self._now_ms)
-        if own is None:
-            done = ChildDone(self._now_ms, command.id, scopes=plain_copy(outcome.output))
-        else:
-            error = child_error(own, child_run_id=run_id, ended="FAILED", now_iso=at)
-            done = ChildDone(self._now_ms, command.id, error=error)
-        self._inbox.append(done)
+        outcome, at = self._outcome(self._stubs.children, command.step_id), iso_time(self._now_ms)
+        error, scopes = outcome.error_at("", self._now_ms), plain_copy(outcome.output)
+        if error is not None:
+            error, scopes = child_error(error, child_run_id=command.child_run_id, ended="FAILED", now_iso=at), None
+        self._inbox.append(on.ChildDone(self._now_ms, command.id, scopes=scopes, error=error))
 
     def _outcome(self, stubs: Mapping[str, Sequence[Outcome]], step_id: str) -> Outcome:
         given = stubs.get(step_id) or [Outcome()]
@@ -207,51 +183,49 @@ class _Simulator:
     def _wake(self) -> bool:
         """Nothing is under way: the open wait is answered, or the nearest timer fires. False: nothing more will come."""
         wait = self._state.wait
-        answer: EngineEvent | None = None
-        if wait is not None and wait.kind in ("event", "human"):
-            answer = self._response(wait) or self._event(wait)
+        answer = None if wait is None else self._response(wait) or self._event(wait)
         if answer is None and self._timers:
             timer_id = min(self._timers, key=self._timers.__getitem__)
             self._now_ms = max(self._now_ms, min(self._timers.pop(timer_id), MAX_MS))
-            answer = TimerFired(self._now_ms, timer_id)
-        if answer is not None:
-            self._inbox.append(answer)
+            answer = on.TimerFired(self._now_ms, timer_id)
+        self._inbox.extend([answer] if answer is not None else [])
         return answer is not None
 
-    def _response(self, wait: OpenWaitState) -> EngineEvent | None:
+    def _response(self, wait: OpenWaitState) -> on.EngineEvent | None:
         """The next response that fits the form. One that does not is refused, as the update's validator refuses it."""
-        if wait.kind != "human" or wait.id in self._asked:
+        given = self._stubs.responses.get(wait.step_id, []) if wait.kind == "human" else []
+        if wait.id in self._asked or not given:
             return None
         self._asked.add(wait.id)
-        given = self._stubs.responses.get(wait.step_id, [])
-        for response in given[min(self._used[wait.step_id], max(len(given) - 1, 0)) :]:
+        for response in given[min(self._used[wait.step_id], len(given) - 1) :]:
             self._used[wait.step_id] += 1
             problem = form_problem(wait.form_schema, response)
             if problem is None:
-                return TaskCompleted(self._now_ms, wait.id, plain_copy(response), "simulation")
+                return on.TaskCompleted(self._now_ms, wait.id, plain_copy(response), "simulation")
             refused = {"at": self._now_ms, "eventId": wait.step_id, "verdict": "refused", "reason": problem}
             self._verdicts.append(refused)
         return None
 
-    def _event(self, wait: OpenWaitState) -> EngineEvent | None:
+    def _event(self, wait: OpenWaitState) -> on.EngineEvent | None:
         for place, (position, event) in enumerate(self._events):
-            if event.name == wait.event_name:
+            if wait.event_name and event.name == wait.event_name:
                 del self._events[place]
                 key, payload = wait.key if event.key is None else event.key, plain_copy(event.payload)
-                return EventSignalled(self._now_ms, f"event-{position}", event.name, key, wait.id, payload)
+                return on.EventSignalled(self._now_ms, f"event-{position}", event.name, key, wait.id, payload)
         return None
 
-    # -- What it leaves ----------------------------------------------------------------------------------------------------
+    # -- What it leaves --------------------------------------------------------------------------------------------------
 
     def _note(self, records: Sequence[Record]) -> None:
         for record in records:
             if record["kind"] == "step":
-                self._steps[record["seq"]] = {name: record[name] for name in TRACED if name in record}
+                self._steps[record["seq"]] = {name: record[name] for name in _TRACED if name in record}
             elif record["kind"] == "verdict":
                 self._verdicts.append({name: record[name] for name in ("at", "eventId", "verdict", "reason")})
 
     def _result(self, otherwise: str) -> Simulation:
         state, scope = self._state, self._state.scope
+        wait = state.wait or (state.attempt.wait if state.attempt else None)
         return Simulation(
             status=state.status if state.phase is Phase.ENDED else otherwise,
             scopes={"payload": scope.payload, "vars": scope.vars, "meta": scope.meta, "error": scope.error},
@@ -260,18 +234,9 @@ class _Simulator:
             verdicts=self._verdicts,
             untried_events=[position for position, _ in self._events],
             command_counts=dict(self._counts),
-            waits_for=_shown(state.wait or (state.attempt.wait if state.attempt else None)),
+            waits_for=wait and {
+                "kind": wait.kind, "stepId": wait.step_id, "path": wait.step_path, "iteration": wait.iteration,
+                "eventName": wait.event_name or None, "key": wait.key or None, "deadlineAt": wait.deadline_ms,
+            },
             ended_ms=self._now_ms,
-        )
-
-
-def _shown(wait: OpenWaitState | None) -> dict[str, Any] | None:
-    if wait is None:
-        return None
-    shown: dict[str, Any] = {"kind": wait.kind, "stepId": wait.step_id, "path": wait.step_path}
-    shown["iteration"] = wait.iteration
-    if wait.event_name:
-        shown |= {"eventName": wait.event_name, "key": wait.key}
-    if wait.deadline_ms is not None:
-        shown["deadlineAt"] = wait.deadline_ms
-    return shown
+        )  # fmt: skip

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Q
+from django.utils import timezone
 
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
 from workflows.outcomes import refresh_outcomes
@@ -37,9 +38,16 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
     deliveries = [new_wait_delivery(event, wait, key=wait.correlation_key) for event in events]
     with transaction.atomic():
         EventDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+        # Of this same wait and told `late`: its first opening was undone by a reset.
+        mine = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event__in=events)
+        mine.filter(status=DeliveryStatus.LATE).update(
+            status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=timezone.now()
+        )
         refresh_outcomes(event.id for event in events)
-    enqueue(DELIVER, [str(delivery.id) for delivery in deliveries])
-    return len(deliveries)
+        pending = mine.filter(status=DeliveryStatus.PENDING).order_by("event__received_at", "event_id")
+        ids = list(pending.values_list("id", flat=True))
+    enqueue(DELIVER, [str(delivery_id) for delivery_id in ids])
+    return len(ids)
 
 
 def new_wait_delivery(event: Event, wait: RunWait, *, key: str) -> EventDelivery:

@@ -1,0 +1,84 @@
+"""A reset with Temporal's own CLI: the projection follows the new execution, and what was cut off is taken back (PRODUCT 4.5, 4.7)."""
+
+import subprocess
+
+import pytest
+
+from portal.devstack.servers import Servers
+from tests.desk import Desk
+from tests.factories import eventually, expr, publish, wait_for_reply
+from workflows.models import EventDelivery, Run, RunStep, RunWait
+
+
+def reset(desk: Desk, servers: Servers, run: Run, *options: str) -> None:
+    """To the end of the first workflow task: before the first wait was opened."""
+    first = next(e for e in desk.history(run) if e["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED")
+    done = subprocess.run(
+        [str(servers.temporal_cli), "workflow", "reset", "--workflow-id", run.temporal_workflow_id, "--event-id",
+         str(first["eventId"]), "--reason", "a test", "--address", servers.temporal_address, *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--reapply-exclude", "Signal")], ids=["signals again", "without signals"])
+def test_a_reset_before_an_event_wait(desk: Desk, servers: Servers, options: tuple[str, ...]) -> None:
+    keep = {"vars.got": expr("vars.event.n"), "meta.state": expr("'got ' & toString(vars.event.n)")}
+    publish(
+        desk.tenant,
+        {"id": "s", "type": "state.set", "config": {"state": "BEFORE"}},
+        wait_for_reply(assign=keep),
+        wait_for_reply("second", filters=[{"path": "n", "op": "=", "value": 2}]),
+        {"id": "after", "type": "state.set", "config": {"state": "AFTER"}},
+    )
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+    first = desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
+    eventually(lambda: RunWait.objects.filter(run=run, step_id="second", status="WAITING").exists())
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 2})
+    old = desk.run_is("SUCCEEDED", id=run.id)
+    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED", what="Temporal has ended it too")
+
+    reset(desk, servers, run, *options)
+    eventually(lambda: Run.objects.get(id=run.id).projection_epoch != old.projection_epoch, what="a new epoch")
+    again = desk.run_is("SUCCEEDED", id=run.id)
+    assert (again.projection_epoch != old.projection_epoch, again.state, again.event_count) == (True, "AFTER", 2)
+    assert desk.steps(again) == [
+        ("s", 1, "SUCCEEDED"),
+        ("reply", 1, "SUCCEEDED"),
+        ("second", 1, "SUCCEEDED"),
+        ("after", 1, "SUCCEEDED"),
+    ]
+    waits = RunWait.objects.filter(run=run)
+    assert sorted(waits.values_list("step_id", "status")) == [("reply", "RESOLVED"), ("second", "RESOLVED")]
+    assert (
+        not RunStep.objects.filter(run=run)
+        .exclude(projection_epoch=again.projection_epoch)
+        .exclude(step_id="s")
+        .exists()
+    )
+    matched = EventDelivery.objects.filter(run=run, status="matched").values_list("wait__step_id", "event_id")
+    assert len(matched) == 2
+    assert ("reply", first.id) in matched
+
+
+def test_what_a_reset_has_cut_off_is_closed_until_it_happens_again(desk: Desk, servers: Servers) -> None:
+    """The new course takes another way: the steps of the old one are gone, its waits closed."""
+    nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 100}}
+    publish(desk.tenant, nap, wait_for_reply(), wait_for_reply("never"))
+    run = desk.start({"ticketId": "T-1"})
+    eventually(lambda: RunWait.objects.filter(run=run, step_id="reply", status="WAITING").exists())
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    eventually(lambda: RunWait.objects.filter(run=run, step_id="never", status="WAITING").exists())
+    reset(desk, servers, run, "--reapply-exclude", "Signal")
+    # The event is found again by the wait that opens anew, for its delivery was taken back.
+    eventually(
+        lambda: (
+            RunWait.objects.filter(run=run, step_id="never", status="WAITING")
+            .exclude(projection_epoch=run.projection_epoch)
+            .exists()
+            and Run.objects.get(id=run.id).event_count == 1
+        )
+    )
+    assert RunWait.objects.filter(run=run, step_id="reply", status="RESOLVED").count() == 1
+    assert Run.objects.get(id=run.id).status == "WAITING"
