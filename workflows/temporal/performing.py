@@ -37,7 +37,8 @@ with workflow.unsafe.imports_passed_through():
 INFRASTRUCTURE_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
 )
-WRITE_TIMEOUT = timedelta(seconds=30)
+# Short, for a write sends no heartbeats: so long a killed worker's write is missed.
+WRITE_TIMEOUT = timedelta(seconds=12)
 # Above every action's own timeout, which is kept inside the activity.
 ACTION_TIMEOUT = timedelta(minutes=15)
 HEARTBEAT_TIMEOUT = timedelta(seconds=12)

@@ -153,6 +153,7 @@ class _Attempt:
 def _stored_output(claim: Claim) -> Any:
     if claim.invocation.status == InvocationStatus.SUCCEEDED:
         return claim.invocation.output
+    invocation_leave(claim.invocation)
     raise RunError(
         Category.ACTION,
         "an earlier execution with this idempotency key was lost, and nobody knows whether it had its effect",

@@ -1,0 +1,71 @@
+"""The portal's Temporal worker, killed with SIGKILL when it first reaches a named point: `python -m tests.crashing_worker POINT FLAG`.
+
+The flag is a file that is made at the kill, so that the worker that is started next runs through.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import django
+
+
+def dies_after(
+    function: Callable[..., Any], flag: Path, when: Callable[..., bool] = lambda *_: True
+) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        die(flag, when(*args, **kwargs))
+        return result
+
+    return run
+
+
+def dies_before(function: Callable[..., Any], flag: Path) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        die(flag)
+        return function(*args, **kwargs)
+
+    return run
+
+
+def die(flag: Path, now: bool = True) -> None:
+    if now and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(point: str, flag: Path) -> None:
+    from workflows.temporal import performing
+    from workflows.temporal.activities import action, children, execution, records
+
+    match point:
+        case "after the effect, before its outcome is stored":
+            execution._called = dies_after(execution._called, flag)  # type: ignore[assignment]
+        case "between activity and projection":
+            action._Attempt.write_end = dies_before(action._Attempt.write_end, flag)  # type: ignore[method-assign]
+        case "during continue-as-new":
+            performing.fitting = dies_after(performing.fitting, flag, lambda p: bool(getattr(p, "checkpoint", None)))
+        case "after a wait was written, before the look":
+            records.wait_look_for_events = dies_before(records.wait_look_for_events, flag)  # type: ignore[assignment]
+        case "after a child's row was written":
+            children._run_input = dies_before(children._run_input, flag)  # type: ignore[assignment]
+        case "nowhere":
+            pass
+        case _:
+            raise SystemExit(f"no point {point!r}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
+    from workflows.temporal import performing
+    from workflows.temporal.serve import serve
+
+    performing.MAX_MESSAGES = 5
+    arm(sys.argv[1], Path(sys.argv[2]))
+    asyncio.run(serve())

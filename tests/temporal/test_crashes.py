@@ -1,0 +1,203 @@
+"""A worker killed with SIGKILL at the worst points: the run finishes soon after the restart, with the effect once where it
+can be had once, and with `ACTION_OUTCOME_UNKNOWN` elsewhere; never a silent second effect."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.stack import ROOT
+from tests.desk import Desk
+from tests.doors import Door
+from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.fakes import fake_api
+from workflows.models import ActionInvocation, EventDelivery, Notification, Run, RunStep, RunWait
+from workflows.temporal import contracts, gateway
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start_worker(desk: Desk, settings: Any, tmp_path: Path) -> Iterator[Start]:
+    """Starts the tenant's own worker, on a task queue of its own."""
+    settings.TEMPORAL_TASK_QUEUE = f"crash-{desk.tenant.slug}"
+    env = {**os.environ, "TEMPORAL_TASK_QUEUE": settings.TEMPORAL_TASK_QUEUE}
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(point: str = "nowhere", **more: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / "worker.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "tests.crashing_worker", point, str(tmp_path / "killed")], cwd=ROOT, env={**env, **more},
+                stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.kill()
+        worker.wait(10)
+
+
+def dies_and_comes_back(start: Start, point: str, begin: Callable[[], Run]) -> Run:
+    """The run that `begin` has started, after the kill and the restart."""
+    worker = start(point)
+    run = begin()
+    assert worker.wait(60) == -9, "the worker was not killed"
+    start("nowhere")
+    return run
+
+
+def soon(desk: Desk, run: Run, status: str) -> Run:
+    """Heartbeats end a lost activity after 12 s, the sticky queue a lost workflow task after 2 s."""
+    return eventually(
+        lambda: Run.objects.filter(id=run.id, status=status).first(), seconds=60, what=f"{status} run {run.id}"
+    )
+
+
+def call(url: str) -> dict[str, Any]:
+    mapping = {"method": "POST", "url": url, "body": {"a": 1}}
+    return {"id": "call", "type": "action.call", "config": {"actionId": "http.request", "version": 1, "inputMapping": mapping, "saveAs": "answer"}}  # fmt: skip
+
+
+def notify(desk: Desk) -> dict[str, Any]:
+    from django.contrib.auth.models import User
+
+    from workflows.models import TenantMembership
+
+    user = User.objects.create_user(f"member-{desk.tenant.slug}")
+    TenantMembership.objects.create(tenant=desk.tenant, user=user, role="operator")
+    mapping = {"recipients": {"roles": ["operator"]}, "severity": "info", "title": "Once"}
+    return {"id": "tell", "type": "action.call", "config": {"actionId": "notifications.send_in_app", "version": 1, "inputMapping": mapping}}  # fmt: skip
+
+
+def test_killed_inside_an_activity_a_call_is_repeated_with_the_same_key(desk: Desk, start_worker: Start) -> None:
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def answer(number: int) -> tuple[int, Any]:
+        if number == 1:
+            workers[0].kill()
+        return 200, {"number": number}
+
+    with fake_api(answer) as api:
+        publish(desk.tenant, call(api.url), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
+        workers.append(start_worker("nowhere"))
+        run = desk.start()
+        assert workers[0].wait(60) == -9
+        start_worker("nowhere")
+        soon(desk, run, "SUCCEEDED")
+        keys = {request.headers["Idempotency-Key"] for request in api.requests}
+    assert (len(api.requests), keys) == (2, {f"{run.id}/root.steps[0]"})
+    invocation = ActionInvocation.objects.get(run=run)
+    assert (invocation.executions, invocation.status) == (2, "SUCCEEDED")
+    assert desk.steps(run) == [("call", 1, "SUCCEEDED"), ("s", 1, "SUCCEEDED")]
+
+
+@pytest.mark.parametrize("point", ["between activity and projection", "after the effect, before its outcome is stored"])
+def test_an_effect_in_the_ledgers_transaction_is_made_once(desk: Desk, start_worker: Start, point: str) -> None:
+    publish(desk.tenant, notify(desk))
+    run = dies_and_comes_back(start_worker, point, desk.start)
+    soon(desk, run, "SUCCEEDED")
+    assert Notification.objects.filter(tenant=desk.tenant).count() == 1
+    assert desk.steps(run) == [("tell", 1, "SUCCEEDED")]
+
+
+def test_an_effect_that_cannot_be_repeated_is_unknown(desk: Desk, start_worker: Start) -> None:
+    mapping = {"to": ["someone@example.org"], "subject": "Once", "text": "A line."}
+    mail = {"id": "mail", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 10}, "config": {"actionId": "email.send", "version": 1, "inputMapping": mapping}}  # fmt: skip
+    publish(desk.tenant, mail)
+    run = dies_and_comes_back(start_worker, "after the effect, before its outcome is stored", desk.start)
+    failed = soon(desk, run, "FAILED")
+    assert failed.error_code == "ACTION_OUTCOME_UNKNOWN"
+    assert ActionInvocation.objects.get(run=run).executions == 1
+
+
+def test_killed_during_continue_as_new(desk: Desk, start_worker: Start) -> None:
+    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": "=", "value": 7}]))
+
+    def begin() -> Run:
+        run = desk.start({"ticketId": "T-1"})
+        wait = eventually(lambda: RunWait.objects.filter(run=run).first())
+        for number in range(8):
+            event = contracts.EventSignal(
+                f"e-{number}", "TICKET_CUSTOMER_REPLIED", "T-1", str(wait.id), {"n": number}, ""
+            )
+            eventually(lambda e=event, n=number: taken(run, e, n))
+        return run
+
+    run = dies_and_comes_back(start_worker, "during continue-as-new", begin)
+    done = soon(desk, run, "SUCCEEDED")
+    assert done.event_count == 1
+    assert RunWait.objects.get(run=run).status == "RESOLVED"
+
+
+def taken(run: Run, event: contracts.EventSignal, number: int) -> bool:
+    try:
+        gateway.signal_event(event, workflow_id=run.temporal_workflow_id, request_id=f"r{number}")
+    except gateway.TemporalBusy:
+        return False
+    return True
+
+
+def test_killed_between_a_wait_and_its_look_an_earlier_event_is_still_found(desk: Desk, start_worker: Start) -> None:
+    publish(desk.tenant, wait_for_reply())
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    run = dies_and_comes_back(
+        start_worker, "after a wait was written, before the look", lambda: desk.start({"ticketId": "T-1"})
+    )
+    soon(desk, run, "SUCCEEDED")
+    assert EventDelivery.objects.filter(run=run, status="matched").count() == 1
+
+
+def test_killed_before_a_child_is_started_it_is_started_once(desk: Desk, start_worker: Start) -> None:
+    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "CHILD"}}, key="child")
+    step = {
+        "id": "child",
+        "type": "control.callWorkflow",
+        "workflowId": "child",
+        "workflowVersion": 1,
+        "inputMapping": {"a": expr("1")},
+    }
+    publish(desk.tenant, step, key="parent")
+    run = dies_and_comes_back(start_worker, "after a child's row was written", lambda: desk.start(key="parent"))
+    soon(desk, run, "SUCCEEDED")
+    assert Run.objects.filter(parent_run=run, status="SUCCEEDED").count() == 1
+    assert RunStep.objects.get(run=run).child_run is not None
+
+
+@pytest.mark.parametrize("seconds", [float(os.environ.get("POINTSMAN_TEST_OUTAGE_SECONDS", "6"))])
+def test_a_database_that_is_down_delays_a_run_and_never_fails_it(
+    desk: Desk, start_worker: Start, seconds: float
+) -> None:
+    """The worker reaches its database through a door that is shut while its timer fires."""
+    with fake_api() as api, Door(os.environ["DATABASE_URL"]) as door:
+        nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 1_000}}
+        publish(desk.tenant, nap, {**call(api.url), "retry": {"maxAttempts": 2, "backoffMs": 10}})
+        start_worker("nowhere", DATABASE_URL=door.url)
+        run = desk.start()
+        desk.run_is("WAITING", id=run.id)
+        door.shut()
+        tries = eventually(
+            lambda: pending_attempt(run) >= 2 and pending_attempt(run), seconds=20, what="a write that fails"
+        )
+        threading.Timer(seconds, door.open).start()
+        eventually(lambda: pending_attempt(run) > tries or not door.is_shut, seconds=seconds + 30)
+        assert Run.objects.get(id=run.id).status == "WAITING"
+        soon(desk, run, "SUCCEEDED")
+        assert len(api.requests) == 1
+    assert desk.steps(run) == [("nap", 1, "SUCCEEDED"), ("call", 1, "SUCCEEDED")]
+
+
+def pending_attempt(run: Run) -> int:
+    """Temporal's attempts of the activity that is under way."""
+
+    async def ask(client: Any) -> int:
+        described = await client.get_workflow_handle(run.temporal_workflow_id).describe()
+        return max((a.attempt for a in described.raw_description.pending_activities), default=0)
+
+    return int(gateway._connection.call(ask))
