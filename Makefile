@@ -3,6 +3,7 @@
 #   make run      the portal with demo data on http://127.0.0.1:8000; Ctrl-C stops everything
 #   make test     all tests, on real servers; ARGS="-k name" goes to pytest
 #   make check    all static checks
+#   make record-histories   plays every recorded run again and keeps its history, after a change of the engine
 #   make format   formats and fixes what can be fixed
 #   make clean-local   removes the state of `make run` in .local
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := run
-.PHONY: run test check format clean-local .venv
+.PHONY: run test check format record-histories clean-local .venv
 # A recipe that fails must not leave a stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -49,6 +50,9 @@ test: $(INSTALLED)
 
 check: $(INSTALLED)
 	@exec .ci/check
+
+record-histories: $(INSTALLED)
+	@exec .venv/bin/python -m pytest tests/replay/recording.py -q
 
 format: $(INSTALLED)
 	@.venv/bin/ruff check --fix --quiet . || true

@@ -1,0 +1,136 @@
+"""Recorded histories of every semantics version replay under the present code, payload by payload (PRODUCT 4.10).
+
+The replayer compares commands; the second look compares what the commands carry (records, inputs, keys) and what the run
+returns, which is where a change of the engine's behaviour shows.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import (
+    ExecuteWorkflowInput,
+    Interceptor,
+    Replayer,
+    StartActivityInput,
+    StartChildWorkflowInput,
+    UnsandboxedWorkflowRunner,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+
+from workflows.engine.machine import SEMANTICS_VERSION
+from workflows.temporal import performing
+from workflows.temporal.converter import build_converter
+from workflows.temporal.run_workflow import RunWorkflow
+from workflows.temporal.sandbox import workflow_runner
+
+FOLDER = Path(__file__).parent / "histories"
+FILES = sorted(FOLDER.glob("v*/*.json"))
+CONVERTER = build_converter({})
+ADVICE = """
+{name}: the engine behaves differently from what semantics version {version} has recorded.
+If that was not meant, undo it. If it was meant: raise SEMANTICS_VERSION in workflows/engine/machine.py, keep the old
+behaviour for runs that pinned version {version}, then `make record-histories` adds the histories of the new version. Only
+while no released portal runs version {version}, `make record-histories` alone refreshes them.
+"""
+sent: list[Any] = []
+
+
+class _Outbound(WorkflowOutboundInterceptor):
+    def start_activity(self, input: StartActivityInput) -> Any:
+        sent.append((input.activity, plain(input.args)))
+        return super().start_activity(input)
+
+    async def start_child_workflow(self, input: StartChildWorkflowInput) -> Any:
+        sent.append((input.workflow, plain(input.args)))
+        return await super().start_child_workflow(input)
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_Outbound(outbound))
+
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        result = await super().execute_workflow(input)
+        sent.append(("result", plain([result])))
+        return result
+
+
+class Listener(Interceptor):
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        return _Inbound
+
+
+def plain(values: Any) -> Any:
+    return [json.loads(payload.data) for payload in CONVERTER.payload_converter.to_payloads(list(values))]
+
+
+def history_of(path: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(path.stem, path.read_text())
+
+
+def recorded(history: WorkflowHistory) -> list[Any]:
+    """What the commands of this history carried, in their order, and the result."""
+    found: list[Any] = []
+    for event in history.events:
+        kind = event.WhichOneof("attributes")
+        if kind == "activity_task_scheduled_event_attributes":
+            attributes = event.activity_task_scheduled_event_attributes
+            found.append((attributes.activity_type.name, payloads(attributes.input)))
+        elif kind == "start_child_workflow_execution_initiated_event_attributes":
+            started = event.start_child_workflow_execution_initiated_event_attributes
+            found.append((started.workflow_type.name, payloads(started.input)))
+        elif kind == "workflow_execution_completed_event_attributes":
+            found.append(("result", payloads(event.workflow_execution_completed_event_attributes.result)))
+    return found
+
+
+def payloads(container: Any) -> Any:
+    return [json.loads(payload.data) for payload in container.payloads]
+
+
+def version_of(path: Path) -> int:
+    return int(path.parent.name[1:])
+
+
+@pytest.fixture(autouse=True)
+def as_it_was_recorded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "goes-on-as-new" in request.node.name:
+        monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
+
+
+def test_at_least_twenty_shapes_of_the_present_version_are_recorded() -> None:
+    assert len([path for path in FILES if version_of(path) == SEMANTICS_VERSION]) >= 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_commands_replay_in_the_sandbox(path: Path) -> None:
+    replayer = Replayer(workflows=[RunWorkflow], workflow_runner=workflow_runner(), data_converter=CONVERTER)
+    result = asyncio.run(replayer.replay_workflow(history_of(path), raise_on_replay_failure=False))
+    assert result.replay_failure is None, ADVICE.format(name=path.name, version=version_of(path)) + str(
+        result.replay_failure
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_the_commands_carry_is_the_same(path: Path) -> None:
+    sent.clear()
+    history = history_of(path)
+    replayer = Replayer(
+        workflows=[RunWorkflow],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=CONVERTER,
+        interceptors=[Listener()],
+    )
+    asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False))
+    wanted = recorded(history)
+    assert sent[: len(wanted)] == wanted, ADVICE.format(name=path.name, version=version_of(path))
