@@ -25,6 +25,7 @@ from temporalio.api.enums.v1 import (
     WorkflowIdConflictPolicy,
     WorkflowIdReusePolicy,
 )
+from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.update.v1 import Input, Meta, WaitPolicy
 from temporalio.api.update.v1 import Request as UpdateRequest
@@ -32,6 +33,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
     GetSystemInfoRequest,
+    QueryWorkflowRequest,
     RequestCancelWorkflowExecutionRequest,
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
@@ -345,6 +347,27 @@ def describe_run(*, workflow_id: str) -> Execution:
             started_at=info.start_time.ToDatetime() if info.HasField("start_time") else None,
             closed_at=info.close_time.ToDatetime() if info.HasField("close_time") else None,
         )
+
+    return _connection.call(work)
+
+
+def query_run(query: str, *, workflow_id: str) -> Any:
+    """The answer of the workflow itself; a worker must run.
+
+    Errors: TemporalTimeout when no worker answers; TemporalNotFound.
+    """
+
+    async def work(client: Client) -> Any:
+        answer = await client.workflow_service.query_workflow(
+            QueryWorkflowRequest(
+                namespace=client.namespace,
+                execution=WorkflowExecution(workflow_id=workflow_id),
+                query=WorkflowQuery(query_type=query),
+            ),
+            timeout=_timeout(),
+        )
+        values = await client.data_converter.decode(answer.query_result.payloads)
+        return values[0] if values else None
 
     return _connection.call(work)
 

@@ -1,0 +1,56 @@
+"""`manage.py describe_run`: the row, Temporal's view, and the difference (issue of a night shift)."""
+
+import json
+import uuid
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.desk import Desk
+from tests.factories import publish, wait_for_reply
+from workflows.models import Run, RunWait
+from workflows.projections import projection_writer
+
+
+def described(run: Run) -> dict[str, Any]:
+    out = StringIO()
+    call_command("describe_run", str(run.id), "--json", stdout=out)
+    return dict(json.loads(out.getvalue()))
+
+
+def test_a_run_that_waits_and_its_drift(desk: Desk) -> None:
+    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "OPEN"}}, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+    shown = described(run)
+    assert (shown["Difference"], shown["Could not be asked"]) == ("none", "nothing")
+    assert (shown["Temporal"]["status"], shown["Workflow"]["summary"]["phase"]) == ("RUNNING", "event_wait")
+    assert shown["Workflow"]["wait"]["key"] == "T-1"
+    with projection_writer("test"):
+        Run.objects.filter(id=run.id).update(status="SUCCEEDED", projection_seq=99, current_step_path="root.steps[0]")
+        RunWait.objects.filter(run=run).update(status="CANCELED")
+    drift = "\n".join(described(run)["Difference"])
+    for words in (
+        "the row says SUCCEEDED, Temporal RUNNING",
+        "the row is at 99",
+        "step: the row says",
+        "open in the workflow",
+    ):
+        assert words in drift
+    out = StringIO()
+    call_command("describe_run", str(run.id), stdout=out)
+    assert "the row says SUCCEEDED" in out.getvalue()
+
+
+def test_a_run_that_temporal_does_not_know_and_one_that_does_not_exist(desk: Desk) -> None:
+    from tests.factories import make_run
+
+    shown = described(make_run(desk.tenant))
+    assert shown["Temporal"] == "unknown to Temporal"
+    assert "TemporalNotFound" in shown["Could not be asked"][0]
+    with pytest.raises(CommandError, match="there is no run"):
+        call_command("describe_run", str(uuid.uuid4()))
+    with pytest.raises(CommandError, match="is no run id"):
+        call_command("describe_run", "x")

@@ -1,0 +1,69 @@
+"""`manage.py describe_run ID`: the row, Temporal's view, and the difference."""
+
+import json
+import uuid
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workflows.services.run_describe import RunDescription, run_describe
+
+
+class Command(BaseCommand):
+    help = "Show a run as its row has it, as Temporal has it, and where the two differ."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run_id", help="id of the run")
+        parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            run_id = uuid.UUID(options["run_id"])
+        except ValueError as error:
+            raise CommandError(f"{options['run_id']!r} is no run id") from error
+        found = run_describe(run_id=run_id)
+        if found is None:
+            raise CommandError(f"there is no run {run_id}")
+        shown = _sections(found)
+        if options["json"]:
+            self.stdout.write(json.dumps(shown, indent=2, default=str))
+            return
+        for title, lines in shown.items():
+            self.stdout.write(self.style.MIGRATE_HEADING(title))
+            for line in _lines(lines):
+                self.stdout.write(f"  {line}")
+
+
+def _sections(found: RunDescription) -> dict[str, Any]:
+    run = found.run
+    row = {
+        "run": f"{run.id} {run.definition_key}@{run.version} (semantics {run.semantics_version})",
+        "status": run.status,
+        "step": run.current_step_path,
+        "sequence": run.projection_seq,
+        "execution": run.projection_epoch,
+        "projected": run.projected_at,
+        "error": run.error,
+        "waits": found.waits,
+    }
+    temporal: Any = "unknown to Temporal" if found.temporal is None else asdict(found.temporal)
+    return {
+        "Row": row,
+        "Temporal": temporal,
+        "Workflow": {"summary": found.summary, "wait": found.current_wait},
+        "Difference": found.differences or "none",
+        "Could not be asked": found.problems or "nothing",
+    }
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}: {_text(item)}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return [str(value)]
+
+
+def _text(item: Any) -> str:
+    return json.dumps(item, default=str, ensure_ascii=False) if isinstance(item, dict | list) else str(item)
