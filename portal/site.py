@@ -63,6 +63,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item("Dashboard", "dashboard", "index"),
                 item("Runs", "alt_route", "workflows_run_changelist"),
+                item("Tasks", "assignment", "workflows_humantask_changelist"),
                 item("Events", "bolt", "workflows_event_changelist"),
                 item("My notifications", "notifications", "workflows_notification_changelist"),
             ],

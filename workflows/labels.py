@@ -50,6 +50,14 @@ COMMAND = {
     "failed": "danger",
     "unknown": "danger",
 }
+TASK = {
+    "pending": "warning",
+    "claimed": "info",
+    "completing": "info",
+    "completed": "success",
+    "canceled": "default",
+    "expired": "danger",
+}
 INVOCATION = {"STARTED": "info", "SUCCEEDED": "success", "FAILED": "danger"}
 
 ALL = {
@@ -60,4 +68,5 @@ ALL = {
     "delivery": DELIVERY,
     "command": COMMAND,
     "invocation": INVOCATION,
+    "task": TASK,
 }

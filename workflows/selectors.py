@@ -48,6 +48,7 @@ class RunPage:
     deliveries: list[EventDelivery]
     invocations: list[Any]
     commands: list[Command]
+    children: list[Run]
     open_cancel: Command | None
 
     @property
@@ -56,9 +57,9 @@ class RunPage:
 
 
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
-    """Everything that the page of a run shows. Cost: nine queries, and three for each open wait."""
+    """Everything that the page of a run shows. Cost: ten queries, and three for each open wait."""
     run = (
-        Run.objects.select_related("event", "definition", "definition_version")
+        Run.objects.select_related("event", "definition", "definition_version", "parent_run")
         .filter(tenant_id=tenant_id, id=run_id)
         .first()
     )
@@ -67,19 +68,32 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     steps = list(run.steps.order_by("projection_seq", "id")[:SHOWN_ROWS])
     waits = list(run.waits.select_related("event").order_by("opened_at", "id")[:SHOWN_ROWS])
     commands = list(run.commands.order_by("-requested_at")[:SHOWN_ROWS])
-    failed = next((step for step in reversed(steps) if step.error is not None), None) if run.error else None
+    failed = _failed_step(run, steps)
     return RunPage(
         run=run,
         waiting_on=[_wait_view(wait) for wait in waits if wait.status == WaitStatus.WAITING],
         failed_step=failed,
-        attempts=[step for step in steps if failed and step.step_path == failed.step_path],
+        attempts=[
+            step
+            for step in steps
+            if failed and (step.step_path, step.iteration) == (failed.step_path, failed.iteration)
+        ],
         steps=steps,
         waits=waits,
         deliveries=list(run.deliveries.select_related("event", "wait").order_by("created_at")[:SHOWN_ROWS]),
         invocations=list(run.invocations.order_by("started_at")[:SHOWN_ROWS]),
         commands=commands,
+        children=list(run.children.order_by("created_at")[:SHOWN_ROWS]),
         open_cancel=next((command for command in commands if _is_open_cancel(command)), None),
     )
+
+
+def _failed_step(run: Run, steps: list[RunStep]) -> RunStep | None:
+    """The step where the run's error arose; the loops and tries around it have failed with it."""
+    if not run.error:
+        return None
+    failed = [step for step in reversed(steps) if step.error is not None]
+    return next((step for step in failed if step.step_path == run.error["nodePath"]), failed[0] if failed else None)
 
 
 def _is_open_cancel(command: Command) -> bool:

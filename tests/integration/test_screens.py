@@ -9,12 +9,12 @@ from django.urls import reverse
 
 from tests.factories import make_run, make_tenant
 from tests.integration.test_events import open_wait, receive
-from workflows.models import Command, Definition, EventType, Notification, Tenant, TenantMembership
+from workflows.models import Command, Definition, EventType, HumanTask, Notification, Tenant, TenantMembership
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
 
-LISTS = ("run", "event", "definition", "command", "notification", "eventtype")
+LISTS = ("run", "event", "definition", "command", "notification", "eventtype", "humantask")
 
 
 def member_of(*tenants: Tenant, role: str = "operator", superuser: bool = False) -> Client:
@@ -36,6 +36,14 @@ def pages(tenant: Any) -> list[str]:
         error_category="ActionError",
     )
     open_wait(tenant, run=run, filters=[{"path": "a", "op": "exists"}])
+    task = HumanTask.objects.create(
+        tenant=tenant,
+        run=run,
+        step_path="root.steps[0]",
+        task_type="t",
+        title="<script>alert(1)</script>",
+        context_data={"a": 1},
+    )
     event = receive(tenant, payload={"a": "<script>alert(1)</script>"})
     definition = Definition.objects.get(tenant=tenant)
     entry = EventType.objects.create(tenant=tenant, name="E", correlation_paths=["a"])
@@ -44,10 +52,11 @@ def pages(tenant: Any) -> list[str]:
     found += [reverse(f"admin:workflows_{name}_changelist") for name in LISTS]
     found += [
         f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}"
-        for tab in ("overview", "steps", "waits", "events", "actions", "input", "commands", "json")
+        for tab in ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
     ]
     found += [
         reverse("admin:workflows_run_cancel", args=[run.id]), reverse("admin:workflows_event_change", args=[event.id]),
+        reverse("admin:workflows_humantask_change", args=[task.id]),
         reverse("admin:workflows_definition_change", args=[definition.id]), reverse("admin:workflows_definition_start", args=[definition.id]),
         reverse("admin:workflows_eventtype_change", args=[entry.id]), reverse("admin:workflows_command_change", args=[command.id]),
     ]  # fmt: skip

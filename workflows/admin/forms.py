@@ -42,6 +42,11 @@ class ReasonForm(forms.Form):
     )
 
 
+class TaskResponseForm(ReasonForm):
+    response = JsonObjectField(help_text="Must fit the task's form.")
+    field_order = ("response", "reason")
+
+
 class StartRunForm(ReasonForm):
     version = forms.IntegerField(
         required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget(), help_text="Empty: the published version."

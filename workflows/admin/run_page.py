@@ -17,7 +17,7 @@ from workflows.selectors import RunPage, run_page
 from workflows.services.run_control import UNSUPPORTED_HINTS, run_cancel, run_find
 from workflows.statuses import CommandAction, Engine, Role
 
-TABS = ("overview", "steps", "waits", "events", "actions", "input", "commands", "json")
+TABS = ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
 
 
 class RunPageViews(TenantAdmin):
@@ -85,6 +85,7 @@ def _tabs(page: RunPage) -> list[dict[str, Any]]:
         "waits": len(page.waits),
         "events": len(page.deliveries),
         "actions": len(page.invocations),
+        "children": len(page.children),
         "commands": len(page.commands),
     }
     names = {"input": "Input", "json": "JSON"}

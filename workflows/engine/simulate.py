@@ -27,7 +27,6 @@ from workflows.engine.state import OpenWaitState, Phase, RunState
 MAX_TURNS = 10_000
 CALLS, TASKS = ("action.call", "control.callWorkflow"), ("human.task",)
 TRACED = ("at", "path", "id", "iteration", "attempt", "status", "error", "branch")
-DECIDED = ("at", "eventId", "verdict", "reason")
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class _Simulator:
             scopes={"payload": scope.payload, "vars": scope.vars, "meta": scope.meta, "error": scope.error},
             error=state.error,
             trace=self._noted("step", TRACED),
-            verdicts=self._noted("verdict", DECIDED),
+            verdicts=self._noted("verdict", ("at", "eventId", "verdict", "reason")),
             command_counts=dict(self._counts),
             waits_for=None if wait is None else dict(vars(wait)),
             ended_ms=self._now_ms,

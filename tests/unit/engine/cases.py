@@ -1,0 +1,610 @@
+"""Conformance cases: a definition and what happens to its run, with the commands and the final scopes that must follow.
+
+The cases are data (`cases/*.json`), each pins one rule of PRODUCT 4 or LANGUAGE, and together they say what the engine's
+SEMANTICS_VERSION means. This module loads them, runs them through `Drive`, and gives what happened in the cases' forms.
+
+A case: `name` (the rule), `source`, `steps`, `payload`, `triggerEventId`, `events`, `expect`; `unpublishable` when
+validation would refuse the steps. `{"$repeat": [text, n]}` and `{"$times": [value, n]}` stand for long texts and lists.
+
+Events, after the run's start: `{"action": {"output" | "error", "lost", "stale"}}` answers the last action, `{"child":
+{"scopes" | "error", "ended", "lost", "stale"}}` the last child; `{"timer": true}` moves the clock to the last timer's due
+time and fires it (`"stale"`: the one before it); `{"event": {"id", "payload", "name", "key", "wait": "stale"}}` with the
+last wait's name and key unless given; `{"task": {"response", "by", "stale"}}`; `{"written": true}` (or `"stale"`) answers
+the last write of records; `{"cancel": true}`; `{"corrupt": "message"}`; `{"later": ms}`; `{"pause": true}` and `{"continue":
+true}` (dumped, through JSON, loaded), both in one: `{"checkpoint": true}`.
+
+`expect`: `commands`, one list for the start and one for each event, of which the given fields are compared; `final`
+(status, vars, meta, payload, error), or `open` (phase, vars, meta) of a run that stays suspended; `rows` `[step, iteration,
+attempt, status, branch]`, `waits` `[kind, status]`, `tasks` `[status]` with their last status, in the order of their first
+record; `verdicts` `[event, verdict]`. `vars` and `meta` are empty unless given. Ids stand as `<run>`, `<wait:1>`,
+`<child:1>` (in the order of their opening); `<any>` is any value, `{"in": [500, 1000]}` any delay of this range.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.unit.engine.driver import RUN_ID, Drive
+from workflows.engine import commands as ask
+from workflows.engine import events as happened
+from workflows.engine.checkpoint import dump_state, load_state
+from workflows.engine.child_step import child_error
+from workflows.engine.clock import iso_time
+from workflows.engine.machine import end_as_corrupt
+from workflows.engine.retry import retry_delay_ms
+from workflows.engine.sizes import json_size
+from workflows.engine.state import SAFE_TO_CONTINUE, Phase
+
+FOLDER = Path(__file__).parent / "cases"
+CASE_KEYS = {"name", "source", "steps", "payload", "triggerEventId", "unpublishable", "events", "expect"}
+EXPECT_KEYS = {"commands", "final", "open", "rows", "waits", "tasks", "verdicts"}
+FINAL_KEYS = {"status", "vars", "meta", "payload", "error"}
+OPEN_KEYS = {"phase", "vars", "meta"}
+COMMAND_KEYS = {
+    "run-action": {"step", "iteration", "attempt", "action", "version", "input", "key", "carries"},
+    "run-child": {"step", "iteration", "attempt", "workflow", "version", "input", "child", "carries"},
+    "open-wait": {"step", "iteration", "attempt", "kind", "name", "key", "filters", "task", "carries"},
+    "start-timer": {"in"},
+    "cancel-timer": set(),
+    "cancel-attempt": set(),
+    "write-records": {"count"},
+    "complete": set(),
+}
+STALE_WAIT = "00000000-0000-0000-0000-00000000dead"
+ANY = "<any>"
+
+
+@dataclass(frozen=True)
+class Case:
+    file: str
+    name: str
+    source: str
+    steps: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    expect: dict[str, Any]
+    payload: dict[str, Any] = field(default_factory=dict)
+    trigger_event_id: str = ""
+    is_publishable: bool = True
+
+
+def load_cases() -> list[Case]:
+    return [_read(path.stem, document) for path in sorted(FOLDER.glob("*.json")) for document in _documents(path)]
+
+
+def _documents(path: Path) -> list[dict[str, Any]]:
+    documents: list[dict[str, Any]] = json.loads(path.read_text())
+    return documents
+
+
+def _read(file: str, document: dict[str, Any]) -> Case:
+    place = f"{file}.json: {document.get('name')}"
+    _only(document, CASE_KEYS, place)
+    _check_expectation(document["expect"], events=len(document["events"]), place=place)
+    return Case(
+        file=file,
+        name=document["name"],
+        source=document["source"],
+        steps=_unfolded(document["steps"]),
+        events=_unfolded(document["events"]),
+        expect=document["expect"],
+        payload=_unfolded(document.get("payload", {})),
+        trigger_event_id=document.get("triggerEventId", ""),
+        is_publishable=not document.get("unpublishable", False),
+    )
+
+
+def _check_expectation(expect: dict[str, Any], *, events: int, place: str) -> None:
+    """A slip of the pen in an expectation must not make a case pass."""
+    _only(expect, EXPECT_KEYS, place)
+    assert ("final" in expect) != ("open" in expect), f"{place}: one of final and open"
+    _only(expect.get("final", {}), FINAL_KEYS, place)
+    _only(expect.get("open", {}), OPEN_KEYS, place)
+    if "final" in expect:
+        is_failed = expect["final"]["status"] == "FAILED"
+        assert is_failed == ("error" in expect["final"]), f"{place}: a failed run, and no other, has an error"
+    assert len(expect["commands"]) == events + 1, f"{place}: one list of commands for the start and one for each event"
+    for command in [command for answer in expect["commands"] for command in answer]:
+        ((kind, fields),) = command.items()
+        _only(fields if isinstance(fields, dict) else {}, COMMAND_KEYS[kind], place)
+
+
+def _only(document: dict[str, Any], keys: set[str], place: str) -> None:
+    assert document.keys() <= keys, f"{place}: unknown keys {sorted(document.keys() - keys)}"
+
+
+def _unfolded(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"$repeat"}:
+        text, times = value["$repeat"]
+        return text * times
+    if isinstance(value, dict) and value.keys() == {"$times"}:
+        item, times = value["$times"]
+        return [_unfolded(item) for _ in range(times)]
+    if isinstance(value, dict):
+        return {key: _unfolded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unfolded(item) for item in value]
+    return value
+
+
+# -- What happened ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`broken`: what no run may leave behind, or do to its records, whatever the case expects."""
+
+    commands: list[list[dict[str, Any]]]
+    status: str
+    phase: str
+    vars: dict[str, Any]
+    meta: dict[str, Any]
+    payload: dict[str, Any]
+    error: dict[str, Any] | None
+    rows: list[list[Any]]
+    waits: list[list[str]]
+    tasks: list[str]
+    verdicts: list[list[str]]
+    broken: list[str]
+
+
+Between = Callable[["Run"], None]
+
+
+def run_case(case: Case, *, between: Between | None = None) -> Outcome:
+    """The case's run; `between` is done to it after the start and after every event."""
+    run = Run(case)
+    for event in [{"start": True}, *case.events]:
+        run.happen(event)
+        if between is not None:
+            between(run)
+    return run.outcome()
+
+
+def through_json(run: "Run") -> None:
+    """As when the state is written down and read again."""
+    run.drive.state = load_state(json.loads(json.dumps(dump_state(run.drive.state))))
+
+
+def in_a_new_execution(run: "Run") -> None:
+    """Go on as new wherever the pump may: in a phase where only timers are under way, once all writes are done."""
+    state = run.drive.state
+    if state.is_pausing or state.phase not in SAFE_TO_CONTINUE:
+        return
+    run.feed(happened.PauseRequested(run.drive.now_ms))
+    for command_id in list(run.open_writes):
+        run.feed(happened.RecordsWritten(run.drive.now_ms, command_id))
+    run.go_on()
+
+
+def heard_twice(run: "Run") -> None:
+    """An answer that arrives again changes nothing. (A signalled event gets a verdict each time it comes.)"""
+    event = run.last_event
+    if event is None or isinstance(event, happened.EventSignalled | happened.PauseRequested | happened.RunContinued):
+        return
+    before = dump_state(run.drive.state)
+    assert run.drive.feed(event) == [], f"{event} was heard twice"
+    assert dump_state(run.drive.state) == before, f"{event} was heard twice"
+
+
+class Run:
+    """A case's run as the pump drives it, and the rows that its records make."""
+
+    def __init__(self, case: Case) -> None:
+        self.drive = Drive(*case.steps, payload=copy.deepcopy(case.payload), trigger_event_id=case.trigger_event_id)
+        self.drive.state.scope.size_bound = json_size(case.payload)
+        self.open_writes: list[str] = []
+        self.last_event: happened.EngineEvent | None = None
+        self._rows = _Rows()
+        self._answers: list[list[dict[str, Any]]] = []
+        self._open_timers: set[str] = set()
+        self._attempt: ask.RunAction | ask.RunChild | None = None
+        self._wait_ids: list[str] = []
+        self._child_ids: list[str] = []
+        self._broken: list[str] = []
+
+    # -- Events ------------------------------------------------------------------------------------------------------
+
+    def happen(self, event: dict[str, Any]) -> None:
+        ((kind, value),) = event.items()
+        self._answers.append([])
+        self.last_event = None
+        handler: Callable[[Any], None] = getattr(self, f"_on_{kind}")
+        handler(value)
+
+    def feed(self, event: happened.EngineEvent) -> None:
+        self.last_event = event
+        if isinstance(event, happened.TimerFired):
+            self._open_timers.discard(event.command_id)
+        if isinstance(event, happened.RecordsWritten) and event.command_id in self.open_writes:
+            self.open_writes.remove(event.command_id)
+        for command in self.drive.feed(event):
+            self._answers[-1].append(self._perform(command))
+
+    def go_on(self) -> None:
+        state = self.drive.state
+        assert state.is_pausing, "an execution ends only after it was asked to pause"
+        assert state.phase in SAFE_TO_CONTINUE, f"an execution cannot end in the phase {state.phase}"
+        through_json(self)
+        self._open_timers.clear()  # they belonged to the execution that has ended
+        self.feed(happened.RunContinued(self.drive.now_ms))
+
+    def _on_start(self, _value: Any) -> None:
+        self.feed(happened.RunStarted(self.drive.now_ms))
+
+    def _on_action(self, answer: dict[str, Any]) -> None:
+        command = self._last(ask.RunAction, stale=answer.get("stale"))
+        error = answer.get("error")
+        if error is not None:
+            error = {"nodePath": command.step_path, "at": iso_time(self.drive.now_ms), **error}
+        is_projected = not answer.get("lost", False)
+        self._attempt_ended(command, is_projected=is_projected, error=error)
+        self.feed(
+            happened.ActionDone(
+                self.drive.now_ms, command.id, output=answer.get("output"), error=error, is_projected=is_projected
+            )
+        )
+
+    def _on_child(self, answer: dict[str, Any]) -> None:
+        command = self._last(ask.RunChild, stale=answer.get("stale"))
+        is_projected = not answer.get("lost", False)
+        self._attempt_ended(command, is_projected=is_projected, error=None)
+        error = None
+        if "scopes" not in answer:
+            error = child_error(
+                answer.get("error"),
+                child_run_id=command.child_run_id,
+                ended=answer.get("ended", "FAILED"),
+                now_iso=iso_time(self.drive.now_ms),
+            )
+        self.feed(
+            happened.ChildDone(
+                self.drive.now_ms, command.id, scopes=answer.get("scopes"), error=error, is_projected=is_projected
+            )
+        )
+
+    def _on_timer(self, which: Any) -> None:
+        timer = self._last(ask.StartTimer, stale=which == "stale")
+        self.drive.now_ms = max(self.drive.now_ms, timer.due_ms)
+        self.feed(happened.TimerFired(self.drive.now_ms, timer.id))
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        wait_id = self._wait_ids[-1] if self._wait_ids else STALE_WAIT
+        opened = self._rows.waits.get(("wait", wait_id), {})
+        if event.get("wait") == "stale":
+            wait_id = self._wait_ids[-2] if len(self._wait_ids) > 1 else STALE_WAIT
+        key = event.get("key", opened.get("key", ""))
+        self.feed(
+            happened.EventSignalled(
+                self.drive.now_ms,
+                event_id=event["id"],
+                event_name=event.get("name", opened.get("eventName", "")),
+                correlation_key=self._wait_ids[int(key[6:-1]) - 1] if key.startswith("<wait:") else key,
+                wait_id=wait_id,
+                payload=copy.deepcopy(event.get("payload", {})),
+            )
+        )
+
+    def _on_task(self, answer: dict[str, Any]) -> None:
+        task_id = self._wait_ids[-2 if answer.get("stale") else -1]
+        self.feed(
+            happened.TaskCompleted(
+                self.drive.now_ms, task_id, copy.deepcopy(answer["response"]), answer.get("by", "user ann")
+            )
+        )
+
+    def _on_written(self, which: Any) -> None:
+        command = self._last(ask.WriteRecords, stale=which == "stale")
+        self.feed(happened.RecordsWritten(self.drive.now_ms, command.id))
+
+    def _on_cancel(self, _value: Any) -> None:
+        self.feed(happened.CancelRequested(self.drive.now_ms))
+
+    def _on_corrupt(self, message: str) -> None:
+        """As when the engine itself raised."""
+        self.drive.state, commands = end_as_corrupt(
+            self.drive.definition, self.drive.state, now_ms=self.drive.now_ms, message=message
+        )
+        self.drive.commands += commands
+        self._answers[-1] += [self._perform(command) for command in commands]
+
+    def _on_later(self, milliseconds: int) -> None:
+        self.drive.now_ms += milliseconds
+
+    def _on_pause(self, _value: Any) -> None:
+        self.feed(happened.PauseRequested(self.drive.now_ms))
+
+    def _on_continue(self, _value: Any) -> None:
+        self.go_on()
+
+    def _on_checkpoint(self, _value: Any) -> None:
+        self._on_pause(True)
+        self.go_on()
+
+    def _last(self, kind: type, *, stale: Any = False) -> Any:
+        found = [command for command in self.drive.commands if isinstance(command, kind)]
+        assert len(found) > bool(stale), f"no {'earlier ' if stale else ''}{kind.__name__} among the commands"
+        return found[-2 if stale else -1]
+
+    # -- Commands ----------------------------------------------------------------------------------------------------
+
+    def _perform(self, command: ask.Command) -> dict[str, Any]:
+        """What the pump would do with the command, and the command in the cases' form."""
+        match command:
+            case ask.RunAction() | ask.RunChild():
+                self._attempt = command  # its records are written by its own activity
+                return self._form_of_attempt(command)
+            case ask.OpenWait():
+                self._wait_ids.append(command.wait_id)
+                self._write(command.records)
+                return {"open-wait": self._form_of_wait(command)}
+            case ask.StartTimer():
+                self._open_timers.add(command.id)
+                return {"start-timer": {"in": command.due_ms - self.drive.now_ms}}
+            case ask.CancelTimer():
+                is_open = command.id in self._open_timers
+                self._open_timers.discard(command.id)
+                return {"cancel-timer": is_open}
+            case ask.CancelAttempt():
+                is_open = self._attempt is not None and self._attempt.id == command.id
+                self._attempt = None
+                return {"cancel-attempt": is_open}
+            case ask.WriteRecords():
+                self.open_writes.append(command.id)
+                self._write(command.records)
+                return {"write-records": {"count": len(command.records)}}
+            case ask.CompleteRun():
+                self._write(command.records)
+                return {"complete": command.status}
+
+    def _form_of_attempt(self, command: ask.RunAction | ask.RunChild) -> dict[str, Any]:
+        carries = [record["kind"] for record in command.records]
+        if isinstance(command, ask.RunAction):
+            form = {
+                "step": command.step_id,
+                "iteration": command.iteration,
+                "attempt": command.attempt,
+                "action": command.action_id,
+                "version": command.action_version,
+                "input": copy.deepcopy(command.input),
+                "key": command.idempotency_key,
+            }
+            return {"run-action": form | {"carries": carries}}
+        if command.child_run_id not in self._child_ids:
+            self._child_ids.append(command.child_run_id)
+        started = command.records[-1]
+        form = {
+            "step": command.step_id,
+            "iteration": started["iteration"],
+            "attempt": started["attempt"],
+            "workflow": command.workflow,
+            "version": command.version,
+            "input": copy.deepcopy(command.input),
+            "child": command.child_run_id,
+        }
+        return {"run-child": form | {"carries": carries}}
+
+    def _form_of_wait(self, command: ask.OpenWait) -> dict[str, Any]:
+        wait = next(r for r in command.records if r["kind"] == "wait" and r["id"] == command.wait_id)
+        step = [r for r in command.records if r["kind"] == "step"][-1]
+        form = {
+            "step": wait["stepId"],
+            "iteration": wait["iteration"],
+            "attempt": step["attempt"],
+            "kind": wait["waitKind"],
+            "carries": [record["kind"] for record in command.records],
+        }
+        if "eventName" in wait:
+            form |= {"name": wait["eventName"], "key": wait["key"], "filters": copy.deepcopy(wait["filters"])}
+        tasks = [r for r in command.records if r["kind"] == "task" and r["id"] == command.wait_id]
+        return form | ({"task": copy.deepcopy(tasks[-1])} if tasks else {})
+
+    # -- Rows --------------------------------------------------------------------------------------------------------
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            self._rows.write(record)
+
+    def _attempt_ended(
+        self, command: ask.RunAction | ask.RunChild, *, is_projected: bool, error: dict[str, Any] | None
+    ) -> None:
+        """What the attempt's own activity has written by then."""
+        if self._attempt is None or self._attempt.id != command.id:
+            return
+        self._attempt = None
+        if not is_projected:
+            return
+        self._write(command.records)
+        if isinstance(command, ask.RunAction):
+            self._write([_start_of(command), *_end_of(command, error, now_ms=self.drive.now_ms)])
+
+    # -- The outcome -------------------------------------------------------------------------------------------------
+
+    def outcome(self) -> Outcome:
+        state, rows = self.drive.state, self._rows
+        self._broken += rows.broken
+        if state.phase is Phase.ENDED:
+            self._find_what_is_left_open()
+        elif self._attempt is not None:
+            self._write(self._attempt.records)
+            self._write([_start_of(self._attempt)] if isinstance(self._attempt, ask.RunAction) else [])
+        if state.records and not self.open_writes and not state.is_pausing:
+            self._broken.append(f"records that nothing will write: {state.records}")
+        self._write(state.records)  # gathered while a write was under way
+        return Outcome(
+            commands=self._named(self._answers),
+            status=state.status,
+            phase=str(state.phase),
+            vars=self._named(state.scope.vars),
+            meta=self._named(state.scope.meta),
+            payload=self._named(state.scope.payload),
+            error=self._named(state.error),
+            rows=self._named(rows.steps_in_order()),
+            waits=[[wait["waitKind"], wait["status"]] for wait in rows.in_order(rows.waits)],
+            tasks=[task["status"] for task in rows.in_order(rows.tasks)],
+            verdicts=[[verdict["eventId"], verdict["verdict"]] for _, verdict in sorted(rows.verdicts.items())],
+            broken=self._broken,
+        )
+
+    def _find_what_is_left_open(self) -> None:
+        rows, status = self._rows, self.drive.state.status
+        self._broken += [f"left STARTED: {row[0]}" for row in rows.steps_in_order() if row[3] == "STARTED"]
+        self._broken += [
+            f"left WAITING: {wait['waitKind']}" for wait in rows.waits.values() if wait["status"] == "WAITING"
+        ]
+        self._broken += [f"left pending: {task['id']}" for task in rows.tasks.values() if task["status"] == "pending"]
+        self._broken += [f"timer left running: {timer}" for timer in sorted(self._open_timers)]
+        if self._attempt is not None:
+            self._broken.append(f"attempt left running: {self._attempt.step_id}")
+        if rows.run_status != status:
+            self._broken.append(f"the run's last record says {rows.run_status}, the run is {status}")
+        if sum(isinstance(command, ask.CompleteRun) for command in self.drive.commands) != 1:
+            self._broken.append("a run completes once")
+
+    def _named(self, value: Any) -> Any:
+        text = json.dumps(value).replace(RUN_ID, "<run>")
+        for kind, ids in (("wait", self._wait_ids), ("child", self._child_ids)):
+            for number, found in enumerate(ids, start=1):
+                text = text.replace(found, f"<{kind}:{number}>")
+        return json.loads(text)
+
+
+@dataclass
+class _Rows:
+    """Rows as the projection keeps them: a record changes its row only when its number is higher than the row's own."""
+
+    steps: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    waits: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    run_status: str = ""
+    broken: list[str] = field(default_factory=list)
+    _first: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _seen: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    _run_seq: int = 0
+
+    def write(self, record: dict[str, Any]) -> None:
+        kind, seq = record["kind"], record["seq"]
+        if self._seen.setdefault((kind, seq), record) != record:
+            self.broken.append(f"two records have the number {seq}")
+        if kind == "run" and seq > self._run_seq:
+            self._run_seq, self.run_status = seq, record["status"]
+        elif kind == "verdict":
+            self.verdicts[seq] = record
+        elif kind in ("step", "wait", "task"):
+            table = {"step": self.steps, "wait": self.waits, "task": self.tasks}[kind]
+            place = ("path", "iteration", "attempt") if kind == "step" else ("id",)
+            key = (kind, *(record[name] for name in place))
+            self._first[key] = min(seq, self._first.get(key, seq))
+            if key not in table or seq > table[key]["seq"]:
+                table[key] = record
+
+    def in_order(self, table: dict[tuple[Any, ...], dict[str, Any]]) -> list[dict[str, Any]]:
+        return [table[key] for key in sorted(table, key=self._first.__getitem__)]
+
+    def steps_in_order(self) -> list[list[Any]]:
+        return [
+            [row["id"], row["iteration"], row["attempt"], row["status"], row.get("branch", "")]
+            for row in self.in_order(self.steps)
+        ]
+
+
+def _start_of(command: ask.RunAction) -> dict[str, Any]:
+    return _step_record(command, command.start_seq, "STARTED")
+
+
+def _end_of(command: ask.RunAction, error: dict[str, Any] | None, *, now_ms: int) -> list[dict[str, Any]]:
+    if error is None:
+        return [_step_record(command, command.end_seq, "SUCCEEDED")]
+    delay = retry_delay_ms(command.retry, attempt=command.attempt, category=error["category"], seed=command.retry_seed)
+    if delay is None:
+        return [_step_record(command, command.end_seq, "FAILED")]
+    wait = {"kind": "wait", "seq": command.end_seq, "id": command.retry_wait_id, "waitKind": "retry"}
+    return [_step_record(command, command.end_seq, "RETRY_SCHEDULED"), {**wait, "status": "WAITING", "at": now_ms}]
+
+
+def _step_record(command: ask.RunAction, seq: int, status: str) -> dict[str, Any]:
+    return {
+        "kind": "step",
+        "seq": seq,
+        "path": command.step_path,
+        "iteration": command.iteration,
+        "attempt": command.attempt,
+        "id": command.step_id,
+        "status": status,
+    }
+
+
+# -- Comparison ------------------------------------------------------------------------------------------------------
+
+
+def differences(expect: dict[str, Any], outcome: Outcome) -> list[str]:
+    """One sentence for each thing that is not as expected; nothing that `expect` does not give is compared."""
+    found = [f"whatever the case expects: {problem}" for problem in outcome.broken]
+    found += _command_differences(expect["commands"], outcome.commands)
+    ended = outcome.phase == str(Phase.ENDED)
+    if "final" in expect:
+        final = {"vars": {}, "meta": {}, "error": None, **expect["final"]}
+        if not ended:
+            found.append(f"the run has not ended; it is in the phase {outcome.phase}")
+        for name in ("status", "vars", "meta", "payload"):
+            if name in final:
+                found += _difference(name, final[name], getattr(outcome, name))
+        found += _difference("error", final["error"], outcome.error, is_partial=True)
+    else:
+        still = {"vars": {}, "meta": {}, **expect["open"]}
+        for name in ("phase", "vars", "meta"):
+            found += _difference(name, still[name], getattr(outcome, name))
+    if "rows" in expect:
+        shown = [row[: len(wanted)] for row, wanted in zip(outcome.rows, expect["rows"], strict=False)]
+        found += _difference("rows", expect["rows"], shown + outcome.rows[len(shown) :])
+    for name in ("waits", "tasks", "verdicts"):
+        if name in expect:
+            found += _difference(name, expect[name], getattr(outcome, name))
+    return found
+
+
+def _command_differences(expected: list[list[dict[str, Any]]], actual: list[list[dict[str, Any]]]) -> list[str]:
+    found = []
+    for number, (wanted, given) in enumerate(zip(expected, actual, strict=True)):
+        place = f"commands after event {number}" if number else "commands after the start"
+        if [next(iter(command)) for command in wanted] != [next(iter(command)) for command in given]:
+            found.append(f"{place}: expected {_text(wanted)}, got {_text(given)}")
+            continue
+        for command, other in zip(wanted, given, strict=True):
+            ((kind, fields),) = command.items()
+            if kind == "write-records" and fields is True:
+                continue
+            if kind == "start-timer" and isinstance(fields["in"], list):
+                (low, high), delay = fields["in"], other[kind]["in"]
+                found += [] if low <= delay <= high else [f"{place}: a timer in {delay} ms is not in {low} to {high}"]
+                continue
+            found += _difference(f"{place}: {kind}", fields, other[kind], is_partial=True)
+    return found
+
+
+def _difference(place: str, expected: Any, actual: Any, *, is_partial: bool = False) -> list[str]:
+    if _is_same(expected, actual, is_partial=is_partial):
+        return []
+    return [f"{place}: expected {_text(expected)}, got {_text(actual)}"]
+
+
+def _is_same(expected: Any, actual: Any, *, is_partial: bool = False) -> bool:
+    """Equality of JSON values: true is not 1, and 1.0 is 1. Partial: an object may have more keys than expected."""
+    if expected == ANY:
+        return True
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        has_keys = expected.keys() <= actual.keys() if is_partial else expected.keys() == actual.keys()
+        return has_keys and all(_is_same(expected[key], actual[key], is_partial=is_partial) for key in expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(map(_is_same, expected, actual))
+    if isinstance(expected, bool) or isinstance(actual, bool):
+        return expected is actual
+    return bool(expected == actual)
+
+
+def _text(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 2000 else f"{text[:2000]}…"

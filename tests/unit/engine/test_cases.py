@@ -1,0 +1,95 @@
+"""The engine against its conformance cases: what SEMANTICS_VERSION means, rule by rule (`cases/*.json`, `cases.py`)."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from tests.factories import make_definition
+from tests.unit.engine.cases import (
+    FOLDER,
+    Case,
+    differences,
+    heard_twice,
+    in_a_new_execution,
+    load_cases,
+    run_case,
+    through_json,
+)
+from workflows.engine.machine import SEMANTICS_VERSION
+from workflows.engine.validate import Known, validate
+
+# Names of cases whose expectation is what the contract says and the engine does not do yet. They are strict: a case that
+# holds again must leave this set.
+KNOWN_WRONG: frozenset[str] = frozenset()
+
+CASES = load_cases()
+EACH_CASE = pytest.mark.parametrize("case", CASES, ids=[f"{case.file}: {case.name}" for case in CASES])
+
+
+def _marked(case: Case) -> object:
+    marks = [pytest.mark.xfail(strict=True, reason="known wrong")] if case.name in KNOWN_WRONG else []
+    return pytest.param(case, id=f"{case.file}: {case.name}", marks=marks)
+
+
+@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
+def test_the_engine_does_what_the_case_says(case: Case) -> None:
+    found = differences(case.expect, run_case(case))
+    assert not found, (
+        f"The engine's behaviour differs from what semantics version {SEMANTICS_VERSION} pins (rule: {case.name}; "
+        f"{case.source}; cases/{case.file}.json). If that is intended: raise SEMANTICS_VERSION in "
+        "workflows/engine/machine.py, keep the old behaviour for runs that pinned the old version, and add cases for the "
+        "new one.\n  " + "\n  ".join(found)
+    )
+
+
+@EACH_CASE
+def test_a_state_that_is_written_down_and_read_after_every_event_changes_nothing(case: Case) -> None:
+    assert run_case(case, between=through_json) == run_case(case)
+
+
+@EACH_CASE
+def test_a_run_that_goes_on_as_new_after_every_event_ends_the_same(case: Case) -> None:
+    """The timers are set anew and writes are made in another order; all else is the same."""
+    whole, in_parts = run_case(case), run_case(case, between=in_a_new_execution)
+    assert replace(in_parts, commands=[]) == replace(whole, commands=[], broken=[])
+
+
+@EACH_CASE
+def test_an_answer_that_is_heard_twice_changes_nothing(case: Case) -> None:
+    assert run_case(case, between=heard_twice) == run_case(case)
+
+
+@EACH_CASE
+def test_the_cases_steps_can_be_published(case: Case) -> None:
+    problems = [problem.code for problem in validate(make_definition(*case.steps), _known(case)) if problem.is_error]
+    assert bool(problems) is not case.is_publishable, problems
+
+
+def test_there_are_enough_cases_and_each_pins_a_rule_of_its_own() -> None:
+    assert len(CASES) >= 150
+    twice = [name for name, count in Counter(case.name for case in CASES).items() if count > 1]
+    assert not twice
+    assert all(case.source.startswith(("PRODUCT ", "LANGUAGE ")) for case in CASES)
+    assert {case.name for case in CASES} >= KNOWN_WRONG
+    assert {case.file for case in CASES} == {path.stem for path in FOLDER.glob("*.json")}
+
+
+def _known(case: Case) -> Known:
+    """A portal that has every action and workflow that the case calls."""
+    actions: dict[str, frozenset[int]] = {}
+    for step in _steps_in(case.steps):
+        config = step.get("config", {})
+        if step["type"] == "action.call":
+            actions[config["actionId"]] = actions.get(config["actionId"], frozenset()) | {config["version"]}
+    return Known(actions=actions, schema_refs=frozenset({"payload.Any.v1"}))
+
+
+def _steps_in(value: object) -> list[dict]:
+    if isinstance(value, list):
+        return [step for item in value for step in _steps_in(item)]
+    if not isinstance(value, dict):
+        return []
+    own = [value] if "type" in value and "id" in value else []
+    blocks = ("then", "else", "body", "try", "catch")
+    return own + [step for block in blocks for step in _steps_in(value.get(block, []))]

@@ -1,0 +1,472 @@
+"""Properties of every run, held on generated definitions: some hundreds, 20,000 of each with POINTSMAN_NIGHTLY=1.
+
+`Course` performs a run's commands by hand. In `orderly` all comes at once and in order, as in a simulation; in `chaotic`
+anything may come at any time that the pump allows: answers late or lost, events of strangers, repeats, timers while a
+write is under way, executions that go on as new ones.
+"""
+
+import copy
+import json
+import os
+import random
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.engine.generated_definitions import EVENT_NAMES, EVENT_PAYLOADS, ITEM_VARS, RESPONSES, Case, cases
+from workflows.engine import commands as ask
+from workflows.engine import events as on
+from workflows.engine.checkpoint import dump_state, load_state
+from workflows.engine.child_step import child_error
+from workflows.engine.clock import iso_time
+from workflows.engine.definition import canonical_text, parse_definition
+from workflows.engine.forms import form_problem
+from workflows.engine.machine import SEMANTICS_VERSION, advance
+from workflows.engine.scope import Scope
+from workflows.engine.simulate import Simulation, simulate
+from workflows.engine.sizes import json_size
+from workflows.engine.state import SAFE_TO_CONTINUE, RunState
+from workflows.engine.validate import Known, validate
+from workflows.temporal import contracts
+from workflows.temporal.activities.attempt_records import end_records, start_record
+
+RUN_ID = "0192f0c4-0000-7000-8000-000000000001"
+TENANT_ID = str(uuid.UUID(int=1))
+START_MS = 1_700_000_000_000
+MAX_TURNS = 5_000
+_NIGHTLY = os.environ.get("POINTSMAN_NIGHTLY") == "1"
+
+generated = settings(
+    max_examples=20_000 if _NIGHTLY else 300,
+    deadline=None,
+    database=None,
+    derandomize=not _NIGHTLY,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+seeds = st.integers(0, 2**32 - 1)
+
+# -- Courses -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def limits(case: Case) -> Iterator[None]:
+    with (
+        mock.patch("workflows.engine.turn.MAX_GATHERED_RECORDS", case.gathered),
+        mock.patch("workflows.engine.scope.MAX_SCOPE_BYTES", case.scope_bytes),
+    ):
+        yield
+
+
+class Course:
+    """One run: what it was told, what it asked for, and what was written."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.definition = case.definition
+        payload = copy.deepcopy(case.payload)
+        system = {"runId": RUN_ID, "workflowId": "flow", "workflowVersion": 1, "tenantId": TENANT_ID, "definitionHash": "",
+                  "semanticsVersion": SEMANTICS_VERSION, "parentRunId": None, "rootRunId": RUN_ID}  # fmt: skip
+        self.state = RunState(scope=Scope(payload=payload, system=system, size_bound=json_size(payload)))
+        self.now_ms = START_MS
+        self.told: list[on.EngineEvent] = []
+        self.asked: list[list[ask.Command]] = []
+        self.under_way: dict[str, Any] = {}
+        self.timers: dict[str, int] = {}
+        self.waits: list[dict[str, Any]] = []
+        self.forms: dict[str, Any] = {}
+        self.records: list[dict[str, Any]] = []
+        self.ending: ask.CompleteRun | None = None
+        self.used: Counter[str] = Counter()
+
+    def tell(self, event: on.EngineEvent) -> None:
+        assert len(self.told) < MAX_TURNS, "the run does not end"
+        self.told.append(copy.deepcopy(event))
+        self.state, commands = advance(self.definition, self.state, event)
+        commands = copy.deepcopy(commands)  # what is sent away does not change any more
+        self.asked.append(commands)
+        for command in commands:
+            self._take(command)
+
+    def _take(self, command: ask.Command) -> None:
+        match command:
+            case ask.StartTimer():
+                self.timers[command.id] = command.due_ms
+            case ask.CancelTimer():
+                assert command.id in self.timers, "a timer is cancelled that does not run"
+                del self.timers[command.id]
+            case ask.CancelAttempt():
+                del self.under_way[command.id]
+            case _:
+                self.under_way[command.id] = command
+        if isinstance(command, ask.OpenWait):
+            self.waits += [record for record in command.records if record["kind"] == "wait"][-1:]
+            self.forms |= {r["id"]: r.get("formSchema") for r in command.records if r["kind"] == "task"}
+        if isinstance(command, ask.CompleteRun):
+            assert self.ending is None, "the run ends twice"
+            self.ending = command
+
+    # -- What comes back -------------------------------------------------------------------------------------------------
+
+    def finish(self, command: Any) -> None:
+        """The end of something that is under way, with the outcome that its stub names."""
+        del self.under_way[command.id]
+        match command:
+            case ask.RunAction():
+                self.tell(self._action_done(command))
+            case ask.RunChild():
+                self.records += command.records
+                self.tell(self._child_done(command))
+            case ask.OpenWait():
+                self.records += command.records
+            case _:
+                self.records += command.records
+                self.tell(on.RecordsWritten(self.now_ms, command.id))
+
+    def lose(self, command: Any) -> None:
+        """The activity was lost, and nothing of it was written."""
+        del self.under_way[command.id]
+        if isinstance(command, ask.RunChild):
+            error = {"message": "lost", "code": "ACTIVITY_FAILED"}
+            described = child_error(
+                error, child_run_id=command.child_run_id, ended="REFUSED", now_iso=iso_time(self.now_ms)
+            )
+            self.tell(on.ChildDone(self.now_ms, command.id, error=described, is_projected=False))
+        else:
+            described = {"category": "TransientError", "message": "lost", "nodePath": command.step_path}
+            described |= {"at": iso_time(self.now_ms), "code": "ACTIVITY_FAILED"}
+            self.tell(on.ActionDone(self.now_ms, command.id, error=described, is_projected=False))
+
+    def fire(self, timer_id: str) -> None:
+        self.now_ms = max(self.now_ms, self.timers.pop(timer_id))
+        self.tell(on.TimerFired(self.now_ms, timer_id))
+
+    def _action_done(self, command: ask.RunAction) -> on.ActionDone:
+        fields = {name: value for name, value in vars(command).items() if name not in ("id", "retry")}
+        rule = None
+        if command.retry is not None:
+            retry_on = command.retry.retry_on and list(command.retry.retry_on)
+            rule = contracts.RetryRule(**{**vars(command.retry), "retry_on": retry_on})
+        request = contracts.ActionRequest(run_id=RUN_ID, tenant_id=TENANT_ID, retry=rule, **fields)
+        output, error = self.outcome(command.step_id, command.step_path)
+        ends = end_records(request, now_ms=self.now_ms, output=output, error=error)
+        self.records += [*command.records, start_record(request), *ends]
+        return on.ActionDone(self.now_ms, command.id, output=output, error=error)
+
+    def _child_done(self, command: ask.RunChild) -> on.ChildDone:
+        scopes, error = self.outcome(command.step_id, "")
+        if error is None:
+            return on.ChildDone(self.now_ms, command.id, scopes=scopes)
+        at = iso_time(self.now_ms)
+        described = child_error(error, child_run_id=command.child_run_id, ended="FAILED", now_iso=at)
+        return on.ChildDone(self.now_ms, command.id, error=described)
+
+    def outcome(self, step_id: str, path: str) -> tuple[Any, dict[str, Any] | None]:
+        given = self.case.stubs.outcomes.get(step_id, [{"output": {}}])
+        outcome = copy.deepcopy(given[min(self.used[step_id], len(given) - 1)])
+        self.used[step_id] += 1
+        if "error" not in outcome:
+            return outcome["output"], None
+        return None, outcome["error"] | {"nodePath": path, "at": iso_time(self.now_ms)}
+
+    # -- Executions ------------------------------------------------------------------------------------------------------
+
+    @property
+    def may_continue(self) -> bool:
+        return self.state.is_pausing and self.state.phase in SAFE_TO_CONTINUE and not self.under_way
+
+    def go_on_as_new(self) -> None:
+        self.state = through_text(self.state)
+        self.timers.clear()  # they were those of the execution before
+        self.tell(on.RunContinued(self.now_ms))
+
+    # -- What was written ------------------------------------------------------------------------------------------------
+
+    def rows(self, kind: str, *key: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+        """The records of each row in the order of their numbers; a record that was written twice counts once."""
+        found: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
+        for record in self.records:
+            if record["kind"] == kind:
+                known = found[tuple(record[name] for name in key)].setdefault(record["seq"], record)
+                assert known == record, "two records have the same number"
+        return {row: [numbered[seq] for seq in sorted(numbered)] for row, numbered in found.items()}
+
+    def steps(self) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+        return self.rows("step", "path", "iteration", "attempt")
+
+    @property
+    def scopes(self) -> dict[str, Any]:
+        scope = self.state.scope
+        return {"payload": scope.payload, "vars": scope.vars, "meta": scope.meta, "error": scope.error}
+
+
+def through_text(state: RunState) -> RunState:
+    return load_state(json.loads(json.dumps(dump_state(state), allow_nan=False)))
+
+
+def orderly(case: Case, *, pauses: random.Random | None = None) -> Course:
+    """What is asked for is done at once, in order. An open wait gets the case's next response or event, else time passes."""
+    course = Course(case)
+    events = [*enumerate(case.stubs.events)]
+    asked: set[str] = set()
+    course.tell(on.RunStarted(course.now_ms))
+    while True:
+        if pauses is not None and course.ending is None and pauses.random() < 0.2:
+            course.tell(on.PauseRequested(course.now_ms))
+        if course.under_way:
+            course.finish(next(iter(course.under_way.values())))
+        elif course.may_continue:
+            course.go_on_as_new()
+        elif course.ending is not None or not _answer(course, events, asked):
+            return course
+
+
+def _answer(course: Course, events: list[tuple[int, Any]], asked: set[str]) -> bool:
+    wait = course.state.wait
+    if wait is not None and wait.kind == "human" and wait.id not in asked:
+        asked.add(wait.id)
+        given = course.case.stubs.responses.get(wait.step_id, [])
+        if given:
+            response = copy.deepcopy(given[min(course.used[wait.step_id], len(given) - 1)])
+            course.used[wait.step_id] += 1
+            if form_problem(wait.form_schema, response) is None:
+                course.tell(on.TaskCompleted(course.now_ms, wait.id, response, "simulation"))
+                return True
+    of_its_name = [item for item in events if wait is not None and item[1]["eventName"] == wait.event_name]
+    if wait is not None and of_its_name:
+        events.remove(of_its_name[0])
+        position, stub = of_its_name[0]
+        key, payload = str(stub.get("correlationKey", wait.key)), copy.deepcopy(stub["payload"])
+        course.tell(on.EventSignalled(course.now_ms, f"event-{position}", wait.event_name, key, wait.id, payload))
+        return True
+    if course.timers:
+        course.fire(min(course.timers, key=lambda timer: (course.timers[timer], int(timer[1:]))))
+        return True
+    return False
+
+
+def chaotic(case: Case, seed: int, *, cancel_at: int | None = None) -> Course:
+    """Anything that may come, in any order. A run that would wait for ever is cancelled."""
+    course, chance = Course(case), random.Random(seed)
+    course.tell(on.RunStarted(course.now_ms))
+    strangers = 25
+    while course.ending is None or course.under_way:
+        turn = len(course.told)
+        choices: list[Any] = [lambda command=command: course.finish(command) for command in course.under_way.values()]
+        choices += [
+            lambda command=command: course.lose(command)
+            for command in course.under_way.values()
+            if isinstance(command, ask.RunAction | ask.RunChild) and chance.random() < 0.2
+        ]
+        if course.timers and (not course.under_way or chance.random() < 0.2):
+            choices.append(lambda: course.fire(min(course.timers, key=course.timers.__getitem__)))
+        if course.ending is None and chance.random() < 0.1:
+            choices.append(lambda: course.tell(on.PauseRequested(course.now_ms)))
+        if course.may_continue:
+            choices.append(course.go_on_as_new)
+        if strangers and (course.state.wait is not None or chance.random() < 0.2):
+            choices.append(lambda: _message(course, chance))
+        if turn == cancel_at or not choices:
+            course.tell(on.CancelRequested(course.now_ms))
+        else:
+            chosen = chance.choice(choices)
+            strangers -= choices[-1] is chosen and strangers > 0
+            chosen()
+    for command in (command for commands in course.asked for command in commands):
+        if isinstance(command, ask.RunAction | ask.StartTimer):
+            course.tell(on.TimerFired(course.now_ms, command.id))
+            course.tell(on.ActionDone(course.now_ms, command.id, output={"stale": True}))
+            assert course.asked[-1] == course.asked[-2] == [], "something stale has changed a run that has ended"
+    return course
+
+
+def _message(course: Course, chance: random.Random) -> None:
+    """A signal for one of the waits that there were, most often a fitting one for the last; or a person's response."""
+    wait = (
+        course.waits[-1] if course.waits and chance.random() < 0.8 else chance.choice([*course.waits, {"id": "none"}])
+    )
+    open_wait = course.state.wait
+    if wait.get("waitKind") == "human" and chance.random() < 0.5:
+        response = copy.deepcopy(chance.choice(RESPONSES))
+        is_open = open_wait is not None and open_wait.id == wait["id"]
+        if not is_open or form_problem(course.forms[wait["id"]], response) is None:
+            course.tell(on.TaskCompleted(course.now_ms, wait["id"], response, "ann"))
+        return
+    is_fitting = "eventName" in wait and chance.random() < 0.7
+    name = wait["eventName"] if is_fitting else chance.choice(EVENT_NAMES)
+    key = wait["key"] if is_fitting else chance.choice(("k-1", "7", "other"))
+    event_id = f"e{chance.randint(1, 12)}"
+    payload = copy.deepcopy(chance.choice(EVENT_PAYLOADS))
+    course.tell(on.EventSignalled(course.now_ms, event_id, name, key, wait["id"], payload))
+
+
+# -- Properties ----------------------------------------------------------------------------------------------------------
+
+
+def check_end(course: Course) -> None:
+    """Nothing is open, every row has one end, the numbers grow, and the loops have left nothing behind."""
+    assert course.ending is not None
+    assert (course.timers, course.under_way) == ({}, {})
+    check_steps(course)
+    check_waits(course)
+    check_numbers(course)
+    check_messages(course)
+    scope = course.state.scope
+    assert (scope.loops, course.state.frames[1:], course.state.wait, course.state.attempt) == ([], [], None, None)
+    left = {name: scope.vars[name] for name in ITEM_VARS if name in scope.vars}
+    assert left == course.case.before
+    assert course.definition == parse_definition(canonical_text(course.case.document)), "the run changed its definition"
+
+
+def check_steps(course: Course) -> None:
+    rows = course.steps()
+    for (path, iteration, attempt), records in rows.items():
+        statuses = [record["status"] for record in records]
+        ends = [status for status in statuses if status != "STARTED"]
+        assert "STARTED" not in statuses[1:], (path, statuses)
+        # An action has succeeded with its activity; what fails then is the saving of its output.
+        may_fail_afterwards = records[0]["type"] == "action.call" and ends == ["SUCCEEDED", "FAILED"]
+        assert len(ends) == 1 or may_fail_afterwards, (path, iteration, attempt, statuses)
+        if ends == ["RETRY_SCHEDULED"]:
+            assert (path, iteration, attempt + 1) in rows or course.ending.status == "CANCELED", (path, iteration)
+        assert attempt == 1 or rows[path, iteration, attempt - 1][-1]["status"] == "RETRY_SCHEDULED"
+
+
+def check_waits(course: Course) -> None:
+    ends = {"completed": "RESOLVED", "expired": "TIMED_OUT", "canceled": "CANCELED"}
+    waits = course.rows("wait", "id")
+    for (wait_id,), records in waits.items():
+        statuses = [record["status"] for record in records]
+        assert statuses[0] == "WAITING", (wait_id, statuses)
+        assert len(statuses) == 2, (wait_id, statuses)
+        assert statuses[1] in ("RESOLVED", "TIMED_OUT", "CANCELED"), (wait_id, statuses)
+    tasks = course.rows("task", "id")
+    assert {key for key, records in waits.items() if records[0]["waitKind"] == "human"} == tasks.keys()
+    for task, records in tasks.items():
+        first, last = records
+        assert (first["status"], ends[last["status"]]) == ("pending", waits[task][-1]["status"])
+
+
+def check_numbers(course: Course) -> None:
+    """Of what the engine has sent, in the order in which it was sent; records that were given back come once more."""
+    sent: dict[int, Any] = {}
+    for command in (command for commands in course.asked for command in commands):
+        numbers = [record["seq"] for record in getattr(command, "records", []) if sent.get(record["seq"]) != record]
+        if isinstance(command, ask.RunAction):
+            numbers += [command.start_seq, command.end_seq]
+        for number in numbers:
+            assert number > max(sent, default=0), "a number comes twice, or too late"
+            sent[number] = None
+        sent |= {record["seq"]: record for record in getattr(command, "records", [])}
+    runs = sorted((record for record in course.records if record["kind"] == "run"), key=lambda record: record["seq"])
+    assert runs[-1]["status"] == course.ending.status == course.state.status
+    assert runs[-1].get("error") == course.ending.error
+    if course.ending.status != "CANCELED":
+        last = {row[:2]: records[-1]["status"] for row, records in sorted(course.steps().items())}
+        counted = Counter(last.values())
+        assert (runs[-1]["stepCount"], runs[-1]["failedStepCount"]) == (len(last), counted["FAILED"])
+
+
+def check_messages(course: Course) -> None:
+    """Every signalled event got a verdict, resumed the run at most once, and responses are recorded as they were given."""
+    signalled = {(told.wait_id, told.event_id) for told in course.told if isinstance(told, on.EventSignalled)}
+    verdicts = course.rows("verdict", "waitId", "eventId")
+    assert signalled == verdicts.keys()
+    matched = Counter(key[1] for key, records in verdicts.items() for r in records if r["verdict"] == "matched")
+    assert set(matched.values()) <= {1}
+    given = [told.response for told in course.told if isinstance(told, on.TaskCompleted)]
+    given += [told.payload for told in course.told if isinstance(told, on.EventSignalled)]
+    given += [told.payload["response"] for told in course.told if "response" in (getattr(told, "payload", 0) or ())]
+    for records in course.rows("task", "id").values():
+        assert records[-1]["status"] != "completed" or records[-1]["response"] in given
+
+
+@given(cases())
+@generated
+def test_generated_definitions_could_be_published(case: Case) -> None:
+    actions = {name: frozenset({1}) for name in ("test.do", "transform.merge", "transform.join")}
+    known = Known(actions, frozenset({"payload.Any.v1"}), {"child": frozenset({1})})
+    assert validate(case.document, known) == []
+
+
+@given(cases(), seeds)
+@generated
+def test_a_run_ends_and_leaves_nothing_open(case: Case, seed: int) -> None:
+    with limits(case):
+        course = chaotic(case, seed)
+    check_end(course)
+
+
+@given(cases(), seeds, st.integers(1, 40))
+@generated
+def test_a_cancel_at_any_moment_ends_the_run(case: Case, seed: int, at: int) -> None:
+    with limits(case):
+        course = chaotic(case, seed, cancel_at=at)
+    check_end(course)
+    if any(isinstance(told, on.CancelRequested) for told in course.told):
+        before = next(i for i, told in enumerate(course.told) if isinstance(told, on.CancelRequested))
+        had_ended = any(isinstance(command, ask.CompleteRun) for asked in course.asked[:before] for command in asked)
+        assert had_ended or course.ending.status == "CANCELED"
+        event(f"cancelled, was over: {had_ended}")
+
+
+@given(cases(), seeds)
+@generated
+def test_a_checkpoint_after_every_event_changes_nothing(case: Case, seed: int) -> None:
+    with limits(case):
+        course = chaotic(case, seed)
+        state = Course(case).state
+        for told, asked in zip(course.told, course.asked, strict=True):
+            state, commands = advance(course.definition, through_text(state), copy.deepcopy(told))
+            assert commands == asked
+    assert dump_state(state) == dump_state(course.state)
+
+
+@given(cases(), seeds)
+@generated
+def test_a_run_that_goes_on_in_new_executions_ends_alike(case: Case, seed: int) -> None:
+    with limits(case):
+        straight, resumed = orderly(case), orderly(case, pauses=random.Random(seed))
+    assert resumed.scopes == straight.scopes
+    assert statuses(resumed) == statuses(straight)
+
+
+def statuses(course: Course) -> dict[Any, str]:
+    return {row: records[-1]["status"] for row, records in course.steps().items()}
+
+
+@given(cases())
+@generated
+def test_a_simulation_is_what_the_run_does(case: Case) -> None:
+    with limits(case):
+        course = orderly(case)
+        simulation = simulated(case)
+    ended = course.ending.status if course.ending else "waiting"
+    assert (simulation.status, simulation.scopes) == (ended, course.scopes)
+    assert simulation.error == (course.ending.error if course.ending else None)
+    names = ("at", "path", "id", "iteration", "attempt", "status", "error", "branch")
+    steps = {record["seq"]: record for record in course.records if record["kind"] == "step"}
+    assert simulation.trace == [{n: steps[seq][n] for n in names if n in steps[seq]} for seq in sorted(steps)]
+    assert simulation.ended_ms == course.now_ms
+    counts = Counter(type(command).__name__ for asked in course.asked for command in asked)
+    assert simulation.command_counts == counts
+    if ended == "waiting":
+        assert simulation.waits_for == vars(course.state.wait)
+    else:
+        check_end(course)
+
+
+def simulated(case: Case) -> Simulation:
+    return simulate(
+        case.definition,
+        case.payload,
+        stubs=case.stubs,
+        now_ms=START_MS,
+        run_id=RUN_ID,
+        system={"tenantId": TENANT_ID},
+    )

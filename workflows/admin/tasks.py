@@ -1,0 +1,136 @@
+"""The task inbox: what waits for a person, and completing it. The rows are the workflow's; people act through services."""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from workflows import labels
+from workflows.actors import Actor
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.forms import TaskResponseForm
+from workflows.errors import PortalError
+from workflows.models import HumanTask
+from workflows.services.tasks import OPEN, task_claim, task_complete, task_release
+from workflows.statuses import Role
+from workflows.templatetags.pointsman import moment, nowrap
+
+
+@admin.register(HumanTask)
+class TaskAdmin(TenantAdmin):
+    list_display = ("status_label", "title", "task_type", "holder", "due_label", "created_label", "run_label")
+    list_display_links = ("status_label", "title")
+    list_filter = (("status", ChoicesDropdownFilter),)
+    list_filter_submit = True
+    search_fields = ("title", "task_type")
+    list_select_related = ("run", "claimed_by")
+    ordering = ("-created_at",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<uuid:pk>/claim/", wrap(self.claim_view), name="workflows_humantask_claim"),
+            path("<uuid:pk>/release/", wrap(self.release_view), name="workflows_humantask_release"),
+            *super().get_urls(),
+        ]
+
+    @display(description="Status", ordering="status", label=labels.TASK)
+    def status_label(self, task: HumanTask) -> tuple[str, str]:
+        return task.status, task.get_status_display()
+
+    @display(description="Held by")
+    def holder(self, task: HumanTask) -> str:
+        return task.claimed_by.get_username() if task.claimed_by else ""
+
+    @display(description="Due", ordering="due_at")
+    def due_label(self, task: HumanTask) -> str:
+        return moment(task.due_at) if task.due_at else ""
+
+    @display(description="Opened", ordering="created_at")
+    def created_label(self, task: HumanTask) -> str:
+        return moment(task.created_at)
+
+    @display(description="Run")
+    def run_label(self, task: HumanTask) -> str:
+        return nowrap(f"{task.run.definition_key} {task.run.correlation_key}")
+
+    # -- One task ----------------------------------------------------------------------------------------------------
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        task = self.get_object(request, object_id)
+        if task is None:
+            raise Http404("there is no such task")
+        actor = actor_of(request)
+        form = TaskResponseForm(request.POST or None, initial={"response": _skeleton(task.form_schema)})
+        if request.method == "POST" and form.is_valid():
+            try:
+                task_complete(
+                    actor=actor,
+                    task_id=task.id,
+                    response=form.cleaned_data["response"],
+                    reason=form.cleaned_data["reason"],
+                )
+            except PortalError as error:
+                hint = error.details.get("hint", "")
+                form.add_error(None, f"{error.code}: {error.message}. {hint}".strip())
+            else:
+                messages.success(
+                    request, "The run has the response; the task is completed when its workflow has recorded it."
+                )
+                return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[task.run_id]))
+        task.refresh_from_db()
+        context = self.page_context(
+            request,
+            task.title,
+            task=task,
+            form=form,
+            may_act=actor.has_role(Role.OPERATOR) and task.status in OPEN,
+            is_mine=str(task.claimed_by_id) == actor.id,
+            form_text=json.dumps(task.form_schema, indent=2, ensure_ascii=False) if task.form_schema else "",
+        )
+        return TemplateResponse(request, "portal/task_page.html", context)
+
+    def claim_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        return self._change(request, pk, task_claim, "The task is yours.")
+
+    def release_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        return self._change(request, pk, task_release, "Anybody may take the task again.")
+
+    def _change(self, request: HttpRequest, pk: uuid.UUID, change: Callable[..., HumanTask], told: str) -> HttpResponse:
+        actor: Actor = actor_of(request)
+        back = HttpResponseRedirect(reverse("admin:workflows_humantask_change", args=[pk]))
+        if request.method != "POST":
+            return back
+        try:
+            change(actor=actor, task_id=pk)
+        except PortalError as error:
+            if error.status == 404:
+                raise Http404(error.message) from error
+            messages.error(request, f"{error.code}: {error.message}")
+        else:
+            messages.success(request, told)
+        return back
+
+
+def _skeleton(schema: Any) -> str:
+    """A response to start from: the form's own fields with a value of their type."""
+    examples = {"boolean": False, "string": "", "number": 0, "integer": 0, "array": [], "object": {}}
+    fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
+    response = {
+        name: field.get("default", (field.get("enum") or [examples.get(str(field.get("type")))])[0])
+        for name, field in fields.items()
+        if isinstance(field, dict)
+    }
+    return json.dumps(response, indent=2, ensure_ascii=False)
