@@ -1,4 +1,4 @@
-"""The demo: a tenant, a member for each role, a token, an event catalogue and five definitions of a service desk."""
+"""The demo: a tenant, a member for each role, a token, an event catalogue and the definitions of a service desk."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,7 @@ CORRELATION_PATHS = {
     "APPROVAL_REQUESTED": ["requestId"],
     "APPROVAL_DECIDED": ["requestId"],
     "WEBHOOK_RECEIVED": ["deliveryId"],
+    "ACCESS_REQUESTED": ["requestId"],
 }
 
 
