@@ -17,7 +17,8 @@ from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
 MAX_NAME_LENGTH = 200
 # A name that stands beside the scopes in expressions.
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TAKEN_NAMES = FORBIDDEN | {"payload", "vars", "meta", "local", "system", "error", *LOOP_NAMES} - {"item"}
+_TAKEN_NAMES = FORBIDDEN | {*LOOP_NAMES} - {"item"}
+_SCOPES = ("payload", "vars", "meta", "local", "system", "error")
 # code, path below the field, message, suggestion
 Finding = tuple[str, str, str, str | None]
 
@@ -151,6 +152,8 @@ def _variable(spec: Field, value: Any) -> Iterator[Finding]:
         yield from _invalid(f"must be a name of letters, digits and underscores ({_VARIABLE.pattern})")
     elif value in _TAKEN_NAMES:
         yield from _invalid(f"{value!r} is taken by the language; choose another name")
+    elif value in _SCOPES:
+        yield ("NAME_HIDDEN", "", f"{value!r} names a scope, which hides it; the item is vars.{value}", None)
 
 
 def _form(spec: Field, value: Any) -> Iterator[Finding]:

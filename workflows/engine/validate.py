@@ -28,7 +28,7 @@ TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
 }
 MAX_DEPTH = 20
 # Publishing goes on: a child may be published after its parent.
-WARNINGS = frozenset({"KEY_DOLLAR", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
+WARNINGS = frozenset({"KEY_DOLLAR", "NAME_HIDDEN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,11 @@ def test_a_child_that_is_not_published_is_a_warning_and_itself_is_known() -> Non
     assert problems({**child, "workflowId": "flow"}) == []
 
 
+def test_a_loop_item_under_the_name_of_a_scope_is_a_warning() -> None:
+    found = one({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "system", "body": []})
+    assert (found.code, found.is_error) == ("NAME_HIDDEN", False)
+
+
 def test_a_definition_over_its_size_is_refused() -> None:
     found = one({"id": "a", "type": "state.set", "config": {"state": "X"}}, description="x" * 300_000)
     assert found.code == "DEFINITION_TOO_LARGE"
