@@ -34,7 +34,7 @@ def record_run(
         "seq": next_seq(state),
         "at": now_ms,
         "status": status,
-        "state": str(state.scope.meta.get("state") or ""),
+        "state": str(state.scope.meta.get("state") or "")[:200],
         "stepPath": step_path,
         "stepCount": state.step_count,
         "failedStepCount": state.failed_step_count,

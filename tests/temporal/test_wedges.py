@@ -1,0 +1,91 @@
+"""No input of an author or a sender wedges a workflow task: each ends in an error that is caught, or that ends the run (PRODUCT 4.9)."""
+
+from typing import Any
+
+import pytest
+
+from tests.desk import Desk
+from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.temporal.test_long_runs import signal
+from workflows.engine.clock import MAX_MS
+from workflows.models import Run, RunWait
+from workflows.services.run_control import run_cancel
+
+
+def assign(step_id: str, **targets: Any) -> dict[str, Any]:
+    return {"id": step_id, "type": "transform.assign", "config": {"assign": targets}}
+
+
+def each(items: str, *body: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "each", "type": "control.forEach", "items": expr(items), "itemVar": "it", "body": list(body)}
+
+
+def unwedged(desk: Desk, run: Run) -> None:
+    assert not [kind for kind in desk.history_types(run) if kind in ("WORKFLOW_TASK_FAILED", "WORKFLOW_TASK_TIMED_OUT")]
+
+
+def test_a_long_loop_of_heavy_expressions_is_split_over_tasks(desk: Desk) -> None:
+    publish(desk.tenant, each("[1..60]", assign("a", **{"vars.n": expr("[1..20000][$ > 19998][0]")})))
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    unwedged(desk, run)
+    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") > 3, "the work of one task is bounded"
+
+
+def test_an_empty_loop_over_many_items_is_split_over_tasks(desk: Desk) -> None:
+    publish(desk.tenant, each("[1..9000]"))
+    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    unwedged(desk, run)
+
+
+def test_scopes_that_grow_over_the_cap_end_in_a_catchable_error(desk: Desk) -> None:
+    grow = each(
+        "[1..40]",
+        assign("g", **{"vars.big": expr("coalesce(vars.big, '') & payload.chunk")}),
+        assign("k", **{"vars.more": expr("append(coalesce(vars.more, []), vars.big)")}),
+    )
+    caught = {"id": "try", "type": "control.tryCatch", "captureErrorAs": "p", "try": [grow], "catch": [assign("c", **{"meta.state": expr("p.code")})]}  # fmt: skip
+    publish(desk.tenant, caught)
+    run = desk.run_is("SUCCEEDED", id=desk.start({"chunk": "x" * 30_000}).id)
+    assert run.state in ("SCOPE_TOO_LARGE", "EXPRESSION_TOO_LARGE")
+    unwedged(desk, run)
+
+
+@pytest.mark.parametrize("step", [
+    {"id": "w", "type": "time.wait", "config": {"mode": "duration", "durationMs": MAX_MS}},
+    {"id": "w", "type": "time.wait", "config": {"mode": "until", "until": expr("'9999-12-31T23:59:59Z'")}},
+    wait_for_reply("w", timeoutMs=MAX_MS),
+])  # fmt: skip
+def test_a_wait_until_the_end_of_time_is_a_wait(desk: Desk, step: dict[str, Any]) -> None:
+    publish(desk.tenant, step)
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+    eventually(lambda: "TIMER_STARTED" in desk.history_types(run))
+    run_cancel(actor=desk.actor, run_id=run.id)
+    desk.run_is("CANCELED", id=run.id)
+    unwedged(desk, run)
+
+
+def test_a_signal_with_a_payload_over_the_cap_fails_the_step(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    wait = eventually(lambda: RunWait.objects.filter(run=run).first())
+
+    from workflows.temporal import contracts, gateway
+
+    event = contracts.EventSignal("big", "TICKET_CUSTOMER_REPLIED", "T-1", str(wait.id), {"x": "x" * 1_200_000}, "now")
+    gateway.signal_event(event, workflow_id=run.temporal_workflow_id, request_id="big")
+    failed = desk.run_is("FAILED", id=run.id)
+    assert failed.error_code == "SCOPE_TOO_LARGE"
+    unwedged(desk, run)
+
+
+def test_a_flood_of_verdicts_is_gathered(desk: Desk) -> None:
+    """While one write is under way, further verdicts wait for the next: far fewer writes than signals."""
+    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": "<", "value": 0}]))
+    run = desk.start({"ticketId": "T-1"})
+    wait = eventually(lambda: RunWait.objects.filter(run=run).first())
+    for number in range(300):
+        signal(run, number, str(wait.id))
+    signal(run, -1, str(wait.id))
+    desk.run_is("SUCCEEDED", id=run.id)
+    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") < 200
