@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,5 +68,7 @@ if __name__ == "__main__":
     from workflows.temporal.serve import serve
 
     performing.MAX_MESSAGES = 5
+    if not os.environ.get("REAL_TIMEOUTS"):
+        performing.HEARTBEAT_TIMEOUT = performing.WRITE_TIMEOUT = timedelta(seconds=4)
     arm(sys.argv[1], Path(sys.argv[2]))
     asyncio.run(serve())

@@ -35,7 +35,10 @@ class Desk:
         def look() -> Run | None:
             return Run.objects.filter(tenant=self.tenant, **fields).filter(status=status).first()
 
-        return eventually(look, what=f"a run that is {status}; there are {self._rows()}")
+        try:
+            return eventually(look)
+        except AssertionError as error:
+            raise AssertionError(f"no run that is {status}; there are {self._rows()}") from error
 
     def _rows(self) -> list[Any]:
         return list(Run.objects.filter(tenant=self.tenant).values_list("status", "error"))

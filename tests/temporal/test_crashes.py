@@ -54,7 +54,7 @@ def dies_and_comes_back(start: Start, point: str, begin: Callable[[], Run]) -> R
 
 
 def soon(desk: Desk, run: Run, status: str) -> Run:
-    """Heartbeats end a lost activity after 12 s, the sticky queue a lost workflow task after 2 s."""
+    """Heartbeats end a lost activity after 12 s (here after 4, but in the first test), the sticky queue a lost task after 2."""
     return eventually(
         lambda: Run.objects.filter(id=run.id, status=status).first(), seconds=60, what=f"{status} run {run.id}"
     )
@@ -86,10 +86,10 @@ def test_killed_inside_an_activity_a_call_is_repeated_with_the_same_key(desk: De
 
     with fake_api(answer) as api:
         publish(desk.tenant, call(api.url), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
-        workers.append(start_worker("nowhere"))
+        workers.append(start_worker("nowhere", REAL_TIMEOUTS="1"))
         run = desk.start()
         assert workers[0].wait(60) == -9
-        start_worker("nowhere")
+        start_worker("nowhere", REAL_TIMEOUTS="1")
         soon(desk, run, "SUCCEEDED")
         keys = {request.headers["Idempotency-Key"] for request in api.requests}
     assert (len(api.requests), keys) == (2, {f"{run.id}/root.steps[0]"})
