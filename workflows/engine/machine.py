@@ -140,7 +140,7 @@ def _begin(turn: Turn, _event: RunStarted) -> Flow:
 
 
 def _flushed(turn: Turn, event: RecordsWritten) -> Flow:
-    return Flow.STAY if event.command_id == turn.state.flush_id else Flow.SUSPEND
+    return Flow.STAY if event.command_id == turn.state.flush_id else _verdicts_written(turn, event)
 
 
 def _action_done(turn: Turn, event: ActionDone) -> Flow:

@@ -94,7 +94,7 @@ class Scope:
 
     def put(self, target: Target, value: Any) -> None:
         """Errors: RunError ValidationError when the path leads through a scalar, or the scopes grow over the cap."""
-        self._keep_cap(value)
+        self._keep_cap(value, self._present(target))
         node: Any = self._root(target)
         *way, last = target.segments
         for segment in way:
@@ -105,6 +105,18 @@ class Scope:
             self._put_into_list(node, last, value, target)
         else:
             raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
+
+    def _present(self, target: Target) -> Any:
+        """What stands under the target now; None when nothing does."""
+        node: Any = getattr(self, target.root)
+        for segment in target.segments:
+            if isinstance(node, dict):
+                node = node.get(segment)
+            elif isinstance(node, list) and segment.isdecimal() and int(segment) < len(node):
+                node = node[int(segment)]
+            else:
+                return None
+        return node
 
     def _root(self, target: Target) -> Any:
         if target.root == "local" and not self.loops:
@@ -152,7 +164,7 @@ class Scope:
             return False
         item, index, length = loop.items[loop.position], loop.position, len(loop.items)
         loop.local = {}
-        self._keep_cap([item, item, item])
+        self._keep_cap([item, item, item], self.vars.get(loop.item_var))
         # Copies, so that what the author does to one of them changes no other, as after a checkpoint.
         loop.local = {
             "item": plain_copy(item),
@@ -179,13 +191,14 @@ class Scope:
         loops = [[loop.items, loop.local, loop.saved] for loop in self.loops]
         return json_size([self.payload, self.vars, self.meta, self.error, loops])
 
-    def _keep_cap(self, value: Any) -> None:
+    def _keep_cap(self, value: Any, replaced: Any = None) -> None:
+        """Errors: RunError ValidationError when the scopes with `value` in place of `replaced` are over the cap."""
         size = json_size(value)
         self.work += size
         self.size_bound += size + 64
         if self.size_bound <= MAX_SCOPE_BYTES:
             return
-        self.size_bound = self.exact_size() + size
+        self.size_bound = self.exact_size() - json_size(replaced) + size
         self.work += self.size_bound
         if self.size_bound > MAX_SCOPE_BYTES:
             raise RunError(

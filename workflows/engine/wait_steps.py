@@ -13,7 +13,7 @@ from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.keys import correlation_key
 from workflows.engine.records import record_run, record_step, record_task, record_wait, take_records
-from workflows.engine.sizes import MAX_FILTER_BYTES, MAX_TASK_BYTES, json_size
+from workflows.engine.sizes import MAX_FILTER_BYTES, MAX_TASK_BYTES, json_size, plain_copy
 from workflows.engine.state import OpenWaitState, Phase
 from workflows.engine.turn import Flow, Turn
 
@@ -40,7 +40,8 @@ def wait_for_event(turn: Turn, step: Step) -> Flow:
 
 
 def resume_from_event(turn: Turn, step: Step, *, name: str, payload: Any, started_ms: int) -> None:
-    turn.put("vars.event", payload)
+    # A copy: what the author does to it must not change what was recorded.
+    turn.put("vars.event", plain_copy(payload))
     turn.put("vars.eventName", name)
     turn.assign(step.config.get("assign") or {})
     turn.step_succeeded(step, started_ms=started_ms)
@@ -105,7 +106,7 @@ def resume_from_task(
         "vars.humanTask",
         {
             "taskId": wait.id,
-            "response": response,
+            "response": plain_copy(response),
             "completedBy": completed_by,
             "completedAt": iso_time(turn.now_ms),
         },

@@ -4,7 +4,7 @@ The cases are data (`cases/*.json`), each pins one rule of PRODUCT 4 or LANGUAGE
 SEMANTICS_VERSION means. This module loads them, runs them through `Drive`, and gives what happened in the cases' forms.
 
 A case: `name` (the rule), `source`, `steps`, `payload`, `triggerEventId`, `events`, `expect`; `unpublishable` when
-validation would refuse the steps. `{"$repeat": [text, n]}` and `{"$times": [value, n]}` stand for long texts and lists.
+validation would refuse the steps. `{"$repeat": [text, n]}` and `{"$join": [text, ...]}` stand for long texts.
 
 Events, after the run's start: `{"action": {"output" | "error", "lost", "stale"}}` answers the last action, `{"child":
 {"scopes" | "error", "ended", "lost", "stale"}}` the last child; `{"timer": true}` moves the clock to the last timer's due
@@ -15,9 +15,11 @@ true}` (dumped, through JSON, loaded), both in one: `{"checkpoint": true}`.
 
 `expect`: `commands`, one list for the start and one for each event, of which the given fields are compared; `final`
 (status, vars, meta, payload, error), or `open` (phase, vars, meta) of a run that stays suspended; `rows` `[step, iteration,
-attempt, status, branch]`, `waits` `[kind, status]`, `tasks` `[status]` with their last status, in the order of their first
-record; `verdicts` `[event, verdict]`. `vars` and `meta` are empty unless given. Ids stand as `<run>`, `<wait:1>`,
-`<child:1>` (in the order of their opening); `<any>` is any value, `{"in": [500, 1000]}` any delay of this range.
+attempt, status, branch]`, `waits` `[kind, status]` and `tasks` `[status]` with their last status, in the order of their first
+record, and `verdicts` `[event, verdict]`, each with an object of further fields of the record where these are the rule;
+`run`, fields of the run's last record; `unstarted`, children that will not be started. `vars` and `meta` are empty unless
+given. Ids stand as `<run>`, `<wait:1>`, `<child:1>` (in the order of their opening); `<any>` is any value, `{"in": [500,
+1000]}` any delay of this range.
 """
 
 import copy
@@ -40,7 +42,7 @@ from workflows.engine.state import SAFE_TO_CONTINUE, Phase
 
 FOLDER = Path(__file__).parent / "cases"
 CASE_KEYS = {"name", "source", "steps", "payload", "triggerEventId", "unpublishable", "events", "expect"}
-EXPECT_KEYS = {"commands", "final", "open", "rows", "waits", "tasks", "verdicts"}
+EXPECT_KEYS = {"commands", "final", "open", "rows", "waits", "tasks", "verdicts", "run", "unstarted"}
 FINAL_KEYS = {"status", "vars", "meta", "payload", "error"}
 OPEN_KEYS = {"phase", "vars", "meta"}
 COMMAND_KEYS = {
@@ -119,9 +121,8 @@ def _unfolded(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"$repeat"}:
         text, times = value["$repeat"]
         return text * times
-    if isinstance(value, dict) and value.keys() == {"$times"}:
-        item, times = value["$times"]
-        return [_unfolded(item) for _ in range(times)]
+    if isinstance(value, dict) and value.keys() == {"$join"}:
+        return "".join(map(_unfolded, value["$join"]))
     if isinstance(value, dict):
         return {key: _unfolded(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -143,10 +144,12 @@ class Outcome:
     meta: dict[str, Any]
     payload: dict[str, Any]
     error: dict[str, Any] | None
-    rows: list[list[Any]]
-    waits: list[list[str]]
-    tasks: list[str]
-    verdicts: list[list[str]]
+    rows: list[dict[str, Any]]
+    waits: list[dict[str, Any]]
+    tasks: list[dict[str, Any]]
+    verdicts: list[dict[str, Any]]
+    run: dict[str, Any]
+    unstarted: list[str]
     broken: list[str]
 
 
@@ -272,7 +275,7 @@ class Run:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         wait_id = self._wait_ids[-1] if self._wait_ids else STALE_WAIT
-        opened = self._rows.waits.get(("wait", wait_id), {})
+        opened = self._rows.by_key.get(("wait", wait_id), {})
         if event.get("wait") == "stale":
             wait_id = self._wait_ids[-2] if len(self._wait_ids) > 1 else STALE_WAIT
         key = event.get("key", opened.get("key", ""))
@@ -441,25 +444,24 @@ class Run:
             meta=self._named(state.scope.meta),
             payload=self._named(state.scope.payload),
             error=self._named(state.error),
-            rows=self._named(rows.steps_in_order()),
-            waits=[[wait["waitKind"], wait["status"]] for wait in rows.in_order(rows.waits)],
-            tasks=[task["status"] for task in rows.in_order(rows.tasks)],
-            verdicts=[[verdict["eventId"], verdict["verdict"]] for _, verdict in sorted(rows.verdicts.items())],
+            rows=self._named(rows.in_order("step")),
+            waits=self._named(rows.in_order("wait")),
+            tasks=self._named(rows.in_order("task")),
+            verdicts=self._named(rows.in_order("verdict")),
+            run=self._named(rows.run),
+            unstarted=self._named([child["id"] for child in rows.in_order("child")]),
             broken=self._broken,
         )
 
     def _find_what_is_left_open(self) -> None:
         rows, status = self._rows, self.drive.state.status
-        self._broken += [f"left STARTED: {row[0]}" for row in rows.steps_in_order() if row[3] == "STARTED"]
-        self._broken += [
-            f"left WAITING: {wait['waitKind']}" for wait in rows.waits.values() if wait["status"] == "WAITING"
-        ]
-        self._broken += [f"left pending: {task['id']}" for task in rows.tasks.values() if task["status"] == "pending"]
+        for kind, is_open in (("step", "STARTED"), ("wait", "WAITING"), ("task", "pending")):
+            self._broken += [f"left {is_open}: {row}" for row in rows.in_order(kind) if row["status"] == is_open]
         self._broken += [f"timer left running: {timer}" for timer in sorted(self._open_timers)]
         if self._attempt is not None:
             self._broken.append(f"attempt left running: {self._attempt.step_id}")
-        if rows.run_status != status:
-            self._broken.append(f"the run's last record says {rows.run_status}, the run is {status}")
+        if rows.run["status"] != status:
+            self._broken.append(f"the run's last record says {rows.run['status']}, the run is {status}")
         if sum(isinstance(command, ask.CompleteRun) for command in self.drive.commands) != 1:
             self._broken.append("a run completes once")
 
@@ -475,40 +477,32 @@ class Run:
 class _Rows:
     """Rows as the projection keeps them: a record changes its row only when its number is higher than the row's own."""
 
-    steps: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    waits: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    tasks: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)
-    run_status: str = ""
+    by_key: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     _first: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    _seen: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    _run_seq: int = 0
+    _seen: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
 
     def write(self, record: dict[str, Any]) -> None:
         kind, seq = record["kind"], record["seq"]
-        if self._seen.setdefault((kind, seq), record) != record:
-            self.broken.append(f"two records have the number {seq}")
-        if kind == "run" and seq > self._run_seq:
-            self._run_seq, self.run_status = seq, record["status"]
-        elif kind == "verdict":
-            self.verdicts[seq] = record
-        elif kind in ("step", "wait", "task"):
-            table = {"step": self.steps, "wait": self.waits, "task": self.tasks}[kind]
-            place = ("path", "iteration", "attempt") if kind == "step" else ("id",)
-            key = (kind, *(record[name] for name in place))
-            self._first[key] = min(seq, self._first.get(key, seq))
-            if key not in table or seq > table[key]["seq"]:
-                table[key] = record
+        first = self._seen.setdefault((kind, seq), copy.deepcopy(record))
+        if first != record:
+            self.broken.append(f"two records have the number {seq}: {first} and {record}")
+        record = first
+        if kind == "run":
+            self.run = record if seq > self.run.get("seq", 0) else self.run
+            return
+        names = {"step": ("path", "iteration", "attempt"), "verdict": ("seq",)}.get(kind, ("id",))
+        key = (kind, *(record[name] for name in names))
+        self._first[key] = min(seq, self._first.get(key, seq))
+        if key not in self.by_key or seq > self.by_key[key]["seq"]:
+            self.by_key[key] = record
+        if kind == "verdict" and record["verdict"] != "matched" and not record["reason"]:
+            self.broken.append(f"a verdict without a reason: {record}")
 
-    def in_order(self, table: dict[tuple[Any, ...], dict[str, Any]]) -> list[dict[str, Any]]:
-        return [table[key] for key in sorted(table, key=self._first.__getitem__)]
-
-    def steps_in_order(self) -> list[list[Any]]:
-        return [
-            [row["id"], row["iteration"], row["attempt"], row["status"], row.get("branch", "")]
-            for row in self.in_order(self.steps)
-        ]
+    def in_order(self, kind: str) -> list[dict[str, Any]]:
+        keys = [key for key in self.by_key if key[0] == kind]
+        return [self.by_key[key] for key in sorted(keys, key=self._first.__getitem__)]
 
 
 def _start_of(command: ask.RunAction) -> dict[str, Any]:
@@ -557,13 +551,36 @@ def differences(expect: dict[str, Any], outcome: Outcome) -> list[str]:
         still = {"vars": {}, "meta": {}, **expect["open"]}
         for name in ("phase", "vars", "meta"):
             found += _difference(name, still[name], getattr(outcome, name))
-    if "rows" in expect:
-        shown = [row[: len(wanted)] for row, wanted in zip(outcome.rows, expect["rows"], strict=False)]
-        found += _difference("rows", expect["rows"], shown + outcome.rows[len(shown) :])
-    for name in ("waits", "tasks", "verdicts"):
+    for name, fields in _ROW_FIELDS.items():
         if name in expect:
-            found += _difference(name, expect[name], getattr(outcome, name))
+            found += _row_differences(name, fields, expect[name], getattr(outcome, name))
+    if "run" in expect:
+        found += _difference("run", expect["run"], outcome.run, is_partial=True)
+    if "unstarted" in expect:
+        found += _difference("unstarted", expect["unstarted"], outcome.unstarted)
     return found
+
+
+_ROW_FIELDS = {
+    "rows": ("id", "iteration", "attempt", "status", "branch"),
+    "waits": ("waitKind", "status"),
+    "tasks": ("status",),
+    "verdicts": ("eventId", "verdict"),
+}
+
+
+def _row_differences(
+    place: str, fields: tuple[str, ...], expected: list[list[Any]], actual: list[dict[str, Any]]
+) -> list[str]:
+    """A row is expected by its first fields, in their order, and by an object of others where they are the rule."""
+    shown = [[row.get(name, "") for name in fields] for row in actual]
+    for number, wanted in enumerate(expected[: len(actual)]):
+        more = wanted[-1] if isinstance(wanted[-1], dict) else None
+        shown[number] = shown[number][: len(wanted) - (more is not None)]
+        if more is not None:
+            known = {name: actual[number].get(name, "<none>") for name in more}
+            shown[number].append(more if _is_same(more, known, is_partial=True) else known)
+    return _difference(place, expected, shown)
 
 
 def _command_differences(expected: list[list[dict[str, Any]]], actual: list[list[dict[str, Any]]]) -> list[str]:
