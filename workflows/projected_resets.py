@@ -5,6 +5,7 @@ rows of the epoch before with such numbers tell of what has not happened any mor
 by the writer of projections only.
 """
 
+import uuid
 from datetime import datetime
 
 from django.db.models import F
@@ -18,15 +19,16 @@ DECIDED = (DeliveryStatus.MATCHED, DeliveryStatus.FILTERED, DeliveryStatus.SENT)
 
 
 def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
-    """Steps go, waits and tasks are closed until the new course opens them again, events are no longer consumed.
+    """Steps go, waits and tasks are as at the point of the reset, events are no longer consumed.
 
     A delivery that is undone becomes `late`, so that the look of the wait that opens next finds its event again.
     """
     past = {"tenant_id": run.tenant_id, "run": run, "projection_seq__gte": first_seq}
     RunStep.objects.filter(**past).exclude(projection_epoch=epoch).delete()
-    waits = list(RunWait.objects.filter(**past).exclude(projection_epoch=epoch).values_list("id", flat=True))
-    if not waits:
-        return
+    cut = RunWait.objects.filter(**past).exclude(projection_epoch=epoch)
+    _open_again(run, [wait for wait in cut if wait.opened_seq < first_seq], epoch=epoch, now=now)
+    waits = [wait.id for wait in cut if wait.opened_seq >= first_seq]
+    _take_back_events(run, [wait.id for wait in cut], now=now)
     RunWait.objects.filter(id__in=waits).update(
         status=WaitStatus.CANCELED,
         event=None,
@@ -38,6 +40,25 @@ def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
     HumanTask.objects.filter(tenant_id=run.tenant_id, wait_id__in=waits).update(
         status=TaskStatus.CANCELED, response=None, completed_at=None, completed_by_name=""
     )
+
+
+def _open_again(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) -> None:
+    """Waits that were opened before the point of the reset, and ended after it: the new course waits for them still."""
+    ids = [wait.id for wait in waits]
+    RunWait.objects.filter(id__in=ids).update(
+        status=WaitStatus.WAITING,
+        event=None,
+        resolved_at=None,
+        projection_epoch=epoch,
+        projection_seq=0,
+        projected_at=now,
+    )
+    HumanTask.objects.filter(tenant_id=run.tenant_id, wait_id__in=ids).update(
+        status=TaskStatus.PENDING, response=None, completed_at=None, completed_by_name=""
+    )
+
+
+def _take_back_events(run: Run, waits: list[uuid.UUID], *, now: datetime) -> None:
     undone = EventDelivery.objects.filter(tenant_id=run.tenant_id, wait_id__in=waits, status__in=DECIDED)
     events = list(undone.values_list("event_id", flat=True))
     undone.update(status=DeliveryStatus.LATE, reason=UNDONE, decided_at=now)

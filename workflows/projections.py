@@ -153,6 +153,8 @@ class _BatchWriter:
         if is_new_epoch and not run.projection_epoch:
             return
         cut_off(run, epoch=self.epoch, first_seq=first_seq, now=self.now)
+        if not is_new_epoch:
+            return  # an earlier batch of this epoch that comes late
         run.projection_seq = min(run.projection_seq, first_seq - 1)
         if run.status not in OPEN_RUN_STATUSES:
             run.status, run.ended_at = RunStatus.RUNNING, None
@@ -218,10 +220,13 @@ class _BatchWriter:
         row.step_path, row.iteration, row.attempt = record["path"], record["iteration"], record["attempt"]
         row.step_id, row.step_type, row.name = record["id"], record["type"], record.get("name", "")
         row.status, row.branch = record["status"], record.get("branch", "")
-        row.action_id, row.action_version = record.get("actionId", ""), record.get("actionVersion")
+        # What only an earlier record of this attempt told stays.
+        row.action_id = record.get("actionId", row.action_id)
+        row.action_version = record.get("actionVersion", row.action_version)
         row.input = record.get("input", row.input)
-        row.output, row.error = record.get("output"), record.get("error")
-        row.child_run_id = self.children.get(record.get("childRunId", ""))
+        row.output = None if record["status"] == StepStatus.STARTED else record.get("output", row.output)
+        row.error = record.get("error")
+        row.child_run_id = self.children.get(record.get("childRunId", ""), row.child_run_id)
         row.started_at = _moment(record["startedAt"])
         row.ended_at = None if record["status"] == "STARTED" else _moment(record["at"])
         row.next_attempt_at = _moment(record["nextAttemptAt"]) if "nextAttemptAt" in record else None
@@ -258,6 +263,8 @@ class _BatchWriter:
         row.event_name, row.correlation_key = record.get("eventName", ""), record.get("key", "")
         row.filters = record.get("filters", [])
         row.opened_at = _moment(record["openedAt"])
+        if record["status"] == WaitStatus.WAITING or not row.opened_seq:
+            row.opened_seq = record["seq"]
         row.deadline_at = _moment(record["deadlineAt"]) if "deadlineAt" in record else None
         row.resolved_at = None if record["status"] == "WAITING" else _moment(record["at"])
         row.event_id = events.get(record.get("eventId", ""))
@@ -322,7 +329,10 @@ _STEP_FIELDS = [
     *_STAMP, "step_id", "step_type", "name", "status", "branch", "action_id", "action_version", "input", "output", "error",
     "child_run", "started_at", "ended_at", "next_attempt_at",
 ]  # fmt: skip
-_WAIT_FIELDS = [*_STAMP, "status", "opened_at", "deadline_at", "resolved_at", "event"]
+_WAIT_FIELDS = [
+    *_STAMP, "step_path", "iteration", "step_id", "kind", "status", "event_name", "correlation_key", "filters", "opened_seq",
+    "opened_at", "deadline_at", "resolved_at", "event",
+]  # fmt: skip
 _RUN_FIELDS = [
     *_STAMP, "projection_base_seq", "temporal_first_run_id", "status", "state", "current_step_path", "step_count", "failed_step_count",
     "event_count", "error", "error_category", "error_code", "started_at", "ended_at",

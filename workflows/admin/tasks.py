@@ -18,7 +18,7 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import TaskResponseForm
 from workflows.errors import PortalError
 from workflows.models import HumanTask
-from workflows.services.tasks import OPEN, task_claim, task_complete, task_release
+from workflows.services.tasks import is_open, task_claim, task_complete, task_release
 from workflows.statuses import Role
 from workflows.templatetags.pointsman import moment, nowrap
 
@@ -96,7 +96,7 @@ class TaskAdmin(TenantAdmin):
             task.title,
             task=task,
             form=form,
-            may_act=actor.has_role(Role.OPERATOR) and task.status in OPEN,
+            may_act=actor.has_role(Role.OPERATOR) and HumanTask.objects.filter(is_open(), id=task.id).exists(),
             is_mine=str(task.claimed_by_id) == actor.id,
             form_text=json.dumps(task.form_schema, indent=2, ensure_ascii=False) if task.form_schema else "",
         )

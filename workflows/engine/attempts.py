@@ -15,12 +15,10 @@ from workflows.engine.retry import retry_delay_ms
 from workflows.engine.state import AttemptState, OpenWaitState, Phase
 from workflows.engine.turn import Flow, Turn
 
-CARRIED_OUT_OUTSIDE = frozenset({"action.call", "control.callWorkflow"})
-
 
 def step_failed(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
-    """A step failed by itself. What is not carried out outside is repeated in place, when its policy says so."""
-    if step.retry is None or step.type in CARRIED_OUT_OUTSIDE or error.category == Category.CORRUPTION:
+    """A step failed by itself, before anything was asked of outside: it is repeated in place when its policy says so."""
+    if step.retry is None or error.category == Category.CORRUPTION:
         return fail(turn, step, error, started_ms=started_ms)
     turn.state.attempt = AttemptState(started_ms, retry_wait_id=turn.new_wait_id())
     described = error.as_object(node_path=step.path, now_ms=turn.now_ms)

@@ -4,7 +4,6 @@ Everything that decides how the run continues is in it; what a turn counts for i
 gets a default, because checkpoints outlive the version that wrote them.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from workflows.engine.scope import Loop, Scope
@@ -12,10 +11,18 @@ from workflows.engine.state import AttemptState, Frame, OpenWaitState, Phase, Ru
 
 
 def dump_state(state: RunState) -> dict[str, Any]:
-    dumped = asdict(state)
-    dumped["scope"].pop("work")
-    dumped["phase"] = str(state.phase)
-    return dumped
+    """It shares its values with the state, which is not to be used any more."""
+    scope = {name: value for name, value in vars(state.scope).items() if name != "work"}
+    scope["loops"] = [vars(loop) for loop in state.scope.loops]
+    attempt = state.attempt
+    return {
+        **vars(state),
+        "scope": scope,
+        "phase": str(state.phase),
+        "frames": [vars(frame) for frame in state.frames],
+        "wait": None if state.wait is None else vars(state.wait),
+        "attempt": attempt and {**vars(attempt), "wait": None if attempt.wait is None else vars(attempt.wait)},
+    }
 
 
 def load_state(dumped: dict[str, Any]) -> RunState:

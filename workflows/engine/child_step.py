@@ -12,9 +12,12 @@ from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.events import ChildDone
 from workflows.engine.records import give_back_records, record_run, record_step, take_records
-from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size
+from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, MAX_ERROR_DETAIL_BYTES, json_size
 from workflows.engine.state import AttemptState, Phase
 from workflows.engine.turn import Flow, Turn
+
+# Of one attempt: after a reset, the ids of the children that were started before are taken.
+MAX_LAUNCHES = 50
 
 
 def call_workflow(turn: Turn, step: Step) -> Flow:
@@ -30,7 +33,7 @@ def call_workflow(turn: Turn, step: Step) -> Flow:
     return Flow.SUSPEND
 
 
-def start_child(turn: Turn, step: Step, *, value: Any) -> None:
+def start_child(turn: Turn, step: Step, *, value: Any, launches: int = 1) -> None:
     state = turn.state
     state.phase = Phase.CHILD
     attempt = AttemptState(
@@ -39,6 +42,7 @@ def start_child(turn: Turn, step: Step, *, value: Any) -> None:
         command_id=turn.new_command_id(),
         input=value,
         child_run_id=turn.new_child_run_id(),
+        launches=launches,
     )
     record_run(state, now_ms=turn.now_ms, status="RUNNING", step_path=step.path)
     record_step(
@@ -70,6 +74,9 @@ def child_done(turn: Turn, step: Step, event: ChildDone) -> Flow:
     assert attempt is not None
     if not event.is_projected:
         give_back_records(state, attempt.records)
+    if event.is_id_taken and attempt.launches < MAX_LAUNCHES:
+        start_child(turn, step, value=attempt.input, launches=attempt.launches + 1)
+        return Flow.SUSPEND
     if event.error is not None:
         error = event.error | {"nodePath": step.path}
         return attempt_failed(turn, step, error, is_recorded=False)
@@ -85,7 +92,9 @@ def child_error(error: dict[str, Any] | None, *, child_run_id: str, ended: str, 
     """What the parent sees of a child that did not succeed: its own words and code, and the whole error in the details."""
     details: dict[str, Any] = {"childRunId": child_run_id, "status": ended}
     if error is not None:
-        details["error"] = error
+        size = json_size(error)
+        is_small = size <= MAX_ERROR_DETAIL_BYTES // 2
+        details["error"] = error if is_small else {**error, "details": {"omittedBytes": size}}
     own = error or {"message": f"the child run ended as {ended}", "code": f"CHILD_{ended}"}
     described = RunError(
         Category.CHILD_WORKFLOW,

@@ -107,6 +107,7 @@ def leave_frames(turn: Turn, *, keep: int, status: str, error: dict[str, Any] | 
 
 
 def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -> None:
+    """The error is recorded whole with the step where it arose; what it passed through says only which it was."""
     state, frame = turn.state, turn.state.frames.pop()
     owner = turn.definition.owners[frame.block]
     state.attempt_number = 1
@@ -123,7 +124,7 @@ def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -
         now_ms=turn.now_ms,
         status=status,
         started_ms=frame.started_ms,
-        error=error,
+        error=None if error is None else {name: item for name, item in error.items() if name != "details"},
         branch=frame.block.rpartition(".")[2] if owner.type == TRY_CATCH else "",
     )
 

@@ -1,5 +1,6 @@
 """Errors of a run: what an author's `catch`, the run row and the screens see (PRODUCT 4.9)."""
 
+import math
 from enum import StrEnum
 from typing import Any
 
@@ -40,14 +41,30 @@ class RunError(Exception):
     def as_object(self, *, node_path: str, now_ms: int) -> dict[str, Any]:
         """Shapes: `{category, message, nodePath, at, code?, details?}`, bounded, because errors travel with records."""
         error: dict[str, Any] = {
-            "category": str(self.category),
-            "message": self.message[:MAX_ERROR_MESSAGE_LENGTH],
+            "category": str(self.category) if self.category in set(Category) else str(Category.ACTION),
+            "message": _storable(self.message[:MAX_ERROR_MESSAGE_LENGTH]),
             "nodePath": node_path,
             "at": iso_time(now_ms),
         }
         if self.code:
-            error["code"] = self.code[:100]
+            error["code"] = _storable(str(self.code)[:100])
         if self.details:
-            size = json_size(self.details)
-            error["details"] = self.details if size <= MAX_ERROR_DETAIL_BYTES else {"omittedBytes": size}
+            details = _storable(self.details)
+            size = json_size(details)
+            error["details"] = details if size <= MAX_ERROR_DETAIL_BYTES else {"omittedBytes": size}
         return error
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    """What whoever raised the error put into it, as JSON that can be stored and sent."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    if value is None or isinstance(value, bool | int):
+        return value
+    if depth < 30 and isinstance(value, dict):
+        return {_storable(str(key)): _storable(item, depth + 1) for key, item in value.items()}
+    if depth < 30 and isinstance(value, list | tuple):
+        return [_storable(item, depth + 1) for item in value]
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return _storable(str(value)[:1000])

@@ -12,7 +12,7 @@ from workflows.engine.events import EventSignalled, TaskCompleted
 from workflows.engine.filters import first_mismatch
 from workflows.engine.forms import form_problem
 from workflows.engine.records import record_task, record_verdict, record_wait
-from workflows.engine.state import OpenWaitState, Phase, RunState
+from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, RunState
 from workflows.engine.turn import Flow, Turn
 from workflows.engine.wait_steps import TASK_COMPLETED, response_in, resume_from_event, resume_from_task
 
@@ -124,7 +124,7 @@ def _verdict(turn: Turn, event: EventSignalled, verdict: str, reason: str) -> Fl
     record_verdict(
         state, now_ms=turn.now_ms, wait_id=event.wait_id, event_id=event.event_id, verdict=verdict, reason=reason
     )
-    is_stopping = state.is_pausing and state.phase is not Phase.ENDED
+    is_stopping = state.is_pausing and state.phase in SAFE_TO_CONTINUE
     if turn.has_gathered_enough or not (state.verdict_write_id or is_stopping):
         written = turn.write_records()
         state.verdict_write_id = state.verdict_write_id or written

@@ -35,6 +35,8 @@ class ChildDone:
     scopes: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     is_projected: bool = True
+    # A workflow of this id has run before: a reset has undone that the parent started it.
+    is_id_taken: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from workflows.engine.sizes import list_index
+
 MISSING = object()
 
 OPERATORS = (
@@ -17,8 +19,8 @@ def value_at(payload: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(node, dict) and part in node:
             node = node[part]
-        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
-            node = node[int(part)]
+        elif isinstance(node, list) and (index := list_index(part)) is not None and index < len(node):
+            node = node[index]
         else:
             return MISSING
     return node

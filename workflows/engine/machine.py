@@ -20,10 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 from workflows.engine.action_step import action_done, start_action
-from workflows.engine.attempts import CARRIED_OUT_OUTSIDE, cancel_attempt, start_timer, step_failed
+from workflows.engine.attempts import cancel_attempt, start_timer, step_failed
 from workflows.engine.child_step import child_done, start_child
 from workflows.engine.commands import Command
-from workflows.engine.control import leave_block, leave_frames
+from workflows.engine.control import fail, leave_block, leave_frames
 from workflows.engine.definition import Definition, Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.event_steps import close_wait, event_signalled, late, task_completed, wait_timed_out
@@ -42,11 +42,12 @@ from workflows.engine.events import (
 )
 from workflows.engine.records import record_step, record_task, record_wait
 from workflows.engine.sizes import MAX_SCOPE_BYTES
-from workflows.engine.state import Phase, RunState
+from workflows.engine.state import SAFE_TO_CONTINUE, Phase, RunState
 from workflows.engine.steps import HANDLERS
 from workflows.engine.turn import Flow, Turn
 from workflows.engine.wait_steps import resume_from_time
 
+CARRIED_OUT_OUTSIDE = frozenset({"action.call", "control.callWorkflow"})
 # A change of what the same definition and the same events lead to needs a new number; a run pins the one it began with.
 SEMANTICS_VERSION = 1
 # The expression contract is part of it: which one each semantics evaluates with.
@@ -78,11 +79,11 @@ def _walk(turn: Turn) -> None:
     state = turn.state
     state.phase = Phase.WALKING
     while True:
-        if state.is_pausing:
-            state.phase = Phase.PAUSED
-            return
         if not turn.has_room:
             state.phase, state.flush_id = Phase.FLUSH, turn.write_records()
+            return
+        if state.is_pausing:
+            state.phase = Phase.PAUSED
             return
         step = turn.current_step()
         if step is not None:
@@ -120,6 +121,8 @@ def _resumed(turn: Turn, step: Step, body: Callable[[], Flow], *, started_ms: in
     try:
         return body()
     except RunError as error:
+        if step.type in CARRIED_OUT_OUTSIDE:
+            return fail(turn, step, error, started_ms=started_ms)  # it has succeeded there; again would be the same
         return step_failed(turn, step, error, started_ms=started_ms)
 
 
@@ -165,7 +168,7 @@ def _retry(turn: Turn, event: TimerFired) -> Flow:
         return Flow.SUSPEND
     step = turn.step_of_wait()
     record_wait(turn.state, attempt.wait, now_ms=turn.now_ms, status="RESOLVED")
-    if step.type not in CARRIED_OUT_OUTSIDE:
+    if not attempt.command_id:
         turn.state.attempt = None
         return _run_step(turn, step, attempt=turn.state.attempt_number + 1)
     turn.state.attempt_number += 1
@@ -226,7 +229,7 @@ def _verdicts_written(turn: Turn, event: RecordsWritten) -> Flow:
     state = turn.state
     if event.command_id == state.verdict_write_id:
         state.verdict_write_id = ""
-        if state.records and not (state.is_pausing and state.phase is not Phase.ENDED):
+        if state.records and not (state.is_pausing and state.phase in SAFE_TO_CONTINUE):
             state.verdict_write_id = turn.write_records()
     return Flow.SUSPEND
 

@@ -15,6 +15,7 @@ def is_expression(value: Any) -> bool:
 
 # Evaluation steps that all expressions of one step may take together: what one workflow task certainly has time for.
 MAX_STEPS_PER_STEP = 600_000
+STEPS_PER_CHARACTER = 20
 
 
 def evaluate(
@@ -25,6 +26,9 @@ def evaluate(
     Errors: RunError ExpressionError; its details name the place inside the mapping, the source and the position.
     """
     source = expression[EXPRESSION_KEY]
+    if meter is not None:
+        # Whether it is compiled already or not: a replay must count the same.
+        meter.steps += STEPS_PER_CHARACTER * len(source)
     try:
         value = compile_expression(source).evaluate(view, now_ms=now_ms, meter=meter)
     except ExpressionError as error:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine.errors import Category, RunError
-from workflows.engine.sizes import MAX_SCOPE_BYTES, json_size, plain_copy
+from workflows.engine.sizes import MAX_SCOPE_BYTES, json_size, list_index, plain_copy
 
 # Names of a loop's own entries in `local`.
 LOOP_NAMES = ("item", "index", "length", "isFirst", "isLast")
+MAX_TARGET_LENGTH = 500
+MAX_TARGET_PARTS = 32
 ROOTS = ("payload", "vars", "meta", "local", "error")
 FORBIDDEN = frozenset({"__proto__", "prototype", "constructor"})
 
@@ -25,6 +27,8 @@ class Target:
 
 def parse_target(text: str) -> Target:
     """Errors: ValueError with a sentence for the author."""
+    if len(text) > MAX_TARGET_LENGTH:
+        raise ValueError(f"the target is longer than {MAX_TARGET_LENGTH} characters")
     if text.startswith("/"):
         parts = [part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")]
         if parts[0] not in ROOTS or len(parts) < 2:
@@ -35,6 +39,8 @@ def parse_target(text: str) -> Target:
             parts = ["vars", *parts]
     if any(not part for part in parts):
         raise ValueError(f"the target {text!r} has an empty part")
+    if len(parts) > MAX_TARGET_PARTS:
+        raise ValueError(f"the target {text!r} has more than {MAX_TARGET_PARTS} parts")
     forbidden = FORBIDDEN.intersection(parts)
     if forbidden:
         raise ValueError(f"the target {text!r} uses the reserved name {sorted(forbidden)[0]!r}")
@@ -112,8 +118,8 @@ class Scope:
         for segment in target.segments:
             if isinstance(node, dict):
                 node = node.get(segment)
-            elif isinstance(node, list) and segment.isdecimal() and int(segment) < len(node):
-                node = node[int(segment)]
+            elif isinstance(node, list) and (index := list_index(segment)) is not None and index < len(node):
+                node = node[index]
             else:
                 return None
         return node
@@ -130,15 +136,16 @@ class Scope:
             if node.get(segment) is None:
                 node[segment] = {}
             return node[segment]
-        if isinstance(node, list) and segment.isdecimal() and int(segment) < len(node):
-            return node[int(segment)]
+        if isinstance(node, list) and (index := list_index(segment)) is not None and index < len(node):
+            return node[index]
         raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
 
     def _put_into_list(self, node: list[Any], segment: str, value: Any, target: Target) -> None:
-        if segment == "-" or (segment.isdecimal() and int(segment) == len(node)):
+        index = len(node) if segment == "-" else list_index(segment)
+        if index == len(node):
             node.append(value)
-        elif segment.isdecimal() and int(segment) < len(node):
-            node[int(segment)] = value
+        elif index is not None and index < len(node):
+            node[index] = value
         else:
             raise RunError(
                 Category.VALIDATION, f"the target {_shown(target)} is no index of a list of {len(node)} entries"

@@ -15,6 +15,7 @@ MAX_RECORD_BYTES = 131_072
 MAX_FILTER_BYTES = 16_384
 MAX_FORM_BYTES = 65_536
 MAX_TASK_BYTES = 65_536
+MAX_OUTPUT_BYTES = 262_144
 MAX_ERROR_DETAIL_BYTES = 16_384
 MAX_ERROR_MESSAGE_LENGTH = 4_000
 # Above all of them, with room for their envelopes and for encryption.
@@ -25,6 +26,22 @@ def json_size(value: Any) -> int:
     """Bytes of the compact JSON text of a value, or of a dataclass that travels as an object."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=vars)
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+def identity(item: Any) -> str:
+    """One text for equal JSON values: 1 and 1.0 are one number, the order of keys does not matter."""
+    if isinstance(item, float) and item.is_integer():
+        item = int(item)
+    if isinstance(item, list):
+        return "[" + ",".join(map(identity, item)) + "]"
+    if isinstance(item, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{identity(item[key])}" for key in sorted(item)) + "}"
+    return json.dumps(item)
+
+
+def list_index(segment: str) -> int | None:
+    """The index that a segment of a path names, or None."""
+    return int(segment) if len(segment) <= 9 and segment.isascii() and segment.isdecimal() else None
 
 
 def plain_copy(value: Any) -> Any:

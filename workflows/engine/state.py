@@ -64,6 +64,7 @@ class AttemptState:
     input: Any = None
     idempotency_key: str = ""
     child_run_id: str = ""
+    launches: int = 1
     # What the attempt's activity carries: until it has answered, nobody knows that it was written.
     records: list[dict[str, Any]] = field(default_factory=list)
     wait: OpenWaitState | None = None

@@ -12,6 +12,7 @@ from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
 from workflows.engine.forms import form_schema_problem
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
 from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
+from workflows.engine.storable import storable_problem
 
 # What the columns of steps, waits and runs hold.
 MAX_NAME_LENGTH = 200
@@ -19,6 +20,8 @@ MAX_NAME_LENGTH = 200
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TAKEN_NAMES = FORBIDDEN | {*LOOP_NAMES} - {"item"}
 _SCOPES = ("payload", "vars", "meta", "local", "system", "error")
+# Kinds whose values travel with a run, and may not nest deeper than its other values.
+_NESTED = frozenset({"value", "mapping", "assign", "filters", "form", "expression_or_text"})
 # code, path below the field, message, suggestion
 Finding = tuple[str, str, str, str | None]
 
@@ -37,6 +40,9 @@ class Field:
 
 
 def check_field(spec: Field, value: Any) -> Iterator[Finding]:
+    if spec.kind in _NESTED and (problem := storable_problem(value)) is not None:
+        yield ("VALUE_NOT_STORABLE", problem[0], f"the value {problem[1]}", None)
+        return
     yield from _CHECKS[spec.kind](spec, value)
 
 

@@ -4,7 +4,6 @@ Each takes an object and answers `{"result": value}`. They are part of the engin
 one answers is a change of the engine.
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from workflows.engine.errors import Category, RunError
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.filters import MISSING, value_at
+from workflows.engine.sizes import MAX_OUTPUT_BYTES, identity, json_size, plain_copy
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
@@ -52,21 +52,26 @@ def _merge(value: dict[str, Any]) -> Any:
     for item in _take(value, "values", list):
         if not isinstance(item, dict):
             raise _invalid("values must be a list of objects")
-        result = _merged(result, item)
+        _merge_into(result, item)
     return result
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    result = dict(under)
+def _merge_into(result: dict[str, Any], over: dict[str, Any]) -> None:
     for key, item in over.items():
         old = result.get(key)
-        result[key] = _merged(old, item) if isinstance(old, dict) and isinstance(item, dict) else item
-    return result
+        if isinstance(old, dict) and isinstance(item, dict):
+            _merge_into(old, item)
+        else:
+            result[key] = plain_copy(item)
 
 
 def _join(value: dict[str, Any]) -> Any:
-    parts = [_text_of(item) for item in _take(value, "values", list)]
-    return str(_take(value, "separator", str, "")).join(parts)
+    parts, separator, length = [], _take(value, "separator", str, ""), 0
+    for item in _take(value, "values", list):
+        parts.append(_text_of(item))
+        length += len(parts[-1]) + len(separator)
+        _keep_size(length)
+    return str(separator).join(parts)
 
 
 def _split(value: dict[str, Any]) -> Any:
@@ -79,7 +84,7 @@ def _split(value: dict[str, Any]) -> Any:
 def _unique(value: dict[str, Any]) -> Any:
     seen: dict[str, Any] = {}
     for item in _take(value, "values", list):
-        seen.setdefault(_identity(item), item)
+        seen.setdefault(identity(item), item)
     return list(seen.values())
 
 
@@ -105,13 +110,17 @@ def _chunk(value: dict[str, Any]) -> Any:
 
 def _template(value: dict[str, Any]) -> Any:
     """`{{a.b}}` is replaced by the value under that dotted path of `values`."""
-    values = _take(value, "values", dict, {})
+    values, length = _take(value, "values", dict, {}), 0
 
     def fill(match: re.Match[str]) -> str:
+        nonlocal length
         found = value_at(values, match[1])
         if found is MISSING:
             raise _invalid(f"the template names {match[1]!r}, which values do not hold")
-        return _text_of(found)
+        text = _text_of(found)
+        length += len(text)
+        _keep_size(length)
+        return text
 
     return _PLACEHOLDER.sub(fill, _take(value, "template", str))
 
@@ -126,22 +135,19 @@ def _text_of(item: Any) -> str:
         raise _invalid(f"a value has no text: {error.message}") from error
 
 
-def _identity(item: Any) -> str:
-    """One text for equal JSON values: 1 and 1.0 are one number, the order of keys does not matter."""
-    if isinstance(item, float) and item.is_integer():
-        item = int(item)
-    if isinstance(item, list):
-        return "[" + ",".join(map(_identity, item)) + "]"
-    if isinstance(item, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{_identity(item[key])}" for key in sorted(item)) + "}"
-    return json.dumps(item)
+def _keep_size(size: int) -> None:
+    if size > MAX_OUTPUT_BYTES:
+        message = f"the action's output has over {MAX_OUTPUT_BYTES} bytes"
+        raise RunError(Category.VALIDATION, message, code="OUTPUT_TOO_LARGE")
 
 
 def _transform(function: Callable[[dict[str, Any]], Any]) -> Callable[[Any], dict[str, Any]]:
     def run(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _invalid("the input must be an object")
-        return {"result": function(value)}
+        result = {"result": function(value)}
+        _keep_size(json_size(result))
+        return result
 
     return run
 

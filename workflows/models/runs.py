@@ -137,6 +137,7 @@ class RunWait(ProjectionRow):
     event_name = models.CharField(max_length=200, blank=True)
     correlation_key = models.CharField(max_length=1000, blank=True)
     filters = models.JSONField(default=list, blank=True)
+    opened_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record that opened it.")
     opened_at = models.DateTimeField()
     deadline_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)

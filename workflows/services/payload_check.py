@@ -1,5 +1,6 @@
 """Payloads against their JSON Schema (2020-12). References are resolved from the tenant's registry only."""
 
+import re
 import uuid
 from typing import Any
 
@@ -33,6 +34,10 @@ def payload_problem(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> str | No
         error = best_match(validator.iter_errors(payload))
     except Unresolvable as unresolvable:
         return f"the schema {ref!r} refers to something unknown: {unresolvable}"
+    except RecursionError:
+        return f"the schema {ref!r} refers to itself without end"
+    except (re.error, ArithmeticError, ValueError, TypeError) as error:
+        return f"the payload cannot be checked with the schema {ref!r}: {type(error).__name__}"
     if error is None:
         return None
     pointer = "/" + "/".join(str(part) for part in error.absolute_path)

@@ -71,10 +71,17 @@ def task_complete(
         problem = form_problem(task.form_schema, response)
         if problem is not None:
             raise InputInvalid(f"the response does not fit the form: {problem}", code="TASK_RESPONSE_INVALID")
-        before = _move_to_completing(task)
+        before = _move_to_completing(actor, task)
     except PortalError as error:
         raise command_refuse(command, error) from error
-    _send(actor, task, command, response, before)
+    try:
+        _send(actor, task, command, response, before)
+    except PortalError:
+        raise
+    except Exception:
+        message = "a fault of the portal; it is in the log"
+        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+        raise
     command_settle(command, CommandState.ACCEPTED)
     return command
 
@@ -120,18 +127,22 @@ def _refusal(error: gateway.TemporalError) -> PortalError:
     )
 
 
-def _move_to_completing(task: HumanTask) -> str:
-    """The status before. Errors: Conflict when the task is not open."""
-    now = timezone.now()
-    before = task.status if task.status in OPEN else TaskStatus.PENDING
-    abandoned = Q(status=TaskStatus.COMPLETING, completing_at__lt=now - COMPLETING_FOR)
-    moved = HumanTask.objects.filter(Q(status__in=OPEN) | abandoned, id=task.id).update(
-        status=TaskStatus.COMPLETING, completing_at=now
-    )
-    if not moved:
+def _move_to_completing(actor: Actor, task: HumanTask) -> str:
+    """The status before. Errors: Conflict when the task is not open, or another has claimed it meanwhile."""
+    free = HumanTask.objects.filter(is_open(), id=task.id)
+    if not actor.has_role(Role.ADMIN):
+        holder = Q(claimed_by_id=int(actor.id)) if actor.kind == "user" else Q(pk=None)
+        free = free.filter(Q(claimed_by__isnull=True) | holder)
+    if not free.update(status=TaskStatus.COMPLETING, completing_at=timezone.now()):
         task.refresh_from_db()
-        raise _not_open(task)
-    return str(before)
+        raise _claimed(task) if task.status in OPEN else _not_open(task)
+    return str(TaskStatus.PENDING if task.claimed_by_id is None else TaskStatus.CLAIMED)
+
+
+def is_open() -> Q:
+    """Tasks that can be acted on: one whose completion was abandoned is open again after a while."""
+    abandoned = Q(status=TaskStatus.COMPLETING, completing_at__lt=timezone.now() - COMPLETING_FOR)
+    return Q(status__in=OPEN) | abandoned
 
 
 def task_claim(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
@@ -157,7 +168,7 @@ def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask
         member = TenantMembership.objects.filter(tenant_id=actor.tenant_id, user__username=username).first()
         if member is None:
             raise InputInvalid(f"{username!r} is no member of this tenant", code="MEMBER_UNKNOWN")
-        moved = HumanTask.objects.filter(id=task.id, status__in=OPEN).update(
+        moved = HumanTask.objects.filter(is_open(), id=task.id).update(
             status=TaskStatus.CLAIMED, claimed_by_id=member.user_id, claimed_at=timezone.now()
         )
         if not moved:
@@ -170,7 +181,7 @@ def task_release(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     task = task_find(actor=actor, task_id=task_id)
     with command_recorded(actor=actor, action=CommandAction.RELEASE_TASK, target_type="task", target_id=str(task.id)):
         actor.require(Role.OPERATOR, to="release tasks")
-        held = HumanTask.objects.filter(id=task.id, status=TaskStatus.CLAIMED)
+        held = HumanTask.objects.filter(is_open(), id=task.id, claimed_by__isnull=False)
         if not actor.has_role(Role.ADMIN):
             held = held.filter(claimed_by_id=_user_id(actor))
         if not held.update(status=TaskStatus.PENDING, claimed_by=None, claimed_at=None):
@@ -179,8 +190,8 @@ def task_release(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
 
 
 def _take(task: HumanTask, *, user_id: int) -> None:
-    free = Q(status=TaskStatus.PENDING) | Q(status=TaskStatus.CLAIMED, claimed_by_id=user_id)
-    taken = HumanTask.objects.filter(free, id=task.id).update(
+    free = Q(claimed_by__isnull=True) | Q(claimed_by_id=user_id)
+    taken = HumanTask.objects.filter(is_open(), free, id=task.id).update(
         status=TaskStatus.CLAIMED, claimed_by_id=user_id, claimed_at=timezone.now()
     )
     if not taken:
@@ -193,12 +204,16 @@ def _check_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
     actor.require(Role.OPERATOR, to=to)
     if actor.has_role(Role.ADMIN):
         return
-    users, roles = task.assigned_users, task.assigned_roles
-    is_assigned = actor.name in users or actor.id in users or str(actor.role) in roles
-    if (users or roles) and not is_assigned:
-        raise PermissionRefused("the task is assigned to others", details={"users": users, "roles": roles})
-    if task.status == TaskStatus.CLAIMED and str(task.claimed_by_id) != actor.id:
+    is_person = actor.kind == "user"
+    if task.claimed_by_id is not None:
+        if is_person and str(task.claimed_by_id) == actor.id:
+            return  # whoever it was given to may act
         raise _claimed(task)
+    users, roles = task.assigned_users, task.assigned_roles
+    by_name = is_person and (actor.name in users or actor.id in users)
+    by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)
+    if (users or roles) and not (by_name or by_role):
+        raise PermissionRefused("the task is assigned to others", details={"users": users, "roles": roles})
 
 
 def _user_id(actor: Actor) -> int:

@@ -67,6 +67,8 @@ class Performer:
         self._inbox = inbox
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._timers: set[str] = set()
+        self._writes: set[str] = set()
+        self._canceled: set[str] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -77,10 +79,18 @@ class Performer:
     def has_only_timers(self) -> bool:
         return self._tasks.keys() <= self._timers
 
+    def cancel_rest(self) -> None:
+        """What nobody waits for any more when the run has ended; its records are still written."""
+        for task_id, task in list(self._tasks.items()):
+            if task_id not in self._writes and task_id not in self._canceled:
+                self._canceled.add(task_id)
+                task.cancel()
+
     def perform(self, command: ask.Command) -> None:
         match command:
             case ask.CancelTimer(id=task_id) | ask.CancelAttempt(id=task_id):
                 if task_id in self._tasks:
+                    self._canceled.add(task_id)
                     self._tasks[task_id].cancel()
             case ask.RunAction():
                 self._spawn(command.id, self._run_action(command))
@@ -90,8 +100,10 @@ class Performer:
                 self._timers.add(command.id)
                 self._spawn(command.id, self._sleep_until(command))
             case ask.OpenWait():
+                self._writes.add(command.id)
                 self._spawn(command.id, self._open_wait(command))
             case ask.WriteRecords() | ask.CompleteRun():
+                self._writes.add(command.id)
                 self._spawn(command.id, self._write_records(command))
 
     def _spawn(self, task_id: str, work: Coroutine[Any, Any, None]) -> None:
@@ -108,7 +120,8 @@ class Performer:
             # Not in a `finally` above: a task that is cancelled before it began never enters its coroutine.
             work.close()
             self._tasks.pop(task_id, None)
-            self._timers.discard(task_id)
+            for ids in (self._timers, self._writes, self._canceled):
+                ids.discard(task_id)
 
         task = asyncio.create_task(run())
         task.add_done_callback(forget)
@@ -172,7 +185,7 @@ class Performer:
                 static_summary=f"{command.step_id} · {command.workflow}"[:200],
             )
         except WorkflowAlreadyStartedError:
-            self._child_ended(command, None, "ALREADY_STARTED")
+            self._child_ended(command, None, "ALREADY_STARTED", is_id_taken=True)
             return
         except ChildWorkflowError as failure:
             self._child_ended(command, *_child_failure(failure))
@@ -212,10 +225,18 @@ class Performer:
         return launch
 
     def _child_ended(
-        self, command: ask.RunChild, error: dict[str, Any] | None, ended: str, *, is_projected: bool = True
+        self,
+        command: ask.RunChild,
+        error: dict[str, Any] | None,
+        ended: str,
+        *,
+        is_projected: bool = True,
+        is_id_taken: bool = False,
     ) -> None:
         described = child_error(error, child_run_id=command.child_run_id, ended=ended, now_iso=iso_time(now_ms()))
-        self._inbox.append(ChildDone(now_ms(), command.id, error=described, is_projected=is_projected))
+        self._inbox.append(
+            ChildDone(now_ms(), command.id, error=described, is_projected=is_projected, is_id_taken=is_id_taken)
+        )
 
     # -- Timers and records ------------------------------------------------------------------------------------------
 

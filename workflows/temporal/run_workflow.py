@@ -149,6 +149,7 @@ class RunWorkflow:
             for command in self._advance(definition, event):
                 if isinstance(command, ask.CompleteRun):
                     ending = command
+                    self._performer.cancel_rest()
                 self._performer.perform(command)
             if ending is None and not self._is_pausing and self._has_grown_long():
                 self._is_pausing = True

@@ -18,10 +18,8 @@ from workflows.engine.errors import Category
 from workflows.engine.simulate import Stubs
 
 # Defects of the engine which the properties have found, and from which they look away until they are repaired:
-#   response  the response to a task is one object in `vars.event`, `vars.humanTask` and the task's record
-#   flush     a write of verdicts that ends while the run waits for its records (FLUSH) is taken for one under way ever after
 #   child     a row whose outputMapping has failed does not name its child any more
-KNOWN_DEFECTS = frozenset({"response", "flush", "child"})
+KNOWN_DEFECTS = frozenset({"child"})
 
 MAX_DEPTH = 4
 MAX_STEPS = 24
@@ -231,8 +229,7 @@ class _Author:
         return self._maybe("retry", retry) | self._maybe("onError", {"policy": "continue"}, {"policy": "fail"})
 
     def _assign(self) -> dict[str, Any]:
-        shared = ("vars.event.seen", "vars.humanTask.response.seen") if "response" in KNOWN_DEFECTS else ()
-        targets = (*(t for t in TARGETS if t not in shared), *(f"vars.{name}" for name in self._loops))
+        targets = (*TARGETS, *(f"vars.{name}" for name in self._loops))
         return {self.pick(*targets): self.pick(*VALUES) for _ in range(self.pick(1, 2, 3))}
 
     def _then(self) -> dict[str, Any]:

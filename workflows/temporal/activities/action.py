@@ -27,6 +27,7 @@ from workflows.actions.ledger import (
 )
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
 from workflows.engine.errors import Category, RunError
+from workflows.engine.keys import correlation_key
 from workflows.models import ActionInvocation
 from workflows.projections import Record
 from workflows.statuses import InvocationStatus
@@ -99,7 +100,7 @@ class _Attempt:
     def _start(self, action: Action, value: BaseModel) -> Claim:
         with transaction.atomic():
             self._write_start()
-            key = action.idempotency_key(value) if action.idempotency_key else self.request.idempotency_key
+            key = _key(action, value) or self.request.idempotency_key
             info = activity.info()
             try:
                 return invocation_claim(
@@ -162,13 +163,26 @@ def _stored_output(claim: Claim) -> Any:
     )
 
 
+def _key(action: Action, value: BaseModel) -> str:
+    """The key that the action computes of its input; empty when it computes none.
+
+    Errors: RunError when its code raises, or makes no key of it.
+    """
+    if action.idempotency_key is None:
+        return ""
+    try:
+        key = correlation_key(action.idempotency_key(value))
+    except Exception as error:
+        activity.logger.exception("the idempotency key of %s raised", action.id)
+        raise RunError(Category.ACTION, f"{type(error).__name__}: {error}", code="ACTION_RAISED") from error
+    if key is None:
+        raise RunError(Category.ACTION, f"{action.id} makes no idempotency key of this input", code="ACTION_RAISED")
+    return key
+
+
 def _ledger_error(error: RunError) -> dict[str, Any]:
-    described: dict[str, Any] = {"category": str(error.category), "message": error.message}
-    if error.code:
-        described["code"] = error.code
-    if error.details:
-        described["details"] = error.details
-    return described
+    described = error.as_object(node_path="", now_ms=0)
+    return {name: value for name, value in described.items() if name not in ("nodePath", "at")}
 
 
 def _now_ms() -> int:

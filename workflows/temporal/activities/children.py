@@ -30,10 +30,7 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
         _write(request, request.records)
         return contracts.ChildLaunch(error=error)
     with transaction.atomic():
-        parent = Run.objects.select_for_update(no_key=True).get(tenant_id=request.tenant_id, id=request.run_id)
-        if parent.status not in OPEN_RUN_STATUSES:
-            # Cancelled meanwhile: its last records have closed the children that were launched before.
-            raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
+        parent = Run.objects.get(tenant_id=request.tenant_id, id=request.run_id)
         child = run_launch_child(
             parent=parent,
             version=version,
@@ -42,7 +39,11 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
             payload=request.input,
             step_path=request.step_path,
         )
-        _write(request, request.records)
+        _write(request, request.records)  # takes the lock of the parent's row
+        parent.refresh_from_db(fields=["status"])
+        if parent.status not in OPEN_RUN_STATUSES:
+            # Cancelled meanwhile: its last records have closed the children that were launched before.
+            raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
     return contracts.ChildLaunch(run=_run_input(request, version), workflow_id=child.temporal_workflow_id)
 
 
