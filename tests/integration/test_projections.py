@@ -1,6 +1,7 @@
 """Records that come twice, late, in any order or from a past epoch change nothing (PRODUCT 4.7)."""
 
 import itertools
+import uuid
 from typing import Any
 
 import pytest
@@ -169,3 +170,86 @@ def test_nothing_is_opened_late_in_a_run_that_has_ended(tenant: Any) -> None:
         step_record(4, "SUCCEEDED", attempt=2),
     )
     assert (seen(run)["waits"], seen(run)["steps"]) == ([], [(2, "SUCCEEDED", 4)])
+
+
+def test_the_end_of_a_short_wait_may_come_before_its_opening(tenant: Any) -> None:
+    run, wait_id = make_run(tenant, status="STARTING"), str(uuid.uuid4())
+    write(run, wait_record(4, "RESOLVED", wait_id), step_record(5, "SUCCEEDED"), run_record(6, "SUCCEEDED"))
+    write(run, run_record(1, "WAITING"), step_record(2, "STARTED"), wait_record(3, "WAITING", wait_id))
+    assert Run.objects.get(id=run.id).status == "SUCCEEDED"
+    assert RunWait.objects.get(id=wait_id).status == "RESOLVED"
+
+
+def test_a_late_verdict_of_a_new_execution_does_not_reopen_its_run(tenant: Any) -> None:
+    run, wait_id = make_run(tenant, status="RUNNING"), str(uuid.uuid4())
+    write(run, run_record(1, "WAITING"), step_record(2, "STARTED"), wait_record(3, "WAITING", wait_id))
+    ending = (wait_record(102, "RESOLVED", wait_id), step_record(103, "SUCCEEDED"), run_record(104, "SUCCEEDED"))
+    write(run, *ending, epoch="epoch-2", current="epoch-2")
+    verdict = {
+        "kind": "verdict",
+        "seq": 101,
+        "at": 1,
+        "waitId": wait_id,
+        "eventId": "e",
+        "verdict": "filtered",
+        "reason": "x",
+    }
+    write(run, verdict, epoch="epoch-2", current="epoch-2")
+    ended = Run.objects.get(id=run.id)
+    assert (ended.status, ended.ended_at is not None) == ("SUCCEEDED", True)
+
+
+def test_a_reset_into_an_open_wait_opens_it_again(tenant: Any) -> None:
+    run, wait_id = make_run(tenant, status="RUNNING"), str(uuid.uuid4())
+    write(run, run_record(1, "WAITING"), step_record(2, "STARTED"), wait_record(3, "WAITING", wait_id))
+    write(run, wait_record(5, "RESOLVED", wait_id), step_record(6, "SUCCEEDED"), run_record(7, "SUCCEEDED"))
+    verdict = {
+        "kind": "verdict",
+        "seq": 4,
+        "at": 1,
+        "waitId": wait_id,
+        "eventId": "e",
+        "verdict": "filtered",
+        "reason": "x",
+    }
+    write(run, verdict, epoch="epoch-2", current="epoch-2")
+    assert RunWait.objects.get(id=wait_id).status == "WAITING"
+    assert Run.objects.get(id=run.id).status == "RUNNING"
+
+
+def test_after_a_reset_a_wait_of_the_same_number_may_be_another(tenant: Any) -> None:
+    run, wait_id = make_run(tenant, status="RUNNING"), str(uuid.uuid4())
+    write(run, wait_record(5, "WAITING", wait_id), run_record(6, "WAITING"))
+    other = {
+        **wait_record(5, "WAITING", wait_id),
+        "eventName": "OTHER",
+        "key": "k2",
+        "path": "root.steps[9]",
+        "stepId": "z",
+    }
+    write(run, other, run_record(6, "WAITING"), epoch="epoch-2", current="epoch-2")
+    wait = RunWait.objects.get(id=wait_id)
+    assert (wait.event_name, wait.correlation_key, wait.step_path, wait.step_id) == (
+        "OTHER",
+        "k2",
+        "root.steps[9]",
+        "z",
+    )
+
+
+def test_a_failure_after_the_action_keeps_what_the_action_has_told(tenant: Any) -> None:
+    run = make_run(tenant, status="RUNNING")
+    done = {
+        **step_record(2, "SUCCEEDED"),
+        "type": "action.call",
+        "actionId": "http.request",
+        "actionVersion": 1,
+        "output": {"x": 1},
+    }
+    write(run, run_record(1, "RUNNING"), done)
+    write(
+        run,
+        {**step_record(4, "FAILED"), "type": "action.call", "error": {"category": "ValidationError", "message": "m"}},
+    )
+    step = RunStep.objects.get(run=run)
+    assert (step.status, step.action_id, step.action_version, step.output) == ("FAILED", "http.request", 1, {"x": 1})

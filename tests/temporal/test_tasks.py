@@ -130,6 +130,12 @@ def test_claim_release_and_assignees(desk: Desk) -> None:
     assert tasks.task_release(actor=ann, task_id=task.id).status == "pending"
     assert tasks.task_assign(actor=operator, task_id=task.id, username=bob.name).claimed_by_id == int(bob.id)
     assert refusal(lambda: tasks.task_assign(actor=operator, task_id=task.id, username="nobody")) == "MEMBER_UNKNOWN"
+    assert refusal(lambda: tasks.task_claim(actor=ann, task_id=task.id)) == "TASK_CLAIMED"
+    # Given to somebody who is not among the assignees: the holder may act, nobody else.
+    HumanTask.objects.filter(id=task.id).update(assigned_users=[ann.name], assigned_roles=[])
+    assert (
+        refusal(lambda: tasks.task_complete(actor=ann, task_id=task.id, response={"approved": True})) == "TASK_CLAIMED"
+    )
     tasks.task_complete(actor=bob, task_id=task.id, response={"approved": False})
     assert desk.run_is("SUCCEEDED").state == "NO"
     stranger = make_actor(make_tenant())

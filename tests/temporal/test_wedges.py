@@ -89,3 +89,32 @@ def test_a_flood_of_verdicts_is_gathered(desk: Desk) -> None:
     signal(run, -1, str(wait.id))
     desk.run_is("SUCCEEDED", id=run.id)
     assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") < 200
+
+
+def test_a_response_that_is_dear_to_check_is_checked_in_time(desk: Desk) -> None:
+    form = {"properties": {"l": {"uniqueItems": True}}, "required": ["l"]}
+    config = {"taskType": "t", "title": "T", "formSchema": form,
+              "completeOn": {"eventName": "TICKET_CUSTOMER_REPLIED", "correlationKey": expr("payload.ticketId")}}  # fmt: skip
+    publish(desk.tenant, {"id": "t", "type": "human.task", "config": config})
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+    mixed = [item for number in range(2_600) for item in (number, str(number))]
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "l": mixed})
+    desk.run_is("SUCCEEDED", id=run.id)
+    unwedged(desk, run)
+
+
+def test_a_bug_while_a_wait_resumes_leaves_no_timer_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workflows.engine import event_steps
+
+    def broken(*_args: Any, **_more: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(event_steps, "resume_from_event", broken)
+    publish(desk.tenant, wait_for_reply(timeoutMs=3_600_000))
+    run = desk.start({"ticketId": "T-1"})
+    desk.run_is("WAITING", id=run.id)
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    failed = desk.run_is("FAILED", id=run.id)
+    assert failed.error_category == "EngineCorruption"
+    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED", what="Temporal has ended it too")

@@ -125,7 +125,9 @@ def cases(draw: st.DrawFn) -> Case:
     document = {"id": "flow", "version": 1, "name": "Flow", "payloadSchemaRef": "payload.Any.v1", "steps": steps}
     events = [author.event() for _ in range(pick(0, 1, 2, 3, 4, 5, 6))]
     stubs = Stubs(outcomes=author.outcomes, responses=author.responses, events=events)
-    return Case(document, stubs, before, gathered=pick(200, 1, 4), scope_bytes=pick(1 << 20, 1 << 20, 900))
+    return Case(
+        document, stubs, before, gathered=pick(200, 1, 4), scope_bytes=pick(1 << 20, 1 << 20, 1 << 20, 500, 360, 260)
+    )
 
 
 class _Author:
