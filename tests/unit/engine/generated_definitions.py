@@ -149,19 +149,19 @@ class _Author:
         return choices[next(self._details, 0) % len(choices)]
 
     def block(self, depth: int, least: int = 0) -> list[dict[str, Any]]:
-        size = self._draw(st.integers(least, 6 if depth == 1 else 3))
+        size = self._draw(st.integers(least, 6 if depth == 1 else 4))
         return [self._step(depth) for _ in range(size) if self._count < MAX_STEPS]
 
     def _step(self, depth: int) -> dict[str, Any]:
         self._count += 1
         self.draw_details()
         step: dict[str, Any] = {"id": f"s{self._count}"}
-        is_branch = self.pick(False, True) and depth <= MAX_DEPTH
+        is_branch = self.pick(False, True, depth == 1) and depth <= MAX_DEPTH
         step["type"] = self.pick(*(BRANCHES if is_branch else LEAVES))
         match step["type"]:
             case "control.if":
                 condition, has_else = {"$expr": self.pick(*CONDITIONS)}, self.pick(False, True)
-                step |= {"condition": condition, "then": self.block(depth + 1)}
+                step |= {"condition": condition, "then": self.block(depth + 1, 1)}
                 step |= {"else": self.block(depth + 1)} if has_else else {}
             case "control.forEach":
                 step |= self._loop(depth)
@@ -179,7 +179,7 @@ class _Author:
 
     def _loop(self, depth: int) -> dict[str, Any]:
         fields = {"items": {"$expr": self.pick(*ITEMS)}, "itemVar": self.pick(*ITEM_VARS)}
-        fields |= self._maybe("onItemError", "continue", "skipItem", "fail")
+        fields |= self._maybe("onItemError", "continue", "skipItem", "continue", "skipItem", "fail")
         self._loops.append(str(fields["itemVar"]))
         fields["body"] = self.block(depth + 1, 1)
         self._loops.pop()
