@@ -63,9 +63,7 @@ def test_publishing_refuses_with_every_problem_and_stores_nothing(tenant: Any) -
     with pytest.raises(InputInvalid) as raised:
         imported(tenant, bundle(bad, {**STATE, "type": "human.task"}))
     assert raised.value.code == "DEFINITION_INVALID"
-    assert {"EXPRESSION_SYNTAX", "FIELD_MISSING"} <= {
-        problem["code"] for problem in raised.value.details["problems"]
-    }
+    assert {"EXPRESSION_SYNTAX", "FIELD_MISSING"} <= {problem["code"] for problem in raised.value.details["problems"]}
     assert not Definition.objects.filter(tenant=tenant).exists()
 
 
