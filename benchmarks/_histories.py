@@ -1,11 +1,13 @@
 """What runs of several shapes leave in Temporal: billed actions, events and bytes, counted from their real histories.
 
-Each shape is run with n and with 2n of its steps. What the second has more is what a step costs; the rest is the run's own.
+Each shape is run with n and with 2n of its steps. What the second has more is what a step costs; the rest is what every
+run costs once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,8 +43,9 @@ _BILLED = {
     "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES": 1,
 }
 _FREE = {
-    "WORKFLOW_EXECUTION_COMPLETED", "WORKFLOW_EXECUTION_FAILED", "WORKFLOW_EXECUTION_CANCELED", "WORKFLOW_TASK_SCHEDULED",
-    "WORKFLOW_TASK_STARTED", "WORKFLOW_TASK_COMPLETED", "WORKFLOW_TASK_FAILED", "WORKFLOW_TASK_TIMED_OUT",
+    "WORKFLOW_EXECUTION_COMPLETED", "WORKFLOW_EXECUTION_FAILED", "WORKFLOW_EXECUTION_CANCELED",
+    "WORKFLOW_TASK_SCHEDULED", "WORKFLOW_TASK_STARTED", "WORKFLOW_TASK_COMPLETED", "WORKFLOW_TASK_FAILED",
+    "WORKFLOW_TASK_TIMED_OUT",
     "ACTIVITY_TASK_COMPLETED", "ACTIVITY_TASK_FAILED", "ACTIVITY_TASK_TIMED_OUT", "TIMER_FIRED", "TIMER_CANCELED",
     "CHILD_WORKFLOW_EXECUTION_STARTED", "CHILD_WORKFLOW_EXECUTION_COMPLETED", "CHILD_WORKFLOW_EXECUTION_FAILED",
     "WORKFLOW_EXECUTION_UPDATE_COMPLETED",
@@ -54,7 +57,7 @@ def event_name(event: HistoryEvent) -> str:
 
 
 def billed_actions(event: HistoryEvent) -> int:
-    """A start is billed unless its parent or the execution before was billed for it; an activity for each attempt.
+    """A start is billed unless its parent or the execution before was billed for it; an activity for every attempt.
 
     Errors: ValueError for an event of which this table does not know whether it is billed.
     """
@@ -76,9 +79,10 @@ def billed_actions(event: HistoryEvent) -> int:
 
 @dataclass
 class Cost:
-    """Of a run with its children. `payload`: what its author put in and took out; `bytes`: as the server counts them."""
+    """Of a run with its children. `attempts`: rows of its steps; `payload`: what its author put in and took out."""
 
     steps: int = 0
+    attempts: int = 0
     actions: int = 0
     events: int = 0
     bytes: int = 0
@@ -94,14 +98,23 @@ class Cost:
 
 
 def cost_of(run: Run) -> Cost:
-    cost = Cost()
     family = [run, *Run.objects.filter(parent_run=run)]
-    for each, (events, size, result) in zip(family, asyncio.run(_histories(family)), strict=True):
-        cost.steps += each.step_count
-        cost.add_history(events, size)
+    cost, results = cost_of_workflows([each.temporal_workflow_id for each in family])
+    cost.steps = sum(each.step_count for each in family)
+    cost.attempts = RunStep.objects.filter(run__in=family).count()
+    cost.payload = sum(_payloads(family))
+    for each, result in zip(family, results, strict=True):
         cost.payload += json_size(each.input) + json_size({k: result[k] for k in ("payload", "vars", "meta")})
-    cost.payload += sum(_payloads(family))
     return cost
+
+
+def cost_of_workflows(workflow_ids: list[str]) -> tuple[Cost, list[Any]]:
+    """What the histories say, without what only the database knows; and the results."""
+    cost, results = Cost(), []
+    for events, size, result in asyncio.run(_histories(workflow_ids)):
+        cost.add_history(events, size)
+        results.append(result)
+    return cost, results
 
 
 def _payloads(family: list[Run]) -> Iterator[int]:
@@ -113,11 +126,12 @@ def _payloads(family: list[Run]) -> Iterator[int]:
         yield json_size(task.context_data) + json_size(task.form_schema) + json_size(task.response)
 
 
-async def _histories(runs: list[Run]) -> list[tuple[list[HistoryEvent], int, dict[str, Any]]]:
+async def _histories(workflow_ids: list[str]) -> list[tuple[list[HistoryEvent], int, Any]]:
+    """Events, the server's count of their bytes, and the workflow's result."""
     client = await connect_client()
     found = []
-    for run in runs:
-        handle = client.get_workflow_handle(run.temporal_workflow_id)
+    for workflow_id in workflow_ids:
+        handle = client.get_workflow_handle(workflow_id)
         result = await handle.result()
         described = (await handle.describe()).raw_description.workflow_execution_info
         events = list((await handle.fetch_history()).events)
@@ -139,12 +153,10 @@ class Shape:
     steps: Callable[[int], list[dict[str, Any]]]
     drive: Callable[[Desk, Run, int], None] = lambda desk, run, n: None
     payload: dict[str, Any] = field(default_factory=dict)
-    # At most, for what n more of them cost each.
+    # Goals: at most, for one more of what n counts; and for the whole run with n.
     actions: float | None = None
     events: float | None = None
-    # At most, for the whole run with n; the numbers that the issue names.
     run_actions: int | None = None
-    per: str = "step"
 
 
 class Desk:
@@ -252,8 +264,17 @@ def _nap(number: int) -> dict[str, Any]:
 
 
 def _child(number: int) -> dict[str, Any]:
-    mapping = {"inputMapping": {"ticketId": expr("payload.ticketId")}, "outputMapping": {"s": expr("childRun.meta.state")}}
-    return {"id": f"child{number}", "type": "control.callWorkflow", "workflowId": "child", "workflowVersion": 1, **mapping}
+    mapping = {
+        "inputMapping": {"ticketId": expr("payload.ticketId")},
+        "outputMapping": {"s": expr("childRun.meta.state")},
+    }
+    return {
+        "id": f"child{number}",
+        "type": "control.callWorkflow",
+        "workflowId": "child",
+        "workflowVersion": 1,
+        **mapping,
+    }
 
 
 def _task(number: int) -> dict[str, Any]:
@@ -281,7 +302,7 @@ def shapes(flaky_url: str, *, scale: int = 1) -> list[Shape]:
     """`scale` divides the sizes of the shapes that have many steps."""
     retry = {"maxAttempts": 3, "backoffMs": 20, "jitter": False}
     body = {"method": "POST", "url": flaky_url, "body": {"ticket": expr("payload.ticketId")}}
-    big = {"text": "lorem ipsum " * (BIG // 12)}
+    big = {"text": random.Random(1).randbytes(BIG // 2).hex()}
     two_kinds = _times(lambda number: (_big_set if number % 2 else _big_get)(number))
     return [
         Shape("pure steps", 20 // scale, _times(_pure), actions=0, events=0),
@@ -289,93 +310,107 @@ def shapes(flaky_url: str, *, scale: int = 1) -> list[Shape]:
         Shape("8 KB in, 8 KB out", 10 // scale, two_kinds, payload=big, actions=1, events=6),
         Shape("waits, deadline", 2, _times(_wait), _answer_waits, actions=3),
         Shape("10 steps, 2 waits", 1, lambda n: [step for number in range(n) for step in _ten(number)],
-              lambda desk, run, n: _answer_waits(desk, run, 2 * n), actions=14, run_actions=16, per="ten"),
-        Shape("loop of actions", 20 // scale, _loop, actions=1, events=6, run_actions=20 // scale + RUN_ACTIONS, per="item"),
+              lambda desk, run, n: _answer_waits(desk, run, 2 * n), actions=14, run_actions=16),
+        Shape("loop of actions", 20 // scale, _loop, actions=1, events=6, run_actions=20 // scale + RUN_ACTIONS),
         Shape("2 failures each", 2, _times(lambda i: _action(i, "http.request", body, retry=retry)), actions=5),
         Shape("time waits", 2, _times(_nap), actions=2),
         Shape("tasks, due time", 2, _times(_task), _complete_tasks, actions=3),
-        Shape("children", 2, _times(_child), per="child"),
+        Shape("children", 2, _times(_child)),
     ]  # fmt: skip
 
 
 # -- Tables ------------------------------------------------------------------------------------------------------------
 
+Measured = list[tuple[Shape, Cost, Cost]]
+_GROUPS = {
+    "definition": ("WORKFLOW_EXECUTION_STARTED",),
+    "activity in": ("ACTIVITY_TASK_SCHEDULED",),
+    "and out": ("ACTIVITY_TASK_STARTED", "ACTIVITY_TASK_COMPLETED"),
+    "tasks": ("WORKFLOW_TASK_SCHEDULED", "WORKFLOW_TASK_STARTED", "WORKFLOW_TASK_COMPLETED"),
+    "timers": ("TIMER_STARTED", "TIMER_FIRED", "TIMER_CANCELED"),
+    "messages": ("WORKFLOW_EXECUTION_SIGNALED", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
+                 "WORKFLOW_EXECUTION_UPDATE_COMPLETED"),
+    "children": ("START_CHILD_WORKFLOW_EXECUTION_INITIATED", "CHILD_WORKFLOW_EXECUTION_STARTED",
+                 "CHILD_WORKFLOW_EXECUTION_COMPLETED"),
+    "result": ("WORKFLOW_EXECUTION_COMPLETED",),
+}  # fmt: skip
+
 
 def measure(*, quick: bool = False) -> bool:
     """Print what each shape costs. True: every goal holds."""
     desk = Desk()
-    measured = []
+    measured: Measured = []
     with fake_api(lambda number: (503, {"busy": True}) if number % 3 else (200, {"ok": True})) as api:
         for shape in shapes(api.url, scale=2 if quick else 1):
             measured.append((shape, cost_of(desk.run(shape, shape.n)), cost_of(desk.run(shape, 2 * shape.n))))
     held = [_print_actions(measured), _print_bytes(measured)]
-    _print_events_of_an_action(measured)
+    _print_groups(measured)
     return all(held)
 
 
-Measured = list[tuple[Shape, Cost, Cost]]
-
-
 def _print_actions(measured: Measured) -> bool:
-    print("\nTemporal actions and history events. A run of n of its kind against one of 2n: `each` is the difference by n")
-    print(f"{'shape':19}{'n':>3}{'steps':>10}{'actions':>10}{'a step':>8}{'each':>7}{'events':>11}{'each':>7}  goal")
-    held = True
+    print("Temporal actions and history events of a run with n of the thing and of one with 2n; `each`: one more of it")
+    print(f"{'shape':19}{'n':>3}{'steps':>10}{'actions':>10}{'a step':>8}{'each':>7}{'events':>11}{'each':>7}  goals")
+    all_hold = True
     for shape, once, twice in measured:
         actions, events = (twice.actions - once.actions) / shape.n, (twice.events - once.events) / shape.n
-        goals, verdict = _verdict(shape, once, actions, events)
-        held &= verdict
+        goals = []
+        if shape.actions is not None:
+            goals.append((actions <= shape.actions, f"{shape.actions:g} each"))
+        if shape.run_actions is not None:
+            goals.append((once.actions <= shape.run_actions, f"{shape.run_actions} a run"))
+        if shape.events is not None:
+            goals.append((events <= shape.events, f"{shape.events:g} events each"))
+        holds = all(held for held, _ in goals)
+        all_hold &= holds
         print(
             f"{shape.name:19}{shape.n:3}{_pair(once.steps, twice.steps):>10}{_pair(once.actions, twice.actions):>10}"
             f"{once.actions / once.steps:8.2f}{actions:7.2f}{_pair(once.events, twice.events):>11}{events:7.2f}"
-            f"  {goals}{': held' if verdict and goals else '' if verdict else ': MISSED'}"
+            f"  {', '.join(goal for _, goal in goals) + (': held' if holds else ': MISSED') if goals else ''}"
         )
-    print("Billed: start 1, signal 1, update 1, timer 1, activity attempt 1, child 2 (heartbeats are not in a history).")
-    return held
-
-
-def _verdict(shape: Shape, once: Cost, actions: float, events: float) -> tuple[str, bool]:
-    goals, verdict = [], True
-    if shape.actions is not None:
-        goals.append(f"{shape.actions:g} a {shape.per}")
-        verdict &= actions <= shape.actions
-    if shape.run_actions is not None:
-        goals.append(f"{shape.run_actions} a run")
-        verdict &= once.actions <= shape.run_actions
-    if shape.events is not None:
-        goals.append(f"{shape.events:g} events")
-        verdict &= events <= shape.events
-    return ", ".join(goals), verdict
+    print("Billed: start 1, signal 1, update 1, timer 1, activity attempt 1, child 2. A history shows no heartbeats.")
+    return all_hold
 
 
 def _print_bytes(measured: Measured) -> bool:
-    print(f"\nHistory bytes, as the server counts them. Allowed: {STEP_BYTES} a step and {PAYLOAD_FACTOR} x payload in and out")
     print(
-        f"{'shape':19}{'bytes n / 2n':>16}{'fixed':>7}{'a step':>8}{'payload':>9}{'allowed':>9}{'of it':>7}  {'goal':8}"
-        f"{'whole run':>9}{'of it':>7}  goal"
+        f"\nHistory bytes by the server's count; allowed: {STEP_BYTES} a step + {PAYLOAD_FACTOR} x payload in and out"
     )
-    held = True
+    print(f"{'':19}{'':>17}{'one more step':>36}{'':11}{'all of the run with n, a step':>30}")
+    print(
+        f"{'shape':19}{'bytes n / 2n':>17}{'bytes':>9}{'payload':>9}{'allowed':>9}{'used':>7}  {'goal':9}"
+        f"{'bytes':>9}{'allowed':>9}{'used':>7}  goal"
+    )
+    all_hold = True
     for shape, once, twice in measured:
-        steps = twice.steps - once.steps
-        each, payload = (twice.bytes - once.bytes) / steps, (twice.payload - once.payload) / steps
+        steps = twice.attempts - once.attempts
+        size, payload = (twice.bytes - once.bytes) / steps, (twice.payload - once.payload) / steps
         allowed = STEP_BYTES + PAYLOAD_FACTOR * payload
-        whole_allowed = STEP_BYTES * once.steps + PAYLOAD_FACTOR * once.payload
-        held &= each <= allowed
+        whole, whole_allowed = once.bytes / once.attempts, STEP_BYTES + PAYLOAD_FACTOR * once.payload / once.attempts
+        all_hold &= size <= allowed
         print(
-            f"{shape.name:19}{_pair(once.bytes, twice.bytes):>16}{once.bytes - each * once.steps:7.0f}{each:8.0f}"
-            f"{payload:9.0f}{allowed:9.0f}{each / allowed:7.0%}  {'held' if each <= allowed else 'MISSED':8}"
-            f"{once.bytes / once.steps:9.0f}{once.bytes / whole_allowed:7.0%}"
-            f"  {'held' if once.bytes <= whole_allowed else 'MISSED'}"
+            f"{shape.name:19}{_pair(once.bytes, twice.bytes):>17}{size:9.0f}{payload:9.0f}{allowed:9.0f}"
+            f"{size / allowed:7.0%}  {_held(size <= allowed):9}"
+            f"{whole:9.0f}{whole_allowed:9.0f}{whole / whole_allowed:7.0%}  {_held(whole <= whole_allowed)}"
         )
-    print("`a step` is what n more of them add, by their steps; `whole run` is the run with n: its own start and end too.")
-    return held
+    print("A step is a row of the run's steps here: one attempt. The goal that counts is that of one more step.")
+    return all_hold
 
 
-def _print_events_of_an_action(measured: Measured) -> None:
-    print("\nWhere an action step's bytes are, by event")
-    _, once, twice = next(entry for entry in measured if entry[0].name == "action steps")
-    steps = twice.steps - once.steps
-    for name, size in (twice.bytes_of - once.bytes_of).most_common():
-        print(f"{name.lower():32}{size / steps:8.0f}")
+def _print_groups(measured: Measured) -> None:
+    print("\nWhere the bytes of one more step are, by events")
+    print(f"{'shape':19}" + "".join(f"{group:>12}" for group in _GROUPS))
+    for shape, once, twice in measured:
+        steps = twice.attempts - once.attempts
+        sizes = [
+            sum(twice.bytes_of[name] - once.bytes_of[name] for name in names) / steps for names in _GROUPS.values()
+        ]
+        print(f"{shape.name:19}" + "".join(f"{size:12.0f}" for size in sizes))
+    print("`definition`: the event that starts a run has its text. `activity in`: with the records of other steps.")
+
+
+def _held(held: bool) -> str:
+    return "held" if held else "MISSED"
 
 
 def _pair(once: int, twice: int) -> str:

@@ -9,15 +9,19 @@ Ends with status 1 when a goal is missed.
 
 Cost is counted from the real histories of runs (`benchmarks/_histories.py`).
 
-Throughput compares two workers, each one process, on the same servers, in turns: the portal's (`manage.py temporal_worker`)
-with a published definition of ten `action.call` steps, and one that hosts `StoreTenValues`, the workflow below, which
-somebody would write by hand for these ten actions alone. What is the same: the activities themselves (`run_action_activity`
-with the invocation ledger, the effect, and the step row's start and end; one `write_records` at the end), so every row in
-the database; the options of the activities; the worker's settings, sandbox, converter and connection pool; how runs are
-started and awaited; the values that go in. What is not: no definition, engine, expressions or scopes; no handlers for
-signals, updates or queries; no summaries for Temporal's UI; no check of sizes; no continue-as-new; what fails or is
-cancelled is not recorded. Rows of the runs are inserted before the clock starts. `others` is what the rest of the machine
-used of its cores meanwhile: where it is not near 0, do not trust the numbers.
+Throughput compares two workers, each one process, on the same servers, in turns: the portal's own (`manage.py
+temporal_worker`) with a published definition of ten `action.call` steps, and one that hosts `StoreTenValues`, the
+workflow below, which somebody would write by hand for these ten actions alone.
+
+The same in both: the activities themselves (`run_action_activity` with the claim of the ledger, the effect, the step
+row's start and end; one `write_records` at the end), so every row in the database; the options of the activities; the
+worker's settings, sandbox, converter and connection pool; how runs are started and awaited; the values that go in.
+
+Not in the hand-written one: a definition, the engine, expressions and scopes; handlers of signals, updates and queries;
+summaries for Temporal's UI; checks of sizes; continue-as-new; records of a failure or a cancel.
+
+Rows of the runs are inserted before the clock starts. CPU is per run. `others` is what everybody else on the machine
+used meanwhile: where it is not near 0, only the ratios say something.
 """
 
 # Both workflows' modules are executed anew for every run, in the sandbox: so nothing heavy is imported or done up here.
@@ -258,7 +262,10 @@ class Usage:
 
 
 async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_flight: int) -> float:
-    """Seconds from the first start to the last end of the runs, of which so many are kept open at once."""
+    """Seconds from the first start to the last end of the runs, of which so many are kept open at once.
+
+    Errors: TimeoutError when they do not come to an end.
+    """
     from workflows.temporal.gateway import connect_client
 
     client = await connect_client()
@@ -270,7 +277,8 @@ async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_fl
             await handle.result()
 
     start = time.monotonic()
-    await asyncio.gather(*(one(workflow_id, argument) for workflow_id, argument in inputs.items()))
+    async with asyncio.timeout(120 + 5 * len(inputs)):
+        await asyncio.gather(*(one(workflow_id, argument) for workflow_id, argument in inputs.items()))
     return time.monotonic() - start
 
 
@@ -316,6 +324,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
     """Print runs and steps a second of both workers. True: the goal holds."""
     import statistics
 
+    from benchmarks._histories import cost_of_workflows
     from tests.factories import make_tenant, publish
 
     versions = {kind: publish(make_tenant(), *definition_steps(), key="orders") for kind in (PORTAL, BY_HAND)}
@@ -337,9 +346,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
                     worker=pids[kind], idle=pids[PORTAL if kind == BY_HAND else BY_HAND],
                     temporal=servers.temporal.pid, postgres=servers.postgres.pid, redis=servers.redis.pid,
                 )  # fmt: skip
-                seconds = asyncio.run(
-                    drive(inputs, workflow_name=names[kind], queue=QUEUES[kind], in_flight=in_flight)
-                )
+                seconds = asyncio.run(drive(inputs, workflow_name=names[kind], queue=QUEUES[kind], in_flight=in_flight))
                 if is_warm_up:
                     continue
                 used = usage.look()
@@ -363,8 +370,16 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
             " of worker CPU a run"
         )
     verdict = "held" if ratio >= GOAL_RATIO else "MISSED"
-    print(f"ratio of the medians {ratio:.2f}, goal {GOAL_RATIO}: {verdict}; worker CPU {cpu[PORTAL] / cpu[BY_HAND]:.2f} x")
-    print(f"CPU is per run. Both left the same rows: {rows[PORTAL]}")
+    print(
+        f"ratio of the medians {ratio:.2f}, goal {GOAL_RATIO}: {verdict}; worker CPU {cpu[PORTAL] / cpu[BY_HAND]:.2f} x"
+    )
+    print(f"both left the same rows: {rows[PORTAL]}")
+    for kind, version in versions.items():
+        run = version.definition.runs.latest("created_at")
+        cost, _ = cost_of_workflows([run.temporal_workflow_id])
+        print(
+            f"history of {kind:8} {cost.actions} actions, {cost.events} events, {cost.bytes / STEPS:.0f} bytes a step"
+        )
     return ratio >= GOAL_RATIO
 
 
