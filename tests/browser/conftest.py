@@ -37,7 +37,7 @@ if CHROMIUM is None:
     collect_ignore_glob = ["test_*.py"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(database: None) -> Iterator[str]:
     """The portal over HTTP, in a thread of this process."""
     from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
@@ -57,7 +57,7 @@ def site(database: None) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Playwright keeps a loop in the thread that uses it, so the whole session of it lives in its own thread's calls."""
     from playwright.sync_api import sync_playwright
