@@ -41,6 +41,7 @@ VALUES = _mostly(
         {"$expr": "append(coalesce(vars.list, []), payload.n)"}, {"$expr": "payload.rows"}, {"$expr": "nowIso()"},
         {"$expr": "coalesce(error.category, 'none')"}, {"$expr": "coalesce(item, 0)"}, {"$expr": "coalesce(row, cell, 'none')"},
         {"$expr": "coalesce(local.mark, index, 0)"}, {"$expr": "coalesce(vars.event.text, '')"},
+        {"$expr": "coalesce(vars.row, vars.cell, 'none')"},
     ),
     ({"deep": [{"$expr": "payload.missing"}]}, {"$expr": "1 + 'x'"}, {"$expr": "index"}, {"$expr": "error.message"}),
 )  # fmt: skip
@@ -231,7 +232,9 @@ class _Author:
         return self._maybe("retry", retry) | self._maybe("onError", {"policy": "continue"}, {"policy": "fail"})
 
     def _assign(self) -> dict[str, Any]:
-        targets = (*TARGETS, *(f"vars.{name}" for name in self._loops))
+        targets = TARGETS
+        for name in self._loops:
+            targets += (f"vars.{name}", f"vars.{name}.k", f"local.{name}.k", "local.item.k", "local.mark") * 3
         return {self.pick(*targets): self.pick(*VALUES) for _ in range(self.pick(1, 2, 3))}
 
     def _then(self) -> dict[str, Any]:

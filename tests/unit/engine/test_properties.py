@@ -49,10 +49,11 @@ RUN_ID = "0192f0c4-0000-7000-8000-000000000001"
 TENANT_ID = str(uuid.UUID(int=1))
 START_MS = 1_700_000_000_000
 MAX_TURNS = 5_000
+MAX_MESSAGES = 25
 _NIGHTLY = os.environ.get("POINTSMAN_NIGHTLY") == "1"
 
 generated = settings(
-    max_examples=20_000 if _NIGHTLY else 300,
+    max_examples=20_000 if _NIGHTLY else 400,
     deadline=None,
     database=None,
     derandomize=not _NIGHTLY,
@@ -94,6 +95,8 @@ class Course:
         self.asked: list[list[ask.Command]] = []
         self.under_way: dict[str, Any] = {}
         self.timers: dict[str, int] = {}
+        self.stale: list[str] = []
+        self.messages = 0
         self.waits: list[dict[str, Any]] = []
         self.forms: dict[str, Any] = {}
         self.records: list[dict[str, Any]] = []
@@ -121,6 +124,7 @@ class Course:
             case ask.CancelTimer():
                 assert command.id in self.timers, "a timer is cancelled that does not run"
                 del self.timers[command.id]
+                self.stale.append(command.id)
             case ask.CancelAttempt():
                 del self.under_way[command.id]
             case _:
@@ -212,6 +216,7 @@ class Course:
     def go_on_as_new(self) -> None:
         self.state = through_text(self.state)
         self.timers.clear()  # they were those of the execution before
+        self.stale.clear()
         self.tell(on.RunContinued(self.now_ms))
 
     @property
@@ -287,9 +292,7 @@ def chaotic(case: Case, seed: int, *, cut_at: int = 0, cut: type = on.CancelRequ
     """Anything that may come, in any order. The run is cut off at its n-th turn, or when it would wait for ever."""
     course, chance = Course(case), random.Random(seed)
     course.tell(on.RunStarted(course.now_ms))
-    strangers = 25
     while course.ending is None or course.under_way:
-        turn = len(course.told)
         choices: list[Any] = [lambda command=command: course.finish(command) for command in course.under_way.values()]
         choices += [
             lambda command=command: course.lose(command)
@@ -303,18 +306,18 @@ def chaotic(case: Case, seed: int, *, cut_at: int = 0, cut: type = on.CancelRequ
         ]
         if course.timers and (not course.under_way or chance.random() < 0.2):
             choices.append(lambda: course.fire(min(course.timers, key=course.timers.__getitem__)))
+        if course.stale and chance.random() < 0.2:  # it had fired before it was cancelled
+            choices.append(lambda: course.tell(on.TimerFired(course.now_ms, course.stale.pop())))
         if course.ending is None and chance.random() < 0.1:
             choices.append(lambda: course.tell(on.PauseRequested(course.now_ms)))
         if course.may_continue:
             choices.append(course.go_on_as_new)
-        if strangers and (course.state.wait is not None or chance.random() < 0.2):
+        if course.messages < MAX_MESSAGES and (course.state.wait is not None or chance.random() < 0.2):
             choices.append(lambda: _message(course, chance))
-        if not choices or (turn >= cut_at > 0 and course.ending is None):
+        if not choices or (len(course.told) >= cut_at > 0 and course.ending is None):
             course.tell(cut(course.now_ms))
         else:
-            chosen = chance.choice(choices)
-            strangers -= choices[-1] is chosen and strangers > 0
-            chosen()
+            chance.choice(choices)()
     for command in (command for commands in course.asked for command in commands):
         if isinstance(command, ask.RunAction | ask.StartTimer):
             course.tell(on.TimerFired(course.now_ms, command.id))
@@ -325,6 +328,7 @@ def chaotic(case: Case, seed: int, *, cut_at: int = 0, cut: type = on.CancelRequ
 
 def _message(course: Course, chance: random.Random) -> None:
     """A signal for one of the waits that there were, most often a fitting one for the last; or a person's response."""
+    course.messages += 1
     wait = (
         course.waits[-1] if course.waits and chance.random() < 0.8 else chance.choice([*course.waits, {"id": "none"}])
     )
