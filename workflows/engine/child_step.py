@@ -80,10 +80,10 @@ def child_done(turn: Turn, step: Step, event: ChildDone) -> Flow:
     if event.error is not None:
         error = event.error | {"nodePath": step.path}
         return attempt_failed(turn, step, error, is_recorded=False)
-    state.attempt = None
     scopes = event.scopes or {}
     seen = {"childRun": {"payload": {}, "vars": {}, "local": {}, "system": {}, "meta": {}, **scopes}}
     turn.assign(step.config.get("outputMapping") or {}, "outputMapping", seen)
+    state.attempt = None
     turn.step_succeeded(step, started_ms=attempt.started_ms, child_run_id=attempt.child_run_id)
     return Flow.NEXT
 

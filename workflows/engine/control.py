@@ -135,7 +135,16 @@ def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -
 def fail(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
     """The step has failed: record it, then `give_up`."""
     described = error.as_object(node_path=step.path, now_ms=turn.now_ms)
-    record_step(turn.state, step, now_ms=turn.now_ms, status="FAILED", started_ms=started_ms, error=described)
+    attempt, turn.state.attempt = turn.state.attempt, None
+    record_step(
+        turn.state,
+        step,
+        now_ms=turn.now_ms,
+        status="FAILED",
+        started_ms=started_ms,
+        error=described,
+        child_run_id=attempt.child_run_id if attempt else "",
+    )
     return give_up(turn, step, described)
 
 

@@ -17,10 +17,6 @@ from workflows.engine.definition import Definition, canonical_text, parse_defini
 from workflows.engine.errors import Category
 from workflows.engine.simulate import Stubs
 
-# Defects of the engine which the properties have found, and from which they look away until they are repaired:
-#   child     a row whose outputMapping has failed does not name its child any more
-KNOWN_DEFECTS = frozenset({"child"})
-
 MAX_DEPTH = 4
 MAX_STEPS = 24
 ITEM_VARS = ("row", "cell")

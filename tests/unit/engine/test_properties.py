@@ -24,7 +24,6 @@ from tests.unit.engine.generated_definitions import (
     EVENT_NAMES,
     EVENT_PAYLOADS,
     ITEM_VARS,
-    KNOWN_DEFECTS,
     RESPONSES,
     Case,
     cases,
@@ -378,8 +377,7 @@ def check_steps(course: Course) -> None:
             assert (path, iteration, attempt + 1) in rows or course.was_cut_off, (path, iteration)
         assert attempt == 1 or rows[path, iteration, attempt - 1][-1]["status"] == "RETRY_SCHEDULED"
         children = [record["childRunId"] for record in records if "childRunId" in record]
-        if "child" not in KNOWN_DEFECTS:
-            assert records[-1].get("childRunId") == (children[-1] if children else None), "the row forgets its child"
+        assert records[-1].get("childRunId") == (children[-1] if children else None), "the row forgets its child"
 
 
 def check_waits(course: Course) -> None:
