@@ -135,8 +135,8 @@ class _Simulator:
 
     def _outcome(self, step_id: str, node_path: str) -> tuple[Any, dict[str, Any] | None]:
         outcome = self._next(self._stubs.outcomes, step_id) or {}
-        if outcome.keys() - {"output", "error"}:
-            raise ValueError(f"an outcome of {step_id!r} is neither {{output}} nor {{error}}: {dict(outcome)}")
+        if outcome.keys() - {"output", "error"} or not (node_path or isinstance(outcome.get("output", {}), dict)):
+            raise ValueError(f"an outcome of {step_id!r} is no {{output}}, no {{error}}, or no scopes: {dict(outcome)}")
         if outcome.get("error") is None:
             return plain_copy(outcome.get("output", {})), None
         told = {"category": Category.ACTION, "message": "an injected failure", **plain_copy(outcome["error"])}

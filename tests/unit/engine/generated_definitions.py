@@ -43,7 +43,7 @@ VALUES = _mostly(
 )  # fmt: skip
 TARGETS = _mostly(
     (
-        "vars.n", "list", "vars.deep.inner", "meta.note", "payload.seen", "error.note", "/vars/list/-", "payload.nested.list",
+        "vars.n", "list", "vars.deep.inner", "meta.note", "payload.seen", "error.note", "error.note", "error.category", "/vars/list/-", "payload.nested.list",
         "/payload/nested/list/0", "vars.event.seen", "vars.humanTask.response.seen", "vars.problem.note",
     ),
     ("vars.n.deep", "local.mark"),
@@ -53,12 +53,13 @@ CONDITIONS = _mostly(
     ("isFirst", "1"),
 )
 ITEMS = _mostly(
-    ("[1, 2]", "payload.rows", "['a']", "[[1], [2]]", "coalesce(vars.list, [7, 8])", "[]"), ("7", "payload.missing")
+    ("[1, 2]", "payload.rows", "payload.rows", "['a']", "[[1], [2]]", "coalesce(vars.list, [7, 8])", "[]"),
+    ("7", "payload.missing"),
 )
 SAVED_AS = _mostly(
     ("out", "vars.deep.out", "payload.out", "/vars/list/-", "meta.out"), ("local.out", "payload.key.out")
 )
-CAPTURED_AS = _mostly(("problem", "vars.deep.problem"), ("local.problem", "payload.key.problem"))
+CAPTURED_AS = ("problem", "vars.deep.problem", "problem", "local.problem", "payload.key.problem")
 KEYS = _mostly(("payload.key", "'k-1'", "7", "coalesce(vars.n, 'k-2')"), ("null",))
 UNTIL = _mostly(("'2001-01-01T00:00:00Z'", "'2023-11-14T23:00:00Z'", "1700000005000"), ("'soon'",))
 FILTERS = _mostly(
@@ -153,7 +154,7 @@ class _Author:
         self._count += 1
         self.draw_details()
         step: dict[str, Any] = {"id": f"s{self._count}"}
-        is_branch = self.pick(False, True, depth == 1) and depth <= MAX_DEPTH
+        is_branch = self.pick(False, True, depth < MAX_DEPTH) and depth <= MAX_DEPTH
         step["type"] = self.pick(*(BRANCHES if is_branch else LEAVES))
         match step["type"]:
             case "control.if":

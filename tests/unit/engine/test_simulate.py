@@ -230,12 +230,14 @@ def test_a_fault_of_the_engine_ends_as_corruption_as_in_a_run() -> None:
         ({"outcomes": {"task": [TRANSIENT]}}, "no action.call or control.callWorkflow step 'task'"),
         ({"responses": {"call": [{}]}}, "no human.task step 'call'"),
         ({"outcomes": {"call": [{"error": {"category": "Oops"}}]}}, "Oops"),
-        ({"outcomes": {"call": [{"ouput": 1}]}}, "neither {output} nor {error}"),
+        ({"outcomes": {"call": [{"ouput": 1}]}}, r"'call' is no \{output\}, no \{error\}"),
+        ({"outcomes": {"child": [{"output": 7}]}}, "'child' is .* no scopes"),
     ],
 )
 def test_a_stub_that_means_nothing_is_refused(stubs: dict[str, Any], message: str) -> None:
+    child = {"id": "child", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
     with pytest.raises(ValueError, match=message):
-        play(call(), task(), **stubs)
+        play(child, call(), task(), **stubs)
 
 
 # -- The trace, read by the language's own rules --------------------------------------------------------------------------
@@ -385,8 +387,14 @@ class Reading:
             if not self._is_catchable(failed):
                 raise
             # A FAILED of its own, at once: the error could not be put where `captureErrorAs` says.
-            if not self._is_own(step, iteration, "FAILED"):
+            has_failed = self._is_own(step, iteration, "FAILED")
+            self._check_captured(step, has_failed)
+            if not has_failed:
                 self._block(f"{step.path}.catch", iteration, catcher=catcher)
+
+    @staticmethod
+    def _check_captured(step: Step, has_failed: bool) -> None:
+        assert has_failed or step.config.get("captureErrorAs") != "payload.key.problem", "that leads through a text"
 
     @staticmethod
     def _is_catchable(failed: Failed) -> bool:
