@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from ingress.correlation import Correlation, correlate_event
 from ingress.envelope import Envelope, read_envelope
-from workflows.errors import Conflict
+from workflows.errors import Conflict, PortalError
 from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import new_id
 from workflows.queueing import ROUTE_EVENT, enqueue_on_commit
@@ -61,6 +62,19 @@ def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, send
             },
         )
     return Receipt(stored, is_duplicate=stored is not event)
+
+
+def events_receive(
+    *, tenant_id: uuid.UUID, values: Sequence[Any], source: EventSource, sender: str = ""
+) -> list[Receipt | PortalError]:
+    """One result for each value, in their order; what is wrong with one says nothing of the others."""
+    results: list[Receipt | PortalError] = []
+    for value in values:
+        try:
+            results.append(event_receive(tenant_id=tenant_id, value=value, source=source, sender=sender))
+        except PortalError as error:
+            results.append(error)
+    return results
 
 
 def _event_row(

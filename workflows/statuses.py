@@ -141,6 +141,7 @@ class CommandAction(TextChoices):
     PUBLISH = "publish", "Publish definition"
     IMPORT = "import", "Import bundle"
     EDIT_EVENT_TYPE = "edit_event_type", "Edit event type"
+    EDIT_SCHEMA = "edit_schema", "Edit schema"
     PAUSE = "pause", "Pause definition"
     UNPAUSE = "unpause", "Unpause definition"
 

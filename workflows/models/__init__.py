@@ -2,7 +2,7 @@ from workflows.models.actions import ActionInvocation, Notification
 from workflows.models.catalogue import EventType, PayloadSchema
 from workflows.models.commands import Command
 from workflows.models.definitions import Definition, DefinitionVersion, Schedule
-from workflows.models.events import Event, EventDelivery, EventKey
+from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.storage import DataStoreEntry, Secret
 from workflows.models.tasks import HumanTask
@@ -21,6 +21,7 @@ __all__ = [
     "EventType",
     "HumanTask",
     "Notification",
+    "OutboxEvent",
     "PayloadSchema",
     "Run",
     "RunLog",

@@ -21,6 +21,9 @@ class Event(TenantRow):
     body_hash = models.CharField(max_length=64)
     payload_schema_ref = models.CharField(max_length=200, blank=True)
     workflow_correlation_key = models.CharField(max_length=1000, blank=True, help_text="As the sender gave it.")
+    attributes = models.JSONField(
+        default=dict, blank=True, help_text="What the envelope said beside what the portal understands (CloudEvents)."
+    )
     source = models.CharField(max_length=20, choices=EventSource.choices)
     sender = models.CharField(max_length=200, blank=True)
     occurred_at = models.DateTimeField(null=True, blank=True)
@@ -34,6 +37,7 @@ class Event(TenantRow):
     outcome_reason = models.CharField(max_length=500, blank=True)
     decision_trace = models.JSONField(default=dict, help_text="What routing saw: waits, near misses, triggers.")
     buffered_until = models.DateTimeField(null=True, blank=True)
+    route_at = models.DateTimeField(default=timezone.now, help_text="Not routed before; later after a fault.")
     routed_at = models.DateTimeField(null=True, blank=True)
     routing_attempts = models.PositiveIntegerField(default=0)
     conflict_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="conflicts")
@@ -50,10 +54,9 @@ class Event(TenantRow):
             models.Index(fields=["tenant", "outcome", "-received_at"], name="workflow_events_by_outcome"),
             models.Index(fields=["tenant", "event_type", "-received_at"], name="workflow_events_by_type"),
             models.Index(
-                fields=["received_at"],
-                condition=Q(outcome__in=["received", "routing", "buffered"]),
-                name="workflow_events_open",
+                fields=["tenant", "route_at"], condition=Q(routed_at__isnull=True), name="workflow_events_unrouted"
             ),
+            models.Index(fields=["buffered_until"], condition=Q(outcome="buffered"), name="workflow_events_buffered"),
         ]
 
     def __str__(self) -> str:
@@ -99,7 +102,9 @@ class EventDelivery(TenantRow):
     status = models.CharField(max_length=20, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
     reason = models.CharField(max_length=500, blank=True)
     details = models.JSONField(null=True, blank=True)
+    held_since = models.DateTimeField(null=True, blank=True, help_text="Over its definition's concurrency limit.")
     attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0, help_text="Attempts that count towards the limit.")
     attempt_log = models.JSONField(default=list, help_text="The last attempts: time, outcome, error.")
     next_attempt_at = models.DateTimeField(default=timezone.now)
     claimed_until = models.DateTimeField(null=True, blank=True)
@@ -122,10 +127,52 @@ class EventDelivery(TenantRow):
             ),
         ]
         indexes = [
-            models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="workflow_deliveries_due"),
+            models.Index(
+                fields=["tenant", "next_attempt_at"], condition=Q(status="pending"), name="workflow_deliveries_due"
+            ),
+            models.Index(
+                fields=["tenant", "claimed_until"],
+                condition=Q(claimed_until__isnull=False),
+                name="workflow_deliveries_claimed",
+            ),
+            models.Index(
+                fields=["tenant", "definition", "held_since"],
+                condition=Q(held_since__isnull=False),
+                name="workflow_deliveries_held",
+            ),
             models.Index(fields=["tenant", "status", "-created_at"], name="workflow_deliveries_by_status"),
             models.Index(fields=["tenant", "run"], name="workflow_deliveries_of_run", condition=Q(run__isnull=False)),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.status}"
+
+
+class OutboxEvent(TenantRow):
+    """An event that an application wrote down in its own transaction; the relay hands it in and deletes the row."""
+
+    envelope = OrderedJSONField(help_text="As the REST door takes it; its event id is made when it is written down.")
+    sender = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    refused_at = models.DateTimeField(
+        null=True, blank=True, help_text="The portal can never take it; `reason` says why."
+    )
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        db_table = "workflow_event_outbox"
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(refused_at__isnull=True), name="workflow_event_outbox_due"
+            ),
+            models.Index(
+                fields=["tenant", "-refused_at"],
+                condition=Q(refused_at__isnull=False),
+                name="workflow_event_outbox_refused",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.envelope.get('event_type')} {self.envelope.get('event_id')}"

@@ -154,6 +154,13 @@ class RunWait(ProjectionRow):
                 condition=Q(status="WAITING"),
             ),
             models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
+            # Near misses: the same name under another key, and the same key under another name or closed already.
+            models.Index(
+                fields=["tenant", "event_name", "-opened_at"],
+                name="workflow_run_waits_by_name",
+                condition=Q(status="WAITING"),
+            ),
+            models.Index(fields=["tenant", "correlation_key", "-opened_at"], name="workflow_run_waits_by_key"),
         ]
         triggers = [projection_guard()]
 
