@@ -1,22 +1,27 @@
-"""One delivery, one attempt (PRODUCT 5.4). Each has its own life: what fails here stops no other.
+"""Deliveries, each with a life of its own (PRODUCT 5.4): what fails here stops no other.
 
-An attempt is claimed by compare-and-set with a lease, so that two workers never make it at once and a killed one gives it
-back. Temporal being down never uses up a delivery's attempts; an answer that says no does.
+Attempts are claimed with `SKIP LOCKED` and a lease, so that two workers never make one at once and a killed worker gives
+it back. A tenant holds at most so many claims at once: a flood of one tenant leaves workers for the others. Temporal being
+down never uses up a delivery's attempts; an answer that says no does.
 """
 
 import logging
 import random
+import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from workflows.models import EventDelivery
-from workflows.outcomes import refresh_outcomes
+from workflows.models import Event, EventDelivery, Tenant
+from workflows.models.statements import update_rows
+from workflows.outcomes import deliveries_changing
 from workflows.services.event_deliver import TriggerHeld, event_deliver_to_wait, event_start_run, run_id_of
 from workflows.statuses import DeliveryKind, DeliveryStatus
 from workflows.temporal import gateway
@@ -24,109 +29,188 @@ from workflows.temporal import gateway
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
+BATCH = 20
 MAX_BACKOFF_SECONDS = 300
 HELD_RETRY_SECONDS = 5
+QUIET_SECONDS = 1.0
 KEPT_ATTEMPTS = 10
+_ADVISORY_CLASS = 5_041  # of our locks of claims, among the advisory locks of the database
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one attempt came to. `is_outage`: Temporal did not answer; the next ones would fare no better."""
+
+    status: str
+    reason: str = ""
+    wait_seconds: float = 0
+    counts: bool = False
+    is_held: bool = False
+    is_outage: bool = False
+
+
+class _Outage:
+    """Of this process: one call in a while asks whether Temporal is back, instead of every worker in every delivery."""
+
+    quiet_until = 0.0
+
+
+_outage = _Outage()
 
 
 def event_deliver(delivery_id: uuid.UUID) -> str:
     """The delivery's status after this attempt; unchanged when it is not due, or another worker has it."""
-    delivery = _claim(delivery_id)
-    if delivery is None:
-        return EventDelivery.objects.values_list("status", flat=True).get(id=delivery_id)
-    try:
-        status, reason = _attempt(delivery)
-    except TriggerHeld as held:
-        return _later(delivery, str(held), seconds=HELD_RETRY_SECONDS, counts=False)
-    except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
-        return _later(delivery, f"Temporal did not answer: {error}", seconds=_backoff(delivery), counts=False)
-    except Exception as error:
-        logger.exception("delivery %s failed", delivery.id)
-        return _later(delivery, f"{type(error).__name__}: {error}", seconds=_backoff(delivery), counts=True)
-    return _done(delivery, status, reason)
+    for delivery in _claimed(EventDelivery.objects.filter(id=delivery_id), limit=1):
+        _settle([(delivery, _attempt(delivery))])
+    return EventDelivery.objects.values_list("status", flat=True).get(id=delivery_id)
 
 
-def due_deliveries(limit: int) -> list[uuid.UUID]:
+def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
+    """Make the attempts of this tenant that are due, the longest waiting first; the number of those made.
+
+    None: not now. The tenant's limit is reached, and those who hold its claims go on; or Temporal did not answer a moment
+    ago, and the sweep will ask again.
+    Units: `stop_at` is of `time.monotonic`; what is claimed and not tried by then is given back.
+    """
+    if time.monotonic() < _outage.quiet_until:
+        return None
+    claimed = _claimed_of_tenant(tenant_id)
+    if claimed is None:
+        return None
+    made: list[tuple[EventDelivery, Attempt]] = []
+    for number, delivery in enumerate(claimed):
+        attempt = _attempt(delivery)
+        made.append((delivery, attempt))
+        if attempt.is_outage:
+            _outage.quiet_until = time.monotonic() + QUIET_SECONDS
+        if attempt.is_outage or time.monotonic() > stop_at:
+            _give_back(claimed[number + 1 :])
+            break
+    _settle(made)
+    return len(made)
+
+
+def due_deliveries(**of: Any) -> QuerySet[EventDelivery]:
     """Pending deliveries whose time has come and that nobody holds, the longest waiting first."""
     now = timezone.now()
-    return list(
-        EventDelivery.objects.filter(_free(now), status=DeliveryStatus.PENDING, next_attempt_at__lte=now)
-        .order_by("next_attempt_at")
-        .values_list("id", flat=True)[:limit]
-    )
+    due = EventDelivery.objects.filter(_free(now), status=DeliveryStatus.PENDING, next_attempt_at__lte=now, **of)
+    return due.order_by("next_attempt_at", "event__received_at", "id")
 
 
 def _free(now: datetime) -> Q:
     return Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
 
 
-def _claim(delivery_id: uuid.UUID) -> EventDelivery | None:
+# -- Claims -----------------------------------------------------------------------------------------------------------
+
+
+def _claimed_of_tenant(tenant_id: uuid.UUID) -> list[EventDelivery] | None:
+    """None when the tenant has as many claims as it may."""
+    own = Tenant.objects.filter(id=tenant_id).values_list("delivery_concurrency_limit", flat=True).first()
+    limit = own or settings.DELIVERY_TENANT_LIMIT
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # so that two workers do not both count the same free places
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ADVISORY_CLASS, str(tenant_id)])
+        held = EventDelivery.objects.filter(tenant_id=tenant_id, claimed_until__gt=timezone.now()).count()
+        if held >= limit:
+            return None
+        return _claimed(due_deliveries(tenant_id=tenant_id), limit=min(BATCH, limit - held))
+
+
+def _claimed(deliveries: QuerySet[EventDelivery], *, limit: int) -> list[EventDelivery]:
+    """Of these the free ones that are due, at most `limit`, now held by this worker for the time of the lease."""
     now = timezone.now()
-    claimed = EventDelivery.objects.filter(
-        _free(now), id=delivery_id, status=DeliveryStatus.PENDING, next_attempt_at__lte=now
-    ).update(claimed_until=now + LEASE, attempts=F("attempts") + 1)
-    if not claimed:
-        return None
-    return EventDelivery.objects.select_related(
+    with transaction.atomic():
+        free = deliveries.filter(_free(now), status=DeliveryStatus.PENDING, next_attempt_at__lte=now)
+        ids = list(free.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("id", flat=True)[:limit])
+        EventDelivery.objects.filter(id__in=ids).update(claimed_until=now + LEASE, attempts=F("attempts") + 1)
+    claimed = EventDelivery.objects.select_related(
         "event", "wait", "run", "definition", "definition_version__definition"
-    ).get(id=delivery_id)
+    ).filter(id__in=ids)
+    return sorted(claimed, key=lambda delivery: ids.index(delivery.id))
 
 
-def _attempt(delivery: EventDelivery) -> tuple[str, str]:
-    if delivery.kind == DeliveryKind.WAIT:
-        return event_deliver_to_wait(delivery)
-    return event_start_run(delivery)
+def _give_back(deliveries: Sequence[EventDelivery]) -> None:
+    ids = [delivery.id for delivery in deliveries]
+    if ids:
+        EventDelivery.objects.filter(id__in=ids).update(claimed_until=None, attempts=F("attempts") - 1)
 
 
-def _done(delivery: EventDelivery, status: str, reason: str) -> str:
-    """Temporal has it. The workflow's verdict may have come first; then that stands."""
-    now = timezone.now()
-    changes: dict[str, Any] = {"claimed_until": None, "attempt_log": _log(delivery, status, reason)}
-    if delivery.kind == DeliveryKind.TRIGGER and status == DeliveryStatus.STARTED and delivery.definition_id:
-        changes["run_id"] = run_id_of(delivery.event_id, delivery.definition_id)
-    if status != DeliveryStatus.SKIPPED:
-        changes["sent_at"] = now
-    with transaction.atomic():
-        EventDelivery.objects.filter(id=delivery.id).update(**changes)
-        decided = None if status == DeliveryStatus.SENT else now
-        EventDelivery.objects.filter(id=delivery.id, status=DeliveryStatus.PENDING).update(
-            status=status, reason=reason[:500], decided_at=decided
+# -- One attempt ------------------------------------------------------------------------------------------------------
+
+
+def _attempt(delivery: EventDelivery) -> Attempt:
+    try:
+        if delivery.kind == DeliveryKind.WAIT:
+            return Attempt(*event_deliver_to_wait(delivery))
+        return Attempt(*event_start_run(delivery))
+    except TriggerHeld as held:
+        seconds = HELD_RETRY_SECONDS * random.uniform(1, 1.5)  # noqa: S311  not for secrets
+        return Attempt(DeliveryStatus.PENDING, str(held), seconds, is_held=True)
+    except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
+        reason = f"Temporal did not answer: {error}"
+        return Attempt(DeliveryStatus.PENDING, reason, _backoff(delivery.attempts), is_outage=True)
+    except Exception as error:
+        logger.exception("delivery %s failed", delivery.id)
+        is_last = delivery.failures + 1 >= settings.DELIVERY_MAX_ATTEMPTS
+        return Attempt(
+            DeliveryStatus.DEAD if is_last else DeliveryStatus.PENDING,
+            f"{type(error).__name__}: {error}",
+            _backoff(delivery.failures + 1),
+            counts=True,
         )
-        refresh_outcomes([delivery.event_id])
-    return status
 
 
-def _later(delivery: EventDelivery, reason: str, *, seconds: float, counts: bool) -> str:
-    """Wait for the next attempt; after the last one that counts the delivery is dead, for an operator to decide."""
-    failures = _counted_failures(delivery) + (1 if counts else 0)
-    is_dead = counts and failures >= settings.DELIVERY_MAX_ATTEMPTS
-    changes: dict[str, Any] = {
-        "claimed_until": None,
-        "reason": reason[:500],
-        "attempt_log": _log(delivery, "failed", reason),
-        "next_attempt_at": timezone.now() + timedelta(seconds=seconds),
-        "details": {"countedFailures": failures},
-    }
-    if is_dead:
-        changes |= {"status": DeliveryStatus.DEAD, "decided_at": timezone.now()}
-    with transaction.atomic():
-        EventDelivery.objects.filter(id=delivery.id, status=DeliveryStatus.PENDING).update(**changes)
-        refresh_outcomes([delivery.event_id])
-    return DeliveryStatus.DEAD if is_dead else DeliveryStatus.PENDING
-
-
-def _counted_failures(delivery: EventDelivery) -> int:
-    return int((delivery.details or {}).get("countedFailures", 0))
-
-
-def _backoff(delivery: EventDelivery) -> float:
+def _backoff(attempts: int) -> float:
     """Doubles with each attempt, between half and the whole of it, so that many that failed together come back apart."""
-    whole = min(MAX_BACKOFF_SECONDS, settings.DELIVERY_BACKOFF_SECONDS * 2 ** min(delivery.attempts - 1, 16))
+    whole = min(MAX_BACKOFF_SECONDS, settings.DELIVERY_BACKOFF_SECONDS * 2 ** min(attempts - 1, 16))
     return float(whole * random.uniform(0.5, 1))  # noqa: S311  not for secrets
 
 
-def _log(delivery: EventDelivery, outcome: str, reason: str) -> list[dict[str, Any]]:
-    entry = {"at": timezone.now().isoformat(), "attempt": delivery.attempts, "outcome": outcome}
-    if reason:
-        entry["reason"] = reason[:500]
+# -- What came of them ------------------------------------------------------------------------------------------------
+
+
+def _settle(made: Sequence[tuple[EventDelivery, Attempt]]) -> None:
+    """Write what the attempts came to. The workflow's verdict, or an operator's, may have come first; then that stands."""
+    if not made:
+        return
+    now = timezone.now()
+    with deliveries_changing(Event.objects.filter(id__in={delivery.event_id for delivery, _ in made})):
+        ids = [delivery.id for delivery, _ in made]
+        stands = dict(EventDelivery.objects.filter(id__in=ids).values_list("id", "status"))
+        for delivery, attempt in made:
+            is_undecided = stands.get(delivery.id) == DeliveryStatus.PENDING
+            _note(delivery, attempt, now)
+            if not is_undecided:
+                continue
+            delivery.status, delivery.reason = attempt.status, attempt.reason[:500]
+            if attempt.status not in (DeliveryStatus.SENT, DeliveryStatus.PENDING):
+                delivery.decided_at = now
+        decided = [delivery for delivery, _ in made if stands.get(delivery.id) != DeliveryStatus.PENDING]
+        update_rows([delivery for delivery, _ in made if delivery not in decided], [*_NOTED, *_DECIDED])
+        update_rows(decided, _NOTED)
+
+
+_NOTED = ["claimed_until", "attempt_log", "sent_at", "run"]
+_DECIDED = ["status", "reason", "decided_at", "next_attempt_at", "held_since", "failures"]
+
+
+def _note(delivery: EventDelivery, attempt: Attempt, now: datetime) -> None:
+    delivery.claimed_until = None
+    delivery.attempt_log = _log(delivery, attempt, now)
+    delivery.next_attempt_at = now + timedelta(seconds=attempt.wait_seconds)
+    delivery.failures += 1 if attempt.counts else 0
+    delivery.held_since = (delivery.held_since or now) if attempt.is_held else None
+    if attempt.status in (DeliveryStatus.SENT, DeliveryStatus.STARTED, DeliveryStatus.LATE):
+        delivery.sent_at = now
+    if attempt.status == DeliveryStatus.STARTED and delivery.definition_id:
+        delivery.run_id = run_id_of(delivery.event_id, delivery.definition_id)
+
+
+def _log(delivery: EventDelivery, attempt: Attempt, now: datetime) -> list[dict[str, Any]]:
+    is_failed = attempt.status in (DeliveryStatus.PENDING, DeliveryStatus.DEAD)
+    outcome = "held" if attempt.is_held else "failed" if is_failed else attempt.status
+    entry = {"at": now.isoformat(), "attempt": delivery.attempts, "outcome": str(outcome)}
+    if attempt.reason:
+        entry["reason"] = attempt.reason[:500]
     return [*delivery.attempt_log, entry][-KEPT_ATTEMPTS:]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ class Envelope:
     workflow_correlation_key: str = ""
     payload_schema_ref: str = ""
     occurred_at: datetime | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     def body_hash(self) -> str:
         """The same for a redelivery of the same event, whatever the order of its keys."""

@@ -1,108 +1,118 @@
-"""From a stored event to its deliveries: one for each candidate wait and each trigger (PRODUCT 5.4).
+"""From stored events to their deliveries: one for each candidate wait and each trigger (PRODUCT 5.4).
 
-Routing never evaluates a wait's filters: every candidate is signalled, and the workflow decides. It looks for waits in a
-new statement after the event's own commit; a wait that opens looks for events after its own commit; so whichever of the
-two comes first, one of the two looks finds the other.
+It looks for waits in a new statement after the event's own commit; a wait that opens looks for events after its own
+commit; so whichever of the two comes first, one of the two looks finds the other. Events are claimed by their row's lock:
+two workers never route one, and a killed one gives it back.
 """
 
+import logging
+import random
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from workflows.models import Definition, Event, EventDelivery, RunWait
-from workflows.outcomes import refresh_outcomes
-from workflows.services.event_look import buffer_seconds, new_wait_delivery
-from workflows.statuses import DeliveryKind, Engine, WaitKind, WaitStatus
+from ingress.routing_plan import EventPlan, plan_event_routes
+from workflows.models import Definition, Event, EventDelivery
+from workflows.models.statements import update_rows
+from workflows.outcomes import set_outcome
+from workflows.services.event_look import new_wait_delivery
+from workflows.statuses import DeliveryKind, DeliveryStatus
 
-NEAR_MISSES = 5
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+MAX_BACKOFF_SECONDS = 300
+_ROUTED = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", "outcome", "outcome_reason"]
 
 
 def event_route(event_id: uuid.UUID) -> list[uuid.UUID]:
-    """The deliveries of this event that are pending.
+    """The deliveries of this event that are pending, oldest first.
 
     Idempotency: an event that is routed already makes no new delivery.
     """
-    event = Event.objects.get(id=event_id)
-    if event.routed_at is None:
-        _route(event)
-    return list(
-        EventDelivery.objects.filter(tenant_id=event.tenant_id, event=event, status="pending")
-        .order_by("created_at", "id")
-        .values_list("id", flat=True)
+    _route_events(Event.objects.filter(id=event_id, routed_at__isnull=True))
+    pending = EventDelivery.objects.filter(event_id=event_id, status=DeliveryStatus.PENDING)
+    return list(pending.order_by("created_at", "id").values_list("id", flat=True))
+
+
+def events_route_due(*, tenant_id: uuid.UUID) -> int:
+    """Route the events of this tenant that are due, oldest first; the number of those that were looked at.
+
+    A fault with one leaves the others their turn: it is tried again later, by itself.
+    """
+    due = Event.objects.filter(tenant_id=tenant_id, routed_at__isnull=True, route_at__lte=timezone.now()).order_by(
+        "route_at", "id"
     )
+    try:
+        return _route_events(due[:BATCH])
+    except Exception:
+        logger.exception("a batch of events of tenant %s was not routed; each is tried by itself", tenant_id)
+    ids = list(due.values_list("id", flat=True)[:BATCH])
+    for event_id in ids:
+        try:
+            event_route(event_id)
+        except Exception as error:
+            logger.exception("the event %s was not routed", event_id)
+            _route_later(event_id, error)
+    return len(ids)
 
 
-def _route(event: Event) -> None:
-    waits = _candidate_waits(event)
-    triggers = _triggers(event)
-    deliveries = [new_wait_delivery(event, wait, key=wait.correlation_key) for wait in waits]
-    deliveries += [_trigger_delivery(event, definition) for definition in triggers]
-    trace = {
-        "waits": [_wait_seen(wait) for wait in waits],
-        "nearMisses": [] if waits or triggers else [_wait_seen(wait) for wait in _near_misses(event)],
-        "triggers": [{"definition": definition.key, "version": _number(definition)} for definition in triggers],
-    }
+def _route_events(unrouted: QuerySet[Event]) -> int:
     with transaction.atomic():
-        EventDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+        # Without the key: a wait that looks at this moment inserts its delivery, and shall not be waited for.
+        claimed = list(unrouted.select_for_update(skip_locked=True, no_key=True))
+        if not claimed:
+            return 0
+        plans = plan_event_routes(claimed)
+        statuses = _make_deliveries(plans)
         now = timezone.now()
-        Event.objects.filter(id=event.id, routed_at__isnull=True).update(
-            routed_at=now,
+        for plan in plans:
+            event = plan.event
+            event.routed_at = now
             # Time that the event spent unrouted (broker or worker down) is not its sender's.
-            buffered_until=now + _buffer(event) if event.correlation_keys else None,
-            decision_trace=trace,
-            routing_attempts=F("routing_attempts") + 1,
-        )
-        refresh_outcomes([event.id])
+            event.buffered_until = now + plan.buffer if plan.buffer else None
+            event.decision_trace = {**event.decision_trace, **plan.as_trace()}
+            event.routing_attempts += 1
+            set_outcome(event, statuses[event.id])
+        update_rows(claimed, _ROUTED)
+    return len(claimed)
 
 
-def _buffer(event: Event) -> timedelta:
-    return timedelta(seconds=buffer_seconds(tenant_id=event.tenant_id, event_type=event.event_type))
+def _make_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]:
+    """The statuses of all deliveries of these events. A wait that looked first has made its own already."""
+    statuses: dict[uuid.UUID, list[str]] = {plan.event.id: [] for plan in plans}
+    existing = set()
+    rows = EventDelivery.objects.filter(event_id__in=statuses)
+    for event_id, wait_id, definition_id, status in rows.values_list("event_id", "wait_id", "definition_id", "status"):
+        existing.add((event_id, wait_id or definition_id))
+        statuses[event_id].append(status)
+    now = timezone.now()
+    new = []
+    for plan in plans:
+        event = plan.event
+        targets = [(wait.id, new_wait_delivery(event, wait, at=now)) for wait in plan.waits]
+        targets += [(definition.id, _trigger_delivery(event, definition)) for definition in plan.triggers]
+        new += [delivery for target, delivery in targets if (event.id, target) not in existing]
+    EventDelivery.objects.bulk_create(new)
+    for delivery in new:
+        statuses[delivery.event_id].append(delivery.status)
+    return statuses
 
 
-def _candidate_waits(event: Event) -> list[RunWait]:
-    """Open waits for this name and any of the event's keys; the event that started a run is none of its candidates."""
-    if not event.correlation_keys:
-        return []
-    return list(
-        _open_waits(event)
-        .filter(correlation_key__in=event.correlation_keys)
-        .exclude(run__event_id=event.id)
-        .order_by("id")
-    )
-
-
-def _near_misses(event: Event) -> list[RunWait]:
-    """Open waits for this name under another key, for an event that nothing waits for: most often a wrong field."""
-    return list(
-        _open_waits(event).exclude(correlation_key__in=event.correlation_keys).order_by("-opened_at")[:NEAR_MISSES]
-    )
-
-
-def _open_waits(event: Event):  # type: ignore[no-untyped-def]  # a queryset
-    return RunWait.objects.filter(
-        tenant_id=event.tenant_id,
-        event_name=event.event_type,
-        status=WaitStatus.WAITING,
-        kind__in=[WaitKind.EVENT, WaitKind.HUMAN],
-        run__engine=Engine.TEMPORAL,
-    )
-
-
-def _triggers(event: Event) -> list[Definition]:
-    return list(
-        Definition.objects.select_related("published_version")
-        .filter(
-            tenant_id=event.tenant_id,
-            archived_at__isnull=True,
-            published_version__tenant_id=event.tenant_id,
-            published_version__trigger_event_name=event.event_type,
-        )
-        .order_by("key")
-    )
+def _route_later(event_id: uuid.UUID, error: Exception) -> None:
+    with transaction.atomic():
+        event = Event.objects.select_for_update(no_key=True).filter(id=event_id, routed_at__isnull=True).first()
+        if event is None:
+            return
+        event.routing_attempts += 1
+        whole = min(MAX_BACKOFF_SECONDS, 2 ** min(event.routing_attempts, 16))
+        event.route_at = timezone.now() + timedelta(seconds=whole * random.uniform(0.5, 1))  # noqa: S311  no secret
+        event.outcome_reason = f"routing failed and is tried again: {type(error).__name__}: {error}"[:500]
+        update_rows([event], ["routing_attempts", "route_at", "outcome_reason"])
 
 
 def _trigger_delivery(event: Event, definition: Definition) -> EventDelivery:
@@ -114,11 +124,3 @@ def _trigger_delivery(event: Event, definition: Definition) -> EventDelivery:
         definition_version=definition.published_version,
         correlation_key=event.correlation_key,
     )
-
-
-def _wait_seen(wait: RunWait) -> dict[str, Any]:
-    return {"waitId": str(wait.id), "runId": str(wait.run_id), "stepPath": wait.step_path, "key": wait.correlation_key}
-
-
-def _number(definition: Definition) -> int | None:
-    return definition.published_version.version if definition.published_version else None

@@ -1,31 +1,28 @@
-"""Celery tasks of the ingress. Each does by id what is stored already, so a lost or repeated message changes nothing."""
+"""Celery tasks of the ingress: a door, the bell of a tenant, and the sweep. What they work on stands in the database, so a
+lost or repeated message changes nothing."""
 
 import logging
 import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from django.db import InterfaceError, OperationalError
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from ingress.delivery import due_deliveries, event_deliver
-from ingress.routing import event_route
 from ingress.services import event_receive
+from ingress.work import Worked, events_work, tenants_with_work
 from workflows.database_errors import is_of_the_data
 from workflows.errors import InputInvalid, NotFound
-from workflows.models import Event, EventDelivery, Tenant
-from workflows.outcomes import refresh_outcomes
-from workflows.queueing import DELIVER, ROUTE_EVENT
+from workflows.models import Event, Tenant
+from workflows.outcomes import deliveries_changing
+from workflows.queueing import WORK_EVENTS, bell_answered, ring
 from workflows.services.run_sweep import sweep_unstarted_runs
-from workflows.statuses import DeliveryStatus, EventOutcome, EventSource
+from workflows.statuses import EventOutcome, EventSource
 
 logger = logging.getLogger(__name__)
 
-SWEEP_AFTER = timedelta(seconds=5)
 SWEEP_BUDGET_SECONDS = 20
 SWEEP_BATCH = 500
 
@@ -58,43 +55,50 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
     return {"id": str(receipt.event.id), "event_id": receipt.event.event_id, "duplicate": receipt.is_duplicate}
 
 
-@shared_task(name=ROUTE_EVENT)
-def route_event(event_id: str) -> None:
-    """Route a stored event, then make each of its deliveries."""
-    for delivery_id in event_route(uuid.UUID(event_id)):
-        event_deliver(delivery_id)
-
-
-@shared_task(name=DELIVER)
-def deliver(delivery_ids: list[str]) -> None:
-    for delivery_id in delivery_ids:
-        # An id whose insert met an existing delivery was never stored; that one has its own message.
-        if EventDelivery.objects.filter(id=delivery_id).exists():
-            event_deliver(uuid.UUID(delivery_id))
+@shared_task(name=WORK_EVENTS)
+def work_events(tenant_id: str) -> None:
+    """The bell of a tenant: route and deliver what is due for it, and ring again when a slice was not enough."""
+    bell_answered(tenant_id)  # before the look: what is committed after it rings again
+    if events_work(tenant_id=uuid.UUID(tenant_id)).has_more:
+        ring(tenant_id)
 
 
 @shared_task(name="ingress.sweep_events")
 def sweep_events() -> dict[str, int]:
-    """Find what a crash or a broker that was down has left: events not routed, deliveries not made, buffers run out."""
-    stop_at = time.monotonic() + SWEEP_BUDGET_SECONDS
+    """Find what a crash, or a broker that was down, has left: events not routed, deliveries not made, buffers run out.
+
+    It works without the bell: tenants take turns in slices, the longest waiting first.
+    """
     counts = {
         "settled": _swept("buffers", _settle_buffered),
         "launched": _swept("launches", sweep_unstarted_runs),
-        "routed": _swept_each(_unrouted(), _route_and_deliver, stop_at),
-        "delivered": _swept_each(due_deliveries(SWEEP_BATCH), event_deliver, stop_at),
+        **_work_in_turns(time.monotonic() + SWEEP_BUDGET_SECONDS),
     }
     if any(counts.values()):
         logger.info("sweep: %s", counts)
     return counts
 
 
-def _route_and_deliver(event_id: uuid.UUID) -> None:
-    for delivery_id in event_route(event_id):
-        event_deliver(delivery_id)
+def _work_in_turns(stop_at: float) -> dict[str, int]:
+    total = Worked()
+    tenants = tenants_with_work()
+    while tenants and time.monotonic() < stop_at:
+        tenant_id = tenants.pop(0)
+        try:
+            worked = events_work(tenant_id=tenant_id)
+        except Exception:
+            logger.exception("the sweep of tenant %s failed", tenant_id)
+            continue
+        total.relayed += worked.relayed
+        total.routed += worked.routed
+        total.delivered += worked.delivered
+        if worked.has_more:
+            tenants.append(tenant_id)
+    return {"relayed": total.relayed, "routed": total.routed, "delivered": total.delivered}
 
 
 def _swept(what: str, work: Callable[[], int]) -> int:
-    """One part of a sweep. A fault in it is told and leaves the other parts, and the other tenants, their turn."""
+    """One part of a sweep. A fault in it is told and leaves the other parts their turn."""
     try:
         return work()
     except Exception:
@@ -102,36 +106,10 @@ def _swept(what: str, work: Callable[[], int]) -> int:
         return 0
 
 
-def _swept_each(ids: list[uuid.UUID], work: Callable[[uuid.UUID], Any], stop_at: float) -> int:
-    done = 0
-    for item in ids:
-        if time.monotonic() > stop_at:
-            break
-        try:
-            work(item)
-            done += 1
-        except Exception:
-            logger.exception("the sweep of %s failed at %s", work.__name__, item)
-    return done
-
-
-def _unrouted() -> list[uuid.UUID]:
-    return list(
-        Event.objects.filter(
-            outcome=EventOutcome.RECEIVED, routed_at__isnull=True, received_at__lt=timezone.now() - SWEEP_AFTER
-        )
-        .order_by("received_at")
-        .values_list("id", flat=True)[:SWEEP_BATCH]
-    )
-
-
 def _settle_buffered() -> int:
     """Events whose buffer time is over, and that nothing took, become what they are."""
-    pending = EventDelivery.objects.filter(event=OuterRef("pk"), status=DeliveryStatus.PENDING)
-    over = list(
-        Event.objects.filter(outcome=EventOutcome.BUFFERED, buffered_until__lt=timezone.now())
-        .filter(~Exists(pending))
-        .values_list("id", flat=True)[:SWEEP_BATCH]
-    )
-    refresh_outcomes(over)
-    return len(over)
+    over = Event.objects.filter(outcome=EventOutcome.BUFFERED, buffered_until__lt=timezone.now())
+    ids = list(over.order_by("buffered_until").values_list("id", flat=True)[:SWEEP_BATCH])
+    with deliveries_changing(Event.objects.filter(id__in=ids)):
+        pass  # their outcomes are written at its end
+    return len(ids)

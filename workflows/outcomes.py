@@ -1,12 +1,20 @@
-"""The outcome of an event, computed from its deliveries (PRODUCT 5.5), and written to the event's row."""
+"""The outcome of an event, computed from its deliveries (PRODUCT 5.5), and written to the event's row.
+
+Whoever makes or changes deliveries does it inside `deliveries_changing`. It locks the events first, in one order, and then
+writes their outcomes: so two writers of one event's deliveries see each other's, and none waits for a delivery that the
+other holds while that waits for the event.
+"""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from workflows.models import Event, EventDelivery
+from workflows.models.statements import update_rows
 from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
 
 REACHED = frozenset({DeliveryStatus.MATCHED, DeliveryStatus.STARTED})
@@ -39,29 +47,38 @@ def outcome_of(
     return EventOutcome.UNMATCHED, "nothing waited for it, and no definition is started by it"
 
 
-@transaction.atomic
-def refresh_outcomes(event_ids: Iterable[uuid.UUID]) -> None:
-    """Write the present outcome of these events. Call it after their deliveries were changed, in the same transaction.
+@contextmanager
+def deliveries_changing(events: QuerySet[Event]) -> Iterator[list[Event]]:
+    """The events, locked, while their deliveries are made or changed; afterwards their outcomes are written.
 
-    Cost: three statements for any number of events, and one more for each that changed.
+    Cost: three statements beside the caller's own, however many events.
     """
-    wanted = sorted(set(event_ids))
-    if not wanted:
-        return
-    # Locked in one order, so that two refreshes of the same events see each other's deliveries; without the key, so that
-    # a delivery that is being inserted elsewhere (its foreign key shares the event's key) and this never wait for another.
-    events = list(Event.objects.select_for_update(no_key=True).filter(id__in=wanted, occupies_id=True).order_by("id"))
+    with transaction.atomic():
+        # Without the key: a run that is started by the event shares the event's key, and shall not wait.
+        locked = list(events.select_for_update(no_key=True).order_by("id"))
+        yield locked
+        write_outcomes(locked)
+
+
+def write_outcomes(locked: list[Event]) -> None:
+    """Write the present outcome of events that the caller's transaction holds."""
     statuses: dict[uuid.UUID, list[str]] = {}
-    for event_id, status in EventDelivery.objects.filter(event_id__in=wanted).values_list("event_id", "status"):
+    ids = [event.id for event in locked]
+    for event_id, status in EventDelivery.objects.filter(event_id__in=ids).values_list("event_id", "status"):
         statuses.setdefault(event_id, []).append(status)
-    now = timezone.now()
-    for event in events:
-        outcome, reason = outcome_of(
-            statuses.get(event.id, []),
-            is_routed=event.routed_at is not None,
-            correlation_status=event.correlation_status,
-            is_buffered=event.buffered_until is not None and now < event.buffered_until,
-        )
-        if (event.outcome, event.outcome_reason) != (outcome, reason):
-            event.outcome, event.outcome_reason = outcome, reason
-            event.save(update_fields=["outcome", "outcome_reason"])
+    changed = [event for event in locked if event.occupies_id and set_outcome(event, statuses.get(event.id, ()))]
+    update_rows(changed, ["outcome", "outcome_reason"])
+
+
+def set_outcome(event: Event, statuses: Iterable[str]) -> bool:
+    """Set the outcome that follows from these statuses of its deliveries; True when it is another than before."""
+    outcome, reason = outcome_of(
+        statuses,
+        is_routed=event.routed_at is not None,
+        correlation_status=event.correlation_status,
+        is_buffered=event.buffered_until is not None and timezone.now() < event.buffered_until,
+    )
+    if (event.outcome, event.outcome_reason) == (outcome, reason):
+        return False
+    event.outcome, event.outcome_reason = outcome, reason
+    return True

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from django.db.models import F
 
-from workflows.models import EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.outcomes import refresh_outcomes
+from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.outcomes import deliveries_changing
 from workflows.statuses import DeliveryStatus, TaskStatus, WaitStatus
 
 UNDONE = "the run was reset to a point before this event was taken"
@@ -60,6 +60,6 @@ def _open_again(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) ->
 
 def _take_back_events(run: Run, waits: list[uuid.UUID], *, now: datetime) -> None:
     undone = EventDelivery.objects.filter(tenant_id=run.tenant_id, wait_id__in=waits, status__in=DECIDED)
-    events = list(undone.values_list("event_id", flat=True))
-    undone.update(status=DeliveryStatus.LATE, reason=UNDONE, decided_at=now)
-    refresh_outcomes(events)
+    touched = Event.objects.filter(tenant_id=run.tenant_id, id__in=undone.values("event_id"))
+    with deliveries_changing(touched):
+        undone.update(status=DeliveryStatus.LATE, reason=UNDONE, decided_at=now)

@@ -19,9 +19,11 @@ from django.utils import timezone
 from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, Run, RunStep, RunWait
 from workflows.models.guard import WRITER_SETTING
-from workflows.outcomes import refresh_outcomes
+from workflows.models.statements import update_rows
+from workflows.outcomes import deliveries_changing
 from workflows.projected_resets import cut_off
 from workflows.projected_tasks import write_tasks
+from workflows.queueing import ring_on_commit
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, RunStatus, StepStatus, WaitStatus
 
 Record = dict[str, Any]
@@ -206,7 +208,7 @@ class _BatchWriter:
                 changed[key] = row
             self._fill_step(row, record)
         RunStep.objects.bulk_create(new.values())
-        RunStep.objects.bulk_update(changed.values(), _STEP_FIELDS)
+        update_rows(list(changed.values()), _STEP_FIELDS)
 
     def _launched(self, child_ids: set[str]) -> dict[str, uuid.UUID]:
         """Of these children those that have a row: one whose launch failed or was cancelled has none."""
@@ -253,7 +255,7 @@ class _BatchWriter:
                 changed[wait_id] = row
             self._fill_wait(row, record, events)
         RunWait.objects.bulk_create(new.values())
-        RunWait.objects.bulk_update(changed.values(), _WAIT_FIELDS)
+        update_rows(list(changed.values()), _WAIT_FIELDS)
         return {str(wait_id) for wait_id in (*new, *changed)}
 
     def _fill_wait(self, row: RunWait, record: Record, events: dict[str, uuid.UUID]) -> None:
@@ -277,20 +279,29 @@ class _BatchWriter:
 
     def _write_verdicts(self, records: list[Record]) -> None:
         """What the workflow decided about signalled events. `matched` is final: a later repeat does not unsay it."""
-        touched: list[uuid.UUID] = []
+        if not records:
+            return
+        told: dict[tuple[str, str], Record] = {}
         for record in records:
+            key = (record["waitId"], record["eventId"])
+            if key not in told or told[key]["verdict"] != DeliveryStatus.MATCHED:
+                told[key] = record
+        events = Event.objects.filter(
+            tenant_id=self.run.tenant_id, event_id__in={event_id for _, event_id in told}, occupies_id=True
+        )
+        with deliveries_changing(events) as locked:
+            names = {event.id: event.event_id for event in locked}
             deliveries = EventDelivery.objects.filter(
-                tenant_id=self.run.tenant_id,
-                wait_id=record["waitId"],
-                event__event_id=record["eventId"],
-                event__occupies_id=True,
+                tenant_id=self.run.tenant_id, event__in=locked, wait_id__in={wait_id for wait_id, _ in told}
             ).exclude(status__in=[DeliveryStatus.MATCHED, DeliveryStatus.DISCARDED])
+            changed = []
             for delivery in deliveries:
-                delivery.status, delivery.reason = record["verdict"], record["reason"][:500]
-                delivery.decided_at = _moment(record["at"])
-                delivery.save(update_fields=["status", "reason", "decided_at"])
-                touched.append(delivery.event_id)
-        refresh_outcomes(touched)
+                record = told.get((str(delivery.wait_id), names[delivery.event_id]))
+                if record is not None:
+                    delivery.status, delivery.reason = record["verdict"], record["reason"][:500]
+                    delivery.decided_at = _moment(record["at"])
+                    changed.append(delivery)
+            update_rows(changed, ["status", "reason", "decided_at"])
 
     def _write_run(self, records: list[Record]) -> None:
         run = self.run
@@ -305,7 +316,26 @@ class _BatchWriter:
         if was_starting:
             commands_observe_start(tenant_id=run.tenant_id, run_id=run.id)
         if was_open and run.status not in OPEN_RUN_STATUSES:
+            self._wake_held()
             commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
+
+    def _wake_held(self) -> None:
+        """The trigger that has waited longest for a free place of this definition has its turn."""
+        longest = (
+            EventDelivery.objects.select_for_update(skip_locked=True, no_key=True)
+            .filter(
+                tenant_id=self.run.tenant_id,
+                definition_id=self.run.definition_id,
+                held_since__isnull=False,
+                status=DeliveryStatus.PENDING,
+            )
+            .order_by("held_since", "id")
+            .first()
+        )
+        if longest is not None:
+            longest.next_attempt_at = self.now
+            update_rows([longest], ["next_attempt_at"])
+            ring_on_commit(self.run.tenant_id)
 
     def _fill_run(self, run: Run, record: Record) -> None:
         self._stamp(run, record)

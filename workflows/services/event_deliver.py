@@ -3,10 +3,12 @@
 import uuid
 from typing import Any
 
+from django.db.models import Q
+
 from workflows.engine.clock import iso_time
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
-from workflows.models import EventDelivery, Run
+from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.run_launch import run_launch
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, TriggerType
@@ -53,23 +55,12 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     if definition is None or version is None:
         raise ValueError("a delivery of kind trigger has no definition")
     run_id = run_id_of(event.id, definition.id)
-    if not Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists():
-        if definition.is_paused:
-            return (
-                DeliveryStatus.SKIPPED,
-                f"{definition.key} is paused: {definition.paused_reason or 'no reason given'}",
-            )
-        limit = definition.concurrency_limit
-        if limit is not None and definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
-            raise TriggerHeld(f"{definition.key} has {limit} open runs, its concurrency limit")
-    document = version.document()
-    try:
-        payload = trigger_payload(document.get("trigger") or {}, delivery)
-    except RunError as error:
-        return DeliveryStatus.SKIPPED, f"the payload mapping failed: {error.message}"
-    problem = payload_problem(payload, tenant_id=delivery.tenant_id, ref=document["payloadSchemaRef"])
-    if problem is not None:
-        return DeliveryStatus.SKIPPED, f"the payload does not fit {document['payloadSchemaRef']}: {problem}"
+    is_launched = Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists()
+    if not is_launched and definition.is_paused:
+        return DeliveryStatus.SKIPPED, f"{definition.key} is paused: {definition.paused_reason or 'no reason given'}"
+    payload, problem = trigger_input(version, event)
+    if problem:
+        return DeliveryStatus.SKIPPED, problem
     run_launch(
         version=version,
         run_id=run_id,
@@ -78,20 +69,63 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
         trigger_metadata={"eventName": event.event_type, "eventId": event.event_id},
         event=event,
         requested_by=f"event {event.event_id}",
+        admit=None if is_launched else lambda: _take_place(definition, delivery),
     )
     return DeliveryStatus.STARTED, ""
+
+
+def _take_place(definition: Definition, delivery: EventDelivery) -> None:
+    """In the transaction that inserts the run, and under the definition's lock, so that two never take one place.
+
+    Errors: TriggerHeld when every free place belongs to a delivery that has waited longer.
+    """
+    limit = definition.concurrency_limit
+    if limit is None:
+        return
+    Definition.objects.select_for_update(no_key=True).get(id=definition.id)
+    free = (
+        limit
+        - Run.objects.filter(tenant_id=delivery.tenant_id, definition=definition, status__in=OPEN_RUN_STATUSES).count()
+    )
+    ahead = EventDelivery.objects.filter(
+        tenant_id=delivery.tenant_id,
+        definition=definition,
+        status=DeliveryStatus.PENDING,
+        held_since__isnull=False,
+    ).exclude(id=delivery.id)
+    if delivery.held_since is not None:
+        ahead = ahead.filter(
+            Q(held_since__lt=delivery.held_since) | Q(held_since=delivery.held_since, id__lt=delivery.id)
+        )
+    waiting = ahead.count() if free > 0 else 0
+    if free <= waiting:
+        raise TriggerHeld(
+            f"{definition.key} has {limit - free} open runs of the {limit} that it may have at once"
+            + (f", and {waiting} events wait before this one" if waiting else "")
+        )
 
 
 def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
     return uuid.uuid5(RUN_OF_EVENT, f"{event_pk}/{definition_pk}")
 
 
-def trigger_payload(trigger: dict[str, Any], delivery: EventDelivery) -> dict[str, Any]:
+def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, Any], str]:
+    """The payload that a run of this version gets from this event, and what is wrong with it ("" when nothing is)."""
+    document = version.document()
+    try:
+        payload = trigger_payload(document.get("trigger") or {}, event)
+    except RunError as error:
+        return {}, f"the payload mapping failed: {error.message}"
+    ref = document["payloadSchemaRef"]
+    problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
+    return payload, f"the payload does not fit {ref}: {problem}" if problem else ""
+
+
+def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
     """What the run gets: the mapped payload, or the event's own when the trigger maps nothing.
 
     Errors: RunError when an expression fails.
     """
-    event = delivery.event
     mapping = trigger.get("payloadMapping")
     if mapping is None:
         return dict(event.payload)

@@ -1,27 +1,27 @@
 """The waits' side of the border (PRODUCT 4.5): a wait that has just been committed looks for events that came before it."""
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
-from workflows.outcomes import refresh_outcomes
-from workflows.queueing import DELIVER, enqueue
+from workflows.outcomes import deliveries_changing
+from workflows.queueing import ring
 from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitKind, WaitStatus
 
 
-def buffer_seconds(*, tenant_id: uuid.UUID, event_type: str) -> float:
-    """How long before a wait opens an event of this type may have come. Never 0."""
-    own = (
-        EventType.objects.filter(tenant_id=tenant_id, name=event_type, is_active=True)
-        .values_list("buffer_seconds", flat=True)
-        .first()
+def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[str, timedelta]:
+    """How long before a wait opens an event of each type may have come. Never 0."""
+    own = EventType.objects.filter(
+        tenant_id=tenant_id, name__in=event_types, is_active=True, buffer_seconds__isnull=False
     )
-    return float(settings.EVENT_BUFFER_SECONDS if own is None else own)
+    seconds = dict.fromkeys(event_types, settings.EVENT_BUFFER_SECONDS)
+    seconds.update(own.values_list("name", "buffer_seconds"))
+    return {name: timedelta(seconds=value) for name, value in seconds.items()}
 
 
 def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
@@ -35,29 +35,32 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
     events = list(_events_for(wait).order_by("received_at", "id"))
     if not events:
         return 0
-    deliveries = [new_wait_delivery(event, wait, key=wait.correlation_key) for event in events]
-    with transaction.atomic():
-        EventDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
-        # Of this same wait and told `late`: its first opening was undone by a reset.
+    with deliveries_changing(Event.objects.filter(id__in=[event.id for event in events])):
         mine = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event__in=events)
-        mine.filter(status=DeliveryStatus.LATE).update(
-            status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=timezone.now()
+        has_one = set(mine.values_list("event_id", flat=True))
+        now = timezone.now()  # the same for all: then the older event goes first
+        EventDelivery.objects.bulk_create(
+            new_wait_delivery(event, wait, at=now) for event in events if event.id not in has_one
         )
-        refresh_outcomes(event.id for event in events)
-        pending = mine.filter(status=DeliveryStatus.PENDING).order_by("event__received_at", "event_id")
-        ids = list(pending.values_list("id", flat=True))
-    enqueue(DELIVER, [str(delivery_id) for delivery_id in ids])
-    return len(ids)
+        # Of this same wait and told `late`: its first opening was undone by a reset.
+        mine.filter(status=DeliveryStatus.LATE).update(
+            status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now
+        )
+        pending = mine.filter(status=DeliveryStatus.PENDING).count()
+    if pending:
+        ring(tenant_id)
+    return pending
 
 
-def new_wait_delivery(event: Event, wait: RunWait, *, key: str) -> EventDelivery:
+def new_wait_delivery(event: Event, wait: RunWait, *, at: datetime) -> EventDelivery:
     return EventDelivery(
         tenant_id=event.tenant_id,
         event=event,
         kind=DeliveryKind.WAIT,
         wait=wait,
         run_id=wait.run_id,
-        correlation_key=key,
+        correlation_key=wait.correlation_key,
+        next_attempt_at=at,
     )
 
 
@@ -97,7 +100,8 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
 
 
 def _look_since(wait: RunWait) -> datetime:
-    since = wait.opened_at - timedelta(seconds=buffer_seconds(tenant_id=wait.tenant_id, event_type=wait.event_name))
+    name = wait.event_name
+    since = wait.opened_at - buffer_times(tenant_id=wait.tenant_id, event_types=[name])[name]
     closed = (
         RunWait.objects.filter(
             tenant_id=wait.tenant_id,

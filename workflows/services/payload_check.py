@@ -42,3 +42,12 @@ def payload_problem(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> str | No
         return None
     pointer = "/" + "/".join(str(part) for part in error.absolute_path)
     return f"{pointer}: {error.message[:300]}"
+
+
+class PayloadChecker:
+    def __init__(self, tenant_id: uuid.UUID) -> None:
+        self.tenant_id = tenant_id
+
+    def problems(self, payload: Any, ref: str) -> list[dict[str, str]]:
+        problem = payload_problem(payload, tenant_id=self.tenant_id, ref=ref)
+        return [{"pointer": problem.partition(": ")[0], "message": problem}] if problem else []

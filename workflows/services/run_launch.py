@@ -6,8 +6,10 @@ until its outcome is known.
 
 import logging
 import uuid
+from collections.abc import Callable
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from workflows.engine.errors import Category
@@ -34,8 +36,11 @@ def run_launch(
     trigger_metadata: dict[str, Any],
     event: Event | None = None,
     requested_by: str,
+    admit: Callable[[], None] | None = None,
 ) -> Run:
     """The run row, whose workflow Temporal has.
+
+    `admit` is called in the transaction that inserts the row, and raises when the run may not be started now.
 
     Idempotency: a repeat with the same `run_id` starts what was not started, and changes nothing else.
     Errors: TemporalError; the row then stays STARTING, and a repeat goes on with it.
@@ -58,7 +63,11 @@ def run_launch(
         input=payload,
         requested_by=requested_by[:200],
     )
-    if not record_launch(run):
+    with transaction.atomic():
+        if admit is not None:
+            admit()
+        is_new = record_launch(run)
+    if not is_new:
         run = Run.objects.select_related("definition_version", "event").get(tenant_id=tenant_id, id=run_id)
     if run.status == RunStatus.STARTING and not run.temporal_first_run_id:
         run_start_workflow(run)
