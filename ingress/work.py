@@ -9,14 +9,15 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from django.db.models import Min
+from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from ingress.delivery import due_deliveries, events_deliver_due
 from ingress.outbox import outbox_relay
 from ingress.routing import events_route_due
-from workflows.models import Event, OutboxEvent
+from workflows.models import Event, EventDelivery, OutboxEvent, Tenant
 
 SLICE_SECONDS = 0.5
 LOCKED_PAUSE_SECONDS = 0.02
@@ -31,41 +32,51 @@ class Worked:
 
 
 def events_work(*, tenant_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> Worked:
-    """Route and deliver what is due for this tenant, until nothing is or the slice is over."""
+    """Relay, route and deliver what is due for this tenant, until nothing is or the slice is over."""
     stop_at = time.monotonic() + seconds
     worked = Worked()
+    may_deliver = True
     while True:
-        relayed = outbox_relay(tenant_id=tenant_id)
-        routed = events_route_due(tenant_id=tenant_id)
-        delivered = events_deliver_due(tenant_id=tenant_id, stop_at=stop_at)
+        due = _due_of(tenant_id)
+        worked.has_more = due.is_relay or due.is_routing or (due.is_delivery and may_deliver)
+        if not worked.has_more or time.monotonic() > stop_at:
+            return worked
+        relayed = outbox_relay(tenant_id=tenant_id) if due.is_relay else 0
+        routed = events_route_due(tenant_id=tenant_id) if due.is_routing else 0
+        delivered = events_deliver_due(tenant_id=tenant_id, stop_at=stop_at) if due.is_delivery else 0
+        may_deliver = delivered is not None
         worked.relayed += relayed
         worked.routed += routed
         worked.delivered += delivered or 0
-        is_left = _has_unrouted(tenant_id) or (delivered is not None and due_deliveries(tenant_id=tenant_id).exists())
-        if not is_left or time.monotonic() > stop_at:
-            worked.has_more = is_left
-            return worked
-        if not (relayed or routed or delivered):
+        if may_deliver and not (relayed or routed or delivered):
             time.sleep(LOCKED_PAUSE_SECONDS)  # somebody holds it at this moment, and may be about to leave it
 
 
-def _has_unrouted(tenant_id: uuid.UUID) -> bool:
-    return Event.objects.filter(tenant_id=tenant_id, routed_at__isnull=True, route_at__lte=timezone.now()).exists()
+class _Due(NamedTuple):
+    is_relay: bool
+    is_routing: bool
+    is_delivery: bool
+
+
+def _due_of(tenant_id: uuid.UUID) -> _Due:
+    """In one statement: what this tenant has due, held by another worker's lock or not."""
+    parts = [rows.filter(tenant_id=OuterRef("id")) for rows in _due()]
+    return _Due(*Tenant.objects.filter(id=tenant_id).values_list(*(Exists(rows) for rows in parts)).get())
+
+
+def _due() -> tuple[QuerySet[OutboxEvent], QuerySet[Event], QuerySet[EventDelivery]]:
+    now = timezone.now()
+    return (
+        OutboxEvent.objects.filter(refused_at__isnull=True, next_attempt_at__lte=now),
+        Event.objects.filter(routed_at__isnull=True, route_at__lte=now),
+        due_deliveries(),
+    )
 
 
 def tenants_with_work() -> list[uuid.UUID]:
     """Tenants that have something due, those that have waited longest first."""
-    now = timezone.now()
     since: dict[uuid.UUID, datetime] = {}
-    for rows in (
-        Event.objects.filter(routed_at__isnull=True, route_at__lte=now)
-        .values_list("tenant_id")
-        .annotate(Min("route_at")),
-        due_deliveries().order_by().values_list("tenant_id").annotate(Min("next_attempt_at")),
-        OutboxEvent.objects.filter(refused_at__isnull=True, next_attempt_at__lte=now)
-        .values_list("tenant_id")
-        .annotate(Min("next_attempt_at")),
-    ):
-        for tenant_id, moment in rows.order_by():
+    for rows, due_at in zip(_due(), ("next_attempt_at", "route_at", "next_attempt_at"), strict=True):
+        for tenant_id, moment in rows.order_by().values_list("tenant_id").annotate(Min(due_at)):
             since[tenant_id] = min(moment, since.get(tenant_id, moment))
     return sorted(since, key=lambda tenant_id: since[tenant_id])
