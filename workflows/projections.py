@@ -17,14 +17,13 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from workflows.ledger import commands_observe_end, commands_observe_start
-from workflows.models import Event, EventDelivery, Run, RunStep, RunWait
+from workflows.models import Event, Run, RunStep, RunWait
 from workflows.models.guard import WRITER_SETTING
 from workflows.models.statements import update_rows
-from workflows.outcomes import deliveries_changing
+from workflows.projected_deliveries import wake_longest_held, write_verdicts
 from workflows.projected_resets import cut_off
 from workflows.projected_tasks import write_tasks
-from workflows.queueing import ring_on_commit
-from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, RunStatus, StepStatus, WaitStatus
+from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus, WaitStatus
 
 Record = dict[str, Any]
 StepKey = tuple[str, str, int]
@@ -139,7 +138,7 @@ class _BatchWriter:
         self._write_steps(of_kind["step"])
         written_waits = self._write_waits(of_kind["wait"])
         write_tasks(of_kind["task"], run=self.run, written_waits=written_waits)
-        self._write_verdicts(of_kind["verdict"])
+        write_verdicts(of_kind["verdict"], run=self.run)
         self._write_run(of_kind["run"])
 
     def _cut_off(self, first_seq: int) -> None:
@@ -277,32 +276,6 @@ class _BatchWriter:
         rows = Event.objects.filter(tenant_id=self.run.tenant_id, event_id__in=event_ids, occupies_id=True)
         return dict(rows.values_list("event_id", "id"))
 
-    def _write_verdicts(self, records: list[Record]) -> None:
-        """What the workflow decided about signalled events. `matched` is final: a later repeat does not unsay it."""
-        if not records:
-            return
-        told: dict[tuple[str, str], Record] = {}
-        for record in records:
-            key = (record["waitId"], record["eventId"])
-            if key not in told or told[key]["verdict"] != DeliveryStatus.MATCHED:
-                told[key] = record
-        events = Event.objects.filter(
-            tenant_id=self.run.tenant_id, event_id__in={event_id for _, event_id in told}, occupies_id=True
-        )
-        with deliveries_changing(events) as locked:
-            names = {event.id: event.event_id for event in locked}
-            deliveries = EventDelivery.objects.filter(
-                tenant_id=self.run.tenant_id, event__in=locked, wait_id__in={wait_id for wait_id, _ in told}
-            ).exclude(status__in=[DeliveryStatus.MATCHED, DeliveryStatus.DISCARDED])
-            changed = []
-            for delivery in deliveries:
-                record = told.get((str(delivery.wait_id), names[delivery.event_id]))
-                if record is not None:
-                    delivery.status, delivery.reason = record["verdict"], record["reason"][:500]
-                    delivery.decided_at = _moment(record["at"])
-                    changed.append(delivery)
-            update_rows(changed, ["status", "reason", "decided_at"])
-
     def _write_run(self, records: list[Record]) -> None:
         run = self.run
         was_open, was_starting = run.status in OPEN_RUN_STATUSES, run.status == RunStatus.STARTING
@@ -316,26 +289,8 @@ class _BatchWriter:
         if was_starting:
             commands_observe_start(tenant_id=run.tenant_id, run_id=run.id)
         if was_open and run.status not in OPEN_RUN_STATUSES:
-            self._wake_held()
+            wake_longest_held(run)
             commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
-
-    def _wake_held(self) -> None:
-        """The trigger that has waited longest for a free place of this definition has its turn."""
-        longest = (
-            EventDelivery.objects.select_for_update(skip_locked=True, no_key=True)
-            .filter(
-                tenant_id=self.run.tenant_id,
-                definition_id=self.run.definition_id,
-                held_since__isnull=False,
-                status=DeliveryStatus.PENDING,
-            )
-            .order_by("held_since", "id")
-            .first()
-        )
-        if longest is not None:
-            longest.next_attempt_at = self.now
-            update_rows([longest], ["next_attempt_at"])
-            ring_on_commit(self.run.tenant_id)
 
     def _fill_run(self, run: Run, record: Record) -> None:
         self._stamp(run, record)

@@ -16,11 +16,9 @@ from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitK
 
 def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[str, timedelta]:
     """How long before a wait opens an event of each type may have come. Never 0."""
-    own = EventType.objects.filter(
-        tenant_id=tenant_id, name__in=event_types, is_active=True, buffer_seconds__isnull=False
-    )
+    own = EventType.objects.filter(tenant_id=tenant_id, name__in=event_types, is_active=True)
     seconds = dict.fromkeys(event_types, settings.EVENT_BUFFER_SECONDS)
-    seconds.update(own.values_list("name", "buffer_seconds"))
+    seconds.update((entry.name, entry.buffer_seconds) for entry in own if entry.buffer_seconds is not None)
     return {name: timedelta(seconds=value) for name, value in seconds.items()}
 
 
