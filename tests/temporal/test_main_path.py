@@ -123,7 +123,7 @@ def test_a_signal_for_a_run_that_has_ended_is_late(desk: Desk) -> None:
     desk.run_is("SUCCEEDED")
     late = desk.send(REPLIED, {"ticketId": "T-1"})
     eventually(lambda: type(late).objects.filter(id=late.id, routed_at__isnull=False).exists(), what="it is routed")
-    delivery = new_wait_delivery(late, wait, key="T-1")
+    delivery = new_wait_delivery(late, wait, at=timezone.now())
     delivery.save()
     assert event_deliver(delivery.id) == "late"
     delivery.refresh_from_db()
