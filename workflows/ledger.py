@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import PortalError
 from workflows.models import Command, Run
 from workflows.statuses import CommandAction, CommandState, RunStatus
+
+RUN_OF_COMMAND = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11")
 
 
 def command_open(
@@ -107,14 +110,21 @@ def command_recorded(
     command_settle(command, CommandState.OBSERVED, details=command.details)
 
 
-def commands_observe_start(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+def run_id_of_replay(command_id: uuid.UUID) -> uuid.UUID:
+    """The id of the run that a replay starts: made of the command's, so that a repeat of one request starts nothing twice."""
+    return uuid.uuid5(RUN_OF_COMMAND, str(command_id))
+
+
+def commands_observe_start(run: Run) -> None:
     """A run has written its first records: whatever asked for its start is observed."""
-    Command.objects.filter(
-        tenant_id=tenant_id,
-        target_id=str(run_id),
-        action__in=[CommandAction.START_RUN, CommandAction.REPLAY],
-        state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
-    ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+    asked = Command.objects.filter(
+        tenant_id=run.tenant_id, state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN]
+    )
+    found = Q(action=CommandAction.START_RUN, target_id=str(run.id))
+    if run.replay_of_id is not None:
+        replays = asked.filter(action=CommandAction.REPLAY, run_id=run.replay_of_id).values_list("id", flat=True)
+        found |= Q(id__in=[command_id for command_id in replays if run_id_of_replay(command_id) == run.id])
+    asked.filter(found).update(state=CommandState.OBSERVED, observed_at=timezone.now())
 
 
 def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
@@ -128,19 +138,22 @@ def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
 
 
 def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:
-    """A run has ended: a cancel that was asked for is observed, or has come too late."""
-    open_cancels = Command.objects.filter(
+    """A run has ended: a cancel or a terminate that was asked for is observed, or has come too late."""
+    asked = Command.objects.filter(
         tenant_id=tenant_id,
         run_id=run_id,
-        action=CommandAction.CANCEL,
+        action__in=ENDS.values(),
         state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
     )
-    now = timezone.now()
-    if status == RunStatus.CANCELED:
-        open_cancels.update(state=CommandState.OBSERVED, observed_at=now)
-    else:
-        open_cancels.exclude(state=CommandState.REQUESTED).update(
-            state=CommandState.FAILED,
-            code="WORKFLOW_RUN_CLOSED",
-            message=f"the run ended as {status} before the cancel reached it",
-        )
+    asked.filter(action=ENDS.get(status)).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+    asked.exclude(state=CommandState.REQUESTED).update(
+        state=CommandState.FAILED,
+        code="WORKFLOW_RUN_CLOSED",
+        message=f"the run ended as {status} before the request reached it",
+    )
+
+
+ENDS: dict[str, CommandAction] = {
+    RunStatus.CANCELED: CommandAction.CANCEL,
+    RunStatus.TERMINATED: CommandAction.TERMINATE,
+}

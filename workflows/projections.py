@@ -287,7 +287,7 @@ class _BatchWriter:
         run.temporal_first_run_id = run.temporal_first_run_id or self.first_run_id
         run.save(update_fields=_RUN_FIELDS)
         if was_starting:
-            commands_observe_start(tenant_id=run.tenant_id, run_id=run.id)
+            commands_observe_start(run)
         if was_open and run.status not in OPEN_RUN_STATUSES:
             wake_longest_held(run)
             commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)

@@ -42,6 +42,19 @@ class ReasonForm(forms.Form):
     )
 
 
+class NeededReasonForm(forms.Form):
+    reason = forms.CharField(
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Needed. Kept in the command ledger and in Temporal, for whoever asks later.",
+    )
+
+
+class ReplayForm(ReasonForm):
+    payload = JsonObjectField(help_text="The input of the new run; as it stands, it is the input of the old one.")
+    field_order = ("payload", "reason")
+
+
 class TaskResponseForm(ReasonForm):
     response = JsonObjectField(help_text="Must fit the task's form.")
     field_order = ("response", "reason")

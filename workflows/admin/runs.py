@@ -1,4 +1,5 @@
-"""The run list, and cancelling from it. The page of one run is in `run_page.py`."""
+"""The run list, and cancelling from it. The page of one run is in `run_page.py`, acting on it in
+`run_commands.py`."""
 
 import uuid
 from typing import Any
@@ -7,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
@@ -15,6 +16,7 @@ from unfold.decorators import display
 from workflows import labels
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import ReasonForm
+from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_page import RunPageViews
 from workflows.errors import PortalError
 from workflows.models import Definition, EventDelivery, Run, RunWait
@@ -43,7 +45,7 @@ class DefinitionFilter(DropdownFilter):
 
 
 @admin.register(Run)
-class RunAdmin(RunPageViews, TenantAdmin):
+class RunAdmin(RunPageViews, RunCommandViews, TenantAdmin):
     list_display = (
         "status_label", "definition_label", "key_label", "state", "trigger_label", "created_label", "took", "error_label",
     )  # fmt: skip
@@ -98,10 +100,7 @@ class RunAdmin(RunPageViews, TenantAdmin):
         return super().changelist_view(request, {**extra, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
-        own = [
-            path("<uuid:run_id>/cancel/", self.admin_site.admin_view(self.cancel_view), name="workflows_run_cancel"),
-        ]
-        return own + super().get_urls()
+        return self.command_urls() + super().get_urls()
 
     # -- Columns -----------------------------------------------------------------------------------------------------
 
@@ -171,7 +170,3 @@ class RunAdmin(RunPageViews, TenantAdmin):
         except PortalError as error:
             return {"run": run, "accepted": False, "code": error.code, "message": error.message}
         return {"run": run, "accepted": True, "code": command.state, "message": "Temporal has taken the cancel."}
-
-    def cancel_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        """One run: a page that says what will happen, and the button that does it."""
-        return self.confirmed_command(request, run_id)

@@ -158,6 +158,11 @@ class RunStartSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
+class RunReplaySerializer(serializers.Serializer[Any]):
+    payload = serializers.JSONField(default=None, help_text="Absent: the input of the run that is replayed.")
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+
+
 class CommandRequestSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 

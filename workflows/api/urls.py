@@ -13,6 +13,8 @@ urlpatterns = [
     path("runs/<uuid:pk>/waits", views.RunWaits.as_view(), name="run-waits"),
     path("runs/<uuid:pk>/invocations", views.RunInvocations.as_view(), name="run-invocations"),
     path("runs/<uuid:pk>/cancel", views.RunCancel.as_view(), name="run-cancel"),
+    path("runs/<uuid:pk>/terminate", views.RunTerminate.as_view(), name="run-terminate"),
+    path("runs/<uuid:pk>/replay", views.RunReplay.as_view(), name="run-replay"),
     path("runs/<uuid:pk>/resume", views.RunUnsupported.as_view(action=CommandAction.RESUME), name="run-resume"),
     path("runs/<uuid:pk>/retry", views.RunUnsupported.as_view(action=CommandAction.RETRY), name="run-retry"),
     path(

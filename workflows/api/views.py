@@ -19,6 +19,7 @@ from workflows.api.serializers import (
     DefinitionSerializer,
     InvocationSerializer,
     RunDetailSerializer,
+    RunReplaySerializer,
     RunSerializer,
     RunStartSerializer,
     RunStepSerializer,
@@ -27,7 +28,9 @@ from workflows.api.serializers import (
 )
 from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
 from workflows.selectors import runs_with_open_cancel
-from workflows.services.run_control import run_cancel, run_find, run_refuse_unsupported
+from workflows.services.run_control import run_cancel, run_refuse_unsupported, run_terminate
+from workflows.services.run_replay import run_replay
+from workflows.services.run_requests import run_find
 from workflows.services.run_start import run_start
 from workflows.statuses import CommandAction
 
@@ -110,6 +113,37 @@ class RunCancel(APIView):
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, pk)
+
+
+class RunTerminate(APIView):
+    @extend_schema(
+        request=CommandRequestSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        command = run_terminate(
+            actor=actor_of(self),
+            run_id=pk,
+            reason=_reason(request),
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return _accepted(command, pk)
+
+
+class RunReplay(APIView):
+    """A fresh run with the original input, or with `payload`; the answer's `run_id` is the new run."""
+
+    @extend_schema(request=RunReplaySerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        body = RunReplaySerializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        new_run_id, command = run_replay(
+            actor=actor_of(self),
+            run_id=pk,
+            payload=body.validated_data["payload"],
+            reason=body.validated_data["reason"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return _accepted(command, new_run_id)
 
 
 class RunUnsupported(APIView):

@@ -1,38 +1,30 @@
-"""Requests to change a run (PRODUCT 2.3). Temporal decides; the projection is never touched here.
+"""Cancel, terminate, and what a run on Temporal does not know (PRODUCT 2.3). The projection is never touched here."""
 
-Every request becomes a row of the ledger before anything is asked, and a refusal leaves nothing but that row. The order
-of checks: the run exists in this tenant (404), the role (403), the run's state and Temporal (409).
-"""
-
-import logging
 import uuid
 from typing import NoReturn
 
 from workflows.actors import Actor
-from workflows.errors import Conflict, NotFound, PermissionRefused
-from workflows.ledger import command_refuse, command_settle, commands_observe_end
+from workflows.errors import InputInvalid
+from workflows.ledger import command_settle, commands_observe_end
 from workflows.models import Command, Run
-from workflows.services.idempotency import command_request
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, Role
+from workflows.services.run_requests import (
+    require_open,
+    run_find,
+    run_refuse,
+    run_request,
+    temporal_down,
+    temporal_failed,
+)
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Role
 from workflows.temporal import gateway
-
-logger = logging.getLogger(__name__)
 
 # What to do instead of the requests that an engine with its own state used to offer.
 UNSUPPORTED_HINTS = {
     CommandAction.RESUME: "A run resumes by itself when its event or time comes: send the event that it waits for.",
-    CommandAction.RETRY: "Attempts are repeated by the step's own retry policy; to run it anew, start a new run.",
+    CommandAction.RETRY: "Attempts are repeated by the step's own retry policy; to run it anew, replay it: a fresh run.",
     CommandAction.REQUEUE_EVENT_WAIT: "Waits live in Temporal and need no queue: send the event again with a new event id.",
 }
-UNTOUCHED = "The projection was not touched: the run is as it was. See that Temporal is up, then cancel again."
-
-
-def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
-    """Errors: NotFound for another tenant's run as for one that does not exist."""
-    run = Run.objects.filter(tenant_id=actor.tenant_id, id=run_id).first()
-    if run is None:
-        raise NotFound(f"there is no run {run_id}", code="RUN_NOT_FOUND")
-    return run
+UNTOUCHED = "The projection was not touched: the run is as it was. See that Temporal is up, then {action} again."
 
 
 def run_cancel(*, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> Command:
@@ -40,12 +32,12 @@ def run_cancel(*, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency
 
     Errors: NotFound, PermissionRefused, Conflict (see PRODUCT 2.3).
     """
-    run, command, is_new = _request(
+    run, command, is_new = run_request(
         actor=actor, run_id=run_id, action=CommandAction.CANCEL, reason=reason, idempotency_key=idempotency_key
     )
     if not is_new:
         return command
-    _require_open(run, command)
+    require_open(run, command)
     try:
         gateway.cancel_run(
             workflow_id=run.temporal_workflow_id,
@@ -53,17 +45,58 @@ def run_cancel(*, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency
             reason=reason or f"cancelled by {actor.name}",
             request_id=str(command.id),
         )
-    except gateway.TemporalTimeout as error:
-        _cancel_failed(run, command, error, CommandState.UNKNOWN)
     except gateway.TemporalError as error:
-        _cancel_failed(run, command, error, CommandState.REFUSED)
-    command_settle(command, CommandState.ACCEPTED)
-    run.refresh_from_db()
-    if run.status not in OPEN_RUN_STATUSES:
-        # It ended between the look above and the answer, so that its own record did not find this command accepted.
-        commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
-        command.refresh_from_db()
-    return command
+        temporal_failed(
+            run,
+            command,
+            error,
+            code="WORKFLOW_TEMPORAL_CANCEL_FAILED",
+            message="Temporal did not take the cancel",
+            hint=UNTOUCHED.format(action="cancel"),
+        )
+    return _accepted(run, command)
+
+
+def run_terminate(*, actor: Actor, run_id: uuid.UUID, reason: str, idempotency_key: str = "") -> Command:
+    """The ledger row, accepted: Temporal has ended the workflow at once, and the reconciler projects what it says.
+
+    For a run that does not react to a cancel: nothing of the workflow runs any more, no step after it, no `catch`.
+    Errors: NotFound, PermissionRefused, InputInvalid without a reason, Conflict, DependencyDown (see PRODUCT 2.3).
+    """
+    if not reason.strip():
+        run_find(actor=actor, run_id=run_id)
+        raise InputInvalid(
+            "a run is terminated only with a reason, for whoever asks later",
+            code="REASON_REQUIRED",
+            details={"runId": str(run_id)},
+        )
+    run, command, is_new = run_request(
+        actor=actor,
+        run_id=run_id,
+        action=CommandAction.TERMINATE,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        needs=Role.ADMIN,
+    )
+    if not is_new:
+        return command
+    require_open(run, command)
+    try:
+        gateway.terminate_run(
+            workflow_id=run.temporal_workflow_id, first_run_id=run.temporal_first_run_id, reason=reason
+        )
+    except gateway.TemporalUnreachable as error:
+        temporal_down(command, error, what="the run was not terminated", hint=UNTOUCHED.format(action="terminate"))
+    except gateway.TemporalError as error:
+        temporal_failed(
+            run,
+            command,
+            error,
+            code="WORKFLOW_TEMPORAL_TERMINATE_FAILED",
+            message="Temporal did not terminate the run",
+            hint=UNTOUCHED.format(action="terminate"),
+        )
+    return _accepted(run, command)
 
 
 def run_refuse_unsupported(
@@ -73,10 +106,10 @@ def run_refuse_unsupported(
 
     Errors: always one: NotFound, PermissionRefused, or Conflict WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED.
     """
-    run, command, _ = _request(
+    run, command, _ = run_request(
         actor=actor, run_id=run_id, action=action, reason=reason, idempotency_key=idempotency_key
     )  # fmt: skip
-    _refuse(
+    run_refuse(
         run,
         command,
         code="WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED",
@@ -86,87 +119,11 @@ def run_refuse_unsupported(
     )
 
 
-def _request(
-    *, actor: Actor, run_id: uuid.UUID, action: CommandAction, reason: str, idempotency_key: str
-) -> tuple[Run, Command, bool]:
-    run = run_find(actor=actor, run_id=run_id)
-    command, is_new = command_request(
-        actor=actor,
-        action=action,
-        target_type="run",
-        target_id=str(run.id),
-        run=run,
-        reason=reason,
-        idempotency_key=idempotency_key,
-    )
-    if not is_new:
-        return run, command, False
-    try:
-        actor.require(Role.OPERATOR, to=f"{action.replace('_', ' ')} runs")
-    except PermissionRefused as error:
-        raise command_refuse(command, error) from error
-    if run.engine == Engine.DB:
-        _refuse(
-            run,
-            command,
-            code="WORKFLOW_LEGACY_RUN_READ_ONLY",
-            message="this run is history of an older engine; it can be read, not acted on",
-            reason="The run was not executed by Temporal.",
-            hint="Start a new run of the definition instead.",
-        )
-    return run, command, True
-
-
-def _require_open(run: Run, command: Command) -> None:
+def _accepted(run: Run, command: Command) -> Command:
+    command_settle(command, CommandState.ACCEPTED)
+    run.refresh_from_db()
     if run.status not in OPEN_RUN_STATUSES:
-        _refuse(
-            run,
-            command,
-            code="WORKFLOW_RUN_CLOSED",
-            message=f"the run has ended: it is {run.status}",
-            reason=f"The run is {run.status} since {run.ended_at:%Y-%m-%d %H:%M:%S} UTC."
-            if run.ended_at
-            else "It ended.",
-            hint="Nothing is left to do. To run it anew, start a new run.",
-        )
-
-
-def _cancel_failed(run: Run, command: Command, error: gateway.TemporalError, state: CommandState) -> NoReturn:
-    logger.warning("cancel of run %s failed: %s", run.id, error)
-    details = {"error": str(error)}
-    if state == CommandState.UNKNOWN:
-        details["outcome"] = "unknown"
-    _refuse(
-        run,
-        command,
-        code="WORKFLOW_TEMPORAL_CANCEL_FAILED",
-        message="Temporal did not take the cancel",
-        reason="Temporal did not answer in time."
-        if state == CommandState.UNKNOWN
-        else "Temporal refused, or is not reachable.",
-        hint=UNTOUCHED,
-        state=state,
-        more=details,
-    )
-
-
-def _refuse(
-    run: Run,
-    command: Command,
-    *,
-    code: str,
-    message: str,
-    reason: str,
-    hint: str,
-    state: CommandState = CommandState.REFUSED,
-    more: dict[str, str] | None = None,
-) -> NoReturn:
-    details = {
-        "action": str(command.action),
-        "engine": str(run.engine),
-        "runId": str(run.id),
-        "reason": reason,
-        "hint": hint,
-        **(more or {}),
-    }
-    raise command_refuse(command, Conflict(message, code=code, details=details), state)
+        # It ended between the look above and the answer, so that its own record did not find this command accepted.
+        commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
+        command.refresh_from_db()
+    return command

@@ -35,6 +35,8 @@ def run_launch(
     trigger_type: TriggerType,
     trigger_metadata: dict[str, Any],
     event: Event | None = None,
+    correlation_key: str = "",
+    replay_of: Run | None = None,
     requested_by: str,
     admit: Callable[[], None] | None = None,
 ) -> Run:
@@ -58,7 +60,8 @@ def run_launch(
         trigger_type=trigger_type,
         trigger_metadata=trigger_metadata,
         event=event,
-        correlation_key=event.correlation_key if event else "",
+        correlation_key=event.correlation_key if event else correlation_key,
+        replay_of=replay_of,
         temporal_workflow_id=workflow_id_of(run_id),
         input=payload,
         requested_by=requested_by[:200],

@@ -51,7 +51,7 @@ def run_start(
     try:
         actor.require(Role.OPERATOR, to="start runs")
         pinned = _version_to_run(actor, definition_key, version)
-        _check(pinned, payload)
+        payload_fits(pinned, payload)
     except PortalError as error:
         raise command_refuse(command, error) from error
     _launch(actor, pinned, run_id, payload, command)
@@ -70,11 +70,11 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
             requested_by=actor.name,
         )
     except gateway.TemporalError as error:
-        raise _start_failed(actor, run_id, command, error) from error
+        raise launch_failed(actor, run_id, command, error) from error
     command_settle(command, CommandState.ACCEPTED)
 
 
-def _start_failed(actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError) -> PortalError:
+def launch_failed(actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError) -> PortalError:
     """The error to answer. Unless Temporal may have the run, its row is taken back: nothing but the ledger was written."""
     if isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists():
         failed: PortalError = DependencyDown(
@@ -108,12 +108,7 @@ def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVe
     definition = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).first()
     if definition is None:
         raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
-    if definition.archived_at is not None:
-        raise Conflict(f"{key} is archived", code="DEFINITION_ARCHIVED")
-    if definition.is_paused:
-        raise Conflict(
-            f"{key} is paused: {definition.paused_reason or 'no reason given'}", code="DEFINITION_PAUSED"
-        )  # fmt: skip
+    _may_run(definition)
     if definition.published_version_id is None:
         raise Conflict(f"{key} has no published version", code="DEFINITION_NOT_PUBLISHED")
     wanted = definition.versions.select_related("definition")
@@ -121,10 +116,35 @@ def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVe
     pinned = found.first()
     if pinned is None:
         raise NotFound(f"{key} has no version {version}", code="DEFINITION_VERSION_NOT_FOUND")
+    _has_place(definition)
     return pinned
 
 
-def _check(version: DefinitionVersion, payload: Any) -> None:
+def version_may_run(version: DefinitionVersion) -> None:
+    """Errors: Conflict when its definition is paused, archived, or at its concurrency limit."""
+    _may_run(version.definition)
+    _has_place(version.definition)
+
+
+def _may_run(definition: Definition) -> None:
+    if definition.archived_at is not None:
+        raise Conflict(f"{definition.key} is archived", code="DEFINITION_ARCHIVED")
+    if definition.is_paused:
+        reason = definition.paused_reason or "no reason given"
+        raise Conflict(f"{definition.key} is paused: {reason}", code="DEFINITION_PAUSED")
+
+
+def _has_place(definition: Definition) -> None:
+    limit = definition.concurrency_limit
+    if limit is not None and definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
+        raise Conflict(
+            f"{definition.key} has {limit} open runs, its concurrency limit",
+            code="DEFINITION_CONCURRENCY_LIMIT",
+            details={"limit": limit},
+        )
+
+
+def payload_fits(version: DefinitionVersion, payload: Any) -> None:
     ref = version.document()["payloadSchemaRef"]
     problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
     if problem is not None:
@@ -132,11 +152,4 @@ def _check(version: DefinitionVersion, payload: Any) -> None:
             f"the payload does not fit {ref}: {problem}",
             code="PAYLOAD_INVALID",
             details={"schema": ref, "problem": problem},
-        )
-    limit = version.definition.concurrency_limit
-    if limit is not None and version.definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
-        raise Conflict(
-            f"{version.definition.key} has {limit} open runs, its concurrency limit",
-            code="DEFINITION_CONCURRENCY_LIMIT",
-            details={"limit": limit},
         )

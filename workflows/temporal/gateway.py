@@ -37,6 +37,7 @@ from temporalio.api.workflowservice.v1 import (
     RequestCancelWorkflowExecutionRequest,
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
+    TerminateWorkflowExecutionRequest,
     UpdateWorkflowExecutionRequest,
 )
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -269,6 +270,24 @@ def cancel_run(*, workflow_id: str, first_run_id: str, reason: str, request_id: 
                 first_execution_run_id=first_run_id,
                 identity=client.identity,
                 request_id=request_id,
+                reason=reason,
+            ),
+            timeout=_timeout(),
+        )
+
+    _connection.call(work)
+
+
+def terminate_run(*, workflow_id: str, first_run_id: str, reason: str) -> None:
+    """Ends the execution that this run began, at once, never a later one under the same id."""
+
+    async def work(client: Client) -> None:
+        await client.workflow_service.terminate_workflow_execution(
+            TerminateWorkflowExecutionRequest(
+                namespace=client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+                first_execution_run_id=first_run_id,
+                identity=client.identity,
                 reason=reason,
             ),
             timeout=_timeout(),

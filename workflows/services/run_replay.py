@@ -1,0 +1,81 @@
+"""Replay: a fresh run of the pinned version with the original or an edited input, linked both ways (PRODUCT 2.3).
+
+Never a resume of old state: nothing that the first run did is undone or taken over, and its actions run again under keys
+of the new run.
+"""
+
+import uuid
+from typing import Any
+
+from workflows.actors import Actor
+from workflows.engine.storable import storable_problem
+from workflows.errors import InputInvalid, PortalError
+from workflows.ledger import command_refuse, command_settle, run_id_of_replay
+from workflows.models import Command, DefinitionVersion, Run
+from workflows.services.run_launch import run_launch
+from workflows.services.run_requests import run_request
+from workflows.services.run_start import launch_failed, payload_fits, version_may_run
+from workflows.statuses import CommandAction, CommandState, TriggerType
+from workflows.temporal import gateway
+
+
+def run_replay(
+    *, actor: Actor, run_id: uuid.UUID, payload: Any = None, reason: str = "", idempotency_key: str = ""
+) -> tuple[uuid.UUID, Command]:
+    """The new run's id and the ledger row: `accepted` means that Temporal has the new run.
+
+    `payload` None: the input of the run that is replayed.
+    Errors: as `run_start`; Conflict for a run of an older engine.
+    """
+    unstorable = storable_problem(payload)
+    if unstorable is not None:
+        raise InputInvalid(
+            f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
+        )
+    run, command, is_new = run_request(
+        actor=actor,
+        run_id=run_id,
+        action=CommandAction.REPLAY,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        payload=None if payload is None else {"payload": payload},
+    )
+    new_run_id = run_id_of_replay(command.id)
+    if not is_new:
+        return new_run_id, command
+    version = DefinitionVersion.objects.select_related("definition").get(id=run.definition_version_id)
+    given = run.input if payload is None else payload
+    try:
+        version_may_run(version)
+        payload_fits(version, given)
+    except PortalError as error:
+        raise command_refuse(command, error) from error
+    _launch(actor, run, version, new_run_id, given, command, is_edited=given != run.input)
+    return new_run_id, command
+
+
+def _launch(
+    actor: Actor,
+    run: Run,
+    version: DefinitionVersion,
+    new_run_id: uuid.UUID,
+    payload: Any,
+    command: Command,
+    *,
+    is_edited: bool,
+) -> None:
+    try:
+        gateway.check_reachable()
+        run_launch(
+            version=version,
+            run_id=new_run_id,
+            payload=payload,
+            trigger_type=TriggerType.REPLAY,
+            trigger_metadata={"replayOf": str(run.id), "isEdited": is_edited},
+            correlation_key=run.correlation_key,
+            replay_of=run,
+            requested_by=actor.name,
+        )
+    except gateway.TemporalError as error:
+        raise launch_failed(actor, new_run_id, command, error) from error
+    command_settle(command, CommandState.ACCEPTED, details={"runId": str(new_run_id)})
