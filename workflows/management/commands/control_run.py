@@ -1,0 +1,72 @@
+"""`manage.py control_run ACTION RUN`: the requests of the run page and the API, from a shell (PRODUCT 2.3)."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workflows.actors import Actor
+from workflows.errors import PortalError
+from workflows.models import Run
+from workflows.services.run_control import run_cancel, run_refuse_unsupported, run_terminate
+from workflows.services.run_replay import run_replay
+from workflows.statuses import CommandAction, CommandSource, Role
+from workflows.strict_json import read_json
+
+ACTIONS = ("cancel", "terminate", "replay", "resume", "retry", "requeue-event-wait")
+
+
+class Command(BaseCommand):
+    help = "Ask for a change of a run, through the same services as the run page and the API."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=ACTIONS)
+        parser.add_argument("run_id", help="id of the run")
+        parser.add_argument("--reason", default="", help="kept in the command ledger; terminate needs one")
+        parser.add_argument("--payload", type=Path, help="replay: a JSON file with the input of the new run")
+        parser.add_argument("--idempotency-key", default="", help="the same key and request: the same answer")
+        parser.add_argument("--by", default="manage.py", help="who asks, for the ledger")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            run = Run.objects.only("tenant_id").get(id=uuid.UUID(options["run_id"]))
+        except (ValueError, Run.DoesNotExist) as error:
+            raise CommandError(f"there is no run {options['run_id']}") from error
+        actor = Actor("system", "cli", options["by"], run.tenant_id, Role.ADMIN, CommandSource.CLI)
+        asked = {
+            "actor": actor,
+            "run_id": run.id,
+            "reason": options["reason"],
+            "idempotency_key": options["idempotency_key"],
+        }
+        try:
+            self.stdout.write(_do(options["action"], asked, options["payload"]))
+        except PortalError as error:
+            details = json.dumps(error.details, indent=2, ensure_ascii=False, default=str)
+            raise CommandError(f"{error.code}: {error.message}\n{details}") from error
+
+
+def _do(action: str, asked: dict[str, Any], payload: Path | None) -> str:
+    if payload is not None and action != "replay":
+        raise CommandError("--payload is for replay only")
+    if action == "cancel":
+        command = run_cancel(**asked)
+        return f"{command.state}: command {command.id}. The run is CANCELED when its workflow has recorded it."
+    if action == "terminate":
+        command = run_terminate(**asked)
+        return f"{command.state}: command {command.id}. The row follows when the reconciler has read it."
+    if action != "replay":
+        run_refuse_unsupported(**asked, action=CommandAction(action.replace("-", "_")))
+    new_run_id, command = run_replay(**asked, payload=_document(payload) if payload else None)
+    return f"{command.state}: command {command.id}. The new run is {new_run_id}."
+
+
+def _document(path: Path) -> Any:
+    try:
+        return read_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"the file cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{path} is not JSON: {error}") from error
