@@ -5,7 +5,10 @@ In development (the default) every server that is not named by a URL is the embe
 name of the variable otherwise. The README's configuration table lists each variable; a test keeps the two in step.
 """
 
+import base64
+import contextlib
 import secrets
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,34 @@ if not SECRET_KEY:
     if PRODUCTION:
         raise ConfigError("SECRET_KEY", "is not set; in production there is no default")
     SECRET_KEY = _development_secret_key()
+
+
+def _development_secret_keys() -> dict[str, bytes]:
+    """A key made once and kept under POINTSMAN_HOME. By a link, so that of processes that start at once one makes it."""
+    path = POINTSMAN_HOME / "workflow-secret-keys"
+    if not path.exists():
+        POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=POINTSMAN_HOME) as made:
+            made.write(f"development:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+            made.flush()
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(made.name)
+    try:
+        return named_keys(path.read_text().strip())
+    except ValueError as error:
+        raise ConfigError("WORKFLOW_SECRET_KEYS", f"is not set, and {path} cannot be read: {error}") from error
+
+
+# In order: the first encrypts, all decrypt. Django's error pages hide it for its name.
+WORKFLOW_SECRET_KEYS: dict[str, bytes] = env.parsed(
+    "WORKFLOW_SECRET_KEYS",
+    "",
+    named_keys,
+    "keys that encrypt secrets in the database, `id:base64 of 32 bytes`, with commas; the first encrypts; made once in"
+    " development, in production needed as soon as a secret is saved",
+)
+if not WORKFLOW_SECRET_KEYS and not PRODUCTION:
+    WORKFLOW_SECRET_KEYS = _development_secret_keys()
 
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS",
@@ -153,19 +184,33 @@ DATABASE_POOL = env.flag(
     "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
 )
 
+DATABASE_STATEMENT_TIMEOUT_SECONDS = env.number(
+    "DATABASE_STATEMENT_TIMEOUT_SECONDS", 30, "time that one statement may take, waiting for locks included; migrations have no limit",
+    low=1, high=100,
+)  # fmt: skip
+# A database host that is gone without a word is noticed within half a minute; TCP's own patience is a quarter of an hour
+# after a send, and two hours without one.
+_DEAD_PEER = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
-def _database(*, role: str, pool: bool) -> dict[str, Any]:
+
+def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[str, Any]:
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_health_checks=True))
     except ValueError as error:
         raise ConfigError("DATABASE_URL", f"cannot be read: {error}") from error
     if config.get("ENGINE") != "django.db.backends.postgresql":
         raise ConfigError("DATABASE_URL", "must name PostgreSQL (postgresql://...)")
-    options = config.setdefault("OPTIONS", {})
+    options = config["OPTIONS"] = {**_DEAD_PEER, **config.get("OPTIONS", {})}
     options["connect_timeout"] = 5
     options["application_name"] = "pointsman"
-    if role:
-        options["options"] = f"-c role={role}"
+    session = {"role": role, "statement_timeout": int(statement_seconds * 1000)}
+    if any(session.values()):
+        options["options"] = " ".join(f"-c {name}={value}" for name, value in session.items() if value)
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 32, "timeout": 10}
     else:
@@ -175,7 +220,9 @@ def _database(*, role: str, pool: bool) -> dict[str, Any]:
 
 # `default` works as the application's role; `owner` is the same database as the login itself, for migrations only.
 DATABASES = {
-    "default": _database(role=DATABASE_APP_ROLE, pool=DATABASE_POOL),
+    "default": _database(
+        role=DATABASE_APP_ROLE, pool=DATABASE_POOL, statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS
+    ),
     "owner": _database(role="", pool=False),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -197,20 +244,35 @@ CELERY_TASK_DEFAULT_QUEUE = env.text(
     "CELERY_QUEUE", "celery", "queue that our tasks go through; name another where the broker is shared"
 )
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Nothing is lost (portal/checks.py refuses other values): a message is taken out of Redis when its task has ended, not when
+# it begins. A killed child gives it back at once, a killed worker when its visibility timeout is over. Every task may be
+# repeated, so one that was done and whose message came back is harmless.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A request never waits for the broker: one attempt with a short socket timeout; the sweeper routes what was not enqueued.
+# A task that is killed at its time limit was not done: its message goes back into the queue. That of a task that failed of
+# itself is acknowledged, which is Celery's default; without task_acks_on_failure Celery rejects it, and Redis forgets it too.
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_TASK_ACKS_ON_TIMEOUT = False
+# When Redis goes away for a moment, what runs goes on: its acknowledgement is lost, its message comes back, and the repeat
+# finds the work done. To kill it would only undo the work.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# One attempt with short socket timeouts. Requests do not even wait for that: they ring (workflows/queueing.py).
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Above the time that a worker may keep a message: the longest countdown (60 s, of ingress.consume_event), one task that
+    # is before it (120 s) and its own time (120 s).
     "visibility_timeout": 300,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
+    # Each worker looks every 5 s for messages whose visibility timeout is over. kombu does so at every tenth look only,
+    # unless the throttle is 1, and one that is killed while it looks would keep the others from it for 300 s.
     "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "unacked_mutex_expire": 30,
 }
-CELERY_TASK_TIME_LIMIT = 120
 CELERY_TIMEZONE = "UTC"
 SWEEP_INTERVAL_SECONDS = env.number(
     "SWEEP_INTERVAL_SECONDS", 5, "seconds between two looks for events and deliveries left behind", low=0.5, high=300
@@ -280,12 +342,43 @@ REQUEST_MAX_BYTES = env.whole(
     "REQUEST_MAX_BYTES", 1_048_576, "largest request body; a larger one is answered 413", low=1024, high=67_108_864
 )
 EVENT_BATCH_MAX = env.whole("EVENT_BATCH_MAX", 1000, "events in one batch", low=1, high=10_000)
+EVENT_BATCH_MAX_BYTES = env.whole(
+    "EVENT_BATCH_MAX_BYTES", 16_777_216, "largest body of a batch of events; a single event has REQUEST_MAX_BYTES",
+    low=1024, high=268_435_456,
+)  # fmt: skip
 DELIVERY_MAX_ATTEMPTS = env.whole(
     "DELIVERY_MAX_ATTEMPTS", 12, "attempts of one delivery before it is dead", low=1, high=1000
 )
 DELIVERY_BACKOFF_SECONDS = env.number(
     "DELIVERY_BACKOFF_SECONDS", 2, "wait after the first failed delivery; doubles, up to 5 minutes", low=0.1, high=300
 )
+DELIVERY_TENANT_LIMIT = env.whole(
+    "DELIVERY_TENANT_LIMIT", 40, "deliveries of one tenant under way at once, unless the tenant's own limit says otherwise",
+    low=1, high=10_000,
+)  # fmt: skip
+STREAM_NAME = matching(r"\S{1,100}", "a name of 1 to 100 characters without blanks")
+EVENT_STREAM: str = env.parsed(
+    "EVENT_STREAM", "pointsman:events", STREAM_NAME, "Redis stream that `manage.py consume_events` takes events from"
+)
+EVENT_STREAM_GROUP: str = env.parsed(
+    "EVENT_STREAM_GROUP", "pointsman", STREAM_NAME, "consumer group of the portal on that stream"
+)
+EVENT_STREAM_DEAD: str = env.parsed(
+    "EVENT_STREAM_DEAD", "pointsman:events:dead", STREAM_NAME, "stream of the entries that can never be events, with the reason"
+)  # fmt: skip
+if EVENT_STREAM_DEAD == EVENT_STREAM:
+    raise ConfigError("EVENT_STREAM_DEAD", "is the same as EVENT_STREAM; what is refused would be read again for ever")
+EVENT_STREAM_BATCH = env.whole("EVENT_STREAM_BATCH", 100, "entries that are read and stored at once", low=1, high=1000)
+EVENT_STREAM_CLAIM_SECONDS = env.number(
+    "EVENT_STREAM_CLAIM_SECONDS", 60, "how long an entry may be with one consumer before another takes it", low=1, high=86_400
+)  # fmt: skip
+EVENT_STREAM_MAX_DELIVERIES = env.whole(
+    "EVENT_STREAM_MAX_DELIVERIES", 5, "deliveries of an entry that fails before it is a dead letter", low=1, high=1000
+)
+EVENT_STREAM_KEEP_SECONDS = env.number(
+    "EVENT_STREAM_KEEP_SECONDS", 604_800, "age at which entries that every group has acknowledged are trimmed; 0: never",
+    low=0, high=31_536_000,
+)  # fmt: skip
 HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
     "HTTP_ALLOWED_PRIVATE_HOSTS",
     "" if PRODUCTION else f"127.0.0.1:{PORT}",
@@ -425,7 +518,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Messages are scrubbed where they are made (workflows/apps.py); the filter does so for what is added by `extra`.
+    "filters": {"secrets": {"()": "workflows.actions.scrubbed_logs.ScrubFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["secrets"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},

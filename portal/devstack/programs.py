@@ -163,4 +163,6 @@ def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
         # Killing it earlier loses nothing: tasks are acknowledged late, and the sweeper finds what they left.
         Program("celery", APPS, [*celery, "worker", *worker], stop_seconds=10),
         Program("beat", APPS, [*celery, "beat", "-l", "WARNING", "-s", schedule, "--pidfile="], stop_seconds=5),
+        # A name that a restart keeps: what a killed process had in hand is taken up at once.
+        Program("stream", APPS, [*manage, "consume_events", "--consumer", "devstack"], stop_seconds=10),
     ]

@@ -75,7 +75,7 @@ def test_programs_restart_for_ever_but_start_only_when_told(tmp_path: Path) -> N
 def test_apps_stop_before_servers(config: StackConfig) -> None:
     parser = parse(programs.plan(config, Path("/cache/temporal")))
     assert parser.get("group:servers", "programs") == "postgres,redis,temporal"
-    assert parser.get("group:apps", "programs") == "web,worker,celery,beat"
+    assert parser.get("group:apps", "programs") == "web,worker,celery,beat,stream"
     # The group with the highest number stops first.
     assert int(parser.get("group:apps", "priority")) > int(parser.get("group:servers", "priority"))
     assert parser.get("program:postgres", "stopsignal") == "INT"

@@ -1,0 +1,133 @@
+"""The relay of the outbox: what applications wrote down with `publish_event` becomes events (PRODUCT 5.1).
+
+The rule it keeps: a row's event is stored and the row deleted in one transaction. So a relay that is killed leaves either
+the row or the event, never both and never neither; and rows are locked while they are handed in, so any number of relays
+may run at once. A row that the portal can never take is kept, with the reason, and stops no other.
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from django.db import transaction
+from django.db.models import Count, F, Min, Q, QuerySet
+from django.utils import timezone
+
+from ingress.services import events_receive
+from workflows.database_errors import is_of_the_data
+from workflows.errors import PortalError
+from workflows.models import OutboxEvent
+from workflows.queueing import ring_on_commit
+from workflows.statuses import EventSource
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 2
+LONGEST_PAUSE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class OutboxCounts:
+    """`failing` are those of `waiting` whose last attempt failed; `oldest_at` is of what waits."""
+
+    waiting: int
+    failing: int
+    refused: int
+    oldest_at: datetime | None
+
+
+def outbox_counts(*, tenant_id: uuid.UUID) -> OutboxCounts:
+    waits = Q(refused_at__isnull=True)
+    return OutboxCounts(
+        **OutboxEvent.objects.filter(tenant_id=tenant_id).aggregate(
+            waiting=Count("id", filter=waits),
+            failing=Count("id", filter=waits & Q(attempts__gt=0)),
+            refused=Count("id", filter=Q(refused_at__isnull=False)),
+            oldest_at=Min("created_at", filter=waits),
+        )
+    )
+
+
+def outbox_relay(*, tenant_id: uuid.UUID | None = None, limit: int = 100) -> int:
+    """How many due rows it settled: handed in, or refused for good. Rows that another relay holds are left to it.
+
+    Errors: those of a database that is away; then nothing has changed.
+    Cost: four statements for a batch without trouble, and those of `events_receive` for each tenant in it.
+    """
+    row_ids: list[uuid.UUID] = []
+    try:
+        with transaction.atomic():
+            rows = list(_due(tenant_id)[:limit])
+            row_ids = [row.id for row in rows]
+            return _hand_in(rows, is_full=len(rows) == limit)
+    except Exception as error:
+        if not row_ids:
+            raise
+        logger.warning("a batch of %d rows of the outbox failed (%r); each of them on its own", len(row_ids), error)
+    return sum(_relay_one(row_id) for row_id in row_ids)
+
+
+def _due(tenant_id: uuid.UUID | None) -> QuerySet[OutboxEvent]:
+    due = OutboxEvent.objects.filter(refused_at__isnull=True, next_attempt_at__lte=timezone.now())
+    if tenant_id is not None:
+        due = due.filter(tenant_id=tenant_id)
+    return due.select_for_update(skip_locked=True).order_by("next_attempt_at", "id")
+
+
+def _hand_in(rows: Sequence[OutboxEvent], *, is_full: bool) -> int:
+    """Within a transaction: all of these rows, whoever they belong to."""
+    taken: list[uuid.UUID] = []
+    for (tenant_id, sender), group in groupby(
+        sorted(rows, key=_door), key=_door
+    ):  # the order of time stays within each
+        of_tenant = list(group)
+        values = [row.envelope for row in of_tenant]
+        results = events_receive(tenant_id=tenant_id, values=values, source=EventSource.OUTBOX, sender=sender)
+        for row, result in zip(of_tenant, results, strict=True):
+            if isinstance(result, PortalError):
+                _refuse(row.id, f"{result.code}: {result.message}")
+            else:
+                taken.append(row.id)
+        if is_full:
+            ring_on_commit(tenant_id)  # there may be more
+    OutboxEvent.objects.filter(id__in=taken).delete()
+    return len(rows)
+
+
+def _door(row: OutboxEvent) -> tuple[uuid.UUID, str]:
+    return row.tenant_id, row.sender
+
+
+def _relay_one(row_id: uuid.UUID) -> int:
+    try:
+        with transaction.atomic():
+            return _hand_in(list(_due(None).filter(id=row_id)), is_full=False)
+    except Exception as error:
+        if is_of_the_data(error):  # trying again would never end
+            _refuse(row_id, f"EVENT_INVALID: the event cannot be stored: {error}")
+            return 1
+        logger.exception("the row %s of the outbox failed", row_id)
+        _postpone(row_id, error)  # a database that is away raises here
+        return 0
+
+
+def _refuse(row_id: uuid.UUID, reason: str) -> None:
+    logger.warning("the row %s of the outbox is refused: %s", row_id, reason)
+    OutboxEvent.objects.filter(id=row_id).update(
+        refused_at=timezone.now(), reason=reason[:500], attempts=F("attempts") + 1
+    )
+
+
+def _postpone(row_id: uuid.UUID, error: Exception) -> None:
+    with transaction.atomic():
+        row = OutboxEvent.objects.select_for_update().filter(id=row_id, refused_at__isnull=True).first()
+        if row is None:
+            return  # another relay has settled it meanwhile
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(row.attempts, 20))
+        row.attempts += 1
+        row.next_attempt_at = timezone.now() + timedelta(seconds=pause)
+        row.reason = f"attempt {row.attempts}: {type(error).__name__}: {error}"[:500]
+        row.save(update_fields=["attempts", "next_attempt_at", "reason"])

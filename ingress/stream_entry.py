@@ -1,0 +1,128 @@
+"""What an entry of the event stream says (PRODUCT 5.1). Pure: fields in, the envelope of the REST door out.
+
+Everything in an entry is text, so an optional field that is empty is a field that was not sent.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils.dateparse import parse_datetime
+
+from workflows.errors import InputInvalid, NotFound
+from workflows.strict_json import read_json
+
+REQUIRED = ("event_type", "tenant", "payload_json")
+OPTIONAL = ("event_id", "workflow_correlation_key", "payload_schema_ref", "timestamp")
+FIELDS = (*REQUIRED, *OPTIONAL)
+
+Fields = Sequence[tuple[bytes, bytes]]
+Problems = list[dict[str, str]]
+
+_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
+# The same number as seconds would be the year 5138: what is smaller was meant as seconds.
+_FEWEST_MILLISECONDS = 100_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """`value` is an envelope as `events_receive` takes it."""
+
+    tenant: str
+    value: dict[str, Any]
+
+
+def event_of_entry(*, stream: str, entry_id: str, fields: Fields) -> StreamEvent:
+    """Idempotency: an entry without an event id gets one from its place in the stream, the same at every delivery.
+
+    Errors: InputInvalid EVENT_INVALID with all `problems`; NotFound TENANT_NOT_FOUND for what cannot be a tenant's slug.
+    """
+    problems: Problems = []
+    texts = _texts(fields, problems)
+    payload = _payload(texts["payload_json"], problems) if "payload_json" in texts else None
+    occurred_at = _occurred_at(texts["timestamp"], problems) if texts.get("timestamp") else None
+    if problems:
+        raise _invalid(problems)
+    if not _SLUG.fullmatch(texts["tenant"]):
+        raise tenant_not_found(texts["tenant"])
+    value = {
+        "event_type": texts["event_type"],
+        "payload": payload,
+        "event_id": texts.get("event_id") or f"stream:{stream}:{entry_id}",
+    }
+    for name in ("workflow_correlation_key", "payload_schema_ref"):
+        if texts.get(name):
+            value[name] = texts[name]
+    if occurred_at:
+        value["occurred_at"] = occurred_at
+    return StreamEvent(texts["tenant"], value)
+
+
+def tenant_not_found(slug: str) -> NotFound:
+    return NotFound(
+        f"there is no active tenant {slug[:63]!r}; the sender must name one under `tenant`", code="TENANT_NOT_FOUND"
+    )
+
+
+def _texts(fields: Fields, problems: Problems) -> dict[str, str]:
+    """Without those that have a problem."""
+    texts: dict[str, str] = {}
+    seen: set[str] = set()
+    for raw_name, raw_text in fields:
+        name = raw_name.decode(errors="backslashreplace")
+        if name not in FIELDS:
+            problems.append({"path": name[:100], "message": f"unknown field; an entry has {', '.join(FIELDS)}"})
+        elif name in seen:
+            problems.append({"path": name, "message": "stands there twice"})
+        else:
+            seen.add(name)
+            try:
+                texts[name] = raw_text.decode()
+            except UnicodeDecodeError as error:
+                problems.append({"path": name, "message": f"is not UTF-8: {error.reason} at byte {error.start}"})
+    problems += [{"path": name, "message": "is missing"} for name in REQUIRED if name not in seen]
+    return texts
+
+
+def _payload(text: str, problems: Problems) -> Any:
+    # Looked at first, so that no entry can make this process run out of memory at every delivery.
+    if len(text) > settings.REQUEST_MAX_BYTES:
+        problems.append({"path": "payload_json", "message": f"has more than {settings.REQUEST_MAX_BYTES} bytes"})
+        return None
+    try:
+        return read_json(text)
+    except RecursionError:
+        problems.append({"path": "payload_json", "message": "nests too deep"})
+    except ValueError as error:
+        problems.append({"path": "payload_json", "message": f"is not JSON: {error}"})
+    return None
+
+
+def _occurred_at(text: str, problems: Problems) -> str | None:
+    if _MILLISECONDS.fullmatch(text):
+        if int(text) < _FEWEST_MILLISECONDS:
+            message = "a number must count milliseconds since 1970; this one looks like seconds"
+            problems.append({"path": "timestamp", "message": message})
+            return None
+        try:
+            return (_EPOCH + timedelta(milliseconds=int(text))).isoformat()
+        except OverflowError:
+            text = ""  # told below
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        message = "must be a time of ISO 8601 with a zone, or milliseconds since 1970"
+        problems.append({"path": "timestamp", "message": message})
+    return text
+
+
+def _invalid(problems: Problems) -> InputInvalid:
+    told = "; ".join(f"{problem['path']} {problem['message']}" for problem in problems[:10])
+    return InputInvalid(f"the entry is no event: {told}", code="EVENT_INVALID", details={"problems": problems[:50]})

@@ -1,0 +1,47 @@
+"""`consume_events` that kills itself at a named point: `python -m tests.crashing_stream POINT FLAG [ARGUMENTS OF THE COMMAND]`."""
+
+import os
+import sys
+from pathlib import Path
+
+import django
+
+from tests.crashing_worker import dies_after, dies_before
+
+
+def always(*_: object, **__: object) -> bool:
+    return True
+
+
+def arm(point: str, flag: Path) -> None:
+    from ingress import stream
+    from ingress.stream_group import StreamGroup
+
+    match point:
+        case "after the read":
+            StreamGroup.read_new = dies_after(StreamGroup.read_new, flag, always)  # type: ignore[method-assign]
+        case "after the commit":
+            stream.stream_events_receive = dies_after(stream.stream_events_receive, flag, always)  # type: ignore[assignment]
+        case "after the acknowledgement":
+            StreamGroup.acknowledge = dies_after(StreamGroup.acknowledge, flag)  # type: ignore[method-assign]
+        case "before the dead letter":
+            StreamGroup.bury = dies_before(StreamGroup.bury, flag)  # type: ignore[method-assign]
+        case "between dead letter and acknowledgement":
+            bury, acknowledge = StreamGroup.bury, StreamGroup.acknowledge
+
+            def dying_bury(self: StreamGroup, *arguments: object) -> bool:
+                StreamGroup.acknowledge = dies_before(acknowledge, flag)  # type: ignore[method-assign]
+                return bury(self, *arguments)  # type: ignore[arg-type]
+
+            StreamGroup.bury = dying_bury  # type: ignore[method-assign]
+        case _:
+            raise SystemExit(f"no point {point!r}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
+    from django.core.management import call_command
+
+    arm(sys.argv[1], Path(sys.argv[2]))
+    call_command("consume_events", *sys.argv[3:])
