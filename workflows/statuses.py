@@ -142,8 +142,21 @@ class CommandAction(TextChoices):
     IMPORT = "import", "Import bundle"
     EDIT_EVENT_TYPE = "edit_event_type", "Edit event type"
     EDIT_SCHEMA = "edit_schema", "Edit schema"
+    EDIT_SECRET = "edit_secret", "Edit secret"
+    ROTATE_SECRETS = "rotate_secrets", "Rotate secrets"
+    BULK = "bulk", "Act on many runs"
+    REPAIR = "repair", "Repair projection"
+    VERIFY = "verify", "Compare with Temporal"
     PAUSE = "pause", "Pause definition"
     UNPAUSE = "unpause", "Unpause definition"
+
+
+class SecretCommand(TextChoices):
+    """What an administrator asks about secrets: values of `Command.action` too."""
+
+    SAVE = "save_secret", "Save secret"
+    DELETE = "delete_secret", "Delete secret"
+    ROTATE = "rotate_secrets", "Rotate secrets"
 
 
 class CommandState(TextChoices):
@@ -153,6 +166,24 @@ class CommandState(TextChoices):
     REFUSED = "refused", "Refused"
     FAILED = "failed", "Failed"
     UNKNOWN = "unknown", "Unknown"
+
+
+class BulkState(TextChoices):
+    PREVIEW = "preview", "Preview"
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    STOPPED = "stopped", "Stopped"
+    DONE = "done", "Done"
+
+
+class BulkItemState(TextChoices):
+    PENDING = "pending", "Pending"
+    ACCEPTED = "accepted", "Accepted"
+    REFUSED = "refused", "Refused"
+    FAILED = "failed", "Failed"
+    UNKNOWN = "unknown", "Unknown"
+    INELIGIBLE = "ineligible", "Not eligible"
+    STOPPED = "stopped", "Stopped"
 
 
 class CommandSource(TextChoices):

@@ -1,6 +1,7 @@
 from workflows.models.actions import ActionInvocation, Notification
+from workflows.models.bulk import BulkItem, BulkJob
 from workflows.models.catalogue import EventType, PayloadSchema
-from workflows.models.commands import Command
+from workflows.models.commands import Command, CommandEntry
 from workflows.models.definitions import Definition, DefinitionVersion, Schedule
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
@@ -11,7 +12,10 @@ from workflows.models.tenants import ApiToken, Tenant, TenantMembership
 __all__ = [
     "ActionInvocation",
     "ApiToken",
+    "BulkItem",
+    "BulkJob",
     "Command",
+    "CommandEntry",
     "DataStoreEntry",
     "Definition",
     "DefinitionVersion",

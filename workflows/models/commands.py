@@ -53,8 +53,6 @@ class Command(TenantRow):
     requested_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True, blank=True, help_text="Accepted, refused, failed, or unknown since.")
     observed_at = models.DateTimeField(null=True, blank=True)
-    chain_seq = models.BigIntegerField(null=True, blank=True)
-    chain_hash = models.CharField(max_length=64, blank=True)
 
     class Meta:
         db_table = "workflow_commands"
@@ -64,9 +62,6 @@ class Command(TenantRow):
                 fields=["tenant", "actor_type", "actor_id", "idempotency_key"],
                 condition=~Q(idempotency_key=""),
                 name="workflow_commands_idempotency",
-            ),
-            models.UniqueConstraint(
-                fields=["tenant", "chain_seq"], condition=Q(chain_seq__isnull=False), name="workflow_commands_chain"
             ),
         ]
         indexes = [
@@ -82,3 +77,28 @@ class Command(TenantRow):
 
     def __str__(self) -> str:
         return f"{self.action} {self.target_id} {self.state}"
+
+
+class CommandEntry(TenantRow):
+    """One link of a tenant's audit chain: what a ledger row said when it was written or changed.
+
+    The database writes it, with the row (migration `audit_chain`); the application's role may only read. `hash` is the
+    SHA-256 of the hash before it and `content`, so that a link that was changed, taken out or put in later shows.
+    """
+
+    seq = models.BigIntegerField(help_text="Counts the tenant's links, from 1, without gaps.")
+    command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="entries")
+    content = models.TextField()
+    hash = models.CharField(max_length=64)
+    written_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "workflow_command_entries"
+        constraints = [models.UniqueConstraint(fields=["tenant", "seq"], name="workflow_command_entries_seq")]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            truncation_refused(),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash[:12]}"

@@ -1,0 +1,133 @@
+"""The ledger is append-only, and a change behind the portal's back shows (PRODUCT 2.5)."""
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, close_old_connections, connection, connections, transaction
+
+from tests.factories import make_actor, make_tenant
+from workflows.errors import InputInvalid
+from workflows.ledger import command_open, command_recorded, command_settle
+from workflows.models import Command, CommandEntry
+from workflows.services.audit_verify import audit_verify
+from workflows.statuses import CommandAction, CommandState
+
+
+@pytest.fixture
+def kept(tenant: Any) -> list[Command]:
+    actor = make_actor(tenant)
+    commands = [
+        command_open(actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"r{number}")
+        for number in range(3)
+    ]
+    command_settle(commands[0], CommandState.ACCEPTED)
+    with pytest.raises(InputInvalid), command_recorded(
+        actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id="d"
+    ):  # fmt: skip
+        raise InputInvalid("wrong")
+    return commands
+
+
+def test_every_step_of_every_command_is_a_link(tenant: Any, kept: list[Command]) -> None:
+    report = audit_verify(tenant_id=tenant.id)
+    assert (report.problems, report.commands, report.links) == ([], 4, 6)
+    told = StringIO()
+    call_command("verify_audit", tenant=tenant.slug, expect=report.last_hash, stdout=told)
+    assert told.getvalue().strip() == f"{tenant.slug}: holds: 4 commands, 6 links, last hash {report.last_hash}"
+
+
+def test_tenants_have_chains_of_their_own(tenant: Any, kept: list[Command]) -> None:
+    other = make_tenant()
+    command_open(actor=make_actor(other), action=CommandAction.CANCEL, target_type="run", target_id="x")
+    assert [entry.seq for entry in CommandEntry.objects.filter(tenant=other)] == [1]
+
+
+@contextmanager
+def behind_its_back() -> Any:
+    """As somebody who owns the database, with all triggers off."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        try:
+            yield cursor
+        finally:
+            cursor.execute("SET session_replication_role = origin")
+
+
+OTHER_ID = "00000000-0000-0000-0000-000000000001"
+CHANGES: dict[str, tuple[str, str]] = {
+    "a row's text": ("UPDATE workflow_commands SET reason = 'another' WHERE id = %(id)s", "changed behind the chain: reason"),
+    "a row's state": ("UPDATE workflow_commands SET state = 'failed' WHERE id = %(id)s", "changed behind the chain: state"),
+    "a row taken out": ("DELETE FROM workflow_commands WHERE id = %(id)s", "has links and no row"),
+    "a link's text": (
+        "UPDATE workflow_command_entries SET content = replace(content, 'cancel', 'replay') WHERE command_id = %(id)s",
+        "does not fit its hash",
+    ),
+    "a link taken out": ("DELETE FROM workflow_command_entries WHERE seq = 2 AND tenant_id = %(tenant)s", "link 2 is missing"),
+    "the last links taken out": ("DELETE FROM workflow_command_entries WHERE seq > 4 AND tenant_id = %(tenant)s", "not in the chain any more"),
+    "a row put in": (
+        "INSERT INTO workflow_commands SELECT (jsonb_populate_record(c, jsonb_build_object('id', '" + OTHER_ID + "'))).* "
+        "FROM workflow_commands c WHERE id = %(id)s",
+        "has no link",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_behind_its_back_shows(tenant: Any, kept: list[Command], change: str) -> None:
+    before = audit_verify(tenant_id=tenant.id)
+    statement, words = CHANGES[change]
+    with behind_its_back() as cursor:
+        cursor.execute(statement, {"id": kept[0].id, "tenant": tenant.id})
+    try:
+        problems = audit_verify(tenant_id=tenant.id, expected_hash=before.last_hash).problems
+        assert any(words in problem for problem in problems), problems
+        with pytest.raises(CommandError, match="behind the portal's back"):
+            call_command("verify_audit", tenant=tenant.slug, expect=before.last_hash, stdout=StringIO())
+    finally:
+        with behind_its_back() as cursor:
+            cursor.execute("DELETE FROM workflow_commands WHERE id = %s", [OTHER_ID])
+
+
+WRITES: dict[str, Callable[[CommandEntry], Any]] = {
+    "update": lambda entry: CommandEntry.objects.filter(id=entry.id).update(content="x"),
+    "delete": lambda entry: entry.delete(),
+    "insert": lambda entry: CommandEntry.objects.create(
+        tenant_id=entry.tenant_id, seq=99, command_id=entry.command_id, content="x", hash="x"
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_the_application_may_only_read_the_chain(tenant: Any, kept: list[Command], write: str) -> None:
+    entry = CommandEntry.objects.filter(tenant=tenant).first()
+    assert entry is not None
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+        WRITES[write](entry)
+
+
+def test_commands_at_once_make_one_chain(tenant: Any) -> None:
+    actor = make_actor(tenant)
+
+    def ask(number: int) -> None:
+        try:
+            for index in range(10):
+                command = command_open(
+                    actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"{number}-{index}"
+                )
+                command_settle(command, CommandState.ACCEPTED)
+        finally:
+            close_old_connections()
+            connection.close()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    report = audit_verify(tenant_id=tenant.id)
+    assert (report.problems, report.commands, report.links) == ([], 40, 80)

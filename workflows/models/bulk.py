@@ -1,0 +1,65 @@
+"""One request for many runs: a frozen set of ids, worked off at a rate, with a result for each (PRODUCT 7.1)."""
+
+from django.db import models
+from django.utils import timezone
+
+from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandSource, Role
+
+
+class BulkJob(TenantRow):
+    """What was asked for, by whom, and how far it is. Its items are frozen when it is made."""
+
+    action = models.CharField(max_length=40, choices=CommandAction.choices)
+    reason = models.TextField(blank=True)
+    selection = OrderedJSONField(default=dict, help_text="The filters or ids that chose the runs.")
+    actor_type = models.CharField(max_length=20)
+    actor_id = models.CharField(max_length=64, blank=True)
+    actor_name = models.CharField(max_length=200)
+    actor_role = models.CharField(max_length=20, choices=Role.choices)
+    source = models.CharField(max_length=20, choices=CommandSource.choices)
+    command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=20, choices=BulkState.choices, default=BulkState.PREVIEW)
+    rate_per_second = models.FloatField(default=20)
+    total = models.PositiveIntegerField(default=0, help_text="Items, those that are not eligible among them.")
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    next_slice_at = models.DateTimeField(null=True, blank=True, help_text="Not worked on before.")
+
+    class Meta:
+        db_table = "workflow_bulk_jobs"
+        indexes = [
+            models.Index(fields=["tenant", "-created_at"], name="workflow_bulk_jobs_newest"),
+            models.Index(
+                fields=["next_slice_at"], condition=models.Q(state="running"), name="workflow_bulk_jobs_running"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.total} ({self.state})"
+
+
+class BulkItem(TenantRow):
+    """One run of a job. No foreign key to it: the result outlives the run."""
+
+    job = models.ForeignKey(BulkJob, on_delete=models.PROTECT, related_name="items")
+    position = models.PositiveIntegerField()
+    target_id = models.UUIDField()
+    target_label = models.CharField(max_length=200, blank=True)
+    status_then = models.CharField(max_length=20, blank=True, help_text="The run's status when the set was frozen.")
+    state = models.CharField(max_length=20, choices=BulkItemState.choices, default=BulkItemState.PENDING)
+    code = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    attempts = models.PositiveIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "workflow_bulk_items"
+        constraints = [models.UniqueConstraint(fields=["tenant", "job", "target_id"], name="workflow_bulk_items_once")]
+        indexes = [models.Index(fields=["tenant", "job", "state", "position"], name="workflow_bulk_items_by_state")]
+
+    def __str__(self) -> str:
+        return f"{self.target_id} {self.state}"
