@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 from django.utils import timezone
 
 from ingress.services import event_receive
 from ingress.work import Worked, events_work, tenants_with_work
 from workflows.database_errors import is_of_the_data
-from workflows.errors import InputInvalid, NotFound
+from workflows.errors import InputInvalid, NotFound, PortalError
 from workflows.models import Event, Tenant
 from workflows.outcomes import deliveries_changing
 from workflows.queueing import WORK_EVENTS, bell_answered, ring
@@ -29,7 +29,9 @@ SWEEP_BATCH = 500
 
 @shared_task(
     name="ingress.consume_event",
-    autoretry_for=(OperationalError, InterfaceError),  # a database that is down must not cost the event
+    # Whatever is not the sender's fault must not cost the event: a database that is down, a fault of ours.
+    autoretry_for=(Exception,),
+    dont_autoretry_for=(TypeError, PortalError),
     retry_backoff=1,
     retry_backoff_max=60,
     max_retries=None,

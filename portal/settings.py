@@ -356,6 +356,10 @@ DELIVERY_TENANT_LIMIT = env.whole(
     "DELIVERY_TENANT_LIMIT", 40, "deliveries of one tenant under way at once, unless the tenant's own limit says otherwise",
     low=1, high=10_000,
 )  # fmt: skip
+BULK_MAX_RUNS = env.whole("BULK_MAX_RUNS", 100_000, "runs that one bulk job may name", low=1, high=1_000_000)
+BULK_RATE_PER_SECOND = env.number(
+    "BULK_RATE_PER_SECOND", 20, "requests to Temporal per second of a bulk job that names no rate", low=0.1, high=1000
+)
 STREAM_NAME = matching(r"\S{1,100}", "a name of 1 to 100 characters without blanks")
 EVENT_STREAM: str = env.parsed(
     "EVENT_STREAM", "pointsman:events", STREAM_NAME, "Redis stream that `manage.py consume_events` takes events from"

@@ -75,6 +75,11 @@ def bell_answered(tenant_id: uuid.UUID | str) -> None:
         logger.warning("%s was not deleted: %s; it expires", key, error)
 
 
+def finish_ringing() -> None:
+    """Before the process ends: a moment for what is in the set. What is left then, the sweep finds."""
+    _bell.wait_until_idle(EXIT_SECONDS)
+
+
 def bell_is_idle() -> bool:
     """For tests: all rings of this process have been handed over."""
     return _bell.is_idle()
@@ -96,7 +101,7 @@ class _Line:
         self._broker: tuple[str, Any] | None = None
 
     def redis(self) -> redis.Redis:
-        """Thread-safe. One attempt per call: by default a client tries four times, with pauses."""
+        """Thread-safe. One attempt per call: a client may try ten times by default, with pauses."""
         url = settings.REDIS_URL
         if self._client is None or self._client[0] != url:
             client = redis.Redis.from_url(
@@ -251,10 +256,5 @@ def _renew() -> None:
     _bell = _Bell()
 
 
-def _finish() -> None:
-    """Before the process ends: a moment for what is in the set. A prefork child of Celery lives on for a second anyway."""
-    _bell.wait_until_idle(EXIT_SECONDS)
-
-
 os.register_at_fork(after_in_child=_renew)
-atexit.register(_finish)
+atexit.register(finish_ringing)

@@ -161,7 +161,7 @@ def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
         Program("worker", APPS, [*manage, "temporal_worker"], stop_seconds=drain, environment=pool),
         # Celery 5.7 stopped with two tasks in flight waits 30 s for one that is done (billiard's _ensure_messages_consumed).
         # Killing it earlier loses nothing: tasks are acknowledged late, and the sweeper finds what they left.
-        Program("celery", APPS, [*celery, "worker", *worker], stop_seconds=10),
+        Program("celery", APPS, [*celery, "worker", *worker], stop_seconds=10, environment={"DATABASE_POOL": "false"}),
         Program("beat", APPS, [*celery, "beat", "-l", "WARNING", "-s", schedule, "--pidfile="], stop_seconds=5),
         # A name that a restart keeps: what a killed process had in hand is taken up at once.
         Program("stream", APPS, [*manage, "consume_events", "--consumer", "devstack"], stop_seconds=10),
