@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer, make, and the package registries. Everything else is installed into .venv or POINTSMAN_HOME.
 #
 #   make run      the portal with demo data on http://127.0.0.1:8000; Ctrl-C stops everything
-#   make test     all tests, on real servers; ARGS="-k name" goes to pytest
+#   make test     all tests, on real servers; ARGS="-k name" goes to pytest; WORKERS=0 runs them in one process
 #   make check    all static checks
 #   make record-histories   plays every recorded run again and keeps its history, after a change of the engine
 #   make format   formats and fixes what can be fixed
@@ -9,6 +9,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Test processes, each with servers of its own.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := run
 .PHONY: run test check format record-histories clean-local .venv
@@ -46,7 +48,7 @@ run: $(INSTALLED)
 	@exec .venv/bin/python manage.py devstack run
 
 test: $(INSTALLED)
-	@exec .venv/bin/python -m pytest $(ARGS)
+	@exec .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(INSTALLED)
 	@exec .ci/check

@@ -5,6 +5,7 @@ back or flushed, and every test works in a tenant of its own (`tests/factories.p
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from portal.devstack import temporal_cli
+from portal.devstack.progress import Listener
 from portal.devstack.servers import Servers, embedded_servers
 
 _stack = ExitStack()
@@ -23,6 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the servers, point the environment at them, and let Django read its settings from that."""
     global _servers
     if config.option.collectonly or os.environ.get("POINTSMAN_TEST_NO_SERVERS"):
+        return
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        # It only hands out tests; each of its workers has servers of its own. The CLI is made once, before they ask for it.
+        temporal_cli.from_environment(Listener(lambda line: sys.stderr.write(f"{line}\n")))
         return
     home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-tests-")))
     (home / "static").mkdir()
