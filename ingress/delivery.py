@@ -122,7 +122,9 @@ def _claimed(deliveries: QuerySet[EventDelivery], *, limit: int) -> list[EventDe
     now = timezone.now()
     with transaction.atomic():
         free = deliveries.filter(_free(now), status=DeliveryStatus.PENDING, next_attempt_at__lte=now)
-        ids = list(free.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("id", flat=True)[:limit])
+        ids = list(
+            free.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("id", flat=True)[:limit]
+        )
         EventDelivery.objects.filter(id__in=ids).update(claimed_until=now + LEASE, attempts=F("attempts") + 1)
     claimed = EventDelivery.objects.select_related(
         "event", "wait", "run", "definition", "definition_version__definition"

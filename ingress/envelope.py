@@ -18,6 +18,7 @@ FIELDS = frozenset(
     {"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"}
 )
 MAX_ID_LENGTH = 200
+MAX_ATTRIBUTES_BYTES = 16_384
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class Envelope:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def body_hash(self) -> str:
-        """The same for a redelivery of the same event, whatever the order of its keys."""
+        """The same for a redelivery of the same event, whatever the order of its keys.
+
+        Without the attributes: those that trace a request differ from one delivery to the next.
+        """
         body = [
             self.event_type,
             self.payload,
@@ -42,10 +46,13 @@ class Envelope:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def read_envelope(value: Any) -> Envelope:
-    """Errors: InputInvalid EVENT_INVALID; its details hold `problems [{path, message}]`, all of them."""
+def read_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> Envelope:
+    """`attributes` is what a door's own envelope says beside this one: a flat object of texts, numbers and booleans.
+
+    Errors: InputInvalid EVENT_INVALID; its details hold `problems [{path, message}]`, all of them.
+    """
     if not isinstance(value, dict):
-        raise _invalid([{"path": "", "message": "an event must be a JSON object"}])
+        raise event_invalid([{"path": "", "message": "an event must be a JSON object"}])
     problems = [
         {"path": name, "message": f"unknown field; an event has {', '.join(sorted(FIELDS))}"}
         for name in value
@@ -64,8 +71,9 @@ def read_envelope(value: Any) -> Envelope:
     unstorable = storable_problem(value)
     if unstorable is not None:
         problems.append({"path": unstorable[0], "message": unstorable[1]})
+    problems += _check_attributes(attributes or {})
     if problems:
-        raise _invalid(problems)
+        raise event_invalid(problems)
     key = value.get("workflow_correlation_key")
     return Envelope(
         event_type=value["event_type"],
@@ -74,7 +82,22 @@ def read_envelope(value: Any) -> Envelope:
         workflow_correlation_key=correlation_key(key) or "",
         payload_schema_ref=value.get("payload_schema_ref") or "",
         occurred_at=occurred_at,
+        attributes=dict(attributes or {}),
     )
+
+
+def _check_attributes(attributes: dict[str, Any]) -> list[dict[str, str]]:
+    problems = [
+        {"path": name[:100], "message": "must be a text, a number, true or false"}
+        for name, value in attributes.items()
+        if not isinstance(value, str | int | float)
+    ]
+    unstorable = None if problems else storable_problem(attributes)
+    if unstorable is not None:
+        problems.append({"path": unstorable[0].removeprefix("/"), "message": unstorable[1]})
+    elif not problems and json_size(attributes) > MAX_ATTRIBUTES_BYTES:
+        problems.append({"path": "", "message": f"its attributes have more than {MAX_ATTRIBUTES_BYTES} bytes"})
+    return problems
 
 
 def _size(value: dict[str, Any]) -> int:
@@ -119,7 +142,7 @@ def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
     return None
 
 
-def _invalid(problems: list[dict[str, str]]) -> InputInvalid:
+def event_invalid(problems: list[dict[str, str]]) -> InputInvalid:
     first = problems[0]
     return InputInvalid(
         f"the event is invalid: {first['path'] + ' ' if first['path'] else ''}{first['message']}",

@@ -158,7 +158,7 @@ def _result(row: Event, first: Event | None) -> Result:
         schema = row.decision_trace["schema"]
         problem = schema["problems"][0]
         return InputInvalid(
-            f"{row.outcome_reason}: {problem['pointer']}: {problem['message']}"[:1000],
+            f"{row.outcome_reason}: {problem['pointer'] or '/'}: {problem['message']}"[:1000],
             code="EVENT_PAYLOAD_INVALID",
             details={"problems": schema["problems"], "schemaRef": schema["ref"], "id": str(row.id)},
         )

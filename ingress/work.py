@@ -48,7 +48,7 @@ def events_work(*, tenant_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> Work
         worked.relayed += relayed
         worked.routed += routed
         worked.delivered += delivered or 0
-        if may_deliver and not (relayed or routed or delivered):
+        if not (relayed or routed or delivered) and (may_deliver or due.is_relay or due.is_routing):
             time.sleep(LOCKED_PAUSE_SECONDS)  # somebody holds it at this moment, and may be about to leave it
 
 

@@ -1,3 +1,3 @@
 """Admin screens of `ingress`. Django discovers this package; each module registers its own."""
 
-from ingress.admin import events  # noqa: F401
+from ingress.admin import catalogue, deliveries, events  # noqa: F401

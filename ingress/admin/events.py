@@ -2,24 +2,26 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
-from ingress.correlation_config import parse_paths
+from ingress.admin.what_if import WhatIfViews
+from ingress.explain import event_explained
 from ingress.services import Receipt, event_receive
+from ingress.templatetags.event_pages import countdown, short_id
 from workflows import labels
 from workflows.actors import Actor
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
 from workflows.ledger import command_recorded
-from workflows.models import Event, EventType
+from workflows.models import Command, Event, EventType
 from workflows.selectors import event_counts
 from workflows.statuses import CommandAction, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
@@ -42,15 +44,15 @@ class EventTypeFilter(DropdownFilter):
 
 
 @admin.register(Event)
-class EventAdmin(TenantAdmin):
+class EventAdmin(WhatIfViews):
     list_display = (
         "outcome_label",
         "event_type",
         "key_label",
         "id_label",
         "received_label",
-        "outcome_reason",
-        "source",
+        "reason_label",
+        "source_label",
     )
     list_display_links = ("outcome_label", "event_type")
     list_filter = (
@@ -88,6 +90,7 @@ class EventAdmin(TenantAdmin):
     def get_urls(self) -> list[URLPattern]:
         return [
             path("send/", self.admin_site.admin_view(self.send_view), name="workflows_event_send"),
+            *self.what_if_urls(),
             *super().get_urls(),
         ]
 
@@ -103,11 +106,20 @@ class EventAdmin(TenantAdmin):
 
     @display(description="Event id", ordering="event_id")
     def id_label(self, event: Event) -> str:
-        return nowrap(event.event_id if len(event.event_id) < 44 else f"{event.event_id[:42]}…")
+        return short_id(event.event_id)
 
     @display(description="Received", ordering="received_at")
     def received_label(self, event: Event) -> str:
         return moment(event.received_at)
+
+    @display(description="Source", ordering="source")
+    def source_label(self, event: Event) -> str:
+        return nowrap(event.get_source_display())
+
+    @display(description="Why", ordering="outcome_reason")
+    def reason_label(self, event: Event) -> str:
+        left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
+        return format_html('<span class="pm-sentence">{} <small>{}</small></span>', event.outcome_reason, left)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -115,13 +127,17 @@ class EventAdmin(TenantAdmin):
         event = self.get_object(request, object_id)
         if event is None:
             raise Http404("there is no such event")
+        actor = actor_of(request)
+        told = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
+        asked = [str(delivery["id"]) for delivery in told["deliveries"]]
         context = self.page_context(
             request,
             f"{event.event_type} · {event.correlation_key or 'no key'}",
             event=event,
-            deliveries=event.deliveries.select_related("run", "wait", "definition").order_by("created_at"),
-            started_runs=event.started_runs.order_by("created_at"),
-            resolved_waits=event.resolved_waits.select_related("run"),
+            told=told,
+            tone=labels.EVENT[event.outcome],
+            commands=Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=asked).order_by("-requested_at"),
+            may_act=actor.has_role(Role.OPERATOR),
         )
         return TemplateResponse(request, "portal/event_page.html", context)
 
@@ -155,72 +171,3 @@ def _send(actor: Actor, fields: dict[str, Any]) -> Receipt:
         receipt = event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.ADMIN, sender=actor.name)
         command.details = {"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
     return receipt
-
-
-class EventTypeForm(forms.ModelForm):
-    class Meta:
-        model = EventType
-        fields = ("name", "description", "correlation_paths", "buffer_seconds", "is_active")
-
-    tenant_id: Any = None
-
-    def clean_name(self) -> str:
-        name = str(self.cleaned_data["name"])
-        others = EventType.objects.filter(tenant_id=self.tenant_id, name=name).exclude(pk=self.instance.pk)
-        if others.exists():
-            raise forms.ValidationError("This event type is in the catalogue already.")
-        return name
-
-    def clean_correlation_paths(self) -> Any:
-        paths = self.cleaned_data["correlation_paths"]
-        if paths in (None, "", []):
-            return None
-        try:
-            return list(parse_paths(paths, of=self.cleaned_data.get("name", "")))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-
-
-@admin.register(EventType)
-class EventTypeAdmin(TenantAdmin):
-    """The event catalogue: where the key stands, and how long an event may come before its wait."""
-
-    form = EventTypeForm
-    list_display = ("name", "paths_label", "buffer_seconds", "is_active", "updated_at")
-    search_fields = ("name",)
-    ordering = ("name",)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Event catalogue", **(extra_context or {})})
-
-    @display(description="Correlation paths")
-    def paths_label(self, event_type: EventType) -> str:
-        return ", ".join(event_type.correlation_paths or []) or "– from the environment –"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return actor_of(request).has_role(Role.AUTHOR)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return actor_of(request).has_role(Role.AUTHOR)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
-        form = super().get_form(request, obj, change, **options)
-        form.tenant_id = actor_of(request).tenant_id
-        return form
-
-    def save_model(self, request: HttpRequest, obj: EventType, form: Any, change: bool) -> None:
-        actor = actor_of(request)
-        obj.tenant_id = actor.tenant_id
-        asked = {
-            "correlation_paths": obj.correlation_paths,
-            "buffer_seconds": obj.buffer_seconds,
-            "is_active": obj.is_active,
-        }
-        with command_recorded(
-            actor=actor,
-            action=CommandAction.EDIT_EVENT_TYPE,
-            target_type="event type",
-            target_id=obj.name,
-            payload=asked,
-        ):
-            super().save_model(request, obj, form, change)

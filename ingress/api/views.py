@@ -4,23 +4,32 @@ import uuid
 from typing import Any
 
 import django_filters
-from django.conf import settings
 from django.db.models import Q
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ingress.api.serializers import (
+    CLOUD_EVENT,
+    BatchResultSerializer,
     EventDetailSerializer,
     EventSerializer,
     EventSubmissionSerializer,
     ReceiptSerializer,
 )
-from ingress.services import Receipt, event_receive
-from workflows.actors import Actor
+from ingress.api.submissions import (
+    CloudEventBatchParser,
+    CloudEventDataParser,
+    CloudEventParser,
+    is_in_binary_mode,
+    read_submission,
+)
+from ingress.services import Receipt, events_receive
+from workflows.api.parsers import StrictJsonParser
 from workflows.api.scope import TenantScoped, actor_of
-from workflows.errors import InputInvalid, NotFound, PortalError
+from workflows.errors import NotFound, PortalError
 from workflows.models import Event
 from workflows.statuses import CorrelationStatus, EventOutcome, EventSource, Role
 
@@ -44,15 +53,35 @@ class EventList(TenantScoped, generics.ListAPIView):
     newest_first = ("-received_at", "-id")
     serializer_class = EventSerializer
     filterset_class = EventFilter
+    parser_classes = (StrictJsonParser, CloudEventParser, CloudEventBatchParser)
 
-    @extend_schema(request=EventSubmissionSerializer, responses={202: ReceiptSerializer, 200: ReceiptSerializer})
+    def get_parsers(self) -> list[BaseParser]:
+        if self.request is not None and is_in_binary_mode(self.request):  # None while the addresses are described
+            return [CloudEventDataParser()]
+        return super().get_parsers()
+
+    @extend_schema(
+        request={
+            StrictJsonParser.media_type: EventSubmissionSerializer,
+            CloudEventParser.media_type: CLOUD_EVENT,
+            CloudEventBatchParser.media_type: {"type": "array", "items": CLOUD_EVENT},
+        },
+        responses={202: ReceiptSerializer, 200: ReceiptSerializer, 207: BatchResultSerializer},
+    )
     def post(self, request: Request) -> Response:
+        """One event or a batch, plain or as CloudEvents 1.0. A batch is answered with one result each, in its order."""
         actor = actor_of(self)
         actor.require(Role.OPERATOR, to="send events")
-        if isinstance(request.data, dict) and "events" in request.data:
-            return _receive_batch(actor, request.data)
-        receipt = _receive(actor, request.data)
-        return Response(receipt_body(receipt), status=200 if receipt.is_duplicate else 202)
+        submission = read_submission(request)
+        results = events_receive(
+            tenant_id=actor.tenant_id, values=submission.values, source=EventSource.REST, sender=actor.name
+        )
+        if submission.is_batch:
+            return Response({"results": [result_body(result) for result in results]}, status=207)
+        (result,) = results
+        if isinstance(result, PortalError):
+            raise result
+        return Response(receipt_body(result), status=_status(result))
 
 
 class EventDetail(TenantScoped, generics.RetrieveAPIView):
@@ -73,31 +102,15 @@ class EventDetail(TenantScoped, generics.RetrieveAPIView):
         return found
 
 
-def _receive(actor: Actor, value: Any) -> Receipt:
-    return event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.REST, sender=actor.name)
+def result_body(result: Receipt | PortalError) -> dict[str, Any]:
+    """One event of a batch, with the status that it would have been answered with alone."""
+    if isinstance(result, PortalError):
+        return {"status": result.status, **result.as_body()}
+    return {"status": _status(result), **receipt_body(result)}
 
 
-def _receive_batch(actor: Actor, body: dict[str, Any]) -> Response:
-    """207: each event has its own status and result, in the order of the batch."""
-    events = body["events"]
-    if set(body) != {"events"} or not isinstance(events, list) or not events:
-        raise InputInvalid(
-            'a batch is {"events": [...]} with at least one event and nothing else', code="EVENT_INVALID"
-        )
-    if len(events) > settings.EVENT_BATCH_MAX:
-        raise InputInvalid(
-            f"a batch holds at most {settings.EVENT_BATCH_MAX} events, this one {len(events)}",
-            code="EVENT_BATCH_TOO_LARGE",
-        )
-    return Response({"results": [_batch_result(actor, event) for event in events]}, status=207)
-
-
-def _batch_result(actor: Actor, value: Any) -> dict[str, Any]:
-    try:
-        receipt = _receive(actor, value)
-    except PortalError as error:
-        return {"status": error.status, **error.as_body()}
-    return {"status": 200 if receipt.is_duplicate else 202, **receipt_body(receipt)}
+def _status(receipt: Receipt) -> int:
+    return 200 if receipt.is_duplicate else 202
 
 
 def receipt_body(receipt: Receipt) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""The event catalogue: where a type's key stands, which schema its payload has, how long it may come before its wait."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from ingress.catalogue import (
+    MAX_BUFFER_SECONDS,
+    MAX_DESCRIPTION_LENGTH,
+    EventTypeFields,
+    effective_buffer_seconds,
+    event_type_delete,
+    event_type_save,
+)
+from workflows.actors import Actor
+from workflows.admin.author_pages import AuthorPages
+from workflows.models import EventType
+from workflows.services.payload_check import known_schema_refs
+from workflows.strict_json import read_json
+from workflows.templatetags.pointsman import moment
+
+
+class PathsField(forms.CharField):
+    """A list as lines of text, or as JSON. What it holds is checked by the service."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value).strip()
+        if not text.startswith(("[", "{", '"')):
+            return [line.strip() for line in text.splitlines() if line.strip()]
+        try:
+            return read_json(text)
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError("Write one dotted path a line.") from error
+
+
+class EventTypeForm(forms.Form):
+    name = forms.CharField(
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"spellcheck": "false"}),
+        help_text="As senders write it, as TICKET_CREATED; * holds the correlation paths of all events. It stays.",
+    )
+    description = forms.CharField(
+        max_length=MAX_DESCRIPTION_LENGTH, required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2})
+    )
+    correlation_paths = PathsField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false", "class": "pm-code"}),
+        help_text="Dotted paths into the payload, one a line, as ticket.id. They replace those of the environment.",
+    )
+    payload_schema_ref = forms.ChoiceField(
+        label="Payload schema",
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="An event whose payload does not fit is refused, and kept as rejected.",
+    )
+    buffer_seconds = forms.FloatField(
+        label="Buffer time in seconds",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
+    )
+    is_active = forms.BooleanField(
+        label="Active",
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Off: this entry counts as not there.",
+    )
+
+    def __init__(self, actor: Actor, *positional: Any, **options: Any) -> None:
+        super().__init__(*positional, **options)
+        self.tenant_id = actor.tenant_id
+        refs = set(known_schema_refs(actor.tenant_id)) | {self.initial.get("payload_schema_ref", "")} - {""}
+        self.fields["payload_schema_ref"].choices = [("", "– none –"), *((ref, ref) for ref in sorted(refs))]  # type: ignore[attr-defined]
+        self.fields["buffer_seconds"].help_text = (
+            f"How long before its wait opens an event may come: above 0, at most {MAX_BUFFER_SECONDS:,}. "
+            f"Empty: {settings.EVENT_BUFFER_SECONDS:g} s."
+        )
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        if EventType.objects.filter(tenant_id=self.tenant_id, name=name).exists():
+            raise forms.ValidationError("This event type is in the catalogue already.")
+        return name
+
+
+@admin.register(EventType)
+class EventTypeAdmin(AuthorPages):
+    page_template = "portal/event_type_page.html"
+    list_title = "Event catalogue"
+    list_display = ("name", "paths_label", "schema_label", "buffer_label", "state_label", "updated_label")
+    search_fields = ("name",)
+    ordering = ("name",)
+
+    @display(description="Correlation paths")
+    def paths_label(self, row: EventType) -> str:
+        return ", ".join(row.correlation_paths or []) or "– from the environment –"
+
+    @display(description="Payload schema", ordering="payload_schema_ref")
+    def schema_label(self, row: EventType) -> str:
+        return row.payload_schema_ref
+
+    @display(description="Buffer time", ordering="buffer_seconds")
+    def buffer_label(self, row: EventType) -> str:
+        is_own = row.is_active and row.buffer_seconds is not None
+        return f"{effective_buffer_seconds(row):g} s{'' if is_own else ' (default)'}"
+
+    @display(description="State", label={"active": "success", "off": "warning"})
+    def state_label(self, row: EventType) -> str:
+        return "active" if row.is_active else "off"
+
+    @display(description="Changed", ordering="updated_at")
+    def updated_label(self, row: EventType) -> str:
+        return moment(row.updated_at)
+
+    def form_for(self, actor: Actor, row: EventType | None, data: Any) -> forms.Form:
+        if row is None:
+            return EventTypeForm(actor, data)
+        initial = {name: getattr(row, name) for name in EventTypeFields.__dataclass_fields__}
+        form = EventTypeForm(actor, data, initial=initial)
+        del form.fields["name"]
+        return form
+
+    def saved(self, actor: Actor, row: EventType | None, fields: dict[str, Any]) -> tuple[EventType, list[str]]:
+        name = row.name if row else fields.pop("name")
+        saved = event_type_save(actor=actor, name=name, fields=EventTypeFields(**fields), must_be_new=row is None)
+        return saved.row, []
+
+    def deleted(self, actor: Actor, row: EventType) -> None:
+        event_type_delete(actor=actor, name=row.name)
+
+    def place_of(self, problem: dict[str, str]) -> tuple[str | None, str]:
+        return problem["path"], problem["message"]
+
+    def facts(self, actor: Actor, row: EventType) -> dict[str, Any]:
+        return {"buffer": self.buffer_label(row), "paths": self.paths_label(row)}

@@ -1,0 +1,33 @@
+from typing import Any
+
+from rest_framework import serializers
+
+from ingress.catalogue import effective_buffer_seconds
+from workflows.models import EventType
+
+
+class EventTypeFieldsSerializer(serializers.Serializer[Any]):
+    """Checked by the service, which says everything that is wrong; this is its documentation."""
+
+    name = serializers.CharField(max_length=200, help_text="`*`: the correlation paths of all events.")
+    description = serializers.CharField(max_length=2000, required=False)
+    correlation_paths = serializers.ListField(
+        child=serializers.CharField(), required=False, allow_null=True, help_text="Null: those of the environment."
+    )
+    payload_schema_ref = serializers.CharField(max_length=200, required=False)
+    buffer_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Null: `EVENT_BUFFER_SECONDS`.")
+    is_active = serializers.BooleanField(required=False, default=True)
+
+
+class EventTypeSerializer(serializers.ModelSerializer[EventType]):
+    effective_buffer_seconds = serializers.SerializerMethodField()
+
+    class Meta:
+        model = EventType
+        fields = (
+            "name", "description", "correlation_paths", "payload_schema_ref", "buffer_seconds", "effective_buffer_seconds",
+            "is_active", "created_at", "updated_at",
+        )  # fmt: skip
+
+    def get_effective_buffer_seconds(self, row: EventType) -> float:
+        return effective_buffer_seconds(row)

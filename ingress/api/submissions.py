@@ -1,0 +1,108 @@
+"""What stands in a request to `POST /events`: one event or several, plain or as CloudEvents."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+
+from ingress.cloudevents import binary_cloud_event, content_type_problem, is_binary_cloud_event, read_cloud_event
+from ingress.envelope import Envelope, event_invalid
+from workflows.api.parsers import StrictJsonParser
+from workflows.errors import InputInvalid, PortalError
+
+STRUCTURED = "application/cloudevents+json"
+STRUCTURED_BATCH = "application/cloudevents-batch+json"
+
+
+class CloudEventParser(StrictJsonParser):
+    media_type = STRUCTURED
+
+
+class CloudEventBatchParser(StrictJsonParser):
+    media_type = STRUCTURED_BATCH
+
+
+class CloudEventDataParser(StrictJsonParser):
+    """The body of an event in binary mode, whose content type is that of its data."""
+
+    media_type = "*/*"
+
+
+class BodyTooLarge(PortalError):
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Each value as `events_receive` takes it: JSON, a ready envelope, or the error of one that could not be read."""
+
+    values: list[Any]
+    is_batch: bool
+
+
+def read_submission(request: Request) -> Submission:
+    """Errors: InputInvalid EVENT_INVALID or EVENT_BATCH_TOO_LARGE; BodyTooLarge for a single event over its limit."""
+    media_type = _media_type(request)
+    if media_type == STRUCTURED_BATCH:
+        return _batch(request.data, read=_cloud_event_or_error)
+    if is_in_binary_mode(request):
+        return _binary(request)
+    if media_type == STRUCTURED:
+        _check_size(request)
+        return Submission([read_cloud_event(request.data)], is_batch=False)
+    body = request.data
+    if isinstance(body, dict) and "events" in body:
+        if set(body) != {"events"} or not body["events"]:
+            raise InputInvalid(
+                'a batch is {"events": [...]} with at least one event and nothing else', code="EVENT_INVALID"
+            )
+        return _batch(body["events"])
+    _check_size(request)
+    return Submission([body], is_batch=False)
+
+
+def is_in_binary_mode(request: Any) -> bool:
+    """A content type of CloudEvents' own says that the whole event is in the body, whatever the headers say."""
+    return is_binary_cloud_event(request.headers) and not _media_type(request).startswith("application/cloudevents")
+
+
+def _binary(request: Request) -> Submission:
+    problem = content_type_problem(request.content_type or "")
+    if problem is not None:
+        raise event_invalid([{"path": "datacontenttype", "message": problem}])
+    _check_size(request)
+    return Submission([read_cloud_event(binary_cloud_event(request.headers, request.data))], is_batch=False)
+
+
+def _batch(events: Any, *, read: Any = None) -> Submission:
+    if not isinstance(events, list):
+        raise InputInvalid("a batch must be a list of events", code="EVENT_INVALID")
+    if len(events) > settings.EVENT_BATCH_MAX:
+        raise InputInvalid(
+            f"a batch holds at most {settings.EVENT_BATCH_MAX} events, this one {len(events)}",
+            code="EVENT_BATCH_TOO_LARGE",
+        )
+    return Submission([read(event) for event in events] if read else events, is_batch=True)
+
+
+def _cloud_event_or_error(value: Any) -> Envelope | InputInvalid:
+    try:
+        return read_cloud_event(value)
+    except InputInvalid as error:
+        return error
+
+
+def _check_size(request: Request) -> None:
+    """The address takes the body of a whole batch; a single event has the limit of every request."""
+    length = int(request.headers.get("Content-Length") or 0)
+    if length > settings.REQUEST_MAX_BYTES:
+        raise BodyTooLarge(
+            f"the body has {length} bytes; {settings.REQUEST_MAX_BYTES} are allowed for one event",
+            details={"bytes": length, "limit": settings.REQUEST_MAX_BYTES},
+        )
+
+
+def _media_type(request: Any) -> str:
+    return (request.content_type or "").partition(";")[0].strip().lower()

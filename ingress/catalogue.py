@@ -1,0 +1,171 @@
+"""The event catalogue (PRODUCT 5.3, 7.6): where a type's key stands, which schema its payload has, how long it may come early."""
+
+import math
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from ingress.correlation_config import ANY_EVENT, parse_paths
+from ingress.envelope import MAX_ID_LENGTH
+from workflows.actors import Actor
+from workflows.engine.storable import storable_problem
+from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.ledger import command_recorded, target_name
+from workflows.models import EventType, PayloadSchema
+from workflows.services.payload_check import known_schema_refs
+from workflows.statuses import CommandAction, Role
+
+MAX_BUFFER_SECONDS = 86_400
+MAX_PATHS = 20
+MAX_PATH_LENGTH = 500
+MAX_DESCRIPTION_LENGTH = 2000
+
+Problem = dict[str, str]
+
+
+@dataclass(frozen=True)
+class EventTypeFields:
+    """An entry as somebody writes it down, not checked yet."""
+
+    description: Any = ""
+    correlation_paths: Any = None  # a path, a list of them, or none: then the environment's count
+    payload_schema_ref: Any = ""
+    buffer_seconds: Any = None  # none: EVENT_BUFFER_SECONDS
+    is_active: Any = True
+
+
+@dataclass(frozen=True)
+class SavedEventType:
+    row: EventType
+    is_new: bool
+
+
+def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be_new: bool = False) -> SavedEventType:
+    """Write an entry down, or put this in the place of the one under the name; it counts from the next event on.
+
+    Errors: PermissionRefused; InputInvalid EVENT_TYPE_INVALID with every problem; Conflict EVENT_TYPE_EXISTS.
+    """
+    problems = event_type_problems(tenant_id=actor.tenant_id, name=name, fields=fields)
+    asked = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
+    with command_recorded(
+        actor=actor, action=CommandAction.EDIT_EVENT_TYPE, target_type="event type", target_id=target_name(name), payload=asked
+    ) as command:  # fmt: skip
+        actor.require(Role.AUTHOR, to="edit the event catalogue")
+        if problems:
+            where = f"{problems[0]['path']} " if problems[0]["path"] else ""
+            raise InputInvalid(
+                f"the event type is invalid: {where}{problems[0]['message']}",
+                code="EVENT_TYPE_INVALID",
+                details={"problems": problems},
+            )
+        with transaction.atomic():
+            saved = _stored(actor.tenant_id, name, fields, must_be_new=must_be_new)
+        command.details = {"created": saved.is_new}
+        return saved
+
+
+def event_type_delete(*, actor: Actor, name: str) -> None:
+    """Errors: PermissionRefused, NotFound."""
+    with command_recorded(
+        actor=actor,
+        action=CommandAction.EDIT_EVENT_TYPE,
+        target_type="event type",
+        target_id=target_name(name),
+        payload={"operation": "delete"},
+    ):
+        actor.require(Role.AUTHOR, to="edit the event catalogue")
+        event_type_find(tenant_id=actor.tenant_id, name=name).delete()
+
+
+def event_type_find(*, tenant_id: uuid.UUID, name: str) -> EventType:
+    row = EventType.objects.filter(tenant_id=tenant_id, name=name).first()
+    if row is None:
+        raise NotFound(f"there is no event type {name[:200]!r} in the catalogue", code="EVENT_TYPE_NOT_FOUND")
+    return row
+
+
+def effective_buffer_seconds(row: EventType) -> float:
+    is_own = row.is_active and row.buffer_seconds is not None
+    return float(row.buffer_seconds if is_own and row.buffer_seconds else settings.EVENT_BUFFER_SECONDS)
+
+
+def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFields) -> list[Problem]:
+    """Everything that keeps an entry from being saved, as `{path, message}`; the path is the field's name."""
+    problems = [*_name_problems(name), *_text_problems(fields), *_path_problems(fields.correlation_paths)]
+    buffer = fields.buffer_seconds
+    if buffer is not None and not _is_buffer(buffer):
+        message = f"must be a number of seconds above 0 and at most {MAX_BUFFER_SECONDS:,}, or left out"
+        problems.append({"path": "buffer_seconds", "message": message})
+    if not isinstance(fields.is_active, bool):
+        problems.append({"path": "is_active", "message": "must be true or false"})
+    ref = fields.payload_schema_ref
+    if name == ANY_EVENT and (ref or buffer is not None):
+        message = f"{ANY_EVENT} stands for the correlation paths of all events; it has no schema and no buffer time"
+        problems.append({"path": "name", "message": message})
+    elif isinstance(ref, str) and ref and ref not in known_schema_refs(tenant_id):
+        problems.append({"path": "payload_schema_ref", "message": f"the schema {ref[:200]!r} is not registered"})
+    return problems
+
+
+def _name_problems(name: Any) -> list[Problem]:
+    if not isinstance(name, str) or not name.strip():
+        return [{"path": "name", "message": "must be a text that is not empty"}]
+    if name != name.strip() or len(name) > MAX_ID_LENGTH or storable_problem(name):
+        message = f"must be at most {MAX_ID_LENGTH} characters, without blanks at its ends, that can be stored"
+        return [{"path": "name", "message": message}]
+    return []
+
+
+def _text_problems(fields: EventTypeFields) -> list[Problem]:
+    problems = []
+    limits = {"description": MAX_DESCRIPTION_LENGTH, "payload_schema_ref": 200}
+    for field, limit in limits.items():
+        text = getattr(fields, field)
+        if not isinstance(text, str) or len(text) > limit or storable_problem(text):
+            problems.append({"path": field, "message": f"must be a text of at most {limit} characters"})
+    return problems
+
+
+def _path_problems(paths: Any) -> list[Problem]:
+    if paths in (None, [], ""):
+        return []
+    unstorable = storable_problem(paths)
+    try:
+        read = parse_paths(paths, of="correlation_paths")
+    except ValueError as error:
+        return [{"path": "correlation_paths", "message": str(error)[:300]}]
+    if unstorable or len(read) > MAX_PATHS or any(len(path) > MAX_PATH_LENGTH for path in read):
+        message = f"must be at most {MAX_PATHS} dotted paths of at most {MAX_PATH_LENGTH} characters"
+        return [{"path": "correlation_paths", "message": message}]
+    return []
+
+
+def _is_buffer(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 < value <= MAX_BUFFER_SECONDS
+
+
+def _stored(tenant_id: uuid.UUID, name: str, fields: EventTypeFields, *, must_be_new: bool) -> SavedEventType:
+    if fields.payload_schema_ref:
+        # Held until the entry is there, so that nobody deletes the schema in between.
+        list(PayloadSchema.objects.select_for_update().filter(tenant_id=tenant_id, ref=fields.payload_schema_ref))
+    row = EventType.objects.select_for_update().filter(tenant_id=tenant_id, name=name).first()
+    taken = Conflict(f"there is an event type {name!r} in the catalogue already", code="EVENT_TYPE_EXISTS")
+    if row is not None and must_be_new:
+        raise taken
+    is_new = row is None
+    row = row or EventType(tenant_id=tenant_id, name=name)
+    paths = fields.correlation_paths
+    row.description = fields.description
+    row.correlation_paths = list(parse_paths(paths, of=name)) if paths else None
+    row.payload_schema_ref = fields.payload_schema_ref
+    row.buffer_seconds = fields.buffer_seconds
+    row.is_active = fields.is_active
+    try:
+        row.save(force_insert=is_new)
+    except IntegrityError as error:
+        raise taken from error
+    return SavedEventType(row, is_new)

@@ -1,0 +1,278 @@
+"""The registry of payload schemas: who may change it, what is no schema, what is checked with it, and what keeps one."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from ingress.services import events_receive
+from tests.factories import make_actor, make_tenant, make_token, publish
+from tests.integration.test_api_errors import Api, error_of
+from tests.integration.test_screens import member_of
+from workflows.errors import InputInvalid
+from workflows.models import Command, Event, EventType, PayloadSchema
+from workflows.services.payload_check import PayloadChecker, payload_problem, payload_problems
+from workflows.services.schemas import schema_save
+from workflows.statuses import EventSource, Role
+
+pytestmark = pytest.mark.usefixtures("unheard")
+
+TICKET = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
+STEP = {"id": "s", "type": "state.set", "config": {"state": "X"}}
+
+
+def api_of(tenant: Any, role: Role = Role.AUTHOR) -> Api:
+    return Api(make_token(tenant, role))
+
+
+def put(api: Api, path: str, body: Any) -> Any:
+    return api.client.put(f"/api/v1{path}", json.dumps(body), content_type="application/json")
+
+
+def save(tenant: Any, ref: str, schema: Any) -> None:
+    schema_save(actor=make_actor(tenant), ref=ref, schema=schema)
+
+
+def problems(tenant: Any, ref: str, payload: Any) -> list[str]:
+    found = payload_problems(payload, tenant_id=tenant.id, ref=ref)
+    return [f"{problem['pointer']} {problem['message']}" for problem in found]
+
+
+# -- The API ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_schema_is_written_read_changed_and_deleted(tenant: Any) -> None:
+    api = api_of(tenant)
+    made = api.post("/schemas", {"ref": "payload.Ticket.v1", "title": "Ticket", "schema": TICKET})
+    assert (made.status_code, made.json()["schema"], made.json()["warnings"]) == (201, TICKET, [])
+    assert error_of(api.post("/schemas", {"ref": "payload.Ticket.v1", "schema": {}}), 409)["code"] == "SCHEMA_EXISTS"
+    changed = put(api, "/schemas/payload.Ticket.v1", {"schema": {"type": "object"}})
+    assert (changed.status_code, changed.json()["title"]) == (200, "")
+    assert put(api, "/schemas/payload.New.v1", {"schema": {}}).status_code == 201
+    assert [row["ref"] for row in api.get("/schemas").json()["results"]] == ["payload.New.v1", "payload.Ticket.v1"]
+    shown = api.get("/schemas/payload.Ticket.v1").json()
+    assert (shown["schema"], shown["used_by"]) == ({"type": "object"}, [])
+    assert api.client.delete("/api/v1/schemas/payload.Ticket.v1").status_code == 204
+    assert error_of(api.get("/schemas/payload.Ticket.v1"), 404)["code"] == "SCHEMA_NOT_FOUND"
+    kept = Command.objects.filter(tenant=tenant).order_by("requested_at")
+    assert {command.action for command in kept} == {"edit_schema"}
+    assert [(c.target_id, c.state, c.payload["operation"]) for c in kept] == [
+        ("payload.Ticket.v1", "observed", "save"), ("payload.Ticket.v1", "refused", "save"), ("payload.Ticket.v1", "observed", "save"),
+        ("payload.New.v1", "observed", "save"), ("payload.Ticket.v1", "observed", "delete"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
+def test_only_authors_write(tenant: Any, role: Role) -> None:
+    save(tenant, "payload.Ticket.v1", TICKET)
+    api = api_of(tenant, role)
+    for response in (
+        api.post("/schemas", {"ref": "a", "schema": {}}),
+        put(api, "/schemas/payload.Ticket.v1", {"schema": {}}),
+        api.client.delete("/api/v1/schemas/payload.Ticket.v1"),
+    ):
+        assert error_of(response, 403)["code"] == "PERMISSION_DENIED"
+    assert api.get("/schemas/payload.Ticket.v1").json()["schema"] == TICKET
+    assert Command.objects.filter(tenant=tenant, state="refused", code="PERMISSION_DENIED").count() == 3
+
+
+def test_another_tenants_schema_does_not_exist(tenant: Any) -> None:
+    save(tenant, "payload.Ticket.v1", TICKET)
+    other = api_of(make_tenant(), Role.ADMIN)
+    assert other.get("/schemas").json()["results"] == []
+    assert error_of(other.get("/schemas/payload.Ticket.v1"), 404)["code"] == "SCHEMA_NOT_FOUND"
+    assert error_of(other.client.delete("/api/v1/schemas/payload.Ticket.v1"), 404)["code"] == "SCHEMA_NOT_FOUND"
+    assert put(other, "/schemas/payload.Ticket.v1", {"schema": {"type": "array"}}).status_code == 201  # its own
+    assert PayloadSchema.objects.get(tenant=tenant).schema == TICKET
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"ref": "a", "schema": {"type": "text"}}, ("schema", "/type")), ({"ref": "a", "schema": []}, ("schema", "")), ({"ref": "a b", "schema": {}}, ("ref", "")),
+        ({"ref": "payload.Any.v1", "schema": {}}, ("ref", "")), ({"ref": "a/b", "schema": {}}, ("ref", "")),
+        ({"ref": "a", "schema": {"pattern": "(?=a)"}}, ("schema", "/pattern")), ({"ref": "a", "schema": {"title": "x" * 270_000}}, ("schema", "")),
+        ({"ref": "a", "schema": {"title": "\x00"}}, ("schema", "/title")), ({"ref": "a", "schema": {"$schema": "http://json-schema.org/draft-04/schema#"}}, ("schema", "/$schema")),
+        ({"ref": "a", "schema": {"$dynamicRef": "#b"}}, ("schema", "/$dynamicRef")),
+    ],
+    ids=lambda value: ascii(value)[:60],
+)  # fmt: skip
+def test_what_is_no_schema_is_refused_with_its_place(tenant: Any, body: Any, place: tuple[str, str]) -> None:
+    error = error_of(api_of(tenant).post("/schemas", body), 400)
+    first = error["details"]["problems"][0]
+    assert (error["code"], (first["field"], first["pointer"])) == ("SCHEMA_INVALID", place)
+    assert not PayloadSchema.objects.filter(tenant=tenant).exists()
+    assert Command.objects.get(tenant=tenant).state == "refused"
+
+
+def test_an_address_leads_to_one_schema(tenant: Any) -> None:
+    api = api_of(tenant)
+    save(tenant, "a", {"$id": "https://example.com/a"})
+    error = error_of(api.post("/schemas", {"ref": "b", "schema": {"$id": "https://example.com/a"}}), 400)
+    assert error["details"]["problems"] == [
+        {"field": "schema", "pointer": "/$id", "message": "is the address of the schema a"}
+    ]
+    assert put(api, "/schemas/a", {"schema": {"$id": "https://example.com/a", "type": "object"}}).status_code == 200
+
+
+# -- What is checked with it -----------------------------------------------------------------------------------------
+
+
+def test_references_lead_to_the_tenants_own_schemas(tenant: Any) -> None:
+    save(
+        tenant, "payload.Address.v1", {"$id": "https://example.com/address", "properties": {"zip": {"type": "string"}}}
+    )
+    save(tenant, "payload.Order.v1", {
+        "properties": {"to": {"$ref": "payload.Address.v1"}, "from": {"$ref": "https://example.com/address#/properties/zip"},
+                       "any": {"$ref": "payload.Any.v1"}},
+    })  # fmt: skip
+    assert problems(tenant, "payload.Order.v1", {"to": {"zip": "1"}, "from": "1", "any": {}}) == []
+    assert sorted(problems(tenant, "payload.Order.v1", {"to": {"zip": 1}, "from": 2, "any": 3})) == [
+        "/any must be object, but is number", "/from must be string, but is number", "/to/zip must be string, but is number",
+    ]  # fmt: skip
+
+
+def test_a_reference_leads_into_no_other_tenant_and_to_no_other_host(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    def no_network(*_: Any) -> None:
+        raise AssertionError("a check went to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    save(make_tenant(), "payload.Address.v1", {"$id": "https://example.com/address"})
+    saved = schema_save(
+        actor=make_actor(tenant),
+        ref="a",
+        schema={"properties": {"x": {"$ref": "payload.Address.v1"}, "y": {"$ref": "https://example.com/address"}}},
+    )
+    assert sorted(warning["pointer"] for warning in saved.warnings) == ["/properties/x/$ref", "/properties/y/$ref"]
+    for name in ("x", "y"):
+        (problem,) = problems(tenant, "a", {name: 1})
+        assert "cannot be checked: the schema refers to" in problem
+    assert problems(tenant, "a", {"z": 1}) == []
+
+
+def test_a_schema_may_refer_to_itself_and_in_a_ring(tenant: Any) -> None:
+    save(tenant, "tree", {"properties": {"children": {"items": {"$ref": "tree"}}, "name": {"type": "string"}}})
+    assert problems(tenant, "tree", {"children": [{"children": [{"name": 7}]}]}) == [
+        "/children/0/children/0/name must be string, but is number"
+    ]
+    save(tenant, "ring1", {"$ref": "ring2"})
+    save(tenant, "ring2", {"$ref": "ring1"})
+    assert "without end" in problems(tenant, "ring1", {})[0]
+
+
+def test_a_pattern_that_backtracks_elsewhere_takes_no_time_here(tenant: Any) -> None:
+    save(tenant, "a", {"properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}})
+    assert problems(tenant, "a", {"x": "a" * 100_000 + "b"}) == ["/x does not match the pattern ^(a+)+$"]
+
+
+def test_a_schema_that_is_not_there_fits_nothing(tenant: Any) -> None:
+    assert problems(tenant, "nothing", {}) == [" the schema 'nothing' is not registered"]
+    PayloadSchema.objects.create(tenant=tenant, ref="later", schema={}, is_placeholder=True)
+    assert problems(tenant, "later", {}) == [" the schema 'later' is not registered"]
+    save(tenant, "later", {"required": ["a"]})
+    assert problems(tenant, "later", {}) == [" 'a' is missing"]
+    assert payload_problem({}, tenant_id=tenant.id, ref="later") == "/: 'a' is missing"
+    assert payload_problem({"a": 1}, tenant_id=tenant.id, ref="later") is None
+    assert problems(tenant, "payload.Any.v1", []) == [" the payload must be a JSON object"]
+
+
+def test_a_checker_loads_each_schema_once(tenant: Any) -> None:
+    save(tenant, "inner", {"type": "string"})
+    save(tenant, "outer", {"properties": {"a": {"$ref": "inner"}, "b": {"$ref": "inner"}}})
+    checker = PayloadChecker(tenant.id)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        for number in range(50):
+            assert len(checker.problems({"a": number, "b": "x"}, "outer")) == 1
+    assert len(queries) == 3
+
+
+def test_an_event_that_does_not_fit_is_refused_with_pointers_and_kept(tenant: Any) -> None:
+    save(tenant, "payload.Ticket.v1", TICKET)
+    EventType.objects.create(tenant=tenant, name="CREATED", payload_schema_ref="payload.Ticket.v1")
+    api = api_of(tenant, Role.OPERATOR)
+    error = error_of(api.post("/events", {"event_type": "CREATED", "event_id": "1", "payload": {"id": 7}}), 400)
+    assert (error["code"], error["details"]["schemaRef"]) == ("EVENT_PAYLOAD_INVALID", "payload.Ticket.v1")
+    assert error["details"]["problems"] == [{"pointer": "/id", "message": "must be string, but is number"}]
+    assert Event.objects.get(tenant=tenant, id=error["details"]["id"]).outcome == "rejected"
+    assert api.post("/events", {"event_type": "CREATED", "event_id": "1", "payload": {"id": "7"}}).status_code == 202
+    values = [{"event_type": "CREATED", "payload": {"id": n if n % 2 else str(n)}} for n in range(10)]
+    results = events_receive(tenant_id=tenant.id, values=values, source=EventSource.REST)
+    assert [isinstance(result, InputInvalid) for result in results] == [False, True] * 5
+
+
+# -- What keeps one --------------------------------------------------------------------------------------------------
+
+
+def test_a_schema_that_is_used_stays(tenant: Any) -> None:
+    api = api_of(tenant)
+    save(tenant, "used", {"$id": "https://example.com/used"})
+    save(tenant, "by-name", {"items": {"$ref": "used"}})
+    save(tenant, "by-address", {"$id": "https://example.com/other", "items": {"$ref": "used#/$defs/a"}})
+    save(tenant, "unused", {"description": "used"})
+    EventType.objects.create(tenant=tenant, name="E", payload_schema_ref="used")
+    publish(tenant, STEP, key="flow", payloadSchemaRef="used")
+    publish(tenant, STEP, key="flow", payloadSchemaRef="payload.Any.v1")
+    error = error_of(api.client.delete("/api/v1/schemas/used"), 409)
+    assert error["code"] == "SCHEMA_IN_USE"
+    assert error["details"]["usedBy"] == [
+        {"kind": "event_type", "name": "E"}, {"kind": "definition", "name": "flow", "version": 1},
+        {"kind": "schema", "name": "by-address"}, {"kind": "schema", "name": "by-name"},
+    ]  # fmt: skip
+    assert api.get("/schemas/used").json()["used_by"] == error["details"]["usedBy"]
+    assert api.client.delete("/api/v1/schemas/unused").status_code == 204
+    moved = put(api, "/schemas/used", {"schema": {"$id": "https://example.com/moved"}})
+    assert error_of(moved, 409)["details"]["usedBy"] == [{"kind": "schema", "name": "by-address"}]
+
+
+# -- The screens -----------------------------------------------------------------------------------------------------
+
+
+def test_an_author_edits_a_schema_on_its_page(tenant: Any) -> None:
+    client = member_of(tenant, role="author")
+    add = reverse("admin:workflows_payloadschema_add")
+    assert "2020-12" in client.get(add).content.decode()
+    wrong = client.post(add, {"ref": "a", "title": "", "schema": '{"type": "text"}'})
+    assert (wrong.status_code, "/type: fits none" in wrong.content.decode()) == (200, True)
+    missing = client.post(add, {"ref": "a", "title": "", "schema": '{"$ref": "b"}'}, follow=True)
+    assert "which is not registered" in missing.content.decode()
+    row = PayloadSchema.objects.get(tenant=tenant)
+    page = reverse("admin:workflows_payloadschema_change", args=[row.id])
+    assert client.post(page, {"title": "T", "schema": json.dumps(TICKET)}).status_code == 302
+    row.refresh_from_db()
+    assert (row.title, row.schema) == ("T", TICKET)
+    assert client.get(reverse("admin:workflows_payloadschema_changelist")).status_code == 200
+    EventType.objects.create(tenant=tenant, name="E", payload_schema_ref="a")
+    delete = reverse("admin:workflows_payloadschema_delete", args=[row.id])
+    assert "SCHEMA_IN_USE" in client.post(delete).content.decode()
+    EventType.objects.filter(tenant=tenant).delete()
+    assert client.post(delete).status_code == 302
+    assert not PayloadSchema.objects.filter(tenant=tenant).exists()
+    assert set(Command.objects.filter(tenant=tenant).values_list("action", "source")) == {("edit_schema", "admin")}
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_others_read_the_page_and_change_nothing(tenant: Any, role: str) -> None:
+    save(tenant, "a", {"title": "<script>alert(1)</script>"})
+    row = PayloadSchema.objects.get(tenant=tenant)
+    client = member_of(tenant, role=role)
+    page = reverse("admin:workflows_payloadschema_change", args=[row.id])
+    shown = client.get(page).content.decode()
+    assert "&lt;script&gt;" in shown
+    assert 'name="schema"' not in shown
+    assert "Delete…" not in shown
+    assert client.post(page, {"title": "T", "schema": "{}"}).status_code == 403
+    assert client.post(reverse("admin:workflows_payloadschema_delete", args=[row.id])).status_code == 403
+    assert client.get(reverse("admin:workflows_payloadschema_add")).status_code == 403
+    assert PayloadSchema.objects.get(tenant=tenant).title == ""
+    other = member_of(make_tenant(), role="admin")
+    assert other.get(page).status_code == 404
+    assert "REF-A" not in other.get(reverse("admin:workflows_payloadschema_changelist")).content.decode()

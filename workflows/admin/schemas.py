@@ -1,0 +1,86 @@
+"""Payload schemas: the list, and for each its text, who refers to it, and what it refers to that is not there."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from workflows.actors import Actor
+from workflows.admin.author_pages import AuthorPages
+from workflows.admin.forms import JsonObjectField
+from workflows.engine.schema_faults import DIALECT
+from workflows.models import PayloadSchema
+from workflows.services.schema_use import schema_users
+from workflows.services.schemas import schema_delete, schema_save, schema_warnings
+from workflows.templatetags.pointsman import moment
+
+EMPTY = {"$schema": DIALECT, "type": "object", "properties": {}, "required": []}
+
+
+class SchemaField(JsonObjectField):
+    def prepare_value(self, value: Any) -> Any:
+        return json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, dict) else value
+
+
+class PayloadSchemaForm(forms.Form):
+    ref = forms.CharField(
+        label="Name",
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"spellcheck": "false"}),
+        help_text="The name that definitions, event types and other schemas refer to, as payload.TicketCreated.v1. It stays.",
+    )
+    title = forms.CharField(max_length=200, required=False, widget=UnfoldAdminTextInputWidget())
+    schema = SchemaField(
+        initial=EMPTY,
+        help_text="JSON Schema 2020-12. A $ref leads to a name or an $id of this registry, or within the schema.",
+    )
+
+
+@admin.register(PayloadSchema)
+class PayloadSchemaAdmin(AuthorPages):
+    page_template = "portal/schema_page.html"
+    list_title = "Schemas"
+    list_display = ("ref", "title", "state_label", "updated_label")
+    search_fields = ("ref", "title")
+    ordering = ("ref",)
+
+    @display(description="State", label={"registered": "success", "placeholder": "warning"})
+    def state_label(self, row: PayloadSchema) -> str:
+        return "placeholder" if row.is_placeholder else "registered"
+
+    @display(description="Changed", ordering="updated_at")
+    def updated_label(self, row: PayloadSchema) -> str:
+        return moment(row.updated_at)
+
+    def form_for(self, actor: Actor, row: PayloadSchema | None, data: Any) -> forms.Form:
+        if row is None:
+            return PayloadSchemaForm(data)
+        form = PayloadSchemaForm(data, initial={"title": row.title, "schema": row.schema})
+        del form.fields["ref"]
+        form.fields["schema"].widget.attrs["rows"] = 28
+        return form
+
+    def saved(self, actor: Actor, row: PayloadSchema | None, fields: dict[str, Any]) -> tuple[PayloadSchema, list[str]]:
+        saved = schema_save(
+            actor=actor,
+            ref=row.ref if row else fields["ref"],
+            schema=fields["schema"],
+            title=fields["title"],
+            must_be_new=row is None,
+        )
+        return saved.row, [f"{warning['pointer']} {warning['message']}" for warning in saved.warnings]
+
+    def deleted(self, actor: Actor, row: PayloadSchema) -> None:
+        schema_delete(actor=actor, ref=row.ref)
+
+    def place_of(self, problem: dict[str, str]) -> tuple[str | None, str]:
+        pointer = f"{problem['pointer'] or '/'}: " if problem["field"] == "schema" else ""
+        return problem["field"], pointer + problem["message"]
+
+    def facts(self, actor: Actor, row: PayloadSchema) -> dict[str, Any]:
+        warnings = schema_warnings(tenant_id=row.tenant_id, ref=row.ref, schema=row.schema)
+        text = json.dumps(row.schema, indent=2, ensure_ascii=False)
+        return {"users": schema_users(row), "warnings": warnings, "schema_text": text}

@@ -1,0 +1,42 @@
+from typing import Any
+
+from rest_framework import serializers
+
+from workflows.engine.schema_check import Problem
+from workflows.models import PayloadSchema
+from workflows.services.schema_use import User, schema_users
+
+
+class PayloadSchemaFieldsSerializer(serializers.Serializer[Any]):
+    """The name and the schema itself are checked by the service, which says everything that is wrong with them."""
+
+    ref = serializers.CharField(max_length=200)
+    title = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+    schema = serializers.JSONField(help_text="A JSON Schema 2020-12.")
+
+
+class PayloadSchemaSerializer(serializers.ModelSerializer[PayloadSchema]):
+    class Meta:
+        model = PayloadSchema
+        fields: tuple[str, ...] = ("ref", "title", "is_placeholder", "created_at", "updated_at")
+
+
+class PayloadSchemaDetailSerializer(PayloadSchemaSerializer):
+    used_by = serializers.SerializerMethodField(help_text="`{kind, name, version?}` of everything that refers to it.")
+
+    class Meta(PayloadSchemaSerializer.Meta):
+        fields = (*PayloadSchemaSerializer.Meta.fields, "schema", "used_by")
+
+    def get_used_by(self, row: PayloadSchema) -> list[User]:
+        return schema_users(row)
+
+
+class SavedPayloadSchemaSerializer(PayloadSchemaSerializer):
+    warnings = serializers.SerializerMethodField(help_text="`{pointer, message}` of references that lead nowhere yet.")
+
+    class Meta(PayloadSchemaSerializer.Meta):
+        fields = (*PayloadSchemaSerializer.Meta.fields, "schema", "warnings")
+
+    def get_warnings(self, row: PayloadSchema) -> list[Problem]:
+        warnings: list[Problem] = self.context["warnings"]
+        return warnings

@@ -1,0 +1,60 @@
+"""Who refers to a payload schema: event types, definitions with their versions, and other schemas."""
+
+import json
+import uuid
+from typing import Any
+
+from workflows.engine.schema_links import link_schema
+from workflows.models import Definition, DefinitionVersion, EventType, PayloadSchema
+
+MAX_USERS = 100
+User = dict[str, Any]
+
+
+def schema_users(row: PayloadSchema) -> list[User]:
+    """Shapes: `{kind: "event_type" | "definition" | "schema", name, version?}`.
+
+    Cost: four queries; one looks through the texts of the tenant's versions, one reads its schemas.
+    """
+    event_types = EventType.objects.filter(tenant_id=row.tenant_id, payload_schema_ref=row.ref).order_by("name")
+    users: list[User] = [
+        {"kind": "event_type", "name": name} for name in event_types.values_list("name", flat=True)[:MAX_USERS]
+    ]
+    users += _definitions(row)
+    addresses = {row.ref}
+    if isinstance(row.schema, dict) and isinstance(row.schema.get("$id"), str):
+        addresses.add(row.schema["$id"].rstrip("#"))
+    return (users + schemas_that_refer_to(row.tenant_id, addresses, besides=row.ref))[:MAX_USERS]
+
+
+def schemas_that_refer_to(tenant_id: uuid.UUID, addresses: set[str], *, besides: str) -> list[User]:
+    others = PayloadSchema.objects.filter(tenant_id=tenant_id).exclude(ref=besides).order_by("ref")
+    return [
+        {"kind": "schema", "name": ref}
+        for ref, schema in others.values_list("ref", "schema").iterator()
+        if addresses & _asked(schema, ref)
+    ][:MAX_USERS]
+
+
+def _asked(schema: Any, ref: str) -> set[str]:
+    """Every address that the schema would ask the registry for."""
+    asked: set[str] = set()
+    link_schema(schema, load=asked.add, base=ref)
+    return asked
+
+
+def _definitions(row: PayloadSchema) -> list[User]:
+    """Published versions that name it, as the schema of their payload or of their trigger's; and drafts that were bound to it."""
+    named = f'ayloadSchemaRef": {json.dumps(row.ref, ensure_ascii=False)}'
+    versions = (
+        DefinitionVersion.objects.filter(tenant_id=row.tenant_id, canonical_text__contains=named)
+        .order_by("definition__key", "-version")
+        .values_list("definition__key", "version")[:MAX_USERS]
+    )
+    users: list[User] = [{"kind": "definition", "name": key, "version": number} for key, number in versions]
+    bound = Definition.objects.filter(tenant_id=row.tenant_id).order_by("key")
+    bound = bound.filter(payload_schema_ref=row.ref) | bound.filter(pinned_payload_schema_ref=row.ref)
+    told = {user["name"] for user in users}
+    return users + [
+        {"kind": "definition", "name": key} for key in bound.values_list("key", flat=True) if key not in told
+    ]

@@ -1,0 +1,172 @@
+"""The registry of payload schemas (PRODUCT 5.5, 7.6): saved when values can be checked with them, kept while they are used."""
+
+import hashlib
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from workflows.actors import Actor
+from workflows.engine.schema_check import Problem, json_pointer
+from workflows.engine.schema_faults import schema_faults
+from workflows.engine.schema_links import link_schema
+from workflows.engine.sizes import json_size
+from workflows.engine.storable import storable_problem
+from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.ledger import command_recorded, target_name
+from workflows.models import PayloadSchema
+from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
+from workflows.services.schema_use import schema_users, schemas_that_refer_to
+from workflows.statuses import CommandAction, Role
+
+MAX_SCHEMA_BYTES = 262_144
+# No slash: it stands in addresses of the API.
+REF_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}"
+
+
+@dataclass(frozen=True)
+class SavedSchema:
+    """`warnings` are references that lead nowhere yet: what needs them fails its check until they do."""
+
+    row: PayloadSchema
+    is_new: bool
+    warnings: list[Problem]
+
+
+def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be_new: bool = False) -> SavedSchema:
+    """Register a schema, or put another in the place of the one under this name; it counts from the next payload on.
+
+    Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with every problem; Conflict SCHEMA_EXISTS, or SCHEMA_IN_USE when
+    other schemas refer to the `$id` that would go.
+    """
+    asked = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
+    with command_recorded(
+        actor=actor, action=CommandAction.EDIT_SCHEMA, target_type="schema", target_id=target_name(ref), payload=asked
+    ) as command:
+        actor.require(Role.AUTHOR, to="edit payload schemas")
+        problems = schema_problems(tenant_id=actor.tenant_id, ref=ref, schema=schema, title=title)
+        if problems:
+            raise InputInvalid(
+                f"{problems[0]['field']}{problems[0]['pointer']} {problems[0]['message']}",
+                code="SCHEMA_INVALID",
+                details={"problems": problems},
+            )
+        with transaction.atomic():
+            saved = _stored(actor, ref, schema, title, must_be_new=must_be_new)
+        command.details = {"created": saved.is_new, "warnings": saved.warnings}
+        return saved
+
+
+def schema_problems(*, tenant_id: uuid.UUID, ref: Any, schema: Any, title: Any = "") -> list[dict[str, str]]:
+    """Everything that keeps a schema from being registered under this name, as `{field, pointer, message}`."""
+    problems = []
+    if ref == ANY_SCHEMA:
+        problems.append(_problem("ref", "is built in"))
+    elif not isinstance(ref, str) or not re.fullmatch(REF_PATTERN, ref):
+        problems.append(_problem("ref", f"must match {REF_PATTERN}"))
+    if not isinstance(title, str) or len(title) > 200 or storable_problem(title):
+        problems.append(_problem("title", "must be a text of at most 200 characters"))
+    unstorable = storable_problem(schema)
+    if unstorable is not None:
+        problems.append(_problem("schema", unstorable[1], unstorable[0]))
+    elif not isinstance(schema, dict):
+        problems.append(_problem("schema", "must be a JSON object"))
+    else:
+        faults = schema_faults(schema, max_bytes=MAX_SCHEMA_BYTES) or _address_faults(tenant_id, ref, schema)
+        problems += [_problem("schema", fault["message"], fault["pointer"]) for fault in faults]
+    return problems
+
+
+def _problem(field: str, message: str, pointer: str = "") -> dict[str, str]:
+    return {"field": field, "pointer": pointer, "message": message}
+
+
+def _address_faults(tenant_id: uuid.UUID, ref: Any, schema: dict[str, Any]) -> list[Problem]:
+    """An address leads to one schema only."""
+    own = schema.get("$id")
+    taken = SchemaRegistry(tenant_id).address_owner(own) if own else None
+    return [] if taken in (None, ref) else [{"pointer": "/$id", "message": f"is the address of the schema {taken}"}]
+
+
+def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Problem]:
+    registry = SchemaRegistry(tenant_id, {ref: schema})
+    missing = link_schema(schema, load=registry.load, base=ref).missing.values()
+    return [
+        Problem(pointer=json_pointer(place), message=f"refers to {reference[:120]!r}, which is not registered")
+        for reference, place in missing
+    ][:20]
+
+
+def schema_delete(*, actor: Actor, ref: str) -> None:
+    """Errors: PermissionRefused, NotFound; Conflict SCHEMA_IN_USE with everything that refers to it."""
+    with (
+        command_recorded(
+            actor=actor,
+            action=CommandAction.EDIT_SCHEMA,
+            target_type="schema",
+            target_id=target_name(ref),
+            payload={"operation": "delete"},
+        ),
+        transaction.atomic(),
+    ):
+        actor.require(Role.AUTHOR, to="delete payload schemas")
+        row = _locked(actor.tenant_id, ref)
+        if row is None:
+            raise _unknown(ref)
+        users = schema_users(row)
+        if users:
+            raise _in_use(ref, users)
+        row.delete()
+
+
+def schema_find(*, tenant_id: uuid.UUID, ref: str) -> PayloadSchema:
+    row = PayloadSchema.objects.filter(tenant_id=tenant_id, ref=ref).first()
+    if row is None:
+        raise _unknown(ref)
+    return row
+
+
+def _stored(actor: Actor, ref: str, schema: Any, title: str, *, must_be_new: bool) -> SavedSchema:
+    row = _locked(actor.tenant_id, ref)
+    if row is not None and must_be_new:
+        raise Conflict(f"there is a schema {ref!r} already", code="SCHEMA_EXISTS")
+    is_new = row is None
+    row = row or PayloadSchema(tenant_id=actor.tenant_id, ref=ref)
+    _keep_address(row, schema)
+    row.title, row.schema, row.is_placeholder = title, schema, False
+    try:
+        row.save(force_insert=is_new)
+    except IntegrityError as error:
+        raise Conflict(f"there is a schema {ref!r} already", code="SCHEMA_EXISTS") from error
+    return SavedSchema(row, is_new, schema_warnings(tenant_id=actor.tenant_id, ref=ref, schema=schema))
+
+
+def _keep_address(row: PayloadSchema, schema: Any) -> None:
+    """Other schemas may refer to this one by its `$id`; it is not taken from under them."""
+    before = row.schema.get("$id") if isinstance(row.schema, dict) else None
+    if isinstance(before, str) and before != schema.get("$id"):
+        users = schemas_that_refer_to(row.tenant_id, {before.rstrip("#")}, besides=row.ref)
+        if users:
+            raise _in_use(before, users)
+
+
+def _locked(tenant_id: uuid.UUID, ref: str) -> PayloadSchema | None:
+    return PayloadSchema.objects.select_for_update().filter(tenant_id=tenant_id, ref=ref).first()
+
+
+def _unknown(ref: str) -> NotFound:
+    return NotFound(f"there is no schema {ref[:200]!r}", code="SCHEMA_NOT_FOUND")
+
+
+def _in_use(name: str, users: list[dict[str, Any]]) -> Conflict:
+    told = ", ".join(f"{user['kind'].replace('_', ' ')} {user['name']}" for user in users[:3])
+    more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+    return Conflict(f"{name!r} is used by {told}{more}", code="SCHEMA_IN_USE", details={"usedBy": users})
+
+
+def _fingerprint(schema: Any) -> dict[str, Any]:
+    text = json.dumps(schema, sort_keys=True)
+    return {"bytes": json_size(schema), "sha256": hashlib.sha256(text.encode()).hexdigest()}
