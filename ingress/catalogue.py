@@ -16,6 +16,7 @@ from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_recorded, target_name
 from workflows.models import EventType, PayloadSchema
 from workflows.services.payload_check import known_schema_refs
+from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, Role
 
 MAX_BUFFER_SECONDS = 86_400
@@ -78,6 +79,14 @@ def event_type_delete(*, actor: Actor, name: str) -> None:
     ):
         actor.require(Role.AUTHOR, to="edit the event catalogue")
         event_type_find(tenant_id=actor.tenant_id, name=name).delete()
+
+
+def event_type_check(*, actor: Actor, name: str = "") -> None:
+    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    role_require(
+        actor=actor, needs=Role.AUTHOR, to="edit the event catalogue", action=CommandAction.EDIT_EVENT_TYPE,
+        target_type="event type", target_id=target_name(name),
+    )  # fmt: skip
 
 
 def event_type_find(*, tenant_id: uuid.UUID, name: str) -> EventType:

@@ -56,7 +56,7 @@ def events_receive(
     Cost: two statements for any number of events, one more when a payload has a schema, two for repeats and conflicts.
     """
     read = [_read(value) for value in values]
-    catalogue = _Catalogue(tenant_id, {envelope.event_type for envelope in read if isinstance(envelope, Envelope)})
+    catalogue = Catalogue(tenant_id, {envelope.event_type for envelope in read if isinstance(envelope, Envelope)})
     results: list[Result | None] = [item if isinstance(item, PortalError) else None for item in read]
     rows: dict[int, Event] = {}
     for place, envelope in enumerate(read):
@@ -67,7 +67,7 @@ def events_receive(
     firsts = first_events(tenant_id, {row.event_id for row in repeated.values()})
     _keep_conflicts(repeated.values(), firsts)
     for place, row in rows.items():
-        results[place] = _result(row, None if row.id in stored else firsts[row.event_id])
+        results[place] = result_of(row, None if row.id in stored else firsts[row.event_id])
     if any(row.id in stored and row.occupies_id for row in rows.values()):
         ring_on_commit(tenant_id)
     return [result for result in results if result is not None]
@@ -82,7 +82,7 @@ def _read(value: Any) -> Envelope | PortalError:
         return error
 
 
-class _Catalogue:
+class Catalogue:
     """What the tenant's event catalogue says of the types that one call brings."""
 
     def __init__(self, tenant_id: uuid.UUID, event_types: set[str]) -> None:
@@ -150,7 +150,7 @@ def _reject(event: Event, reason: str) -> None:
     event.routed_at = event.received_at
 
 
-def _result(row: Event, first: Event | None) -> Result:
+def result_of(row: Event, first: Event | None) -> Result:
     """`first` is the row that holds the id, when it is not this one."""
     if first is not None:
         return Receipt(first, is_duplicate=True) if first.body_hash == row.body_hash else _conflict(row, first)

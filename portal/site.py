@@ -14,6 +14,8 @@ from django.views.decorators.http import require_POST
 from unfold.sites import UnfoldAdminSite
 
 from portal.middleware import SESSION_TENANT
+from portal.pages.support import support_view
+from workflows.statuses import Role
 
 
 class PointsmanAdminSite(UnfoldAdminSite):
@@ -26,6 +28,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
 
     def get_urls(self) -> list[URLPattern]:
         return [
+            path("support/", self.admin_view(support_view), name="support"),
             path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
             *super().get_urls(),
         ]
@@ -63,8 +66,13 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item("Dashboard", "dashboard", "index"),
                 item("Runs", "alt_route", "workflows_run_changelist"),
+                item("Bulk jobs", "checklist", "workflows_bulkjob_changelist"),
                 item("Tasks", "assignment", "workflows_humantask_changelist"),
                 item("Events", "bolt", "workflows_event_changelist"),
+                {
+                    **item("Dead letters", "mark_email_unread", "workflows_eventdelivery_changelist"),
+                    **dead_letters_badge(request),
+                },
                 item("My notifications", "notifications", "workflows_notification_changelist"),
             ],
         },
@@ -73,13 +81,37 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item("Definitions", "account_tree", "workflows_definition_changelist"),
                 item("Event catalogue", "menu_book", "workflows_eventtype_changelist"),
+                item("Schemas", "data_object", "workflows_payloadschema_changelist"),
             ],
         },
         {
             "title": "Audit",
-            "items": [item("Command ledger", "gavel", "workflows_command_changelist")],
+            "items": [
+                item("Command ledger", "gavel", "workflows_command_changelist"),
+                item("What is supported", "help", "support"),
+            ],
         },
+        *administration(request),
     ]
+
+
+def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
+    """How many deliveries are dead, beside the inbox; nothing where there are none."""
+    from ingress.dead_letter_selectors import MOST_COUNTED, dead_letter_count
+
+    actor = getattr(request, "actor", None)
+    dead = dead_letter_count(tenant_id=actor.tenant_id) if actor else 0
+    return {"badge": dead if dead < MOST_COUNTED else f"{MOST_COUNTED}+"} if dead else {}
+
+
+def administration(request: HttpRequest) -> list[dict[str, Any]]:
+    """What only administrators see."""
+    actor = getattr(request, "actor", None)
+    if actor is None or not actor.has_role(Role.ADMIN):
+        return []
+    secrets = {"title": "Secrets", "icon": "key", "link": reverse("admin:workflows_secret_changelist")}
+    redaction = {"title": "Redaction", "icon": "visibility_off", "link": reverse("admin:workflows_secret_redaction")}
+    return [{"title": "Administer", "items": [secrets, redaction]}]
 
 
 def icon(request: HttpRequest) -> str:

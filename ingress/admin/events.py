@@ -7,7 +7,9 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.views.decorators.http import require_safe
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
@@ -121,6 +123,7 @@ class EventAdmin(WhatIfViews):
         left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
         return format_html('<span class="pm-sentence">{} <small>{}</small></span>', event.outcome_reason, left)
 
+    @method_decorator(require_safe)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -8,7 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ingress.api.catalogue_serializers import EventTypeFieldsSerializer, EventTypeSerializer
-from ingress.catalogue import EventTypeFields, event_type_delete, event_type_find, event_type_save
+from ingress.catalogue import EventTypeFields, event_type_check, event_type_delete, event_type_find, event_type_save
+from workflows.api.bodies import role_first
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import InputInvalid
 from workflows.models import EventType
@@ -23,8 +24,10 @@ class EventTypeList(TenantScoped, generics.ListAPIView):
 
     @extend_schema(request=EventTypeFieldsSerializer, responses={201: EventTypeSerializer})
     def post(self, request: Request) -> Response:
-        name, fields = _read(request.data)
-        saved = event_type_save(actor=actor_of(self), name=name, fields=fields, must_be_new=True)
+        actor = actor_of(self)
+        with role_first(lambda: event_type_check(actor=actor)):
+            name, fields = _read(request.data)
+        saved = event_type_save(actor=actor, name=name, fields=fields, must_be_new=True)
         return Response(self.get_serializer(saved.row).data, status=201)
 
 
@@ -38,8 +41,10 @@ class EventTypeDetail(TenantScoped, generics.RetrieveAPIView):
     @extend_schema(request=EventTypeFieldsSerializer, responses={200: EventTypeSerializer, 201: EventTypeSerializer})
     def put(self, request: Request, name: str) -> Response:
         """In the place of the entry under this name, or new. What is left out has its default."""
-        _, fields = _read(request.data, name=name)
-        saved = event_type_save(actor=actor_of(self), name=name, fields=fields)
+        actor = actor_of(self)
+        with role_first(lambda: event_type_check(actor=actor, name=name)):
+            _, fields = _read(request.data, name=name)
+        saved = event_type_save(actor=actor, name=name, fields=fields)
         return Response(self.get_serializer(saved.row).data, status=201 if saved.is_new else 200)
 
     @extend_schema(responses={204: None})

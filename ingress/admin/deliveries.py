@@ -1,0 +1,172 @@
+"""The dead-letter inbox, and every delivery there is. Acting on them is in `dead_letters.py`."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
+from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.views.decorators.http import require_safe
+from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from ingress.admin.dead_letters import DeadLetterViews, event_page_of
+from ingress.dead_letter_selectors import dead_letter_count, outbox_refused
+from ingress.templatetags.event_pages import short_id
+from workflows import labels
+from workflows.admin.base import actor_of
+from workflows.models import Definition, EventDelivery
+from workflows.statuses import DeliveryStatus
+from workflows.templatetags.pointsman import ago, nowrap
+
+ALL = "all"
+SHOWN_REFUSED = 20
+MOST_LISTED = 10_000
+
+
+class InboxPaginator(Paginator):
+    """Counts, so that all of the inbox can be chosen, and not further than anybody pages."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[:MOST_LISTED].count())
+
+
+class InboxList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.opts = self.model_admin.opts
+        self.full_result_count = self.result_count  # no "show all": without a filter it shows the dead ones
+
+
+class InboxFilter(DropdownFilter):
+    """Dead ones, unless another status is asked for."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*DeliveryStatus.choices, (ALL, "All")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
+        chosen = self.value() or DeliveryStatus.DEAD
+        return queryset if chosen == ALL else queryset.filter(status=chosen)
+
+
+class DefinitionFilter(DropdownFilter):
+    title = "definition"
+    parameter_name = "definition"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        keys = Definition.objects.filter(tenant_id=actor_of(request).tenant_id).order_by("key")
+        return [(key, key) for key in keys.values_list("key", flat=True)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
+        return queryset.filter(definition__key=self.value()) if self.value() else queryset
+
+
+@admin.register(EventDelivery)
+class DeliveryAdmin(DeadLetterViews):
+    list_display = ("status_label", "since_label", "event_label", "target_label", "key_label", "attempts")
+    list_display_links = None
+    paginator = InboxPaginator
+    list_filter = (InboxFilter, DefinitionFilter, ("created_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    list_before_template = "portal/_delivery_chips.html"
+    list_after_template = "portal/_outbox_refused.html"
+    list_select_related = ("event", "run", "wait", "definition")
+    search_fields = ("event__event_id",)
+    search_help_text = "Event id or correlation key"
+    ordering = ("-created_at",)
+    actions = ("redeliver_many", "discard_many")  # type: ignore[assignment]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EventDelivery]:
+        return (
+            super()
+            .get_queryset(request)
+            .select_related(*self.list_select_related)
+            .defer("event__payload", "run__input")
+        )
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Why a delivery is dead may name what a filter or a schema met."""
+        return (*self.list_display, "reason") if actor_of(request).sees_payloads else self.list_display
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return InboxList
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*self.one_urls(), *super().get_urls()]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[EventDelivery], term: str
+    ) -> tuple[QuerySet[EventDelivery], bool]:
+        term = term.strip()
+        if not term:
+            return queryset, False
+        of_event = Q(event__tenant_id=actor_of(request).tenant_id, event__event_id=term)
+        return queryset.filter(of_event | Q(correlation_key=term)), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        tenant_id = actor_of(request).tenant_id
+        chosen = request.GET.get("status", DeliveryStatus.DEAD)
+        refused = outbox_refused(tenant_id=tenant_id)
+        extra = {
+            "title": "Dead letters",
+            "dead": dead_letter_count(tenant_id=tenant_id),
+            "chips": [
+                {"label": status.label, "value": status.value, "type": labels.DELIVERY[status],
+                 "is_chosen": chosen == status.value}
+                for status in DeliveryStatus if status != DeliveryStatus.DEAD
+            ],
+            "is_dead_chosen": chosen == DeliveryStatus.DEAD,
+            "is_all_chosen": chosen == ALL,
+            "refused": refused[:SHOWN_REFUSED],
+            "refused_count": refused.count(),
+            "actor": actor_of(request),
+        }  # fmt: skip
+        return super().changelist_view(request, {**extra, **(extra_context or {})})
+
+    @method_decorator(require_safe)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """A delivery is shown on the page of its event."""
+        delivery = self.get_object(request, object_id)
+        if delivery is None:
+            raise Http404("there is no such delivery")
+        return HttpResponseRedirect(event_page_of(delivery))
+
+    # -- Columns -----------------------------------------------------------------------------------------------------
+
+    @display(description="Status", ordering="status", label=labels.DELIVERY)
+    def status_label(self, delivery: EventDelivery) -> tuple[str, str]:
+        return delivery.status, delivery.get_status_display()
+
+    @display(description="Since", ordering="created_at")
+    def since_label(self, delivery: EventDelivery) -> str:
+        return nowrap(ago(delivery.decided_at or delivery.created_at))
+
+    @display(description="Event", ordering="event__event_type")
+    def event_label(self, delivery: EventDelivery) -> str:
+        event = delivery.event
+        return format_html(
+            '<a class="pm-link" href="{}">{}</a><br><small>{}</small>',
+            event_page_of(delivery), event.event_type, short_id(event.event_id),
+        )  # fmt: skip
+
+    @display(description="Target")
+    def target_label(self, delivery: EventDelivery) -> str:
+        if delivery.wait is not None and delivery.run is not None:
+            return f"{delivery.run.definition_key} · {delivery.wait.step_id}"
+        return f"start of {delivery.definition.key}" if delivery.definition else ""
+
+    @display(description="Key", ordering="correlation_key")
+    def key_label(self, delivery: EventDelivery) -> str:
+        return delivery.correlation_key or "– none –"

@@ -1,0 +1,117 @@
+"""Pages that say what would happen. They write nothing; they are POSTs because payloads do not belong into addresses."""
+
+import json
+import uuid
+from typing import Any
+
+from django import forms
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
+
+from ingress.what_if import event_what_if
+from ingress.what_if_correlation import MAX_EVENTS, correlation_what_if
+from workflows.actors import Actor
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.forms import JsonObjectField
+from workflows.errors import PortalError
+from workflows.models import Event, EventType
+from workflows.statuses import Role
+
+EXAMPLE = {"event_type": "", "payload": {}}
+
+
+class EventWhatIfForm(forms.Form):
+    event = JsonObjectField(help_text="As a program would send it: event_type, payload, and what else it may have.")
+
+
+class CorrelationWhatIfForm(forms.Form):
+    paths = JsonObjectField(
+        label="Correlation paths",
+        help_text="The whole catalogue as it would be: for each event type, or * for any, a dotted path or a list of them.",
+    )
+    last = forms.IntegerField(
+        label="Events to look at",
+        initial=1000,
+        min_value=1,
+        max_value=MAX_EVENTS,
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+
+class WhatIfViews(TenantAdmin):
+    """The views of `EventAdmin` that ask "what if"."""
+
+    def what_if_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("what-if/", wrap(self.what_if_view), name="workflows_event_what_if"),
+            path("what-if/correlation/", wrap(self.correlation_view), name="workflows_event_what_if_correlation"),
+        ]
+
+    def what_if_view(self, request: HttpRequest) -> HttpResponse:
+        actor = actor_of(request)
+        may_ask = actor.has_role(Role.OPERATOR)
+        start = _envelope(actor, request.GET.get("event", "")) if may_ask else EXAMPLE
+        form = EventWhatIfForm(request.POST or None, initial={"event": _text(start)})
+        told = None
+        if request.method == "POST":
+            _require(may_ask)
+            if form.is_valid():
+                told = event_what_if(tenant_id=actor.tenant_id, value=form.cleaned_data["event"])
+        context = self.page_context(request, "What if this event came now?", form=form, told=told, may_ask=may_ask)
+        return TemplateResponse(request, "portal/what_if_event.html", context)
+
+    def correlation_view(self, request: HttpRequest) -> HttpResponse:
+        actor = actor_of(request)
+        may_ask = actor.has_role(Role.OPERATOR)
+        form = CorrelationWhatIfForm(request.POST or None, initial={"paths": _catalogue(actor) if may_ask else "{}"})
+        told = None
+        if request.method == "POST":
+            _require(may_ask)
+            if form.is_valid():
+                try:
+                    told = correlation_what_if(tenant_id=actor.tenant_id, **form.cleaned_data)
+                except PortalError as error:
+                    form.add_error("paths", error.message)
+        context = self.page_context(request, "What if keys stood elsewhere?", form=form, told=told, may_ask=may_ask)
+        return TemplateResponse(request, "portal/what_if_correlation.html", context)
+
+
+def _require(may_ask: bool) -> None:
+    if not may_ask:
+        raise PermissionDenied("your role may look, not ask what payloads would do")
+
+
+def _envelope(actor: Actor, event_pk: str) -> dict[str, Any]:
+    """A stored event as its sender could send it once more: under a new id, since its own would be a repeat."""
+    if not event_pk:
+        return EXAMPLE
+    try:
+        event = Event.objects.filter(tenant_id=actor.tenant_id, id=uuid.UUID(event_pk)).first()
+    except ValueError:
+        event = None
+    if event is None:
+        raise Http404("there is no such event")
+    envelope: dict[str, Any] = {"event_type": event.event_type, "payload": event.payload}
+    if event.workflow_correlation_key:
+        envelope["workflow_correlation_key"] = event.workflow_correlation_key
+    if event.payload_schema_ref:
+        envelope["payload_schema_ref"] = event.payload_schema_ref
+    if event.occurred_at:
+        envelope["occurred_at"] = event.occurred_at.isoformat()
+    return envelope
+
+
+def _catalogue(actor: Actor) -> str:
+    """The paths as they are, one event type a line."""
+    entries = EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name")
+    paths = {entry.name: entry.correlation_paths for entry in entries if entry.correlation_paths}
+    lines = [f"  {json.dumps(name)}: {json.dumps(found, ensure_ascii=False)}" for name, found in paths.items()]
+    return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,89 @@
+"""Deliveries over HTTP, and the dead-letter inbox: redeliver and discard."""
+
+from functools import partial
+
+import django_filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ingress.api.serializers import (
+    DeadLetterResultSerializer,
+    DeliveryDetailSerializer,
+    DiscardSerializer,
+    RedeliverSerializer,
+)
+from ingress.dead_letters import deliveries_check, deliveries_discard, deliveries_redeliver
+from workflows.api.bodies import read_body
+from workflows.api.scope import TenantScoped, actor_of
+from workflows.api.views import IDEMPOTENCY_HEADER
+from workflows.models import EventDelivery
+from workflows.statuses import CommandAction, DeliveryKind, DeliveryStatus
+
+
+class DeliveryFilter(django_filters.FilterSet):
+    status = django_filters.MultipleChoiceFilter(choices=DeliveryStatus.choices, distinct=False)
+    kind = django_filters.ChoiceFilter(choices=DeliveryKind.choices)
+    event_id = django_filters.CharFilter(field_name="event__event_id", help_text="The sender's id of the event.")
+    event = django_filters.UUIDFilter(field_name="event_id", help_text="The portal's id of the event.")
+    run = django_filters.UUIDFilter(field_name="run_id")
+    definition = django_filters.CharFilter(field_name="definition__key", help_text="Of a trigger.")
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = EventDelivery
+        fields: list[str] = []
+
+
+class DeliveryList(TenantScoped, generics.ListAPIView):
+    model = EventDelivery
+    related = ("event", "definition")
+    newest_first = ("-created_at", "-id")
+    serializer_class = DeliveryDetailSerializer
+    filterset_class = DeliveryFilter
+
+
+class DeliveryDetail(TenantScoped, generics.RetrieveAPIView):
+    model = EventDelivery
+    related = ("event", "definition")
+    serializer_class = DeliveryDetailSerializer
+
+
+class DeliveriesRedeliver(APIView):
+    """200 with a result for each id: what was wrong with one is no fault of the others."""
+
+    @extend_schema(
+        request=RedeliverSerializer, responses={200: DeadLetterResultSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request) -> Response:
+        actor = actor_of(self)
+        check = partial(deliveries_check, actor=actor, action=CommandAction.REDELIVER)
+        asked = read_body(RedeliverSerializer, request, check)
+        answer = deliveries_redeliver(
+            actor=actor,
+            delivery_ids=asked["ids"],
+            dry_run=asked["dry_run"],
+            reason=asked["reason"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return Response(answer)
+
+
+class DeliveriesDiscard(APIView):
+    @extend_schema(
+        request=DiscardSerializer, responses={200: DeadLetterResultSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request) -> Response:
+        actor = actor_of(self)
+        check = partial(deliveries_check, actor=actor, action=CommandAction.DISCARD)
+        asked = read_body(DiscardSerializer, request, check)
+        answer = deliveries_discard(
+            actor=actor,
+            delivery_ids=asked["ids"],
+            reason=asked["reason"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return Response(answer)

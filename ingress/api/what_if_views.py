@@ -1,0 +1,49 @@
+"""Why something happened, and what would happen: the decision trace of an event, and "what if". Nothing is changed here."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ingress.api.serializers import CorrelationWhatIfSerializer, EventSubmissionSerializer
+from ingress.api.views import EventDetail
+from ingress.explain import event_explained
+from ingress.what_if import event_what_if
+from ingress.what_if_correlation import correlation_what_if
+from workflows.api.scope import actor_of
+from workflows.statuses import Role
+
+
+class EventTrace(EventDetail):
+    """The same event, for the same readers, with everything that was decided about it."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        actor = actor_of(self)
+        event = self.get_object()
+        return Response(event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads))
+
+
+class EventWhatIf(APIView):
+    """What this event would do now. The answer tells what filters and mappings make of payloads: for who sees them."""
+
+    @extend_schema(request=EventSubmissionSerializer, responses={200: OpenApiTypes.OBJECT})
+    def post(self, request: Request) -> Response:
+        actor = actor_of(self)
+        actor.require(Role.OPERATOR, to="ask what an event would do")
+        return Response(event_what_if(tenant_id=actor.tenant_id, value=request.data))
+
+
+class EventTypesWhatIf(APIView):
+    """What other correlation paths would have changed over the last events."""
+
+    @extend_schema(request=CorrelationWhatIfSerializer, responses={200: OpenApiTypes.OBJECT})
+    def post(self, request: Request) -> Response:
+        actor = actor_of(self)
+        actor.require(Role.OPERATOR, to="ask what correlation paths would change")
+        body = CorrelationWhatIfSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(correlation_what_if(tenant_id=actor.tenant_id, **body.validated_data))

@@ -1,0 +1,61 @@
+"""Reads of the dead-letter inbox: how full it is, and what would become of each delivery if it were redelivered now."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ingress.forecast import Forecast, form_schemas, trigger_forecast, wait_forecast
+from ingress.read_only import reading_only
+from workflows.models import EventDelivery, OutboxEvent
+from workflows.statuses import DeliveryStatus
+
+MOST_COUNTED = 1_000
+
+UNKNOWN = {"result": "refused", "code": "DELIVERY_NOT_FOUND", "message": "there is no such delivery"}
+
+
+def dead_letter_count(*, tenant_id: uuid.UUID) -> int:
+    """Counted up to MOST_COUNTED: a screen shows it on every page."""
+    dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
+    return dead.order_by()[:MOST_COUNTED].count()
+
+
+def outbox_refused(*, tenant_id: uuid.UUID) -> QuerySet[OutboxEvent]:
+    """What applications wrote down and the portal can never take, the newest first."""
+    return OutboxEvent.objects.filter(tenant_id=tenant_id, refused_at__isnull=False).order_by("-refused_at")
+
+
+def not_dead(status: str) -> dict[str, str]:
+    message = f"it is {status}; only a dead delivery can be redelivered or discarded"
+    return {"result": "refused", "code": "DELIVERY_NOT_DEAD", "message": message}
+
+
+def deliveries_forecast(*, tenant_id: uuid.UUID, delivery_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
+    """Shapes: for each id, in their order, `{id, result, code, message, forecast? {status, why}}`."""
+    with reading_only():
+        rows = EventDelivery.objects.filter(tenant_id=tenant_id, id__in=delivery_ids).select_related(
+            "event", "wait__run", "definition", "definition_version"
+        )
+        known = {row.id: row for row in rows}
+        forms = form_schemas([row.wait for row in known.values() if row.wait])
+        return [_told(delivery_id, known.get(delivery_id), forms) for delivery_id in delivery_ids]
+
+
+def _told(delivery_id: uuid.UUID, delivery: EventDelivery | None, forms: dict[uuid.UUID, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": str(delivery_id), "result": "would_redeliver", "code": None, "message": None}
+    if delivery is None:
+        return {**told, **UNKNOWN}
+    if delivery.status != DeliveryStatus.DEAD:
+        return {**told, **not_dead(delivery.status)}
+    forecast = _forecast(delivery, forms)
+    return {**told, "forecast": {"status": str(forecast.status), "why": forecast.why}}
+
+
+def _forecast(delivery: EventDelivery, forms: dict[uuid.UUID, Any]) -> Forecast:
+    if delivery.wait is not None:
+        return wait_forecast(delivery.wait, delivery.event, form_schema=forms.get(delivery.wait.id))
+    if delivery.definition is None or delivery.definition_version is None:
+        raise ValueError(f"the delivery {delivery.id} has neither a wait nor a definition")
+    return trigger_forecast(delivery.definition, delivery.definition_version, delivery.event)

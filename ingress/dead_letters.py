@@ -1,0 +1,209 @@
+"""The dead-letter inbox (PRODUCT 5.5): deliveries that are tried no more, to be delivered again or discarded.
+
+Each delivery that is asked for becomes a row of the command ledger, which says what became of the request. The rows are
+committed before anything is changed, so that a refusal, or a fault, leaves its trace.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from ingress.dead_letter_selectors import UNKNOWN, deliveries_forecast, not_dead
+from ingress.delivery import KEPT_ATTEMPTS
+from workflows.actors import Actor
+from workflows.errors import Conflict, InputInvalid, PermissionRefused
+from workflows.ledger import command_open, command_refuse, command_settle
+from workflows.models import Command, Event, EventDelivery
+from workflows.models.statements import update_rows
+from workflows.outcomes import deliveries_changing
+from workflows.queueing import ring_on_commit
+from workflows.services.idempotency import command_request
+from workflows.services.roles import role_require
+from workflows.statuses import CommandAction, CommandState, DeliveryStatus, Role
+
+MAX_DELIVERIES = 500
+_DONE = {CommandAction.REDELIVER: "redelivered", CommandAction.DISCARD: "discarded"}
+_CHANGED = [
+    "status", "reason", "decided_at", "failures", "next_attempt_at", "claimed_until", "held_since", "attempt_log",
+]  # fmt: skip
+
+
+@dataclass
+class DeadLetterResult:
+    """`results`: for each id, in the order asked, `{id, result, code, message}`, of a dry run with `forecast`.
+
+    `result` is `redelivered`, `discarded`, `would_redeliver` or `refused`; `counts` are of these, and of the codes.
+    """
+
+    dry_run: bool
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_body(self) -> dict[str, Any]:
+        return {"dry_run": self.dry_run, "counts": self.counts(), "results": self.results}
+
+    def counts(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for item in self.results:
+            names = [item["result"], item["code"]]
+            if "forecast" in item:
+                names.append(f"forecast_{item['forecast']['status']}")
+            for name in filter(None, names):
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+
+def deliveries_redeliver(
+    *,
+    actor: Actor,
+    delivery_ids: Sequence[uuid.UUID],
+    dry_run: bool = False,
+    reason: str = "",
+    idempotency_key: str = "",
+) -> dict[str, Any]:
+    """Have dead deliveries tried anew. A dry run says what would happen to each, and writes nothing.
+
+    Shapes: `DeadLetterResult.as_body`.
+    Errors: PermissionRefused; InputInvalid for no or too many ids. What is wrong with one delivery is its own result.
+    """
+    ids = _checked(actor, CommandAction.REDELIVER, delivery_ids)
+    if dry_run:
+        actor.require(Role.OPERATOR, to="redeliver events")
+        return DeadLetterResult(True, deliveries_forecast(tenant_id=actor.tenant_id, delivery_ids=ids)).as_body()
+    return _request(actor, CommandAction.REDELIVER, ids, reason, idempotency_key)
+
+
+def deliveries_discard(
+    *, actor: Actor, delivery_ids: Sequence[uuid.UUID], reason: str, idempotency_key: str = ""
+) -> dict[str, Any]:
+    """Settle dead deliveries for good, with the reason. As `deliveries_redeliver`."""
+    ids = _checked(actor, CommandAction.DISCARD, delivery_ids)
+    if not reason.strip():
+        deliveries_check(actor=actor, action=CommandAction.DISCARD)
+        raise InputInvalid("discarding needs a reason", details={"fields": {"reason": ["must not be empty"]}})
+    return _request(actor, CommandAction.DISCARD, ids, reason.strip(), idempotency_key)
+
+
+def deliveries_check(*, actor: Actor, action: CommandAction) -> None:
+    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    role_require(
+        actor=actor, needs=Role.OPERATOR, to=f"{action} events", action=action, target_type="deliveries"
+    )  # fmt: skip
+
+
+def _checked(actor: Actor, action: CommandAction, delivery_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    ids = list(dict.fromkeys(delivery_ids))
+    if not 1 <= len(ids) <= MAX_DELIVERIES:
+        deliveries_check(actor=actor, action=action)
+        raise InputInvalid(
+            f"between 1 and {MAX_DELIVERIES} deliveries can be asked for at once, not {len(ids)}",
+            code="DELIVERIES_COUNT_INVALID",
+            details={"maximum": MAX_DELIVERIES, "asked": len(ids)},
+        )
+    return ids
+
+
+def _request(
+    actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str, idempotency_key: str
+) -> dict[str, Any]:
+    """With an idempotency key, one more row of the ledger holds the key and the whole answer, for a repeat."""
+    if not idempotency_key:
+        return _carry_out(actor, action, ids, reason).as_body()
+    command, is_new = command_request(
+        actor=actor,
+        action=action,
+        target_type="deliveries",
+        target_id=f"{len(ids)} deliveries",
+        reason=reason,
+        payload={"ids": [str(item) for item in ids]},
+        idempotency_key=idempotency_key,
+    )
+    if not is_new:
+        return dict(command.details or {})
+    try:
+        answer = _carry_out(actor, action, ids, reason).as_body()
+    except PermissionRefused as error:
+        raise command_refuse(command, error) from error
+    except Exception:
+        _failed([command])
+        raise
+    command_settle(command, CommandState.OBSERVED, details=answer)
+    return answer
+
+
+def _carry_out(actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str) -> DeadLetterResult:
+    known = EventDelivery.objects.filter(tenant_id=actor.tenant_id, id__in=ids)
+    rows = {row.id: row for row in known.select_related("run").only("id", "event_id", "run__id")}
+    commands = _opened(actor, action, [rows[item] for item in ids if item in rows], reason)
+    try:
+        actor.require(Role.OPERATOR, to=f"{action} events")
+    except PermissionRefused as error:
+        for command in commands.values():
+            command_refuse(command, error)
+        raise
+    try:
+        statuses = _changed(actor, action, list(rows.values()), reason)
+    except Exception:
+        _failed(commands.values())
+        raise
+    with transaction.atomic():
+        return DeadLetterResult(False, [_settled(item, action, commands.get(item), statuses.get(item)) for item in ids])
+
+
+def _opened(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, Command]:
+    with transaction.atomic():  # one commit for all of them, before anything is changed
+        return {
+            row.id: command_open(
+                actor=actor, action=action, target_type="delivery", target_id=str(row.id), run=row.run, reason=reason
+            )
+            for row in rows
+        }
+
+
+def _changed(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, str]:
+    """The statuses that the deliveries had when they were changed; only dead ones are."""
+    now = timezone.now()
+    by = f"{_DONE[action]} by {actor.name}" + (f": {reason}" if reason else "")
+    with deliveries_changing(
+        Event.objects.filter(tenant_id=actor.tenant_id, id__in={row.event_id for row in rows})
+    ) as events:
+        found = list(EventDelivery.objects.filter(event__in=events, id__in=[row.id for row in rows]))
+        statuses = {row.id: row.status for row in found}
+        dead = [row for row in found if row.status == DeliveryStatus.DEAD]
+        for row in dead:
+            entry = {"at": now.isoformat(), "attempt": row.attempts, "outcome": _DONE[action], "reason": by[:500]}
+            row.attempt_log = [*row.attempt_log, entry][-KEPT_ATTEMPTS:]
+            row.reason = by[:500]
+            row.claimed_until = row.held_since = None
+            if action == CommandAction.REDELIVER:
+                row.status, row.decided_at, row.failures, row.next_attempt_at = DeliveryStatus.PENDING, None, 0, now
+            else:
+                row.status, row.decided_at = DeliveryStatus.DISCARDED, now
+        update_rows(dead, _CHANGED)
+        if dead and action == CommandAction.REDELIVER:
+            ring_on_commit(actor.tenant_id)
+    return statuses
+
+
+def _settled(
+    delivery_id: uuid.UUID, action: CommandAction, command: Command | None, status: str | None
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": str(delivery_id), "result": _DONE[action], "code": None, "message": None}
+    if command is None or status is None:
+        return {**told, **UNKNOWN}
+    told["command_id"] = str(command.id)
+    if status == DeliveryStatus.DEAD:
+        command_settle(command, CommandState.OBSERVED)
+        return told
+    refused = not_dead(status)
+    command_refuse(command, Conflict(refused["message"], code=refused["code"]))
+    return {**told, **refused}
+
+
+def _failed(commands: Any) -> None:
+    for command in commands:
+        message = "a fault of the portal; it is in the log"
+        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)

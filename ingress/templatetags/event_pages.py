@@ -1,0 +1,52 @@
+"""What pages about events show of sentences and times."""
+
+import re
+from datetime import datetime
+
+from django import template
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from ingress.explain_summary import span
+
+register = template.Library()
+
+SHOWN_ID = 24
+
+_RUN = re.compile(r"\b([Rr]un) ([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+
+
+@register.filter
+def linked_runs(text: str) -> SafeString:
+    """The text with each `run ID` as a short link to the run's page."""
+    return mark_safe(_RUN.sub(_link, str(conditional_escape(text))))  # noqa: S308  escaped before
+
+
+def _link(found: re.Match[str]) -> str:
+    run_id = found.group(0).partition(" ")[2]
+    address = reverse("admin:workflows_run_change", args=[run_id])
+    return str(
+        format_html(
+            '<a class="pm-link" href="{}" title="{}">{} {}</a>', address, run_id, found.group(1), found.group(2)
+        )
+    )
+
+
+@register.filter
+def short_id(event_id: str) -> SafeString:
+    """An event's id on one line of a table; the whole of it on hover, and on the event's page."""
+    shown = event_id if len(event_id) <= SHOWN_ID else f"{event_id[:8]}…{event_id[8 - SHOWN_ID :]}"
+    return format_html('<span class="pm-nowrap" title="{}">{}</span>', event_id, shown)
+
+
+@register.simple_tag
+def countdown(until: datetime | None) -> SafeString | str:
+    """How long until then, as text; a script counts on from the server's figure, whatever the browser's clock says."""
+    if until is None:
+        return ""
+    left = (until - timezone.now()).total_seconds()
+    if left <= 0:
+        return "over"
+    return format_html('<span class="pm-countdown" data-seconds="{}">{} left</span>', f"{left:.1f}", span(left))

@@ -1,0 +1,82 @@
+"""An operator asks why nothing happened, tries what would, and brings a dead delivery back, with the keyboard alone."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ingress import delivery
+from tests.browser.test_operator import member, sign_in, waiting_run  # noqa: F401  a fixture
+from tests.desk import Desk
+from tests.factories import eventually
+from workflows.models import Command, EventDelivery
+
+REPLIED = "TICKET_CUSTOMER_REPLIED"
+
+
+def dead_delivery(desk: Desk, monkeypatch: pytest.MonkeyPatch, settings: Any) -> EventDelivery:
+    """Of an event that a run waits for; its only attempt failed."""
+    waiting_run(desk)
+
+    def failing(row: EventDelivery) -> tuple[str, str]:
+        raise RuntimeError("no luck today")
+
+    settings.DELIVERY_MAX_ATTEMPTS = 1
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "event_deliver_to_wait", failing)
+        event = desk.send(REPLIED, {"ticketId": "T-1"})
+        return eventually(lambda: EventDelivery.objects.filter(event=event, status="dead").first())
+
+
+def test_a_dead_delivery_is_found_understood_and_brought_back_by_keyboard(
+    page: Any,
+    site: str,
+    desk: Desk,
+    member: dict[str, Any],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    row = dead_delivery(desk, monkeypatch, settings)
+    sign_in(page, site, member["operator"])
+    page.get_by_role("link", name="Dead letters 1").press("Enter")
+    page.get_by_role("link", name=REPLIED).press("Enter")
+    page.get_by_text("it is in the dead letters").wait_for()
+    page.locator(".pm-attempts summary").press("Enter")
+    assert page.get_by_text("RuntimeError: no luck today").last.is_visible()
+    page.get_by_role("link", name="Redeliver…").press("Enter")
+    page.get_by_role("heading", name="What would happen now").wait_for()
+    assert "it has no filters" in page.inner_text(".pm-table")
+    page.fill("input[name=reason]", "better luck")
+    page.get_by_role("button", name="Redeliver 1 delivery").press("Enter")
+    page.get_by_text("The delivery is redelivered").wait_for()
+    desk.run_is("SUCCEEDED", id=row.run_id)
+    page.reload()
+    page.get_by_text("took it.").wait_for()
+    assert "better luck" in page.inner_text(".pm-page")
+    command = Command.objects.get(target_id=str(row.id))
+    assert (command.action, command.state, command.actor_name) == ("redeliver", "observed", member["operator"].username)
+
+
+def test_what_if_is_filled_with_the_event_and_its_answer_counts_down(
+    page: Any,
+    site: str,
+    desk: Desk,
+    member: dict[str, Any],  # noqa: F811
+) -> None:
+    run = waiting_run(desk)
+    event = desk.send(REPLIED, {"ticketId": "T-l"})
+    eventually(lambda: type(event).objects.filter(id=event.id, outcome="buffered").exists())
+    sign_in(page, site, member["operator"])
+    page.goto(f"{site}/admin/workflows/event/{event.id}/change/")
+    left = page.locator(".pm-countdown")
+    first = left.inner_text()
+    eventually(lambda: left.inner_text() != first, seconds=5, what="the text counts down")
+    page.get_by_role("link", name="What if it came again?").click()
+    written = json.loads(page.input_value("textarea[name=event]"))
+    assert written == {"event_type": REPLIED, "payload": {"ticketId": "T-l"}}
+    page.fill("textarea[name=event]", json.dumps({**written, "payload": {"ticketId": "T-1"}}))
+    page.get_by_role("button", name="What would it do?").click()
+    page.get_by_role("heading", name="It would be delivered").wait_for()
+    page.get_by_role("link", name=f"run {str(run.id)[:8]}").click()
+    assert str(run.id) in page.url
+    assert desk.run_is("WAITING", id=run.id)

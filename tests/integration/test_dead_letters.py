@@ -1,0 +1,339 @@
+"""The dead-letter inbox: redeliver or discard, one or many, with a dry run and a row of the ledger each (PRODUCT 5.5)."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from ingress import dead_letters
+from ingress.dead_letters import deliveries_discard, deliveries_redeliver
+from ingress.delivery import due_deliveries
+from ingress.routing import event_route
+from tests.factories import make_actor, make_run, make_tenant, make_token, publish
+from tests.integration.test_api_errors import Api, error_of
+from tests.integration.test_events import open_wait, receive
+from tests.integration.test_screens import member_of
+from tests.integration.test_what_if import STATE, TRIGGER, rows_of
+from workflows.errors import InputInvalid, PermissionRefused
+from workflows.models import Command, Event, EventDelivery, OutboxEvent, RunWait
+from workflows.outcomes import deliveries_changing
+from workflows.projections import projection_writer
+from workflows.statuses import Role
+
+pytestmark = pytest.mark.usefixtures("unheard")
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The tenants that the bell was rung for."""
+    heard: list[Any] = []
+    monkeypatch.setattr(dead_letters, "ring_on_commit", heard.append)
+    return heard
+
+
+def dead(tenant: Any, **fields: Any) -> EventDelivery:
+    """A delivery to an open wait that has failed for good; each has a key of its own."""
+    key = uuid.uuid4().hex[:8]
+    open_wait(tenant, key=key, **fields)
+    event = receive(tenant, workflow_correlation_key=key)
+    event_route(event.id)
+    return killed(event)
+
+
+def killed(event: Event) -> EventDelivery:
+    with deliveries_changing(Event.objects.filter(id=event.id)):
+        attempt = {"at": timezone.now().isoformat(), "attempt": 12, "outcome": "failed", "reason": "the value is 4711"}
+        EventDelivery.objects.filter(event=event).update(
+            status="dead", reason="the value is 4711", attempts=12, failures=12, attempt_log=[attempt], decided_at=timezone.now()
+        )  # fmt: skip
+    return EventDelivery.objects.get(event=event)
+
+
+def result_of(answer: dict[str, Any]) -> dict[str, Any]:
+    (result,) = answer["results"]
+    return result
+
+
+# -- Redeliver ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_delivery_is_tried_anew_and_keeps_its_attempts(tenant: Any, rung: list[Any]) -> None:
+    delivery = dead(tenant)
+    actor = make_actor(tenant, Role.OPERATOR, "mei")
+    answer = deliveries_redeliver(actor=actor, delivery_ids=[delivery.id], reason="Temporal is back")
+    assert answer["counts"] == {"redelivered": 1}
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.failures, delivery.attempts, delivery.decided_at) == ("pending", 0, 12, None)
+    assert [entry["outcome"] for entry in delivery.attempt_log] == ["failed", "redelivered"]
+    assert delivery.attempt_log[1]["reason"] == "redelivered by mei: Temporal is back"
+    assert due_deliveries(id=delivery.id).exists()
+    assert rung == [tenant.id]
+    delivery.event.refresh_from_db()
+    assert delivery.event.outcome == "routing"
+    command = Command.objects.get(tenant=tenant, action="redeliver")
+    assert (command.target_type, command.target_id, command.state, command.reason, command.run_id) == (
+        "delivery", str(delivery.id), "observed", "Temporal is back", delivery.run_id,
+    )  # fmt: skip
+    assert result_of(answer)["command_id"] == str(command.id)
+
+
+def test_only_dead_ones_are_taken_and_each_has_its_own_answer(tenant: Any, rung: list[Any]) -> None:
+    one, foreign, unknown = dead(tenant), dead(make_tenant()), uuid.uuid4()
+    done = dead(tenant)
+    EventDelivery.objects.filter(id=done.id).update(status="matched")
+    answer = deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[done.id, one.id, foreign.id, unknown, one.id])
+    assert [(item["result"], item["code"]) for item in answer["results"]] == [
+        ("refused", "DELIVERY_NOT_DEAD"),
+        ("redelivered", None),
+        ("refused", "DELIVERY_NOT_FOUND"),
+        ("refused", "DELIVERY_NOT_FOUND"),
+    ]
+    assert answer["counts"] == {"refused": 3, "DELIVERY_NOT_DEAD": 1, "DELIVERY_NOT_FOUND": 2, "redelivered": 1}
+    assert EventDelivery.objects.get(id=foreign.id).status == "dead"
+    states = dict(Command.objects.filter(tenant=tenant, action="redeliver").values_list("target_id", "state"))
+    assert states == {str(one.id): "observed", str(done.id): "refused"}
+    assert not Command.objects.filter(tenant=foreign.tenant, action="redeliver").exists()
+
+
+def test_a_dry_run_counts_exactly_and_writes_nothing(tenant: Any, rung: list[Any]) -> None:
+    fine = dead(tenant)
+    ended = dead(tenant, run=make_run(tenant, status="FAILED"))
+    filtered = dead(tenant, filters=[{"path": "x", "op": "exists"}])
+    closed = dead(tenant)
+    with projection_writer("test"):
+        RunWait.objects.filter(id=closed.wait_id).update(status="TIMED_OUT")
+    paused = publish(tenant, STATE, trigger={**TRIGGER, "eventName": "PAID"}).definition
+    paused.is_paused = True
+    paused.save()
+    event = receive(tenant, event_type="PAID")
+    event_route(event.id)
+    trigger = killed(event)
+    before = rows_of(tenant)
+    asked = [fine.id, ended.id, filtered.id, closed.id, trigger.id, uuid.uuid4()]
+    answer = deliveries_redeliver(actor=make_actor(tenant), delivery_ids=asked, dry_run=True)
+    told = [(item["result"], item.get("forecast", {}).get("status")) for item in answer["results"]]
+    assert told == [
+        ("would_redeliver", "matched"), ("would_redeliver", "late"), ("would_redeliver", "filtered"),
+        ("would_redeliver", "late"), ("would_redeliver", "skipped"), ("refused", None),
+    ]  # fmt: skip
+    assert answer["counts"] == {
+        "would_redeliver": 5, "refused": 1, "DELIVERY_NOT_FOUND": 1, "forecast_matched": 1, "forecast_late": 2,
+        "forecast_filtered": 1, "forecast_skipped": 1,
+    }  # fmt: skip
+    assert "the run has ended: failed" in answer["results"][1]["forecast"]["why"]
+    assert rows_of(tenant) == before
+    assert set(EventDelivery.objects.filter(id__in=asked).values_list("status", flat=True)) == {"dead"}
+    assert rung == []
+
+
+# -- Discard --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_discarded_delivery_is_settled_with_the_reason(tenant: Any, rung: list[Any]) -> None:
+    delivery = dead(tenant)
+    actor = make_actor(tenant, Role.OPERATOR, "mei")
+    assert deliveries_discard(actor=actor, delivery_ids=[delivery.id], reason=" a test ")["counts"] == {"discarded": 1}
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.reason) == ("discarded", "discarded by mei: a test")
+    assert delivery.decided_at is not None
+    delivery.event.refresh_from_db()
+    assert delivery.event.outcome == "discarded"
+    assert Command.objects.get(tenant=tenant, action="discard").reason == "a test"
+    assert rung == []
+    again = deliveries_redeliver(actor=actor, delivery_ids=[delivery.id])
+    assert result_of(again)["code"] == "DELIVERY_NOT_DEAD"
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_discarding_needs_a_reason(tenant: Any, reason: str) -> None:
+    with pytest.raises(InputInvalid):
+        deliveries_discard(actor=make_actor(tenant), delivery_ids=[uuid.uuid4()], reason=reason)
+
+
+# -- Both -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda actor, ids: deliveries_redeliver(actor=actor, delivery_ids=ids),
+        lambda actor, ids: deliveries_discard(actor=actor, delivery_ids=ids, reason="x"),
+    ],
+    ids=["redeliver", "discard"],
+)
+def test_a_viewer_is_refused_and_recorded(tenant: Any, change: Callable[..., Any]) -> None:
+    delivery = dead(tenant)
+    with pytest.raises(PermissionRefused):
+        change(make_actor(tenant, Role.VIEWER), [delivery.id])
+    delivery.refresh_from_db()
+    assert delivery.status == "dead"
+    command = Command.objects.get(tenant=tenant, target_id=str(delivery.id))
+    assert (command.state, command.code) == ("refused", "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("count", [0, 501])
+def test_the_number_of_deliveries_is_bounded(tenant: Any, count: int) -> None:
+    with pytest.raises(InputInvalid) as raised:
+        deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[uuid.uuid4() for _ in range(count)])
+    assert raised.value.code == "DELIVERIES_COUNT_INVALID"
+
+
+def test_a_fault_leaves_the_request_in_the_ledger_as_failed(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = dead(tenant)
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(dead_letters, "update_rows", failing)
+    with pytest.raises(RuntimeError):
+        deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[delivery.id])
+    assert EventDelivery.objects.get(id=delivery.id).status == "dead"
+    assert Command.objects.get(tenant=tenant, target_id=str(delivery.id)).state == "failed"
+
+
+def test_asking_twice_does_it_once(tenant: Any, rung: list[Any]) -> None:
+    delivery, actor = dead(tenant), make_actor(tenant)
+    answers = [deliveries_redeliver(actor=actor, delivery_ids=[delivery.id]) for _ in range(2)]
+    assert [result_of(answer)["result"] for answer in answers] == ["redelivered", "refused"]
+    assert rung == [tenant.id]
+
+
+# -- Doors ----------------------------------------------------------------------------------------------------------------
+
+
+def test_deliveries_are_listed_and_filtered(tenant: Any) -> None:
+    one, other = dead(tenant), dead(tenant)
+    EventDelivery.objects.filter(id=other.id).update(status="matched")
+    dead(make_tenant())
+    publish(tenant, STATE, trigger={**TRIGGER, "eventName": "PAID"})
+    (started,) = event_route(receive(tenant, event_type="PAID").id)
+    api, viewer = Api(make_token(tenant)), Api(make_token(tenant, Role.VIEWER))
+
+    def ids(query: str) -> set[str]:
+        return {row["id"] for row in api.get(f"/deliveries?{query}").json()["results"]}
+
+    everything = {str(pk) for pk in EventDelivery.objects.filter(tenant=tenant).values_list("id", flat=True)}
+    assert ids("") == everything
+    assert ids("status=dead") == {str(one.id)}
+    assert ids(f"event_id={one.event.event_id}") == {str(one.id)}
+    assert ids(f"run={one.run_id}&status=dead&status=matched") == {str(one.id)}
+    assert ids("definition=flow") == ids("kind=trigger") == {str(started)}
+    assert len(api.get("/deliveries?page_size=1").json()["results"]) == 1
+    shown = api.get(f"/deliveries/{one.id}").json()
+    assert (shown["event"], shown["event_type"], shown["reason"]) == (str(one.event_id), "REPLIED", "the value is 4711")
+    assert "4711" not in viewer.get(f"/deliveries/{one.id}").content.decode()
+    assert error_of(Api(make_token(make_tenant())).get(f"/deliveries/{one.id}"), 404)["code"] == "NOT_FOUND"
+
+
+def test_the_api_redelivers_and_discards(tenant: Any, rung: list[Any]) -> None:
+    one, two = dead(tenant), dead(tenant)
+    api, viewer = Api(make_token(tenant)), Api(make_token(tenant, Role.VIEWER))
+    dry = api.post("/deliveries/redeliver", {"ids": [str(one.id)], "dry_run": True})
+    assert (dry.status_code, dry.json()["dry_run"], dry.json()["counts"]["would_redeliver"]) == (200, True, 1)
+    done = api.post("/deliveries/redeliver", {"ids": [str(one.id)]}).json()
+    assert done["counts"] == {"redelivered": 1}
+    assert api.post("/deliveries/discard", {"ids": [str(two.id)], "reason": "x"}).json()["counts"] == {"discarded": 1}
+    assert error_of(api.post("/deliveries/discard", {"ids": [str(two.id)]}), 400)["code"] == "VALIDATION_ERROR"
+    assert error_of(api.post("/deliveries/redeliver", {"ids": ["x"]}), 400)["code"] == "VALIDATION_ERROR"
+    for body in ({"ids": [str(one.id)]}, {"ids": [str(one.id)], "dry_run": True}):
+        assert error_of(viewer.post("/deliveries/redeliver", body), 403)["code"] == "PERMISSION_DENIED"
+
+
+def test_a_repeat_under_an_idempotency_key_gives_the_first_answer(tenant: Any, rung: list[Any]) -> None:
+    delivery, api = dead(tenant), Api(make_token(tenant))
+    key = {"Idempotency-Key": f"k-{delivery.id}"}
+    body = {"ids": [str(delivery.id), str(uuid.uuid4())]}
+    first = api.post("/deliveries/redeliver", body, **key)
+    again = api.post("/deliveries/redeliver", body, **key)
+    assert (first.json()["counts"]["redelivered"], again.json()) == (1, first.json())
+    assert rung == [tenant.id]
+    other = api.post("/deliveries/redeliver", {"ids": [str(uuid.uuid4())]}, **key)
+    assert error_of(other, 409)["code"] == "IDEMPOTENCY_KEY_REUSED"
+
+
+LIST = "admin:workflows_eventdelivery_changelist"
+
+
+def test_the_inbox_shows_dead_ones_and_counts_them_beside_its_name(tenant: Any) -> None:
+    one, other = dead(tenant), dead(tenant)
+    EventDelivery.objects.filter(event=other.event_id).update(status="matched")
+    client = member_of(tenant)
+    page = client.get(reverse(LIST)).content.decode()
+    assert one.event.event_id in page
+    assert other.event.event_id not in page
+    assert "the value is 4711" in page
+    assert "Dead <b>1</b>" in page
+    assert other.event.event_id in client.get(reverse(LIST), {"status": "all"}).content.decode()
+    assert one.event.event_id not in member_of(make_tenant()).get(reverse(LIST)).content.decode()
+    viewer = member_of(tenant, role="viewer").get(reverse(LIST)).content.decode()
+    assert "4711" not in viewer
+    assert "redeliver_many" not in viewer
+
+
+def test_many_are_asked_about_first_and_then_redelivered(tenant: Any, rung: list[Any]) -> None:
+    delivery = dead(tenant)
+    client = member_of(tenant)
+    chosen = {"action": "redeliver_many", "_selected_action": [str(delivery.id)]}
+    page = client.post(reverse(LIST), chosen).content.decode()
+    assert "Redeliver 1 delivery?" in page
+    assert "it has no filters" in page
+    assert EventDelivery.objects.get(id=delivery.id).status == "dead"
+    done = client.post(reverse(LIST), {**chosen, "confirmed": "yes", "reason": ""}).content.decode()
+    assert "1 of 1 done" in done
+    assert EventDelivery.objects.get(id=delivery.id).status == "pending"
+    late = client.post(reverse(LIST), {**chosen, "confirmed": "yes", "reason": ""}).content.decode()
+    assert "DELIVERY_NOT_DEAD" in late
+
+
+def test_many_are_discarded_with_a_reason_only(tenant: Any) -> None:
+    delivery = dead(tenant)
+    client = member_of(tenant)
+    chosen = {"action": "discard_many", "_selected_action": [str(delivery.id)], "confirmed": "yes"}
+    assert "This field is required" in client.post(reverse(LIST), {**chosen, "reason": ""}).content.decode()
+    assert "1 of 1 done" in client.post(reverse(LIST), {**chosen, "reason": "x"}).content.decode()
+    assert EventDelivery.objects.get(id=delivery.id).status == "discarded"
+
+
+@pytest.mark.parametrize(("action", "status"), [("redeliver", "pending"), ("discard", "discarded")])
+def test_one_is_asked_about_and_then_done(tenant: Any, rung: list[Any], action: str, status: str) -> None:
+    delivery = dead(tenant)
+    address = reverse(f"admin:workflows_eventdelivery_{action}", args=[delivery.id])
+    client, viewer, stranger = member_of(tenant), member_of(tenant, role="viewer"), member_of(make_tenant())
+    assert b"own row in the command ledger" in client.get(address).content
+    assert stranger.get(address).status_code == stranger.post(address, {"reason": "x"}).status_code == 404
+    refused = viewer.post(address, {"reason": "x"}, follow=True).content.decode()
+    assert "PERMISSION_DENIED" in refused
+    assert EventDelivery.objects.get(id=delivery.id).status == "dead"
+    page = client.post(address, {"reason": "x"}, follow=True).content.decode()
+    assert "The delivery is" in page
+    assert EventDelivery.objects.get(id=delivery.id).status == status
+
+
+def test_a_delivery_is_shown_on_its_events_page_and_cannot_be_edited(tenant: Any) -> None:
+    delivery = dead(tenant)
+    client = member_of(tenant, role="admin")
+    change = reverse("admin:workflows_eventdelivery_change", args=[delivery.id])
+    assert client.get(change).url == (
+        reverse("admin:workflows_event_change", args=[delivery.event_id]) + f"#delivery-{delivery.id}"
+    )
+    assert client.get(reverse("admin:workflows_eventdelivery_add")).status_code == 403
+    client.post(change, {"status": "matched"})
+    assert EventDelivery.objects.get(id=delivery.id).status == "dead"
+    assert member_of(make_tenant()).get(change).status_code == 404
+
+
+def test_what_the_outbox_can_never_hand_in_is_shown_nearby(tenant: Any) -> None:
+    row = {"event_type": "E", "event_id": "out-1", "payload": {}}
+    OutboxEvent.objects.create(
+        tenant=tenant, envelope=row, sender="billing", refused_at=timezone.now(), reason="EVENT_ID_CONFLICT: 4711"
+    )
+    OutboxEvent.objects.create(tenant=tenant, envelope={**row, "event_id": "out-2"}, sender="billing")
+    page = member_of(tenant).get(reverse(LIST)).content.decode()
+    assert "out-1" in page
+    assert "out-2" not in page
+    assert "EVENT_ID_CONFLICT: 4711" in page
+    assert "4711" not in member_of(tenant, role="viewer").get(reverse(LIST)).content.decode()
+    assert "out-1" not in member_of(make_tenant()).get(reverse(LIST)).content.decode()
