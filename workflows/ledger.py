@@ -11,11 +11,13 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import PortalError
 from workflows.models import Command, Run
+from workflows.redaction import redact, rules_of
 from workflows.statuses import CommandAction, CommandState, RunStatus
 
 RUN_OF_COMMAND = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11")
@@ -24,7 +26,7 @@ RUN_OF_COMMAND = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11")
 def command_open(
     *,
     actor: Actor,
-    action: CommandAction,
+    action: CommandAction | CommandAction,
     target_type: str,
     target_id: str,
     run: Run | None = None,
@@ -32,8 +34,12 @@ def command_open(
     payload: Any = None,
     idempotency_key: str = "",
     request_hash: str = "",
+    parent: Command | None = None,
 ) -> Command:
-    """A new row in state `requested`. Errors: IntegrityError when the actor has used the idempotency key before."""
+    """A new row in state `requested`; `parent` asked for many, of which this is one.
+
+    Errors: IntegrityError when the actor has used the idempotency key before.
+    """
     with transaction.atomic():
         return Command.objects.create(
             tenant_id=actor.tenant_id,
@@ -46,9 +52,10 @@ def command_open(
             actor_name=actor.name,
             source=actor.source,
             reason=reason,
-            payload=payload,
+            payload=None if payload is None else redact(payload, rules_of(actor.tenant_id)),
             idempotency_key=idempotency_key,
             request_hash=request_hash,
+            parent=parent,
         )
 
 
@@ -88,9 +95,20 @@ def command_refuse(command: Command, error: PortalError, state: CommandState = C
     return error
 
 
+def target_name(text: Any) -> str:
+    """What somebody names as the target, as the ledger can store it, before it has been checked."""
+    return str(text).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:200]
+
+
 @contextmanager
 def command_recorded(
-    *, actor: Actor, action: CommandAction, target_type: str, target_id: str, reason: str = "", payload: Any = None
+    *,
+    actor: Actor,
+    action: CommandAction | CommandAction,
+    target_type: str,
+    target_id: str,
+    reason: str = "",
+    payload: Any = None,
 ) -> Iterator[Command]:
     """A request that is carried out here and now: observed when the block ends well, refused with the error otherwise.
 
@@ -108,6 +126,16 @@ def command_recorded(
         command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
         raise
     command_settle(command, CommandState.OBSERVED, details=command.details)
+
+
+def command_decide(command: Command, state: CommandState, *, message: str) -> bool:
+    """Observed or failed, for a request whose outcome nobody knew. False: it has been decided meanwhile."""
+    now = timezone.now()
+    changes: dict[str, Any] = {"state": state, "message": message, "decided_at": Coalesce("decided_at", now)}
+    if state == CommandState.OBSERVED:
+        changes |= {"code": "", "observed_at": now}
+    undecided = Command.objects.filter(id=command.id, state__in=[CommandState.REQUESTED, CommandState.UNKNOWN])
+    return bool(undecided.update(**changes))
 
 
 def run_id_of_replay(command_id: uuid.UUID) -> uuid.UUID:
@@ -135,6 +163,13 @@ def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
         action=CommandAction.COMPLETE_TASK,
         state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
     ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+
+
+def command_observe_whole(*, command_id: uuid.UUID, details: dict[str, Any]) -> None:
+    """All that a request for many asked for has its outcome; `details` has the account."""
+    Command.objects.filter(id=command_id, state__in=[CommandState.REQUESTED, CommandState.ACCEPTED]).update(
+        state=CommandState.OBSERVED, observed_at=timezone.now(), details=details
+    )
 
 
 def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:

@@ -27,6 +27,14 @@ class RunStatus(TextChoices):
 
 
 OPEN_RUN_STATUSES = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.WAITING)
+# What the row says of a workflow that Temporal shows so; an open one is in any of the open statuses.
+RUN_STATUS_OF_TEMPORAL = {
+    "COMPLETED": RunStatus.SUCCEEDED,
+    "FAILED": RunStatus.FAILED,
+    "CANCELED": RunStatus.CANCELED,
+    "TERMINATED": RunStatus.TERMINATED,
+    "TIMED_OUT": RunStatus.TIMED_OUT,
+}
 
 
 class TriggerType(TextChoices):
@@ -142,21 +150,15 @@ class CommandAction(TextChoices):
     IMPORT = "import", "Import bundle"
     EDIT_EVENT_TYPE = "edit_event_type", "Edit event type"
     EDIT_SCHEMA = "edit_schema", "Edit schema"
-    EDIT_SECRET = "edit_secret", "Edit secret"
+    SAVE_SECRET = "save_secret", "Save secret"
+    DELETE_SECRET = "delete_secret", "Delete secret"
     ROTATE_SECRETS = "rotate_secrets", "Rotate secrets"
+    EDIT_REDACTION = "edit_redaction", "Edit redaction rules"
     BULK = "bulk", "Act on many runs"
     REPAIR = "repair", "Repair projection"
     VERIFY = "verify", "Compare with Temporal"
     PAUSE = "pause", "Pause definition"
     UNPAUSE = "unpause", "Unpause definition"
-
-
-class SecretCommand(TextChoices):
-    """What an administrator asks about secrets: values of `Command.action` too."""
-
-    SAVE = "save_secret", "Save secret"
-    DELETE = "delete_secret", "Delete secret"
-    ROTATE = "rotate_secrets", "Rotate secrets"
 
 
 class CommandState(TextChoices):

@@ -63,6 +63,7 @@ register(
         run=celery_call.celery_call,
         # A lost execution is always entered again: it looks for the first one's result, and sends nothing blindly.
         is_idempotent=True,
+        takes_secrets=False,
         timeout_seconds=celery_call.TIMEOUT_SECONDS,
         retry_hint={"maxAttempts": 3, "backoffMs": 5000},
         examples=(

@@ -18,6 +18,7 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
 from workflows.models import Event, EventType
+from workflows.redaction import redact, rules_of
 from workflows.statuses import Role
 
 EXAMPLE = {"event_type": "", "payload": {}}
@@ -95,7 +96,8 @@ def _envelope(actor: Actor, event_pk: str) -> dict[str, Any]:
         event = None
     if event is None:
         raise Http404("there is no such event")
-    envelope: dict[str, Any] = {"event_type": event.event_type, "payload": event.payload}
+    payload = redact(event.payload, rules_of(actor.tenant_id), "/payload")
+    envelope: dict[str, Any] = {"event_type": event.event_type, "payload": payload}
     if event.workflow_correlation_key:
         envelope["workflow_correlation_key"] = event.workflow_correlation_key
     if event.payload_schema_ref:

@@ -129,6 +129,7 @@ class EventSerializer(PayloadHidingSerializer):
 
 
 class EventDetailSerializer(EventSerializer):
+    redacted_fields = ("correlation_trace", "decision_trace")
     deliveries = DeliverySerializer(many=True)
 
     def to_representation(self, instance: Event) -> dict[str, Any]:

@@ -56,7 +56,8 @@ class ActionContext:
 @dataclass(frozen=True)
 class Action:
     """`is_idempotent`: a second execution with the same key has no second effect, so a lost one may be repeated.
-    `is_transactional`: it only writes this database, and does so in the transaction of the ledger."""
+    `is_transactional`: it only writes this database, and does so in the transaction of the ledger.
+    `takes_secrets` False: it hands its input to somebody who keeps it in clear, as a broker does."""
 
     id: str
     version: int
@@ -69,6 +70,7 @@ class Action:
     has_side_effects: bool = True
     is_idempotent: bool = False
     is_transactional: bool = False
+    takes_secrets: bool = True
     # Kept inside the activity; what still runs then is left behind, so an action should keep shorter ones itself.
     timeout_seconds: float = 30
     idempotency_key: Callable[[Any], str] | None = None
@@ -79,6 +81,11 @@ class Action:
     def may_repeat(self) -> bool:
         """Whether an execution whose outcome was lost may be repeated without asking anyone."""
         return self.is_idempotent or self.is_transactional or not self.has_side_effects
+
+    @property
+    def may_take_secrets(self) -> bool:
+        """One that writes this database would store them there, in clear."""
+        return self.takes_secrets and not self.is_transactional
 
 
 _actions: dict[tuple[str, int], Action] = {}
@@ -104,6 +111,11 @@ def workflow_action(**options: Any) -> Callable[[Callable[[Any, ActionContext], 
 
 def find_action(action_id: str, version: int) -> Action | None:
     return _actions.get((action_id, version))
+
+
+def actions_without_secrets() -> frozenset[tuple[str, int]]:
+    """Those whose input may hold no secret."""
+    return frozenset(key for key, action in _actions.items() if not action.may_take_secrets)
 
 
 def known_actions() -> dict[str, frozenset[int]]:

@@ -4,11 +4,13 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils.functional import SimpleLazyObject
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
 from workflows.actors import Actor
+from workflows.redaction import rules_of
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -31,6 +33,16 @@ class TenantAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """A POST asks for an action on rows; whoever may not is told, and does not get the list as if nothing was asked."""
+        if request.method == "POST":
+            if not self.actions:
+                return HttpResponseNotAllowed(["GET", "HEAD"])
+            chosen = request.POST.get("action", "")
+            if chosen and chosen not in self.get_actions(request):
+                raise PermissionDenied(f"your role may not ask for {chosen}")
+        return super().changelist_view(request, extra_context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what the list offers as a filter: else a viewer could ask hidden fields, character by character."""
@@ -60,11 +72,14 @@ class TenantAdmin(ModelAdmin):
         return False
 
     def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
-        """The context of a page of our own within this model's part of the site."""
+        """The context of a page of our own within this model's part of the site. `redaction` is for the tags that show
+        payloads, and is read when one does."""
+        actor = actor_of(request)
         return {
             **self.admin_site.each_context(request),
             "opts": self.model._meta,
             "title": title,
-            "actor": actor_of(request),
+            "actor": actor,
+            "redaction": SimpleLazyObject(lambda: rules_of(actor.tenant_id)),
             **more,
         }

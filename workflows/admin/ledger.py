@@ -12,8 +12,10 @@ from unfold.decorators import display
 
 from workflows import labels
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.bulk_selectors import TARGET as BULK_JOB
 from workflows.models import Command, Notification
-from workflows.templatetags.pointsman import moment
+from workflows.redaction import redact, rules_of
+from workflows.templatetags.pointsman import moment, pretty_json
 
 
 @admin.register(Command)
@@ -27,10 +29,24 @@ class CommandAdmin(TenantAdmin):
     list_filter_submit = True
     search_fields = ("target_id", "actor_name", "code")
     ordering = ("-requested_at",)
-    readonly_fields = ("tenant", "run", "parent")
+    exclude = ("payload", "details")
 
-    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return () if actor_of(request).sees_payloads else ("payload", "details")
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        shown = ("payload_shown", "details_shown") if actor_of(request).sees_payloads else ()
+        return ("tenant", "run", "parent", *shown)
+
+    @display(description="Payload")
+    def payload_shown(self, command: Command) -> str:
+        return self._shown(command, command.payload)
+
+    @display(description="Details")
+    def details_shown(self, command: Command) -> str:
+        return self._shown(command, command.details)
+
+    def _shown(self, command: Command, value: Any) -> str:
+        """Redacted again: the tenant's rules may have changed since it was written."""
+        text = pretty_json(redact(value, rules_of(command.tenant_id)))
+        return "" if value is None else format_html('<pre class="pm-pre">{}</pre>', text)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Command ledger", **(extra_context or {})})
@@ -45,6 +61,9 @@ class CommandAdmin(TenantAdmin):
 
     @display(description="Target")
     def target(self, command: Command) -> str:
+        if command.target_type == BULK_JOB and not (command.code and command.payload["operation"] == "preview"):
+            url = reverse("admin:workflows_bulkjob_change", args=[command.target_id])
+            return format_html('<a class="pm-link" href="{}">bulk job {}</a>', url, command.target_id[:8])
         if command.run_id is None:
             return f"{command.target_type} {command.target_id}"
         url = reverse("admin:workflows_run_change", args=[command.run_id])

@@ -44,6 +44,7 @@ class CommandFilter(django_filters.FilterSet):
     action = django_filters.ChoiceFilter(choices=CommandAction.choices)
     state = django_filters.MultipleChoiceFilter(choices=CommandState.choices, distinct=False)
     code = django_filters.CharFilter()
+    parent = django_filters.UUIDFilter(field_name="parent_id", help_text="The request for many that it is a part of.")
 
     class Meta:
         model = Command

@@ -6,6 +6,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from workflows.api.bodies import read_body, role_first
 from workflows.api.payload_schema_serializers import (
     PayloadSchemaDetailSerializer,
     PayloadSchemaFieldsSerializer,
@@ -14,7 +15,7 @@ from workflows.api.payload_schema_serializers import (
 )
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.models import PayloadSchema
-from workflows.services.schemas import SavedSchema, schema_delete, schema_find, schema_save
+from workflows.services.schemas import SavedSchema, schema_check, schema_delete, schema_find, schema_save
 
 
 class PayloadSchemaList(TenantScoped, generics.ListAPIView):
@@ -24,10 +25,9 @@ class PayloadSchemaList(TenantScoped, generics.ListAPIView):
 
     @extend_schema(request=PayloadSchemaFieldsSerializer, responses={201: SavedPayloadSchemaSerializer})
     def post(self, request: Request) -> Response:
-        body = PayloadSchemaFieldsSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        saved = schema_save(actor=actor_of(self), must_be_new=True, **body.validated_data)
-        return _answer(saved)
+        actor = actor_of(self)
+        asked = read_body(PayloadSchemaFieldsSerializer, request, lambda: schema_check(actor=actor))
+        return _answer(schema_save(actor=actor, must_be_new=True, **asked))
 
 
 class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
@@ -43,12 +43,14 @@ class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
     )
     def put(self, request: Request, ref: str) -> Response:
         """In the place of the schema under this name, or new."""
-        sent = request.data if isinstance(request.data, dict) else {}
-        if sent.get("ref", ref) != ref:
-            raise ValidationError({"ref": [f"must be {ref!r}, as in the address, or left out"]})
-        body = PayloadSchemaFieldsSerializer(data={**sent, "ref": ref})
-        body.is_valid(raise_exception=True)
-        return _answer(schema_save(actor=actor_of(self), **body.validated_data))
+        actor = actor_of(self)
+        with role_first(lambda: schema_check(actor=actor, ref=ref)):
+            sent = request.data if isinstance(request.data, dict) else {}
+            if sent.get("ref", ref) != ref:
+                raise ValidationError({"ref": [f"must be {ref!r}, as in the address, or left out"]})
+            body = PayloadSchemaFieldsSerializer(data={**sent, "ref": ref})
+            body.is_valid(raise_exception=True)
+        return _answer(schema_save(actor=actor, **body.validated_data))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, ref: str) -> Response:

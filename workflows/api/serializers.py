@@ -1,32 +1,62 @@
 """Rows as the API shows them: envelope fields in snake_case, objects of the workflow language unchanged (PRODUCT 8.1)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
 
 from workflows.actors import Actor
 from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, HumanTask, Run, RunStep, RunWait
+from workflows.redaction import Rules, compiled, redact, redact_filters, rules_of
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
-    """For actors who may not see payloads: without the fields named in `payload_fields`, and without details of errors,
-    which may hold what a target answered."""
+    """Payloads as the caller may see them (PRODUCT 9).
+
+    The fields named in `payload_fields`, and details of errors, which may hold what a target answered, are left out for
+    actors who may not see payloads. For everybody else they, and `redacted_fields`, are redacted; `payload_at` says where
+    redaction takes a field to stand, other than under its own name.
+    """
 
     payload_fields: tuple[str, ...] = ()
+    redacted_fields: tuple[str, ...] = ()
+    payload_at: Mapping[str, str] = {}
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
-        actor: Actor | None = getattr(self.context.get("request"), "auth", None)
+        request = self.context.get("request")
+        actor: Actor | None = getattr(request, "auth", None)
         if actor is not None and not actor.sees_payloads:
             for name in self.payload_fields:
                 shown.pop(name, None)
             if isinstance(shown.get("error"), dict):
                 shown["error"] = {name: value for name, value in shown["error"].items() if name != "details"}
+        rules = request_rules(request, actor)
+        for name in (*self.payload_fields, *self.redacted_fields, "error"):
+            if shown.get(name) is not None:
+                shown[name] = self.redacted(name, shown[name], rules)
         return shown
+
+    def redacted(self, name: str, value: Any, rules: Rules) -> Any:
+        return redact(value, rules, at=self.payload_at.get(name, f"/{name}"))
+
+
+def request_rules(request: Any, actor: Actor | None) -> Rules:
+    """The redaction rules of the caller's tenant, read once a request."""
+    if actor is None:
+        return compiled()
+    rules: Rules | None = getattr(request, "redaction_rules", None)
+    if rules is None:
+        rules = request.redaction_rules = rules_of(actor.tenant_id)
+    return rules
 
 
 class RunWaitSerializer(PayloadHidingSerializer):
     payload_fields = ("filters",)
+
+    def redacted(self, name: str, value: Any, rules: Rules) -> Any:
+        return redact_filters(value, rules) if name == "filters" else super().redacted(name, value, rules)
+
     event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that resolved it.")
 
     class Meta:
@@ -40,17 +70,22 @@ class RunWaitSerializer(PayloadHidingSerializer):
 RUN_FIELDS = (
     "id", "definition", "version", "definition_hash", "semantics_version", "engine", "status", "state", "trigger_type",
     "trigger_metadata", "event_id", "correlation_key", "parent_run", "root_run", "replay_of", "temporal_workflow_id",
-    "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "current_step_path", "error",
-    "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested", "requested_by",
+    "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "projection_age_seconds", "drift_reason",
+    "drift_found_at", "current_step_path", "error", "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested", "requested_by",
     "input", "created_at", "started_at", "ended_at",
 )  # fmt: skip
 
 
 class RunSerializer(PayloadHidingSerializer):
     payload_fields = ("input", "output")
+    redacted_fields = ("trigger_metadata",)
+    payload_at = {"input": "/payload"}
     definition = serializers.CharField(source="definition_key")
     event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that started it.")
     cancel_requested = serializers.SerializerMethodField()
+    projection_age_seconds = serializers.SerializerMethodField(
+        help_text="Of an open run: since it was written from Temporal, or compared with it. A closed one does not age."
+    )
 
     class Meta:
         model = Run
@@ -58,6 +93,9 @@ class RunSerializer(PayloadHidingSerializer):
 
     def get_cancel_requested(self, run: Run) -> bool:
         return bool(getattr(run, "has_open_cancel", False))
+
+    def get_projection_age_seconds(self, run: Run) -> float | None:
+        return run.projection_age_seconds()
 
 
 class RunDetailSerializer(RunSerializer):
@@ -96,6 +134,7 @@ class InvocationSerializer(PayloadHidingSerializer):
 
 class TaskSerializer(PayloadHidingSerializer):
     payload_fields = ("context_data", "response")
+    payload_at = {"context_data": "/contextData"}
     claimed_by = serializers.CharField(source="claimed_by.username", default=None)
     completed_by = serializers.CharField(source="completed_by_name")
 
@@ -117,14 +156,16 @@ class TaskAssignSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
 
 
-class CommandSerializer(serializers.ModelSerializer[Command]):
+class CommandSerializer(PayloadHidingSerializer):
+    redacted_fields = ("details",)
+    payload_at = {"details": ""}
     target = serializers.CharField(source="target_id")
     actor = serializers.CharField(source="actor_name")
 
     class Meta:
         model = Command
         fields = (
-            "id", "action", "target_type", "target", "run", "actor", "actor_type", "source", "reason", "state", "code",
+            "id", "action", "target_type", "target", "run", "parent", "actor", "actor_type", "source", "reason", "state", "code",
             "message", "details", "requested_at", "decided_at", "observed_at",
         )  # fmt: skip
 

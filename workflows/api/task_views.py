@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from workflows.api.bodies import read_body
 from workflows.api.filters import TaskFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
@@ -18,7 +19,8 @@ from workflows.api.serializers import (
 )
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import HumanTask
-from workflows.services.tasks import task_assign, task_claim, task_complete, task_release
+from workflows.services.tasks import task_assign, task_check, task_claim, task_complete, task_release
+from workflows.statuses import CommandAction
 
 
 class TaskList(TenantScoped, generics.ListAPIView):
@@ -38,13 +40,16 @@ class TaskDetail(TenantScoped, generics.RetrieveAPIView):
 class TaskComplete(APIView):
     @extend_schema(request=TaskResponseSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request, pk: uuid.UUID) -> Response:
-        body = TaskResponseSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        actor = actor_of(self)
+        action = CommandAction.COMPLETE_TASK
+        asked = read_body(
+            TaskResponseSerializer, request, lambda: task_check(actor=actor, task_id=pk, action=action)
+        )  # fmt: skip
         command = task_complete(
-            actor=actor_of(self),
+            actor=actor,
             task_id=pk,
-            response=body.validated_data["response"],
-            reason=body.validated_data["reason"],
+            response=asked["response"],
+            reason=asked["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return Response(
@@ -75,7 +80,10 @@ class TaskRelease(TaskChange):
 class TaskAssign(TaskChange):
     @extend_schema(request=TaskAssignSerializer, responses={200: TaskSerializer})
     def post(self, request: Request, pk: uuid.UUID) -> Response:
-        body = TaskAssignSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        task = task_assign(actor=actor_of(self), task_id=pk, username=body.validated_data["username"])
+        actor = actor_of(self)
+        action = CommandAction.ASSIGN_TASK
+        asked = read_body(
+            TaskAssignSerializer, request, lambda: task_check(actor=actor, task_id=pk, action=action)
+        )  # fmt: skip
+        task = task_assign(actor=actor, task_id=pk, username=asked["username"])
         return self.shown(request, task)

@@ -1,7 +1,8 @@
 from django.urls import path, register_converter
 
-from workflows.api import task_views, views
+from workflows.api import bulk_views, payload_schema_views, secret_views, task_views, verify_views, views
 from workflows.api.converters import NameConverter
+from workflows.services.bulk import BULK_STEPS
 from workflows.statuses import CommandAction
 
 register_converter(NameConverter, "name")
@@ -15,6 +16,7 @@ urlpatterns = [
     path("runs/<uuid:pk>/cancel", views.RunCancel.as_view(), name="run-cancel"),
     path("runs/<uuid:pk>/terminate", views.RunTerminate.as_view(), name="run-terminate"),
     path("runs/<uuid:pk>/replay", views.RunReplay.as_view(), name="run-replay"),
+    path("runs/<uuid:pk>/verify", verify_views.RunVerify.as_view(), name="run-verify"),
     path("runs/<uuid:pk>/resume", views.RunUnsupported.as_view(action=CommandAction.RESUME), name="run-resume"),
     path("runs/<uuid:pk>/retry", views.RunUnsupported.as_view(action=CommandAction.RETRY), name="run-retry"),
     path(
@@ -28,9 +30,21 @@ urlpatterns = [
     path("tasks/<uuid:pk>/claim", task_views.TaskClaim.as_view(), name="task-claim"),
     path("tasks/<uuid:pk>/release", task_views.TaskRelease.as_view(), name="task-release"),
     path("tasks/<uuid:pk>/assign", task_views.TaskAssign.as_view(), name="task-assign"),
+    path("bulk", bulk_views.BulkJobList.as_view(), name="bulk-jobs"),
+    path("bulk/<uuid:pk>", bulk_views.BulkJobDetail.as_view(), name="bulk-job"),
+    path("bulk/<uuid:pk>/items", bulk_views.BulkItemList.as_view(), name="bulk-items"),
+    *(
+        path(f"bulk/<uuid:pk>/{name}", bulk_views.BulkStep.as_view(step=step), name=f"bulk-{name}")
+        for name, step in BULK_STEPS.items()
+    ),
     path("commands", views.CommandList.as_view(), name="commands"),
     path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
     path("definitions", views.DefinitionList.as_view(), name="definitions"),
     path("definitions/<name:key>", views.DefinitionDetail.as_view(), name="definition"),
     path("definitions/<name:key>/versions", views.DefinitionVersions.as_view(), name="definition-versions"),
+    path("schemas", payload_schema_views.PayloadSchemaList.as_view(), name="schemas"),
+    path("schemas/<name:ref>", payload_schema_views.PayloadSchemaDetail.as_view(), name="payload-schema"),
+    path("redaction-rules", secret_views.RedactionRules.as_view(), name="redaction-rules"),
+    path("secrets", secret_views.SecretList.as_view(), name="secrets"),
+    path("secrets/<name:name>", secret_views.SecretDetail.as_view(), name="secret"),
 ]

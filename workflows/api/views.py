@@ -8,8 +8,10 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
+from workflows.api.bodies import read_body
 from workflows.api.filters import CommandFilter, RunFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
@@ -30,8 +32,8 @@ from workflows.models import ActionInvocation, Command, Definition, DefinitionVe
 from workflows.selectors import runs_with_open_cancel
 from workflows.services.run_control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.run_replay import run_replay
-from workflows.services.run_requests import run_find
-from workflows.services.run_start import run_start
+from workflows.services.run_requests import run_check, run_find
+from workflows.services.run_start import run_start, run_start_check
 from workflows.statuses import CommandAction
 
 IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
@@ -49,14 +51,14 @@ class RunList(TenantScoped, generics.ListAPIView):
 
     @extend_schema(request=RunStartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request) -> Response:
-        body = RunStartSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        actor = actor_of(self)
+        asked = read_body(RunStartSerializer, request, lambda: run_start_check(actor=actor))
         run_id, command = run_start(
-            actor=actor_of(self),
-            definition_key=body.validated_data["definition"],
-            version=body.validated_data.get("version"),
-            payload=body.validated_data["payload"],
-            reason=body.validated_data["reason"],
+            actor=actor,
+            definition_key=asked["definition"],
+            version=asked.get("version"),
+            payload=asked["payload"],
+            reason=asked["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, run_id)
@@ -109,7 +111,7 @@ class RunCancel(APIView):
         command = run_cancel(
             actor=actor_of(self),
             run_id=pk,
-            reason=_reason(request),
+            reason=_asked(self, CommandAction.CANCEL, pk)["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, pk)
@@ -123,7 +125,7 @@ class RunTerminate(APIView):
         command = run_terminate(
             actor=actor_of(self),
             run_id=pk,
-            reason=_reason(request),
+            reason=_asked(self, CommandAction.TERMINATE, pk)["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, pk)
@@ -134,13 +136,12 @@ class RunReplay(APIView):
 
     @extend_schema(request=RunReplaySerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request, pk: uuid.UUID) -> Response:
-        body = RunReplaySerializer(data=request.data or {})
-        body.is_valid(raise_exception=True)
+        asked = _asked(self, CommandAction.REPLAY, pk, RunReplaySerializer)
         new_run_id, command = run_replay(
             actor=actor_of(self),
             run_id=pk,
-            payload=body.validated_data["payload"],
-            reason=body.validated_data["reason"],
+            payload=asked["payload"],
+            reason=asked["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, new_run_id)
@@ -157,7 +158,7 @@ class RunUnsupported(APIView):
             actor=actor_of(self),
             run_id=pk,
             action=self.action,
-            reason=_reason(request),
+            reason=_asked(self, self.action, pk)["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
 
@@ -201,10 +202,12 @@ class DefinitionVersions(TenantScoped, generics.ListAPIView):
         return rows.filter(definition=definition)
 
 
-def _reason(request: Request) -> str:
-    body = CommandRequestSerializer(data=request.data or {})
-    body.is_valid(raise_exception=True)
-    return str(body.validated_data["reason"])
+def _asked(
+    view: APIView, action: CommandAction, run_id: uuid.UUID, kind: type[Serializer[Any]] = CommandRequestSerializer
+) -> dict[str, Any]:
+    """The body of a request about a run."""
+    actor = actor_of(view)
+    return read_body(kind, view.request, lambda: run_check(actor=actor, run_id=run_id, action=action))
 
 
 def _accepted(command: Command, run_id: uuid.UUID) -> Response:

@@ -10,6 +10,7 @@ from workflows.engine.events import ActionDone
 from workflows.engine.keys import correlation_key
 from workflows.engine.records import give_back_records, next_seq, record_run, take_records
 from workflows.engine.scope import parse_target
+from workflows.engine.secret_places import secret_places
 from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size
 from workflows.engine.state import AttemptState, Phase
 from workflows.engine.transforms import TRANSFORMS
@@ -69,6 +70,7 @@ def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str) ->
             records=attempt.records,
             start_seq=next_seq(state),
             end_seq=next_seq(state),
+            secrets=secret_places(step.config.get("inputMapping")),
         )
     )
 

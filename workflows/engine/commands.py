@@ -3,7 +3,7 @@
 Records are projections of what happened (see `records.py`). They ride on the next command that writes anyway.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine.definition import RetryPolicy
@@ -30,6 +30,8 @@ class RunAction:
     start_seq: int
     end_seq: int
     records: list[Record]
+    # `[{pointer, name}]`: where secrets stand in the input. The engine never sees their values.
+    secrets: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
 from workflows.engine.forms import form_schema_problem
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
 from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
+from workflows.engine.secret_places import SECRET_KEY, are_too_long, is_secret_name, secret_references
 from workflows.engine.storable import storable_problem
 
 # What the columns of steps, waits and runs hold.
@@ -21,7 +22,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TAKEN_NAMES = FORBIDDEN | {*LOOP_NAMES} - {"item"}
 _SCOPES = ("payload", "vars", "meta", "local", "system", "error")
 # Kinds whose values travel with a run, and may not nest deeper than its other values.
-_NESTED = frozenset({"value", "mapping", "assign", "filters", "form", "expression_or_text"})
+_NESTED = frozenset({"value", "mapping", "input", "assign", "filters", "form", "expression_or_text"})
 # code, path below the field, message, suggestion
 Finding = tuple[str, str, str, str | None]
 
@@ -116,31 +117,43 @@ def _expression(_spec: Field, value: Any) -> Iterator[Finding]:
         yield (error.code, "", f"{error.message}{at}", error.suggestion)
 
 
-def _value(_spec: Field, value: Any) -> Iterator[Finding]:
-    """A literal with expressions anywhere inside."""
+def _value(spec: Field, value: Any) -> Iterator[Finding]:
+    """A literal with expressions anywhere inside, and references to secrets where the kind is `input`."""
     if isinstance(value, dict) and EXPRESSION_KEY in value:
-        yield from _expression(_spec, value)
+        yield from _expression(spec, value)
+    elif isinstance(value, dict) and SECRET_KEY in value:
+        yield from _secret(spec, value)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _dollar_key(key)
-            yield from _below(f".{key}", _value(_spec, item))
+            if key.startswith("$"):
+                yield ("KEY_DOLLAR", "", f"the key {key!r} begins with $, which is kept for the language", None)
+            yield from _below(f".{key}", _value(spec, item))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _below(f"[{index}]", _value(_spec, item))
+            yield from _below(f"[{index}]", _value(spec, item))
 
 
-def _dollar_key(key: str) -> Iterator[Finding]:
-    if key == "$secret":
-        yield ("SECRET_NOT_SUPPORTED", "", "secrets are not resolved by this version; remove the reference", None)
-    elif key.startswith("$"):
-        yield ("KEY_DOLLAR", "", f"the key {key!r} begins with $, which is kept for the language", None)
+def _secret(spec: Field, value: dict[str, Any]) -> Iterator[Finding]:
+    if spec.kind != "input":
+        yield from _misplaced_secret("")
+    elif len(value) != 1 or not is_secret_name(value[SECRET_KEY]):
+        message = f'a secret is {{"{SECRET_KEY}": "NAME"}} and nothing beside it; a name is made of A-Z, 0-9 and _'
+        yield ("SECRET_NAME_INVALID", "", message, None)
+
+
+def _misplaced_secret(where: str) -> Iterator[Finding]:
+    yield ("SECRET_MISPLACED", where, "a secret may stand in the inputMapping of an action only", None)
 
 
 def _mapping(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, dict) or EXPRESSION_KEY in value:
         yield from _invalid("must be a JSON object")
+    elif spec.kind == "input" and SECRET_KEY in value:
+        yield from _invalid("must be a JSON object; a secret may stand inside of it")
     else:
         yield from _value(spec, value)
+        if spec.kind == "input" and are_too_long(value):
+            yield from _invalid("refers to too many secrets, or too deep inside")
 
 
 def _target(_spec: Field, value: Any) -> Iterator[Finding]:
@@ -169,6 +182,8 @@ def _form(spec: Field, value: Any) -> Iterator[Finding]:
     problem = form_schema_problem(value)
     if problem is not None:
         yield ("FORM_INVALID", "", problem, None)
+    if any(secret_references(value)):
+        yield from _misplaced_secret("")
 
 
 def _assign(spec: Field, value: Any) -> Iterator[Finding]:
@@ -234,6 +249,7 @@ _CHECKS: dict[str, Callable[[Field, Any], Iterator[Finding]]] = {
     "expression": _expression,
     "value": _value,
     "mapping": _mapping,
+    "input": _mapping,
     "target": _target,
     "variable": _variable,
     "form": _form,
@@ -330,7 +346,7 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
     "action.call": _configured(
         actionId=_TEXT,
         version=Field("whole", required=True, minimum=1),
-        inputMapping=Field("mapping"),
+        inputMapping=Field("input"),
         saveAs=Field("target"),
         idempotencyKey=Field("expression"),
         designerGroupKey=Field("any"),

@@ -12,9 +12,11 @@ from typing import Any
 
 from workflows.engine.clock import parse_moment
 from workflows.engine.definition import BLOCK_FIELDS, ROOT, canonical_text
+from workflows.engine.secret_places import Segments, secret_references
 from workflows.engine.sizes import MAX_DEFINITION_BYTES
 from workflows.engine.step_fields import ENVELOPE, STEP_FIELDS, Field, check_field
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
+from workflows.engine.transforms import TRANSFORMS
 
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
 TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
@@ -27,8 +29,8 @@ TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
     "recurring": {"cron": Field("text", required=True), "timezone": Field("text", required=True)},
 }
 MAX_DEPTH = 20
-# Publishing goes on: a child may be published after its parent.
-WARNINGS = frozenset({"KEY_DOLLAR", "NAME_HIDDEN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
+# Publishing goes on: a child may be published after its parent, and a secret is never part of a bundle.
+WARNINGS = frozenset({"KEY_DOLLAR", "NAME_HIDDEN", "SECRET_UNKNOWN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,16 @@ class Problem:
 
 @dataclass
 class Known:
-    """What definitions of one tenant may refer to: action ids and definitions' keys or ids, each with its versions."""
+    """What definitions of one tenant may refer to: action ids and definitions' keys or ids, each with its versions.
+
+    `secrets` None: the names are not looked at. `without_secrets`: actions that take none.
+    """
 
     actions: Mapping[str, frozenset[int]]
     schema_refs: frozenset[str]
     workflows: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    secrets: frozenset[str] | None = None
+    without_secrets: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass
@@ -173,6 +180,23 @@ def _action(config: dict[str, Any], path: str, known: Known) -> Iterator[Problem
             f"{path}.config.version",
             f"{action_id} has no version {version}; it has {', '.join(map(str, sorted(versions)))}",
         )
+    for segments, name in secret_references(config.get("inputMapping")):
+        action = (action_id, version if isinstance(version, int) else 0)
+        yield from _secret(name, action, f"{path}.config.inputMapping{_dotted(segments)}", known)
+
+
+def _secret(name: str, action: tuple[str, int], path: str, known: Known) -> Iterator[Problem]:
+    if action in TRANSFORMS:
+        yield Problem("SECRET_NOT_ALLOWED", path, f"{action[0]} runs in the workflow, which never sees a secret")
+    elif action in known.without_secrets:
+        yield Problem("SECRET_NOT_ALLOWED", path, f"{action[0]} takes no secrets: it would keep them in clear")
+    elif known.secrets is not None and name not in known.secrets:
+        message = f"there is no secret {name} yet; a run that reaches this step fails until there is"
+        yield Problem("SECRET_UNKNOWN", path, message, _near(name, known.secrets))
+
+
+def _dotted(segments: Segments) -> str:
+    return "".join(f"[{segment}]" if isinstance(segment, int) else f".{segment}" for segment in segments)
 
 
 def _child(step: dict[str, Any], path: str, walk: _Walk) -> Iterator[Problem]:

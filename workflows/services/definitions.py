@@ -8,14 +8,14 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from workflows.actions.registry import known_actions
+from workflows.actions.registry import actions_without_secrets, known_actions
 from workflows.actors import Actor
 from workflows.bundles import BundleWorkflow, read_bundle
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.engine.validate import Known, Problem, validate
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_recorded
-from workflows.models import Definition, DefinitionVersion
+from workflows.models import Definition, DefinitionVersion, Secret
 from workflows.services.payload_check import known_schema_refs
 from workflows.statuses import CommandAction, Role, TriggerType
 
@@ -30,7 +30,11 @@ class Imported:
 
 def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]:
     known = Known(
-        actions=known_actions(), schema_refs=known_schema_refs(tenant_id), workflows=_known_workflows(tenant_id)
+        actions=known_actions(),
+        schema_refs=known_schema_refs(tenant_id),
+        workflows=_known_workflows(tenant_id),
+        secrets=frozenset(Secret.objects.filter(tenant_id=tenant_id).values_list("name", flat=True)),
+        without_secrets=actions_without_secrets(),
     )
     return validate(document, known)
 

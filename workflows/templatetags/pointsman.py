@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows import labels
+from workflows.redaction import compiled, redact, redact_filters
 
 register = template.Library()
 
@@ -61,6 +63,7 @@ def duration_between(start: datetime | None, end: datetime | None) -> str:
     return duration(((end or timezone.now()) - start).total_seconds())
 
 
+@register.filter
 def duration(seconds: float) -> str:
     """`0.24 s`, `12 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`."""
     if seconds < 10:
@@ -75,6 +78,18 @@ def duration(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+@register.simple_tag(takes_context=True)
+def shown_json(context: Context, value: Any, at: str = "") -> str:
+    """A payload that stands at the pointer `at`, without what the tenant's rules hide (`TenantAdmin.page_context`)."""
+    return pretty_json(redact(value, context.get("redaction") or compiled(), at))
+
+
+@register.simple_tag(takes_context=True)
+def shown_filters(context: Context, filters: Any) -> Any:
+    """Filters of a wait, whose values are redacted as those of the payload are."""
+    return redact_filters(filters, context.get("redaction") or compiled())
 
 
 @register.filter

@@ -22,6 +22,9 @@ QUERY_SUMMARY = "summary"
 QUERY_CURRENT_STEP = "current-step"
 QUERY_CURRENT_WAIT = "current-wait"
 
+# What the run's row knows of its beginning, beside the input, so that the row can be made again from Temporal alone.
+MEMO_ORIGIN = "origin"
+
 
 @dataclass
 class RunInput:
@@ -88,6 +91,8 @@ class ActionRequest:
     retry: RetryRule | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
     first_execution_id: str = ""
+    # `[{pointer, name}]`: where the definition itself refers to a secret. What looks the same elsewhere in the input is data.
+    secrets: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -96,6 +101,8 @@ class ActionReply:
 
     output: Any = None
     error: dict[str, Any] | None = None
+    # The time that the attempt's row has for its end, in epoch milliseconds.
+    ended_at_ms: int = 0
 
 
 @dataclass
@@ -134,6 +141,8 @@ class ChildLaunch:
     run: RunInput | None = None
     workflow_id: str = ""
     error: dict[str, Any] | None = None
+    # For the child's memo.
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -59,7 +59,6 @@ def test_a_right_definition_has_no_problem() -> None:
         ({"id": "a", "type": "time.wait", "config": {"mode": "until"}}, "FIELD_MISSING", "root.steps[0].config.until"),
         ({"id": "a", "type": "action.call", "config": {"actionId": "http.requst", "version": 1}}, "ACTION_UNKNOWN", "root.steps[0].config.actionId"),
         ({"id": "a", "type": "action.call", "config": {"actionId": "http.request", "version": 2}}, "ACTION_VERSION_UNKNOWN", "root.steps[0].config.version"),
-        ({"id": "a", "type": "action.call", "config": {"actionId": "http.request", "version": 1, "inputMapping": {"h": {"$secret": "KEY"}}}}, "SECRET_NOT_SUPPORTED", "root.steps[0].config.inputMapping.h"),
         ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 0}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID", "root.steps[0].retry.maxAttempts"),
     ],
 )  # fmt: skip

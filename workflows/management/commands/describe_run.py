@@ -18,10 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            run_id = uuid.UUID(options["run_id"])
-        except ValueError as error:
-            raise CommandError(f"{options['run_id']!r} is no run id") from error
+        run_id = run_id_of(options["run_id"])
         found = run_describe(run_id=run_id)
         if found is None:
             raise CommandError(f"there is no run {run_id}")
@@ -33,6 +30,14 @@ class Command(BaseCommand):
             self.stdout.write(self.style.MIGRATE_HEADING(title))
             for line in _lines(lines):
                 self.stdout.write(f"  {line}")
+
+
+def run_id_of(text: str) -> uuid.UUID:
+    """Errors: CommandError."""
+    try:
+        return uuid.UUID(text)
+    except ValueError as error:
+        raise CommandError(f"{text!r} is no run id") from error
 
 
 def _sections(found: RunDescription) -> dict[str, Any]:

@@ -4,6 +4,9 @@ Three transactions at most: the gathered records with the attempt's start and th
 (in the ledger's own transaction where the action only writes this database); the stored outcome with the attempt's end. A
 failure of the action is a value. What is raised is infrastructure: Temporal repeats the activity, and the author's attempts
 are untouched.
+
+Secrets exist in clear only between `_secrets` and the end of the action: the rows and the ledger take `request.input`,
+where their places hold `{"$secret": NAME}`, and everything that comes back is scrubbed.
 """
 
 import time
@@ -26,10 +29,13 @@ from workflows.actions.ledger import (
     invocation_renew,
 )
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
+from workflows.actions.scrubbing import scrub, scrubbing
 from workflows.engine.errors import Category, RunError
 from workflows.engine.keys import correlation_key
+from workflows.engine.secret_places import with_secrets
 from workflows.models import ActionInvocation
 from workflows.projections import Record
+from workflows.services.secrets import secret_values
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
 from workflows.temporal.activities.attempt_records import end_records, start_record
@@ -78,7 +84,27 @@ class _Attempt:
                 code="ACTION_UNKNOWN",
             )
         try:
-            value = validated_input(action, self.request.input)
+            secrets = self._secrets(action)
+        except RunError:
+            self._write_start()
+            raise
+        with scrubbing(secrets):
+            return self._run(action, secrets)
+
+    def _secrets(self, action: Action) -> dict[str, str]:
+        """Values by name, of those that the definition refers to. Errors: RunError."""
+        names = {place["name"] for place in self.request.secrets}
+        if names and not action.may_take_secrets:
+            raise RunError(
+                Category.VALIDATION,
+                f"{action.id}@{action.version} takes no secrets: it would keep them in clear",
+                code="SECRET_NOT_ALLOWED",
+            )
+        return secret_values(tenant_id=self.tenant_id, names=names) if names else {}
+
+    def _run(self, action: Action, secrets: dict[str, str]) -> Any:
+        try:
+            value = validated_input(action, with_secrets(self.request.input, self.request.secrets, secrets))
         except RunError:
             self._write_start()
             raise
@@ -177,7 +203,7 @@ def _key(action: Action, value: BaseModel) -> str:
         raise RunError(Category.ACTION, f"{type(error).__name__}: {error}", code="ACTION_RAISED") from error
     if key is None:
         raise RunError(Category.ACTION, f"{action.id} makes no idempotency key of this input", code="ACTION_RAISED")
-    return key
+    return str(scrub(key))
 
 
 def _ledger_error(error: RunError) -> dict[str, Any]:

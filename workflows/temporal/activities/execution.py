@@ -11,6 +11,7 @@ from temporalio import activity
 
 from workflows.actions.ledger import Claim, invocation_end
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown
+from workflows.actions.scrubbing import scrub, scrub_error
 from workflows.database_errors import is_of_the_data
 from workflows.engine.errors import Category, RunError
 from workflows.engine.sizes import json_size
@@ -48,17 +49,19 @@ def _execute_in_the_ledgers_transaction(action: Action, claim: Claim, value: Bas
 
 
 def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
-    """The output as JSON. A failure of the action's own code is an ActionError; a lost database is not its failure."""
+    """The output as JSON, without secrets. A failure of the action's own code is an ActionError; a lost database is not its
+    failure."""
     try:
         result = action.run(value, context)
         output = action.output_model.model_validate(result).model_dump(mode="json")
-    except RunError:
-        raise
+    except RunError as error:
+        raise scrub_error(error) from error.__cause__
     except Exception as error:
         if isinstance(error, OperationalError | InterfaceError) and not is_of_the_data(error):
             raise
         activity.logger.exception("the action %s raised", action.id)
-        raise RunError(Category.ACTION, f"{type(error).__name__}: {error}"[:2000], code="ACTION_RAISED") from error
+        told = scrub(f"{type(error).__name__}: {error}")
+        raise RunError(Category.ACTION, told[:2000], code="ACTION_RAISED") from error
     unstorable = storable_problem(output)
     if unstorable is not None:
         raise RunError(
@@ -66,6 +69,7 @@ def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
             f"the action's output {unstorable[1]} (at {unstorable[0] or '/'})",
             code="VALUE_NOT_STORABLE",
         )
+    output = scrub(output)
     size = json_size(output)
     if size > MAX_OUTPUT_BYTES:
         raise RunError(

@@ -1,0 +1,258 @@
+"""Canaries: secrets that are sent, echoed, raised and logged, and a look for them in everything that anybody could read.
+
+The look goes over the whole database, Temporal's raw history, log lines, every command that Redis was sent, pages and
+answers. That it would find them is shown by the second test, which takes the scrubber away.
+"""
+
+import base64
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import OperationalError, connection
+from django.test import Client
+from django.urls import reverse
+from pydantic import BaseModel
+
+from tests.desk import Desk
+from tests.factories import expr, make_token, publish
+from tests.fakes import fake_api
+from tests.integration.test_screens import member_of
+from tests.temporal.test_actions import call
+from tests.temporal.test_codec import spellings
+from workflows.actions import registry
+from workflows.actions.scrubbing import Scrubber
+from workflows.models import Command, Event, Run, Secret
+from workflows.statuses import Role
+
+# Letters and digits only, so that one look finds it however it is quoted; each secret has others around it.
+WORD = "kanarienvogel"
+SECRETS = {
+    "IN_HEADER": f"Bearer {WORD}1/+%x",
+    "IN_BODY": f'{WORD}2"\\ü<&>',
+    "IN_QUERY": f"{WORD}3&a=b",
+    "RAISED": f"{WORD}4'x",
+    "LOGGED": f"{WORD}5",
+    "LOST": f"{WORD}6",
+    "ILLEGAL": f"{WORD}7\n{WORD}7-second-line",
+}
+LOGGER = logging.getLogger("tests.canary")
+Places = dict[str, str]
+
+
+class Value(BaseModel):
+    value: Any = None
+
+
+@pytest.fixture(autouse=True)
+def careless_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actions whose authors did not think of secrets."""
+    failures = ["the first execution only"]
+
+    def raises(value: Value, context: registry.ActionContext) -> Value:
+        raise RuntimeError(f"login failed: {value.value}")
+
+    def logs(value: Value, context: registry.ActionContext) -> Value:
+        LOGGER.warning("calling with %s", {"auth": value.value})
+        thread = threading.Thread(target=LOGGER.debug, args=(f"from a thread {value.value}",))
+        thread.start()
+        thread.join()
+        return Value()
+
+    def loses_the_database(value: Value, context: registry.ActionContext) -> Value:
+        if failures:
+            raise OperationalError(f"no connection with {failures.pop()} {value.value}")
+        return Value(value=[value.value, {value.value: 1}])
+
+    for run in (raises, logs, loses_the_database):
+        action = registry.Action(f"careless.{run.__name__}", 1, "", Value, Value, run, is_idempotent=True)
+        monkeypatch.setitem(registry._actions, (action.id, 1), action)
+
+
+def answer(number: int) -> tuple[int, Any]:
+    """A server that repeats what it was sent, in its answer and in its error."""
+    header, body = SECRETS["IN_HEADER"], SECRETS["IN_BODY"]
+    echo = {
+        "plain": f"you sent {header}", "token": f"the token {header.split()[1]} is old", header: [body],
+        "basic": base64.b64encode(f"me:{body}".encode()).decode(), "quoted": f"/x?y={quote(body, safe='')}",
+        "json": json.dumps({"sent": {"body": body}}), "query": f"?q={quote(SECRETS['IN_QUERY'])}", "hex": body.encode().hex(),
+    }  # fmt: skip
+    return (200 if number == 1 else 403), echo
+
+
+def go_on(step: dict[str, Any]) -> dict[str, Any]:
+    return {**step, "onError": {"policy": "continue"}}
+
+
+def secret(name: str) -> dict[str, str]:
+    return {"$secret": name}
+
+
+def careless(step_id: str, name: str) -> dict[str, Any]:
+    action = f"careless.{step_id}"
+    return go_on(call(step_id, action=action, saveAs=f"vars.{step_id}", inputMapping={"value": secret(name)}))
+
+
+def played(desk: Desk, url: str) -> Run:
+    """A run with a secret in every place of an action, and one of the event that asks for a secret."""
+    sent = {
+        "method": "POST", "url": url, "headers": {"Authorization": secret("IN_HEADER")},
+        "body": {"deep": [secret("IN_BODY"), expr("payload")]}, "query": {"q": secret("IN_QUERY")},
+    }  # fmt: skip
+    publish(
+        desk.tenant,
+        call("sends", saveAs="vars.sends", inputMapping=sent),
+        go_on(call("refused", inputMapping=sent)),
+        careless("raises", "RAISED"),
+        {"id": "keep", "type": "transform.assign", "config": {"assign": {"vars.kept": expr("error")}}},
+        careless("logs", "LOGGED"),
+        careless("loses_the_database", "LOST"),
+        call("fails", inputMapping={"url": url, "headers": {"X-Key": secret("ILLEGAL")}}),
+        trigger={"type": "event", "eventName": "ASKED", "payloadMapping": {"asked": expr("event.payload")}},
+    )
+    desk.send("ASKED", {"body": secret("IN_BODY"), "name": "IN_BODY"})
+    return desk.run_is("FAILED")
+
+
+def save_through_every_door(desk: Desk) -> list[str]:
+    """What the doors have answered."""
+    admin = member_of(desk.tenant, role="admin")
+    program = Client(headers={"Authorization": f"Bearer {make_token(desk.tenant, Role.ADMIN)}"})
+    answers = []
+    for number, (name, value) in enumerate(SECRETS.items()):
+        if number % 2:
+            body = json.dumps({"value": value})
+            answers.append(program.put(f"/api/v1/secrets/{name}", body, content_type="application/json"))
+        else:
+            answers.append(
+                admin.post(reverse("admin:workflows_secret_add"), {"name": name, "value": value}, follow=True)
+            )
+    assert Secret.objects.filter(tenant=desk.tenant).count() == len(SECRETS)
+    return [told.content.decode() for told in answers]
+
+
+# -- Where to look -------------------------------------------------------------------------------------------------------
+
+
+def database() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'")
+        tables = [name for (name,) in cursor.fetchall()]
+        assert len(tables) > 25
+        texts = []
+        for table in tables:
+            cursor.execute(f"SELECT string_agg(row::text, E'\n') FROM {table} row")
+            texts.append(f"{table}\n{cursor.fetchone()[0]}")
+    return "\n".join(texts)
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Every command that Redis is sent meanwhile, by whomever."""
+    heard: list[str] = []
+    ready = threading.Event()
+
+    def listen() -> None:
+        with redis.Redis.from_url(settings.REDIS_URL).monitor() as monitor:
+            ready.set()
+            for command in monitor.listen():
+                heard.append(command["command"])
+                if "canary-is-over" in command["command"]:
+                    return
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    yield heard
+    redis.Redis.from_url(settings.REDIS_URL).publish("canary-is-over", "")
+    thread.join(10)
+
+
+def in_redis() -> str:
+    client, texts = redis.Redis.from_url(settings.REDIS_URL), []
+    for key in client.scan_iter():
+        texts.append(repr(key) + repr(client.dump(key)))
+    return "\n".join(texts)
+
+
+def pages(desk: Desk, run: Run) -> dict[str, str]:
+    admin = member_of(desk.tenant, role="admin")
+    program = Client(headers={"Authorization": f"Bearer {make_token(desk.tenant, Role.ADMIN)}"})
+    event = Event.objects.get(tenant=desk.tenant)
+    tabs = ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
+    lists = ("run", "event", "definition", "command", "notification", "humantask", "secret")
+    addresses = [f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}" for tab in tabs]
+    addresses += [reverse(f"admin:workflows_{name}_changelist") for name in lists] + [reverse("admin:index")]
+    addresses += [reverse("admin:workflows_event_change", args=[event.id])]
+    addresses += [reverse("admin:workflows_definition_change", args=[run.definition_id])]
+    for kind, model in (("command", Command), ("secret", Secret)):
+        rows = model.objects.filter(tenant=desk.tenant)
+        addresses += [reverse(f"admin:workflows_{kind}_change", args=[row.id]) for row in rows]
+    parts = ("", "/steps", "/waits", "/invocations")
+    asked = [f"/api/v1/runs/{run.id}{part}" for part in parts] + [
+        f"/api/v1/events/{event.id}",
+        "/api/v1/definitions/flow/versions",
+    ]
+    asked += [f"/api/v1/{name}" for name in ("runs", "events", "commands", "secrets", "definitions", "tasks")]
+    told = {}
+    for client, kind, of_it in ((admin, "page", addresses), (program, "answer", asked)):
+        for address in of_it:
+            response = client.get(address)
+            assert response.status_code == 200, address
+            told[f"{kind} {address}"] = response.content.decode()
+    return told
+
+
+def looked_at(desk: Desk, caplog: pytest.LogCaptureFixture) -> Places:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "temporalio", "django", "celery", "kombu"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    with overheard() as heard, fake_api(answer) as api:
+        answers = save_through_every_door(desk)
+        run = played(desk, api.url)
+        received = [f"{request.path} {request.headers} {request.body!r}" for request in api.requests]
+    assert all(WORD in told for told in received), "the target was given the secrets"
+    assert run.error_code == "HTTP_FAILED"
+    assert {step_id: status for step_id, _, status in desk.steps(run)} == {
+        "sends": "SUCCEEDED", "refused": "FAILED", "raises": "FAILED", "keep": "SUCCEEDED", "logs": "SUCCEEDED",
+        "loses_the_database": "SUCCEEDED", "fails": "FAILED",
+    }  # fmt: skip
+    assert not Secret.objects.filter(tenant=desk.tenant, last_used_at=None).exists()
+    lines = [caplog.text, *(repr(record.msg) + repr(record.args) + repr(record.exc_info) for record in caplog.records)]
+    caplog.set_level(logging.INFO, logger="django.template")  # megabytes for each page, when all was said
+    return {
+        "doors": "\n".join(answers), "database": database(), "history": json.dumps(desk.history(run)), "logs": "\n".join(lines),
+        "redis": "\n".join([*heard, in_redis()]), **pages(desk, run),
+    }  # fmt: skip
+
+
+def found_in(places: Places) -> set[str]:
+    """Kinds of places where a canary can be read, in clear, in base64 or in hexadecimal, forwards."""
+    sought = [*spellings(WORD), WORD.encode().hex(), base64.b32encode(WORD.encode()).decode().rstrip("=")[:16]]
+    return {
+        place.split()[0] for place, text in places.items() if any(word.lower() in text.lower() for word in sought)
+    }  # fmt: skip
+
+
+def test_a_secret_can_be_read_nowhere(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    places = looked_at(desk, caplog)
+    assert found_in(places) == set()
+    marks = {name for name in SECRETS if any(f"[secret {name}]" in text for text in places.values())}
+    assert marks == set(SECRETS)
+    assert places["redis"].count("ingress") > 0
+    assert "calling with" in places["logs"]
+
+
+def test_without_the_scrubber_it_can_be_read_everywhere(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the look above is worth. Celery's messages name a tenant only, whatever actions do."""
+    monkeypatch.setattr(Scrubber, "scrub", lambda self, value, depth=0: value)
+    assert found_in(looked_at(desk, caplog)) == {"database", "history", "logs", "page", "answer"}

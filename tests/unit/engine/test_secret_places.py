@@ -1,0 +1,137 @@
+"""Where secrets stand: only where the definition says so itself, and never where a value looks the same."""
+
+from typing import Any
+
+import pytest
+
+from tests.factories import expr, make_definition
+from tests.unit.engine.driver import Drive
+from workflows.engine import commands as ask
+from workflows.engine.errors import Category, RunError
+from workflows.engine.secret_places import secret_places, with_secrets
+from workflows.engine.validate import Known, Problem, validate
+
+SECRET = {"$secret": "DB_PASSWORD"}
+PLACE = {"pointer": "/a", "name": "DB_PASSWORD"}
+
+
+def call(mapping: Any, action: str = "http.request", **config: Any) -> dict[str, Any]:
+    return {
+        "id": "call",
+        "type": "action.call",
+        "config": {"actionId": action, "version": 1, "inputMapping": mapping, **config},
+    }
+
+
+def test_places_are_pointers_into_the_mapping() -> None:
+    mapping = {"headers": {"a/b~c": SECRET}, "list": [1, {"x": [SECRET]}], "plain": {"$secret": "DB_PASSWORD", "x": 1}}
+    assert secret_places(mapping) == [
+        {"pointer": "/headers/a~1b~0c", "name": "DB_PASSWORD"},
+        {"pointer": "/list/1/x/0", "name": "DB_PASSWORD"},
+    ]
+    assert secret_places(SECRET) == secret_places(None) == secret_places({"$expr": "x"}) == []
+
+
+def test_what_comes_out_of_an_expression_is_no_place() -> None:
+    mapping = {"auth": SECRET, "body": expr("payload.body"), "items": [expr("payload.body"), {"own": SECRET}]}
+    drive = Drive(call(mapping), payload={"body": SECRET}).start()
+    command = drive.last(ask.RunAction)
+    assert command.input == {"auth": SECRET, "body": SECRET, "items": [SECRET, {"own": SECRET}]}
+    assert [place["pointer"] for place in command.secrets] == ["/auth", "/items/1/own"]
+
+
+def test_each_attempt_names_its_places_also_in_a_new_execution() -> None:
+    drive = Drive({**call({"auth": SECRET}), "retry": {"maxAttempts": 3, "backoffMs": 1}}).start()
+    failure = {"category": "TransientError", "message": "", "nodePath": "root.steps[0]", "at": ""}
+    drive.action(error=failure).checkpoint().fire()
+    actions = [command for command in drive.commands if isinstance(command, ask.RunAction)]
+    assert [command.secrets for command in actions] == [[{"pointer": "/auth", "name": "DB_PASSWORD"}]] * 2
+
+
+def test_values_are_put_into_a_copy() -> None:
+    value = {"a": SECRET, "b": [{"c": SECRET}], "d": SECRET}
+    places = [PLACE, {"pointer": "/b/0/c", "name": "DB_PASSWORD"}]
+    assert with_secrets(value, places, {"DB_PASSWORD": "x"}) == {"a": "x", "b": [{"c": "x"}], "d": SECRET}
+    assert value == {"a": SECRET, "b": [{"c": SECRET}], "d": SECRET}
+
+
+@pytest.mark.parametrize("value", [{"a": "x"}, {"a": {"$secret": "OTHER"}}, {}, [], "x", {"a": {**SECRET, "b": 1}}])
+def test_a_place_that_holds_something_else_is_corruption(value: Any) -> None:
+    with pytest.raises(RunError) as caught:
+        with_secrets(value, [PLACE], {"DB_PASSWORD": "x"})
+    assert caught.value.category == Category.CORRUPTION
+
+
+KNOWN = Known(
+    actions={"http.request": frozenset({1}), "store.set": frozenset({1}), "transform.pick": frozenset({1})},
+    schema_refs=frozenset({"payload.Any.v1"}),
+    secrets=frozenset({"DB_PASSWORD"}),
+    without_secrets=frozenset({("store.set", 1)}),
+)
+IN_CONFIG = "root.steps[0].config"
+
+
+def problems(step: dict[str, Any], **envelope: Any) -> list[Problem]:
+    return validate(make_definition(step, **envelope), KNOWN)
+
+
+def test_a_known_secret_in_an_input_is_no_problem() -> None:
+    assert problems(call({"headers": {"Authorization": SECRET}, "list": [[SECRET]]})) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "path"),
+    [
+        (call({"h": {"$secret": "DB_PASWORD"}}), "SECRET_UNKNOWN", f"{IN_CONFIG}.inputMapping.h"),
+        (call({"h": [{"x": {"$secret": "db"}}]}), "SECRET_NAME_INVALID", f"{IN_CONFIG}.inputMapping.h[0].x"),
+        (call({"h": {"$secret": "A" * 201}}), "SECRET_NAME_INVALID", f"{IN_CONFIG}.inputMapping.h"),
+        (call({"h": {"$secret": "DB\n"}}), "SECRET_NAME_INVALID", f"{IN_CONFIG}.inputMapping.h"),
+        (call({"h": {"$secret": 5}}), "SECRET_NAME_INVALID", f"{IN_CONFIG}.inputMapping.h"),
+        (call({"h": {"$secret": expr("x")}}), "SECRET_NAME_INVALID", f"{IN_CONFIG}.inputMapping.h"),
+        (call({"h": {**SECRET, "x": 1}}), "SECRET_NAME_INVALID", f"{IN_CONFIG}.inputMapping.h"),
+        (call(SECRET), "FIELD_INVALID", f"{IN_CONFIG}.inputMapping"),
+        (call({"value": SECRET}, action="store.set"), "SECRET_NOT_ALLOWED", f"{IN_CONFIG}.inputMapping.value"),
+        (call({"value": SECRET}, action="transform.pick"), "SECRET_NOT_ALLOWED", f"{IN_CONFIG}.inputMapping.value"),
+        (call({}, idempotencyKey=SECRET), "FIELD_INVALID", f"{IN_CONFIG}.idempotencyKey"),
+        (
+            {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": [SECRET]}}},
+            "SECRET_MISPLACED",
+            f"{IN_CONFIG}.assign.vars.x[0]",
+        ),
+        (
+            {"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "contextData": {"x": SECRET}}},
+            "SECRET_MISPLACED",
+            f"{IN_CONFIG}.contextData.x",
+        ),
+        (
+            {"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": {"default": SECRET}}},
+            "SECRET_MISPLACED",
+            f"{IN_CONFIG}.formSchema",
+        ),
+        (
+            {"id": "a", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1, "inputMapping": {"x": SECRET}},
+            "SECRET_MISPLACED",
+            "root.steps[0].inputMapping.x",
+        ),
+    ],
+)  # fmt: skip
+def test_problems_of_secrets(step: dict[str, Any], code: str, path: str) -> None:
+    (found,) = problems(step)
+    assert (found.code, found.path, found.is_error) == (code, path, code != "SECRET_UNKNOWN")
+
+
+def test_a_secret_in_a_trigger_is_misplaced_and_a_slip_of_the_pen_is_told() -> None:
+    trigger = {"type": "event", "eventName": "E", "payloadMapping": {"a": SECRET}}
+    assert problems(call({}), trigger=trigger)[0].code == "SECRET_MISPLACED"
+    assert problems(call({"h": {"$secret": "DB_PASWORD"}}))[0].suggestion == "did you mean 'DB_PASSWORD'?"
+
+
+def test_an_action_version_that_is_no_number_is_told_and_nothing_else() -> None:
+    assert {problem.code for problem in problems(call({"h": SECRET}, version=[1]))} == {"FIELD_INVALID"}
+
+
+def test_places_that_grow_by_nesting_are_refused() -> None:
+    mapping: Any = {f"k{number}": SECRET for number in range(20)}
+    for _ in range(40):
+        mapping = {"x" * 50: mapping}
+    assert [problem.code for problem in problems(call(mapping))] == ["FIELD_INVALID"]

@@ -1,0 +1,170 @@
+"""Takes the values of secrets out of everything that leaves an action (PRODUCT 4.4): outputs, errors, log lines.
+
+`scrubbing(values)` is open while an action may know them. Inside of it `scrub` replaces every spelling of a value by
+`[secret NAME]`, and an exception that leaves it has been scrubbed. It is bound to the context, which the action's thread
+copies, so that an action which is left behind after its time is still scrubbed when it logs; `known_scrubbers` also names
+those open elsewhere in the process, for threads that an action starts by itself.
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from workflows.actions.spellings import spellings
+from workflows.engine.errors import RunError
+
+MIN_SECRET_LENGTH = 4
+# A text this long may have been cut, in the middle of a value. Others say so themselves.
+MIN_CUT_LENGTH = 100
+_LEFT_OUT = re.compile(r"(\.\.\.|\u2026)")
+MAX_DEPTH = 100
+_REPLACED = r"\[secret [A-Z][A-Z0-9_]*\]"
+
+
+class ScrubbedError(Exception):
+    """Stands for an exception whose text held a secret. Its words are those of the first, without the secret."""
+
+
+class Scrubber:
+    """Replaces the values, by name, in texts and JSON values."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        names: dict[str, str] = {}
+        for name, value in sorted(values.items()):
+            for spelling in spellings(value):
+                if len(spelling) >= MIN_SECRET_LENGTH:
+                    names.setdefault(spelling, name)
+        longest_first = sorted(names, key=len, reverse=True)
+        self._names = {spelling.lower(): names[spelling] for spelling in longest_first}
+        self._backwards = {spelling[::-1]: name for spelling, name in self._names.items()}
+        # What is replaced already stays: a value may be a part of such a mark.
+        self._pattern = re.compile("|".join([_REPLACED, *map(re.escape, longest_first)]), re.IGNORECASE)
+
+    def scrub(self, value: Any, depth: int = 0) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if value is None or isinstance(value, bool):
+            return value
+        if depth < MAX_DEPTH and isinstance(value, dict):
+            return {self.scrub(key, depth + 1): self.scrub(item, depth + 1) for key, item in value.items()}
+        if depth < MAX_DEPTH and isinstance(value, list | tuple):
+            return [self.scrub(item, depth + 1) for item in value]
+        if isinstance(value, int | float):
+            name = self._names.get(str(value))
+            return value if name is None else f"[secret {name}]"
+        told = str(value)
+        scrubbed = self._text(told)
+        return value if scrubbed == told else scrubbed
+
+    def _text(self, text: str) -> str:
+        lowered = text.lower()
+        if any(spelling in lowered for spelling in self._names):
+            text = self._pattern.sub(self._mark, text)
+        if len(text) >= MIN_CUT_LENGTH or _LEFT_OUT.search(text):
+            *pieces, last = _LEFT_OUT.split(text)
+            text = "".join([*(self._without_cuts(piece) for piece in pieces), self._without_cuts(last)])
+        return text
+
+    def _mark(self, found: re.Match[str]) -> str:
+        name = self._names.get(found[0].lower())
+        return found[0] if name is None else f"[secret {name}]"
+
+    def _without_cuts(self, text: str) -> str:
+        """A text that ends with the beginning of a value, or begins with the end of one, was cut there."""
+        lowered = text.lower()
+        if len(lowered) != len(text):
+            return text  # letters that have no lower case of one character: places would not be the same
+        backwards = lowered[::-1]
+        for spelling, name in self._names.items():
+            if (beginning := _cut_end(lowered, spelling)) is not None:
+                text = f"{text[:beginning]}[secret {name}]"
+                break
+        for spelling, name in self._backwards.items():
+            if (end := _cut_end(backwards, spelling)) is not None:
+                return f"[secret {name}]{text[len(lowered) - end :]}"
+        return text
+
+
+def _cut_end(text: str, spelling: str) -> int | None:
+    """Where the beginning of `spelling` stands that `text` ends with."""
+    beginning = spelling[:MIN_SECRET_LENGTH]
+    if beginning not in text:
+        return None
+    at = text.find(beginning, max(0, len(text) - len(spelling) + 1))
+    while at >= 0:
+        if spelling.startswith(text[at:]):
+            return at
+        at = text.find(beginning, at + 1)
+    return None
+
+
+_here: ContextVar[Scrubber | None] = ContextVar("scrubber", default=None)
+_open: dict[int, Scrubber] = {}
+_lock = threading.Lock()
+
+
+@contextmanager
+def scrubbing(values: Mapping[str, str]) -> Iterator[None]:
+    """Errors: a RunError leaves it scrubbed; another exception whose words hold a value leaves it as ScrubbedError."""
+    if not values:
+        yield
+        return
+    scrubber = Scrubber(values)
+    token = _here.set(scrubber)
+    with _lock:
+        _open[id(scrubber)] = scrubber
+    try:
+        yield
+    except RunError as error:
+        raise scrub_error(error) from None
+    except Exception as error:
+        told = _told(error)
+        scrubbed = scrubber.scrub(told)
+        if scrubbed == told:
+            raise
+        raise ScrubbedError(scrubbed) from None
+    finally:
+        with _lock:
+            del _open[id(scrubber)]
+        _here.reset(token)
+
+
+def scrub(value: Any) -> Any:
+    """`value` without the secrets that the action which runs here knows."""
+    scrubber = _here.get()
+    return value if scrubber is None else scrubber.scrub(value)
+
+
+def scrub_error(error: RunError) -> RunError:
+    """The same error, its words changed in place."""
+    error.message, error.code, error.details = scrub(str(error.message)), scrub(error.code), scrub(error.details)
+    error.args = (f"{error.category}: {error.message}",)
+    return error
+
+
+def known_scrubbers() -> list[Scrubber]:
+    """That of this context, and all that are open in the process."""
+    with _lock:
+        found = dict(_open)
+    here = _here.get()
+    if here is not None:
+        found[id(here)] = here
+    return list(found.values())
+
+
+def _told(error: BaseException) -> str:
+    """The words of an exception and of those that led to it."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        lines.append(": ".join([type(each).__name__, str(each), *getattr(each, "__notes__", [])]))
+        waiting += [each.__cause__, each.__context__]
+    return "\n".join(lines)

@@ -1,0 +1,189 @@
+"""Secrets: names, times and uses are shown, values are only ever taken in (PRODUCT 7.6, 9). For administrators."""
+
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.forms import ReasonForm
+from workflows.admin.redaction import redaction_page
+from workflows.errors import PermissionRefused, PortalError
+from workflows.ledger import command_recorded, target_name
+from workflows.models import Secret
+from workflows.sealing import can_open
+from workflows.secret_selectors import secret_uses
+from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, secret_delete, secret_save
+from workflows.statuses import CommandAction, Role
+from workflows.templatetags.pointsman import moment
+
+
+class WriteOnlyTextarea(UnfoldAdminTextareaWidget):
+    """Never shows what was typed, not even after an error: the page would hold it."""
+
+    def format_value(self, value: Any) -> None:
+        return None
+
+
+class ValueForm(forms.Form):
+    value = forms.CharField(
+        strip=False,
+        widget=WriteOnlyTextarea(
+            attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off", "class": "pm-code pm-write-only"}
+        ),
+        help_text="4 characters or more. It is never shown again; the whole of what an action needs, such as `Bearer abc…`.",
+    )
+    description = forms.CharField(
+        required=False,
+        max_length=MAX_DESCRIPTION_LENGTH,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="What it is for, and where it comes from. Everybody who administers this tenant can read it.",
+    )
+
+    def clean_value(self) -> str:
+        """A text area sends its lines with CR LF; a single line was most likely pasted with blanks around it."""
+        value = str(self.cleaned_data["value"]).replace("\r\n", "\n")
+        return value if "\n" in value.strip() else value.strip()
+
+
+class NewSecretForm(ValueForm):
+    name = forms.CharField(
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text='Capital letters, digits and _. A definition refers to it by {"$secret": "NAME"}.',
+    )
+    field_order = ("name", "value", "description")
+
+
+@admin.register(Secret)
+class SecretAdmin(TenantAdmin):
+    list_display = ("name", "description", "key_label", "created_label", "replaced_label", "used_label")
+    search_fields = ("name", "description")
+    ordering = ("name",)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        actor = getattr(request, "actor", None)
+        return actor is not None and actor.has_role(Role.ADMIN)
+
+    def get_urls(self) -> list[URLPattern]:
+        redaction = self.admin_site.admin_view(partial(redaction_page, self))
+        return [path("redaction/", redaction, name="workflows_secret_redaction"), *super().get_urls()]
+
+    has_add_permission = has_view_permission
+    has_delete_permission = has_view_permission
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Secrets", **(extra_context or {})})
+
+    @display(description="Key", label={"here": "success", "missing": "danger"})
+    def key_label(self, secret: Secret) -> tuple[str, str]:
+        return ("here", secret.key_id) if can_open(secret.key_id) else ("missing", f"{secret.key_id} is missing")
+
+    @display(description="Created", ordering="created_at")
+    def created_label(self, secret: Secret) -> str:
+        return moment(secret.created_at)
+
+    @display(description="Value replaced", ordering="rotated_at")
+    def replaced_label(self, secret: Secret) -> str:
+        return moment(secret.rotated_at)
+
+    @display(description="Last used", ordering="last_used_at")
+    def used_label(self, secret: Secret) -> str:
+        return moment(secret.last_used_at)
+
+    # -- Pages -------------------------------------------------------------------------------------------------------
+
+    @method_decorator(sensitive_post_parameters("value"))
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        self._require_admin(request, CommandAction.SAVE_SECRET, request.POST.get("name", ""))
+        form = NewSecretForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            name = form.cleaned_data["name"]
+            if Secret.objects.filter(tenant_id=actor_of(request).tenant_id, name=name).exists():
+                form.add_error("name", "There is a secret of this name; open it to replace its value.")
+            elif self._saved(request, form, name):
+                return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
+        context = self.page_context(
+            request, "Add a secret", form=form, back=reverse("admin:workflows_secret_changelist"), button="Save the secret",
+            note="The value is encrypted before it is stored. Actions use it; no screen, log or history shows it.",
+        )  # fmt: skip
+        return TemplateResponse(request, "portal/form_page.html", context)
+
+    @method_decorator(sensitive_post_parameters("value"))
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        secret = self._found(request, object_id, CommandAction.SAVE_SECRET)
+        form = ValueForm(request.POST or None, initial={"description": secret.description})
+        if request.method == "POST" and form.is_valid() and self._saved(request, form, secret.name):
+            return HttpResponseRedirect(reverse("admin:workflows_secret_change", args=[secret.id]))
+        return self._page(request, secret, form=form)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        secret = self._found(request, object_id, CommandAction.DELETE_SECRET)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                secret_delete(actor=actor_of(request), name=secret.name, reason=form.cleaned_data["reason"])
+            except PortalError as error:
+                form.add_error(None, f"{error.code}: {error.message}")
+            else:
+                messages.success(request, f"{secret.name} is deleted.")
+                return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
+        return self._page(request, secret, form=form, is_deleting=True)
+
+    def _page(self, request: HttpRequest, secret: Secret, **more: Any) -> HttpResponse:
+        uses = secret_uses(tenant_id=secret.tenant_id, name=secret.name)
+        is_readable = can_open(secret.key_id)
+        context = self.page_context(
+            request, secret.name, secret=secret, uses=uses, is_readable=is_readable, **more
+        )  # fmt: skip
+        return TemplateResponse(request, "portal/secret_page.html", context)
+
+    def _saved(self, request: HttpRequest, form: ValueForm, name: str) -> bool:
+        fields = form.cleaned_data
+        try:
+            secret_save(
+                actor=actor_of(request), name=name, value=fields["value"], description=fields["description"]
+            )  # fmt: skip
+        except PortalError as error:
+            form.add_error(None, f"{error.code}: {error.message}")
+            return False
+        messages.success(request, f"{name} is saved. Actions take the new value from now on.")
+        return True
+
+    def _found(self, request: HttpRequest, pk: str, action: CommandAction) -> Secret:
+        secret = self.get_object(request, pk)
+        if secret is None:
+            raise Http404("there is no such secret")
+        self._require_admin(request, action, secret.name)
+        return secret
+
+    def _require_admin(self, request: HttpRequest, action: CommandAction, name: str) -> None:
+        """Errors: PermissionDenied; who wanted to change something is in the ledger with it."""
+        actor = actor_of(request)
+        if actor.has_role(Role.ADMIN):
+            return
+        try:
+            if request.method == "POST":
+                with command_recorded(actor=actor, action=action, target_type="secret", target_id=target_name(name)):
+                    actor.require(Role.ADMIN, to="manage secrets")
+            actor.require(Role.ADMIN, to="manage secrets")
+        except PermissionRefused as error:
+            raise PermissionDenied(error.message) from error

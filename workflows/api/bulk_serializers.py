@@ -1,0 +1,72 @@
+"""Bulk jobs and their items as the API shows and takes them."""
+
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from workflows.bulk_selectors import bulk_counts, bulk_pause_reason, bulk_split
+from workflows.models import BulkItem, BulkJob
+from workflows.services.bulk_actions import BULK_ACTIONS
+from workflows.statuses import BulkState
+
+
+class BulkRequestSerializer(serializers.Serializer[Any]):
+    action = serializers.ChoiceField(choices=[str(action) for action in BULK_ACTIONS])
+    filters = serializers.DictField(required=False, help_text="The filters of `GET /runs`; at least one.")
+    ids = serializers.ListField(child=serializers.UUIDField(), required=False, help_text="Instead of `filters`.")
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+    rate_per_second = serializers.FloatField(
+        required=False, allow_null=True, default=None, help_text=f"Absent: {settings.BULK_RATE_PER_SECOND:g}."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("filters" in attrs) == ("ids" in attrs):
+            raise serializers.ValidationError("name either `filters` or `ids`")
+        return attrs
+
+
+class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):
+    requested_by = serializers.CharField(source="actor_name")
+
+    class Meta:
+        model = BulkJob
+        fields: tuple[str, ...] = (
+            "id", "action", "state", "reason", "selection", "rate_per_second", "total", "requested_by", "command",
+            "created_at", "started_at", "ended_at",
+        )  # fmt: skip
+
+
+class BulkJobDetailSerializer(BulkJobSerializer):
+    counts = serializers.SerializerMethodField(help_text="Items by state; together they are `total`.")
+    preview = serializers.SerializerMethodField(
+        help_text="Until it is started: `by_status` of the eligible, `ineligible` by the code that says why."
+    )
+    pause_reason = serializers.SerializerMethodField()
+
+    class Meta(BulkJobSerializer.Meta):
+        fields = (*BulkJobSerializer.Meta.fields, "counts", "preview", "pause_reason")
+
+    def get_counts(self, job: BulkJob) -> dict[str, int]:
+        return bulk_counts(job)
+
+    def get_preview(self, job: BulkJob) -> dict[str, dict[str, int]] | None:
+        return bulk_split(job) if job.state == BulkState.PREVIEW else None
+
+    def get_pause_reason(self, job: BulkJob) -> str:
+        return bulk_pause_reason(job)
+
+
+class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
+    run = serializers.UUIDField(source="target_id", help_text="The run, which may be deleted since.")
+    label = serializers.CharField(source="target_label")  # type: ignore[assignment]
+    command_state = serializers.CharField(
+        source="command.state", default=None, help_text="Observed: the effect was seen."
+    )
+
+    class Meta:
+        model = BulkItem
+        fields = (
+            "position", "run", "label", "status_then", "state", "code", "message", "command", "command_state", "attempts",
+            "decided_at",
+        )  # fmt: skip

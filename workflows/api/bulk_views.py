@@ -1,0 +1,116 @@
+"""Bulk jobs over HTTP (PRODUCT 7.1, 8.1): a preview, then the steps of a job, then a result for each run."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workflows.api.bodies import read_body, role_first
+from workflows.api.bulk_serializers import (
+    BulkItemSerializer,
+    BulkJobDetailSerializer,
+    BulkJobSerializer,
+    BulkRequestSerializer,
+)
+from workflows.api.run_selection import runs_by_filters
+from workflows.api.scope import TenantScoped, actor_of
+from workflows.api.serializers import CommandRequestSerializer
+from workflows.api.views import IDEMPOTENCY_HEADER
+from workflows.models import BulkItem, BulkJob
+from workflows.services.bulk import bulk_check, bulk_find, bulk_start
+from workflows.services.bulk_preview import bulk_preview, bulk_preview_check
+from workflows.statuses import BulkItemState, BulkState, CommandAction
+
+
+class BulkJobFilter(django_filters.FilterSet):
+    state = django_filters.MultipleChoiceFilter(choices=BulkState.choices, distinct=False)
+    action = django_filters.CharFilter()
+
+    class Meta:
+        model = BulkJob
+        fields: list[str] = []
+
+
+class BulkItemFilter(django_filters.FilterSet):
+    state = django_filters.MultipleChoiceFilter(choices=BulkItemState.choices, distinct=False)
+    code = django_filters.CharFilter()
+
+    class Meta:
+        model = BulkItem
+        fields: list[str] = []
+
+
+class BulkJobList(TenantScoped, generics.ListAPIView):
+    model = BulkJob
+    newest_first = ("-created_at", "-id")
+    serializer_class = BulkJobSerializer
+    filterset_class = BulkJobFilter
+
+    @extend_schema(
+        request=BulkRequestSerializer, responses={201: BulkJobDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request) -> Response:
+        """Freeze the set and count it. Nothing is asked of any run before the job is started."""
+        actor = actor_of(self)
+        asked = read_body(BulkRequestSerializer, request, lambda: bulk_preview_check(actor=actor))
+        action = CommandAction(asked["action"])
+        filters = asked.get("filters")
+        with role_first(lambda: bulk_preview_check(actor=actor, action=action)):
+            runs = None if filters is None else runs_by_filters(tenant_id=actor.tenant_id, filters=filters)
+        job = bulk_preview(
+            actor=actor,
+            action=action,
+            runs=runs,
+            ids=asked.get("ids"),
+            selection={"filters": filters},
+            reason=asked["reason"],
+            rate_per_second=asked["rate_per_second"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return Response(BulkJobDetailSerializer(job).data, status=status.HTTP_201_CREATED)
+
+
+class BulkJobDetail(TenantScoped, generics.RetrieveAPIView):
+    model = BulkJob
+    serializer_class = BulkJobDetailSerializer
+
+
+class BulkItemList(TenantScoped, generics.ListAPIView):
+    model = BulkItem
+    related = ("command",)
+    newest_first = ("position", "id")
+    serializer_class = BulkItemSerializer
+    filterset_class = BulkItemFilter
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        return rows.filter(job=bulk_find(actor=actor_of(self), job_id=self.kwargs["pk"]))
+
+
+class BulkStep(APIView):
+    """A step of a job, by the service that the address names; answered with the job."""
+
+    step: Callable[..., BulkJob] = staticmethod(bulk_start)
+
+    @extend_schema(
+        request=CommandRequestSerializer, responses={202: BulkJobDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        actor = actor_of(self)
+        asked = read_body(CommandRequestSerializer, request, lambda: bulk_check(actor=actor, job_id=pk))
+        job = self.step(
+            actor=actor,
+            job_id=pk,
+            reason=asked["reason"],
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+        )
+        return Response(BulkJobDetailSerializer(job).data, status=status.HTTP_202_ACCEPTED)

@@ -1,0 +1,77 @@
+"""Comparing a run with Temporal over HTTP, and repairing its rows (PRODUCT 2.6)."""
+
+import uuid
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workflows.api.bodies import read_body
+from workflows.api.scope import actor_of
+from workflows.api.views import IDEMPOTENCY_HEADER
+from workflows.differences import Difference
+from workflows.services.run_requests import run_find
+from workflows.services.run_verify import run_repair, run_verify
+
+
+class RunVerifyRequestSerializer(serializers.Serializer[Any]):
+    repair = serializers.BooleanField(required=False, default=False, help_text="Make the rows what Temporal says.")
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    where = serializers.CharField(help_text="Which row.")
+    field = serializers.CharField()
+    row = serializers.CharField(help_text="What stood there; of JSON its size only.")
+    temporal = serializers.CharField()
+
+
+class RunVerifySerializer(serializers.Serializer[Any]):
+    """`equal` is null when it could not be told; `notes` say why."""
+
+    run_id = serializers.UUIDField()
+    verified_at = serializers.DateTimeField()
+    equal = serializers.BooleanField(allow_null=True)
+    differences = DifferenceSerializer(many=True)
+    notes = serializers.ListField(child=serializers.CharField())
+    repair = serializers.DictField(required=False, help_text="`command_id`, `state`, `outcome`, when it was asked for.")
+
+
+class RunVerify(APIView):
+    """Compares every field of the run's rows with Temporal's history; with `repair` makes them what Temporal says."""
+
+    @extend_schema(
+        request=RunVerifyRequestSerializer, responses={200: RunVerifySerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        actor = actor_of(self)
+        asked = read_body(RunVerifyRequestSerializer, request, lambda: run_find(actor=actor, run_id=pk))
+        repair: dict[str, Any] = {}
+        if asked["repair"]:
+            command, found = run_repair(
+                actor=actor,
+                run_id=pk,
+                reason=asked["reason"],
+                idempotency_key=request.headers.get("Idempotency-Key", ""),
+            )
+            outcome = found.outcome if found else (command.details or {}).get("outcome", "")
+            repair = {"repair": {"command_id": str(command.id), "state": command.state, "outcome": outcome}}
+        verified = run_verify(actor=actor, run_id=pk)
+        return Response(
+            {
+                "run_id": str(pk),
+                "verified_at": verified.verified_at,
+                "equal": verified.is_equal,
+                "differences": [_shown(one) for one in verified.differences],
+                "notes": verified.notes,
+                **repair,
+            }
+        )
+
+
+def _shown(one: Difference) -> dict[str, str]:
+    row, temporal = one.told()
+    return {"where": one.where, "field": one.field, "row": row, "temporal": temporal}

@@ -1,0 +1,74 @@
+"""`manage.py bulk_runs ACTION --tenant SLUG --filter key=value`: a bulk job from a shell (PRODUCT 7.1)."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workflows.actors import Actor
+from workflows.api.run_selection import runs_by_filters
+from workflows.bulk_selectors import bulk_counts, bulk_split
+from workflows.errors import PortalError
+from workflows.models import BulkJob, Tenant
+from workflows.services.bulk import bulk_start
+from workflows.services.bulk_actions import BULK_ACTIONS
+from workflows.services.bulk_preview import bulk_preview
+from workflows.statuses import CommandAction, CommandSource, Role
+
+
+class Command(BaseCommand):
+    help = "Cancel, terminate or replay many runs: shows what would be asked, and asks with --start."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=[str(action) for action in BULK_ACTIONS])
+        parser.add_argument("--tenant", required=True, help="slug of the tenant")
+        parser.add_argument(
+            "--filter", action="append", required=True, metavar="KEY=VALUE",
+            help="a filter of `GET /api/v1/runs`; all of them must hold, values of one key are alternatives",
+        )  # fmt: skip
+        parser.add_argument("--reason", default="", help="kept in the command ledger; terminate needs one")
+        parser.add_argument("--rate", type=float, help="requests to Temporal per second")
+        parser.add_argument(
+            "--start", action="store_true", help="start the job; without it nothing is asked of any run"
+        )
+        parser.add_argument("--by", default="manage.py", help="who asks, for the ledger")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant = Tenant.objects.filter(slug=options["tenant"]).first()
+        if tenant is None:
+            raise CommandError(f"there is no tenant {options['tenant']}")
+        actor = Actor("system", "cli", options["by"], tenant.id, Role.ADMIN, CommandSource.CLI)
+        filters = _filters(options["filter"])
+        try:
+            job = bulk_preview(
+                actor=actor,
+                action=CommandAction(options["action"]),
+                runs=runs_by_filters(tenant_id=tenant.id, filters=filters),
+                selection={"filters": filters},
+                reason=options["reason"],
+                rate_per_second=options["rate"],
+            )
+            split = bulk_split(job)
+            if options["start"]:
+                job = bulk_start(actor=actor, job_id=job.id)
+        except PortalError as error:
+            details = json.dumps(error.details, indent=2, ensure_ascii=False, default=str)
+            raise CommandError(f"{error.code}: {error.message}\n{details}") from error
+        self.stdout.write(_told(job, split))
+
+
+def _filters(given: list[str]) -> dict[str, list[str]]:
+    filters: dict[str, list[str]] = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise CommandError(f"--filter takes KEY=VALUE, not {one!r}")
+        filters.setdefault(key, []).append(value)
+    return filters
+
+
+def _told(job: BulkJob, split: dict[str, dict[str, int]]) -> str:
+    lines = [f"{job.state}: bulk job {job.id}, {job.action} of {bulk_counts(job)['pending']} of {job.total} runs"]
+    lines += [f"  {count} {status}" for status, count in split["by_status"].items()]
+    lines += [f"  {count} not eligible: {code}" for code, count in split["ineligible"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,206 @@
+"""Secrets (PRODUCT 9): saved, deleted and rotated by administrators, read by the activity of an action and nobody else.
+
+The value is written and never shown again. The ledger says who saved or deleted which name; a request for a change has no
+idempotency key, because its hash would be one of the value.
+"""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from workflows.actions.scrubbing import MIN_SECRET_LENGTH
+from workflows.actors import Actor
+from workflows.engine.errors import Category, RunError
+from workflows.engine.secret_places import SECRET_NAME, is_secret_name
+from workflows.engine.storable import storable_problem
+from workflows.errors import DependencyDown, InputInvalid, NotFound
+from workflows.ledger import command_recorded, target_name
+from workflows.models import Secret
+from workflows.sealing import KeyMissing, SealBroken, first_key_id, seal, unseal
+from workflows.services.roles import role_require
+from workflows.statuses import CommandAction, Role
+
+MAX_SECRET_LENGTH = 65_536
+MAX_DESCRIPTION_LENGTH = 2_000
+USE_IS_TOLD_EVERY = timedelta(minutes=1)
+
+
+@sensitive_variables("value", "sealed")
+def secret_save(*, actor: Actor, name: str, value: Any, description: str | None = None) -> tuple[Secret, bool]:
+    """The secret, and whether it is new. One of this name gets the value in the place of its old one; runs take it from
+    their next action on. `description` None: as it was.
+
+    Errors: InputInvalid, PermissionRefused, DependencyDown when no key is set.
+    """
+    _check_name(actor, name, CommandAction.SAVE_SECRET)
+    asked = {"name": name} if description is None else {"name": name, "description": description}
+    with (
+        command_recorded(
+            actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=asked
+        ) as command,
+        transaction.atomic(),
+    ):
+        actor.require(Role.ADMIN, to="save secrets")
+        _check_value(value)
+        _check_description(description)
+        try:
+            key_id, sealed = seal(value, tenant_id=actor.tenant_id, name=name)
+        except KeyMissing as error:
+            raise DependencyDown(str(error), code="SECRET_KEYS_MISSING") from error
+        fields: dict[str, Any] = {"ciphertext": sealed, "key_id": key_id, "rotated_at": timezone.now()}
+        if description is not None:
+            fields["description"] = description
+        secret, is_new = Secret.objects.update_or_create(
+            tenant_id=actor.tenant_id,
+            name=name,
+            defaults=fields,
+            create_defaults={**fields, "rotated_at": None, "created_by_name": actor.name[:200]},
+        )
+        command.details = {"created": is_new, "keyId": key_id}
+    return secret, is_new
+
+
+def secret_delete(*, actor: Actor, name: str, reason: str = "") -> None:
+    """An action that refers to it fails with SECRET_UNKNOWN from now on.
+
+    Errors: InputInvalid, PermissionRefused, NotFound.
+    """
+    _check_name(actor, name, CommandAction.DELETE_SECRET)
+    with (
+        command_recorded(
+            actor=actor, action=CommandAction.DELETE_SECRET, target_type="secret", target_id=name, reason=reason
+        ),
+        transaction.atomic(),
+    ):
+        actor.require(Role.ADMIN, to="delete secrets")
+        deleted, _ = Secret.objects.filter(tenant_id=actor.tenant_id, name=name).delete()
+        if not deleted:
+            raise NotFound(f"there is no secret {name}", code="SECRET_NOT_FOUND")
+
+
+@dataclass
+class Rotation:
+    """Names by what became of them; `unreadable` with the reason."""
+
+    rotated: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def secrets_rotate(*, actor: Actor, dry_run: bool = False) -> Rotation:
+    """Encrypt the tenant's secrets anew where another key than the first holds them. Their values stay.
+
+    Idempotency: what is under the first key already stays as it is, unless it cannot be read.
+    Errors: PermissionRefused, DependencyDown when no key is set.
+    """
+    if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # nothing to record
+        actor.require(Role.ADMIN, to="rotate secrets")
+        return _rotate(actor, dry_run=True)
+    with (
+        command_recorded(
+            actor=actor, action=CommandAction.ROTATE_SECRETS, target_type="secrets", target_id="", payload=None
+        ) as command,
+        transaction.atomic(),
+    ):
+        actor.require(Role.ADMIN, to="rotate secrets")
+        rotation = _rotate(actor, dry_run=False)
+        command.details = {"rotated": rotation.rotated, "unreadable": sorted(rotation.unreadable)}
+    return rotation
+
+
+def _rotate(actor: Actor, *, dry_run: bool) -> Rotation:
+    rotation = Rotation()
+    rows = Secret.objects.filter(tenant_id=actor.tenant_id).order_by("name")
+    secrets = list(rows if dry_run else rows.select_for_update(no_key=True))
+    try:
+        first = first_key_id() if secrets else ""
+    except KeyMissing as error:
+        raise DependencyDown(str(error), code="SECRET_KEYS_MISSING") from error
+    for secret in secrets:
+        try:
+            value = _opened(secret)
+        except (KeyMissing, SealBroken) as error:
+            rotation.unreadable[secret.name] = str(error)
+            continue
+        if secret.key_id == first:
+            rotation.current.append(secret.name)
+            continue
+        rotation.rotated.append(secret.name)
+        if not dry_run:
+            secret.key_id, secret.ciphertext = seal(value, tenant_id=secret.tenant_id, name=secret.name)
+            secret.save(update_fields=["key_id", "ciphertext"])
+    return rotation
+
+
+@sensitive_variables("values")
+def secret_values(*, tenant_id: uuid.UUID, names: Collection[str]) -> dict[str, str]:
+    """Values by name, for the activity of an action and for nothing else. Their use is noted, once a minute at most.
+
+    Errors: RunError SECRET_UNKNOWN, which is not retried; RunError SECRET_UNREADABLE, which an operator must act on.
+    """
+    found = {secret.name: secret for secret in Secret.objects.filter(tenant_id=tenant_id, name__in=names)}
+    missing = sorted(set(names) - found.keys())
+    if missing:
+        raise RunError(
+            Category.VALIDATION,
+            f"there is no secret {', '.join(missing)}; an administrator can save it",
+            code="SECRET_UNKNOWN",
+            details={"names": missing},
+        )
+    try:
+        values = {name: _opened(secret) for name, secret in found.items()}
+    except (KeyMissing, SealBroken) as error:
+        raise RunError(Category.TRANSIENT, str(error), code="SECRET_UNREADABLE") from error
+    now = timezone.now()
+    Secret.objects.filter(
+        Q(last_used_at=None) | Q(last_used_at__lt=now - USE_IS_TOLD_EVERY), tenant_id=tenant_id, name__in=names
+    ).update(last_used_at=now)
+    return values
+
+
+def _opened(secret: Secret) -> str:
+    return unseal(bytes(secret.ciphertext), key_id=secret.key_id, tenant_id=secret.tenant_id, name=secret.name)
+
+
+def secret_check(*, actor: Actor, name: str, action: CommandAction) -> None:
+    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    role_require(
+        actor=actor, needs=Role.ADMIN, to="manage secrets", action=action, target_type="secret", target_id=target_name(name)
+    )  # fmt: skip
+
+
+def _check_name(actor: Actor, name: str, action: CommandAction) -> None:
+    if not is_secret_name(name):
+        secret_check(actor=actor, name=name, action=action)
+        raise InputInvalid(
+            f"a secret's name must match ^{SECRET_NAME.pattern}$ and have at most 200 characters",
+            code="SECRET_NAME_INVALID",
+        )
+
+
+@sensitive_variables("value")
+def _check_value(value: Any) -> None:
+    """No message says anything of the value but what is wrong with it."""
+    if not isinstance(value, str):
+        problem: str | None = "must be a text"
+    elif len(value) > MAX_SECRET_LENGTH:
+        problem = f"must have at most {MAX_SECRET_LENGTH} characters"
+    elif len(value.strip()) < MIN_SECRET_LENGTH:
+        problem = f"must have at least {MIN_SECRET_LENGTH} characters: a shorter one could not be found in what it must be kept out of"
+    else:
+        unstorable = storable_problem(value)
+        problem = None if unstorable is None else unstorable[1]
+    if problem is not None:
+        raise InputInvalid(f"the value {problem}", code="SECRET_VALUE_INVALID")
+
+
+def _check_description(description: str | None) -> None:
+    if description is not None and (len(description) > MAX_DESCRIPTION_LENGTH or storable_problem(description)):
+        raise InputInvalid(f"the description must be a text of at most {MAX_DESCRIPTION_LENGTH} characters")
