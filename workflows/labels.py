@@ -59,6 +59,16 @@ TASK = {
     "expired": "danger",
 }
 INVOCATION = {"STARTED": "info", "SUCCEEDED": "success", "FAILED": "danger"}
+BULK = {"preview": "info", "running": "info", "paused": "warning", "stopped": "default", "done": "success"}
+BULK_ITEM = {
+    "pending": "info",
+    "accepted": "success",
+    "refused": "danger",
+    "failed": "danger",
+    "unknown": "danger",
+    "ineligible": "default",
+    "stopped": "default",
+}
 
 ALL = {
     "run": RUN,
@@ -69,4 +79,6 @@ ALL = {
     "command": COMMAND,
     "invocation": INVOCATION,
     "task": TASK,
+    "bulk": BULK,
+    "bulk_item": BULK_ITEM,
 }

@@ -12,7 +12,9 @@ from django.db.models import F
 
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.outcomes import deliveries_changing
-from workflows.statuses import DeliveryStatus, TaskStatus, WaitStatus
+from workflows.projected_ends import REASON, SEQ_OF_END
+from workflows.queueing import ring_on_commit
+from workflows.statuses import DeliveryStatus, StepStatus, TaskStatus, WaitStatus
 
 UNDONE = "the run was reset to a point before this event was taken"
 DECIDED = (DeliveryStatus.MATCHED, DeliveryStatus.FILTERED, DeliveryStatus.SENT)
@@ -21,15 +23,23 @@ DECIDED = (DeliveryStatus.MATCHED, DeliveryStatus.FILTERED, DeliveryStatus.SENT)
 def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
     """Steps go, waits and tasks are as at the point of the reset, events are no longer consumed.
 
-    A delivery that is undone becomes `late`, so that the look of the wait that opens next finds its event again.
+    A delivery that is undone becomes `late`, so that the look of the wait that opens next finds its event again; that of
+    a wait which is open still is sent again.
     """
+    if run.projection_seq == SEQ_OF_END:
+        _undo_end(run, epoch=epoch, first_seq=first_seq, now=now)
     past = {"tenant_id": run.tenant_id, "run": run, "projection_seq__gte": first_seq}
     RunStep.objects.filter(**past).exclude(projection_epoch=epoch).delete()
     cut = RunWait.objects.filter(**past).exclude(projection_epoch=epoch)
-    _open_again(run, [wait for wait in cut if wait.opened_seq < first_seq], epoch=epoch, now=now)
     waits = [wait.id for wait in cut if wait.opened_seq >= first_seq]
     _take_back_events(run, [wait.id for wait in cut], now=now)
-    RunWait.objects.filter(id__in=waits).update(
+    _open_again(run, [wait for wait in cut if wait.opened_seq < first_seq], epoch=epoch, now=now)
+    close_cut_off(run, waits, epoch=epoch, now=now)
+
+
+def close_cut_off(run: Run, wait_ids: list[uuid.UUID], *, epoch: str, now: datetime) -> None:
+    """Waits that were opened after the point of the reset: they have not happened, and stand for their deliveries' sake."""
+    RunWait.objects.filter(id__in=wait_ids).update(
         status=WaitStatus.CANCELED,
         event=None,
         resolved_at=F("opened_at"),
@@ -37,9 +47,18 @@ def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
         projection_seq=0,
         projected_at=now,
     )
-    HumanTask.objects.filter(tenant_id=run.tenant_id, wait_id__in=waits).update(
+    HumanTask.objects.filter(tenant_id=run.tenant_id, wait_id__in=wait_ids).update(
         status=TaskStatus.CANCELED, response=None, completed_at=None, completed_by_name=""
     )
+
+
+def _undo_end(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
+    """What was closed with a workflow that Temporal had ended, and that the reset goes on with."""
+    closed = {"tenant_id": run.tenant_id, "run": run, "projection_seq__lt": first_seq}
+    steps = RunStep.objects.filter(**closed, status=StepStatus.CANCELED, ended_at=run.ended_at)
+    steps.update(status=StepStatus.STARTED, ended_at=None, projected_at=now)
+    waits = RunWait.objects.filter(**closed, status=WaitStatus.CANCELED, resolved_at=run.ended_at)
+    _open_again(run, list(waits), epoch=epoch, now=now)
 
 
 def _open_again(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) -> None:
@@ -56,6 +75,14 @@ def _open_again(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) ->
     HumanTask.objects.filter(tenant_id=run.tenant_id, wait_id__in=ids).update(
         status=TaskStatus.PENDING, response=None, completed_at=None, completed_by_name=""
     )
+    missed = EventDelivery.objects.filter(
+        tenant_id=run.tenant_id, wait_id__in=ids, status=DeliveryStatus.LATE, reason__in=[UNDONE, REASON]
+    )
+    touched = Event.objects.filter(tenant_id=run.tenant_id, id__in=missed.values("event_id"))
+    with deliveries_changing(touched) as events:
+        missed.update(status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now)
+    if events:
+        ring_on_commit(run.tenant_id)
 
 
 def _take_back_events(run: Run, waits: list[uuid.UUID], *, now: datetime) -> None:

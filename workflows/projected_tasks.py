@@ -47,17 +47,13 @@ def _open(record: Record, run: Run) -> None:
         "completed_by_name": "",
         "completed_at": None,
         "response": None,
+        "created_at": _moment(record["at"]),
     }
-    HumanTask.objects.update_or_create(
-        tenant_id=run.tenant_id,
-        id=uuid.UUID(record["id"]),
-        defaults=fields,
-        create_defaults={**fields, "created_at": _moment(record["at"])},
-    )
+    HumanTask.objects.update_or_create(tenant_id=run.tenant_id, id=uuid.UUID(record["id"]), defaults=fields)
 
 
 def _close(record: Record, run: Run) -> None:
-    changes: dict[str, Any] = {"status": record["status"]}
+    changes: dict[str, Any] = {"status": record["status"], "completing_at": None}
     if record["status"] == TaskStatus.COMPLETED:
         changes |= {
             "response": record["response"],

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, Run, RunStep, RunWait
+from workflows.models.fields import row_id
 from workflows.models.guard import WRITER_SETTING
 from workflows.models.statements import update_rows
 from workflows.projected_deliveries import wake_longest_held, write_verdicts
@@ -119,6 +120,16 @@ def record_batch(
         # Another epoch was opened while Temporal was asked; ask again.
 
 
+def write_records_of(run: Run, records: list[Record], *, epoch: str, first_run_id: str) -> None:
+    """The same records into rows that the caller has locked and may write: a rebuild."""
+    _BatchWriter(run, epoch, first_run_id).write(records)
+
+
+def write_waits_of(run: Run, records: list[Record], *, epoch: str) -> set[str]:
+    """Waits alone, in the same way; their ids."""
+    return _BatchWriter(run, epoch, "").write_waits(records)
+
+
 class _BatchWriter:
     """One batch of one run, under the lock of the run's row."""
 
@@ -136,7 +147,7 @@ class _BatchWriter:
         self._cut_off(min((record["seq"] for record in records), default=self.run.projection_seq + 1))
         self._write_children(of_kind["child"])
         self._write_steps(of_kind["step"])
-        written_waits = self._write_waits(of_kind["wait"])
+        written_waits = self.write_waits(of_kind["wait"])
         write_tasks(of_kind["task"], run=self.run, written_waits=written_waits)
         write_verdicts(of_kind["verdict"], run=self.run)
         self._write_run(of_kind["run"])
@@ -175,7 +186,8 @@ class _BatchWriter:
         return row.projection_epoch != self.epoch or record["seq"] > row.projection_seq
 
     def _is_of_a_closed_run(self, record: Record) -> bool:
-        """The late start of something in a run whose end has been recorded: it would stay open for ever."""
+        """The late start of something in a run whose end has been recorded: it would stay open for ever, or open again
+        what was closed with a workflow that Temporal has ended."""
         is_open = record["status"] in (StepStatus.STARTED, StepStatus.RETRY_SCHEDULED, WaitStatus.WAITING)
         run_has_ended = self.run.projection_epoch == self.epoch and self.run.status not in OPEN_RUN_STATUSES
         return is_open and run_has_ended and record["seq"] < self.run.projection_seq
@@ -197,10 +209,11 @@ class _BatchWriter:
         for record in records:
             key = (record["path"], record["iteration"], record["attempt"])
             row = rows.get(key)
-            if row is None and self._is_of_a_closed_run(record):
+            if self._is_of_a_closed_run(record):
                 continue
             if row is None:
-                row = rows[key] = new[key] = RunStep(tenant_id=self.run.tenant_id, run=self.run)
+                made = row_id(record["startedAt"], self.run.id, *key)
+                row = rows[key] = new[key] = RunStep(id=made, tenant_id=self.run.tenant_id, run=self.run)
             elif not self._is_newer(row, record):
                 continue
             elif key not in new:
@@ -232,7 +245,7 @@ class _BatchWriter:
         row.ended_at = None if record["status"] == "STARTED" else _moment(record["at"])
         row.next_attempt_at = _moment(record["nextAttemptAt"]) if "nextAttemptAt" in record else None
 
-    def _write_waits(self, records: list[Record]) -> set[str]:
+    def write_waits(self, records: list[Record]) -> set[str]:
         """The ids of the waits that these records changed."""
         if not records:
             return set()
@@ -244,7 +257,7 @@ class _BatchWriter:
         for record in records:
             wait_id = uuid.UUID(record["id"])
             row = rows.get(wait_id)
-            if row is None and self._is_of_a_closed_run(record):
+            if self._is_of_a_closed_run(record):
                 continue
             if row is None:
                 row = rows[wait_id] = new[wait_id] = RunWait(id=wait_id, tenant_id=self.run.tenant_id, run=self.run)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, EventOutcome, WaitStatus
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, EventOutcome, RunStatus, WaitStatus
 
 NEAR_MISS_SPAN = timedelta(minutes=10)
 NEAR_MISSES = 5
@@ -136,3 +136,27 @@ def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, in
         .order_by()
     )
     return dict(rows)
+
+
+@dataclass(frozen=True)
+class DriftCounts:
+    """What the reconciler has not settled. `oldest_starting_seconds`: of the run that has waited longest for its first record."""
+
+    marked_runs: int
+    oldest_starting_seconds: float
+    unknown_commands: int
+
+
+def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
+    """Of a tenant, or of all, for metrics. Cost: three queries over open runs and the commands of the last month."""
+    now = timezone.now()
+    runs, commands = Run.objects.filter(status__in=OPEN_RUN_STATUSES), Command.objects.all()
+    if tenant_id is not None:
+        runs, commands = runs.filter(tenant_id=tenant_id), commands.filter(tenant_id=tenant_id)
+    oldest = runs.filter(status=RunStatus.STARTING).aggregate(at=Min("created_at"))["at"]
+    recent = commands.filter(state=CommandState.UNKNOWN, requested_at__gt=now - timedelta(days=30))
+    return DriftCounts(
+        marked_runs=runs.filter(drift_found_at__isnull=False).count(),
+        oldest_starting_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
+        unknown_commands=recent.count(),
+    )

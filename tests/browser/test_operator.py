@@ -8,7 +8,7 @@ import pytest
 
 from tests.desk import Desk
 from tests.factories import publish, wait_for_reply
-from workflows.models import Command, TenantMembership
+from workflows.models import BulkJob, Command, TenantMembership
 
 # Playwright's synchronous API keeps an event loop in this thread, which Django would take for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -97,10 +97,40 @@ def test_many_runs_are_cancelled_with_a_result_for_each(
     page.locator("#action-toggle").check()
     page.select_option("select[name=action]", "cancel_runs")
     page.get_by_role("button", name="Run").click()
+    page.get_by_role("heading", name="Cancel 2 runs?").wait_for()
+    assert not Command.objects.filter(run__in=runs).exists(), "nothing is asked before the button is pressed"
     page.get_by_role("button", name="Cancel 2 runs").click()
     page.get_by_role("heading", name="2 of 2 accepted by Temporal").wait_for()
+    page.locator(".pm-pill", has_text="done").wait_for()
     for run in runs:
         desk.run_is("CANCELED", id=run.id)
+    page.reload()
+    assert page.locator(".pm-table .pm-pill", has_text="accepted").count() == 2
+
+
+def test_all_runs_of_a_filter_are_shown_first_and_a_stop_asks(
+    page: Any, site: str, desk: Desk, member: dict[str, Any]
+) -> None:
+    for number in range(3):
+        waiting_run(desk, f"T-{number}")
+    sign_in(page, site, member["operator"])
+    page.goto(f"{site}/admin/workflows/run/?status__exact=WAITING")
+    page.locator("#action-toggle").check()
+    page.get_by_role("link", name="Select all runs of this filter").click()
+    page.select_option("select[name=action]", "replay_runs")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("heading", name="Replay 3 runs?").wait_for()
+    job = BulkJob.objects.get(tenant=desk.tenant)
+    assert job.selection == {"list": {"status__exact": ["WAITING"]}}
+    BulkJob.objects.filter(id=job.id).update(rate_per_second=0.1)  # one now, the next in ten seconds
+    page.get_by_role("button", name="Replay 3 runs").click()
+    page.get_by_role("heading", name="1 of 3 accepted by Temporal").wait_for()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_text("paused by").wait_for()
+    page.get_by_role("link", name="Stop…").click()
+    assert "never asked by this job" in page.inner_text("main, #content")
+    page.get_by_role("button", name="Stop this job").click()
+    page.get_by_role("link", name="Stopped 2").wait_for()
 
 
 def test_bad_json_in_a_form_is_told_beside_the_field(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
+from tests.bulk_jobs import previewed
 from tests.factories import make_run, make_tenant
 from tests.integration.test_events import open_wait, receive
 from workflows.models import Command, Definition, EventType, HumanTask, Notification, Tenant, TenantMembership
@@ -14,7 +15,7 @@ from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
 
-LISTS = ("run", "event", "definition", "command", "notification", "eventtype", "humantask")
+LISTS = ("run", "event", "definition", "command", "notification", "eventtype", "humantask", "bulkjob")
 
 
 def member_of(*tenants: Tenant, role: str = "operator", superuser: bool = False) -> Client:
@@ -48,7 +49,9 @@ def pages(tenant: Any) -> list[str]:
     definition = Definition.objects.get(tenant=tenant)
     entry = EventType.objects.create(tenant=tenant, name="E", correlation_paths=["a"])
     command = Command.objects.filter(tenant=tenant).first()
+    job = previewed(tenant)
     found = [reverse("admin:index"), reverse("admin:workflows_event_send")]
+    found += [reverse("admin:workflows_bulkjob_change", args=[job.id])]
     found += [reverse(f"admin:workflows_{name}_changelist") for name in LISTS]
     found += [
         f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}"

@@ -7,6 +7,8 @@ from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
 from workflows.admin.base import TenantAdmin, actor_of
@@ -63,6 +65,7 @@ class DefinitionAdmin(TenantAdmin):
     def open_runs(self, definition: Definition) -> int:
         return definition.runs.filter(status__in=OPEN_RUN_STATUSES).count()
 
+    @method_decorator(require_safe)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

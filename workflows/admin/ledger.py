@@ -61,7 +61,9 @@ class CommandAdmin(TenantAdmin):
 
     @display(description="Target")
     def target(self, command: Command) -> str:
-        if command.target_type == BULK_JOB and not (command.code and command.payload["operation"] == "preview"):
+        if command.target_type == BULK_JOB and not (
+            command.code and (command.payload or {}).get("operation") == "preview"
+        ):
             url = reverse("admin:workflows_bulkjob_change", args=[command.target_id])
             return format_html('<a class="pm-link" href="{}">bulk job {}</a>', url, command.target_id[:8])
         if command.run_id is None:

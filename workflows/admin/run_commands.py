@@ -16,6 +16,7 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import NeededReasonForm, ReasonForm, ReplayForm
 from workflows.errors import NotFound, PortalError
 from workflows.models import Run
+from workflows.redaction import redact, restored, rules_of
 from workflows.services.run_control import run_cancel, run_terminate
 from workflows.services.run_replay import run_replay
 from workflows.services.run_requests import run_find
@@ -35,7 +36,7 @@ class RunCommandViews(TenantAdmin):
         ]
 
     def cancel_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        run = self._run(request, run_id)
+        run = run_or_404(request, run_id)
 
         def do(fields: dict[str, Any]) -> str:
             run_cancel(actor=actor_of(request), run_id=run_id, reason=fields["reason"])
@@ -45,7 +46,7 @@ class RunCommandViews(TenantAdmin):
         return self._asked(request, run, ReasonForm(request.POST or None), "cancel", do)
 
     def terminate_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        run = self._run(request, run_id)
+        run = run_or_404(request, run_id)
 
         def do(fields: dict[str, Any]) -> str:
             run_terminate(actor=actor_of(request), run_id=run_id, reason=fields["reason"])
@@ -55,30 +56,23 @@ class RunCommandViews(TenantAdmin):
         return self._asked(request, run, NeededReasonForm(request.POST or None), "terminate", do)
 
     def replay_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        """The input as a difference first; a second POST starts the new run."""
-        run = self._run(request, run_id)
+        """The input as a difference first; a second POST starts the new run. What is redacted goes along as it is."""
+        run = run_or_404(request, run_id)
         actor = actor_of(request)
-        shown = run.input if actor.sees_payloads else {}
+        shown = redact(run.input, rules_of(actor.tenant_id), "/payload") if actor.sees_payloads else {}
         form = ReplayForm(request.POST or None, initial={"payload": _text(shown)})
         is_valid = request.method == "POST" and form.is_valid()
         changes = _difference(shown, form.cleaned_data["payload"]) if is_valid else []
         if is_valid and "confirmed" in request.POST:
 
             def do(fields: dict[str, Any]) -> str:
-                new_run_id, _ = run_replay(
-                    actor=actor, run_id=run_id, payload=fields["payload"], reason=fields["reason"]
-                )
+                payload = restored(fields["payload"], shown, run.input)
+                new_run_id, _ = run_replay(actor=actor, run_id=run_id, payload=payload, reason=fields["reason"])
                 messages.success(request, "The new run is started; it is linked with the one that it replays.")
                 return _page_of(new_run_id)
 
             return self._asked(request, run, form, "replay", do)
         return self._page(request, run, form, "replay", changes=changes, is_shown=is_valid)
-
-    def _run(self, request: HttpRequest, run_id: uuid.UUID) -> Run:
-        try:
-            return run_find(actor=actor_of(request), run_id=run_id)
-        except NotFound as error:
-            raise Http404(error.message) from error
 
     def _asked(
         self, request: HttpRequest, run: Run, form: forms.Form, name: str, do: Callable[[dict[str, Any]], str]
@@ -99,6 +93,13 @@ class RunCommandViews(TenantAdmin):
             request, f"{name.title()} this run?", run=run, form=form, back=_page_of(run.id), **more
         )
         return TemplateResponse(request, f"portal/{name}_one.html", context)
+
+
+def run_or_404(request: HttpRequest, run_id: uuid.UUID) -> Run:
+    try:
+        return run_find(actor=actor_of(request), run_id=run_id)
+    except NotFound as error:
+        raise Http404(error.message) from error
 
 
 def _page_of(run_id: uuid.UUID) -> str:

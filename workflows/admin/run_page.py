@@ -8,6 +8,8 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
@@ -22,6 +24,7 @@ TABS = ("overview", "steps", "waits", "events", "actions", "children", "input", 
 class RunPageViews(TenantAdmin):
     """The view of `RunAdmin` that shows one run."""
 
+    @method_decorator(require_safe)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -1,13 +1,12 @@
-"""The run list, and cancelling from it. The page of one run is in `run_page.py`, acting on it in
+"""The run list; acting on many of its rows is in `run_bulk.py`. The page of one run is in `run_page.py`, acting on it in
 `run_commands.py`."""
 
 import uuid
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
@@ -15,17 +14,14 @@ from unfold.decorators import display
 
 from workflows import labels
 from workflows.admin.base import TenantAdmin, actor_of
-from workflows.admin.forms import ReasonForm
+from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_page import RunPageViews
-from workflows.errors import PortalError
+from workflows.admin.run_verify import RunVerifyViews
 from workflows.models import Definition, EventDelivery, Run, RunWait
 from workflows.selectors import run_counts, runs_with_open_cancel
-from workflows.services.run_control import run_cancel
-from workflows.statuses import Role, RunStatus
+from workflows.statuses import RunStatus
 from workflows.templatetags.pointsman import duration_between, moment, nowrap
-
-MAX_BULK = 200
 
 
 class DefinitionFilter(DropdownFilter):
@@ -45,7 +41,7 @@ class DefinitionFilter(DropdownFilter):
 
 
 @admin.register(Run)
-class RunAdmin(RunPageViews, RunCommandViews, TenantAdmin):
+class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, TenantAdmin):
     list_display = (
         "status_label", "definition_label", "key_label", "state", "trigger_label", "created_label", "took", "error_label",
     )  # fmt: skip
@@ -62,7 +58,7 @@ class RunAdmin(RunPageViews, RunCommandViews, TenantAdmin):
     search_fields = ("id",)
     search_help_text = "Run id, correlation key, event id, workflow id, or definition"
     ordering = ("-created_at",)
-    actions = ("cancel_runs",)  # type: ignore[assignment]
+    actions = ("cancel_runs", "replay_runs", "terminate_runs")  # type: ignore[assignment]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         return runs_with_open_cancel(super().get_queryset(request))
@@ -100,7 +96,7 @@ class RunAdmin(RunPageViews, RunCommandViews, TenantAdmin):
         return super().changelist_view(request, {**extra, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
-        return self.command_urls() + super().get_urls()
+        return self.command_urls() + self.verify_urls() + super().get_urls()
 
     # -- Columns -----------------------------------------------------------------------------------------------------
 
@@ -135,38 +131,3 @@ class RunAdmin(RunPageViews, RunCommandViews, TenantAdmin):
         return format_html(
             '<span title="{}">{}</span>', run.error["message"], f"{run.error_category}: {run.error['message'][:60]}"
         )
-
-    # -- Cancel ------------------------------------------------------------------------------------------------------
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return actor_of(request).has_role(Role.OPERATOR)
-
-    @admin.action(description="Cancel through Temporal…", permissions=["cancel"])
-    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """Ask first; then cancel each of the runs that were chosen, and say for each what came of it."""
-        runs = list(queryset.order_by("created_at")[: MAX_BULK + 1])
-        if len(runs) > MAX_BULK:
-            self.message_user(request, f"Choose at most {MAX_BULK} runs at a time.", messages.ERROR)
-            return None
-        if "confirmed" not in request.POST:
-            return self._confirm_many(request, runs)
-        reason = request.POST.get("reason", "")
-        results = [self._cancel_one(request, run, reason) for run in runs]
-        accepted = sum(1 for result in results if result["accepted"])
-        context = self.page_context(request, "Cancel runs", results=results, accepted=accepted)
-        return TemplateResponse(request, "portal/cancel_results.html", context)
-
-    def _confirm_many(self, request: HttpRequest, runs: list[Run]) -> TemplateResponse:
-        open_runs = [run for run in runs if run.ended_at is None]
-        context = self.page_context(
-            request, "Cancel runs", form=ReasonForm(), runs=runs, open_runs=open_runs, closed=len(runs) - len(open_runs),
-            action="cancel_runs",
-        )  # fmt: skip
-        return TemplateResponse(request, "portal/cancel_many.html", context)
-
-    def _cancel_one(self, request: HttpRequest, run: Run, reason: str) -> dict[str, Any]:
-        try:
-            command = run_cancel(actor=actor_of(request), run_id=run.id, reason=reason)
-        except PortalError as error:
-            return {"run": run, "accepted": False, "code": error.code, "message": error.message}
-        return {"run": run, "accepted": True, "code": command.state, "message": "Temporal has taken the cancel."}

@@ -74,6 +74,7 @@ class TaskAdmin(TenantAdmin):
             raise Http404("there is no such task")
         actor = actor_of(request)
         form = TaskResponseForm(request.POST or None, initial={"response": _skeleton(task.form_schema)})
+        refusal = ""
         if request.method == "POST" and form.is_valid():
             try:
                 task_complete(
@@ -83,20 +84,23 @@ class TaskAdmin(TenantAdmin):
                     reason=form.cleaned_data["reason"],
                 )
             except PortalError as error:
-                hint = error.details.get("hint", "")
-                form.add_error(None, f"{error.code}: {error.message}. {hint}".strip())
+                refusal = f"{error.code}: {error.message}. {error.details.get('hint', '')}".strip()
+                form.add_error(None, refusal)
             else:
                 messages.success(
                     request, "The run has the response; the task is completed when its workflow has recorded it."
                 )
                 return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[task.run_id]))
         task.refresh_from_db()
+        may_act = actor.has_role(Role.OPERATOR) and HumanTask.objects.filter(is_open(), id=task.id).exists()
+        if refusal and not may_act:
+            messages.error(request, refusal)  # the form, which tells it too, is not on the page
         context = self.page_context(
             request,
             task.title,
             task=task,
             form=form,
-            may_act=actor.has_role(Role.OPERATOR) and HumanTask.objects.filter(is_open(), id=task.id).exists(),
+            may_act=may_act,
             is_mine=str(task.claimed_by_id) == actor.id,
             form_text=json.dumps(task.form_schema, indent=2, ensure_ascii=False) if task.form_schema else "",
         )

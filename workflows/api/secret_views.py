@@ -69,7 +69,9 @@ class SecretDetail(APIView):
     def put(self, request: Request, name: str) -> Response:
         actor = actor_of(self)
         asked = read_body(
-            SecretSaveSerializer, request, lambda: secret_check(actor=actor, name=name, action=CommandAction.SAVE_SECRET)
+            SecretSaveSerializer,
+            request,
+            lambda: secret_check(actor=actor, name=name, action=CommandAction.SAVE_SECRET),
         )
         secret, is_new = secret_save(
             actor=actor, name=name, value=asked["value"], description=asked.get("description")

@@ -17,7 +17,9 @@ def new_id() -> uuid.UUID:
 def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
     """A UUIDv7 made of a time and of what the row is, so that a row that is made again has the id that it had."""
     digest = int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:10])
-    value = (at_ms & 0xFFFF_FFFF_FFFF) << 80 | 7 << 76 | (digest >> 68) << 64 | 0b10 << 62 | digest & 0x3FFF_FFFF_FFFF_FFFF
+    value = (
+        (at_ms & 0xFFFF_FFFF_FFFF) << 80 | 7 << 76 | (digest >> 68) << 64 | 0b10 << 62 | digest & 0x3FFF_FFFF_FFFF_FFFF
+    )
     return uuid.UUID(int=value)
 
 

@@ -10,7 +10,16 @@ from django.utils import timezone
 
 from workflows.models.fields import OrderedJSONField, TenantRow
 from workflows.models.guard import projection_guard
-from workflows.statuses import Engine, LogLevel, RunStatus, StepStatus, TriggerType, WaitKind, WaitStatus
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    Engine,
+    LogLevel,
+    RunStatus,
+    StepStatus,
+    TriggerType,
+    WaitKind,
+    WaitStatus,
+)
 
 
 class ProjectionRow(TenantRow):
@@ -87,6 +96,12 @@ class Run(ProjectionRow):
 
     def __str__(self) -> str:
         return f"{self.definition_key}@{self.version} {self.id}"
+
+    def projection_age_seconds(self) -> float | None:
+        """Since the row was written from Temporal, or compared with it. None when it has ended: it says what stays so."""
+        if self.status not in OPEN_RUN_STATUSES:
+            return None
+        return round(max(0.0, (timezone.now() - self.projected_at).total_seconds()), 1)
 
 
 class RunStep(ProjectionRow):

@@ -25,8 +25,12 @@ def command_request(
     reason: str = "",
     payload: Any = None,
     idempotency_key: str = "",
+    part_of: Command | None = None,
 ) -> tuple[Command, bool]:
     """The ledger row of this request, and whether it is new. A repeat gives the first request's row.
+
+    `part_of` is the request for many that this one belongs to. Whoever repeats such a part knows that nobody works on it any
+    more: a row without an outcome is taken up where its worker was killed, as if it were new.
 
     Errors: Conflict for a key that was used for something else, or whose first request has no outcome yet; the stored
     refusal when the first request was refused.
@@ -45,13 +49,15 @@ def command_request(
             payload=payload,
             idempotency_key=idempotency_key,
             request_hash=request_hash,
+            parent=part_of,
         )
     except IntegrityError:
-        return _earlier(actor, idempotency_key, request_hash), False
+        earlier = _earlier(actor, idempotency_key, request_hash, may_take_up=part_of is not None)
+        return earlier, earlier.state == CommandState.REQUESTED
     return command, True
 
 
-def _earlier(actor: Actor, idempotency_key: str, request_hash: str) -> Command:
+def _earlier(actor: Actor, idempotency_key: str, request_hash: str, *, may_take_up: bool) -> Command:
     command = Command.objects.get(
         tenant_id=actor.tenant_id, actor_type=actor.kind, actor_id=actor.id, idempotency_key=idempotency_key
     )
@@ -61,7 +67,7 @@ def _earlier(actor: Actor, idempotency_key: str, request_hash: str) -> Command:
             code="IDEMPOTENCY_KEY_REUSED",
             details={"commandId": str(command.id)},
         )
-    if command.state == CommandState.REQUESTED:
+    if command.state == CommandState.REQUESTED and not may_take_up:
         raise Conflict(
             "the first request with this Idempotency-Key has no outcome yet; ask again in a moment",
             code="IDEMPOTENCY_IN_FLIGHT",

@@ -9,13 +9,13 @@ from workflows.ledger import command_settle, commands_observe_end
 from workflows.models import Command, Run
 from workflows.services.run_requests import (
     require_open,
-    run_find,
+    run_check,
     run_refuse,
     run_request,
     temporal_down,
     temporal_failed,
 )
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Role
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
 from workflows.temporal import gateway
 
 # What to do instead of the requests that an engine with its own state used to offer.
@@ -27,14 +27,17 @@ UNSUPPORTED_HINTS = {
 UNTOUCHED = "The projection was not touched: the run is as it was. See that Temporal is up, then {action} again."
 
 
-def run_cancel(*, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> Command:
+def run_cancel(
+    *, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = "", part_of: Command | None = None
+) -> Command:
     """The ledger row, accepted: Temporal has taken the request. The run is CANCELED when its workflow has recorded it.
 
     Errors: NotFound, PermissionRefused, Conflict (see PRODUCT 2.3).
     """
     run, command, is_new = run_request(
-        actor=actor, run_id=run_id, action=CommandAction.CANCEL, reason=reason, idempotency_key=idempotency_key
-    )
+        actor=actor, run_id=run_id, action=CommandAction.CANCEL, reason=reason, idempotency_key=idempotency_key,
+        part_of=part_of,
+    )  # fmt: skip
     if not is_new:
         return command
     require_open(run, command)
@@ -57,14 +60,16 @@ def run_cancel(*, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency
     return _accepted(run, command)
 
 
-def run_terminate(*, actor: Actor, run_id: uuid.UUID, reason: str, idempotency_key: str = "") -> Command:
+def run_terminate(
+    *, actor: Actor, run_id: uuid.UUID, reason: str, idempotency_key: str = "", part_of: Command | None = None
+) -> Command:
     """The ledger row, accepted: Temporal has ended the workflow at once, and the reconciler projects what it says.
 
     For a run that does not react to a cancel: nothing of the workflow runs any more, no step after it, no `catch`.
     Errors: NotFound, PermissionRefused, InputInvalid without a reason, Conflict, DependencyDown (see PRODUCT 2.3).
     """
     if not reason.strip():
-        run_find(actor=actor, run_id=run_id)
+        run_check(actor=actor, run_id=run_id, action=CommandAction.TERMINATE)
         raise InputInvalid(
             "a run is terminated only with a reason, for whoever asks later",
             code="REASON_REQUIRED",
@@ -76,7 +81,7 @@ def run_terminate(*, actor: Actor, run_id: uuid.UUID, reason: str, idempotency_k
         action=CommandAction.TERMINATE,
         reason=reason,
         idempotency_key=idempotency_key,
-        needs=Role.ADMIN,
+        part_of=part_of,
     )
     if not is_new:
         return command

@@ -5,17 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflows.models import Run
-from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, WaitStatus
+from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, WaitStatus
 from workflows.temporal import contracts, gateway
-
-# What the row says of a workflow that Temporal shows so; an open one is in any of the open statuses.
-ENDED = {
-    "COMPLETED": RunStatus.SUCCEEDED,
-    "FAILED": RunStatus.FAILED,
-    "CANCELED": RunStatus.CANCELED,
-    "TERMINATED": RunStatus.TERMINATED,
-    "TIMED_OUT": RunStatus.TIMED_OUT,
-}
 
 
 @dataclass(frozen=True)
@@ -83,13 +74,13 @@ def _differences(
 ) -> Any:
     if execution is None:
         return
-    wanted = ENDED.get(execution.status)
+    wanted = RUN_STATUS_OF_TEMPORAL.get(execution.status)
     is_same = run.status == wanted if wanted else run.status in OPEN_RUN_STATUSES
     if not is_same:
         yield f"status: the row says {run.status}, Temporal {execution.status}"
     if run.projection_epoch and run.projection_epoch != execution.run_id:
         yield f"epoch: the row is of execution {run.projection_epoch}, Temporal is at {execution.run_id}"
-    if summary is not None and run.projection_seq > summary["seq"]:
+    if summary is not None and wanted is None and run.projection_seq > summary["seq"]:
         yield f"sequence: the row is at {run.projection_seq}, the workflow only at {summary['seq']}"
     if summary is not None and wanted is None and run.current_step_path not in ("", summary["step"]):
         yield f"step: the row says {run.current_step_path}, the workflow {summary['step']}"

@@ -16,6 +16,7 @@ from workflows.engine.errors import Category
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
 from workflows.projections import record_first_run_id, record_launch, record_launch_failed
+from workflows.services.run_origin import run_origin
 from workflows.statuses import RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import RunInput
@@ -23,8 +24,19 @@ from workflows.temporal.contracts import RunInput
 logger = logging.getLogger(__name__)
 
 
+PREFIX = "pointsman-run-"
+
+
 def workflow_id_of(run_id: uuid.UUID) -> str:
-    return f"pointsman-run-{run_id}"
+    return f"{PREFIX}{run_id}"
+
+
+def run_id_of_workflow(workflow_id: str) -> uuid.UUID | None:
+    """None for a workflow that is not one of ours."""
+    try:
+        return uuid.UUID(workflow_id.removeprefix(PREFIX)) if workflow_id.startswith(PREFIX) else None
+    except ValueError:
+        return None
 
 
 def run_launch(
@@ -103,8 +115,7 @@ def run_launch_child(
         input=payload,
         requested_by=f"run {parent.id}",
     )
-    record_launch(run)
-    return run
+    return run if record_launch(run) else Run.objects.get(tenant_id=run.tenant_id, id=run_id)
 
 
 def run_start_workflow(run: Run) -> None:
@@ -127,20 +138,21 @@ def run_start_workflow(run: Run) -> None:
                 trigger_event_id=run.event.event_id if run.event else "",
             ),
             workflow_id=run.temporal_workflow_id,
+            origin=run_origin(run),
         )
     except gateway.TemporalAlreadyStarted:
         return  # it runs, or has run: its own records fill the row
     record_first_run_id(tenant_id=run.tenant_id, run_id=run.id, temporal_run_id=temporal_run_id)
 
 
-def run_end_unstarted(run: Run, error: gateway.TemporalInvalid) -> None:
-    """End a run that Temporal can never take, with the reason, so that nobody waits for it."""
-    logger.error("Temporal can never take run %s: %s", run.id, error)
+def run_end_unstarted(run: Run, reason: str, *, code: str) -> None:
+    """End a run that Temporal never takes, with the reason, so that nobody waits for it."""
+    logger.error("run %s is ended unstarted: %s", run.id, reason)
     described = {
         "category": str(Category.VALIDATION),
-        "message": f"Temporal cannot take this run: {error}",
+        "message": reason,
         "nodePath": "",
         "at": timezone.now().isoformat(),
-        "code": "TEMPORAL_REFUSED",
+        "code": code,
     }
     record_launch_failed(tenant_id=run.tenant_id, run_id=run.id, error=described)

@@ -13,14 +13,20 @@ from workflows.errors import InputInvalid, PortalError
 from workflows.ledger import command_refuse, command_settle, run_id_of_replay
 from workflows.models import Command, DefinitionVersion, Run
 from workflows.services.run_launch import run_launch
-from workflows.services.run_requests import run_request
+from workflows.services.run_requests import run_check, run_request
 from workflows.services.run_start import launch_failed, payload_fits, version_may_run
 from workflows.statuses import CommandAction, CommandState, TriggerType
 from workflows.temporal import gateway
 
 
 def run_replay(
-    *, actor: Actor, run_id: uuid.UUID, payload: Any = None, reason: str = "", idempotency_key: str = ""
+    *,
+    actor: Actor,
+    run_id: uuid.UUID,
+    payload: Any = None,
+    reason: str = "",
+    idempotency_key: str = "",
+    part_of: Command | None = None,
 ) -> tuple[uuid.UUID, Command]:
     """The new run's id and the ledger row: `accepted` means that Temporal has the new run.
 
@@ -29,6 +35,7 @@ def run_replay(
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
+        run_check(actor=actor, run_id=run_id, action=CommandAction.REPLAY)
         raise InputInvalid(
             f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
         )
@@ -39,6 +46,7 @@ def run_replay(
         reason=reason,
         idempotency_key=idempotency_key,
         payload=None if payload is None else {"payload": payload},
+        part_of=part_of,
     )
     new_run_id = run_id_of_replay(command.id)
     if not is_new:

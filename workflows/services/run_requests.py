@@ -13,10 +13,13 @@ from workflows.errors import Conflict, DependencyDown, NotFound, PermissionRefus
 from workflows.ledger import command_refuse
 from workflows.models import Command, Run
 from workflows.services.idempotency import command_request
+from workflows.services.roles import role_require
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, Role
 from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
+
+ROLES = {CommandAction.TERMINATE: Role.ADMIN}  # the others: operator
 
 
 def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
@@ -27,6 +30,23 @@ def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
     return run
 
 
+def run_check(*, actor: Actor, run_id: uuid.UUID, action: CommandAction) -> None:
+    """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
+    run = run_find(actor=actor, run_id=run_id)
+    role_require(
+        actor=actor, needs=_role_for(action), to=_words_for(action), action=action, target_type="run",
+        target_id=str(run.id), run=run,
+    )  # fmt: skip
+
+
+def _role_for(action: CommandAction) -> Role:
+    return ROLES.get(action, Role.OPERATOR)
+
+
+def _words_for(action: CommandAction) -> str:
+    return f"{action.replace('_', ' ')} runs"
+
+
 def run_request(
     *,
     actor: Actor,
@@ -34,10 +54,13 @@ def run_request(
     action: CommandAction,
     reason: str,
     idempotency_key: str,
-    needs: Role = Role.OPERATOR,
     payload: Any = None,
+    part_of: Command | None = None,
 ) -> tuple[Run, Command, bool]:
-    """The run, the ledger row, and whether the request is new: a repeat is answered from its row, and nothing is asked."""
+    """The run, the ledger row, and whether the request is new: a repeat is answered from its row, and nothing is asked.
+
+    `part_of`: see `command_request`.
+    """
     run = run_find(actor=actor, run_id=run_id)
     command, is_new = command_request(
         actor=actor,
@@ -48,11 +71,12 @@ def run_request(
         reason=reason,
         payload=payload,
         idempotency_key=idempotency_key,
+        part_of=part_of,
     )
     if not is_new:
         return run, command, False
     try:
-        actor.require(needs, to=f"{action.replace('_', ' ')} runs")
+        actor.require(_role_for(action), to=_words_for(action))
     except PermissionRefused as error:
         raise command_refuse(command, error) from error
     if run.engine == Engine.DB:

@@ -12,6 +12,7 @@ from workflows.models.fields import new_id
 from workflows.projections import record_launch_undone
 from workflows.services.idempotency import command_request
 from workflows.services.payload_check import payload_problem
+from workflows.services.roles import role_require
 from workflows.services.run_launch import run_launch
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Role, TriggerType
 from workflows.temporal import gateway
@@ -33,6 +34,7 @@ def run_start(
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
+        run_start_check(actor=actor)
         raise InputInvalid(
             f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
         )
@@ -56,6 +58,13 @@ def run_start(
         raise command_refuse(command, error) from error
     _launch(actor, pinned, run_id, payload, command)
     return run_id, command
+
+
+def run_start_check(*, actor: Actor) -> None:
+    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    role_require(
+        actor=actor, needs=Role.OPERATOR, to="start runs", action=CommandAction.START_RUN, target_type="run"
+    )  # fmt: skip
 
 
 def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload: Any, command: Command) -> None:

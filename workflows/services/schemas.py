@@ -19,6 +19,7 @@ from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_recorded, target_name
 from workflows.models import PayloadSchema
 from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
+from workflows.services.roles import role_require
 from workflows.services.schema_use import schema_users, schemas_that_refer_to
 from workflows.statuses import CommandAction, Role
 
@@ -120,6 +121,14 @@ def schema_delete(*, actor: Actor, ref: str) -> None:
         if users:
             raise _in_use(ref, users)
         row.delete()
+
+
+def schema_check(*, actor: Actor, ref: str = "") -> None:
+    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    role_require(
+        actor=actor, needs=Role.AUTHOR, to="edit payload schemas", action=CommandAction.EDIT_SCHEMA, target_type="schema",
+        target_id=target_name(ref),
+    )  # fmt: skip
 
 
 def schema_find(*, tenant_id: uuid.UUID, ref: str) -> PayloadSchema:

@@ -20,6 +20,7 @@ from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, P
 from workflows.ledger import command_recorded, command_refuse, command_settle
 from workflows.models import Command, HumanTask, TenantMembership
 from workflows.services.idempotency import command_request
+from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, CommandState, Role, TaskStatus
 from workflows.temporal import gateway
 from workflows.temporal.contracts import TaskResponse
@@ -42,6 +43,15 @@ def task_find(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     return task
 
 
+def task_check(*, actor: Actor, task_id: uuid.UUID, action: CommandAction) -> None:
+    """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
+    task = task_find(actor=actor, task_id=task_id)
+    role_require(
+        actor=actor, needs=Role.OPERATOR, to=f"{action.replace('_task', '')} tasks", action=action, target_type="task",
+        target_id=str(task.id), run=task.run,
+    )  # fmt: skip
+
+
 def task_complete(
     *, actor: Actor, task_id: uuid.UUID, response: Any, reason: str = "", idempotency_key: str = ""
 ) -> Command:
@@ -52,6 +62,7 @@ def task_complete(
     """
     unstorable = storable_problem(response)
     if unstorable is not None:
+        task_check(actor=actor, task_id=task_id, action=CommandAction.COMPLETE_TASK)
         raise InputInvalid(f"the response {unstorable[1]}", code="TASK_RESPONSE_INVALID")
     task = task_find(actor=actor, task_id=task_id)
     command, is_new = command_request(

@@ -14,11 +14,11 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
-from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import Memo, Payloads, WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import (
     TaskQueueType,
     UpdateWorkflowExecutionLifecycleStage,
@@ -104,6 +104,7 @@ class Execution:
     history_bytes: int
     started_at: datetime | None
     closed_at: datetime | None
+    cancel_requested: bool = False
 
 
 def temporal_tls() -> TLSConfig | bool:
@@ -205,21 +206,25 @@ def _is_of_the_namespace(error: RPCError) -> bool:
 
 
 _connection = _Connection()
+# For what this package reads beside (`history`, `listing`): the same client, its errors told in the same way.
+call = _connection.call
 
 
 def _timeout() -> timedelta:
     return timedelta(seconds=settings.TEMPORAL_RPC_TIMEOUT_SECONDS)
 
 
-def start_run(run: contracts.RunInput, *, workflow_id: str) -> str:
+def start_run(run: contracts.RunInput, *, workflow_id: str, origin: dict[str, Any] | None = None) -> str:
     """Temporal's run id of the workflow, started now or before by the same request.
 
+    `origin`: what the row knows of the run's beginning and the workflow does not need, kept beside it as a memo.
     Idempotency: the run's id is the request id; a second start of the same run gives the first one's id while it is open,
     and TemporalAlreadyStarted after its end.
     """
 
     async def work(client: Client) -> str:
         payloads = await _encoded(client, run)
+        memo = (await _encoded(client, origin)).payloads[0]
         answer = await client.workflow_service.start_workflow_execution(
             StartWorkflowExecutionRequest(
                 namespace=client.namespace,
@@ -229,6 +234,7 @@ def start_run(run: contracts.RunInput, *, workflow_id: str) -> str:
                 input=payloads,
                 identity=client.identity,
                 request_id=run.run_id,
+                memo=Memo(fields={contracts.MEMO_ORIGIN: memo}),
                 workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
                 workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
             ),
@@ -363,8 +369,9 @@ def describe_run(*, workflow_id: str) -> Execution:
             status=WorkflowExecutionStatus(info.status).name,
             history_events=info.history_length,
             history_bytes=info.history_size_bytes,
-            started_at=info.start_time.ToDatetime() if info.HasField("start_time") else None,
-            closed_at=info.close_time.ToDatetime() if info.HasField("close_time") else None,
+            started_at=info.start_time.ToDatetime(tzinfo=UTC) if info.HasField("start_time") else None,
+            closed_at=info.close_time.ToDatetime(tzinfo=UTC) if info.HasField("close_time") else None,
+            cancel_requested=answer.workflow_extended_info.cancel_requested,
         )
 
     return _connection.call(work)

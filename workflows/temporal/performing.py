@@ -179,6 +179,7 @@ class Performer:
                 fitting(launch.run),
                 id=launch.workflow_id,
                 result_type=contracts.RunResult,
+                memo={contracts.MEMO_ORIGIN: launch.origin} if launch.origin else None,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 # A parent that is terminated asks its children to end themselves, so that they can record their end.
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,

@@ -15,6 +15,7 @@ from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.run_launch import run_launch_child
+from workflows.services.run_origin import run_origin
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records
@@ -44,7 +45,9 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
         if parent.status not in OPEN_RUN_STATUSES:
             # Cancelled meanwhile: its last records have closed the children that were launched before.
             raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
-    return contracts.ChildLaunch(run=_run_input(request, version), workflow_id=child.temporal_workflow_id)
+    return contracts.ChildLaunch(
+        run=_run_input(request, version), workflow_id=child.temporal_workflow_id, origin=run_origin(child)
+    )
 
 
 def _version(request: contracts.ChildRequest) -> DefinitionVersion | None:

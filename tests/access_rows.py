@@ -1,0 +1,176 @@
+"""A tenant with a row of every kind, whose texts carry a mark: what is shown of it is found again."""
+
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
+
+from ingress.catalogue import EventTypeFields, event_type_save
+from ingress.services import event_receive
+from tests.access import SUPERUSER, Caller, person, program
+from tests.factories import make_actor, make_run, make_tenant, publish
+from workflows.models import (
+    ActionInvocation,
+    Command,
+    DataStoreEntry,
+    Definition,
+    EventDelivery,
+    HumanTask,
+    Notification,
+    OutboxEvent,
+    Run,
+    RunLog,
+    RunStep,
+    RunWait,
+    Tenant,
+)
+from workflows.projections import projection_writer
+from workflows.services.bulk_preview import bulk_preview
+from workflows.services.schemas import schema_save
+from workflows.services.secrets import secret_save
+from workflows.statuses import CommandAction, EventSource, Role
+
+
+@dataclass
+class Furnished:
+    tenant: Tenant
+    mark: str  # stands in every text that no address and no body of a call names
+    ids: dict[str, str]
+    people: dict[str, Caller]
+    programs: dict[str, Caller]
+
+
+def furnish(mark: str) -> Furnished:
+    """`mark` in capitals; names and keys have it in small letters, in front of the tenant's own number."""
+    tenant = make_tenant(f"{mark} tenant")
+    own = f"{mark.lower()}-{tenant.slug}"
+    people = {role: person(f"{role}-{own}", role, tenant) for role in (*Role.values, SUPERUSER)}
+    programs = {role: program(role, tenant) for role in Role.values}
+    ids = {
+        "tenant": str(tenant.id),
+        "member": f"{Role.OPERATOR}-{own}",
+        "app": "workflows",
+        "content_type": str(ContentType.objects.get_for_model(Run).pk),
+        "user": str(get_user_model().objects.create_user(f"other-{own}").pk),
+        "group": str(Group.objects.create(name=own).pk),
+    }
+    _definition_and_run(tenant, mark, own, ids)
+    _event(tenant, mark, own, ids)
+    _of_authors_and_admins(tenant, mark, own, ids)
+    _of_operators(tenant, mark, own, ids)
+    for caller in people.values():
+        row = Notification.objects.create(
+            tenant=tenant, user_id=int(caller.actor_id), idempotency_key=own, title=f"{mark} title", body=mark
+        )
+        caller.ids["notification"] = str(row.id)
+    ids["notification"] = people[Role.ADMIN].ids["notification"]
+    return Furnished(tenant, mark, ids, people, programs)
+
+
+def _definition_and_run(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+    """The definition is paused: a start is refused by that, after the role, and nothing reaches Temporal."""
+    step = {"id": "s", "type": "state.set", "config": {"state": f"{mark} state"}}
+    version = publish(tenant, step, key=f"{own}-flow", name=f"{mark} flow")
+    error = {"category": "ActionError", "message": f"{mark} error", "nodePath": "x", "at": "y", "details": {"m": mark}}
+    run = make_run(
+        tenant,
+        definition_version=version,
+        correlation_key=f"{own}-key",
+        state=f"{mark} state",
+        input={"text": mark},
+        error=error,
+        error_category="ActionError",
+        trigger_metadata={"eventName": f"{mark} event"},
+        requested_by=f"{mark} asker",
+    )
+    Definition.objects.filter(tenant=tenant).update(
+        name=f"{mark} name", description=mark, is_paused=True, paused_reason=f"{mark} pause"
+    )
+    now = timezone.now()
+    where = {"tenant": tenant, "run": run}
+    with projection_writer("test"):
+        RunStep.objects.create(
+            **where, step_path="root.steps[0]", step_id="s", step_type="state.set", name=f"{mark} step",
+            status="SUCCEEDED", input={"m": mark}, output={"m": mark}, started_at=now,
+        )  # fmt: skip
+        wait = RunWait.objects.create(
+            **where, step_path="root.steps[1]", step_id="w", kind="event", status="WAITING", opened_at=now,
+            event_name=f"{own}-event-type", correlation_key=f"{own}-key", filters=[{"path": "a", "op": "=", "value": mark}],
+        )  # fmt: skip
+    RunLog.objects.create(**where, at=now, message=f"{mark} log")
+    ActionInvocation.objects.create(
+        **where, action_id="http.request", action_version=1, idempotency_key=own, input={"m": mark}, output={"m": mark}
+    )
+    task = HumanTask.objects.create(
+        **where, wait=wait, step_path="root.steps[2]", task_type=f"{own}-task", title=f"{mark} task", description=mark,
+        context_data={"m": mark}, correlation_key=f"{own}-key",
+    )  # fmt: skip
+    ids |= {
+        "definition": str(version.definition_id),
+        "definition_key": version.definition.key,
+        "run": str(run.id),
+        "workflow_id": run.temporal_workflow_id,
+        "wait": str(wait.id),
+        "task": str(task.id),
+        "correlation_key": run.correlation_key,
+    }
+
+
+def _event(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+    value = {
+        "event_type": f"{own}-event-type",
+        "event_id": f"{own}-event",
+        "payload": {"text": mark},
+        "workflow_correlation_key": f"{own}-key",
+    }
+    event = event_receive(tenant_id=tenant.id, value=value, source=EventSource.REST, sender=f"{mark} sender").event
+    delivery = EventDelivery.objects.create(
+        tenant=tenant, event=event, kind="wait", run_id=ids["run"], wait_id=ids["wait"], status="dead",
+        reason=f"{mark} reason", correlation_key=f"{own}-key", decided_at=timezone.now(),
+    )  # fmt: skip
+    OutboxEvent.objects.create(
+        tenant=tenant, envelope={"m": mark}, sender=f"{mark} app", refused_at=timezone.now(), reason=f"{mark} outbox"
+    )
+    ids |= {"event": str(event.id), "event_id": event.event_id, "delivery": str(delivery.id)}
+
+
+def _of_authors_and_admins(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+    actor = make_actor(tenant, name=f"{mark} actor")
+    schema = schema_save(
+        actor=actor, ref=f"{own}.v1", schema={"type": "object", "title": mark}, title=f"{mark} title"
+    ).row
+    fields = EventTypeFields(description=f"{mark} description", correlation_paths=["ticketId"])
+    entry = event_type_save(actor=actor, name=f"{own}-event-type", fields=fields).row
+    name = own.upper().replace("-", "_")
+    secret, _ = secret_save(actor=actor, name=name, value=f"{mark} value", description=f"{mark} secret")
+    DataStoreEntry.objects.create(tenant=tenant, key=own, value={"m": mark})
+    ids |= {
+        "schema": str(schema.id),
+        "schema_ref": schema.ref,
+        "event_type": str(entry.id),
+        "event_type_name": entry.name,
+        "secret": str(secret.id),
+        "secret_name": secret.name,
+    }
+
+
+def _of_operators(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+    actor = make_actor(tenant, name=f"{mark} actor")
+    for name, action in (("bulk_job", CommandAction.CANCEL), ("terminate_job", CommandAction.TERMINATE)):
+        runs = Run.objects.filter(tenant=tenant)
+        job = bulk_preview(
+            actor=actor, action=action, runs=runs, selection={"filters": {"m": mark}}, reason=f"{mark} bulk"
+        )
+        ids[name] = str(job.id)
+    command = Command.objects.filter(tenant=tenant, action=CommandAction.BULK).latest("requested_at")
+    ids["command"] = str(command.id)
+
+
+def texts_of(furnished: Furnished) -> list[str]:
+    """What tells of this tenant's rows: its mark, its ids, its names."""
+    apart = {"app", "content_type", "user", "group"}
+    people = [get_user_model().objects.get(pk=one.actor_id).get_username() for one in furnished.people.values()]
+    named = {value for key, value in furnished.ids.items() if key not in apart}
+    return [furnished.mark, *sorted(named), *people, furnished.tenant.slug]

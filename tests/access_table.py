@@ -1,0 +1,331 @@
+"""Who may do what: one entry for every method of every address. What has no entry fails the access matrix."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.access import NOBODY, PUBLIC, SUPERUSER, Cell, Ids
+from workflows.statuses import Role
+
+VIEWER, OPERATOR, AUTHOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.AUTHOR, Role.ADMIN
+OK = frozenset({200, 302})
+GONE = frozenset({404})
+FORBIDDEN = frozenset({403})
+REFUSED = frozenset({403, 405})  # to everybody
+REASON: dict[str, Any] = {"reason": "a test"}
+
+
+# -- The API -----------------------------------------------------------------------------------------------------------
+
+
+def _api_cells() -> Iterator[Cell]:
+    lists = ("runs", "tasks", "bulk-jobs", "commands", "definitions", "schemas", "events", "event-types", "deliveries")
+    for name in lists:
+        yield _read(name)
+    for name in ("run", "run-steps", "run-waits", "run-invocations"):
+        yield _read(name, "run")
+    yield _read("task", "task")
+    yield _read("bulk-job", "bulk_job")
+    yield _read("bulk-items", "bulk_job")
+    yield _read("command", "command")
+    yield _read("definition", "definition_key")
+    yield _read("definition-versions", "definition_key")
+    yield _read("payload-schema", "schema_ref")
+    yield _read("event", "event_id")
+    yield _read("event", "event", variant="by our id")
+    yield _read("event-trace", "event_id")
+    yield _read("event-type", "event_type_name")
+    yield _read("delivery", "delivery")
+    yield _read("secrets", needs=ADMIN)
+    yield _read("secret", "secret_name", needs=ADMIN)
+    yield _read("redaction-rules", needs=ADMIN, shows=False)
+    yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign=None)
+    yield Cell("api:docs", "GET", PUBLIC, writes=False, foreign=None)
+    yield from _api_runs()
+    yield from _api_bulk()
+    yield from _api_events()
+    yield from _api_authors()
+    yield from _api_admins()
+
+
+def _read(name: str, *args: str, needs: str = VIEWER, shows: bool = True, variant: str = "") -> Cell:
+    foreign = GONE if args else None
+    return Cell(f"api:{name}", "GET", needs, args, writes=False, foreign=foreign, shows=shows, variant=variant)
+
+
+def _write(name: str, needs: str, *args: str, body: Callable[[Ids], Any] = lambda ids: REASON, **more: Any) -> Cell:
+    return Cell(f"api:{name}", more.pop("method", "POST"), needs, args, body, is_recorded=True, **more)
+
+
+def _api_runs() -> Iterator[Cell]:
+    yield _write("runs", OPERATOR, body=lambda ids: {"definition": ids["definition_key"], "payload": {}})
+    for name in ("cancel", "replay", "resume", "retry", "requeue-event-wait"):
+        yield _write(f"run-{name}", OPERATOR, "run")
+    yield _write("run-terminate", ADMIN, "run")
+    yield Cell("api:run-verify", "POST", VIEWER, ("run",), lambda ids: {}, writes=False)
+    yield _write("run-verify", OPERATOR, "run", body=lambda ids: {"repair": True}, variant="repair")
+    yield _write("task-complete", OPERATOR, "task", body=lambda ids: {"response": {}})
+    yield _write("task-claim", OPERATOR, "task", people_only=True)
+    yield _write("task-release", OPERATOR, "task", people_only=True)
+    yield _write("task-assign", OPERATOR, "task", body=lambda ids: {"username": ids["member"]})
+
+
+def _api_bulk() -> Iterator[Cell]:
+    ineligible = frozenset({201})  # another's run is as one that is not there, and told as such for each
+    for action, needs in (("cancel", OPERATOR), ("replay", OPERATOR), ("terminate", ADMIN)):
+        yield _write(
+            "bulk-jobs", needs, body=lambda ids, action=action: {"action": action, "ids": [ids["run"]]}, variant=action,
+            foreign=ineligible,
+        )  # fmt: skip
+    yield _write(
+        "bulk-jobs", OPERATOR, variant="filters", foreign=frozenset({400}),
+        body=lambda ids: {"action": "cancel", "filters": {"definition": ids["definition_key"]}},
+    )  # fmt: skip
+    for step in ("start", "pause", "resume", "stop", "retry-failures"):
+        yield _write(f"bulk-{step}", OPERATOR, "bulk_job", variant="cancel")
+        yield _write(f"bulk-{step}", ADMIN, "terminate_job", variant="terminate")
+
+
+def _api_events() -> Iterator[Cell]:
+    event: dict[str, Any] = {"event_type": "E", "payload": {}}
+    # An event that was refused is none: there is no row of it, in the ledger neither.
+    yield Cell("api:events", "POST", OPERATOR, body=lambda ids: event, foreign=None)
+    yield Cell("api:event-what-if", "POST", OPERATOR, body=lambda ids: event, writes=False, is_alone=True, foreign=None)
+    yield Cell(
+        "api:event-types-what-if", "POST", OPERATOR, body=lambda ids: {"paths": {"*": "ticketId"}, "last": 10},
+        writes=False, is_alone=True, foreign=None,
+    )  # fmt: skip
+    told_each = frozenset({200})
+    for name in ("redeliver", "discard"):
+        yield _write(
+            f"deliveries-{name}", OPERATOR, body=lambda ids: {"ids": [ids["delivery"]], **REASON}, foreign=told_each
+        )
+    yield Cell(
+        "api:deliveries-redeliver", "POST", OPERATOR, variant="dry run", is_alone=True, writes=False, foreign=told_each,
+        body=lambda ids: {"ids": [ids["delivery"]], "dry_run": True},
+    )  # fmt: skip
+
+
+def _api_authors() -> Iterator[Cell]:
+    own = frozenset({201})  # names are of a tenant: under another's name the caller's own is made
+    yield _write("schemas", AUTHOR, body=lambda ids: {"ref": "new.v1", "schema": {}}, foreign=None)
+    yield _write("payload-schema", AUTHOR, "schema_ref", method="PUT", body=lambda ids: {"schema": {}}, foreign=own)
+    yield _write("payload-schema", AUTHOR, "schema_ref", method="DELETE", body=lambda ids: None)
+    yield _write("event-types", AUTHOR, body=lambda ids: {"name": "NEW"}, foreign=None)
+    yield _write("event-type", AUTHOR, "event_type_name", method="PUT", body=lambda ids: {}, foreign=own)
+    yield _write("event-type", AUTHOR, "event_type_name", method="DELETE", body=lambda ids: None)
+
+
+def _api_admins() -> Iterator[Cell]:
+    own = frozenset({201})
+    yield _write("secret", ADMIN, "secret_name", method="PUT", body=lambda ids: {"value": "a value"}, foreign=own)
+    yield _write("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
+    yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign=None)
+
+
+# -- The screens -------------------------------------------------------------------------------------------------------
+
+
+def _screen_cells() -> Iterator[Cell]:
+    yield from _site_cells()
+    for model in ("run", "event", "definition", "command", "notification", "humantask", "eventdelivery", "bulkjob"):
+        yield from _pages(model)
+    for model in ("eventtype", "payloadschema"):
+        yield from _author_pages(model)
+    yield from _secret_pages()
+    yield from _run_screens()
+    yield from _event_screens()
+    yield from _other_screens()
+    for model in ("user", "group"):
+        yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
+    yield from _both("admin:auth_user_password_change", SUPERUSER, "user", foreign=None)
+
+
+def _get(name: str, needs: str = VIEWER, *args: str, **more: Any) -> Cell:
+    more.setdefault("foreign", GONE if args else None)
+    return Cell(
+        f"admin:{name}" if ":" not in name and "/" not in name else name, "GET", needs, args, writes=False, **more
+    )
+
+
+def _post(name: str, needs: str, *args: str, **more: Any) -> Cell:
+    more.setdefault("foreign", GONE if args else None)
+    more.setdefault("body", lambda ids: REASON)
+    return Cell(f"admin:{name}" if ":" not in name and "/" not in name else name, "POST", needs, args, **more)
+
+
+def _both(name: str, needs: str, *args: str, **more: Any) -> Iterator[Cell]:
+    """A page that a POST gets as a GET does: nothing is asked there."""
+    yield _get(name, needs, *args, **more)
+    yield _post(name, needs, *args, writes=False, **more)
+
+
+def _site_cells() -> Iterator[Cell]:
+    for name in ("healthz", "readyz", "home"):
+        for method in ("GET", "POST"):
+            # No worker polls while the matrix is made, so the portal is not ready.
+            answers = frozenset({503}) if name == "readyz" else OK
+            yield Cell(
+                name,
+                method,
+                PUBLIC,
+                path=f"/{name if name != 'home' else ''}",
+                answers=answers,
+                writes=False,
+                foreign=None,
+            )
+    yield from _both("admin:index", VIEWER)
+    yield from _both("admin:support", VIEWER)
+    yield from _both("admin:search", VIEWER, query=lambda ids: {"s": "run"})
+    yield from _both("admin:password_change", VIEWER)
+    yield _get("password_change_done")
+    yield _post("password_change_done", NOBODY, denies=REFUSED)
+    yield from _both("admin:app_list", VIEWER, "app", foreign=None)
+    yield from _both("admin:login", PUBLIC)
+    yield _get("choose_tenant", NOBODY, denies=REFUSED)
+    yield _post("choose_tenant", VIEWER, body=lambda ids: {"tenant": ids["tenant"]}, foreign=OK)
+    yield _get("logout", NOBODY, denies=REFUSED)
+    yield _post("logout", VIEWER)
+    yield _get("jsi18n")
+    yield _post("jsi18n", NOBODY, denies=REFUSED)
+    source = {"app_label": "workflows", "model_name": "command", "field_name": "run"}
+    yield _get(
+        "autocomplete", VIEWER, query=lambda ids: {**source, "term": ids["correlation_key"]}, foreign=frozenset({200})
+    )
+    yield _post("autocomplete", NOBODY, denies=REFUSED)
+    nowhere = {"answers": GONE, "foreign": GONE}
+    yield from _both("admin:view_on_site", VIEWER, "content_type", "run", **nowhere)
+    yield from _both("admin/(?P<url>.*)$", VIEWER, path="/admin/nothing/", **nowhere)
+
+
+def _pages(model: str, *, app: str = "workflows", reads: str = VIEWER, edits: str = NOBODY) -> Iterator[Cell]:
+    """The pages that Django's admin makes for every model. Rows that other parts write cannot be edited by anybody."""
+    name, row = f"{app}_{model}", _ROWS.get(model, model)
+    foreign = None if app == "auth" else GONE
+    shows = app != "auth"
+    denied = (
+        {"denies": REFUSED, "foreign": frozenset({403, 404, 405}) if foreign else None}
+        if edits == NOBODY
+        else {"foreign": foreign}
+    )
+    yield _get(f"{name}_changelist", reads, shows=shows)
+    if model in ("run", "eventdelivery"):  # with actions: without one of them it is the list again
+        yield _post(f"{name}_changelist", reads, writes=False)
+        yield _action(model, "delete_selected", NOBODY, row, FORBIDDEN)
+    else:
+        yield _post(f"{name}_changelist", edits, denies=REFUSED)
+    yield _get(f"{name}_change", reads, row, shows=shows, foreign=foreign)
+    yield _get(f"{name}_history", reads, row, foreign=foreign)
+    yield _post(f"{name}_history", reads, row, foreign=foreign, writes=False)
+    yield from _both(f"admin/{app}/{model}/<path:object_id>/", VIEWER, row, foreign=foreign)  # leads to the page itself
+    yield from _edit_pages(name, row, edits, **denied)
+
+
+def _edit_pages(name: str, row: str, edits: str, **more: Any) -> Iterator[Cell]:
+    yield _get(f"{name}_add", edits, denies=REFUSED)
+    yield _post(f"{name}_add", edits, denies=REFUSED)
+    yield _get(f"{name}_delete", edits, row, **more)
+    yield _post(f"{name}_delete", edits, row, body=lambda ids: {"post": "yes"}, **more)
+    if name != "workflows_humantask":
+        yield _post(f"{name}_change", edits, row, **more)
+
+
+_ROWS = {
+    "humantask": "task",
+    "eventdelivery": "delivery",
+    "bulkjob": "bulk_job",
+    "payloadschema": "schema",
+    "eventtype": "event_type",
+}
+
+
+def _author_pages(model: str) -> Iterator[Cell]:
+    name, row = f"workflows_{model}", _ROWS[model]
+    body: dict[str, Any] = {"name": "NEW", "ref": "new.v1", "schema": "{}", "is_active": "on"}
+    yield _get(f"{name}_changelist", shows=True)
+    yield _post(f"{name}_changelist", NOBODY, denies=REFUSED)
+    yield _get(f"{name}_change", VIEWER, row, shows=True)
+    yield _get(f"{name}_history", VIEWER, row)
+    yield _post(f"{name}_history", VIEWER, row, writes=False)
+    yield from _both(f"admin/workflows/{model}/<path:object_id>/", VIEWER, row)
+    yield _get(f"{name}_add", AUTHOR)
+    yield _get(f"{name}_delete", VIEWER, row)
+    yield _post(f"{name}_add", AUTHOR, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_change", AUTHOR, row, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_delete", AUTHOR, row, is_recorded=True)
+
+
+def _secret_pages() -> Iterator[Cell]:
+    name, row = "workflows_secret", "secret"
+    body = {"name": "NEW", "value": "a value"}
+    yield _get(f"{name}_changelist", ADMIN, shows=True)
+    yield _post(f"{name}_changelist", NOBODY, denies=REFUSED)
+    yield _get(f"{name}_change", ADMIN, row, shows=True)
+    yield _get(f"{name}_history", ADMIN, row)
+    yield _post(f"{name}_history", ADMIN, row, writes=False)
+    yield from _both("admin/workflows/secret/<path:object_id>/", VIEWER, row)
+    yield _get(f"{name}_add", ADMIN)
+    yield _get(f"{name}_delete", ADMIN, row)
+    yield _post(f"{name}_add", ADMIN, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_change", ADMIN, row, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_delete", ADMIN, row, is_recorded=True)
+    yield _get("workflows_secret_redaction", ADMIN)
+    yield _post("workflows_secret_redaction", ADMIN, body=lambda ids: {"rules": "*iban*"}, is_recorded=True)
+
+
+def _run_screens() -> Iterator[Cell]:
+    for name, needs in (("cancel", OPERATOR), ("replay", OPERATOR), ("terminate", ADMIN), ("repair", OPERATOR)):
+        yield _get(f"workflows_run_{name}", VIEWER, "run")
+        body = {**REASON, "payload": "{}", "confirmed": "yes"}
+        yield _post(f"workflows_run_{name}", needs, "run", body=lambda ids, body=body: body, is_recorded=True)
+    yield from _both("admin:workflows_run_verify", VIEWER, "run")
+    for action, needs in (("cancel_runs", OPERATOR), ("replay_runs", OPERATOR), ("terminate_runs", ADMIN)):
+        yield _action("run", action, needs, "run")
+    for step in ("start", "pause", "resume", "stop", "retry-failures"):
+        yield _get(f"workflows_bulkjob_{step}", VIEWER, "bulk_job")
+        yield _post(f"workflows_bulkjob_{step}", OPERATOR, "bulk_job", is_recorded=True)
+        yield _post(f"workflows_bulkjob_{step}", ADMIN, "terminate_job", is_recorded=True, variant="terminate")
+
+
+def _action(model: str, action: str, needs: str, row: str, foreign: frozenset[int] = OK, **more: Any) -> Cell:
+    return _post(
+        f"workflows_{model}_changelist", needs, variant=action, foreign=foreign,
+        body=lambda ids: {"action": action, "_selected_action": [ids[row]], **more},
+    )  # fmt: skip
+
+
+def _event_screens() -> Iterator[Cell]:
+    yield _get("workflows_event_send", VIEWER)
+    sent = {"event_type": "E", "payload": "{}"}
+    yield _post("workflows_event_send", OPERATOR, body=lambda ids: sent, is_recorded=True)
+    yield _get("workflows_event_what_if", VIEWER)
+    yield _get(
+        "workflows_event_what_if",
+        VIEWER,
+        query=lambda ids: {"event": ids["event"]},
+        variant="of an event",
+        foreign=GONE,
+        shows=True,
+    )
+    asked = {"event": '{"event_type": "E", "payload": {}}'}
+    yield _post("workflows_event_what_if", OPERATOR, body=lambda ids: asked, writes=False, is_alone=True)
+    yield _get("workflows_event_what_if_correlation", VIEWER)
+    paths = {"paths": '{"*": "ticketId"}', "last": "10"}
+    yield _post("workflows_event_what_if_correlation", OPERATOR, body=lambda ids: paths, writes=False, is_alone=True)
+    for name in ("redeliver", "discard"):
+        yield _get(f"workflows_eventdelivery_{name}", VIEWER, "delivery", is_alone=True, shows=True)
+        yield _post(f"workflows_eventdelivery_{name}", OPERATOR, "delivery", is_recorded=True)
+        yield _action("eventdelivery", f"{name}_many", OPERATOR, "delivery", confirmed="yes", **REASON)
+
+
+def _other_screens() -> Iterator[Cell]:
+    yield _get("workflows_definition_start", VIEWER, "definition")
+    yield _post(
+        "workflows_definition_start", OPERATOR, "definition", body=lambda ids: {"payload": "{}"}, is_recorded=True
+    )
+    yield _post("workflows_humantask_change", OPERATOR, "task", body=lambda ids: {"response": "{}"}, is_recorded=True)
+    for name in ("claim", "release"):
+        yield _get(f"workflows_humantask_{name}", VIEWER, "task")
+        yield _post(f"workflows_humantask_{name}", OPERATOR, "task", is_recorded=True)
+
+
+CELLS = {cell.label: cell for cell in (*_api_cells(), *_screen_cells())}

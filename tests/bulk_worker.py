@@ -1,0 +1,23 @@
+"""A worker of one bulk job in a process of its own, to be killed: `python -m tests.bulk_worker JOB`."""
+
+import os
+import sys
+import uuid
+
+import django
+
+
+def main(job_id: uuid.UUID) -> None:
+    from django.utils import timezone
+
+    from workflows.models import BulkJob
+    from workflows.services.bulk_work import bulk_work
+
+    while bulk_work(job_id=job_id, seconds=5) is not None:
+        BulkJob.objects.filter(id=job_id, next_slice_at__isnull=False).update(next_slice_at=timezone.now())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
+    main(uuid.UUID(sys.argv[1]))

@@ -1,0 +1,322 @@
+"""Every endpoint and screen crossed with every role and with a foreign tenant (PRODUCT 2.3, 9).
+
+The addresses come from Django's resolver, what is expected of them from `tests/access_table.py`. An address, a method or an
+action of a list without an expectation fails. With `-s` the matrix is printed; ACCESS_MATRIX_FILE names a file for it.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import override_settings
+from django.urls import resolve, reverse
+
+from tests.access import SUPERUSER, Answer, Caller, Cell, ask, endpoints, nobody, person, program
+from tests.access_rows import furnish, texts_of
+from tests.access_table import CELLS
+from tests.factories import make_tenant
+from workflows.models import Run
+from workflows.statuses import Role
+
+HOME, FOREIGN = "HOME-MARK", "FOREIGN-MARK"
+BROKEN = b"{"  # no JSON at all
+COLUMNS = ("anonymous", "no tenant", *Role.values, SUPERUSER, "foreign")
+
+
+class World:
+    """A tenant, another, and callers; what each cell was answered, for the table."""
+
+    def __init__(self) -> None:
+        empty = make_tenant()
+        self.newcomers = [person(f"newcomer-{empty.slug}", Role.ADMIN, empty), program(Role.ADMIN, empty)]
+        self.empty = empty
+        self.pages_before = self.empty_pages()
+        self.own = furnish(HOME)
+        self.other = furnish(FOREIGN)
+        self.tenants = [self.own.tenant, self.other.tenant]
+        self.stranger = person(f"stranger-{self.own.tenant.slug}", "", None)
+        self.nobody = nobody()
+        self.texts = {HOME: texts_of(self.own), FOREIGN: texts_of(self.other)}
+        self.seen: dict[str, dict[str, str]] = {}
+
+    def callers(self, cell: Cell) -> list[Caller]:
+        if cell.is_open:  # the same for all
+            return [self.own.people[Role.ADMIN]]
+        people = [caller for role, caller in self.own.people.items() if role != SUPERUSER or cell.needs == SUPERUSER]
+        programs = list(self.own.programs.values()) if cell.is_api and not cell.people_only else []
+        return people + programs
+
+    def ask(self, cell: Cell, caller: Caller, *, ids: Any = None, **more: Any) -> Answer:
+        return ask(cell, caller, ids or self.own.ids, self.tenants, **more)
+
+    def ask_for_foreign(self, cell: Cell, caller: Caller, **more: Any) -> Answer:
+        """With the other tenant's ids in address, query and body, and nothing of the caller's own."""
+        own, caller.ids = caller.ids, {}
+        try:
+            return self.ask(cell, caller, ids=self.other.ids, **more)
+        finally:
+            caller.ids = own
+
+    def empty_pages(self) -> dict[str, str]:
+        """Every page and list without a row of its own, as a member of the tenant without rows sees it."""
+        pages = {}
+        for cell in CELLS.values():
+            if cell.method == "GET" and cell.foreign is None and not cell.args and not cell.is_open:
+                caller = self.newcomers[cell.is_api]
+                answer = ask(cell, caller, {"tenant": str(self.empty.id)}, [])
+                pages[cell.label] = f"{answer.status} {_without_noise(answer.text)}"
+        return pages
+
+    def note(self, cell: Cell, column: str, status: int) -> None:
+        row = self.seen.setdefault(cell.label, {})
+        row[column] = f"{row[column]}/{status}" if column in row and row[column] != str(status) else str(status)
+
+    def table(self) -> str:
+        lines = [f"{'':62} {'needs':10}" + "".join(f"{column:>12}" for column in COLUMNS)]
+        for label, row in self.seen.items():
+            lines.append(f"{label:62} {CELLS[label].needs:10}" + "".join(f"{row.get(c, '-'):>12}" for c in COLUMNS))
+        return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def world(database: None) -> Iterator[World]:
+    with override_settings(CELERY_TASK_DEFAULT_QUEUE="unheard"):
+        made = World()
+        yield made
+    print("\n" + made.table())
+    if os.environ.get("ACCESS_MATRIX_FILE"):
+        Path(os.environ["ACCESS_MATRIX_FILE"]).write_text(made.table() + "\n", encoding="utf-8")
+
+
+# -- The table is whole ------------------------------------------------------------------------------------------------
+
+
+def test_every_method_of_every_address_has_an_expectation() -> None:
+    expected: dict[str, set[str]] = {}
+    for cell in CELLS.values():
+        expected.setdefault(cell.name, set()).add(cell.method)
+    found = endpoints()
+    assert sorted(found.keys() - expected.keys()) == [], "addresses without an expectation"
+    assert sorted(expected.keys() - found.keys()) == [], "expectations of what is not there"
+    assert {name: found[name] for name in found if found[name] != expected[name]} == {}
+
+
+def test_every_action_of_every_list_has_an_expectation() -> None:
+    for model, model_admin in admin.site._registry.items():
+        actions = {name for name in model_admin.actions or () if isinstance(name, str)}
+        label = f"POST admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+        assert {name for name in actions if f"{label} [{name}]" not in CELLS} == set()
+
+
+# -- Roles -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", CELLS)
+def test_who_may(world: World, label: str) -> None:
+    cell = CELLS[label]
+    for caller in world.callers(cell):
+        answer = world.ask(cell, caller, follow=cell.writes and not cell.is_api)
+        world.note(cell, caller.role, answer.status)
+        if cell.admits(caller.role):
+            assert_admitted(world, cell, caller, answer)
+        else:
+            assert_refused(cell, caller, answer)
+    assert_strangers_are_refused(world, cell)
+
+
+def assert_admitted(world: World, cell: Cell, caller: Caller, answer: Answer) -> None:
+    told = f"{caller}: {answer.status} {answer.text[:600]}"
+    if cell.answers:
+        assert answer.status in cell.answers, told
+    else:
+        assert answer.status not in (401, 403, 404, 405), told
+        assert answer.status < 500, told
+    assert "PERMISSION_DENIED" not in answer.text, told
+    assert not _is_login(answer), told
+    if not cell.writes:
+        assert (answer.changed, answer.refused) == (frozenset(), ()), told
+    if cell.shows:
+        assert found(world, HOME, cell, answer.text), told
+
+
+def assert_refused(cell: Cell, caller: Caller, answer: Answer) -> None:
+    told = f"{caller}: {answer.status} {answer.changed} {answer.refused} {answer.text[:600]}"
+    assert HOME not in answer.text or not cell.is_api, told
+    assert answer.changed == frozenset(), told
+    if cell.is_api:
+        assert answer.status == 403, told
+        assert '"PERMISSION_DENIED"' in answer.text, told
+    else:
+        assert answer.status in cell.denies or "PERMISSION_DENIED" in answer.text, told
+    if cell.is_recorded:
+        assert set(answer.refused) == {("refused", "PERMISSION_DENIED")}, told
+    else:
+        assert answer.refused == (), told
+
+
+def assert_strangers_are_refused(world: World, cell: Cell) -> None:
+    """Without a session, and with one but in no tenant."""
+    for column, caller in (("anonymous", world.nobody), ("no tenant", world.stranger)):
+        answer = world.ask(cell, caller)
+        world.note(cell, column, answer.status)
+        told = f"{column}: {answer.status} {answer.text[:300]}"
+        assert answer.changed == frozenset(), told
+        if cell.is_open:
+            assert answer.status in (cell.answers or (200, 302)), told
+            continue
+        assert HOME not in answer.text, told
+        if cell.is_api:
+            assert answer.status == (401 if caller is world.nobody else 403), told
+            code = "NOT_AUTHENTICATED" if caller is world.nobody else "PERMISSION_DENIED"
+            assert f'"{code}"' in answer.text, told
+        else:
+            is_of_session = cell.name in ("admin:logout", "admin:login")  # there is none; it leads to the first page
+            assert _is_login(answer) or (is_of_session and answer.to == reverse("admin:index")), told
+
+
+def bodies() -> list[str]:
+    """Of each request to the API that has a body, the cell that asks for the least: a broken body does not say for what."""
+    found: dict[Any, Cell] = {}
+    for cell in CELLS.values():
+        key = (cell.name, cell.method, cell.args)
+        is_asked = cell.is_api and cell.body and cell.method != "DELETE"
+        if is_asked and (key not in found or not found[key].admits(cell.needs)):
+            found[key] = cell
+    return [cell.label for cell in found.values()]
+
+
+@pytest.mark.parametrize("label", bodies())
+def test_a_role_counts_before_what_is_wrong_with_a_body(world: World, label: str) -> None:
+    cell = CELLS[label]
+    for body in (BROKEN, b"[1]"):
+        for caller in world.own.programs.values():
+            if not cell.admits(caller.role):
+                assert_refused(cell, caller, world.ask(cell, caller, body=body))
+        if cell.foreign == {404} and cell.args:
+            assert world.ask_for_foreign(cell, world.own.programs[Role.ADMIN], body=body).status == 404
+
+
+# -- Another tenant ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.foreign])
+def test_another_tenants_rows_are_not_there(world: World, label: str) -> None:
+    cell = CELLS[label]
+    callers = [world.own.people[Role.ADMIN], *([world.own.programs[Role.ADMIN]] if cell.is_api else [])]
+    for caller in callers:
+        answer = world.ask_for_foreign(cell, caller, follow=True)
+        world.note(cell, "foreign", answer.status)
+        told = f"{caller}: {answer.status} {answer.text[:600]}"
+        is_sent_home = answer.status == 302 and answer.place == reverse("admin:index")
+        assert is_sent_home or answer.status in cell.foreign or answer.landed in cell.foreign, told
+        if cell.foreign == {404}:
+            assert answer.changed == frozenset(), told
+            assert all(code.endswith("_NOT_FOUND") for _, code in answer.refused), told
+        assert found(world, FOREIGN, cell, answer.text) == [], told
+
+
+def found(world: World, mark: str, cell: Cell, text: str) -> list[str]:
+    """Texts of a tenant that stand in an answer, those apart that the call itself named."""
+    ids = (world.own if mark == HOME else world.other).ids
+    sent = cell.address(ids) + str(cell.body(ids) if cell.body else "")
+    return [known for known in world.texts[mark] if known in text and known not in sent]
+
+
+HEARD = ("run", "event", "event_id", "correlation_key", "definition_key", "event_type_name", "workflow_id", "member")
+
+
+def asking(cell: Cell, **query: str) -> Cell:
+    return replace(cell, query=lambda ids: query)
+
+
+@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api_list])
+def test_no_filter_of_the_api_finds_another_tenants_rows(world: World, label: str) -> None:
+    cell, caller = CELLS[label], world.own.programs[Role.ADMIN]
+    filters = getattr(resolve(cell.address({})).func.cls, "filterset_class", None)  # type: ignore[attr-defined]
+    for name in filters.base_filters if filters else ():
+        for value in (world.other.ids[heard] for heard in HEARD):
+            answer = world.ask(asking(cell, **{name: value}), caller)
+            assert answer.status == 400 or (answer.status, '"results":[]' in answer.text) == (200, True), answer
+
+
+@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_list_of_the_admin])
+def test_no_search_and_no_filter_of_a_list_finds_another_tenants_rows(world: World, label: str) -> None:
+    cell, caller = CELLS[label], world.own.people[Role.ADMIN]
+    page = caller.as_new().get(cell.address({}))
+    filters = [name for spec in page.context["cl"].filter_specs for name in spec.expected_parameters()]
+    asked = [("q", world.other.ids[heard]) for heard in HEARD if page.context["cl"].search_fields]
+    for name in ("tenant", "tenant__id__exact", "run__tenant", *filters):
+        asked += [(name, world.other.ids[heard]) for heard in ("definition_key", "event_type_name", "tenant")]
+    for name, value in asked:
+        answer = world.ask(asking(cell, **{name: value}), caller)
+        assert answer.status in (200, 302, 400), answer
+        assert [text for text in world.texts[FOREIGN] if text in answer.text and text not in value] == [], (name, value)
+        assert name != "q" or "result_list" not in answer.text, value
+
+
+def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
+    models = apps.get_app_config("workflows").get_models()
+    fields = {
+        field.related_model: (model._meta.model_name, field.name)
+        for model in models
+        for field in model._meta.concrete_fields
+        if field.related_model
+    }
+    seen = set()
+    for related, (model_name, field_name) in fields.items():
+        of = {"app_label": "workflows", "model_name": str(model_name), "field_name": field_name}
+        for term in ("", world.other.ids["correlation_key"], world.other.ids["definition_key"]):
+            cell = asking(CELLS["GET admin:autocomplete"], **of, term=term)
+            answer = world.ask(cell, world.own.people[Role.ADMIN])
+            assert answer.status in (200, 403, 404), (of, answer)
+            assert [text for text in world.texts[FOREIGN] if text in answer.text] == [], (of, answer)
+            seen.add((related, answer.status))
+    assert (User, 403) in seen
+    assert (Run, 200) in seen
+
+
+@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api and cell.method == "GET"])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) -> None:
+    """As a browser asks for it, with forms and descriptions of what can be asked."""
+    cell = CELLS[label]
+    if method == "GET" and cell.is_open:
+        return  # a description for programs, and a page that is no part of it
+    asked, sent = replace(cell, method=method), {"Accept": "text/html"} if method == "GET" else {}
+    for caller in (world.own.people[Role.VIEWER], world.own.people[Role.ADMIN]):
+        answer = world.ask(asked, caller, headers=sent)
+        good = {200} if cell.admits(caller.role) else {403}
+        assert answer.status in good or (method == "OPTIONS" and answer.status in (200, 405)), answer
+        assert (answer.changed, answer.refused) == (frozenset(), ())
+        assert cell.admits(caller.role) or HOME not in answer.text, answer
+        if cell.foreign:
+            answer = world.ask_for_foreign(asked, caller, headers=sent)
+            assert found(world, FOREIGN, cell, answer.text) == [], answer
+    assert cell.is_open or world.ask(asked, world.nobody, headers=sent).status == 401
+
+
+def test_what_others_have_changes_no_page_of_a_tenant(world: World) -> None:
+    """Counts, badges, choices of filters: the pages of a tenant without rows are as before there were others."""
+    after = world.empty_pages()
+    assert [label for label, page in after.items() if page != world.pages_before[label]] == []
+    assert len(after) > 25
+
+
+NOISE = re.compile(
+    r'csrfmiddlewaretoken" value="[^"]+"|"csrfToken": "[^"]+"|nonce="[^"]+"|\d+(\.\d+)? ?(ms|s|seconds)\b|20\d\d-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?'
+)
+
+
+def _without_noise(text: str) -> str:
+    return NOISE.sub("", text)
+
+
+def _is_login(answer: Answer) -> bool:
+    return answer.status == 302 and answer.to.split("?")[0] == reverse("admin:login")

@@ -1,0 +1,302 @@
+"""Bulk jobs by API, screens and shell: the same services, rights and results behind each door (PRODUCT 7.1, 8.1)."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from tests.bulk_jobs import an_id, many_runs, previewed, reread, started, told, work_off
+from tests.factories import make_actor, make_run, make_tenant, make_token
+from tests.integration.test_api_errors import Api, error_of
+from tests.integration.test_screens import member_of
+from workflows.models import BulkJob, Command
+from workflows.services.bulk import bulk_pause, bulk_start
+from workflows.statuses import CommandAction, Role
+from workflows.temporal import gateway
+
+pytestmark = pytest.mark.usefixtures("unheard")
+
+STEPS = ("start", "pause", "resume", "stop", "retry-failures")
+
+
+@pytest.fixture
+def api(tenant: Any) -> Api:
+    return Api(make_token(tenant))
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporal takes every cancel."""
+    monkeypatch.setattr(gateway, "cancel_run", lambda **_: None)
+
+
+# -- API ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_by_api_from_preview_to_results(api: Api, tenant: Any, taken: None) -> None:
+    runs = many_runs(tenant, 3, status="RUNNING")
+    make_run(tenant)
+    closed = make_run(tenant, status="FAILED", definition_version=runs[0].definition_version)
+    body = {
+        "action": "cancel",
+        "filters": {"definition": runs[0].definition_key, "version": 1},
+        "reason": "a bad rollout",
+    }
+    response = api.post("/bulk", body, **{"Idempotency-Key": "k"})
+    job = response.json()
+    assert (response.status_code, job["state"], job["total"]) == (201, "preview", 4)
+    assert (job["counts"]["pending"], job["preview"]) == (
+        3, {"by_status": {"RUNNING": 3}, "ineligible": {"WORKFLOW_RUN_CLOSED": 1}},
+    )  # fmt: skip
+    assert api.post("/bulk", body, **{"Idempotency-Key": "k"}).json()["id"] == job["id"]
+    begun = api.post(f"/bulk/{job['id']}/start")
+    assert (begun.status_code, begun.json()["state"], begun.json()["preview"]) == (202, "running", None)
+    work_off(BulkJob.objects.get(id=job["id"]))
+    done = api.get(f"/bulk/{job['id']}").json()
+    assert (done["state"], done["counts"]["accepted"], done["selection"]["filters"]["version"]) == ("done", 3, 1)
+    items = api.get(f"/bulk/{job['id']}/items?page_size=2").json()
+    assert [item["run"] for item in items["results"]] == [str(run.id) for run in runs[:2]]
+    assert (items["results"][0]["command_state"], items["next"] is None) == ("accepted", False)
+    (left,) = api.get(f"/bulk/{job['id']}/items?state=ineligible").json()["results"]
+    assert (left["run"], left["code"], left["command"]) == (str(closed.id), "WORKFLOW_RUN_CLOSED", None)
+    assert [row["id"] for row in api.get("/bulk?state=done").json()["results"]] == [job["id"]]
+    command = api.get(f"/commands/{done['command']}").json()
+    assert (command["action"], command["target"], command["state"]) == ("bulk", job["id"], "observed")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"filters": {"definition": "x"}}, "action"),
+        ({"action": "resume", "filters": {"definition": "x"}}, "action"),
+        ({"action": "cancel"}, "non_field_errors"),
+        ({"action": "cancel", "filters": {"definition": "x"}, "ids": []}, "non_field_errors"),
+        ({"action": "cancel", "filters": {}}, "filters"),
+        ({"action": "cancel", "filters": {"statu": "FAILED"}}, "statu"),
+        ({"action": "cancel", "filters": {"status": "NONSENSE"}}, "status"),
+        ({"action": "cancel", "filters": {"status": []}}, "status"),
+        ({"action": "cancel", "filters": {"definition": ""}}, "definition"),
+        ({"action": "cancel", "filters": {"definition": None}}, "definition"),
+        ({"action": "cancel", "filters": {"created_after": "yesterday"}}, "created_after"),
+        ({"action": "cancel", "ids": ["x"]}, "ids"),
+    ],
+)
+def test_what_would_choose_more_than_was_meant_is_refused(
+    api: Api, tenant: Any, body: dict[str, Any], field: str
+) -> None:
+    make_run(tenant)
+    error = error_of(api.post("/bulk", body), 400)
+    assert (error["code"], field in error["details"]["fields"]) == ("VALIDATION_ERROR", True)
+    assert not BulkJob.objects.filter(tenant=tenant).exists()
+
+
+def test_all_values_of_a_filter_count(api: Api, tenant: Any) -> None:
+    make_run(tenant, status="WAITING"), make_run(tenant, status="RUNNING"), make_run(tenant, status="STARTING")
+    job = api.post("/bulk", {"action": "cancel", "filters": {"status": ["WAITING", "RUNNING"]}}).json()
+    assert job["preview"]["by_status"] == {"WAITING": 1, "RUNNING": 1}
+
+
+def test_another_tenant_sees_and_reaches_nothing_of_a_job(api: Api, tenant: Any) -> None:
+    other = make_tenant()
+    theirs = make_run(other)
+    job = previewed(other)
+    for path in ("", "/items"):
+        error_of(api.get(f"/bulk/{job.id}{path}"), 404)
+    for step in STEPS:
+        assert error_of(api.post(f"/bulk/{job.id}/{step}"), 404)["code"] == "BULK_JOB_NOT_FOUND"
+    assert api.get("/bulk").json()["results"] == []
+    mine = api.post("/bulk", {"action": "cancel", "ids": [str(theirs.id)]}).json()
+    (item,) = api.get(f"/bulk/{mine['id']}/items").json()["results"]
+    assert (item["code"], item["label"], item["status_then"]) == ("RUN_NOT_FOUND", "", "")
+    assert (
+        error_of(api.post("/bulk", {"action": "cancel", "filters": {"root_run": str(theirs.id)}}), 400)["code"]
+        == "BULK_NO_RUNS"
+    )
+
+
+def test_roles_hold_at_the_api(tenant: Any) -> None:
+    run = make_run(tenant)
+    viewer, operator = Api(make_token(tenant, Role.VIEWER)), Api(make_token(tenant))
+    body = {"action": "cancel", "ids": [str(run.id)]}
+    assert error_of(viewer.post("/bulk", body), 403)["code"] == "PERMISSION_DENIED"
+    assert error_of(operator.post("/bulk", {**body, "action": "terminate"}), 403)["details"]["needed"] == "admin"
+    job = operator.post("/bulk", body).json()
+    assert viewer.get(f"/bulk/{job['id']}").status_code == 200
+    for step in STEPS:
+        error_of(viewer.post(f"/bulk/{job['id']}/{step}"), 403)
+        if step in ("pause", "resume", "retry-failures"):
+            assert error_of(operator.post(f"/bulk/{job['id']}/{step}"), 409)["code"] == "BULK_JOB_STATE"
+
+
+# -- Screens -----------------------------------------------------------------------------------------------------------
+
+
+def choose(client: Any, action: str, runs: list[Any], query: str = "", **more: str) -> Any:
+    data = {"action": action, "_selected_action": [str(run.id) for run in runs], "index": "0", **more}
+    return client.post(reverse("admin:workflows_run_changelist") + query, data)
+
+
+def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None) -> None:
+    runs = many_runs(tenant, 3)
+    closed = make_run(tenant, status="FAILED")
+    client = member_of(tenant)
+    response = choose(client, "cancel_runs", [*runs[:2], closed])
+    job = BulkJob.objects.get(tenant=tenant)
+    assert response.url == reverse("admin:workflows_bulkjob_change", args=[job.id])
+    shown = client.get(response.url).content.decode()
+    assert "Cancel 2 runs?" in shown
+    assert "the run had ended already" in shown
+    assert not Command.objects.filter(run__in=runs).exists()
+    assert client.get(reverse("admin:workflows_bulkjob_start", args=[job.id])).status_code == 302
+    assert reread(job).state == "preview"  # a GET starts nothing
+    started_page = client.post(
+        reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "twice"}, follow=True
+    )
+    assert "0 of 2 accepted by Temporal" in started_page.content.decode()
+    job = work_off(job)
+    assert (told(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
+    page = client.get(response.url).content.decode()
+    assert "2 of 2 accepted by Temporal" in page
+    assert "hx-get" not in page  # nothing moves any more
+    only = client.get(f"{response.url}?state=ineligible").content.decode()
+    assert (str(closed.id) in only, str(runs[0].id) in only) == (True, False)
+
+
+def test_all_of_the_lists_filter_is_chosen_across_pages(tenant: Any) -> None:
+    many_runs(tenant, 60)
+    make_run(tenant, status="RUNNING")
+    client = member_of(tenant)
+    one = make_run(tenant)
+    shown = client.get(reverse("admin:workflows_run_changelist")).content.decode()
+    assert "Select all runs of this filter" in shown
+    assert "9999999999" not in shown
+    choose(client, "cancel_runs", [one], "?status__exact=WAITING", select_across="1")
+    job = BulkJob.objects.get(tenant=tenant)
+    assert "status = WAITING" in client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
+    assert "bulk job" in client.get(reverse("admin:workflows_command_changelist")).content.decode()
+    assert (job.total, told(job), job.selection) == (61, {"pending": 61}, {"list": {"status__exact": ["WAITING"]}})
+
+
+@pytest.mark.parametrize(
+    ("role", "offered"),
+    [
+        (Role.VIEWER, set()),
+        (Role.OPERATOR, {"cancel_runs", "replay_runs"}),
+        (Role.ADMIN, {"cancel_runs", "replay_runs", "terminate_runs"}),
+    ],
+)
+def test_the_list_offers_what_the_role_may_do(tenant: Any, role: Role, offered: set[str]) -> None:
+    run = make_run(tenant)
+    client = member_of(tenant, role=role)
+    shown = client.get(reverse("admin:workflows_run_changelist")).content.decode()
+    for action in ("cancel_runs", "replay_runs", "terminate_runs"):
+        assert (f'value="{action}"' in shown) is (action in offered)
+        choose(client, action, [run])
+    assert {f"{job.action}_runs" for job in BulkJob.objects.filter(tenant=tenant)} == offered
+
+
+def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: None) -> None:
+    many_runs(tenant, 3)
+    client, viewer = member_of(tenant), member_of(tenant, role=Role.VIEWER)
+    job = started(tenant)
+    page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+
+    def step(name: str, by: Any = client) -> str:
+        return by.post(
+            reverse(f"admin:workflows_bulkjob_{name}", args=[job.id]), {"reason": "r"}, follow=True
+        ).content.decode()
+
+    assert "hx-get" in client.get(page).content.decode()
+    assert "It needs the role operator." in viewer.get(page).content.decode()
+    assert "PERMISSION_DENIED" in step("stop", viewer)
+    assert "Paused." in step("pause")
+    assert (
+        "never asked by this job" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
+    )
+    assert reread(job).state == "paused"
+    assert "The job goes on." in step("resume")
+    assert "The job is stopped." in step("stop")
+    assert "BULK_JOB_STATE" in step("resume")
+    assert (reread(job).state, told(job)) == ("stopped", {"stopped": 3})
+    listed = client.get(reverse("admin:workflows_bulkjob_changelist")).content.decode()
+    assert "3 stopped" in listed
+
+
+def test_results_come_in_pages(tenant: Any, taken: None) -> None:
+    many_runs(tenant, 120)
+    job = work_off(started(tenant))
+    client = member_of(tenant)
+    page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+    first = client.get(page).content.decode()
+    assert first.count("K-") == 99  # the first run has no key
+    assert "after=100" in first
+    assert client.get(f"{page}?state=accepted&after=100").content.decode().count("K-") == 20
+    assert client.get(f"{page}?state=nonsense&after=x").status_code == 200
+
+
+def test_no_page_of_a_job_is_another_tenants(tenant: Any) -> None:
+    make_run(tenant)
+    job = previewed(tenant)
+    stranger = member_of(make_tenant())
+    assert stranger.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).status_code == 404
+    for step in STEPS:
+        address = reverse(f"admin:workflows_bulkjob_{step}", args=[job.id])
+        assert stranger.post(address).status_code == 404
+    assert stranger.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).status_code == 404
+    assert reread(job).state == "preview"
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_a_terminate_page_asks_admins_for_the_reason(tenant: Any, role: str) -> None:
+    make_run(tenant)
+    job = previewed(tenant, CommandAction.TERMINATE, reason="")
+    client = member_of(tenant, role=role)
+    shown = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
+    assert ('name="reason"' in shown) is (role == "admin")
+    too_long = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "x" * 2001}, follow=True)
+    assert "at most 2000 characters" in too_long.content.decode()
+    answer = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": ""}, follow=True)
+    assert ("REASON_REQUIRED" if role == "admin" else "PERMISSION_DENIED") in answer.content.decode()
+
+
+# -- Shell -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_from_a_shell_shows_first_and_starts_when_told(tenant: Any, taken: None) -> None:
+    many_runs(tenant, 2)
+    make_run(tenant, status="RUNNING"), make_run(tenant, status="SUCCEEDED")
+    asked = [
+        "bulk_runs",
+        "cancel",
+        "--tenant",
+        tenant.slug,
+        "--filter",
+        "status=WAITING",
+        "--filter",
+        "status=SUCCEEDED",
+    ]
+    out = StringIO()
+    call_command(*asked, stdout=out)
+    assert "preview: " in out.getvalue()
+    assert "2 WAITING" in out.getvalue()
+    assert "1 not eligible: WORKFLOW_RUN_CLOSED" in out.getvalue()
+    call_command(*asked, "--start", "--reason", "night", stdout=out)
+    job = BulkJob.objects.get(tenant=tenant, state="running")
+    assert (told(work_off(job)), job.source, job.reason) == ({"accepted": 2, "ineligible": 1}, "cli", "night")
+
+
+@pytest.mark.parametrize("given", ["nonsense", "statu=FAILED", "status="])
+def test_a_shell_is_told_what_is_wrong(tenant: Any, given: str) -> None:
+    with pytest.raises(CommandError, match="KEY=VALUE|VALIDATION_ERROR"):
+        call_command("bulk_runs", "cancel", "--tenant", tenant.slug, "--filter", given)
+    with pytest.raises(CommandError, match="no tenant"):
+        call_command("bulk_runs", "cancel", "--tenant", str(an_id()), "--filter", "status=FAILED")
+
+
+def test_the_reason_of_a_pause_is_shown(api: Api, tenant: Any) -> None:
+    many_runs(tenant, 2)
+    job = bulk_start(actor=make_actor(tenant), job_id=previewed(tenant).id)
+    bulk_pause(actor=make_actor(tenant, name="Olga"), job_id=job.id)
+    assert api.get(f"/bulk/{job.id}").json()["pause_reason"] == "paused by Olga"

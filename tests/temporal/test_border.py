@@ -1,0 +1,279 @@
+"""No event is lost, doubled, or crosses tenants at the border between events and waits (PRODUCT 4.5)."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from ingress.routing import event_route
+from ingress.services import events_receive
+from portal.devstack.servers import Servers
+from tests.border import Meeting, Signals, Stage, analyze, faults, make_runs, open_stage
+from tests.border_orders import AS_BUILT, SPLIT, Order, split_orders, whole_orders
+from tests.border_runs import Scattered
+from tests.border_trials import Trials
+from tests.desk import Desk
+from tests.factories import eventually, make_run, make_tenant
+from tests.integration.test_events import REPLY, open_wait, receive
+from tests.integration.test_projections import wait_record, write
+from tests.streams import StreamDesk
+from workflows import projections
+from workflows.models import Event, EventDelivery, Run, RunWait
+from workflows.models.fields import new_id
+from workflows.services import event_look
+from workflows.services.event_look import wait_look_for_events
+from workflows.statuses import EventSource
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
+    return Signals().take(monkeypatch)
+
+
+@pytest.fixture
+def stage(database: None, unheard: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with open_stage(monkeypatch) as made:
+        yield made
+
+
+# -- Every order -------------------------------------------------------------------------------------------------------
+
+
+def test_whatever_the_order_of_commits_looks_and_signal(tenant: Any, stage: Stage, signals: Signals) -> None:
+    orders = whole_orders()
+    assert len(orders) == 10
+    assert play_all(tenant, stage, signals, orders * 20) == []
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_happens_inside_of_a_look(tenant: Any, stage: Stage, signals: Signals, part: int) -> None:
+    """Routing and the wait's look between finding, locking and committing; the worker between signal and settling; the verdict."""
+    orders = list(split_orders())
+    assert len(orders) == len(set(orders)) == 727
+    assert play_all(tenant, stage, signals, orders[part::4]) == []
+
+
+def play_all(
+    tenant: Any, stage: Stage, signals: Signals, orders: list[Order], meet: type[Meeting] = Meeting
+) -> list[tuple[Order, str]]:
+    """After which of these orders something is wrong, and what."""
+    found: list[tuple[Order, str]] = []
+    for number, (order, run) in enumerate(zip(orders, make_runs(tenant, len(orders)), strict=True)):
+        if number == 20:
+            analyze()
+        signals.sent.clear()
+        meeting = meet(stage, run, f"key-{number}")
+        plays = {side: play for side, play in meeting.plays().items() if side in sides_of(order)}
+        raised = stage.follow(order, plays)
+        wrong = [f"{type(error).__name__}: {error}" for error in raised] + faults(meeting, order, signals)
+        found += [(order, what) for what in wrong]
+    return found
+
+
+def sides_of(order: Order) -> set[str]:
+    return {side for side, steps in SPLIT.items() if set(steps) & set(order)}
+
+
+# -- That it can fail --------------------------------------------------------------------------------------------------
+
+
+class RoutedBeforeItsCommit(Meeting):
+    """Routing that looks for waits within the transaction that stores the event."""
+
+    def event_comes(self) -> None:
+        with transaction.atomic():
+            self.store_event()
+            self.stage.gate("W?")
+            self.route()
+            self.stage.gate("E")
+
+
+class LookedBeforeItsCommit(Meeting):
+    """A look for events within the transaction that stores the wait."""
+
+    def wait_opens(self) -> None:
+        with transaction.atomic():
+            self.store_wait()
+            self.stage.gate("E?")
+            self.look()
+            self.stage.gate("W")
+
+
+@pytest.mark.parametrize(
+    ("meet", "buffer", "before", "loses"),
+    [
+        (RoutedBeforeItsCommit, 60, (("W?", "E"), ("W", "E?")), ("W?", "W", "E?", "E")),
+        (LookedBeforeItsCommit, 60, (("E", "W?"), ("E?", "W")), ("E?", "E", "W?", "W")),
+        (Meeting, 0, AS_BUILT, ("E", "W?", "W", "E?")),
+    ],
+    ids=["routed before its commit", "looked before its commit", "no buffer"],
+)
+def test_a_border_built_otherwise_loses_events(
+    tenant: Any,
+    stage: Stage,
+    signals: Signals,
+    settings: Any,
+    meet: type[Meeting],
+    buffer: float,
+    before: Any,
+    loses: Order,
+) -> None:
+    settings.EVENT_BUFFER_SECONDS = buffer
+    orders = whole_orders(("E", "W?", "W", "E?"), before)
+    assert len(orders) == 6
+    found = play_all(tenant, stage, signals, orders, meet)
+    assert {order for order, what in found if what.startswith("deliveries: []")} == {loses}
+
+
+def test_a_look_without_the_lock_meets_routing(
+    tenant: Any, stage: Stage, signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def without_lock(events: Any) -> Iterator[list[Event]]:
+        with transaction.atomic():
+            yield list(events)
+            stage.gate("looked")
+
+    monkeypatch.setattr(event_look, "deliveries_changing", without_lock)
+    between = ("W?", "event locked", "routed")
+    orders = [order for order in split_orders() if is_in(order, *between)][:6]
+    found = play_all(tenant, stage, signals, orders)
+    assert any(what.startswith("IntegrityError") for _, what in found), found
+
+
+def is_in(order: Order, *steps: str) -> bool:
+    places = [order.index(step) for step in steps if step in order]
+    return len(places) == len(steps) and places == sorted(places)
+
+
+# -- Locks in one order ------------------------------------------------------------------------------------------------
+
+
+def blocked_by_me() -> int:
+    """Backends that wait for a lock of this thread's transaction, or for one that waits so."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE waiting (pid) AS (SELECT pg_backend_pid() UNION SELECT locks.pid FROM waiting "
+            "JOIN pg_locks AS locks ON NOT locks.granted AND waiting.pid = ANY(pg_blocking_pids(locks.pid))) "
+            "SELECT count(*) - 1 FROM waiting"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def elsewhere(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """On a connection that ends with the call."""
+    try:
+        return call(*arguments, **named)
+    finally:
+        connections.close_all()
+
+
+def test_the_same_events_in_two_batches_of_another_order(tenant: Any, unheard: None) -> None:
+    """Both wait for a third that has the one in the middle, and then neither for the other."""
+
+    def hand_in(*ids: str) -> list[Any]:
+        values = [{**REPLY, "event_id": event_id} for event_id in ids]
+        return events_receive(tenant_id=tenant.id, values=values, source=EventSource.REST)
+
+    with ThreadPoolExecutor(2) as threads:
+        with transaction.atomic():
+            receive(tenant, event_id="m")
+            batches = [threads.submit(elsewhere, hand_in, *ids) for ids in ("amz", "zma")]
+            eventually(lambda: blocked_by_me() == 2, what="both wait for the third")
+        receipts = [receipt for batch in batches for receipt in batch.result()]
+    assert sorted(receipt.is_duplicate for receipt in receipts) == [False, False, True, True, True, True]
+
+
+def test_a_reset_and_a_look_that_want_the_same_events(
+    tenant: Any, unheard: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first records of a reset take one event back, and hold a verdict on an older one; a look has found both."""
+    run, wait_id = make_run(tenant), str(new_id())
+    older, newer = (receive(tenant, event_type="E", workflow_correlation_key="k") for _ in range(2))
+
+    def verdict(seq: int, event: Event, word: str) -> dict[str, Any]:
+        about = {"waitId": wait_id, "eventId": event.event_id, "verdict": word, "reason": ""}
+        return {"kind": "verdict", "seq": seq, "at": 1_700_000_000_000 + seq, **about}
+
+    write(run, wait_record(2, "WAITING", wait_id))
+    for event in (older, newer):
+        event_route(event.id)
+    write(run, verdict(3, newer, "matched"), wait_record(4, "RESOLVED", wait_id), verdict(5, older, "late"))
+    other = open_wait(tenant, key="k", name="E")
+    taken_back = threading.Event()
+    cut_off = projections.cut_off
+
+    def cut_off_and_meet(*arguments: Any, **named: Any) -> None:
+        cut_off(*arguments, **named)
+        taken_back.set()
+        eventually(blocked_by_me, what="the look waits for the event that was taken back")
+
+    monkeypatch.setattr(projections, "cut_off", cut_off_and_meet)
+    with ThreadPoolExecutor(2) as threads:
+        again = (verdict(3, older, "matched"), wait_record(4, "RESOLVED", wait_id))
+        writing = threads.submit(elsewhere, write, run, *again, epoch="epoch-2", current="epoch-2")
+        assert taken_back.wait(10)
+        looking = threads.submit(elsewhere, wait_look_for_events, tenant_id=str(tenant.id), wait_id=str(other.id))
+        assert (writing.result(), looking.result()) == (True, 2)
+    statuses = dict(EventDelivery.objects.filter(wait_id=wait_id).values_list("event", "status"))
+    assert statuses[older.id] == "matched"
+    assert statuses[newer.id] in ("late", "pending")  # taken back
+
+
+# -- At random ---------------------------------------------------------------------------------------------------------
+
+# Groups of so many events and as many waits that meet: 2,500 pairs in each of four tenants.
+SIZES = {1: 164, 2: 20, 4: 10, 8: 8, 12: 11}
+
+
+@pytest.mark.timeout(600)  # most of its time is the processor's
+def test_ten_thousand_pairs_that_meet_at_random(unheard: None, database: None, signals: Signals) -> None:
+    trials = Trials([make_tenant() for _ in range(4)], SIZES, signals=signals, seed=6)
+    began = time.monotonic()
+    trials.run(actors=6, workers=2)
+    faults = trials.faults()
+    print(f"{time.monotonic() - began:.1f} s: {dict(trials.counts)}")
+    assert {kind: found[:5] for kind, found in faults.items() if found} == {}
+    assert trials.counts["pairs"] == trials.counts["deliveries"] == trials.counts["signals"] == 10_000
+
+
+def test_without_the_buffer_pairs_are_lost(unheard: None, database: None, signals: Signals, settings: Any) -> None:
+    settings.EVENT_BUFFER_SECONDS = 0
+    trials = Trials([make_tenant() for _ in range(2)], {1: 20, 4: 5}, signals=signals, seed=7)
+    trials.run(actors=6, workers=2)
+    faults = trials.faults()
+    assert faults["lost"]
+    assert not faults["without cause"]
+
+
+# -- On a real Temporal ------------------------------------------------------------------------------------------------
+
+
+def test_runs_whose_event_comes_about_when_their_wait_opens(
+    desk: Desk, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desks = [desk, Desk(make_tenant(), servers)]
+    tenants = {one.tenant.id: one.tenant.slug for one in desks}
+    runs, events = Run.objects.filter(tenant__in=tenants), Event.objects.filter(tenant__in=tenants)
+    with closing(StreamDesk(servers.redis_url, desk.tenant.slug)) as stream:
+        scattered = Scattered(desks, stream, count=76, seconds=10, seed=8)
+        with scattered.running(monkeypatch):
+            eventually(lambda: runs.filter(status="SUCCEEDED").count() == 152, seconds=90, what="every run has ended")
+            eventually(lambda: events.filter(outcome="delivered").count() == 152, what="every event is delivered")
+    print(f"152 runs; sent at and through: {dict(scattered.sent)}")
+
+    deliveries = EventDelivery.objects.filter(tenant__in=tenants)
+    assert set(deliveries.values_list("status", "failures")) == {("matched", 0)}
+    assert deliveries.count() == events.count() == runs.count() == 152
+    assert set(runs.values_list("event_count", "state", "step_count")) == {(1, "AFTER", 2)}
+    waits = RunWait.objects.filter(tenant__in=tenants).select_related("event")
+    assert len(waits) == 152
+    for wait in waits:
+        assert wait.event is not None
+        assert (wait.status, wait.event.tenant_id) == ("RESOLVED", wait.tenant_id)
+        assert wait.event.payload == {"ticketId": wait.correlation_key, "tenant": tenants[wait.tenant_id]}

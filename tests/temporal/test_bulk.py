@@ -1,0 +1,120 @@
+"""Bulk jobs on a real Temporal, with real workers: by Celery, through an outage, and with killed processes (PRODUCT 7.1)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from portal.devstack.child import PROJECT
+from portal.devstack.servers import Servers
+from tests.bulk_jobs import leases_end, many_runs, reread, started, told, work_off
+from tests.desk import Desk
+from tests.factories import eventually, make_token, publish, wait_for_reply
+from tests.integration.test_api_errors import Api
+from workflows import tasks  # noqa: F401  the Celery worker must know the task
+from workflows.bulk_selectors import bulk_pause_reason
+from workflows.models import BulkJob, Command, Run
+from workflows.services import bulk_work as work
+from workflows.services.bulk import bulk_resume
+from workflows.services.run_launch import workflow_id_of
+from workflows.statuses import CommandAction, Role
+from workflows.temporal import gateway
+
+
+@pytest.fixture
+def waiting(desk: Desk) -> list[Run]:
+    publish(desk.tenant, wait_for_reply())
+    runs = [desk.start({"ticketId": f"T-{number}"}) for number in range(6)]
+    for run in runs:
+        desk.run_is("WAITING", id=run.id)
+    return runs
+
+
+@pytest.mark.parametrize(("action", "status"), [("cancel", "CANCELED"), ("terminate", None), ("replay", "WAITING")])
+def test_a_job_started_by_api_is_worked_off_by_celery(
+    desk: Desk, waiting: list[Run], action: str, status: str | None
+) -> None:
+    api = Api(make_token(desk.tenant, Role.ADMIN))
+    body = {"action": action, "filters": {"status": "WAITING"}, "reason": "a bad rollout", "rate_per_second": 4}
+    job = api.post("/bulk", body).json()
+    assert api.post(f"/bulk/{job['id']}/start").status_code == 202
+    done = eventually(
+        lambda: (found := api.get(f"/bulk/{job['id']}").json())["ended_at"] and found, what="the job is done"
+    )
+    assert (done["state"], done["counts"]["accepted"]) == ("done", 6)
+    row = BulkJob.objects.get(id=job["id"])
+    assert row.ended_at is not None
+    assert row.started_at is not None
+    assert row.ended_at - row.started_at >= timedelta(seconds=1)  # six at four a second
+    for run in waiting:
+        if action == "replay":
+            desk.run_is("WAITING", replay_of=run)
+        elif status:
+            desk.run_is(status, id=run.id)
+        else:
+            eventually(lambda run=run: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_TERMINATED")
+    if action == "cancel":
+        eventually(lambda: Command.objects.filter(parent=row.command_id, state="observed").count() == 6)
+
+
+def test_an_outage_of_the_server_pauses_the_job_and_refuses_no_run(
+    desk: Desk,
+    waiting: list[Run],
+    servers: Servers,
+    outage: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
+    monkeypatch.setattr(work, "OUTAGE_PAUSE", timedelta(0))
+    job = started(desk.tenant)
+    servers.temporal.kill()
+    try:
+        job = work_off(job)
+        counts = told(job)
+        assert job.state == "paused"
+        assert set(counts) <= {"pending", "unknown"}, counts
+        assert "connect" in bulk_pause_reason(job)
+        assert {run.status for run in Run.objects.filter(tenant=desk.tenant)} == {"WAITING"}
+    finally:
+        outage()
+    bulk_resume(actor=desk.actor, job_id=job.id)
+    job = work_off(job)
+    assert (job.state, told(job)) == ("done", {**({"unknown": counts["unknown"]} if "unknown" in counts else {}),
+                                               "accepted": 6 - counts.get("unknown", 0)})  # fmt: skip
+    desk.run_is("CANCELED", id=waiting[-1].id)
+
+
+def test_processes_killed_at_any_moment_start_no_run_twice(desk: Desk, settings: Any, servers: Servers) -> None:
+    """Replays, because a second request would be a second run."""
+    settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
+    runs = many_runs(desk.tenant, 40, status="FAILED")
+    job = started(desk.tenant, CommandAction.REPLAY)
+    asked = Command.objects.filter(tenant=desk.tenant, action="replay")
+    kills = 0
+    while not reread(job).ended_at:
+        goal = min(40, asked.count() + 14)
+        environment = {**os.environ, "TEMPORAL_TASK_QUEUE": "nobody-works-here"}
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "tests.bulk_worker", str(job.id)], cwd=PROJECT, env=environment
+        )
+        try:
+            eventually(
+                lambda goal=goal, worker=worker: (asked.count() >= goal and goal < 40) or worker.poll() is not None
+            )
+            kills += worker.poll() is None
+        finally:
+            worker.kill()
+            worker.wait()
+        leases_end(job)
+    assert kills >= 2
+    assert told(reread(job)) == {"accepted": 40}
+    assert asked.count() == 40
+    assert set(asked.values_list("state", flat=True)) <= {"accepted", "observed"}
+    assert [run.replays.count() for run in runs] == [1] * 40
+    for run in Run.objects.filter(tenant=desk.tenant, trigger_type="replay"):
+        assert gateway.describe_run(workflow_id=workflow_id_of(run.id)).status == "RUNNING"

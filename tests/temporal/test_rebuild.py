@@ -1,0 +1,188 @@
+"""Rows made again from Temporal's history alone, field by field (PRODUCT 2.6)."""
+
+import threading
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from portal.devstack.servers import Servers
+from tests.desk import Desk
+from tests.factories import eventually, expr, make_run, publish, wait_for_reply
+from tests.fakes import fake_api
+from tests.replay.shapes import assign, child, complete, each, failing, guarded, nap, state, store, task, waiting
+from tests.rows import as_owner, rows_of
+from tests.temporal.test_reset import reset
+from workflows.models import HumanTask, Run, RunStep, RunWait
+from workflows.projections import record_batch
+from workflows.services.run_rebuild import run_rebuild
+from workflows.statuses import TaskStatus
+from workflows.temporal import course, gateway, performing
+from workflows.temporal.attempt_records import end_records
+from workflows.temporal.contracts import ActionRequest
+from workflows.temporal.course import read_course
+from workflows.temporal.history import read_history
+
+EVERYTHING = [
+    state("s"),
+    each("loop", "[1, 2]", store("keep", "'k' & toString(it)"), assign("a", **{"vars.n": expr("it")})),
+    guarded("try", failing("f", retry={"maxAttempts": 2, "backoffMs": 20}), catch=[state("caught")]),
+    nap("z", 20),
+    child(onError={"policy": "continue"}),
+    task(),
+    wait_for_reply(filters=[{"path": "n", "op": "=", "value": 2}], timeoutMs=600_000),
+    {"id": "end", "type": "control.if", "condition": expr("vars.event.n = 2"), "then": [state("t")], "else": []},
+]
+
+
+def command(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def everything(desk: Desk) -> list[Run]:
+    """A run that has done all that is projected, started by an event; and its child."""
+    publish(desk.tenant, wait_for_reply(timeoutMs=20), key="child")
+    publish(desk.tenant, *EVERYTHING, trigger={"type": "event", "eventName": "TICKET_CREATED"})
+    desk.send("TICKET_CREATED", {"ticketId": "T-1", "n": 3})
+    run = eventually(lambda: Run.objects.filter(tenant=desk.tenant, parent_run=None).first(), what="it is started")
+    waiting(run, kind="human")
+    complete(desk, run)
+    wait = waiting(run, kind="event")
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
+    eventually(lambda: wait.deliveries.filter(status="filtered").exists(), what="an event is filtered")
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 2})
+    return [desk.run_is("SUCCEEDED", id=run.id), desk.run_is("FAILED", parent_run=run)]
+
+
+def test_altered_and_deleted_rows_become_what_they_were(desk: Desk, everything: list[Run]) -> None:
+    run, _ = everything
+    before = rows_of(*everything)
+    assert len(before) >= 24
+    assert "equal" in command("rebuild_projections", "--run", str(run.id), "--dry-run")
+    as_owner(
+        f"UPDATE workflow_runs SET status = 'FAILED', state = 'X', input = '{{}}', requested_by = 'me', correlation_key = '', "
+        f'error = \'{{"category": "no", "message": "no", "nodePath": ""}}\', projection_seq = 999 WHERE id = \'{run.id}\'',
+        f"UPDATE workflow_run_steps SET output = NULL, child_run_id = NULL WHERE run_id = '{run.id}'",
+        f"DELETE FROM workflow_run_steps WHERE run_id = '{run.id}' AND step_id IN ('keep', 'f')",
+        f"UPDATE workflow_run_waits SET status = 'WAITING', correlation_key = 'T-9' WHERE run_id = '{run.id}' AND kind = 'event'",
+        f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}' AND kind = 'retry'",
+        f"UPDATE workflow_tasks SET response = NULL, status = 'pending' WHERE run_id = '{run.id}'",
+    )
+    damaged = rows_of(*everything)
+    told = command("rebuild_projections", "--run", str(run.id), "--dry-run")
+    assert ("run status: FAILED -> SUCCEEDED" in told, "1 would be rebuilt" in told) == (True, True)
+    assert rows_of(*everything) == damaged != before
+    assert "1 rebuilt" in command("rebuild_projections", "--run", str(run.id))
+    assert rows_of(*everything) == before
+
+
+def test_what_is_gone_from_the_database_comes_back_whole(desk: Desk, everything: list[Run]) -> None:
+    before = rows_of(*everything)
+    tables = ("workflow_tasks", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
+    as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{desk.tenant.id}'" for table in tables))
+    assert rows_of(*everything) == {}
+    assert "rebuilt" in command("rebuild_projections", "--tenant", desk.tenant.slug)
+    assert rows_of(*everything) == before
+    assert "2 equal" in command("rebuild_projections", "--tenant", desk.tenant.slug)
+
+
+def test_after_a_reset_the_course_is_the_new_one_and_deliveries_keep_their_waits(desk: Desk, servers: Servers) -> None:
+    never = wait_for_reply("never", filters=[{"path": "n", "op": "=", "value": 9}])
+    publish(desk.tenant, nap("z", 20), task(), never)
+    run = desk.start({"ticketId": "T-1"})
+    person = waiting(run, kind="human")
+    complete(desk, run)
+    cut = waiting(run, kind="event")
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
+    eventually(lambda: cut.deliveries.filter(status="filtered").exists(), what="an event is filtered")
+    reset(desk, servers, run, "--reapply-exclude", "All")
+    waits = RunWait.objects.filter(run=run)
+    eventually(lambda: waits.get(id=cut.id).status == "CANCELED" and waits.get(id=person.id).status == "WAITING")
+    before = rows_of(Run.objects.get(id=run.id))
+    assert cut.deliveries.get().status == "late"
+    assert run_rebuild(run_id=run.id).differences == []
+    as_owner(f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
+    assert run_rebuild(run_id=run.id).outcome == "rebuilt"
+    assert rows_of(run) == before
+
+
+def test_a_run_of_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Followed from the last to the first; without the first, what it told stays and the rest is made again."""
+    monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
+    publish(desk.tenant, each("loop", "[1..5]", wait_for_reply()))
+    run = desk.start({"ticketId": "T-1"})
+    for number in range(5):
+        waiting(run)
+        desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
+        eventually(lambda n=number: run.waits.filter(status="RESOLVED").count() > n, what="it is taken")
+    run = desk.run_is("SUCCEEDED", id=run.id)
+    before = rows_of(run)
+    assert len({row["projection_epoch"] for row in before.values()}) > 1
+    assert run_rebuild(run_id=run.id).differences == []
+    damage = (
+        f"DELETE FROM workflow_run_steps WHERE run_id = '{run.id}' AND projection_epoch = '{run.projection_epoch}'",
+        f"UPDATE workflow_runs SET status = 'WAITING', ended_at = NULL WHERE id = '{run.id}'",
+    )
+    as_owner(*damage, f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
+    assert run_rebuild(run_id=run.id).outcome == "rebuilt"
+    assert rows_of(run) == before
+    as_owner(*damage)
+    first = run.temporal_first_run_id
+
+    def without_the_first(*, workflow_id: str, run_id: str) -> Any:
+        if run_id == first:
+            raise gateway.TemporalNotFound("Temporal's retention has deleted it")
+        return read_history(workflow_id=workflow_id, run_id=run_id)
+
+    monkeypatch.setattr(course, "read_history", without_the_first)
+    made = run_rebuild(run_id=run.id)
+    assert (made.outcome, run.temporal_first_run_id in made.notes[0]) == ("rebuilt", True)
+    assert rows_of(run) == before
+
+
+def test_what_temporal_has_deleted_is_told_and_left_alone(desk: Desk) -> None:
+    run = make_run(desk.tenant, status="SUCCEEDED")
+    before = rows_of(run)
+    assert "1 gone" in command("rebuild_projections", "--run", str(run.id))
+    assert rows_of(run) == before
+
+
+def test_an_attempt_whose_end_is_written_and_not_returned_yet_keeps_it(desk: Desk, servers: Servers) -> None:
+    go_on = threading.Event()
+    with fake_api(lambda _: (200 if go_on.wait(30) else 500, {"ok": True})) as api:
+        config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": api.url}}
+        publish(desk.tenant, {"id": "call", "type": "action.call", "config": config}, task(), wait_for_reply())
+        run = desk.start({"ticketId": "T-1"})
+        eventually(lambda: api.requests, what="the action is under way")
+        run.refresh_from_db()
+        assert run_rebuild(run_id=run.id).differences == []
+        told = next(iter(read_course(workflow_id=run.temporal_workflow_id).begin.told.values()))
+        assert isinstance(told.request, ActionRequest)
+        end = end_records(told.request, now_ms=1_700_000_000_000, output={"early": True})
+        record_batch(end, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch,
+                     first_run_id="", current_epoch=lambda: run.projection_epoch)  # fmt: skip
+        rebuilt_to(rows_of(run), run)
+        assert RunStep.objects.get(run=run).output == {"early": True}
+        go_on.set()
+        waiting(run, kind="human")
+    assert run_rebuild(run_id=run.id).outcome == "rebuilt"
+    assert RunStep.objects.get(run=run, step_id="call").output["status"] == 200  # now Temporal has it
+
+
+def test_who_holds_a_task_is_decided_by_people_and_stays(desk: Desk) -> None:
+    publish(desk.tenant, task())
+    run = desk.start()
+    waiting(run, kind="human")
+    HumanTask.objects.filter(run=run).update(status=TaskStatus.CLAIMED, claimed_at=run.created_at)
+    rebuilt_to(rows_of(Run.objects.get(id=run.id)), run)
+
+
+def rebuilt_to(before: dict[str, Any], run: Run) -> None:
+    """The rows are as they were, after a rebuild that had something to repair."""
+    as_owner(f"UPDATE workflow_runs SET state = 'altered' WHERE id = '{run.id}'")
+    assert run_rebuild(run_id=run.id).outcome == "rebuilt"
+    assert rows_of(run) == before

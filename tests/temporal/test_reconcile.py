@@ -1,0 +1,327 @@
+"""Rows that have lost touch with Temporal, and how the reconciler brings them back (PRODUCT 2.6)."""
+
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from portal.devstack.servers import Servers
+from tests.desk import Desk
+from tests.factories import eventually, make_run, make_token, publish, wait_for_reply
+from tests.integration.test_api_errors import Api, error_of
+from tests.integration.test_projections import run_record, wait_record
+from tests.integration.test_screens import member_of
+from tests.replay.shapes import each, task, waiting
+from tests.rows import as_owner, rows_of
+from tests.temporal.test_rebuild import command
+from workflows.ledger import command_open, command_settle
+from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.projected_ends import RunEnd
+from workflows.projected_repairs import record_drift, record_end
+from workflows.projections import projection_writer, record_batch
+from workflows.selectors import drift_counts
+from workflows.services import command_reconcile, run_reconcile_sweep
+from workflows.services import run_reconcile as run_reconcile_module
+from workflows.services.run_launch import workflow_id_of
+from workflows.services.run_rebuild import run_rebuild
+from workflows.services.run_reconcile import run_reconcile
+from workflows.services.run_reconcile_sweep import runs_reconcile
+from workflows.statuses import CommandAction, CommandState, Role
+from workflows.temporal import course, gateway
+from workflows.temporal.history import HistoryUnreadable
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is too young to be looked at."""
+    for module in (run_reconcile_module, run_reconcile_sweep):
+        monkeypatch.setattr(module, "QUIET_AFTER", timedelta(0))
+        monkeypatch.setattr(module, "UNSTARTED_AFTER", timedelta(0))
+    monkeypatch.setattr(command_reconcile, "DECIDE_AFTER", timedelta(0))
+
+
+def cli(servers: Servers, run: Run, *words: str) -> None:
+    done = subprocess.run(
+        [str(servers.temporal_cli), "workflow", *words, "--workflow-id", run.temporal_workflow_id, "--reason", "by hand",
+         "--address", servers.temporal_address],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def swept(run: Run) -> str:
+    """What the sweep that has found this run says of it; Temporal's lists are a moment behind."""
+
+    def look() -> str | None:
+        return next((line for line in runs_reconcile().lines if line.startswith(str(run.id))), None)
+
+    return eventually(look, what="a sweep finds the run").removeprefix(f"{run.id} ")
+
+
+def test_a_workflow_that_was_terminated_gets_its_end_and_everything_open_is_closed(
+    desk: Desk, servers: Servers
+) -> None:
+    publish(desk.tenant, each("loop", "[1]", task(completeOn={"eventName": "E", "correlationKey": {"$expr": "'k'"}})))
+    run = desk.start()
+    wait = waiting(run, kind="human")
+    event = Event.objects.create(
+        tenant=desk.tenant, event_id="e-1", event_type="E", body_hash="", source="rest", correlation_status="explicit",
+        routed_at=timezone.now(), outcome="routing",
+    )  # fmt: skip
+    later = timezone.now() + timedelta(hours=1)
+    delivery = EventDelivery.objects.create(
+        tenant=desk.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later
+    )
+    asked = command_open(actor=desk.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run)  # fmt: skip
+    command_settle(asked, CommandState.ACCEPTED)
+    cli(servers, run, "terminate")
+    execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
+
+    assert swept(run).startswith("ended: Temporal says TERMINATED")
+    run.refresh_from_db()
+    assert (run.status, run.ended_at, run.error["code"]) == ("TERMINATED", execution.closed_at, "RUN_TERMINATED")
+    assert "by hand" in run.error["message"]
+    assert {step.status for step in RunStep.objects.filter(run=run)} == {"CANCELED"}
+    assert [wait.status for wait in RunWait.objects.filter(run=run)] == ["CANCELED"]
+    assert HumanTask.objects.get(run=run).status == "canceled"
+    delivery.refresh_from_db()
+    event.refresh_from_db()
+    assert (delivery.status, event.outcome) == ("late", "unmatched")
+    asked.refresh_from_db()
+    assert asked.state == "observed"
+    before = rows_of(run)
+    assert (run_rebuild(run_id=run.id).outcome, run_reconcile(run_id=run.id).outcome) == ("equal", "equal")
+    # Records of the run's own that come after its end open nothing again; only a reset does.
+    late = [run_record(50, "WAITING"), wait_record(51, "WAITING", str(wait.id))]
+    record_batch(late, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch, first_run_id="",
+                 current_epoch=lambda: run.projection_epoch)  # fmt: skip
+    assert rows_of(run) == before
+    record_batch([run_record(50, "WAITING")], tenant_id=str(run.tenant_id), run_id=str(run.id), epoch="reset", first_run_id="",
+                 current_epoch=lambda: "reset")  # fmt: skip
+    run.refresh_from_db()
+    delivery.refresh_from_db()
+    assert (run.status, run.ended_at, HumanTask.objects.get(run=run).status) == ("WAITING", None, "pending")
+    assert {step.status for step in RunStep.objects.filter(run=run)} == {"STARTED"}
+    assert (RunWait.objects.get(run=run).status, delivery.decided_at) == ("WAITING", None)
+    # Temporal knows of no such reset: its word is the last one.
+    assert run_reconcile(run_id=run.id).outcome == "ended"
+    assert rows_of(run) == before
+
+
+def test_an_end_is_not_written_over_what_the_run_has_told_meanwhile(desk: Desk) -> None:
+    run = make_run(desk.tenant, projection_epoch="e-1")
+    end = RunEnd("e-1", "TERMINATED", timezone.now())
+    asked = Run.objects.get(id=run.id)
+    record_batch([run_record(7, "RUNNING")], tenant_id=str(run.tenant_id), run_id=str(run.id), epoch="e-1", first_run_id="",
+                 current_epoch=lambda: "e-1")  # fmt: skip
+    assert (record_end(asked, end), record_drift(asked, "no"), Run.objects.get(id=run.id).status) == (
+        False,
+        False,
+        "RUNNING",
+    )
+    assert record_end(Run.objects.get(id=run.id), end)
+    assert Run.objects.get(id=run.id).status == "TERMINATED"
+
+
+def test_an_end_is_known_even_when_the_history_cannot_be_read(
+    desk: Desk, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    waiting(run)
+
+    def unreadable(**_: Any) -> Any:
+        raise HistoryUnreadable("the key is missing")
+
+    monkeypatch.setattr(course, "read_history", unreadable)
+    assert run_reconcile(run_id=run.id).outcome == "unreadable"
+    assert "the key is missing" in Run.objects.get(id=run.id).drift_reason
+    cli(servers, run, "terminate")
+    assert run_reconcile(run_id=run.id).outcome == "ended"
+    run.refresh_from_db()
+    assert (run.status, run.drift_reason, [wait.status for wait in RunWait.objects.filter(run=run)]) == (
+        "TERMINATED", "", ["CANCELED"],
+    )  # fmt: skip
+
+
+def test_a_launch_that_was_cut_off_is_started_once(desk: Desk) -> None:
+    version = publish(desk.tenant, wait_for_reply())
+    fields = {"definition_version": version, "status": "STARTING", "input": {"ticketId": "T-1"}}
+    run, child, old = make_run(desk.tenant, **fields), make_run(desk.tenant, **fields), make_run(desk.tenant, **fields)
+    with projection_writer("test"):
+        Run.objects.filter(id=run.id).update(temporal_workflow_id=workflow_id_of(run.id))
+        Run.objects.filter(id=child.id).update(
+            trigger_type="child", parent_run=make_run(desk.tenant, status="SUCCEEDED")
+        )
+        Run.objects.filter(id=old.id).update(created_at=timezone.now() - timedelta(days=3))
+    assert "started" in command("reconcile_runs", "--run", str(run.id), "--dry-run")
+    assert run_reconcile(run_id=run.id).outcome == "started"
+    assert run_reconcile(run_id=run.id).outcome != "started"
+    first = desk.run_is("WAITING", id=run.id).temporal_first_run_id
+    execution = gateway.describe_run(workflow_id=workflow_id_of(run.id))
+    assert (execution.first_run_id, execution.run_id) == (first, first)
+    # Nobody starts the child of a run that has ended, or what Temporal would not remember any more.
+    assert (run_reconcile(run_id=child.id).outcome, run_reconcile(run_id=old.id).outcome) == (
+        "unstarted child",
+        "ended",
+    )
+    assert Run.objects.get(id=child.id).status == "CANCELED"
+    ended = Run.objects.get(id=old.id)
+    assert (ended.status, ended.error_code) == ("FAILED", "RUN_NOT_STARTED")
+
+
+def test_a_run_that_temporal_no_longer_knows_is_marked_and_never_started_again(desk: Desk) -> None:
+    run = make_run(desk.tenant, temporal_first_run_id="a-run-id", temporal_workflow_id=workflow_id_of(desk.tenant.id))
+    closed = make_run(desk.tenant, status="SUCCEEDED", temporal_first_run_id="another")
+    assert [run_reconcile(run_id=run.id).outcome for _ in range(2)] == ["drift", "still drift"]
+    assert run_reconcile(run_id=closed.id).outcome == "equal"
+    run.refresh_from_db()
+    assert (run.status, "does not know" in run.drift_reason) == ("WAITING", True)
+    assert drift_counts(tenant_id=desk.tenant.id).marked_runs == 1
+    with pytest.raises(gateway.TemporalNotFound):
+        gateway.describe_run(workflow_id=run.temporal_workflow_id)
+    client = member_of(desk.tenant)
+    assert "This page may be wrong" in client.get(f"/admin/workflows/run/{run.id}/change/").content.decode()
+    assert "1 open run that Temporal cannot confirm" in client.get("/admin/").content.decode()
+    shown = Api(make_token(desk.tenant)).get(f"/runs/{run.id}").json()
+    assert (shown["drift_reason"], shown["projection_age_seconds"] < 60) == (run.drift_reason, True)
+
+
+def test_a_reset_into_an_open_wait_is_seen_before_anything_happens(desk: Desk, servers: Servers) -> None:
+    publish(desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
+    run = desk.start({"ticketId": "T-1"})
+    waiting(run)
+    eventually(lambda: "ACTIVITY_TASK_COMPLETED" in desk.history_types(run), what="the wait is open in Temporal too")
+    eventually(lambda: desk.history_types(run).count("WORKFLOW_TASK_COMPLETED") == 2)
+    point = len(desk.history(run))
+    event = desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    old = desk.run_is("SUCCEEDED", id=run.id)
+    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+    cli(servers, run, "reset", "--event-id", str(point), "--reapply-exclude", "Signal")
+    assert Run.objects.get(id=run.id).status == "SUCCEEDED"
+
+    told = swept(run)
+    assert told.startswith("rebuilt: Temporal says RUNNING")
+    assert "status: SUCCEEDED -> WAITING" in told
+    # The event is not consumed any more: the wait that is open again finds it, and the run ends again.
+    again = eventually(
+        lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").exclude(projection_epoch=old.projection_epoch).first()
+    )
+    assert (again.event_count, [wait.event_id for wait in RunWait.objects.filter(run=run)]) == (1, [event.id])
+    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+    assert run_rebuild(run_id=run.id).differences == []
+
+
+def test_altered_rows_of_an_open_run_are_found_by_the_walk_and_the_walk_goes_round(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_reconcile_sweep, "COMPARE_AFTER", timedelta(0))
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    wait = waiting(run)
+    assert run_reconcile(run_id=run.id).outcome == "equal"
+    seen = desk.run_is("WAITING", id=run.id)
+    assert (seen.history_event_count >= 5, seen.history_bytes > 500) == (True, True)
+    as_owner(f"UPDATE workflow_run_waits SET status = 'CANCELED' WHERE id = '{wait.id}'",
+             f"UPDATE workflow_runs SET history_event_count = 0 WHERE id = '{run.id}'")  # fmt: skip
+    assert swept(run).startswith("rebuilt: ")
+    assert RunWait.objects.get(id=wait.id).status == "WAITING"
+    before = Run.objects.get(id=run.id).projected_at
+    runs_reconcile()
+    assert Run.objects.get(id=run.id).projected_at > before
+
+
+def test_while_temporal_is_down_nothing_is_written_and_the_report_says_so(
+    desk: Desk, servers: Servers, outage: Callable[[], None]
+) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    waiting(run)
+    before, stamp = rows_of(run), Run.objects.get(id=run.id).projected_at
+    servers.temporal.kill()
+    try:
+        assert "does not answer" in runs_reconcile().problem
+        for words in (("reconcile_runs", "--run", str(run.id)), ("rebuild_projections", "--run", str(run.id))):
+            with pytest.raises(CommandError, match="does not answer"):
+                call_command(*words)
+        api = Api(make_token(desk.tenant))
+        for body in ({}, {"repair": True}):
+            assert error_of(api.post(f"/runs/{run.id}/verify", body), 503)["code"] == "TEMPORAL_UNAVAILABLE"
+        assert list(Command.objects.filter(run=run).values_list("action", "state")) == [("repair", "refused")]
+        assert (rows_of(run), Run.objects.get(id=run.id).projected_at) == (before, stamp)
+    finally:
+        outage()
+    assert run_reconcile(run_id=run.id).outcome == "equal"
+
+
+def test_requests_of_unknown_outcome_are_decided_by_what_temporal_says(desk: Desk, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE = f"nobody-{desk.tenant.slug}"  # no worker: a cancel stays a request
+    publish(desk.tenant, wait_for_reply())
+    run, other = desk.start({"ticketId": "T-1"}), desk.start({"ticketId": "T-2"})
+
+    def unknown(action: CommandAction, run: Run, target: str = "") -> Command:
+        made = command_open(
+            actor=desk.actor, action=action, target_type="run", target_id=target or str(run.id), run=run
+        )
+        command_settle(made, CommandState.UNKNOWN, code="X", message="nobody knows")
+        return made
+
+    arrived, lost = unknown(CommandAction.CANCEL, run), unknown(CommandAction.CANCEL, other)
+    gateway.cancel_run(workflow_id=run.temporal_workflow_id, first_run_id="", reason="", request_id=str(arrived.id))
+    goes_on, start = unknown(CommandAction.TERMINATE, other), unknown(CommandAction.START_RUN, other)
+    never = unknown(CommandAction.START_RUN, other, target=str(desk.tenant.id))
+    eventually(
+        lambda: (
+            runs_reconcile().problem == "" and not Command.objects.filter(tenant=desk.tenant, state="unknown").exists()
+        )
+    )
+    wanted = {arrived: "observed", lost: "failed", goes_on: "failed", start: "observed", never: "failed"}
+    for made, state in wanted.items():
+        made.refresh_from_db()
+        assert (made.action, made.state, bool(made.message)) == (made.action, state, True)
+    assert drift_counts(tenant_id=desk.tenant.id).unknown_commands == 0
+
+
+def test_a_workflow_without_a_row_is_told_and_not_invented(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    waiting(run)
+    as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{desk.tenant.id}'"
+               for table in ("workflow_run_steps", "workflow_run_waits", "workflow_runs")))  # fmt: skip
+    eventually(lambda: run.temporal_workflow_id in runs_reconcile().without_row, what="it is told")
+    assert not Run.objects.filter(id=run.id).exists()
+    assert run_rebuild(run_id=run.id).outcome == "rebuilt"
+    assert desk.run_is("WAITING", id=run.id).input == {"ticketId": "T-1"}
+
+
+def test_a_member_compares_and_an_operator_repairs(desk: Desk) -> None:
+    publish(desk.tenant, wait_for_reply())
+    run = desk.start({"ticketId": "T-1"})
+    waiting(run)
+    viewer, operator = (Api(make_token(desk.tenant, role)) for role in (Role.VIEWER, Role.OPERATOR))
+    address = f"/runs/{run.id}/verify"
+    assert viewer.post(address).json()["equal"] is True
+    as_owner(f"UPDATE workflow_runs SET state = 'ALTERED', input = '{{\"secret\": 1}}' WHERE id = '{run.id}'")
+    found = viewer.post(address).json()
+    assert (found["equal"], {one["field"] for one in found["differences"]}) == (False, {"state", "input"})
+    assert "secret" not in str(found)
+    assert error_of(viewer.post(address, {"repair": True}), 403)["code"] == "PERMISSION_DENIED"
+    client = member_of(desk.tenant, role="operator")
+    page = f"/admin/workflows/run/{run.id}/verify/"
+    assert "Nothing is changed" in client.get(page).content.decode()
+    assert "2 fields differ" in client.post(page).content.decode()
+    assert client.get(f"/admin/workflows/run/{run.id}/repair/").status_code == 302
+    assert Run.objects.get(id=run.id).state == "ALTERED"
+    assert client.post(f"/admin/workflows/run/{run.id}/repair/", {"reason": "odd"}).status_code == 302
+    assert (Run.objects.get(id=run.id).state, "Equal" in client.post(page).content.decode()) == ("", True)
+    repaired = operator.post(address, {"repair": True}).json()
+    assert (repaired["equal"], repaired["repair"]["outcome"]) == (True, "equal")
+    assert list(Command.objects.filter(run=run).order_by("requested_at").values_list("action", "state")) == [
+        ("repair", "refused"), ("repair", "observed"), ("repair", "observed"),
+    ]  # fmt: skip
+    legacy = make_run(desk.tenant, engine="db")
+    assert error_of(viewer.post(f"/runs/{legacy.id}/verify"), 409)["code"] == "WORKFLOW_LEGACY_RUN_READ_ONLY"

@@ -1,0 +1,133 @@
+"""Bulk jobs: the list, and the page of one, which is first its preview and then its progress. Steps are in `bulk_steps.py`."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from workflows import labels
+from workflows.admin.base import actor_of
+from workflows.admin.bulk_steps import BulkStepViews, why_not
+from workflows.admin.forms import NeededReasonForm, ReasonForm
+from workflows.bulk_selectors import bulk_commands, bulk_counts, bulk_items, bulk_pause_reason, bulk_split
+from workflows.models import BulkJob
+from workflows.services.bulk import bulk_failures
+from workflows.services.bulk_actions import BULK_ACTIONS
+from workflows.services.bulk_freeze import WHY_NOT
+from workflows.statuses import BulkItemState, BulkState
+from workflows.templatetags.pointsman import duration, duration_between, moment, nowrap
+
+SHOWN_ITEMS = 100
+
+
+@admin.register(BulkJob)
+class BulkJobAdmin(BulkStepViews):
+    list_display = ("state_label", "action_label", "account", "reason", "asker", "created_label", "took")
+    list_display_links = ("state_label", "action_label")
+    list_filter = (("state", ChoicesDropdownFilter),)
+    list_filter_submit = True
+    ordering = ("-created_at",)
+    list_select_related = ("command",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Bulk jobs", **(extra_context or {})})
+
+    @display(description="State", ordering="state", label=labels.BULK)
+    def state_label(self, job: BulkJob) -> tuple[str, str]:
+        return job.state, job.get_state_display()
+
+    @display(description="Action")
+    def action_label(self, job: BulkJob) -> str:
+        return nowrap(f"{job.action} {job.total} run{'' if job.total == 1 else 's'}")
+
+    @display(description="Account")
+    def account(self, job: BulkJob) -> str:
+        """Of a job that has ended; the others are counted on their own page."""
+        counts = (job.command.details or {}).get("counts", {}) if job.command and job.ended_at else {}
+        return ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+
+    @display(description="Asked by")
+    def asker(self, job: BulkJob) -> str:
+        return job.actor_name
+
+    @display(description="Made", ordering="created_at")
+    def created_label(self, job: BulkJob) -> str:
+        return moment(job.created_at)
+
+    @display(description="Took")
+    def took(self, job: BulkJob) -> str:
+        return nowrap(duration_between(job.started_at, job.ended_at))
+
+    @method_decorator(require_safe)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        job = self.get_object(request, object_id)
+        if job is None:
+            raise Http404("there is no such bulk job")
+        counts = bulk_counts(job)
+        is_preview = job.state == BulkState.PREVIEW
+        context = self.page_context(
+            request,
+            f"{job.action.title()} {job.total} run{'' if job.total == 1 else 's'}",
+            job=job,
+            chosen_by=_chosen_by(job),
+            counts=counts,
+            eligible=job.total - counts[BulkItemState.INELIGIBLE],
+            decided=job.total - counts[BulkItemState.PENDING],
+            is_live=job.ended_at is None and not is_preview,
+            time_needed=duration(counts[BulkItemState.PENDING] / job.rate_per_second),
+            why_not=why_not(job, actor_of(request)),
+            **(self._preview(job) if is_preview else self._progress(request, job, counts)),
+        )
+        return TemplateResponse(request, "portal/bulk_job.html", context)
+
+    def _preview(self, job: BulkJob) -> dict[str, Any]:
+        form = NeededReasonForm if BULK_ACTIONS[job.action].needs_reason else ReasonForm
+        split = bulk_split(job)
+        ineligible = [{"code": code, "why": WHY_NOT[code], "count": n} for code, n in split["ineligible"].items()]
+        return {
+            "form": form(initial={"reason": job.reason}),
+            "by_status": split["by_status"],
+            "ineligible": ineligible,
+            "samples": bulk_items(tenant_id=job.tenant_id, job_id=job.id, state=BulkItemState.PENDING)[:10],
+        }
+
+    def _progress(self, request: HttpRequest, job: BulkJob, counts: dict[str, int]) -> dict[str, Any]:
+        chosen = request.GET.get("state", "")
+        chips = [
+            {"label": state.label, "value": state.value, "count": counts[state], "type": labels.BULK_ITEM[state],
+             "is_chosen": chosen == state.value}
+            for state in BulkItemState
+        ]  # fmt: skip
+        of = {"state": chosen} if chosen in BulkItemState.values else {}
+        after = request.GET.get("after", "")
+        items = bulk_items(tenant_id=job.tenant_id, job_id=job.id, **of).select_related("command")
+        page = list(items.filter(position__gt=int(after) if after.isdecimal() else 0)[: SHOWN_ITEMS + 1])
+        return {
+            "chips": chips,
+            "is_all": not of,
+            "state": chosen if of else "",
+            "items": page[:SHOWN_ITEMS],
+            "is_first": not after,
+            "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
+            "has_failures": bulk_failures(job).exists(),
+            "pause_reason": bulk_pause_reason(job),
+            "commands": bulk_commands(job),
+        }
+
+
+def _chosen_by(job: BulkJob) -> str:
+    """In words what chose the runs: the filter of the list or of the API, or by hand."""
+    chosen = job.selection.get("list", job.selection.get("filters"))
+    if chosen is None:
+        return f"{job.total} named one by one"
+    pairs = [
+        (name, value) for name, values in chosen.items() for value in (values if isinstance(values, list) else [values])
+    ]
+    return ", ".join(f"{name.removesuffix('__exact')} = {value}" for name, value in pairs) or "all runs"

@@ -1,0 +1,62 @@
+"""The page that compares a run with Temporal, and the button on it that repairs the rows (PRODUCT 2.6, 7.2)."""
+
+import uuid
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.forms import ReasonForm
+from workflows.admin.run_commands import run_or_404
+from workflows.errors import PortalError
+from workflows.services.run_verify import RunVerification, run_repair, run_verify
+from workflows.statuses import Role
+
+
+class RunVerifyViews(TenantAdmin):
+    """The views of `RunAdmin` that compare and repair. A GET asks nothing of Temporal and changes nothing."""
+
+    def verify_urls(self) -> list[URLPattern]:
+        views = {"verify": self.verify_view, "repair": self.repair_view}
+        return [
+            path(f"<uuid:run_id>/{name}/", self.admin_site.admin_view(view), name=f"workflows_run_{name}")
+            for name, view in views.items()
+        ]
+
+    def verify_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
+        run = run_or_404(request, run_id)
+        verified: RunVerification | None = None
+        if request.method == "POST":
+            try:
+                verified = run_verify(actor=actor_of(request), run_id=run_id)
+            except PortalError as error:
+                messages.error(request, f"{error.code}: {error.message}. {error.details.get('hint', '')}")
+        context = self.page_context(
+            request,
+            "Compare with Temporal",
+            run=verified.run if verified else run,
+            verified=verified,
+            differences=[(one, *one.told()) for one in verified.differences] if verified else [],
+            form=ReasonForm(),
+            may_repair=actor_of(request).has_role(Role.OPERATOR),
+            back=reverse("admin:workflows_run_change", args=[run_id]),
+        )
+        return TemplateResponse(request, "portal/verify_one.html", context)
+
+    def repair_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
+        """POST only: the page that shows the differences asks before."""
+        run = run_or_404(request, run_id)
+        form = ReasonForm(request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            return HttpResponseRedirect(reverse("admin:workflows_run_verify", args=[run.id]))
+        try:
+            _, found = run_repair(actor=actor_of(request), run_id=run_id, reason=form.cleaned_data["reason"])
+        except PortalError as error:
+            messages.error(request, f"{error.code}: {error.message}. {error.details.get('hint', '')}")
+        else:
+            detail = found.detail if found else ""
+            outcome = found.outcome if found else "done before"
+            messages.success(request, f"The rows were compared with Temporal: {outcome}. {detail}")
+        return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[run.id]))

@@ -1,0 +1,82 @@
+"""What a run's row knows of its beginning (PRODUCT 3.3): written beside the workflow as a memo, and read back from there.
+
+The memo holds what the workflow's own input does not; with both, the row can be made again from Temporal alone.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from workflows.models import DefinitionVersion, Event, Run
+from workflows.statuses import TriggerType
+from workflows.temporal.contracts import RunInput
+
+
+class OriginUnknown(Exception):
+    """The row cannot be made again: what it points at is not in the database."""
+
+
+def run_origin(run: Run) -> dict[str, Any]:
+    return {
+        "triggerType": str(run.trigger_type),
+        "triggerMetadata": run.trigger_metadata,
+        "correlationKey": run.correlation_key,
+        "replayOf": str(run.replay_of_id) if run.replay_of_id else None,
+        "parentStepPath": run.parent_step_path,
+        "requestedBy": run.requested_by,
+        "createdAt": run.created_at.isoformat(),
+    }
+
+
+def run_facts(given: RunInput, origin: dict[str, Any], *, workflow_id: str) -> dict[str, Any]:
+    """The fields of the row that its beginning decides, by the names of its columns.
+
+    Errors: OriginUnknown when the definition's version, or the event that started it, is not there.
+    """
+    tenant_id = uuid.UUID(given.tenant_id)
+    version = (
+        DefinitionVersion.objects.select_related("definition")
+        .filter(tenant_id=tenant_id, definition__key=given.definition_key, version=given.version)
+        .first()
+    )
+    if version is None:
+        raise OriginUnknown(f"the definition {given.definition_key}@{given.version} is not there")
+    event = Event.objects.filter(tenant_id=tenant_id, event_id=given.trigger_event_id, occupies_id=True).first()
+    if event is None and given.trigger_event_id:
+        raise OriginUnknown(f"the event {given.trigger_event_id} is not there")
+    facts = {
+        "definition_id": version.definition_id,
+        "definition_version_id": version.id,
+        "definition_key": given.definition_key,
+        "version": given.version,
+        "definition_hash": given.definition_hash,
+        "semantics_version": given.semantics_version,
+        "event_id": event.id if event else None,
+        "parent_run_id": uuid.UUID(given.parent_run_id) if given.parent_run_id else None,
+        "root_run_id": uuid.UUID(given.root_run_id) if given.root_run_id else None,
+        "temporal_workflow_id": workflow_id,
+        "input": given.payload,
+    }
+    return facts | (_from_memo(origin) if origin else {})
+
+
+def _from_memo(origin: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "trigger_type": origin["triggerType"],
+        "trigger_metadata": origin["triggerMetadata"],
+        "correlation_key": origin["correlationKey"],
+        "replay_of_id": uuid.UUID(origin["replayOf"]) if origin["replayOf"] else None,
+        "parent_step_path": origin["parentStepPath"],
+        "requested_by": origin["requestedBy"],
+        "created_at": datetime.fromisoformat(origin["createdAt"]),
+    }
+
+
+def run_guesses(given: RunInput, *, started_at: datetime) -> dict[str, Any]:
+    """For the missing row of a run from before memos were written: its trigger by its input, its time by Temporal."""
+    by_event = TriggerType.EVENT if given.trigger_event_id else TriggerType.MANUAL
+    return {
+        "trigger_type": TriggerType.CHILD if given.parent_run_id else by_event,
+        "requested_by": f"run {given.parent_run_id}" if given.parent_run_id else "",
+        "created_at": started_at,
+    }

@@ -1,0 +1,172 @@
+"""Which runs the reconciler looks at (PRODUCT 2.6), so that its cost follows what happens and not how many runs are open.
+
+1. What Temporal has started or ended lately, listed: pages of 500, whatever the number of open runs. That finds ends
+   behind the portal's back, and resets, within a minute or two. The window is some ten times as long as the time between
+   two sweeps: so nobody has to remember where the last one stood, and a sweep that failed costs nothing.
+2. A slow walk over the open rows, those first that were compared least lately, a few hundred at a time with one describe
+   each. That finds what no list can show: runs that Temporal no longer knows, rows that were altered, and what happened
+   while the reconciler itself was down. A row that was compared has the time of it, which is the walk's cursor.
+
+A list is a moment old: what it shows is only a candidate, and `run_reconcile` asks again.
+"""
+
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from workflows.models import Run, Tenant
+from workflows.services.command_reconcile import commands_reconcile
+from workflows.services.run_launch import run_id_of_workflow
+from workflows.services.run_reconcile import QUIET_AFTER, Reconciled, run_reconcile
+from workflows.services.run_sweep import UNSTARTED_AFTER
+from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, RunStatus
+from workflows.temporal import gateway
+from workflows.temporal.listing import Listed, list_changed
+
+logger = logging.getLogger(__name__)
+
+CHANGED_WINDOW = timedelta(minutes=10)
+COMPARE_AFTER = timedelta(minutes=10)
+WALK_BATCH = 200
+BUDGET_SECONDS = 40.0
+MAX_LINES = 200
+PAGE = 500
+
+
+@dataclass
+class ReconcileReport:
+    """`problem`: why it stopped early; then Temporal did not answer, and nothing was written from there on."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+    without_row: set[str] = field(default_factory=set)
+    problem: str = ""
+
+    def add(self, found: Reconciled) -> None:
+        self.counts[found.outcome] += 1
+        if found.is_repair and len(self.lines) < MAX_LINES:
+            self.lines.append(f"{found.run_id} {found.outcome}: {found.detail}")
+
+
+def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport:
+    """One sweep, within its time: candidates from Temporal's list first, then a part of the walk, then commands."""
+    stop_at = time.monotonic() + budget_seconds
+    report = ReconcileReport()
+    try:
+        _reconcile_each(_changed(report), report, stop_at=stop_at)
+        _reconcile_each(_walk(), report, stop_at=stop_at)
+        report.counts.update(commands_reconcile(stop_at=stop_at))
+    except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
+        report.problem = f"Temporal does not answer: {error}"
+        logger.warning("the reconciler stopped: %s", report.problem)
+    if report.without_row:
+        report.counts["without row"] = len(report.without_row)
+        logger.warning("Temporal has runs without a row: %s", ", ".join(sorted(report.without_row)[:20]))
+    return report
+
+
+def runs_reconcile_all(
+    *, tenant_id: uuid.UUID | None = None, run_id: uuid.UUID | None = None, is_dry_run: bool = False
+) -> ReconcileReport:
+    """Every open run (of a tenant), or one run whatever its state, however long it takes."""
+    report = ReconcileReport()
+    rows = Run.objects.filter(id=run_id) if run_id else Run.objects.filter(status__in=OPEN_RUN_STATUSES)
+    if tenant_id is not None:
+        rows = rows.filter(tenant_id=tenant_id)
+    try:
+        _reconcile_each(ids_of(rows), report, is_dry_run=is_dry_run, is_deep=run_id is not None)
+    except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
+        report.problem = f"Temporal does not answer: {error}"
+    return report
+
+
+def ids_of(rows: QuerySet[Run]) -> Iterator[uuid.UUID]:
+    """By the order of ids, a page at a time: what changes meanwhile holds nothing up."""
+    last = uuid.UUID(int=0)
+    while True:
+        page = list(rows.filter(id__gt=last).order_by("id").values_list("id", flat=True)[:PAGE])
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1]
+
+
+def _reconcile_each(
+    run_ids: Iterator[uuid.UUID],
+    report: ReconcileReport,
+    *,
+    stop_at: float | None = None,
+    is_dry_run: bool = False,
+    is_deep: bool = False,
+) -> None:
+    """What one run alone fails with is told, and leaves the others their turn.
+
+    Errors: TemporalUnreachable, TemporalTimeout, and errors of a database that is lost.
+    """
+    for run_id in run_ids:
+        if stop_at is not None and time.monotonic() > stop_at:
+            report.counts["out of time"] += 1
+            return
+        try:
+            report.add(run_reconcile(run_id=run_id, is_dry_run=is_dry_run, is_deep=is_deep))
+        except (gateway.TemporalUnreachable, gateway.TemporalTimeout):
+            raise
+        except gateway.TemporalError as error:
+            logger.warning("run %s cannot be compared: %s", run_id, error)
+            report.counts["refused"] += 1
+            report.lines.append(f"{run_id} refused: {error}")
+        except Run.DoesNotExist:
+            logger.info("run %s was deleted while it was to be compared", run_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("run %s cannot be compared", run_id)
+            report.counts["failed"] += 1
+            report.lines.append(f"{run_id} failed: a fault of the portal; it is in the log")
+
+
+# -- Candidates --------------------------------------------------------------------------------------------------------
+
+
+def _changed(report: ReconcileReport) -> Iterator[uuid.UUID]:
+    for page in list_changed(since=timezone.now() - CHANGED_WINDOW):
+        by_workflow = {listed.workflow_id: listed for listed in page}
+        rows = Run.objects.filter(id__in=[found for found in map(run_id_of_workflow, by_workflow) if found]).only(
+            "status", "projection_epoch", "temporal_workflow_id", "engine"
+        )
+        known = {row.temporal_workflow_id: row for row in rows}
+        report.without_row |= by_workflow.keys() - known.keys()
+        for listed in page:
+            row = known.get(listed.workflow_id)
+            if row is not None and _is_candidate(row, listed):
+                yield row.id
+
+
+def _is_candidate(row: Run, listed: Listed) -> bool:
+    is_open, ended = row.status in OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL.get(listed.status)
+    is_its_execution = row.projection_epoch in ("", listed.run_id)
+    if ended is not None:
+        return is_open or (is_its_execution and row.status != ended)
+    has_begun = listed.started_at < timezone.now() - QUIET_AFTER
+    return has_begun and (not is_open or not is_its_execution)
+
+
+def _walk() -> Iterator[uuid.UUID]:
+    """Open rows of each tenant that were not written or compared for a while, and launches that were cut off."""
+    now = timezone.now()
+    for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
+        rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL)
+        unstarted = rows.filter(
+            status=RunStatus.STARTING, temporal_first_run_id="", created_at__lt=now - UNSTARTED_AFTER
+        )
+        yield from unstarted.order_by("created_at").values_list("id", flat=True)[:WALK_BATCH]
+        old = rows.filter(status__in=OPEN_RUN_STATUSES, projected_at__lt=now - COMPARE_AFTER)
+        yield from old.order_by("projected_at").values_list("id", flat=True)[:WALK_BATCH]

@@ -1,0 +1,23 @@
+"""Celery tasks of the workflows' own: the reconciler's clock, and slices of bulk jobs."""
+
+import uuid
+
+from celery import shared_task
+
+from workflows.services.bulk_bell import WORK_BULK, bulk_send
+from workflows.services.bulk_work import bulk_work
+from workflows.services.run_reconcile_sweep import runs_reconcile
+
+
+@shared_task(name="workflows.reconcile_runs")
+def reconcile_runs() -> dict[str, int]:
+    """Compare runs with Temporal and repair what differs (PRODUCT 2.6). Counts by outcome."""
+    return dict(runs_reconcile().counts)
+
+
+@shared_task(name=WORK_BULK)
+def work_bulk(job_id: str) -> None:
+    """A slice of a bulk job, and a message for the next one. A lost or repeated message changes nothing."""
+    wait = bulk_work(job_id=uuid.UUID(job_id))
+    if wait is not None:
+        bulk_send(uuid.UUID(job_id), wait)

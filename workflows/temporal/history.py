@@ -1,0 +1,220 @@
+"""What Temporal's history of one execution says, decoded: what its activities were given and gave back, and how it ended.
+
+Rule it keeps: it reads and interprets nothing away. What an activity's records mean for the rows is said in `course`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+
+from workflows.temporal import contracts, gateway
+from workflows.temporal.codec import PayloadDamaged, PayloadKeyUnknown
+
+PAGE = 500
+INPUTS: dict[str, type] = {
+    contracts.ACTIVITY_RUN_ACTION: contracts.ActionRequest,
+    contracts.ACTIVITY_LAUNCH_CHILD: contracts.ChildRequest,
+    contracts.ACTIVITY_OPEN_WAIT: contracts.RecordsRequest,
+    contracts.ACTIVITY_WRITE_RECORDS: contracts.RecordsRequest,
+}
+RESULTS: dict[str, type] = {
+    contracts.ACTIVITY_RUN_ACTION: contracts.ActionReply,
+    contracts.ACTIVITY_LAUNCH_CHILD: contracts.ChildLaunch,
+}
+ENDED = {
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "completed",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "failed",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: "failed",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: "canceled",
+}
+CLOSED = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "COMPLETED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "FAILED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "CANCELED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "TERMINATED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "TIMED_OUT",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: "CONTINUED_AS_NEW",
+}
+
+
+class HistoryUnreadable(Exception):
+    """The history is there and cannot be decoded: a payload key is missing, or it is not of this portal's making."""
+
+
+@dataclass
+class Told:
+    """One activity of the run. `outcome` is open, completed, failed or canceled."""
+
+    event_id: int
+    activity: str
+    request: Any
+    outcome: str = "open"
+    result: Any = None
+    failure_type: str = ""
+    was_picked_up: bool = False
+    ended_event_id: int = 0
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Reset:
+    """At this event the history of `base` was left, and that of `new` begins."""
+
+    event_id: int
+    base: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Close:
+    """How an execution ended. `error` is the run's own when the workflow failed with one; `words` are Temporal's."""
+
+    status: str
+    at: datetime
+    error: dict[str, Any] | None = None
+    words: str = ""
+    continued_as: str = ""
+
+
+@dataclass
+class ExecutionHistory:
+    run_id: str
+    first_run_id: str
+    continued_from: str
+    started_at: datetime
+    run: contracts.RunInput
+    origin: dict[str, Any]
+    told: dict[int, Told] = field(default_factory=dict)
+    resets: list[Reset] = field(default_factory=list)
+    updates: set[str] = field(default_factory=set)
+    close: Close | None = None
+    events: int = 0
+
+
+def read_history(*, workflow_id: str, run_id: str) -> ExecutionHistory:
+    """Errors: TemporalNotFound when Temporal has deleted it, other TemporalErrors, HistoryUnreadable.
+
+    Cost: one call for each 500 events.
+    """
+
+    found: ExecutionHistory | None = None
+    token = b""
+    while True:
+        found, token = _next_page(workflow_id, run_id, found, token)
+        if not token:
+            return found
+
+
+def _next_page(
+    workflow_id: str, run_id: str, found: ExecutionHistory | None, token: bytes
+) -> tuple[ExecutionHistory, bytes]:
+    async def work(client: Client) -> tuple[ExecutionHistory, bytes]:
+        page = await client.workflow_service.get_workflow_execution_history(
+            GetWorkflowExecutionHistoryRequest(
+                namespace=client.namespace,
+                execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+                maximum_page_size=PAGE,
+                next_page_token=token,
+            ),
+            timeout=timedelta(seconds=settings.TEMPORAL_RPC_TIMEOUT_SECONDS),
+        )
+        events = list(page.history.events)
+        so_far = found or await _begun(client, run_id, events.pop(0))
+        for event in events:
+            await _note(client, so_far, event)
+            so_far.events = event.event_id
+        return so_far, page.next_page_token
+
+    try:
+        return gateway.call(work)
+    except (PayloadKeyUnknown, PayloadDamaged, TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
+        raise HistoryUnreadable(f"the history of {run_id} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def _begun(client: Client, run_id: str, event: HistoryEvent) -> ExecutionHistory:
+    started: WorkflowExecutionStartedEventAttributes = event.workflow_execution_started_event_attributes
+    if started.workflow_type.name != contracts.RUN_WORKFLOW:
+        raise ValueError(f"it is a workflow of type {started.workflow_type.name!r}")
+    origin = started.memo.fields.get(contracts.MEMO_ORIGIN)
+    return ExecutionHistory(
+        run_id=run_id,
+        first_run_id=started.first_execution_run_id,
+        continued_from=started.continued_execution_run_id,
+        started_at=_time(event),
+        run=await _decoded(client, started.input, contracts.RunInput),
+        origin=(await client.data_converter.decode([origin]))[0] if origin is not None else {},
+    )
+
+
+async def _note(client: Client, found: ExecutionHistory, event: HistoryEvent) -> None:
+    kind = event.event_type
+    if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+        scheduled = event.activity_task_scheduled_event_attributes
+        wanted = INPUTS.get(scheduled.activity_type.name)
+        if wanted is not None:
+            request = await _decoded(client, scheduled.input, wanted)
+            found.told[event.event_id] = Told(event.event_id, scheduled.activity_type.name, request)
+    elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+        told = found.told.get(event.activity_task_started_event_attributes.scheduled_event_id)
+        if told is not None:
+            told.was_picked_up = True
+    elif kind in ENDED:
+        await _activity_ended(client, found, event)
+    elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+        failed = event.workflow_task_failed_event_attributes
+        if failed.new_run_id:
+            found.resets.append(Reset(event.event_id, failed.base_run_id, failed.new_run_id))
+    elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+        accepted = event.workflow_execution_update_accepted_event_attributes
+        found.updates.add(accepted.accepted_request.meta.update_id)
+    elif kind in CLOSED:
+        found.close = await _closed(client, event)
+
+
+async def _activity_ended(client: Client, found: ExecutionHistory, event: HistoryEvent) -> None:
+    attributes: Any = getattr(event, str(event.WhichOneof("attributes")))
+    told = found.told.get(attributes.scheduled_event_id)
+    if told is None:
+        return
+    told.outcome, told.ended_at, told.ended_event_id = ENDED[event.event_type], _time(event), event.event_id
+    if told.outcome == "completed" and told.activity in RESULTS:
+        told.result = await _decoded(client, attributes.result, RESULTS[told.activity])
+    elif told.outcome == "failed":
+        told.failure_type = attributes.failure.application_failure_info.type
+
+
+async def _closed(client: Client, event: HistoryEvent) -> Close:
+    status, at = CLOSED[event.event_type], _time(event)
+    if status == "FAILED":
+        return await _failed(client, event.workflow_execution_failed_event_attributes.failure, at)
+    if status == "TERMINATED":
+        return Close(status, at, words=event.workflow_execution_terminated_event_attributes.reason)
+    if status == "CONTINUED_AS_NEW":
+        following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+        return Close(status, at, continued_as=following)
+    return Close(status, at)
+
+
+async def _failed(client: Client, failure: Failure, at: datetime) -> Close:
+    error = await client.data_converter.decode_failure(failure)
+    details = error.details if isinstance(error, ApplicationError) else ()
+    own = details[0] if details and isinstance(details[0], dict) else None
+    return Close("FAILED", at, error=own, words=str(error))
+
+
+async def _decoded(client: Client, payloads: Payloads, wanted: type) -> Any:
+    values = await client.data_converter.decode(payloads.payloads, [wanted])
+    return values[0]
+
+
+def _time(event: HistoryEvent) -> datetime:
+    return event.event_time.ToDatetime(tzinfo=UTC)
