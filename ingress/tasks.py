@@ -18,6 +18,7 @@ from workflows.errors import InputInvalid, NotFound, PortalError
 from workflows.models import Event, Tenant
 from workflows.outcomes import deliveries_changing
 from workflows.queueing import WORK_EVENTS, bell_answered, ring
+from workflows.services.bulk_work import bulk_sweep
 from workflows.services.run_sweep import sweep_unstarted_runs
 from workflows.statuses import EventOutcome, EventSource
 
@@ -74,6 +75,7 @@ def sweep_events() -> dict[str, int]:
     counts = {
         "settled": _swept("buffers", _settle_buffered),
         "launched": _swept("launches", sweep_unstarted_runs),
+        "bulk": _swept("bulk jobs", bulk_sweep),
         **_work_in_turns(time.monotonic() + SWEEP_BUDGET_SECONDS),
     }
     if any(counts.values()):

@@ -32,7 +32,7 @@ class KeepingTask(DjangoTask):
 app = Celery("pointsman", task_cls=KeepingTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()
-app.autodiscover_tasks(["ingress"])
+app.autodiscover_tasks(["ingress", "workflows"])
 
 
 @worker_init.connect

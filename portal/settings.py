@@ -277,12 +277,20 @@ CELERY_TIMEZONE = "UTC"
 SWEEP_INTERVAL_SECONDS = env.number(
     "SWEEP_INTERVAL_SECONDS", 5, "seconds between two looks for events and deliveries left behind", low=0.5, high=300
 )
+RECONCILE_INTERVAL_SECONDS = env.number(
+    "RECONCILE_INTERVAL_SECONDS", 10, "seconds between two comparisons of runs with Temporal", low=1, high=3600
+)
 CELERY_BEAT_SCHEDULE = {
     "ingress.sweep_events": {
         "task": "ingress.sweep_events",
         "schedule": timedelta(seconds=SWEEP_INTERVAL_SECONDS),
         # A sweep that waited longer than this in the queue is superseded by the next one.
         "options": {"expires": max(30.0, 3 * SWEEP_INTERVAL_SECONDS)},
+    },
+    "workflows.reconcile_runs": {
+        "task": "workflows.reconcile_runs",
+        "schedule": timedelta(seconds=RECONCILE_INTERVAL_SECONDS),
+        "options": {"expires": max(30.0, 3 * RECONCILE_INTERVAL_SECONDS)},
     },
 }
 

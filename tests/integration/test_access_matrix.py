@@ -4,6 +4,7 @@ The addresses come from Django's resolver, what is expected of them from `tests/
 action of a list without an expectation fails. With `-s` the matrix is printed; ACCESS_MATRIX_FILE names a file for it.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -87,9 +88,13 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(database: None) -> Iterator[World]:
-    with override_settings(CELERY_TASK_DEFAULT_QUEUE="unheard"):
-        made = World()
-        yield made
+    logging.disable(logging.WARNING)  # each refusal is a line with a traceback
+    try:
+        with override_settings(CELERY_TASK_DEFAULT_QUEUE="unheard"):
+            made = World()
+            yield made
+    finally:
+        logging.disable(logging.NOTSET)
     print("\n" + made.table())
     if os.environ.get("ACCESS_MATRIX_FILE"):
         Path(os.environ["ACCESS_MATRIX_FILE"]).write_text(made.table() + "\n", encoding="utf-8")

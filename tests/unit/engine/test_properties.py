@@ -42,7 +42,7 @@ from workflows.engine.sizes import json_size
 from workflows.engine.state import SAFE_TO_CONTINUE, RunState
 from workflows.engine.validate import Known, validate
 from workflows.temporal import contracts
-from workflows.temporal.activities.attempt_records import end_records, start_record
+from workflows.temporal.attempt_records import end_records, start_record
 
 RUN_ID = "0192f0c4-0000-7000-8000-000000000001"
 TENANT_ID = str(uuid.UUID(int=1))

@@ -38,10 +38,10 @@ from workflows.projections import Record
 from workflows.services.secrets import secret_values
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
-from workflows.temporal.activities.attempt_records import end_records, start_record
 from workflows.temporal.activities.execution import execute, validated_input
 from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
+from workflows.temporal.attempt_records import end_records, start_record
 
 
 # No exception is thrown into the thread when the worker stops or the run is cancelled: an action that is under way ends
@@ -54,10 +54,8 @@ def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionRep
             output = attempt.run()
         except RunError as error:
             described = error.as_object(node_path=request.step_path, now_ms=_now_ms())
-            attempt.write_end(error=described)
-            return contracts.ActionReply(error=described)
-        attempt.write_end(output=output)
-        return contracts.ActionReply(output=output)
+            return contracts.ActionReply(error=described, ended_at_ms=attempt.write_end(error=described))
+        return contracts.ActionReply(output=output, ended_at_ms=attempt.write_end(output=output))
 
 
 class _Attempt:
@@ -163,9 +161,11 @@ class _Attempt:
                 "the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True
             )
 
-    def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
-        request = self.request
-        self._write(end_records(request, now_ms=_now_ms(), output=output, error=error))
+    def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> int:
+        """The time that the row has for the end; it goes back with the reply, so that history tells it too."""
+        now_ms = _now_ms()
+        self._write(end_records(self.request, now_ms=now_ms, output=output, error=error))
+        return now_ms
 
     def _write(self, records: list[Record]) -> bool:
         request = self.request
