@@ -9,6 +9,7 @@ from workflows.errors import InputInvalid, NotFound
 from workflows.models import OutboxEvent, Tenant
 from workflows.models.fields import new_id
 from workflows.queueing import ring_on_commit
+from workflows.tenancy import tenant_scope
 
 
 def publish_event(
@@ -39,7 +40,8 @@ def publish_event(
     }
     envelope = _as_json({name: value for name, value in envelope.items() if value is not None})
     read_envelope(envelope)
-    OutboxEvent.objects.create(tenant=owner, envelope=envelope, sender="outbox")
+    with tenant_scope(owner.id):  # the caller's app knows nothing of tenants' scopes
+        OutboxEvent.objects.create(tenant=owner, envelope=envelope, sender="outbox")
     ring_on_commit(owner.id)
     return str(envelope["event_id"])
 

@@ -21,6 +21,7 @@ from workflows.models.fields import new_id
 from workflows.queueing import ring_on_commit
 from workflows.services.payload_check import PayloadChecker
 from workflows.statuses import EventOutcome, EventSource
+from workflows.tenancy import tenant_scope
 
 ANY_TYPE = "*"
 
@@ -55,7 +56,13 @@ def events_receive(
     event that does not hold its id; Conflict EVENT_ID_CONFLICT, kept likewise: the sender must use a new id.
     Cost: two statements for any number of events, one more when a payload has a schema, two for repeats and conflicts.
     """
-    read = [_read(value) for value in values]
+    with tenant_scope(tenant_id):
+        return _receive(tenant_id, [_read(value) for value in values], source, sender)
+
+
+def _receive(
+    tenant_id: uuid.UUID, read: list[Envelope | PortalError], source: EventSource, sender: str
+) -> list[Result]:
     catalogue = Catalogue(tenant_id, {envelope.event_type for envelope in read if isinstance(envelope, Envelope)})
     results: list[Result | None] = [item if isinstance(item, PortalError) else None for item in read]
     rows: dict[int, Event] = {}

@@ -21,6 +21,7 @@ from workflows.queueing import WORK_EVENTS, bell_answered, ring
 from workflows.services.bulk_work import bulk_sweep
 from workflows.services.run_sweep import sweep_unstarted_runs
 from workflows.statuses import EventOutcome, EventSource
+from workflows.tenancy import system_scope
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,11 @@ def sweep_events() -> dict[str, int]:
 
     It works without the bell: tenants take turns in slices, the longest waiting first.
     """
+    with system_scope():
+        return _sweep()
+
+
+def _sweep() -> dict[str, int]:
     counts = {
         "settled": _swept("buffers", _settle_buffered),
         "launched": _swept("launches", sweep_unstarted_runs),

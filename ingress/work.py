@@ -18,6 +18,7 @@ from ingress.delivery import due_deliveries, events_deliver_due
 from ingress.outbox import outbox_relay
 from ingress.routing import events_route_due
 from workflows.models import Event, EventDelivery, OutboxEvent, Tenant
+from workflows.tenancy import tenant_scope
 
 SLICE_SECONDS = 0.5
 LOCKED_PAUSE_SECONDS = 0.02
@@ -33,7 +34,11 @@ class Worked:
 
 def events_work(*, tenant_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> Worked:
     """Relay, route and deliver what is due for this tenant, until nothing is or the slice is over."""
-    stop_at = time.monotonic() + seconds
+    with tenant_scope(tenant_id):
+        return _work(tenant_id, time.monotonic() + seconds)
+
+
+def _work(tenant_id: uuid.UUID, stop_at: float) -> Worked:
     worked = Worked()
     may_deliver = True
     while True:

@@ -10,6 +10,7 @@ from workflows.actors import Actor
 from workflows.api.errors import error_body
 from workflows.models import Tenant, TenantMembership
 from workflows.statuses import CommandSource, Role
+from workflows.tenancy import NOBODY, Scope, enter_scope, scope_of
 
 SESSION_TENANT = "tenant_id"
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -65,21 +66,23 @@ class CurrentTenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
         request.tenant_choices = []  # type: ignore[attr-defined]
-        if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
-            _choose_tenant(request)
-        return self.get_response(request)
+        with scope_of(NOBODY):  # until it is known who asks; the scope ends with the request
+            if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
+                _choose_tenant(request)
+            return self.get_response(request)
 
 
 def _choose_tenant(request: HttpRequest) -> None:
     user = request.user
     if user.pk is None:
         return
-    memberships = {
-        row.tenant_id: row
-        for row in TenantMembership.objects.select_related("tenant")
-        .filter(user_id=user.pk, tenant__is_active=True)
-        .order_by("tenant__name")
-    }
+    with scope_of(Scope(user=str(user.pk))):
+        memberships = {
+            row.tenant_id: row
+            for row in TenantMembership.objects.select_related("tenant")
+            .filter(user_id=user.pk, tenant__is_active=True)
+            .order_by("tenant__name")
+        }
     choices = [row.tenant for row in memberships.values()]
     if user.is_superuser:
         choices = list(Tenant.objects.filter(is_active=True).order_by("name"))
@@ -90,6 +93,7 @@ def _choose_tenant(request: HttpRequest) -> None:
     membership = memberships.get(tenant.id)
     role = Role(membership.role) if membership else Role.ADMIN
     request.tenant, request.tenant_choices = tenant, choices  # type: ignore[attr-defined]
+    enter_scope(Scope(tenant=str(tenant.id)))
     request.actor = Actor(  # type: ignore[attr-defined]
         "user",
         str(user.pk),

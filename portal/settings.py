@@ -180,6 +180,12 @@ DATABASE_APP_ROLE: str = env.parsed(
     matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
     "role that the application works as; it may neither truncate nor alter tables",
 )
+DATABASE_SYSTEM_ROLE: str = env.parsed(
+    "DATABASE_SYSTEM_ROLE",
+    "pointsman_system",
+    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
+    "role that sweep, reconciler and commands work as; it sees the rows of all tenants",
+)
 DATABASE_POOL = env.flag(
     "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
 )
@@ -211,6 +217,8 @@ def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[st
     session = {"role": role, "statement_timeout": int(statement_seconds * 1000)}
     if any(session.values()):
         options["options"] = " ".join(f"-c {name}={value}" for name, value in session.items() if value)
+    # Each statement carries its tenant (workflows/tenancy.py), which a cursor that is kept on the server could not.
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 32, "timeout": 10}
     else:

@@ -157,7 +157,7 @@ def nobody() -> Caller:
 
 def person(name: str, role: str, tenant: Tenant | None) -> Caller:
     """A member, a superuser who looks at the tenant, or somebody who is in none."""
-    user = get_user_model().objects.create_user(name, password="x", is_superuser=role == SUPERUSER, is_staff=True)
+    user = get_user_model().objects.create_user(name, is_superuser=role == SUPERUSER, is_staff=True)
     if tenant is not None and role != SUPERUSER:
         TenantMembership.objects.create(tenant=tenant, user=user, role=role)
     client = Client(raise_request_exception=False)

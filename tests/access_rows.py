@@ -1,5 +1,6 @@
 """A tenant with a row of every kind, whose texts carry a mark: what is shown of it is found again."""
 
+import uuid
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
@@ -84,6 +85,7 @@ def _definition_and_run(tenant: Tenant, mark: str, own: str, ids: dict[str, str]
         error_category="ActionError",
         trigger_metadata={"eventName": f"{mark} event"},
         requested_by=f"{mark} asker",
+        temporal_first_run_id=str(uuid.uuid4()),  # it was started once: nobody starts it anew
     )
     Definition.objects.filter(tenant=tenant).update(
         name=f"{mark} name", description=mark, is_paused=True, paused_reason=f"{mark} pause"

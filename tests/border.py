@@ -32,6 +32,7 @@ from workflows.services.event_look import wait_look_for_events
 from workflows.statuses import EventSource
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal
+from workflows.tenancy import Scope, enter_scope
 
 NAME = "REPLIED"
 PATIENCE_SECONDS = 20
@@ -128,6 +129,7 @@ class Stage:
 
 def _enter(side: str) -> int:
     _here.side = side
+    enter_scope(Scope(is_system=True))  # of this thread, for its whole life
     connection.ensure_connection()
     return int(connection.connection.info.backend_pid)
 

@@ -18,6 +18,7 @@ from ingress.tasks import consume_event
 from tests.desk import Desk
 from tests.factories import make_token, publish, wait_for_reply
 from tests.integration.test_api_errors import Api
+from tests.scopes import as_system
 from tests.streams import StreamDesk
 from workflows.temporal.activities import records
 from workflows.temporal.contracts import RecordsRequest
@@ -128,6 +129,7 @@ def _consuming(stream: StreamDesk) -> Iterator[None]:
             consumed.result(20)
 
 
+@as_system
 def _alone(action: Callable[[], Any]) -> None:
     try:
         action()

@@ -25,6 +25,7 @@ from ingress.tasks import consume_event
 from ingress.work import events_work
 from tests.border import Signals, analyze, make_runs
 from tests.integration.test_events import open_wait
+from tests.scopes import as_system
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.event_look import wait_look_for_events
 from workflows.statuses import EventSource
@@ -176,6 +177,7 @@ class Trials:
         }
 
 
+@as_system
 def _alone(play: Callable[[random.Random], None], seed: int) -> None:
     """On the connections of this thread, which end with it."""
     try:

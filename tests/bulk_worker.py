@@ -12,7 +12,11 @@ def main(job_id: uuid.UUID) -> None:
 
     from workflows.models import BulkJob
     from workflows.services.bulk_work import bulk_work
+    from workflows.tenancy import Scope, enter_scope, system_scope
 
+    with system_scope():
+        tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
+    enter_scope(Scope(tenant=str(tenant_id)))
     while bulk_work(job_id=job_id, seconds=5) is not None:
         BulkJob.objects.filter(id=job_id, next_slice_at__isnull=False).update(next_slice_at=timezone.now())
 

@@ -51,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+    from workflows.tenancy import Scope, enter_scope
+
+    # What a test makes and looks at is of any tenant; what it calls narrows the scope itself, and threads begin with none.
+    enter_scope(Scope(is_system=True))
     from portal.celery import app
 
     assert set(app.amqp.queues) == {"celery"}  # made now, before a test may change the setting they are made from

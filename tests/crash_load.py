@@ -217,11 +217,11 @@ class Load:
 
     def is_settled(self) -> bool:
         """Nothing is under way any more; `under_way` names what is."""
-        missing = self.missing()
+        missing = {event_id: self.sent[event_id].accepted_at for event_id in self.missing()}
         looks: dict[str, Callable[[], bool]] = {
             "senders": lambda: all(event.accepted_at or event.gives_up for event in self.sent.values()),
             "events in the outbox": lambda: not OutboxEvent.objects.filter(tenant=self.tenant).exists(),
-            f"events not stored: {missing}": lambda: not missing,
+            f"accepted and not stored: {missing}": lambda: not missing,
             "events": lambda: not self._events().filter(outcome__in=["received", "routing", "buffered"]).exists(),
             "deliveries": lambda: not EventDelivery.objects.filter(tenant=self.tenant, status__in=["pending", "sent"]).exists(),
             "runs": lambda: not Run.objects.filter(tenant=self.tenant).exclude(status="SUCCEEDED").exists(),

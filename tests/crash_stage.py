@@ -181,6 +181,7 @@ def main() -> None:
         importlib.import_module(module)
     _ = get_resolver().url_patterns  # views and serializers
     hurry()
+
     Stage(json.loads(Path(sys.argv[1]).read_text())).run()
 
 

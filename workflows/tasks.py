@@ -4,20 +4,26 @@ import uuid
 
 from celery import shared_task
 
+from workflows.models import BulkJob
 from workflows.services.bulk_bell import WORK_BULK, bulk_send
 from workflows.services.bulk_work import bulk_work
 from workflows.services.run_reconcile_sweep import runs_reconcile
+from workflows.tenancy import system_scope, tenant_scope
 
 
 @shared_task(name="workflows.reconcile_runs")
 def reconcile_runs() -> dict[str, int]:
     """Compare runs with Temporal and repair what differs (PRODUCT 2.6). Counts by outcome."""
-    return dict(runs_reconcile().counts)
+    with system_scope():
+        return dict(runs_reconcile().counts)
 
 
 @shared_task(name=WORK_BULK)
 def work_bulk(job_id: str) -> None:
     """A slice of a bulk job, and a message for the next one. A lost or repeated message changes nothing."""
-    wait = bulk_work(job_id=uuid.UUID(job_id))
+    with system_scope():  # whose job it is stands in the job
+        tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
+    with tenant_scope(tenant_id):
+        wait = bulk_work(job_id=uuid.UUID(job_id))
     if wait is not None:
         bulk_send(uuid.UUID(job_id), wait)

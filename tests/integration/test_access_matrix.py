@@ -50,9 +50,12 @@ class World:
     def callers(self, cell: Cell) -> list[Caller]:
         if cell.is_open:  # the same for all
             return [self.own.people[Role.ADMIN]]
-        people = [caller for role, caller in self.own.people.items() if role != SUPERUSER or cell.needs == SUPERUSER]
-        programs = list(self.own.programs.values()) if cell.is_api and not cell.people_only else []
-        return people + programs
+        people = dict(self.own.people)
+        if cell.needs != SUPERUSER:
+            del people[SUPERUSER]
+        if not cell.is_api or cell.people_only:
+            return list(people.values())
+        return [*self.own.programs.values(), people[Role.VIEWER], people[Role.ADMIN]]
 
     def ask(self, cell: Cell, caller: Caller, *, ids: Any = None, **more: Any) -> Answer:
         return ask(cell, caller, ids or self.own.ids, self.tenants, **more)
@@ -256,9 +259,11 @@ def test_no_search_and_no_filter_of_a_list_finds_another_tenants_rows(world: Wor
     cell, caller = CELLS[label], world.own.people[Role.ADMIN]
     page = caller.as_new().get(cell.address({}))
     filters = [name for spec in page.context["cl"].filter_specs for name in spec.expected_parameters()]
-    asked = [("q", world.other.ids[heard]) for heard in HEARD if page.context["cl"].search_fields]
-    for name in ("tenant", "tenant__id__exact", "run__tenant", *filters):
-        asked += [(name, world.other.ids[heard]) for heard in ("definition_key", "event_type_name", "tenant")]
+    ids = world.other.ids
+    asked = [("tenant", ids["tenant"]), ("run__tenant", ids["tenant"])]
+    asked += [("q", ids[heard]) for heard in HEARD[:6] if page.context["cl"].search_fields]
+    for name in (name for name in filters if not re.search(r"_(from|to)(_\d)?$", name)):
+        asked += [(name, ids["definition_key"]), (name, ids["event_type_name"])]
     for name, value in asked:
         answer = world.ask(asking(cell, **{name: value}), caller)
         assert answer.status in (200, 302, 400), answer
@@ -295,15 +300,17 @@ def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) 
     if method == "GET" and cell.is_open:
         return  # a description for programs, and a page that is no part of it
     asked, sent = replace(cell, method=method), {"Accept": "text/html"} if method == "GET" else {}
-    for caller in (world.own.people[Role.VIEWER], world.own.people[Role.ADMIN]):
-        answer = world.ask(asked, caller, headers=sent)
-        good = {200} if cell.admits(caller.role) else {403}
-        assert answer.status in good or (method == "OPTIONS" and answer.status in (200, 405)), answer
-        assert (answer.changed, answer.refused) == (frozenset(), ())
-        assert cell.admits(caller.role) or HOME not in answer.text, answer
-        if cell.foreign:
-            answer = world.ask_for_foreign(asked, caller, headers=sent)
-            assert found(world, FOREIGN, cell, answer.text) == [], answer
+    viewer, administrator = world.own.people[Role.VIEWER], world.own.people[Role.ADMIN]
+    answer = world.ask(asked, viewer, headers=sent)
+    good = {200} if cell.admits(Role.VIEWER) else {403}
+    assert answer.status in good or (method == "OPTIONS" and answer.status in (200, 405)), answer
+    assert (answer.changed, answer.refused) == (frozenset(), ())
+    assert cell.admits(Role.VIEWER) or HOME not in answer.text, answer
+    answer = (
+        world.ask_for_foreign(asked, administrator, headers=sent) if cell.foreign else world.ask(asked, administrator)
+    )
+    assert answer.status < 500, answer
+    assert found(world, FOREIGN, cell, answer.text) == [], answer
     assert cell.is_open or world.ask(asked, world.nobody, headers=sent).status == 401
 
 

@@ -16,6 +16,7 @@ from workflows.ledger import command_open, command_recorded, command_settle
 from workflows.models import Command, CommandEntry
 from workflows.services.audit_verify import audit_verify
 from workflows.statuses import CommandAction, CommandState
+from workflows.tenancy import tenant_scope
 
 
 @pytest.fixture
@@ -115,11 +116,12 @@ def test_commands_at_once_make_one_chain(tenant: Any) -> None:
 
     def ask(number: int) -> None:
         try:
-            for index in range(10):
-                command = command_open(
-                    actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"{number}-{index}"
-                )
-                command_settle(command, CommandState.ACCEPTED)
+            with tenant_scope(tenant.id):
+                for index in range(10):
+                    command = command_open(
+                        actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"{number}-{index}"
+                    )
+                    command_settle(command, CommandState.ACCEPTED)
         finally:
             close_old_connections()
             connection.close()

@@ -20,6 +20,7 @@ from ingress.outbox import outbox_counts, outbox_relay
 from ingress.publish import publish_event
 from portal.devstack.child import PROJECT
 from tests.factories import eventually, make_tenant
+from tests.scopes import as_system
 from tests.streams import stored
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import Event, EventType, OutboxEvent, PayloadSchema, Tenant
@@ -222,6 +223,7 @@ def test_many_relays_at_once_store_each_event_once(tenant: Any) -> None:
     assert set(stored(tenant)) == set(ids)
 
 
+@as_system
 def on_a_connection_of_its_own(work: Callable[[], Any]) -> Any:
     try:
         return work()

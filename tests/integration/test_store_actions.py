@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.factories import make_run, make_tenant
+from tests.scopes import as_system
 from workflows.actions.ledger import Owner, invocation_claim
 from workflows.actions.registry import ActionContext, find_action
 from workflows.engine.errors import RunError
@@ -127,6 +128,7 @@ def test_an_expected_version_of_nothing_fails_and_leaves_nothing(store: Store, t
 def test_of_many_at_once_one_takes_the_lock(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
+    @as_system
     def take(number: int) -> str | None:
         try:
             start.wait(20)
@@ -144,6 +146,7 @@ def test_of_many_at_once_one_takes_the_lock(tenant: Any) -> None:
 def test_a_write_that_meets_a_delete_is_never_lost(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
+    @as_system
     def work(number: int) -> int:
         try:
             start.wait(20)
@@ -172,6 +175,7 @@ def test_increment_begins_at_zero_and_adds(store: Store) -> None:
 def test_increments_of_many_threads_are_all_counted(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
+    @as_system
     def count(_: int) -> list[int]:
         try:
             start.wait(20)

@@ -21,6 +21,7 @@ from tests.desk import Desk
 from tests.factories import eventually, make_run, make_tenant
 from tests.integration.test_events import REPLY, open_wait, receive
 from tests.integration.test_projections import wait_record, write
+from tests.scopes import as_system
 from tests.streams import StreamDesk
 from workflows import projections
 from workflows.models import Event, EventDelivery, Run, RunWait
@@ -165,6 +166,7 @@ def blocked_by_me() -> int:
         return int(cursor.fetchone()[0])
 
 
+@as_system
 def elsewhere(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """On a connection that ends with the call."""
     try:

@@ -7,6 +7,7 @@ from portal.devstack.servers import Servers
 from tests.desk import Desk
 from tests.factories import eventually, expr, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
+from tests.scopes import as_system
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
 from workflows.services.run_control import run_cancel
 from workflows.statuses import Role
@@ -187,6 +188,7 @@ def test_two_responses_at_once_resume_the_run_once(desk: Desk) -> None:
 
     run, task = open_task(desk)
 
+    @as_system
     def answer(approved: bool) -> str:
         try:
             task_complete(actor=desk.actor, task_id=task.id, response={"approved": approved})

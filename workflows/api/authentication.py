@@ -15,6 +15,7 @@ from workflows.actors import Actor
 from workflows.models import ApiToken
 from workflows.services.tokens import token_hash
 from workflows.statuses import CommandSource, Role
+from workflows.tenancy import Scope, enter_scope, scope_of
 
 SCHEME = "Bearer"
 
@@ -32,12 +33,15 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != SCHEME.lower():
             return None
-        row = ApiToken.objects.select_related("tenant").filter(token_hash=token_hash(token.strip())).first()
+        wanted = token_hash(token.strip())
+        with scope_of(Scope(token_hash=wanted)):
+            row = ApiToken.objects.select_related("tenant").filter(token_hash=wanted).first()
         now = timezone.now()
         if row is None or row.revoked_at is not None or not row.tenant.is_active:
             raise AuthenticationFailed("the token is unknown or revoked", code="TOKEN_INVALID")
         if row.expires_at is not None and row.expires_at <= now:
             raise AuthenticationFailed("the token has expired", code="TOKEN_EXPIRED")
+        enter_scope(Scope(tenant=str(row.tenant_id)))
         if row.last_used_at is None or (now - row.last_used_at).total_seconds() > 60:
             ApiToken.objects.filter(id=row.id).update(last_used_at=now)
         actor = Actor("token", str(row.id), row.name, row.tenant_id, Role(row.role), CommandSource.API)

@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from portal.demo.credentials import read_credentials
+from workflows.management.scoped import SystemCommand
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Print the demo's URL, users with passwords, and API token."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from portal.demo.credentials import make_credentials
 from portal.demo.load import load_demo
+from workflows.management.scoped import SystemCommand
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Create the demo tenant, or complete it (development only)."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import httpx
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from portal.demo.credentials import read_credentials
 from portal.demo.traffic import Plan, plan_traffic, traffic_prefix
+from workflows.management.scoped import SystemCommand
 from workflows.models import Event, EventDelivery, Run
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Send a believable stream of events through the API; with --verify, account for every one of them."
 
     def add_arguments(self, parser: CommandParser) -> None:

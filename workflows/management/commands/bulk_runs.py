@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.actors import Actor
 from workflows.api.run_selection import runs_by_filters
 from workflows.bulk_selectors import bulk_counts, bulk_split
 from workflows.errors import PortalError
+from workflows.management.scoped import SystemCommand
 from workflows.models import BulkJob, Tenant
 from workflows.services.bulk import bulk_start
 from workflows.services.bulk_actions import BULK_ACTIONS
@@ -16,7 +17,7 @@ from workflows.services.bulk_preview import bulk_preview
 from workflows.statuses import CommandAction, CommandSource, Role
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Cancel, terminate or replay many runs: shows what would be asked, and asks with --start."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,10 +5,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.actors import Actor
 from workflows.errors import PortalError
+from workflows.management.scoped import SystemCommand
 from workflows.models import Run
 from workflows.services.run_control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.run_replay import run_replay
@@ -18,7 +19,7 @@ from workflows.strict_json import read_json
 ACTIONS = ("cancel", "terminate", "replay", "resume", "retry", "requeue-event-wait")
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Ask for a change of a run, through the same services as the run page and the API."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,12 +5,13 @@ import uuid
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from workflows.management.scoped import SystemCommand
 from workflows.services.run_describe import RunDescription, run_describe
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Show a run as its row has it, as Temporal has it, and where the two differ."
 
     def add_arguments(self, parser: CommandParser) -> None:

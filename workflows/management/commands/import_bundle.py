@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.actors import Actor
 from workflows.errors import PortalError
+from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
 from workflows.services.definitions import bundle_import
 from workflows.statuses import CommandSource, Role
 from workflows.strict_json import read_json
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Import the definitions of a bundle file as drafts, and publish them when asked to."
 
     def add_arguments(self, parser: CommandParser) -> None:

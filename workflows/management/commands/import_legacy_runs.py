@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.errors import PortalError
 from workflows.management.commands.import_bundle import find_tenant
+from workflows.management.scoped import SystemCommand
 from workflows.services.legacy_import import legacy_runs_import
 from workflows.strict_json import read_json
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Import runs that an older engine executed. They can be read, never acted on."
 
     def add_arguments(self, parser: CommandParser) -> None:

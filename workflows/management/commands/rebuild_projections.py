@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.management.commands.describe_run import run_id_of
 from workflows.management.commands.import_bundle import find_tenant
+from workflows.management.scoped import SystemCommand
 from workflows.services.run_rebuild import RunRebuild, run_rebuild, runs_to_rebuild
 from workflows.temporal import gateway
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Make the rows of runs again from Temporal's history alone, and tell where they differed."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.management.commands.describe_run import run_id_of
 from workflows.management.commands.import_bundle import find_tenant
+from workflows.management.scoped import SystemCommand
 from workflows.models import Run
 from workflows.services.run_reconcile_sweep import runs_reconcile_all
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Compare every open run with Temporal and repair the rows that differ."
 
     def add_arguments(self, parser: CommandParser) -> None:

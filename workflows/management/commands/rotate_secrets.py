@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.actors import Actor
 from workflows.errors import PortalError
+from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
 from workflows.services.secrets import secrets_rotate
 from workflows.statuses import CommandSource, Role
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Encrypt every tenant's secrets under the first key of WORKFLOW_SECRET_KEYS. Values stay as they are."
 
     def add_arguments(self, parser: CommandParser) -> None:

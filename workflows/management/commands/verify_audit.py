@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.management.commands.import_bundle import find_tenant
+from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
 from workflows.services.audit_verify import SHOWN_PROBLEMS, audit_verify
 
 
-class Command(BaseCommand):
+class Command(SystemCommand):
     help = "Verify that the command ledger and its audit chain were not changed behind the portal's back."
 
     def add_arguments(self, parser: CommandParser) -> None:
