@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.models.statements import update_rows
 from workflows.outcomes import deliveries_changing
@@ -191,6 +192,10 @@ def _settle(made: Sequence[tuple[EventDelivery, Attempt]]) -> None:
         decided = [delivery for delivery, _ in made if stands.get(delivery.id) != DeliveryStatus.PENDING]
         update_rows([delivery for delivery, _ in made if delivery not in decided], [*_NOTED, *_DECIDED])
         update_rows(decided, _NOTED)
+    held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in made if attempt.is_held}
+    for tenant_id, definition_id in held:
+        if definition_id is not None:
+            held_starts_wake(tenant_id=tenant_id, definition_id=definition_id)
 
 
 _NOTED = ["claimed_until", "attempt_log", "sent_at", "run"]

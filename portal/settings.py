@@ -494,6 +494,11 @@ SPECTACULAR_SETTINGS = {
         "DeliveryKind": "workflows.statuses.DeliveryKind",
         "CommandSource": "workflows.statuses.CommandSource",
         "EventSource": "workflows.statuses.EventSource",
+        "CommandAction": "workflows.statuses.CommandAction",
+        "CommandState": "workflows.statuses.CommandState",
+        "BulkState": "workflows.statuses.BulkState",
+        "BulkItemState": "workflows.statuses.BulkItemState",
+        "BulkAction": ["cancel", "replay", "terminate"],
     },
 }
 

@@ -4,14 +4,15 @@ Called under the lock of the run's row, by the writer of projections only.
 """
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from django.utils import timezone
+from django.db import transaction
 
+from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Run
 from workflows.models.statements import update_rows
 from workflows.outcomes import deliveries_changing
-from workflows.queueing import ring_on_commit
 from workflows.statuses import DeliveryStatus
 
 
@@ -42,20 +43,6 @@ def write_verdicts(records: list[dict[str, Any]], *, run: Run) -> None:
         update_rows(changed, ["status", "reason", "decided_at"])
 
 
-def wake_longest_held(run: Run) -> None:
-    """The trigger that has waited longest for a free place of this run's definition has its turn."""
-    longest = (
-        EventDelivery.objects.select_for_update(skip_locked=True, no_key=True)
-        .filter(
-            tenant_id=run.tenant_id,
-            definition_id=run.definition_id,
-            held_since__isnull=False,
-            status=DeliveryStatus.PENDING,
-        )
-        .order_by("held_since", "id")
-        .first()
-    )
-    if longest is not None:
-        longest.next_attempt_at = timezone.now()
-        update_rows([longest], ["next_attempt_at"])
-        ring_on_commit(run.tenant_id)
+def wake_held(run: Run) -> None:
+    """After the commit: the triggers that have waited longest for a free place of this run's definition have their turn."""
+    transaction.on_commit(partial(held_starts_wake, tenant_id=run.tenant_id, definition_id=run.definition_id))

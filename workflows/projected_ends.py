@@ -12,7 +12,7 @@ from django.db.models import Q
 from workflows.ledger import commands_observe_end
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.outcomes import deliveries_changing
-from workflows.projected_deliveries import wake_longest_held
+from workflows.projected_deliveries import wake_held
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, StepStatus, TaskStatus, WaitStatus
 
 REASON = "the run was ended by Temporal before it could take this event"
@@ -46,7 +46,7 @@ def close_run(run: Run, end: RunEnd, *, now: datetime) -> None:
     run.error_code = end.error.get("code", "") if end.error else ""
     run.projection_epoch, run.projection_seq, run.projected_at = end.epoch, SEQ_OF_END, now
     run.save(update_fields=_FIELDS)
-    wake_longest_held(run)
+    wake_held(run)
     commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
 
 

@@ -26,6 +26,7 @@ def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
     A delivery that is undone becomes `late`, so that the look of the wait that opens next finds its event again; that of
     a wait which is open still is sent again.
     """
+    _lock_events(run)
     if run.projection_seq == SEQ_OF_END:
         _undo_end(run, epoch=epoch, first_seq=first_seq, now=now)
     past = {"tenant_id": run.tenant_id, "run": run, "projection_seq__gte": first_seq}
@@ -35,6 +36,14 @@ def cut_off(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
     _take_back_events(run, [wait.id for wait in cut], now=now)
     _open_again(run, [wait for wait in cut if wait.opened_seq < first_seq], epoch=epoch, now=now)
     close_cut_off(run, waits, epoch=epoch, now=now)
+
+
+def _lock_events(run: Run) -> None:
+    """All that this batch may come to change, in the one order in which events are locked: it takes some of them back, and
+    its verdicts decide on others."""
+    known = EventDelivery.objects.filter(tenant_id=run.tenant_id, run=run, wait__isnull=False)
+    events = Event.objects.filter(tenant_id=run.tenant_id, id__in=known.values("event_id"))
+    list(events.select_for_update(no_key=True).order_by("id").values_list("id", flat=True))
 
 
 def close_cut_off(run: Run, wait_ids: list[uuid.UUID], *, epoch: str, now: datetime) -> None:

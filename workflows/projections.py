@@ -21,7 +21,7 @@ from workflows.models import Event, Run, RunStep, RunWait
 from workflows.models.fields import row_id
 from workflows.models.guard import WRITER_SETTING
 from workflows.models.statements import update_rows
-from workflows.projected_deliveries import wake_longest_held, write_verdicts
+from workflows.projected_deliveries import wake_held, write_verdicts
 from workflows.projected_resets import cut_off
 from workflows.projected_tasks import write_tasks
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus, WaitStatus
@@ -302,7 +302,7 @@ class _BatchWriter:
         if was_starting:
             commands_observe_start(run)
         if was_open and run.status not in OPEN_RUN_STATUSES:
-            wake_longest_held(run)
+            wake_held(run)
             commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
 
     def _fill_run(self, run: Run, record: Record) -> None:

@@ -8,6 +8,7 @@ from django.db.models import Q
 from workflows.engine.clock import iso_time
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
+from workflows.held_starts import held_starts
 from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.run_launch import run_launch
@@ -87,12 +88,7 @@ def _take_place(definition: Definition, delivery: EventDelivery) -> None:
         limit
         - Run.objects.filter(tenant_id=delivery.tenant_id, definition=definition, status__in=OPEN_RUN_STATUSES).count()
     )
-    ahead = EventDelivery.objects.filter(
-        tenant_id=delivery.tenant_id,
-        definition=definition,
-        status=DeliveryStatus.PENDING,
-        held_since__isnull=False,
-    ).exclude(id=delivery.id)
+    ahead = held_starts(tenant_id=delivery.tenant_id, definition_id=definition.id).exclude(id=delivery.id)
     if delivery.held_since is not None:
         ahead = ahead.filter(
             Q(held_since__lt=delivery.held_since) | Q(held_since=delivery.held_since, id__lt=delivery.id)
