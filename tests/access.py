@@ -188,7 +188,7 @@ class Answer:
     place: str  # its address
     to: str  # where the answer itself redirects
     changed: frozenset[str]  # tables, the ledger and sessions apart
-    refused: tuple[tuple[str, str], ...]  # (state, code) of the ledger's new rows
+    commands: tuple[tuple[str, str], ...]  # (state, code) of the ledger's new rows
 
 
 def ask(
@@ -216,11 +216,11 @@ def ask(
         if touched or cell.is_alone:
             sums = row_sums(tenants)
         rows = Command.objects.filter(actor_id=caller.actor_id) if caller.actor_id else Command.objects.none()
-        refused = tuple(rows.values_list("state", "code"))
+        commands = tuple(rows.values_list("state", "code"))
     if sums and not cell.is_alone:
         before = row_sums(tenants)  # undone, it is as it was
     changed = frozenset(name for name in sums if sums[name] != before.get(name))
-    return Answer(response.status_code, text, landed, place, response.headers.get("Location", ""), changed, refused)
+    return Answer(response.status_code, text, landed, place, response.headers.get("Location", ""), changed, commands)
 
 
 def _send(client: Client, cell: Cell, address: str, data: Any, headers: Mapping[str, str]) -> Any:

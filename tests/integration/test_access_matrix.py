@@ -149,13 +149,15 @@ def assert_admitted(world: World, cell: Cell, caller: Caller, answer: Answer) ->
     assert "PERMISSION_DENIED" not in answer.text, told
     assert not _is_login(answer), told
     if not cell.writes:
-        assert (answer.changed, answer.refused) == (frozenset(), ()), told
+        assert (answer.changed, answer.commands) == (frozenset(), ()), told
+    if cell.is_recorded:
+        assert answer.commands, told
     if cell.shows:
         assert found(world, HOME, cell, answer.text), told
 
 
 def assert_refused(cell: Cell, caller: Caller, answer: Answer) -> None:
-    told = f"{caller}: {answer.status} {answer.changed} {answer.refused} {answer.text[:600]}"
+    told = f"{caller}: {answer.status} {answer.changed} {answer.commands} {answer.text[:600]}"
     assert HOME not in answer.text or not cell.is_api, told
     assert answer.changed == frozenset(), told
     if cell.is_api:
@@ -164,9 +166,9 @@ def assert_refused(cell: Cell, caller: Caller, answer: Answer) -> None:
     else:
         assert answer.status in cell.denies or "PERMISSION_DENIED" in answer.text, told
     if cell.is_recorded:
-        assert set(answer.refused) == {("refused", "PERMISSION_DENIED")}, told
+        assert set(answer.commands) == {("refused", "PERMISSION_DENIED")}, told
     else:
-        assert answer.refused == (), told
+        assert answer.commands == (), told
 
 
 def assert_strangers_are_refused(world: World, cell: Cell) -> None:
@@ -200,6 +202,18 @@ def bodies() -> list[str]:
     return [cell.label for cell in found.values()]
 
 
+def test_what_is_written_is_seen(world: World) -> None:
+    """That nothing was changed is worth something only if a change shows."""
+    wanted = {
+        "DELETE api:event-type": "workflow_event_types",
+        "PUT api:redaction-rules": "tenants",
+        "POST api:task-claim": "workflow_tasks",
+        "POST api:events": "workflow_runtime_events",
+    }
+    for label, table in wanted.items():
+        assert table in world.ask(CELLS[label], world.own.people[Role.ADMIN]).changed, label
+
+
 @pytest.mark.parametrize("label", bodies())
 def test_a_role_counts_before_what_is_wrong_with_a_body(world: World, label: str) -> None:
     cell = CELLS[label]
@@ -214,6 +228,16 @@ def test_a_role_counts_before_what_is_wrong_with_a_body(world: World, label: str
 # -- Another tenant ----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_second_guard(settings: Any) -> None:
+    """Row-level security would hide a query that forgot its tenant: here every statement may see the rows of all."""
+    settings.DATABASE_APP_ROLE = settings.DATABASE_SYSTEM_ROLE
+
+
+foreign = pytest.mark.usefixtures("no_second_guard")
+
+
+@foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.foreign])
 def test_another_tenants_rows_are_not_there(world: World, label: str) -> None:
     cell = CELLS[label]
@@ -226,7 +250,7 @@ def test_another_tenants_rows_are_not_there(world: World, label: str) -> None:
         assert is_sent_home or answer.status in cell.foreign or answer.landed in cell.foreign, told
         if cell.foreign == {404}:
             assert answer.changed == frozenset(), told
-            assert all(code.endswith("_NOT_FOUND") for _, code in answer.refused), told
+            assert all(code.endswith("_NOT_FOUND") for _, code in answer.commands), told
         assert found(world, FOREIGN, cell, answer.text) == [], told
     if cell.foreign == {404} and cell.method == "GET" and not cell.is_api:
         # A superuser too sees one tenant at a time. The switcher names the others.
@@ -248,6 +272,7 @@ def asking(cell: Cell, **query: str) -> Cell:
     return replace(cell, query=lambda ids: query)
 
 
+@foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api_list])
 def test_no_filter_of_the_api_finds_another_tenants_rows(world: World, label: str) -> None:
     cell, caller = CELLS[label], world.own.programs[Role.ADMIN]
@@ -258,6 +283,7 @@ def test_no_filter_of_the_api_finds_another_tenants_rows(world: World, label: st
             assert answer.status == 400 or (answer.status, '"results":[]' in answer.text) == (200, True), answer
 
 
+@foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_list_of_the_admin])
 def test_no_search_and_no_filter_of_a_list_finds_another_tenants_rows(world: World, label: str) -> None:
     cell, caller = CELLS[label], world.own.people[Role.ADMIN]
@@ -275,6 +301,7 @@ def test_no_search_and_no_filter_of_a_list_finds_another_tenants_rows(world: Wor
         assert name != "q" or "result_list" not in answer.text, value
 
 
+@foreign
 def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
     models = apps.get_app_config("workflows").get_models()
     fields = {
@@ -296,6 +323,7 @@ def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
     assert (Run, 200) in seen
 
 
+@foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api and cell.method == "GET"])
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
 def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) -> None:
@@ -308,7 +336,7 @@ def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) 
     answer = world.ask(asked, viewer, headers=sent)
     good = {200} if cell.admits(Role.VIEWER) else {403}
     assert answer.status in good or (method == "OPTIONS" and answer.status in (200, 405)), answer
-    assert (answer.changed, answer.refused) == (frozenset(), ())
+    assert (answer.changed, answer.commands) == (frozenset(), ())
     assert cell.admits(Role.VIEWER) or HOME not in answer.text, answer
     answer = (
         world.ask_for_foreign(asked, administrator, headers=sent) if cell.foreign else world.ask(asked, administrator)
@@ -318,6 +346,7 @@ def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) 
     assert cell.is_open or world.ask(asked, world.nobody, headers=sent).status == 401
 
 
+@foreign
 def test_what_others_have_changes_no_page_of_a_tenant(world: World) -> None:
     """Counts, badges, choices of filters: the pages of a tenant without rows are as before there were others."""
     after = world.empty_pages()

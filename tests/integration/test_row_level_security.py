@@ -185,3 +185,19 @@ def test_a_published_version_of_another_cannot_be_run(tenant: Any, other: Tenant
     version = publish(other, {"id": "s", "type": "state.set", "config": {"state": "X"}})
     with pytest.raises(IntegrityError, match="_tenant"), transaction.atomic():
         Definition.objects.create(tenant=tenant, key="stolen", name="x", published_version=version)
+
+
+def test_one_signs_in_before_any_tenant_is_known(tenant: Any) -> None:
+    """The form asks for memberships, and the request after it for the tenant; nobody's scope is about."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    from workflows.models import TenantMembership
+
+    user = get_user_model().objects.create_user(f"member-{tenant.slug}", password="a long passphrase")
+    TenantMembership.objects.create(tenant=tenant, user=user, role="viewer")
+    with scope_of(NOBODY):
+        client = Client()
+        given = {"username": user.username, "password": "a long passphrase"}
+        assert client.post("/admin/login/?next=/admin/", given).status_code == 302
+        assert client.get("/admin/").status_code == 200

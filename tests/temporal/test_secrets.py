@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tests.desk import Desk
 from tests.factories import expr, publish
 from tests.fakes import fake_api
+from tests.scopes import as_system
 from tests.temporal.test_actions import call
 from workflows.actions import registry
 from workflows.models import ActionInvocation, DataStoreEntry, Run, RunStep, Secret
@@ -87,6 +88,7 @@ def test_a_whole_mapping_of_an_event_resolves_nothing(desk: Desk, saved: Secret)
 
 
 def test_a_failure_tells_nothing_of_it_and_each_attempt_resolves_anew(desk: Desk, saved: Secret) -> None:
+    @as_system
     def answer(number: int) -> tuple[int, Any]:
         secret_save(actor=desk.actor, name="DB_PASSWORD", value=f"{VALUE}-{number + 1}")
         return 503, {"error": f"{VALUE} is wrong", "cut": "x" * 1950 + VALUE * 5}
