@@ -198,10 +198,14 @@ def ask(
     tenants: list[Any],
     *,
     follow: bool = False,
+    exact: bool = True,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Call and undo. `body` replaces the cell's own, as it is sent; `follow` looks at the page that the answer leads to."""
+    """Call and undo. `body` replaces the cell's own, as it is sent; `follow` looks at the page that the answer leads to.
+
+    Not `exact`: a table counts as changed even if what was written to it was taken back within the call.
+    """
     ids = {**ids, **caller.ids}
     data = body if body is not None or cell.body is None else cell.body(ids)
     if not isinstance(data, bytes) and cell.is_api:
@@ -213,13 +217,13 @@ def ask(
         response = _send(caller.as_new(), cell, cell.address(ids), data, headers or {})
         landed, place, text = _landing(caller.client, response, 4 if follow else 0)
         touched = {name for name, number in writes().items() if number != written.get(name, 0)} - LEDGER - SESSIONS
-        if touched or cell.is_alone:
+        if cell.is_alone or (touched and exact):
             sums = row_sums(tenants)
         rows = Command.objects.filter(actor_id=caller.actor_id) if caller.actor_id else Command.objects.none()
         commands = tuple(rows.values_list("state", "code"))
     if sums and not cell.is_alone:
         before = row_sums(tenants)  # undone, it is as it was
-    changed = frozenset(name for name in sums if sums[name] != before.get(name))
+    changed = frozenset(name for name in sums if sums[name] != before.get(name)) if sums else frozenset(touched)
     return Answer(response.status_code, text, landed, place, response.headers.get("Location", ""), changed, commands)
 
 
