@@ -48,6 +48,9 @@ def commands_reconcile(*, stop_at: float) -> Counter[str]:
         except gateway.TemporalRefused as error:
             logger.warning("command %s cannot be decided: %s", command.id, error)
             continue
+        except (ValueError, KeyError):  # a row that says nonsense is told, and leaves the others their turn
+            logger.exception("command %s cannot be decided", command.id)
+            continue
         if verdict is None:
             continue
         is_seen, words = verdict
