@@ -19,7 +19,7 @@ SINGLE_GOAL, BATCH_GOAL = 5.0, 1.2
 BATCH = 100
 # PostgreSQL reads a table of a page or two as a whole, whatever indexes it has; that is no fault of a plan.
 SMALL_ROWS = 500
-SCOPE = re.compile(r"(SELECT set_config\('role'[^;]*; )?")
+SCOPED = re.compile(r"(SELECT set_config\('role'[^;]*; )?(.*)", re.DOTALL)
 _numbers = itertools.count(1)
 
 
@@ -42,8 +42,8 @@ def measure(tenant: Any, token: str, *, sizes: list[int]) -> bool:
                 work()
             took = (time.monotonic() - begun) * 1000
             # The scope of the tenant travels before each statement, in the same message.
-            statements = [query["sql"].removeprefix(SCOPE.match(query["sql"])[0]) for query in queries.captured_queries]  # type: ignore[index]
-            data = [sql for sql in statements if not sql.lstrip("(").upper().startswith(TRANSACTION)]
+            statements = [SCOPED.fullmatch(query["sql"]).groups() for query in queries.captured_queries]  # type: ignore[union-attr]
+            data = [found for found in statements if not found[1].lstrip("(").upper().startswith(TRANSACTION)]
             counts.setdefault(what, set()).add(len(data))
             is_held = len(data) / events <= goal
             held &= is_held
@@ -51,8 +51,8 @@ def measure(tenant: Any, token: str, *, sizes: list[int]) -> bool:
                 f"{size:10,}  {what:44}{len(data):11}{len(data) / events:11.2f}{len(statements) - len(data):9}{took:8.1f}"
                 f"  {goal:g}: {'held' if is_held else 'MISSED'}"
             )
-            for sql in data:
-                for table in sequential_scans(sql):
+            for scope, sql in data:
+                for table in sequential_scans(scope or "", sql):
                     scans[table] = sql
         print(f"{'':10}  whole tables read: {', '.join(scans) or 'none'} {filled}")
         for table, sql in scans.items():
@@ -136,9 +136,12 @@ def signals_taken() -> Any:
         yield
 
 
-def sequential_scans(sql: str) -> list[str]:
+def sequential_scans(scope: str, sql: str) -> list[str]:
+    """Of the plan as the application gets it: in its role, and with the policies of row-level security."""
     with connections["owner"].cursor() as cursor:
-        cursor.execute("EXPLAIN (FORMAT JSON) " + sql)
+        cursor.execute(f"{scope}EXPLAIN (FORMAT JSON) {sql}")
+        if scope:
+            cursor.nextset()
         plan = cursor.fetchone()[0]
         cursor.execute("SELECT relname, reltuples FROM pg_class WHERE relkind = 'r'")
         rows = dict(cursor.fetchall())

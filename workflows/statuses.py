@@ -156,7 +156,6 @@ class CommandAction(TextChoices):
     EDIT_REDACTION = "edit_redaction", "Edit redaction rules"
     BULK = "bulk", "Act on many runs"
     REPAIR = "repair", "Repair projection"
-    VERIFY = "verify", "Compare with Temporal"
     PAUSE = "pause", "Pause definition"
     UNPAUSE = "unpause", "Unpause definition"
 

@@ -67,7 +67,7 @@ def system_scope() -> Any:
 
 def with_scope(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """A wrapper of Django's: the scope travels before the statement, in the same message and the same transaction."""
-    if not settings.DATABASE_APP_ROLE or str(sql).startswith(_CONTROL):
+    if str(sql).startswith(_CONTROL):
         return execute(sql, params, many, context)
     prefix = _prefix(_current.get())
     if many:

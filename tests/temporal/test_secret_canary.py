@@ -33,7 +33,7 @@ from workflows.models import Command, Event, Run, Secret
 from workflows.statuses import Role
 
 # Letters and digits only, so that one look finds it however it is quoted; each secret has others around it.
-WORD = "kanarienvogel"
+WORD = "goldhaehnchen"
 SECRETS = {
     "IN_HEADER": f"Bearer {WORD}1/+%x",
     "IN_BODY": f'{WORD}2"\\ü<&>',

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
+from portal import env as portal_env
 from portal.env import ConfigError, Env
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_declarations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read here is no setting of the portal."""
+    monkeypatch.setattr(portal_env, "DECLARED", {})
 
 
 @pytest.mark.parametrize(

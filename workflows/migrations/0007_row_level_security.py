@@ -20,8 +20,6 @@ def tenant_tables(apps):
 
 def secure(apps, schema_editor):
     app, system = settings.DATABASE_APP_ROLE, settings.DATABASE_SYSTEM_ROLE
-    if not app:
-        return
     run, name = schema_editor.execute, schema_editor.quote_name
     _make_system_role(schema_editor, system)
     for model in tenant_tables(apps):

@@ -21,7 +21,7 @@ from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Comman
 from workflows.temporal import gateway
 from workflows.temporal.course import read_course
 from workflows.temporal.history import HistoryUnreadable
-from workflows.temporal.listing import update_is_known
+from workflows.temporal.updates import update_is_known
 
 logger = logging.getLogger(__name__)
 

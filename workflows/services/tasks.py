@@ -24,6 +24,7 @@ from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, CommandState, Role, TaskStatus
 from workflows.temporal import gateway
 from workflows.temporal.contracts import TaskResponse
+from workflows.temporal.updates import complete_task
 
 OPEN = (TaskStatus.PENDING, TaskStatus.CLAIMED)
 # A completion whose process died is taken over after this; the workflow takes one response only.
@@ -99,7 +100,7 @@ def task_complete(
 
 def _send(actor: Actor, task: HumanTask, command: Command, response: Any, before: str) -> None:
     try:
-        gateway.complete_task(
+        complete_task(
             TaskResponse(taskId=str(task.id), response=response, completedBy=actor.name, commandId=str(command.id)),
             workflow_id=task.run.temporal_workflow_id,
             first_run_id=task.run.temporal_first_run_id,

@@ -4,10 +4,9 @@ Rule it keeps: it reads and interprets nothing away. What an activity's records 
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
@@ -125,7 +124,7 @@ def _next_page(
                 maximum_page_size=PAGE,
                 next_page_token=token,
             ),
-            timeout=timedelta(seconds=settings.TEMPORAL_RPC_TIMEOUT_SECONDS),
+            timeout=gateway.timeout(),
         )
         events = list(page.history.events)
         so_far = found or await _begun(client, run_id, events.pop(0))

@@ -1,4 +1,4 @@
-"""What Temporal lists and knows beside one workflow: executions that have changed, the namespace's retention, updates.
+"""What Temporal lists and knows beside one workflow: executions that have changed, and the namespace's retention.
 
 Lists come from Temporal's visibility store, which is a moment behind: a candidate found here is looked at again with a
 describe before anything follows from it.
@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.conf import settings
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.update.v1 import UpdateRef
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     ListWorkflowExecutionsRequest,
-    PollWorkflowExecutionUpdateRequest,
 )
 from temporalio.client import Client, WorkflowExecutionStatus
 
@@ -63,7 +59,7 @@ def _page(query: str, token: bytes) -> tuple[list[Listed], bytes]:
             ListWorkflowExecutionsRequest(
                 namespace=client.namespace, page_size=PAGE, next_page_token=token, query=query
             ),
-            timeout=_timeout(),
+            timeout=gateway.timeout(),
         )
         found = [
             Listed(
@@ -84,37 +80,8 @@ def namespace_retention() -> timedelta:
 
     async def work(client: Client) -> timedelta:
         answer = await client.workflow_service.describe_namespace(
-            DescribeNamespaceRequest(namespace=client.namespace), timeout=_timeout()
+            DescribeNamespaceRequest(namespace=client.namespace), timeout=gateway.timeout()
         )
         return answer.config.workflow_execution_retention_ttl.ToTimedelta()
 
     return gateway.call(work)
-
-
-def update_is_known(*, workflow_id: str, update_id: str) -> bool:
-    """Whether the workflow has been asked for this update: it waits, was taken, or is done.
-
-    Errors: TemporalTimeout when no worker answers for the workflow.
-    """
-
-    async def work(client: Client) -> bool:
-        await client.workflow_service.poll_workflow_execution_update(
-            PollWorkflowExecutionUpdateRequest(
-                namespace=client.namespace,
-                update_ref=UpdateRef(
-                    workflow_execution=WorkflowExecution(workflow_id=workflow_id), update_id=update_id
-                ),
-                identity=client.identity,
-            ),
-            timeout=_timeout(),
-        )
-        return True
-
-    try:
-        return gateway.call(work)
-    except gateway.TemporalNotFound:
-        return False
-
-
-def _timeout() -> timedelta:
-    return timedelta(seconds=settings.TEMPORAL_RPC_TIMEOUT_SECONDS)
