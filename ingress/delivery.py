@@ -5,6 +5,7 @@ it back. A tenant holds at most so many claims at once: a flood of one tenant le
 down never uses up a delivery's attempts; an answer that says no does.
 """
 
+import itertools
 import logging
 import random
 import time
@@ -23,6 +24,7 @@ from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.models.statements import update_rows
 from workflows.outcomes import deliveries_changing
+from workflows.queueing import ring
 from workflows.services.event_deliver import TriggerHeld, event_deliver_to_wait, event_start_run, run_id_of
 from workflows.statuses import DeliveryKind, DeliveryStatus
 from workflows.temporal import gateway
@@ -32,7 +34,8 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 BATCH = 20
 MAX_BACKOFF_SECONDS = 300
-HELD_RETRY_SECONDS = 5
+HELD_RETRY_SECONDS = 60  # whatever makes a place free wakes those who wait for it; this is for what nobody saw
+FIRST_BUSY_SECONDS, LONGEST_BUSY_SECONDS = 0.05, 5.0
 QUIET_SECONDS = 1.0
 KEPT_ATTEMPTS = 10
 _ADVISORY_CLASS = 5_041  # of our locks of claims, among the advisory locks of the database
@@ -40,7 +43,10 @@ _ADVISORY_CLASS = 5_041  # of our locks of claims, among the advisory locks of t
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one attempt came to. `is_outage`: Temporal did not answer; the next ones would fare no better."""
+    """What one attempt came to. `is_outage`: Temporal did not answer; the next ones would fare no better.
+
+    `is_soon`: too soon for the sweep; the bell is rung for it.
+    """
 
     status: str
     reason: str = ""
@@ -48,15 +54,16 @@ class Attempt:
     counts: bool = False
     is_held: bool = False
     is_outage: bool = False
+    is_soon: bool = False
 
 
-class _Outage:
+class _Pause:
     """Of this process: one call in a while asks whether Temporal is back, instead of every worker in every delivery."""
 
-    quiet_until = 0.0
+    until = 0.0
 
 
-_outage = _Outage()
+_pause = _Pause()
 
 
 def event_deliver(delivery_id: uuid.UUID) -> str:
@@ -73,7 +80,7 @@ def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
     ago, and the sweep will ask again.
     Units: `stop_at` is of `time.monotonic`; what is claimed and not tried by then is given back.
     """
-    if time.monotonic() < _outage.quiet_until:
+    if time.monotonic() < _pause.until:
         return None
     claimed = _claimed_of_tenant(tenant_id)
     if claimed is None:
@@ -83,7 +90,7 @@ def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
         attempt = _attempt(delivery)
         made.append((delivery, attempt))
         if attempt.is_outage:
-            _outage.quiet_until = time.monotonic() + QUIET_SECONDS
+            _pause.until = time.monotonic() + QUIET_SECONDS
         if attempt.is_outage or time.monotonic() > stop_at:
             _give_back(claimed[number + 1 :])
             break
@@ -150,9 +157,12 @@ def _attempt(delivery: EventDelivery) -> Attempt:
     except TriggerHeld as held:
         seconds = HELD_RETRY_SECONDS * random.uniform(1, 1.5)  # noqa: S311  not for secrets
         return Attempt(DeliveryStatus.PENDING, str(held), seconds, is_held=True)
+    except gateway.TemporalBusy as error:
+        seconds = min(LONGEST_BUSY_SECONDS, FIRST_BUSY_SECONDS * 2 ** _failed_in_a_row(delivery))
+        return Attempt(DeliveryStatus.PENDING, f"the run is busy: {error}", seconds, is_soon=True)
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
         reason = f"Temporal did not answer: {error}"
-        return Attempt(DeliveryStatus.PENDING, reason, _backoff(delivery.attempts), is_outage=True)
+        return Attempt(DeliveryStatus.PENDING, reason, _backoff(_failed_in_a_row(delivery) + 1), is_outage=True)
     except Exception as error:
         logger.exception("delivery %s failed", delivery.id)
         is_last = delivery.failures + 1 >= settings.DELIVERY_MAX_ATTEMPTS
@@ -162,6 +172,12 @@ def _attempt(delivery: EventDelivery) -> Attempt:
             _backoff(delivery.failures + 1),
             counts=True,
         )
+
+
+def _failed_in_a_row(delivery: EventDelivery) -> int:
+    """Attempts before this one, up to those that are kept."""
+    before = itertools.takewhile(lambda entry: entry["outcome"] == "failed", reversed(delivery.attempt_log))
+    return sum(1 for _ in before)
 
 
 def _backoff(attempts: int) -> float:
@@ -192,6 +208,9 @@ def _settle(made: Sequence[tuple[EventDelivery, Attempt]]) -> None:
         decided = [delivery for delivery, _ in made if stands.get(delivery.id) != DeliveryStatus.PENDING]
         update_rows([delivery for delivery, _ in made if delivery not in decided], [*_NOTED, *_DECIDED])
         update_rows(decided, _NOTED)
+    for delivery, attempt in made:
+        if attempt.is_soon:
+            ring(delivery.tenant_id, after=attempt.wait_seconds)
     held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in made if attempt.is_held}
     for tenant_id, definition_id in held:
         if definition_id is not None:

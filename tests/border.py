@@ -200,7 +200,7 @@ class Signals:
             self.sent.append((workflow_id, signal))
 
         monkeypatch.setattr(gateway, "signal_event", signal_event)
-        monkeypatch.setattr(delivery._outage, "quiet_until", 0.0)
+        monkeypatch.setattr(delivery._pause, "until", 0.0)
         return self
 
 

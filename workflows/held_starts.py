@@ -30,10 +30,12 @@ def held_starts_wake(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> None:
     """As many as there are free places are due now. To be called after the commit of what may have made a place free."""
     limit = Definition.objects.values_list("concurrency_limit", flat=True).get(tenant_id=tenant_id, id=definition_id)
     held = held_starts(tenant_id=tenant_id, definition_id=definition_id)
-    if limit is None or not held.exists():
+    if not held.exists():
         return
-    runs = Run.objects.filter(tenant_id=tenant_id, definition_id=definition_id, status__in=OPEN_RUN_STATUSES)
-    free = max(0, limit - runs.count())
+    free = None  # no limit any more
+    if limit is not None:
+        runs = Run.objects.filter(tenant_id=tenant_id, definition_id=definition_id, status__in=OPEN_RUN_STATUSES)
+        free = max(0, limit - runs.count())
     ids = list(held.values_list("id", flat=True)[:free])
     now = timezone.now()
     if held.filter(id__in=ids, next_attempt_at__gt=now).order_by().update(next_attempt_at=now):

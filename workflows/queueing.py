@@ -56,9 +56,9 @@ class Door(NamedTuple):
         return f"pointsman:bell:{self.queue}:{self.tenant}"
 
 
-def ring(tenant_id: uuid.UUID | str) -> None:
-    """Have the workers look at this tenant. Never waits for the broker, never fails for it."""
-    _bell.ring(_door(tenant_id))
+def ring(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
+    """Have the workers look at this tenant, now or after so many seconds. Never waits for the broker, never fails for it."""
+    _bell.ring(_door(tenant_id), time.monotonic() + after)
 
 
 def ring_on_commit(tenant_id: uuid.UUID | str) -> None:
@@ -162,21 +162,21 @@ class _Bell:
     def __init__(self) -> None:
         self.line = _Line()
         self._changed = threading.Condition()
-        self._waiting: dict[Door, None] = {}  # a set that keeps its order
+        self._waiting: dict[Door, float] = {}  # when each is to be rung, in the order in which they came
         self._in_hand: Door | None = None
         self._thread: threading.Thread | None = None
         self._is_full = False
         self._failures = 0
         self._open_until = 0.0
 
-    def ring(self, door: Door) -> None:
+    def ring(self, door: Door, at: float) -> None:
         with self._changed:
             if len(self._waiting) >= MOST_WAITING and door not in self._waiting:
                 if not self._is_full:
                     logger.warning("%d tenants wait for the broker; the sweep finds the others", MOST_WAITING)
                 self._is_full = True
                 return
-            self._waiting[door] = None
+            self._waiting[door] = min(at, self._waiting.get(door, at))
             self._changed.notify_all()
             if self._thread is None or not self._thread.is_alive():
                 self._start()
@@ -200,7 +200,8 @@ class _Bell:
             self._changed.wait_for(lambda: self._has_nothing() or self._pause() > 0, seconds)
 
     def _has_nothing(self) -> bool:
-        return not self._waiting and self._in_hand is None
+        now = time.monotonic()
+        return self._in_hand is None and not any(at <= now for at in self._waiting.values())
 
     def _pause(self) -> float:
         return self._open_until - time.monotonic()
@@ -220,15 +221,20 @@ class _Bell:
 
     def _next(self) -> Door:
         with self._changed:
-            while not self._waiting or self._pause() > 0:
-                self._changed.wait(self._pause() if self._waiting else None)
-            self._in_hand = next(iter(self._waiting))
-            del self._waiting[self._in_hand]
-            return self._in_hand
+            while True:
+                now = time.monotonic()
+                due = next((door for door, at in self._waiting.items() if at <= now), None)
+                if due is not None and self._pause() <= 0:
+                    break
+                soonest = min(self._waiting.values(), default=None)
+                self._changed.wait(None if soonest is None else max(soonest - now, self._pause(), 0.001))
+            self._in_hand = due
+            del self._waiting[due]
+            return due
 
     def _failed(self, door: Door, error: Exception) -> None:
         with self._changed:
-            self._waiting.setdefault(door, None)
+            self._waiting.setdefault(door, time.monotonic())
             pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
             self._open_until = time.monotonic() + pause
             self._failures += 1

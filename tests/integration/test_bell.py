@@ -251,6 +251,20 @@ def test_many_rings_are_one_message_until_it_is_answered(queue: Queue) -> None:
     assert 0 < queue.redis.ttl(queue.key(one)) <= queueing.KEY_SECONDS
 
 
+def test_a_ring_for_later_waits_for_its_time_and_holds_nobody_up(queue: Queue) -> None:
+    first, second, third = some_tenants()
+    ring(first, after=600)
+    ring(second, after=0.05)
+    ring(third)
+    eventually(lambda: queue.tenants() == [third, second], what="those whose time has come")
+    assert bell_is_idle()  # a process that ends does not wait for the one that is for later
+    ring(first)
+    eventually(lambda: queue.tenants() == [third, second, first], what="the sooner ring counts")
+    ring(first, after=600)
+    idle()
+    assert len(queue.tenants()) == 3
+
+
 def test_a_ring_within_a_transaction_waits_for_its_end(tenant: Any, queue: Queue) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         ring_on_commit(tenant.id)

@@ -35,7 +35,7 @@ LOAD_SECONDS = 0.002  # of one call to Temporal, for the load of it
 
 @pytest.fixture(autouse=True)
 def temporal_was_never_away(unheard: None, database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery._outage, "quiet_until", 0.0)
+    monkeypatch.setattr(delivery._pause, "until", 0.0)
 
 
 class Signals:
@@ -395,7 +395,7 @@ def test_those_that_failed_together_come_back_apart() -> None:
     assert max(waits) - min(waits) > whole / 4
 
 
-@pytest.mark.parametrize("fault", [gateway.TemporalUnreachable, gateway.TemporalBusy, gateway.TemporalTimeout])
+@pytest.mark.parametrize("fault", [gateway.TemporalUnreachable, gateway.TemporalTimeout])
 def test_an_outage_never_uses_up_attempts(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, fault: type[Exception]
 ) -> None:
@@ -417,6 +417,46 @@ def test_an_outage_never_uses_up_attempts(
     assert event_deliver(made.id) == "sent"
 
 
+def test_a_run_that_is_busy_delays_nobody_else_and_is_rung_for(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, rung = Signals(monkeypatch), list[float]()
+    first, second = make_deliveries(tenant, 2)
+    take = gateway.signal_event
+
+    def busy_once(*args: Any, **kwargs: Any) -> None:
+        if kwargs["request_id"] == str(first.id) and len(rung) < 3:
+            raise gateway.TemporalBusy("goes on in a new execution")
+        take(*args, **kwargs)
+
+    monkeypatch.setattr(gateway, "signal_event", busy_once)
+    monkeypatch.setattr(delivery, "ring", lambda _tenant, *, after: rung.append(after))
+    while EventDelivery.objects.filter(tenant=tenant, status="pending").exists():
+        EventDelivery.objects.filter(tenant=tenant).update(next_attempt_at=timezone.now())
+        assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)
+    first.refresh_from_db()
+    assert signals.of_delivery == {str(first.id): 1, str(second.id): 1}
+    assert (first.status, first.attempts, first.failures) == ("sent", 4, 0)
+    assert first.attempt_log[0]["reason"] == "the run is busy: goes on in a new execution"
+    assert rung == [0.05, 0.1, 0.2]
+
+
+def test_only_failures_in_a_row_make_the_pause_longer(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (made,) = make_deliveries(tenant, 1)
+    answers = [TriggerHeld("full"), gateway.TemporalUnreachable("away"), gateway.TemporalUnreachable("away"),
+               TriggerHeld("full"), gateway.TemporalUnreachable("away")]  # fmt: skip
+    waited, asked = [], iter(answers)
+    backoff = delivery._backoff
+    monkeypatch.setattr(delivery, "_backoff", lambda number: (waited.append(number), backoff(number))[1])
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise next(asked)
+
+    monkeypatch.setattr(gateway, "signal_event", fail)
+    for _ in answers:
+        EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
+        event_deliver(made.id)
+    assert waited == [1, 2, 1]
+
+
 def test_in_an_outage_one_asks_for_all(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[None] = []
 
@@ -431,7 +471,7 @@ def test_in_an_outage_one_asks_for_all(tenant: Any, monkeypatch: pytest.MonkeyPa
     assert len(asked) == 1
     rows = EventDelivery.objects.filter(tenant=tenant, status="pending", claimed_until=None, failures=0)
     assert sorted(rows.values_list("attempts", flat=True)) == [0] * 29 + [1]
-    monkeypatch.setattr(delivery._outage, "quiet_until", 0.0)
+    monkeypatch.setattr(delivery._pause, "until", 0.0)
     Signals(monkeypatch)
     rows.update(next_attempt_at=timezone.now())
     assert events_work(tenant_id=tenant.id, seconds=20).delivered == 30

@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ from workflows.bundles import BundleWorkflow, read_bundle
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.engine.validate import Known, Problem, validate
 from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.held_starts import held_starts_wake
 from workflows.ledger import command_recorded
 from workflows.models import Definition, DefinitionVersion, Secret
 from workflows.services.payload_check import known_schema_refs
@@ -130,6 +132,8 @@ def _import_workflow(actor: Actor, workflow: BundleWorkflow, *, publish: bool) -
     for name, value in workflow.metadata.items():
         setattr(definition, name, value)
     definition.save()
+    # A limit that was raised makes places free.
+    transaction.on_commit(partial(held_starts_wake, tenant_id=actor.tenant_id, definition_id=definition.id))
     imported = Imported(workflow.key, draft_saved=not is_same, unchanged=is_same)
     if publish:
         before = definition.published_version_id

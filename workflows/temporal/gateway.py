@@ -1,4 +1,6 @@
-"""Calls to Temporal, and nothing else: the only caller of the Temporal client (ARCHITECTURE 2, 6.8).
+"""Calls to Temporal, and nothing else, over the one Temporal client of the process (ARCHITECTURE 2, 6.8).
+
+`updates.py`, `history.py` and `listing.py` hold more calls, and go through `call` here; nobody else reaches the client.
 
 One client per process, in a loop thread of its own, connected on first use and made anew after a fork. Every call has a
 timeout and is sent once: the SDK's own retries would hold a request up for ten seconds when Temporal is down, and whoever
@@ -20,15 +22,14 @@ from typing import Any, TypeVar
 from django.conf import settings
 from temporalio.api.common.v1 import Memo, Payloads, WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import (
+    ResourceExhaustedCause,
     TaskQueueType,
-    UpdateWorkflowExecutionLifecycleStage,
     WorkflowIdConflictPolicy,
     WorkflowIdReusePolicy,
 )
+from temporalio.api.errordetails.v1 import ResourceExhaustedFailure
 from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.update.v1 import Input, Meta, WaitPolicy
-from temporalio.api.update.v1 import Request as UpdateRequest
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
@@ -38,10 +39,8 @@ from temporalio.api.workflowservice.v1 import (
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
-    UpdateWorkflowExecutionRequest,
 )
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from workflows.temporal import contracts
@@ -49,8 +48,6 @@ from workflows.temporal.converter import DATA_CONVERTER
 
 Answer = TypeVar("Answer")
 IDENTITY = "pointsman-portal"
-UPDATE_PAUSE_SECONDS = 0.3
-PASSING = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 
 class TemporalError(Exception):
@@ -62,7 +59,7 @@ class TemporalUnreachable(TemporalError):
 
 
 class TemporalBusy(TemporalUnreachable):
-    """The server takes no such call at this moment, e.g. while a run goes on in a new execution. Nothing was done."""
+    """This one run takes no call at this moment, e.g. while it goes on in a new execution. Nothing was done; try again soon."""
 
 
 class TemporalTimeout(TemporalError):
@@ -186,18 +183,33 @@ def _translated(error: RPCError) -> TemporalError:
     # The SDK reports its own deadline as CANCELLED; an UNAVAILABLE of an open connection may have been carried out.
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
         return TemporalTimeout(words)
-    if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:
-        return TemporalBusy(words)
+    # A connection that breaks during the call is no answer of the server, though the SDK gives it a status as if it were.
+    if any(sign in words for sign in _BROKEN_CONNECTION):
+        return TemporalTimeout(words)
+    if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:  # one run's, or a rate limit of the server
+        return TemporalBusy(words) if _is_of_one_run(error) else TemporalUnreachable(words)
     if error.status == RPCStatusCode.INVALID_ARGUMENT:
         return TemporalInvalid(words)
     return TemporalRefused(f"{error.status.name}: {words}")
 
 
-async def _encoded(client: Client, value: Any) -> Payloads:
+async def encoded(client: Client, value: Any) -> Payloads:
     try:
         return Payloads(payloads=await client.data_converter.encode([value]))
     except (TypeError, ValueError) as error:
         raise TemporalInvalid(f"the value cannot be encoded: {error}") from error
+
+
+_BROKEN_CONNECTION = ("transport error", "h2 protocol error", "connection reset", "broken pipe")
+
+
+def _is_of_one_run(error: RPCError) -> bool:
+    """Or of the whole server."""
+    for detail in error.grpc_status.details:
+        failure = ResourceExhaustedFailure()
+        if detail.Unpack(failure):
+            return failure.cause == ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW
+    return False
 
 
 def _is_of_the_namespace(error: RPCError) -> bool:
@@ -206,11 +218,11 @@ def _is_of_the_namespace(error: RPCError) -> bool:
 
 
 _connection = _Connection()
-# For what this package reads beside (`history`, `listing`): the same client, its errors told in the same way.
+# For the calls that stand beside (`updates`, `history`, `listing`): the same client, its errors told in the same way.
 call = _connection.call
 
 
-def _timeout() -> timedelta:
+def timeout() -> timedelta:
     return timedelta(seconds=settings.TEMPORAL_RPC_TIMEOUT_SECONDS)
 
 
@@ -223,8 +235,8 @@ def start_run(run: contracts.RunInput, *, workflow_id: str, origin: dict[str, An
     """
 
     async def work(client: Client) -> str:
-        payloads = await _encoded(client, run)
-        memo = (await _encoded(client, origin)).payloads[0]
+        payloads = await encoded(client, run)
+        memo = (await encoded(client, origin)).payloads[0]
         answer = await client.workflow_service.start_workflow_execution(
             StartWorkflowExecutionRequest(
                 namespace=client.namespace,
@@ -238,7 +250,7 @@ def start_run(run: contracts.RunInput, *, workflow_id: str, origin: dict[str, An
                 workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
                 workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
         return answer.run_id
 
@@ -249,7 +261,7 @@ def signal_event(signal: contracts.EventSignal, *, workflow_id: str, request_id:
     """Idempotency: the server takes one signal of a request id (within one execution; the engine checks event ids too)."""
 
     async def work(client: Client) -> None:
-        payloads = await _encoded(client, signal)
+        payloads = await encoded(client, signal)
         await client.workflow_service.signal_workflow_execution(
             SignalWorkflowExecutionRequest(
                 namespace=client.namespace,
@@ -259,7 +271,7 @@ def signal_event(signal: contracts.EventSignal, *, workflow_id: str, request_id:
                 identity=client.identity,
                 request_id=request_id,
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
 
     _connection.call(work)
@@ -278,7 +290,7 @@ def cancel_run(*, workflow_id: str, first_run_id: str, reason: str, request_id: 
                 request_id=request_id,
                 reason=reason,
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
 
     _connection.call(work)
@@ -296,62 +308,10 @@ def terminate_run(*, workflow_id: str, first_run_id: str, reason: str) -> None:
                 identity=client.identity,
                 reason=reason,
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
 
     _connection.call(work)
-
-
-def complete_task(response: contracts.TaskResponse, *, workflow_id: str, first_run_id: str, update_id: str) -> None:
-    """The run has taken the response.
-
-    Idempotency: one update of an id within one execution; the workflow takes one response of a task.
-    Errors: UpdateRejected with the validator's code; TemporalNotFound when the run has ended.
-    """
-
-    async def work(client: Client) -> None:
-        request = await _update_request(client, response, workflow_id, first_run_id, update_id)
-        deadline = asyncio.get_running_loop().time() + settings.TEMPORAL_RPC_TIMEOUT_SECONDS
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                answer = await client.workflow_service.update_workflow_execution(request, timeout=_timeout())
-            except RPCError as error:
-                # The server answers so while the run goes on in a new execution; the id makes one update of all sends.
-                if error.status not in PASSING or "connect error" in error.message:
-                    raise
-                await asyncio.sleep(UPDATE_PAUSE_SECONDS)
-                continue
-            if answer.outcome.HasField("failure"):
-                raise _rejected(await client.data_converter.decode_failure(answer.outcome.failure))
-            if answer.outcome.HasField("success"):
-                return
-        raise TemporalTimeout("the run did not answer in time; does a worker run?")
-
-    _connection.call(work)
-
-
-async def _update_request(
-    client: Client, response: contracts.TaskResponse, workflow_id: str, first_run_id: str, update_id: str
-) -> UpdateWorkflowExecutionRequest:
-    return UpdateWorkflowExecutionRequest(
-        namespace=client.namespace,
-        workflow_execution=WorkflowExecution(workflow_id=workflow_id),
-        first_execution_run_id=first_run_id,
-        wait_policy=WaitPolicy(
-            lifecycle_stage=UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED
-        ),
-        request=UpdateRequest(
-            meta=Meta(update_id=update_id, identity=client.identity),
-            input=Input(name=contracts.UPDATE_COMPLETE_TASK, args=await _encoded(client, response)),
-        ),
-    )
-
-
-def _rejected(failure: BaseException) -> TemporalError:
-    if isinstance(failure, ApplicationError) and failure.type == contracts.UPDATE_REFUSED:
-        detail = failure.details[0] if failure.details else {}
-        return UpdateRejected(failure.message, str(detail.get("code", "")))
-    return TemporalRefused(str(failure))
 
 
 def describe_run(*, workflow_id: str) -> Execution:
@@ -360,7 +320,7 @@ def describe_run(*, workflow_id: str) -> Execution:
             DescribeWorkflowExecutionRequest(
                 namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
         info = answer.workflow_execution_info
         return Execution(
@@ -390,7 +350,7 @@ def query_run(query: str, *, workflow_id: str) -> Any:
                 execution=WorkflowExecution(workflow_id=workflow_id),
                 query=WorkflowQuery(query_type=query),
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
         values = await client.data_converter.decode(answer.query_result.payloads)
         return values[0] if values else None
@@ -402,7 +362,7 @@ def check_reachable() -> None:
     """Errors: TemporalUnreachable or TemporalTimeout when Temporal does not answer."""
 
     async def work(client: Client) -> None:
-        await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=_timeout())
+        await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timeout())
 
     _connection.call(work)
 
@@ -417,7 +377,7 @@ def count_pollers() -> int:
                 task_queue=TaskQueue(name=settings.TEMPORAL_TASK_QUEUE),
                 task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
             ),
-            timeout=_timeout(),
+            timeout=timeout(),
         )
         return len(answer.pollers)
 

@@ -1,0 +1,39 @@
+"""What the server said, or did not say, as the error of ours that its callers act on."""
+
+import pytest
+from google.protobuf.any_pb2 import Any as Packed
+from temporalio.api.common.v1 import GrpcStatus
+from temporalio.api.enums.v1 import ResourceExhaustedCause
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, ResourceExhaustedFailure
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows.temporal import gateway
+
+BUSY = ResourceExhaustedFailure(cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW)
+TOO_MANY = ResourceExhaustedFailure(cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "detail", "error"),
+    [
+        ("NOT_FOUND", "workflow not found", None, gateway.TemporalNotFound),
+        ("NOT_FOUND", "no such namespace", NamespaceNotFoundFailure(namespace="x"), gateway.TemporalRefused),
+        ("UNAVAILABLE", "tcp connect error", None, gateway.TemporalUnreachable),
+        ("UNAVAILABLE", "shard is not ready", None, gateway.TemporalTimeout),
+        ("CANCELLED", "Timeout expired", None, gateway.TemporalTimeout),
+        ("UNKNOWN", "transport error", None, gateway.TemporalTimeout),
+        ("INTERNAL", "h2 protocol error: http2 error", None, gateway.TemporalTimeout),
+        ("INTERNAL", "some fault of the server", None, gateway.TemporalRefused),
+        ("RESOURCE_EXHAUSTED", "workflow is closing", BUSY, gateway.TemporalBusy),
+        ("RESOURCE_EXHAUSTED", "namespace rate limit exceeded", TOO_MANY, gateway.TemporalUnreachable),
+        ("INVALID_ARGUMENT", "blob is too large", None, gateway.TemporalInvalid),
+        ("ALREADY_EXISTS", "already started", None, gateway.TemporalAlreadyStarted),
+    ],
+)  # fmt: skip
+def test_an_answer_is_told_apart_from_none(status: str, words: str, detail: object, error: type[Exception]) -> None:
+    code, packed = RPCStatusCode[status], Packed()
+    if detail is not None:
+        packed.Pack(detail)  # type: ignore[arg-type]
+    raw = GrpcStatus(code=code.value, message=words, details=[packed] if detail is not None else [])
+    translated = gateway._translated(RPCError(words, code, raw.SerializeToString()))
+    assert (type(translated), words in str(translated)) == (error, True)
