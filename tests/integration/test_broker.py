@@ -1,0 +1,87 @@
+"""A message of the broker is never nowhere, whoever dies (PRODUCT 5.7)."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection, Queue
+
+from portal.devstack.servers import Servers
+from tests.factories import eventually
+
+DATABASE = "8"
+
+
+@pytest.fixture
+def client(servers: Servers) -> Iterator[Any]:
+    with redis.Redis.from_url(servers.redis_url.rsplit("/", 1)[0] + "/" + DATABASE) as client:
+        client.flushdb()
+        yield client
+
+
+class Worker:
+    """Consumes one queue the way a Celery worker does, as far as its broker can tell."""
+
+    def __init__(self, servers: Servers, name: str = "q", **consumer: Any) -> None:
+        options = {"visibility_timeout": 1, "unacked_restore_throttle": 1, "taken_seconds": 0.2, "polling_interval": 10}
+        self.url = servers.redis_url.rsplit("/", 1)[0] + "/" + DATABASE
+        self.connection = Connection(self.url, transport_options=options)
+        self.channel = self.connection.channel()
+        self.got: list[Any] = []
+        queue = Queue(name, routing_key=name)
+        self.consumer = self.connection.Consumer([queue], channel=self.channel, callbacks=[self._take], **consumer)
+        self.consumer.consume()
+
+    def _take(self, body: Any, message: Any) -> None:
+        self.got.append(body)
+        if not self.consumer.no_ack:
+            message.ack()
+
+    def turn(self) -> list[Any]:
+        self.channel.qos.restore_visible()
+        with contextlib.suppress(OSError):
+            self.connection.drain_events(timeout=0.1)
+        return self.got
+
+    def send(self, body: Any, **options: Any) -> None:
+        with Connection(self.url) as plain:
+            plain.Producer().publish(body, exchange="", routing_key="q", **options)
+
+
+def left(client: Any) -> dict[str, int]:
+    return {key: size for key in ("q", "q.taken") if (size := client.llen(key))} | {"unacked": client.hlen("unacked")}
+
+
+def test_a_message_is_taken_once(servers: Servers, client: Any) -> None:
+    worker = Worker(servers)
+    worker.send({"n": 1})
+    eventually(lambda: worker.turn() == [{"n": 1}])
+    assert left(client) == {"unacked": 0}
+
+
+def test_what_was_given_to_a_worker_that_never_read_it_goes_to_another(servers: Servers, client: Any) -> None:
+    dead = Worker(servers)
+    assert dead.turn() == []  # it has asked for a message, and never looks again
+    dead.send({"n": 1})
+    eventually(lambda: client.llen("q.taken") == 1)
+    assert left(client) == {"q.taken": 1, "unacked": 0}
+    other = Worker(servers)
+    eventually(lambda: other.turn() == [{"n": 1}])
+    assert left(client) == {"unacked": 0}
+
+
+def test_a_consumer_that_acknowledges_nothing_leaves_nothing_behind(servers: Servers, client: Any) -> None:
+    worker = Worker(servers, no_ack=True)
+    worker.send({"n": 1})
+    eventually(lambda: worker.turn() == [{"n": 1}])
+    assert left(client) == {"unacked": 0}
+
+
+def test_a_message_that_was_sent_with_a_priority_is_taken_too(servers: Servers, client: Any) -> None:
+    worker = Worker(servers)
+    for priority in (0, 3, 6, 9):
+        worker.send({"n": priority}, priority=priority)
+    eventually(lambda: sorted(body["n"] for body in worker.turn()) == [0, 3, 6, 9])
+    assert left(client) == {"unacked": 0}
