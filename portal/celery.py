@@ -11,9 +11,13 @@ from celery import Celery
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Reject
 from celery.signals import beat_init, worker_init, worker_process_shutdown
+from kombu.transport import TRANSPORT_ALIASES
 
 # A warm shutdown with two tasks under way waits 30 s for messages that have come already; fewer looks end the wait.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
+
+# Whoever reads `redis://` in this process gets messages that are moved, not popped (see there).
+TRANSPORT_ALIASES.update(redis="portal.broker:Transport", rediss="portal.broker:Transport")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 

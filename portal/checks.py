@@ -6,10 +6,14 @@ change. `manage.py` commands refuse to start on them; the Celery worker and beat
 
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from kombu.transport import resolve_transport
+
+from portal import broker
 
 RESTORE_SECONDS = 30
 MUTEX_SECONDS = 60
@@ -90,6 +94,12 @@ RULES: list[Rule] = [
         lambda conf: not conf.task_soft_time_limit,
         "CELERY_TASK_SOFT_TIME_LIMIT must not be set: it ends a task with an error, and its message is acknowledged",
     ),
+    (
+        "portal.E020",
+        lambda _conf: all(resolve_transport(scheme) is broker.Transport for scheme in ("redis", "rediss")),
+        "kombu must read redis:// with portal.broker.Transport: its own loses the message of a worker that is killed"
+        " while it takes it",
+    ),
 ]
 
 
@@ -121,8 +131,8 @@ def celery_loses_nothing(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _own_tasks(app: Any) -> Iterator[Any]:
-    from ingress import tasks  # noqa: F401  a web process has not imported them
-
+    for module in ("ingress.tasks", "workflows.tasks"):
+        import_module(module)  # a web process has not done it
     return (task for name, task in app.tasks.items() if not name.startswith("celery."))
 
 
@@ -180,6 +190,14 @@ def worker_problems(worker: Any) -> list[CheckMessage]:
                 "DATABASE_POOL must be off for a Celery worker: its children are forked, and the pool is closed after"
                 " every task",
                 id="portal.E018",
+            )
+        )
+    if len(worker.app.amqp.queues.consume_from) != 1:
+        problems.append(
+            Error(
+                "a worker listens to one queue (--queues): messages of several are popped, and one that is being taken"
+                " is lost with the worker",
+                id="portal.E021",
             )
         )
     limit = worker.app.conf.task_time_limit

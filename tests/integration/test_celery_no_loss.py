@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import get_commands, load_command_class
 from django.db import connections
+from kombu.transport import TRANSPORT_ALIASES
 
 from portal.celery import app
 from portal.checks import RULES, worker_problems
@@ -135,6 +136,11 @@ def test_a_database_that_may_hang_is_refused(monkeypatch: pytest.MonkeyPatch, op
     assert ids() == ["portal.E017"]
 
 
+def test_kombus_own_transport_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "kombu.transport.redis:Transport")
+    assert ids() == ["portal.E020"]
+
+
 def test_a_pool_of_persistent_connections_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "pool", True)
     monkeypatch.setitem(settings.DATABASES["default"], "CONN_MAX_AGE", 300)
@@ -149,6 +155,10 @@ def test_a_worker_answers_for_its_command_line(monkeypatch: pytest.MonkeyPatch) 
     assert found() == found(time_limit=60) == []
     for changes in ({"prefetch_multiplier": 4}, {"time_limit": 121}, {"time_limit": None}, {"soft_time_limit": 5}):
         assert found(**changes) == ["portal.E019"], changes
+    two = {"one": None, "two": None}
+    with monkeypatch.context() as patch:
+        patch.setattr(app.amqp.queues, "_consume_from", two)
+        assert found() == ["portal.E021"]
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "pool", True)
     assert found() == ["portal.E018"]
     assert found(pool_cls="celery.concurrency.prefork:TaskPool") == ["portal.E018"]
