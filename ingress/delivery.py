@@ -56,6 +56,10 @@ class Attempt:
     is_outage: bool = False
     is_soon: bool = False
 
+    @property
+    def is_unanswered(self) -> bool:
+        return self.is_outage or self.is_soon
+
 
 class _Pause:
     """Of this process: one call in a while asks whether Temporal is back, instead of every worker in every delivery."""
@@ -76,7 +80,7 @@ def event_deliver(delivery_id: uuid.UUID) -> str:
 def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
     """Make the attempts of this tenant that are due, the longest waiting first; the number of those made.
 
-    None: not now. The tenant's limit is reached, and those who hold its claims go on; or Temporal did not answer a moment
+    None: not now. Others hold as many claims as there may be, or the waits of all that is due, and they go on; or Temporal did not answer a moment
     ago, and the sweep will ask again.
     Units: `stop_at` is of `time.monotonic`; what is claimed and not tried by then is given back.
     """
@@ -86,14 +90,20 @@ def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
     if claimed is None:
         return None
     made: list[tuple[EventDelivery, Attempt]] = []
-    for number, delivery in enumerate(claimed):
+    busy: set[uuid.UUID | None] = set()
+    for delivery in claimed:
+        if delivery.wait_id in busy:
+            continue
         attempt = _attempt(delivery)
         made.append((delivery, attempt))
+        if attempt.is_soon:
+            busy.add(delivery.wait_id)
         if attempt.is_outage:
             _pause.until = time.monotonic() + QUIET_SECONDS
         if attempt.is_outage or time.monotonic() > stop_at:
-            _give_back(claimed[number + 1 :])
             break
+    tried = {delivery.id for delivery, _ in made}
+    _give_back([delivery for delivery in claimed if delivery.id not in tried])
     _settle(made)
     return len(made)
 
@@ -113,16 +123,19 @@ def _free(now: datetime) -> Q:
 
 
 def _claimed_of_tenant(tenant_id: uuid.UUID) -> list[EventDelivery] | None:
-    """None when the tenant has as many claims as it may."""
+    """None when the tenant has as many claims as it may, or when those who have claims have all that is due."""
     own = Tenant.objects.filter(id=tenant_id).values_list("delivery_concurrency_limit", flat=True).first()
     limit = own or settings.DELIVERY_TENANT_LIMIT
     with transaction.atomic():
         with connection.cursor() as cursor:  # so that two workers do not both count the same free places
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ADVISORY_CLASS, str(tenant_id)])
-        held = EventDelivery.objects.filter(tenant_id=tenant_id, claimed_until__gt=timezone.now()).count()
-        if held >= limit:
+        held = EventDelivery.objects.filter(tenant_id=tenant_id, claimed_until__gt=timezone.now())
+        waits = list(held.values_list("wait_id", flat=True))
+        if len(waits) >= limit:
             return None
-        return _claimed(due_deliveries(tenant_id=tenant_id), limit=min(BATCH, limit - held))
+        # The events of one wait are tried in their order: whoever has some of them in hand goes on with the others.
+        due = due_deliveries(tenant_id=tenant_id).exclude(wait_id__in=[wait_id for wait_id in waits if wait_id])
+        return _claimed(due, limit=min(BATCH, limit - len(waits))) or (None if waits else [])
 
 
 def _claimed(deliveries: QuerySet[EventDelivery], *, limit: int) -> list[EventDelivery]:
@@ -208,6 +221,9 @@ def _settle(made: Sequence[tuple[EventDelivery, Attempt]]) -> None:
         decided = [delivery for delivery, _ in made if stands.get(delivery.id) != DeliveryStatus.PENDING]
         update_rows([delivery for delivery, _ in made if delivery not in decided], [*_NOTED, *_DECIDED])
         update_rows(decided, _NOTED)
+        for delivery, attempt in made:
+            if attempt.is_unanswered and delivery.wait_id and delivery not in decided:
+                _hold_back_later_events(delivery)
     for delivery, attempt in made:
         if attempt.is_soon:
             ring(delivery.tenant_id, after=attempt.wait_seconds)
@@ -215,6 +231,14 @@ def _settle(made: Sequence[tuple[EventDelivery, Attempt]]) -> None:
     for tenant_id, definition_id in held:
         if definition_id is not None:
             held_starts_wake(tenant_id=tenant_id, definition_id=definition_id)
+
+
+def _hold_back_later_events(delivery: EventDelivery) -> None:
+    """Nobody answered this one, so it keeps its place: what else is due for its wait comes with it, and in its order."""
+    others = EventDelivery.objects.filter(
+        tenant_id=delivery.tenant_id, wait_id=delivery.wait_id, status=DeliveryStatus.PENDING
+    )
+    others.filter(next_attempt_at__lt=delivery.next_attempt_at).update(next_attempt_at=delivery.next_attempt_at)
 
 
 _NOTED = ["claimed_until", "attempt_log", "sent_at", "run"]

@@ -5,10 +5,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import shared_task
-from django.db import OperationalError
+from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from ingress.services import event_receive
@@ -25,7 +27,7 @@ from workflows.tenancy import system_scope
 
 logger = logging.getLogger(__name__)
 
-SWEEP_BUDGET_SECONDS = 20
+SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # so that sweeps leave the workers to the bells
 SWEEP_BATCH = 500
 
 
@@ -52,7 +54,7 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
         raise NotFound(f"there is no tenant {slug!r}; the sender must name one under `tenant`", code="TENANT_NOT_FOUND")
     try:
         receipt = event_receive(tenant_id=tenant.id, value=value, source=EventSource.CELERY, sender="celery")
-    except OperationalError as error:
+    except DatabaseError as error:
         if is_of_the_data(error):  # trying again would never end
             raise InputInvalid(f"the event cannot be stored: {error}", code="EVENT_INVALID") from error
         raise
@@ -71,15 +73,17 @@ def work_events(tenant_id: str) -> None:
 def sweep_events() -> dict[str, int]:
     """Find what a crash, or a broker that was down, has left: events not routed, deliveries not made, buffers run out.
 
-    It works without the bell: tenants take turns in slices, the longest waiting first.
+    Each tenant with work is rung for, so that it has its turn among the bells however many are flooded; and because a bell
+    may be hidden by one that was lost, tenants then take turns here, for a short time, the longest waiting first.
     """
     with system_scope():
         return _sweep()
 
 
 def _sweep() -> dict[str, int]:
+    stop_at = time.monotonic() + SWEEP_BUDGET_SECONDS
     counts = {
-        "settled": _swept("buffers", _settle_buffered),
+        "settled": _swept("buffers", partial(_settle_buffered, stop_at)),
         "launched": _swept("launches", sweep_unstarted_runs),
         "bulk": _swept("bulk jobs", bulk_sweep),
         **_work_in_turns(time.monotonic() + SWEEP_BUDGET_SECONDS),
@@ -92,6 +96,8 @@ def _sweep() -> dict[str, int]:
 def _work_in_turns(stop_at: float) -> dict[str, int]:
     total = Worked()
     tenants = tenants_with_work()
+    for tenant_id in tenants:
+        ring(tenant_id)
     while tenants and time.monotonic() < stop_at:
         tenant_id = tenants.pop(0)
         try:
@@ -116,10 +122,14 @@ def _swept(what: str, work: Callable[[], int]) -> int:
         return 0
 
 
-def _settle_buffered() -> int:
+def _settle_buffered(stop_at: float) -> int:
     """Events whose buffer time is over, and that nothing took, become what they are."""
     over = Event.objects.filter(outcome=EventOutcome.BUFFERED, buffered_until__lt=timezone.now())
-    ids = list(over.order_by("buffered_until").values_list("id", flat=True)[:SWEEP_BATCH])
-    with deliveries_changing(Event.objects.filter(id__in=ids)):
-        pass  # their outcomes are written at its end
-    return len(ids)
+    settled = 0
+    while True:
+        ids = list(over.order_by("buffered_until").values_list("id", flat=True)[:SWEEP_BATCH])
+        with deliveries_changing(Event.objects.filter(id__in=ids)):
+            pass  # their outcomes are written at its end
+        settled += len(ids)
+        if len(ids) < SWEEP_BATCH or time.monotonic() > stop_at:
+            return settled

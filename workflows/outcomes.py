@@ -1,8 +1,9 @@
 """The outcome of an event, computed from its deliveries (PRODUCT 5.5), and written to the event's row.
 
-Whoever makes or changes deliveries does it inside `deliveries_changing`. It locks the events first, in one order, and then
-writes their outcomes: so two writers of one event's deliveries see each other's, and none waits for a delivery that the
-other holds while that waits for the event.
+Whoever makes deliveries or changes their statuses holds the events' rows first: inside `deliveries_changing`, which locks
+them in the order of their ids and writes their outcomes at the end; or, as routing does, with locks that wait for nobody.
+So two writers of one event's deliveries see each other's, and none waits for a delivery that the other holds while that
+waits for the event. Claims of deliveries change no status, and lock no event.
 """
 
 import uuid
@@ -55,7 +56,8 @@ def deliveries_changing(events: QuerySet[Event]) -> Iterator[list[Event]]:
     """
     with transaction.atomic():
         # Without the key: a run that is started by the event shares the event's key, and shall not wait.
-        locked = list(events.select_for_update(no_key=True).order_by("id"))
+        # Without what is large and not asked for here.
+        locked = list(events.defer("payload", "decision_trace").select_for_update(no_key=True).order_by("id"))
         yield locked
         write_outcomes(locked)
 

@@ -89,6 +89,17 @@ def test_the_sweep_settles_events_whose_buffer_is_over(tenant: Any) -> None:
     assert event.outcome == "unmatched"
 
 
+def test_the_sweep_settles_more_buffers_than_one_statement_takes(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingress import tasks
+
+    monkeypatch.setattr(tasks, "SWEEP_BATCH", 2)
+    for _ in range(5):
+        event_route(receive(tenant).id)
+    Event.objects.filter(tenant=tenant).update(buffered_until=timezone.now() - timedelta(seconds=1))
+    sweep_events()
+    assert set(Event.objects.filter(tenant=tenant).values_list("outcome", flat=True)) == {"unmatched"}
+
+
 def test_a_repeated_message_repeats_nothing(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant)
@@ -128,7 +139,7 @@ def test_one_row_that_fails_does_not_stop_the_sweep(tenant: Any, monkeypatch: py
         return real(events)
 
     monkeypatch.setattr(routing, "plan_event_routes", failing)
-    monkeypatch.setattr(tasks, "_settle_buffered", lambda: 1 / 0)
+    monkeypatch.setattr(tasks, "_settle_buffered", lambda stop_at: 1 / 0)
     sweep_events()
     good.refresh_from_db()
     bad.refresh_from_db()

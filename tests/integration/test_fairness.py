@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.conf import settings as configured
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ingress import delivery, tasks, work
 from ingress.delivery import due_deliveries, event_deliver, events_deliver_due
+from ingress.routing import events_route_due
 from ingress.work import events_work
 from tests.factories import eventually, make_tenant, publish, wait_for_reply
 from tests.integration.test_events import open_wait, receive
@@ -44,6 +47,7 @@ class Signals:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, look: Callable[[], None] = lambda: None) -> None:
         self.of_delivery: Counter[str] = Counter()
         self.of_run: Counter[str] = Counter()
+        self.events: list[str] = []
         self._look = look
         monkeypatch.setattr(gateway, "signal_event", self._take)
 
@@ -52,6 +56,7 @@ class Signals:
         time.sleep(LOAD_SECONDS)
         self.of_delivery[request_id] += 1
         self.of_run[workflow_id] += 1
+        self.events.append(signal.eventId)
 
 
 def make_events(tenant: Tenant, count: int, **fields: Any) -> list[Event]:
@@ -64,10 +69,13 @@ def make_events(tenant: Tenant, count: int, **fields: Any) -> list[Event]:
 
 
 def make_deliveries(tenant: Tenant, count: int) -> list[EventDelivery]:
-    """Due ones, each of an event of its own, for one wait."""
-    wait = open_wait(tenant, key="none of theirs")
+    """Due ones, each of an event of its own, in turn for one of a few waits."""
+    waits = [open_wait(tenant, key="none of theirs") for _ in range(min(count, 20))]
     events = make_events(tenant, count, routed_at=timezone.now())
-    rows = (EventDelivery(tenant=tenant, event=event, kind="wait", wait=wait, run=wait.run) for event in events)
+    rows = (
+        EventDelivery(tenant=tenant, event=event, kind="wait", wait=wait, run=wait.run)
+        for event, wait in zip(events, cycle(waits), strict=False)
+    )
     return EventDelivery.objects.bulk_create(rows)
 
 
@@ -220,6 +228,84 @@ def test_a_flood_of_events_leaves_others_their_turn(tenant: Any, monkeypatch: py
     left = Event.objects.filter(tenant=tenant, routed_at=None)
     _served_beside(left, tenant, bells, signals)
     Event.objects.filter(tenant=tenant).update(routed_at=timezone.now(), outcome="unmatched")  # no sweep's work
+
+
+def test_a_bell_that_was_lost_is_rung_by_the_sweep_beside_a_flood(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tenants are flooded, the sweep's own turns are not what the others wait for."""
+    signals, bells = Signals(monkeypatch), Bells(monkeypatch)
+    monkeypatch.setattr(tasks, "SWEEP_BUDGET_SECONDS", 0)
+    make_deliveries(tenant, 2000)
+    left = EventDelivery.objects.filter(tenant=tenant, status="pending")
+    other = make_tenant()
+    wait = open_wait(other)
+    bells.ring(tenant.id)
+    with bells.workers(2):
+        eventually(lambda: left.count() < 2000)
+        receive(other)
+        tasks.sweep_events()
+        eventually(lambda: signals.of_run[wait.run.temporal_workflow_id] == 1)
+        still = left.count()
+    assert still > 0
+    left.update(status="discarded")
+
+
+# -- The order of one wait's events ------------------------------------------------------------------------------------
+
+
+def events_for_one_wait(tenant: Any, count: int) -> list[EventDelivery]:
+    """Pending deliveries of so many events to one wait, the oldest first."""
+    wait = open_wait(tenant)
+    make_events(tenant, count)
+    while Event.objects.filter(tenant=tenant, routed_at=None).exists():
+        events_route_due(tenant_id=tenant.id)
+    made = EventDelivery.objects.filter(wait=wait).select_related("event").order_by("event__received_at")
+    made.update(next_attempt_at=timezone.now())  # as one look writes them
+    return list(made)
+
+
+def test_workers_that_share_a_wait_try_its_events_oldest_first(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = events_for_one_wait(tenant, 90)
+    signals = Signals(monkeypatch)
+    in_threads(4, lambda: events_work(tenant_id=tenant.id, seconds=5))
+    eventually(lambda: not due_deliveries(tenant=tenant).exists() and len(signals.events) == 90)
+    assert signals.events == [row.event.event_id for row in made]
+
+
+def test_an_event_that_temporal_did_not_answer_is_not_passed_by_later_ones(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = events_for_one_wait(tenant, 3)
+    signals = Signals(monkeypatch)
+    take, answers = gateway.signal_event, iter([gateway.TemporalUnreachable("away"), gateway.TemporalBusy("busy")])
+
+    def answer(*args: Any, **kwargs: Any) -> None:
+        for error in answers:
+            raise error
+        take(*args, **kwargs)
+
+    monkeypatch.setattr(gateway, "signal_event", answer)
+    for _ in range(2):
+        assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)
+        assert not due_deliveries(tenant=tenant).exists()
+        EventDelivery.objects.filter(tenant=tenant).update(next_attempt_at=F("next_attempt_at") - timedelta(minutes=1))
+        monkeypatch.setattr(delivery._pause, "until", 0.0)
+    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 3
+    assert signals.events == [row.event.event_id for row in made]
+
+
+def test_an_event_that_temporal_refused_holds_nobody_up(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = events_for_one_wait(tenant, 3)
+    signals = Signals(monkeypatch)
+    take = gateway.signal_event
+
+    def answer(signal: EventSignal, **kwargs: Any) -> None:
+        if signal.eventId == made[0].event.event_id:
+            raise gateway.TemporalRefused("no")
+        take(signal, **kwargs)
+
+    monkeypatch.setattr(gateway, "signal_event", answer)
+    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 3
+    assert signals.events == [row.event.event_id for row in made[1:]]
 
 
 def _served_beside(left: QuerySet[Any], flooding: Tenant, bells: Bells, signals: Signals) -> None:

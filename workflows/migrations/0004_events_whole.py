@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='outboxevent',
-            index=models.Index(condition=models.Q(('refused_at__isnull', True)), fields=['next_attempt_at'], name='workflow_event_outbox_due'),
+            index=models.Index(condition=models.Q(('refused_at__isnull', True)), fields=['tenant', 'next_attempt_at'], name='workflow_event_outbox_due'),
         ),
         migrations.AddIndex(
             model_name='outboxevent',

@@ -165,7 +165,9 @@ class OutboxEvent(TenantRow):
         db_table = "workflow_event_outbox"
         indexes = [
             models.Index(
-                fields=["next_attempt_at"], condition=Q(refused_at__isnull=True), name="workflow_event_outbox_due"
+                fields=["tenant", "next_attempt_at"],
+                condition=Q(refused_at__isnull=True),
+                name="workflow_event_outbox_due",
             ),
             models.Index(
                 fields=["tenant", "-refused_at"],
