@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import attrgetter
 
 from django.db import transaction
 from django.db.models import Count, F, Min, Q, QuerySet
@@ -20,7 +21,6 @@ from ingress.services import events_receive
 from workflows.database_errors import is_of_the_data
 from workflows.errors import PortalError
 from workflows.models import OutboxEvent
-from workflows.queueing import ring_on_commit
 from workflows.statuses import EventSource
 
 logger = logging.getLogger(__name__)
@@ -51,60 +51,52 @@ def outbox_counts(*, tenant_id: uuid.UUID) -> OutboxCounts:
     )
 
 
-def outbox_relay(*, tenant_id: uuid.UUID | None = None, limit: int = 100) -> int:
-    """How many due rows it settled: handed in, or refused for good. Rows that another relay holds are left to it.
+def outbox_relay(*, tenant_id: uuid.UUID, limit: int = 100) -> int:
+    """How many due rows of this tenant it settled: handed in, or refused for good. Rows that another relay holds are left to it.
 
     Errors: those of a database that is away; then nothing has changed.
-    Cost: four statements for a batch without trouble, and those of `events_receive` for each tenant in it.
+    Cost: four statements for a batch without trouble, and those of `events_receive` for each sender in it.
     """
     row_ids: list[uuid.UUID] = []
     try:
         with transaction.atomic():
             rows = list(_due(tenant_id)[:limit])
             row_ids = [row.id for row in rows]
-            return _hand_in(rows, is_full=len(rows) == limit)
+            return _hand_in(rows)
     except Exception as error:
         if not row_ids:
             raise
         logger.warning("a batch of %d rows of the outbox failed (%r); each of them on its own", len(row_ids), error)
-    return sum(_relay_one(row_id) for row_id in row_ids)
+    return sum(_relay_one(tenant_id, row_id) for row_id in row_ids)
 
 
-def _due(tenant_id: uuid.UUID | None) -> QuerySet[OutboxEvent]:
-    due = OutboxEvent.objects.filter(refused_at__isnull=True, next_attempt_at__lte=timezone.now())
-    if tenant_id is not None:
-        due = due.filter(tenant_id=tenant_id)
+def _due(tenant_id: uuid.UUID) -> QuerySet[OutboxEvent]:
+    due = OutboxEvent.objects.filter(tenant_id=tenant_id, refused_at__isnull=True, next_attempt_at__lte=timezone.now())
     return due.select_for_update(skip_locked=True).order_by("next_attempt_at", "id")
 
 
-def _hand_in(rows: Sequence[OutboxEvent], *, is_full: bool) -> int:
-    """Within a transaction: all of these rows, whoever they belong to."""
+def _hand_in(rows: Sequence[OutboxEvent]) -> int:
+    """Within a transaction: all of these rows, which are of one tenant."""
     taken: list[uuid.UUID] = []
-    for (tenant_id, sender), group in groupby(
-        sorted(rows, key=_door), key=_door
-    ):  # the order of time stays within each
-        of_tenant = list(group)
-        values = [row.envelope for row in of_tenant]
+    by_sender = attrgetter("sender")
+    for sender, group in groupby(sorted(rows, key=by_sender), key=by_sender):  # the order of time stays within each
+        of_sender = list(group)
+        values = [row.envelope for row in of_sender]
+        tenant_id = of_sender[0].tenant_id
         results = events_receive(tenant_id=tenant_id, values=values, source=EventSource.OUTBOX, sender=sender)
-        for row, result in zip(of_tenant, results, strict=True):
+        for row, result in zip(of_sender, results, strict=True):
             if isinstance(result, PortalError):
                 _refuse(row.id, f"{result.code}: {result.message}")
             else:
                 taken.append(row.id)
-        if is_full:
-            ring_on_commit(tenant_id)  # there may be more
     OutboxEvent.objects.filter(id__in=taken).delete()
     return len(rows)
 
 
-def _door(row: OutboxEvent) -> tuple[uuid.UUID, str]:
-    return row.tenant_id, row.sender
-
-
-def _relay_one(row_id: uuid.UUID) -> int:
+def _relay_one(tenant_id: uuid.UUID, row_id: uuid.UUID) -> int:
     try:
         with transaction.atomic():
-            return _hand_in(list(_due(None).filter(id=row_id)), is_full=False)
+            return _hand_in(list(_due(tenant_id).filter(id=row_id)))
     except Exception as error:
         if is_of_the_data(error):  # trying again would never end
             _refuse(row_id, f"EVENT_INVALID: the event cannot be stored: {error}")

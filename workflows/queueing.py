@@ -1,11 +1,11 @@
-"""The bell: telling the workers that a tenant has work, without anybody waiting for the broker.
+"""The bell: telling the workers that a tenant or a bulk job has work, without anybody waiting for the broker.
 
-Work (events to route, deliveries to make) stands in PostgreSQL. A message of the broker is only a doorbell, "look at this
-tenant", so it may be lost, come twice, or stand for a thousand rings; the sweep is the recovery, not the broker.
+Work (events to route, deliveries to make, items of a job) stands in PostgreSQL. A message of the broker is only a doorbell,
+"look at this tenant", so it may be lost, come twice, or stand for a thousand rings; the sweep is the recovery, not the broker.
 
 `ring` puts the tenant into a set of this process and returns. One daemon thread takes from the set: it makes the key
 `pointsman:bell:{queue}:{tenant}` in Redis if it is not there and, only when it made it, sends one message. The worker
-deletes the key (`bell_answered`) before it looks for work.
+deletes the key (`bell_answered`) before it looks for work. `ring_job` does the same for a bulk job.
 
 Why no work is left behind: it is committed before `ring`. Where the thread finds the key, the worker of the message that the
 key stands for has not deleted it yet, so it looks after our commit and sees our work. Where it does not, we send a message of
@@ -36,6 +36,7 @@ from redis.retry import Retry
 logger = logging.getLogger(__name__)
 
 WORK_EVENTS = "ingress.work_events"
+WORK_BULK = "workflows.work_bulk"
 
 KEY_SECONDS = 10
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -46,14 +47,15 @@ FAULTS = (OperationalError, RedisError, OSError)
 
 
 class Door(NamedTuple):
-    """A tenant, and the queue that its message goes through."""
+    """Who has work (the id of a tenant, or of a bulk job), the task that looks at it, and the queue of its message."""
 
     queue: str
-    tenant: str
+    task: str
+    id: str
 
     @property
     def key(self) -> str:
-        return f"pointsman:bell:{self.queue}:{self.tenant}"
+        return f"pointsman:bell:{self.queue}:{self.id}"
 
 
 def ring(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
@@ -61,17 +63,22 @@ def ring(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
     _bell.ring(_door(tenant_id), time.monotonic() + after)
 
 
+def ring_job(job_id: uuid.UUID | str, *, after: float = 0) -> None:
+    """As `ring`, for a bulk job."""
+    _bell.ring(_door(job_id, WORK_BULK), time.monotonic() + after)
+
+
 def ring_on_commit(tenant_id: uuid.UUID | str) -> None:
     transaction.on_commit(lambda: ring(tenant_id))
 
 
-def bell_answered(tenant_id: uuid.UUID | str) -> None:
+def bell_answered(rung_for: uuid.UUID | str) -> None:
     """The worker is about to look: rings from now on need a message of their own. To be called before the look."""
-    key = _door(tenant_id).key
+    key = _door(rung_for).key
     try:
         _bell.line.redis().delete(key)
     except (RedisError, OSError) as error:
-        # Until it expires, rings of this tenant are taken for answered; the sweep finds their work.
+        # Until it expires, these rings are taken for answered; the sweep finds their work.
         logger.warning("%s was not deleted: %s; it expires", key, error)
 
 
@@ -85,8 +92,8 @@ def bell_is_idle() -> bool:
     return _bell.is_idle()
 
 
-def _door(tenant_id: uuid.UUID | str) -> Door:
-    return Door(settings.CELERY_TASK_DEFAULT_QUEUE, str(tenant_id))
+def _door(rung_for: uuid.UUID | str, task: str = WORK_EVENTS) -> Door:
+    return Door(settings.CELERY_TASK_DEFAULT_QUEUE, task, str(rung_for))
 
 
 class _Line:
@@ -122,8 +129,8 @@ class _Line:
             return
         try:
             current_app.send_task(
-                WORK_EVENTS,
-                args=(door.tenant,),
+                door.task,
+                args=(door.id,),
                 queue=door.queue,
                 connection=self._connection(),
                 ignore_result=True,

@@ -5,7 +5,7 @@ import uuid
 from celery import shared_task
 
 from workflows.models import BulkJob
-from workflows.services.bulk_bell import WORK_BULK, bulk_send
+from workflows.queueing import WORK_BULK, bell_answered, ring_job
 from workflows.services.bulk_work import bulk_work
 from workflows.services.run_reconcile_sweep import runs_reconcile
 from workflows.tenancy import system_scope, tenant_scope
@@ -21,9 +21,10 @@ def reconcile_runs() -> dict[str, int]:
 @shared_task(name=WORK_BULK)
 def work_bulk(job_id: str) -> None:
     """A slice of a bulk job, and a message for the next one. A lost or repeated message changes nothing."""
+    bell_answered(job_id)
     with system_scope():  # whose job it is stands in the job
         tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
     with tenant_scope(tenant_id):
         wait = bulk_work(job_id=uuid.UUID(job_id))
     if wait is not None:
-        bulk_send(uuid.UUID(job_id), wait)
+        ring_job(job_id, after=wait)

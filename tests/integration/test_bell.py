@@ -131,7 +131,7 @@ def test_a_broker_that_is_down_is_left_alone(
 def test_the_pauses_grow_to_a_limit_and_begin_anew(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queueing, "FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(queueing, "LONGEST_PAUSE_SECONDS", 30.0)
-    bell, door = queueing._Bell(), queueing.Door("q", "t")
+    bell, door = queueing._Bell(), queueing.Door("q", "task", "t")
 
     def pause_after_a_failure() -> int:
         bell._failed(door, OSError("down"))
@@ -217,7 +217,7 @@ def test_a_bug_does_not_end_the_bell(
     real, (bad, good) = queueing._Line.send, some_tenants(2)
 
     def failing(line: Any, door: queueing.Door) -> None:
-        if door.tenant == bad:
+        if door.id == bad:
             raise ZeroDivisionError("a bug")
         real(line, door)
 

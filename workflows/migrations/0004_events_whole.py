@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RemoveField(model_name='eventdelivery', name='details'),
         migrations.CreateModel(
             name='OutboxEvent',
             fields=[

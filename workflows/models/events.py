@@ -101,7 +101,6 @@ class EventDelivery(TenantRow):
     correlation_key = models.CharField(max_length=1000, blank=True)
     status = models.CharField(max_length=20, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
     reason = models.CharField(max_length=500, blank=True)
-    details = models.JSONField(null=True, blank=True)
     held_since = models.DateTimeField(null=True, blank=True, help_text="Over its definition's concurrency limit.")
     attempts = models.PositiveIntegerField(default=0)
     failures = models.PositiveIntegerField(default=0, help_text="Attempts that count towards the limit.")

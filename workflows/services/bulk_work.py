@@ -17,8 +17,8 @@ from workflows.bulk_selectors import TARGET, bulk_counts
 from workflows.ledger import command_observe_whole, command_recorded
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.statements import update_rows
+from workflows.queueing import ring_job
 from workflows.services.bulk_actions import portal_of
-from workflows.services.bulk_bell import bulk_ring
 from workflows.services.bulk_claims import (
     Claim,
     items_claim,
@@ -71,7 +71,7 @@ def bulk_sweep() -> int:
     """Ring for jobs whose message was lost, or whose worker was killed; their number."""
     jobs = jobs_left_behind(late=LATE)
     for job_id in jobs:
-        bulk_ring(job_id)
+        ring_job(job_id)
     return len(jobs)
 
 
