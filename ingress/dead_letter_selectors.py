@@ -6,9 +6,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ingress.forecast import Forecast, form_schemas, trigger_forecast, wait_forecast
+from ingress.forecast import Forecast, forecast_told, form_schemas, trigger_forecast, wait_forecast
 from ingress.read_only import reading_only
+from workflows.event_veil import EventVeil
 from workflows.models import EventDelivery, OutboxEvent
+from workflows.redaction import Rules, rules_of
 from workflows.statuses import DeliveryStatus
 
 MOST_COUNTED = 1_000
@@ -40,17 +42,19 @@ def deliveries_forecast(*, tenant_id: uuid.UUID, delivery_ids: Sequence[uuid.UUI
         )
         known = {row.id: row for row in rows}
         forms = form_schemas([row.wait for row in known.values() if row.wait])
-        return [_told(delivery_id, known.get(delivery_id), forms) for delivery_id in delivery_ids]
+        rules = rules_of(tenant_id)
+        return [_told(delivery_id, known.get(delivery_id), forms, rules) for delivery_id in delivery_ids]
 
 
-def _told(delivery_id: uuid.UUID, delivery: EventDelivery | None, forms: dict[uuid.UUID, Any]) -> dict[str, Any]:
+def _told(
+    delivery_id: uuid.UUID, delivery: EventDelivery | None, forms: dict[uuid.UUID, Any], rules: Rules
+) -> dict[str, Any]:
     told: dict[str, Any] = {"id": str(delivery_id), "result": "would_redeliver", "code": None, "message": None}
     if delivery is None:
         return {**told, **UNKNOWN}
     if delivery.status != DeliveryStatus.DEAD:
         return {**told, **not_dead(delivery.status)}
-    forecast = _forecast(delivery, forms)
-    return {**told, "forecast": {"status": str(forecast.status), "why": forecast.why}}
+    return {**told, "forecast": forecast_told(_forecast(delivery, forms), EventVeil(delivery.event, rules))}
 
 
 def _forecast(delivery: EventDelivery, forms: dict[uuid.UUID, Any]) -> Forecast:

@@ -1,7 +1,7 @@
-"""Events into their table, with their keys, in one statement for any number of events (PRODUCT 5.2).
+"""Events into their table, with their keys, in one statement for each CHUNK of them (PRODUCT 5.2).
 
-One statement, so that an event and its keys are there together or not at all without a transaction's round trips, and so
-that two senders of one id, or the same id twice in one batch, are settled by the database: the first row holds the id.
+An event and its keys are in one statement, so that they are there together or not at all without a transaction's round
+trips. Two senders of one id, or the same id twice in one batch, are settled by the database: the first row holds the id.
 """
 
 import uuid
@@ -16,7 +16,10 @@ CHUNK = 500
 
 
 def store_events(events: Sequence[Event]) -> set[uuid.UUID]:
-    """The ids of the rows that were stored; the others met a row of the same tenant and event id."""
+    """The ids of the rows that were stored; the others met a row of the same tenant and event id.
+
+    More than CHUNK of them are not stored all at once: after a fault a part may be there, and a repeat of all is harmless.
+    """
     stored: set[uuid.UUID] = set()
     # In one order, so that two batches of the same events never wait for each other; the first of one id stays the first.
     events = sorted(events, key=lambda event: event.event_id)

@@ -1,7 +1,8 @@
 """The decision trace of an event (PRODUCT 5.6): everything that an operator needs to answer "why did nothing happen?".
 
 It joins what the event's row recorded when it was correlated and routed with what its deliveries and targets are now.
-Reads only. Texts that may hold values of a payload are left out for those who may not see payloads.
+Reads only. Texts that may hold values of a payload are left out for those who may not see payloads; what the tenant's rules
+hide of a payload is told to nobody. An event may have thousands of targets: some are told, and the rest is counted.
 """
 
 import uuid
@@ -9,53 +10,73 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from ingress.explain_summary import summary_of
+from workflows.event_veil import EventVeil
 from workflows.models import Event, EventDelivery, Run, RunWait
+from workflows.redaction import rules_of
 from workflows.statuses import DeliveryStatus
 
-SHOWN_ROWS = 500
+SHOWN_ROWS = 50
 
 
 def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) -> dict[str, Any]:
     """Shapes: `summary`, `outcome {status, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
     {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open}`,
-    `deliveries`, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`.
-    Cost: six statements.
+    `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, and `more`: how
+    many of each list are not told.
+    Cost: eight statements, and one more for each list of rows that is cut.
     """
     now = timezone.now()
-    trace = event.decision_trace
-    seen = waits_seen(tenant_id, [*trace.get("waits", ()), *trace.get("nearMisses", ())])
+    veil = EventVeil(event, rules_of(tenant_id))
+    trace = decision_trace_told(event.decision_trace, sees_payloads)
+    waits = trace.get("waits", [])
+    seen = waits_seen(tenant_id, [*waits, *trace.get("nearMisses", ())])
+    counts = delivery_counts(tenant_id, event)
+    deliveries = list(deliveries_shown(tenant_id, event).select_related(*_TARGETS))
+    conflicts, more_conflicts = _first(Event.objects.filter(tenant_id=tenant_id, conflict_of=event), "received_at")
+    runs, more_runs = _first(Run.objects.filter(tenant_id=tenant_id, event=event))
+    resolved = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, event=event)
+    resolved_waits, more_resolved = _first(resolved, "resolved_at")
     explained: dict[str, Any] = {
         "id": event.id,
         "event_id": event.event_id,
         "event_type": event.event_type,
         "received_at": event.received_at,
-        "outcome": {"status": event.outcome, "reason": event.outcome_reason},
+        "outcome": {"status": event.outcome, "reason": veil.reason(event.outcome_reason)},
         "correlation": {
             "status": event.correlation_status,
             "reason": event.correlation_reason,
-            "keys": event.correlation_keys,
-            "tried": [place_tried(entry, sees_payloads) for entry in event.correlation_trace],
+            "keys": veil.keys(event.correlation_keys),
+            "tried": [place_tried(veil.place(entry), sees_payloads) for entry in event.correlation_trace],
         },
-        "schema": schema_told(trace.get("schema"), sees_payloads),
+        "schema": trace.get("schema"),
         "routing": {
             "routed_at": event.routed_at,
             "next_at": None if event.routed_at else event.route_at,
             "attempts": event.routing_attempts,
-            "waits": [wait_told(entry, seen) for entry in trace.get("waits", ())],
+            "waits": [wait_told(veil.wait(entry), seen) for entry in waits],
             "triggers": trace.get("triggers", []),
-            "near_misses": [wait_told(entry, seen) for entry in trace.get("nearMisses", ())],
+            "near_misses": [wait_told(veil.wait(entry), seen) for entry in trace.get("nearMisses", ())],
         },
         "buffer": _buffer_told(event, now),
-        "deliveries": [_delivery_told(row, now, sees_payloads) for row in _deliveries(tenant_id, event)],
+        "deliveries": [_delivery_told(row, now, sees_payloads, veil) for row in deliveries],
+        "delivery_counts": counts,
         "conflict_of": _event_told(event.conflict_of) if event.conflict_of else None,
-        "conflicts": [_event_told(row) for row in _conflicts(tenant_id, event)],
-        "started_runs": [
-            _run_told(run) for run in Run.objects.filter(tenant_id=tenant_id, event=event).order_by("id")[:SHOWN_ROWS]
-        ],
-        "resolved_waits": [_resolved_told(wait) for wait in _resolved(tenant_id, event)],
+        "conflicts": [_event_told(row) for row in conflicts],
+        "started_runs": [_run_told(run) for run in runs],
+        "resolved_waits": [_resolved_told(wait) for wait in resolved_waits],
+        "more": {
+            "waits": trace.get("moreWaits", 0),
+            "triggers": trace.get("moreTriggers", 0),
+            "deliveries": max(0, sum(counts.values()) - len(deliveries)),
+            "conflicts": more_conflicts,
+            "started_runs": more_runs,
+            "resolved_waits": more_resolved,
+        },
     }
     return {"summary": summary_of(explained, now=now), **explained}
 
@@ -76,6 +97,18 @@ def schema_told(seen: dict[str, Any] | None, sees_payloads: bool) -> dict[str, A
     if not sees_payloads:
         problems = [{"pointer": problem["pointer"]} for problem in problems]
     return {"ref": seen["ref"], "sent": seen["sent"], "conflict": seen.get("conflict"), "problems": problems}
+
+
+def decision_trace_told(trace: dict[str, Any], sees_payloads: bool) -> dict[str, Any]:
+    """The trace as it is stored, with as much of each list as is told; what was stored before that may be long."""
+    told = dict(trace)
+    for name, count in (("waits", "moreWaits"), ("triggers", "moreTriggers")):
+        more = len(trace.get(name, ())) - SHOWN_ROWS
+        if more > 0:
+            told[name], told[count] = trace[name][:SHOWN_ROWS], trace.get(count, 0) + more
+    if "schema" in trace:
+        told["schema"] = schema_told(trace["schema"], sees_payloads)
+    return told
 
 
 def waits_seen(tenant_id: uuid.UUID, entries: Iterable[dict[str, Any]]) -> dict[str, RunWait]:
@@ -120,25 +153,41 @@ def _buffer_told(event: Event, now: datetime) -> dict[str, Any]:
 # -- What came of it --------------------------------------------------------------------------------------------------
 
 
-def _deliveries(tenant_id: uuid.UUID, event: Event) -> Iterable[EventDelivery]:
+_TARGETS = ("run", "wait", "definition", "definition_version")
+
+
+def deliveries_shown(tenant_id: uuid.UUID, event: Event) -> QuerySet[EventDelivery]:
+    """At most SHOWN_ROWS of the event's deliveries, oldest first; of each status some, so that none hides behind many."""
     rows = EventDelivery.objects.filter(tenant_id=tenant_id, event=event)
-    return rows.select_related("run", "wait", "definition", "definition_version").order_by("created_at", "id")[
-        :SHOWN_ROWS
-    ]
+    place = Window(RowNumber(), partition_by=F("status"), order_by=("created_at", "id"))
+    chosen = rows.annotate(place=place).order_by("place", "created_at", "id").values("id")[:SHOWN_ROWS]
+    return EventDelivery.objects.filter(id__in=chosen).order_by("created_at", "id")
 
 
-def _delivery_told(delivery: EventDelivery, now: datetime, sees_payloads: bool) -> dict[str, Any]:
+def delivery_counts(tenant_id: uuid.UUID, event: Event) -> dict[str, int]:
+    """The event's deliveries by status."""
+    rows = EventDelivery.objects.filter(tenant_id=tenant_id, event=event).order_by()
+    return dict(rows.values_list("status").annotate(Count("id")))
+
+
+def _first(rows: QuerySet[Any], *order: str) -> tuple[list[Any], int]:
+    """The first SHOWN_ROWS, and how many more there are."""
+    found = list(rows.order_by(*order, "id")[: SHOWN_ROWS + 1])
+    return found[:SHOWN_ROWS], rows.count() - SHOWN_ROWS if len(found) > SHOWN_ROWS else 0
+
+
+def _delivery_told(delivery: EventDelivery, now: datetime, sees_payloads: bool, veil: EventVeil) -> dict[str, Any]:
     is_pending = delivery.status == DeliveryStatus.PENDING
-    attempts = delivery.attempt_log
+    attempts = veil.attempts(delivery.attempt_log)
     if not sees_payloads:
         attempts = [{name: value for name, value in entry.items() if name != "reason"} for entry in attempts]
     return {
         "id": delivery.id,
         "kind": delivery.kind,
         "target": _target_told(delivery),
-        "key": delivery.correlation_key,
+        "key": veil.key(delivery.correlation_key),
         "status": delivery.status,
-        "reason": delivery.reason if sees_payloads else None,
+        "reason": veil.reason(delivery.reason) if sees_payloads else None,
         "attempts": delivery.attempts,
         "failures": delivery.failures,
         "attempt_log": attempts,
@@ -174,17 +223,8 @@ def _event_told(event: Event) -> dict[str, Any]:
     return {"id": event.id, "received_at": event.received_at, "source": event.source, "sender": event.sender}
 
 
-def _conflicts(tenant_id: uuid.UUID, event: Event) -> Iterable[Event]:
-    return Event.objects.filter(tenant_id=tenant_id, conflict_of=event).order_by("received_at")[:SHOWN_ROWS]
-
-
 def _run_told(run: Run) -> dict[str, Any]:
     return {"run_id": run.id, "definition": run.definition_key, "version": run.version, "run_status": run.status}
-
-
-def _resolved(tenant_id: uuid.UUID, event: Event) -> Iterable[RunWait]:
-    waits = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, event=event)
-    return waits.order_by("resolved_at", "id")[:SHOWN_ROWS]
 
 
 def _resolved_told(wait: RunWait) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from workflows.redaction import HIDDEN
 from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
 
 SHOWN_TARGETS = 3
@@ -59,7 +60,7 @@ def _became(explained: dict[str, Any], now: datetime) -> list[str]:
     for status, sentence in _TOLD.items():
         rows = [row for row in deliveries if row["status"] == status]
         if rows:
-            told.append(_of_many(sentence, rows))
+            told.append(_of_many(sentence, rows, explained["delivery_counts"].get(status, 0)))
     return told[:SHOWN_SENTENCES]
 
 
@@ -92,7 +93,9 @@ def near_sentences(explained: dict[str, Any]) -> list[str]:
     told = []
     for near in explained["routing"]["near_misses"][:SHOWN_NEAR_MISSES]:
         run = run_named(near["run_id"], near["definition"])
-        if near["key"] not in explained["correlation"]["keys"]:
+        if near["key"] == HIDDEN:
+            told.append(f"{upper(run)} was near: {near['why']}.")
+        elif near["key"] not in explained["correlation"]["keys"]:
             told.append(f"{upper(run)} waits for it under {near['key']}.")
         elif near["event_name"] != explained["event_type"]:
             told.append(f"{upper(run)} waits under this key, and for {near['event_name']}.")
@@ -131,12 +134,13 @@ def span(seconds: float) -> str:
     return f"{whole} s" if not minutes else f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def _of_many(sentence: str, rows: list[dict[str, Any]]) -> str:
-    return upper(sentence.format(to=_targets(rows), why=_why(rows[0])))
+def _of_many(sentence: str, rows: list[dict[str, Any]], count: int) -> str:
+    """`count` of the deliveries are so; the rows are those that are told."""
+    return upper(sentence.format(to=_targets(rows, count), why=_why(rows[0])))
 
 
-def _targets(rows: Iterable[dict[str, Any]]) -> str:
-    return listed([_target_named(row["target"]) for row in rows])
+def _targets(rows: Iterable[dict[str, Any]], count: int = 0) -> str:
+    return listed([_target_named(row["target"]) for row in rows], count)
 
 
 def _target_named(target: dict[str, Any]) -> str:
@@ -153,10 +157,12 @@ def _why(row: dict[str, Any]) -> str:
     return f" ({row['reason']})" if row["reason"] else ""
 
 
-def listed(names: list[str]) -> str:
-    shown, more = names[:SHOWN_TARGETS], len(names) - SHOWN_TARGETS
+def listed(names: list[str], count: int = 0) -> str:
+    """The first names, and how many more there are: of `count`, when not all are given."""
+    shown = names[:SHOWN_TARGETS]
+    more = max(count, len(names)) - len(shown)
     if more > 0:
-        return f"{', '.join(shown)} and {more} more"
+        return f"{', '.join(shown)} and {more:,} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 

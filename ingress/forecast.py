@@ -11,7 +11,9 @@ from typing import Any
 from workflows.engine.filters import first_mismatch
 from workflows.engine.forms import form_problem
 from workflows.engine.wait_steps import response_in
-from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, HumanTask, Run, RunWait
+from workflows.event_veil import EventVeil
+from workflows.held_starts import held_starts
+from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
 from workflows.services.event_deliver import run_id_of, trigger_input
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, WaitStatus
 
@@ -27,6 +29,10 @@ class Forecast:
     why: str
     limit: dict[str, int] | None = None
     input: dict[str, Any] | None = None
+
+
+def forecast_told(forecast: Forecast, veil: EventVeil) -> dict[str, str]:
+    return {"status": str(forecast.status), "why": veil.reason(forecast.why)}
 
 
 def wait_forecast(wait: RunWait, event: Event, *, form_schema: Any = None) -> Forecast:
@@ -74,10 +80,9 @@ def form_schemas(waits: Collection[RunWait]) -> dict[uuid.UUID, Any]:
 def _places(definition: Definition) -> dict[str, int] | None:
     if definition.concurrency_limit is None:
         return None
-    of_it = {"tenant_id": definition.tenant_id, "definition": definition}
-    waiting = EventDelivery.objects.filter(**of_it, status=DeliveryStatus.PENDING, held_since__isnull=False)
+    of_it = {"tenant_id": definition.tenant_id, "definition_id": definition.id}
     return {
         "limit": definition.concurrency_limit,
         "open_runs": Run.objects.filter(**of_it, status__in=OPEN_RUN_STATUSES).count(),
-        "waiting": waiting.count(),
+        "waiting": held_starts(**of_it).count(),
     }

@@ -17,6 +17,8 @@ from workflows.services.event_look import buffer_times
 from workflows.statuses import Engine, WaitKind, WaitStatus
 
 NEAR_MISSES = 5
+# Of an event's waits, and of its triggers: what its trace keeps. Its deliveries are all there.
+KEPT_TARGETS = 50
 # Of an event's name, and of its key: enough to find the five that tell most.
 LOOKED_AT = 20
 
@@ -34,15 +36,19 @@ class EventPlan:
 
     def as_trace(self) -> dict[str, Any]:
         """Shapes: `waits [{waitId, runId, stepPath, eventName, key, taken, why}]`, `nearMisses` the same without `taken`,
-        `triggers [{definition, version, taken, why}]`, `bufferSeconds`."""
-        waits = [{**_seen(wait), "taken": True, "why": "open, with this name and key"} for wait in self.waits]
-        waits += [
-            {**_seen(wait), "taken": False, "why": "its run was started by this event"} for wait in self.own_waits
-        ]
+        `triggers [{definition, version, taken, why}]`, `bufferSeconds`; `moreWaits` and `moreTriggers` count what the trace
+        does not keep."""
+        own = self.own_waits[:KEPT_TARGETS]
+        taken = self.waits[: KEPT_TARGETS - len(own)]
+        waits = [{**_seen(wait), "taken": True, "why": "open, with this name and key"} for wait in taken]
+        waits += [{**_seen(wait), "taken": False, "why": "its run was started by this event"} for wait in own]
+        triggers = [_trigger_seen(definition) for definition in self.triggers[:KEPT_TARGETS]]
         return {
             "waits": waits,
+            "moreWaits": len(self.waits) + len(self.own_waits) - len(waits),
             "nearMisses": self.near_misses,
-            "triggers": [_trigger_seen(definition) for definition in self.triggers],
+            "triggers": triggers,
+            "moreTriggers": len(self.triggers) - len(triggers),
             "bufferSeconds": self.buffer.total_seconds() if self.buffer else None,
         }
 
@@ -50,14 +56,14 @@ class EventPlan:
 def plan_event_routes(events: Sequence[Event]) -> list[EventPlan]:
     """One plan for each of these events of one tenant.
 
-    Cost: three statements, and two more for events that meet nothing, however many events.
+    Cost: three statements, however many events; for those that meet nothing one more, and one for each of their types.
     """
     if not events:
         return []
     tenant_id = events[0].tenant_id
     types = {event.event_type for event in events}
     buffers = buffer_times(tenant_id=tenant_id, event_types=types)
-    waits = _open_waits(tenant_id, types, {key for event in events for key in event.correlation_keys})
+    waits = open_waits(tenant_id, types, {key for event in events for key in event.correlation_keys})
     triggers = _triggers(tenant_id, types)
     plans = [_plan(event, buffers, waits, triggers) for event in events]
     _find_near_misses(tenant_id, [plan for plan in plans if not plan.waits and not plan.triggers])
@@ -80,7 +86,7 @@ def _plan(
     return plan
 
 
-def _open_waits(tenant_id: uuid.UUID, types: set[str], keys: set[str]) -> list[RunWait]:
+def open_waits(tenant_id: uuid.UUID, types: set[str], keys: set[str]) -> list[RunWait]:
     if not keys:
         return []
     return list(

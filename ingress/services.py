@@ -1,7 +1,7 @@
 """The one service behind all doors: events are stored before anything else happens with them (PRODUCT 5.1, 5.2).
 
-Each value is read, correlated and checked on its own; all are stored in one statement; then the bell is rung, and a Celery
-worker routes them. What is wrong with one value says nothing of the others.
+Each value is read, correlated and checked on its own; they are stored in one statement, or in one for each 500 of them;
+then the bell is rung, and a Celery worker routes them. What is wrong with one value says nothing of the others.
 """
 
 import uuid
@@ -13,6 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingress.correlation import correlate_event
+from ingress.correlation_config import ANY_EVENT
 from ingress.envelope import Envelope, read_envelope
 from ingress.event_store import first_events, store_events
 from workflows.errors import Conflict, InputInvalid, PortalError
@@ -22,8 +23,6 @@ from workflows.queueing import ring_on_commit
 from workflows.services.payload_check import PayloadChecker
 from workflows.statuses import EventOutcome, EventSource
 from workflows.tenancy import tenant_scope
-
-ANY_TYPE = "*"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def events_receive(
     Idempotency: an event id that was stored before with the same body gives the first record.
     Errors: as results: InputInvalid EVENT_INVALID, of which nothing is stored; EVENT_PAYLOAD_INVALID, kept as a rejected
     event that does not hold its id; Conflict EVENT_ID_CONFLICT, kept likewise: the sender must use a new id.
-    Cost: two statements for any number of events, one more when a payload has a schema, two for repeats and conflicts.
+    Cost: two statements for up to 500 events, and one for each 500 more (`event_store.CHUNK`); those of `PayloadChecker`
+    when payloads have a schema; one for repeats, and two more for conflicts.
     """
     with tenant_scope(tenant_id):
         return _receive(tenant_id, [_read(value) for value in values], source, sender)
@@ -94,7 +94,7 @@ class Catalogue:
 
     def __init__(self, tenant_id: uuid.UUID, event_types: set[str]) -> None:
         self.tenant_id = tenant_id
-        names = {*event_types, ANY_TYPE} if event_types else set()
+        names = {*event_types, ANY_EVENT} if event_types else set()
         entries = EventType.objects.filter(tenant_id=tenant_id, name__in=names, is_active=True) if names else ()
         self.entries = {entry.name: entry for entry in entries}
         self.paths = {name: entry.correlation_paths for name, entry in self.entries.items() if entry.correlation_paths}

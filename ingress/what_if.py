@@ -1,6 +1,7 @@
 """What an event would do now, by the code that would do it, and without writing (PRODUCT 5.8).
 
-The database itself guarantees the last: everything is asked in a transaction that it holds to be read-only.
+The database itself guarantees the last: everything is asked in a transaction that it holds to be read-only. The payload is
+asked as it is, and told as the tenant's rules let it be seen: who asks may not know all of it.
 """
 
 import uuid
@@ -9,14 +10,16 @@ from typing import Any
 from ingress.envelope import read_envelope
 from ingress.event_store import first_events
 from ingress.explain import schema_told, wait_told, waits_seen
-from ingress.forecast import Forecast, form_schemas, trigger_forecast, wait_forecast
+from ingress.forecast import forecast_told, form_schemas, trigger_forecast, wait_forecast
 from ingress.read_only import reading_only
 from ingress.routing_plan import EventPlan, plan_event_routes
 from ingress.services import Catalogue, Receipt, result_of
 from ingress.what_if_summary import what_if_summary
 from workflows.errors import InputInvalid, PortalError
+from workflows.event_veil import EventVeil
 from workflows.models import Definition, Event, RunWait
 from workflows.outcomes import outcome_of
+from workflows.redaction import rules_of
 from workflows.statuses import EventOutcome, EventSource
 
 SHOWN_WAITS = 200
@@ -52,13 +55,14 @@ def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
         return {**told, "answer": _answer(error)}
     catalogue = Catalogue(tenant_id, {envelope.event_type})
     event = catalogue.event_row(envelope, source=EventSource.REST, sender="")
+    veil = EventVeil(event, rules_of(tenant_id))
     told |= {
         "event_type": event.event_type,
         "correlation": {
             "status": event.correlation_status,
             "reason": event.correlation_reason,
-            "keys": event.correlation_keys,
-            "tried": event.correlation_trace,
+            "keys": veil.keys(event.correlation_keys),
+            "tried": [veil.place(entry) for entry in event.correlation_trace],
         },
         "schema": schema_told(event.decision_trace.get("schema"), sees_payloads=True),
     }
@@ -70,7 +74,7 @@ def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
         return {**told, "answer": _answer(result), "outcome": outcome, "first": _first(first)}
     if result.is_duplicate:
         return {**told, "answer": _repeat(result), "first": _first(first)}
-    return {**told, **_routes(tenant_id, event)}
+    return {**told, **_routes(tenant_id, veil)}
 
 
 def _answer(error: PortalError) -> dict[str, Any]:
@@ -89,10 +93,11 @@ def _first(event: Event | None) -> dict[str, Any] | None:
 # -- Where it would go ------------------------------------------------------------------------------------------------
 
 
-def _routes(tenant_id: uuid.UUID, event: Event) -> dict[str, Any]:
+def _routes(tenant_id: uuid.UUID, veil: EventVeil) -> dict[str, Any]:
+    event = veil.event
     (plan,) = plan_event_routes([event])
-    waits = _waits(tenant_id, plan)
-    triggers = _triggers(tenant_id, plan)
+    waits = _waits(tenant_id, plan, veil)
+    triggers = _triggers(tenant_id, plan, veil)
     status, reason = outcome_of(
         [told["forecast"]["status"] for told in (*waits, *triggers)],
         is_routed=True,
@@ -105,12 +110,12 @@ def _routes(tenant_id: uuid.UUID, event: Event) -> dict[str, Any]:
         "waits": waits[:SHOWN_WAITS],
         "wait_count": len(waits),
         "triggers": triggers,
-        "near_misses": [wait_told(entry, seen) for entry in plan.near_misses],
+        "near_misses": [wait_told(veil.wait(entry), seen) for entry in plan.near_misses],
         "buffer_seconds": plan.buffer.total_seconds() if plan.buffer else None,
     }
 
 
-def _waits(tenant_id: uuid.UUID, plan: EventPlan) -> list[dict[str, Any]]:
+def _waits(tenant_id: uuid.UUID, plan: EventPlan, veil: EventVeil) -> list[dict[str, Any]]:
     ids = [wait.id for wait in plan.waits]
     waits = list(RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids).order_by("id"))
     forms = form_schemas(waits)
@@ -123,14 +128,14 @@ def _waits(tenant_id: uuid.UUID, plan: EventPlan) -> list[dict[str, Any]]:
             "step_id": wait.step_id,
             "step_path": wait.step_path,
             "event_name": wait.event_name,
-            "key": wait.correlation_key,
-            "forecast": _shown(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id))),
+            "key": veil.key(wait.correlation_key),
+            "forecast": forecast_told(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id)), veil),
         }
         for wait in waits
     ]
 
 
-def _triggers(tenant_id: uuid.UUID, plan: EventPlan) -> list[dict[str, Any]]:
+def _triggers(tenant_id: uuid.UUID, plan: EventPlan, veil: EventVeil) -> list[dict[str, Any]]:
     ids = [definition.id for definition in plan.triggers]
     rows = Definition.objects.select_related("published_version").filter(tenant_id=tenant_id, id__in=ids)
     told = []
@@ -142,13 +147,9 @@ def _triggers(tenant_id: uuid.UUID, plan: EventPlan) -> list[dict[str, Any]]:
                 {
                     "definition": definition.key,
                     "version": version.version,
-                    "forecast": _shown(forecast),
+                    "forecast": forecast_told(forecast, veil),
                     "limit": forecast.limit,
-                    "input": forecast.input,
+                    "input": None if forecast.input is None else veil.made(forecast.input),
                 }
             )
     return told
-
-
-def _shown(forecast: Forecast) -> dict[str, str]:
-    return {"status": str(forecast.status), "why": forecast.why}

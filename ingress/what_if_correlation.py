@@ -3,24 +3,29 @@
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
-from ingress.correlation import correlate_event
+from ingress.correlation import Correlation, correlate_event
 from ingress.correlation_config import Paths, parse_correlation_paths
 from ingress.read_only import reading_only
-from ingress.routing_plan import plan_event_routes
+from ingress.routing_plan import open_waits
 from workflows.errors import InputInvalid
-from workflows.models import Event
+from workflows.event_veil import EventVeil
+from workflows.models import Event, RunWait
+from workflows.redaction import HIDDEN, Rules, rules_of
 
 MAX_EVENTS = 5_000
 SHOWN_CHANGES = 200
-_SLICE = 200
+# Payloads are large: so many are held at once.
+_SLICE = 100
 _READ = (
-    "id", "tenant_id", "event_id", "event_type", "payload", "workflow_correlation_key", "correlation_keys", "received_at",
+    "id", "tenant_id", "event_id", "event_type", "payload", "workflow_correlation_key", "correlation_keys",
+    "correlation_trace", "received_at",
 )  # fmt: skip
 
 
@@ -28,6 +33,7 @@ _READ = (
 class _Seen:
     """`waits` are the open waits that keys would meet which their events do not have now."""
 
+    rules: Rules
     counts: Counter[str] = field(default_factory=Counter)
     changes: list[dict[str, Any]] = field(default_factory=list)
     waits: set[uuid.UUID] = field(default_factory=set)
@@ -36,21 +42,22 @@ class _Seen:
 def correlation_what_if(*, tenant_id: uuid.UUID, paths: Any, last: Any = 1000) -> dict[str, Any]:
     """The tenant's last events with the keys that they have, and those that these paths would have given.
 
-    `paths` stand for the whole of the tenant's catalogue; what it leaves out is as the environment says.
+    `paths` stand for the whole of the tenant's catalogue; what it leaves out is as the environment says. They lead anywhere
+    in a payload, so keys from places that the tenant's rules hide are told as `[redacted]`.
     Shapes: `looked_at`, `counts {same, changed, gained, lost}`, `open_waits`, `changes [{id, event_id, event_type,
     received_at, change, before, after, open_waits}]` newest first, `has_more_changes`.
     Errors: InputInvalid CORRELATION_PATHS_INVALID, or for `last`.
+    Cost: one statement for each slice of events, and one for those of it that would get keys which they do not have.
     """
     read = _read_paths(paths)
     if isinstance(last, bool) or not isinstance(last, int) or not 1 <= last <= MAX_EVENTS:
         raise InputInvalid(f"`last` must be a whole number from 1 to {MAX_EVENTS}", details={"maximum": MAX_EVENTS})
-    seen = _Seen()
     looked_at = 0
     with reading_only():
-        events = Event.objects.filter(tenant_id=tenant_id, occupies_id=True).order_by("-received_at", "-id")
-        for slice_ in _slices(events.only(*_READ)[:last].iterator(chunk_size=_SLICE)):
-            looked_at += len(slice_)
-            _look(slice_, read, seen)
+        seen = _Seen(rules_of(tenant_id))
+        for events in _slices(tenant_id, last):
+            looked_at += len(events)
+            _look(tenant_id, events, read, seen)
     return {
         "looked_at": looked_at,
         "counts": {name: seen.counts[name] for name in ("same", "changed", "gained", "lost")},
@@ -67,19 +74,25 @@ def _read_paths(paths: Any) -> Paths:
         raise InputInvalid(f"the correlation paths are wrong: {error}", code="CORRELATION_PATHS_INVALID") from error
 
 
-def _slices(events: Iterable[Event]) -> Iterable[list[Event]]:
-    held: list[Event] = []
-    for event in events:
-        held.append(event)
-        if len(held) == _SLICE:
-            yield held
-            held = []
-    if held:
-        yield held
+def _slices(tenant_id: uuid.UUID, last: int) -> Iterator[list[Event]]:
+    """Newest first. The portal keeps no cursors on the server, so `iterator` would read all payloads at once."""
+    rows = Event.objects.filter(tenant_id=tenant_id, occupies_id=True).order_by("-received_at", "-id").only(*_READ)
+    left, older = last, Q()
+    while left > 0:
+        asked = min(_SLICE, left)
+        events = list(rows.filter(older)[:asked])
+        if events:
+            yield events
+        if len(events) < asked:
+            return
+        left -= asked
+        end = events[-1]
+        older = Q(received_at__lt=end.received_at) | Q(received_at=end.received_at, id__lt=end.id)
+        older &= Q(received_at__lte=end.received_at)  # said once more for the index
 
 
-def _look(events: list[Event], paths: Paths, seen: _Seen) -> None:
-    changed: list[tuple[Event, list[str], list[str]]] = []
+def _look(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, seen: _Seen) -> None:
+    changed: list[tuple[Event, Correlation]] = []
     for event in events:
         correlation = correlate_event(
             event_type=event.event_type,
@@ -88,17 +101,19 @@ def _look(events: list[Event], paths: Paths, seen: _Seen) -> None:
             tenant_paths=paths,
             environment_paths=settings.EVENT_CORRELATION_PATHS,
         )
-        before = list(event.correlation_keys)
-        if correlation.keys == before:
+        if correlation.keys == event.correlation_keys:
             seen.counts["same"] += 1
         else:
-            changed.append((event, before, correlation.keys))
-    met = _waits_met(changed)
-    for event, before, after in changed:
+            changed.append((event, correlation))
+    met = _waits_met(tenant_id, changed)
+    for event, correlation in changed:
+        before, after = event.correlation_keys, correlation.keys
         change = "gained" if not before else "lost" if not after else "changed"
         seen.counts[change] += 1
         seen.waits |= met[event.id]
         if len(seen.changes) <= SHOWN_CHANGES:
+            veil = EventVeil(event, seen.rules)
+            hidden = veil.hidden_keys(correlation.trace)
             seen.changes.append(
                 {
                     "id": event.id,
@@ -106,16 +121,27 @@ def _look(events: list[Event], paths: Paths, seen: _Seen) -> None:
                     "event_type": event.event_type,
                     "received_at": event.received_at,
                     "change": change,
-                    "before": before,
-                    "after": after,
+                    "before": [HIDDEN if key in hidden else veil.key(key) for key in before],
+                    "after": [HIDDEN if key in hidden else veil.key(key) for key in after],
                     "open_waits": len(met[event.id]),
                 }
             )
 
 
-def _waits_met(changed: list[tuple[Event, list[str], list[str]]]) -> dict[uuid.UUID, set[uuid.UUID]]:
+def _waits_met(tenant_id: uuid.UUID, changed: Sequence[tuple[Event, Correlation]]) -> dict[uuid.UUID, set[uuid.UUID]]:
     """For each event the open waits that routing would find under keys which it does not have now."""
-    for event, before, after in changed:
-        event.correlation_keys = [key for key in after if key not in before]
-    plans = plan_event_routes([event for event, _, _ in changed])
-    return {plan.event.id: {wait.id for wait in plan.waits} for plan in plans}
+    new = {event.id: set(correlation.keys) - set(event.correlation_keys) for event, correlation in changed}
+    gaining = [event for event, _ in changed if new[event.id]]
+    waits = open_waits(tenant_id, {event.event_type for event in gaining}, set().union(*new.values()))
+    places: dict[tuple[str, str], list[RunWait]] = {}
+    for wait in waits:
+        places.setdefault((wait.event_name, wait.correlation_key), []).append(wait)
+    return {
+        event.id: {
+            wait.id
+            for key in new[event.id]
+            for wait in places.get((event.event_type, key), ())
+            if wait.run.event_id != event.id  # a run that it started waits for another
+        }
+        for event, _ in changed
+    }

@@ -38,7 +38,15 @@ class Rules:
 
 def rules_of(tenant_id: uuid.UUID) -> Rules:
     """Cost: one query."""
-    stored = Tenant.objects.filter(id=tenant_id).values_list("redaction_rules", flat=True).first()
+    return _compiled_stored(Tenant.objects.filter(id=tenant_id).values_list("redaction_rules", flat=True).first())
+
+
+def rules_in(tenant: Tenant) -> Rules:
+    """Those of a tenant that was read already, for lists."""
+    return _compiled_stored(tenant.redaction_rules)
+
+
+def _compiled_stored(stored: Any) -> Rules:
     return compiled(tuple(rule for rule in stored if isinstance(rule, str)) if isinstance(stored, list) else ())
 
 
@@ -68,6 +76,20 @@ def redact(value: Any, rules: Rules, at: str = "") -> Any:
     return _redacted(value, rules.keys, live)
 
 
+def redact_at(path: str, value: Any, rules: Rules) -> Any:
+    """A copy of `value`, which stands at this dotted path, as `redact` makes it; a key on the way may hide all of it."""
+    segments = path.split(".")
+    whole = value
+    for segment in reversed(segments):
+        whole = {segment: whole}
+    shown = redact(whole, rules)
+    for segment in segments:
+        if not isinstance(shown, dict):
+            return HIDDEN
+        shown = shown[segment]
+    return shown
+
+
 def redact_filters(filters: Any, rules: Rules) -> Any:
     """Filters of a wait: the value of each is one of the payload, at the filter's path."""
     if not isinstance(filters, list):
@@ -75,9 +97,7 @@ def redact_filters(filters: Any, rules: Rules) -> Any:
     shown = []
     for condition in filters:
         if isinstance(condition, dict) and isinstance(condition.get("path"), str) and "value" in condition:
-            *way, last = condition["path"].split(".")
-            at = "".join(f"/{segment}" for segment in ("payload", *way))
-            condition = {**condition, "value": redact({last: condition["value"]}, rules, at)[last]}
+            condition = {**condition, "value": redact_at(f"payload.{condition['path']}", condition["value"], rules)}
         shown.append(condition)
     return shown
 

@@ -20,7 +20,9 @@ from ingress.dead_letter_selectors import dead_letter_count, outbox_refused
 from ingress.templatetags.event_pages import short_id
 from workflows import labels
 from workflows.admin.base import actor_of
+from workflows.event_veil import EventVeil
 from workflows.models import Definition, EventDelivery
+from workflows.redaction import rules_in
 from workflows.statuses import DeliveryStatus
 from workflows.templatetags.pointsman import ago, nowrap
 
@@ -80,23 +82,18 @@ class DeliveryAdmin(DeadLetterViews):
     list_filter_submit = True
     list_before_template = "portal/_delivery_chips.html"
     list_after_template = "portal/_outbox_refused.html"
-    list_select_related = ("event", "run", "wait", "definition")
+    list_select_related = ("event__tenant", "run", "wait", "definition")
     search_fields = ("event__event_id",)
     search_help_text = "Event id or correlation key"
     ordering = ("-created_at",)
     actions = ("redeliver_many", "discard_many")  # type: ignore[assignment]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EventDelivery]:
-        return (
-            super()
-            .get_queryset(request)
-            .select_related(*self.list_select_related)
-            .defer("event__payload", "run__input")
-        )
+        return super().get_queryset(request).select_related(*self.list_select_related).defer("run__input")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """Why a delivery is dead may name what a filter or a schema met."""
-        return (*self.list_display, "reason") if actor_of(request).sees_payloads else self.list_display
+        return (*self.list_display, "reason_label") if actor_of(request).sees_payloads else self.list_display
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return InboxList
@@ -169,4 +166,12 @@ class DeliveryAdmin(DeadLetterViews):
 
     @display(description="Key", ordering="correlation_key")
     def key_label(self, delivery: EventDelivery) -> str:
-        return delivery.correlation_key or "– none –"
+        return _veil(delivery).key(delivery.correlation_key) or "– none –"
+
+    @display(description="Reason", ordering="reason")
+    def reason_label(self, delivery: EventDelivery) -> str:
+        return _veil(delivery).reason(delivery.reason)
+
+
+def _veil(delivery: EventDelivery) -> EventVeil:
+    return EventVeil(delivery.event, rules_in(delivery.event.tenant))

@@ -22,8 +22,10 @@ from workflows.actors import Actor
 from workflows.admin.base import actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
+from workflows.event_veil import EventVeil
 from workflows.ledger import command_recorded
 from workflows.models import Command, Event, EventType
+from workflows.redaction import rules_in
 from workflows.selectors import event_counts
 from workflows.statuses import CommandAction, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
@@ -65,6 +67,7 @@ class EventAdmin(WhatIfViews):
     )
     list_filter_submit = True
     list_before_template = "portal/_event_chips.html"
+    list_select_related = ("tenant",)
     search_fields = ("event_id",)
     search_help_text = "Event id or correlation key"
     ordering = ("-received_at",)
@@ -104,7 +107,8 @@ class EventAdmin(WhatIfViews):
     def key_label(self, event: Event) -> str:
         if not event.correlation_keys:
             return "– none –"
-        return nowrap(", ".join(event.correlation_keys) + (" (sent)" if event.correlation_status == "explicit" else ""))
+        keys = EventVeil(event, rules_in(event.tenant)).keys(event.correlation_keys)
+        return nowrap(", ".join(keys) + (" (sent)" if event.correlation_status == "explicit" else ""))
 
     @display(description="Event id", ordering="event_id")
     def id_label(self, event: Event) -> str:
@@ -121,7 +125,8 @@ class EventAdmin(WhatIfViews):
     @display(description="Why", ordering="outcome_reason")
     def reason_label(self, event: Event) -> str:
         left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
-        return format_html('<span class="pm-sentence">{} <small>{}</small></span>', event.outcome_reason, left)
+        why = EventVeil(event, rules_in(event.tenant)).reason(event.outcome_reason)
+        return format_html('<span class="pm-sentence">{} <small>{}</small></span>', why, left)
 
     @method_decorator(require_safe)
     def change_view(
@@ -132,12 +137,14 @@ class EventAdmin(WhatIfViews):
             raise Http404("there is no such event")
         actor = actor_of(request)
         told = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
+        key = next(iter(told["correlation"]["keys"]), "")
         asked = [str(delivery["id"]) for delivery in told["deliveries"]]
         context = self.page_context(
             request,
-            f"{event.event_type} · {event.correlation_key or 'no key'}",
+            f"{event.event_type} · {key or 'no key'}",
             event=event,
             told=told,
+            key=key,
             tone=labels.EVENT[event.outcome],
             commands=Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=asked).order_by("-requested_at"),
             may_act=actor.has_role(Role.OPERATOR),

@@ -18,13 +18,16 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
 from workflows.models import Event, EventType
-from workflows.redaction import redact, rules_of
+from workflows.redaction import redact, restored, rules_of
 from workflows.statuses import Role
 
 EXAMPLE = {"event_type": "", "payload": {}}
 
 
 class EventWhatIfForm(forms.Form):
+    """`stored` is the event that the form was filled from, for the values that it does not show."""
+
+    stored = forms.CharField(required=False, widget=forms.HiddenInput())
     event = JsonObjectField(help_text="As a program would send it: event_type, payload, and what else it may have.")
 
 
@@ -55,13 +58,15 @@ class WhatIfViews(TenantAdmin):
     def what_if_view(self, request: HttpRequest) -> HttpResponse:
         actor = actor_of(request)
         may_ask = actor.has_role(Role.OPERATOR)
-        start = _envelope(actor, request.GET.get("event", "")) if may_ask else EXAMPLE
-        form = EventWhatIfForm(request.POST or None, initial={"event": _text(start)})
+        stored = _stored(actor, request.GET.get("event", "")) if may_ask else None
+        start = _shown(actor, stored) if stored else EXAMPLE
+        initial = {"event": _text(start), "stored": stored.id if stored else ""}
+        form = EventWhatIfForm(request.POST or None, initial=initial)
         told = None
         if request.method == "POST":
             _require(may_ask)
             if form.is_valid():
-                told = event_what_if(tenant_id=actor.tenant_id, value=form.cleaned_data["event"])
+                told = event_what_if(tenant_id=actor.tenant_id, value=_completed(actor, form.cleaned_data))
         context = self.page_context(request, "What if this event came now?", form=form, told=told, may_ask=may_ask)
         return TemplateResponse(request, "portal/what_if_event.html", context)
 
@@ -86,18 +91,21 @@ def _require(may_ask: bool) -> None:
         raise PermissionDenied("your role may look, not ask what payloads would do")
 
 
-def _envelope(actor: Actor, event_pk: str) -> dict[str, Any]:
-    """A stored event as its sender could send it once more: under a new id, since its own would be a repeat."""
+def _stored(actor: Actor, event_pk: str) -> Event | None:
     if not event_pk:
-        return EXAMPLE
+        return None
     try:
         event = Event.objects.filter(tenant_id=actor.tenant_id, id=uuid.UUID(event_pk)).first()
     except ValueError:
         event = None
     if event is None:
         raise Http404("there is no such event")
-    payload = redact(event.payload, rules_of(actor.tenant_id), "/payload")
-    envelope: dict[str, Any] = {"event_type": event.event_type, "payload": payload}
+    return event
+
+
+def _envelope(event: Event) -> dict[str, Any]:
+    """A stored event as its sender could send it once more: under a new id, since its own would be a repeat."""
+    envelope: dict[str, Any] = {"event_type": event.event_type, "payload": event.payload}
     if event.workflow_correlation_key:
         envelope["workflow_correlation_key"] = event.workflow_correlation_key
     if event.payload_schema_ref:
@@ -105,6 +113,18 @@ def _envelope(actor: Actor, event_pk: str) -> dict[str, Any]:
     if event.occurred_at:
         envelope["occurred_at"] = event.occurred_at.isoformat()
     return envelope
+
+
+def _shown(actor: Actor, event: Event) -> dict[str, Any]:
+    """The envelope without what the tenant's rules hide."""
+    shown: dict[str, Any] = redact(_envelope(event), rules_of(actor.tenant_id))
+    return shown
+
+
+def _completed(actor: Actor, fields: dict[str, Any]) -> Any:
+    """What was asked, with the stored values where `[redacted]` was left as it was: the answer is of these."""
+    stored = _stored(actor, fields["stored"])
+    return restored(fields["event"], _shown(actor, stored), _envelope(stored)) if stored else fields["event"]
 
 
 def _catalogue(actor: Actor) -> str:

@@ -1,11 +1,14 @@
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from ingress.explain import place_tried, schema_told
+from ingress.explain import SHOWN_ROWS, decision_trace_told, deliveries_shown, delivery_counts, place_tried
 from workflows.actors import Actor
-from workflows.api.serializers import PayloadHidingSerializer
+from workflows.api.serializers import PayloadHidingSerializer, request_rules
+from workflows.event_veil import EventVeil
 from workflows.models import Event, EventDelivery
+from workflows.redaction import redact
 
 
 class EventSubmissionSerializer(serializers.Serializer[None]):
@@ -25,6 +28,7 @@ class ReceiptSerializer(serializers.Serializer[None]):
     event_type = serializers.CharField()
     correlation_key = serializers.CharField(allow_null=True)
     correlation_status = serializers.CharField()
+    correlation_reason = serializers.CharField(allow_null=True, help_text="Why it has no key; null when it has one.")
     outcome = serializers.CharField()
     duplicate = serializers.BooleanField()
 
@@ -55,7 +59,15 @@ CLOUD_EVENT = {
 }
 
 
-class DeliverySerializer(PayloadHidingSerializer):
+class EventVeilingSerializer(PayloadHidingSerializer):
+    """What is told of an event, without what the tenant's rules hide in its payload; see `EventVeil`."""
+
+    def veil(self, event: Event) -> EventVeil:
+        request = self.context.get("request")
+        return EventVeil(event, request_rules(request, getattr(request, "auth", None)))
+
+
+class DeliverySerializer(EventVeilingSerializer):
     # The reason of a filtered event names the value that a filter met.
     payload_fields = ("reason", "attempt_log")
     definition = serializers.CharField(source="definition.key", default=None)
@@ -66,6 +78,15 @@ class DeliverySerializer(PayloadHidingSerializer):
             "id", "kind", "status", "reason", "run", "wait", "definition", "correlation_key", "attempts", "attempt_log",
             "next_attempt_at", "created_at", "sent_at", "decided_at",
         )  # fmt: skip
+
+    def to_representation(self, instance: EventDelivery) -> dict[str, Any]:
+        shown = super().to_representation(instance)
+        veil = self.context.get("veil") or self.veil(instance.event)
+        shown["correlation_key"] = veil.key(shown["correlation_key"])
+        if "reason" in shown:  # of those who see payloads
+            told = {"reason": veil.reason(instance.reason), "attempt_log": veil.attempts(instance.attempt_log)}
+            shown.update(redact(told, veil.rules))
+        return shown
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
@@ -116,7 +137,7 @@ EVENT_FIELDS = (
 )  # fmt: skip
 
 
-class EventSerializer(PayloadHidingSerializer):
+class EventSerializer(EventVeilingSerializer):
     payload_fields = ("payload", "attributes")
     correlation_key = serializers.SerializerMethodField()
 
@@ -127,23 +148,45 @@ class EventSerializer(PayloadHidingSerializer):
     def get_correlation_key(self, event: Event) -> str | None:
         return event.correlation_key or None
 
+    def to_representation(self, instance: Event) -> dict[str, Any]:
+        shown = super().to_representation(instance)
+        veil = self.veil(instance)
+        for name in ("correlation_key", "workflow_correlation_key"):
+            shown[name] = veil.key(shown[name])
+        shown["correlation_keys"] = veil.keys(shown["correlation_keys"])
+        shown["outcome_reason"] = veil.reason(shown["outcome_reason"])
+        return shown
+
 
 class EventDetailSerializer(EventSerializer):
-    redacted_fields = ("correlation_trace", "decision_trace")
-    deliveries = DeliverySerializer(many=True)
+    deliveries = serializers.SerializerMethodField(
+        help_text=f"At most {SHOWN_ROWS}, some of each status; `GET /deliveries?event=` has all."
+    )
+    delivery_counts = serializers.SerializerMethodField(help_text="All of them by status.")
+
+    class Meta(EventSerializer.Meta):
+        fields = (*EVENT_FIELDS, "correlation_trace", "decision_trace", "deliveries", "delivery_counts")
+
+    @extend_schema_field(DeliverySerializer(many=True))
+    def get_deliveries(self, event: Event) -> list[dict[str, Any]]:
+        rows = list(deliveries_shown(event.tenant_id, event).select_related("definition"))
+        context = {**self.context, "veil": self.veil(event)}
+        return list(DeliverySerializer(rows, many=True, context=context).data)
+
+    def get_delivery_counts(self, event: Event) -> dict[str, int]:
+        return delivery_counts(event.tenant_id, event)
 
     def to_representation(self, instance: Event) -> dict[str, Any]:
         """What does not fit a schema, and why a value is no key, are told with the value."""
         shown = super().to_representation(instance)
         actor: Actor | None = getattr(self.context.get("request"), "auth", None)
-        if actor is not None and not actor.sees_payloads:
-            trace = shown["decision_trace"]
-            shown["correlation_trace"] = [place_tried(entry, False) for entry in shown["correlation_trace"]]
-            shown["decision_trace"] = {
-                **trace,
-                **({"schema": schema_told(trace["schema"], False)} if "schema" in trace else {}),
-            }
+        sees_payloads = actor is None or actor.sees_payloads
+        veil = self.veil(instance)
+        told = {
+            "correlation_trace": [
+                place_tried(veil.place(entry), sees_payloads) for entry in instance.correlation_trace
+            ],
+            "decision_trace": decision_trace_told(veil.trace(instance.decision_trace), sees_payloads),
+        }
+        shown.update(redact(told, veil.rules))
         return shown
-
-    class Meta(EventSerializer.Meta):
-        fields = (*EVENT_FIELDS, "correlation_trace", "decision_trace", "deliveries")

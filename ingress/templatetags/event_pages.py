@@ -1,4 +1,4 @@
-"""What pages about events show of sentences and times."""
+"""What pages about events show of sentences, numbers and times."""
 
 import re
 from datetime import datetime
@@ -39,6 +39,11 @@ def short_id(event_id: str) -> SafeString:
     """An event's id on one line of a table; the whole of it on hover, and on the event's page."""
     shown = event_id if len(event_id) <= SHOWN_ID else f"{event_id[:8]}…{event_id[8 - SHOWN_ID :]}"
     return format_html('<span class="pm-nowrap" title="{}">{}</span>', event_id, shown)
+
+
+@register.filter
+def thousands(count: int) -> str:
+    return f"{count:,}"
 
 
 @register.simple_tag

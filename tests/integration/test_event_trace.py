@@ -5,9 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ingress import explain, routing_plan
 from ingress.explain import event_explained
 from ingress.routing import event_route
 from tests.factories import make_run, make_tenant, make_token, publish
@@ -15,7 +18,8 @@ from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
 from workflows.errors import PortalError
-from workflows.models import Event, EventDelivery, EventType, PayloadSchema
+from workflows.models import Event, EventDelivery, EventType, PayloadSchema, RunWait
+from workflows.projections import projection_writer
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
@@ -174,6 +178,76 @@ def test_the_trace_is_found_by_both_ids_and_in_no_other_tenant(tenant: Any) -> N
 def test_near_misses_of_other_tenants_are_none(tenant: Any) -> None:
     open_wait(make_tenant(), key="T-2")
     assert explained(routed(tenant))["routing"]["near_misses"] == []
+
+
+# -- Many targets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wide(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> Event:
+    """An event with seven waits, one of which is told late."""
+    monkeypatch.setattr(explain, "SHOWN_ROWS", 3)
+    monkeypatch.setattr(routing_plan, "KEPT_TARGETS", 4)
+    run = make_run(tenant)
+    for _ in range(7):
+        open_wait(tenant, run=run)
+    event = routed(tenant)
+    last = EventDelivery.objects.filter(event=event).order_by("created_at", "id").last()
+    EventDelivery.objects.filter(event=event).update(status="matched")
+    EventDelivery.objects.filter(id=last.id).update(status="late", reason="the run has ended")
+    for wait in RunWait.objects.filter(tenant=tenant):
+        with projection_writer("test"):
+            RunWait.objects.filter(id=wait.id).update(event=event, resolved_at=timezone.now())
+    return event
+
+
+def test_of_many_targets_some_are_told_and_the_rest_is_counted(tenant: Any, wide: Event) -> None:
+    stored = Event.objects.get(id=wide.id).decision_trace
+    assert (len(stored["waits"]), stored["moreWaits"], stored["moreTriggers"]) == (4, 3, 0)
+    told = explained(wide)
+    assert [len(told[name]) for name in ("deliveries", "resolved_waits")] == [3, 3]
+    assert sorted(row["status"] for row in told["deliveries"]) == ["late", "matched", "matched"]
+    assert told["delivery_counts"] == {"matched": 6, "late": 1}
+    assert len(told["routing"]["waits"]) == 3
+    more = {"waits": 4, "triggers": 0, "deliveries": 4, "conflicts": 0, "started_runs": 0, "resolved_waits": 4}
+    assert told["more"] == more
+    assert "and 4 more took it." in told["summary"]
+    assert "It came too late" in told["summary"]
+    page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[wide.id])).content.decode()
+    assert page.count('<tr id="delivery-') == 3
+    assert page.count("and 4 more") >= 3
+    assert "and it resumed 4 more" in page
+
+
+def test_the_event_of_the_api_holds_some_deliveries_in_as_many_statements_as_one(tenant: Any, wide: Event) -> None:
+    api = Api(make_token(tenant))
+    version = publish(tenant, STATE, trigger={"type": "event", "eventName": "REPLIED"})
+    few = routed(tenant, event_id="few")
+    EventDelivery.objects.filter(event=few).exclude(kind="trigger").delete()
+    EventDelivery.objects.filter(event=wide).update(definition=version.definition)
+
+    def asked(event: Event) -> tuple[dict[str, Any], int]:
+        with CaptureQueriesContext(connection) as queries:
+            answer = api.get(f"/events/{event.id}")
+        return answer.json(), len(queries)
+
+    asked(few)
+    (body, many), (_, one) = asked(wide), asked(few)
+    assert (len(body["deliveries"]), body["delivery_counts"]) == (3, {"matched": 6, "late": 1})
+    assert {row["definition"] for row in body["deliveries"]} == {"flow"}
+    assert (len(body["decision_trace"]["waits"]), body["decision_trace"]["moreWaits"]) == (3, 4)
+    assert many == one
+
+
+def test_a_receipt_and_a_delivery_are_as_they_are_described(tenant: Any) -> None:
+    api = Api(make_token(tenant))
+    parts = api.client.get("/api/v1/schema?format=json").json()["components"]["schemas"]
+    receipt = api.post("/events", {"event_type": "NOBODY", "payload": {}}).json()
+    assert set(parts["Receipt"]["properties"]) == set(receipt)
+    assert "no correlation path is configured" in receipt["correlation_reason"]
+    detail = api.get(f"/events/{receipt['id']}").json()
+    assert set(parts["EventDetail"]["properties"]) == set(detail)
+    assert parts["EventDetail"]["properties"]["deliveries"]["items"]["$ref"].endswith("/Delivery")
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

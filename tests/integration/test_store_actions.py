@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.factories import make_run, make_tenant
@@ -301,6 +302,23 @@ def test_a_page_ends_before_it_is_too_large_to_be_an_output(store: Store, tenant
         if cursor is None:
             break
     assert (seen, pages) == ([f"{number:04}" for number in range(1000)], 5)
+
+
+def test_a_page_that_its_size_ends_reads_no_more_than_a_slice_beyond(
+    store: Store, tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workflows.actions import store as module
+
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 2)
+    DataStoreEntry.objects.bulk_create(
+        DataStoreEntry(tenant=tenant, key=f"{number}", value="x" * 60_000) for number in range(9)
+    )
+    with CaptureQueriesContext(connection) as queries:
+        page = store("list", limit=1000)
+    assert (len(page["entries"]), page["nextCursor"]) == (3, "2")
+    reads = [query["sql"] for query in queries if "SELECT" in query["sql"] and '"key" ASC' in query["sql"]]
+    assert [sql.rpartition("LIMIT ")[2] for sql in reads] == ["2", "2"]
+    assert len(store("list", limit=3)["entries"]) == 3
 
 
 # -- Input -------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ingress.read_only import reading_only
@@ -17,7 +18,7 @@ from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import REPLY, open_wait, receive
 from tests.integration.test_screens import member_of
 from workflows.errors import InputInvalid
-from workflows.models import Event, EventDelivery, EventType, HumanTask, PayloadSchema, Tenant
+from workflows.models import Definition, Event, EventDelivery, EventType, HumanTask, PayloadSchema, RunWait, Tenant
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
@@ -243,6 +244,31 @@ def test_long_lists_are_cut_and_counted_whole(tenant: Any, monkeypatch: pytest.M
         receive(tenant, event_type="PAID", payload={"n": number}, workflow_correlation_key=None)
     told = correlation_what_if(tenant_id=tenant.id, paths={"PAID": "n"})
     assert (told["counts"]["gained"], len(told["changes"]), told["has_more_changes"]) == (5, 2, True)
+
+
+def test_events_are_read_in_slices_and_waits_only_where_keys_are_new(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ingress import what_if_correlation
+
+    monkeypatch.setattr(what_if_correlation, "_SLICE", 2)
+    EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["n"])
+    for number in range(5):
+        receive(tenant, event_type="PAID", payload={"n": number, "m": -number}, workflow_correlation_key=None)
+    at = Event.objects.filter(tenant=tenant).order_by("received_at").first().received_at
+    Event.objects.filter(tenant=tenant).update(received_at=at)  # then their ids alone tell them apart
+    with CaptureQueriesContext(connection) as queries:
+        told = correlation_what_if(tenant_id=tenant.id, paths={"PAID": "nothing"}, last=1000)
+    asked = [query["sql"] for query in queries]
+    assert (told["looked_at"], told["counts"]["lost"]) == (5, 5)
+    assert [sql.rpartition("LIMIT ")[2] for sql in asked if '"payload"' in sql] == ["2"] * 3
+    assert not [sql for sql in asked if RunWait._meta.db_table in sql]
+    with CaptureQueriesContext(connection) as queries:
+        told = correlation_what_if(tenant_id=tenant.id, paths={"PAID": ["n", "m"]}, last=3)
+    asked = [query["sql"] for query in queries]
+    assert (told["looked_at"], told["counts"]["changed"]) == (3, 3)
+    assert sum(RunWait._meta.db_table in sql for sql in asked) == 2
+    assert not [sql for sql in asked if Definition._meta.db_table in sql]
 
 
 @pytest.mark.parametrize("paths", [{"E": ["a..b"]}, {"E": []}, {"E": 1}, ["a"], "a", None])

@@ -5,6 +5,7 @@ several runs do to one key happens one after the other. An entry whose time has 
 """
 
 import math
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
@@ -33,6 +34,8 @@ from workflows.models import DataStoreEntry
 # A page of `store.list` ends here, under what an action may put out.
 MAX_PAGE_BYTES = 200_000
 ENTRY_OVERHEAD_BYTES = 120
+# A page often ends by its size, long before its limit: so many entries are held at once.
+ROWS_AT_ONCE = 100
 # Whole numbers beyond it are not exact in an expression.
 MAX_WHOLE = 2**53 - 1
 
@@ -87,16 +90,26 @@ def store_increment(value: StoreIncrementInput, context: ActionContext) -> Store
 def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput:
     """In the order in which the database's index has the keys; a page ends at `limit`, or earlier by its size."""
     rows = _alive(_namespace(value, context), timezone.now()).filter(key__startswith=value.prefix)
-    if value.cursor is not None:
-        rows = rows.filter(key__gt=value.cursor)
     entries: list[StoreListEntry] = []
     size = 0
-    for row in rows.order_by("key")[: value.limit + 1].iterator(chunk_size=100):
+    for row in _after(rows, value.cursor, value.limit + 1):
         size += json_size([row.key, row.value]) + ENTRY_OVERHEAD_BYTES
         if len(entries) == value.limit or (entries and size > MAX_PAGE_BYTES):
             return StoreListOutput(entries=entries, next_cursor=entries[-1].key)
         entries.append(StoreListEntry(key=row.key, value=row.value, version=row.row_version, expires_at=row.expires_at))
     return StoreListOutput(entries=entries)
+
+
+def _after(rows: QuerySet[DataStoreEntry], key: str | None, count: int) -> Iterator[DataStoreEntry]:
+    """The first `count` behind this key, in slices. The portal keeps no cursors on the server, so `iterator` reads all."""
+    while count > 0:
+        asked = min(ROWS_AT_ONCE, count)
+        found = list((rows if key is None else rows.filter(key__gt=key)).order_by("key")[:asked])
+        yield from found
+        if len(found) < asked:
+            return
+        count -= asked
+        key = found[-1].key
 
 
 # -- Rows --------------------------------------------------------------------------------------------------------------

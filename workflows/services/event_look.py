@@ -23,7 +23,8 @@ def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[
 
 
 def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
-    """Make a delivery for each stored event that this open wait may take, oldest first; the number of new ones.
+    """Make a delivery for each stored event that this open wait may take, oldest first; how many of these events' deliveries
+    to it are pending then, new or not.
 
     Idempotency: a delivery is unique per wait and event. Only the delivery worker signals.
     """

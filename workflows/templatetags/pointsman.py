@@ -11,6 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows import labels
+from workflows.event_veil import EventVeil
+from workflows.models import Event, EventDelivery
 from workflows.redaction import compiled, redact, redact_filters
 
 register = template.Library()
@@ -90,6 +92,18 @@ def shown_json(context: Context, value: Any, at: str = "") -> str:
 def shown_filters(context: Context, filters: Any) -> Any:
     """Filters of a wait, whose values are redacted as those of the payload are."""
     return redact_filters(filters, context.get("redaction") or compiled())
+
+
+@register.simple_tag(takes_context=True)
+def shown_reason(context: Context, delivery: EventDelivery) -> str:
+    """Why a delivery is as it is, without what the tenant's rules hide in the payload."""
+    return EventVeil(delivery.event, context.get("redaction") or compiled()).reason(delivery.reason)
+
+
+@register.simple_tag(takes_context=True)
+def shown_key(context: Context, event: Event, key: str) -> str:
+    """A key of this event, unless it was found where the tenant's rules hide it."""
+    return EventVeil(event, context.get("redaction") or compiled()).key(key)
 
 
 @register.filter

@@ -21,6 +21,7 @@ def explained(**changes: Any) -> dict[str, Any]:
         "schema": None,
         "buffer": {"seconds": None, "until": None, "seconds_left": 0, "is_open": False},
         "deliveries": [],
+        "delivery_counts": {},
         "conflict_of": None,
         **changes,
         "routing": {**routing, **changes.get("routing", {})},
@@ -129,3 +130,15 @@ def test_rejected_events_say_what_the_sender_must_do() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "1 s"), (59, "59 s"), (60, "1 min"), (61.5, "1 min 2 s")])
 def test_spans(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_targets_that_are_not_told_one_by_one_are_counted() -> None:
+    rows = [delivery("matched", run=f"r{number}") for number in range(50)]
+    text = told(deliveries=[*rows, delivery("dead")], delivery_counts={"matched": 5_000, "dead": 1})
+    assert "Run r0 of flow, run r1 of flow, run r2 of flow and 4,997 more took it." in text
+    assert f"Every attempt to reach run {RUN} of flow failed" in text
+
+
+def test_a_near_miss_whose_key_may_not_be_told() -> None:
+    text = told(routing={"near_misses": [near("[redacted]", why="it waits for this event under [redacted]")]})
+    assert f"Run {OTHER} of flow was near: it waits for this event under [redacted]." in text
