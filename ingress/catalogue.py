@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from ingress.correlation_config import ANY_EVENT, parse_paths
 from ingress.envelope import MAX_ID_LENGTH
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_recorded, target_name
+from workflows.ledger import command_carried_out, target_name
 from workflows.models import EventType, PayloadSchema
 from workflows.services.payload_check import known_schema_refs
 from workflows.services.roles import role_require
@@ -51,7 +51,7 @@ def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be
     """
     problems = event_type_problems(tenant_id=actor.tenant_id, name=name, fields=fields)
     asked = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
-    with command_recorded(
+    with command_carried_out(
         actor=actor, action=CommandAction.EDIT_EVENT_TYPE, target_type="event type", target_id=target_name(name), payload=asked
     ) as command:  # fmt: skip
         actor.require(Role.AUTHOR, to="edit the event catalogue")
@@ -62,15 +62,14 @@ def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be
                 code="EVENT_TYPE_INVALID",
                 details={"problems": problems},
             )
-        with transaction.atomic():
-            saved = _stored(actor.tenant_id, name, fields, must_be_new=must_be_new)
+        saved = _stored(actor.tenant_id, name, fields, must_be_new=must_be_new)
         command.details = {"created": saved.is_new}
         return saved
 
 
 def event_type_delete(*, actor: Actor, name: str) -> None:
     """Errors: PermissionRefused, NotFound."""
-    with command_recorded(
+    with command_carried_out(
         actor=actor,
         action=CommandAction.EDIT_EVENT_TYPE,
         target_type="event type",

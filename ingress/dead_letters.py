@@ -1,7 +1,8 @@
 """The dead-letter inbox (PRODUCT 5.5): deliveries that are tried no more, to be delivered again or discarded.
 
 Each delivery that is asked for becomes a row of the command ledger, which says what became of the request. The rows are
-committed before anything is changed, so that a refusal, or a fault, leaves its trace.
+committed before anything is changed, so that a refusal, or a fault, leaves its trace. Their outcomes are committed with the
+changes: a row that stays `requested`, because its process was killed, has changed nothing, and the reconciler says so.
 """
 
 import uuid
@@ -15,8 +16,8 @@ from django.utils import timezone
 from ingress.dead_letter_selectors import UNKNOWN, deliveries_forecast, not_dead
 from ingress.delivery import KEPT_ATTEMPTS
 from workflows.actors import Actor
-from workflows.errors import Conflict, InputInvalid, PermissionRefused
-from workflows.ledger import command_open, command_refuse, command_settle
+from workflows.errors import Conflict, InputInvalid
+from workflows.ledger import command_open, commands_conclude, commands_faults_told
 from workflows.models import Command, Event, EventDelivery
 from workflows.models.statements import update_rows
 from workflows.outcomes import deliveries_changing
@@ -111,7 +112,7 @@ def _request(
 ) -> dict[str, Any]:
     """With an idempotency key, one more row of the ledger holds the key and the whole answer, for a repeat."""
     if not idempotency_key:
-        return _carry_out(actor, action, ids, reason).as_body()
+        return _carry_out(actor, action, ids, reason, asked=None)
     command, is_new = command_request(
         actor=actor,
         action=action,
@@ -123,34 +124,27 @@ def _request(
     )
     if not is_new:
         return dict(command.details or {})
-    try:
-        answer = _carry_out(actor, action, ids, reason).as_body()
-    except PermissionRefused as error:
-        raise command_refuse(command, error) from error
-    except Exception:
-        _failed([command])
-        raise
-    command_settle(command, CommandState.OBSERVED, details=answer)
-    return answer
+    with commands_faults_told([command]):
+        return _carry_out(actor, action, ids, reason, asked=command)
 
 
-def _carry_out(actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str) -> DeadLetterResult:
+def _carry_out(
+    actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str, *, asked: Command | None
+) -> dict[str, Any]:
+    """The answer. `asked` is the row of the whole request, which gets it in the transaction that changes the deliveries."""
     known = EventDelivery.objects.filter(tenant_id=actor.tenant_id, id__in=ids)
     rows = {row.id: row for row in known.select_related("run").only("id", "event_id", "run__id")}
     commands = _opened(actor, action, [rows[item] for item in ids if item in rows], reason)
-    try:
+    with commands_faults_told(commands.values()):
         actor.require(Role.OPERATOR, to=f"{action} events")
-    except PermissionRefused as error:
-        for command in commands.values():
-            command_refuse(command, error)
-        raise
-    try:
-        statuses = _changed(actor, action, list(rows.values()), reason)
-    except Exception:
-        _failed(commands.values())
-        raise
-    with transaction.atomic():
-        return DeadLetterResult(False, [_settled(item, action, commands.get(item), statuses.get(item)) for item in ids])
+        with transaction.atomic():
+            statuses = _changed(actor, action, list(rows.values()), reason)
+            _conclude(commands, statuses)
+            told = [_told(item, action, commands.get(item), statuses.get(item)) for item in ids]
+            answer = DeadLetterResult(False, told).as_body()
+            if asked is not None:
+                commands_conclude([asked], CommandState.OBSERVED, details=answer)
+    return answer
 
 
 def _opened(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, Command]:
@@ -188,22 +182,28 @@ def _changed(actor: Actor, action: CommandAction, rows: list[EventDelivery], rea
     return statuses
 
 
-def _settled(
-    delivery_id: uuid.UUID, action: CommandAction, command: Command | None, status: str | None
-) -> dict[str, Any]:
+def _conclude(commands: dict[uuid.UUID, Command], statuses: dict[uuid.UUID, str]) -> None:
+    """The outcome of each row, in a statement for each outcome. One whose delivery is gone was refused like any other."""
+    groups: dict[str | None, list[Command]] = {}
+    for delivery_id, command in commands.items():
+        groups.setdefault(statuses.get(delivery_id), []).append(command)
+    for status, group in groups.items():
+        if status == DeliveryStatus.DEAD:
+            commands_conclude(group, CommandState.OBSERVED)
+        else:
+            refused = _refused(status)
+            commands_conclude(
+                group, CommandState.REFUSED, code=refused["code"], message=refused["message"], details={},
+                http_status=Conflict.status,
+            )  # fmt: skip
+
+
+def _told(delivery_id: uuid.UUID, action: CommandAction, command: Command | None, status: str | None) -> dict[str, Any]:
     told: dict[str, Any] = {"id": str(delivery_id), "result": _DONE[action], "code": None, "message": None}
-    if command is None or status is None:
-        return {**told, **UNKNOWN}
-    told["command_id"] = str(command.id)
-    if status == DeliveryStatus.DEAD:
-        command_settle(command, CommandState.OBSERVED)
-        return told
-    refused = not_dead(status)
-    command_refuse(command, Conflict(refused["message"], code=refused["code"]))
-    return {**told, **refused}
+    if command is not None:
+        told["command_id"] = str(command.id)
+    return told if status == DeliveryStatus.DEAD else {**told, **_refused(status)}
 
 
-def _failed(commands: Any) -> None:
-    for command in commands:
-        message = "a fault of the portal; it is in the log"
-        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+def _refused(status: str | None) -> dict[str, str]:
+    return UNKNOWN if status is None else not_dead(status)

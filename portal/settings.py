@@ -186,6 +186,10 @@ DATABASE_SYSTEM_ROLE: str = env.parsed(
     matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
     "role that sweep, reconciler and commands work as; it sees the rows of all tenants",
 )
+if DATABASE_SYSTEM_ROLE == DATABASE_APP_ROLE:  # its policies would hold for both, and each tenant would see all rows
+    raise ConfigError(
+        "DATABASE_SYSTEM_ROLE", f"is {DATABASE_SYSTEM_ROLE!r}, as DATABASE_APP_ROLE; they must be two roles"
+    )
 DATABASE_POOL = env.flag(
     "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
 )

@@ -5,28 +5,31 @@ leaves its trace. The database refuses what does not follow the arrows of `model
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.errors import PortalError
+from workflows.errors import Conflict, PortalError
 from workflows.models import Command, Run
 from workflows.redaction import redact, rules_of
 from workflows.statuses import CommandAction, CommandState, RunStatus
 
+NOT_CARRIED_OUT = "NOT_CARRIED_OUT"
+UNOBSERVED = (CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN)
 RUN_OF_COMMAND = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11")
 
 
 def command_open(
     *,
     actor: Actor,
-    action: CommandAction | CommandAction,
+    action: CommandAction,
     target_type: str,
     target_id: str,
     run: Run | None = None,
@@ -70,20 +73,37 @@ def command_settle(
 ) -> None:
     """Move on, unless the effect has been observed meanwhile: then what was seen stands."""
     now = timezone.now()
-    changes: dict[str, Any] = {
-        "state": state,
-        "code": code,
-        "message": message,
-        "details": details,
-        "http_status": http_status,
-        "decided_at": now,
-    }
-    if state == CommandState.OBSERVED:
-        changes["observed_at"] = now
+    changes = _outcome(state, now, code=code, message=message, details=details, http_status=http_status)
     moved = Command.objects.filter(id=command.id, state=CommandState.REQUESTED).update(**changes)
     if not moved:
         Command.objects.filter(id=command.id, decided_at__isnull=True).update(decided_at=now)
     command.refresh_from_db()
+
+
+def commands_conclude(
+    commands: Collection[Command],
+    state: CommandState,
+    *,
+    code: str = "",
+    message: str = "",
+    details: dict[str, Any] | None = None,
+    http_status: int | None = None,
+) -> None:
+    """The outcome of requests, written in the transaction that changes what they ask for: both are committed, or neither.
+
+    Errors: Conflict when one has an outcome already. Then nothing may be committed: the reconciler has given it up, and has
+    said that nothing was changed.
+    """
+    ids = [command.id for command in commands]
+    changes = _outcome(state, timezone.now(), code=code, message=message, details=details, http_status=http_status)
+    moved = Command.objects.filter(id__in=ids, state=CommandState.REQUESTED).update(**changes) if ids else 0
+    if moved != len(ids):
+        raise Conflict("the request took so long that it was given up; ask again", code="REQUEST_GIVEN_UP")
+
+
+def _outcome(state: CommandState, now: datetime, **told: Any) -> dict[str, Any]:
+    observed = {"observed_at": now} if state == CommandState.OBSERVED else {}
+    return {"state": state, "decided_at": now, **told, **observed}
 
 
 def command_refuse(command: Command, error: PortalError, state: CommandState = CommandState.REFUSED) -> PortalError:
@@ -101,41 +121,77 @@ def target_name(text: Any) -> str:
 
 
 @contextmanager
-def command_recorded(
+def command_carried_out(
     *,
     actor: Actor,
-    action: CommandAction | CommandAction,
+    action: CommandAction,
     target_type: str,
     target_id: str,
     reason: str = "",
     payload: Any = None,
 ) -> Iterator[Command]:
-    """A request that is carried out here and now: observed when the block ends well, refused with the error otherwise.
+    """A request that changes rows of this database and nothing else. The block is one transaction, and its outcome is
+    committed with it: so a row that stays `requested`, because its process was killed, has changed nothing.
 
     Open no transaction around it: the row of a refusal must not be rolled back with what was refused.
     """
     command = command_open(
         actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
     )
-    try:
+    with commands_faults_told([command]), transaction.atomic():
         yield command
-    except PortalError as error:
-        raise command_refuse(command, error) from error
-    except Exception:
-        message = "a fault of the portal; it is in the log"
-        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
-        raise
+        commands_conclude([command], CommandState.OBSERVED, details=command.details)
+
+
+@contextmanager
+def command_recorded(
+    *,
+    actor: Actor,
+    action: CommandAction,
+    target_type: str,
+    target_id: str,
+    reason: str = "",
+    payload: Any = None,
+) -> Iterator[Command]:
+    """As `command_carried_out`, for a block that commits by itself. A process that is killed between the two leaves the row
+    `requested`, and nobody can say whether the block was done.
+    """
+    command = command_open(
+        actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
+    )
+    with commands_faults_told([command]):
+        yield command
     command_settle(command, CommandState.OBSERVED, details=command.details)
 
 
+@contextmanager
+def commands_faults_told(commands: Collection[Command]) -> Iterator[None]:
+    """What the block fails with is written to these rows, and raised: refused with a portal's error, else failed."""
+    try:
+        yield
+    except PortalError as error:
+        for command in commands:
+            command_refuse(command, error)
+        raise
+    except Exception:
+        message = "a fault of the portal; it is in the log"
+        for command in commands:
+            command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+        raise
+
+
 def command_decide(command: Command, state: CommandState, *, message: str) -> bool:
-    """Observed or failed, for a request whose outcome nobody knew. False: it has been decided meanwhile."""
+    """Observed or failed, for a request whose outcome nobody knew. False: its state is another than when it was read.
+
+    A failed one has a code, by which a repeat under its idempotency key is refused in the same words.
+    """
     now = timezone.now()
     changes: dict[str, Any] = {"state": state, "message": message, "decided_at": Coalesce("decided_at", now)}
     if state == CommandState.OBSERVED:
         changes |= {"code": "", "observed_at": now}
-    undecided = Command.objects.filter(id=command.id, state__in=[CommandState.REQUESTED, CommandState.UNKNOWN])
-    return bool(undecided.update(**changes))
+    else:
+        changes["code"] = Case(When(code="", then=Value(NOT_CARRIED_OUT)), default=F("code"))
+    return bool(Command.objects.filter(id=command.id, state=command.state).update(**changes))
 
 
 def run_id_of_replay(command_id: uuid.UUID) -> uuid.UUID:
@@ -145,9 +201,7 @@ def run_id_of_replay(command_id: uuid.UUID) -> uuid.UUID:
 
 def commands_observe_start(run: Run) -> None:
     """A run has written its first records: whatever asked for its start is observed."""
-    asked = Command.objects.filter(
-        tenant_id=run.tenant_id, state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN]
-    )
+    asked = Command.objects.filter(tenant_id=run.tenant_id, state__in=UNOBSERVED)
     found = Q(action=CommandAction.START_RUN, target_id=str(run.id))
     if run.replay_of_id is not None:
         replays = asked.filter(action=CommandAction.REPLAY, run_id=run.replay_of_id).values_list("id", flat=True)
@@ -161,7 +215,7 @@ def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
         tenant_id=tenant_id,
         id=command_id,
         action=CommandAction.COMPLETE_TASK,
-        state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
+        state__in=UNOBSERVED,
     ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
 
 
@@ -178,7 +232,7 @@ def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str
         tenant_id=tenant_id,
         run_id=run_id,
         action__in=ENDS.values(),
-        state__in=[CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN],
+        state__in=UNOBSERVED,
     )
     asked.filter(action=ENDS.get(status)).update(state=CommandState.OBSERVED, observed_at=timezone.now())
     asked.exclude(state=CommandState.REQUESTED).update(

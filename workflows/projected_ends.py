@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db.models import Q
 
-from workflows.ledger import commands_observe_end
+from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.outcomes import deliveries_changing
 from workflows.projected_deliveries import wake_held
-from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, StepStatus, TaskStatus, WaitStatus
+from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, StepStatus, TaskStatus, WaitStatus
 
 REASON = "the run was ended by Temporal before it could take this event"
 # The number of the end: behind every record of the run's own, so that a late one does not open it again. JSON keeps it exactly.
@@ -41,6 +41,8 @@ def close_run(run: Run, end: RunEnd, *, now: datetime) -> None:
     open_tasks = [TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.COMPLETING]
     HumanTask.objects.filter(**of_run, status__in=open_tasks).update(status=TaskStatus.CANCELED, completing_at=None)
     _end_deliveries(run, now)
+    if run.status == RunStatus.STARTING:
+        commands_observe_start(run)  # it has begun, though it never came to record anything
     run.status, run.ended_at, run.error = RUN_STATUS_OF_TEMPORAL[end.status], end.at, end.error
     run.error_category = end.error["category"] if end.error else ""
     run.error_code = end.error.get("code", "") if end.error else ""

@@ -23,6 +23,7 @@ from tests.access import SUPERUSER, Answer, Caller, Cell, ask, endpoints, nobody
 from tests.access_rows import furnish, texts_of
 from tests.access_table import CELLS
 from tests.factories import make_tenant
+from workflows import tenancy
 from workflows.models import Run
 from workflows.statuses import Role
 
@@ -234,9 +235,16 @@ def test_a_role_counts_before_what_is_wrong_with_a_body(world: World, label: str
 
 
 @pytest.fixture
-def no_second_guard(settings: Any) -> None:
+def no_second_guard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row-level security would hide a query that forgot its tenant: here every statement may see the rows of all."""
-    settings.DATABASE_APP_ROLE = settings.DATABASE_SYSTEM_ROLE
+    prefix = tenancy._prefix
+    monkeypatch.setattr(tenancy, "_prefix", lambda scope: prefix(replace(scope, is_system=True)))
+
+
+@pytest.mark.usefixtures("no_second_guard")
+def test_the_second_guard_is_off_here(world: World) -> None:
+    with tenancy.tenant_scope(world.own.tenant.id):
+        assert Run.objects.filter(tenant_id=world.other.tenant.id).exists()
 
 
 foreign = pytest.mark.usefixtures("no_second_guard")

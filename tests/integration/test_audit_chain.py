@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -13,7 +14,8 @@ from django.db import DatabaseError, close_old_connections, connection, connecti
 from tests.factories import make_actor, make_tenant
 from workflows.errors import InputInvalid
 from workflows.ledger import command_open, command_recorded, command_settle
-from workflows.models import Command, CommandEntry
+from workflows.models import Command, CommandEntry, Tenant
+from workflows.services import audit_verify as audit_verify_module
 from workflows.services.audit_verify import audit_verify
 from workflows.statuses import CommandAction, CommandState
 from workflows.tenancy import tenant_scope
@@ -92,6 +94,51 @@ def test_a_change_behind_its_back_shows(tenant: Any, kept: list[Command], change
     finally:
         with behind_its_back() as cursor:
             cursor.execute("DELETE FROM workflow_commands WHERE id = %s", [OTHER_ID])
+
+
+def test_a_ledger_that_lives_while_it_is_verified_holds(
+    tenant: Any, kept: list[Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = audit_verify_module._links
+
+    def links_and_then_more(tenant_id: Any) -> Any:
+        yield from links(tenant_id)
+        command_settle(kept[1], CommandState.ACCEPTED)
+        command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="late")
+
+    monkeypatch.setattr(audit_verify_module, "_links", links_and_then_more)
+    report = audit_verify(tenant_id=tenant.id)
+    assert (report.problems, report.links, report.commands) == ([], 6, 5)
+
+
+def test_the_chain_makes_no_two_transactions_wait_for_each_other(tenant: Any, kept: list[Command]) -> None:
+    """One writes the ledger and then locks a row, the other locks that row and then writes the ledger."""
+    both_hold_one = threading.Barrier(2, timeout=10)
+    failed: list[DatabaseError] = []
+
+    def lock() -> None:
+        Tenant.objects.select_for_update(no_key=True).get(id=tenant.id)
+
+    def work(steps: list[Callable[[], None]]) -> None:
+        try:
+            with tenant_scope(tenant.id), transaction.atomic():
+                steps[0]()
+                both_hold_one.wait()
+                steps[1]()
+        except DatabaseError as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    settle = [partial(command_settle, command, CommandState.ACCEPTED) for command in kept[1:]]
+    orders = [[settle[0], lock], [lock, settle[1]]]
+    threads = [threading.Thread(target=work, args=(steps,)) for steps in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert audit_verify(tenant_id=tenant.id).problems == []
 
 
 WRITES: dict[str, Callable[[CommandEntry], Any]] = {

@@ -1,10 +1,14 @@
 """The dead-letter inbox: redeliver or discard, one or many, with a dry run and a row of the ledger each (PRODUCT 5.5)."""
 
+import threading
+import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,11 +21,14 @@ from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
 from tests.integration.test_what_if import STATE, TRIGGER, rows_of
-from workflows.errors import InputInvalid, PermissionRefused
+from workflows.errors import Conflict, InputInvalid, PermissionRefused
+from workflows.ledger import command_decide
 from workflows.models import Command, Event, EventDelivery, OutboxEvent, RunWait
 from workflows.outcomes import deliveries_changing
 from workflows.projections import projection_writer
-from workflows.statuses import Role
+from workflows.services import command_reconcile
+from workflows.statuses import CommandState, Role
+from workflows.tenancy import system_scope
 
 pytestmark = pytest.mark.usefixtures("unheard")
 
@@ -192,6 +199,103 @@ def test_a_fault_leaves_the_request_in_the_ledger_as_failed(tenant: Any, monkeyp
         deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[delivery.id])
     assert EventDelivery.objects.get(id=delivery.id).status == "dead"
     assert Command.objects.get(tenant=tenant, target_id=str(delivery.id)).state == "failed"
+
+
+class Killed(BaseException):
+    """The process ends here: nothing catches it."""
+
+
+@pytest.fixture
+def given_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The reconciler, to which nothing is too young."""
+    monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
+
+    def reconcile() -> None:
+        command_reconcile.commands_reconcile(stop_at=time.monotonic() + 60)
+
+    return reconcile
+
+
+@pytest.mark.parametrize("place", ["_changed", "update_rows", "_conclude", "_told"])
+def test_a_killed_process_has_changed_nothing_and_the_ledger_comes_to_say_so(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, given_up: Callable[[], None], place: str
+) -> None:
+    delivery, other, actor = dead(tenant), dead(tenant), make_actor(tenant)
+    asked = {"actor": actor, "delivery_ids": [delivery.id, other.id], "idempotency_key": f"k-{delivery.id}"}
+
+    def killed_there(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dead_letters, place, killed_there)
+        with pytest.raises(Killed):
+            deliveries_redeliver(**asked)
+    assert statuses_of(tenant) == {"dead"}
+    assert states_of(tenant) == ["requested"] * 3
+    given_up()
+    assert statuses_of(tenant) == {"dead"}
+    assert states_of(tenant) == ["failed"] * 3
+    command = Command.objects.get(tenant=tenant, target_id=str(delivery.id))
+    assert (command.code, "nothing was changed" in command.message) == ("NOT_CARRIED_OUT", True)
+    with pytest.raises(Conflict, match="nothing was changed"):
+        deliveries_redeliver(**asked)
+
+
+def test_a_process_that_is_killed_afterwards_has_told_everything(
+    tenant: Any, rung: list[Any], given_up: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery, actor = dead(tenant), make_actor(tenant)
+    asked = {"actor": actor, "delivery_ids": [delivery.id], "idempotency_key": f"k-{delivery.id}"}
+
+    def killed_after_the_commit(*_: Any) -> None:
+        transaction.on_commit(lambda: (_ for _ in ()).throw(Killed))
+
+    monkeypatch.setattr(dead_letters, "ring_on_commit", killed_after_the_commit)
+    with pytest.raises(Killed):
+        deliveries_redeliver(**asked)
+    given_up()
+    assert (statuses_of(tenant), states_of(tenant)) == ({"pending"}, ["observed"] * 2)
+    assert deliveries_redeliver(**asked)["counts"] == {"redelivered": 1}
+
+
+def test_what_was_given_up_is_not_carried_out_later(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stood still for minutes, and goes on."""
+    delivery, actor = dead(tenant), make_actor(tenant)
+    changed = dead_letters._changed
+
+    def slow(*given: Any) -> Any:
+        statuses = changed(*given)
+        command = Command.objects.get(tenant=tenant, target_id=str(delivery.id))
+        elsewhere(lambda: command_decide(command, CommandState.FAILED, message="given up"))
+        return statuses
+
+    monkeypatch.setattr(dead_letters, "_changed", slow)
+    with pytest.raises(Conflict, match="given up"):
+        deliveries_redeliver(actor=actor, delivery_ids=[delivery.id])
+    assert (statuses_of(tenant), states_of(tenant)) == ({"dead"}, ["failed"])
+
+
+def elsewhere(work: Callable[[], Any]) -> None:
+    """In another thread, with a connection of its own."""
+
+    def run() -> None:
+        try:
+            with system_scope():
+                work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def statuses_of(tenant: Any) -> set[str]:
+    return set(EventDelivery.objects.filter(tenant=tenant).values_list("status", flat=True))
+
+
+def states_of(tenant: Any) -> list[str]:
+    return list(Command.objects.filter(tenant=tenant, action="redeliver").values_list("state", flat=True))
 
 
 def test_asking_twice_does_it_once(tenant: Any, rung: list[Any]) -> None:

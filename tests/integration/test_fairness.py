@@ -23,12 +23,14 @@ from ingress import delivery, tasks, work
 from ingress.delivery import due_deliveries, event_deliver, events_deliver_due
 from ingress.routing import events_route_due
 from ingress.work import events_work
-from tests.factories import eventually, make_tenant, publish, wait_for_reply
+from tests.factories import eventually, make_actor, make_tenant, publish, wait_for_reply
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_projections import run_record, write
 from tests.scopes import as_system
+from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.event_deliver import TriggerHeld, run_id_of
+from workflows.services.run_start import run_start
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, RunInput
@@ -372,6 +374,22 @@ class Starts:
     def end(self, run_id: uuid.UUID) -> None:
         run = Run.objects.get(id=run_id)
         assert write(run, run_record(1, "SUCCEEDED"))
+
+
+def test_people_who_start_at_once_never_take_one_place(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = Starts(monkeypatch, tenant, limit=2)
+    monkeypatch.setattr(gateway, "check_reachable", lambda: None)
+    actor, refused = make_actor(tenant), list[str]()
+
+    def start() -> None:
+        try:
+            run_start(actor=actor, definition_key=starts.version.definition.key, payload={})
+        except Conflict as error:
+            refused.append(error.code)
+
+    in_threads(8, start)
+    assert (len(starts.ids), refused) == (2, ["DEFINITION_CONCURRENCY_LIMIT"] * 6)
+    assert Run.objects.filter(tenant=tenant).count() == 2
 
 
 def test_starts_over_the_limit_of_a_definition_have_their_turn_in_order(

@@ -53,6 +53,8 @@ def test_empty_values_are_as_unset() -> None:
         ({"EMAIL_BACKEND": "django.mail.Smtp"}, "EMAIL_BACKEND: is 'django.mail.Smtp'"),
         ({"PUBLIC_URL": "portal.example"}, "PUBLIC_URL: is 'portal.example'"),
         ({"DATABASE_APP_ROLE": "app; drop"}, "DATABASE_APP_ROLE: is 'app; drop'"),
+        ({"DATABASE_SYSTEM_ROLE": "pointsman_app"}, "DATABASE_SYSTEM_ROLE: is 'pointsman_app', as DATABASE_APP_ROLE"),
+        ({"DATABASE_APP_ROLE": "one", "DATABASE_SYSTEM_ROLE": "one"}, "DATABASE_SYSTEM_ROLE: is 'one', as DATABASE_APP_ROLE"),
         ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must name PostgreSQL"),
     ],
 )  # fmt: skip

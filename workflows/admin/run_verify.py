@@ -12,7 +12,7 @@ from workflows.admin.forms import ReasonForm
 from workflows.admin.run_commands import run_or_404
 from workflows.errors import PortalError
 from workflows.services.run_verify import RunVerification, run_repair, run_verify
-from workflows.statuses import Role
+from workflows.statuses import CommandState, Role
 
 
 class RunVerifyViews(TenantAdmin):
@@ -52,11 +52,12 @@ class RunVerifyViews(TenantAdmin):
         if request.method != "POST" or not form.is_valid():
             return HttpResponseRedirect(reverse("admin:workflows_run_verify", args=[run.id]))
         try:
-            _, found = run_repair(actor=actor_of(request), run_id=run_id, reason=form.cleaned_data["reason"])
+            command, found = run_repair(actor=actor_of(request), run_id=run_id, reason=form.cleaned_data["reason"])
         except PortalError as error:
             messages.error(request, f"{error.code}: {error.message}. {error.details.get('hint', '')}")
         else:
             detail = found.detail if found else ""
             outcome = found.outcome if found else "done before"
-            messages.success(request, f"The rows were compared with Temporal: {outcome}. {detail}")
+            tell = messages.success if command.state == CommandState.OBSERVED else messages.warning
+            tell(request, f"The rows were compared with Temporal: {outcome}. {detail}")
         return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[run.id]))

@@ -10,8 +10,6 @@ from django.db import migrations
 
 def grant(apps, schema_editor):
     role = settings.DATABASE_APP_ROLE
-    if not role:
-        return
     name = schema_editor.quote_name(role)
     with schema_editor.connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])

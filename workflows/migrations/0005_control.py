@@ -11,7 +11,8 @@ from django.db import migrations, models
 
 # A link of the audit chain for every insert and every change of a ledger row, written by the database itself (PRODUCT 2.5).
 # It runs as the owner of the tables, because the application's role may only read the links; and it holds the tenant's
-# lock until the transaction ends, so that links come one after the other.
+# lock until the transaction ends, so that links come one after the other. It waits for the commit: were the lock taken in the
+# middle of a transaction, two that lock rows before and after it would wait for each other.
 AUDIT_CHAIN = """
 CREATE FUNCTION workflow_audit_content(command workflow_commands) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT (to_jsonb(command) || jsonb_build_object(
@@ -31,15 +32,14 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER audit_link AFTER INSERT OR UPDATE ON workflow_commands FOR EACH ROW EXECUTE FUNCTION workflow_audit_link();
+CREATE CONSTRAINT TRIGGER audit_link AFTER INSERT OR UPDATE ON workflow_commands DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION workflow_audit_link();
 """
 
 
 def read_only_for_the_application(apps, schema_editor):
-    role = settings.DATABASE_APP_ROLE
-    if role:
-        name = schema_editor.quote_name(role)
-        schema_editor.execute(f"REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {name}")
+    name = schema_editor.quote_name(settings.DATABASE_APP_ROLE)
+    schema_editor.execute(f"REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {name}")
 
 
 class Migration(migrations.Migration):
@@ -156,6 +156,14 @@ class Migration(migrations.Migration):
             model_name='commandentry',
             name='tenant',
             field=models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='workflows.tenant'),
+        ),
+        migrations.AddIndex(
+            model_name='command',
+            index=models.Index(condition=models.Q(('state__in', ['requested', 'unknown', 'accepted'])), fields=['requested_at'], name='workflow_commands_undecided'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(condition=models.Q(('status', 'STARTING')), fields=['created_at'], name='workflow_runs_starting'),
         ),
         migrations.AddIndex(
             model_name='bulkjob',

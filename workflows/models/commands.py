@@ -67,6 +67,14 @@ class Command(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
             models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+            # What the reconciler looks for among all tenants' rows, every minute.
+            models.Index(
+                fields=["requested_at"],
+                condition=Q(
+                    state__in=[CommandState.REQUESTED.value, CommandState.UNKNOWN.value, CommandState.ACCEPTED.value]
+                ),
+                name="workflow_commands_undecided",
+            ),
         ]
         triggers = [
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Delete),
@@ -82,7 +90,7 @@ class Command(TenantRow):
 class CommandEntry(TenantRow):
     """One link of a tenant's audit chain: what a ledger row said when it was written or changed.
 
-    The database writes it, with the row (migration `audit_chain`); the application's role may only read. `hash` is the
+    The database writes it, as the row is committed (migration 0005); the application's role may only read. `hash` is the
     SHA-256 of the hash before it and `content`, so that a link that was changed, taken out or put in later shows.
     """
 

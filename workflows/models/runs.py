@@ -91,6 +91,10 @@ class Run(ProjectionRow):
             models.Index(
                 fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")
             ),
+            # Launches that were cut off, which the sweep looks for among all tenants' rows.
+            models.Index(
+                fields=["created_at"], name="workflow_runs_starting", condition=Q(status=RunStatus.STARTING.value)
+            ),
         ]
         triggers = [projection_guard()]
 

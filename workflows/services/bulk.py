@@ -15,11 +15,11 @@ from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.bulk_selectors import TARGET, bulk_counts
-from workflows.errors import Conflict, InputInvalid, NotFound, PortalError
-from workflows.ledger import command_refuse, command_settle
+from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.ledger import commands_conclude, commands_faults_told
 from workflows.models import BulkItem, BulkJob, Command
+from workflows.queueing import ring_job
 from workflows.services.bulk_actions import BULK_ACTIONS, set_asker
-from workflows.services.bulk_bell import bulk_ring
 from workflows.services.bulk_outcomes import PASSING_CODES
 from workflows.services.bulk_work import job_end_if_over
 from workflows.services.idempotency import command_request
@@ -143,7 +143,7 @@ def _changed(
     reason: str,
     idempotency_key: str,
 ) -> BulkJob:
-    """The ledger row first, then role and state, then the change under the lock of the job's row."""
+    """The ledger row first, then role and state, then the change, and its outcome with it, under the lock of the job's row."""
     job = bulk_find(actor=actor, job_id=job_id)
     command, is_new = command_request(
         actor=actor,
@@ -156,7 +156,7 @@ def _changed(
     )
     if not is_new:
         return job
-    try:
+    with commands_faults_told([command]):
         actor.require(BULK_ACTIONS[job.action].needs, to=f"{job.action} runs")
         with transaction.atomic():
             job = BulkJob.objects.select_for_update(no_key=True, of=("self",)).get(id=job.id)
@@ -168,13 +168,12 @@ def _changed(
                 )
             change(job, command)
             job.save()
-    except PortalError as error:
-        raise command_refuse(command, error) from error
-    is_whole = job.command_id == command.id  # observed when all its items are decided
-    account = {"total": job.total, "counts": bulk_counts(job)}
-    command_settle(command, CommandState.ACCEPTED if is_whole else CommandState.OBSERVED, details=account)
+            is_whole = job.command_id == command.id  # observed when all its items are decided
+            account = {"total": job.total, "counts": bulk_counts(job)}
+            state = CommandState.ACCEPTED if is_whole else CommandState.OBSERVED
+            commands_conclude([command], state, details=account)
     if job.next_slice_at is not None:
-        bulk_ring(job.id)
+        ring_job(job.id)
     job_end_if_over(job)
     return bulk_find(actor=actor, job_id=job_id)
 

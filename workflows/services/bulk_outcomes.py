@@ -87,7 +87,8 @@ def _refused(error: PortalError) -> Outcome:
     if error.details.get("outcome") == "unknown":
         return Outcome(BulkItemState.UNKNOWN, *told, is_outage=isinstance(cause, gateway.TemporalTimeout))
     if isinstance(cause, gateway.TemporalUnreachable | gateway.TemporalTimeout):
-        return Outcome(BulkItemState.PENDING, *told, is_outage=True)
+        # A run that goes on in a new execution is busy by itself; the next ones fare no worse for it.
+        return Outcome(BulkItemState.PENDING, *told, is_outage=not isinstance(cause, gateway.TemporalBusy))
     return Outcome(BulkItemState.REFUSED, *told)
 
 

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 
 from workflows.actors import Actor
 from workflows.bulk_selectors import TARGET, bulk_counts
-from workflows.errors import InputInvalid, PortalError
-from workflows.ledger import command_refuse, command_settle
+from workflows.errors import InputInvalid
+from workflows.ledger import commands_conclude, commands_faults_told
 from workflows.models import BulkJob, Run
 from workflows.models.fields import new_id
 from workflows.services.bulk_actions import BULK_ACTIONS, set_asker
@@ -65,12 +65,12 @@ def bulk_preview(
     job = BulkJob(
         id=job_id, tenant_id=actor.tenant_id, action=action, reason=reason, selection=chosen, rate_per_second=rate
     )  # fmt: skip
-    try:
+    with commands_faults_told([command]):
         actor.require(BULK_ACTIONS[action].needs, to=f"{action} runs")
-        _freeze(job, actor, runs, named)
-    except PortalError as error:
-        raise command_refuse(command, error) from error
-    command_settle(command, CommandState.OBSERVED, details={"total": job.total, "counts": bulk_counts(job)})
+        with transaction.atomic():
+            _freeze(job, actor, runs, named)
+            account = {"total": job.total, "counts": bulk_counts(job)}
+            commands_conclude([command], CommandState.OBSERVED, details=account)
     return job
 
 
@@ -87,17 +87,16 @@ def _freeze(job: BulkJob, actor: Actor, runs: QuerySet[Run] | None, ids: list[uu
     most = settings.BULK_MAX_RUNS
     if len(ids) > most:
         raise _too_many(most)
-    with transaction.atomic():
-        set_asker(job, actor, None)
-        job.save(force_insert=True)
-        job.total = items_freeze_ids(job=job, ids=ids) if runs is None else items_freeze_runs(
-            job=job, runs=runs, most=most + 1
-        )  # fmt: skip
-        if job.total > most:
-            raise _too_many(most)
-        if not job.total:
-            raise InputInvalid("no run is chosen by this", code="BULK_NO_RUNS")
-        job.save(update_fields=["total"])
+    set_asker(job, actor, None)
+    job.save(force_insert=True)
+    job.total = items_freeze_ids(job=job, ids=ids) if runs is None else items_freeze_runs(
+        job=job, runs=runs, most=most + 1
+    )  # fmt: skip
+    if job.total > most:
+        raise _too_many(most)
+    if not job.total:
+        raise InputInvalid("no run is chosen by this", code="BULK_NO_RUNS")
+    job.save(update_fields=["total"])
 
 
 def _too_many(most: int) -> InputInvalid:

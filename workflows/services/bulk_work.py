@@ -127,8 +127,9 @@ def job_end_if_over(job: BulkJob) -> None:
             job.state = BulkState.DONE
         job.ended_at, job.next_slice_at = timezone.now(), None
         job.save(update_fields=["state", "ended_at", "next_slice_at"])
-    if job.command_id is not None:
-        command_observe_whole(command_id=job.command_id, details={"total": job.total, "counts": bulk_counts(job)})
+        if job.command_id is not None:
+            account = {"total": job.total, "counts": bulk_counts(job)}
+            command_observe_whole(command_id=job.command_id, details=account)
 
 
 # -- Temporal does not answer -----------------------------------------------------------------------------------------

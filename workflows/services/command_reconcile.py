@@ -1,7 +1,10 @@
 """Requests whose outcome nobody knows, decided from what Temporal says (PRODUCT 2.3, 2.5): observed, or failed.
 
 `unknown`: Temporal did not answer in time. `requested` for minutes: the process that asked has died. Both wait longer than
-any call to Temporal takes before they are looked at, so that none is decided while it is still on its way.
+any call to Temporal takes before they are looked at, so that none is decided while it is still on its way. So do those that
+Temporal had accepted when the run came to its end without a record of them. A request whose
+change and outcome are one commit (`command_carried_out`, `commands_conclude`) has changed nothing while it is `requested`; one
+that is still on its way is refused by that commit after it was given up here.
 """
 
 import logging
@@ -29,6 +32,7 @@ DECIDE_AFTER = timedelta(seconds=60)
 ABANDONED_AFTER = timedelta(minutes=5)
 BATCH = 100
 LOOK_BACK = timedelta(days=30)
+RECORDED_BY_THE_RUN = (CommandAction.CANCEL, CommandAction.TERMINATE, CommandAction.COMPLETE_TASK)
 
 # None: not to be decided yet. Else whether the effect is there, and a sentence.
 Verdict = tuple[bool, str] | None
@@ -45,7 +49,7 @@ def commands_reconcile(*, stop_at: float) -> Counter[str]:
             break
         try:
             verdict = DECIDERS[CommandAction(command.action)](command)
-        except gateway.TemporalRefused as error:
+        except (gateway.TemporalRefused, gateway.TemporalBusy) as error:  # of this one alone
             logger.warning("command %s cannot be decided: %s", command.id, error)
             continue
         except (ValueError, KeyError):  # a row that says nonsense is told, and leaves the others their turn
@@ -65,8 +69,12 @@ def open_commands() -> QuerySet[Command]:
     now = timezone.now()
     unknown = Q(state=CommandState.UNKNOWN, decided_at__lt=now - DECIDE_AFTER)
     abandoned = Q(state=CommandState.REQUESTED, requested_at__lt=now - ABANDONED_AFTER)
+    is_over = Q(run__isnull=False) & ~Q(run__status__in=OPEN_RUN_STATUSES)
+    unrecorded = Q(state=CommandState.ACCEPTED, decided_at__lt=now - ABANDONED_AFTER, action__in=RECORDED_BY_THE_RUN)
     return Command.objects.select_related("run").filter(
-        unknown | abandoned, action__in=list(DECIDERS), requested_at__gt=now - LOOK_BACK
+        unknown | abandoned | (unrecorded & is_over),
+        action__in=list(DECIDERS),
+        requested_at__gt=now - LOOK_BACK,
     )
 
 
@@ -140,6 +148,14 @@ def _complete_task(command: Command) -> Verdict:
     return (False, "the run never got the response; complete the task again") if course.is_whole else None
 
 
+def _not_carried_out(command: Command) -> Verdict:
+    return False, "the portal's process ended before it was carried out: nothing was changed; ask again"
+
+
+def _repair(command: Command) -> Verdict:
+    return False, "the portal's process ended before it was done; what differs, the reconciler repairs by itself"
+
+
 def _described(run: Run) -> gateway.Execution | None:
     try:
         return gateway.describe_run(workflow_id=run.temporal_workflow_id)
@@ -153,4 +169,17 @@ DECIDERS: dict[CommandAction, Callable[[Command], Verdict]] = {
     CommandAction.START_RUN: _start,
     CommandAction.REPLAY: _replay,
     CommandAction.COMPLETE_TASK: _complete_task,
-}
+    CommandAction.REPAIR: _repair,
+    # Refused whatever they ask for.
+    **dict.fromkeys([CommandAction.RESUME, CommandAction.RETRY, CommandAction.REQUEUE_EVENT_WAIT], _not_carried_out),
+    # One commit with their change.
+    **dict.fromkeys(
+        [
+            CommandAction.REDELIVER, CommandAction.DISCARD, CommandAction.CLAIM_TASK, CommandAction.RELEASE_TASK,
+            CommandAction.ASSIGN_TASK, CommandAction.PUBLISH, CommandAction.IMPORT, CommandAction.PAUSE, CommandAction.UNPAUSE,
+            CommandAction.EDIT_SCHEMA, CommandAction.SAVE_SECRET, CommandAction.DELETE_SECRET, CommandAction.ROTATE_SECRETS,
+            CommandAction.EDIT_REDACTION, CommandAction.EDIT_EVENT_TYPE, CommandAction.BULK,
+        ],
+        _not_carried_out,
+    ),
+}  # fmt: skip

@@ -16,7 +16,7 @@ from workflows.engine.definition import canonical_text, definition_hash
 from workflows.engine.validate import Known, Problem, validate
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.held_starts import held_starts_wake
-from workflows.ledger import command_recorded
+from workflows.ledger import command_carried_out
 from workflows.models import Definition, DefinitionVersion, Secret
 from workflows.services.payload_check import known_schema_refs
 from workflows.statuses import CommandAction, Role, TriggerType
@@ -56,10 +56,9 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
 
     Errors: NotFound, PermissionRefused, InputInvalid DEFINITION_INVALID with every problem.
     """
-    with (
-        command_recorded(actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=key) as command,
-        transaction.atomic(),
-    ):
+    with command_carried_out(
+        actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=key
+    ) as command:
         actor.require(Role.AUTHOR, to="publish definitions")
         definition = (
             Definition.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, key=key).first()
@@ -74,7 +73,7 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
 def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: str = "") -> Definition:
     """Paused: events and people start no new run; open runs go on."""
     action = CommandAction.PAUSE if is_paused else CommandAction.UNPAUSE
-    with command_recorded(actor=actor, action=action, target_type="definition", target_id=key, reason=reason):
+    with command_carried_out(actor=actor, action=action, target_type="definition", target_id=key, reason=reason):
         actor.require(Role.AUTHOR, to="pause definitions")
         changed = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).update(
             is_paused=is_paused, paused_reason=reason if is_paused else ""
@@ -92,12 +91,9 @@ def bundle_import(*, actor: Actor, document: Any, publish: bool) -> list[Importe
     """
     asked = {"publish": publish}
     name = _bundle_name(document)
-    with (
-        command_recorded(
-            actor=actor, action=CommandAction.IMPORT, target_type="bundle", target_id=name, payload=asked
-        ) as command,
-        transaction.atomic(),
-    ):
+    with command_carried_out(
+        actor=actor, action=CommandAction.IMPORT, target_type="bundle", target_id=name, payload=asked
+    ) as command:
         actor.require(Role.AUTHOR, to="import definitions")
         workflows = read_bundle(document)
         missing = [problem for workflow in workflows for problem in _missing_dependencies(workflow, actor.tenant_id)]

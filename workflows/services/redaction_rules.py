@@ -4,7 +4,7 @@ from typing import Any
 
 from workflows.actors import Actor
 from workflows.errors import InputInvalid
-from workflows.ledger import command_recorded
+from workflows.ledger import command_carried_out
 from workflows.models import Tenant
 from workflows.redaction import MAX_RULES, rule_problem
 from workflows.services.roles import role_require
@@ -27,7 +27,7 @@ def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
                 f"rule {number}: {problem}", code="REDACTION_RULE_INVALID", details={"index": number - 1}
             )
     kept = list(dict.fromkeys(rule.strip() for rule in rules))
-    with command_recorded(
+    with command_carried_out(
         actor=actor, action=CommandAction.EDIT_REDACTION, target_type="redaction rules", target_id="", payload=kept
     ):
         actor.require(Role.ADMIN, to="change the redaction rules")

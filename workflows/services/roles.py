@@ -12,7 +12,7 @@ def role_require(
     actor: Actor,
     needs: Role,
     to: str,
-    action: CommandAction | CommandAction,
+    action: CommandAction,
     target_type: str,
     target_id: str = "",
     run: Run | None = None,

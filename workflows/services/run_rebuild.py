@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DataError, IntegrityError
+from django.db.models import QuerySet
 
 from workflows.differences import Difference
 from workflows.engine.errors import Category, RunError
@@ -30,6 +31,7 @@ from workflows.temporal.listing import list_runs
 logger = logging.getLogger(__name__)
 
 MAX_TRIES = 3
+PAGE = 500
 # Of ends that a workflow cannot record itself.
 ENDS = {
     "FAILED": (Category.CORRUPTION, "WORKFLOW_FAILED", "{words}"),
@@ -80,11 +82,22 @@ def runs_to_rebuild(*, tenant_id: uuid.UUID | None = None) -> Iterator[uuid.UUID
     Errors: TemporalError while Temporal is listed.
     """
     rows = Run.objects.filter(engine=Engine.TEMPORAL)
-    yield from (rows if tenant_id is None else rows.filter(tenant_id=tenant_id)).values_list("id", flat=True)
+    yield from ids_of(rows if tenant_id is None else rows.filter(tenant_id=tenant_id))
     for page in list_runs():
         found = {run_id for run_id in (run_id_of_workflow(listed.workflow_id) for listed in page) if run_id}
         known = set(Run.objects.filter(id__in=found).values_list("id", flat=True))
         yield from (run_id for run_id in found - known if tenant_id is None or _tenant_of(run_id) == tenant_id)
+
+
+def ids_of(rows: QuerySet[Run]) -> Iterator[uuid.UUID]:
+    """By the order of ids, a page at a time: what changes meanwhile holds nothing up."""
+    last = uuid.UUID(int=0)
+    while True:
+        page = list(rows.filter(id__gt=last).order_by("id").values_list("id", flat=True)[:PAGE])
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1]
 
 
 def _tenant_of(run_id: uuid.UUID) -> uuid.UUID | None:

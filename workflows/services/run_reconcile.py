@@ -43,6 +43,11 @@ class Reconciled:
     def is_repair(self) -> bool:
         return self.outcome not in ("equal", "still drift", "waiting", "legacy", "busy")
 
+    @property
+    def is_settled(self) -> bool:
+        """The run's rows are as Temporal says, now or already before."""
+        return self.outcome in ("equal", "started", "ended", "rebuilt", "unstarted child")
+
 
 def run_reconcile(*, run_id: uuid.UUID, is_dry_run: bool = False, is_deep: bool = False) -> Reconciled:
     """What was found and done. `is_deep`: compare with the whole history whatever a describe says.

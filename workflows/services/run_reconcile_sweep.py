@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import QuerySet
 from django.utils import timezone
 
+from workflows.database_errors import is_of_one_statement
 from workflows.models import Run, Tenant
 from workflows.services.command_reconcile import commands_reconcile
 from workflows.services.run_launch import run_id_of_workflow
+from workflows.services.run_rebuild import ids_of
 from workflows.services.run_reconcile import QUIET_AFTER, Reconciled, run_reconcile
 from workflows.services.run_sweep import UNSTARTED_AFTER
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, RunStatus
@@ -37,8 +38,8 @@ CHANGED_WINDOW = timedelta(minutes=10)
 COMPARE_AFTER = timedelta(minutes=10)
 WALK_BATCH = 200
 BUDGET_SECONDS = 40.0
+SHARE_OF_CHANGED, SHARE_WITH_WALK = 0.6, 0.85
 MAX_LINES = 200
-PAGE = 500
 
 
 @dataclass
@@ -52,18 +53,28 @@ class ReconcileReport:
 
     def add(self, found: Reconciled) -> None:
         self.counts[found.outcome] += 1
-        if found.is_repair and len(self.lines) < MAX_LINES:
-            self.lines.append(f"{found.run_id} {found.outcome}: {found.detail}")
+        if found.is_repair:
+            self.tell(f"{found.run_id} {found.outcome}: {found.detail}")
+
+    def add_failed(self, run_id: uuid.UUID, outcome: str, detail: str) -> None:
+        self.counts[outcome] += 1
+        self.tell(f"{run_id} {outcome}: {detail}")
+
+    def tell(self, line: str) -> None:
+        if len(self.lines) < MAX_LINES:
+            self.lines.append(line)
 
 
 def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport:
-    """One sweep, within its time: candidates from Temporal's list first, then a part of the walk, then commands."""
-    stop_at = time.monotonic() + budget_seconds
+    """One sweep, within its time: candidates from Temporal's list first, then a part of the walk, then commands. Each has
+    its share, so that a busy time does not keep the last ones waiting.
+    """
+    begun = time.monotonic()
     report = ReconcileReport()
     try:
-        _reconcile_each(_changed(report), report, stop_at=stop_at)
-        _reconcile_each(_walk(), report, stop_at=stop_at)
-        report.counts.update(commands_reconcile(stop_at=stop_at))
+        _reconcile_each(_changed(report), report, stop_at=begun + budget_seconds * SHARE_OF_CHANGED)
+        _reconcile_each(_walk(), report, stop_at=begun + budget_seconds * SHARE_WITH_WALK)
+        report.counts.update(commands_reconcile(stop_at=begun + budget_seconds))
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
         report.problem = f"Temporal does not answer: {error}"
         logger.warning("the reconciler stopped: %s", report.problem)
@@ -88,17 +99,6 @@ def runs_reconcile_all(
     return report
 
 
-def ids_of(rows: QuerySet[Run]) -> Iterator[uuid.UUID]:
-    """By the order of ids, a page at a time: what changes meanwhile holds nothing up."""
-    last = uuid.UUID(int=0)
-    while True:
-        page = list(rows.filter(id__gt=last).order_by("id").values_list("id", flat=True)[:PAGE])
-        yield from page
-        if len(page) < PAGE:
-            return
-        last = page[-1]
-
-
 def _reconcile_each(
     run_ids: Iterator[uuid.UUID],
     report: ReconcileReport,
@@ -117,20 +117,20 @@ def _reconcile_each(
             return
         try:
             report.add(run_reconcile(run_id=run_id, is_dry_run=is_dry_run, is_deep=is_deep))
+        except gateway.TemporalBusy as error:  # of this run alone
+            report.add_failed(run_id, "busy", str(error))
         except (gateway.TemporalUnreachable, gateway.TemporalTimeout):
             raise
         except gateway.TemporalError as error:
             logger.warning("run %s cannot be compared: %s", run_id, error)
-            report.counts["refused"] += 1
-            report.lines.append(f"{run_id} refused: {error}")
+            report.add_failed(run_id, "refused", str(error))
         except Run.DoesNotExist:
             logger.info("run %s was deleted while it was to be compared", run_id)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OperationalError | InterfaceError) and not is_of_one_statement(error):
+                raise
             logger.exception("run %s cannot be compared", run_id)
-            report.counts["failed"] += 1
-            report.lines.append(f"{run_id} failed: a fault of the portal; it is in the log")
+            report.add_failed(run_id, "failed", "a fault of the portal; it is in the log")
 
 
 # -- Candidates --------------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from typing import Any
 
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
-from workflows.errors import InputInvalid, PortalError
+from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.ledger import command_refuse, command_settle, run_id_of_replay
 from workflows.models import Command, DefinitionVersion, Run
 from workflows.services.run_launch import run_launch
 from workflows.services.run_requests import run_check, run_request
-from workflows.services.run_start import launch_failed, payload_fits, version_may_run
+from workflows.services.run_start import launch_failed, payload_fits, version_may_run, version_take_place
 from workflows.statuses import CommandAction, CommandState, TriggerType
 from workflows.temporal import gateway
 
@@ -72,6 +72,8 @@ def _launch(
     *,
     is_edited: bool,
 ) -> None:
+    # A worker that was killed after it had asked Temporal has left the row, and Temporal may have the run.
+    was_there = Run.objects.filter(tenant_id=actor.tenant_id, id=new_run_id).exists()
     try:
         gateway.check_reachable()
         run_launch(
@@ -83,7 +85,10 @@ def _launch(
             correlation_key=run.correlation_key,
             replay_of=run,
             requested_by=actor.name,
+            admit=None if was_there else lambda: version_take_place(version),
         )
     except gateway.TemporalError as error:
-        raise launch_failed(actor, new_run_id, command, error) from error
+        raise launch_failed(actor, new_run_id, command, error, may_be_there=was_there) from error
+    except Conflict as error:
+        raise command_refuse(command, error) from error
     command_settle(command, CommandState.ACCEPTED, details={"runId": str(new_run_id)})

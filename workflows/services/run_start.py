@@ -77,17 +77,26 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
             trigger_type=TriggerType.MANUAL,
             trigger_metadata={"source": actor.source},
             requested_by=actor.name,
+            admit=lambda: version_take_place(version),
         )
     except gateway.TemporalError as error:
         raise launch_failed(actor, run_id, command, error) from error
+    except Conflict as error:
+        raise command_refuse(command, error) from error
     command_settle(command, CommandState.ACCEPTED)
 
 
-def launch_failed(actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError) -> PortalError:
-    """The error to answer. Unless Temporal may have the run, its row is taken back: nothing but the ledger was written."""
-    if isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists():
+def launch_failed(
+    actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError, *, may_be_there: bool = False
+) -> PortalError:
+    """The error to answer. Unless Temporal may have the run, its row is taken back: nothing but the ledger was written.
+
+    `may_be_there`: the row is of an earlier try of the same request, whose outcome nobody knows.
+    """
+    is_unknown = isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists()
+    if is_unknown or (may_be_there and not isinstance(error, gateway.TemporalInvalid)):
         failed: PortalError = DependencyDown(
-            "Temporal did not answer in time; whether the run was started is not known yet",
+            "Temporal did not answer; whether the run was started is not known yet",
             code="TEMPORAL_UNAVAILABLE",
             details={
                 "error": str(error),
@@ -141,6 +150,14 @@ def _may_run(definition: Definition) -> None:
     if definition.is_paused:
         reason = definition.paused_reason or "no reason given"
         raise Conflict(f"{definition.key} is paused: {reason}", code="DEFINITION_PAUSED")
+
+
+def version_take_place(version: DefinitionVersion) -> None:
+    """In the transaction that inserts the run, under the definition's lock: two starts never take one place.
+
+    Errors: Conflict at the concurrency limit.
+    """
+    _has_place(Definition.objects.select_for_update(no_key=True).get(id=version.definition_id))
 
 
 def _has_place(definition: Definition) -> None:

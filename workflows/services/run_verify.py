@@ -64,7 +64,8 @@ def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
 def run_repair(
     *, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = ""
 ) -> tuple[Command, Reconciled | None]:
-    """The ledger row, observed: the run's rows are as Temporal says. The second is None for a repeat of a request.
+    """The ledger row: observed when the run's rows are as Temporal says, failed when they could not be made so. The second
+    is None for a repeat of a request.
 
     Errors: NotFound, PermissionRefused, Conflict (older engine), DependencyDown when Temporal does not answer: then
     nothing but the ledger was written.
@@ -85,5 +86,11 @@ def run_repair(
         command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
         raise
     details = {"outcome": found.outcome, "detail": found.detail, "differences": len(found.differences)}
-    command_settle(command, CommandState.OBSERVED, details=details)
+    if found.is_settled:
+        command_settle(command, CommandState.OBSERVED, details=details)
+    else:
+        message = f"{found.outcome}: {found.detail}"
+        command_settle(
+            command, CommandState.FAILED, code="REPAIR_NOT_DONE", message=message, details=details, http_status=409
+        )  # fmt: skip
     return command, found

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from workflows.actors import Actor
 from workflows.engine.schema_check import Problem, json_pointer
@@ -16,7 +16,7 @@ from workflows.engine.schema_links import link_schema
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_recorded, target_name
+from workflows.ledger import command_carried_out, target_name
 from workflows.models import PayloadSchema
 from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
 from workflows.services.roles import role_require
@@ -44,7 +44,7 @@ def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be
     other schemas refer to the `$id` that would go.
     """
     asked = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
-    with command_recorded(
+    with command_carried_out(
         actor=actor, action=CommandAction.EDIT_SCHEMA, target_type="schema", target_id=target_name(ref), payload=asked
     ) as command:
         actor.require(Role.AUTHOR, to="edit payload schemas")
@@ -55,8 +55,7 @@ def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be
                 code="SCHEMA_INVALID",
                 details={"problems": problems},
             )
-        with transaction.atomic():
-            saved = _stored(actor, ref, schema, title, must_be_new=must_be_new)
+        saved = _stored(actor, ref, schema, title, must_be_new=must_be_new)
         command.details = {"created": saved.is_new, "warnings": saved.warnings}
         return saved
 
@@ -103,15 +102,12 @@ def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Prob
 
 def schema_delete(*, actor: Actor, ref: str) -> None:
     """Errors: PermissionRefused, NotFound; Conflict SCHEMA_IN_USE with everything that refers to it."""
-    with (
-        command_recorded(
-            actor=actor,
-            action=CommandAction.EDIT_SCHEMA,
-            target_type="schema",
-            target_id=target_name(ref),
-            payload={"operation": "delete"},
-        ),
-        transaction.atomic(),
+    with command_carried_out(
+        actor=actor,
+        action=CommandAction.EDIT_SCHEMA,
+        target_type="schema",
+        target_id=target_name(ref),
+        payload={"operation": "delete"},
     ):
         actor.require(Role.AUTHOR, to="delete payload schemas")
         row = _locked(actor.tenant_id, ref)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -21,7 +20,7 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.secret_places import SECRET_NAME, is_secret_name
 from workflows.engine.storable import storable_problem
 from workflows.errors import DependencyDown, InputInvalid, NotFound
-from workflows.ledger import command_recorded, target_name
+from workflows.ledger import command_carried_out, target_name
 from workflows.models import Secret
 from workflows.sealing import KeyMissing, SealBroken, first_key_id, seal, unseal
 from workflows.services.roles import role_require
@@ -41,12 +40,9 @@ def secret_save(*, actor: Actor, name: str, value: Any, description: str | None 
     """
     _check_name(actor, name, CommandAction.SAVE_SECRET)
     asked = {"name": name} if description is None else {"name": name, "description": description}
-    with (
-        command_recorded(
-            actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=asked
-        ) as command,
-        transaction.atomic(),
-    ):
+    with command_carried_out(
+        actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=asked
+    ) as command:
         actor.require(Role.ADMIN, to="save secrets")
         _check_value(value)
         _check_description(description)
@@ -73,11 +69,8 @@ def secret_delete(*, actor: Actor, name: str, reason: str = "") -> None:
     Errors: InputInvalid, PermissionRefused, NotFound.
     """
     _check_name(actor, name, CommandAction.DELETE_SECRET)
-    with (
-        command_recorded(
-            actor=actor, action=CommandAction.DELETE_SECRET, target_type="secret", target_id=name, reason=reason
-        ),
-        transaction.atomic(),
+    with command_carried_out(
+        actor=actor, action=CommandAction.DELETE_SECRET, target_type="secret", target_id=name, reason=reason
     ):
         actor.require(Role.ADMIN, to="delete secrets")
         deleted, _ = Secret.objects.filter(tenant_id=actor.tenant_id, name=name).delete()
@@ -103,12 +96,9 @@ def secrets_rotate(*, actor: Actor, dry_run: bool = False) -> Rotation:
     if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # nothing to record
         actor.require(Role.ADMIN, to="rotate secrets")
         return _rotate(actor, dry_run=True)
-    with (
-        command_recorded(
-            actor=actor, action=CommandAction.ROTATE_SECRETS, target_type="secrets", target_id="", payload=None
-        ) as command,
-        transaction.atomic(),
-    ):
+    with command_carried_out(
+        actor=actor, action=CommandAction.ROTATE_SECRETS, target_type="secrets", target_id="", payload=None
+    ) as command:
         actor.require(Role.ADMIN, to="rotate secrets")
         rotation = _rotate(actor, dry_run=False)
         command.details = {"rotated": rotation.rotated, "unreadable": sorted(rotation.unreadable)}

@@ -17,7 +17,7 @@ from workflows.actors import Actor
 from workflows.engine.forms import form_problem
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PermissionRefused, PortalError
-from workflows.ledger import command_recorded, command_refuse, command_settle
+from workflows.ledger import command_carried_out, command_refuse, command_settle
 from workflows.models import Command, HumanTask, TenantMembership
 from workflows.services.idempotency import command_request
 from workflows.services.roles import role_require
@@ -160,7 +160,7 @@ def is_open() -> Q:
 def task_claim(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     """The task is the actor's own until it is released. Errors: Conflict when it is another's, or not open."""
     task = task_find(actor=actor, task_id=task_id)
-    with command_recorded(actor=actor, action=CommandAction.CLAIM_TASK, target_type="task", target_id=str(task.id)):
+    with command_carried_out(actor=actor, action=CommandAction.CLAIM_TASK, target_type="task", target_id=str(task.id)):
         _check_may_act(actor, task, to="claim tasks")
         _take(task, user_id=_user_id(actor))
     return task_find(actor=actor, task_id=task_id)
@@ -169,7 +169,7 @@ def task_claim(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
 def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask:
     """Give the task to a member. Errors: InputInvalid when the tenant has no such member."""
     task = task_find(actor=actor, task_id=task_id)
-    with command_recorded(
+    with command_carried_out(
         actor=actor,
         action=CommandAction.ASSIGN_TASK,
         target_type="task",
@@ -191,7 +191,9 @@ def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask
 def task_release(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     """Anybody may take the task again. Errors: Conflict when the actor does not hold it and is no admin."""
     task = task_find(actor=actor, task_id=task_id)
-    with command_recorded(actor=actor, action=CommandAction.RELEASE_TASK, target_type="task", target_id=str(task.id)):
+    with command_carried_out(
+        actor=actor, action=CommandAction.RELEASE_TASK, target_type="task", target_id=str(task.id)
+    ):
         actor.require(Role.OPERATOR, to="release tasks")
         held = HumanTask.objects.filter(is_open(), id=task.id, claimed_by__isnull=False)
         if not actor.has_role(Role.ADMIN):

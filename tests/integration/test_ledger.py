@@ -1,0 +1,154 @@
+"""Requests that change rows of the portal's own database: the change and its outcome in the ledger are one commit (PRODUCT 2.5)."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.factories import make_actor, make_run, publish
+from workflows import ledger
+from workflows.actors import Actor
+from workflows.errors import Conflict
+from workflows.ledger import command_carried_out, command_decide, command_open
+from workflows.models import BulkJob, Command, Definition, PayloadSchema, Secret, Tenant
+from workflows.services import bulk, bulk_preview, command_reconcile
+from workflows.services.command_reconcile import DECIDERS, commands_reconcile, open_commands
+from workflows.services.definitions import definition_set_paused
+from workflows.services.idempotency import command_request
+from workflows.services.redaction_rules import redaction_rules_save
+from workflows.services.schemas import schema_save
+from workflows.services.secrets import secret_save
+from workflows.statuses import CommandAction, CommandState, Role
+
+pytestmark = pytest.mark.usefixtures("database", "unheard")
+
+RUN = {"id": "s", "type": "state.set", "config": {"state": "DONE"}}
+
+
+class Killed(BaseException):
+    """The process ends here: nothing catches it."""
+
+
+def killed(*_: Any, **__: Any) -> None:
+    raise Killed
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
+
+
+# What is asked, and what it would have changed.
+CHANGES: dict[str, tuple[Callable[[Actor], Any], Callable[[Tenant], bool]]] = {
+    "a secret": (
+        lambda actor: secret_save(actor=actor, name="KEY", value="long-enough-value"),
+        lambda tenant: Secret.objects.filter(tenant=tenant).exists(),
+    ),
+    "a schema": (
+        lambda actor: schema_save(actor=actor, ref="order", schema={"type": "object"}),
+        lambda tenant: PayloadSchema.objects.filter(tenant=tenant, ref="order").exists(),
+    ),
+    "redaction rules": (
+        lambda actor: redaction_rules_save(actor=actor, rules=["/a"]),
+        lambda tenant: bool(Tenant.objects.get(id=tenant.id).redaction_rules),
+    ),
+    "a pause": (
+        lambda actor: definition_set_paused(actor=actor, key="flow", is_paused=True),
+        lambda tenant: Definition.objects.get(tenant=tenant, key="flow").is_paused,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_is_killed_before_the_outcome_is_written_has_changed_nothing(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    publish(tenant, RUN)
+    ask, is_changed = CHANGES[change]
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "commands_conclude", killed)
+        with pytest.raises(Killed):
+            ask(make_actor(tenant, Role.ADMIN))
+    command = Command.objects.get(tenant=tenant, state=CommandState.REQUESTED)
+    assert not is_changed(tenant)
+    commands_reconcile(stop_at=time.monotonic() + 60)
+    command.refresh_from_db()
+    assert (command.state, command.code, "nothing was changed" in command.message) == (
+        "failed",
+        "NOT_CARRIED_OUT",
+        True,
+    )
+    ask(make_actor(tenant, Role.ADMIN))
+    assert is_changed(tenant)
+
+
+def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor, run = make_actor(tenant), make_run(tenant)
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk_preview, "commands_conclude", killed)
+        with pytest.raises(Killed):
+            bulk_preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
+    assert not BulkJob.objects.filter(tenant=tenant).exists()
+    commands_reconcile(stop_at=time.monotonic() + 60)
+    with pytest.raises(Conflict, match="nothing was changed"):
+        bulk_preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
+    job = bulk_preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id])
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk, "commands_conclude", killed)
+        with pytest.raises(Killed):
+            bulk.bulk_start(actor=actor, job_id=job.id)
+    job.refresh_from_db()
+    assert job.state == "preview"
+
+
+def test_what_was_given_up_meanwhile_is_rolled_back(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(Conflict) as raised,
+        command_carried_out(
+            actor=make_actor(tenant), action=CommandAction.PAUSE, target_type="definition", target_id="x"
+        ) as command,
+    ):
+        Tenant.objects.filter(id=tenant.id).update(name="changed")
+        Command.objects.filter(id=command.id).update(state=CommandState.FAILED, code="NOT_CARRIED_OUT")
+    assert raised.value.code == "REQUEST_GIVEN_UP"
+    assert Tenant.objects.get(id=tenant.id).name == tenant.name
+
+
+def test_a_repeat_of_what_was_given_up_is_refused_and_not_answered(tenant: Any) -> None:
+    asked = {
+        "actor": make_actor(tenant), "action": CommandAction.CANCEL, "target_type": "run", "target_id": "x", "idempotency_key": "k",
+    }  # fmt: skip
+    command, _ = command_request(**asked)
+    command_decide(command, CommandState.FAILED, message="Temporal has no request")
+    with pytest.raises(Conflict, match="Temporal has no request"):
+        command_request(**asked)
+
+
+def test_a_refusal_that_was_cut_off_is_decided_too(tenant: Any) -> None:
+    """Whatever can be asked: a process may end between the row and the role that is looked at."""
+    undecidable = {CommandAction.SEND_EVENT}  # its event is kept whatever became of the request
+    assert set(CommandAction) - set(DECIDERS) == undecidable
+
+
+def test_what_nobody_has_decided_is_found_by_an_index(tenant: Any) -> None:
+    command_open(actor=make_actor(tenant), action=CommandAction.PAUSE, target_type="x", target_id="x")
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        try:
+            plan = open_commands().explain()
+        finally:
+            cursor.execute("SET enable_seqscan = on")
+    assert "workflow_commands_undecided" in plan
+
+
+def test_what_was_accepted_after_it_was_looked_at_is_not_decided_by_that_look(tenant: Any) -> None:
+    asked = command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="x")
+    Command.objects.filter(id=asked.id).update(state=CommandState.ACCEPTED)
+    assert not command_decide(asked, CommandState.FAILED, message="Temporal has no request")
+    asked.refresh_from_db()
+    assert asked.state == "accepted"
