@@ -17,6 +17,7 @@ rings of its tenant until the key expires, 10 s. Deleting another's key by mista
 """
 
 import atexit
+import heapq
 import logging
 import os
 import threading
@@ -169,7 +170,8 @@ class _Bell:
     def __init__(self) -> None:
         self.line = _Line()
         self._changed = threading.Condition()
-        self._waiting: dict[Door, float] = {}  # when each is to be rung, in the order in which they came
+        self._waiting: dict[Door, None] = {}  # a set that keeps its order
+        self._later: list[tuple[float, Door]] = []  # a heap, by the time at which each is to be rung
         self._in_hand: Door | None = None
         self._thread: threading.Thread | None = None
         self._is_full = False
@@ -178,12 +180,15 @@ class _Bell:
 
     def ring(self, door: Door, at: float) -> None:
         with self._changed:
-            if len(self._waiting) >= MOST_WAITING and door not in self._waiting:
+            if len(self._waiting) + len(self._later) >= MOST_WAITING and door not in self._waiting:
                 if not self._is_full:
                     logger.warning("%d tenants wait for the broker; the sweep finds the others", MOST_WAITING)
                 self._is_full = True
                 return
-            self._waiting[door] = min(at, self._waiting.get(door, at))
+            if at > time.monotonic():
+                heapq.heappush(self._later, (at, door))
+            else:
+                self._waiting[door] = None
             self._changed.notify_all()
             if self._thread is None or not self._thread.is_alive():
                 self._start()
@@ -207,8 +212,15 @@ class _Bell:
             self._changed.wait_for(lambda: self._has_nothing() or self._pause() > 0, seconds)
 
     def _has_nothing(self) -> bool:
+        self._take_over()
+        return not self._waiting and self._in_hand is None
+
+    def _take_over(self) -> float | None:
+        """Whose time has come joins the set; how long it is until the next one's."""
         now = time.monotonic()
-        return self._in_hand is None and not any(at <= now for at in self._waiting.values())
+        while self._later and self._later[0][0] <= now:
+            self._waiting.setdefault(heapq.heappop(self._later)[1], None)
+        return self._later[0][0] - now if self._later else None
 
     def _pause(self) -> float:
         return self._open_until - time.monotonic()
@@ -228,20 +240,17 @@ class _Bell:
 
     def _next(self) -> Door:
         with self._changed:
-            while True:
-                now = time.monotonic()
-                due = next((door for door, at in self._waiting.items() if at <= now), None)
-                if due is not None and self._pause() <= 0:
-                    break
-                soonest = min(self._waiting.values(), default=None)
-                self._changed.wait(None if soonest is None else max(soonest - now, self._pause(), 0.001))
-            self._in_hand = due
-            del self._waiting[due]
-            return due
+            until_next = self._take_over()
+            while not self._waiting or self._pause() > 0:
+                self._changed.wait(self._pause() if self._waiting else until_next)
+                until_next = self._take_over()
+            self._in_hand = next(iter(self._waiting))
+            del self._waiting[self._in_hand]
+            return self._in_hand
 
     def _failed(self, door: Door, error: Exception) -> None:
         with self._changed:
-            self._waiting.setdefault(door, time.monotonic())
+            self._waiting.setdefault(door, None)
             pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
             self._open_until = time.monotonic() + pause
             self._failures += 1

@@ -219,7 +219,7 @@ def test_a_reset_into_an_open_wait_is_seen_before_anything_happens(desk: Desk, s
 def test_altered_rows_of_an_open_run_are_found_by_the_walk_and_the_walk_goes_round(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_reconcile_sweep, "COMPARE_AFTER", timedelta(0))
+    monkeypatch.setattr(run_reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # no run of another test
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     wait = waiting(run)
@@ -237,7 +237,7 @@ def test_altered_rows_of_an_open_run_are_found_by_the_walk_and_the_walk_goes_rou
 
 
 def longest_ago(run: Run) -> str:
-    """The walk begins with this run, however many open ones other tests have left."""
+    """As if it had not been written or compared for days."""
     return f"UPDATE workflow_runs SET projected_at = now() - interval '9 days' WHERE id = '{run.id}'"
 
 
