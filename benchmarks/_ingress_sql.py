@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def measure(tenant: Any, token: str, *, sizes: list[int]) -> bool:
             held &= is_held
             print(
                 f"{size:10,}  {what:44}{len(data):11}{len(data) / events:11.2f}{len(statements) - len(data):9}{took:8.1f}"
-                f"  {goal:g}: {'held' if is_held else 'MISSED'}"
+                f"  {'-' if math.isinf(goal) else f'{goal:g}: held' if is_held else f'{goal:g}: MISSED'}"
             )
             for scope, sql in data:
                 for table in sequential_scans(scope or "", sql):

@@ -119,6 +119,7 @@ def posts(port: int, token: str, seconds: float) -> tuple[int, list[float]]:
 
 def door(token: str, *, rounds: int, seconds: float) -> bool:
     import psutil
+    from django.db import connections
 
     print(f"\nThe REST door: {CLIENTS} clients, in turns with a bare DRF view of one insert")
     print(f"{'':26}{'events/s':>10}{'p50':>9}{'p99':>9}{'web CPU':>10}")
@@ -143,6 +144,8 @@ def door(token: str, *, rounds: int, seconds: float) -> bool:
                     f"{took[int(len(took) * 0.99)] * 1000:6.1f} ms{used / count * 1000:7.2f} ms",
                     flush=True,
                 )
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("TRUNCATE workflow_event_outbox")  # what the bare view has written, and nobody is to relay
     fast = {name: statistics.median(found) for name, found in speeds.items()}
     dear = {name: statistics.median(found) for name, found in cpu.items()}
     ratio = fast["portal"] / fast["bare view, one insert"]
@@ -258,14 +261,14 @@ def main() -> int:
         from tests.factories import make_tenant, make_token
 
         settings.ALLOWED_HOSTS = ["*"]
-        tenant = make_tenant()
-        token = make_token(tenant)
 
         def is_wanted(part: str) -> bool:
             return options.only in (None, part)
 
         if is_wanted("door"):
-            held.append(door(token, rounds=1 if options.quick else 3, seconds=3 if options.quick else 10))
+            held.append(
+                door(make_token(make_tenant()), rounds=1 if options.quick else 3, seconds=3 if options.quick else 10)
+            )
         if is_wanted("messages"):
             held.append(messages(make_tenant(), count=100 if options.quick else 500))
         if is_wanted("latency"):
@@ -273,7 +276,8 @@ def main() -> int:
         if is_wanted("sql"):
             settings.CELERY_TASK_DEFAULT_QUEUE = "nobody"
             sizes = [100, 20_000] if options.quick else [100, 1_000_000]
-            held.append(_ingress_sql.measure(tenant, token, sizes=sizes))
+            own = make_tenant()
+            held.append(_ingress_sql.measure(own, make_token(own), sizes=sizes))
     print("\nEvery goal holds." if all(held) else "\nNot every goal holds.")
     return 0 if all(held) else 1
 
