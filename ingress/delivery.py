@@ -80,8 +80,8 @@ def event_deliver(delivery_id: uuid.UUID) -> str:
 def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
     """Make the attempts of this tenant that are due, the longest waiting first; the number of those made.
 
-    None: not now. Others hold as many claims as there may be, or the waits of all that is due, and they go on; or Temporal did not answer a moment
-    ago, and the sweep will ask again.
+    None: not now. Others hold as many claims as there may be, or the waits of all that is due, and they go on; or Temporal
+    did not answer a moment ago, and the sweep will ask again.
     Units: `stop_at` is of `time.monotonic`; what is claimed and not tried by then is given back.
     """
     if time.monotonic() < _pause.until:
@@ -90,13 +90,13 @@ def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
     if claimed is None:
         return None
     made: list[tuple[EventDelivery, Attempt]] = []
-    busy: set[uuid.UUID | None] = set()
+    busy: set[uuid.UUID] = set()
     for delivery in claimed:
         if delivery.wait_id in busy:
             continue
         attempt = _attempt(delivery)
         made.append((delivery, attempt))
-        if attempt.is_soon:
+        if attempt.is_soon and delivery.wait_id:  # a start has no wait, and holds no other start up
             busy.add(delivery.wait_id)
         if attempt.is_outage:
             _pause.until = time.monotonic() + QUIET_SECONDS
