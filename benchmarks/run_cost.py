@@ -289,7 +289,7 @@ def insert_runs(version: Any, kind: str, count: int) -> dict[str, Any]:
     """Rows of runs that are about to start, and what starts each: workflow id -> input."""
     from workflows.models import Run
     from workflows.models.fields import new_id
-    from workflows.projections import projection_writer
+    from workflows.projections.writer import projection_writer
     from workflows.services.run_launch import workflow_id_of
 
     runs = []

@@ -26,7 +26,7 @@ from tests.border_orders import SPLIT, Order
 from tests.factories import make_run
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
-from workflows.projections import projection_writer, record_batch
+from workflows.projections.writer import projection_writer, record_batch
 from workflows.services import event_look
 from workflows.services.event_look import wait_look_for_events
 from workflows.statuses import EventSource

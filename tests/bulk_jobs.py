@@ -10,7 +10,7 @@ from django.utils import timezone
 from tests.factories import make_actor, make_run
 from workflows.bulk_selectors import bulk_counts
 from workflows.models import BulkItem, BulkJob, Run
-from workflows.projections import projection_writer
+from workflows.projections.writer import projection_writer
 from workflows.services.bulk import bulk_start
 from workflows.services.bulk_preview import bulk_preview
 from workflows.services.bulk_work import bulk_work

@@ -19,7 +19,7 @@ from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
 from workflows.errors import PortalError
 from workflows.models import Event, EventDelivery, EventType, PayloadSchema, RunWait
-from workflows.projections import projection_writer
+from workflows.projections.writer import projection_writer
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from tests.factories import make_actor, make_run
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, DefinitionVersion, Run, RunStep, RunWait
-from workflows.projections import projection_writer
+from workflows.projections.writer import projection_writer
 from workflows.statuses import CommandAction, CommandState
 
 REFUSAL = "projection rows follow Temporal"

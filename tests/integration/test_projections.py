@@ -9,7 +9,7 @@ import pytest
 from tests.factories import make_actor, make_run
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Run, RunStep, RunWait
-from workflows.projections import record_batch
+from workflows.projections.writer import record_batch
 from workflows.statuses import CommandAction, CommandState
 
 WAIT_ID = "0192f0c4-0000-7000-8000-0000000000aa"

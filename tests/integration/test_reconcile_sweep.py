@@ -14,8 +14,8 @@ from tests.factories import make_actor, make_run, publish, wait_for_reply
 from workflows.errors import PortalError
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Run
-from workflows.projected_ends import RunEnd
-from workflows.projected_repairs import record_end
+from workflows.projections.ends import RunEnd
+from workflows.projections.repairs import record_end
 from workflows.services import command_reconcile, run_launch, run_rebuild, run_reconcile_sweep, run_verify
 from workflows.services.idempotency import command_request
 from workflows.services.run_reconcile import Reconciled

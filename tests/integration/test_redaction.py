@@ -18,7 +18,7 @@ from workflows.engine.filters import first_mismatch
 from workflows.event_veil import EventVeil
 from workflows.ledger import command_open
 from workflows.models import ActionInvocation, Command, Event, EventDelivery, EventType, HumanTask, RunStep, Tenant
-from workflows.projections import projection_writer
+from workflows.projections.writer import projection_writer
 from workflows.redaction import BUILT_IN, HIDDEN, compiled, redact, redact_filters, restored, rule_problem, rules_of
 from workflows.statuses import CommandAction, Role
 

@@ -23,9 +23,9 @@ from tests.integration.test_events import REPLY, open_wait, receive
 from tests.integration.test_projections import wait_record, write
 from tests.scopes import as_system
 from tests.streams import StreamDesk
-from workflows import projections
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
+from workflows.projections.writer import writer
 from workflows.services import event_look
 from workflows.services.event_look import wait_look_for_events
 from workflows.statuses import EventSource
@@ -208,7 +208,7 @@ def test_a_reset_and_a_look_that_want_the_same_events(
     write(run, verdict(3, newer, "matched"), wait_record(4, "RESOLVED", wait_id), verdict(5, older, "late"))
     other = open_wait(tenant, key="k", name="E")
     taken_back = threading.Event()
-    cut_off = projections.cut_off
+    cut_off = writer.cut_off
 
     def cut_off_and_meet(*arguments: Any, **named: Any) -> None:
         cut_off(*arguments, **named)

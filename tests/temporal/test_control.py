@@ -139,7 +139,7 @@ def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
     from django.utils import timezone
 
     from tests.factories import make_run
-    from workflows.projections import projection_writer
+    from workflows.projections.writer import projection_writer
     from workflows.services.run_launch import workflow_id_of
     from workflows.services.run_sweep import sweep_unstarted_runs
 
@@ -158,7 +158,7 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
     from django.utils import timezone
 
     from tests.factories import make_run
-    from workflows.projections import projection_writer
+    from workflows.projections.writer import projection_writer
     from workflows.services.run_launch import workflow_id_of
     from workflows.services.run_sweep import sweep_unstarted_runs
 

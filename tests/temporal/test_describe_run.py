@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from tests.desk import Desk
 from tests.factories import publish, wait_for_reply
 from workflows.models import Run, RunWait
-from workflows.projections import projection_writer
+from workflows.projections.writer import projection_writer
 
 
 def described(run: Run) -> dict[str, Any]:

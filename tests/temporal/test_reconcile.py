@@ -20,9 +20,9 @@ from tests.rows import as_owner, rows_of
 from tests.temporal.test_rebuild import command
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.projected_ends import RunEnd
-from workflows.projected_repairs import record_drift, record_end
-from workflows.projections import projection_writer, record_batch
+from workflows.projections.ends import RunEnd
+from workflows.projections.repairs import record_drift, record_end
+from workflows.projections.writer import projection_writer, record_batch
 from workflows.selectors import drift_counts
 from workflows.services import command_reconcile, run_reconcile_sweep
 from workflows.services import run_reconcile as run_reconcile_module

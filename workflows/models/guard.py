@@ -1,7 +1,7 @@
 """The database's own refusal of writes to projections (PRODUCT 2.2).
 
 A statement trigger on each projection table raises unless the transaction carries a marker. The marker is set and cleared
-by `workflows.projections.projection_writer` and by nobody else: it is transaction-local, so a rollback or a commit ends
+by `workflows.projections.writer.projection_writer` and by nobody else: it is transaction-local, so a rollback or a commit ends
 it, and the writer clears it at the end of its own block, so that later statements of the same transaction are refused
 again. Statement level, because that also sees TRUNCATE, COPY and statements that touch no row, and costs once per
 statement.

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
 from workflows.models import Definition, DefinitionVersion, Run, RunStep, RunWait
-from workflows.projections import projection_writer
+from workflows.projections.writer import projection_writer
 from workflows.statuses import Engine, RunStatus, StepStatus, TriggerType, WaitKind, WaitStatus
 
 FORMAT = "pointsman.legacy-runs"

@@ -12,12 +12,12 @@ from typing import Any
 from django.db import DataError, IntegrityError
 from django.db.models import QuerySet
 
-from workflows.differences import Difference
 from workflows.engine.errors import Category, RunError
 from workflows.models import Run
-from workflows.projected_ends import RunEnd
-from workflows.projected_rebuild import record_rebuilt
-from workflows.projections import record_launch
+from workflows.projections.differences import Difference
+from workflows.projections.ends import RunEnd
+from workflows.projections.rebuild import record_rebuilt
+from workflows.projections.writer import record_launch
 from workflows.services.event_look import wait_look_for_events
 from workflows.services.run_launch import run_id_of_workflow, workflow_id_of
 from workflows.services.run_origin import OriginUnknown, run_facts, run_guesses

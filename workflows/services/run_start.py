@@ -9,7 +9,7 @@ from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, P
 from workflows.ledger import command_refuse, command_settle
 from workflows.models import Command, Definition, DefinitionVersion, Run
 from workflows.models.fields import new_id
-from workflows.projections import record_launch_undone
+from workflows.projections.writer import record_launch_undone
 from workflows.services.idempotency import command_request
 from workflows.services.payload_check import payload_problem
 from workflows.services.roles import role_require

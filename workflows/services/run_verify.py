@@ -11,10 +11,10 @@ from datetime import datetime
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.differences import Difference
 from workflows.errors import Conflict, DependencyDown
 from workflows.ledger import command_settle
 from workflows.models import Command, Run
+from workflows.projections.differences import Difference
 from workflows.services.run_rebuild import run_rebuild
 from workflows.services.run_reconcile import Reconciled, run_reconcile
 from workflows.services.run_requests import run_find, run_request, temporal_down

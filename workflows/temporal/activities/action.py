@@ -34,7 +34,7 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.keys import correlation_key
 from workflows.engine.secret_places import with_secrets
 from workflows.models import ActionInvocation
-from workflows.projections import Record
+from workflows.projections.writer import Record
 from workflows.services.secrets import secret_values
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts

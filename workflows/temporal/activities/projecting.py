@@ -5,7 +5,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from workflows.database_errors import is_of_the_data
-from workflows.projections import Record, record_batch
+from workflows.projections.writer import Record, record_batch
 from workflows.temporal import gateway
 
 

@@ -12,7 +12,7 @@ from django.db.models import F
 
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.outcomes import deliveries_changing
-from workflows.projected_ends import REASON, SEQ_OF_END
+from workflows.projections.ends import REASON, SEQ_OF_END
 from workflows.queueing import ring_on_commit
 from workflows.statuses import DeliveryStatus, StepStatus, TaskStatus, WaitStatus
 

@@ -14,14 +14,14 @@ from typing import Any
 from django.db import connection, models
 from django.utils import timezone
 
-from workflows.differences import Difference, Rows, differences
 from workflows.engine.records import Record
 from workflows.models import EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.projected_ends import RunEnd, close_run
-from workflows.projected_repairs import Stamp, locked_if_unchanged
-from workflows.projected_resets import close_cut_off, cut_off
-from workflows.projected_tasks import write_tasks
-from workflows.projections import projection_writer, write_records_of, write_waits_of
+from workflows.projections.differences import Difference, Rows, differences
+from workflows.projections.ends import RunEnd, close_run
+from workflows.projections.human_tasks import write_tasks
+from workflows.projections.repairs import Stamp, locked_if_unchanged
+from workflows.projections.resets import close_cut_off, cut_off
+from workflows.projections.writer import projection_writer, write_records_of, write_waits_of
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, TaskStatus, WaitStatus
 from workflows.temporal.course import Course
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.outcomes import deliveries_changing
-from workflows.projected_deliveries import wake_held
+from workflows.projections.verdicts import wake_held
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, StepStatus, TaskStatus, WaitStatus
 
 REASON = "the run was ended by Temporal before it could take this event"

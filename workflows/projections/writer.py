@@ -21,9 +21,9 @@ from workflows.models import Event, Run, RunStep, RunWait
 from workflows.models.fields import row_id
 from workflows.models.guard import WRITER_SETTING
 from workflows.models.statements import update_rows
-from workflows.projected_deliveries import wake_held, write_verdicts
-from workflows.projected_resets import cut_off
-from workflows.projected_tasks import write_tasks
+from workflows.projections.human_tasks import write_tasks
+from workflows.projections.resets import cut_off
+from workflows.projections.verdicts import wake_held, write_verdicts
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus, WaitStatus
 
 Record = dict[str, Any]

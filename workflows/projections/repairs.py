@@ -11,8 +11,8 @@ from datetime import datetime
 from django.utils import timezone
 
 from workflows.models import Run
-from workflows.projected_ends import RunEnd, close_run
-from workflows.projections import projection_writer
+from workflows.projections.ends import RunEnd, close_run
+from workflows.projections.writer import projection_writer
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 
