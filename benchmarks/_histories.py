@@ -20,8 +20,8 @@ from tests.factories import eventually, expr, make_actor, make_tenant, publish
 from tests.fakes import fake_api
 from workflows.engine.sizes import json_size
 from workflows.models import Event, HumanTask, Run, RunStep, RunWait
-from workflows.services.run_start import run_start
-from workflows.services.tasks import task_complete
+from workflows.services.human_tasks import task_complete
+from workflows.services.runs.start import run_start
 from workflows.statuses import EventSource
 from workflows.temporal.gateway import connect_client
 

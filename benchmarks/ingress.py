@@ -216,7 +216,7 @@ def latency(tenant: Any, *, count: int) -> bool:
     from tests.factories import eventually, make_actor, publish, wait_for_reply
     from tests.workers import running_celery_worker
     from workflows.models import RunWait
-    from workflows.services.run_start import run_start
+    from workflows.services.runs.start import run_start
     from workflows.statuses import EventSource
 
     publish(tenant, wait_for_reply(), key="waits")

@@ -290,7 +290,7 @@ def insert_runs(version: Any, kind: str, count: int) -> dict[str, Any]:
     from workflows.models import Run
     from workflows.models.fields import new_id
     from workflows.projections.writer import projection_writer
-    from workflows.services.run_launch import workflow_id_of
+    from workflows.services.runs.launch import workflow_id_of
 
     runs = []
     for _ in range(count):

@@ -16,12 +16,12 @@ from django.utils import timezone
 from ingress.dead_letter_selectors import UNKNOWN, deliveries_forecast, not_dead
 from ingress.delivery import KEPT_ATTEMPTS
 from workflows.actors import Actor
+from workflows.dispatch_notification import ring_on_commit
 from workflows.errors import Conflict, InputInvalid
+from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import command_open, commands_conclude, commands_faults_told
 from workflows.models import Command, Event, EventDelivery
 from workflows.models.statements import update_rows
-from workflows.outcomes import deliveries_changing
-from workflows.queueing import ring_on_commit
 from workflows.services.idempotency import command_request
 from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, CommandState, DeliveryStatus, Role

@@ -15,7 +15,7 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from ingress.explain_summary import summary_of
-from workflows.event_veil import EventVeil
+from workflows.event_redaction import EventVeil
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.redaction import rules_of
 from workflows.statuses import DeliveryStatus

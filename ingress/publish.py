@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from ingress.envelope import read_envelope
+from workflows.dispatch_notification import ring_on_commit
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import OutboxEvent, Tenant
 from workflows.models.fields import new_id
-from workflows.queueing import ring_on_commit
 from workflows.tenancy import tenant_scope
 
 

@@ -16,10 +16,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ingress.routing_plan import EventPlan, plan_event_routes
+from workflows.event_outcomes import set_outcome
 from workflows.models import Definition, Event, EventDelivery
 from workflows.models.statements import update_rows
-from workflows.outcomes import set_outcome
-from workflows.services.event_look import new_wait_delivery
+from workflows.services.wait_lookback import new_wait_delivery
 from workflows.statuses import DeliveryKind, DeliveryStatus
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from workflows.models import Definition, Event, RunWait
-from workflows.services.event_look import buffer_times
+from workflows.services.wait_lookback import buffer_times
 from workflows.statuses import Engine, WaitKind, WaitStatus
 
 NEAR_MISSES = 5

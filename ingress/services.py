@@ -16,10 +16,10 @@ from ingress.correlation import correlate_event
 from ingress.correlation_config import ANY_EVENT
 from ingress.envelope import Envelope, read_envelope
 from ingress.event_store import first_events, store_events
+from workflows.dispatch_notification import ring_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventType
 from workflows.models.fields import new_id
-from workflows.queueing import ring_on_commit
 from workflows.services.payload_check import PayloadChecker
 from workflows.statuses import EventOutcome, EventSource
 from workflows.tenancy import tenant_scope

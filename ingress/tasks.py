@@ -16,12 +16,12 @@ from django.utils import timezone
 from ingress.services import event_receive
 from ingress.work import Worked, events_work, tenants_with_work
 from workflows.database_errors import is_of_the_data
+from workflows.dispatch_notification import WORK_EVENTS, bell_answered, ring
 from workflows.errors import InputInvalid, NotFound, PortalError
+from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, Tenant
-from workflows.outcomes import deliveries_changing
-from workflows.queueing import WORK_EVENTS, bell_answered, ring
-from workflows.services.bulk_work import bulk_sweep
-from workflows.services.run_sweep import sweep_unstarted_runs
+from workflows.services.bulk.work import bulk_sweep
+from workflows.services.runs.unstarted import sweep_unstarted_runs
 from workflows.statuses import EventOutcome, EventSource
 from workflows.tenancy import system_scope
 

@@ -16,9 +16,9 @@ from ingress.routing_plan import EventPlan, plan_event_routes
 from ingress.services import Catalogue, Receipt, result_of
 from ingress.what_if_summary import what_if_summary
 from workflows.errors import InputInvalid, PortalError
-from workflows.event_veil import EventVeil
+from workflows.event_outcomes import outcome_of
+from workflows.event_redaction import EventVeil
 from workflows.models import Definition, Event, RunWait
-from workflows.outcomes import outcome_of
 from workflows.redaction import rules_of
 from workflows.statuses import EventOutcome, EventSource
 

@@ -15,7 +15,7 @@ from ingress.correlation_config import Paths, parse_correlation_paths
 from ingress.read_only import reading_only
 from ingress.routing_plan import open_waits
 from workflows.errors import InputInvalid
-from workflows.event_veil import EventVeil
+from workflows.event_redaction import EventVeil
 from workflows.models import Event, RunWait
 from workflows.redaction import HIDDEN, Rules, rules_of
 

@@ -56,7 +56,7 @@ def refuse_beat(sender: Any, **_: Any) -> None:
 @worker_process_shutdown.connect
 def finish_child(**_: Any) -> None:
     """A prefork child ends without `atexit`: its parent kills it as soon as it has said goodbye."""
-    from workflows.queueing import finish_ringing
+    from workflows.dispatch_notification import finish_ringing
 
     finish_ringing()
 

@@ -271,7 +271,7 @@ CELERY_TASK_ACKS_ON_TIMEOUT = False
 # When Redis goes away for a moment, what runs goes on: its acknowledgement is lost, its message comes back, and the repeat
 # finds the work done. To kill it would only undo the work.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-# One attempt with short socket timeouts. Requests do not even wait for that: they ring (workflows/queueing.py).
+# One attempt with short socket timeouts. Requests do not even wait for that: they ring (workflows/dispatch_notification.py).
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Above the time that a worker may keep a message: the longest countdown (60 s, of ingress.consume_event), one task that

@@ -28,7 +28,7 @@ from workflows.models import (
     Tenant,
 )
 from workflows.projections.writer import projection_writer
-from workflows.services.bulk_preview import bulk_preview
+from workflows.services.bulk.preview import bulk_preview
 from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, EventSource, Role

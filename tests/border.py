@@ -27,8 +27,8 @@ from tests.factories import make_run
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
 from workflows.projections.writer import projection_writer, record_batch
-from workflows.services import event_look
-from workflows.services.event_look import wait_look_for_events
+from workflows.services import wait_lookback
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal
@@ -146,7 +146,7 @@ def open_stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def _set_gates(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, write, find = routing.plan_event_routes, routing.update_rows, event_look._events_for
+    plan, write, find = routing.plan_event_routes, routing.update_rows, wait_lookback._events_for
 
     def plan_event_routes(events: Any) -> Any:
         stage.gate("waits found")

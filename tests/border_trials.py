@@ -27,7 +27,7 @@ from tests.border import Signals, analyze, make_runs
 from tests.integration.test_events import open_wait
 from tests.scopes import as_system
 from workflows.models import Event, EventDelivery, Run, Tenant
-from workflows.services.event_look import wait_look_for_events
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
 
 NAMES = ("REPLIED", "PAID")

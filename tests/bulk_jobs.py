@@ -8,12 +8,12 @@ from django.db import connection
 from django.utils import timezone
 
 from tests.factories import make_actor, make_run
-from workflows.bulk_selectors import bulk_counts
 from workflows.models import BulkItem, BulkJob, Run
 from workflows.projections.writer import projection_writer
-from workflows.services.bulk import bulk_start
-from workflows.services.bulk_preview import bulk_preview
-from workflows.services.bulk_work import bulk_work
+from workflows.services.bulk.jobs import bulk_start
+from workflows.services.bulk.preview import bulk_preview
+from workflows.services.bulk.selectors import bulk_counts
+from workflows.services.bulk.work import bulk_work
 from workflows.statuses import CommandAction
 
 

@@ -11,7 +11,7 @@ def main(job_id: uuid.UUID) -> None:
     from django.utils import timezone
 
     from workflows.models import BulkJob
-    from workflows.services.bulk_work import bulk_work
+    from workflows.services.bulk.work import bulk_work
     from workflows.tenancy import Scope, enter_scope, system_scope
 
     with system_scope():

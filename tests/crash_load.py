@@ -19,7 +19,7 @@ from ingress.publish import publish_event
 from portal.celery import app
 from tests.factories import expr, publish
 from workflows.models import DataStoreEntry, Event, EventDelivery, EventType, OutboxEvent, Run, Tenant
-from workflows.services.run_start import run_start
+from workflows.services.runs.start import run_start
 
 DOORS = ("rest", "task", "stream", "outbox")
 # What is accepted at these is stored, or in a row; at the others it stands in Redis first.

@@ -165,8 +165,6 @@ def _celery() -> Iterator[Point]:
     from kombu.message import Message
 
     from ingress import delivery, outbox, routing, services, tasks, work
-    from workflows import outcomes
-    from workflows.services import run_launch
     from workflows.temporal import gateway
 
     def point(name: str, arm: Arm, needs: str = "any") -> Point:

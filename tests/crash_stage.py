@@ -161,13 +161,13 @@ def hurry() -> None:
 
     from ingress import delivery, tasks
     from portal import celery
-    from workflows import queueing
-    from workflows.services import run_sweep
+    from workflows import dispatch_notification
+    from workflows.services.runs import unstarted
 
     delivery.LEASE = timedelta(seconds=LEASE_SECONDS)
     tasks.SWEEP_BUDGET_SECONDS = SWEEP_SECONDS
-    queueing.KEY_SECONDS = KEY_SECONDS
-    run_sweep.UNSTARTED_AFTER = timedelta(seconds=UNSTARTED_SECONDS)
+    dispatch_notification.KEY_SECONDS = KEY_SECONDS
+    unstarted.UNSTARTED_AFTER = timedelta(seconds=UNSTARTED_SECONDS)
     celery.app.conf.broker_transport_options = {**celery.app.conf.broker_transport_options, **BROKER}
     # In every life both would check the whole portal, and the second would refuse these timeouts.
     DjangoWorkerFixup.validate_models = lambda self: None

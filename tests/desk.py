@@ -8,7 +8,7 @@ from ingress.services import event_receive
 from portal.devstack.servers import Servers
 from tests.factories import eventually, make_actor
 from workflows.models import Event, Run, RunStep
-from workflows.services.run_start import run_start
+from workflows.services.runs.start import run_start
 from workflows.statuses import EventSource
 from workflows.temporal import gateway
 

@@ -9,8 +9,8 @@ import uuid
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
+from workflows.dispatch_notification import ring
 from workflows.models import Definition, EventDelivery, Run
-from workflows.queueing import ring
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus
 
 

@@ -4,10 +4,10 @@ import uuid
 
 from celery import shared_task
 
+from workflows.dispatch_notification import WORK_BULK, bell_answered, ring_job
 from workflows.models import BulkJob
-from workflows.queueing import WORK_BULK, bell_answered, ring_job
-from workflows.services.bulk_work import bulk_work
-from workflows.services.run_reconcile_sweep import runs_reconcile
+from workflows.services.bulk.work import bulk_work
+from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.tenancy import system_scope, tenant_scope
 
 

@@ -18,9 +18,9 @@ from unfold.views import ChangeList
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from ingress.dead_letter_selectors import dead_letter_count, outbox_refused
 from ingress.templatetags.event_pages import short_id
-from workflows import labels
+from workflows import status_colours
 from workflows.admin.base import actor_of
-from workflows.event_veil import EventVeil
+from workflows.event_redaction import EventVeil
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
 from workflows.statuses import DeliveryStatus
@@ -118,7 +118,7 @@ class DeliveryAdmin(DeadLetterViews):
             "title": "Dead letters",
             "dead": dead_letter_count(tenant_id=tenant_id),
             "chips": [
-                {"label": status.label, "value": status.value, "type": labels.DELIVERY[status],
+                {"label": status.label, "value": status.value, "type": status_colours.DELIVERY[status],
                  "is_chosen": chosen == status.value}
                 for status in DeliveryStatus if status != DeliveryStatus.DEAD
             ],
@@ -142,7 +142,7 @@ class DeliveryAdmin(DeadLetterViews):
 
     # -- Columns -----------------------------------------------------------------------------------------------------
 
-    @display(description="Status", ordering="status", label=labels.DELIVERY)
+    @display(description="Status", ordering="status", label=status_colours.DELIVERY)
     def status_label(self, delivery: EventDelivery) -> tuple[str, str]:
         return delivery.status, delivery.get_status_display()
 

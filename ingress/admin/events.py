@@ -17,12 +17,12 @@ from ingress.admin.what_if import WhatIfViews
 from ingress.explain import event_explained
 from ingress.services import Receipt, event_receive
 from ingress.templatetags.event_pages import countdown, short_id
-from workflows import labels
+from workflows import status_colours
 from workflows.actors import Actor
 from workflows.admin.base import actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
-from workflows.event_veil import EventVeil
+from workflows.event_redaction import EventVeil
 from workflows.ledger import command_recorded
 from workflows.models import Command, Event, EventType
 from workflows.redaction import rules_in
@@ -85,7 +85,7 @@ class EventAdmin(WhatIfViews):
         chosen = request.GET.get("outcome__exact", "")
         chips = [
             {"label": outcome.label, "value": outcome.value, "count": counts.get(outcome.value, 0),
-             "type": labels.EVENT[outcome], "is_chosen": chosen == outcome.value}
+             "type": status_colours.EVENT[outcome], "is_chosen": chosen == outcome.value}
             for outcome in EventOutcome
         ]  # fmt: skip
         may_send = actor_of(request).has_role(Role.OPERATOR)
@@ -99,7 +99,7 @@ class EventAdmin(WhatIfViews):
             *super().get_urls(),
         ]
 
-    @display(description="Outcome", ordering="outcome", label=labels.EVENT)
+    @display(description="Outcome", ordering="outcome", label=status_colours.EVENT)
     def outcome_label(self, event: Event) -> tuple[str, str]:
         return event.outcome, event.get_outcome_display()
 
@@ -145,7 +145,7 @@ class EventAdmin(WhatIfViews):
             event=event,
             told=told,
             key=key,
-            tone=labels.EVENT[event.outcome],
+            tone=status_colours.EVENT[event.outcome],
             commands=Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=asked).order_by("-requested_at"),
             may_act=actor.has_role(Role.OPERATOR),
         )

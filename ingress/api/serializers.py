@@ -6,7 +6,7 @@ from rest_framework import serializers
 from ingress.explain import SHOWN_ROWS, decision_trace_told, deliveries_shown, delivery_counts, place_tried
 from workflows.actors import Actor
 from workflows.api.serializers import PayloadHidingSerializer, request_rules
-from workflows.event_veil import EventVeil
+from workflows.event_redaction import EventVeil
 from workflows.models import Event, EventDelivery
 from workflows.redaction import redact
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from portal.health import health_checks
-from workflows import labels
+from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.models import Run
 from workflows.selectors import drift_counts, event_counts, run_counts
@@ -21,7 +21,12 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "tenant": getattr(request, "tenant", None),
         "actor": actor,
         "run_chips": [
-            {"label": status.label, "value": status.value, "count": counts.get(status, 0), "type": labels.RUN[status]}
+            {
+                "label": status.label,
+                "value": status.value,
+                "count": counts.get(status, 0),
+                "type": status_colours.RUN[status],
+            }
             for status in RunStatus
         ],
         "event_chips": [
@@ -29,7 +34,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
                 "label": outcome.label,
                 "value": outcome.value,
                 "count": events.get(outcome, 0),
-                "type": labels.EVENT[outcome],
+                "type": status_colours.EVENT[outcome],
             }
             for outcome in EventOutcome
         ],

@@ -199,7 +199,7 @@ def test_a_nul_in_an_address_is_not_found(api: Api, path: str) -> None:
 def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.factories import make_actor
     from tests.integration.test_projections import run_record, write
-    from workflows.services.run_control import run_cancel
+    from workflows.services.runs.control import run_cancel
     from workflows.temporal import gateway
 
     run = make_run(tenant)

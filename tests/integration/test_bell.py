@@ -25,10 +25,10 @@ from tests.broker_gate import BrokerGate
 from tests.factories import eventually, make_token
 from tests.integration.test_api_errors import Api
 from tests.integration.test_events import open_wait, receive
-from workflows import queueing
+from workflows import dispatch_notification
+from workflows.dispatch_notification import bell_answered, bell_is_idle, ring, ring_on_commit
 from workflows.models import Event
-from workflows.queueing import bell_answered, bell_is_idle, ring, ring_on_commit
-from workflows.services.event_look import wait_look_for_events
+from workflows.services.wait_lookback import wait_look_for_events
 
 QUICK_SECONDS = 2.0
 DOWN, UP = "the broker takes no bells", "the broker takes bells again"
@@ -65,7 +65,7 @@ def queue(servers: Servers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> I
     settings.CELERY_TASK_DEFAULT_QUEUE = name
     monkeypatch.setattr(queueing, "FIRST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(queueing, "LONGEST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(queueing, "_bell", queueing._Bell())
+    monkeypatch.setattr(queueing, "_bell", dispatch_notification._Bell())
     with redis.Redis.from_url(servers.redis_url) as client:
         yield Queue(name, client)
 
@@ -123,7 +123,7 @@ def test_a_broker_that_is_down_is_left_alone(
     for tenant in some_tenants(200):
         ring(tenant)
     began = time.monotonic()
-    queueing._bell.wait_until_idle(60)  # a process that ends now does not wait
+    dispatch_notification._bell.wait_until_idle(60)  # a process that ends now does not wait
     assert time.monotonic() - began < 30
     assert (gate.accepted, bell_is_idle()) == (accepted, False)
 
@@ -131,7 +131,7 @@ def test_a_broker_that_is_down_is_left_alone(
 def test_the_pauses_grow_to_a_limit_and_begin_anew(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queueing, "FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(queueing, "LONGEST_PAUSE_SECONDS", 30.0)
-    bell, door = queueing._Bell(), queueing.Door("q", "task", "t")
+    bell, door = dispatch_notification._Bell(), dispatch_notification.Door("q", "task", "t")
 
     def pause_after_a_failure() -> int:
         bell._failed(door, OSError("down"))
@@ -159,7 +159,7 @@ def test_an_event_is_taken_while_the_broker_hangs(tenant: Any, queue: Queue, gat
 def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the rings of ten seconds would be taken for answered."""
     monkeypatch.setattr(queueing, "KEY_SECONDS", 600)
-    real, (tenant,) = queueing._Line._connection, some_tenants(1)
+    real, (tenant,) = dispatch_notification._Line._connection, some_tenants(1)
     keys = []
 
     def failing(line: Any) -> Any:
@@ -168,7 +168,7 @@ def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: p
             raise OperationalError("no")
         return real(line)
 
-    monkeypatch.setattr(queueing._Line, "_connection", failing)
+    monkeypatch.setattr(dispatch_notification._Line, "_connection", failing)
     ring(tenant)
     idle()
     assert (queue.tenants(), keys) == ([tenant], [1, 1, 1])
@@ -214,19 +214,19 @@ def test_more_tenants_than_the_set_holds_are_left_to_the_sweep(
 def test_a_bug_does_not_end_the_bell(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, (bad, good) = queueing._Line.send, some_tenants(2)
+    real, (bad, good) = dispatch_notification._Line.send, some_tenants(2)
 
-    def failing(line: Any, door: queueing.Door) -> None:
+    def failing(line: Any, door: dispatch_notification.Door) -> None:
         if door.id == bad:
             raise ZeroDivisionError("a bug")
         real(line, door)
 
-    monkeypatch.setattr(queueing._Line, "send", failing)
+    monkeypatch.setattr(dispatch_notification._Line, "send", failing)
     ring(bad)
     eventually(lambda: told(caplog, "ringing failed"), what="the bug was met")
     ring(good)
     eventually(lambda: queue.tenants() == [good], what="the other tenant was rung")
-    monkeypatch.setattr(queueing._Line, "send", real)
+    monkeypatch.setattr(dispatch_notification._Line, "send", real)
     idle()
     assert queue.tenants() == [good, bad]
 
@@ -248,7 +248,7 @@ def test_many_rings_are_one_message_until_it_is_answered(queue: Queue) -> None:
     ring(other)
     idle()
     assert queue.tenants() == [one, other, one]
-    assert 0 < queue.redis.ttl(queue.key(one)) <= queueing.KEY_SECONDS
+    assert 0 < queue.redis.ttl(queue.key(one)) <= dispatch_notification.KEY_SECONDS
 
 
 def test_a_ring_for_later_waits_for_its_time_and_holds_nobody_up(queue: Queue) -> None:
@@ -300,12 +300,12 @@ def test_work_that_is_committed_before_a_ring_is_never_left_behind(
     monkeypatch.setattr(queueing, "KEY_SECONDS", 600)
     (tenant,), client = some_tenants(1), queue.redis
     work, done, senders = f"{queue.name}:work", f"{queue.name}:done", 4
-    is_over, chance, real_send = threading.Event(), random.Random(1), queueing._Line.send
+    is_over, chance, real_send = threading.Event(), random.Random(1), dispatch_notification._Line.send
 
     def dawdle() -> None:
         time.sleep(chance.random() * 0.004)
 
-    def slow_send(line: Any, door: queueing.Door) -> None:
+    def slow_send(line: Any, door: dispatch_notification.Door) -> None:
         real_send(line, door)
         dawdle()
 
@@ -324,7 +324,7 @@ def test_work_that_is_committed_before_a_ring_is_never_left_behind(
                     client.srem(work, *found)
                     client.sadd(done, *found)
 
-    monkeypatch.setattr(queueing._Line, "send", slow_send)
+    monkeypatch.setattr(dispatch_notification._Line, "send", slow_send)
     workers = [threading.Thread(target=answer) for _ in range(2)]
     for worker in workers:
         worker.start()
@@ -379,7 +379,7 @@ SCRIPT_START = """
 import os, sys, time
 import django
 django.setup()
-from workflows.queueing import bell_is_idle, ring
+from workflows.dispatch_notification import bell_is_idle, ring
 
 def idle():
     deadline = time.monotonic() + 20
@@ -439,11 +439,11 @@ ring(late)
 def test_a_fork_may_come_while_another_thread_rings(queue: Queue) -> None:
     body = """
 import signal, threading
-from workflows import queueing
+from workflows import dispatch_notification
 held, over = threading.Event(), threading.Event()
 
 def hold():
-    with queueing._bell._changed:
+    with dispatch_notification._bell._changed:
         held.set()
         over.wait()
 

@@ -21,13 +21,12 @@ from tests.bulk_jobs import (
     work_off,
 )
 from tests.factories import make_actor, make_run, make_tenant
-from workflows.bulk_selectors import bulk_pause_reason, bulk_split
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
 from workflows.ledger import command_open
 from workflows.models import BulkItem, BulkJob, Command, Run
-from workflows.services import bulk_outcomes
-from workflows.services.bulk import bulk_pause, bulk_resume, bulk_retry_failures, bulk_start, bulk_stop
-from workflows.services.bulk_work import OUTAGES, bulk_work
+from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_retry_failures, bulk_start, bulk_stop
+from workflows.services.bulk.selectors import bulk_pause_reason, bulk_split
+from workflows.services.bulk.work import OUTAGES, bulk_work
 from workflows.statuses import CommandAction, CommandState, Role
 from workflows.temporal import gateway
 
@@ -323,7 +322,7 @@ def test_a_worker_that_was_thought_dead_does_not_overwrite_the_result(
 def test_the_sweep_finds_a_job_whose_message_was_lost(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.services import bulk_work as work
+    from workflows.services.bulk.jobs import work as work
 
     many_runs(tenant, 2)
     job = started(tenant)
@@ -421,7 +420,7 @@ def test_a_replay_of_which_nobody_knows_is_not_asked_again(
 
 
 def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workflows.services import bulk_work as work
+    from workflows.services.bulk.jobs import work as work
 
     many_runs(tenant, 5)
     monkeypatch.setattr(work, "LOOK_SECONDS", 0)
@@ -446,8 +445,7 @@ def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, mo
 def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
-    from workflows.services import bulk_claims
-    from workflows.services import bulk_work as work
+    from workflows.services.bulk.jobs import work as work
 
     many_runs(tenant, 9)
     monkeypatch.setattr(work, "LOOK_SECONDS", 0)
@@ -508,8 +506,6 @@ def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, mo
     """Half a minute of two workers that look whenever they like; for five seconds none comes."""
     from datetime import timedelta
     from types import SimpleNamespace
-
-    from workflows.services import bulk_claims
 
     monkeypatch.setattr(bulk_outcomes, "item_ask", lambda job, item: Command(id=None, state=CommandState.ACCEPTED))
     flood(tenant, 400)

@@ -12,7 +12,7 @@ from tests.factories import make_actor, make_run, make_tenant, make_token
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_screens import member_of
 from workflows.models import BulkJob, Command
-from workflows.services.bulk import bulk_pause, bulk_start
+from workflows.services.bulk.jobs import bulk_pause, bulk_start
 from workflows.statuses import CommandAction, Role
 from workflows.temporal import gateway
 

@@ -12,8 +12,8 @@ from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import receive
 from tests.integration.test_screens import member_of
 from workflows.models import Command, EventType
-from workflows.services.event_look import buffer_times
 from workflows.services.schemas import schema_save
+from workflows.services.wait_lookback import buffer_times
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")

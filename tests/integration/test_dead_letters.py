@@ -22,9 +22,9 @@ from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
 from tests.integration.test_what_if import STATE, TRIGGER, rows_of
 from workflows.errors import Conflict, InputInvalid, PermissionRefused
+from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import command_decide
 from workflows.models import Command, Event, EventDelivery, OutboxEvent, RunWait
-from workflows.outcomes import deliveries_changing
 from workflows.projections.writer import projection_writer
 from workflows.services import command_reconcile
 from workflows.statuses import CommandState, Role

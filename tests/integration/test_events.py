@@ -14,7 +14,7 @@ from tests.integration.test_api_errors import Api, error_of
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.models import Event, EventDelivery, EventKey, EventType, RunWait
 from workflows.projections.writer import projection_writer
-from workflows.services.event_look import wait_look_for_events
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
 
 pytestmark = pytest.mark.usefixtures("unheard")

@@ -30,7 +30,7 @@ from tests.scopes import as_system
 from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.event_deliver import TriggerHeld, run_id_of
-from workflows.services.run_start import run_start
+from workflows.services.runs.start import run_start
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, RunInput

@@ -14,7 +14,8 @@ from workflows.actors import Actor
 from workflows.errors import Conflict
 from workflows.ledger import command_carried_out, command_decide, command_open
 from workflows.models import BulkJob, Command, Definition, PayloadSchema, Secret, Tenant
-from workflows.services import bulk, bulk_preview, command_reconcile
+from workflows.services import command_reconcile
+from workflows.services.bulk.jobs import jobs, preview
 from workflows.services.command_reconcile import DECIDERS, commands_reconcile, open_commands
 from workflows.services.definitions import definition_set_paused
 from workflows.services.idempotency import command_request
@@ -92,16 +93,16 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
     with monkeypatch.context() as patched:
         patched.setattr(bulk_preview, "commands_conclude", killed)
         with pytest.raises(Killed):
-            bulk_preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
+            preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     assert not BulkJob.objects.filter(tenant=tenant).exists()
     commands_reconcile(stop_at=time.monotonic() + 60)
     with pytest.raises(Conflict, match="nothing was changed"):
-        bulk_preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
-    job = bulk_preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id])
+        preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
+    job = preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id])
     with monkeypatch.context() as patched:
         patched.setattr(bulk, "commands_conclude", killed)
         with pytest.raises(Killed):
-            bulk.bulk_start(actor=actor, job_id=job.id)
+            jobs.bulk_start(actor=actor, job_id=job.id)
     job.refresh_from_db()
     assert job.state == "preview"
 

@@ -16,13 +16,14 @@ from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Run
 from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_end
-from workflows.services import command_reconcile, run_launch, run_rebuild, run_reconcile_sweep, run_verify
+from workflows.services import command_reconcile
 from workflows.services.idempotency import command_request
-from workflows.services.run_reconcile import Reconciled
-from workflows.services.run_reconcile_sweep import MAX_LINES, runs_reconcile, runs_reconcile_all
-from workflows.services.run_replay import run_replay
-from workflows.services.run_sweep import unstarted_runs
-from workflows.services.run_verify import run_repair
+from workflows.services.runs import rebuild
+from workflows.services.runs.reconcile import Reconciled
+from workflows.services.runs.reconcile_sweep import MAX_LINES, runs_reconcile, runs_reconcile_all
+from workflows.services.runs.replay import run_replay
+from workflows.services.runs.unstarted import unstarted_runs
+from workflows.services.runs.verify import run_repair
 from workflows.statuses import CommandAction, CommandState
 from workflows.temporal import gateway
 
@@ -124,7 +125,7 @@ def test_runs_to_rebuild_are_read_a_page_at_a_time(tenant: Any, monkeypatch: pyt
     monkeypatch.setattr(run_rebuild, "PAGE", 2)
     monkeypatch.setattr(run_rebuild, "list_runs", lambda: iter([]))
     made = sorted(make_run(tenant).id for _ in range(5))
-    assert list(run_rebuild.runs_to_rebuild(tenant_id=tenant.id)) == made
+    assert list(rebuild.runs_to_rebuild(tenant_id=tenant.id)) == made
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.integration.test_api_errors import Api
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
 from workflows.engine.filters import first_mismatch
-from workflows.event_veil import EventVeil
+from workflows.event_redaction import EventVeil
 from workflows.ledger import command_open
 from workflows.models import ActionInvocation, Command, Event, EventDelivery, EventType, HumanTask, RunStep, Tenant
 from workflows.projections.writer import projection_writer
@@ -298,7 +298,6 @@ def test_keys_traces_and_reasons_do_not_tell_what_the_rules_hide(event: Event) -
 
 
 def test_without_rules_the_look_finds_them_in_every_answer(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workflows import event_veil
 
     monkeypatch.setattr(event_veil, "redact", lambda value, *rest, **more: value)
     monkeypatch.setattr(event_veil, "redact_at", lambda path, value, rules: value)

@@ -17,7 +17,7 @@ from tests.integration.test_screens import member_of
 from workflows.engine.errors import RunError
 from workflows.errors import DependencyDown, InputInvalid, NotFound, PermissionRefused
 from workflows.models import Command, Definition, Secret
-from workflows.secret_selectors import secret_uses
+from workflows.services.secret_use import secret_uses
 from workflows.services.secrets import secret_delete, secret_save, secret_values, secrets_rotate
 from workflows.statuses import Role
 

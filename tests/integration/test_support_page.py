@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_screens import member_of
-from workflows.services import run_control, run_requests
-from workflows.services.run_control import UNSUPPORTED_HINTS
+from workflows.services.runs.control import UNSUPPORTED_HINTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "support.md").read_text(encoding="utf-8")
 

@@ -104,14 +104,14 @@ def decided(run: Run) -> int:
 
 
 def cancel(desk: Desk, run: Run) -> None:
-    from workflows.services.run_control import run_cancel
+    from workflows.services.runs.control import run_cancel
 
     waiting(run)
     run_cancel(actor=desk.actor, run_id=run.id)
 
 
 def complete(desk: Desk, run: Run) -> None:
-    from workflows.services.tasks import task_complete
+    from workflows.services.human_tasks import task_complete
 
     found = eventually(lambda: HumanTask.objects.filter(run=run, status="pending").first(), what="a task")
     task_complete(actor=desk.actor, task_id=found.id, response={"ok": True})

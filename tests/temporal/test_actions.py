@@ -13,7 +13,7 @@ from tests.factories import eventually, expr, publish
 from tests.fakes import fake_api
 from tests.workers import running_temporal_worker
 from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
-from workflows.services.run_control import run_cancel
+from workflows.services.runs.control import run_cancel
 
 
 def call(

@@ -26,8 +26,7 @@ from tests.streams import StreamDesk
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
 from workflows.projections.writer import writer
-from workflows.services import event_look
-from workflows.services.event_look import wait_look_for_events
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
 
 

@@ -16,11 +16,11 @@ from tests.desk import Desk
 from tests.factories import eventually, make_token, publish, wait_for_reply
 from tests.integration.test_api_errors import Api
 from workflows import tasks  # noqa: F401  the Celery worker must know the task
-from workflows.bulk_selectors import bulk_pause_reason
 from workflows.models import BulkJob, Command, Run
-from workflows.services import bulk_work as work
-from workflows.services.bulk import bulk_resume
-from workflows.services.run_launch import workflow_id_of
+from workflows.services.bulk.jobs import bulk_resume
+from workflows.services.bulk.jobs import work as work
+from workflows.services.bulk.selectors import bulk_pause_reason
+from workflows.services.runs.launch import workflow_id_of
 from workflows.statuses import CommandAction, Role
 from workflows.temporal import gateway
 

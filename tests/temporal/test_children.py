@@ -5,7 +5,7 @@ from typing import Any
 from tests.desk import Desk
 from tests.factories import eventually, expr, publish, wait_for_reply
 from workflows.models import Run, RunStep, RunWait
-from workflows.services.run_control import run_cancel
+from workflows.services.runs.control import run_cancel
 
 
 def calling(step_id: str = "child", key: str = "child", version: int = 1, **more: Any) -> dict[str, Any]:

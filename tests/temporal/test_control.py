@@ -140,8 +140,8 @@ def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
 
     from tests.factories import make_run
     from workflows.projections.writer import projection_writer
-    from workflows.services.run_launch import workflow_id_of
-    from workflows.services.run_sweep import sweep_unstarted_runs
+    from workflows.services.runs.launch import workflow_id_of
+    from workflows.services.runs.unstarted import sweep_unstarted_runs
 
     version = publish(desk.tenant, wait_for_reply())
     run = make_run(desk.tenant, definition_version=version, status="STARTING", input={"ticketId": "T-1"})
@@ -159,8 +159,8 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
 
     from tests.factories import make_run
     from workflows.projections.writer import projection_writer
-    from workflows.services.run_launch import workflow_id_of
-    from workflows.services.run_sweep import sweep_unstarted_runs
+    from workflows.services.runs.launch import workflow_id_of
+    from workflows.services.runs.unstarted import sweep_unstarted_runs
 
     version = publish(desk.tenant, wait_for_reply())
     big, good = (
@@ -179,7 +179,7 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
 
 def test_a_cancel_in_the_same_task_as_a_timer_ends_the_workflow_and_loses_no_record(desk: Desk, settings: Any) -> None:
     from tests.workers import running_temporal_worker
-    from workflows.services.run_control import run_cancel
+    from workflows.services.runs.control import run_cancel
 
     settings.TEMPORAL_TASK_QUEUE = f"own-{desk.tenant.slug}"
     nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 2000}}
@@ -219,7 +219,7 @@ def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) 
 
 def test_a_cancel_that_comes_before_the_first_worker_is_recorded_too(desk: Desk, settings: Any) -> None:
     from tests.workers import running_temporal_worker
-    from workflows.services.run_control import run_cancel
+    from workflows.services.runs.control import run_cancel
 
     settings.TEMPORAL_TASK_QUEUE = f"late-{desk.tenant.slug}"
     publish(desk.tenant, wait_for_reply())

@@ -80,7 +80,7 @@ def test_a_wait_and_its_deadline_outlive_the_execution(desk: Desk, short_executi
 
 
 def test_a_cancel_reaches_the_execution_that_goes_on(desk: Desk, short_executions: None) -> None:
-    from workflows.services.run_control import run_cancel
+    from workflows.services.runs.control import run_cancel
 
     publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}]))
     run = desk.start({"ticketId": "T-1"})

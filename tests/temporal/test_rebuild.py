@@ -16,7 +16,7 @@ from tests.rows import as_owner, rows_of
 from tests.temporal.test_reset import reset
 from workflows.models import HumanTask, Run, RunStep, RunWait
 from workflows.projections.writer import record_batch
-from workflows.services.run_rebuild import run_rebuild
+from workflows.services.runs.rebuild import run_rebuild
 from workflows.statuses import TaskStatus
 from workflows.temporal import course, gateway, performing
 from workflows.temporal.attempt_records import end_records

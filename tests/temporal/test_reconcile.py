@@ -24,12 +24,12 @@ from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_drift, record_end
 from workflows.projections.writer import projection_writer, record_batch
 from workflows.selectors import drift_counts
-from workflows.services import command_reconcile, run_reconcile_sweep
-from workflows.services import run_reconcile as run_reconcile_module
-from workflows.services.run_launch import workflow_id_of
-from workflows.services.run_rebuild import run_rebuild
-from workflows.services.run_reconcile import run_reconcile
-from workflows.services.run_reconcile_sweep import runs_reconcile
+from workflows.services import command_reconcile
+from workflows.services.runs import reconcile as run_reconcile_module
+from workflows.services.runs.launch import workflow_id_of
+from workflows.services.runs.rebuild import run_rebuild
+from workflows.services.runs.reconcile import run_reconcile
+from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.statuses import CommandAction, CommandState, Role
 from workflows.temporal import course, gateway
 from workflows.temporal.history import HistoryUnreadable

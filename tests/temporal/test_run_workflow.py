@@ -8,7 +8,7 @@ from tests.desk import Desk
 from tests.factories import eventually, expr, make_definition, make_run, publish, wait_for_reply
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.models import DefinitionVersion, Run, RunStep, RunWait
-from workflows.services.run_launch import run_start_workflow
+from workflows.services.runs.launch import run_start_workflow
 from workflows.temporal import gateway
 
 

@@ -9,7 +9,7 @@ from tests.factories import eventually, expr, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.scopes import as_system
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
-from workflows.services.run_control import run_cancel
+from workflows.services.runs.control import run_cancel
 from workflows.statuses import Role
 
 FORM = {
@@ -75,7 +75,6 @@ def test_a_wrong_response_is_refused_before_it_enters_history(desk: Desk, monkey
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
     # The same without the service's own check: the workflow's validator says it too.
-    from workflows.services import tasks
 
     monkeypatch.setattr(tasks, "form_problem", lambda schema, response: None)
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
@@ -107,7 +106,7 @@ def test_claim_release_and_assignees(desk: Desk) -> None:
     from tests.factories import make_actor, make_tenant
     from workflows.actors import Actor
     from workflows.models import TenantMembership
-    from workflows.services import tasks
+    from workflows.services import human_tasks
     from workflows.statuses import CommandSource
 
     _, task = open_task(desk, assignees={"roles": ["author"]})
@@ -119,28 +118,32 @@ def test_claim_release_and_assignees(desk: Desk) -> None:
     ann, bob, operator, viewer = actors
     for outsider in (operator, viewer):
         assert (
-            refusal(lambda o=outsider: tasks.task_complete(actor=o, task_id=task.id, response={"approved": True}))
+            refusal(lambda o=outsider: human_tasks.task_complete(actor=o, task_id=task.id, response={"approved": True}))
             == "PERMISSION_DENIED"
         )
-    assert tasks.task_claim(actor=ann, task_id=task.id).status == "claimed"
-    assert refusal(lambda: tasks.task_claim(actor=bob, task_id=task.id)) == "TASK_CLAIMED"
+    assert human_tasks.task_claim(actor=ann, task_id=task.id).status == "claimed"
+    assert refusal(lambda: human_tasks.task_claim(actor=bob, task_id=task.id)) == "TASK_CLAIMED"
     assert (
-        refusal(lambda: tasks.task_complete(actor=bob, task_id=task.id, response={"approved": True})) == "TASK_CLAIMED"
+        refusal(lambda: human_tasks.task_complete(actor=bob, task_id=task.id, response={"approved": True}))
+        == "TASK_CLAIMED"
     )
-    assert refusal(lambda: tasks.task_release(actor=bob, task_id=task.id)) == "TASK_NOT_CLAIMED"
-    assert tasks.task_release(actor=ann, task_id=task.id).status == "pending"
-    assert tasks.task_assign(actor=operator, task_id=task.id, username=bob.name).claimed_by_id == int(bob.id)
-    assert refusal(lambda: tasks.task_assign(actor=operator, task_id=task.id, username="nobody")) == "MEMBER_UNKNOWN"
-    assert refusal(lambda: tasks.task_claim(actor=ann, task_id=task.id)) == "TASK_CLAIMED"
+    assert refusal(lambda: human_tasks.task_release(actor=bob, task_id=task.id)) == "TASK_NOT_CLAIMED"
+    assert human_tasks.task_release(actor=ann, task_id=task.id).status == "pending"
+    assert human_tasks.task_assign(actor=operator, task_id=task.id, username=bob.name).claimed_by_id == int(bob.id)
+    assert (
+        refusal(lambda: human_tasks.task_assign(actor=operator, task_id=task.id, username="nobody")) == "MEMBER_UNKNOWN"
+    )
+    assert refusal(lambda: human_tasks.task_claim(actor=ann, task_id=task.id)) == "TASK_CLAIMED"
     # Given to somebody who is not among the assignees: the holder may act, nobody else.
     HumanTask.objects.filter(id=task.id).update(assigned_users=[ann.name], assigned_roles=[])
     assert (
-        refusal(lambda: tasks.task_complete(actor=ann, task_id=task.id, response={"approved": True})) == "TASK_CLAIMED"
+        refusal(lambda: human_tasks.task_complete(actor=ann, task_id=task.id, response={"approved": True}))
+        == "TASK_CLAIMED"
     )
-    tasks.task_complete(actor=bob, task_id=task.id, response={"approved": False})
+    human_tasks.task_complete(actor=bob, task_id=task.id, response={"approved": False})
     assert desk.run_is("SUCCEEDED").state == "NO"
     stranger = make_actor(make_tenant())
-    assert refusal(lambda: tasks.task_find(actor=stranger, task_id=task.id)) == "TASK_NOT_FOUND"
+    assert refusal(lambda: human_tasks.task_find(actor=stranger, task_id=task.id)) == "TASK_NOT_FOUND"
 
 
 def refusal(work: Callable[[], Any]) -> str:
@@ -184,7 +187,7 @@ def test_two_responses_at_once_resume_the_run_once(desk: Desk) -> None:
 
     from django.db import connection
 
-    from workflows.services.tasks import task_complete
+    from workflows.services.human_tasks import task_complete
 
     run, task = open_task(desk)
 

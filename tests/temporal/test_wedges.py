@@ -9,7 +9,7 @@ from tests.factories import eventually, expr, publish, wait_for_reply
 from tests.temporal.test_long_runs import signal
 from workflows.engine.clock import MAX_MS
 from workflows.models import Run, RunWait
-from workflows.services.run_control import run_cancel
+from workflows.services.runs.control import run_cancel
 
 
 def assign(step_id: str, **targets: Any) -> dict[str, Any]:

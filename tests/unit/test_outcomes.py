@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflows.outcomes import outcome_of
+from workflows.event_outcomes import outcome_of
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from django.views.decorators.http import require_safe
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from workflows import labels
+from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.admin.bulk_steps import BulkStepViews, why_not
 from workflows.admin.forms import NeededReasonForm, ReasonForm
-from workflows.bulk_selectors import bulk_commands, bulk_counts, bulk_items, bulk_pause_reason, bulk_split
 from workflows.models import BulkJob
-from workflows.services.bulk import bulk_failures
-from workflows.services.bulk_actions import BULK_ACTIONS
-from workflows.services.bulk_freeze import WHY_NOT
+from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.freeze import WHY_NOT
+from workflows.services.bulk.jobs import bulk_failures
+from workflows.services.bulk.selectors import bulk_commands, bulk_counts, bulk_items, bulk_pause_reason, bulk_split
 from workflows.statuses import BulkItemState, BulkState
 from workflows.templatetags.pointsman import duration, duration_between, moment, nowrap
 
@@ -37,7 +37,7 @@ class BulkJobAdmin(BulkStepViews):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Bulk jobs", **(extra_context or {})})
 
-    @display(description="State", ordering="state", label=labels.BULK)
+    @display(description="State", ordering="state", label=status_colours.BULK)
     def state_label(self, job: BulkJob) -> tuple[str, str]:
         return job.state, job.get_state_display()
 
@@ -101,7 +101,7 @@ class BulkJobAdmin(BulkStepViews):
     def _progress(self, request: HttpRequest, job: BulkJob, counts: dict[str, int]) -> dict[str, Any]:
         chosen = request.GET.get("state", "")
         chips = [
-            {"label": state.label, "value": state.value, "count": counts[state], "type": labels.BULK_ITEM[state],
+            {"label": state.label, "value": state.value, "count": counts[state], "type": status_colours.BULK_ITEM[state],
              "is_chosen": chosen == state.value}
             for state in BulkItemState
         ]  # fmt: skip

@@ -13,8 +13,8 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
 from workflows.models import BulkJob
-from workflows.services.bulk import BULK_STEPS, bulk_find
-from workflows.services.bulk_actions import BULK_ACTIONS
+from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
 
 ASKED_FIRST = {
     "stop": (

@@ -16,7 +16,7 @@ from workflows.admin.forms import StartRunForm
 from workflows.errors import PortalError
 from workflows.models import Definition
 from workflows.services.definitions import definition_problems
-from workflows.services.run_start import run_start
+from workflows.services.runs.start import run_start
 from workflows.statuses import OPEN_RUN_STATUSES, Role
 from workflows.templatetags.pointsman import moment
 

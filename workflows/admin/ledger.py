@@ -10,11 +10,11 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from workflows import labels
+from workflows import status_colours
 from workflows.admin.base import TenantAdmin, actor_of
-from workflows.bulk_selectors import TARGET as BULK_JOB
 from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
+from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.templatetags.pointsman import moment, pretty_json
 
 
@@ -51,7 +51,7 @@ class CommandAdmin(TenantAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Command ledger", **(extra_context or {})})
 
-    @display(description="State", ordering="state", label=labels.COMMAND)
+    @display(description="State", ordering="state", label=status_colours.COMMAND)
     def state_label(self, command: Command) -> tuple[str, str]:
         return command.state, command.get_state_display()
 

@@ -10,8 +10,8 @@ from django.urls import reverse
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.errors import PortalError
 from workflows.models import Run
-from workflows.services.bulk_actions import BULK_ACTIONS
-from workflows.services.bulk_preview import bulk_preview
+from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.preview import bulk_preview
 from workflows.statuses import CommandAction
 
 

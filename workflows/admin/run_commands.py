@@ -17,9 +17,9 @@ from workflows.admin.forms import NeededReasonForm, ReasonForm, ReplayForm
 from workflows.errors import NotFound, PortalError
 from workflows.models import Run
 from workflows.redaction import redact, restored, rules_of
-from workflows.services.run_control import run_cancel, run_terminate
-from workflows.services.run_replay import run_replay
-from workflows.services.run_requests import run_find
+from workflows.services.runs.control import run_cancel, run_terminate
+from workflows.services.runs.replay import run_replay
+from workflows.services.runs.requests import run_find
 
 CANCELLED = "Temporal has taken the cancel. The run is canceled when its workflow has recorded it."
 TERMINATED = "Temporal has ended the workflow. The run is shown as terminated when the reconciler has read that."

@@ -15,7 +15,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.models import Run
 from workflows.selectors import RunPage, run_page
-from workflows.services.run_control import UNSUPPORTED_HINTS
+from workflows.services.runs.control import UNSUPPORTED_HINTS
 from workflows.statuses import CommandAction, Engine, Role
 
 TABS = ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")

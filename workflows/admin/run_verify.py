@@ -11,7 +11,7 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import ReasonForm
 from workflows.admin.run_commands import run_or_404
 from workflows.errors import PortalError
-from workflows.services.run_verify import RunVerification, run_repair, run_verify
+from workflows.services.runs.verify import RunVerification, run_repair, run_verify
 from workflows.statuses import CommandState, Role
 
 

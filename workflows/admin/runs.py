@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
-from workflows import labels
+from workflows import status_colours
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_commands import RunCommandViews
@@ -88,7 +88,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
         counts = run_counts(tenant_id=actor_of(request).tenant_id)
         chosen = request.GET.get("status__exact", "")
         chips = [
-            {"label": status.label, "value": status.value, "count": counts.get(status.value, 0), "type": labels.RUN[status],
+            {"label": status.label, "value": status.value, "count": counts.get(status.value, 0), "type": status_colours.RUN[status],
              "is_chosen": chosen == status.value}
             for status in RunStatus
         ]  # fmt: skip
@@ -100,7 +100,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
 
     # -- Columns -----------------------------------------------------------------------------------------------------
 
-    @display(description="Status", ordering="status", label=labels.RUN)
+    @display(description="Status", ordering="status", label=status_colours.RUN)
     def status_label(self, run: Run) -> tuple[str, str]:
         return run.status, "cancel requested" if getattr(run, "has_open_cancel", False) else run.get_status_display()
 

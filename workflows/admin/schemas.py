@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from workflows.actors import Actor
 from workflows.admin.author_pages import AuthorPages
 from workflows.admin.forms import JsonObjectField
-from workflows.engine.schema_faults import DIALECT
+from workflows.engine.json_schema.faults import DIALECT
 from workflows.models import PayloadSchema
 from workflows.services.schema_use import schema_users
 from workflows.services.schemas import schema_delete, schema_save, schema_warnings

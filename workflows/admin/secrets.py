@@ -20,8 +20,8 @@ from workflows.admin.redaction import redaction_page
 from workflows.errors import PermissionRefused, PortalError
 from workflows.ledger import command_recorded, target_name
 from workflows.models import Secret
-from workflows.sealing import can_open
-from workflows.secret_selectors import secret_uses
+from workflows.secret_encryption import can_open
+from workflows.services.secret_use import secret_uses
 from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, secret_delete, secret_save
 from workflows.statuses import CommandAction, Role
 from workflows.templatetags.pointsman import moment

@@ -5,9 +5,9 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from workflows.bulk_selectors import bulk_counts, bulk_pause_reason, bulk_split
 from workflows.models import BulkItem, BulkJob
-from workflows.services.bulk_actions import BULK_ACTIONS
+from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.selectors import bulk_counts, bulk_pause_reason, bulk_split
 from workflows.statuses import BulkState
 
 

@@ -24,8 +24,8 @@ from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import CommandRequestSerializer
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import BulkItem, BulkJob
-from workflows.services.bulk import bulk_check, bulk_find, bulk_start
-from workflows.services.bulk_preview import bulk_preview, bulk_preview_check
+from workflows.services.bulk.jobs import bulk_check, bulk_find, bulk_start
+from workflows.services.bulk.preview import bulk_preview, bulk_preview_check
 from workflows.statuses import BulkItemState, BulkState, CommandAction
 
 

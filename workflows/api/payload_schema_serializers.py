@@ -2,7 +2,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from workflows.engine.schema_check import Problem
+from workflows.engine.json_schema.check import Problem
 from workflows.models import PayloadSchema
 from workflows.services.schema_use import User, schema_users
 

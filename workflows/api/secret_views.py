@@ -14,7 +14,7 @@ from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import NotFound
 from workflows.models import Secret
 from workflows.redaction import BUILT_IN
-from workflows.sealing import can_open
+from workflows.secret_encryption import can_open
 from workflows.services.redaction_rules import redaction_rules_check, redaction_rules_of, redaction_rules_save
 from workflows.services.secrets import secret_check, secret_delete, secret_save
 from workflows.statuses import CommandAction, Role

@@ -19,7 +19,7 @@ from workflows.api.serializers import (
 )
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import HumanTask
-from workflows.services.tasks import task_assign, task_check, task_claim, task_complete, task_release
+from workflows.services.human_tasks import task_assign, task_check, task_claim, task_complete, task_release
 from workflows.statuses import CommandAction
 
 

@@ -2,7 +2,7 @@ from django.urls import path, register_converter
 
 from workflows.api import bulk_views, payload_schema_views, secret_views, task_views, verify_views, views
 from workflows.api.converters import NameConverter
-from workflows.services.bulk import BULK_STEPS
+from workflows.services.bulk.jobs import BULK_STEPS
 from workflows.statuses import CommandAction
 
 register_converter(NameConverter, "name")

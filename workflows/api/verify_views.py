@@ -13,8 +13,8 @@ from workflows.api.bodies import read_body
 from workflows.api.scope import actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.projections.differences import Difference
-from workflows.services.run_requests import run_find
-from workflows.services.run_verify import run_repair, run_verify
+from workflows.services.runs.requests import run_find
+from workflows.services.runs.verify import run_repair, run_verify
 
 
 class RunVerifyRequestSerializer(serializers.Serializer[Any]):

@@ -30,10 +30,10 @@ from workflows.api.serializers import (
 )
 from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
 from workflows.selectors import runs_with_open_cancel
-from workflows.services.run_control import run_cancel, run_refuse_unsupported, run_terminate
-from workflows.services.run_replay import run_replay
-from workflows.services.run_requests import run_check, run_find
-from workflows.services.run_start import run_start, run_start_check
+from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
+from workflows.services.runs.replay import run_replay
+from workflows.services.runs.requests import run_check, run_find
+from workflows.services.runs.start import run_start, run_start_check
 from workflows.statuses import CommandAction
 
 IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)

@@ -10,7 +10,7 @@ from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.events import EventSignalled, TaskCompleted
 from workflows.engine.filters import first_mismatch
-from workflows.engine.forms import form_problem
+from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.records import record_task, record_verdict, record_wait
 from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, RunState
 from workflows.engine.turn import Flow, Turn

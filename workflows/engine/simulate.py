@@ -16,7 +16,7 @@ from workflows.engine.child_step import child_error
 from workflows.engine.clock import MAX_MS, iso_time
 from workflows.engine.definition import Definition
 from workflows.engine.errors import Category, RunError
-from workflows.engine.forms import form_problem
+from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.keys import correlation_key
 from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
 from workflows.engine.retry import retry_delay_ms

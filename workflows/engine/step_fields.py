@@ -9,7 +9,7 @@ from workflows.engine.clock import MAX_MS
 from workflows.engine.errors import Category
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
-from workflows.engine.forms import form_schema_problem
+from workflows.engine.json_schema.forms import form_schema_problem
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
 from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
 from workflows.engine.secret_places import SECRET_KEY, are_too_long, is_secret_name, secret_references

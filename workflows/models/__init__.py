@@ -4,9 +4,9 @@ from workflows.models.catalogue import EventType, PayloadSchema
 from workflows.models.commands import Command, CommandEntry
 from workflows.models.definitions import Definition, DefinitionVersion, Schedule
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
+from workflows.models.human_tasks import HumanTask
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.storage import DataStoreEntry, Secret
-from workflows.models.tasks import HumanTask
 from workflows.models.tenants import ApiToken, Tenant, TenantMembership
 
 __all__ = [

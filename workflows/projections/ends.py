@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db.models import Q
 
+from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.outcomes import deliveries_changing
 from workflows.projections.verdicts import wake_held
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, StepStatus, TaskStatus, WaitStatus
 

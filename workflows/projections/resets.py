@@ -10,10 +10,10 @@ from datetime import datetime
 
 from django.db.models import F
 
+from workflows.dispatch_notification import ring_on_commit
+from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.outcomes import deliveries_changing
 from workflows.projections.ends import REASON, SEQ_OF_END
-from workflows.queueing import ring_on_commit
 from workflows.statuses import DeliveryStatus, StepStatus, TaskStatus, WaitStatus
 
 UNDONE = "the run was reset to a point before this event was taken"

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import transaction
 
+from workflows.event_outcomes import deliveries_changing
 from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Run
 from workflows.models.statements import update_rows
-from workflows.outcomes import deliveries_changing
 from workflows.statuses import DeliveryStatus
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from workflows.ledger import command_decide, run_id_of_replay
 from workflows.models import Command, Run
-from workflows.services.run_launch import workflow_id_of
+from workflows.services.runs.launch import workflow_id_of
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, CommandAction, CommandState, RunStatus
 from workflows.temporal import gateway
 from workflows.temporal.course import read_course

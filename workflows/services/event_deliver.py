@@ -11,7 +11,7 @@ from workflows.engine.mapping import expand_dotted, resolve
 from workflows.held_starts import held_starts
 from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, Run
 from workflows.services.payload_check import payload_problem
-from workflows.services.run_launch import run_launch
+from workflows.services.runs.launch import run_launch
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db.models.fields.json import KeyTextTransform
 
-from workflows.engine.schema_check import Problem, value_problems, whole_problem
-from workflows.engine.schema_links import LinkedSchema, link_schema
+from workflows.engine.json_schema.check import Problem, value_problems, whole_problem
+from workflows.engine.json_schema.links import LinkedSchema, link_schema
 from workflows.engine.sizes import json_size
 from workflows.models import PayloadSchema
 

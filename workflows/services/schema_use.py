@@ -4,7 +4,7 @@ import json
 import uuid
 from typing import Any
 
-from workflows.engine.schema_links import link_schema
+from workflows.engine.json_schema.links import link_schema
 from workflows.models import Definition, DefinitionVersion, EventType, PayloadSchema
 
 MAX_USERS = 100

@@ -10,9 +10,9 @@ from typing import Any
 from django.db import IntegrityError
 
 from workflows.actors import Actor
-from workflows.engine.schema_check import Problem, json_pointer
-from workflows.engine.schema_faults import schema_faults
-from workflows.engine.schema_links import link_schema
+from workflows.engine.json_schema.check import Problem, json_pointer
+from workflows.engine.json_schema.faults import schema_faults
+from workflows.engine.json_schema.links import link_schema
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound

@@ -22,7 +22,7 @@ from workflows.engine.storable import storable_problem
 from workflows.errors import DependencyDown, InputInvalid, NotFound
 from workflows.ledger import command_carried_out, target_name
 from workflows.models import Secret
-from workflows.sealing import KeyMissing, SealBroken, first_key_id, seal, unseal
+from workflows.secret_encryption import KeyMissing, SealBroken, first_key_id, seal, unseal
 from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, Role
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workflows import labels
-from workflows.event_veil import EventVeil
+from workflows import status_colours
+from workflows.event_redaction import EventVeil
 from workflows.models import Event, EventDelivery
 from workflows.redaction import compiled, redact, redact_filters
 
@@ -20,8 +20,8 @@ register = template.Library()
 
 @register.simple_tag
 def pill(kind: str, value: str, text: str = "") -> SafeString:
-    """A status as a coloured pill; `kind` is one of `labels.ALL`."""
-    tone = labels.ALL[kind].get(value, "default")
+    """A status as a coloured pill; `kind` is one of `status_colours.ALL`."""
+    tone = status_colours.ALL[kind].get(value, "default")
     return format_html('<span class="pm-pill pm-{}">{}</span>', tone, text or value.replace("_", " ").lower())
 
 

@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         TaskCompleted,
         TimerFired,
     )
-    from workflows.engine.forms import form_problem
+    from workflows.engine.json_schema.forms import form_problem
     from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
     from workflows.engine.scope import Scope
     from workflows.engine.sizes import json_size

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workflows.engine.errors import RunError
-from workflows.engine.forms import form_problem, form_schema_problem
+from workflows.engine.json_schema.forms import form_problem, form_schema_problem
 from workflows.engine.scope import Scope, parse_target
 from workflows.engine.transforms import TRANSFORMS
 from workflows.engine.validate import validate

@@ -34,7 +34,7 @@ from workflows.engine.checkpoint import dump_state, load_state
 from workflows.engine.child_step import child_error
 from workflows.engine.clock import iso_time
 from workflows.engine.definition import canonical_text, parse_definition
-from workflows.engine.forms import form_problem
+from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
 from workflows.engine.scope import Scope
 from workflows.engine.simulate import Simulation, simulate

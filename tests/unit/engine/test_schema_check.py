@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from workflows.engine.schema_check import value_problems
-from workflows.engine.schema_faults import DIALECT, schema_faults
-from workflows.engine.schema_links import MAX_DOCUMENTS, link_schema
+from workflows.engine.json_schema.check import value_problems
+from workflows.engine.json_schema.faults import DIALECT, schema_faults
+from workflows.engine.json_schema.links import MAX_DOCUMENTS, link_schema
 
 NAMES = st.sampled_from(["a", "b", "ab"])
 SCALARS = st.one_of(

@@ -7,13 +7,13 @@ from django.core.management.base import CommandError, CommandParser
 
 from workflows.actors import Actor
 from workflows.api.run_selection import runs_by_filters
-from workflows.bulk_selectors import bulk_counts, bulk_split
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.models import BulkJob, Tenant
-from workflows.services.bulk import bulk_start
-from workflows.services.bulk_actions import BULK_ACTIONS
-from workflows.services.bulk_preview import bulk_preview
+from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.jobs import bulk_start
+from workflows.services.bulk.preview import bulk_preview
+from workflows.services.bulk.selectors import bulk_counts, bulk_split
 from workflows.statuses import CommandAction, CommandSource, Role
 
 

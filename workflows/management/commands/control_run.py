@@ -11,8 +11,8 @@ from workflows.actors import Actor
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.models import Run
-from workflows.services.run_control import run_cancel, run_refuse_unsupported, run_terminate
-from workflows.services.run_replay import run_replay
+from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
+from workflows.services.runs.replay import run_replay
 from workflows.statuses import CommandAction, CommandSource, Role
 from workflows.strict_json import read_json
 

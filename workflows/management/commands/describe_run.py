@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from workflows.management.scoped import SystemCommand
-from workflows.services.run_describe import RunDescription, run_describe
+from workflows.services.runs.describe import RunDescription, run_describe
 
 
 class Command(SystemCommand):

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from workflows.management.commands.describe_run import run_id_of
 from workflows.management.commands.import_bundle import find_tenant
 from workflows.management.scoped import SystemCommand
-from workflows.services.run_rebuild import RunRebuild, run_rebuild, runs_to_rebuild
+from workflows.services.runs.rebuild import RunRebuild, run_rebuild, runs_to_rebuild
 from workflows.temporal import gateway
 
 

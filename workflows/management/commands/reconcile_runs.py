@@ -8,7 +8,7 @@ from workflows.management.commands.describe_run import run_id_of
 from workflows.management.commands.import_bundle import find_tenant
 from workflows.management.scoped import SystemCommand
 from workflows.models import Run
-from workflows.services.run_reconcile_sweep import runs_reconcile_all
+from workflows.services.runs.reconcile_sweep import runs_reconcile_all
 
 
 class Command(SystemCommand):

@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Run
 from workflows.services.payload_check import payload_problem
-from workflows.services.run_launch import run_launch_child
-from workflows.services.run_origin import run_origin
+from workflows.services.runs.launch import run_launch_child
+from workflows.services.runs.origin import run_origin
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records

@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from workflows.services.event_look import wait_look_for_events
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records
 

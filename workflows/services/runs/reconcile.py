@@ -14,8 +14,8 @@ from django.utils import timezone
 from workflows.models import Run
 from workflows.projections.differences import Difference
 from workflows.projections.repairs import record_child_unstarted, record_drift, record_end, record_seen
-from workflows.services.run_rebuild import RunRebuild, run_end, run_rebuild
-from workflows.services.run_sweep import UNSTARTED_AFTER, run_start_unstarted
+from workflows.services.runs.rebuild import RunRebuild, run_end, run_rebuild
+from workflows.services.runs.unstarted import UNSTARTED_AFTER, run_start_unstarted
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.history import Close

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
+from workflows.dispatch_notification import ring
+from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
-from workflows.outcomes import deliveries_changing
-from workflows.queueing import ring
 from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitKind, WaitStatus
 
 

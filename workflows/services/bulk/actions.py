@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from workflows.actors import Actor
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.services.run_control import run_cancel, run_terminate
-from workflows.services.run_replay import run_replay
+from workflows.services.runs.control import run_cancel, run_terminate
+from workflows.services.runs.replay import run_replay
 from workflows.statuses import CommandAction, CommandSource, Role
 
 

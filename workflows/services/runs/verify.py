@@ -15,9 +15,9 @@ from workflows.errors import Conflict, DependencyDown
 from workflows.ledger import command_settle
 from workflows.models import Command, Run
 from workflows.projections.differences import Difference
-from workflows.services.run_rebuild import run_rebuild
-from workflows.services.run_reconcile import Reconciled, run_reconcile
-from workflows.services.run_requests import run_find, run_request, temporal_down
+from workflows.services.runs.rebuild import run_rebuild
+from workflows.services.runs.reconcile import Reconciled, run_reconcile
+from workflows.services.runs.requests import run_find, run_request, temporal_down
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine
 from workflows.temporal import gateway
 

@@ -7,8 +7,8 @@ from typing import Any
 import re2
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
-from workflows.engine.schema_check import MAX_PROBLEMS, Problem, json_pointer, value_problems, whole_problem
-from workflows.engine.schema_links import LinkedSchema, all_subschemas, compile_pattern, link_schema
+from workflows.engine.json_schema.check import MAX_PROBLEMS, Problem, json_pointer, value_problems, whole_problem
+from workflows.engine.json_schema.links import LinkedSchema, all_subschemas, compile_pattern, link_schema
 from workflows.engine.sizes import json_size
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

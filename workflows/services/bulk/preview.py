@@ -10,13 +10,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from workflows.actors import Actor
-from workflows.bulk_selectors import TARGET, bulk_counts
 from workflows.errors import InputInvalid
 from workflows.ledger import commands_conclude, commands_faults_told
 from workflows.models import BulkJob, Run
 from workflows.models.fields import new_id
-from workflows.services.bulk_actions import BULK_ACTIONS, set_asker
-from workflows.services.bulk_freeze import items_freeze_ids, items_freeze_runs
+from workflows.services.bulk.actions import BULK_ACTIONS, set_asker
+from workflows.services.bulk.freeze import items_freeze_ids, items_freeze_runs
+from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.idempotency import command_request
 from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, CommandState

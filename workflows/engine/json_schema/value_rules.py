@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.engine.sizes import identity
 
 if TYPE_CHECKING:
-    from workflows.engine.schema_check import Check, Place
+    from workflows.engine.json_schema.check import Check, Place
 
 
 @dataclass(slots=True)

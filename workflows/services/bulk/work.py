@@ -13,20 +13,20 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.bulk_selectors import TARGET, bulk_counts
+from workflows.dispatch_notification import ring_job
 from workflows.ledger import command_observe_whole, command_recorded
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.statements import update_rows
-from workflows.queueing import ring_job
-from workflows.services.bulk_actions import portal_of
-from workflows.services.bulk_claims import (
+from workflows.services.bulk.actions import portal_of
+from workflows.services.bulk.claims import (
     Claim,
     items_claim,
     items_give_back,
     jobs_left_behind,
     seconds_to_next_slice,
 )
-from workflows.services.bulk_outcomes import PASSING_CODES, Outcome, item_outcome
+from workflows.services.bulk.outcomes import PASSING_CODES, Outcome, item_outcome
+from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 
 logger = logging.getLogger(__name__)

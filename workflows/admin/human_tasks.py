@@ -12,13 +12,13 @@ from django.urls import URLPattern, path, reverse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from workflows import labels
+from workflows import status_colours
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import TaskResponseForm
 from workflows.errors import PortalError
 from workflows.models import HumanTask
-from workflows.services.tasks import is_open, task_claim, task_complete, task_release
+from workflows.services.human_tasks import is_open, task_claim, task_complete, task_release
 from workflows.statuses import Role
 from workflows.templatetags.pointsman import moment, nowrap
 
@@ -44,7 +44,7 @@ class TaskAdmin(TenantAdmin):
             *super().get_urls(),
         ]
 
-    @display(description="Status", ordering="status", label=labels.TASK)
+    @display(description="Status", ordering="status", label=status_colours.TASK)
     def status_label(self, task: HumanTask) -> tuple[str, str]:
         return task.status, task.get_status_display()
 

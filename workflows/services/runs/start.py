@@ -13,7 +13,7 @@ from workflows.projections.writer import record_launch_undone
 from workflows.services.idempotency import command_request
 from workflows.services.payload_check import payload_problem
 from workflows.services.roles import role_require
-from workflows.services.run_launch import run_launch
+from workflows.services.runs.launch import run_launch
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Role, TriggerType
 from workflows.temporal import gateway
 

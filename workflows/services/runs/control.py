@@ -7,7 +7,7 @@ from workflows.actors import Actor
 from workflows.errors import InputInvalid
 from workflows.ledger import command_settle, commands_observe_end
 from workflows.models import Command, Run
-from workflows.services.run_requests import (
+from workflows.services.runs.requests import (
     require_open,
     run_check,
     run_refuse,

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from workflows.models import BulkJob, Run
-from workflows.services.bulk_actions import BULK_ACTIONS
+from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, CommandState, Engine
 
 # `asked` is what was chosen: ids and their order. Another tenant's run is as one that does not exist.

@@ -18,9 +18,9 @@ from workflows.projections.differences import Difference
 from workflows.projections.ends import RunEnd
 from workflows.projections.rebuild import record_rebuilt
 from workflows.projections.writer import record_launch
-from workflows.services.event_look import wait_look_for_events
-from workflows.services.run_launch import run_id_of_workflow, workflow_id_of
-from workflows.services.run_origin import OriginUnknown, run_facts, run_guesses
+from workflows.services.runs.launch import run_id_of_workflow, workflow_id_of
+from workflows.services.runs.origin import OriginUnknown, run_facts, run_guesses
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import Engine
 from workflows.temporal import gateway
 from workflows.temporal.contracts import RunInput

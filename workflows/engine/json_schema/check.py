@@ -14,9 +14,9 @@ from typing import Any, TypedDict
 
 import re2
 
-from workflows.engine.schema_links import LinkedSchema
-from workflows.engine.schema_rules import LAST_RULES, RULES
-from workflows.engine.schema_value_rules import Subject
+from workflows.engine.json_schema.links import LinkedSchema
+from workflows.engine.json_schema.rules import LAST_RULES, RULES
+from workflows.engine.json_schema.value_rules import Subject
 from workflows.engine.sizes import identity
 
 MAX_PROBLEMS = 20

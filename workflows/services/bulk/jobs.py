@@ -14,14 +14,14 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.bulk_selectors import TARGET, bulk_counts
+from workflows.dispatch_notification import ring_job
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import commands_conclude, commands_faults_told
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.queueing import ring_job
-from workflows.services.bulk_actions import BULK_ACTIONS, set_asker
-from workflows.services.bulk_outcomes import PASSING_CODES
-from workflows.services.bulk_work import job_end_if_over
+from workflows.services.bulk.actions import BULK_ACTIONS, set_asker
+from workflows.services.bulk.outcomes import PASSING_CODES
+from workflows.services.bulk.selectors import TARGET, bulk_counts
+from workflows.services.bulk.work import job_end_if_over
 from workflows.services.idempotency import command_request
 from workflows.services.roles import role_require
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState

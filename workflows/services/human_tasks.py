@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.engine.forms import form_problem
+from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PermissionRefused, PortalError
 from workflows.ledger import command_carried_out, command_refuse, command_settle

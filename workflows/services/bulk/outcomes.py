@@ -14,7 +14,7 @@ from workflows.database_errors import is_of_the_data
 from workflows.errors import PortalError
 from workflows.ledger import command_settle
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.services.bulk_actions import item_ask, item_key
+from workflows.services.bulk.actions import item_ask, item_key
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 from workflows.temporal import gateway
 

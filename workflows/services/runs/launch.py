@@ -16,7 +16,7 @@ from workflows.engine.errors import Category
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
 from workflows.projections.writer import record_first_run_id, record_launch, record_launch_failed
-from workflows.services.run_origin import run_origin
+from workflows.services.runs.origin import run_origin
 from workflows.statuses import RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import RunInput

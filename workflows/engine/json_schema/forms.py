@@ -7,9 +7,9 @@ hold a workflow task up for longer than Temporal waits.
 
 from typing import Any
 
-from workflows.engine.schema_check import Problem, value_problems
-from workflows.engine.schema_faults import schema_faults
-from workflows.engine.schema_links import link_schema
+from workflows.engine.json_schema.check import Problem, value_problems
+from workflows.engine.json_schema.faults import schema_faults
+from workflows.engine.json_schema.links import link_schema
 from workflows.engine.sizes import MAX_FORM_BYTES, json_size
 
 MAX_FORM_STEPS = 300_000

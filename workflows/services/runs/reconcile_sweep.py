@@ -24,10 +24,10 @@ from django.utils import timezone
 from workflows.database_errors import is_of_one_statement
 from workflows.models import Run, Tenant
 from workflows.services.command_reconcile import commands_reconcile
-from workflows.services.run_launch import run_id_of_workflow
-from workflows.services.run_rebuild import ids_of
-from workflows.services.run_reconcile import QUIET_AFTER, Reconciled, run_reconcile
-from workflows.services.run_sweep import UNSTARTED_AFTER
+from workflows.services.runs.launch import run_id_of_workflow
+from workflows.services.runs.rebuild import ids_of
+from workflows.services.runs.reconcile import QUIET_AFTER, Reconciled, run_reconcile
+from workflows.services.runs.unstarted import UNSTARTED_AFTER
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, RunStatus
 from workflows.temporal import gateway
 from workflows.temporal.listing import Listed, list_changed

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from workflows.engine.schema_value_rules import VALUE_RULES, Rule, Subject
+from workflows.engine.json_schema.value_rules import VALUE_RULES, Rule, Subject
 
 if TYPE_CHECKING:
-    from workflows.engine.schema_check import Check
+    from workflows.engine.json_schema.check import Check
 
 _SHOWN_ALTERNATIVES = 3
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from workflows.models import Run
-from workflows.services.run_launch import run_end_unstarted, run_start_workflow
+from workflows.services.runs.launch import run_end_unstarted, run_start_workflow
 from workflows.statuses import Engine, RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.listing import namespace_retention

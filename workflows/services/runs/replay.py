@@ -12,9 +12,9 @@ from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.ledger import command_refuse, command_settle, run_id_of_replay
 from workflows.models import Command, DefinitionVersion, Run
-from workflows.services.run_launch import run_launch
-from workflows.services.run_requests import run_check, run_request
-from workflows.services.run_start import launch_failed, payload_fits, version_may_run, version_take_place
+from workflows.services.runs.launch import run_launch
+from workflows.services.runs.requests import run_check, run_request
+from workflows.services.runs.start import launch_failed, payload_fits, version_may_run, version_take_place
 from workflows.statuses import CommandAction, CommandState, TriggerType
 from workflows.temporal import gateway
 
