@@ -33,7 +33,7 @@ def made_id(table: str) -> str:
 
 def fill(tenant: Any, *, first: int, last: int) -> None:
     """So many stored events; of 1,000,000: 200,000 runs and waits, a fifth of them open, and half a million deliveries."""
-    from ingress.services import event_receive
+    from ingress.intake.receive import event_receive
     from tests.factories import make_run, make_tenant, publish
     from tests.integration.test_events import open_wait
     from workflows.models import ApiToken, EventDelivery, EventKey, EventType

@@ -180,7 +180,7 @@ class Desk:
         )
 
     def send(self, payload: dict[str, Any]) -> None:
-        from ingress.services import event_receive
+        from ingress.intake.receive import event_receive
 
         value = {"event_type": REPLIED, "payload": payload}
         event_receive(tenant_id=self.tenant.id, value=value, source=EventSource.REST)

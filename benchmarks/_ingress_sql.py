@@ -65,7 +65,7 @@ def measure(tenant: Any, token: str, *, sizes: list[int]) -> bool:
 
 
 def _cases(tenant: Any, token: str) -> list[tuple[str, int, float, Callable[[], None]]]:
-    from ingress.work import events_work
+    from ingress.dispatch.work import events_work
 
     client = Client(headers={"authorization": f"Bearer {token}"})
 
@@ -133,7 +133,7 @@ def signals_taken() -> Any:
     """Temporal takes every signal at once: what is counted here is SQL."""
     from unittest import mock
 
-    with mock.patch("ingress.delivery.event_deliver_to_wait", return_value=("sent", "")):
+    with mock.patch("ingress.dispatch.delivery.event_deliver_to_wait", return_value=("sent", "")):
         yield
 
 

@@ -163,7 +163,7 @@ def messages(tenant: Any, *, count: int) -> bool:
     """Celery messages per event, with the portal's own worker answering."""
     from celery.signals import task_prerun
 
-    from ingress.services import event_receive, events_receive
+    from ingress.intake.receive import event_receive, events_receive
     from tests.factories import eventually
     from tests.workers import running_celery_worker
     from workflows.models import Event
@@ -212,7 +212,7 @@ def _told(what: str, found: int, count: int) -> bool:
 
 def latency(tenant: Any, *, count: int) -> bool:
     from benchmarks.run_cost import PORTAL, worker
-    from ingress.services import event_receive
+    from ingress.intake.receive import event_receive
     from tests.factories import eventually, make_actor, publish, wait_for_reply
     from tests.workers import running_celery_worker
     from workflows.models import RunWait

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError
 
-from ingress.correlation_config import ANY_EVENT, parse_paths
-from ingress.envelope import MAX_ID_LENGTH
+from ingress.intake.correlation_config import ANY_EVENT, parse_paths
+from ingress.intake.envelope import MAX_ID_LENGTH
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
-from ingress.services import events_receive
+from ingress.intake.receive import events_receive
 from workflows.database_errors import is_of_the_data
 from workflows.errors import PortalError
 from workflows.models import OutboxEvent

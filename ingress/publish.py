@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from ingress.envelope import read_envelope
+from ingress.intake.envelope import read_envelope
 from workflows.dispatch_notification import ring_on_commit
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import OutboxEvent, Tenant

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from ingress.services import event_receive
-from ingress.work import Worked, events_work, tenants_with_work
+from ingress.dispatch.work import Worked, events_work, tenants_with_work
+from ingress.intake.receive import event_receive
 from workflows.database_errors import is_of_the_data
 from workflows.dispatch_notification import WORK_EVENTS, bell_answered, ring
 from workflows.errors import InputInvalid, NotFound, PortalError

@@ -16,7 +16,7 @@ from typing import Any
 import dj_database_url
 from django.urls import reverse_lazy
 
-from ingress.correlation_config import parse_correlation_paths
+from ingress.intake.correlation_config import parse_correlation_paths
 from portal.env import ConfigError, env, importable, matching, named_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent

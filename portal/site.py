@@ -97,7 +97,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
     """How many deliveries are dead, beside the inbox; nothing where there are none."""
-    from ingress.dead_letter_selectors import MOST_COUNTED, dead_letter_count
+    from ingress.dead_letters.selectors import MOST_COUNTED, dead_letter_count
 
     actor = getattr(request, "actor", None)
     dead = dead_letter_count(tenant_id=actor.tenant_id) if actor else 0

@@ -9,7 +9,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
 from ingress.catalogue import EventTypeFields, event_type_save
-from ingress.services import event_receive
+from ingress.intake.receive import event_receive
 from tests.access import SUPERUSER, Caller, person, program
 from tests.factories import make_actor, make_run, make_tenant, publish
 from workflows.models import (

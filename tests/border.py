@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from ingress import delivery, routing
-from ingress.delivery import event_deliver
-from ingress.routing import event_route
-from ingress.services import event_receive
-from ingress.work import events_work
+from ingress.dispatch import delivery, routing
+from ingress.dispatch.delivery import event_deliver
+from ingress.dispatch.routing import event_route
+from ingress.dispatch.work import events_work
+from ingress.intake.receive import event_receive
 from tests.border_orders import SPLIT, Order
 from tests.factories import make_run
 from workflows.models import Event, EventDelivery, Run, RunWait

@@ -16,13 +16,13 @@ from typing import Any
 from django.db import connections
 from django.db.models import F
 
+from ingress.dispatch.routing import event_route
+from ingress.dispatch.work import events_work
+from ingress.intake.receive import Receipt, events_receive
 from ingress.publish import publish_event
-from ingress.routing import event_route
-from ingress.services import Receipt, events_receive
-from ingress.stream_group import Entry
-from ingress.stream_store import stream_events_receive
+from ingress.stream.group import Entry
+from ingress.stream.store import stream_events_receive
 from ingress.tasks import consume_event
-from ingress.work import events_work
 from tests.border import Signals, analyze, make_runs
 from tests.integration.test_events import open_wait
 from tests.scopes import as_system

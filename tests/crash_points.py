@@ -146,7 +146,6 @@ def _web() -> Iterator[Point]:
 
     from django.core.handlers.wsgi import WSGIHandler
 
-    from ingress import event_store, services
     from portal.celery import app
 
     def point(name: str, arm: Arm) -> Point:
@@ -164,7 +163,8 @@ def _web() -> Iterator[Point]:
 def _celery() -> Iterator[Point]:
     from kombu.message import Message
 
-    from ingress import delivery, outbox, routing, services, tasks, work
+    from ingress import outbox, tasks
+    from ingress.dispatch import delivery, routing, work
     from workflows.temporal import gateway
 
     def point(name: str, arm: Arm, needs: str = "any") -> Point:
@@ -245,8 +245,7 @@ def _has_rows(_: Any, rows: Any, names: Any) -> bool:
 
 
 def _consumer() -> Iterator[Point]:
-    from ingress import event_store, services, stream
-    from ingress.stream_group import StreamGroup
+    from ingress.stream.group import StreamGroup
     from portal.celery import app
 
     def point(name: str, arm: Arm, needs: str = "stream", after: str = "") -> Point:

@@ -134,8 +134,8 @@ class Stage:
     def _consumer(self, slot: str) -> None:
         from django.conf import settings
 
-        from ingress.stream import EventStream, StreamLimits
-        from ingress.stream_group import StreamGroup, StreamNames, stream_client
+        from ingress.stream.consumer import EventStream, StreamLimits
+        from ingress.stream.group import StreamGroup, StreamNames, stream_client
 
         names = StreamNames(self.plan["stream"], self.plan["group"], self.plan["dead"])
         # A name that is kept finds its entries at once; those of a name that is gone are taken over after a time.
@@ -159,7 +159,8 @@ def hurry() -> None:
     from celery.fixups.django import DjangoWorkerFixup
     from celery.signals import worker_init
 
-    from ingress import delivery, tasks
+    from ingress import tasks
+    from ingress.dispatch import delivery
     from portal import celery
     from workflows import dispatch_notification
     from workflows.services.runs import unstarted

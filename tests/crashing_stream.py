@@ -14,14 +14,14 @@ def always(*_: object, **__: object) -> bool:
 
 
 def arm(point: str, flag: Path) -> None:
-    from ingress import stream
-    from ingress.stream_group import StreamGroup
+    from ingress.stream.consumer import consumer
+    from ingress.stream.group import StreamGroup
 
     match point:
         case "after the read":
             StreamGroup.read_new = dies_after(StreamGroup.read_new, flag, always)  # type: ignore[method-assign]
         case "after the commit":
-            stream.stream_events_receive = dies_after(stream.stream_events_receive, flag, always)  # type: ignore[assignment]
+            consumer.stream_events_receive = dies_after(consumer.stream_events_receive, flag, always)  # type: ignore[assignment]
         case "after the acknowledgement":
             StreamGroup.acknowledge = dies_after(StreamGroup.acknowledge, flag)  # type: ignore[method-assign]
         case "before the dead letter":

@@ -4,7 +4,7 @@ import json
 import subprocess
 from typing import Any
 
-from ingress.services import event_receive
+from ingress.intake.receive import event_receive
 from portal.devstack.servers import Servers
 from tests.factories import eventually, make_actor
 from workflows.models import Event, Run, RunStep

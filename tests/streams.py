@@ -10,8 +10,8 @@ from typing import Any
 
 import redis
 
-from ingress.stream import EventStream, StreamLimits
-from ingress.stream_group import StreamGroup, StreamNames, stream_client
+from ingress.stream.consumer import EventStream, StreamLimits
+from ingress.stream.group import StreamGroup, StreamNames, stream_client
 from portal.devstack.child import PROJECT
 from tests.factories import eventually
 from workflows.models import Event

@@ -13,8 +13,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from ingress.dead_letter_selectors import deliveries_forecast
-from ingress.dead_letters import MAX_DELIVERIES, deliveries_discard, deliveries_redeliver
+from ingress.dead_letters.selectors import deliveries_forecast
+from ingress.dead_letters.services import MAX_DELIVERIES, deliveries_discard, deliveries_redeliver
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError

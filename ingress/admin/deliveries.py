@@ -16,7 +16,7 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
-from ingress.dead_letter_selectors import dead_letter_count, outbox_refused
+from ingress.dead_letters.selectors import dead_letter_count, outbox_refused
 from ingress.templatetags.event_pages import short_id
 from workflows import status_colours
 from workflows.admin.base import actor_of

@@ -14,8 +14,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, 
 from unfold.decorators import display
 
 from ingress.admin.what_if import WhatIfViews
-from ingress.explain import event_explained
-from ingress.services import Receipt, event_receive
+from ingress.explain.trace import event_explained
+from ingress.intake.receive import Receipt, event_receive
 from ingress.templatetags.event_pages import countdown, short_id
 from workflows import status_colours
 from workflows.actors import Actor

@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from ingress.what_if import event_what_if
-from ingress.what_if_correlation import MAX_EVENTS, correlation_what_if
+from ingress.explain.what_if import event_what_if
+from ingress.explain.what_if_correlation import MAX_EVENTS, correlation_what_if
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import JsonObjectField

@@ -15,7 +15,7 @@ from ingress.api.serializers import (
     DiscardSerializer,
     RedeliverSerializer,
 )
-from ingress.dead_letters import deliveries_check, deliveries_discard, deliveries_redeliver
+from ingress.dead_letters.services import deliveries_check, deliveries_discard, deliveries_redeliver
 from workflows.api.bodies import read_body
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER

@@ -3,7 +3,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from ingress.explain import SHOWN_ROWS, decision_trace_told, deliveries_shown, delivery_counts, place_tried
+from ingress.explain.trace import SHOWN_ROWS, decision_trace_told, deliveries_shown, delivery_counts, place_tried
 from workflows.actors import Actor
 from workflows.api.serializers import PayloadHidingSerializer, request_rules
 from workflows.event_redaction import EventVeil

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from ingress.cloudevents import binary_cloud_event, content_type_problem, is_binary_cloud_event, read_cloud_event
-from ingress.envelope import Envelope, event_invalid
+from ingress.intake.cloudevents import binary_cloud_event, content_type_problem, is_binary_cloud_event, read_cloud_event
+from ingress.intake.envelope import Envelope, event_invalid
 from workflows.api.parsers import StrictJsonParser
 from workflows.errors import InputInvalid, PortalError
 

@@ -26,7 +26,7 @@ from ingress.api.submissions import (
     is_in_binary_mode,
     read_submission,
 )
-from ingress.services import Receipt, events_receive
+from ingress.intake.receive import Receipt, events_receive
 from workflows.api.parsers import StrictJsonParser
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import NotFound, PortalError

@@ -10,9 +10,9 @@ from rest_framework.views import APIView
 
 from ingress.api.serializers import CorrelationWhatIfSerializer, EventSubmissionSerializer
 from ingress.api.views import EventDetail
-from ingress.explain import event_explained
-from ingress.what_if import event_what_if
-from ingress.what_if_correlation import correlation_what_if
+from ingress.explain.trace import event_explained
+from ingress.explain.what_if import event_what_if
+from ingress.explain.what_if_correlation import correlation_what_if
 from workflows.api.scope import actor_of
 from workflows.statuses import Role
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from ingress.explain_summary import span
+from ingress.explain.summary import span
 
 register = template.Library()
 

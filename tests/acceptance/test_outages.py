@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from ingress.services import event_receive
+from ingress.intake.receive import event_receive
 from portal.devstack.servers import Servers
 from tests.crash_load import Load
 from tests.crash_programs import Programs, loaded_programs, sweeping, until_settled

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingress import delivery
+from ingress.dispatch import delivery
 from tests.browser.test_operator import member, sign_in, waiting_run  # noqa: F401  a fixture
 from tests.desk import Desk
 from tests.factories import eventually

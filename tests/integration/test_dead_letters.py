@@ -12,10 +12,9 @@ from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from ingress import dead_letters
-from ingress.dead_letters import deliveries_discard, deliveries_redeliver
-from ingress.delivery import due_deliveries
-from ingress.routing import event_route
+from ingress.dead_letters.services import deliveries_discard, deliveries_redeliver, services
+from ingress.dispatch.delivery import due_deliveries
+from ingress.dispatch.routing import event_route
 from tests.factories import make_actor, make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import open_wait, receive
@@ -261,7 +260,7 @@ def test_a_process_that_is_killed_afterwards_has_told_everything(
 def test_what_was_given_up_is_not_carried_out_later(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that stood still for minutes, and goes on."""
     delivery, actor = dead(tenant), make_actor(tenant)
-    changed = dead_letters._changed
+    changed = services._changed
 
     def slow(*given: Any) -> Any:
         statuses = changed(*given)

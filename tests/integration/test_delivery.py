@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from ingress import tasks
-from ingress.delivery import due_deliveries, event_deliver
-from ingress.routing import event_route
+from ingress.dispatch.delivery import due_deliveries, event_deliver
+from ingress.dispatch.routing import event_route
 from ingress.tasks import sweep_events, work_events
 from tests.factories import make_run, publish
 from tests.integration.test_events import open_wait, receive
@@ -114,7 +114,7 @@ def test_a_repeated_message_repeats_nothing(tenant: Any) -> None:
 
 
 def test_one_target_that_fails_does_not_stop_another(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingress import delivery
+    from ingress.dispatch import delivery
 
     waits = [open_wait(tenant), open_wait(tenant)]
     event = receive(tenant)
@@ -133,7 +133,7 @@ def test_one_target_that_fails_does_not_stop_another(tenant: Any, monkeypatch: p
 
 
 def test_one_row_that_fails_does_not_stop_the_sweep(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingress import routing
+    from ingress.dispatch import routing
 
     bad, good = aged(receive(tenant), minutes=2), aged(receive(tenant), minutes=1)
     real = routing.plan_event_routes

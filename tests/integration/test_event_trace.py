@@ -10,9 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from ingress import explain, routing_plan
-from ingress.explain import event_explained
-from ingress.routing import event_route
+from ingress.dispatch.routing import event_route
+from ingress.explain.trace import event_explained
 from tests.factories import make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import open_wait, receive

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingress.routing import event_route
-from ingress.services import event_receive
+from ingress.dispatch.routing import event_route
+from ingress.intake.receive import event_receive
 from ingress.tasks import consume_event
 from tests.factories import make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of

@@ -19,17 +19,18 @@ from django.db import connections, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from ingress import delivery, tasks, work
-from ingress.delivery import due_deliveries, event_deliver, events_deliver_due
-from ingress.routing import events_route_due
-from ingress.work import events_work
+from ingress import tasks
+from ingress.dispatch import delivery, work
+from ingress.dispatch.delivery import due_deliveries, event_deliver, events_deliver_due
+from ingress.dispatch.routing import events_route_due
+from ingress.dispatch.targets import TriggerHeld, run_id_of
+from ingress.dispatch.work import events_work
 from tests.factories import eventually, make_actor, make_tenant, publish, wait_for_reply
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_projections import run_record, write
 from tests.scopes import as_system
 from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant
-from workflows.services.event_deliver import TriggerHeld, run_id_of
 from workflows.services.runs.start import run_start
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import gateway

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from ingress.routing import event_route
+from ingress.dispatch.routing import event_route
 from tests.factories import make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import receive

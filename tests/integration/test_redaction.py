@@ -8,8 +8,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from ingress.routing import event_route
-from ingress.what_if import event_what_if
+from ingress.dispatch.routing import event_route
+from ingress.explain.what_if import event_what_if
 from tests.factories import expr, make_actor, make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api
 from tests.integration.test_events import open_wait, receive

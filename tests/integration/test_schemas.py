@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from ingress.services import events_receive
+from ingress.intake.receive import events_receive
 from tests.factories import make_actor, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_screens import member_of

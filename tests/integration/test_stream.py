@@ -15,9 +15,8 @@ import redis
 from django.core.management import call_command
 from django.db import InternalError, OperationalError, connections
 
-from ingress import stream_store
-from ingress.stream import EventStream
-from ingress.stream_group import StreamGroup
+from ingress.stream.consumer import EventStream, store
+from ingress.stream.group import StreamGroup
 from portal.devstack.servers import Servers, embedded_servers
 from tests.doors import Door
 from tests.factories import eventually, make_tenant
@@ -54,7 +53,7 @@ def running(consumer: EventStream, stop: threading.Event) -> Iterator[None]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], number: int) -> None:
     """Storing the event with this number raises."""
-    receive = stream_store.events_receive
+    receive = store.events_receive
 
     def events_receive(*, values: Any, **others: Any) -> Any:
         if any(value["payload"].get("n") == number for value in values):

@@ -9,10 +9,10 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from ingress.read_only import reading_only
-from ingress.routing import event_route
-from ingress.what_if import event_what_if
-from ingress.what_if_correlation import correlation_what_if
+from ingress.dispatch.routing import event_route
+from ingress.explain.read_only import reading_only
+from ingress.explain.what_if import event_what_if
+from ingress.explain.what_if_correlation import correlation_what_if
 from tests.factories import expr, make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import REPLY, open_wait, receive
@@ -62,7 +62,7 @@ def test_it_must_be_the_outermost_transaction(tenant: Any) -> None:
 
 
 def test_a_write_on_the_way_is_refused_by_the_database(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingress import what_if
+    from ingress.explain.trace import what_if
 
     real = what_if.plan_event_routes
 
@@ -236,7 +236,7 @@ def test_only_the_last_events_of_the_tenant_are_looked_at(tenant: Any) -> None:
 
 
 def test_long_lists_are_cut_and_counted_whole(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingress import what_if_correlation
+    from ingress.explain.trace import what_if_correlation
 
     monkeypatch.setattr(what_if_correlation, "SHOWN_CHANGES", 2)
     monkeypatch.setattr(what_if_correlation, "_SLICE", 2)
@@ -249,7 +249,7 @@ def test_long_lists_are_cut_and_counted_whole(tenant: Any, monkeypatch: pytest.M
 def test_events_are_read_in_slices_and_waits_only_where_keys_are_new(
     tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingress import what_if_correlation
+    from ingress.explain.trace import what_if_correlation
 
     monkeypatch.setattr(what_if_correlation, "_SLICE", 2)
     EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["n"])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from ingress.routing import event_route
-from ingress.services import events_receive
+from ingress.dispatch.routing import event_route
+from ingress.intake.receive import events_receive
 from portal.devstack.servers import Servers
 from tests.border import Meeting, Signals, Stage, analyze, faults, make_runs, open_stage
 from tests.border_orders import AS_BUILT, SPLIT, Order, split_orders, whole_orders

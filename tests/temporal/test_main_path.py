@@ -112,7 +112,7 @@ def test_a_redelivered_event_changes_nothing(desk: Desk) -> None:
 
 
 def test_a_signal_for_a_run_that_has_ended_is_late(desk: Desk) -> None:
-    from ingress.delivery import event_deliver
+    from ingress.dispatch.delivery import event_deliver
     from workflows.services.wait_lookback import new_wait_delivery
 
     publish(desk.tenant, wait_for_reply())

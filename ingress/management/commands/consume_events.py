@@ -13,8 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from ingress.stream import EventStream, StreamLimits
-from ingress.stream_group import StreamGroup, StreamNames, stream_client
+from ingress.stream.consumer import EventStream, StreamLimits
+from ingress.stream.group import StreamGroup, StreamNames, stream_client
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingress.cloudevents import binary_cloud_event, content_type_problem, event_id_of, read_cloud_event
+from ingress.intake.cloudevents import binary_cloud_event, content_type_problem, event_id_of, read_cloud_event
 from workflows.errors import InputInvalid
 
 EVENT = {"specversion": "1.0", "id": "42", "source": "https://crm.example", "type": "TICKET_CREATED", "data": {"a": 1}}
@@ -69,7 +69,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_attributes_come_from_no_plain_body() -> None:
-    from ingress.envelope import read_envelope
+    from ingress.intake.envelope import read_envelope
 
     with pytest.raises(InputInvalid):
         read_envelope({"event_type": "E", "payload": {}, "attributes": {"subject": "x"}})

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingress.correlation import Correlation, correlate_event
-from ingress.correlation_config import parse_correlation_paths
+from ingress.intake.correlation import Correlation, correlate_event
+from ingress.intake.correlation_config import parse_correlation_paths
 
 
 def correlate(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingress.envelope import read_envelope
+from ingress.intake.envelope import read_envelope
 from workflows.errors import InputInvalid
 
 GOOD = {"event_type": "E", "payload": {"a": 1}}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingress.explain_summary import span, summary_of
+from ingress.explain.summary import span, summary_of
 
 NOW = datetime(2026, 1, 1, 10, 0, tzinfo=UTC)
 RUN, OTHER = "0192f0c4-0000-7000-8000-000000000001", "0192f0c4-0000-7000-8000-000000000002"

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ingress.outage import Outage
+from ingress.stream.outage import Outage
 
 
 class Pauses(threading.Event):

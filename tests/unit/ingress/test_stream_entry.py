@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ingress.envelope import read_envelope
-from ingress.stream_entry import StreamEvent, event_of_entry
+from ingress.intake.envelope import read_envelope
+from ingress.stream.entry import StreamEvent, event_of_entry
 from workflows.errors import InputInvalid, NotFound
 
 GOOD = {"event_type": "E", "tenant": "demo", "payload_json": '{"a": 1}'}

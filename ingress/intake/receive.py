@@ -12,10 +12,10 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from ingress.correlation import correlate_event
-from ingress.correlation_config import ANY_EVENT
-from ingress.envelope import Envelope, read_envelope
-from ingress.event_store import first_events, store_events
+from ingress.intake.correlation import correlate_event
+from ingress.intake.correlation_config import ANY_EVENT
+from ingress.intake.envelope import Envelope, read_envelope
+from ingress.intake.store import first_events, store_events
 from workflows.dispatch_notification import ring_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventType

@@ -8,13 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from ingress.dispatch.targets import run_id_of, trigger_input
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.wait_steps import response_in
 from workflows.event_redaction import EventVeil
 from workflows.held_starts import held_starts
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
-from workflows.services.event_deliver import run_id_of, trigger_input
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, WaitStatus
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ingress.routing_plan import EventPlan, plan_event_routes
+from ingress.dispatch.plan import EventPlan, plan_event_routes
 from workflows.event_outcomes import set_outcome
 from workflows.models import Definition, Event, EventDelivery
 from workflows.models.statements import update_rows

@@ -7,14 +7,14 @@ asked as it is, and told as the tenant's rules let it be seen: who asks may not 
 import uuid
 from typing import Any
 
-from ingress.envelope import read_envelope
-from ingress.event_store import first_events
-from ingress.explain import schema_told, wait_told, waits_seen
-from ingress.forecast import forecast_told, form_schemas, trigger_forecast, wait_forecast
-from ingress.read_only import reading_only
-from ingress.routing_plan import EventPlan, plan_event_routes
-from ingress.services import Catalogue, Receipt, result_of
-from ingress.what_if_summary import what_if_summary
+from ingress.dispatch.plan import EventPlan, plan_event_routes
+from ingress.explain.forecast import forecast_told, form_schemas, trigger_forecast, wait_forecast
+from ingress.explain.read_only import reading_only
+from ingress.explain.trace import schema_told, wait_told, waits_seen
+from ingress.explain.what_if_summary import what_if_summary
+from ingress.intake.envelope import read_envelope
+from ingress.intake.receive import Catalogue, Receipt, result_of
+from ingress.intake.store import first_events
 from workflows.errors import InputInvalid, PortalError
 from workflows.event_outcomes import outcome_of
 from workflows.event_redaction import EventVeil

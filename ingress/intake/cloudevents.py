@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ingress.envelope import MAX_ID_LENGTH, Envelope, event_invalid, read_envelope
+from ingress.intake.envelope import MAX_ID_LENGTH, Envelope, event_invalid, read_envelope
 from workflows.errors import InputInvalid
 
 SPEC_VERSION = "1.0"

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ingress.forecast import Forecast, forecast_told, form_schemas, trigger_forecast, wait_forecast
-from ingress.read_only import reading_only
+from ingress.explain.forecast import Forecast, forecast_told, form_schemas, trigger_forecast, wait_forecast
+from ingress.explain.read_only import reading_only
 from workflows.event_redaction import EventVeil
 from workflows.models import EventDelivery, OutboxEvent
 from workflows.redaction import Rules, rules_of

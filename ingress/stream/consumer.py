@@ -30,10 +30,10 @@ import redis
 from django.db import Error, close_old_connections, connections
 from django.utils import timezone
 
-from ingress.outage import Outage
-from ingress.services import Receipt
-from ingress.stream_group import Entry, StreamGroup, is_group_gone
-from ingress.stream_store import Verdict, is_outage, stream_events_receive
+from ingress.intake.receive import Receipt
+from ingress.stream.group import Entry, StreamGroup, is_group_gone
+from ingress.stream.outage import Outage
+from ingress.stream.store import Verdict, is_outage, stream_events_receive
 from workflows.errors import PortalError
 
 logger = logging.getLogger(__name__)

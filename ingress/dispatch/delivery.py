@@ -20,12 +20,12 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from ingress.dispatch.targets import TriggerHeld, event_deliver_to_wait, event_start_run, run_id_of
 from workflows.dispatch_notification import ring
 from workflows.event_outcomes import deliveries_changing
 from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.models.statements import update_rows
-from workflows.services.event_deliver import TriggerHeld, event_deliver_to_wait, event_start_run, run_id_of
 from workflows.statuses import DeliveryKind, DeliveryStatus
 from workflows.temporal import gateway
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
-from ingress.services import Receipt, events_receive
-from ingress.stream_entry import event_of_entry, tenant_not_found
-from ingress.stream_group import Entry
+from ingress.intake.receive import Receipt, events_receive
+from ingress.stream.entry import event_of_entry, tenant_not_found
+from ingress.stream.group import Entry
 from workflows.database_errors import is_of_the_data
 from workflows.errors import InputInvalid, PortalError
 from workflows.models import Tenant

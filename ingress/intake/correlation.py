@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingress.correlation_config import ANY_EVENT
+from ingress.intake.correlation_config import ANY_EVENT
 from workflows.engine.filters import MISSING, value_at
 from workflows.engine.keys import correlation_key
 from workflows.statuses import CorrelationStatus

@@ -10,10 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
-from ingress.correlation import Correlation, correlate_event
-from ingress.correlation_config import Paths, parse_correlation_paths
-from ingress.read_only import reading_only
-from ingress.routing_plan import open_waits
+from ingress.dispatch.plan import open_waits
+from ingress.explain.read_only import reading_only
+from ingress.intake.correlation import Correlation, correlate_event
+from ingress.intake.correlation_config import Paths, parse_correlation_paths
 from workflows.errors import InputInvalid
 from workflows.event_redaction import EventVeil
 from workflows.models import Event, RunWait

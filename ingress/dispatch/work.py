@@ -14,9 +14,9 @@ from typing import NamedTuple
 from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
-from ingress.delivery import due_deliveries, events_deliver_due
+from ingress.dispatch.delivery import due_deliveries, events_deliver_due
+from ingress.dispatch.routing import events_route_due
 from ingress.outbox import outbox_relay
-from ingress.routing import events_route_due
 from workflows.models import Event, EventDelivery, OutboxEvent, Tenant
 from workflows.tenancy import tenant_scope
 

@@ -13,8 +13,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from ingress.dead_letter_selectors import UNKNOWN, deliveries_forecast, not_dead
-from ingress.delivery import KEPT_ATTEMPTS
+from ingress.dead_letters.selectors import UNKNOWN, deliveries_forecast, not_dead
+from ingress.dispatch.delivery import KEPT_ATTEMPTS
 from workflows.actors import Actor
 from workflows.dispatch_notification import ring_on_commit
 from workflows.errors import Conflict, InputInvalid

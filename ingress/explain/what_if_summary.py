@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ingress.explain_summary import key_sentence, listed, near_sentences, nobody_sentence, run_named, span, upper
+from ingress.explain.summary import key_sentence, listed, near_sentences, nobody_sentence, run_named, span, upper
 from workflows.statuses import DeliveryStatus, EventOutcome
 
 _WOULD = {

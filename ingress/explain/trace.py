@@ -14,7 +14,7 @@ from django.db.models import Count, F, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
-from ingress.explain_summary import summary_of
+from ingress.explain.summary import summary_of
 from workflows.event_redaction import EventVeil
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.redaction import rules_of
