@@ -16,8 +16,8 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from tests.factories import eventually, expr, make_actor, make_tenant, publish
-from tests.fakes import fake_api
+from tests.support.factories import eventually, expr, make_actor, make_tenant, publish
+from tests.support.fakes import fake_api
 from workflows.engine.sizes import json_size
 from workflows.models import Event, HumanTask, Run, RunStep, RunWait
 from workflows.services.human_tasks import task_complete

@@ -55,7 +55,7 @@ def web(application: str, port: int, **environment: str) -> Iterator[int]:
     """The pid of gunicorn's only worker."""
     import psutil
 
-    from tests.factories import eventually
+    from tests.support.factories import eventually
 
     command = [
         sys.executable,
@@ -164,8 +164,8 @@ def messages(tenant: Any, *, count: int) -> bool:
     from celery.signals import task_prerun
 
     from ingress.intake.receive import event_receive, events_receive
-    from tests.factories import eventually
-    from tests.workers import running_celery_worker
+    from tests.support.factories import eventually
+    from tests.support.workers import running_celery_worker
     from workflows.models import Event
     from workflows.statuses import EventSource
 
@@ -213,8 +213,8 @@ def _told(what: str, found: int, count: int) -> bool:
 def latency(tenant: Any, *, count: int) -> bool:
     from benchmarks.run_cost import PORTAL, worker
     from ingress.intake.receive import event_receive
-    from tests.factories import eventually, make_actor, publish, wait_for_reply
-    from tests.workers import running_celery_worker
+    from tests.support.factories import eventually, make_actor, publish, wait_for_reply
+    from tests.support.workers import running_celery_worker
     from workflows.models import RunWait
     from workflows.services.runs.start import run_start
     from workflows.statuses import EventSource
@@ -258,7 +258,7 @@ def main() -> int:
         from django.conf import settings
 
         from benchmarks import _ingress_sql
-        from tests.factories import make_tenant, make_token
+        from tests.support.factories import make_tenant, make_token
 
         settings.ALLOWED_HOSTS = ["*"]
 

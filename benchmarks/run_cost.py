@@ -211,7 +211,7 @@ def worker(kind: str) -> Iterator[int]:
     from django.test import override_settings
 
     from portal.devstack.child import command_tied_to
-    from tests.factories import eventually
+    from tests.support.factories import eventually
     from workflows.temporal import gateway
 
     program = ["manage.py", "temporal_worker"] if kind == PORTAL else ["-m", "benchmarks._worker"]
@@ -328,7 +328,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
     import statistics
 
     from benchmarks._histories import cost_of_workflows
-    from tests.factories import make_tenant, publish
+    from tests.support.factories import make_tenant, publish
 
     versions = {kind: publish(make_tenant(), *definition_steps(), key="orders") for kind in (PORTAL, BY_HAND)}
     names = {PORTAL: contracts.RUN_WORKFLOW, BY_HAND: BY_HAND_WORKFLOW}
@@ -413,7 +413,7 @@ def main() -> int:
     with environment(encrypted=options.encrypted) as servers:
         if options.only != "throughput":
             from benchmarks import _histories
-            from tests.workers import running_celery_worker
+            from tests.support.workers import running_celery_worker
 
             with worker(PORTAL), running_celery_worker():
                 held.append(_histories.measure(quick=options.quick))

@@ -1,7 +1,7 @@
 """Real servers for every test: PostgreSQL, Redis and Temporal, started once a session, before Django reads its settings.
 
 Rows are committed, because the servers' other ends (Temporal worker, Celery worker) must see them; so nothing is rolled
-back or flushed, and every test works in a tenant of its own (`tests/factories.py`).
+back or flushed, and every test works in a tenant of its own (`tests/support/factories.py`).
 """
 
 import os
@@ -87,7 +87,7 @@ def django_db_setup(database: None) -> None:
 @pytest.fixture
 def tenant(database: None) -> Any:
     """A tenant of the test's own."""
-    from tests.factories import make_tenant
+    from tests.support.factories import make_tenant
 
     return make_tenant()
 
@@ -95,7 +95,7 @@ def tenant(database: None) -> Any:
 @pytest.fixture(scope="session")
 def temporal_worker(database: None) -> Iterator[None]:
     """The portal's own Temporal worker, in a thread of this process."""
-    from tests.workers import running_temporal_worker
+    from tests.support.workers import running_temporal_worker
 
     with running_temporal_worker():
         yield
@@ -104,7 +104,7 @@ def temporal_worker(database: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def celery_worker(database: None) -> Iterator[None]:
     """The portal's own Celery worker, in threads of this process."""
-    from tests.workers import running_celery_worker
+    from tests.support.workers import running_celery_worker
 
     with running_celery_worker():
         yield
@@ -124,7 +124,7 @@ def unheard(settings: Any) -> None:
 
 @pytest.fixture
 def desk(portal: Any, servers: Servers) -> Any:
-    from tests.desk import Desk
+    from tests.support.desk import Desk
 
     return Desk(portal, servers)
 
@@ -132,8 +132,8 @@ def desk(portal: Any, servers: Servers) -> Any:
 @pytest.fixture
 def outage(servers: Servers) -> Callable[[], None]:
     """Ends an outage of Temporal: starts it and waits until the portal reaches it."""
-    from tests.desk import temporal_answers
-    from tests.factories import eventually
+    from tests.support.desk import temporal_answers
+    from tests.support.factories import eventually
 
     def back() -> None:
         servers.temporal.start()

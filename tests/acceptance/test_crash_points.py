@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from portal.devstack.servers import Servers
-from tests.crash_load import Load
-from tests.crash_points import Point, points
-from tests.crash_programs import SWEEP_SECONDS, Lives, Programs, loaded_programs, until_settled
-from tests.crash_stage import SLOTS
+from tests.support.crash_load import Load
+from tests.support.crash_points import Point, points
+from tests.support.crash_programs import SWEEP_SECONDS, Lives, Programs, loaded_programs, until_settled
+from tests.support.crash_stage import SLOTS
 
 SEED = int(os.environ.get("POINTSMAN_CRASH_SEED", "2026"))
 ROUNDS = int(os.environ.get("POINTSMAN_CRASH_ROUNDS", "4"))  # kills at each point

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.stack import Stack, running_stack
-from tests.factories import eventually
+from tests.support.factories import eventually
+from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import redis
 
 from ingress.intake.receive import event_receive
 from portal.devstack.servers import Servers
-from tests.crash_load import Load
-from tests.crash_programs import Programs, loaded_programs, sweeping, until_settled
-from tests.factories import eventually
+from tests.support.crash_load import Load
+from tests.support.crash_programs import Programs, loaded_programs, sweeping, until_settled
+from tests.support.factories import eventually
 from workflows.models import Event, EventDelivery
 from workflows.statuses import EventSource
 

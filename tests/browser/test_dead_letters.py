@@ -7,8 +7,8 @@ import pytest
 
 from ingress.dispatch import delivery
 from tests.browser.test_operator import member, sign_in, waiting_run  # noqa: F401  a fixture
-from tests.desk import Desk
-from tests.factories import eventually
+from tests.support.desk import Desk
+from tests.support.factories import eventually
 from workflows.models import Command, EventDelivery
 
 REPLIED = "TICKET_CUSTOMER_REPLIED"

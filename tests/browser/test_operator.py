@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
-from tests.factories import publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import publish, wait_for_reply
 from workflows.models import BulkJob, Command, TenantMembership
 
 # Playwright's synchronous API keeps an event loop in this thread, which Django would take for asynchronous code.

@@ -1,6 +1,6 @@
 """Every endpoint and screen crossed with every role and with a foreign tenant (PRODUCT 2.3, 9).
 
-The addresses come from Django's resolver, what is expected of them from `tests/access_table.py`. An address, a method or an
+The addresses come from Django's resolver, what is expected of them from `tests/support/access_table.py`. An address, a method or an
 action of a list without an expectation fails. With `-s` the matrix is printed; ACCESS_MATRIX_FILE names a file for it.
 """
 
@@ -19,10 +19,10 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 from django.urls import resolve, reverse
 
-from tests.access import SUPERUSER, Answer, Caller, Cell, ask, endpoints, nobody, person, program
-from tests.access_rows import furnish, texts_of
-from tests.access_table import CELLS
-from tests.factories import make_tenant
+from tests.support.access import SUPERUSER, Answer, Caller, Cell, ask, endpoints, nobody, person, program
+from tests.support.access_rows import furnish, texts_of
+from tests.support.access_table import CELLS
+from tests.support.factories import make_tenant
 from workflows import tenancy
 from workflows.models import Run
 from workflows.statuses import Role

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from tests.factories import make_run, make_tenant, make_token, publish
+from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.models import ApiToken, Command, Event, Run
 from workflows.statuses import Role
 
@@ -197,8 +197,8 @@ def test_a_nul_in_an_address_is_not_found(api: Api, path: str) -> None:
 
 
 def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.factories import make_actor
     from tests.integration.test_projections import run_record, write
+    from tests.support.factories import make_actor
     from workflows.services.runs.control import run_cancel
     from workflows.temporal import gateway
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, close_old_connections, connection, connections, transaction
 
-from tests.factories import make_actor, make_tenant
+from tests.support.factories import make_actor, make_tenant
 from workflows.errors import InputInvalid
 from workflows.ledger import command_open, command_recorded, command_settle
 from workflows.models import Command, CommandEntry, Tenant

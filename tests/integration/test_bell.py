@@ -21,10 +21,10 @@ from kombu.exceptions import OperationalError
 
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
-from tests.broker_gate import BrokerGate
-from tests.factories import eventually, make_token
 from tests.integration.test_api_errors import Api
 from tests.integration.test_events import open_wait, receive
+from tests.support.broker_gate import BrokerGate
+from tests.support.factories import eventually, make_token
 from workflows import dispatch_notification
 from workflows.dispatch_notification import bell_answered, bell_is_idle, ring, ring_on_commit
 from workflows.models import Event

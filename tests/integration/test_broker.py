@@ -9,7 +9,7 @@ import redis
 from kombu import Connection, Queue
 
 from portal.devstack.servers import Servers
-from tests.factories import eventually
+from tests.support.factories import eventually
 
 DATABASE = "8"
 

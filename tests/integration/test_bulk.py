@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.bulk_jobs import (
+from tests.support.bulk_jobs import (
     Killed,
     an_id,
     flood,
@@ -20,7 +20,7 @@ from tests.bulk_jobs import (
     told,
     work_off,
 )
-from tests.factories import make_actor, make_run, make_tenant
+from tests.support.factories import make_actor, make_run, make_tenant
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
 from workflows.ledger import command_open
 from workflows.models import BulkItem, BulkJob, Command, Run

@@ -22,8 +22,8 @@ from django.db import connection, transaction
 
 from portal.devstack.child import PROJECT, command_tied_to
 from portal.devstack.servers import Servers, embedded_servers
-from tests.factories import eventually, make_run, make_tenant
-from tests.scopes import as_system
+from tests.support.factories import eventually, make_run, make_tenant
+from tests.support.scopes import as_system
 from workflows.actions import celery_client
 from workflows.actions.celery_call import CeleryCallInput, CeleryCallOutput, celery_call
 from workflows.actions.ledger import Owner, invocation_claim
@@ -55,7 +55,7 @@ class Foreign:
 def foreign(servers: Servers) -> Iterator[Foreign]:
     queue = f"foreign-{uuid.uuid4().hex[:8]}"
     command = [
-        sys.executable, "-m", "celery", "-A", "tests.foreign_celery", "worker", "--pool", "threads",
+        sys.executable, "-m", "celery", "-A", "tests.support.foreign_celery", "worker", "--pool", "threads",
         "--concurrency", "4", "-Q", queue, "-l", "WARNING", "--without-gossip", "--without-mingle",
     ]  # fmt: skip
     with redis.Redis.from_url(servers.redis_url) as client:

@@ -24,7 +24,7 @@ from portal.celery import app
 from portal.checks import RULES, worker_problems
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
-from tests.factories import eventually
+from tests.support.factories import eventually
 
 # -- The checks ------------------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ LOSSY = {"CELERY_TASK_ACKS_LATE": False}
 def environment(changes: dict[str, Any], **variables: str) -> dict[str, str]:
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.changed_settings",
+        "DJANGO_SETTINGS_MODULE": "tests.support.changed_settings",
         "CHANGED_SETTINGS": json.dumps(changes),
         **variables,
     }
@@ -290,7 +290,15 @@ def celery_worker(broker: Broker, log: Path, *options: str) -> Iterator["subproc
         "CELERY_BROKER_TRANSPORT_OPTIONS": {"visibility_timeout": VISIBILITY_SECONDS, "unacked_restore_interval": 0.5},
         "SILENCED_SYSTEM_CHECKS": ["portal.E002"],
     }
-    command = [sys.executable, *WORKER, "-I", "tests.no_loss_tasks", "-n", f"{uuid.uuid4().hex}@localhost", *options]
+    command = [
+        sys.executable,
+        *WORKER,
+        "-I",
+        "tests.support.no_loss_tasks",
+        "-n",
+        f"{uuid.uuid4().hex}@localhost",
+        *options,
+    ]
     variables = environment(changes, REDIS_URL=broker.url, CELERY_QUEUE=broker.queue)
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from portal.demo.load import BUNDLES
-from tests.factories import expr, make_actor, make_definition, publish
+from tests.support.factories import expr, make_actor, make_definition, publish
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import InputInvalid, PermissionRefused
 from workflows.models import Command, Definition, DefinitionVersion

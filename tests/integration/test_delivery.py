@@ -10,8 +10,8 @@ from ingress import tasks
 from ingress.dispatch.delivery import due_deliveries, event_deliver
 from ingress.dispatch.routing import event_route
 from ingress.tasks import sweep_events, work_events
-from tests.factories import make_run, publish
 from tests.integration.test_events import open_wait, receive
+from tests.support.factories import make_run, publish
 from workflows.models import Event, EventDelivery, Run
 
 pytestmark = pytest.mark.usefixtures("unheard")

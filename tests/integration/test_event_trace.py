@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from ingress.dispatch.routing import event_route
 from ingress.explain.trace import event_explained
-from tests.factories import make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
+from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.errors import PortalError
 from workflows.models import Event, EventDelivery, EventType, PayloadSchema, RunWait
 from workflows.projections.writer import projection_writer

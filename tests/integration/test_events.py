@@ -9,8 +9,8 @@ from django.utils import timezone
 from ingress.dispatch.routing import event_route
 from ingress.intake.receive import event_receive
 from ingress.tasks import consume_event
-from tests.factories import make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
+from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.models import Event, EventDelivery, EventKey, EventType, RunWait
 from workflows.projections.writer import projection_writer

@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
-from tests.factories import make_actor, make_run
+from tests.support.factories import make_actor, make_run
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, DefinitionVersion, Run, RunStep, RunWait
 from workflows.projections.writer import projection_writer

@@ -10,7 +10,7 @@ def test_the_process_answers_without_anything_behind_it(database: None) -> None:
 
 
 def test_ready_says_which_server_is_down(database: None, servers: Any, temporal_worker: None) -> None:
-    from tests.factories import eventually
+    from tests.support.factories import eventually
 
     eventually(lambda: Client().get("/readyz").status_code == 200)
     servers.redis.stop()

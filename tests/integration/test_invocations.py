@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel
 
-from tests.factories import make_run
+from tests.support.factories import make_run
 from workflows.actions.ledger import (
     Claim,
     KeyHeld,

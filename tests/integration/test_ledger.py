@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.factories import make_actor, make_run, publish
+from tests.support.factories import make_actor, make_run, publish
 from workflows import ledger
 from workflows.actors import Actor
 from workflows.errors import Conflict

@@ -19,9 +19,9 @@ from ingress import outbox
 from ingress.outbox import outbox_counts, outbox_relay
 from ingress.publish import publish_event
 from portal.devstack.child import PROJECT
-from tests.factories import make_tenant
-from tests.scopes import as_system
-from tests.streams import stored
+from tests.support.factories import make_tenant
+from tests.support.scopes import as_system
+from tests.support.streams import stored
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import Event, EventType, OutboxEvent, PayloadSchema, Tenant
 

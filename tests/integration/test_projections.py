@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import make_actor, make_run
+from tests.support.factories import make_actor, make_run
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Run, RunStep, RunWait
 from workflows.projections.writer import record_batch

@@ -10,7 +10,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from tests.factories import make_actor, make_run, publish, wait_for_reply
+from tests.support.factories import make_actor, make_run, publish, wait_for_reply
 from workflows.errors import PortalError
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Run

@@ -7,9 +7,9 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
-from tests.bulk_jobs import previewed
-from tests.factories import make_run, make_tenant
 from tests.integration.test_events import open_wait, receive
+from tests.support.bulk_jobs import previewed
+from tests.support.factories import make_run, make_tenant
 from workflows.models import Command, Definition, EventType, HumanTask, Notification, Tenant, TenantMembership
 from workflows.statuses import Role
 
@@ -156,7 +156,7 @@ def test_hidden_fields_cannot_be_asked_through_the_address(tenant: Any, name: st
 
 
 def test_the_ledgers_page_hides_what_was_sent_from_viewers(tenant: Any) -> None:
-    from tests.factories import make_actor
+    from tests.support.factories import make_actor
     from workflows.ledger import command_open
 
     command = command_open(

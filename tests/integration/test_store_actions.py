@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tests.factories import make_run, make_tenant
-from tests.scopes import as_system
+from tests.support.factories import make_run, make_tenant
+from tests.support.scopes import as_system
 from workflows.actions.ledger import Owner, invocation_claim
 from workflows.actions.registry import ActionContext, find_action
 from workflows.engine.errors import RunError

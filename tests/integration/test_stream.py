@@ -18,9 +18,9 @@ from django.db import InternalError, OperationalError, connections
 from ingress.stream.consumer import EventStream, store
 from ingress.stream.group import StreamGroup
 from portal.devstack.servers import Servers, embedded_servers
-from tests.doors import Door
-from tests.factories import eventually, make_tenant
-from tests.streams import StreamDesk, eventually_stored, stored
+from tests.support.entry_points import Door
+from tests.support.factories import eventually, make_tenant
+from tests.support.streams import StreamDesk, eventually_stored, stored
 from workflows.models import Event, EventType, PayloadSchema, Tenant
 
 pytestmark = pytest.mark.usefixtures("unheard")
@@ -400,7 +400,9 @@ def test_a_kill_loses_no_event_and_doubles_none(stream: StreamDesk, tenant: Any,
         stream.add(tenant, number, event_id=None)
     arguments = (point, str(tmp_path / "flag"), "--consumer", "one", "--once")
     for expected in (-signal.SIGKILL, 0):
-        process = stream.start(tmp_path / "log", *arguments, module="tests.crashing_stream", EVENT_STREAM_BATCH="10")
+        process = stream.start(
+            tmp_path / "log", *arguments, module="tests.support.crashing_stream", EVENT_STREAM_BATCH="10"
+        )
         assert process.wait(60) == expected, (tmp_path / "log").read_text()
     payloads = Event.objects.filter(tenant=tenant).values_list("payload", flat=True)
     assert sorted(payload["n"] for payload in payloads) == list(range(20))
@@ -416,7 +418,7 @@ def test_a_kill_loses_no_dead_letter(stream: StreamDesk, tenant: Any, tmp_path: 
     stream.add(tenant, 2)
     arguments = (point, str(tmp_path / "flag"), "--consumer", "one", "--once")
     for expected in (-signal.SIGKILL, 0):
-        process = stream.start(tmp_path / "log", *arguments, module="tests.crashing_stream")
+        process = stream.start(tmp_path / "log", *arguments, module="tests.support.crashing_stream")
         assert process.wait(60) == expected, (tmp_path / "log").read_text()
     assert [letter["entry_id"] for letter in stream.dead()] == [bad] * letters
     assert (stored(tenant), stream.pending()) == (["e-2"], {})

@@ -13,10 +13,10 @@ from ingress.dispatch.routing import event_route
 from ingress.explain.read_only import reading_only
 from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import correlation_what_if
-from tests.factories import expr, make_run, make_tenant, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import REPLY, open_wait, receive
 from tests.integration.test_screens import member_of
+from tests.support.factories import expr, make_run, make_tenant, make_token, publish
 from workflows.errors import InputInvalid
 from workflows.models import Definition, Event, EventDelivery, EventType, HumanTask, PayloadSchema, RunWait, Tenant
 from workflows.statuses import Role

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
-from tests.factories import publish
-from tests.replay.shapes import SHAPES, Shape
+from tests.support.desk import Desk
+from tests.support.factories import publish
+from tests.support.history_shapes import SHAPES, Shape
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import Run
 from workflows.temporal import gateway, performing

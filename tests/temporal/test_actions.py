@@ -8,10 +8,10 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from pydantic import BaseModel
 
-from tests.desk import Desk
-from tests.factories import eventually, expr, publish
-from tests.fakes import fake_api
-from tests.workers import running_temporal_worker
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, publish
+from tests.support.fakes import fake_api
+from tests.support.workers import running_temporal_worker
 from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
 from workflows.services.runs.control import run_cancel
 
@@ -248,7 +248,7 @@ def test_an_action_that_does_not_return_in_its_time(
 
 
 def test_a_server_that_drips_is_left_after_the_calls_time(desk: Desk) -> None:
-    from tests.fakes import dripping_api
+    from tests.support.fakes import dripping_api
 
     with dripping_api() as url:
         publish(desk.tenant, call(inputMapping={"url": url, "timeout_seconds": 1}))

@@ -11,10 +11,10 @@ import pytest
 
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
-from tests.bulk_jobs import leases_end, many_runs, reread, started, told, work_off
-from tests.desk import Desk
-from tests.factories import eventually, make_token, publish, wait_for_reply
 from tests.integration.test_api_errors import Api
+from tests.support.bulk_jobs import leases_end, many_runs, reread, started, told, work_off
+from tests.support.desk import Desk
+from tests.support.factories import eventually, make_token, publish, wait_for_reply
 from workflows import tasks  # noqa: F401  the Celery worker must know the task
 from workflows.models import BulkJob, Command, Run
 from workflows.services.bulk.jobs import bulk_resume
@@ -100,7 +100,7 @@ def test_processes_killed_at_any_moment_start_no_run_twice(desk: Desk, settings:
         goal = min(40, asked.count() + 14)
         environment = {**os.environ, "TEMPORAL_TASK_QUEUE": "nobody-works-here"}
         worker = subprocess.Popen(
-            [sys.executable, "-m", "tests.bulk_worker", str(job.id)], cwd=PROJECT, env=environment
+            [sys.executable, "-m", "tests.support.bulk_worker", str(job.id)], cwd=PROJECT, env=environment
         )
         try:
             eventually(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from portal.devstack.servers import Servers
-from tests.desk import Desk
-from tests.factories import eventually, expr, publish, wait_for_reply
-from tests.workers import running_temporal_worker
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.workers import running_temporal_worker
 from workflows.models import Run
 from workflows.temporal import gateway
 from workflows.temporal.activities import records

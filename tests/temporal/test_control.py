@@ -7,9 +7,9 @@ import pytest
 from django.core.serializers import serialize
 
 from portal.devstack.servers import Servers
-from tests.desk import Desk
-from tests.factories import eventually, make_token, publish, wait_for_reply
 from tests.integration.test_api_errors import Api, error_of
+from tests.support.desk import Desk
+from tests.support.factories import eventually, make_token, publish, wait_for_reply
 from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
 
 
@@ -104,7 +104,7 @@ def test_an_answer_that_does_not_come_is_unknown(
 
 
 def test_a_cancel_of_what_temporal_does_not_know_is_told_in_its_words(desk: Desk) -> None:
-    from tests.factories import make_run
+    from tests.support.factories import make_run
 
     run = make_run(desk.tenant)
     error = error_of(Api(make_token(desk.tenant)).post(f"/runs/{run.id}/cancel"), 409)
@@ -138,7 +138,7 @@ def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
 
     from django.utils import timezone
 
-    from tests.factories import make_run
+    from tests.support.factories import make_run
     from workflows.projections.writer import projection_writer
     from workflows.services.runs.launch import workflow_id_of
     from workflows.services.runs.unstarted import sweep_unstarted_runs
@@ -157,7 +157,7 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
 
     from django.utils import timezone
 
-    from tests.factories import make_run
+    from tests.support.factories import make_run
     from workflows.projections.writer import projection_writer
     from workflows.services.runs.launch import workflow_id_of
     from workflows.services.runs.unstarted import sweep_unstarted_runs
@@ -178,7 +178,7 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
 
 
 def test_a_cancel_in_the_same_task_as_a_timer_ends_the_workflow_and_loses_no_record(desk: Desk, settings: Any) -> None:
-    from tests.workers import running_temporal_worker
+    from tests.support.workers import running_temporal_worker
     from workflows.services.runs.control import run_cancel
 
     settings.TEMPORAL_TASK_QUEUE = f"own-{desk.tenant.slug}"
@@ -218,7 +218,7 @@ def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) 
 
 
 def test_a_cancel_that_comes_before_the_first_worker_is_recorded_too(desk: Desk, settings: Any) -> None:
-    from tests.workers import running_temporal_worker
+    from tests.support.workers import running_temporal_worker
     from workflows.services.runs.control import run_cancel
 
     settings.TEMPORAL_TASK_QUEUE = f"late-{desk.tenant.slug}"

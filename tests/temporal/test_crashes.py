@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.stack import ROOT
-from tests.desk import Desk
-from tests.doors import Door
-from tests.factories import eventually, expr, publish, wait_for_reply
-from tests.fakes import fake_api
+from tests.support.desk import Desk
+from tests.support.entry_points import Door
+from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.fakes import fake_api
+from tests.support.stack import ROOT
 from workflows.models import ActionInvocation, EventDelivery, Notification, Run, RunStep, RunWait
 from workflows.temporal import contracts, gateway
 
@@ -32,7 +32,7 @@ def start_worker(desk: Desk, settings: Any, tmp_path: Path) -> Iterator[Start]:
     def start(point: str = "nowhere", **more: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.crashing_worker", point, str(tmp_path / "killed")], cwd=ROOT, env={**env, **more},
+                [sys.executable, "-m", "tests.support.crashing_worker", point, str(tmp_path / "killed")], cwd=ROOT, env={**env, **more},
                 stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         started.append(worker)

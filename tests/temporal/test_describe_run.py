@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.desk import Desk
-from tests.factories import publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import publish, wait_for_reply
 from workflows.models import Run, RunWait
 from workflows.projections.writer import projection_writer
 
@@ -45,7 +45,7 @@ def test_a_run_that_waits_and_its_drift(desk: Desk) -> None:
 
 
 def test_a_run_that_temporal_does_not_know_and_one_that_does_not_exist(desk: Desk) -> None:
-    from tests.factories import make_run
+    from tests.support.factories import make_run
 
     shown = described(make_run(desk.tenant))
     assert shown["Temporal"] == "unknown to Temporal"

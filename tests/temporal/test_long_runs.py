@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
-from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, publish, wait_for_reply
 from workflows.models import Run, RunStep, RunWait
 from workflows.temporal import contracts, gateway, performing
 

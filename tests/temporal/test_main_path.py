@@ -7,8 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from tests.desk import Desk
-from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, publish, wait_for_reply
 from workflows.models import EventDelivery, Run, RunWait
 
 TRIGGER = {"type": "event", "eventName": "TICKET_CREATED"}

@@ -8,11 +8,23 @@ import pytest
 from django.core.management import call_command
 
 from portal.devstack.servers import Servers
-from tests.desk import Desk
-from tests.factories import eventually, expr, make_run, publish, wait_for_reply
-from tests.fakes import fake_api
-from tests.replay.shapes import assign, child, complete, each, failing, guarded, nap, state, store, task, waiting
-from tests.rows import as_owner, rows_of
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, make_run, publish, wait_for_reply
+from tests.support.fakes import fake_api
+from tests.support.history_shapes import (
+    assign,
+    child,
+    complete,
+    each,
+    failing,
+    guarded,
+    nap,
+    state,
+    store,
+    task,
+    waiting,
+)
+from tests.support.rows import as_owner, rows_of
 from tests.temporal.test_reset import reset
 from workflows.models import HumanTask, Run, RunStep, RunWait
 from workflows.projections.writer import record_batch

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from portal.devstack.servers import Servers
-from tests.desk import Desk
-from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, publish, wait_for_reply
 from workflows.models import EventDelivery, Run, RunStep, RunWait
 
 

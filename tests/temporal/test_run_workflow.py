@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
-from tests.factories import eventually, expr, make_definition, make_run, publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, make_definition, make_run, publish, wait_for_reply
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.models import DefinitionVersion, Run, RunStep, RunWait
 from workflows.services.runs.launch import run_start_workflow

@@ -21,10 +21,10 @@ from django.test import Client
 from django.urls import reverse
 from pydantic import BaseModel
 
-from tests.desk import Desk
-from tests.factories import expr, make_token, publish
-from tests.fakes import fake_api
 from tests.integration.test_screens import member_of
+from tests.support.desk import Desk
+from tests.support.factories import expr, make_token, publish
+from tests.support.fakes import fake_api
 from tests.temporal.test_actions import call
 from tests.temporal.test_codec import spellings
 from workflows.actions import registry

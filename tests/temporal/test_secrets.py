@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.desk import Desk
-from tests.factories import expr, publish
-from tests.fakes import fake_api
-from tests.scopes import as_system
+from tests.support.desk import Desk
+from tests.support.factories import expr, publish
+from tests.support.fakes import fake_api
+from tests.support.scopes import as_system
 from tests.temporal.test_actions import call
 from workflows.actions import registry
 from workflows.models import ActionInvocation, DataStoreEntry, Run, RunStep, Secret
@@ -197,7 +197,7 @@ def test_an_action_that_would_store_it_in_clear_is_refused_also_when_it_was_publ
 
 
 def test_another_tenants_secret_is_unknown(desk: Desk) -> None:
-    from tests.factories import make_actor, make_tenant
+    from tests.support.factories import make_actor, make_tenant
 
     secret_save(actor=make_actor(make_tenant()), name="DB_PASSWORD", value=VALUE)
     failed_with(desk, "SECRET_UNKNOWN", "ValidationError", 1)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from portal.devstack.servers import Servers
-from tests.desk import Desk
-from tests.factories import eventually, expr, make_token, publish
 from tests.integration.test_api_errors import Api, error_of
-from tests.scopes import as_system
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, make_token, publish
+from tests.support.scopes import as_system
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
 from workflows.services.runs.control import run_cancel
 from workflows.statuses import Role
@@ -103,7 +103,7 @@ def test_the_run_refuses_a_task_that_it_has_closed(desk: Desk) -> None:
 def test_claim_release_and_assignees(desk: Desk) -> None:
     from django.contrib.auth.models import User
 
-    from tests.factories import make_actor, make_tenant
+    from tests.support.factories import make_actor, make_tenant
     from workflows.actors import Actor
     from workflows.models import TenantMembership
     from workflows.services import human_tasks

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
-from tests.factories import eventually, expr, publish, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.temporal.test_long_runs import signal
 from workflows.engine.clock import MAX_MS
 from workflows.models import Run, RunWait

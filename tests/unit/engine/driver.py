@@ -4,7 +4,7 @@ import json
 import uuid
 from typing import Any
 
-from tests.factories import make_definition
+from tests.support.factories import make_definition
 from workflows.engine import commands as ask
 from workflows.engine.checkpoint import dump_state, load_state
 from workflows.engine.definition import canonical_text, parse_definition

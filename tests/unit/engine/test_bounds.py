@@ -70,7 +70,7 @@ def test_an_index_of_thousands_of_digits_is_no_index() -> None:
 
 
 def test_a_literal_nests_no_deeper_than_a_payload() -> None:
-    from tests.factories import make_definition
+    from tests.support.factories import make_definition
     from workflows.engine.validate import Known
 
     deep: dict[str, Any] = {}

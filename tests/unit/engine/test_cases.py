@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.factories import make_definition
+from tests.support.factories import make_definition
 from tests.unit.engine.cases import (
     FOLDER,
     Case,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import expr, wait_for_reply
+from tests.support.factories import expr, wait_for_reply
 from tests.unit.engine.driver import START_MS, Drive
 from workflows.engine import commands as ask
 from workflows.engine.events import ActionDone

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import expr, make_definition
+from tests.support.factories import expr, make_definition
 from tests.unit.engine.driver import Drive
 from workflows.engine import commands as ask
 from workflows.engine.errors import Category, RunError

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import expr, make_definition, wait_for_reply
+from tests.support.factories import expr, make_definition, wait_for_reply
 from workflows.engine.validate import Known, Problem, validate
 
 KNOWN = Known(actions={"http.request": frozenset({1})}, schema_refs=frozenset({"payload.Any.v1"}))

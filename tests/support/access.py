@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.http import urlencode
 
 from portal.middleware import SESSION_TENANT
-from tests.factories import make_token
+from tests.support.factories import make_token
 from workflows.models import ApiToken, Command, Tenant, TenantMembership
 from workflows.statuses import Role
 

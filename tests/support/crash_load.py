@@ -17,7 +17,7 @@ from django.conf import settings
 
 from ingress.publish import publish_event
 from portal.celery import app
-from tests.factories import expr, publish
+from tests.support.factories import expr, publish
 from workflows.models import DataStoreEntry, Event, EventDelivery, EventType, OutboxEvent, Run, Tenant
 from workflows.services.runs.start import run_start
 

@@ -1,6 +1,6 @@
 """The portal's settings as a developer may have edited them: `CHANGED_SETTINGS` is a JSON object of names and values.
 
-For processes of their own, `DJANGO_SETTINGS_MODULE=tests.changed_settings`. An object is merged into the object of the portal.
+For processes of their own, `DJANGO_SETTINGS_MODULE=tests.support.changed_settings`. An object is merged into the object of the portal.
 """
 
 import json

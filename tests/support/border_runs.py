@@ -15,11 +15,11 @@ import pytest
 from django.db import connections
 
 from ingress.tasks import consume_event
-from tests.desk import Desk
-from tests.factories import make_token, publish, wait_for_reply
 from tests.integration.test_api_errors import Api
-from tests.scopes import as_system
-from tests.streams import StreamDesk
+from tests.support.desk import Desk
+from tests.support.factories import make_token, publish, wait_for_reply
+from tests.support.scopes import as_system
+from tests.support.streams import StreamDesk
 from workflows.temporal.activities import records
 from workflows.temporal.contracts import RecordsRequest
 

@@ -1,4 +1,4 @@
-"""A worker of one bulk job in a process of its own, to be killed: `python -m tests.bulk_worker JOB`."""
+"""A worker of one bulk job in a process of its own, to be killed: `python -m tests.support.bulk_worker JOB`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Programs of the portal that are killed at one point after another: `python -m tests.crash_stage PLAN`.
+"""Programs of the portal that are killed at one point after another: `python -m tests.support.crash_stage PLAN`.
 
 This process imports the portal once and forks every program from itself, so that a life costs a tenth of a second. It
 connects to nothing and starts no thread: what is forked must begin with nothing open.
@@ -28,7 +28,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import django
 
 from portal.devstack.child import die_with_parent
-from tests.crash_points import Point, points
+from tests.support.crash_points import Point, points
 
 # A worker that asks for the next message while it works: with kombu's own transport about every second seed loses one.
 CELERY_POOL, CELERY_TASKS = "threads", 2

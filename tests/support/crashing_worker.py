@@ -1,4 +1,4 @@
-"""The portal's Temporal worker, killed with SIGKILL when it first reaches a named point: `python -m tests.crashing_worker POINT FLAG`.
+"""The portal's Temporal worker, killed with SIGKILL when it first reaches a named point: `python -m tests.support.crashing_worker POINT FLAG`.
 
 The flag is a file that is made at the kill, so that the worker that is started next runs through.
 """

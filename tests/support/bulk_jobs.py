@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from tests.factories import make_actor, make_run
+from tests.support.factories import make_actor, make_run
 from workflows.models import BulkItem, BulkJob, Run
 from workflows.projections.writer import projection_writer
 from workflows.services.bulk.jobs import bulk_start

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.factories import eventually
+from tests.support.factories import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.access import NOBODY, PUBLIC, SUPERUSER, Cell, Ids
+from tests.support.access import NOBODY, PUBLIC, SUPERUSER, Cell, Ids
 from workflows.statuses import Role
 
 VIEWER, OPERATOR, AUTHOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.AUTHOR, Role.ADMIN

@@ -14,10 +14,10 @@ from typing import Any
 
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
-from tests.crash_load import Load
-from tests.crash_points import KILLED
-from tests.crash_stage import SLOTS
-from tests.factories import eventually, make_actor, make_token
+from tests.support.crash_load import Load
+from tests.support.crash_points import KILLED
+from tests.support.crash_stage import SLOTS
+from tests.support.factories import eventually, make_actor, make_token
 
 # A database of Redis for these processes alone: workers of one database take up each other's messages.
 REDIS_DATABASE = "6"
@@ -86,7 +86,7 @@ def running_programs(plan: dict[str, Any], folder: Path) -> Iterator[Programs]:
     log = folder / "stage.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash_stage", str(folder / "plan.json")], cwd=PROJECT, stdout=subprocess.PIPE, stderr=output,
+            [sys.executable, "-m", "tests.support.crash_stage", str(folder / "plan.json")], cwd=PROJECT, stdout=subprocess.PIPE, stderr=output,
             env={**os.environ, "CELERY_QUEUE": plan["queue"], "REDIS_URL": plan["redis"]},
         )  # fmt: skip
     try:

@@ -22,8 +22,8 @@ from ingress.dispatch.delivery import event_deliver
 from ingress.dispatch.routing import event_route
 from ingress.dispatch.work import events_work
 from ingress.intake.receive import event_receive
-from tests.border_orders import SPLIT, Order
-from tests.factories import make_run
+from tests.support.border_orders import SPLIT, Order
+from tests.support.factories import make_run
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
 from workflows.projections.writer import projection_writer, record_batch

@@ -1,4 +1,4 @@
-"""`consume_events` that kills itself at a named point: `python -m tests.crashing_stream POINT FLAG [ARGUMENTS OF THE COMMAND]`."""
+"""`consume_events` that kills itself at a named point: `python -m tests.support.crashing_stream POINT FLAG [ARGUMENTS OF THE COMMAND]`."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import django
 
-from tests.crashing_worker import dies_after, dies_before
+from tests.support.crashing_worker import dies_after, dies_before
 
 
 def always(*_: object, **__: object) -> bool:

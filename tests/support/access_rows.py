@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from ingress.catalogue import EventTypeFields, event_type_save
 from ingress.intake.receive import event_receive
-from tests.access import SUPERUSER, Caller, person, program
-from tests.factories import make_actor, make_run, make_tenant, publish
+from tests.support.access import SUPERUSER, Caller, person, program
+from tests.support.factories import make_actor, make_run, make_tenant, publish
 from workflows.models import (
     ActionInvocation,
     Command,

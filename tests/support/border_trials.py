@@ -23,9 +23,9 @@ from ingress.publish import publish_event
 from ingress.stream.group import Entry
 from ingress.stream.store import stream_events_receive
 from ingress.tasks import consume_event
-from tests.border import Signals, analyze, make_runs
 from tests.integration.test_events import open_wait
-from tests.scopes import as_system
+from tests.support.border import Signals, analyze, make_runs
+from tests.support.scopes import as_system
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource

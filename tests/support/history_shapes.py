@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.desk import Desk
-from tests.factories import eventually, expr, wait_for_reply
+from tests.support.desk import Desk
+from tests.support.factories import eventually, expr, wait_for_reply
 from workflows.models import HumanTask, Run, RunWait
 
 Play = Callable[[Desk, Run], None]

@@ -6,7 +6,7 @@ from typing import Any
 
 from ingress.intake.receive import event_receive
 from portal.devstack.servers import Servers
-from tests.factories import eventually, make_actor
+from tests.support.factories import eventually, make_actor
 from workflows.models import Event, Run, RunStep
 from workflows.services.runs.start import run_start
 from workflows.statuses import EventSource

@@ -1,4 +1,4 @@
-"""Tasks that a test holds at a point: `celery -A portal worker -I tests.no_loss_tasks`, in a process of its own."""
+"""Tasks that a test holds at a point: `celery -A portal worker -I tests.support.no_loss_tasks`, in a process of its own."""
 
 import os
 import uuid

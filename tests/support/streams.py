@@ -13,7 +13,7 @@ import redis
 from ingress.stream.consumer import EventStream, StreamLimits
 from ingress.stream.group import StreamGroup, StreamNames, stream_client
 from portal.devstack.child import PROJECT
-from tests.factories import eventually
+from tests.support.factories import eventually
 from workflows.models import Event
 
 # A database of Redis for these tests alone, which they may flush.
