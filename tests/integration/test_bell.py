@@ -63,9 +63,9 @@ def queue(servers: Servers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> I
     """Rings go to this queue, from a bell without a past and with short pauses."""
     name = f"bell-{uuid.uuid4().hex[:8]}"
     settings.CELERY_TASK_DEFAULT_QUEUE = name
-    monkeypatch.setattr(queueing, "FIRST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(queueing, "LONGEST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(queueing, "_bell", dispatch_notification._Bell())
+    monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(dispatch_notification, "_bell", dispatch_notification._Bell())
     with redis.Redis.from_url(servers.redis_url) as client:
         yield Queue(name, client)
 
@@ -114,8 +114,8 @@ def test_nobody_waits_for_a_broker_that_is_down(
 def test_a_broker_that_is_down_is_left_alone(
     queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(queueing, "FIRST_PAUSE_SECONDS", 600.0)
-    monkeypatch.setattr(queueing, "LONGEST_PAUSE_SECONDS", 600.0)
+    monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 600.0)
+    monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 600.0)
     gate.hang()
     ring(uuid.uuid4())
     eventually(lambda: told(caplog, DOWN), what="the breaker is open")
@@ -129,8 +129,8 @@ def test_a_broker_that_is_down_is_left_alone(
 
 
 def test_the_pauses_grow_to_a_limit_and_begin_anew(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queueing, "FIRST_PAUSE_SECONDS", 1.0)
-    monkeypatch.setattr(queueing, "LONGEST_PAUSE_SECONDS", 30.0)
+    monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 30.0)
     bell, door = dispatch_notification._Bell(), dispatch_notification.Door("q", "task", "t")
 
     def pause_after_a_failure() -> int:
@@ -158,7 +158,7 @@ def test_an_event_is_taken_while_the_broker_hangs(tenant: Any, queue: Queue, gat
 
 def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the rings of ten seconds would be taken for answered."""
-    monkeypatch.setattr(queueing, "KEY_SECONDS", 600)
+    monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 600)
     real, (tenant,) = dispatch_notification._Line._connection, some_tenants(1)
     keys = []
 
@@ -177,7 +177,7 @@ def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: p
 def test_a_broker_that_hangs_between_key_and_message_delays_it_until_the_key_expires(
     queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(queueing, "KEY_SECONDS", 1)
+    monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
     (tenant,) = some_tenants(1)
     gate.hang_at(b"LPUSH")
     ring(tenant)
@@ -198,7 +198,7 @@ def test_a_worker_whose_redis_is_down_goes_on(queue: Queue, gate: BrokerGate, ca
 def test_more_tenants_than_the_set_holds_are_left_to_the_sweep(
     queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(queueing, "MOST_WAITING", 2)
+    monkeypatch.setattr(dispatch_notification, "MOST_WAITING", 2)
     gate.hang()
     first, *others = some_tenants(6)
     ring(first)
@@ -297,7 +297,7 @@ def test_work_that_is_committed_before_a_ring_is_never_left_behind(
 
     All dawdle between two steps, so that every order of them comes up.
     """
-    monkeypatch.setattr(queueing, "KEY_SECONDS", 600)
+    monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 600)
     (tenant,), client = some_tenants(1), queue.redis
     work, done, senders = f"{queue.name}:work", f"{queue.name}:done", 4
     is_over, chance, real_send = threading.Event(), random.Random(1), dispatch_notification._Line.send
@@ -359,7 +359,7 @@ def test_a_redis_that_forgot_everything_is_rung_anew(queue: Queue) -> None:
 def test_a_lost_message_hides_its_tenant_only_until_the_key_expires(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queueing, "KEY_SECONDS", 1)
+    monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
     (tenant,) = some_tenants(1)
     ring(tenant)
     idle()

@@ -24,6 +24,7 @@ from tests.support.factories import make_actor, make_run, make_tenant
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
 from workflows.ledger import command_open
 from workflows.models import BulkItem, BulkJob, Command, Run
+from workflows.services.bulk import claims, outcomes
 from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_retry_failures, bulk_start, bulk_stop
 from workflows.services.bulk.selectors import bulk_pause_reason, bulk_split
 from workflows.services.bulk.work import OUTAGES, bulk_work
@@ -449,7 +450,7 @@ def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
 
     many_runs(tenant, 9)
     monkeypatch.setattr(work, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(bulk_claims, "BATCH", 6)
+    monkeypatch.setattr(claims, "BATCH", 6)
     job = started(tenant)
     take = temporal.take
 
@@ -507,12 +508,12 @@ def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, mo
     from datetime import timedelta
     from types import SimpleNamespace
 
-    monkeypatch.setattr(bulk_outcomes, "item_ask", lambda job, item: Command(id=None, state=CommandState.ACCEPTED))
+    monkeypatch.setattr(outcomes, "item_ask", lambda job, item: Command(id=None, state=CommandState.ACCEPTED))
     flood(tenant, 400)
     job = started(tenant, rate_per_second=10)
     begin = job.next_slice_at
     clock = {"now": begin}
-    monkeypatch.setattr(bulk_claims, "timezone", SimpleNamespace(now=lambda: clock["now"]))
+    monkeypatch.setattr(claims, "timezone", SimpleNamespace(now=lambda: clock["now"]))
     done: list[int] = []
     for tick in range(300):  # ten a second
         second = tick / 10
@@ -554,7 +555,7 @@ def test_a_big_job_with_killed_workers_has_an_exact_account(
             raise Conflict("no", code="SOME_REFUSAL")
         return Command(id=None, state=kind)
 
-    monkeypatch.setattr(bulk_outcomes, "item_ask", stand_in)
+    monkeypatch.setattr(outcomes, "item_ask", stand_in)
     began = time.monotonic()
     job = previewed(tenant)
     frozen = time.monotonic() - began

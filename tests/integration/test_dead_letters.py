@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("unheard")
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The tenants that the bell was rung for."""
     heard: list[Any] = []
-    monkeypatch.setattr(dead_letters, "ring_on_commit", heard.append)
+    monkeypatch.setattr(services, "ring_on_commit", heard.append)
     return heard
 
 
@@ -193,7 +193,7 @@ def test_a_fault_leaves_the_request_in_the_ledger_as_failed(tenant: Any, monkeyp
     def failing(*_: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(dead_letters, "update_rows", failing)
+    monkeypatch.setattr(services, "update_rows", failing)
     with pytest.raises(RuntimeError):
         deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[delivery.id])
     assert EventDelivery.objects.get(id=delivery.id).status == "dead"
@@ -226,7 +226,7 @@ def test_a_killed_process_has_changed_nothing_and_the_ledger_comes_to_say_so(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(dead_letters, place, killed_there)
+        patched.setattr(services, place, killed_there)
         with pytest.raises(Killed):
             deliveries_redeliver(**asked)
     assert statuses_of(tenant) == {"dead"}
@@ -249,7 +249,7 @@ def test_a_process_that_is_killed_afterwards_has_told_everything(
     def killed_after_the_commit(*_: Any) -> None:
         transaction.on_commit(lambda: (_ for _ in ()).throw(Killed))
 
-    monkeypatch.setattr(dead_letters, "ring_on_commit", killed_after_the_commit)
+    monkeypatch.setattr(services, "ring_on_commit", killed_after_the_commit)
     with pytest.raises(Killed):
         deliveries_redeliver(**asked)
     given_up()
@@ -268,7 +268,7 @@ def test_what_was_given_up_is_not_carried_out_later(tenant: Any, monkeypatch: py
         elsewhere(lambda: command_decide(command, CommandState.FAILED, message="given up"))
         return statuses
 
-    monkeypatch.setattr(dead_letters, "_changed", slow)
+    monkeypatch.setattr(services, "_changed", slow)
     with pytest.raises(Conflict, match="given up"):
         deliveries_redeliver(actor=actor, delivery_ids=[delivery.id])
     assert (statuses_of(tenant), states_of(tenant)) == ({"dead"}, ["failed"])

@@ -10,7 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ingress.dispatch import plan
 from ingress.dispatch.routing import event_route
+from ingress.explain import trace
 from ingress.explain.trace import event_explained
 from tests.integration.test_api_errors import Api, error_of
 from tests.integration.test_events import open_wait, receive
@@ -185,8 +187,8 @@ def test_near_misses_of_other_tenants_are_none(tenant: Any) -> None:
 @pytest.fixture
 def wide(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> Event:
     """An event with seven waits, one of which is told late."""
-    monkeypatch.setattr(explain, "SHOWN_ROWS", 3)
-    monkeypatch.setattr(routing_plan, "KEPT_TARGETS", 4)
+    monkeypatch.setattr(trace, "SHOWN_ROWS", 3)
+    monkeypatch.setattr(plan, "KEPT_TARGETS", 4)
     run = make_run(tenant)
     for _ in range(7):
         open_wait(tenant, run=run)

@@ -91,7 +91,7 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
 ) -> None:
     actor, run = make_actor(tenant), make_run(tenant)
     with monkeypatch.context() as patched:
-        patched.setattr(bulk_preview, "commands_conclude", killed)
+        patched.setattr(preview, "commands_conclude", killed)
         with pytest.raises(Killed):
             preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     assert not BulkJob.objects.filter(tenant=tenant).exists()
@@ -100,7 +100,7 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
         preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     job = preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id])
     with monkeypatch.context() as patched:
-        patched.setattr(bulk, "commands_conclude", killed)
+        patched.setattr(jobs, "commands_conclude", killed)
         with pytest.raises(Killed):
             jobs.bulk_start(actor=actor, job_id=job.id)
     job.refresh_from_db()

@@ -18,7 +18,7 @@ from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_end
 from workflows.services import command_reconcile
 from workflows.services.idempotency import command_request
-from workflows.services.runs import rebuild
+from workflows.services.runs import launch, rebuild, reconcile_sweep, verify
 from workflows.services.runs.reconcile import Reconciled
 from workflows.services.runs.reconcile_sweep import MAX_LINES, runs_reconcile, runs_reconcile_all
 from workflows.services.runs.replay import run_replay
@@ -53,7 +53,7 @@ def trouble(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, Callable[[], Non
         found.get(run_id, lambda: None)()
         return Reconciled(run_id, "equal")
 
-    monkeypatch.setattr(run_reconcile_sweep, "run_reconcile", reconcile)
+    monkeypatch.setattr(reconcile_sweep, "run_reconcile", reconcile)
     return found
 
 
@@ -79,7 +79,7 @@ def test_the_report_has_only_so_many_lines(
 ) -> None:
     ids = [uuid.uuid4() for _ in range(MAX_LINES + 5)]
     trouble.update(dict.fromkeys(ids, busy))
-    monkeypatch.setattr(run_reconcile_sweep, "ids_of", lambda rows: iter(ids))
+    monkeypatch.setattr(reconcile_sweep, "ids_of", lambda rows: iter(ids))
     report = runs_reconcile_all(tenant_id=tenant.id)
     assert (report.counts["busy"], len(report.lines)) == (len(ids), MAX_LINES)
 
@@ -96,14 +96,14 @@ def test_a_busy_time_leaves_the_walk_and_the_requests_their_turn(
             time.sleep(0.01)
             yield uuid.uuid4()
 
-    monkeypatch.setattr(run_reconcile_sweep, "_changed", without_end)
-    monkeypatch.setattr(run_reconcile_sweep, "_walk", lambda: iter([walked]))
+    monkeypatch.setattr(reconcile_sweep, "_changed", without_end)
+    monkeypatch.setattr(reconcile_sweep, "_walk", lambda: iter([walked]))
 
     def decide(*, stop_at: float) -> dict[str, int]:
         decided.append(stop_at > time.monotonic())
         return {}
 
-    monkeypatch.setattr(run_reconcile_sweep, "commands_reconcile", decide)
+    monkeypatch.setattr(reconcile_sweep, "commands_reconcile", decide)
     report = runs_reconcile(budget_seconds=1)
     assert (heard, decided, report.counts["out of time"]) == ([walked], [True], 1)
 
@@ -122,8 +122,8 @@ def test_a_request_about_a_busy_run_holds_up_no_other(tenant: Any, monkeypatch: 
 
 
 def test_runs_to_rebuild_are_read_a_page_at_a_time(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_rebuild, "PAGE", 2)
-    monkeypatch.setattr(run_rebuild, "list_runs", lambda: iter([]))
+    monkeypatch.setattr(rebuild, "PAGE", 2)
+    monkeypatch.setattr(rebuild, "list_runs", lambda: iter([]))
     made = sorted(make_run(tenant).id for _ in range(5))
     assert list(rebuild.runs_to_rebuild(tenant_id=tenant.id)) == made
 
@@ -135,7 +135,7 @@ def test_a_repair_is_observed_only_when_the_rows_are_right(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, outcome: str, state: str
 ) -> None:
     run = make_run(tenant)
-    monkeypatch.setattr(run_verify, "run_reconcile", lambda **_: Reconciled(run.id, outcome, "so it is"))
+    monkeypatch.setattr(verify, "run_reconcile", lambda **_: Reconciled(run.id, outcome, "so it is"))
     command, _ = run_repair(actor=make_actor(tenant), run_id=run.id)
     assert (command.state, (command.details or {})["outcome"]) == (state, outcome)
 
@@ -172,7 +172,7 @@ def test_a_replay_that_temporal_may_have_is_not_taken_back(tenant: Any, monkeypa
 
     monkeypatch.setattr(gateway, "check_reachable", lambda: None)
     monkeypatch.setattr(gateway, "start_run", lambda *_, **__: "a-run-id")
-    monkeypatch.setattr(run_launch, "record_first_run_id", killed)
+    monkeypatch.setattr(launch, "record_first_run_id", killed)
     with pytest.raises(Killed):
         run_replay(**asked)
     monkeypatch.setattr(gateway, "check_reachable", away)

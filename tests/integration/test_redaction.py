@@ -14,6 +14,7 @@ from tests.integration.test_api_errors import Api
 from tests.integration.test_events import open_wait, receive
 from tests.integration.test_screens import member_of
 from tests.support.factories import expr, make_actor, make_run, make_tenant, make_token, publish
+from workflows import event_redaction
 from workflows.engine.filters import first_mismatch
 from workflows.event_redaction import EventVeil
 from workflows.ledger import command_open
@@ -299,8 +300,8 @@ def test_keys_traces_and_reasons_do_not_tell_what_the_rules_hide(event: Event) -
 
 def test_without_rules_the_look_finds_them_in_every_answer(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    monkeypatch.setattr(event_veil, "redact", lambda value, *rest, **more: value)
-    monkeypatch.setattr(event_veil, "redact_at", lambda path, value, rules: value)
+    monkeypatch.setattr(event_redaction, "redact", lambda value, *rest, **more: value)
+    monkeypatch.setattr(event_redaction, "redact_at", lambda path, value, rules: value)
     assert [address for address, text in event_answers(event) if not values_in(text)] == []
 
 

@@ -15,7 +15,8 @@ import redis
 from django.core.management import call_command
 from django.db import InternalError, OperationalError, connections
 
-from ingress.stream.consumer import EventStream, store
+from ingress.stream import store
+from ingress.stream.consumer import EventStream
 from ingress.stream.group import StreamGroup
 from portal.devstack.servers import Servers, embedded_servers
 from tests.support.entry_points import Door
@@ -60,7 +61,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], num
             raise error()
         return receive(values=values, **others)
 
-    monkeypatch.setattr(stream_store, "events_receive", events_receive)
+    monkeypatch.setattr(store, "events_receive", events_receive)
 
 
 def caused_by(error: Exception, cause: Exception) -> Exception:

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from tests.integration.test_screens import member_of
+from workflows.services.runs import control, requests
 from workflows.services.runs.control import UNSUPPORTED_HINTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "support.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("module", [run_control, run_requests])
+@pytest.mark.parametrize("module", [control, requests])
 def test_every_refusal_stands_on_the_page(module: Any) -> None:
     code = Path(module.__file__).read_text(encoding="utf-8")
     codes = {

@@ -177,8 +177,8 @@ def _set_gates(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(routing, "plan_event_routes", plan_event_routes)
     monkeypatch.setattr(routing, "update_rows", update_rows)
-    monkeypatch.setattr(event_look, "_events_for", events_for)
-    held_until("", "looked", event_look)
+    monkeypatch.setattr(wait_lookback, "_events_for", events_for)
+    held_until("", "looked", wait_lookback)
     held_until("settling", "settled", delivery)
 
 

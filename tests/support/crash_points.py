@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ingress.intake import receive, store
+from ingress.stream import consumer
+from workflows import event_outcomes
+from workflows.services.runs import launch
+
 KILLED = 70  # the exit code of a process that a point has killed
 
 Hit = Callable[[], None]
@@ -151,9 +156,9 @@ def _web() -> Iterator[Point]:
     def point(name: str, arm: Arm) -> Point:
         return Point("web", name, arm, needs="rest")
 
-    yield point("before the event is stored", before(event_store, "_store"))
-    yield point("event stored, before the bell", before(services, "ring_on_commit"))
-    yield point("bell rung, before the answer", after(services, "ring_on_commit"))
+    yield point("before the event is stored", before(store, "_store"))
+    yield point("event stored, before the bell", before(receive, "ring_on_commit"))
+    yield point("bell rung, before the answer", after(receive, "ring_on_commit"))
     yield point("bell's key made, before its message", before(app, "send_task"))
     yield point("bell's message sent", after(app, "send_task"))
     yield point("answer made, before it is sent", after(WSGIHandler, "__call__"))
@@ -176,7 +181,7 @@ def _celery() -> Iterator[Point]:
     # -- The door
     yield point("door: before the event is stored", before(tasks, "event_receive"), "task")
     yield point(
-        "door: stored, before the bell", inside(tasks, "event_receive", before(services, "ring_on_commit")), "task"
+        "door: stored, before the bell", inside(tasks, "event_receive", before(receive, "ring_on_commit")), "task"
     )
     yield point("door: stored, before the task ends", after(tasks, "event_receive"), "task")
     yield point("door: before the acknowledgement", before(Message, "ack", acknowledging("consume_event")), "task")
@@ -208,27 +213,25 @@ def _celery() -> Iterator[Point]:
     yield point("delivery: before the commit", at_commit(delivery, "deliveries_changing", is_done=False), "wait")
     yield point("delivery: committed", at_commit(delivery, "deliveries_changing", is_done=True), "wait")
     # -- Starts
-    yield point(
-        "start: run row made, before the commit", at_commit(run_launch, "record_launch", is_done=False), "trigger"
-    )
-    yield point("start: run row committed", at_commit(run_launch, "record_launch", is_done=True), "trigger")
+    yield point("start: run row made, before the commit", at_commit(launch, "record_launch", is_done=False), "trigger")
+    yield point("start: run row committed", at_commit(launch, "record_launch", is_done=True), "trigger")
     yield point("start: before Temporal is asked", before(gateway, "start_run"), "trigger")
     yield point("start: Temporal has it", after(gateway, "start_run"), "trigger")
     yield point(
         "start: run id made, before the commit",
-        at_commit(run_launch, "record_first_run_id", is_done=False, when=always),
+        at_commit(launch, "record_first_run_id", is_done=False, when=always),
         "trigger",
     )
-    yield point("start: run id written", after(run_launch, "record_first_run_id"), "trigger")
+    yield point("start: run id written", after(launch, "record_first_run_id"), "trigger")
     # -- The sweep
     yield point("sweep: before it", before(tasks, "_settle_buffered"))
     yield point(
         "sweep: buffers run out, before the commit",
-        inside(tasks, "_settle_buffered", at_commit(outcomes, "update_rows", is_done=False, when=_has_rows)),
+        inside(tasks, "_settle_buffered", at_commit(event_outcomes, "update_rows", is_done=False, when=_has_rows)),
     )
     yield point(
         "sweep: buffers run out, committed",
-        inside(tasks, "_settle_buffered", at_commit(outcomes, "update_rows", is_done=True, when=_has_rows)),
+        inside(tasks, "_settle_buffered", at_commit(event_outcomes, "update_rows", is_done=True, when=_has_rows)),
     )
     yield point("sweep: before the launches", before(tasks, "sweep_unstarted_runs"))
     yield point("sweep: before the tenants", before(tasks, "_work_in_turns"))
@@ -260,9 +263,9 @@ def _consumer() -> Iterator[Point]:
     read = point("entries read", after(StreamGroup, "read_new", is_something))
     yield read
     yield point("left entries taken over", after(StreamGroup, "take_pending", has_entries), after=read.name)
-    yield point("before the events are stored", before(event_store, "_store"))
-    yield point("events stored, before the bell", before(services, "ring_on_commit"))
-    yield point("events stored", after(stream, "stream_events_receive"))
+    yield point("before the events are stored", before(store, "_store"))
+    yield point("events stored, before the bell", before(receive, "ring_on_commit"))
+    yield point("events stored", after(consumer, "stream_events_receive"))
     yield point("before the acknowledgement", before(StreamGroup, "acknowledge", has_ids))
     yield point("acknowledged", after(StreamGroup, "acknowledge", has_ids))
     yield point("bell's key made, before its message", before(app, "send_task"))

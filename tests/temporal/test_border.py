@@ -26,6 +26,7 @@ from tests.support.streams import StreamDesk
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
 from workflows.projections.writer import writer
+from workflows.services import wait_lookback
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
 
@@ -139,7 +140,7 @@ def test_a_look_without_the_lock_meets_routing(
             yield list(events)
             stage.gate("looked")
 
-    monkeypatch.setattr(event_look, "deliveries_changing", without_lock)
+    monkeypatch.setattr(wait_lookback, "deliveries_changing", without_lock)
     between = ("W?", "event locked", "routed")
     orders = [order for order in split_orders() if is_in(order, *between)][:6]
     found = play_all(tenant, stage, signals, orders)
@@ -214,7 +215,7 @@ def test_a_reset_and_a_look_that_want_the_same_events(
         taken_back.set()
         eventually(blocked_by_me, what="the look waits for the event that was taken back")
 
-    monkeypatch.setattr(projections, "cut_off", cut_off_and_meet)
+    monkeypatch.setattr(writer, "cut_off", cut_off_and_meet)
     with ThreadPoolExecutor(2) as threads:
         again = (verdict(3, older, "matched"), wait_record(4, "RESOLVED", wait_id))
         writing = threads.submit(elsewhere, write, run, *again, epoch="epoch-2", current="epoch-2")

@@ -26,6 +26,7 @@ from workflows.projections.writer import projection_writer, record_batch
 from workflows.selectors import drift_counts
 from workflows.services import command_reconcile
 from workflows.services.runs import reconcile as run_reconcile_module
+from workflows.services.runs import reconcile_sweep
 from workflows.services.runs.launch import workflow_id_of
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.services.runs.reconcile import run_reconcile
@@ -38,7 +39,7 @@ from workflows.temporal.history import HistoryUnreadable
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is too young to be looked at."""
-    for module in (run_reconcile_module, run_reconcile_sweep):
+    for module in (run_reconcile_module, reconcile_sweep):
         monkeypatch.setattr(module, "QUIET_AFTER", timedelta(0))
         monkeypatch.setattr(module, "UNSTARTED_AFTER", timedelta(0))
     monkeypatch.setattr(command_reconcile, "DECIDE_AFTER", timedelta(0))
@@ -219,7 +220,7 @@ def test_a_reset_into_an_open_wait_is_seen_before_anything_happens(desk: Desk, s
 def test_altered_rows_of_an_open_run_are_found_by_the_walk_and_the_walk_goes_round(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # no run of another test
+    monkeypatch.setattr(reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # no run of another test
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     wait = waiting(run)

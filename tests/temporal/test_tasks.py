@@ -9,6 +9,7 @@ from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, make_token, publish
 from tests.support.scopes import as_system
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
+from workflows.services import human_tasks
 from workflows.services.runs.control import run_cancel
 from workflows.statuses import Role
 
@@ -76,7 +77,7 @@ def test_a_wrong_response_is_refused_before_it_enters_history(desk: Desk, monkey
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
     # The same without the service's own check: the workflow's validator says it too.
 
-    monkeypatch.setattr(tasks, "form_problem", lambda schema, response: None)
+    monkeypatch.setattr(human_tasks, "form_problem", lambda schema, response: None)
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
     task.refresh_from_db()
