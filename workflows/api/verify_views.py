@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from workflows.api.bodies import read_body
 from workflows.api.scope import actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
-from workflows.projections.differences import Difference
+from workflows.projection_differences import Difference
 from workflows.services.runs.requests import run_find
 from workflows.services.runs.verify import run_repair, run_verify
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from workflows.engine.records import Record
 from workflows.models import EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.projections.differences import Difference, Rows, differences
+from workflows.projection_differences import Difference, Rows, differences
 from workflows.projections.ends import RunEnd, close_run
 from workflows.projections.human_tasks import write_tasks
 from workflows.projections.repairs import Stamp, locked_if_unchanged

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from workflows.engine.errors import Category, RunError
 from workflows.models import Run
-from workflows.projections.differences import Difference
+from workflows.projection_differences import Difference
 from workflows.projections.ends import RunEnd
 from workflows.projections.rebuild import record_rebuilt
 from workflows.projections.writer import record_launch

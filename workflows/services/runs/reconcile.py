@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from workflows.models import Run
-from workflows.projections.differences import Difference
+from workflows.projection_differences import Difference
 from workflows.projections.repairs import record_child_unstarted, record_drift, record_end, record_seen
 from workflows.services.runs.rebuild import RunRebuild, run_end, run_rebuild
 from workflows.services.runs.unstarted import UNSTARTED_AFTER, run_start_unstarted

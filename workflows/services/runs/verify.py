@@ -14,7 +14,7 @@ from workflows.actors import Actor
 from workflows.errors import Conflict, DependencyDown
 from workflows.ledger import command_settle
 from workflows.models import Command, Run
-from workflows.projections.differences import Difference
+from workflows.projection_differences import Difference
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.services.runs.reconcile import Reconciled, run_reconcile
 from workflows.services.runs.requests import run_find, run_request, temporal_down
