@@ -31,7 +31,7 @@ RUN_ACTIONS = 2  # start, and the activity of the last records
 BIG = 8_000
 REPLIED = "TICKET_CUSTOMER_REPLIED"
 
-# -- What Temporal bills (ARCHITECTURE 7) ------------------------------------------------------------------------------
+# -- What Temporal bills (docs/architecture.md#facts-found-by-trial) ------------------------------------------------------------------------------
 
 _BILLED = {
     "WORKFLOW_EXECUTION_SIGNALED": 1,

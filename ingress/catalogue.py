@@ -1,4 +1,4 @@
-"""The event catalogue (PRODUCT 5.3, 7.6): where a type's key stands, which schema its payload has, how long it may come early."""
+"""The event catalogue (docs/reference/events.md#correlation, docs/reference/screens.md#other-screens): where a type's key stands, which schema its payload has, how long it may come early."""
 
 import math
 import uuid

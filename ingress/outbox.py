@@ -1,4 +1,4 @@
-"""The relay of the outbox: what applications wrote down with `publish_event` becomes events (PRODUCT 5.1).
+"""The relay of the outbox: what applications wrote down with `publish_event` becomes events (docs/reference/events.md#entry-points).
 
 The rule it keeps: a row's event is stored and the row deleted in one transaction. So a relay that is killed leaves either
 the row or the event, never both and never neither; and rows are locked while they are handed in, so any number of relays

@@ -1,4 +1,4 @@
-"""`/healthz`: the process answers. `/readyz`: what it needs answers too (PRODUCT 8.4)."""
+"""`/healthz`: the process answers. `/readyz`: what it needs answers too (docs/reference/api.md#health)."""
 
 from collections.abc import Callable
 

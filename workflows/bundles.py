@@ -1,4 +1,4 @@
-"""Bundles of definitions (LANGUAGE 5): read strictly, with the place of what is wrong."""
+"""Bundles of definitions (docs/reference/language.md#bundles): read strictly, with the place of what is wrong."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Errors that a service raises, as API, admin and commands show them (PRODUCT 8.3): a code, a sentence, details, a status."""
+"""Errors that a service raises, as API, admin and commands show them (docs/reference/api.md#errors): a code, a sentence, details, a status."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The outcome of an event, computed from its deliveries (PRODUCT 5.5), and written to the event's row.
+"""The outcome of an event, computed from its deliveries (docs/reference/events.md#statuses-and-outcomes), and written to the event's row.
 
 Whoever makes deliveries or changes their statuses holds the events' rows first: inside `deliveries_changing`, which locks
 them in the order of their ids and writes their outcomes at the end; or, as routing does, with locks that wait for nobody.

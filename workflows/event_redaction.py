@@ -1,4 +1,4 @@
-"""What may be told of an event, without the values that the tenant's rules hide in its payload (PRODUCT 9).
+"""What may be told of an event, without the values that the tenant's rules hide in its payload (docs/reference/administration.md#tenants-and-roles).
 
 Keys, traces and reasons are stored with the values that they speak of; here they lose what the rules hide, whenever they
 are shown. A key is hidden by the place where it was found, and the sentence of a filter by the filter's path. Of any other

@@ -1,4 +1,4 @@
-"""Trigger starts that wait for a free place of their definition, and whose turn it is (PRODUCT 5.4).
+"""Trigger starts that wait for a free place of their definition, and whose turn it is (docs/reference/events.md#routing).
 
 A run that ends looks for those that wait, and an attempt that found no place looks for a place again: each in a new statement
 after its own commit. So whichever of the two is committed first, one of the two looks finds the other.

@@ -1,4 +1,4 @@
-"""The command ledger's own state machine (PRODUCT 2.5): the only writer of `workflow_commands`.
+"""The command ledger's own state machine (docs/reference/authority.md#command-ledger): the only writer of `workflow_commands`.
 
 A row is written before anything is asked of Temporal and committed by itself, so that a request that fails afterwards
 leaves its trace. The database refuses what does not follow the arrows of `models.commands.TRANSITIONS`.

@@ -1,4 +1,4 @@
-"""Payloads as people and programs may see them (PRODUCT 9): values under telling keys, and at named places, are hidden.
+"""Payloads as people and programs may see them (docs/reference/administration.md#tenants-and-roles): values under telling keys, and at named places, are hidden.
 
 It is applied where payloads are shown, so a rule that is added today also hides what was stored before. A tenant's rules
 are a list of texts: a JSON pointer such as `/payload/card/number` (`*` is any one key or index), or a pattern of keys such

@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under the keys of WORKFLOW_SECRET_KEYS (PRODUCT 9).
+"""Secrets at rest: AES-256-GCM under the keys of WORKFLOW_SECRET_KEYS (docs/reference/administration.md#tenants-and-roles).
 
 Rules it keeps. The first key encrypts, every key decrypts. The key's id, the tenant and the name are authenticated with
 the value, so a ciphertext that is copied into another row, or another tenant's, does not decrypt there.

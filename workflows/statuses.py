@@ -1,4 +1,4 @@
-"""Every status and kind that a row can have (PRODUCT 3.2, 2.5, 5.5). One place, so that a screen, a filter and a writer agree."""
+"""Every status and kind that a row can have (docs/reference/projections.md#statuses, docs/reference/authority.md#command-ledger, docs/reference/events.md#statuses-and-outcomes). One place, so that a screen, a filter and a writer agree."""
 
 from django.db.models import TextChoices
 

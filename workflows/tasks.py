@@ -13,7 +13,7 @@ from workflows.tenancy import system_scope, tenant_scope
 
 @shared_task(name="workflows.reconcile_runs")
 def reconcile_runs() -> dict[str, int]:
-    """Compare runs with Temporal and repair what differs (PRODUCT 2.6). Counts by outcome."""
+    """Compare runs with Temporal and repair what differs (docs/reference/authority.md#age-and-repair-of-projections). Counts by outcome."""
     with system_scope():
         return dict(runs_reconcile().counts)
 

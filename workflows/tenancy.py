@@ -1,4 +1,4 @@
-"""Whose rows a statement may see: the tenant of the work at hand, told to PostgreSQL with every statement (PRODUCT 9).
+"""Whose rows a statement may see: the tenant of the work at hand, told to PostgreSQL with every statement (docs/reference/administration.md#tenants-and-roles).
 
 Row-level security stands behind the application's own scoping: a query that forgot its tenant finds nothing of another. The
 database connects as a role that owns nothing; each statement carries, in the same message, the role that it runs as and

@@ -1,4 +1,4 @@
-"""The built-in actions (PRODUCT 4.4)."""
+"""The built-in actions (docs/reference/engine.md#actions)."""
 
 from workflows.actions import celery_call, store, store_models
 from workflows.actions.http import HttpRequestInput, HttpRequestOutput, http_request

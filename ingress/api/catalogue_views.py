@@ -1,4 +1,4 @@
-"""The event catalogue over HTTP (PRODUCT 7.6, 8.1)."""
+"""The event catalogue over HTTP (docs/reference/screens.md#other-screens, docs/reference/api.md#scope)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The dead-letter inbox (PRODUCT 5.5): deliveries that are tried no more, to be delivered again or discarded.
+"""The dead-letter inbox (docs/reference/events.md#statuses-and-outcomes): deliveries that are tried no more, to be delivered again or discarded.
 
 Each delivery that is asked for becomes a row of the command ledger, which says what became of the request. The rows are
 committed before anything is changed, so that a refusal, or a fault, leaves its trace. Their outcomes are committed with the

@@ -1,4 +1,4 @@
-"""Deliveries, each with a life of its own (PRODUCT 5.4): what fails here stops no other.
+"""Deliveries, each with a life of its own (docs/reference/events.md#routing): what fails here stops no other.
 
 Attempts are claimed with `SKIP LOCKED` and a lease, so that two workers never make one at once and a killed worker gives
 it back. A tenant holds at most so many claims at once: a flood of one tenant leaves workers for the others. Temporal being

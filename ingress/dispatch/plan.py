@@ -1,4 +1,4 @@
-"""What an event is for: the waits and triggers that it meets, and what it missed by little (PRODUCT 5.4, 5.6). Reads only.
+"""What an event is for: the waits and triggers that it meets, and what it missed by little (docs/reference/events.md#routing, docs/reference/events.md#decision-trace). Reads only.
 
 Routing makes deliveries of a plan; "what if" shows one. A plan never asks a wait's filters: every candidate is signalled,
 and the workflow decides.

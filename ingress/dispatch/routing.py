@@ -1,4 +1,4 @@
-"""From stored events to their deliveries: one for each candidate wait and each trigger (PRODUCT 5.4).
+"""From stored events to their deliveries: one for each candidate wait and each trigger (docs/reference/events.md#routing).
 
 It looks for waits in a new statement after the event's own commit; a wait that opens looks for events after its own
 commit; so whichever of the two comes first, one of the two looks finds the other. Events are claimed by their row's lock:

@@ -1,4 +1,4 @@
-"""The use case of one delivery: signal a wait's workflow, or start a run for a trigger (PRODUCT 5.4)."""
+"""The use case of one delivery: signal a wait's workflow, or start a run for a trigger (docs/reference/events.md#routing)."""
 
 import uuid
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is due for a tenant, worked off in slices of time (PRODUCT 5.4, 5.7).
+"""What is due for a tenant, worked off in slices of time (docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages).
 
 All work stands in the database: events to route, deliveries to make, and the outbox. A message of the broker is only a
 bell that says "look". A slice is short, and a tenant that has more rings again, behind the others: so a flood of one tenant

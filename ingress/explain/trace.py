@@ -1,4 +1,4 @@
-"""The decision trace of an event (PRODUCT 5.6): everything that an operator needs to answer "why did nothing happen?".
+"""The decision trace of an event (docs/reference/events.md#decision-trace): everything that an operator needs to answer "why did nothing happen?".
 
 It joins what the event's row recorded when it was correlated and routed with what its deliveries and targets are now.
 Reads only. Texts that may hold values of a payload are left out for those who may not see payloads; what the tenant's rules

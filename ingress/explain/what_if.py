@@ -1,4 +1,4 @@
-"""What an event would do now, by the code that would do it, and without writing (PRODUCT 5.8).
+"""What an event would do now, by the code that would do it, and without writing (docs/reference/events.md#what-if).
 
 The database itself guarantees the last: everything is asked in a transaction that it holds to be read-only. The payload is
 asked as it is, and told as the tenant's rules let it be seen: who asks may not know all of it.

@@ -1,4 +1,4 @@
-"""What another correlation configuration would have changed over events that came in already (PRODUCT 5.8). Reads only."""
+"""What another correlation configuration would have changed over events that came in already (docs/reference/events.md#what-if). Reads only."""
 
 import json
 import uuid

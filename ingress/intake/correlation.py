@@ -1,4 +1,4 @@
-"""The correlation keys of an event, with a trace of how they were found (PRODUCT 5.3). Pure.
+"""The correlation keys of an event, with a trace of how they were found (docs/reference/events.md#correlation). Pure.
 
 In this order: the envelope's key; `payload.workflowCorrelationKey`; `payload.correlationKey`; else the configured paths of
 the event's type, then those of `*`, every value that they give. The event id is never a key.

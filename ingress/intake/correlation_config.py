@@ -1,4 +1,4 @@
-"""Where an event's correlation key stands in its payload, as an operator writes it down (PRODUCT 5.3)."""
+"""Where an event's correlation key stands in its payload, as an operator writes it down (docs/reference/events.md#correlation)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The event as a sender writes it (PRODUCT 5.1), checked before anything is stored."""
+"""The event as a sender writes it (docs/reference/events.md#entry-points), checked before anything is stored."""
 
 import hashlib
 import json

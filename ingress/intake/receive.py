@@ -1,4 +1,4 @@
-"""The one service behind all doors: events are stored before anything else happens with them (PRODUCT 5.1, 5.2).
+"""The one service behind all doors: events are stored before anything else happens with them (docs/reference/events.md#entry-points, docs/reference/events.md#stored-first-and-once).
 
 Each value is read, correlated and checked on its own; they are stored in one statement, or in one for each 500 of them;
 then the bell is rung, and a Celery worker routes them. What is wrong with one value says nothing of the others.

@@ -1,4 +1,4 @@
-"""Events into their table, with their keys, in one statement for each CHUNK of them (PRODUCT 5.2).
+"""Events into their table, with their keys, in one statement for each CHUNK of them (docs/reference/events.md#stored-first-and-once).
 
 An event and its keys are in one statement, so that they are there together or not at all without a transaction's round
 trips. Two senders of one id, or the same id twice in one batch, are settled by the database: the first row holds the id.

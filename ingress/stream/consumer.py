@@ -1,4 +1,4 @@
-"""The Redis stream door: entries of a stream become stored events (PRODUCT 5.1).
+"""The Redis stream door: entries of a stream become stored events (docs/reference/events.md#entry-points).
 
 The rule it keeps: an entry is acknowledged after its event is committed, or after it was written to the dead-letter
 stream with the reason; never before, never otherwise. So the process may be killed between any two calls:

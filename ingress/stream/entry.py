@@ -1,4 +1,4 @@
-"""What an entry of the event stream says (PRODUCT 5.1). Pure: fields in, the envelope of the REST door out.
+"""What an entry of the event stream says (docs/reference/events.md#entry-points). Pure: fields in, the envelope of the REST door out.
 
 Everything in an entry is text, so an optional field that is empty is a field that was not sent.
 """

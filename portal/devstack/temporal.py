@@ -20,7 +20,7 @@ def server_command(
     command = [str(cli), "server", "start-dev", "--ip", ports.LOOPBACK, "--port", str(port), "--log-level", "error"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
     if database is not None:
-        # Twice as many workflows a second as with SQLite's defaults (ARCHITECTURE 7).
+        # Twice as many workflows a second as with SQLite's defaults (docs/architecture.md#facts-found-by-trial).
         command += ["--db-filename", str(database), "--sqlite-pragma", "journal_mode=WAL"]
         command += ["--sqlite-pragma", "synchronous=NORMAL"]
     if namespace != _DEFAULT_NAMESPACE:

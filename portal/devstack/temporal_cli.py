@@ -1,4 +1,4 @@
-"""Where the Temporal CLI comes from (PRODUCT 10.2).
+"""Where the Temporal CLI comes from (docs/reference/administration.md#the-temporal-cli).
 
 In this order: the setting TEMPORAL_CLI, `temporal` on PATH, the cache, the SDK's own download, a build by `go install`.
 The last two fill the cache under a lock, so that two runs do not fetch or build at once, and move the finished binary into

@@ -1,4 +1,4 @@
-"""Web, Celery workers and stream consumer are killed at every named point, over and over, under load (PRODUCT 5.7).
+"""Web, Celery workers and stream consumer are killed at every named point, over and over, under load (docs/reference/events.md#crashes-and-outages).
 
 Afterwards every accepted event is in exactly one final state, and every effect was made exactly once. The Temporal worker
 is not killed here, but in `tests/temporal/test_crashes.py`.

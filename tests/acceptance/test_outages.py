@@ -1,4 +1,4 @@
-"""Servers that go away, or forget, under load on all doors: what was accepted is in its final state afterwards (PRODUCT 5.7)."""
+"""Servers that go away, or forget, under load on all doors: what was accepted is in its final state afterwards (docs/reference/events.md#crashes-and-outages)."""
 
 import os
 import time

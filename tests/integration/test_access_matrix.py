@@ -1,4 +1,4 @@
-"""Every endpoint and screen crossed with every role and with a foreign tenant (PRODUCT 2.3, 9).
+"""Every endpoint and screen crossed with every role and with a foreign tenant (docs/reference/authority.md#control-matrix, docs/reference/administration.md#tenants-and-roles).
 
 The addresses come from Django's resolver, what is expected of them from `tests/support/access_table.py`. An address, a method or an
 action of a list without an expectation fails. With `-s` the matrix is printed; ACCESS_MATRIX_FILE names a file for it.

@@ -1,4 +1,4 @@
-"""Bad input and wrong callers: each a clear error of PRODUCT 8.3, and nothing stored by halves."""
+"""Bad input and wrong callers: each a clear error of docs/reference/api.md#errors, and nothing stored by halves."""
 
 import json
 from datetime import timedelta

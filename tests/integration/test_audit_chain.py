@@ -1,4 +1,4 @@
-"""The ledger is append-only, and a change behind the portal's back shows (PRODUCT 2.5)."""
+"""The ledger is append-only, and a change behind the portal's back shows (docs/reference/authority.md#command-ledger)."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The bell: nobody waits for the broker, many rings are one message, and no work stays behind (PRODUCT 5.7)."""
+"""The bell: nobody waits for the broker, many rings are one message, and no work stays behind (docs/reference/events.md#crashes-and-outages)."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A message of the broker is never nowhere, whoever dies (PRODUCT 5.7)."""
+"""A message of the broker is never nowhere, whoever dies (docs/reference/events.md#crashes-and-outages)."""
 
 import contextlib
 from collections.abc import Iterator

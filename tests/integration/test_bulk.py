@@ -1,4 +1,4 @@
-"""Bulk jobs: a frozen set, every item asked once whatever is killed, and an account that is always whole (PRODUCT 7.1)."""
+"""Bulk jobs: a frozen set, every item asked once whatever is killed, and an account that is always whole (docs/reference/screens.md#run-list)."""
 
 import os
 import time

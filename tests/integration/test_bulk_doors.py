@@ -1,4 +1,4 @@
-"""Bulk jobs by API, screens and shell: the same services, rights and results behind each door (PRODUCT 7.1, 8.1)."""
+"""Bulk jobs by API, screens and shell: the same services, rights and results behind each door (docs/reference/screens.md#run-list, docs/reference/api.md#scope)."""
 
 from io import StringIO
 from typing import Any

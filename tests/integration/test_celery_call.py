@@ -1,4 +1,4 @@
-"""`celery.call` against another application: its worker in a process of its own, on the session's Redis (PRODUCT 4.4)."""
+"""`celery.call` against another application: its worker in a process of its own, on the session's Redis (docs/reference/engine.md#actions)."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Celery loses nothing: settings that would are refused, and killed processes give their messages back (PRODUCT 5.7)."""
+"""Celery loses nothing: settings that would are refused, and killed processes give their messages back (docs/reference/events.md#crashes-and-outages)."""
 
 import json
 import os

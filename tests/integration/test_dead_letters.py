@@ -1,4 +1,4 @@
-"""The dead-letter inbox: redeliver or discard, one or many, with a dry run and a row of the ledger each (PRODUCT 5.5)."""
+"""The dead-letter inbox: redeliver or discard, one or many, with a dry run and a row of the ledger each (docs/reference/events.md#statuses-and-outcomes)."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Bundles, publication and versions (PRODUCT 6, LANGUAGE 5)."""
+"""Bundles, publication and versions (docs/reference/administration.md#definition-life-cycle, docs/reference/language.md#bundles)."""
 
 import json
 from pathlib import Path

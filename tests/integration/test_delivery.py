@@ -1,4 +1,4 @@
-"""Deliveries have their own life; what a crash leaves behind is found by the sweep (PRODUCT 5.4, 5.7)."""
+"""Deliveries have their own life; what a crash leaves behind is found by the sweep (docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages)."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Why did nothing happen? The decision trace of an event, by service, API and page (PRODUCT 5.6)."""
+"""Why did nothing happen? The decision trace of an event, by service, API and page (docs/reference/events.md#decision-trace)."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Events are stored first, once, and explained; nothing here needs Temporal (PRODUCT 5.2 to 5.6)."""
+"""Events are stored first, once, and explained; nothing here needs Temporal (docs/reference/events.md)."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who has the next turn: claims, limits, floods, backoff (PRODUCT 5.4). Temporal is a stand-in that says what a test wants."""
+"""Who has the next turn: claims, limits, floods, backoff (docs/reference/events.md#routing). Temporal is a stand-in that says what a test wants."""
 
 import queue
 import threading

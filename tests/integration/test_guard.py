@@ -1,4 +1,4 @@
-"""The database itself refuses writes to projections, and changes of the ledger (PRODUCT 2.2, 2.5)."""
+"""The database itself refuses writes to projections, and changes of the ledger (docs/reference/authority.md#projection-writers, docs/reference/authority.md#command-ledger)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

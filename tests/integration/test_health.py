@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz` tell what answers (PRODUCT 8.4)."""
+"""`/healthz` and `/readyz` tell what answers (docs/reference/api.md#health)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The invocation ledger: who holds a key, who has lost it, and what is told to the next one (PRODUCT 4.4)."""
+"""The invocation ledger: who holds a key, who has lost it, and what is told to the next one (docs/reference/engine.md#actions)."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests that change rows of the portal's own database: the change and its outcome in the ledger are one commit (PRODUCT 2.5)."""
+"""Requests that change rows of the portal's own database: the change and its outcome in the ledger are one commit (docs/reference/authority.md#command-ledger)."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""History of an older engine: imported, read, and never acted on (PRODUCT 2.3)."""
+"""History of an older engine: imported, read, and never acted on (docs/reference/authority.md#control-matrix)."""
 
 import json
 from io import StringIO

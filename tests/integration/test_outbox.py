@@ -1,4 +1,4 @@
-"""Events that an app writes down in its own transaction become events exactly when it commits (PRODUCT 5.1, 5.7)."""
+"""Events that an app writes down in its own transaction become events exactly when it commits (docs/reference/events.md#entry-points, docs/reference/events.md#crashes-and-outages)."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Records that come twice, late, in any order or from a past epoch change nothing (PRODUCT 4.7)."""
+"""Records that come twice, late, in any order or from a past epoch change nothing (docs/reference/engine.md#cost)."""
 
 import itertools
 import uuid

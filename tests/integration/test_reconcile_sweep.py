@@ -1,4 +1,4 @@
-"""The reconciler's sweep, and what it writes, where no Temporal is needed to show it (PRODUCT 2.6)."""
+"""The reconciler's sweep, and what it writes, where no Temporal is needed to show it (docs/reference/authority.md#age-and-repair-of-projections)."""
 
 import time
 import uuid

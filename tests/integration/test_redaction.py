@@ -1,4 +1,4 @@
-"""Redaction (PRODUCT 9): values under telling keys and at named places, on every screen and in every answer."""
+"""Redaction (docs/reference/administration.md#tenants-and-roles): values under telling keys and at named places, on every screen and in every answer."""
 
 import json
 from typing import Any

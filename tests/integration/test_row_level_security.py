@@ -1,4 +1,4 @@
-"""PostgreSQL itself keeps tenants apart, behind the application's own scoping (PRODUCT 9)."""
+"""PostgreSQL itself keeps tenants apart, behind the application's own scoping (docs/reference/administration.md#tenants-and-roles)."""
 
 import threading
 from types import SimpleNamespace

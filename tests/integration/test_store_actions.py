@@ -1,4 +1,4 @@
-"""`store.*` as an activity runs them: input as authors write it, the ledger's transaction around, output as JSON (PRODUCT 4.4)."""
+"""`store.*` as an activity runs them: input as authors write it, the ledger's transaction around, output as JSON (docs/reference/engine.md#actions)."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""The Redis stream door: every entry becomes one event or one dead letter, whatever dies on the way (PRODUCT 5.1, 5.7)."""
+"""The Redis stream door: every entry becomes one event or one dead letter, whatever dies on the way (docs/reference/events.md#entry-points, docs/reference/events.md#crashes-and-outages)."""
 
 import logging
 import os

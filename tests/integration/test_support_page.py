@@ -1,4 +1,4 @@
-"""The support posture says what the code does, in the docs and in the portal (PRODUCT 2.3)."""
+"""The support posture says what the code does, in the docs and in the portal (docs/reference/authority.md#control-matrix)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What would happen: the same code answers, and the database itself sees to it that nothing is written (PRODUCT 5.8)."""
+"""What would happen: the same code answers, and the database itself sees to it that nothing is written (docs/reference/events.md#what-if)."""
 
 import json
 from typing import Any

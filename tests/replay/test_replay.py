@@ -1,4 +1,4 @@
-"""Recorded histories of every semantics version replay under the present code, payload by payload (PRODUCT 4.10).
+"""Recorded histories of every semantics version replay under the present code, payload by payload (docs/reference/engine.md#determinism).
 
 The replayer compares commands; the second look compares what the commands carry (records, inputs, keys) and what the run
 returns, which is where a change of the engine's behaviour shows.

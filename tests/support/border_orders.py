@@ -1,4 +1,4 @@
-"""Every order in which the two sides of the border can meet (PRODUCT 4.5). Pure: no thread and no database.
+"""Every order in which the two sides of the border can meet (docs/reference/engine.md#event-waits). Pure: no thread and no database.
 
 `whole_orders` are of actions that happen in one piece. `split_orders` take them apart at the lock of the event's row, which
 they share: what can happen between claiming an event and committing its deliveries, and while somebody waits for the lock.

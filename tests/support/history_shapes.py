@@ -1,4 +1,4 @@
-"""The runs whose histories are recorded: one for each thing that the engine and its pump can do (PRODUCT 4.10)."""
+"""The runs whose histories are recorded: one for each thing that the engine and its pump can do (docs/reference/engine.md#determinism)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""No event is lost, doubled, or crosses tenants at the border between events and waits (PRODUCT 4.5)."""
+"""No event is lost, doubled, or crosses tenants at the border between events and waits (docs/reference/engine.md#event-waits)."""
 
 import threading
 import time

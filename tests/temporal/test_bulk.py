@@ -1,4 +1,4 @@
-"""Bulk jobs on a real Temporal, with real workers: by Celery, through an outage, and with killed processes (PRODUCT 7.1)."""
+"""Bulk jobs on a real Temporal, with real workers: by Celery, through an outage, and with killed processes (docs/reference/screens.md#run-list)."""
 
 import os
 import subprocess

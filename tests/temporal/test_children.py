@@ -1,4 +1,4 @@
-"""Child workflows: rows and links of their own, outputs, errors, retries, and cancellation both ways (PRODUCT 4.2)."""
+"""Child workflows: rows and links of their own, outputs, errors, retries, and cancellation both ways (docs/reference/language.md#step-types)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Cancel goes to Temporal first; a cancel that Temporal refused changes nothing (PRODUCT 2.3)."""
+"""Cancel goes to Temporal first; a cancel that Temporal refused changes nothing (docs/reference/authority.md#control-matrix)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Long runs go on in new executions, and lose and double nothing (PRODUCT 4.8)."""
+"""Long runs go on in new executions, and lose and double nothing (docs/reference/engine.md#long-runs)."""
 
 from typing import Any
 

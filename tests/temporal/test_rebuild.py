@@ -1,4 +1,4 @@
-"""Rows made again from Temporal's history alone, field by field (PRODUCT 2.6)."""
+"""Rows made again from Temporal's history alone, field by field (docs/reference/authority.md#age-and-repair-of-projections)."""
 
 import threading
 from io import StringIO

@@ -1,4 +1,4 @@
-"""Rows that have lost touch with Temporal, and how the reconciler brings them back (PRODUCT 2.6)."""
+"""Rows that have lost touch with Temporal, and how the reconciler brings them back (docs/reference/authority.md#age-and-repair-of-projections)."""
 
 import subprocess
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A reset with Temporal's own CLI: the projection follows the new execution, and what was cut off is taken back (PRODUCT 4.5, 4.7)."""
+"""A reset with Temporal's own CLI: the projection follows the new execution, and what was cut off is taken back (docs/reference/engine.md#event-waits, docs/reference/engine.md#cost)."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Human tasks: opened with a form, completed by an update whose validator refuses what is wrong (PRODUCT 4.6)."""
+"""Human tasks: opened with a form, completed by an update whose validator refuses what is wrong (docs/reference/engine.md#human-tasks)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Terminate and replay, by API and screen: Temporal decides, and the ledger tells (PRODUCT 2.3)."""
+"""Terminate and replay, by API and screen: Temporal decides, and the ledger tells (docs/reference/authority.md#control-matrix)."""
 
 from collections.abc import Callable
 from typing import Any

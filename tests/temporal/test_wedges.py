@@ -1,4 +1,4 @@
-"""No input of an author or a sender wedges a workflow task: each ends in an error that is caught, or that ends the run (PRODUCT 4.9)."""
+"""No input of an author or a sender wedges a workflow task: each ends in an error that is caught, or that ends the run (docs/reference/engine.md#errors)."""
 
 from typing import Any
 

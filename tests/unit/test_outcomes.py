@@ -1,4 +1,4 @@
-"""The outcome of an event follows from its deliveries (PRODUCT 5.5)."""
+"""The outcome of an event follows from its deliveries (docs/reference/events.md#statuses-and-outcomes)."""
 
 import pytest
 

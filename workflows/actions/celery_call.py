@@ -1,4 +1,4 @@
-"""`celery.call`: a task of another Celery application, run by name and waited for (PRODUCT 4.4).
+"""`celery.call`: a task of another Celery application, run by name and waited for (docs/reference/engine.md#actions).
 
 Celery cannot promise to run a task once, so this does what can be done from outside. The task's id comes from the
 idempotency key. A mark, committed before the message is sent, tells a later execution with the key that the task may be

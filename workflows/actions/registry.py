@@ -1,4 +1,4 @@
-"""Actions that workflows can call (PRODUCT 4.4).
+"""Actions that workflows can call (docs/reference/engine.md#actions).
 
 Any installed app registers its own in a module `workflow_actions.py`, which is discovered as `admin.py` is:
 

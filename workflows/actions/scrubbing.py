@@ -1,4 +1,4 @@
-"""Takes the values of secrets out of everything that leaves an action (PRODUCT 4.4): outputs, errors, log lines.
+"""Takes the values of secrets out of everything that leaves an action (docs/reference/engine.md#actions): outputs, errors, log lines.
 
 `scrubbing(values)` is open while an action may know them. Inside of it `scrub` replaces every spelling of a value by
 `[secret NAME]`, and an exception that leaves it has been scrubbed. It is bound to the context, which the action's thread

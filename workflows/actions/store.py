@@ -1,4 +1,4 @@
-"""`store.*`: small values of a tenant that outlive a run (PRODUCT 4.4). They work in the ledger's transaction.
+"""`store.*`: small values of a tenant that outlive a run (docs/reference/engine.md#actions). They work in the ledger's transaction.
 
 A writer locks its one row first, with an upsert that holds it whether it existed or not, and looks at it then: what
 several runs do to one key happens one after the other. An entry whose time has passed is absent, though its row is there.

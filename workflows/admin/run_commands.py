@@ -1,4 +1,4 @@
-"""Acting on one run from its page: a page that says what will happen, and the button that does it (PRODUCT 2.3, 7.7)."""
+"""Acting on one run from its page: a page that says what will happen, and the button that does it (docs/reference/authority.md#control-matrix, docs/reference/screens.md#all-screens)."""
 
 import difflib
 import json

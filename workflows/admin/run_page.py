@@ -1,4 +1,4 @@
-"""The page of one run: where it stands, why, and what can be done (PRODUCT 7.2)."""
+"""The page of one run: where it stands, why, and what can be done (docs/reference/screens.md#run-page)."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""The page that compares a run with Temporal, and the button on it that repairs the rows (PRODUCT 2.6, 7.2)."""
+"""The page that compares a run with Temporal, and the button on it that repairs the rows (docs/reference/authority.md#age-and-repair-of-projections, docs/reference/screens.md#run-page)."""
 
 import uuid
 

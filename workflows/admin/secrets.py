@@ -1,4 +1,4 @@
-"""Secrets: names, times and uses are shown, values are only ever taken in (PRODUCT 7.6, 9). For administrators."""
+"""Secrets: names, times and uses are shown, values are only ever taken in (docs/reference/screens.md#other-screens, docs/reference/administration.md#tenants-and-roles). For administrators."""
 
 from functools import partial
 from typing import Any

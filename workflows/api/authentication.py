@@ -1,4 +1,4 @@
-"""Who calls the API: a program with a bearer token, or a member with a session (PRODUCT 8.2).
+"""Who calls the API: a program with a bearer token, or a member with a session (docs/reference/api.md#authentication).
 
 Both become an `Actor`, which is `request.auth`; the tenant comes from it and from nowhere else.
 """

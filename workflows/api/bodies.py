@@ -1,4 +1,4 @@
-"""Bodies of requests, read so that who asks comes before what is asked (PRODUCT 2.3)."""
+"""Bodies of requests, read so that who asks comes before what is asked (docs/reference/authority.md#control-matrix)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

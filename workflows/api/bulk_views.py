@@ -1,4 +1,4 @@
-"""Bulk jobs over HTTP (PRODUCT 7.1, 8.1): a preview, then the steps of a job, then a result for each run."""
+"""Bulk jobs over HTTP (docs/reference/screens.md#run-list, docs/reference/api.md#scope): a preview, then the steps of a job, then a result for each run."""
 
 import uuid
 from collections.abc import Callable

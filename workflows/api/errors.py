@@ -1,4 +1,4 @@
-"""Every error of the API in one shape: `{"error": {"code", "message", "details"}}` (PRODUCT 8.3)."""
+"""Every error of the API in one shape: `{"error": {"code", "message", "details"}}` (docs/reference/api.md#errors)."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""The registry of payload schemas over HTTP (PRODUCT 7.6, 8.1)."""
+"""The registry of payload schemas over HTTP (docs/reference/screens.md#other-screens, docs/reference/api.md#scope)."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics

@@ -1,4 +1,4 @@
-"""Secrets over HTTP (PRODUCT 9): their names and times, never a value; and the redaction rules. For administrators only."""
+"""Secrets over HTTP (docs/reference/administration.md#tenants-and-roles): their names and times, never a value; and the redaction rules. For administrators only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Rows as the API shows them: envelope fields in snake_case, objects of the workflow language unchanged (PRODUCT 8.1)."""
+"""Rows as the API shows them: envelope fields in snake_case, objects of the workflow language unchanged (docs/reference/api.md#scope)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from workflows.redaction import Rules, compiled, redact, redact_filters, rules_o
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
-    """Payloads as the caller may see them (PRODUCT 9).
+    """Payloads as the caller may see them (docs/reference/administration.md#tenants-and-roles).
 
     The fields named in `payload_fields`, and details of errors, which may hold what a target answered, are left out for
     actors who may not see payloads. For everybody else they, and `redacted_fields`, are redacted; `payload_at` says where

@@ -1,4 +1,4 @@
-"""Human tasks over HTTP (PRODUCT 4.6, 8.1)."""
+"""Human tasks over HTTP (docs/reference/engine.md#human-tasks, docs/reference/api.md#scope)."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Comparing a run with Temporal over HTTP, and repairing its rows (PRODUCT 2.6)."""
+"""Comparing a run with Temporal over HTTP, and repairing its rows (docs/reference/authority.md#age-and-repair-of-projections)."""
 
 import uuid
 from typing import Any

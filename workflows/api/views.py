@@ -1,4 +1,4 @@
-"""Runs, commands and definitions over HTTP. Views name the intent; services do it (ARCHITECTURE 6.3)."""
+"""Runs, commands and definitions over HTTP. Views name the intent; services do it (docs/architecture.md#principles)."""
 
 import uuid
 from typing import Any

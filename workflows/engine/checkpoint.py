@@ -1,4 +1,4 @@
-"""A run's state as JSON and back, for the execution that goes on from it (PRODUCT 4.8).
+"""A run's state as JSON and back, for the execution that goes on from it (docs/reference/engine.md#long-runs).
 
 Everything that decides how the run continues is in it; what a turn counts for itself is not. A field that is added later
 gets a default, because checkpoints outlive the version that wrote them.

@@ -1,7 +1,7 @@
 """A definition as the engine walks it: blocks of steps under their paths, and the canonical text that is hashed.
 
 The engine reads a definition from its canonical text only, because the order of keys in `assign` and `outputMapping` is
-meaning (LANGUAGE 5). A block is a list of steps; its path is `root`, or a step's path with `.then`, `.else`, `.body`,
+meaning (docs/reference/language.md#bundles). A block is a list of steps; its path is `root`, or a step's path with `.then`, `.else`, `.body`,
 `.try` or `.catch`. A step's path is `<block>.steps[i]`. Frames of a run refer to blocks by path, so that a state can be
 written down and read again.
 """

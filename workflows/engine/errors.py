@@ -1,4 +1,4 @@
-"""Errors of a run: what an author's `catch`, the run row and the screens see (PRODUCT 4.9)."""
+"""Errors of a run: what an author's `catch`, the run row and the screens see (docs/reference/engine.md#errors)."""
 
 import math
 from enum import StrEnum
@@ -20,7 +20,7 @@ class Category(StrEnum):
     CORRUPTION = "EngineCorruption"
 
 
-# Without `retryOn`, an author's retry never repeats these: the same input gives the same answer (LANGUAGE 3).
+# Without `retryOn`, an author's retry never repeats these: the same input gives the same answer (docs/reference/language.md#step-fields).
 NOT_RETRIED = frozenset(
     {Category.VALIDATION, Category.EXPRESSION, Category.QUOTA, Category.CANCELLATION, Category.CORRUPTION}
 )

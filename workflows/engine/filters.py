@@ -1,4 +1,4 @@
-"""Filters of an event wait (LANGUAGE 4). Only the workflow asks these; routing signals every candidate."""
+"""Filters of an event wait (docs/reference/language.md#filters). Only the workflow asks these; routing signals every candidate."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Correlation keys: the JavaScript string form of a value, trimmed (LANGUAGE 4)."""
+"""Correlation keys: the JavaScript string form of a value, trimmed (docs/reference/language.md#correlation-keys)."""
 
 import sys
 from typing import Any

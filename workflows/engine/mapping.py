@@ -1,4 +1,4 @@
-"""Values with expressions in them, made plain (LANGUAGE 2)."""
+"""Values with expressions in them, made plain (docs/reference/language.md#expressions-literals-secrets)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an expression sees and where a value is put (LANGUAGE 4). One implementation for every step type.
+"""What an expression sees and where a value is put (docs/reference/language.md#targets). One implementation for every step type.
 
 Targets: `payload.a.b`, `vars.a`, `meta.a`, `local.a`, `error.a`, or a JSON pointer into one of these; anything else is a
 path inside `vars`. The total size of the scopes is capped; the cap is kept with an upper bound that grows by what is

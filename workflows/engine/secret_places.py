@@ -1,4 +1,4 @@
-"""Where an action's input refers to secrets (LANGUAGE 2): `{"$secret": "NAME"}`, standing literally in the definition.
+"""Where an action's input refers to secrets (docs/reference/language.md#expressions-literals-secrets): `{"$secret": "NAME"}`, standing literally in the definition.
 
 The rule it keeps: only the definition is looked at, never a value. The same object that comes out of an expression or an
 event is plain data, so nobody who sends an event can name a secret.

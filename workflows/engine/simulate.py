@@ -1,4 +1,4 @@
-"""A run played through at once, with stubs for all that is around it (PRODUCT 6): `simulate(...) -> Simulation`.
+"""A run played through at once, with stubs for all that is around it (docs/reference/administration.md#definition-life-cycle): `simulate(...) -> Simulation`.
 
 The engine is the one that runs; only its commands are answered here, as the pump answers them. An action or a child ends
 when it begins, as its stub says. An open wait takes a response or an event that the author gives; where there is none the

@@ -1,4 +1,4 @@
-"""The fields of envelopes and steps (LANGUAGE 1, 3) as data, and the check of one field."""
+"""The fields of envelopes and steps (docs/reference/language.md#definition, docs/reference/language.md#step-fields) as data, and the check of one field."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

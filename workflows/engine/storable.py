@@ -1,4 +1,4 @@
-"""What PostgreSQL's JSON cannot hold is refused at the door, with a pointer (PRODUCT 3.4)."""
+"""What PostgreSQL's JSON cannot hold is refused at the door, with a pointer (docs/reference/language.md#storage-of-definitions)."""
 
 from typing import Any
 

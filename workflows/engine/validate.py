@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong with a definition before it runs (PRODUCT 4.1, 6; LANGUAGE 1 to 4).
+"""Everything that can be known to be wrong with a definition before it runs (docs/reference/language.md#definition, docs/reference/administration.md#definition-life-cycle; docs/reference/language.md#definition, docs/reference/language.md#targets).
 
 Validate at publish, not at 3 a.m.: unknown keys, missing fields, bad targets and expressions, unknown actions, and what
 this engine does not run yet. A problem has a stable code, the path of the step or field, a sentence, and a suggestion.

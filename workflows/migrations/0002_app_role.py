@@ -1,4 +1,4 @@
-"""The role that the application works as (PRODUCT 2.2): it reads and writes rows, and may not truncate or alter anything.
+"""The role that the application works as (docs/reference/authority.md#projection-writers): it reads and writes rows, and may not truncate or alter anything.
 
 Tables belong to the login that migrates; `manage.py migrate` connects as that. The privileges cover what exists and what
 later migrations of the same login will create.

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-# A link of the audit chain for every insert and every change of a ledger row, written by the database itself (PRODUCT 2.5).
+# A link of the audit chain for every insert and every change of a ledger row, written by the database itself (docs/reference/authority.md#command-ledger).
 # It runs as the owner of the tables, because the application's role may only read the links; and it holds the tenant's
 # lock until the transaction ends, so that links come one after the other. It waits for the commit: were the lock taken in the
 # middle of a transaction, two that lock rows before and after it would wait for each other.

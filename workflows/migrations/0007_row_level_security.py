@@ -1,4 +1,4 @@
-"""Row-level security behind the application's own scoping (PRODUCT 9), and foreign keys that carry the tenant.
+"""Row-level security behind the application's own scoping (docs/reference/administration.md#tenants-and-roles), and foreign keys that carry the tenant.
 
 `workflows/tenancy.py` tells each statement's tenant. Key checks pass by row-level security, so a foreign key between tables
 of tenants names the tenant too: a row can point only at a row of its own tenant.

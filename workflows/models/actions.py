@@ -1,4 +1,4 @@
-"""The ledger of action executions (PRODUCT 4.4), and the in-app notifications that one built-in action writes."""
+"""The ledger of action executions (docs/reference/engine.md#actions), and the in-app notifications that one built-in action writes."""
 
 from django.conf import settings
 from django.db import models

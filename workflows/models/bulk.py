@@ -1,4 +1,4 @@
-"""One request for many runs: a frozen set of ids, worked off at a rate, with a result for each (PRODUCT 7.1)."""
+"""One request for many runs: a frozen set of ids, worked off at a rate, with a result for each (docs/reference/screens.md#run-list)."""
 
 from django.db import models
 from django.utils import timezone

@@ -1,4 +1,4 @@
-"""The event catalogue and the payload schemas (PRODUCT 5.3, 5.5)."""
+"""The event catalogue and the payload schemas (docs/reference/events.md#correlation, docs/reference/events.md#statuses-and-outcomes)."""
 
 from django.db import models
 from django.utils import timezone

@@ -1,4 +1,4 @@
-"""The command ledger (PRODUCT 2.5): every click or API write that asks for a change, as one row.
+"""The command ledger (docs/reference/authority.md#command-ledger): every click or API write that asks for a change, as one row.
 
 The database keeps it append-only: no row is deleted, what was asked never changes, and the state moves only along the
 arrows below. `observed` is reachable from `requested`, because the run may record the effect before the answer of Temporal

@@ -1,4 +1,4 @@
-"""Definitions, their immutable versions, and the schedules that start them (PRODUCT 3.4, 6)."""
+"""Definitions, their immutable versions, and the schedules that start them (docs/reference/language.md#storage-of-definitions, docs/reference/administration.md#definition-life-cycle)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Inbound events, the keys they carry, and one delivery for each target (PRODUCT 5)."""
+"""Inbound events, the keys they carry, and one delivery for each target (docs/reference/events.md)."""
 
 from django.db import models
 from django.db.models import Q

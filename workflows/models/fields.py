@@ -26,7 +26,7 @@ def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
 class OrderedJSONField(models.JSONField):
     """JSON that comes back exactly as it went in, key order included (PostgreSQL `json`, not `jsonb`).
 
-    Payloads and scopes pass unchanged (PRODUCT 8.1), and an expression such as `payload.*` sees the order of keys, so a
+    Payloads and scopes pass unchanged (docs/reference/api.md#scope), and an expression such as `payload.*` sees the order of keys, so a
     replayed input must not differ from the first one. `json` has no equality: never filter, group or DISTINCT on it.
     """
 

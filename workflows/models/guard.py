@@ -1,4 +1,4 @@
-"""The database's own refusal of writes to projections (PRODUCT 2.2).
+"""The database's own refusal of writes to projections (docs/reference/authority.md#projection-writers).
 
 A statement trigger on each projection table raises unless the transaction carries a marker. The marker is set and cleared
 by `workflows.projections.writer.projection_writer` and by nobody else: it is transaction-local, so a rollback or a commit ends

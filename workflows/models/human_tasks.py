@@ -1,4 +1,4 @@
-"""Human tasks (PRODUCT 4.6)."""
+"""Human tasks (docs/reference/engine.md#human-tasks)."""
 
 from django.conf import settings
 from django.db import models

@@ -1,4 +1,4 @@
-"""Projections of runs, their steps, waits and logs (PRODUCT 3.3). Temporal is the truth; `workflows.projections.writer` writes here.
+"""Projections of runs, their steps, waits and logs (docs/reference/projections.md#rows). Temporal is the truth; `workflows.projections.writer` writes here.
 
 Each row carries where its content came from: the epoch (Temporal run id) and the run's sequence number, which make a late
 or repeated record harmless, and the time at which the record was written.

@@ -1,4 +1,4 @@
-"""Tenants, who works in them, and the tokens of programs (PRODUCT 8.2, 9)."""
+"""Tenants, who works in them, and the tokens of programs (docs/reference/api.md#authentication, docs/reference/administration.md#tenants-and-roles)."""
 
 from django.conf import settings
 from django.db import models

@@ -1,4 +1,4 @@
-"""The end of a run that its workflow could not record itself: Temporal terminated it, timed it out, or failed it (PRODUCT 2.6).
+"""The end of a run that its workflow could not record itself: Temporal terminated it, timed it out, or failed it (docs/reference/authority.md#age-and-repair-of-projections).
 
 What the run had open is closed with it. Called under the lock of the run's row, by a writer of projections only.
 """

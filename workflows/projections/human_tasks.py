@@ -1,4 +1,4 @@
-"""Human tasks as the workflow opens and closes them (PRODUCT 4.6). Between the two, people claim and release them.
+"""Human tasks as the workflow opens and closes them (docs/reference/engine.md#human-tasks). Between the two, people claim and release them.
 
 A task stands under the id of its wait, and its records are written when those of the wait were new.
 """

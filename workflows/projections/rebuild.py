@@ -1,4 +1,4 @@
-"""A run's rows made again from its course, and compared with what stood there (PRODUCT 2.6, 4.7).
+"""A run's rows made again from its course, and compared with what stood there (docs/reference/authority.md#age-and-repair-of-projections, docs/reference/engine.md#cost).
 
 The rows are cleared and the records replayed by the same code that wrote them first, in one transaction under the lock of
 the run's row; when nothing differs it is rolled back. What the course does not tell stays: rows before its beginning when

@@ -1,4 +1,4 @@
-"""What the reconciler writes: the end that Temporal knows, drift, and that a row was found to be as Temporal says (PRODUCT 2.6).
+"""What the reconciler writes: the end that Temporal knows, drift, and that a row was found to be as Temporal says (docs/reference/authority.md#age-and-repair-of-projections).
 
 Rule it keeps: it has asked Temporal before, without a lock. So it writes only when the row is still the one that it asked
 about; else the run's own activities have written meanwhile, and the caller looks again.

@@ -1,4 +1,4 @@
-"""What a reset has undone, taken out of the projections (PRODUCT 4.5, 4.7).
+"""What a reset has undone, taken out of the projections (docs/reference/engine.md#event-waits, docs/reference/engine.md#cost).
 
 A reset goes on from an earlier point of the history under a new run id, with the sequence numbers from that point on. So
 rows of the epoch before with such numbers tell of what has not happened any more. Called under the lock of the run's row,

@@ -1,4 +1,4 @@
-"""The only writer of projection rows (PRODUCT 2.2, 4.7).
+"""The only writer of projection rows (docs/reference/authority.md#projection-writers, docs/reference/engine.md#cost).
 
 Who may call it: launch (inserts the run row), the run's own activities, the reconciler, retention, and the import of
 legacy history; import-linter keeps everyone else away. A batch of records is written in one transaction under the lock of

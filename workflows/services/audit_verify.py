@@ -1,4 +1,4 @@
-"""The audit chain of the command ledger, looked at link by link (PRODUCT 2.5).
+"""The audit chain of the command ledger, looked at link by link (docs/reference/authority.md#command-ledger).
 
 A link that was changed breaks its own hash; one that was taken out or put in breaks the numbers or the next link's hash;
 a ledger row that was changed behind the chain differs from its last link. Who can rewrite every link from some point on can

@@ -1,4 +1,4 @@
-"""Requests whose outcome nobody knows, decided from what Temporal says (PRODUCT 2.3, 2.5): observed, or failed.
+"""Requests whose outcome nobody knows, decided from what Temporal says (docs/reference/authority.md#control-matrix, docs/reference/authority.md#command-ledger): observed, or failed.
 
 `unknown`: Temporal did not answer in time. `requested` for minutes: the process that asked has died. Both wait longer than
 any call to Temporal takes before they are looked at, so that none is decided while it is still on its way. So do those that

@@ -1,4 +1,4 @@
-"""Drafts, publication and import of definitions (PRODUCT 6, LANGUAGE 5)."""
+"""Drafts, publication and import of definitions (docs/reference/administration.md#definition-life-cycle, docs/reference/language.md#bundles)."""
 
 import json
 import uuid

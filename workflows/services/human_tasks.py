@@ -1,4 +1,4 @@
-"""Human tasks: who takes one, and how a response reaches the run (PRODUCT 4.6).
+"""Human tasks: who takes one, and how a response reaches the run (docs/reference/engine.md#human-tasks).
 
 A completion is checked here (actor, permission, claim, form), the task moves to `completing` by compare-and-set, and then
 Temporal is asked by an update whose id is the command's; no lock is held over the call. The update's validator checks task

@@ -1,4 +1,4 @@
-"""History of runs that an older engine executed, imported to be read (PRODUCT 2.2, 2.3): rows with `engine = 'db'`.
+"""History of runs that an older engine executed, imported to be read (docs/reference/authority.md#projection-writers, docs/reference/authority.md#control-matrix): rows with `engine = 'db'`.
 
 Such rows are never acted on: routing, reconciler and bulk skip them, and every request is refused with
 WORKFLOW_LEGACY_RUN_READ_ONLY. An open status of the older engine is kept as it was: nothing will move it here.

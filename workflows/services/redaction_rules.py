@@ -1,4 +1,4 @@
-"""A tenant's redaction rules (PRODUCT 9), changed by its administrators."""
+"""A tenant's redaction rules (docs/reference/administration.md#tenants-and-roles), changed by its administrators."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The role before everything else that can be wrong with a request (PRODUCT 2.3)."""
+"""The role before everything else that can be wrong with a request (docs/reference/authority.md#control-matrix)."""
 
 from workflows.actors import Actor
 from workflows.errors import PermissionRefused

@@ -1,4 +1,4 @@
-"""The registry of payload schemas (PRODUCT 5.5, 7.6): saved when values can be checked with them, kept while they are used."""
+"""The registry of payload schemas (docs/reference/events.md#statuses-and-outcomes, docs/reference/screens.md#other-screens): saved when values can be checked with them, kept while they are used."""
 
 import hashlib
 import json

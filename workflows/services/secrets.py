@@ -1,4 +1,4 @@
-"""Secrets (PRODUCT 9): saved, deleted and rotated by administrators, read by the activity of an action and nobody else.
+"""Secrets (docs/reference/administration.md#tenants-and-roles): saved, deleted and rotated by administrators, read by the activity of an action and nobody else.
 
 The value is written and never shown again. The ledger says who saved or deleted which name; a request for a change has no
 idempotency key, because its hash would be one of the value.

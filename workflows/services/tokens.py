@@ -1,4 +1,4 @@
-"""API tokens (PRODUCT 8.2): shown once, stored hashed."""
+"""API tokens (docs/reference/api.md#authentication): shown once, stored hashed."""
 
 import hashlib
 import secrets

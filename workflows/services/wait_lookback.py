@@ -1,4 +1,4 @@
-"""The waits' side of the border (PRODUCT 4.5): a wait that has just been committed looks for events that came before it."""
+"""The waits' side of the border (docs/reference/engine.md#event-waits): a wait that has just been committed looks for events that came before it."""
 
 import uuid
 from collections.abc import Collection

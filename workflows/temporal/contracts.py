@@ -157,7 +157,7 @@ class TaskResponse:
 
 @dataclass
 class EventSignal:
-    """Shapes: as PRODUCT 5.3 has them on the wire."""
+    """Shapes: as docs/reference/events.md#correlation has them on the wire."""
 
     eventId: str
     eventName: str

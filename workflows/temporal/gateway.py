@@ -1,4 +1,4 @@
-"""Calls to Temporal, and nothing else, over the one Temporal client of the process (ARCHITECTURE 2, 6.8).
+"""Calls to Temporal, and nothing else, over the one Temporal client of the process (docs/architecture.md#packages, docs/architecture.md#principles).
 
 `updates.py`, `history.py` and `listing.py` hold more calls, and go through `call` here; nobody else reaches the client.
 

@@ -1,4 +1,4 @@
-"""Updates of a run's workflow: the response to a human task, asked and asked after (PRODUCT 4.6)."""
+"""Updates of a run's workflow: the response to a human task, asked and asked after (docs/reference/engine.md#human-tasks)."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
 """Conformance cases: a definition and what happens to its run, with the commands and the final scopes that must follow.
 
-The cases are data (`cases/*.json`), each pins one rule of PRODUCT 4 or LANGUAGE, and together they say what the engine's
+The cases are data (`cases/*.json`), each pins one rule of docs/reference/engine.md or language.md, and together they say what the engine's
 SEMANTICS_VERSION means. This module loads them, runs them through `Drive`, and gives what happened in the cases' forms.
 
 A case: `name` (the rule), `source`, `steps`, `payload`, `triggerEventId`, `events`, `expect`; `unpublishable` when

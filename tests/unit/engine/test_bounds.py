@@ -1,4 +1,4 @@
-"""What an author or a sender gives is bounded where it is checked, so that no workflow task takes long (PRODUCT 4.9)."""
+"""What an author or a sender gives is bounded where it is checked, so that no workflow task takes long (docs/reference/engine.md#errors)."""
 
 from typing import Any
 

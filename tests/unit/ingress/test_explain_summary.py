@@ -1,4 +1,4 @@
-"""An event's decision trace in plain sentences (PRODUCT 5.6)."""
+"""An event's decision trace in plain sentences (docs/reference/events.md#decision-trace)."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

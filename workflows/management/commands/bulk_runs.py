@@ -1,4 +1,4 @@
-"""`manage.py bulk_runs ACTION --tenant SLUG --filter key=value`: a bulk job from a shell (PRODUCT 7.1)."""
+"""`manage.py bulk_runs ACTION --tenant SLUG --filter key=value`: a bulk job from a shell (docs/reference/screens.md#run-list)."""
 
 import json
 from typing import Any

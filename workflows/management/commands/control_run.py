@@ -1,4 +1,4 @@
-"""`manage.py control_run ACTION RUN`: the requests of the run page and the API, from a shell (PRODUCT 2.3)."""
+"""`manage.py control_run ACTION RUN`: the requests of the run page and the API, from a shell (docs/reference/authority.md#control-matrix)."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: definitions from a bundle file (LANGUAGE 5)."""
+"""`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: definitions from a bundle file (docs/reference/language.md#bundles)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`manage.py import_legacy_runs FILE`: history of an older engine, to be read (PRODUCT 2.3)."""
+"""`manage.py import_legacy_runs FILE`: history of an older engine, to be read (docs/reference/authority.md#control-matrix)."""
 
 from pathlib import Path
 from typing import Any

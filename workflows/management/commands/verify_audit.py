@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: the command ledger's audit chain, of one tenant or of all (PRODUCT 2.5)."""
+"""`manage.py verify_audit`: the command ledger's audit chain, of one tenant or of all (docs/reference/authority.md#command-ledger)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bulk jobs (PRODUCT 7.1): a frozen set of runs, shown before anything is asked, then worked off at a rate, with a result each.
+"""Bulk jobs (docs/reference/screens.md#run-list): a frozen set of runs, shown before anything is asked, then worked off at a rate, with a result each.
 
 Here is what people ask of a job after its preview (`bulk_preview`). Each request is checked by the role that the action needs for one run, and is a row of the
 ledger with the job as its target; `bulk_work` does the work. The row of the start (or of a retry after the end) is the parent

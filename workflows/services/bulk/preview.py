@@ -1,4 +1,4 @@
-"""The preview of a bulk job (PRODUCT 7.1): its set, frozen and counted, before anything is asked of anybody."""
+"""The preview of a bulk job (docs/reference/screens.md#run-list): its set, frozen and counted, before anything is asked of anybody."""
 
 import hashlib
 import uuid

@@ -1,4 +1,4 @@
-"""A slice of a bulk job: claim, ask, write down what came of it, until the slice is over (PRODUCT 7.1).
+"""A slice of a bulk job: claim, ask, write down what came of it, until the slice is over (docs/reference/screens.md#run-list).
 
 A slice is short, and a job that has more sends a message for the next one, so that jobs take turns. Temporal being down costs
 no item: after a few requests in a row that it did not answer, the job pauses itself and says why.

@@ -1,4 +1,4 @@
-"""Cancel, terminate, and what a run on Temporal does not know (PRODUCT 2.3). The projection is never touched here."""
+"""Cancel, terminate, and what a run on Temporal does not know (docs/reference/authority.md#control-matrix). The projection is never touched here."""
 
 import uuid
 from typing import NoReturn
@@ -32,7 +32,7 @@ def run_cancel(
 ) -> Command:
     """The ledger row, accepted: Temporal has taken the request. The run is CANCELED when its workflow has recorded it.
 
-    Errors: NotFound, PermissionRefused, Conflict (see PRODUCT 2.3).
+    Errors: NotFound, PermissionRefused, Conflict (see docs/reference/authority.md#control-matrix).
     """
     run, command, is_new = run_request(
         actor=actor, run_id=run_id, action=CommandAction.CANCEL, reason=reason, idempotency_key=idempotency_key,
@@ -66,7 +66,7 @@ def run_terminate(
     """The ledger row, accepted: Temporal has ended the workflow at once, and the reconciler projects what it says.
 
     For a run that does not react to a cancel: nothing of the workflow runs any more, no step after it, no `catch`.
-    Errors: NotFound, PermissionRefused, InputInvalid without a reason, Conflict, DependencyDown (see PRODUCT 2.3).
+    Errors: NotFound, PermissionRefused, InputInvalid without a reason, Conflict, DependencyDown (see docs/reference/authority.md#control-matrix).
     """
     if not reason.strip():
         run_check(actor=actor, run_id=run_id, action=CommandAction.TERMINATE)

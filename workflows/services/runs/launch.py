@@ -1,4 +1,4 @@
-"""Starting a run: the row first, status STARTING, then Temporal (PRODUCT 2.2, 2.6).
+"""Starting a run: the row first, status STARTING, then Temporal (docs/reference/authority.md#projection-writers, docs/reference/authority.md#age-and-repair-of-projections).
 
 The workflow id is made of the run's id and Temporal refuses a second workflow of that id, so a launch can be repeated
 until its outcome is known.

@@ -1,4 +1,4 @@
-"""What a run's row knows of its beginning (PRODUCT 3.3): written beside the workflow as a memo, and read back from there.
+"""What a run's row knows of its beginning (docs/reference/projections.md#rows): written beside the workflow as a memo, and read back from there.
 
 The memo holds what the workflow's own input does not; with both, the row can be made again from Temporal alone.
 """

@@ -1,4 +1,4 @@
-"""A run's rows from Temporal's history alone (PRODUCT 2.6): the full form of the reconciler's repair.
+"""A run's rows from Temporal's history alone (docs/reference/authority.md#age-and-repair-of-projections): the full form of the reconciler's repair.
 
 What Temporal's retention has deleted cannot be rebuilt. It is told, and the rows of it stay as they are.
 """

@@ -1,4 +1,4 @@
-"""One run compared with Temporal, and its rows repaired where they differ (PRODUCT 2.6). Which runs: `run_reconcile_sweep`.
+"""One run compared with Temporal, and its rows repaired where they differ (docs/reference/authority.md#age-and-repair-of-projections). Which runs: `run_reconcile_sweep`.
 
 Temporal is asked without a lock; what is written is written under the lock of the run's row, and only when the row is
 still the one that was compared. Temporal being unreachable is raised, and nothing was written.

@@ -1,4 +1,4 @@
-"""Which runs the reconciler looks at (PRODUCT 2.6), so that its cost follows what happens and not how many runs are open.
+"""Which runs the reconciler looks at (docs/reference/authority.md#age-and-repair-of-projections), so that its cost follows what happens and not how many runs are open.
 
 1. What Temporal has started or ended lately, listed: pages of 500, whatever the number of open runs. That finds ends
    behind the portal's back, and resets, within a minute or two. The window is some ten times as long as the time between

@@ -1,4 +1,4 @@
-"""Replay: a fresh run of the pinned version with the original or an edited input, linked both ways (PRODUCT 2.3).
+"""Replay: a fresh run of the pinned version with the original or an edited input, linked both ways (docs/reference/authority.md#control-matrix).
 
 Never a resume of old state: nothing that the first run did is undone or taken over, and its actions run again under keys
 of the new run.

@@ -1,4 +1,4 @@
-"""What every request about a run shares (PRODUCT 2.3): its row in the ledger first, then the checks, in one order.
+"""What every request about a run shares (docs/reference/authority.md#control-matrix): its row in the ledger first, then the checks, in one order.
 
 The run exists in this tenant (404), the role (403), the run's engine and state, Temporal (409 or 503). A refusal leaves
 nothing but the row. Open no transaction around it: the row must not be rolled back with what was refused.

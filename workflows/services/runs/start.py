@@ -1,4 +1,4 @@
-"""A person or a program starts a run (PRODUCT 8.1)."""
+"""A person or a program starts a run (docs/reference/api.md#scope)."""
 
 import uuid
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs whose launch was cut off between the row and Temporal (PRODUCT 2.6): started again under the same workflow id.
+"""Runs whose launch was cut off between the row and Temporal (docs/reference/authority.md#age-and-repair-of-projections): started again under the same workflow id.
 
 Temporal refuses a second workflow of an id, as long as it remembers the first. So a row that is older than what it
 remembers is not started any more: the run may have been there, and gone.

@@ -1,4 +1,4 @@
-"""A run's rows compared with Temporal on somebody's request, and repaired on another (PRODUCT 2.6).
+"""A run's rows compared with Temporal on somebody's request, and repaired on another (docs/reference/authority.md#age-and-repair-of-projections).
 
 To verify changes nothing, so any member may, and it leaves no row in the ledger. To repair changes rows: an operator's
 request, recorded as such, and carried out by the reconciler.

@@ -1,4 +1,4 @@
-"""The activity of an action step: start, effect and end of one attempt (PRODUCT 4.4).
+"""The activity of an action step: start, effect and end of one attempt (docs/reference/engine.md#actions).
 
 Three transactions at most: the gathered records with the attempt's start and the claim of the idempotency key; the effect
 (in the ledger's own transaction where the action only writes this database); the stored outcome with the attempt's end. A

@@ -1,4 +1,4 @@
-"""The activity that prepares a child run: its row, its pinned definition, and the parent's records (PRODUCT 4.2).
+"""The activity that prepares a child run: its row, its pinned definition, and the parent's records (docs/reference/language.md#step-types).
 
 What the author got wrong (no such workflow, a payload that does not fit) comes back as a value, which the parent's step
 fails with. The child's row and the records that name it are committed together.

@@ -1,4 +1,4 @@
-"""An action's own timeout, kept inside the activity (PRODUCT 4.4).
+"""An action's own timeout, kept inside the activity (docs/reference/engine.md#actions).
 
 Python cannot end a thread, so an action that does not return in time is left behind: its thread goes on, its outcome is
 not waited for. What that means for the effect is the caller's to say.

@@ -1,4 +1,4 @@
-"""Activities that write projection records, and the look for events of a wait that opens (PRODUCT 4.5, 4.7)."""
+"""Activities that write projection records, and the look for events of a wait that opens (docs/reference/engine.md#event-waits, docs/reference/engine.md#cost)."""
 
 from temporalio import activity
 
