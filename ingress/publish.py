@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from ingress.intake.envelope import read_envelope
-from workflows.dispatch_notification import ring_on_commit
+from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import OutboxEvent, Tenant
 from workflows.models.fields import new_id
@@ -42,7 +42,7 @@ def publish_event(
     read_envelope(envelope)
     with tenant_scope(owner.id):  # the caller's app knows nothing of tenants' scopes
         OutboxEvent.objects.create(tenant=owner, envelope=envelope, sender="outbox")
-    ring_on_commit(owner.id)
+    notify_dispatcher_on_commit(owner.id)
     return str(envelope["event_id"])
 
 

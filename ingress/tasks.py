@@ -16,7 +16,7 @@ from django.utils import timezone
 from ingress.dispatch.work import Worked, events_work, tenants_with_work
 from ingress.intake.receive import event_receive
 from workflows.database_errors import is_of_the_data
-from workflows.dispatch_notification import WORK_EVENTS, bell_answered, ring
+from workflows.dispatch_notification import WORK_EVENTS, notification_received, notify_dispatcher
 from workflows.errors import InputInvalid, NotFound, PortalError
 from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, Tenant
@@ -64,9 +64,9 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
 @shared_task(name=WORK_EVENTS)
 def work_events(tenant_id: str) -> None:
     """The bell of a tenant: route and deliver what is due for it, and ring again when a slice was not enough."""
-    bell_answered(tenant_id)  # before the look: what is committed after it rings again
+    notification_received(tenant_id)  # before the look: what is committed after it rings again
     if events_work(tenant_id=uuid.UUID(tenant_id)).has_more:
-        ring(tenant_id)
+        notify_dispatcher(tenant_id)
 
 
 @shared_task(name="ingress.sweep_events")
@@ -97,7 +97,7 @@ def _work_in_turns(stop_at: float) -> dict[str, int]:
     total = Worked()
     tenants = tenants_with_work()
     for tenant_id in tenants:
-        ring(tenant_id)
+        notify_dispatcher(tenant_id)
     while tenants and time.monotonic() < stop_at:
         tenant_id = tenants.pop(0)
         try:

@@ -56,9 +56,9 @@ def refuse_beat(sender: Any, **_: Any) -> None:
 @worker_process_shutdown.connect
 def finish_child(**_: Any) -> None:
     """A prefork child ends without `atexit`: its parent kills it as soon as it has said goodbye."""
-    from workflows.dispatch_notification import finish_ringing
+    from workflows.dispatch_notification import flush_notifications
 
-    finish_ringing()
+    flush_notifications()
 
 
 def _refuse(program: str, own_problems: list[Any]) -> None:

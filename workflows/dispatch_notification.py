@@ -5,7 +5,7 @@ Work (events to route, deliveries to make, items of a job) stands in PostgreSQL.
 
 `ring` puts the tenant into a set of this process and returns. One daemon thread takes from the set: it makes the key
 `pointsman:bell:{queue}:{tenant}` in Redis if it is not there and, only when it made it, sends one message. The worker
-deletes the key (`bell_answered`) before it looks for work. `ring_job` does the same for a bulk job.
+deletes the key (`notification_received`) before it looks for work. `notify_bulk_dispatcher` does the same for a bulk job.
 
 Why no work is left behind: it is committed before `ring`. Where the thread finds the key, the worker of the message that the
 key stands for has not deleted it yet, so it looks after our commit and sees our work. Where it does not, we send a message of
@@ -47,7 +47,7 @@ EXIT_SECONDS = 1.0
 FAULTS = (OperationalError, RedisError, OSError)
 
 
-class Door(NamedTuple):
+class Target(NamedTuple):
     """Who has work (the id of a tenant, or of a bulk job), the task that looks at it, and the queue of its message."""
 
     queue: str
@@ -59,42 +59,42 @@ class Door(NamedTuple):
         return f"pointsman:bell:{self.queue}:{self.id}"
 
 
-def ring(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
+def notify_dispatcher(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
     """Have the workers look at this tenant, now or after so many seconds. Never waits for the broker, never fails for it."""
-    _bell.ring(_door(tenant_id), time.monotonic() + after)
+    _notifier.add(_target(tenant_id), time.monotonic() + after)
 
 
-def ring_job(job_id: uuid.UUID | str, *, after: float = 0) -> None:
+def notify_bulk_dispatcher(job_id: uuid.UUID | str, *, after: float = 0) -> None:
     """As `ring`, for a bulk job."""
-    _bell.ring(_door(job_id, WORK_BULK), time.monotonic() + after)
+    _notifier.add(_target(job_id, WORK_BULK), time.monotonic() + after)
 
 
-def ring_on_commit(tenant_id: uuid.UUID | str) -> None:
-    transaction.on_commit(lambda: ring(tenant_id))
+def notify_dispatcher_on_commit(tenant_id: uuid.UUID | str) -> None:
+    transaction.on_commit(lambda: notify_dispatcher(tenant_id))
 
 
-def bell_answered(rung_for: uuid.UUID | str) -> None:
+def notification_received(subject_id: uuid.UUID | str) -> None:
     """The worker is about to look: rings from now on need a message of their own. To be called before the look."""
-    key = _door(rung_for).key
+    key = _target(subject_id).key
     try:
-        _bell.line.redis().delete(key)
+        _notifier.line.redis().delete(key)
     except (RedisError, OSError) as error:
         # Until it expires, these rings are taken for answered; the sweep finds their work.
         logger.warning("%s was not deleted: %s; it expires", key, error)
 
 
-def finish_ringing() -> None:
+def flush_notifications() -> None:
     """Before the process ends: a moment for what is in the set. What is left then, the sweep finds."""
-    _bell.wait_until_idle(EXIT_SECONDS)
+    _notifier.wait_until_idle(EXIT_SECONDS)
 
 
-def bell_is_idle() -> bool:
+def notifications_are_sent() -> bool:
     """For tests: all rings of this process have been handed over."""
-    return _bell.is_idle()
+    return _notifier.is_idle()
 
 
-def _door(rung_for: uuid.UUID | str, task: str = WORK_EVENTS) -> Door:
-    return Door(settings.CELERY_TASK_DEFAULT_QUEUE, task, str(rung_for))
+def _target(subject_id: uuid.UUID | str, task: str = WORK_EVENTS) -> Target:
+    return Target(settings.CELERY_TASK_DEFAULT_QUEUE, task, str(subject_id))
 
 
 class _Line:
@@ -121,25 +121,25 @@ class _Line:
             self._client = (url, client)
         return self._client[1]
 
-    def send(self, door: Door) -> None:
+    def send(self, target: Target) -> None:
         """One message, unless one is under way. Only for the bell's thread.
 
         Errors: those of FAULTS when the broker did not take it; then there is no key either.
         """
-        if not self.redis().set(door.key, "1", nx=True, ex=KEY_SECONDS):
+        if not self.redis().set(target.key, "1", nx=True, ex=KEY_SECONDS):
             return
         try:
             current_app.send_task(
-                door.task,
-                args=(door.id,),
-                queue=door.queue,
+                target.task,
+                args=(target.id,),
+                queue=target.queue,
                 connection=self._connection(),
                 ignore_result=True,
                 retry=False,
                 add_to_parent=False,
             )
         except BaseException:
-            self._take_back(door.key)
+            self._take_back(target.key)
             raise
 
     def _connection(self) -> Any:
@@ -164,37 +164,37 @@ class _Line:
             logger.info("%s was not deleted after its message failed: %s; it expires", key, error)
 
 
-class _Bell:
+class _Notifier:
     """The set, the thread that empties it, and the breaker. One for each process."""
 
     def __init__(self) -> None:
         self.line = _Line()
         self._changed = threading.Condition()
-        self._waiting: dict[Door, None] = {}  # a set that keeps its order
-        self._later: list[tuple[float, Door]] = []  # a heap, by the time at which each is to be rung
-        self._in_hand: Door | None = None
+        self._waiting: dict[Target, None] = {}  # a set that keeps its order
+        self._later: list[tuple[float, Target]] = []  # a heap, by the time at which each is to be rung
+        self._in_hand: Target | None = None
         self._thread: threading.Thread | None = None
         self._is_full = False
         self._failures = 0
         self._open_until = 0.0
 
-    def ring(self, door: Door, at: float) -> None:
+    def add(self, target: Target, at: float) -> None:
         with self._changed:
-            if len(self._waiting) + len(self._later) >= MOST_WAITING and door not in self._waiting:
+            if len(self._waiting) + len(self._later) >= MOST_WAITING and target not in self._waiting:
                 if not self._is_full:
                     logger.warning("%d tenants wait for the broker; the sweep finds the others", MOST_WAITING)
                 self._is_full = True
                 return
             if at > time.monotonic():
-                heapq.heappush(self._later, (at, door))
+                heapq.heappush(self._later, (at, target))
             else:
-                self._waiting[door] = None
+                self._waiting[target] = None
             self._changed.notify_all()
             if self._thread is None or not self._thread.is_alive():
                 self._start()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        thread = threading.Thread(target=self._run, name="dispatch-notification", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is about to end; the next ring tries again
@@ -227,18 +227,18 @@ class _Bell:
 
     def _run(self) -> None:
         while True:
-            door = self._next()
+            target = self._next()
             try:
-                self.line.send(door)
+                self.line.send(target)
             except FAULTS as error:
-                self._failed(door, error)
+                self._failed(target, error)
             except Exception as error:  # a bug must not end the thread, and with it every bell of this process
-                logger.exception("ringing failed at %s", door)
-                self._failed(door, error)
+                logger.exception("ringing failed at %s", target)
+                self._failed(target, error)
             else:
                 self._succeeded()
 
-    def _next(self) -> Door:
+    def _next(self) -> Target:
         with self._changed:
             until_next = self._take_over()
             while not self._waiting or self._pause() > 0:
@@ -248,9 +248,9 @@ class _Bell:
             del self._waiting[self._in_hand]
             return self._in_hand
 
-    def _failed(self, door: Door, error: Exception) -> None:
+    def _failed(self, target: Target, error: Exception) -> None:
         with self._changed:
-            self._waiting.setdefault(door, None)
+            self._waiting.setdefault(target, None)
             pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
             self._open_until = time.monotonic() + pause
             self._failures += 1
@@ -269,14 +269,14 @@ class _Bell:
             self._changed.notify_all()
 
 
-_bell = _Bell()
+_notifier = _Notifier()
 
 
 def _renew() -> None:
     """In the child of a fork there is no thread, and the sockets are the parent's; so are the rings that wait there."""
-    global _bell
-    _bell = _Bell()
+    global _notifier
+    _notifier = _Notifier()
 
 
 os.register_at_fork(after_in_child=_renew)
-atexit.register(finish_ringing)
+atexit.register(flush_notifications)

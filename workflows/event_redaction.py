@@ -28,7 +28,7 @@ _OF_FILTER = re.compile(rf"filter (.+?) ({_OPERATORS}) ", re.DOTALL)
 _IS_MISSING = "the value is missing"
 
 
-class EventVeil:
+class EventRedaction:
     """Of one event. Cost: it reads the payload when a key came from it or a reason is told, and makes no query."""
 
     def __init__(self, event: Event, rules: Rules) -> None:

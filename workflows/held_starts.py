@@ -9,7 +9,7 @@ import uuid
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from workflows.dispatch_notification import ring
+from workflows.dispatch_notification import notify_dispatcher
 from workflows.models import Definition, EventDelivery, Run
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus
 
@@ -39,4 +39,4 @@ def held_starts_wake(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> None:
     ids = list(held.values_list("id", flat=True)[:free])
     now = timezone.now()
     if held.filter(id__in=ids, next_attempt_at__gt=now).order_by().update(next_attempt_at=now):
-        ring(tenant_id)
+        notify_dispatcher(tenant_id)

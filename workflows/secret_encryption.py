@@ -20,7 +20,7 @@ class KeyMissing(Exception):
     """The value is encrypted under a key that this process was not given, or there is no key at all. An operator must act."""
 
 
-class SealBroken(Exception):
+class DecryptionFailed(Exception):
     """The value is not what was encrypted for this tenant and name. An operator must look."""
 
 
@@ -47,7 +47,7 @@ def seal(value: str, *, tenant_id: uuid.UUID, name: str) -> tuple[str, bytes]:
 
 
 def unseal(sealed: bytes, *, key_id: str, tenant_id: uuid.UUID, name: str) -> str:
-    """Errors: KeyMissing, SealBroken."""
+    """Errors: KeyMissing, DecryptionFailed."""
     key = settings.WORKFLOW_SECRET_KEYS.get(key_id)
     if key is None:
         raise KeyMissing(
@@ -58,7 +58,7 @@ def unseal(sealed: bytes, *, key_id: str, tenant_id: uuid.UUID, name: str) -> st
     try:
         opened = AESGCM(key).decrypt(sealed[len(FORM) : start], sealed[start:], _associated(key_id, tenant_id, name))
     except (InvalidTag, ValueError) as error:  # ValueError: shorter than a nonce
-        raise SealBroken(
+        raise DecryptionFailed(
             f"the secret {name} does not decrypt under the key {key_id!r}: its row was altered or copied from elsewhere,"
             " or WORKFLOW_SECRET_KEYS gives that id to another key; save the secret again"
         ) from error

@@ -4,7 +4,7 @@ import uuid
 
 from celery import shared_task
 
-from workflows.dispatch_notification import WORK_BULK, bell_answered, ring_job
+from workflows.dispatch_notification import WORK_BULK, notification_received, notify_bulk_dispatcher
 from workflows.models import BulkJob
 from workflows.services.bulk.work import bulk_work
 from workflows.services.runs.reconcile_sweep import runs_reconcile
@@ -21,10 +21,10 @@ def reconcile_runs() -> dict[str, int]:
 @shared_task(name=WORK_BULK)
 def work_bulk(job_id: str) -> None:
     """A slice of a bulk job, and a message for the next one. A lost or repeated message changes nothing."""
-    bell_answered(job_id)
+    notification_received(job_id)
     with system_scope():  # whose job it is stands in the job
         tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
     with tenant_scope(tenant_id):
         wait = bulk_work(job_id=uuid.UUID(job_id))
     if wait is not None:
-        ring_job(job_id, after=wait)
+        notify_bulk_dispatcher(job_id, after=wait)

@@ -20,7 +20,7 @@ from ingress.dead_letters.selectors import dead_letter_count, outbox_refused
 from ingress.templatetags.event_pages import short_id
 from workflows import status_colours
 from workflows.admin.base import actor_of
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
 from workflows.statuses import DeliveryStatus
@@ -166,12 +166,12 @@ class DeliveryAdmin(DeadLetterViews):
 
     @display(description="Key", ordering="correlation_key")
     def key_label(self, delivery: EventDelivery) -> str:
-        return _veil(delivery).key(delivery.correlation_key) or "– none –"
+        return _redaction(delivery).key(delivery.correlation_key) or "– none –"
 
     @display(description="Reason", ordering="reason")
     def reason_label(self, delivery: EventDelivery) -> str:
-        return _veil(delivery).reason(delivery.reason)
+        return _redaction(delivery).reason(delivery.reason)
 
 
-def _veil(delivery: EventDelivery) -> EventVeil:
-    return EventVeil(delivery.event, rules_in(delivery.event.tenant))
+def _redaction(delivery: EventDelivery) -> EventRedaction:
+    return EventRedaction(delivery.event, rules_in(delivery.event.tenant))

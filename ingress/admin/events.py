@@ -22,7 +22,7 @@ from workflows.actors import Actor
 from workflows.admin.base import actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_recorded
 from workflows.models import Command, Event, EventType
 from workflows.redaction import rules_in
@@ -107,7 +107,7 @@ class EventAdmin(WhatIfViews):
     def key_label(self, event: Event) -> str:
         if not event.correlation_keys:
             return "– none –"
-        keys = EventVeil(event, rules_in(event.tenant)).keys(event.correlation_keys)
+        keys = EventRedaction(event, rules_in(event.tenant)).keys(event.correlation_keys)
         return nowrap(", ".join(keys) + (" (sent)" if event.correlation_status == "explicit" else ""))
 
     @display(description="Event id", ordering="event_id")
@@ -125,7 +125,7 @@ class EventAdmin(WhatIfViews):
     @display(description="Why", ordering="outcome_reason")
     def reason_label(self, event: Event) -> str:
         left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
-        why = EventVeil(event, rules_in(event.tenant)).reason(event.outcome_reason)
+        why = EventRedaction(event, rules_in(event.tenant)).reason(event.outcome_reason)
         return format_html('<span class="pm-sentence">{} <small>{}</small></span>', why, left)
 
     @method_decorator(require_safe)

@@ -6,7 +6,7 @@ from rest_framework import serializers
 from ingress.explain.trace import SHOWN_ROWS, decision_trace_told, deliveries_shown, delivery_counts, place_tried
 from workflows.actors import Actor
 from workflows.api.serializers import PayloadHidingSerializer, request_rules
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery
 from workflows.redaction import redact
 
@@ -59,15 +59,15 @@ CLOUD_EVENT = {
 }
 
 
-class EventVeilingSerializer(PayloadHidingSerializer):
-    """What is told of an event, without what the tenant's rules hide in its payload; see `EventVeil`."""
+class EventRedactingSerializer(PayloadHidingSerializer):
+    """What is told of an event, without what the tenant's rules hide in its payload; see `EventRedaction`."""
 
-    def veil(self, event: Event) -> EventVeil:
+    def redaction(self, event: Event) -> EventRedaction:
         request = self.context.get("request")
-        return EventVeil(event, request_rules(request, getattr(request, "auth", None)))
+        return EventRedaction(event, request_rules(request, getattr(request, "auth", None)))
 
 
-class DeliverySerializer(EventVeilingSerializer):
+class DeliverySerializer(EventRedactingSerializer):
     # The reason of a filtered event names the value that a filter met.
     payload_fields = ("reason", "attempt_log")
     definition = serializers.CharField(source="definition.key", default=None)
@@ -81,11 +81,14 @@ class DeliverySerializer(EventVeilingSerializer):
 
     def to_representation(self, instance: EventDelivery) -> dict[str, Any]:
         shown = super().to_representation(instance)
-        veil = self.context.get("veil") or self.veil(instance.event)
-        shown["correlation_key"] = veil.key(shown["correlation_key"])
+        redaction = self.context.get("redaction") or self.redaction(instance.event)
+        shown["correlation_key"] = redaction.key(shown["correlation_key"])
         if "reason" in shown:  # of those who see payloads
-            told = {"reason": veil.reason(instance.reason), "attempt_log": veil.attempts(instance.attempt_log)}
-            shown.update(redact(told, veil.rules))
+            told = {
+                "reason": redaction.reason(instance.reason),
+                "attempt_log": redaction.attempts(instance.attempt_log),
+            }
+            shown.update(redact(told, redaction.rules))
         return shown
 
 
@@ -137,7 +140,7 @@ EVENT_FIELDS = (
 )  # fmt: skip
 
 
-class EventSerializer(EventVeilingSerializer):
+class EventSerializer(EventRedactingSerializer):
     payload_fields = ("payload", "attributes")
     correlation_key = serializers.SerializerMethodField()
 
@@ -150,11 +153,11 @@ class EventSerializer(EventVeilingSerializer):
 
     def to_representation(self, instance: Event) -> dict[str, Any]:
         shown = super().to_representation(instance)
-        veil = self.veil(instance)
+        redaction = self.redaction(instance)
         for name in ("correlation_key", "workflow_correlation_key"):
-            shown[name] = veil.key(shown[name])
-        shown["correlation_keys"] = veil.keys(shown["correlation_keys"])
-        shown["outcome_reason"] = veil.reason(shown["outcome_reason"])
+            shown[name] = redaction.key(shown[name])
+        shown["correlation_keys"] = redaction.keys(shown["correlation_keys"])
+        shown["outcome_reason"] = redaction.reason(shown["outcome_reason"])
         return shown
 
 
@@ -170,7 +173,7 @@ class EventDetailSerializer(EventSerializer):
     @extend_schema_field(DeliverySerializer(many=True))
     def get_deliveries(self, event: Event) -> list[dict[str, Any]]:
         rows = list(deliveries_shown(event.tenant_id, event).select_related("definition"))
-        context = {**self.context, "veil": self.veil(event)}
+        context = {**self.context, "redaction": self.redaction(event)}
         return list(DeliverySerializer(rows, many=True, context=context).data)
 
     def get_delivery_counts(self, event: Event) -> dict[str, int]:
@@ -181,12 +184,12 @@ class EventDetailSerializer(EventSerializer):
         shown = super().to_representation(instance)
         actor: Actor | None = getattr(self.context.get("request"), "auth", None)
         sees_payloads = actor is None or actor.sees_payloads
-        veil = self.veil(instance)
+        redaction = self.redaction(instance)
         told = {
             "correlation_trace": [
-                place_tried(veil.place(entry), sees_payloads) for entry in instance.correlation_trace
+                place_tried(redaction.place(entry), sees_payloads) for entry in instance.correlation_trace
             ],
-            "decision_trace": decision_trace_told(veil.trace(instance.decision_trace), sees_payloads),
+            "decision_trace": decision_trace_told(redaction.trace(instance.decision_trace), sees_payloads),
         }
-        shown.update(redact(told, veil.rules))
+        shown.update(redact(told, redaction.rules))
         return shown

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from ingress.explain.forecast import Forecast, forecast_told, form_schemas, trigger_forecast, wait_forecast
 from ingress.explain.read_only import reading_only
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import EventDelivery, OutboxEvent
 from workflows.redaction import Rules, rules_of
 from workflows.statuses import DeliveryStatus
@@ -54,7 +54,7 @@ def _told(
         return {**told, **UNKNOWN}
     if delivery.status != DeliveryStatus.DEAD:
         return {**told, **not_dead(delivery.status)}
-    return {**told, "forecast": forecast_told(_forecast(delivery, forms), EventVeil(delivery.event, rules))}
+    return {**told, "forecast": forecast_told(_forecast(delivery, forms), EventRedaction(delivery.event, rules))}
 
 
 def _forecast(delivery: EventDelivery, forms: dict[uuid.UUID, Any]) -> Forecast:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from ingress.dead_letters.selectors import UNKNOWN, deliveries_forecast, not_dead
 from ingress.dispatch.delivery import KEPT_ATTEMPTS
 from workflows.actors import Actor
-from workflows.dispatch_notification import ring_on_commit
+from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid
 from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import command_open, commands_conclude, commands_faults_told
@@ -178,7 +178,7 @@ def _changed(actor: Actor, action: CommandAction, rows: list[EventDelivery], rea
                 row.status, row.decided_at = DeliveryStatus.DISCARDED, now
         update_rows(dead, _CHANGED)
         if dead and action == CommandAction.REDELIVER:
-            ring_on_commit(actor.tenant_id)
+            notify_dispatcher_on_commit(actor.tenant_id)
     return statuses
 
 

@@ -21,7 +21,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ingress.dispatch.targets import TriggerHeld, event_deliver_to_wait, event_start_run, run_id_of
-from workflows.dispatch_notification import ring
+from workflows.dispatch_notification import notify_dispatcher
 from workflows.event_outcomes import deliveries_changing
 from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Tenant
@@ -226,7 +226,7 @@ def _settle(made: Sequence[tuple[EventDelivery, Attempt]]) -> None:
                 _hold_back_later_events(delivery)
     for delivery, attempt in made:
         if attempt.is_soon:
-            ring(delivery.tenant_id, after=attempt.wait_seconds)
+            notify_dispatcher(delivery.tenant_id, after=attempt.wait_seconds)
     held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in made if attempt.is_held}
     for tenant_id, definition_id in held:
         if definition_id is not None:

@@ -12,7 +12,7 @@ from ingress.dispatch.targets import run_id_of, trigger_input
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.wait_steps import response_in
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.held_starts import held_starts
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, WaitStatus
@@ -31,8 +31,8 @@ class Forecast:
     input: dict[str, Any] | None = None
 
 
-def forecast_told(forecast: Forecast, veil: EventVeil) -> dict[str, str]:
-    return {"status": str(forecast.status), "why": veil.reason(forecast.why)}
+def forecast_told(forecast: Forecast, redaction: EventRedaction) -> dict[str, str]:
+    return {"status": str(forecast.status), "why": redaction.reason(forecast.why)}
 
 
 def wait_forecast(wait: RunWait, event: Event, *, form_schema: Any = None) -> Forecast:

@@ -15,7 +15,7 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from ingress.explain.summary import summary_of
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.redaction import rules_of
 from workflows.statuses import DeliveryStatus
@@ -31,7 +31,7 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
     Cost: eight statements, and one more for each list of rows that is cut.
     """
     now = timezone.now()
-    veil = EventVeil(event, rules_of(tenant_id))
+    redaction = EventRedaction(event, rules_of(tenant_id))
     trace = decision_trace_told(event.decision_trace, sees_payloads)
     waits = trace.get("waits", [])
     seen = waits_seen(tenant_id, [*waits, *trace.get("nearMisses", ())])
@@ -46,24 +46,24 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
         "event_id": event.event_id,
         "event_type": event.event_type,
         "received_at": event.received_at,
-        "outcome": {"status": event.outcome, "reason": veil.reason(event.outcome_reason)},
+        "outcome": {"status": event.outcome, "reason": redaction.reason(event.outcome_reason)},
         "correlation": {
             "status": event.correlation_status,
             "reason": event.correlation_reason,
-            "keys": veil.keys(event.correlation_keys),
-            "tried": [place_tried(veil.place(entry), sees_payloads) for entry in event.correlation_trace],
+            "keys": redaction.keys(event.correlation_keys),
+            "tried": [place_tried(redaction.place(entry), sees_payloads) for entry in event.correlation_trace],
         },
         "schema": trace.get("schema"),
         "routing": {
             "routed_at": event.routed_at,
             "next_at": None if event.routed_at else event.route_at,
             "attempts": event.routing_attempts,
-            "waits": [wait_told(veil.wait(entry), seen) for entry in waits],
+            "waits": [wait_told(redaction.wait(entry), seen) for entry in waits],
             "triggers": trace.get("triggers", []),
-            "near_misses": [wait_told(veil.wait(entry), seen) for entry in trace.get("nearMisses", ())],
+            "near_misses": [wait_told(redaction.wait(entry), seen) for entry in trace.get("nearMisses", ())],
         },
         "buffer": _buffer_told(event, now),
-        "deliveries": [_delivery_told(row, now, sees_payloads, veil) for row in deliveries],
+        "deliveries": [_delivery_told(row, now, sees_payloads, redaction) for row in deliveries],
         "delivery_counts": counts,
         "conflict_of": _event_told(event.conflict_of) if event.conflict_of else None,
         "conflicts": [_event_told(row) for row in conflicts],
@@ -176,18 +176,20 @@ def _first(rows: QuerySet[Any], *order: str) -> tuple[list[Any], int]:
     return found[:SHOWN_ROWS], rows.count() - SHOWN_ROWS if len(found) > SHOWN_ROWS else 0
 
 
-def _delivery_told(delivery: EventDelivery, now: datetime, sees_payloads: bool, veil: EventVeil) -> dict[str, Any]:
+def _delivery_told(
+    delivery: EventDelivery, now: datetime, sees_payloads: bool, redaction: EventRedaction
+) -> dict[str, Any]:
     is_pending = delivery.status == DeliveryStatus.PENDING
-    attempts = veil.attempts(delivery.attempt_log)
+    attempts = redaction.attempts(delivery.attempt_log)
     if not sees_payloads:
         attempts = [{name: value for name, value in entry.items() if name != "reason"} for entry in attempts]
     return {
         "id": delivery.id,
         "kind": delivery.kind,
         "target": _target_told(delivery),
-        "key": veil.key(delivery.correlation_key),
+        "key": redaction.key(delivery.correlation_key),
         "status": delivery.status,
-        "reason": veil.reason(delivery.reason) if sees_payloads else None,
+        "reason": redaction.reason(delivery.reason) if sees_payloads else None,
         "attempts": delivery.attempts,
         "failures": delivery.failures,
         "attempt_log": attempts,

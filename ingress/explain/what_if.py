@@ -17,7 +17,7 @@ from ingress.intake.receive import Catalogue, Receipt, result_of
 from ingress.intake.store import first_events
 from workflows.errors import InputInvalid, PortalError
 from workflows.event_outcomes import outcome_of
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, Event, RunWait
 from workflows.redaction import rules_of
 from workflows.statuses import EventOutcome, EventSource
@@ -55,14 +55,14 @@ def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
         return {**told, "answer": _answer(error)}
     catalogue = Catalogue(tenant_id, {envelope.event_type})
     event = catalogue.event_row(envelope, source=EventSource.REST, sender="")
-    veil = EventVeil(event, rules_of(tenant_id))
+    redaction = EventRedaction(event, rules_of(tenant_id))
     told |= {
         "event_type": event.event_type,
         "correlation": {
             "status": event.correlation_status,
             "reason": event.correlation_reason,
-            "keys": veil.keys(event.correlation_keys),
-            "tried": [veil.place(entry) for entry in event.correlation_trace],
+            "keys": redaction.keys(event.correlation_keys),
+            "tried": [redaction.place(entry) for entry in event.correlation_trace],
         },
         "schema": schema_told(event.decision_trace.get("schema"), sees_payloads=True),
     }
@@ -74,7 +74,7 @@ def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
         return {**told, "answer": _answer(result), "outcome": outcome, "first": _first(first)}
     if result.is_duplicate:
         return {**told, "answer": _repeat(result), "first": _first(first)}
-    return {**told, **_routes(tenant_id, veil)}
+    return {**told, **_routes(tenant_id, redaction)}
 
 
 def _answer(error: PortalError) -> dict[str, Any]:
@@ -93,11 +93,11 @@ def _first(event: Event | None) -> dict[str, Any] | None:
 # -- Where it would go ------------------------------------------------------------------------------------------------
 
 
-def _routes(tenant_id: uuid.UUID, veil: EventVeil) -> dict[str, Any]:
-    event = veil.event
+def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
+    event = redaction.event
     (plan,) = plan_event_routes([event])
-    waits = _waits(tenant_id, plan, veil)
-    triggers = _triggers(tenant_id, plan, veil)
+    waits = _waits(tenant_id, plan, redaction)
+    triggers = _triggers(tenant_id, plan, redaction)
     status, reason = outcome_of(
         [told["forecast"]["status"] for told in (*waits, *triggers)],
         is_routed=True,
@@ -110,12 +110,12 @@ def _routes(tenant_id: uuid.UUID, veil: EventVeil) -> dict[str, Any]:
         "waits": waits[:SHOWN_WAITS],
         "wait_count": len(waits),
         "triggers": triggers,
-        "near_misses": [wait_told(veil.wait(entry), seen) for entry in plan.near_misses],
+        "near_misses": [wait_told(redaction.wait(entry), seen) for entry in plan.near_misses],
         "buffer_seconds": plan.buffer.total_seconds() if plan.buffer else None,
     }
 
 
-def _waits(tenant_id: uuid.UUID, plan: EventPlan, veil: EventVeil) -> list[dict[str, Any]]:
+def _waits(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> list[dict[str, Any]]:
     ids = [wait.id for wait in plan.waits]
     waits = list(RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids).order_by("id"))
     forms = form_schemas(waits)
@@ -128,14 +128,14 @@ def _waits(tenant_id: uuid.UUID, plan: EventPlan, veil: EventVeil) -> list[dict[
             "step_id": wait.step_id,
             "step_path": wait.step_path,
             "event_name": wait.event_name,
-            "key": veil.key(wait.correlation_key),
-            "forecast": forecast_told(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id)), veil),
+            "key": redaction.key(wait.correlation_key),
+            "forecast": forecast_told(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id)), redaction),
         }
         for wait in waits
     ]
 
 
-def _triggers(tenant_id: uuid.UUID, plan: EventPlan, veil: EventVeil) -> list[dict[str, Any]]:
+def _triggers(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> list[dict[str, Any]]:
     ids = [definition.id for definition in plan.triggers]
     rows = Definition.objects.select_related("published_version").filter(tenant_id=tenant_id, id__in=ids)
     told = []
@@ -147,9 +147,9 @@ def _triggers(tenant_id: uuid.UUID, plan: EventPlan, veil: EventVeil) -> list[di
                 {
                     "definition": definition.key,
                     "version": version.version,
-                    "forecast": forecast_told(forecast, veil),
+                    "forecast": forecast_told(forecast, redaction),
                     "limit": forecast.limit,
-                    "input": None if forecast.input is None else veil.made(forecast.input),
+                    "input": None if forecast.input is None else redaction.made(forecast.input),
                 }
             )
     return told

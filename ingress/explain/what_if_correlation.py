@@ -15,7 +15,7 @@ from ingress.explain.read_only import reading_only
 from ingress.intake.correlation import Correlation, correlate_event
 from ingress.intake.correlation_config import Paths, parse_correlation_paths
 from workflows.errors import InputInvalid
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import Event, RunWait
 from workflows.redaction import HIDDEN, Rules, rules_of
 
@@ -112,8 +112,8 @@ def _look(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, seen: _Se
         seen.counts[change] += 1
         seen.waits |= met[event.id]
         if len(seen.changes) <= SHOWN_CHANGES:
-            veil = EventVeil(event, seen.rules)
-            hidden = veil.hidden_keys(correlation.trace)
+            redaction = EventRedaction(event, seen.rules)
+            hidden = redaction.hidden_keys(correlation.trace)
             seen.changes.append(
                 {
                     "id": event.id,
@@ -121,8 +121,8 @@ def _look(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, seen: _Se
                     "event_type": event.event_type,
                     "received_at": event.received_at,
                     "change": change,
-                    "before": [HIDDEN if key in hidden else veil.key(key) for key in before],
-                    "after": [HIDDEN if key in hidden else veil.key(key) for key in after],
+                    "before": [HIDDEN if key in hidden else redaction.key(key) for key in before],
+                    "after": [HIDDEN if key in hidden else redaction.key(key) for key in after],
                     "open_waits": len(met[event.id]),
                 }
             )

@@ -16,7 +16,7 @@ from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
 from ingress.intake.envelope import Envelope, read_envelope
 from ingress.intake.store import first_events, store_events
-from workflows.dispatch_notification import ring_on_commit
+from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventType
 from workflows.models.fields import new_id
@@ -76,7 +76,7 @@ def _receive(
     for place, row in rows.items():
         results[place] = result_of(row, None if row.id in stored else firsts[row.event_id])
     if any(row.id in stored and row.occupies_id for row in rows.values()):
-        ring_on_commit(tenant_id)
+        notify_dispatcher_on_commit(tenant_id)
     return [result for result in results if result is not None]
 
 

@@ -144,7 +144,9 @@ def _temporal(config: StackConfig, cli: Path) -> Program:
 
 def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
     celery = [config.python, "-m", "celery", "-A", "portal"]
-    pool = {"DATABASE_POOL": "true"}  # for these two only, never for Celery's forked children (docs/architecture.md#facts-found-by-trial)
+    pool = {
+        "DATABASE_POOL": "true"
+    }  # for these two only, never for Celery's forked children (docs/architecture.md#facts-found-by-trial)
     # A stable name, so that the broker keeps no queues of workers that are gone.
     worker = ["-c", "2", "-l", "INFO", "-n", "pointsman@localhost", "--without-mingle", "--without-gossip"]
     schedule = str(config.home / "celery" / "beat-schedule")

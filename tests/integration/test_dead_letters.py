@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("unheard")
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The tenants that the bell was rung for."""
     heard: list[Any] = []
-    monkeypatch.setattr(services, "ring_on_commit", heard.append)
+    monkeypatch.setattr(services, "notify_dispatcher_on_commit", heard.append)
     return heard
 
 
@@ -249,7 +249,7 @@ def test_a_process_that_is_killed_afterwards_has_told_everything(
     def killed_after_the_commit(*_: Any) -> None:
         transaction.on_commit(lambda: (_ for _ in ()).throw(Killed))
 
-    monkeypatch.setattr(services, "ring_on_commit", killed_after_the_commit)
+    monkeypatch.setattr(services, "notify_dispatcher_on_commit", killed_after_the_commit)
     with pytest.raises(Killed):
         deliveries_redeliver(**asked)
     given_up()

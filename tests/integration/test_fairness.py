@@ -187,8 +187,8 @@ class Bells:
         self._queue: queue.Queue[str] = queue.Queue()
         self._rung: set[str] = set()
         self._lock = threading.Lock()
-        monkeypatch.setattr(tasks, "ring", self.ring)
-        monkeypatch.setattr(tasks, "bell_answered", self.answered)
+        monkeypatch.setattr(tasks, "notify_dispatcher", self.ring)
+        monkeypatch.setattr(tasks, "notification_received", self.answered)
 
     def ring(self, tenant_id: Any) -> None:
         with self._lock:
@@ -532,7 +532,7 @@ def test_a_run_that_is_busy_delays_nobody_else_and_is_rung_for(tenant: Any, monk
         take(*args, **kwargs)
 
     monkeypatch.setattr(gateway, "signal_event", busy_once)
-    monkeypatch.setattr(delivery, "ring", lambda _tenant, *, after: rung.append(after))
+    monkeypatch.setattr(delivery, "notify_dispatcher", lambda _tenant, *, after: rung.append(after))
     while EventDelivery.objects.filter(tenant=tenant, status="pending").exists():
         EventDelivery.objects.filter(tenant=tenant).update(next_attempt_at=timezone.now())
         assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)

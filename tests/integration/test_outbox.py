@@ -89,7 +89,9 @@ def test_it_is_rolled_back_with_its_transaction(tenant: Any) -> None:
 
 def test_the_bell_is_rung_after_the_commit_and_only_then(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[int] = []
-    monkeypatch.setattr("workflows.dispatch_notification.ring", lambda tenant_id: rung.append(rows(tenant_id).count()))
+    monkeypatch.setattr(
+        "workflows.dispatch_notification.notify_dispatcher", lambda tenant_id: rung.append(rows(tenant_id).count())
+    )
     with transaction.atomic():
         publish(tenant)
         assert rung == []

@@ -16,7 +16,7 @@ from tests.integration.test_screens import member_of
 from tests.support.factories import expr, make_actor, make_run, make_tenant, make_token, publish
 from workflows import event_redaction
 from workflows.engine.filters import first_mismatch
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_open
 from workflows.models import ActionInvocation, Command, Event, EventDelivery, EventType, HumanTask, RunStep, Tenant
 from workflows.projections.writer import projection_writer
@@ -325,7 +325,7 @@ def test_sentences_of_filters_lose_their_values_by_the_filters_path() -> None:
     def told(path: str, op: str, value: Any, payload: Any) -> str:
         condition = {"path": path, "op": op, **({} if op in ("exists", "not_exists") else {"value": value})}
         event = Event(payload=payload, correlation_trace=[])
-        return EventVeil(event, compiled(tuple(RULES))).reason(first_mismatch([condition], payload) or "")
+        return EventRedaction(event, compiled(tuple(RULES))).reason(first_mismatch([condition], payload) or "")
 
     gone = f"does not hold: the value is {HIDDEN}"
     assert told("card.number", "=", "x", PAID) == f"filter card.number = {HIDDEN} {gone}"
@@ -348,7 +348,7 @@ def test_sentences_of_filters_lose_their_values_by_the_filters_path() -> None:
 
 def test_other_sentences_lose_the_hidden_values_that_they_hold() -> None:
     def told(text: str, **payload: Any) -> str:
-        return EventVeil(Event(payload=payload), compiled()).reason(text)
+        return EventRedaction(Event(payload=payload), compiled()).reason(text)
 
     for value in ("it's \n so", 'it\'s "so" \n', "\u00fc\n\t"):
         assert told(f"it is {value!r}, no", secret=value) in (f"it is '{HIDDEN}', no", f'it is "{HIDDEN}", no')
@@ -363,9 +363,9 @@ def test_other_sentences_lose_the_hidden_values_that_they_hold() -> None:
 
 
 def test_what_a_mapping_moves_is_hidden_where_it_has_gone() -> None:
-    veil = EventVeil(Event(payload={**PAID, "pwd": 4711}), compiled(tuple(RULES)))
+    redaction = EventRedaction(Event(payload={**PAID, "pwd": 4711}), compiled(tuple(RULES)))
     made = {"a": IBAN, "b": [f"to {IBAN}"], "c": 4711, "d": True, "e": 4712, "iban": "other", "f": "shown-name"}
-    assert veil.made(made) == {
+    assert redaction.made(made) == {
         "a": HIDDEN, "b": [f"to {HIDDEN}"], "c": HIDDEN, "d": True, "e": 4712, "iban": HIDDEN, "f": "shown-name",
     }  # fmt: skip
 

@@ -157,8 +157,8 @@ def _web() -> Iterator[Point]:
         return Point("web", name, arm, needs="rest")
 
     yield point("before the event is stored", before(store, "_store"))
-    yield point("event stored, before the bell", before(receive, "ring_on_commit"))
-    yield point("bell rung, before the answer", after(receive, "ring_on_commit"))
+    yield point("event stored, before the bell", before(receive, "notify_dispatcher_on_commit"))
+    yield point("bell rung, before the answer", after(receive, "notify_dispatcher_on_commit"))
     yield point("bell's key made, before its message", before(app, "send_task"))
     yield point("bell's message sent", after(app, "send_task"))
     yield point("answer made, before it is sent", after(WSGIHandler, "__call__"))
@@ -181,14 +181,16 @@ def _celery() -> Iterator[Point]:
     # -- The door
     yield point("door: before the event is stored", before(tasks, "event_receive"), "task")
     yield point(
-        "door: stored, before the bell", inside(tasks, "event_receive", before(receive, "ring_on_commit")), "task"
+        "door: stored, before the bell",
+        inside(tasks, "event_receive", before(receive, "notify_dispatcher_on_commit")),
+        "task",
     )
     yield point("door: stored, before the task ends", after(tasks, "event_receive"), "task")
     yield point("door: before the acknowledgement", before(Message, "ack", acknowledging("consume_event")), "task")
     yield point("door: acknowledged", after(Message, "ack", acknowledging("consume_event")), "task")
     # -- The bell
-    yield point("bell: before it is answered", before(tasks, "bell_answered"))
-    yield point("bell: answered, before the look", after(tasks, "bell_answered"))
+    yield point("bell: before it is answered", before(tasks, "notification_received"))
+    yield point("bell: answered, before the look", after(tasks, "notification_received"))
     yield point("bell: all done, before the acknowledgement", before(Message, "ack", acknowledging("work_events")))
     yield point("bell: acknowledged", after(Message, "ack", acknowledging("work_events")))
     # -- The outbox
@@ -264,7 +266,7 @@ def _consumer() -> Iterator[Point]:
     yield read
     yield point("left entries taken over", after(StreamGroup, "take_pending", has_entries), after=read.name)
     yield point("before the events are stored", before(store, "_store"))
-    yield point("events stored, before the bell", before(receive, "ring_on_commit"))
+    yield point("events stored, before the bell", before(receive, "notify_dispatcher_on_commit"))
     yield point("events stored", after(consumer, "stream_events_receive"))
     yield point("before the acknowledgement", before(StreamGroup, "acknowledge", has_ids))
     yield point("acknowledged", after(StreamGroup, "acknowledge", has_ids))

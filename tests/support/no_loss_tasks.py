@@ -36,10 +36,10 @@ def retry(self: Any, key: str) -> None:
 
 
 @shared_task(name="tests.ring")
-def ring(queue: str, count: int) -> None:
+def notify_dispatcher(queue: str, count: int) -> None:
     """Many rings, the last thing that its process does."""
     from workflows import dispatch_notification
 
     settings.CELERY_TASK_DEFAULT_QUEUE = queue
     for _ in range(count):
-        dispatch_notification.ring(uuid.uuid4())
+        dispatch_notification.notify_dispatcher(uuid.uuid4())

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db.models import F
 
-from workflows.dispatch_notification import ring_on_commit
+from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.ends import REASON, SEQ_OF_END
@@ -91,7 +91,7 @@ def _open_again(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) ->
     with deliveries_changing(touched) as events:
         missed.update(status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now)
     if events:
-        ring_on_commit(run.tenant_id)
+        notify_dispatcher_on_commit(run.tenant_id)
 
 
 def _take_back_events(run: Run, waits: list[uuid.UUID], *, now: datetime) -> None:

@@ -22,7 +22,7 @@ from workflows.engine.storable import storable_problem
 from workflows.errors import DependencyDown, InputInvalid, NotFound
 from workflows.ledger import command_carried_out, target_name
 from workflows.models import Secret
-from workflows.secret_encryption import KeyMissing, SealBroken, first_key_id, seal, unseal
+from workflows.secret_encryption import DecryptionFailed, KeyMissing, first_key_id, seal, unseal
 from workflows.services.roles import role_require
 from workflows.statuses import CommandAction, Role
 
@@ -116,7 +116,7 @@ def _rotate(actor: Actor, *, dry_run: bool) -> Rotation:
     for secret in secrets:
         try:
             value = _opened(secret)
-        except (KeyMissing, SealBroken) as error:
+        except (KeyMissing, DecryptionFailed) as error:
             rotation.unreadable[secret.name] = str(error)
             continue
         if secret.key_id == first:
@@ -146,7 +146,7 @@ def secret_values(*, tenant_id: uuid.UUID, names: Collection[str]) -> dict[str, 
         )
     try:
         values = {name: _opened(secret) for name, secret in found.items()}
-    except (KeyMissing, SealBroken) as error:
+    except (KeyMissing, DecryptionFailed) as error:
         raise RunError(Category.TRANSIENT, str(error), code="SECRET_UNREADABLE") from error
     now = timezone.now()
     Secret.objects.filter(

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
-from workflows.dispatch_notification import ring
+from workflows.dispatch_notification import notify_dispatcher
 from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
 from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitKind, WaitStatus
@@ -47,7 +47,7 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
         )
         pending = mine.filter(status=DeliveryStatus.PENDING).count()
     if pending:
-        ring(tenant_id)
+        notify_dispatcher(tenant_id)
     return pending
 
 

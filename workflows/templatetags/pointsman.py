@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows import status_colours
-from workflows.event_redaction import EventVeil
+from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery
 from workflows.redaction import compiled, redact, redact_filters
 
@@ -97,13 +97,13 @@ def shown_filters(context: Context, filters: Any) -> Any:
 @register.simple_tag(takes_context=True)
 def shown_reason(context: Context, delivery: EventDelivery) -> str:
     """Why a delivery is as it is, without what the tenant's rules hide in the payload."""
-    return EventVeil(delivery.event, context.get("redaction") or compiled()).reason(delivery.reason)
+    return EventRedaction(delivery.event, context.get("redaction") or compiled()).reason(delivery.reason)
 
 
 @register.simple_tag(takes_context=True)
 def shown_key(context: Context, event: Event, key: str) -> str:
     """A key of this event, unless it was found where the tenant's rules hide it."""
-    return EventVeil(event, context.get("redaction") or compiled()).key(key)
+    return EventRedaction(event, context.get("redaction") or compiled()).key(key)
 
 
 @register.filter

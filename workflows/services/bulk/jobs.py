@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.dispatch_notification import ring_job
+from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import commands_conclude, commands_faults_told
 from workflows.models import BulkItem, BulkJob, Command
@@ -173,7 +173,7 @@ def _changed(
             state = CommandState.ACCEPTED if is_whole else CommandState.OBSERVED
             commands_conclude([command], state, details=account)
     if job.next_slice_at is not None:
-        ring_job(job.id)
+        notify_bulk_dispatcher(job.id)
     job_end_if_over(job)
     return bulk_find(actor=actor, job_id=job_id)
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.dispatch_notification import ring_job
+from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.ledger import command_observe_whole, command_recorded
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.statements import update_rows
@@ -71,7 +71,7 @@ def bulk_sweep() -> int:
     """Ring for jobs whose message was lost, or whose worker was killed; their number."""
     jobs = jobs_left_behind(late=LATE)
     for job_id in jobs:
-        ring_job(job_id)
+        notify_bulk_dispatcher(job_id)
     return len(jobs)
 
 

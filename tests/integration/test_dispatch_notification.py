@@ -26,7 +26,12 @@ from tests.integration.test_events import open_wait, receive
 from tests.support.broker_gate import BrokerGate
 from tests.support.factories import eventually, make_token
 from workflows import dispatch_notification
-from workflows.dispatch_notification import bell_answered, bell_is_idle, ring, ring_on_commit
+from workflows.dispatch_notification import (
+    notification_received,
+    notifications_are_sent,
+    notify_dispatcher,
+    notify_dispatcher_on_commit,
+)
 from workflows.models import Event
 from workflows.services.wait_lookback import wait_look_for_events
 
@@ -65,7 +70,7 @@ def queue(servers: Servers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> I
     settings.CELERY_TASK_DEFAULT_QUEUE = name
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(dispatch_notification, "_bell", dispatch_notification._Bell())
+    monkeypatch.setattr(dispatch_notification, "_notifier", dispatch_notification._Notifier())
     with redis.Redis.from_url(servers.redis_url) as client:
         yield Queue(name, client)
 
@@ -79,7 +84,7 @@ def gate(queue: Queue, servers: Servers, settings: Any) -> Iterator[BrokerGate]:
 
 
 def idle() -> None:
-    eventually(bell_is_idle, what="all rings were handed over")
+    eventually(notifications_are_sent, what="all rings were handed over")
 
 
 def told(caplog: pytest.LogCaptureFixture, text: str) -> int:
@@ -102,7 +107,7 @@ def test_nobody_waits_for_a_broker_that_is_down(
     began = time.monotonic()
     for _ in range(500):
         for tenant in tenants:
-            ring(tenant)
+            notify_dispatcher(tenant)
     assert time.monotonic() - began < QUICK_SECONDS
     eventually(lambda: told(caplog, DOWN), what="the breaker is open")
     gate.open()
@@ -117,21 +122,21 @@ def test_a_broker_that_is_down_is_left_alone(
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 600.0)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 600.0)
     gate.hang()
-    ring(uuid.uuid4())
+    notify_dispatcher(uuid.uuid4())
     eventually(lambda: told(caplog, DOWN), what="the breaker is open")
     accepted = gate.accepted
     for tenant in some_tenants(200):
-        ring(tenant)
+        notify_dispatcher(tenant)
     began = time.monotonic()
-    dispatch_notification._bell.wait_until_idle(60)  # a process that ends now does not wait
+    dispatch_notification._notifier.wait_until_idle(60)  # a process that ends now does not wait
     assert time.monotonic() - began < 30
-    assert (gate.accepted, bell_is_idle()) == (accepted, False)
+    assert (gate.accepted, notifications_are_sent()) == (accepted, False)
 
 
 def test_the_pauses_grow_to_a_limit_and_begin_anew(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 30.0)
-    bell, door = dispatch_notification._Bell(), dispatch_notification.Door("q", "task", "t")
+    bell, door = dispatch_notification._Notifier(), dispatch_notification.Target("q", "task", "t")
 
     def pause_after_a_failure() -> int:
         bell._failed(door, OSError("down"))
@@ -169,7 +174,7 @@ def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: p
         return real(line)
 
     monkeypatch.setattr(dispatch_notification._Line, "_connection", failing)
-    ring(tenant)
+    notify_dispatcher(tenant)
     idle()
     assert (queue.tenants(), keys) == ([tenant], [1, 1, 1])
 
@@ -180,7 +185,7 @@ def test_a_broker_that_hangs_between_key_and_message_delays_it_until_the_key_exp
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
     (tenant,) = some_tenants(1)
     gate.hang_at(b"LPUSH")
-    ring(tenant)
+    notify_dispatcher(tenant)
     eventually(lambda: gate.hangs and told(caplog, DOWN), what="the message was given up")
     eventually(lambda: not queue.redis.exists(queue.key(tenant)), what="the key has expired")
     assert queue.tenants() == []
@@ -191,7 +196,7 @@ def test_a_broker_that_hangs_between_key_and_message_delays_it_until_the_key_exp
 
 def test_a_worker_whose_redis_is_down_goes_on(queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture) -> None:
     gate.refuse()
-    bell_answered(uuid.uuid4())
+    notification_received(uuid.uuid4())
     assert told(caplog, "was not deleted")
 
 
@@ -201,10 +206,10 @@ def test_more_tenants_than_the_set_holds_are_left_to_the_sweep(
     monkeypatch.setattr(dispatch_notification, "MOST_WAITING", 2)
     gate.hang()
     first, *others = some_tenants(6)
-    ring(first)
+    notify_dispatcher(first)
     eventually(lambda: told(caplog, DOWN), what="the breaker is open")
     for tenant in [*others, first]:
-        ring(tenant)
+        notify_dispatcher(tenant)
     gate.open()
     idle()
     assert first in queue.tenants()
@@ -222,9 +227,9 @@ def test_a_bug_does_not_end_the_bell(
         real(line, door)
 
     monkeypatch.setattr(dispatch_notification._Line, "send", failing)
-    ring(bad)
+    notify_dispatcher(bad)
     eventually(lambda: told(caplog, "ringing failed"), what="the bug was met")
-    ring(good)
+    notify_dispatcher(good)
     eventually(lambda: queue.tenants() == [good], what="the other tenant was rung")
     monkeypatch.setattr(dispatch_notification._Line, "send", real)
     idle()
@@ -238,14 +243,14 @@ def test_many_rings_are_one_message_until_it_is_answered(queue: Queue) -> None:
     one, other = some_tenants(2)
     for _ in range(20):
         for _ in range(25):
-            ring(one)
+            notify_dispatcher(one)
         idle()  # so the thread, too, meets a ring that was not answered
-    ring(other)
+    notify_dispatcher(other)
     idle()
     assert queue.tenants() == [one, other]
-    bell_answered(one)
-    ring(one)
-    ring(other)
+    notification_received(one)
+    notify_dispatcher(one)
+    notify_dispatcher(other)
     idle()
     assert queue.tenants() == [one, other, one]
     assert 0 < queue.redis.ttl(queue.key(one)) <= dispatch_notification.KEY_SECONDS
@@ -253,28 +258,28 @@ def test_many_rings_are_one_message_until_it_is_answered(queue: Queue) -> None:
 
 def test_a_ring_for_later_waits_for_its_time_and_holds_nobody_up(queue: Queue) -> None:
     first, second, third = some_tenants()
-    ring(first, after=600)
-    ring(second, after=0.05)
-    ring(third)
+    notify_dispatcher(first, after=600)
+    notify_dispatcher(second, after=0.05)
+    notify_dispatcher(third)
     eventually(lambda: queue.tenants() == [third, second], what="those whose time has come")
-    assert bell_is_idle()  # a process that ends does not wait for the one that is for later
-    ring(first)
+    assert notifications_are_sent()  # a process that ends does not wait for the one that is for later
+    notify_dispatcher(first)
     eventually(lambda: queue.tenants() == [third, second, first], what="a ring for now is one of its own")
     for tenant in (second, third):
-        bell_answered(tenant)
+        notification_received(tenant)
     for after in (0.02, 0.2, 600):
-        ring(third, after=after)
+        notify_dispatcher(third, after=after)
     eventually(lambda: queue.tenants()[3:] == [third], what="the first of several times")
-    bell_answered(third)
+    notification_received(third)
     eventually(lambda: queue.tenants()[3:] == [third, third], what="and the second")
 
 
 def test_a_ring_within_a_transaction_waits_for_its_end(tenant: Any, queue: Queue) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        ring_on_commit(tenant.id)
+        notify_dispatcher_on_commit(tenant.id)
         raise ZeroDivisionError
     with transaction.atomic():
-        ring_on_commit(tenant.id)
+        notify_dispatcher_on_commit(tenant.id)
         idle()
         assert queue.tenants() == []
     idle()
@@ -284,7 +289,7 @@ def test_a_ring_within_a_transaction_waits_for_its_end(tenant: Any, queue: Queue
 def test_a_wait_that_finds_an_event_rings(tenant: Any, queue: Queue) -> None:
     receive(tenant)
     idle()
-    bell_answered(tenant.id)
+    notification_received(tenant.id)
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(open_wait(tenant).id)) == 1
     idle()
     assert queue.tenants() == [str(tenant.id)] * 2
@@ -312,12 +317,12 @@ def test_work_that_is_committed_before_a_ring_is_never_left_behind(
     def send(round_number: int, number: int) -> None:
         dawdle()
         client.sadd(work, f"{round_number}/{number}")
-        ring(tenant)
+        notify_dispatcher(tenant)
 
     def answer() -> None:
         while not is_over.is_set():
             if queue.take():
-                bell_answered(tenant)
+                notification_received(tenant)
                 dawdle()
                 found = client.smembers(work)
                 if found:
@@ -348,10 +353,10 @@ def test_work_that_is_committed_before_a_ring_is_never_left_behind(
 
 def test_a_redis_that_forgot_everything_is_rung_anew(queue: Queue) -> None:
     (tenant,) = some_tenants(1)
-    ring(tenant)
+    notify_dispatcher(tenant)
     idle()
     queue.redis.delete(queue.key(tenant), queue.name, f"_kombu.binding.{queue.name}")
-    ring(tenant)
+    notify_dispatcher(tenant)
     idle()
     assert queue.tenants() == [tenant]
 
@@ -361,12 +366,12 @@ def test_a_lost_message_hides_its_tenant_only_until_the_key_expires(
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
     (tenant,) = some_tenants(1)
-    ring(tenant)
+    notify_dispatcher(tenant)
     idle()
     queue.redis.delete(queue.name)
 
     def rung() -> bool:
-        ring(tenant)
+        notify_dispatcher(tenant)
         idle()
         return queue.tenants() == [tenant]
 
@@ -379,11 +384,11 @@ SCRIPT_START = """
 import os, sys, time
 import django
 django.setup()
-from workflows.dispatch_notification import bell_is_idle, ring
+from workflows.dispatch_notification import notifications_are_sent, notify_dispatcher
 
 def idle():
     deadline = time.monotonic() + 20
-    while not bell_is_idle():
+    while not notifications_are_sent():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 """
@@ -404,14 +409,14 @@ def run(queue: Queue, body: str, *arguments: str, **environment: str) -> subproc
 def test_a_process_that_ends_hands_over_what_it_has(queue: Queue) -> None:
     """More than one thread's start can send, so without a moment at the end most would be gone."""
     tenants = some_tenants(50)
-    ended = run(queue, "for tenant in sys.argv[1:]: ring(tenant)", *tenants)
+    ended = run(queue, "for tenant in sys.argv[1:]: notify_dispatcher(tenant)", *tenants)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert queue.tenants() == tenants
 
 
 def test_a_process_ends_though_its_broker_hangs(queue: Queue, gate: BrokerGate) -> None:
     gate.hang()
-    ended = run(queue, "ring(sys.argv[1]); print('rung')", *some_tenants(1), REDIS_URL=gate.url)
+    ended = run(queue, "notify_dispatcher(sys.argv[1]); print('rung')", *some_tenants(1), REDIS_URL=gate.url)
     assert (ended.returncode, ended.stdout) == (0, "rung\n")
 
 
@@ -419,16 +424,16 @@ def test_the_child_of_a_fork_has_a_bell_of_its_own(queue: Queue, tmp_path: Path)
     """As with a web server that forks its workers: the parent has rung before."""
     body = """
 parent, child, again, late = sys.argv[1:]
-ring(parent)
+notify_dispatcher(parent)
 idle()
 pid = os.fork()
 if pid == 0:
-    ring(child)
+    notify_dispatcher(child)
     sys.exit(0)  # as gunicorn's workers end
 assert os.waitpid(pid, 0)[1] == 0
-ring(again)
+notify_dispatcher(again)
 idle()
-ring(late)
+notify_dispatcher(late)
 """
     tenants = some_tenants(4)
     ended = run(queue, body, *tenants)
@@ -443,7 +448,7 @@ from workflows import dispatch_notification
 held, over = threading.Event(), threading.Event()
 
 def hold():
-    with dispatch_notification._bell._changed:
+    with dispatch_notification._notifier._changed:
         held.set()
         over.wait()
 
@@ -452,7 +457,7 @@ held.wait()
 pid = os.fork()
 if pid == 0:
     signal.alarm(20)
-    ring(sys.argv[1])
+    notify_dispatcher(sys.argv[1])
     idle()
     os._exit(0)
 status = os.waitpid(pid, 0)[1]
