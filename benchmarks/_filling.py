@@ -34,7 +34,7 @@ def made_id(table: str) -> str:
 def fill(tenant: Any, *, first: int, last: int) -> None:
     """So many stored events; of 1,000,000: 200,000 runs and waits, a fifth of them open, and half a million deliveries."""
     from ingress.intake.receive import event_receive
-    from tests.integration.test_events import open_wait
+    from tests.support.events import open_wait
     from tests.support.factories import make_run, make_tenant, publish
     from workflows.models import ApiToken, EventDelivery, EventKey, EventType
     from workflows.services.tokens import token_issue

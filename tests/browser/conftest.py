@@ -80,3 +80,17 @@ def page(browser: Any) -> Iterator[Any]:
     yield page
     context.close()
     assert errors == []
+
+
+@pytest.fixture
+def member(desk: Any) -> dict[str, Any]:
+    from django.contrib.auth import get_user_model
+
+    from workflows.models import TenantMembership
+
+    made: dict[str, Any] = {}
+    for role in ("viewer", "operator"):
+        user = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}", password="a long passphrase")
+        TenantMembership.objects.create(tenant=desk.tenant, user=user, role=role)
+        made[role] = user
+    return made

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ingress.dispatch import delivery
-from tests.browser.test_operator import member, sign_in, waiting_run  # noqa: F401  a fixture
+from tests.support.browser import sign_in, waiting_run
 from tests.support.desk import Desk
 from tests.support.factories import eventually
 from workflows.models import Command, EventDelivery
@@ -32,7 +32,7 @@ def test_a_dead_delivery_is_found_understood_and_brought_back_by_keyboard(
     page: Any,
     site: str,
     desk: Desk,
-    member: dict[str, Any],  # noqa: F811
+    member: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
@@ -61,7 +61,7 @@ def test_what_if_is_filled_with_the_event_and_its_answer_counts_down(
     page: Any,
     site: str,
     desk: Desk,
-    member: dict[str, Any],  # noqa: F811
+    member: dict[str, Any],
 ) -> None:
     run = waiting_run(desk)
     event = desk.send(REPLIED, {"ticketId": "T-l"})

@@ -4,44 +4,12 @@ import json
 import os
 from typing import Any
 
-import pytest
-
+from tests.support.browser import sign_in, waiting_run
 from tests.support.desk import Desk
-from tests.support.factories import publish, wait_for_reply
-from workflows.models import BulkJob, Command, TenantMembership
+from workflows.models import BulkJob, Command
 
 # Playwright's synchronous API keeps an event loop in this thread, which Django would take for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-
-
-@pytest.fixture
-def member(desk: Desk) -> dict[str, Any]:
-    from django.contrib.auth import get_user_model
-
-    made: dict[str, Any] = {}
-    for role in ("viewer", "operator"):
-        user = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}", password="a long passphrase")
-        TenantMembership.objects.create(tenant=desk.tenant, user=user, role=role)
-        made[role] = user
-    return made
-
-
-def sign_in(page: Any, site: str, user: Any) -> None:
-    page.goto(f"{site}/admin/")
-    page.fill("input[name=username]", user.username)
-    page.fill("input[name=password]", "a long passphrase")
-    page.click("button[type=submit]")
-    page.wait_for_url("**/admin/")
-
-
-def waiting_run(desk: Desk, key: str = "T-1") -> Any:
-    publish(
-        desk.tenant,
-        {"id": "s", "type": "state.set", "config": {"state": "WAITING_FOR_CUSTOMER"}},
-        wait_for_reply(timeoutMs=3_600_000),
-    )
-    run = desk.start({"ticketId": key})
-    return desk.run_is("WAITING", id=run.id)
 
 
 def test_a_run_is_found_explained_and_resumed_without_a_reload(

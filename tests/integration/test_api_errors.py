@@ -1,6 +1,5 @@
 """Bad input and wrong callers: each a clear error of docs/reference/api.md#errors, and nothing stored by halves."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from tests.support.api import Api, error_of
 from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.models import ApiToken, Command, Event, Run
 from workflows.statuses import Role
@@ -17,29 +17,9 @@ pytestmark = pytest.mark.usefixtures("unheard")
 EVENT = {"event_type": "E", "payload": {"a": 1}}
 
 
-class Api:
-    def __init__(self, token: str) -> None:
-        self.client = Client(headers={"Authorization": f"Bearer {token}"}, raise_request_exception=False)
-
-    def get(self, path: str) -> Any:
-        return self.client.get(f"/api/v1{path}")
-
-    def post(self, path: str, body: Any = None, **headers: str) -> Any:
-        data = body if isinstance(body, str | bytes) else json.dumps({} if body is None else body)
-        return self.client.post(f"/api/v1{path}", data, content_type="application/json", headers=headers)
-
-
 @pytest.fixture
 def api(tenant: Any) -> Api:
     return Api(make_token(tenant))
-
-
-def error_of(response: Any, status: int) -> dict[str, Any]:
-    assert response.status_code == status, response.content
-    body = response.json()
-    assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "message", "details"}
-    return body["error"]
 
 
 @pytest.mark.parametrize(
@@ -197,8 +177,8 @@ def test_a_nul_in_an_address_is_not_found(api: Api, path: str) -> None:
 
 
 def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.integration.test_projections import run_record, write
     from tests.support.factories import make_actor
+    from tests.support.records import run_record, write
     from workflows.services.runs.control import run_cancel
     from workflows.temporal import gateway
 
@@ -209,7 +189,7 @@ def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest
 
 
 def test_a_viewer_sees_no_details_of_errors_and_no_filters(tenant: Any) -> None:
-    from tests.integration.test_events import open_wait
+    from tests.support.events import open_wait
 
     error = {"category": "ActionError", "message": "no", "nodePath": "x", "at": "y", "details": {"body": "hidden"}}
     run = make_run(tenant, error=error)

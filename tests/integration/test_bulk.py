@@ -215,7 +215,7 @@ def test_every_item_is_a_request_of_its_own_below_the_jobs(tenant: Any, temporal
 
 
 def test_a_run_that_ended_meanwhile_is_refused_alone(tenant: Any, temporal: Temporal) -> None:
-    from tests.integration.test_projections import run_record, write
+    from tests.support.records import run_record, write
 
     runs = many_runs(tenant, 3)
     job = started(tenant)

@@ -7,10 +7,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
 from tests.support.bulk_jobs import an_id, many_runs, previewed, reread, started, told, work_off
 from tests.support.factories import make_actor, make_run, make_tenant, make_token
+from tests.support.members import member_of
 from workflows.models import BulkJob, Command
 from workflows.services.bulk.jobs import bulk_pause, bulk_start
 from workflows.statuses import CommandAction, Role

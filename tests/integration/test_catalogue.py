@@ -7,10 +7,10 @@ import pytest
 from django.urls import reverse
 
 from ingress.catalogue import EventTypeFields, event_type_save
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_events import receive
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
+from tests.support.events import receive
 from tests.support.factories import make_actor, make_tenant, make_token
+from tests.support.members import member_of
 from workflows.models import Command, EventType
 from workflows.services.schemas import schema_save
 from workflows.services.wait_lookback import buffer_times

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.integration.test_api_errors import Api, error_of
+from tests.support.api import Api, error_of
 from tests.support.factories import make_token
 from workflows.models import Event
 from workflows.statuses import Role

@@ -15,11 +15,11 @@ from django.utils import timezone
 from ingress.dead_letters.services import deliveries_discard, deliveries_redeliver, services
 from ingress.dispatch.delivery import due_deliveries
 from ingress.dispatch.routing import event_route
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_events import open_wait, receive
-from tests.integration.test_screens import member_of
-from tests.integration.test_what_if import STATE, TRIGGER, rows_of
+from tests.support.api import Api, error_of
+from tests.support.events import open_wait, receive
 from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
+from tests.support.members import member_of
+from tests.support.triggers import STATE, TRIGGER, rows_of
 from workflows.errors import Conflict, InputInvalid, PermissionRefused
 from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import command_decide

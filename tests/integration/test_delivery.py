@@ -10,7 +10,7 @@ from ingress import tasks
 from ingress.dispatch.delivery import due_deliveries, event_deliver
 from ingress.dispatch.routing import event_route
 from ingress.tasks import sweep_events, work_events
-from tests.integration.test_events import open_wait, receive
+from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, publish
 from workflows.models import Event, EventDelivery, Run
 

@@ -21,9 +21,9 @@ from kombu.exceptions import OperationalError
 
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
-from tests.integration.test_api_errors import Api
-from tests.integration.test_events import open_wait, receive
+from tests.support.api import Api
 from tests.support.broker_gate import BrokerGate
+from tests.support.events import open_wait, receive
 from tests.support.factories import eventually, make_token
 from workflows import dispatch_notification
 from workflows.dispatch_notification import (

@@ -14,10 +14,10 @@ from ingress.dispatch import plan
 from ingress.dispatch.routing import event_route
 from ingress.explain import trace
 from ingress.explain.trace import event_explained
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_events import open_wait, receive
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
+from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant, make_token, publish
+from tests.support.members import member_of
 from workflows.errors import PortalError
 from workflows.models import Event, EventDelivery, EventType, PayloadSchema, RunWait
 from workflows.projections.writer import projection_writer

@@ -7,38 +7,16 @@ import pytest
 from django.utils import timezone
 
 from ingress.dispatch.routing import event_route
-from ingress.intake.receive import event_receive
 from ingress.tasks import consume_event
-from tests.integration.test_api_errors import Api, error_of
+from tests.support.api import Api, error_of
+from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.models import Event, EventDelivery, EventKey, EventType, RunWait
 from workflows.projections.writer import projection_writer
 from workflows.services.wait_lookback import wait_look_for_events
-from workflows.statuses import EventSource
 
 pytestmark = pytest.mark.usefixtures("unheard")
-
-REPLY = {"event_type": "REPLIED", "payload": {"ticketId": "T-1"}, "workflow_correlation_key": "T-1"}
-
-
-def receive(tenant: Any, **value: Any) -> Event:
-    return event_receive(tenant_id=tenant.id, value={**REPLY, **value}, source=EventSource.REST).event
-
-
-def open_wait(tenant: Any, key: str = "T-1", name: str = "REPLIED", **fields: Any) -> RunWait:
-    run = fields.pop("run", None) or make_run(tenant)
-    values = {
-        "step_path": "root.steps[0]",
-        "step_id": "w",
-        "kind": "event",
-        "status": "WAITING",
-        "opened_at": timezone.now(),
-    }
-    with projection_writer("test"):
-        return RunWait.objects.create(
-            tenant=tenant, run=run, event_name=name, correlation_key=key, **{**values, **fields}
-        )
 
 
 def test_a_repeat_answers_with_the_first_record(tenant: Any) -> None:

@@ -25,9 +25,9 @@ from ingress.dispatch.delivery import due_deliveries, event_deliver, events_deli
 from ingress.dispatch.routing import events_route_due
 from ingress.dispatch.targets import TriggerHeld, run_id_of
 from ingress.dispatch.work import events_work
-from tests.integration.test_events import open_wait, receive
-from tests.integration.test_projections import run_record, write
+from tests.support.events import open_wait, receive
 from tests.support.factories import eventually, make_actor, make_tenant, publish, wait_for_reply
+from tests.support.records import run_record, write
 from tests.support.scopes import as_system
 from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant

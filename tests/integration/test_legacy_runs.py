@@ -9,10 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ingress.dispatch.routing import event_route
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_events import receive
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
+from tests.support.events import receive
 from tests.support.factories import make_token, publish
+from tests.support.members import member_of
 from workflows.models import Command, EventDelivery, Run, RunStep, RunWait
 from workflows.statuses import Role
 

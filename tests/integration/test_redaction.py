@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from ingress.dispatch.routing import event_route
 from ingress.explain.what_if import event_what_if
-from tests.integration.test_api_errors import Api
-from tests.integration.test_events import open_wait, receive
-from tests.integration.test_screens import member_of
+from tests.support.api import Api
+from tests.support.events import open_wait, receive
 from tests.support.factories import expr, make_actor, make_run, make_tenant, make_token, publish
+from tests.support.members import member_of
 from workflows import event_redaction
 from workflows.engine.filters import first_mismatch
 from workflows.event_redaction import EventRedaction

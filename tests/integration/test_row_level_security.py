@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 
-from tests.integration.test_events import open_wait, receive
+from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.models import ApiToken, Definition, Event, EventDelivery, EventType, Run, RunWait, Tenant
 from workflows.services.tokens import token_hash

@@ -9,9 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ingress.intake.receive import events_receive
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token, publish
+from tests.support.members import member_of
 from workflows.errors import InputInvalid
 from workflows.models import Command, Event, EventType, PayloadSchema
 from workflows.services.payload_check import PayloadChecker, payload_problem, payload_problems

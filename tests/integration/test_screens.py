@@ -7,25 +7,16 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
-from tests.integration.test_events import open_wait, receive
 from tests.support.bulk_jobs import previewed
+from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
-from workflows.models import Command, Definition, EventType, HumanTask, Notification, Tenant, TenantMembership
+from tests.support.members import member_of
+from workflows.models import Command, Definition, EventType, HumanTask, Notification
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
 
 LISTS = ("run", "event", "definition", "command", "notification", "eventtype", "humantask", "bulkjob")
-
-
-def member_of(*tenants: Tenant, role: str = "operator", superuser: bool = False) -> Client:
-    number = get_user_model().objects.count()
-    user = get_user_model().objects.create_user(f"user{number}-{tenants[0].slug}", password="x", is_superuser=superuser)
-    for tenant in tenants:
-        TenantMembership.objects.create(tenant=tenant, user=user, role=role)
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

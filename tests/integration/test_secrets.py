@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.integration.test_screens import member_of
 from tests.support.factories import make_actor, make_tenant, make_token, publish
+from tests.support.members import member_of
 from workflows.engine.errors import RunError
 from workflows.errors import DependencyDown, InputInvalid, NotFound, PermissionRefused
 from workflows.models import Command, Definition, Secret

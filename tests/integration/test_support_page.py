@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_screens import member_of
+from tests.support.members import member_of
 from workflows.services.runs import control, requests
 from workflows.services.runs.control import UNSUPPORTED_HINTS
 

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -13,18 +12,16 @@ from ingress.dispatch.routing import event_route
 from ingress.explain.read_only import reading_only
 from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import correlation_what_if
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_events import REPLY, open_wait, receive
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
+from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import expr, make_run, make_tenant, make_token, publish
+from tests.support.members import member_of
+from tests.support.triggers import STATE, TRIGGER, rows_of
 from workflows.errors import InputInvalid
-from workflows.models import Definition, Event, EventDelivery, EventType, HumanTask, PayloadSchema, RunWait, Tenant
+from workflows.models import Definition, Event, EventDelivery, EventType, HumanTask, PayloadSchema, RunWait
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
-
-STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}
-TRIGGER = {"type": "event", "eventName": "REPLIED"}
 
 
 def asked(tenant: Any, **value: Any) -> dict[str, Any]:
@@ -33,11 +30,6 @@ def asked(tenant: Any, **value: Any) -> dict[str, Any]:
     told = event_what_if(tenant_id=tenant.id, value={**REPLY, **value})
     assert rows_of(tenant) == before
     return told
-
-
-def rows_of(tenant: Any) -> dict[str, int]:
-    models = [model for label in ("workflows", "ingress") for model in apps.get_app_config(label).get_models()]
-    return {model.__name__: model.objects.filter(tenant=tenant).count() for model in models if model is not Tenant}
 
 
 def forecasts(told: dict[str, Any], kind: str) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 from django.db import connections
 
 from ingress.tasks import consume_event
-from tests.integration.test_api_errors import Api
+from tests.support.api import Api
 from tests.support.desk import Desk
 from tests.support.factories import make_token, publish, wait_for_reply
 from tests.support.scopes import as_system

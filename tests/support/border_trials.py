@@ -23,8 +23,8 @@ from ingress.publish import publish_event
 from ingress.stream.group import Entry
 from ingress.stream.store import stream_events_receive
 from ingress.tasks import consume_event
-from tests.integration.test_events import open_wait
 from tests.support.border import Signals, analyze, make_runs
+from tests.support.events import open_wait
 from tests.support.scopes import as_system
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.wait_lookback import wait_look_for_events

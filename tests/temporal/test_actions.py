@@ -8,23 +8,13 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from pydantic import BaseModel
 
+from tests.support.action_steps import call
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish
 from tests.support.fakes import fake_api
 from tests.support.workers import running_temporal_worker
 from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
 from workflows.services.runs.control import run_cancel
-
-
-def call(
-    step_id: str = "call", *, action: str = "http.request", retry: dict[str, Any] | None = None, **config: Any
-) -> dict[str, Any]:
-    step = {
-        "id": step_id,
-        "type": "action.call",
-        "config": {"actionId": action, "version": 1, "saveAs": "answer", **config},
-    }
-    return {**step, "retry": retry} if retry else step
 
 
 def http(url: str, **fields: Any) -> dict[str, Any]:

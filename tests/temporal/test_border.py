@@ -13,14 +13,14 @@ from django.db import connection, connections, transaction
 from ingress.dispatch.routing import event_route
 from ingress.intake.receive import events_receive
 from portal.devstack.servers import Servers
-from tests.integration.test_events import REPLY, open_wait, receive
-from tests.integration.test_projections import wait_record, write
 from tests.support.border import Meeting, Signals, Stage, analyze, faults, make_runs, open_stage
 from tests.support.border_orders import AS_BUILT, SPLIT, Order, split_orders, whole_orders
 from tests.support.border_runs import Scattered
 from tests.support.border_trials import Trials
 from tests.support.desk import Desk
+from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import eventually, make_run, make_tenant
+from tests.support.records import wait_record, write
 from tests.support.scopes import as_system
 from tests.support.streams import StreamDesk
 from workflows.models import Event, EventDelivery, Run, RunWait

@@ -11,7 +11,7 @@ import pytest
 
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
-from tests.integration.test_api_errors import Api
+from tests.support.api import Api
 from tests.support.bulk_jobs import leases_end, many_runs, reread, started, told, work_off
 from tests.support.desk import Desk
 from tests.support.factories import eventually, make_token, publish, wait_for_reply

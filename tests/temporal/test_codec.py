@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from portal.devstack.servers import Servers
+from tests.support.base64_forms import spellings
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.workers import running_temporal_worker
@@ -49,15 +50,6 @@ def use_keys() -> Iterator[UseKeys]:
 
     yield use
     gateway.DATA_CONVERTER, gateway._connection._client = before, None
-
-
-def spellings(word: str) -> list[str]:
-    """The word in clear, and the part of its base64 that is the same whatever stands around it, at each alignment."""
-    found = [word]
-    for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + word.encode()).decode().rstrip("=")
-        found.append(encoded[(0, 2, 3)[shift] : len(encoded) - (1 if (shift + len(word)) % 3 else 0)])
-    return found
 
 
 def canaries(history: list[dict[str, Any]]) -> set[tuple[str, str]]:

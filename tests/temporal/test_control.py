@@ -4,23 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.serializers import serialize
 
 from portal.devstack.servers import Servers
-from tests.integration.test_api_errors import Api, error_of
+from tests.support.api import Api, error_of
 from tests.support.desk import Desk
 from tests.support.factories import eventually, make_token, publish, wait_for_reply
+from tests.support.projection_rows import rows_of
 from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
-
-
-def rows_of(run: Run) -> str:
-    """The run's projection, byte for byte."""
-    parts = [
-        Run.objects.filter(id=run.id),
-        RunWait.objects.filter(run=run),
-        RunStep.objects.filter(run=run).order_by("id"),
-    ]
-    return "\n".join(serialize("json", rows) for rows in parts)
 
 
 def waiting_run(desk: Desk, **config: Any) -> Run:

@@ -6,8 +6,9 @@ import pytest
 
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.signals import signal
 from workflows.models import Run, RunStep, RunWait
-from workflows.temporal import contracts, gateway, performing
+from workflows.temporal import gateway, performing
 
 
 @pytest.fixture
@@ -29,20 +30,6 @@ def each_reply(count: int, **config: Any) -> dict[str, Any]:
     body = [wait_for_reply(assign=keep, **config)]
     items = expr(f"[1..{count}]")
     return {"id": "each", "type": "control.forEach", "items": items, "itemVar": "round", "body": body}
-
-
-def signal(run: Run, number: int, wait_id: str) -> None:
-    """An event as the delivery worker signals it, without the portal's rows."""
-    event = contracts.EventSignal(f"e-{number}", "TICKET_CUSTOMER_REPLIED", "T-1", wait_id, {"n": number}, "now")
-
-    def sent() -> bool:
-        try:
-            gateway.signal_event(event, workflow_id=run.temporal_workflow_id, request_id=f"r-{number}")
-        except gateway.TemporalBusy:  # the run is going on in a new execution; the delivery worker tries again too
-            return False
-        return True
-
-    eventually(sent, what="the signal is taken")
 
 
 def result_of(run: Run) -> dict[str, Any]:

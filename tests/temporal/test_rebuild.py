@@ -1,13 +1,12 @@
 """Rows made again from Temporal's history alone, field by field (docs/reference/authority.md#age-and-repair-of-projections)."""
 
 import threading
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 
 from portal.devstack.servers import Servers
+from tests.support.commands import command
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, make_run, publish, wait_for_reply
 from tests.support.fakes import fake_api
@@ -24,8 +23,8 @@ from tests.support.history_shapes import (
     task,
     waiting,
 )
+from tests.support.resets import reset
 from tests.support.rows import as_owner, rows_of
-from tests.temporal.test_reset import reset
 from workflows.models import HumanTask, Run, RunStep, RunWait
 from workflows.projections.writer import record_batch
 from workflows.services.runs.rebuild import run_rebuild
@@ -46,12 +45,6 @@ EVERYTHING = [
     wait_for_reply(filters=[{"path": "n", "op": "=", "value": 2}], timeoutMs=600_000),
     {"id": "end", "type": "control.if", "condition": expr("vars.event.n = 2"), "then": [state("t")], "else": []},
 ]
-
-
-def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command(*arguments, stdout=out)
-    return out.getvalue()
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from portal.devstack.servers import Servers
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_projections import run_record, wait_record
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
+from tests.support.commands import command
 from tests.support.desk import Desk
 from tests.support.factories import eventually, make_run, make_token, publish, wait_for_reply
 from tests.support.history_shapes import each, task, waiting
+from tests.support.members import member_of
+from tests.support.records import run_record, wait_record
 from tests.support.rows import as_owner, rows_of
-from tests.temporal.test_rebuild import command
 from workflows.ledger import command_open, command_settle
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.ends import RunEnd

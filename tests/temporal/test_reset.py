@@ -1,24 +1,12 @@
 """A reset with Temporal's own CLI: the projection follows the new execution, and what was cut off is taken back (docs/reference/engine.md#event-waits, docs/reference/engine.md#cost)."""
 
-import subprocess
-
 import pytest
 
 from portal.devstack.servers import Servers
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.resets import reset
 from workflows.models import EventDelivery, Run, RunStep, RunWait
-
-
-def reset(desk: Desk, servers: Servers, run: Run, *options: str) -> None:
-    """To the end of the first workflow task: before the first wait was opened."""
-    first = next(e for e in desk.history(run) if e["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED")
-    done = subprocess.run(
-        [str(servers.temporal_cli), "workflow", "reset", "--workflow-id", run.temporal_workflow_id, "--event-id",
-         str(first["eventId"]), "--reason", "a test", "--address", servers.temporal_address, *options],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--reapply-exclude", "Signal")], ids=["signals again", "without signals"])

@@ -21,12 +21,12 @@ from django.test import Client
 from django.urls import reverse
 from pydantic import BaseModel
 
-from tests.integration.test_screens import member_of
+from tests.support.action_steps import call
+from tests.support.base64_forms import spellings
 from tests.support.desk import Desk
 from tests.support.factories import expr, make_token, publish
 from tests.support.fakes import fake_api
-from tests.temporal.test_actions import call
-from tests.temporal.test_codec import spellings
+from tests.support.members import member_of
 from workflows.actions import registry
 from workflows.actions.scrubbing import Scrubber
 from workflows.models import Command, Event, Run, Secret

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tests.support.action_steps import call
 from tests.support.desk import Desk
 from tests.support.factories import expr, publish
 from tests.support.fakes import fake_api
 from tests.support.scopes import as_system
-from tests.temporal.test_actions import call
 from workflows.actions import registry
 from workflows.models import ActionInvocation, DataStoreEntry, Run, RunStep, Secret
 from workflows.services.secrets import secret_delete, secret_save

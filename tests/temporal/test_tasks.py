@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from portal.devstack.servers import Servers
-from tests.integration.test_api_errors import Api, error_of
+from tests.support.api import Api, error_of
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, make_token, publish
 from tests.support.scopes import as_system

@@ -7,11 +7,11 @@ import pytest
 from django.test import Client
 
 from portal.devstack.servers import Servers
-from tests.integration.test_api_errors import Api, error_of
-from tests.integration.test_screens import member_of
+from tests.support.api import Api, error_of
 from tests.support.desk import Desk
 from tests.support.factories import eventually, make_run, make_token, publish, wait_for_reply
-from tests.temporal.test_control import rows_of
+from tests.support.members import member_of
+from tests.support.projection_rows import rows_of
 from workflows.models import Command, Run
 from workflows.statuses import Role
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
-from tests.temporal.test_long_runs import signal
+from tests.support.signals import signal
 from workflows.engine.clock import MAX_MS
 from workflows.models import Run, RunWait
 from workflows.services.runs.control import run_cancel

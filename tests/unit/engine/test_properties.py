@@ -7,19 +7,15 @@ write is under way, executions that go on as new ones.
 
 import copy
 import json
-import os
 import random
-import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.generated_runs import RUN_ID, START_MS, TENANT_ID, generated, limits, simulated
 from tests.unit.engine.generated_definitions import (
     EVENT_NAMES,
     EVENT_PAYLOADS,
@@ -37,39 +33,18 @@ from workflows.engine.definition import canonical_text, parse_definition
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
 from workflows.engine.scope import Scope
-from workflows.engine.simulate import Simulation, simulate
 from workflows.engine.sizes import json_size
 from workflows.engine.state import SAFE_TO_CONTINUE, RunState
 from workflows.engine.validate import Known, validate
 from workflows.temporal import contracts
 from workflows.temporal.attempt_records import end_records, start_record
 
-RUN_ID = "0192f0c4-0000-7000-8000-000000000001"
-TENANT_ID = str(uuid.UUID(int=1))
-START_MS = 1_700_000_000_000
 MAX_TURNS = 5_000
 MAX_MESSAGES = 25
-_NIGHTLY = os.environ.get("POINTSMAN_NIGHTLY") == "1"
 
-generated = settings(
-    max_examples=20_000 if _NIGHTLY else 400,
-    deadline=None,
-    database=None,
-    derandomize=not _NIGHTLY,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 seeds = st.integers(0, 2**32 - 1)
 
 # -- Courses -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def limits(case: Case) -> Iterator[None]:
-    with (
-        mock.patch("workflows.engine.turn.MAX_GATHERED_RECORDS", case.gathered),
-        mock.patch("workflows.engine.scope.MAX_SCOPE_BYTES", case.scope_bytes),
-    ):
-        yield
 
 
 @dataclass(frozen=True)
@@ -516,14 +491,3 @@ def test_a_simulation_is_what_the_run_does(case: Case) -> None:
         assert simulation.waits_for == vars(course.state.wait)
     else:
         check_end(course)
-
-
-def simulated(case: Case) -> Simulation:
-    return simulate(
-        case.definition,
-        case.payload,
-        stubs=case.stubs,
-        now_ms=START_MS,
-        run_id=RUN_ID,
-        system={"tenantId": TENANT_ID},
-    )

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from tests.support.generated_runs import RUN_ID, START_MS, generated, limits, simulated
 from tests.unit.engine.generated_definitions import Case, cases
-from tests.unit.engine.test_properties import RUN_ID, START_MS, generated, limits, simulated
 from workflows.engine.clock import MAX_MS
 from workflows.engine.definition import Definition, Step, canonical_text, parse_definition
 from workflows.engine.simulate import Simulation, Stubs, simulate

@@ -1,0 +1,14 @@
+"""Action steps for definitions in tests."""
+
+from typing import Any
+
+
+def call(
+    step_id: str = "call", *, action: str = "http.request", retry: dict[str, Any] | None = None, **config: Any
+) -> dict[str, Any]:
+    step = {
+        "id": step_id,
+        "type": "action.call",
+        "config": {"actionId": action, "version": 1, "saveAs": "answer", **config},
+    }
+    return {**step, "retry": retry} if retry else step

@@ -1,0 +1,16 @@
+"""Users with a role in a tenant, signed in."""
+
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from workflows.models import Tenant, TenantMembership
+
+
+def member_of(*tenants: Tenant, role: str = "operator", superuser: bool = False) -> Client:
+    number = get_user_model().objects.count()
+    user = get_user_model().objects.create_user(f"user{number}-{tenants[0].slug}", password="x", is_superuser=superuser)
+    for tenant in tenants:
+        TenantMembership.objects.create(tenant=tenant, user=user, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
