@@ -1,0 +1,47 @@
+"""The REST API and its OpenAPI document."""
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "workflows.api.authentication.TokenAuthentication",
+        "workflows.api.authentication.TenantSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": ["workflows.api.parsers.StrictJsonParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "workflows.api.pagination.NewestFirst",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "workflows.api.errors.exception_response",
+    "PAGE_SIZE": 50,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Pointsman",
+    "DESCRIPTION": "Operations portal for declarative workflows on Temporal.",
+    "VERSION": "1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "RunStatus": "workflows.statuses.RunStatus",
+        "StepStatus": "workflows.statuses.StepStatus",
+        "WaitStatus": "workflows.statuses.WaitStatus",
+        "WaitKind": "workflows.statuses.WaitKind",
+        "InvocationStatus": "workflows.statuses.InvocationStatus",
+        "DeliveryStatus": "workflows.statuses.DeliveryStatus",
+        "DeliveryKind": "workflows.statuses.DeliveryKind",
+        "CommandSource": "workflows.statuses.CommandSource",
+        "EventSource": "workflows.statuses.EventSource",
+        "CommandAction": "workflows.statuses.CommandAction",
+        "CommandState": "workflows.statuses.CommandState",
+        "BulkState": "workflows.statuses.BulkState",
+        "BulkItemState": "workflows.statuses.BulkItemState",
+        "BulkAction": ["cancel", "replay", "terminate"],
+    },
+}

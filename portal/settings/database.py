@@ -1,0 +1,80 @@
+"""PostgreSQL: address, roles, time limits and the two connections."""
+
+from typing import Any
+
+import dj_database_url
+
+from portal.env import ConfigError, env, matching
+from portal.settings.environment import required_in_production
+
+POSTGRES_PORT = env.port("POSTGRES_PORT", 15432, "port of the embedded PostgreSQL")
+
+DATABASE_URL = required_in_production(
+    "DATABASE_URL",
+    env.secret("DATABASE_URL", "PostgreSQL, `postgresql://user:password@host:port/name`; else the embedded one"),
+    f"postgresql://postgres@127.0.0.1:{POSTGRES_PORT}/pointsman",
+)
+DATABASE_APP_ROLE: str = env.parsed(
+    "DATABASE_APP_ROLE",
+    "pointsman_app",
+    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
+    "role that the application works as; it may neither truncate nor alter tables",
+)
+DATABASE_SYSTEM_ROLE: str = env.parsed(
+    "DATABASE_SYSTEM_ROLE",
+    "pointsman_system",
+    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
+    "role that sweep, reconciler and commands work as; it sees the rows of all tenants",
+)
+if DATABASE_SYSTEM_ROLE == DATABASE_APP_ROLE:  # its policies would hold for both, and each tenant would see all rows
+    raise ConfigError(
+        "DATABASE_SYSTEM_ROLE", f"is {DATABASE_SYSTEM_ROLE!r}, as DATABASE_APP_ROLE; they must be two roles"
+    )
+DATABASE_POOL = env.flag(
+    "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
+)
+
+DATABASE_STATEMENT_TIMEOUT_SECONDS = env.number(
+    "DATABASE_STATEMENT_TIMEOUT_SECONDS", 30, "time that one statement may take, waiting for locks included; migrations have no limit",
+    low=1, high=100,
+)  # fmt: skip
+# A database host that is gone without a word is noticed within half a minute; TCP's own patience is a quarter of an hour
+# after a send, and two hours without one.
+_DEAD_PEER = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_health_checks=True))
+    except ValueError as error:
+        raise ConfigError("DATABASE_URL", f"cannot be read: {error}") from error
+    if config.get("ENGINE") != "django.db.backends.postgresql":
+        raise ConfigError("DATABASE_URL", "must name PostgreSQL (postgresql://...)")
+    options = config["OPTIONS"] = {**_DEAD_PEER, **config.get("OPTIONS", {})}
+    options["connect_timeout"] = 5
+    options["application_name"] = "pointsman"
+    session = {"role": role, "statement_timeout": int(statement_seconds * 1000)}
+    if any(session.values()):
+        options["options"] = " ".join(f"-c {name}={value}" for name, value in session.items() if value)
+    # Each statement carries its tenant (workflows/tenancy.py), which a cursor that is kept on the server could not.
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True
+    if pool:
+        options["pool"] = {"min_size": 1, "max_size": 32, "timeout": 10}
+    else:
+        config["CONN_MAX_AGE"] = 300
+    return config
+
+
+# `default` works as the application's role; `owner` is the same database as the login itself, for migrations only.
+DATABASES = {
+    "default": _database(
+        role=DATABASE_APP_ROLE, pool=DATABASE_POOL, statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS
+    ),
+    "owner": _database(role="", pool=False),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,0 +1,114 @@
+"""The web process: address, applications, middleware, security, static files, time."""
+
+from django.urls import reverse_lazy
+
+from portal.env import ConfigError, env, matching
+from portal.settings.environment import BASE_DIR, POINTSMAN_HOME, PRODUCTION
+
+HOST = env.text("HOST", "127.0.0.1", "address that the web process listens on")
+PORT = env.port("PORT", 8000, "port of the web process")
+
+WEB_THREADS = env.whole("WEB_THREADS", 8, "threads of one web process", low=1, high=64)
+URL = matching(r"https?://[^\s/]+\S*", "a URL that begins with http:// or https://")
+PUBLIC_URL: str = env.parsed(
+    "PUBLIC_URL", f"http://{HOST}:{PORT}", URL, "the portal's address as people and programs see it"
+).rstrip("/")
+
+REQUEST_MAX_BYTES = env.whole(
+    "REQUEST_MAX_BYTES", 1_048_576, "largest request body; a larger one is answered 413", low=1024, high=67_108_864
+)
+
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS",
+    "" if PRODUCTION else "127.0.0.1,localhost,[::1]",
+    "host names that the portal answers to, with commas",
+)
+if PRODUCTION and not ALLOWED_HOSTS:
+    raise ConfigError("ALLOWED_HOSTS", "is not set; name the hosts that the portal answers to")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", "", "origins (https://...) behind a proxy, with commas")
+
+INSTALLED_APPS = [
+    "portal.apps.PortalConfig",
+    "ingress.apps.IngressConfig",
+    "workflows.apps.WorkflowsConfig",
+    "unfold.apps.BasicAppConfig",  # the default config would put its own site in the place of ours
+    "unfold.contrib.filters",
+    "portal.apps.PointsmanAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "pgtrigger",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.BodySizeLimitMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.middleware.CurrentTenantMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", PRODUCTION, "redirect plain HTTP to HTTPS (true in production)")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+# Probes come from inside the cluster, in plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+X_FRAME_OPTIONS = "DENY"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else POINTSMAN_HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
+# In development files are served from where they lie; an image collects them once.
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
