@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+# Playwright's synchronous API keeps an event loop in this thread, which Django would mistake for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
 CHROMIUM = next(
     (
         p

@@ -1,15 +1,11 @@
 """An operator's night shift in a real browser: find the run, see why it waits, act once, see what came of it."""
 
 import json
-import os
 from typing import Any
 
 from tests.support.browser import sign_in, waiting_run
 from tests.support.desk import Desk
 from workflows.models import BulkJob, Command
-
-# Playwright's synchronous API keeps an event loop in this thread, which Django would take for asynchronous code.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 
 def test_a_run_is_found_explained_and_resumed_without_a_reload(

@@ -323,7 +323,7 @@ def test_a_worker_that_was_thought_dead_does_not_overwrite_the_result(
 def test_the_sweep_finds_a_job_whose_message_was_lost(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.services.bulk.jobs import work as work
+    from workflows.services.bulk import work as work
 
     many_runs(tenant, 2)
     job = started(tenant)
@@ -421,7 +421,7 @@ def test_a_replay_of_which_nobody_knows_is_not_asked_again(
 
 
 def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workflows.services.bulk.jobs import work as work
+    from workflows.services.bulk import work as work
 
     many_runs(tenant, 5)
     monkeypatch.setattr(work, "LOOK_SECONDS", 0)
@@ -446,7 +446,7 @@ def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, mo
 def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
-    from workflows.services.bulk.jobs import work as work
+    from workflows.services.bulk import work as work
 
     many_runs(tenant, 9)
     monkeypatch.setattr(work, "LOOK_SECONDS", 0)

@@ -400,7 +400,7 @@ def test_starts_over_the_limit_of_a_definition_have_their_turn_in_order(
     for _ in range(30):
         receive(tenant, workflow_correlation_key=None)
     with starts.workers(6):
-        eventually(lambda: len(starts.held()) == 26, what="26 wait for a free place")
+        eventually(lambda: len(starts.held()) == 26, what="26 wait for a free slot")
         in_turn = [run_id_of(row.event_id, row.definition_id) for row in starts.held() if row.definition_id]
         for number in range(26):
             starts.end(starts.ids[number])
@@ -410,12 +410,12 @@ def test_starts_over_the_limit_of_a_definition_have_their_turn_in_order(
     assert len(set(starts.ids)) == len(starts.ids) == 30
 
 
-def test_places_that_become_free_at_once_are_all_taken(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_that_become_free_together_are_all_used(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = Starts(monkeypatch, tenant, limit=6)
     for _ in range(12):
         receive(tenant, workflow_correlation_key=None)
     with starts.workers(3):
-        eventually(lambda: len(starts.held()) == 6, what="6 wait for a free place")
+        eventually(lambda: len(starts.held()) == 6, what="6 wait for a free slot")
         ending = iter(starts.ids[:6])
         in_threads(6, lambda: starts.end(next(ending)))
         eventually(lambda: starts.started() == 12, seconds=5, what="all have their turn")
@@ -432,7 +432,7 @@ def _held(tenant: Tenant, monkeypatch: pytest.MonkeyPatch, *, limit: int, events
     return starts
 
 
-def test_each_place_that_becomes_free_is_the_turn_of_one_more(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_free_slot_wakes_one_held_start(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = _held(tenant, monkeypatch, limit=2, events=5)
     for run_id in starts.ids:
         starts.end(run_id)
@@ -484,7 +484,7 @@ def test_a_place_that_becomes_free_during_the_attempt_is_taken(tenant: Any, monk
 @pytest.mark.parametrize("end", ["shortest", "longest"])
 def test_the_backoff_doubles_up_to_its_limit(monkeypatch: pytest.MonkeyPatch, settings: Any, end: str) -> None:
     settings.DELIVERY_BACKOFF_SECONDS = 2
-    monkeypatch.setattr(delivery.random, "uniform", min if end == "shortest" else max)
+    monkeypatch.setattr(backoff.random, "uniform", min if end == "shortest" else max)
     part = 0.5 if end == "shortest" else 1
     waits = [delivery._backoff(attempt) / part for attempt in range(1, 13)]
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300]

@@ -15,7 +15,7 @@ from workflows.errors import Conflict
 from workflows.ledger import command_carried_out, command_decide, command_open
 from workflows.models import BulkJob, Command, Definition, PayloadSchema, Secret, Tenant
 from workflows.services import command_reconcile
-from workflows.services.bulk.jobs import jobs, preview
+from workflows.services.bulk import jobs, preview
 from workflows.services.command_reconcile import DECIDERS, commands_reconcile, open_commands
 from workflows.services.definitions import definition_set_paused
 from workflows.services.idempotency import command_request

@@ -54,7 +54,7 @@ def test_it_must_be_the_outermost_transaction(tenant: Any) -> None:
 
 
 def test_a_write_on_the_way_is_refused_by_the_database(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingress.explain.trace import what_if
+    from ingress.explain import what_if
 
     real = what_if.plan_event_routes
 
@@ -148,7 +148,7 @@ def test_a_limit_that_is_reached_is_told_with_its_counts(tenant: Any) -> None:
     make_run(tenant, definition_version=version)
     make_run(tenant, definition_version=version, status="SUCCEEDED")
     told = asked(tenant)
-    assert forecasts(told, "triggers") == [("pending", "2 of the 2 runs that it may have at once are open")]
+    assert forecasts(told, "triggers") == [("pending", "2 of 2 slots are used by open runs")]
     assert told["outcome"]["status"] == "routing"
 
 
@@ -228,7 +228,7 @@ def test_only_the_last_events_of_the_tenant_are_looked_at(tenant: Any) -> None:
 
 
 def test_long_lists_are_cut_and_counted_whole(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingress.explain.trace import what_if_correlation
+    from ingress.explain import what_if_correlation
 
     monkeypatch.setattr(what_if_correlation, "SHOWN_CHANGES", 2)
     monkeypatch.setattr(what_if_correlation, "_SLICE", 2)
@@ -241,7 +241,7 @@ def test_long_lists_are_cut_and_counted_whole(tenant: Any, monkeypatch: pytest.M
 def test_events_are_read_in_slices_and_waits_only_where_keys_are_new(
     tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingress.explain.trace import what_if_correlation
+    from ingress.explain import what_if_correlation
 
     monkeypatch.setattr(what_if_correlation, "_SLICE", 2)
     EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["n"])

@@ -14,7 +14,7 @@ def always(*_: object, **__: object) -> bool:
 
 
 def arm(point: str, flag: Path) -> None:
-    from ingress.stream.consumer import consumer
+    from ingress.stream import consumer
     from ingress.stream.group import StreamGroup
 
     match point:

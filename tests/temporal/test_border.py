@@ -25,7 +25,7 @@ from tests.support.scopes import as_system
 from tests.support.streams import StreamDesk
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
-from workflows.projections.writer import writer
+from workflows.projections import writer
 from workflows.services import wait_lookback
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource

@@ -17,8 +17,8 @@ from tests.support.desk import Desk
 from tests.support.factories import eventually, make_token, publish, wait_for_reply
 from workflows import tasks  # noqa: F401  the Celery worker must know the task
 from workflows.models import BulkJob, Command, Run
+from workflows.services.bulk import work as work
 from workflows.services.bulk.jobs import bulk_resume
-from workflows.services.bulk.jobs import work as work
 from workflows.services.bulk.selectors import bulk_pause_reason
 from workflows.services.runs.launch import workflow_id_of
 from workflows.statuses import CommandAction, Role

@@ -168,7 +168,7 @@ def test_over_the_concurrency_limit_a_start_waits_for_its_turn(desk: Desk) -> No
     desk.run_is("WAITING")
     second = desk.send("TICKET_CREATED", {"ticketId": "T-2"})
     held = EventDelivery.objects.filter(event=second, status="pending", held_since__isnull=False)
-    assert "1 open runs of the 1" in eventually(held.first).reason
+    assert "1 of 1 slots are used by open runs" in eventually(held.first).reason
     held.update(next_attempt_at=timezone.now() + timedelta(hours=1))
     desk.send(REPLIED, {"ticketId": "T-1"})
     desk.run_is("SUCCEEDED")
