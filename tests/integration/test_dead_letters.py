@@ -12,7 +12,8 @@ from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from ingress.dead_letters.services import deliveries_discard, deliveries_redeliver, services
+from ingress.dead_letters import services
+from ingress.dead_letters.services import deliveries_discard, deliveries_redeliver
 from ingress.dispatch.delivery import due_deliveries
 from ingress.dispatch.routing import event_route
 from tests.support.api import Api, error_of
