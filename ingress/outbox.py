@@ -18,6 +18,7 @@ from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
 from ingress.intake.receive import events_receive
+from workflows.backoff import backoff_seconds
 from workflows.database_errors import is_of_the_data
 from workflows.errors import PortalError
 from workflows.models import OutboxEvent
@@ -118,8 +119,8 @@ def _postpone(row_id: uuid.UUID, error: Exception) -> None:
         row = OutboxEvent.objects.select_for_update().filter(id=row_id, refused_at__isnull=True).first()
         if row is None:
             return  # another relay has settled it meanwhile
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(row.attempts, 20))
         row.attempts += 1
+        pause = backoff_seconds(row.attempts, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         row.next_attempt_at = timezone.now() + timedelta(seconds=pause)
         row.reason = f"attempt {row.attempts}: {type(error).__name__}: {error}"[:500]
         row.save(update_fields=["attempts", "next_attempt_at", "reason"])

@@ -34,6 +34,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from workflows.backoff import backoff_seconds
+
 logger = logging.getLogger(__name__)
 
 WORK_EVENTS = "ingress.work_events"
@@ -251,9 +253,9 @@ class _Notifier:
     def _failed(self, target: Target, error: Exception) -> None:
         with self._changed:
             self._waiting.setdefault(target, None)
-            pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
-            self._open_until = time.monotonic() + pause
             self._failures += 1
+            pause = backoff_seconds(self._failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+            self._open_until = time.monotonic() + pause
             self._in_hand = None
             self._changed.notify_all()
             if self._failures == 1:

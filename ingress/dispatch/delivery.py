@@ -21,9 +21,10 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ingress.dispatch.targets import TriggerHeld, event_deliver_to_wait, event_start_run, run_id_of
+from workflows.backoff import backoff_seconds
+from workflows.concurrency import held_starts_wake
 from workflows.dispatch_notification import notify_dispatcher
 from workflows.event_outcomes import deliveries_changing
-from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.models.statements import update_rows
 from workflows.statuses import DeliveryKind, DeliveryStatus
@@ -171,7 +172,8 @@ def _attempt(delivery: EventDelivery) -> Attempt:
         seconds = HELD_RETRY_SECONDS * random.uniform(1, 1.5)  # noqa: S311  not for secrets
         return Attempt(DeliveryStatus.PENDING, str(held), seconds, is_held=True)
     except gateway.TemporalBusy as error:
-        seconds = min(LONGEST_BUSY_SECONDS, FIRST_BUSY_SECONDS * 2 ** _failed_in_a_row(delivery))
+        failures = _failed_in_a_row(delivery) + 1
+        seconds = backoff_seconds(failures, first=FIRST_BUSY_SECONDS, longest=LONGEST_BUSY_SECONDS)
         return Attempt(DeliveryStatus.PENDING, f"the run is busy: {error}", seconds, is_soon=True)
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
         reason = f"Temporal did not answer: {error}"
@@ -193,10 +195,9 @@ def _failed_in_a_row(delivery: EventDelivery) -> int:
     return sum(1 for _ in before)
 
 
-def _backoff(attempts: int) -> float:
-    """Doubles with each attempt, between half and the whole of it, so that many that failed together come back apart."""
-    whole = min(MAX_BACKOFF_SECONDS, settings.DELIVERY_BACKOFF_SECONDS * 2 ** min(attempts - 1, 16))
-    return float(whole * random.uniform(0.5, 1))  # noqa: S311  not for secrets
+def _backoff(failures: int) -> float:
+    first = settings.DELIVERY_BACKOFF_SECONDS
+    return backoff_seconds(failures, first=first, longest=MAX_BACKOFF_SECONDS, with_jitter=True)
 
 
 # -- What came of them ------------------------------------------------------------------------------------------------

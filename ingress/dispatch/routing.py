@@ -6,7 +6,6 @@ two workers never route one, and a killed one gives it back.
 """
 
 import logging
-import random
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ingress.dispatch.plan import EventPlan, plan_event_routes
+from workflows.backoff import backoff_seconds
 from workflows.event_outcomes import set_outcome
 from workflows.models import Definition, Event, EventDelivery
 from workflows.models.statements import update_rows
@@ -25,7 +25,7 @@ from workflows.statuses import DeliveryKind, DeliveryStatus
 logger = logging.getLogger(__name__)
 
 BATCH = 100
-MAX_BACKOFF_SECONDS = 300
+FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 2, 300
 _ROUTED = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", "outcome", "outcome_reason"]
 
 
@@ -109,8 +109,10 @@ def _route_later(event_id: uuid.UUID, error: Exception) -> None:
         if event is None:
             return
         event.routing_attempts += 1
-        whole = min(MAX_BACKOFF_SECONDS, 2 ** min(event.routing_attempts, 16))
-        event.route_at = timezone.now() + timedelta(seconds=whole * random.uniform(0.5, 1))  # noqa: S311  no secret
+        pause = backoff_seconds(
+            event.routing_attempts, first=FIRST_BACKOFF_SECONDS, longest=MAX_BACKOFF_SECONDS, with_jitter=True
+        )
+        event.route_at = timezone.now() + timedelta(seconds=pause)
         event.outcome_reason = f"routing failed and is tried again: {type(error).__name__}: {error}"[:500]
         update_rows([event], ["routing_attempts", "route_at", "outcome_reason"])
 

@@ -3,16 +3,14 @@
 import uuid
 from typing import Any
 
-from django.db.models import Q
-
-from workflows.engine.clock import iso_time
+from workflows.concurrency import slot_use_locked
+from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
-from workflows.held_starts import held_starts
 from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch
-from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, TriggerType
+from workflows.statuses import DeliveryStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal
 
@@ -38,7 +36,7 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
         correlationKey=delivery.correlation_key,
         waitId=str(wait.id),
         payload=event.payload,
-        receivedAt=iso_time(int(event.received_at.timestamp() * 1000)),
+        receivedAt=iso_time(ms_of_datetime(event.received_at)),
     )
     try:
         gateway.signal_event(signal, workflow_id=run.temporal_workflow_id, request_id=str(delivery.id))
@@ -70,35 +68,19 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
         trigger_metadata={"eventName": event.event_type, "eventId": event.event_id},
         event=event,
         requested_by=f"event {event.event_id}",
-        admit=None if is_launched else lambda: _take_place(definition, delivery),
+        admit=None if is_launched else lambda: _require_slot(definition, delivery),
     )
     return DeliveryStatus.STARTED, ""
 
 
-def _take_place(definition: Definition, delivery: EventDelivery) -> None:
-    """In the transaction that inserts the run, and under the definition's lock, so that two never take one place.
+def _require_slot(definition: Definition, delivery: EventDelivery) -> None:
+    """Take a concurrency slot for the run that the current transaction inserts.
 
-    Errors: TriggerHeld when every free place belongs to a delivery that has waited longer.
+    Errors: TriggerHeld if no slot is free, or if starts that are held longer have a right to every free slot.
     """
-    limit = definition.concurrency_limit
-    if limit is None:
-        return
-    Definition.objects.select_for_update(no_key=True).get(id=definition.id)
-    free = (
-        limit
-        - Run.objects.filter(tenant_id=delivery.tenant_id, definition=definition, status__in=OPEN_RUN_STATUSES).count()
-    )
-    ahead = held_starts(tenant_id=delivery.tenant_id, definition_id=definition.id).exclude(id=delivery.id)
-    if delivery.held_since is not None:
-        ahead = ahead.filter(
-            Q(held_since__lt=delivery.held_since) | Q(held_since=delivery.held_since, id__lt=delivery.id)
-        )
-    waiting = ahead.count() if free > 0 else 0
-    if free <= waiting:
-        raise TriggerHeld(
-            f"{definition.key} has {limit - free} open runs of the {limit} that it may have at once"
-            + (f", and {waiting} events wait before this one" if waiting else "")
-        )
+    use = slot_use_locked(definition_id=definition.id, delivery=delivery)
+    if use is not None and not use.has_slot:
+        raise TriggerHeld(f"{definition.key} is at its concurrency limit: {use.reason}")
 
 
 def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
@@ -133,5 +115,5 @@ def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
             "payloadSchemaRef": event.payload_schema_ref or None,
         }
     }
-    now_ms = int(event.received_at.timestamp() * 1000)
+    now_ms = ms_of_datetime(event.received_at)
     return expand_dotted(resolve(mapping, seen, now_ms=now_ms, where="payloadMapping"))

@@ -5,15 +5,15 @@ A forecast of a wait is made with the engine's own filters, and is no more than 
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ingress.dispatch.targets import run_id_of, trigger_input
+from workflows.concurrency import slot_use_of_new_start
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.wait_steps import response_in
 from workflows.event_redaction import EventRedaction
-from workflows.held_starts import held_starts
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, WaitStatus
 
@@ -22,7 +22,7 @@ from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, Wait
 class Forecast:
     """The status that the delivery would end in; `pending` for one that would have to wait for its turn.
 
-    `limit` and `input` are of a trigger: its places, and what the run would get.
+    `limit` and `input` are of a trigger: its slots, and what the run would get.
     """
 
     status: DeliveryStatus
@@ -62,12 +62,10 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     payload, problem = trigger_input(version, event)
     if problem:
         return Forecast(DeliveryStatus.SKIPPED, problem)
-    limit = _places(definition)
-    if limit and limit["limit"] - limit["open_runs"] <= limit["waiting"]:
-        why = f"{limit['open_runs']} of the {limit['limit']} runs that it may have at once are open"
-        if limit["waiting"]:
-            why += f", and {limit['waiting']} events wait before this one"
-        return Forecast(DeliveryStatus.PENDING, why, limit, payload)
+    use = slot_use_of_new_start(definition)
+    limit = None if use is None else asdict(use)
+    if use is not None and not use.has_slot:
+        return Forecast(DeliveryStatus.PENDING, use.reason, limit, payload)
     return Forecast(DeliveryStatus.STARTED, "its published version is started by this event", limit, payload)
 
 
@@ -75,14 +73,3 @@ def form_schemas(waits: Collection[RunWait]) -> dict[uuid.UUID, Any]:
     """The forms of the tasks among these waits; a task has the id of its wait."""
     ids = [wait.id for wait in waits if wait.kind == WaitKind.HUMAN]
     return dict(HumanTask.objects.filter(id__in=ids).values_list("id", "form_schema")) if ids else {}
-
-
-def _places(definition: Definition) -> dict[str, int] | None:
-    if definition.concurrency_limit is None:
-        return None
-    of_it = {"tenant_id": definition.tenant_id, "definition_id": definition.id}
-    return {
-        "limit": definition.concurrency_limit,
-        "open_runs": Run.objects.filter(**of_it, status__in=OPEN_RUN_STATUSES).count(),
-        "waiting": held_starts(**of_it).count(),
-    }

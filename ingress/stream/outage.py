@@ -3,6 +3,8 @@
 import logging
 import threading
 
+from workflows.backoff import backoff_seconds
+
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -21,9 +23,8 @@ class Outage:
         """Call it after each failure; each pause in a row is twice as long, up to ten seconds."""
         if not self._failures:
             logger.error("%s fails (an operator must see to it): %s", self._server, str(error)[:500])
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 10))
         self._failures += 1
-        self._stop.wait(pause)
+        self._stop.wait(backoff_seconds(self._failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS))
 
     def over(self) -> None:
         """Call it after each success."""

@@ -29,6 +29,7 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import eventually, make_actor, make_tenant, publish, wait_for_reply
 from tests.support.records import run_record, write
 from tests.support.scopes import as_system
+from workflows import backoff
 from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.runs.start import run_start

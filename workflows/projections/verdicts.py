@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import transaction
 
+from workflows.concurrency import held_starts_wake
 from workflows.event_outcomes import deliveries_changing
-from workflows.held_starts import held_starts_wake
 from workflows.models import Event, EventDelivery, Run
 from workflows.models.statements import update_rows
 from workflows.statuses import DeliveryStatus

@@ -12,10 +12,10 @@ from django.db.models import Max
 from workflows.actions.registry import actions_without_secrets, known_actions
 from workflows.actors import Actor
 from workflows.bundles import BundleWorkflow, read_bundle
+from workflows.concurrency import held_starts_wake
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.engine.validate import Known, Problem, validate
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.held_starts import held_starts_wake
 from workflows.ledger import command_carried_out
 from workflows.models import Definition, DefinitionVersion, Secret
 from workflows.services.payload_check import known_schema_refs

@@ -14,7 +14,7 @@ from workflows.ledger import command_refuse, command_settle, run_id_of_replay
 from workflows.models import Command, DefinitionVersion, Run
 from workflows.services.runs.launch import run_launch
 from workflows.services.runs.requests import run_check, run_request
-from workflows.services.runs.start import launch_failed, payload_fits, version_may_run, version_take_place
+from workflows.services.runs.start import launch_failed, payload_fits, require_slot_of_version, version_may_run
 from workflows.statuses import CommandAction, CommandState, TriggerType
 from workflows.temporal import gateway
 
@@ -85,7 +85,7 @@ def _launch(
             correlation_key=run.correlation_key,
             replay_of=run,
             requested_by=actor.name,
-            admit=None if was_there else lambda: version_take_place(version),
+            admit=None if was_there else lambda: require_slot_of_version(version),
         )
     except gateway.TemporalError as error:
         raise launch_failed(actor, new_run_id, command, error, may_be_there=was_there) from error

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from workflows.actors import Actor
+from workflows.concurrency import SlotUse, slot_use, slot_use_locked
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PortalError
 from workflows.ledger import command_refuse, command_settle
@@ -14,7 +15,7 @@ from workflows.services.idempotency import command_request
 from workflows.services.payload_check import payload_problem
 from workflows.services.roles import role_require
 from workflows.services.runs.launch import run_launch
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Role, TriggerType
+from workflows.statuses import CommandAction, CommandState, Role, TriggerType
 from workflows.temporal import gateway
 
 
@@ -77,7 +78,7 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
             trigger_type=TriggerType.MANUAL,
             trigger_metadata={"source": actor.source},
             requested_by=actor.name,
-            admit=lambda: version_take_place(version),
+            admit=lambda: require_slot_of_version(version),
         )
     except gateway.TemporalError as error:
         raise launch_failed(actor, run_id, command, error) from error
@@ -134,14 +135,14 @@ def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVe
     pinned = found.first()
     if pinned is None:
         raise NotFound(f"{key} has no version {version}", code="DEFINITION_VERSION_NOT_FOUND")
-    _has_place(definition)
+    _require_slot(definition, slot_use(definition))
     return pinned
 
 
 def version_may_run(version: DefinitionVersion) -> None:
     """Errors: Conflict when its definition is paused, archived, or at its concurrency limit."""
     _may_run(version.definition)
-    _has_place(version.definition)
+    _require_slot(version.definition, slot_use(version.definition))
 
 
 def _may_run(definition: Definition) -> None:
@@ -152,21 +153,20 @@ def _may_run(definition: Definition) -> None:
         raise Conflict(f"{definition.key} is paused: {reason}", code="DEFINITION_PAUSED")
 
 
-def version_take_place(version: DefinitionVersion) -> None:
-    """In the transaction that inserts the run, under the definition's lock: two starts never take one place.
+def require_slot_of_version(version: DefinitionVersion) -> None:
+    """Take a concurrency slot for the run that the current transaction inserts.
 
-    Errors: Conflict at the concurrency limit.
+    Errors: Conflict if no slot is free.
     """
-    _has_place(Definition.objects.select_for_update(no_key=True).get(id=version.definition_id))
+    _require_slot(version.definition, slot_use_locked(definition_id=version.definition_id))
 
 
-def _has_place(definition: Definition) -> None:
-    limit = definition.concurrency_limit
-    if limit is not None and definition.runs.filter(status__in=OPEN_RUN_STATUSES).count() >= limit:
+def _require_slot(definition: Definition, use: SlotUse | None) -> None:
+    if use is not None and not use.has_slot:
         raise Conflict(
-            f"{definition.key} has {limit} open runs, its concurrency limit",
+            f"{definition.key} is at its concurrency limit: {use.reason}. Wait until a run ends, or raise the limit.",
             code="DEFINITION_CONCURRENCY_LIMIT",
-            details={"limit": limit},
+            details={"limit": use.limit},
         )
 
 
