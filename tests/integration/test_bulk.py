@@ -328,7 +328,7 @@ def test_the_sweep_finds_a_job_whose_message_was_lost(
     many_runs(tenant, 2)
     job = started(tenant)
     rung: list[Any] = []
-    monkeypatch.setattr(work, "ring_job", rung.append)
+    monkeypatch.setattr(work, "notify_bulk_dispatcher", rung.append)
     work.bulk_sweep()
     assert job.id not in rung  # its message may be on its way
     leases_end(job)
