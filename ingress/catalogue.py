@@ -13,10 +13,10 @@ from ingress.intake.envelope import MAX_ID_LENGTH
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_carried_out, target_name
+from workflows.ledger import command_transaction, target_name
 from workflows.models import EventType, PayloadSchema
 from workflows.services.payload_check import known_schema_refs
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
 MAX_BUFFER_SECONDS = 86_400
@@ -51,7 +51,7 @@ def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be
     """
     problems = event_type_problems(tenant_id=actor.tenant_id, name=name, fields=fields)
     asked = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.EDIT_EVENT_TYPE, target_type="event type", target_id=target_name(name), payload=asked
     ) as command:  # fmt: skip
         actor.require(Role.AUTHOR, to="edit the event catalogue")
@@ -69,7 +69,7 @@ def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be
 
 def event_type_delete(*, actor: Actor, name: str) -> None:
     """Errors: PermissionRefused, NotFound."""
-    with command_carried_out(
+    with command_transaction(
         actor=actor,
         action=CommandAction.EDIT_EVENT_TYPE,
         target_type="event type",
@@ -80,9 +80,9 @@ def event_type_delete(*, actor: Actor, name: str) -> None:
         event_type_find(tenant_id=actor.tenant_id, name=name).delete()
 
 
-def event_type_check(*, actor: Actor, name: str = "") -> None:
+def require_event_type_role(*, actor: Actor, name: str = "") -> None:
     """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    role_require(
+    require_role(
         actor=actor, needs=Role.AUTHOR, to="edit the event catalogue", action=CommandAction.EDIT_EVENT_TYPE,
         target_type="event type", target_id=target_name(name),
     )  # fmt: skip

@@ -1,7 +1,17 @@
-"""The command ledger's own state machine (docs/reference/authority.md#command-ledger): the only writer of `workflow_commands`.
+"""Command ledger: the only writer of `workflow_commands`, and its state machine.
 
-A row is written before anything is asked of Temporal and committed by itself, so that a request that fails afterwards
-leaves its trace. The database refuses what does not follow the arrows of `models.commands.TRANSITIONS`.
+The row of a command is committed before the portal sends a request to Temporal. A command that fails later then leaves
+a trace. The database refuses every state change that `models.commands.TRANSITIONS` does not allow.
+
+Verbs:
+- `command_open` writes the row, in state `requested`.
+- `command_finish` and `command_refuse` write the outcome in a commit of its own, after the effect.
+- `commands_finish_in_transaction` writes the outcome in the transaction that makes the change.
+- `command_transaction` does all of this for a command that changes only this database.
+- `command_resolve_unknown` is for the reconciler.
+- `commands_observe_*` record effects that the run itself has confirmed.
+
+Source: docs/reference/authority.md#command-ledger
 """
 
 import uuid
@@ -22,8 +32,17 @@ from workflows.redaction import redact, rules_of
 from workflows.statuses import CommandAction, CommandState, RunStatus
 
 NOT_CARRIED_OUT = "NOT_CARRIED_OUT"
+INTERNAL_ERROR = "INTERNAL_ERROR"
+INTERNAL_ERROR_MESSAGE = "the portal failed because of a bug; an operator must read the log"
 UNOBSERVED = (CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN)
 RUN_OF_COMMAND = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11")
+COMMAND_OF_END: dict[str, CommandAction] = {
+    RunStatus.CANCELED: CommandAction.CANCEL,
+    RunStatus.TERMINATED: CommandAction.TERMINATE,
+}
+
+
+# -- Open and finish a command ----------------------------------------------------------------------------------------
 
 
 def command_open(
@@ -39,9 +58,9 @@ def command_open(
     request_hash: str = "",
     parent: Command | None = None,
 ) -> Command:
-    """A new row in state `requested`; `parent` asked for many, of which this is one.
+    """Write a new row in state `requested`. `parent` is the command for many targets that this one is part of.
 
-    Errors: IntegrityError when the actor has used the idempotency key before.
+    Errors: IntegrityError if the actor has used the idempotency key before.
     """
     with transaction.atomic():
         return Command.objects.create(
@@ -62,7 +81,7 @@ def command_open(
         )
 
 
-def command_settle(
+def command_finish(
     command: Command,
     state: CommandState,
     *,
@@ -71,7 +90,7 @@ def command_settle(
     details: dict[str, Any] | None = None,
     http_status: int | None = None,
 ) -> None:
-    """Move on, unless the effect has been observed meanwhile: then what was seen stands."""
+    """Write the outcome of a command after its effect. Keep the outcome that is there if the run was faster."""
     now = timezone.now()
     changes = _outcome(state, now, code=code, message=message, details=details, http_status=http_status)
     moved = Command.objects.filter(id=command.id, state=CommandState.REQUESTED).update(**changes)
@@ -80,7 +99,7 @@ def command_settle(
     command.refresh_from_db()
 
 
-def commands_conclude(
+def commands_finish_in_transaction(
     commands: Collection[Command],
     state: CommandState,
     *,
@@ -89,84 +108,41 @@ def commands_conclude(
     details: dict[str, Any] | None = None,
     http_status: int | None = None,
 ) -> None:
-    """The outcome of requests, written in the transaction that changes what they ask for: both are committed, or neither.
+    """Write the outcome of commands inside the transaction that changes their targets: both are committed, or neither.
 
-    Errors: Conflict when one has an outcome already. Then nothing may be committed: the reconciler has given it up, and has
-    said that nothing was changed.
+    Errors: Conflict if a command has an outcome already. The caller must then roll back: the reconciler has given the
+    command up and recorded that nothing was changed.
     """
     ids = [command.id for command in commands]
     changes = _outcome(state, timezone.now(), code=code, message=message, details=details, http_status=http_status)
     moved = Command.objects.filter(id__in=ids, state=CommandState.REQUESTED).update(**changes) if ids else 0
     if moved != len(ids):
-        raise Conflict("the request took so long that it was given up; ask again", code="REQUEST_GIVEN_UP")
+        raise Conflict(
+            "the request took too long and was given up; nothing was changed; send it again",
+            code="REQUEST_GIVEN_UP",
+        )
 
 
-def _outcome(state: CommandState, now: datetime, **told: Any) -> dict[str, Any]:
+def _outcome(state: CommandState, now: datetime, **fields: Any) -> dict[str, Any]:
     observed = {"observed_at": now} if state == CommandState.OBSERVED else {}
-    return {"state": state, "decided_at": now, **told, **observed}
+    return {"state": state, "decided_at": now, **fields, **observed}
 
 
 def command_refuse(command: Command, error: PortalError, state: CommandState = CommandState.REFUSED) -> PortalError:
-    """The error, to be raised, after it was written to the command's row; its details name the command."""
-    command_settle(
+    """Write an error as the outcome of a command, add the command's id to the error and return it for the raise."""
+    command_finish(
         command, state, code=error.code, message=error.message, details=error.details, http_status=error.status
     )
     error.details = {**error.details, "commandId": str(command.id)}
     return error
 
 
-def target_name(text: Any) -> str:
-    """What somebody names as the target, as the ledger can store it, before it has been checked."""
-    return str(text).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:200]
-
-
 @contextmanager
-def command_carried_out(
-    *,
-    actor: Actor,
-    action: CommandAction,
-    target_type: str,
-    target_id: str,
-    reason: str = "",
-    payload: Any = None,
-) -> Iterator[Command]:
-    """A request that changes rows of this database and nothing else. The block is one transaction, and its outcome is
-    committed with it: so a row that stays `requested`, because its process was killed, has changed nothing.
+def command_failures_recorded(commands: Collection[Command]) -> Iterator[None]:
+    """Write an exception of the block as the outcome of these commands, and raise it again.
 
-    Open no transaction around it: the row of a refusal must not be rolled back with what was refused.
+    A PortalError refuses the commands. Any other exception is a bug, and the commands failed.
     """
-    command = command_open(
-        actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
-    )
-    with commands_faults_told([command]), transaction.atomic():
-        yield command
-        commands_conclude([command], CommandState.OBSERVED, details=command.details)
-
-
-@contextmanager
-def command_recorded(
-    *,
-    actor: Actor,
-    action: CommandAction,
-    target_type: str,
-    target_id: str,
-    reason: str = "",
-    payload: Any = None,
-) -> Iterator[Command]:
-    """As `command_carried_out`, for a block that commits by itself. A process that is killed between the two leaves the row
-    `requested`, and nobody can say whether the block was done.
-    """
-    command = command_open(
-        actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
-    )
-    with commands_faults_told([command]):
-        yield command
-    command_settle(command, CommandState.OBSERVED, details=command.details)
-
-
-@contextmanager
-def commands_faults_told(commands: Collection[Command]) -> Iterator[None]:
-    """What the block fails with is written to these rows, and raised: refused with a portal's error, else failed."""
     try:
         yield
     except PortalError as error:
@@ -174,16 +150,40 @@ def commands_faults_told(commands: Collection[Command]) -> Iterator[None]:
             command_refuse(command, error)
         raise
     except Exception:
-        message = "a fault of the portal; it is in the log"
         for command in commands:
-            command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+            command_finish(
+                command, CommandState.FAILED, code=INTERNAL_ERROR, message=INTERNAL_ERROR_MESSAGE, http_status=500
+            )
         raise
 
 
-def command_decide(command: Command, state: CommandState, *, message: str) -> bool:
-    """Observed or failed, for a request whose outcome nobody knew. False: its state is another than when it was read.
+@contextmanager
+def command_transaction(
+    *,
+    actor: Actor,
+    action: CommandAction,
+    target_type: str,
+    target_id: str,
+    reason: str = "",
+    payload: Any = None,
+) -> Iterator[Command]:
+    """Record a command that changes only rows of this database. The block and its outcome are one transaction.
 
-    A failed one has a code, by which a repeat under its idempotency key is refused in the same words.
+    A row that stays `requested`, because its process was killed, has therefore changed nothing. The block may set
+    `command.details`. Do not open a transaction around it: a rollback would remove the row of a refusal.
+    """
+    command = command_open(
+        actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
+    )
+    with command_failures_recorded([command]), transaction.atomic():
+        yield command
+        commands_finish_in_transaction([command], CommandState.OBSERVED, details=command.details)
+
+
+def command_resolve_unknown(command: Command, state: CommandState, *, message: str) -> bool:
+    """Move a command whose outcome is unknown to observed or failed. Return False if its state changed after the read.
+
+    A failed command gets a code. A repeat with its idempotency key is then refused with the same message.
     """
     now = timezone.now()
     changes: dict[str, Any] = {"state": state, "message": message, "decided_at": Coalesce("decided_at", now)}
@@ -194,55 +194,52 @@ def command_decide(command: Command, state: CommandState, *, message: str) -> bo
     return bool(Command.objects.filter(id=command.id, state=command.state).update(**changes))
 
 
+def target_name(text: Any) -> str:
+    """Return the target of an unchecked request as text that the ledger can store: at most 200 valid characters."""
+    return str(text).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:200]
+
+
+# -- Effects that were confirmed --------------------------------------------------------------------------------------
+
+
 def run_id_of_replay(command_id: uuid.UUID) -> uuid.UUID:
-    """The id of the run that a replay starts: made of the command's, so that a repeat of one request starts nothing twice."""
+    """Return the id of the run that a replay starts. The command determines it, so a repeat starts no second run."""
     return uuid.uuid5(RUN_OF_COMMAND, str(command_id))
 
 
 def commands_observe_start(run: Run) -> None:
-    """A run has written its first records: whatever asked for its start is observed."""
-    asked = Command.objects.filter(tenant_id=run.tenant_id, state__in=UNOBSERVED)
+    """Mark the start or replay that created this run as observed. Call it when the run's first records are written."""
+    open_commands = Command.objects.filter(tenant_id=run.tenant_id, state__in=UNOBSERVED)
     found = Q(action=CommandAction.START_RUN, target_id=str(run.id))
     if run.replay_of_id is not None:
-        replays = asked.filter(action=CommandAction.REPLAY, run_id=run.replay_of_id).values_list("id", flat=True)
-        found |= Q(id__in=[command_id for command_id in replays if run_id_of_replay(command_id) == run.id])
-    asked.filter(found).update(state=CommandState.OBSERVED, observed_at=timezone.now())
-
-
-def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
-    """The workflow has recorded the response that this command brought."""
-    Command.objects.filter(
-        tenant_id=tenant_id,
-        id=command_id,
-        action=CommandAction.COMPLETE_TASK,
-        state__in=UNOBSERVED,
-    ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
-
-
-def command_observe_whole(*, command_id: uuid.UUID, details: dict[str, Any]) -> None:
-    """All that a request for many asked for has its outcome; `details` has the account."""
-    Command.objects.filter(id=command_id, state__in=[CommandState.REQUESTED, CommandState.ACCEPTED]).update(
-        state=CommandState.OBSERVED, observed_at=timezone.now(), details=details
-    )
+        replays = open_commands.filter(action=CommandAction.REPLAY, run_id=run.replay_of_id)
+        ids = [pk for pk in replays.values_list("id", flat=True) if run_id_of_replay(pk) == run.id]
+        found |= Q(id__in=ids)
+    open_commands.filter(found).update(state=CommandState.OBSERVED, observed_at=timezone.now())
 
 
 def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:
-    """A run has ended: a cancel or a terminate that was asked for is observed, or has come too late."""
-    asked = Command.objects.filter(
-        tenant_id=tenant_id,
-        run_id=run_id,
-        action__in=ENDS.values(),
-        state__in=UNOBSERVED,
+    """Mark the cancel or terminate that ended a run as observed. Mark others that came too late as failed."""
+    ends = Command.objects.filter(
+        tenant_id=tenant_id, run_id=run_id, action__in=COMMAND_OF_END.values(), state__in=UNOBSERVED
     )
-    asked.filter(action=ENDS.get(status)).update(state=CommandState.OBSERVED, observed_at=timezone.now())
-    asked.exclude(state=CommandState.REQUESTED).update(
+    ends.filter(action=COMMAND_OF_END.get(status)).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+    ends.exclude(state=CommandState.REQUESTED).update(
         state=CommandState.FAILED,
         code="WORKFLOW_RUN_CLOSED",
         message=f"the run ended as {status} before the request reached it",
     )
 
 
-ENDS: dict[str, CommandAction] = {
-    RunStatus.CANCELED: CommandAction.CANCEL,
-    RunStatus.TERMINATED: CommandAction.TERMINATE,
-}
+def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
+    """Mark the completion of a human task as observed. Call it when the workflow has recorded its response."""
+    Command.objects.filter(
+        tenant_id=tenant_id, id=command_id, action=CommandAction.COMPLETE_TASK, state__in=UNOBSERVED
+    ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+
+
+def command_observe_bulk_end(*, command_id: uuid.UUID, details: dict[str, Any]) -> None:
+    """Mark the command of a bulk job as observed, with the counts of its items. Call it when all have an outcome."""
+    Command.objects.filter(id=command_id, state__in=[CommandState.REQUESTED, CommandState.ACCEPTED]).update(
+        state=CommandState.OBSERVED, observed_at=timezone.now(), details=details
+    )

@@ -23,11 +23,11 @@ from workflows.admin.base import actor_of
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
 from workflows.event_redaction import EventRedaction
-from workflows.ledger import command_recorded
+from workflows.ledger import command_failures_recorded, command_finish, command_open
 from workflows.models import Command, Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors import event_counts
-from workflows.statuses import CommandAction, EventOutcome, EventSource, Role
+from workflows.statuses import CommandAction, CommandState, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
 
 
@@ -173,11 +173,14 @@ class EventAdmin(WhatIfViews):
 def _send(actor: Actor, fields: dict[str, Any]) -> Receipt:
     """Through the same service as every door, with a row in the command ledger, because somebody clicked."""
     asked = {name: value for name, value in fields.items() if name != "payload"}
-    with command_recorded(
+    command = command_open(
         actor=actor, action=CommandAction.SEND_EVENT, target_type="event", target_id=fields["event_type"], payload=asked
-    ) as command:
+    )
+    # Not `command_transaction`: an event that is rejected is stored, although the request fails.
+    with command_failures_recorded([command]):
         actor.require(Role.OPERATOR, to="send events")
         value = {name: value for name, value in fields.items() if value != ""}
         receipt = event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.ADMIN, sender=actor.name)
-        command.details = {"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
+    details = {"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
+    command_finish(command, CommandState.OBSERVED, details=details)
     return receipt

@@ -8,7 +8,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ingress.api.catalogue_serializers import EventTypeFieldsSerializer, EventTypeSerializer
-from ingress.catalogue import EventTypeFields, event_type_check, event_type_delete, event_type_find, event_type_save
+from ingress.catalogue import (
+    EventTypeFields,
+    event_type_delete,
+    event_type_find,
+    event_type_save,
+    require_event_type_role,
+)
 from workflows.api.bodies import role_first
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import InputInvalid
@@ -25,7 +31,7 @@ class EventTypeList(TenantScoped, generics.ListAPIView):
     @extend_schema(request=EventTypeFieldsSerializer, responses={201: EventTypeSerializer})
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        with role_first(lambda: event_type_check(actor=actor)):
+        with role_first(lambda: require_event_type_role(actor=actor)):
             name, fields = _read(request.data)
         saved = event_type_save(actor=actor, name=name, fields=fields, must_be_new=True)
         return Response(self.get_serializer(saved.row).data, status=201)
@@ -42,7 +48,7 @@ class EventTypeDetail(TenantScoped, generics.RetrieveAPIView):
     def put(self, request: Request, name: str) -> Response:
         """In the place of the entry under this name, or new. What is left out has its default."""
         actor = actor_of(self)
-        with role_first(lambda: event_type_check(actor=actor, name=name)):
+        with role_first(lambda: require_event_type_role(actor=actor, name=name)):
             _, fields = _read(request.data, name=name)
         saved = event_type_save(actor=actor, name=name, fields=fields)
         return Response(self.get_serializer(saved.row).data, status=201 if saved.is_new else 200)

@@ -15,7 +15,7 @@ from ingress.api.serializers import (
     DiscardSerializer,
     RedeliverSerializer,
 )
-from ingress.dead_letters.services import deliveries_check, deliveries_discard, deliveries_redeliver
+from ingress.dead_letters.services import deliveries_discard, deliveries_redeliver, require_deliveries_role
 from workflows.api.bodies import read_body
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
@@ -60,7 +60,7 @@ class DeliveriesRedeliver(APIView):
     )
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        check = partial(deliveries_check, actor=actor, action=CommandAction.REDELIVER)
+        check = partial(require_deliveries_role, actor=actor, action=CommandAction.REDELIVER)
         asked = read_body(RedeliverSerializer, request, check)
         answer = deliveries_redeliver(
             actor=actor,
@@ -78,7 +78,7 @@ class DeliveriesDiscard(APIView):
     )
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        check = partial(deliveries_check, actor=actor, action=CommandAction.DISCARD)
+        check = partial(require_deliveries_role, actor=actor, action=CommandAction.DISCARD)
         asked = read_body(DiscardSerializer, request, check)
         answer = deliveries_discard(
             actor=actor,

@@ -19,11 +19,11 @@ from workflows.actors import Actor
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid
 from workflows.event_outcomes import deliveries_changing
-from workflows.ledger import command_open, commands_conclude, commands_faults_told
+from workflows.ledger import command_failures_recorded, command_open, commands_finish_in_transaction
 from workflows.models import Command, Event, EventDelivery
 from workflows.models.statements import update_rows
 from workflows.services.idempotency import command_request
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, CommandState, DeliveryStatus, Role
 
 MAX_DELIVERIES = 500
@@ -83,14 +83,14 @@ def deliveries_discard(
     """Settle dead deliveries for good, with the reason. As `deliveries_redeliver`."""
     ids = _checked(actor, CommandAction.DISCARD, delivery_ids)
     if not reason.strip():
-        deliveries_check(actor=actor, action=CommandAction.DISCARD)
+        require_deliveries_role(actor=actor, action=CommandAction.DISCARD)
         raise InputInvalid("discarding needs a reason", details={"fields": {"reason": ["must not be empty"]}})
     return _request(actor, CommandAction.DISCARD, ids, reason.strip(), idempotency_key)
 
 
-def deliveries_check(*, actor: Actor, action: CommandAction) -> None:
+def require_deliveries_role(*, actor: Actor, action: CommandAction) -> None:
     """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    role_require(
+    require_role(
         actor=actor, needs=Role.OPERATOR, to=f"{action} events", action=action, target_type="deliveries"
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ def deliveries_check(*, actor: Actor, action: CommandAction) -> None:
 def _checked(actor: Actor, action: CommandAction, delivery_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     ids = list(dict.fromkeys(delivery_ids))
     if not 1 <= len(ids) <= MAX_DELIVERIES:
-        deliveries_check(actor=actor, action=action)
+        require_deliveries_role(actor=actor, action=action)
         raise InputInvalid(
             f"between 1 and {MAX_DELIVERIES} deliveries can be asked for at once, not {len(ids)}",
             code="DELIVERIES_COUNT_INVALID",
@@ -124,7 +124,7 @@ def _request(
     )
     if not is_new:
         return dict(command.details or {})
-    with commands_faults_told([command]):
+    with command_failures_recorded([command]):
         return _carry_out(actor, action, ids, reason, asked=command)
 
 
@@ -135,7 +135,7 @@ def _carry_out(
     known = EventDelivery.objects.filter(tenant_id=actor.tenant_id, id__in=ids)
     rows = {row.id: row for row in known.select_related("run").only("id", "event_id", "run__id")}
     commands = _opened(actor, action, [rows[item] for item in ids if item in rows], reason)
-    with commands_faults_told(commands.values()):
+    with command_failures_recorded(commands.values()):
         actor.require(Role.OPERATOR, to=f"{action} events")
         with transaction.atomic():
             statuses = _changed(actor, action, list(rows.values()), reason)
@@ -143,7 +143,7 @@ def _carry_out(
             told = [_told(item, action, commands.get(item), statuses.get(item)) for item in ids]
             answer = DeadLetterResult(False, told).as_body()
             if asked is not None:
-                commands_conclude([asked], CommandState.OBSERVED, details=answer)
+                commands_finish_in_transaction([asked], CommandState.OBSERVED, details=answer)
     return answer
 
 
@@ -189,10 +189,10 @@ def _conclude(commands: dict[uuid.UUID, Command], statuses: dict[uuid.UUID, str]
         groups.setdefault(statuses.get(delivery_id), []).append(command)
     for status, group in groups.items():
         if status == DeliveryStatus.DEAD:
-            commands_conclude(group, CommandState.OBSERVED)
+            commands_finish_in_transaction(group, CommandState.OBSERVED)
         else:
             refused = _refused(status)
-            commands_conclude(
+            commands_finish_in_transaction(
                 group, CommandState.REFUSED, code=refused["code"], message=refused["message"], details={},
                 http_status=Conflict.status,
             )  # fmt: skip

@@ -13,7 +13,7 @@ from django.db import DatabaseError, close_old_connections, connection, connecti
 
 from tests.support.factories import make_actor, make_tenant
 from workflows.errors import InputInvalid
-from workflows.ledger import command_open, command_recorded, command_settle
+from workflows.ledger import command_finish, command_open, command_transaction
 from workflows.models import Command, CommandEntry, Tenant
 from workflows.services import audit_verify as audit_verify_module
 from workflows.services.audit_verify import audit_verify
@@ -28,8 +28,8 @@ def kept(tenant: Any) -> list[Command]:
         command_open(actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"r{number}")
         for number in range(3)
     ]
-    command_settle(commands[0], CommandState.ACCEPTED)
-    with pytest.raises(InputInvalid), command_recorded(
+    command_finish(commands[0], CommandState.ACCEPTED)
+    with pytest.raises(InputInvalid), command_transaction(
         actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id="d"
     ):  # fmt: skip
         raise InputInvalid("wrong")
@@ -103,7 +103,7 @@ def test_a_ledger_that_lives_while_it_is_verified_holds(
 
     def links_and_then_more(tenant_id: Any) -> Any:
         yield from links(tenant_id)
-        command_settle(kept[1], CommandState.ACCEPTED)
+        command_finish(kept[1], CommandState.ACCEPTED)
         command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="late")
 
     monkeypatch.setattr(audit_verify_module, "_links", links_and_then_more)
@@ -130,7 +130,7 @@ def test_the_chain_makes_no_two_transactions_wait_for_each_other(tenant: Any, ke
         finally:
             connection.close()
 
-    settle = [partial(command_settle, command, CommandState.ACCEPTED) for command in kept[1:]]
+    settle = [partial(command_finish, command, CommandState.ACCEPTED) for command in kept[1:]]
     orders = [[settle[0], lock], [lock, settle[1]]]
     threads = [threading.Thread(target=work, args=(steps,)) for steps in orders]
     for thread in threads:
@@ -168,7 +168,7 @@ def test_commands_at_once_make_one_chain(tenant: Any) -> None:
                     command = command_open(
                         actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"{number}-{index}"
                     )
-                    command_settle(command, CommandState.ACCEPTED)
+                    command_finish(command, CommandState.ACCEPTED)
         finally:
             close_old_connections()
             connection.close()

@@ -23,7 +23,7 @@ from tests.support.members import member_of
 from tests.support.triggers import STATE, TRIGGER, rows_of
 from workflows.errors import Conflict, InputInvalid, PermissionRefused
 from workflows.event_outcomes import deliveries_changing
-from workflows.ledger import command_decide
+from workflows.ledger import command_resolve_unknown
 from workflows.models import Command, Event, EventDelivery, OutboxEvent, RunWait
 from workflows.projections.writer import projection_writer
 from workflows.services import command_reconcile
@@ -266,7 +266,7 @@ def test_what_was_given_up_is_not_carried_out_later(tenant: Any, monkeypatch: py
     def slow(*given: Any) -> Any:
         statuses = changed(*given)
         command = Command.objects.get(tenant=tenant, target_id=str(delivery.id))
-        elsewhere(lambda: command_decide(command, CommandState.FAILED, message="given up"))
+        elsewhere(lambda: command_resolve_unknown(command, CommandState.FAILED, message="given up"))
         return statuses
 
     monkeypatch.setattr(services, "_changed", slow)

@@ -9,7 +9,7 @@ from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run
-from workflows.ledger import command_open, command_settle
+from workflows.ledger import command_finish, command_open
 from workflows.models import Command, DefinitionVersion, Run, RunStep, RunWait
 from workflows.projections.writer import projection_writer
 from workflows.statuses import CommandAction, CommandState
@@ -139,7 +139,7 @@ def test_a_command_is_never_deleted(tenant: Any) -> None:
 @pytest.mark.parametrize(("before", "after"), [("refused", "accepted"), ("observed", "failed"), ("failed", "observed")])
 def test_the_state_moves_along_its_arrows_only(tenant: Any, before: str, after: str) -> None:
     command = opened(tenant)
-    command_settle(command, CommandState(before))
+    command_finish(command, CommandState(before))
     with refused("Invalid transition"):
         Command.objects.filter(id=command.id).update(state=after)
 

@@ -12,7 +12,7 @@ from tests.support.factories import make_actor, make_run, publish
 from workflows import ledger
 from workflows.actors import Actor
 from workflows.errors import Conflict
-from workflows.ledger import command_carried_out, command_decide, command_open
+from workflows.ledger import command_open, command_resolve_unknown, command_transaction
 from workflows.models import BulkJob, Command, Definition, PayloadSchema, Secret, Tenant
 from workflows.services import command_reconcile
 from workflows.services.bulk import jobs, preview
@@ -70,7 +70,7 @@ def test_who_is_killed_before_the_outcome_is_written_has_changed_nothing(
     publish(tenant, RUN)
     ask, is_changed = CHANGES[change]
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "commands_conclude", killed)
+        patched.setattr(ledger, "commands_finish_in_transaction", killed)
         with pytest.raises(Killed):
             ask(make_actor(tenant, Role.ADMIN))
     command = Command.objects.get(tenant=tenant, state=CommandState.REQUESTED)
@@ -91,7 +91,7 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
 ) -> None:
     actor, run = make_actor(tenant), make_run(tenant)
     with monkeypatch.context() as patched:
-        patched.setattr(preview, "commands_conclude", killed)
+        patched.setattr(preview, "commands_finish_in_transaction", killed)
         with pytest.raises(Killed):
             preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     assert not BulkJob.objects.filter(tenant=tenant).exists()
@@ -100,7 +100,7 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
         preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     job = preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id])
     with monkeypatch.context() as patched:
-        patched.setattr(jobs, "commands_conclude", killed)
+        patched.setattr(jobs, "commands_finish_in_transaction", killed)
         with pytest.raises(Killed):
             jobs.bulk_start(actor=actor, job_id=job.id)
     job.refresh_from_db()
@@ -110,7 +110,7 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
 def test_what_was_given_up_meanwhile_is_rolled_back(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         pytest.raises(Conflict) as raised,
-        command_carried_out(
+        command_transaction(
             actor=make_actor(tenant), action=CommandAction.PAUSE, target_type="definition", target_id="x"
         ) as command,
     ):
@@ -125,7 +125,7 @@ def test_a_repeat_of_what_was_given_up_is_refused_and_not_answered(tenant: Any) 
         "actor": make_actor(tenant), "action": CommandAction.CANCEL, "target_type": "run", "target_id": "x", "idempotency_key": "k",
     }  # fmt: skip
     command, _ = command_request(**asked)
-    command_decide(command, CommandState.FAILED, message="Temporal has no request")
+    command_resolve_unknown(command, CommandState.FAILED, message="Temporal has no request")
     with pytest.raises(Conflict, match="Temporal has no request"):
         command_request(**asked)
 
@@ -150,6 +150,6 @@ def test_what_nobody_has_decided_is_found_by_an_index(tenant: Any) -> None:
 def test_what_was_accepted_after_it_was_looked_at_is_not_decided_by_that_look(tenant: Any) -> None:
     asked = command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="x")
     Command.objects.filter(id=asked.id).update(state=CommandState.ACCEPTED)
-    assert not command_decide(asked, CommandState.FAILED, message="Temporal has no request")
+    assert not command_resolve_unknown(asked, CommandState.FAILED, message="Temporal has no request")
     asked.refresh_from_db()
     assert asked.state == "accepted"

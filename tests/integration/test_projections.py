@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.factories import make_actor, make_run
 from tests.support.records import run_record, step_record, wait_record, write
-from workflows.ledger import command_open, command_settle
+from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Run, RunStep, RunWait
 from workflows.projections.writer import record_batch
 from workflows.statuses import CommandAction, CommandState
@@ -67,7 +67,7 @@ def test_the_first_records_confirm_the_start(tenant: Any) -> None:
     asked = command_open(
         actor=make_actor(tenant), action=CommandAction.START_RUN, target_type="run", target_id=str(run.id)
     )
-    command_settle(asked, CommandState.ACCEPTED)
+    command_finish(asked, CommandState.ACCEPTED)
     write(run, run_record(1, "RUNNING"))
     run.refresh_from_db()
     asked.refresh_from_db()
@@ -82,7 +82,7 @@ def test_the_end_of_a_run_settles_its_cancel(tenant: Any, end: str, state: str, 
     asked = command_open(
         actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
     )
-    command_settle(asked, CommandState.ACCEPTED)
+    command_finish(asked, CommandState.ACCEPTED)
     write(run, run_record(3, end))
     found = Command.objects.get(id=asked.id)
     assert (found.state, found.code) == (state, code)
@@ -94,7 +94,7 @@ def test_an_observation_that_comes_before_the_answer_stands(tenant: Any) -> None
         actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
     )
     write(run, run_record(3, "CANCELED"))
-    command_settle(asked, CommandState.ACCEPTED)
+    command_finish(asked, CommandState.ACCEPTED)
     assert (asked.state, asked.decided_at is not None) == ("observed", True)
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run, publish, wait_for_reply
 from workflows.errors import PortalError
-from workflows.ledger import command_open, command_settle
+from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Run
 from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_end
@@ -146,7 +146,7 @@ def test_a_start_is_observed_when_temporal_tells_of_the_runs_end_only(tenant: An
     command = command_open(
         actor=make_actor(tenant), action=CommandAction.START_RUN, target_type="run", target_id=str(run.id)
     )
-    command_settle(command, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
     assert record_end(run, RunEnd("a-run-id", "TERMINATED", timezone.now()))
     command.refresh_from_db()
     assert command.state == "observed"
@@ -195,7 +195,7 @@ def test_what_was_accepted_before_the_run_ended_is_decided_by_the_end(
     command = command_open(
         actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
     )
-    command_settle(command, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
     command_reconcile.commands_reconcile(stop_at=time.monotonic() + 60)
     command.refresh_from_db()
     assert command.state == state

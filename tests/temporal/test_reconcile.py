@@ -18,7 +18,7 @@ from tests.support.history_shapes import each, task, waiting
 from tests.support.members import member_of
 from tests.support.records import run_record, wait_record
 from tests.support.rows import as_owner, rows_of
-from workflows.ledger import command_open, command_settle
+from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_drift, record_end
@@ -78,7 +78,7 @@ def test_a_workflow_that_was_terminated_gets_its_end_and_everything_open_is_clos
         tenant=desk.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later
     )
     asked = command_open(actor=desk.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run)  # fmt: skip
-    command_settle(asked, CommandState.ACCEPTED)
+    command_finish(asked, CommandState.ACCEPTED)
     cli(servers, run, "terminate")
     execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
 
@@ -274,7 +274,7 @@ def test_requests_of_unknown_outcome_are_decided_by_what_temporal_says(desk: Des
         made = command_open(
             actor=desk.actor, action=action, target_type="run", target_id=target or str(run.id), run=run
         )
-        command_settle(made, CommandState.UNKNOWN, code="X", message="nobody knows")
+        command_finish(made, CommandState.UNKNOWN, code="X", message="nobody knows")
         return made
 
     arrived, lost = unknown(CommandAction.CANCEL, run), unknown(CommandAction.CANCEL, other)

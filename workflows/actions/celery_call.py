@@ -50,12 +50,12 @@ class CeleryCallOutput(BaseModel):
 
 
 def celery_call(value: CeleryCallInput, context: ActionContext) -> CeleryCallOutput:
-    _check_allowed(value)
+    _require_allowed(value)
     with CeleryClient() as client:
         return _Call(client, value, context).outcome()
 
 
-def _check_allowed(value: CeleryCallInput) -> None:
+def _require_allowed(value: CeleryCallInput) -> None:
     allowed = settings.CELERY_CALL_TASKS
     if not any(value.task == name or (name.endswith(".*") and value.task.startswith(name[:-1])) for name in allowed):
         raise ActionFailed(

@@ -54,7 +54,7 @@ def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
     entry, exists = _held(value, context, now)
     if value.only_if_absent and exists:
         raise _condition_failed(value.key, "it exists", entry.row_version)
-    _check_version(value, entry if exists else None)
+    _require_version(value, entry if exists else None)
     entry.value, entry.expires_at = value.value, until
     _save(entry)
     return StoreSetOutput(version=entry.row_version, created=not exists)
@@ -63,7 +63,7 @@ def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
 def store_delete(value: StoreDeleteInput, context: ActionContext) -> StoreDeleteOutput:
     entry = _namespace(value, context).select_for_update().filter(key=value.key).first()
     exists = entry is not None and not _has_expired(entry, timezone.now())
-    _check_version(value, entry if exists else None)
+    _require_version(value, entry if exists else None)
     if entry is not None:
         entry.delete()
     return StoreDeleteOutput(deleted=exists)
@@ -160,7 +160,7 @@ def _save(entry: DataStoreEntry) -> None:
     entry.save(update_fields=["value", "expires_at", "row_version", "updated_at"])
 
 
-def _check_version(value: StoreSetInput | StoreDeleteInput, entry: DataStoreEntry | None) -> None:
+def _require_version(value: StoreSetInput | StoreDeleteInput, entry: DataStoreEntry | None) -> None:
     found = None if entry is None else entry.row_version
     if value.expected_version is not None and value.expected_version != found:
         have = "does not exist" if found is None else f"has version {found}"

@@ -18,11 +18,10 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import ReasonForm
 from workflows.admin.redaction import redaction_page
 from workflows.errors import PermissionRefused, PortalError
-from workflows.ledger import command_recorded, target_name
 from workflows.models import Secret
 from workflows.secret_encryption import can_open
 from workflows.services.secret_use import secret_uses
-from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, secret_delete, secret_save
+from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, require_secret_role, secret_delete, secret_save
 from workflows.statuses import CommandAction, Role
 from workflows.templatetags.pointsman import moment
 
@@ -182,8 +181,7 @@ class SecretAdmin(TenantAdmin):
             return
         try:
             if request.method == "POST":
-                with command_recorded(actor=actor, action=action, target_type="secret", target_id=target_name(name)):
-                    actor.require(Role.ADMIN, to="manage secrets")
+                require_secret_role(actor=actor, name=name, action=action)
             actor.require(Role.ADMIN, to="manage secrets")
         except PermissionRefused as error:
             raise PermissionDenied(error.message) from error

@@ -24,8 +24,8 @@ from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import CommandRequestSerializer
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import BulkItem, BulkJob
-from workflows.services.bulk.jobs import bulk_check, bulk_find, bulk_start
-from workflows.services.bulk.preview import bulk_preview, bulk_preview_check
+from workflows.services.bulk.jobs import bulk_find, bulk_start, require_bulk_role
+from workflows.services.bulk.preview import bulk_preview, require_bulk_preview_role
 from workflows.statuses import BulkItemState, BulkState, CommandAction
 
 
@@ -59,10 +59,10 @@ class BulkJobList(TenantScoped, generics.ListAPIView):
     def post(self, request: Request) -> Response:
         """Freeze the set and count it. Nothing is asked of any run before the job is started."""
         actor = actor_of(self)
-        asked = read_body(BulkRequestSerializer, request, lambda: bulk_preview_check(actor=actor))
+        asked = read_body(BulkRequestSerializer, request, lambda: require_bulk_preview_role(actor=actor))
         action = CommandAction(asked["action"])
         filters = asked.get("filters")
-        with role_first(lambda: bulk_preview_check(actor=actor, action=action)):
+        with role_first(lambda: require_bulk_preview_role(actor=actor, action=action)):
             runs = None if filters is None else runs_by_filters(tenant_id=actor.tenant_id, filters=filters)
         job = bulk_preview(
             actor=actor,
@@ -106,7 +106,7 @@ class BulkStep(APIView):
     )
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         actor = actor_of(self)
-        asked = read_body(CommandRequestSerializer, request, lambda: bulk_check(actor=actor, job_id=pk))
+        asked = read_body(CommandRequestSerializer, request, lambda: require_bulk_role(actor=actor, job_id=pk))
         job = self.step(
             actor=actor,
             job_id=pk,

@@ -15,7 +15,7 @@ from workflows.api.payload_schema_serializers import (
 )
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.models import PayloadSchema
-from workflows.services.schemas import SavedSchema, schema_check, schema_delete, schema_find, schema_save
+from workflows.services.schemas import SavedSchema, require_schema_role, schema_delete, schema_find, schema_save
 
 
 class PayloadSchemaList(TenantScoped, generics.ListAPIView):
@@ -26,7 +26,7 @@ class PayloadSchemaList(TenantScoped, generics.ListAPIView):
     @extend_schema(request=PayloadSchemaFieldsSerializer, responses={201: SavedPayloadSchemaSerializer})
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        asked = read_body(PayloadSchemaFieldsSerializer, request, lambda: schema_check(actor=actor))
+        asked = read_body(PayloadSchemaFieldsSerializer, request, lambda: require_schema_role(actor=actor))
         return _answer(schema_save(actor=actor, must_be_new=True, **asked))
 
 
@@ -44,7 +44,7 @@ class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
     def put(self, request: Request, ref: str) -> Response:
         """In the place of the schema under this name, or new."""
         actor = actor_of(self)
-        with role_first(lambda: schema_check(actor=actor, ref=ref)):
+        with role_first(lambda: require_schema_role(actor=actor, ref=ref)):
             sent = request.data if isinstance(request.data, dict) else {}
             if sent.get("ref", ref) != ref:
                 raise ValidationError({"ref": [f"must be {ref!r}, as in the address, or left out"]})

@@ -15,8 +15,8 @@ from workflows.errors import NotFound
 from workflows.models import Secret
 from workflows.redaction import BUILT_IN
 from workflows.secret_encryption import can_open
-from workflows.services.redaction_rules import redaction_rules_check, redaction_rules_of, redaction_rules_save
-from workflows.services.secrets import secret_check, secret_delete, secret_save
+from workflows.services.redaction_rules import redaction_rules_of, redaction_rules_save, require_redaction_role
+from workflows.services.secrets import require_secret_role, secret_delete, secret_save
 from workflows.statuses import CommandAction, Role
 
 
@@ -71,7 +71,7 @@ class SecretDetail(APIView):
         asked = read_body(
             SecretSaveSerializer,
             request,
-            lambda: secret_check(actor=actor, name=name, action=CommandAction.SAVE_SECRET),
+            lambda: require_secret_role(actor=actor, name=name, action=CommandAction.SAVE_SECRET),
         )
         secret, is_new = secret_save(
             actor=actor, name=name, value=asked["value"], description=asked.get("description")
@@ -102,7 +102,7 @@ class RedactionRules(APIView):
     @extend_schema(request=RedactionSerializer, responses=RedactionSerializer)
     def put(self, request: Request) -> Response:
         actor = actor_of(self)
-        asked = read_body(RedactionSerializer, request, lambda: redaction_rules_check(actor=actor))
+        asked = read_body(RedactionSerializer, request, lambda: require_redaction_role(actor=actor))
         return self._shown(redaction_rules_save(actor=actor, rules=asked["rules"]))
 
     def _shown(self, rules: list[str]) -> Response:

@@ -19,7 +19,7 @@ from workflows.api.serializers import (
 )
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import HumanTask
-from workflows.services.human_tasks import task_assign, task_check, task_claim, task_complete, task_release
+from workflows.services.human_tasks import require_task_role, task_assign, task_claim, task_complete, task_release
 from workflows.statuses import CommandAction
 
 
@@ -43,7 +43,7 @@ class TaskComplete(APIView):
         actor = actor_of(self)
         action = CommandAction.COMPLETE_TASK
         asked = read_body(
-            TaskResponseSerializer, request, lambda: task_check(actor=actor, task_id=pk, action=action)
+            TaskResponseSerializer, request, lambda: require_task_role(actor=actor, task_id=pk, action=action)
         )  # fmt: skip
         command = task_complete(
             actor=actor,
@@ -83,7 +83,7 @@ class TaskAssign(TaskChange):
         actor = actor_of(self)
         action = CommandAction.ASSIGN_TASK
         asked = read_body(
-            TaskAssignSerializer, request, lambda: task_check(actor=actor, task_id=pk, action=action)
+            TaskAssignSerializer, request, lambda: require_task_role(actor=actor, task_id=pk, action=action)
         )  # fmt: skip
         task = task_assign(actor=actor, task_id=pk, username=asked["username"])
         return self.shown(request, task)

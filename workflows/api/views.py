@@ -32,8 +32,8 @@ from workflows.models import ActionInvocation, Command, Definition, DefinitionVe
 from workflows.selectors import runs_with_open_cancel
 from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.runs.replay import run_replay
-from workflows.services.runs.requests import run_check, run_find
-from workflows.services.runs.start import run_start, run_start_check
+from workflows.services.runs.requests import require_run_role, run_find
+from workflows.services.runs.start import require_run_start_role, run_start
 from workflows.statuses import CommandAction
 
 IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
@@ -52,7 +52,7 @@ class RunList(TenantScoped, generics.ListAPIView):
     @extend_schema(request=RunStartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        asked = read_body(RunStartSerializer, request, lambda: run_start_check(actor=actor))
+        asked = read_body(RunStartSerializer, request, lambda: require_run_start_role(actor=actor))
         run_id, command = run_start(
             actor=actor,
             definition_key=asked["definition"],
@@ -207,7 +207,7 @@ def _asked(
 ) -> dict[str, Any]:
     """The body of a request about a run."""
     actor = actor_of(view)
-    return read_body(kind, view.request, lambda: run_check(actor=actor, run_id=run_id, action=action))
+    return read_body(kind, view.request, lambda: require_run_role(actor=actor, run_id=run_id, action=action))
 
 
 def _accepted(command: Command, run_id: uuid.UUID) -> Response:

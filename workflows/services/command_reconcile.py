@@ -3,7 +3,7 @@
 `unknown`: Temporal did not answer in time. `requested` for minutes: the process that asked has died. Both wait longer than
 any call to Temporal takes before they are looked at, so that none is decided while it is still on its way. So do those that
 Temporal had accepted when the run came to its end without a record of them. A request whose
-change and outcome are one commit (`command_carried_out`, `commands_conclude`) has changed nothing while it is `requested`; one
+change and outcome are one commit (`command_transaction`, `commands_finish_in_transaction`) has changed nothing while it is `requested`; one
 that is still on its way is refused by that commit after it was given up here.
 """
 
@@ -17,7 +17,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from workflows.ledger import command_decide, run_id_of_replay
+from workflows.ledger import command_resolve_unknown, run_id_of_replay
 from workflows.models import Command, Run
 from workflows.services.runs.launch import workflow_id_of
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, CommandAction, CommandState, RunStatus
@@ -59,7 +59,7 @@ def commands_reconcile(*, stop_at: float) -> Counter[str]:
             continue
         is_seen, words = verdict
         state = CommandState.OBSERVED if is_seen else CommandState.FAILED
-        if command_decide(command, state, message=words):
+        if command_resolve_unknown(command, state, message=words):
             logger.warning("command %s (%s) is %s: %s", command.id, command.action, state, words)
             counts[f"commands {state}"] += 1
     return counts

@@ -16,7 +16,7 @@ from workflows.concurrency import held_starts_wake
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.engine.validate import Known, Problem, validate
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_carried_out
+from workflows.ledger import command_transaction
 from workflows.models import Definition, DefinitionVersion, Secret
 from workflows.services.payload_check import known_schema_refs
 from workflows.statuses import CommandAction, Role, TriggerType
@@ -56,7 +56,7 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
 
     Errors: NotFound, PermissionRefused, InputInvalid DEFINITION_INVALID with every problem.
     """
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=key
     ) as command:
         actor.require(Role.AUTHOR, to="publish definitions")
@@ -73,7 +73,7 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
 def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: str = "") -> Definition:
     """Paused: events and people start no new run; open runs go on."""
     action = CommandAction.PAUSE if is_paused else CommandAction.UNPAUSE
-    with command_carried_out(actor=actor, action=action, target_type="definition", target_id=key, reason=reason):
+    with command_transaction(actor=actor, action=action, target_type="definition", target_id=key, reason=reason):
         actor.require(Role.AUTHOR, to="pause definitions")
         changed = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).update(
             is_paused=is_paused, paused_reason=reason if is_paused else ""
@@ -91,7 +91,7 @@ def bundle_import(*, actor: Actor, document: Any, publish: bool) -> list[Importe
     """
     asked = {"publish": publish}
     name = _bundle_name(document)
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.IMPORT, target_type="bundle", target_id=name, payload=asked
     ) as command:
         actor.require(Role.AUTHOR, to="import definitions")

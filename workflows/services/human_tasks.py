@@ -17,10 +17,10 @@ from workflows.actors import Actor
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PermissionRefused, PortalError
-from workflows.ledger import command_carried_out, command_refuse, command_settle
+from workflows.ledger import command_finish, command_refuse, command_transaction
 from workflows.models import Command, HumanTask, TenantMembership
 from workflows.services.idempotency import command_request
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, CommandState, Role, TaskStatus
 from workflows.temporal import gateway
 from workflows.temporal.contracts import TaskResponse
@@ -44,10 +44,10 @@ def task_find(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     return task
 
 
-def task_check(*, actor: Actor, task_id: uuid.UUID, action: CommandAction) -> None:
+def require_task_role(*, actor: Actor, task_id: uuid.UUID, action: CommandAction) -> None:
     """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
     task = task_find(actor=actor, task_id=task_id)
-    role_require(
+    require_role(
         actor=actor, needs=Role.OPERATOR, to=f"{action.replace('_task', '')} tasks", action=action, target_type="task",
         target_id=str(task.id), run=task.run,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def task_complete(
     """
     unstorable = storable_problem(response)
     if unstorable is not None:
-        task_check(actor=actor, task_id=task_id, action=CommandAction.COMPLETE_TASK)
+        require_task_role(actor=actor, task_id=task_id, action=CommandAction.COMPLETE_TASK)
         raise InputInvalid(f"the response {unstorable[1]}", code="TASK_RESPONSE_INVALID")
     task = task_find(actor=actor, task_id=task_id)
     command, is_new = command_request(
@@ -92,9 +92,9 @@ def task_complete(
         raise
     except Exception:
         message = "a fault of the portal; it is in the log"
-        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+        command_finish(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
         raise
-    command_settle(command, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
     return command
 
 
@@ -160,7 +160,7 @@ def is_open() -> Q:
 def task_claim(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     """The task is the actor's own until it is released. Errors: Conflict when it is another's, or not open."""
     task = task_find(actor=actor, task_id=task_id)
-    with command_carried_out(actor=actor, action=CommandAction.CLAIM_TASK, target_type="task", target_id=str(task.id)):
+    with command_transaction(actor=actor, action=CommandAction.CLAIM_TASK, target_type="task", target_id=str(task.id)):
         _check_may_act(actor, task, to="claim tasks")
         _take(task, user_id=_user_id(actor))
     return task_find(actor=actor, task_id=task_id)
@@ -169,7 +169,7 @@ def task_claim(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
 def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask:
     """Give the task to a member. Errors: InputInvalid when the tenant has no such member."""
     task = task_find(actor=actor, task_id=task_id)
-    with command_carried_out(
+    with command_transaction(
         actor=actor,
         action=CommandAction.ASSIGN_TASK,
         target_type="task",
@@ -191,7 +191,7 @@ def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask
 def task_release(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     """Anybody may take the task again. Errors: Conflict when the actor does not hold it and is no admin."""
     task = task_find(actor=actor, task_id=task_id)
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.RELEASE_TASK, target_type="task", target_id=str(task.id)
     ):
         actor.require(Role.OPERATOR, to="release tasks")

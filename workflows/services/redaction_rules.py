@@ -4,10 +4,10 @@ from typing import Any
 
 from workflows.actors import Actor
 from workflows.errors import InputInvalid
-from workflows.ledger import command_carried_out
+from workflows.ledger import command_transaction
 from workflows.models import Tenant
 from workflows.redaction import MAX_RULES, rule_problem
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
 
@@ -17,17 +17,17 @@ def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
     Errors: InputInvalid, PermissionRefused.
     """
     if not isinstance(rules, list) or len(rules) > MAX_RULES:
-        redaction_rules_check(actor=actor)
+        require_redaction_role(actor=actor)
         raise InputInvalid(f"the rules are a list of at most {MAX_RULES} texts", code="REDACTION_RULE_INVALID")
     for number, rule in enumerate(rules, start=1):
         problem = rule_problem(rule)
         if problem is not None:
-            redaction_rules_check(actor=actor)
+            require_redaction_role(actor=actor)
             raise InputInvalid(
                 f"rule {number}: {problem}", code="REDACTION_RULE_INVALID", details={"index": number - 1}
             )
     kept = list(dict.fromkeys(rule.strip() for rule in rules))
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.EDIT_REDACTION, target_type="redaction rules", target_id="", payload=kept
     ):
         actor.require(Role.ADMIN, to="change the redaction rules")
@@ -35,9 +35,9 @@ def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
     return kept
 
 
-def redaction_rules_check(*, actor: Actor) -> None:
+def require_redaction_role(*, actor: Actor) -> None:
     """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    role_require(
+    require_role(
         actor=actor, needs=Role.ADMIN, to="change the redaction rules", action=CommandAction.EDIT_REDACTION,
         target_type="redaction rules",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from workflows.models import Run
 from workflows.statuses import CommandAction, Role
 
 
-def role_require(
+def require_role(
     *,
     actor: Actor,
     needs: Role,

@@ -16,10 +16,10 @@ from workflows.engine.json_schema.links import link_schema
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_carried_out, target_name
+from workflows.ledger import command_transaction, target_name
 from workflows.models import PayloadSchema
 from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.services.schema_use import schema_users, schemas_that_refer_to
 from workflows.statuses import CommandAction, Role
 
@@ -44,7 +44,7 @@ def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be
     other schemas refer to the `$id` that would go.
     """
     asked = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.EDIT_SCHEMA, target_type="schema", target_id=target_name(ref), payload=asked
     ) as command:
         actor.require(Role.AUTHOR, to="edit payload schemas")
@@ -102,7 +102,7 @@ def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Prob
 
 def schema_delete(*, actor: Actor, ref: str) -> None:
     """Errors: PermissionRefused, NotFound; Conflict SCHEMA_IN_USE with everything that refers to it."""
-    with command_carried_out(
+    with command_transaction(
         actor=actor,
         action=CommandAction.EDIT_SCHEMA,
         target_type="schema",
@@ -119,9 +119,9 @@ def schema_delete(*, actor: Actor, ref: str) -> None:
         row.delete()
 
 
-def schema_check(*, actor: Actor, ref: str = "") -> None:
+def require_schema_role(*, actor: Actor, ref: str = "") -> None:
     """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    role_require(
+    require_role(
         actor=actor, needs=Role.AUTHOR, to="edit payload schemas", action=CommandAction.EDIT_SCHEMA, target_type="schema",
         target_id=target_name(ref),
     )  # fmt: skip

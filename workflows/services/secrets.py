@@ -20,10 +20,10 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.secret_places import SECRET_NAME, is_secret_name
 from workflows.engine.storable import storable_problem
 from workflows.errors import DependencyDown, InputInvalid, NotFound
-from workflows.ledger import command_carried_out, target_name
+from workflows.ledger import command_transaction, target_name
 from workflows.models import Secret
 from workflows.secret_encryption import DecryptionFailed, KeyMissing, first_key_id, seal, unseal
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
 MAX_SECRET_LENGTH = 65_536
@@ -40,7 +40,7 @@ def secret_save(*, actor: Actor, name: str, value: Any, description: str | None 
     """
     _check_name(actor, name, CommandAction.SAVE_SECRET)
     asked = {"name": name} if description is None else {"name": name, "description": description}
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=asked
     ) as command:
         actor.require(Role.ADMIN, to="save secrets")
@@ -69,7 +69,7 @@ def secret_delete(*, actor: Actor, name: str, reason: str = "") -> None:
     Errors: InputInvalid, PermissionRefused, NotFound.
     """
     _check_name(actor, name, CommandAction.DELETE_SECRET)
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.DELETE_SECRET, target_type="secret", target_id=name, reason=reason
     ):
         actor.require(Role.ADMIN, to="delete secrets")
@@ -96,7 +96,7 @@ def secrets_rotate(*, actor: Actor, dry_run: bool = False) -> Rotation:
     if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # nothing to record
         actor.require(Role.ADMIN, to="rotate secrets")
         return _rotate(actor, dry_run=True)
-    with command_carried_out(
+    with command_transaction(
         actor=actor, action=CommandAction.ROTATE_SECRETS, target_type="secrets", target_id="", payload=None
     ) as command:
         actor.require(Role.ADMIN, to="rotate secrets")
@@ -159,16 +159,16 @@ def _opened(secret: Secret) -> str:
     return unseal(bytes(secret.ciphertext), key_id=secret.key_id, tenant_id=secret.tenant_id, name=secret.name)
 
 
-def secret_check(*, actor: Actor, name: str, action: CommandAction) -> None:
+def require_secret_role(*, actor: Actor, name: str, action: CommandAction) -> None:
     """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    role_require(
+    require_role(
         actor=actor, needs=Role.ADMIN, to="manage secrets", action=action, target_type="secret", target_id=target_name(name)
     )  # fmt: skip
 
 
 def _check_name(actor: Actor, name: str, action: CommandAction) -> None:
     if not is_secret_name(name):
-        secret_check(actor=actor, name=name, action=action)
+        require_secret_role(actor=actor, name=name, action=action)
         raise InputInvalid(
             f"a secret's name must match ^{SECRET_NAME.pattern}$ and have at most 200 characters",
             code="SECRET_NAME_INVALID",

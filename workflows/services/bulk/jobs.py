@@ -16,14 +16,14 @@ from django.utils import timezone
 from workflows.actors import Actor
 from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import commands_conclude, commands_faults_told
+from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.services.bulk.actions import BULK_ACTIONS, set_asker
 from workflows.services.bulk.outcomes import PASSING_CODES
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.bulk.work import job_end_if_over
 from workflows.services.idempotency import command_request
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 
 
@@ -112,10 +112,10 @@ def bulk_find(*, actor: Actor, job_id: uuid.UUID) -> BulkJob:
     return job
 
 
-def bulk_check(*, actor: Actor, job_id: uuid.UUID) -> None:
+def require_bulk_role(*, actor: Actor, job_id: uuid.UUID) -> None:
     """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
     job = bulk_find(actor=actor, job_id=job_id)
-    role_require(
+    require_role(
         actor=actor, needs=BULK_ACTIONS[job.action].needs, to=f"{job.action} runs", action=CommandAction.BULK,
         target_type=TARGET, target_id=str(job.id),
     )  # fmt: skip
@@ -156,7 +156,7 @@ def _changed(
     )
     if not is_new:
         return job
-    with commands_faults_told([command]):
+    with command_failures_recorded([command]):
         actor.require(BULK_ACTIONS[job.action].needs, to=f"{job.action} runs")
         with transaction.atomic():
             job = BulkJob.objects.select_for_update(no_key=True, of=("self",)).get(id=job.id)
@@ -171,7 +171,7 @@ def _changed(
             is_whole = job.command_id == command.id  # observed when all its items are decided
             account = {"total": job.total, "counts": bulk_counts(job)}
             state = CommandState.ACCEPTED if is_whole else CommandState.OBSERVED
-            commands_conclude([command], state, details=account)
+            commands_finish_in_transaction([command], state, details=account)
     if job.next_slice_at is not None:
         notify_bulk_dispatcher(job.id)
     job_end_if_over(job)

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 
 from workflows.database_errors import is_of_the_data
 from workflows.errors import PortalError
-from workflows.ledger import command_settle
+from workflows.ledger import command_finish
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.services.bulk.actions import item_ask, item_key
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
@@ -57,7 +57,7 @@ def item_outcome(job: BulkJob, item: BulkItem) -> Outcome:
             return _of(item_ask(job, item))
         if earlier is None:
             return Outcome(BulkItemState.STOPPED)
-        command_settle(earlier, CommandState.UNKNOWN, code="BULK_WORKER_LOST", message=LOST)
+        command_finish(earlier, CommandState.UNKNOWN, code="BULK_WORKER_LOST", message=LOST)
         return _of(earlier)
     except PortalError as error:
         return _refused(error)
@@ -96,7 +96,7 @@ def _fault(job: BulkJob, item: BulkItem, error: Exception) -> Outcome:
     told = ("INTERNAL_ERROR", f"a fault of the portal, {type(error).__name__}; it is in the worker's log")
     command = _earlier(job, item)
     if command is not None:
-        command_settle(command, CommandState.FAILED, code=told[0], message=told[1], http_status=500)
+        command_finish(command, CommandState.FAILED, code=told[0], message=told[1], http_status=500)
         if command.state != CommandState.FAILED:
             return _of(command)
     return Outcome(BulkItemState.FAILED, *told, command.id if command else None)

@@ -11,14 +11,14 @@ from django.db.models import QuerySet
 
 from workflows.actors import Actor
 from workflows.errors import InputInvalid
-from workflows.ledger import commands_conclude, commands_faults_told
+from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
 from workflows.models import BulkJob, Run
 from workflows.models.fields import new_id
 from workflows.services.bulk.actions import BULK_ACTIONS, set_asker
 from workflows.services.bulk.freeze import items_freeze_ids, items_freeze_runs
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.idempotency import command_request
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, CommandState
 
 JOB_OF_KEY = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a12")
@@ -45,7 +45,7 @@ def bulk_preview(
         raise InputInvalid("name either filters or ids")
     rate = settings.BULK_RATE_PER_SECOND if rate_per_second is None else rate_per_second
     if not MIN_RATE <= rate <= MAX_RATE:
-        bulk_preview_check(actor=actor, action=action)
+        require_bulk_preview_role(actor=actor, action=action)
         raise InputInvalid(f"rate_per_second must be between {MIN_RATE} and {MAX_RATE:.0f}")
     named = list(dict.fromkeys(ids or ()))
     chosen = selection or {} if ids is None else _words_for(named)
@@ -65,22 +65,22 @@ def bulk_preview(
     job = BulkJob(
         id=job_id, tenant_id=actor.tenant_id, action=action, reason=reason, selection=chosen, rate_per_second=rate
     )  # fmt: skip
-    with commands_faults_told([command]):
+    with command_failures_recorded([command]):
         actor.require(BULK_ACTIONS[action].needs, to=f"{action} runs")
         with transaction.atomic():
             _freeze(job, actor, runs, named)
             account = {"total": job.total, "counts": bulk_counts(job)}
-            commands_conclude([command], CommandState.OBSERVED, details=account)
+            commands_finish_in_transaction([command], CommandState.OBSERVED, details=account)
     return job
 
 
-def bulk_preview_check(*, actor: Actor, action: CommandAction = CommandAction.CANCEL) -> None:
+def require_bulk_preview_role(*, actor: Actor, action: CommandAction = CommandAction.CANCEL) -> None:
     """For a request that cannot be taken as it was sent; without an action, for the one that needs the least.
 
     Errors: PermissionRefused; the denied attempt is recorded.
     """
     needs = BULK_ACTIONS[action].needs
-    role_require(actor=actor, needs=needs, to=f"{action} runs", action=CommandAction.BULK, target_type=TARGET)
+    require_role(actor=actor, needs=needs, to=f"{action} runs", action=CommandAction.BULK, target_type=TARGET)
 
 
 def _freeze(job: BulkJob, actor: Actor, runs: QuerySet[Run] | None, ids: list[uuid.UUID]) -> None:

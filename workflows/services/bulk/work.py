@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.dispatch_notification import notify_bulk_dispatcher
-from workflows.ledger import command_observe_whole, command_recorded
+from workflows.ledger import command_observe_bulk_end, command_open, commands_finish_in_transaction
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.statements import update_rows
 from workflows.services.bulk.actions import portal_of
@@ -129,7 +129,7 @@ def job_end_if_over(job: BulkJob) -> None:
         job.save(update_fields=["state", "ended_at", "next_slice_at"])
         if job.command_id is not None:
             account = {"total": job.total, "counts": bulk_counts(job)}
-            command_observe_whole(command_id=job.command_id, details=account)
+            command_observe_bulk_end(command_id=job.command_id, details=account)
 
 
 # -- Temporal does not answer -----------------------------------------------------------------------------------------
@@ -141,14 +141,21 @@ def _wait_out(claim: Claim, outage: Outcome) -> float | None:
     if _outages_in_a_row(job) < OUTAGES:
         BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING).update(next_slice_at=timezone.now() + OUTAGE_PAUSE)
         return seconds_to_next_slice(job.id)
-    running = BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING)
-    if running.update(state=BulkState.PAUSED, next_slice_at=None):
-        reason = f"Temporal did not answer {OUTAGES} requests in a row: {_words(outage)}"
-        with command_recorded(
-            actor=portal_of(job.tenant_id), action=CommandAction.BULK, target_type=TARGET, target_id=str(job.id),
-            reason=reason[:2000], payload={"operation": "pause"},
-        ):  # fmt: skip
-            logger.error("job %s has paused itself (an operator must see to Temporal): %s", job.id, reason)
+    reason = f"Temporal did not answer {OUTAGES} requests in a row: {_words(outage)}"
+    with transaction.atomic():  # a paused job always has the command that gives the reason
+        running = BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING)
+        if not running.update(state=BulkState.PAUSED, next_slice_at=None):
+            return None
+        pause = command_open(
+            actor=portal_of(job.tenant_id),
+            action=CommandAction.BULK,
+            target_type=TARGET,
+            target_id=str(job.id),
+            reason=reason[:2000],
+            payload={"operation": "pause"},
+        )
+        commands_finish_in_transaction([pause], CommandState.OBSERVED)
+    logger.error("bulk job %s is paused; restore Temporal, then resume the job: %s", job.id, reason)
     return None
 
 

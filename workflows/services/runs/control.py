@@ -5,11 +5,11 @@ from typing import NoReturn
 
 from workflows.actors import Actor
 from workflows.errors import InputInvalid
-from workflows.ledger import command_settle, commands_observe_end
+from workflows.ledger import command_finish, commands_observe_end
 from workflows.models import Command, Run
 from workflows.services.runs.requests import (
     require_open,
-    run_check,
+    require_run_role,
     run_refuse,
     run_request,
     temporal_down,
@@ -69,7 +69,7 @@ def run_terminate(
     Errors: NotFound, PermissionRefused, InputInvalid without a reason, Conflict, DependencyDown (see docs/reference/authority.md#control-matrix).
     """
     if not reason.strip():
-        run_check(actor=actor, run_id=run_id, action=CommandAction.TERMINATE)
+        require_run_role(actor=actor, run_id=run_id, action=CommandAction.TERMINATE)
         raise InputInvalid(
             "a run is terminated only with a reason, for whoever asks later",
             code="REASON_REQUIRED",
@@ -125,7 +125,7 @@ def run_refuse_unsupported(
 
 
 def _accepted(run: Run, command: Command) -> Command:
-    command_settle(command, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
     run.refresh_from_db()
     if run.status not in OPEN_RUN_STATUSES:
         # It ended between the look above and the answer, so that its own record did not find this command accepted.

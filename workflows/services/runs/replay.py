@@ -10,11 +10,16 @@ from typing import Any
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, PortalError
-from workflows.ledger import command_refuse, command_settle, run_id_of_replay
+from workflows.ledger import command_finish, command_refuse, run_id_of_replay
 from workflows.models import Command, DefinitionVersion, Run
 from workflows.services.runs.launch import run_launch
-from workflows.services.runs.requests import run_check, run_request
-from workflows.services.runs.start import launch_failed, payload_fits, require_slot_of_version, version_may_run
+from workflows.services.runs.requests import require_run_role, run_request
+from workflows.services.runs.start import (
+    launch_failed,
+    require_payload_fits,
+    require_slot_of_version,
+    require_version_startable,
+)
 from workflows.statuses import CommandAction, CommandState, TriggerType
 from workflows.temporal import gateway
 
@@ -35,7 +40,7 @@ def run_replay(
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
-        run_check(actor=actor, run_id=run_id, action=CommandAction.REPLAY)
+        require_run_role(actor=actor, run_id=run_id, action=CommandAction.REPLAY)
         raise InputInvalid(
             f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
         )
@@ -54,8 +59,8 @@ def run_replay(
     version = DefinitionVersion.objects.select_related("definition").get(id=run.definition_version_id)
     given = run.input if payload is None else payload
     try:
-        version_may_run(version)
-        payload_fits(version, given)
+        require_version_startable(version)
+        require_payload_fits(version, given)
     except PortalError as error:
         raise command_refuse(command, error) from error
     _launch(actor, run, version, new_run_id, given, command, is_edited=given != run.input)
@@ -91,4 +96,4 @@ def _launch(
         raise launch_failed(actor, new_run_id, command, error, may_be_there=was_there) from error
     except Conflict as error:
         raise command_refuse(command, error) from error
-    command_settle(command, CommandState.ACCEPTED, details={"runId": str(new_run_id)})
+    command_finish(command, CommandState.ACCEPTED, details={"runId": str(new_run_id)})

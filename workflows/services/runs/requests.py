@@ -13,7 +13,7 @@ from workflows.errors import Conflict, DependencyDown, NotFound, PermissionRefus
 from workflows.ledger import command_refuse
 from workflows.models import Command, Run
 from workflows.services.idempotency import command_request
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, Role
 from workflows.temporal import gateway
 
@@ -30,10 +30,10 @@ def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
     return run
 
 
-def run_check(*, actor: Actor, run_id: uuid.UUID, action: CommandAction) -> None:
+def require_run_role(*, actor: Actor, run_id: uuid.UUID, action: CommandAction) -> None:
     """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
     run = run_find(actor=actor, run_id=run_id)
-    role_require(
+    require_role(
         actor=actor, needs=_role_for(action), to=_words_for(action), action=action, target_type="run",
         target_id=str(run.id), run=run,
     )  # fmt: skip

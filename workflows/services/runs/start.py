@@ -7,13 +7,13 @@ from workflows.actors import Actor
 from workflows.concurrency import SlotUse, slot_use, slot_use_locked
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PortalError
-from workflows.ledger import command_refuse, command_settle
+from workflows.ledger import command_finish, command_refuse
 from workflows.models import Command, Definition, DefinitionVersion, Run
 from workflows.models.fields import new_id
 from workflows.projections.writer import record_launch_undone
 from workflows.services.idempotency import command_request
 from workflows.services.payload_check import payload_problem
-from workflows.services.roles import role_require
+from workflows.services.roles import require_role
 from workflows.services.runs.launch import run_launch
 from workflows.statuses import CommandAction, CommandState, Role, TriggerType
 from workflows.temporal import gateway
@@ -35,7 +35,7 @@ def run_start(
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
-        run_start_check(actor=actor)
+        require_run_start_role(actor=actor)
         raise InputInvalid(
             f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
         )
@@ -54,16 +54,16 @@ def run_start(
     try:
         actor.require(Role.OPERATOR, to="start runs")
         pinned = _version_to_run(actor, definition_key, version)
-        payload_fits(pinned, payload)
+        require_payload_fits(pinned, payload)
     except PortalError as error:
         raise command_refuse(command, error) from error
     _launch(actor, pinned, run_id, payload, command)
     return run_id, command
 
 
-def run_start_check(*, actor: Actor) -> None:
+def require_run_start_role(*, actor: Actor) -> None:
     """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    role_require(
+    require_role(
         actor=actor, needs=Role.OPERATOR, to="start runs", action=CommandAction.START_RUN, target_type="run"
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
         raise launch_failed(actor, run_id, command, error) from error
     except Conflict as error:
         raise command_refuse(command, error) from error
-    command_settle(command, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
 
 
 def launch_failed(
@@ -139,7 +139,7 @@ def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVe
     return pinned
 
 
-def version_may_run(version: DefinitionVersion) -> None:
+def require_version_startable(version: DefinitionVersion) -> None:
     """Errors: Conflict when its definition is paused, archived, or at its concurrency limit."""
     _may_run(version.definition)
     _require_slot(version.definition, slot_use(version.definition))
@@ -170,7 +170,7 @@ def _require_slot(definition: Definition, use: SlotUse | None) -> None:
         )
 
 
-def payload_fits(version: DefinitionVersion, payload: Any) -> None:
+def require_payload_fits(version: DefinitionVersion, payload: Any) -> None:
     ref = version.document()["payloadSchemaRef"]
     problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
     if problem is not None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, DependencyDown
-from workflows.ledger import command_settle
+from workflows.ledger import command_finish
 from workflows.models import Command, Run
 from workflows.projection_differences import Difference
 from workflows.services.runs.rebuild import run_rebuild
@@ -83,14 +83,14 @@ def run_repair(
         )  # fmt: skip
     except Exception:
         message = "a fault of the portal; it is in the log"
-        command_settle(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
+        command_finish(command, CommandState.FAILED, code="INTERNAL_ERROR", message=message, http_status=500)
         raise
     details = {"outcome": found.outcome, "detail": found.detail, "differences": len(found.differences)}
     if found.is_settled:
-        command_settle(command, CommandState.OBSERVED, details=details)
+        command_finish(command, CommandState.OBSERVED, details=details)
     else:
         message = f"{found.outcome}: {found.detail}"
-        command_settle(
+        command_finish(
             command, CommandState.FAILED, code="REPAIR_NOT_DONE", message=message, details=details, http_status=409
         )  # fmt: skip
     return command, found
