@@ -42,11 +42,11 @@ def test_every_table_of_tenants_is_secured(table: str) -> None:
     policies = {row[0]: (row[1], row[2]) for row in asked(
         "SELECT policyname, roles::text[], coalesce(with_check, qual) FROM pg_policies WHERE tablename = %s", table
     )}  # fmt: skip
-    assert policies["of_the_tenant"][0] == ["pointsman_app"]
-    assert "pointsman.tenant" in policies["of_the_tenant"][1]
-    assert policies["of_all_tenants"][0] == ["pointsman_system"]
+    assert policies["tenant_isolation"][0] == ["pointsman_app"]
+    assert "pointsman.tenant" in policies["tenant_isolation"][1]
+    assert policies["system_access"][0] == ["pointsman_system"]
     more = {"api_tokens": {"own_token"}, "tenant_memberships": {"own_memberships"}}.get(table, set())
-    assert set(policies) == {"of_the_tenant", "of_all_tenants", *more}
+    assert set(policies) == {"tenant_isolation", "system_access", *more}
 
 
 def test_no_table_of_the_database_is_forgotten() -> None:

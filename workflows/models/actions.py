@@ -1,4 +1,4 @@
-"""The ledger of action executions (docs/reference/engine.md#actions), and the in-app notifications that one built-in action writes."""
+"""Action ledger and in-app notifications (docs/reference/engine.md#actions)."""
 
 from django.conf import settings
 from django.db import models
@@ -9,7 +9,10 @@ from workflows.statuses import InvocationStatus
 
 
 class ActionInvocation(TenantRow):
-    """One effect: unique per (tenant, action, version, idempotency key), whatever is retried, replayed or killed."""
+    """One row of the action ledger: an action call with its idempotency key, status and output.
+
+    Idempotency: one row per tenant, action, version and idempotency key. Retries, replays and restarts reuse the row.
+    """
 
     run = models.ForeignKey(
         "workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="invocations"
@@ -20,11 +23,11 @@ class ActionInvocation(TenantRow):
     action_version = models.PositiveIntegerField()
     idempotency_key = models.CharField(max_length=1000)
     status = models.CharField(max_length=20, choices=InvocationStatus.choices, default=InvocationStatus.STARTED)
-    executions = models.PositiveIntegerField(default=1, help_text="Times that the action's code was entered.")
+    executions = models.PositiveIntegerField(default=1, help_text="Number of times that the action's code was started.")
     input = OrderedJSONField(default=dict)
     output = OrderedJSONField(null=True, blank=True)
     error = OrderedJSONField(null=True, blank=True)
-    owner = models.CharField(max_length=300, blank=True, help_text="Activity execution that holds the key.")
+    owner = models.CharField(max_length=300, blank=True, help_text="Activity execution that holds the lease.")
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -44,7 +47,7 @@ class ActionInvocation(TenantRow):
 
 
 class Notification(TenantRow):
-    """A message in the portal for one member, written by the action `notifications.send_in_app`."""
+    """Message in the portal for one tenant member. The action `notifications.send_in_app` writes it."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications")
     run = models.ForeignKey(

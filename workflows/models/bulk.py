@@ -1,4 +1,7 @@
-"""One request for many runs: a frozen set of ids, worked off at a rate, with a result for each (docs/reference/screens.md#run-list)."""
+"""Bulk jobs: one request for many runs, with a frozen selection and one result per run.
+
+Source: docs/reference/screens.md#run-list
+"""
 
 from django.db import models
 from django.utils import timezone
@@ -8,7 +11,7 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandS
 
 
 class BulkJob(TenantRow):
-    """What was asked for, by whom, and how far it is. Its items are frozen when it is made."""
+    """One bulk request with its actor and its progress. The items are frozen when the job is created."""
 
     action = models.CharField(max_length=40, choices=CommandAction.choices)
     reason = models.TextField(blank=True)
@@ -21,11 +24,11 @@ class BulkJob(TenantRow):
     command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=20, choices=BulkState.choices, default=BulkState.PREVIEW)
     rate_per_second = models.FloatField(default=20)
-    total = models.PositiveIntegerField(default=0, help_text="Items, those that are not eligible among them.")
+    total = models.PositiveIntegerField(default=0, help_text="Number of items, including those that are not eligible.")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    next_slice_at = models.DateTimeField(null=True, blank=True, help_text="Not worked on before.")
+    next_slice_at = models.DateTimeField(null=True, blank=True, help_text="Earliest time of the next slice of work.")
 
     class Meta:
         db_table = "workflow_bulk_jobs"
@@ -41,13 +44,15 @@ class BulkJob(TenantRow):
 
 
 class BulkItem(TenantRow):
-    """One run of a job. No foreign key to it: the result outlives the run."""
+    """Result of one run in a bulk job. There is no foreign key to the run, because the result outlives the run."""
 
     job = models.ForeignKey(BulkJob, on_delete=models.PROTECT, related_name="items")
     position = models.PositiveIntegerField()
     target_id = models.UUIDField()
     target_label = models.CharField(max_length=200, blank=True)
-    status_then = models.CharField(max_length=20, blank=True, help_text="The run's status when the set was frozen.")
+    status_then = models.CharField(
+        max_length=20, blank=True, help_text="Status of the run when the selection was frozen."
+    )
     state = models.CharField(max_length=20, choices=BulkItemState.choices, default=BulkItemState.PENDING)
     code = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)

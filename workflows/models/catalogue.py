@@ -1,4 +1,4 @@
-"""The event catalogue and the payload schemas (docs/reference/events.md#correlation, docs/reference/events.md#statuses-and-outcomes)."""
+"""Event catalogue and payload schemas (docs/reference/events.md#correlation)."""
 
 from django.db import models
 from django.utils import timezone
@@ -7,7 +7,7 @@ from workflows.models.fields import TenantRow
 
 
 class EventType(TenantRow):
-    """What a tenant knows of one event type. Its correlation paths replace the environment's for this type."""
+    """Entry of the event catalogue. Its correlation paths replace the paths from the environment for this type."""
 
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
@@ -34,7 +34,7 @@ class EventType(TenantRow):
 
 
 class PayloadSchema(TenantRow):
-    """A JSON Schema (2020-12) under a name that definitions and event types refer to."""
+    """JSON Schema 2020-12 with a name. Definitions and event types refer to it by this name."""
 
     ref = models.CharField(max_length=200)
     title = models.CharField(max_length=200, blank=True)

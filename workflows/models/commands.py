@@ -1,8 +1,10 @@
-"""The command ledger (docs/reference/authority.md#command-ledger): every click or API write that asks for a change, as one row.
+"""Command ledger: one row for each change that a person or an API client requests.
 
-The database keeps it append-only: no row is deleted, what was asked never changes, and the state moves only along the
-arrows below. `observed` is reachable from `requested`, because the run may record the effect before the answer of Temporal
-has come back.
+Database triggers protect the ledger. They refuse to delete a row, to change a request, and to change the state in a
+way that `TRANSITIONS` does not list. `requested` may become `observed` directly: the run can record the effect before
+Temporal's response arrives.
+
+Source: docs/reference/authority.md#command-ledger
 """
 
 import pgtrigger
@@ -25,13 +27,15 @@ TRANSITIONS = [
     ("accepted", "observed"),
     ("accepted", "failed"),
 ]
-ASKED = [
-    "id", "tenant", "action", "target_type", "target_id", "run", "actor_type", "actor_id", "actor_name", "source", "reason",
-    "idempotency_key", "request_hash", "payload", "parent", "requested_at",
+REQUEST_FIELDS = [
+    "id", "tenant", "action", "target_type", "target_id", "run", "actor_type", "actor_id", "actor_name", "source",
+    "reason", "idempotency_key", "request_hash", "payload", "parent", "requested_at",
 ]  # fmt: skip
 
 
 class Command(TenantRow):
+    """Request for a change, with its actor, reason and outcome."""
+
     action = models.CharField(max_length=40, choices=CommandAction.choices)
     target_type = models.CharField(max_length=40)
     target_id = models.CharField(max_length=200, blank=True)
@@ -43,15 +47,17 @@ class Command(TenantRow):
     reason = models.TextField(blank=True)
     idempotency_key = models.CharField(max_length=200, blank=True)
     request_hash = models.CharField(max_length=64, blank=True)
-    payload = models.JSONField(null=True, blank=True, help_text="What was asked for, redacted.")
+    payload = models.JSONField(null=True, blank=True, help_text="Content of the request, redacted.")
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="items")
     state = models.CharField(max_length=20, choices=CommandState.choices, default=CommandState.REQUESTED)
     code = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     details = OrderedJSONField(null=True, blank=True)
-    http_status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="What a refusal was answered with.")
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP status of a refusal.")
     requested_at = models.DateTimeField(default=timezone.now)
-    decided_at = models.DateTimeField(null=True, blank=True, help_text="Accepted, refused, failed, or unknown since.")
+    decided_at = models.DateTimeField(
+        null=True, blank=True, help_text="Time since which the command is accepted, refused, failed or unknown."
+    )
     observed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -67,7 +73,7 @@ class Command(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
             models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
-            # What the reconciler looks for among all tenants' rows, every minute.
+            # Without the tenant: the reconciler searches the rows of all tenants every minute.
             models.Index(
                 fields=["requested_at"],
                 condition=Q(
@@ -79,7 +85,7 @@ class Command(TenantRow):
         triggers = [
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Delete),
             truncation_refused(),
-            pgtrigger.ReadOnly(name="asked_is_fixed", fields=ASKED),
+            pgtrigger.ReadOnly(name="request_is_fixed", fields=REQUEST_FIELDS),
             pgtrigger.FSM(name="state_moves_forward", field="state", transitions=TRANSITIONS),
         ]
 
@@ -88,13 +94,14 @@ class Command(TenantRow):
 
 
 class CommandEntry(TenantRow):
-    """One link of a tenant's audit chain: what a ledger row said when it was written or changed.
+    """Entry of a tenant's audit chain: the content of a ledger row when it was inserted or updated.
 
-    The database writes it, as the row is committed (migration 0005); the application's role may only read. `hash` is the
-    SHA-256 of the hash before it and `content`, so that a link that was changed, taken out or put in later shows.
+    A database trigger writes the entry at commit (migration 0002). The application's role may only read the table.
+    `hash` is the SHA-256 of the previous entry's hash followed by `content`. An entry that was changed, removed or
+    added later therefore breaks the chain.
     """
 
-    seq = models.BigIntegerField(help_text="Counts the tenant's links, from 1, without gaps.")
+    seq = models.BigIntegerField(help_text="Position in the tenant's chain, from 1, without gaps.")
     command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="entries")
     content = models.TextField()
     hash = models.CharField(max_length=64)

@@ -1,4 +1,7 @@
-"""Definitions, their immutable versions, and the schedules that start them (docs/reference/language.md#storage-of-definitions, docs/reference/administration.md#definition-life-cycle)."""
+"""Definitions, their immutable versions, and their schedules.
+
+Source: docs/reference/language.md#storage-of-definitions
+"""
 
 import json
 from typing import Any
@@ -16,14 +19,14 @@ KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 
 class Definition(TenantRow):
-    """What authors edit: one draft, and a pointer to the version that new runs take."""
+    """Workflow document with a key: one draft, and a pointer to the published version that new runs use."""
 
     key = models.CharField(max_length=200, validators=[RegexValidator(KEY_PATTERN)])
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     draft_text = models.TextField(blank=True, help_text="Canonical text of the draft.")
     draft_version = models.PositiveIntegerField(
-        default=0, help_text="Counts saves; a save that names an older one is refused."
+        default=0, help_text="Number of saves. A save that names an older number is refused."
     )
     published_version = models.ForeignKey(
         "workflows.DefinitionVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
@@ -54,7 +57,7 @@ class Definition(TenantRow):
 
 
 class DefinitionVersion(TenantRow):
-    """A published version. Its text is what is hashed and what the engine reads; the database refuses to change it."""
+    """Published version of a definition. The engine reads its text. A database trigger refuses every update."""
 
     definition = models.ForeignKey(Definition, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
@@ -80,12 +83,12 @@ class DefinitionVersion(TenantRow):
         return f"{self.definition}@{self.version}"
 
     def document(self) -> dict[str, Any]:
-        """The definition as JSON, keys in the order of the canonical text."""
+        """Return the definition as JSON, with the keys in the order of the canonical text."""
         return json.loads(self.canonical_text)
 
 
 class Schedule(TenantRow):
-    """The mirror of one Temporal Schedule."""
+    """Projection of one Temporal Schedule."""
 
     definition = models.ForeignKey(Definition, on_delete=models.PROTECT, related_name="schedules")
     temporal_schedule_id = models.CharField(max_length=300)

@@ -1,4 +1,4 @@
-"""Inbound events, the keys they carry, and one delivery for each target (docs/reference/events.md)."""
+"""Inbound events, their correlation keys, and one delivery for each target (docs/reference/events.md)."""
 
 from django.db import models
 from django.db.models import Q
@@ -9,20 +9,22 @@ from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, 
 
 
 class Event(TenantRow):
-    """An event as it came in, stored before anything else happened with it."""
+    """Inbound business event as received. It is stored before any other processing."""
 
     event_id = models.CharField(max_length=200)
     occupies_id = models.BooleanField(
         default=True,
-        help_text="False for a rejected event or a conflicting repeat: kept, but its id stays free or taken.",
+        help_text="False if the event was rejected or conflicts. The row does not occupy its id.",
     )
     event_type = models.CharField(max_length=200)
     payload = OrderedJSONField(default=dict)
     body_hash = models.CharField(max_length=64)
     payload_schema_ref = models.CharField(max_length=200, blank=True)
-    workflow_correlation_key = models.CharField(max_length=1000, blank=True, help_text="As the sender gave it.")
+    workflow_correlation_key = models.CharField(max_length=1000, blank=True, help_text="Key that the sender gave.")
     attributes = models.JSONField(
-        default=dict, blank=True, help_text="What the envelope said beside what the portal understands (CloudEvents)."
+        default=dict,
+        blank=True,
+        help_text="Further attributes of a CloudEvents envelope, which the portal does not use.",
     )
     source = models.CharField(max_length=20, choices=EventSource.choices)
     sender = models.CharField(max_length=200, blank=True)
@@ -32,12 +34,14 @@ class Event(TenantRow):
     correlation_reason = models.CharField(max_length=500, blank=True)
     correlation_key = models.CharField(max_length=1000, blank=True)
     correlation_keys = models.JSONField(default=list)
-    correlation_trace = models.JSONField(default=list, help_text="Each path tried, with its value.")
+    correlation_trace = models.JSONField(default=list, help_text="Each path that was tried, with the key found there.")
     outcome = models.CharField(max_length=20, choices=EventOutcome.choices, default=EventOutcome.RECEIVED)
     outcome_reason = models.CharField(max_length=500, blank=True)
-    decision_trace = models.JSONField(default=dict, help_text="What routing saw: waits, near misses, triggers.")
+    decision_trace = models.JSONField(default=dict, help_text="Result of routing: waits, near misses and triggers.")
     buffered_until = models.DateTimeField(null=True, blank=True)
-    route_at = models.DateTimeField(default=timezone.now, help_text="Not routed before; later after a fault.")
+    route_at = models.DateTimeField(
+        default=timezone.now, help_text="Earliest time of the next routing attempt. An error moves it later."
+    )
     routed_at = models.DateTimeField(null=True, blank=True)
     routing_attempts = models.PositiveIntegerField(default=0)
     conflict_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="conflicts")
@@ -56,6 +60,7 @@ class Event(TenantRow):
             models.Index(
                 fields=["tenant", "route_at"], condition=Q(routed_at__isnull=True), name="workflow_events_unrouted"
             ),
+            # Without the tenant: the sweep searches the rows of all tenants.
             models.Index(fields=["buffered_until"], condition=Q(outcome="buffered"), name="workflow_events_buffered"),
         ]
 
@@ -64,7 +69,7 @@ class Event(TenantRow):
 
 
 class EventKey(TenantRow):
-    """One correlation key of one event: what a wait that opens looks for. A row each, so that `=` finds it by index."""
+    """One correlation key of one event. The lookback of a wait finds the row by an index on the key."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="keys")
     event_type = models.CharField(max_length=200)
@@ -84,7 +89,7 @@ class EventKey(TenantRow):
 
 
 class EventDelivery(TenantRow):
-    """One event for one target: a wait to signal, or a trigger to start. It has its own life, attempts and verdict."""
+    """One event for one target: a wait or a trigger. It has its own status, attempts and reason."""
 
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     kind = models.CharField(max_length=20, choices=DeliveryKind.choices)
@@ -101,10 +106,17 @@ class EventDelivery(TenantRow):
     correlation_key = models.CharField(max_length=1000, blank=True)
     status = models.CharField(max_length=20, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
     reason = models.CharField(max_length=500, blank=True)
-    held_since = models.DateTimeField(null=True, blank=True, help_text="Over its definition's concurrency limit.")
+    mismatch = models.JSONField(
+        null=True, blank=True, help_text="Filter that did not hold: code, path, op, value. Shown instead of the reason."
+    )
+    held_since = models.DateTimeField(
+        null=True, blank=True, help_text="Time since which the start waits for a slot under the concurrency limit."
+    )
     attempts = models.PositiveIntegerField(default=0)
-    failures = models.PositiveIntegerField(default=0, help_text="Attempts that count towards the limit.")
-    attempt_log = models.JSONField(default=list, help_text="The last attempts: time, outcome, error.")
+    failures = models.PositiveIntegerField(
+        default=0, help_text="Number of attempts that count towards the attempt limit."
+    )
+    attempt_log = models.JSONField(default=list, help_text="Newest attempts, each with its time, outcome and error.")
     next_attempt_at = models.DateTimeField(default=timezone.now)
     claimed_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -148,15 +160,15 @@ class EventDelivery(TenantRow):
 
 
 class OutboxEvent(TenantRow):
-    """An event that an application wrote down in its own transaction; the relay hands it in and deletes the row."""
+    """Event that a Django app wrote in its own transaction. The relay passes it to the intake and deletes the row."""
 
-    envelope = OrderedJSONField(help_text="As the REST door takes it; its event id is made when it is written down.")
+    envelope = OrderedJSONField(help_text="Envelope in the format of the REST entry point, with a new event id.")
     sender = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(default=timezone.now)
     refused_at = models.DateTimeField(
-        null=True, blank=True, help_text="The portal can never take it; `reason` says why."
+        null=True, blank=True, help_text="Time at which the intake refused the event permanently. See the reason."
     )
     reason = models.CharField(max_length=500, blank=True)
 

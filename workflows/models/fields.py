@@ -1,4 +1,4 @@
-"""Ids and JSON as this project stores them."""
+"""Base class of tenant tables, row ids, and a JSON field that keeps the order of keys."""
 
 import hashlib
 import uuid
@@ -10,12 +10,16 @@ from uuid_utils import compat
 
 
 def new_id() -> uuid.UUID:
-    """A UUIDv7: unique, and in the order of its time, so that an index on it grows at one end."""
+    """Return a new UUIDv7. Its order follows the time, so an index on it grows at one end only."""
     return compat.uuid7()
 
 
 def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
-    """A UUIDv7 made of a time and of what the row is, so that a row that is made again has the id that it had."""
+    """Return a UUIDv7 from a time and the identifying parts of a row.
+
+    Idempotency: the same arguments give the same id, so a projection row that is rebuilt keeps its id.
+    Units: `at_ms` is in epoch milliseconds.
+    """
     digest = int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:10])
     value = (
         (at_ms & 0xFFFF_FFFF_FFFF) << 80 | 7 << 76 | (digest >> 68) << 64 | 0b10 << 62 | digest & 0x3FFF_FFFF_FFFF_FFFF
@@ -24,17 +28,17 @@ def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
 
 
 class OrderedJSONField(models.JSONField):
-    """JSON that comes back exactly as it went in, key order included (PostgreSQL `json`, not `jsonb`).
+    """JSON field that returns a value exactly as stored, key order included (PostgreSQL `json`, not `jsonb`).
 
-    Payloads and scopes pass unchanged (docs/reference/api.md#scope), and an expression such as `payload.*` sees the order of keys, so a
-    replayed input must not differ from the first one. `json` has no equality: never filter, group or DISTINCT on it.
+    An expression such as `payload.*` depends on the order of keys, so a replayed input must not differ from the first.
+    The type `json` has no equality operator. Do not filter, group or use DISTINCT on such a field.
     """
 
     def db_type(self, connection: Any) -> str:
         return "json"
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        return value  # psycopg has parsed it already; Django's own parsing is for jsonb read as text
+        return value  # psycopg has already parsed the value; Django's own parsing expects text
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         if value is None or isinstance(value, models.expressions.BaseExpression):
@@ -46,7 +50,10 @@ class OrderedJSONField(models.JSONField):
 
 
 class TenantRow(models.Model):
-    """What every table but `tenants` has: an id that sorts by time, and the tenant it belongs to."""
+    """Base class of every table except `tenants`: a time-ordered id and the tenant.
+
+    A new tenant table also needs `EnableTenantPolicy` in its migration (`workflows/models/row_level_security.py`).
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey("workflows.Tenant", on_delete=models.PROTECT, related_name="+", editable=False)

@@ -1,28 +1,31 @@
-"""The database's own refusal of writes to projections (docs/reference/authority.md#projection-writers).
+"""Database triggers that refuse writes to projection tables (docs/reference/authority.md#projection-writers).
 
-A statement trigger on each projection table raises unless the transaction carries a marker. The marker is set and cleared
-by `workflows.projections.writer.projection_writer` and by nobody else: it is transaction-local, so a rollback or a commit ends
-it, and the writer clears it at the end of its own block, so that later statements of the same transaction are refused
-again. Statement level, because that also sees TRUNCATE, COPY and statements that touch no row, and costs once per
-statement.
+A statement trigger on each projection table raises an error unless the transaction carries a marker. Only
+`projection_writer` in `workflows/projections/transaction.py` sets the marker. The marker is local to the transaction,
+so a commit or a rollback ends it. The writer also clears it at the end of its block, so that later statements of the
+same transaction are refused again.
+
+The trigger works per statement. It therefore also sees TRUNCATE, COPY and statements that touch no row.
+Cost: one call per statement.
 """
 
 import pgtrigger
 
 WRITER_SETTING = "pointsman.projection_writer"
-REFUSAL = "projection rows follow Temporal and are not written here"
+REFUSAL = "projection rows follow Temporal and only the projection writer changes them"
 
 _FUNCTION = f"""
 IF coalesce(current_setting('{WRITER_SETTING}', true), '') = '' THEN
     RAISE EXCEPTION '{REFUSAL} (% on %)', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Ask Temporal through workflows.services (cancel, signal, update); only its record changes a run.';
+              HINT = 'Send the request to Temporal through workflows.services, for example cancel, signal or update.';
 END IF;
 RETURN NULL;
 """
 
 
 def projection_guard() -> pgtrigger.Trigger:
+    """Return the trigger that refuses writes by any code except the projection writer."""
     return pgtrigger.Trigger(
         name="projection_guard",
         level=pgtrigger.Statement,
@@ -33,10 +36,12 @@ def projection_guard() -> pgtrigger.Trigger:
 
 
 def truncation_refused() -> pgtrigger.Trigger:
+    """Return the trigger that refuses TRUNCATE, also for the owner of the table."""
     return pgtrigger.Trigger(
         name="no_truncate",
         level=pgtrigger.Statement,
         when=pgtrigger.Before,
         operation=pgtrigger.Truncate,
-        func="RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';",
+        func="RAISE EXCEPTION '% is append-only and cannot be truncated', TG_TABLE_NAME"
+        " USING ERRCODE = 'insufficient_privilege';",
     )

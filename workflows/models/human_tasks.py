@@ -9,6 +9,8 @@ from workflows.statuses import TaskStatus
 
 
 class HumanTask(TenantRow):
+    """Task that a run waits for a person to complete. It has the id of its wait."""
+
     run = models.ForeignKey("workflows.Run", on_delete=models.PROTECT, related_name="tasks")
     wait = models.ForeignKey("workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
     step_path = models.CharField(max_length=500)
@@ -28,7 +30,9 @@ class HumanTask(TenantRow):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     claimed_at = models.DateTimeField(null=True, blank=True)
-    completing_at = models.DateTimeField(null=True, blank=True, help_text="When Temporal was asked to take a response.")
+    completing_at = models.DateTimeField(
+        null=True, blank=True, help_text="Time at which the response was sent to Temporal."
+    )
     due_at = models.DateTimeField(null=True, blank=True)
     completed_by_name = models.CharField(max_length=200, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)

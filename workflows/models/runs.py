@@ -1,7 +1,8 @@
-"""Projections of runs, their steps, waits and logs (docs/reference/projections.md#rows). Temporal is the truth; `workflows.projections.writer` writes here.
+"""Projections of runs, their steps, waits and logs (docs/reference/projections.md#rows).
 
-Each row carries where its content came from: the epoch (Temporal run id) and the run's sequence number, which make a late
-or repeated record harmless, and the time at which the record was written.
+Temporal holds the authoritative state. Only `workflows.projections` writes these tables. Each row stores its
+epoch (Temporal run id), the run's sequence number, and the time of the write. With the first two, a late or repeated
+record changes nothing.
 """
 
 from django.db import models
@@ -23,6 +24,8 @@ from workflows.statuses import (
 
 
 class ProjectionRow(TenantRow):
+    """Base class of projections: the position of the row's content in the run's history."""
+
     projection_epoch = models.CharField(max_length=64, blank=True, help_text="Temporal run id that wrote this row.")
     projection_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record within the run.")
     projected_at = models.DateTimeField(default=timezone.now)
@@ -32,6 +35,8 @@ class ProjectionRow(TenantRow):
 
 
 class Run(ProjectionRow):
+    """One execution of a definition version."""
+
     definition = models.ForeignKey("workflows.Definition", on_delete=models.PROTECT, related_name="runs")
     definition_version = models.ForeignKey("workflows.DefinitionVersion", on_delete=models.PROTECT, related_name="runs")
     definition_key = models.CharField(max_length=200)
@@ -40,14 +45,14 @@ class Run(ProjectionRow):
     semantics_version = models.PositiveIntegerField()
     engine = models.CharField(max_length=20, choices=Engine.choices, default=Engine.TEMPORAL)
     status = models.CharField(max_length=20, choices=RunStatus.choices, default=RunStatus.STARTING)
-    state = models.CharField(max_length=200, blank=True, help_text="The author's own state (meta.state).")
+    state = models.CharField(max_length=200, blank=True, help_text="State that the author sets (meta.state).")
     trigger_type = models.CharField(max_length=20, choices=TriggerType.choices, default=TriggerType.MANUAL)
     trigger_metadata = models.JSONField(default=dict, blank=True)
     event = models.ForeignKey(
         "workflows.Event", null=True, blank=True, on_delete=models.PROTECT, related_name="started_runs"
     )
     correlation_key = models.CharField(
-        max_length=1000, blank=True, help_text="Business key: of the event that started it."
+        max_length=1000, blank=True, help_text="Correlation key of the event that started the run."
     )
     parent_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     parent_step_path = models.CharField(max_length=500, blank=True)
@@ -56,18 +61,18 @@ class Run(ProjectionRow):
     temporal_workflow_id = models.CharField(max_length=255)
     temporal_first_run_id = models.CharField(max_length=64, blank=True)
     input = OrderedJSONField(default=dict)
-    output = OrderedJSONField(null=True, blank=True, help_text="Scopes at the end: payload, vars, meta.")
+    output = OrderedJSONField(null=True, blank=True, help_text="Scopes at the end of the run: payload, vars, meta.")
     current_step_path = models.CharField(max_length=500, blank=True)
     error = OrderedJSONField(null=True, blank=True)
     error_category = models.CharField(max_length=40, blank=True)
     error_code = models.CharField(max_length=100, blank=True)
     step_count = models.PositiveIntegerField(default=0)
     failed_step_count = models.PositiveIntegerField(default=0)
-    event_count = models.PositiveIntegerField(default=0, help_text="Events that resolved a wait of this run.")
+    event_count = models.PositiveIntegerField(default=0, help_text="Number of events that resolved a wait of this run.")
     history_event_count = models.PositiveIntegerField(default=0)
     history_bytes = models.PositiveBigIntegerField(default=0)
     projection_base_seq = models.BigIntegerField(
-        default=0, help_text="First sequence number that the present epoch has written."
+        default=0, help_text="First sequence number that the current epoch wrote."
     )
     drift_reason = models.CharField(max_length=500, blank=True)
     drift_found_at = models.DateTimeField(null=True, blank=True)
@@ -91,7 +96,7 @@ class Run(ProjectionRow):
             models.Index(
                 fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")
             ),
-            # Launches that were cut off, which the sweep looks for among all tenants' rows.
+            # Without the tenant: the sweep searches the rows of all tenants for interrupted launches.
             models.Index(
                 fields=["created_at"], name="workflow_runs_starting", condition=Q(status=RunStatus.STARTING.value)
             ),
@@ -102,18 +107,24 @@ class Run(ProjectionRow):
         return f"{self.definition_key}@{self.version} {self.id}"
 
     def projection_age_seconds(self) -> float | None:
-        """Since the row was written from Temporal, or compared with it. None when it has ended: it says what stays so."""
+        """Return the time since the row was last written from Temporal or compared with it.
+
+        Return None for a closed run, because its content is final.
+        Units: seconds.
+        """
         if self.status not in OPEN_RUN_STATUSES:
             return None
         return round(max(0.0, (timezone.now() - self.projected_at).total_seconds()), 1)
 
 
 class RunStep(ProjectionRow):
-    """One attempt of one step in one iteration."""
+    """One attempt of one step in one iteration of its loops."""
 
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="steps")
     step_path = models.CharField(max_length=500)
-    iteration = models.CharField(max_length=200, blank=True, help_text="Loop indexes, outermost first, with dots.")
+    iteration = models.CharField(
+        max_length=200, blank=True, help_text="Indexes of the loops, outermost first, separated by dots."
+    )
     attempt = models.PositiveIntegerField(default=1)
     step_id = models.CharField(max_length=200)
     step_type = models.CharField(max_length=40)
@@ -145,7 +156,7 @@ class RunStep(ProjectionRow):
 
 
 class RunWait(ProjectionRow):
-    """What a run waits for, or waited for. Events find it by tenant, event name and key."""
+    """Open or closed wait of a run. Routing finds an event wait by tenant, event name and correlation key."""
 
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="waits")
     step_path = models.CharField(max_length=500)
@@ -156,7 +167,7 @@ class RunWait(ProjectionRow):
     event_name = models.CharField(max_length=200, blank=True)
     correlation_key = models.CharField(max_length=1000, blank=True)
     filters = models.JSONField(default=list, blank=True)
-    opened_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record that opened it.")
+    opened_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record that opened the wait.")
     opened_at = models.DateTimeField()
     deadline_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -173,7 +184,7 @@ class RunWait(ProjectionRow):
                 condition=Q(status="WAITING"),
             ),
             models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
-            # Near misses: the same name under another key, and the same key under another name or closed already.
+            # For near misses: the same name under another key, and the same key under another name or already closed.
             models.Index(
                 fields=["tenant", "event_name", "-opened_at"],
                 name="workflow_run_waits_by_name",
@@ -188,6 +199,8 @@ class RunWait(ProjectionRow):
 
 
 class RunLog(TenantRow):
+    """Log line of a run."""
+
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="logs")
     projection_epoch = models.CharField(max_length=64, blank=True)
     projection_seq = models.BigIntegerField(default=0)

@@ -1,7 +1,7 @@
-"""Writing many rows in one statement, where Django's own way takes several or a long CASE for each column.
+"""SQL statements that write many rows at once.
 
-`INSERT ... VALUES` with what the fields themselves prepare, and `UPDATE ... FROM (VALUES ...)`. No hand-written list of
-columns: a new field of a model is written without a change here.
+Django needs several statements for this, or one long CASE per column. The column lists come from the model, so a new
+field needs no change here.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,27 @@ from django.db import connection, models
 
 @cache
 def columns_of(model: type[models.Model]) -> str:
+    """Return the quoted columns of a model, separated by commas."""
     return ", ".join(_quoted(field.column) for field in model._meta.concrete_fields)
 
 
 def values_of(
     rows: Sequence[models.Model], *, fields: Sequence[Any] | None = None, adding: bool
 ) -> tuple[str, list[Any]]:
-    """`(%s::type, ...), (...)` for these rows of one model, and what stands for the marks."""
+    """Return the text of a VALUES list for rows of one model, and its parameters.
+
+    Shapes: `("(%s::type, ...), (...)", [value, ...])`
+    """
     fields = tuple(rows[0]._meta.concrete_fields if fields is None else fields)
     values = [field.get_db_prep_save(field.pre_save(row, adding), connection) for row in rows for field in fields]
     return ", ".join([_marks(fields)] * len(rows)), values
 
 
 def update_rows(rows: Sequence[models.Model], names: Sequence[str]) -> None:
-    """Write these fields of rows of one model, all in one statement."""
+    """Write the named fields of rows of one model.
+
+    Cost: one statement.
+    """
     if not rows:
         return
     meta = rows[0]._meta
@@ -47,6 +54,6 @@ def _quoted(name: Any) -> str:
 
 @cache
 def _marks(fields: tuple[Any, ...]) -> str:
-    """`(%s::uuid, ...)`: a row of a VALUES list tells no types by itself."""
+    """Return one row of placeholders. Each one needs a cast, because PostgreSQL cannot infer types in a VALUES list."""
     types = (field.rel_db_type(connection) if field.is_relation else field.db_type(connection) for field in fields)
     return f"({', '.join(f'%s::{name}' for name in types)})"

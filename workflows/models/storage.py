@@ -1,4 +1,4 @@
-"""Small values that workflows keep, and secrets that actions use."""
+"""Stored values of the `store.*` actions, and secrets that actions use."""
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -8,7 +8,7 @@ from workflows.models.fields import OrderedJSONField, TenantRow
 
 
 class DataStoreEntry(TenantRow):
-    """A value that the `store.*` actions read and write; `row_version` counts writes for compare-and-set."""
+    """Value that the `store.*` actions read and write. `row_version` counts the writes, for compare-and-set."""
 
     namespace = models.CharField(max_length=200, default="default")
     key = models.CharField(max_length=500)
@@ -27,7 +27,7 @@ class DataStoreEntry(TenantRow):
 
 
 class Secret(TenantRow):
-    """An encrypted value. It is never shown again; only an activity decrypts it."""
+    """Encrypted value. The portal never shows it again. Only an activity decrypts it."""
 
     name = models.CharField(max_length=200, validators=[RegexValidator(r"^[A-Z][A-Z0-9_]*$")])
     ciphertext = models.BinaryField()

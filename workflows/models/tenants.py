@@ -1,4 +1,4 @@
-"""Tenants, who works in them, and the tokens of programs (docs/reference/api.md#authentication, docs/reference/administration.md#tenants-and-roles)."""
+"""Tenants, their members, and API tokens (docs/reference/administration.md#tenants-and-roles)."""
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +9,8 @@ from workflows.statuses import Role
 
 
 class Tenant(models.Model):
+    """Organisation with its own rows. No tenant sees rows of another tenant."""
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
@@ -27,10 +29,14 @@ class Tenant(models.Model):
 
 
 class TenantMembership(TenantRow):
+    """Role of one user in one tenant."""
+
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.VIEWER)
-    may_see_payloads = models.BooleanField(default=False, help_text="A viewer who may see payloads of actions.")
+    may_see_payloads = models.BooleanField(
+        default=False, help_text="Permission of a viewer to see the payloads of actions."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -42,11 +48,13 @@ class TenantMembership(TenantRow):
 
 
 class ApiToken(TenantRow):
-    """A program's credential. Only the SHA-256 of the token is stored; the token is shown once."""
+    """Credential of an API client. Only the SHA-256 of the token is stored. The token is shown once."""
 
     name = models.CharField(max_length=200)
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.OPERATOR)
-    scopes = models.JSONField(default=list, blank=True, help_text="Empty: all that the role may do.")
+    scopes = models.JSONField(
+        default=list, blank=True, help_text="Permitted scopes. An empty list permits all actions of the role."
+    )
     prefix = models.CharField(max_length=16, editable=False)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     rate_limit_per_minute = models.PositiveIntegerField(null=True, blank=True)

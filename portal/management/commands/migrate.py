@@ -1,15 +1,48 @@
-"""`migrate`, as the owner of the tables: the application's own role may not alter them."""
+"""Command `migrate`: connects as the owner of the tables, and refuses a database with the first migration history."""
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
+
+# The history was rewritten before the first release, with new names. No migration leads from the old tables to the new.
+OLD_HISTORY = frozenset(
+    {
+        "0001_initial",
+        "0002_app_role",
+        "0003_engine_whole",
+        "0004_events_whole",
+        "0005_control",
+        "0006_command_actions",
+        "0007_row_level_security",
+    }
+)
 
 
 class Command(migrate.Command):
+    """Django's `migrate` with the database `owner`, because the application's role may not alter tables."""
+
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.set_defaults(database="owner")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Errors: CommandError for a database with the first migration history. The operator must act."""
+        _require_new_history(options["database"])
         super().handle(*args, **options)
+
+
+def _require_new_history(alias: str) -> None:
+    connection = connections[alias]
+    applied = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "workflows"}
+    old = sorted(applied & OLD_HISTORY)
+    if old:
+        raise CommandError(
+            f"The database {connection.settings_dict['NAME']!r} was created with an old migration history of the app"
+            f" `workflows`: it contains {', '.join(old)}. The history was rewritten before the first release, so these"
+            " tables cannot be migrated. Nothing was changed. Create an empty database, set DATABASE_URL to it, and run"
+            " `manage.py migrate` again. With the embedded servers, stop the stack and delete the folders `postgres`,"
+            " `redis` and `temporal` in POINTSMAN_HOME; this deletes their data."
+        )

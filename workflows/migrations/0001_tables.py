@@ -1,0 +1,1914 @@
+"""All tables of the app, with their constraints and indexes."""
+
+import django.core.validators
+import django.db.models.deletion
+import django.utils.timezone
+import workflows.models.fields
+from django.conf import settings
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="Tenant",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("slug", models.SlugField(max_length=63, unique=True)),
+                ("name", models.CharField(max_length=200)),
+                ("is_active", models.BooleanField(default=True)),
+                ("closed_run_retention_days", models.PositiveIntegerField(default=90)),
+                ("event_retention_days", models.PositiveIntegerField(default=90)),
+                ("delivery_concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
+                ("redaction_rules", models.JSONField(blank=True, default=list)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+            ],
+            options={
+                "db_table": "tenants",
+            },
+        ),
+        migrations.CreateModel(
+            name="Command",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("cancel", "Cancel run"),
+                            ("terminate", "Terminate run"),
+                            ("replay", "Replay run"),
+                            ("resume", "Resume run"),
+                            ("retry", "Retry run"),
+                            ("requeue_event_wait", "Requeue event wait"),
+                            ("start_run", "Start run"),
+                            ("send_event", "Send event"),
+                            ("complete_task", "Complete task"),
+                            ("claim_task", "Claim task"),
+                            ("release_task", "Release task"),
+                            ("assign_task", "Assign task"),
+                            ("redeliver", "Redeliver"),
+                            ("discard", "Discard"),
+                            ("publish", "Publish definition"),
+                            ("import", "Import bundle"),
+                            ("edit_event_type", "Edit event type"),
+                            ("edit_schema", "Edit schema"),
+                            ("save_secret", "Save secret"),
+                            ("delete_secret", "Delete secret"),
+                            ("rotate_secrets", "Rotate secrets"),
+                            ("edit_redaction", "Edit redaction rules"),
+                            ("bulk", "Act on many runs"),
+                            ("repair", "Repair projection"),
+                            ("pause", "Pause definition"),
+                            ("unpause", "Unpause definition"),
+                        ],
+                        max_length=40,
+                    ),
+                ),
+                ("target_type", models.CharField(max_length=40)),
+                ("target_id", models.CharField(blank=True, max_length=200)),
+                ("actor_type", models.CharField(max_length=20)),
+                ("actor_id", models.CharField(blank=True, max_length=64)),
+                ("actor_name", models.CharField(max_length=200)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("admin", "Admin"), ("api", "API"), ("cli", "Command line"), ("system", "System")],
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("idempotency_key", models.CharField(blank=True, max_length=200)),
+                ("request_hash", models.CharField(blank=True, max_length=64)),
+                ("payload", models.JSONField(blank=True, help_text="Content of the request, redacted.", null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("requested", "Requested"),
+                            ("accepted", "Accepted"),
+                            ("observed", "Observed"),
+                            ("refused", "Refused"),
+                            ("failed", "Failed"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="requested",
+                        max_length=20,
+                    ),
+                ),
+                ("code", models.CharField(blank=True, max_length=100)),
+                ("message", models.TextField(blank=True)),
+                ("details", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                (
+                    "http_status",
+                    models.PositiveSmallIntegerField(blank=True, help_text="HTTP status of a refusal.", null=True),
+                ),
+                ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "decided_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time since which the command is accepted, refused, failed or unknown.",
+                        null=True,
+                    ),
+                ),
+                ("observed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="items",
+                        to="workflows.command",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "command ledger",
+                "db_table": "workflow_commands",
+                "indexes": [
+                    models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
+                    models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+                    models.Index(
+                        condition=models.Q(("state__in", ["requested", "unknown", "accepted"])),
+                        fields=["requested_at"],
+                        name="workflow_commands_undecided",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("idempotency_key", ""), _negated=True),
+                        fields=("tenant", "actor_type", "actor_id", "idempotency_key"),
+                        name="workflow_commands_idempotency",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="BulkJob",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("cancel", "Cancel run"),
+                            ("terminate", "Terminate run"),
+                            ("replay", "Replay run"),
+                            ("resume", "Resume run"),
+                            ("retry", "Retry run"),
+                            ("requeue_event_wait", "Requeue event wait"),
+                            ("start_run", "Start run"),
+                            ("send_event", "Send event"),
+                            ("complete_task", "Complete task"),
+                            ("claim_task", "Claim task"),
+                            ("release_task", "Release task"),
+                            ("assign_task", "Assign task"),
+                            ("redeliver", "Redeliver"),
+                            ("discard", "Discard"),
+                            ("publish", "Publish definition"),
+                            ("import", "Import bundle"),
+                            ("edit_event_type", "Edit event type"),
+                            ("edit_schema", "Edit schema"),
+                            ("save_secret", "Save secret"),
+                            ("delete_secret", "Delete secret"),
+                            ("rotate_secrets", "Rotate secrets"),
+                            ("edit_redaction", "Edit redaction rules"),
+                            ("bulk", "Act on many runs"),
+                            ("repair", "Repair projection"),
+                            ("pause", "Pause definition"),
+                            ("unpause", "Unpause definition"),
+                        ],
+                        max_length=40,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                (
+                    "selection",
+                    workflows.models.fields.OrderedJSONField(
+                        default=dict, help_text="The filters or ids that chose the runs."
+                    ),
+                ),
+                ("actor_type", models.CharField(max_length=20)),
+                ("actor_id", models.CharField(blank=True, max_length=64)),
+                ("actor_name", models.CharField(max_length=200)),
+                (
+                    "actor_role",
+                    models.CharField(
+                        choices=[
+                            ("viewer", "Viewer"),
+                            ("operator", "Operator"),
+                            ("author", "Author"),
+                            ("admin", "Admin"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("admin", "Admin"), ("api", "API"), ("cli", "Command line"), ("system", "System")],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("preview", "Preview"),
+                            ("running", "Running"),
+                            ("paused", "Paused"),
+                            ("stopped", "Stopped"),
+                            ("done", "Done"),
+                        ],
+                        default="preview",
+                        max_length=20,
+                    ),
+                ),
+                ("rate_per_second", models.FloatField(default=20)),
+                (
+                    "total",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Number of items, including those that are not eligible."
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "next_slice_at",
+                    models.DateTimeField(blank=True, help_text="Earliest time of the next slice of work.", null=True),
+                ),
+                (
+                    "command",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.command",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_bulk_jobs",
+                "indexes": [
+                    models.Index(fields=["tenant", "-created_at"], name="workflow_bulk_jobs_newest"),
+                    models.Index(
+                        condition=models.Q(("state", "running")),
+                        fields=["next_slice_at"],
+                        name="workflow_bulk_jobs_running",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Definition",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=200, validators=[django.core.validators.RegexValidator("^[a-z0-9][a-z0-9._-]*$")]
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("description", models.TextField(blank=True)),
+                ("draft_text", models.TextField(blank=True, help_text="Canonical text of the draft.")),
+                (
+                    "draft_version",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Number of saves. A save that names an older number is refused."
+                    ),
+                ),
+                ("payload_schema_ref", models.CharField(blank=True, max_length=200)),
+                (
+                    "payload_schema_mode",
+                    models.CharField(
+                        choices=[("pinned", "Pinned"), ("latest", "Latest")], default="pinned", max_length=20
+                    ),
+                ),
+                ("pinned_payload_schema_ref", models.CharField(blank=True, max_length=200)),
+                ("is_system", models.BooleanField(default=False)),
+                ("is_visible", models.BooleanField(default=True)),
+                ("is_paused", models.BooleanField(default=False)),
+                ("paused_reason", models.CharField(blank=True, max_length=500)),
+                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                ("concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
+                ("auto_pause_on_failure", models.BooleanField(default=False)),
+                ("failure_rate_threshold", models.FloatField(blank=True, null=True)),
+                ("failure_rate_min_runs", models.PositiveIntegerField(blank=True, null=True)),
+                ("retention_policy_override", models.JSONField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_definitions",
+                "constraints": [models.UniqueConstraint(fields=("tenant", "key"), name="workflow_definitions_key")],
+            },
+        ),
+        migrations.CreateModel(
+            name="DefinitionVersion",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("version", models.PositiveIntegerField()),
+                ("canonical_text", models.TextField()),
+                ("definition_hash", models.CharField(max_length=64)),
+                (
+                    "trigger_type",
+                    models.CharField(
+                        choices=[
+                            ("manual", "Manual"),
+                            ("event", "Event"),
+                            ("schedule", "Schedule"),
+                            ("recurring", "Recurring"),
+                            ("child", "Child"),
+                            ("replay", "Replay"),
+                        ],
+                        default="manual",
+                        max_length=20,
+                    ),
+                ),
+                ("trigger_event_name", models.CharField(blank=True, max_length=200)),
+                ("payload_schema_json", models.JSONField(blank=True, null=True)),
+                ("published_by_name", models.CharField(blank=True, max_length=200)),
+                ("published_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "definition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="workflows.definition"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_definition_versions",
+                "indexes": [models.Index(fields=["tenant", "trigger_event_name"], name="workflow_versions_by_trigger")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "definition", "version"), name="workflow_definition_versions_number"
+                    )
+                ],
+            },
+        ),
+        migrations.AddField(
+            model_name="definition",
+            name="published_version",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="workflows.definitionversion",
+            ),
+        ),
+        migrations.CreateModel(
+            name="Event",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("event_id", models.CharField(max_length=200)),
+                (
+                    "occupies_id",
+                    models.BooleanField(
+                        default=True,
+                        help_text="False if the event was rejected or conflicts. The row does not occupy its id.",
+                    ),
+                ),
+                ("event_type", models.CharField(max_length=200)),
+                ("payload", workflows.models.fields.OrderedJSONField(default=dict)),
+                ("body_hash", models.CharField(max_length=64)),
+                ("payload_schema_ref", models.CharField(blank=True, max_length=200)),
+                (
+                    "workflow_correlation_key",
+                    models.CharField(blank=True, help_text="Key that the sender gave.", max_length=1000),
+                ),
+                (
+                    "attributes",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Further attributes of a CloudEvents envelope, which the portal does not use.",
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("rest", "REST API"),
+                            ("celery", "Celery task"),
+                            ("stream", "Redis stream"),
+                            ("outbox", "Outbox"),
+                            ("admin", "Admin"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("sender", models.CharField(blank=True, max_length=200)),
+                ("occurred_at", models.DateTimeField(blank=True, null=True)),
+                ("received_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "correlation_status",
+                    models.CharField(
+                        choices=[("explicit", "Explicit"), ("derived", "Derived"), ("missing", "Missing")],
+                        max_length=20,
+                    ),
+                ),
+                ("correlation_reason", models.CharField(blank=True, max_length=500)),
+                ("correlation_key", models.CharField(blank=True, max_length=1000)),
+                ("correlation_keys", models.JSONField(default=list)),
+                (
+                    "correlation_trace",
+                    models.JSONField(default=list, help_text="Each path that was tried, with the key found there."),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("routing", "Routing"),
+                            ("delivered", "Delivered"),
+                            ("partly_delivered", "Partly delivered"),
+                            ("buffered", "Buffered"),
+                            ("unmatched", "Unmatched"),
+                            ("uncorrelated", "Uncorrelated"),
+                            ("rejected", "Rejected"),
+                            ("dead", "Dead"),
+                            ("discarded", "Discarded"),
+                        ],
+                        default="received",
+                        max_length=20,
+                    ),
+                ),
+                ("outcome_reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "decision_trace",
+                    models.JSONField(default=dict, help_text="Result of routing: waits, near misses and triggers."),
+                ),
+                ("buffered_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "route_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now,
+                        help_text="Earliest time of the next routing attempt. An error moves it later.",
+                    ),
+                ),
+                ("routed_at", models.DateTimeField(blank=True, null=True)),
+                ("routing_attempts", models.PositiveIntegerField(default=0)),
+                (
+                    "conflict_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="conflicts",
+                        to="workflows.event",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_runtime_events",
+                "indexes": [
+                    models.Index(fields=["tenant", "-received_at"], name="workflow_events_newest"),
+                    models.Index(fields=["tenant", "outcome", "-received_at"], name="workflow_events_by_outcome"),
+                    models.Index(fields=["tenant", "event_type", "-received_at"], name="workflow_events_by_type"),
+                    models.Index(
+                        condition=models.Q(("routed_at__isnull", True)),
+                        fields=["tenant", "route_at"],
+                        name="workflow_events_unrouted",
+                    ),
+                    models.Index(
+                        condition=models.Q(("outcome", "buffered")),
+                        fields=["buffered_until"],
+                        name="workflow_events_buffered",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("occupies_id", True)),
+                        fields=("tenant", "event_id"),
+                        name="workflow_runtime_events_once",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Run",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "projection_epoch",
+                    models.CharField(blank=True, help_text="Temporal run id that wrote this row.", max_length=64),
+                ),
+                (
+                    "projection_seq",
+                    models.BigIntegerField(default=0, help_text="Sequence number of the record within the run."),
+                ),
+                ("projected_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("definition_key", models.CharField(max_length=200)),
+                ("version", models.PositiveIntegerField()),
+                ("definition_hash", models.CharField(max_length=64)),
+                ("semantics_version", models.PositiveIntegerField()),
+                (
+                    "engine",
+                    models.CharField(
+                        choices=[("temporal", "Temporal"), ("db", "Legacy (read-only)")],
+                        default="temporal",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("STARTING", "Starting"),
+                            ("RUNNING", "Running"),
+                            ("WAITING", "Waiting"),
+                            ("SUCCEEDED", "Succeeded"),
+                            ("FAILED", "Failed"),
+                            ("CANCELED", "Canceled"),
+                            ("TERMINATED", "Terminated"),
+                            ("TIMED_OUT", "Timed out"),
+                        ],
+                        default="STARTING",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(blank=True, help_text="State that the author sets (meta.state).", max_length=200),
+                ),
+                (
+                    "trigger_type",
+                    models.CharField(
+                        choices=[
+                            ("manual", "Manual"),
+                            ("event", "Event"),
+                            ("schedule", "Schedule"),
+                            ("recurring", "Recurring"),
+                            ("child", "Child"),
+                            ("replay", "Replay"),
+                        ],
+                        default="manual",
+                        max_length=20,
+                    ),
+                ),
+                ("trigger_metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "correlation_key",
+                    models.CharField(
+                        blank=True, help_text="Correlation key of the event that started the run.", max_length=1000
+                    ),
+                ),
+                ("parent_step_path", models.CharField(blank=True, max_length=500)),
+                ("temporal_workflow_id", models.CharField(max_length=255)),
+                ("temporal_first_run_id", models.CharField(blank=True, max_length=64)),
+                ("input", workflows.models.fields.OrderedJSONField(default=dict)),
+                (
+                    "output",
+                    workflows.models.fields.OrderedJSONField(
+                        blank=True, help_text="Scopes at the end of the run: payload, vars, meta.", null=True
+                    ),
+                ),
+                ("current_step_path", models.CharField(blank=True, max_length=500)),
+                ("error", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("error_category", models.CharField(blank=True, max_length=40)),
+                ("error_code", models.CharField(blank=True, max_length=100)),
+                ("step_count", models.PositiveIntegerField(default=0)),
+                ("failed_step_count", models.PositiveIntegerField(default=0)),
+                (
+                    "event_count",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Number of events that resolved a wait of this run."
+                    ),
+                ),
+                ("history_event_count", models.PositiveIntegerField(default=0)),
+                ("history_bytes", models.PositiveBigIntegerField(default=0)),
+                (
+                    "projection_base_seq",
+                    models.BigIntegerField(default=0, help_text="First sequence number that the current epoch wrote."),
+                ),
+                ("drift_reason", models.CharField(blank=True, max_length=500)),
+                ("drift_found_at", models.DateTimeField(blank=True, null=True)),
+                ("requested_by", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "definition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="runs", to="workflows.definition"
+                    ),
+                ),
+                (
+                    "definition_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="workflows.definitionversion",
+                    ),
+                ),
+                (
+                    "event",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="started_runs",
+                        to="workflows.event",
+                    ),
+                ),
+                (
+                    "parent_run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="children",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "replay_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="replays",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "root_run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="descendants",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_runs",
+                "indexes": [
+                    models.Index(fields=["tenant", "-created_at"], name="workflow_runs_newest"),
+                    models.Index(fields=["tenant", "status", "-created_at"], name="workflow_runs_by_status"),
+                    models.Index(fields=["tenant", "definition", "status"], name="workflow_runs_by_definition"),
+                    models.Index(
+                        condition=models.Q(("correlation_key", ""), _negated=True),
+                        fields=["tenant", "correlation_key"],
+                        name="workflow_runs_by_key",
+                    ),
+                    models.Index(
+                        condition=models.Q(("error_category", ""), _negated=True),
+                        fields=["tenant", "error_category"],
+                        name="workflow_runs_by_error",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status", "STARTING")), fields=["created_at"], name="workflow_runs_starting"
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "temporal_workflow_id"), name="workflow_runs_workflow_id")
+                ],
+            },
+        ),
+        migrations.AddField(
+            model_name="command",
+            name="run",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="commands",
+                to="workflows.run",
+            ),
+        ),
+        migrations.CreateModel(
+            name="RunWait",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "projection_epoch",
+                    models.CharField(blank=True, help_text="Temporal run id that wrote this row.", max_length=64),
+                ),
+                (
+                    "projection_seq",
+                    models.BigIntegerField(default=0, help_text="Sequence number of the record within the run."),
+                ),
+                ("projected_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("step_path", models.CharField(max_length=500)),
+                ("iteration", models.CharField(blank=True, max_length=200)),
+                ("step_id", models.CharField(max_length=200)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("event", "Event"),
+                            ("time", "Time"),
+                            ("human", "Human"),
+                            ("retry", "Retry"),
+                            ("quota", "Quota"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("WAITING", "Waiting"),
+                            ("RESOLVED", "Resolved"),
+                            ("TIMED_OUT", "Timed out"),
+                            ("CANCELED", "Canceled"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("event_name", models.CharField(blank=True, max_length=200)),
+                ("correlation_key", models.CharField(blank=True, max_length=1000)),
+                ("filters", models.JSONField(blank=True, default=list)),
+                (
+                    "opened_seq",
+                    models.BigIntegerField(default=0, help_text="Sequence number of the record that opened the wait."),
+                ),
+                ("opened_at", models.DateTimeField()),
+                ("deadline_at", models.DateTimeField(blank=True, null=True)),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "event",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="resolved_waits",
+                        to="workflows.event",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="waits", to="workflows.run"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_run_waits",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "WAITING")),
+                        fields=["tenant", "event_name", "correlation_key"],
+                        name="workflow_run_waits_open",
+                    ),
+                    models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
+                    models.Index(
+                        condition=models.Q(("status", "WAITING")),
+                        fields=["tenant", "event_name", "-opened_at"],
+                        name="workflow_run_waits_by_name",
+                    ),
+                    models.Index(fields=["tenant", "correlation_key", "-opened_at"], name="workflow_run_waits_by_key"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RunStep",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "projection_epoch",
+                    models.CharField(blank=True, help_text="Temporal run id that wrote this row.", max_length=64),
+                ),
+                (
+                    "projection_seq",
+                    models.BigIntegerField(default=0, help_text="Sequence number of the record within the run."),
+                ),
+                ("projected_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("step_path", models.CharField(max_length=500)),
+                (
+                    "iteration",
+                    models.CharField(
+                        blank=True,
+                        help_text="Indexes of the loops, outermost first, separated by dots.",
+                        max_length=200,
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField(default=1)),
+                ("step_id", models.CharField(max_length=200)),
+                ("step_type", models.CharField(max_length=40)),
+                ("name", models.CharField(blank=True, max_length=200)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("STARTED", "Started"),
+                            ("SUCCEEDED", "Succeeded"),
+                            ("FAILED", "Failed"),
+                            ("RETRY_SCHEDULED", "Retry scheduled"),
+                            ("CANCELED", "Canceled"),
+                            ("SKIPPED", "Skipped"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "branch",
+                    models.CharField(blank=True, help_text="The branch that a control step chose.", max_length=20),
+                ),
+                ("action_id", models.CharField(blank=True, max_length=200)),
+                ("action_version", models.PositiveIntegerField(blank=True, null=True)),
+                ("input", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("output", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("error", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "child_run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="steps", to="workflows.run"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_run_steps",
+                "indexes": [
+                    models.Index(fields=["tenant", "run", "projection_seq"], name="workflow_run_steps_in_order")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "run", "step_path", "iteration", "attempt"),
+                        name="workflow_run_steps_one_attempt",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RunLog",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("projection_epoch", models.CharField(blank=True, max_length=64)),
+                ("projection_seq", models.BigIntegerField(default=0)),
+                ("at", models.DateTimeField()),
+                (
+                    "level",
+                    models.CharField(
+                        choices=[("debug", "Debug"), ("info", "Info"), ("warning", "Warning"), ("error", "Error")],
+                        default="info",
+                        max_length=10,
+                    ),
+                ),
+                ("step_path", models.CharField(blank=True, max_length=500)),
+                ("message", models.TextField()),
+                ("data", models.JSONField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="logs", to="workflows.run"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_run_logs",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "run", "projection_epoch", "projection_seq"), name="workflow_run_logs_once"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="PayloadSchema",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("ref", models.CharField(max_length=200)),
+                ("title", models.CharField(blank=True, max_length=200)),
+                ("schema", models.JSONField()),
+                ("is_placeholder", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_schemas",
+                "constraints": [models.UniqueConstraint(fields=("tenant", "ref"), name="workflow_schemas_ref")],
+            },
+        ),
+        migrations.CreateModel(
+            name="OutboxEvent",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "envelope",
+                    workflows.models.fields.OrderedJSONField(
+                        help_text="Envelope in the format of the REST entry point, with a new event id."
+                    ),
+                ),
+                ("sender", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "refused_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time at which the intake refused the event permanently. See the reason.",
+                        null=True,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_event_outbox",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("refused_at__isnull", True)),
+                        fields=["tenant", "next_attempt_at"],
+                        name="workflow_event_outbox_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("refused_at__isnull", False)),
+                        fields=["tenant", "-refused_at"],
+                        name="workflow_event_outbox_refused",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Notification",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("idempotency_key", models.CharField(max_length=1000)),
+                ("severity", models.CharField(default="info", max_length=20)),
+                ("title", models.CharField(max_length=300)),
+                ("body", models.TextField(blank=True)),
+                ("link", models.CharField(blank=True, max_length=1000)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("read_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notifications",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="notifications",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "my notifications",
+                "db_table": "workflow_notifications",
+                "indexes": [
+                    models.Index(fields=["tenant", "user", "-created_at"], name="workflow_notifications_inbox")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "idempotency_key", "user"), name="workflow_notifications_once"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="HumanTask",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("step_path", models.CharField(max_length=500)),
+                ("iteration", models.CharField(blank=True, max_length=200)),
+                ("step_id", models.CharField(blank=True, max_length=200)),
+                ("task_type", models.CharField(max_length=200)),
+                ("title", models.CharField(max_length=500)),
+                ("description", models.TextField(blank=True)),
+                ("context_data", workflows.models.fields.OrderedJSONField(blank=True, default=dict)),
+                ("form_schema", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("assigned_users", models.JSONField(blank=True, default=list)),
+                ("assigned_roles", models.JSONField(blank=True, default=list)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("claimed", "Claimed"),
+                            ("completing", "Completing"),
+                            ("completed", "Completed"),
+                            ("canceled", "Canceled"),
+                            ("expired", "Expired"),
+                        ],
+                        default="pending",
+                        max_length=20,
+                    ),
+                ),
+                ("complete_on_event", models.CharField(blank=True, max_length=200)),
+                ("correlation_key", models.CharField(blank=True, max_length=1000)),
+                ("claimed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "completing_at",
+                    models.DateTimeField(
+                        blank=True, help_text="Time at which the response was sent to Temporal.", null=True
+                    ),
+                ),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("completed_by_name", models.CharField(blank=True, max_length=200)),
+                ("completed_at", models.DateTimeField(blank=True, null=True)),
+                ("response", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "claimed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="tasks", to="workflows.run"
+                    ),
+                ),
+                (
+                    "wait",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tasks",
+                        to="workflows.runwait",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_tasks",
+                "indexes": [
+                    models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
+                    models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="EventType",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("description", models.TextField(blank=True)),
+                (
+                    "correlation_paths",
+                    models.JSONField(blank=True, help_text="Dotted paths into the payload, in order.", null=True),
+                ),
+                ("payload_schema_ref", models.CharField(blank=True, max_length=200)),
+                ("buffer_seconds", models.FloatField(blank=True, null=True)),
+                ("is_active", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "event catalogue",
+                "db_table": "workflow_event_types",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "name"), name="workflow_event_types_name"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("buffer_seconds__isnull", True), ("buffer_seconds__gt", 0), _connector="OR"
+                        ),
+                        name="workflow_event_types_buffer_not_zero",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="EventKey",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("event_type", models.CharField(max_length=200)),
+                ("key", models.CharField(max_length=1000)),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                ("received_at", models.DateTimeField()),
+                (
+                    "event",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="keys", to="workflows.event"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_event_keys",
+                "indexes": [
+                    models.Index(
+                        fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "event", "key"), name="workflow_event_keys_once")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="EventDelivery",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("kind", models.CharField(choices=[("wait", "Wait"), ("trigger", "Trigger")], max_length=20)),
+                ("correlation_key", models.CharField(blank=True, max_length=1000)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("sent", "Sent"),
+                            ("matched", "Matched"),
+                            ("filtered", "Filtered"),
+                            ("late", "Late"),
+                            ("started", "Started"),
+                            ("skipped", "Skipped"),
+                            ("dead", "Dead"),
+                            ("discarded", "Discarded"),
+                        ],
+                        default="pending",
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "mismatch",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Filter that did not hold: code, path, op, value. Shown instead of the reason.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "held_since",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time since which the start waits for a slot under the concurrency limit.",
+                        null=True,
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Number of attempts that count towards the attempt limit."
+                    ),
+                ),
+                (
+                    "attempt_log",
+                    models.JSONField(default=list, help_text="Newest attempts, each with its time, outcome and error."),
+                ),
+                ("next_attempt_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("claimed_until", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "definition",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="workflows.definition",
+                    ),
+                ),
+                (
+                    "definition_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.definitionversion",
+                    ),
+                ),
+                (
+                    "event",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="deliveries", to="workflows.event"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "wait",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="workflows.runwait",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_event_deliveries",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "pending")),
+                        fields=["tenant", "next_attempt_at"],
+                        name="workflow_deliveries_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("claimed_until__isnull", False)),
+                        fields=["tenant", "claimed_until"],
+                        name="workflow_deliveries_claimed",
+                    ),
+                    models.Index(
+                        condition=models.Q(("held_since__isnull", False)),
+                        fields=["tenant", "definition", "held_since"],
+                        name="workflow_deliveries_held",
+                    ),
+                    models.Index(fields=["tenant", "status", "-created_at"], name="workflow_deliveries_by_status"),
+                    models.Index(
+                        condition=models.Q(("run__isnull", False)),
+                        fields=["tenant", "run"],
+                        name="workflow_deliveries_of_run",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("wait__isnull", False)),
+                        fields=("tenant", "event", "wait"),
+                        name="workflow_deliveries_once_per_wait",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind", "trigger")),
+                        fields=("tenant", "event", "definition"),
+                        name="workflow_deliveries_once_per_trigger",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="DataStoreEntry",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("namespace", models.CharField(default="default", max_length=200)),
+                ("key", models.CharField(max_length=500)),
+                ("value", workflows.models.fields.OrderedJSONField(null=True)),
+                ("row_version", models.PositiveBigIntegerField(default=1)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_data_store",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "namespace", "key"), name="workflow_data_store_key")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="CommandEntry",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("seq", models.BigIntegerField(help_text="Position in the tenant's chain, from 1, without gaps.")),
+                ("content", models.TextField()),
+                ("hash", models.CharField(max_length=64)),
+                ("written_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "command",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="workflows.command"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_command_entries",
+                "constraints": [models.UniqueConstraint(fields=("tenant", "seq"), name="workflow_command_entries_seq")],
+            },
+        ),
+        migrations.CreateModel(
+            name="BulkItem",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("position", models.PositiveIntegerField()),
+                ("target_id", models.UUIDField()),
+                ("target_label", models.CharField(blank=True, max_length=200)),
+                (
+                    "status_then",
+                    models.CharField(
+                        blank=True, help_text="Status of the run when the selection was frozen.", max_length=20
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("accepted", "Accepted"),
+                            ("refused", "Refused"),
+                            ("failed", "Failed"),
+                            ("unknown", "Unknown"),
+                            ("ineligible", "Not eligible"),
+                            ("stopped", "Stopped"),
+                        ],
+                        default="pending",
+                        max_length=20,
+                    ),
+                ),
+                ("code", models.CharField(blank=True, max_length=100)),
+                ("message", models.TextField(blank=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("claimed_until", models.DateTimeField(blank=True, null=True)),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="items", to="workflows.bulkjob"
+                    ),
+                ),
+                (
+                    "command",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.command",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_bulk_items",
+                "indexes": [
+                    models.Index(fields=["tenant", "job", "state", "position"], name="workflow_bulk_items_by_state")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "job", "target_id"), name="workflow_bulk_items_once")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ApiToken",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("viewer", "Viewer"),
+                            ("operator", "Operator"),
+                            ("author", "Author"),
+                            ("admin", "Admin"),
+                        ],
+                        default="operator",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "scopes",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="Permitted scopes. An empty list permits all actions of the role.",
+                    ),
+                ),
+                ("prefix", models.CharField(editable=False, max_length=16)),
+                ("token_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                ("rate_limit_per_minute", models.PositiveIntegerField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "api_tokens",
+                "indexes": [models.Index(fields=["tenant", "name"], name="api_tokens_by_name")],
+            },
+        ),
+        migrations.CreateModel(
+            name="ActionInvocation",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("step_path", models.CharField(blank=True, max_length=500)),
+                ("iteration", models.CharField(blank=True, max_length=200)),
+                ("action_id", models.CharField(max_length=200)),
+                ("action_version", models.PositiveIntegerField()),
+                ("idempotency_key", models.CharField(max_length=1000)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("STARTED", "Started"), ("SUCCEEDED", "Succeeded"), ("FAILED", "Failed")],
+                        default="STARTED",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "executions",
+                    models.PositiveIntegerField(
+                        default=1, help_text="Number of times that the action's code was started."
+                    ),
+                ),
+                ("input", workflows.models.fields.OrderedJSONField(default=dict)),
+                ("output", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("error", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                (
+                    "owner",
+                    models.CharField(blank=True, help_text="Activity execution that holds the lease.", max_length=300),
+                ),
+                ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="invocations",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_action_invocations",
+                "indexes": [models.Index(fields=["tenant", "run", "started_at"], name="workflow_invocations_of_run")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "action_id", "action_version", "idempotency_key"),
+                        name="workflow_action_invocations_key",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="TenantMembership",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("viewer", "Viewer"),
+                            ("operator", "Operator"),
+                            ("author", "Author"),
+                            ("admin", "Admin"),
+                        ],
+                        default="viewer",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "may_see_payloads",
+                    models.BooleanField(
+                        default=False, help_text="Permission of a viewer to see the payloads of actions."
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="workflows.tenant"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "tenant_memberships",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "user"), name="tenant_memberships_one_per_user")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Secret",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=200, validators=[django.core.validators.RegexValidator("^[A-Z][A-Z0-9_]*$")]
+                    ),
+                ),
+                ("ciphertext", models.BinaryField()),
+                ("key_id", models.CharField(max_length=64)),
+                ("description", models.TextField(blank=True)),
+                ("created_by_name", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("rotated_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_secrets",
+                "constraints": [models.UniqueConstraint(fields=("tenant", "name"), name="workflow_secrets_name")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Schedule",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("temporal_schedule_id", models.CharField(max_length=300)),
+                ("kind", models.CharField(choices=[("schedule", "Once"), ("recurring", "Recurring")], max_length=20)),
+                ("run_at", models.DateTimeField(blank=True, null=True)),
+                ("cron", models.CharField(blank=True, max_length=200)),
+                ("time_zone", models.CharField(blank=True, max_length=64)),
+                ("is_paused", models.BooleanField(default=False)),
+                ("next_run_at", models.DateTimeField(blank=True, null=True)),
+                ("last_run_at", models.DateTimeField(blank=True, null=True)),
+                ("last_synced_at", models.DateTimeField(blank=True, null=True)),
+                ("last_error", models.JSONField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "definition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="schedules", to="workflows.definition"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_schedules",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "temporal_schedule_id"), name="workflow_schedules_id")
+                ],
+            },
+        ),
+    ]

@@ -1,0 +1,253 @@
+"""Database roles with their grants, triggers that guard projections and ledgers, and the audit chain.
+
+Tables belong to the login that migrates. The application works as `DATABASE_APP_ROLE`. This role may read and write
+rows, and may neither truncate nor alter a table (docs/reference/authority.md#projection-writers). Work for all tenants
+runs as `DATABASE_SYSTEM_ROLE`. The grants cover the present tables and those of later migrations by the same login.
+
+Roles belong to the whole database server. The reverse migration revokes their grants and keeps the roles.
+"""
+
+from django.conf import settings
+from django.db import migrations
+from pgtrigger.compiler import Trigger, UpsertTriggerSql
+from pgtrigger.migrations import AddTrigger
+
+ROLES = [settings.DATABASE_APP_ROLE, settings.DATABASE_SYSTEM_ROLE]
+TABLE_GRANTS = "SELECT, INSERT, UPDATE, DELETE"
+SEQUENCE_GRANTS = "USAGE, SELECT"
+
+
+def create_roles(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        for role in ROLES:
+            name = schema_editor.quote_name(role)
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE ROLE {name} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS")
+            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"GRANT {name} TO current_user")
+            cursor.execute(f"GRANT USAGE ON SCHEMA public TO {name}")
+            cursor.execute(f"GRANT {TABLE_GRANTS} ON ALL TABLES IN SCHEMA public TO {name}")
+            cursor.execute(f"GRANT {SEQUENCE_GRANTS} ON ALL SEQUENCES IN SCHEMA public TO {name}")
+            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {TABLE_GRANTS} ON TABLES TO {name}")
+            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {SEQUENCE_GRANTS} ON SEQUENCES TO {name}")
+
+
+def revoke_grants(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        for role in ROLES:
+            name = schema_editor.quote_name(role)
+            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {name}")
+            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {name}")
+            cursor.execute(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {name}")
+            cursor.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {name}")
+            cursor.execute(f"REVOKE USAGE ON SCHEMA public FROM {name}")
+
+
+# pgtrigger removes triggers, but not their functions. This operation is the first one, so it is reversed last.
+DROP_TRIGGER_FUNCTIONS = """
+DO $$
+DECLARE
+    unused regprocedure;
+BEGIN
+    FOR unused IN
+        SELECT oid::regprocedure FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'pgtrigger\\_%'
+            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = pg_proc.oid)
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', unused);
+    END LOOP;
+    IF NOT EXISTS (
+        SELECT FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'pgtrigger\\_%'
+    ) THEN
+        DROP FUNCTION IF EXISTS _pgtrigger_should_ignore(name);
+    END IF;
+END
+$$;
+"""
+
+# See workflows/models/guard.py. The trigger works per statement, so that it also sees TRUNCATE.
+REFUSAL = "projection rows follow Temporal and only the projection writer changes them"
+PROJECTION_GUARD = f"""
+IF coalesce(current_setting('pointsman.projection_writer', true), '') = '' THEN
+    RAISE EXCEPTION '{REFUSAL} (% on %)', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Send the request to Temporal through workflows.services, for example cancel, signal or update.';
+END IF;
+RETURN NULL;
+"""
+NO_TRUNCATE = (
+    "RAISE EXCEPTION '% is append-only and cannot be truncated', TG_TABLE_NAME"
+    " USING ERRCODE = 'insufficient_privilege';"
+)
+
+# The content of a command may not change after the request. Its state moves only along these transitions.
+REQUEST_COLUMNS = [
+    "id", "tenant_id", "action", "target_type", "target_id", "run_id", "actor_type", "actor_id", "actor_name", "source",
+    "reason", "idempotency_key", "request_hash", "payload", "parent_id", "requested_at",
+]  # fmt: skip
+REQUEST_CHANGES = " OR ".join(f'OLD."{column}" IS DISTINCT FROM (NEW."{column}")' for column in REQUEST_COLUMNS)
+STATE_TRANSITIONS = [
+    "requested:accepted", "requested:observed", "requested:refused", "requested:failed", "requested:unknown",
+    "unknown:observed", "unknown:failed", "accepted:observed", "accepted:failed",
+]  # fmt: skip
+STATE_MOVES_FORWARD = (
+    f"""SELECT CONCAT(OLD."state", ':', NEW."state") = ANY('{{{",".join(STATE_TRANSITIONS)}}}'::text[])"""
+    " INTO _is_valid_transition;"
+    """ IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN"""
+    """ RAISE EXCEPTION 'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %',"""
+    """ OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;"""
+)
+
+# Each insert and each update of a ledger row adds an entry to the tenant's audit chain
+# (docs/reference/authority.md#command-ledger). The function runs as the owner of the tables, because the application's
+# role may only read the entries. It locks the tenant until the transaction ends, so that entries follow one another.
+# The trigger is deferred to the commit. A lock in the middle of a transaction could deadlock with the row locks that
+# two transactions take before and after it.
+AUDIT_CHAIN = """
+CREATE FUNCTION workflow_audit_content(command workflow_commands) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT (to_jsonb(command) || jsonb_build_object(
+        'requested_at', extract(epoch FROM command.requested_at), 'decided_at', extract(epoch FROM command.decided_at),
+        'observed_at', extract(epoch FROM command.observed_at)))::text
+$$;
+CREATE FUNCTION workflow_audit_link() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    last record;
+    content text := workflow_audit_content(NEW);
+BEGIN
+    PERFORM pg_advisory_xact_lock(5042, hashtext(NEW.tenant_id::text));
+    SELECT seq, hash INTO last FROM workflow_command_entries WHERE tenant_id = NEW.tenant_id ORDER BY seq DESC LIMIT 1;
+    INSERT INTO workflow_command_entries (id, tenant_id, seq, command_id, content, hash, written_at)
+    VALUES (gen_random_uuid(), NEW.tenant_id, coalesce(last.seq, 0) + 1, NEW.id, content,
+            encode(sha256(convert_to(coalesce(last.hash, '') || content, 'UTF8')), 'hex'), clock_timestamp());
+    RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER audit_link AFTER INSERT OR UPDATE ON workflow_commands DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION workflow_audit_link();
+"""
+DROP_AUDIT_CHAIN = """
+DROP TRIGGER audit_link ON workflow_commands;
+DROP FUNCTION workflow_audit_link();
+DROP FUNCTION workflow_audit_content(workflow_commands);
+"""
+QUOTED_ROLES = ", ".join(f'"{role}"' for role in ROLES)
+READ_ONLY_AUDIT_CHAIN = f"REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {QUOTED_ROLES}"
+
+
+def trigger(model_name, name, **sql):
+    return AddTrigger(model_name=model_name, trigger=Trigger(name=name, sql=UpsertTriggerSql(when="BEFORE", **sql)))
+
+
+def projection_guard(model_name, table, pgid, digest):
+    return trigger(
+        model_name,
+        "projection_guard",
+        func=PROJECTION_GUARD,
+        level="STATEMENT",
+        operation="INSERT OR UPDATE OR DELETE OR TRUNCATE",
+        table=table,
+        pgid=pgid,
+        hash=digest,
+    )
+
+
+def no_truncate(model_name, table, pgid, digest):
+    return trigger(
+        model_name,
+        "no_truncate",
+        func=NO_TRUNCATE,
+        level="STATEMENT",
+        operation="TRUNCATE",
+        table=table,
+        pgid=pgid,
+        hash=digest,
+    )
+
+
+class Migration(migrations.Migration):
+    dependencies = [("workflows", "0001_tables")]
+
+    operations = [
+        migrations.RunSQL(migrations.RunSQL.noop, DROP_TRIGGER_FUNCTIONS),
+        migrations.RunPython(create_roles, revoke_grants),
+        projection_guard(
+            "run", "workflow_runs", "pgtrigger_projection_guard_3b7a4", "222deed77ff6c4739102eb01e1413754b1575be8"
+        ),
+        projection_guard(
+            "runstep",
+            "workflow_run_steps",
+            "pgtrigger_projection_guard_dedfa",
+            "8aa64c668d345b4cc1c4563b1fa1455df22f1252",
+        ),
+        projection_guard(
+            "runwait",
+            "workflow_run_waits",
+            "pgtrigger_projection_guard_b05b3",
+            "f55855260d24394163b9dd4ef0e6b90231a7c649",
+        ),
+        trigger(
+            "definitionversion",
+            "immutable",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;",
+            operation="UPDATE",
+            table="workflow_definition_versions",
+            pgid="pgtrigger_immutable_0e58b",
+            hash="f1bccf577b1bbc2b804235f255802553548ed124",
+        ),
+        trigger(
+            "command",
+            "append_only",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;",
+            operation="DELETE",
+            table="workflow_commands",
+            pgid="pgtrigger_append_only_5d7a9",
+            hash="ae710034a33f6b88cffa033a12a7544994c26a74",
+        ),
+        no_truncate(
+            "command",
+            "workflow_commands",
+            "pgtrigger_no_truncate_85114",
+            "c0bd0f3744aff4da6ed8e649cf18b40c3efbe640",
+        ),
+        trigger(
+            "command",
+            "request_is_fixed",
+            condition=f"WHEN ({REQUEST_CHANGES})",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;",
+            operation="UPDATE",
+            table="workflow_commands",
+            pgid="pgtrigger_request_is_fixed_3b807",
+            hash="c82b4171fa3bbee82dafada58c36d2d8494cd462",
+        ),
+        trigger(
+            "command",
+            "state_moves_forward",
+            declare="DECLARE _is_valid_transition BOOLEAN;",
+            func=STATE_MOVES_FORWARD,
+            operation="UPDATE",
+            table="workflow_commands",
+            pgid="pgtrigger_state_moves_forward_e844d",
+            hash="3cf976d296b83abb07a7c74886315da351dac67f",
+        ),
+        trigger(
+            "commandentry",
+            "append_only",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+            operation="UPDATE OR DELETE",
+            table="workflow_command_entries",
+            pgid="pgtrigger_append_only_975bc",
+            hash="c2e68606916d6b1654f6282798c0159db002054d",
+        ),
+        no_truncate(
+            "commandentry",
+            "workflow_command_entries",
+            "pgtrigger_no_truncate_95580",
+            "4787cc487a446a7a41962b4e774747d90a7c4bc3",
+        ),
+        migrations.RunSQL(AUDIT_CHAIN, DROP_AUDIT_CHAIN),
+        # The grants of this migration are revoked in its reverse, so this revocation needs no reverse.
+        migrations.RunSQL(READ_ONLY_AUDIT_CHAIN, migrations.RunSQL.noop),
+    ]

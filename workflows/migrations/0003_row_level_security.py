@@ -1,0 +1,41 @@
+"""Row-level security on every tenant table (docs/reference/administration.md#tenants-and-roles).
+
+Two further policies permit the queries that find the tenant itself: the memberships of a user, and one API token.
+"""
+
+from django.conf import settings
+from django.db import migrations
+
+from workflows.models.row_level_security import EnableTenantPolicy
+
+APP_ROLE = f'"{settings.DATABASE_APP_ROLE}"'
+TENANT_MODELS = [
+    "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "DataStoreEntry", "Definition",
+    "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HumanTask", "Notification", "OutboxEvent",
+    "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "Schedule", "Secret", "TenantMembership",
+]  # fmt: skip
+
+
+def own_rows(policy, table, condition):
+    return migrations.RunSQL(
+        f"CREATE POLICY {policy} ON {table} FOR SELECT TO {APP_ROLE} USING ({condition})",
+        f"DROP POLICY {policy} ON {table}",
+    )
+
+
+class Migration(migrations.Migration):
+    dependencies = [("workflows", "0002_roles_guards_triggers")]
+
+    operations = [
+        *(EnableTenantPolicy(model) for model in TENANT_MODELS),
+        own_rows(
+            "own_memberships",
+            "tenant_memberships",
+            "user_id::text = nullif(current_setting('pointsman.user', true), '')",
+        ),
+        own_rows(
+            "own_token",
+            "api_tokens",
+            "token_hash = nullif(current_setting('pointsman.token_hash', true), '')",
+        ),
+    ]
