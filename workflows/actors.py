@@ -1,4 +1,4 @@
-"""Who asks: a member, a program with a token, or the portal itself; in which tenant, with which role, by which way."""
+"""Actors: the member, API client or system process that sends a request, with its tenant, role and source."""
 
 import uuid
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.AUTHOR: 2, Role.ADMIN: 3}
 
 @dataclass(frozen=True)
 class Actor:
+    """Sender of one request in one tenant."""
+
     kind: str  # user, token, system
     id: str
     name: str
@@ -23,7 +25,10 @@ class Actor:
         return _RANK[self.role] >= _RANK[needed]
 
     def require(self, needed: Role, *, to: str) -> None:
-        """Errors: PermissionRefused with the role that is missing."""
+        """Refuse an actor without this role. `to` names the action for the message, for example `cancel runs`.
+
+        Errors: PermissionRefused; an administrator of the tenant can give the role.
+        """
         if not self.has_role(needed):
             raise PermissionRefused(
                 f"the role {self.role} may not {to}; it needs the role {needed} or a higher one",

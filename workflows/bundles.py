@@ -1,4 +1,7 @@
-"""Bundles of definitions (docs/reference/language.md#bundles): read strictly, with the place of what is wrong."""
+"""Bundles: documents that carry several definitions (docs/reference/language.md#bundles).
+
+A bundle is read strictly. Each error names the place in the document.
+"""
 
 import re
 from collections.abc import Callable
@@ -12,8 +15,8 @@ from workflows.statuses import SchemaMode
 
 FORMAT = "pointsman.workflow-bundle"
 FORMAT_VERSION = 1
-# Field of the bundle's metadata -> field of the definition row, and what it may hold. null takes the row's default where
-# the row cannot be null.
+# Metadata field of the bundle -> column of the definition, and the kind of value. A null sets the column to null if the
+# kind is in NULLABLE; otherwise it is ignored.
 METADATA: dict[str, tuple[str, str]] = {
     "payloadSchemaMode": ("payload_schema_mode", "schema mode"),
     "isSystem": ("is_system", "flag"),
@@ -32,8 +35,8 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "number": (lambda value: is_whole(value) or isinstance(value, float), "must be a number, or null"),
     "object": (lambda value: isinstance(value, dict), "must be a JSON object, or null"),
     "schema mode": (lambda value: value in list(SchemaMode), f"must be one of {', '.join(SchemaMode)}"),
-    "name": (lambda value: isinstance(value, str) and len(value) <= 200, "must be a text of at most 200 characters"),
-    "text": (lambda value: isinstance(value, str), "must be a text"),
+    "name": (lambda value: isinstance(value, str) and len(value) <= 200, "must be text of at most 200 characters"),
+    "text": (lambda value: isinstance(value, str), "must be text"),
 }
 
 
@@ -43,6 +46,8 @@ def is_whole(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class BundleWorkflow:
+    """One definition of a bundle, checked but not stored."""
+
     key: str
     definition: dict[str, Any]
     metadata: dict[str, Any]
@@ -51,16 +56,16 @@ class BundleWorkflow:
 
 
 def read_bundle(document: Any) -> list[BundleWorkflow]:
-    """The workflows of a bundle. A foreign `format` with this shape is accepted.
+    """Return the definitions of a bundle. A `format` of another product is accepted if the document has this shape.
 
-    Errors: InputInvalid BUNDLE_INVALID with the place.
+    Errors: InputInvalid BUNDLE_INVALID with the place in the document; the sender must change the bundle.
     """
     bundle = _object(document, "")
     unstorable = storable_problem(document, max_depth=MAX_DEFINITION_DEPTH)
     if unstorable is not None:
         raise _invalid(*unstorable)
     if not isinstance(bundle.get("format"), str):
-        raise _invalid("format", f"must be a text, as {FORMAT!r}")
+        raise _invalid("format", f"must be text, for example {FORMAT!r}")
     if bundle.get("formatVersion") != FORMAT_VERSION:
         raise _invalid("formatVersion", f"must be {FORMAT_VERSION}, but is {bundle.get('formatVersion')!r}")
     workflows = bundle.get("workflows")
@@ -70,7 +75,7 @@ def read_bundle(document: Any) -> list[BundleWorkflow]:
     keys = [workflow.key for workflow in read]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
-        raise _invalid("workflows", f"the key {sorted(twice)[0]!r} stands twice")
+        raise _invalid("workflows", f"the key {sorted(twice)[0]!r} is used twice; each workflow needs its own key")
     return read
 
 
@@ -91,13 +96,13 @@ def _workflow(item: Any, where: str) -> BundleWorkflow:
 
 
 def _definition(workflow: dict[str, Any], where: str) -> dict[str, Any]:
-    """The draft, or the newest published version when the bundle has no draft."""
+    """Return the draft, or the newest published version if the bundle has no draft."""
     draft = workflow.get("draft")
     if draft:
         return _object(_object(draft, f"{where}.draft").get("definition"), f"{where}.draft.definition")
     versions = workflow.get("publishedVersions") or []
     if not versions:
-        raise _invalid(where, "has neither a draft nor a published version")
+        raise _invalid(where, "has neither a draft nor a published version; export the definition again")
     newest = max((_object(version, where) for version in versions), key=lambda version: version.get("version", 0))
     return _object(newest.get("definition"), f"{where}.publishedVersions.definition")
 
@@ -120,9 +125,9 @@ def _columns(metadata: dict[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def _checked(value: Any, kind: str, where: str) -> Any:
-    holds, words = KINDS[kind]
-    if not holds(value):
-        raise _invalid(where, words)
+    is_valid, problem = KINDS[kind]
+    if not is_valid(value):
+        raise _invalid(where, problem)
     return value
 
 

@@ -3,8 +3,8 @@
 The rule: an open run uses one slot. A held start has a right to a free slot before every start that is held later. A
 start by a person, by an API client or by a replay is not queued; it takes any free slot, or is refused.
 
-A run that ends searches for held starts after its commit. A start that found no slot does the same after its own commit.
-So whichever of the two is committed first, the search of the other finds a slot and a held start together.
+A run that ends searches for held starts after its commit. A start that found no slot does the same after its commit.
+So whichever of the two commits last finds both the free slot and the held start.
 
 Source: docs/reference/events.md#routing
 """

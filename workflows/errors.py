@@ -1,10 +1,13 @@
-"""Errors that a service raises, as API, admin and commands show them (docs/reference/api.md#errors): a code, a sentence, details, a status."""
+"""Errors that a service raises: a code, a message, details and an HTTP status (docs/reference/api.md#errors).
+
+The API, the admin and the management commands show them. Any other exception is a bug of the portal.
+"""
 
 from typing import Any
 
 
 class PortalError(Exception):
-    """`{"error": {"code", "message", "details"}}` with an HTTP status. The sentence says who must do what."""
+    """Refusal of a request. The message says what happened, why, and what the caller or operator must do."""
 
     status = 400
     code = "VALIDATION_ERROR"
@@ -20,28 +23,32 @@ class PortalError(Exception):
 
 
 class InputInvalid(PortalError):
-    """Whoever sent it must change it."""
+    """Invalid request. The sender must change it."""
 
 
 class PermissionRefused(PortalError):
+    """Missing permission. An administrator of the tenant must give it."""
+
     status = 403
     code = "PERMISSION_DENIED"
 
 
 class NotFound(PortalError):
+    """Target that does not exist in the actor's tenant."""
+
     status = 404
     code = "NOT_FOUND"
 
 
 class Conflict(PortalError):
-    """The state of the target, or Temporal, does not allow it."""
+    """Request that the state of the target, or Temporal, does not allow."""
 
     status = 409
     code = "CONFLICT"
 
 
 class DependencyDown(PortalError):
-    """An operator must see to a server. Nothing but the ledger was written."""
+    """Failure of a server that the portal needs. An operator must restore it. Only the command ledger was written."""
 
     status = 503
     code = "DEPENDENCY_UNAVAILABLE"

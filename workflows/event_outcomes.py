@@ -1,9 +1,13 @@
-"""The outcome of an event, computed from its deliveries (docs/reference/events.md#statuses-and-outcomes), and written to the event's row.
+"""Outcome of an event, computed from its deliveries and written to the event's row.
 
-Whoever makes deliveries or changes their statuses holds the events' rows first: inside `deliveries_changing`, which locks
-them in the order of their ids and writes their outcomes at the end; or, as routing does, with locks that wait for nobody.
-So two writers of one event's deliveries see each other's, and none waits for a delivery that the other holds while that
-waits for the event. Claims of deliveries change no status, and lock no event.
+The rule: code that inserts deliveries or changes their status locks the rows of their events first.
+- `deliveries_changing` locks them in the order of their ids, and writes their outcomes at the end.
+- Routing uses `SKIP LOCKED`, so it waits for no lock.
+
+Two writers of one event's deliveries therefore see each other's changes and cannot deadlock. A claim of a delivery
+changes no status and locks no event.
+
+Source: docs/reference/events.md#statuses-and-outcomes
 """
 
 import uuid
@@ -19,51 +23,51 @@ from workflows.models.statements import update_rows
 from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
 
 REACHED = frozenset({DeliveryStatus.MATCHED, DeliveryStatus.STARTED})
-UNDER_WAY = frozenset({DeliveryStatus.PENDING, DeliveryStatus.SENT})
+IN_PROGRESS = frozenset({DeliveryStatus.PENDING, DeliveryStatus.SENT})
 
 
 def outcome_of(
     statuses: Iterable[str], *, is_routed: bool, correlation_status: str, is_buffered: bool
 ) -> tuple[EventOutcome, str]:
-    """The outcome and a sentence that says why. Pure; the order of the questions is the order of what matters more."""
+    """Return the outcome that follows from these delivery statuses, and its reason. The first rule that fits counts."""
     found = set(statuses)
     if not is_routed:
         return EventOutcome.RECEIVED, "stored, not routed yet"
     if found & REACHED:
         if DeliveryStatus.DEAD in found:
-            return EventOutcome.PARTLY_DELIVERED, "something matched or started, and a delivery is dead"
+            return EventOutcome.PARTLY_DELIVERED, "one target was reached; another delivery is a dead letter"
         return EventOutcome.DELIVERED, ""
-    if found & UNDER_WAY:
-        return EventOutcome.ROUTING, "a delivery is under way"
+    if found & IN_PROGRESS:
+        return EventOutcome.ROUTING, "a delivery is in progress"
     if DeliveryStatus.DEAD in found:
         return EventOutcome.DEAD, "every attempt of a delivery failed; see the dead-letter inbox"
     if found == {DeliveryStatus.DISCARDED}:
         return EventOutcome.DISCARDED, "discarded by an operator"
     if correlation_status == CorrelationStatus.MISSING and not found:
-        return EventOutcome.UNCORRELATED, "no correlation key was found, and no definition is started by this event"
+        return EventOutcome.UNCORRELATED, "no correlation key was found, and the event starts no definition"
     if is_buffered:
-        return EventOutcome.BUFFERED, "nothing waits for it yet; a wait that opens within the buffer time finds it"
+        return EventOutcome.BUFFERED, "no wait matches yet; a wait that opens within the buffer time finds the event"
     if found:
-        return EventOutcome.UNMATCHED, "nothing took it: " + ", ".join(sorted(found))
-    return EventOutcome.UNMATCHED, "nothing waited for it, and no definition is started by it"
+        return EventOutcome.UNMATCHED, "no delivery reached its target: " + ", ".join(sorted(found))
+    return EventOutcome.UNMATCHED, "no wait matched, and the event starts no definition"
 
 
 @contextmanager
 def deliveries_changing(events: QuerySet[Event]) -> Iterator[list[Event]]:
-    """The events, locked, while their deliveries are made or changed; afterwards their outcomes are written.
+    """Lock these events while the block inserts or changes their deliveries, then write their outcomes.
 
-    Cost: three statements beside the caller's own, however many events.
+    Cost: three statements beside those of the block, for any number of events.
     """
     with transaction.atomic():
-        # Without the key: a run that is started by the event shares the event's key, and shall not wait.
-        # Without what is large and not asked for here.
+        # FOR NO KEY UPDATE: a run that the event starts takes a key lock on the event's row, and must not wait here.
+        # The large columns are not read.
         locked = list(events.defer("payload", "decision_trace").select_for_update(no_key=True).order_by("id"))
         yield locked
         write_outcomes(locked)
 
 
 def write_outcomes(locked: list[Event]) -> None:
-    """Write the present outcome of events that the caller's transaction holds."""
+    """Write the current outcomes of events that the transaction has locked."""
     statuses: dict[uuid.UUID, list[str]] = {}
     ids = [event.id for event in locked]
     for event_id, status in EventDelivery.objects.filter(event_id__in=ids).values_list("event_id", "status"):
@@ -73,7 +77,7 @@ def write_outcomes(locked: list[Event]) -> None:
 
 
 def set_outcome(event: Event, statuses: Iterable[str]) -> bool:
-    """Set the outcome that follows from these statuses of its deliveries; True when it is another than before."""
+    """Set the outcome that follows from these delivery statuses, unsaved. Return True if it changed."""
     outcome, reason = outcome_of(
         statuses,
         is_routed=event.routed_at is not None,

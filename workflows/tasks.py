@@ -1,4 +1,4 @@
-"""Celery tasks of the workflows' own: the reconciler's clock, and slices of bulk jobs."""
+"""Celery tasks of this package: the reconciler, and slices of bulk jobs."""
 
 import uuid
 
@@ -13,16 +13,22 @@ from workflows.tenancy import system_scope, tenant_scope
 
 @shared_task(name="workflows.reconcile_runs")
 def reconcile_runs() -> dict[str, int]:
-    """Compare runs with Temporal and repair what differs (docs/reference/authority.md#age-and-repair-of-projections). Counts by outcome."""
+    """Compare runs with Temporal, repair projections that differ, and return the number of runs by outcome.
+
+    Source: docs/reference/authority.md#age-and-repair-of-projections
+    """
     with system_scope():
         return dict(runs_reconcile().counts)
 
 
 @shared_task(name=WORK_BULK)
 def work_bulk(job_id: str) -> None:
-    """A slice of a bulk job, and a message for the next one. A lost or repeated message changes nothing."""
+    """Work on one slice of a bulk job, then send the queue notification for the next slice.
+
+    Idempotency: a repeated notification finds no due items. The sweep replaces a lost notification.
+    """
     notification_received(job_id)
-    with system_scope():  # whose job it is stands in the job
+    with system_scope():  # the notification names only the job; its row names the tenant
         tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
     with tenant_scope(tenant_id):
         wait = bulk_work(job_id=uuid.UUID(job_id))

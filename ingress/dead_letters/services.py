@@ -1,8 +1,11 @@
-"""The dead-letter inbox (docs/reference/events.md#statuses-and-outcomes): deliveries that are tried no more, to be delivered again or discarded.
+"""Dead-letter inbox: redeliver or discard deliveries that reached their attempt limit.
 
-Each delivery that is asked for becomes a row of the command ledger, which says what became of the request. The rows are
-committed before anything is changed, so that a refusal, or a fault, leaves its trace. Their outcomes are committed with the
-changes: a row that stays `requested`, because its process was killed, has changed nothing, and the reconciler says so.
+- Each requested delivery becomes a command in the ledger. The commands are committed before any change, so that a
+  refusal or an error is recorded too.
+- The outcomes of the commands are committed with the changes. A command that stays `requested` because its process was
+  killed has changed nothing. The reconciler then records this.
+
+Source: docs/reference/events.md#statuses-and-outcomes
 """
 
 import uuid
@@ -35,9 +38,11 @@ _CHANGED = [
 
 @dataclass
 class DeadLetterResult:
-    """`results`: for each id, in the order asked, `{id, result, code, message}`, of a dry run with `forecast`.
+    """Result of a request for dead deliveries.
 
-    `result` is `redelivered`, `discarded`, `would_redeliver` or `refused`; `counts` are of these, and of the codes.
+    Shapes: `results` has `{id, result, code, message}` for each id, in the requested order; a dry run adds
+    `forecast`. `result` is `redelivered`, `discarded`, `would_redeliver` or `refused`. `counts` has the numbers of
+    results and codes.
     """
 
     dry_run: bool
@@ -65,12 +70,12 @@ def deliveries_redeliver(
     reason: str = "",
     idempotency_key: str = "",
 ) -> dict[str, Any]:
-    """Have dead deliveries tried anew. A dry run says what would happen to each, and writes nothing.
+    """Make dead deliveries pending again. A dry run returns a forecast for each delivery and writes nothing.
 
     Shapes: `DeadLetterResult.as_body`.
-    Errors: PermissionRefused; InputInvalid for no or too many ids. What is wrong with one delivery is its own result.
+    Errors: PermissionRefused; InputInvalid for no or too many ids. A refusal of one delivery is a result.
     """
-    ids = _checked(actor, CommandAction.REDELIVER, delivery_ids)
+    ids = _unique_ids(actor, CommandAction.REDELIVER, delivery_ids)
     if dry_run:
         actor.require(Role.OPERATOR, to="redeliver events")
         return DeadLetterResult(True, deliveries_forecast(tenant_id=actor.tenant_id, delivery_ids=ids)).as_body()
@@ -80,27 +85,32 @@ def deliveries_redeliver(
 def deliveries_discard(
     *, actor: Actor, delivery_ids: Sequence[uuid.UUID], reason: str, idempotency_key: str = ""
 ) -> dict[str, Any]:
-    """Settle dead deliveries for good, with the reason. As `deliveries_redeliver`."""
-    ids = _checked(actor, CommandAction.DISCARD, delivery_ids)
+    """Discard dead deliveries with a reason. Shapes and errors are those of `deliveries_redeliver`."""
+    ids = _unique_ids(actor, CommandAction.DISCARD, delivery_ids)
     if not reason.strip():
         require_deliveries_role(actor=actor, action=CommandAction.DISCARD)
-        raise InputInvalid("discarding needs a reason", details={"fields": {"reason": ["must not be empty"]}})
+        raise InputInvalid(
+            "A reason is required to discard deliveries.", details={"fields": {"reason": ["must not be empty"]}}
+        )
     return _request(actor, CommandAction.DISCARD, ids, reason.strip(), idempotency_key)
 
 
 def require_deliveries_role(*, actor: Actor, action: CommandAction) -> None:
-    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    """Check the role before errors in the request are reported.
+
+    Errors: PermissionRefused; the denied attempt is recorded in the ledger.
+    """
     require_role(
         actor=actor, needs=Role.OPERATOR, to=f"{action} events", action=action, target_type="deliveries"
     )  # fmt: skip
 
 
-def _checked(actor: Actor, action: CommandAction, delivery_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+def _unique_ids(actor: Actor, action: CommandAction, delivery_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     ids = list(dict.fromkeys(delivery_ids))
     if not 1 <= len(ids) <= MAX_DELIVERIES:
         require_deliveries_role(actor=actor, action=action)
         raise InputInvalid(
-            f"between 1 and {MAX_DELIVERIES} deliveries can be asked for at once, not {len(ids)}",
+            f"The request names {len(ids)} deliveries. Between 1 and {MAX_DELIVERIES} are allowed.",
             code="DELIVERIES_COUNT_INVALID",
             details={"maximum": MAX_DELIVERIES, "asked": len(ids)},
         )
@@ -110,10 +120,10 @@ def _checked(actor: Actor, action: CommandAction, delivery_ids: Sequence[uuid.UU
 def _request(
     actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str, idempotency_key: str
 ) -> dict[str, Any]:
-    """With an idempotency key, one more row of the ledger holds the key and the whole answer, for a repeat."""
+    """Carry out a request. With an idempotency key, a further command stores the key and the response for a repeat."""
     if not idempotency_key:
-        return _carry_out(actor, action, ids, reason, asked=None)
-    command, is_new = command_request(
+        return _carry_out(actor, action, ids, reason, request=None)
+    request = command_request(
         actor=actor,
         action=action,
         target_type="deliveries",
@@ -122,33 +132,39 @@ def _request(
         payload={"ids": [str(item) for item in ids]},
         idempotency_key=idempotency_key,
     )
-    if not is_new:
+    command = request.command
+    if not request.is_new:
         return dict(command.details or {})
     with command_failures_recorded([command]):
-        return _carry_out(actor, action, ids, reason, asked=command)
+        return _carry_out(actor, action, ids, reason, request=command)
 
 
 def _carry_out(
-    actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str, *, asked: Command | None
+    actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str, *, request: Command | None
 ) -> dict[str, Any]:
-    """The answer. `asked` is the row of the whole request, which gets it in the transaction that changes the deliveries."""
+    """Change the deliveries and return the response body.
+
+    `request` is the command of the whole request. It gets the response in the transaction that changes the deliveries.
+    """
     known = EventDelivery.objects.filter(tenant_id=actor.tenant_id, id__in=ids)
     rows = {row.id: row for row in known.select_related("run").only("id", "event_id", "run__id")}
-    commands = _opened(actor, action, [rows[item] for item in ids if item in rows], reason)
+    commands = _open_commands(actor, action, [rows[item] for item in ids if item in rows], reason)
     with command_failures_recorded(commands.values()):
         actor.require(Role.OPERATOR, to=f"{action} events")
         with transaction.atomic():
-            statuses = _changed(actor, action, list(rows.values()), reason)
-            _conclude(commands, statuses)
-            told = [_told(item, action, commands.get(item), statuses.get(item)) for item in ids]
-            answer = DeadLetterResult(False, told).as_body()
-            if asked is not None:
-                commands_finish_in_transaction([asked], CommandState.OBSERVED, details=answer)
-    return answer
+            statuses = _change(actor, action, list(rows.values()), reason)
+            _finish_commands(commands, statuses)
+            results = [_result(item, action, commands.get(item), statuses.get(item)) for item in ids]
+            body = DeadLetterResult(False, results).as_body()
+            if request is not None:
+                commands_finish_in_transaction([request], CommandState.OBSERVED, details=body)
+    return body
 
 
-def _opened(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, Command]:
-    with transaction.atomic():  # one commit for all of them, before anything is changed
+def _open_commands(
+    actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str
+) -> dict[uuid.UUID, Command]:
+    with transaction.atomic():  # one commit for all commands, before any change
         return {
             row.id: command_open(
                 actor=actor, action=action, target_type="delivery", target_id=str(row.id), run=row.run, reason=reason
@@ -157,8 +173,8 @@ def _opened(actor: Actor, action: CommandAction, rows: list[EventDelivery], reas
         }
 
 
-def _changed(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, str]:
-    """The statuses that the deliveries had when they were changed; only dead ones are."""
+def _change(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, str]:
+    """Change the dead deliveries. Return the statuses that all deliveries had before."""
     now = timezone.now()
     by = f"{_DONE[action]} by {actor.name}" + (f": {reason}" if reason else "")
     with deliveries_changing(
@@ -182,8 +198,8 @@ def _changed(actor: Actor, action: CommandAction, rows: list[EventDelivery], rea
     return statuses
 
 
-def _conclude(commands: dict[uuid.UUID, Command], statuses: dict[uuid.UUID, str]) -> None:
-    """The outcome of each row, in a statement for each outcome. One whose delivery is gone was refused like any other."""
+def _finish_commands(commands: dict[uuid.UUID, Command], statuses: dict[uuid.UUID, str]) -> None:
+    """Write the outcome of each command, with one statement per outcome. A delivery that was deleted is a refusal."""
     groups: dict[str | None, list[Command]] = {}
     for delivery_id, command in commands.items():
         groups.setdefault(statuses.get(delivery_id), []).append(command)
@@ -191,19 +207,21 @@ def _conclude(commands: dict[uuid.UUID, Command], statuses: dict[uuid.UUID, str]
         if status == DeliveryStatus.DEAD:
             commands_finish_in_transaction(group, CommandState.OBSERVED)
         else:
-            refused = _refused(status)
+            refusal = _refusal(status)
             commands_finish_in_transaction(
-                group, CommandState.REFUSED, code=refused["code"], message=refused["message"], details={},
+                group, CommandState.REFUSED, code=refusal["code"], message=refusal["message"], details={},
                 http_status=Conflict.status,
             )  # fmt: skip
 
 
-def _told(delivery_id: uuid.UUID, action: CommandAction, command: Command | None, status: str | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"id": str(delivery_id), "result": _DONE[action], "code": None, "message": None}
+def _result(
+    delivery_id: uuid.UUID, action: CommandAction, command: Command | None, status: str | None
+) -> dict[str, Any]:
+    result: dict[str, Any] = {"id": str(delivery_id), "result": _DONE[action], "code": None, "message": None}
     if command is not None:
-        told["command_id"] = str(command.id)
-    return told if status == DeliveryStatus.DEAD else {**told, **_refused(status)}
+        result["command_id"] = str(command.id)
+    return result if status == DeliveryStatus.DEAD else {**result, **_refusal(status)}
 
 
-def _refused(status: str | None) -> dict[str, str]:
+def _refusal(status: str | None) -> dict[str, str]:
     return UNKNOWN if status is None else not_dead(status)

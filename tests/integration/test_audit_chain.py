@@ -1,4 +1,4 @@
-"""The ledger is append-only, and a change behind the portal's back shows (docs/reference/authority.md#command-ledger)."""
+"""The ledger is append-only, and the audit chain reveals every manipulation (docs/reference/authority.md#command-ledger)."""
 
 import threading
 from collections.abc import Callable
@@ -36,23 +36,23 @@ def kept(tenant: Any) -> list[Command]:
     return commands
 
 
-def test_every_step_of_every_command_is_a_link(tenant: Any, kept: list[Command]) -> None:
+def test_every_state_change_of_a_command_is_a_link(tenant: Any, kept: list[Command]) -> None:
     report = audit_verify(tenant_id=tenant.id)
     assert (report.problems, report.commands, report.links) == ([], 4, 6)
-    told = StringIO()
-    call_command("verify_audit", tenant=tenant.slug, expect=report.last_hash, stdout=told)
-    assert told.getvalue().strip() == f"{tenant.slug}: holds: 4 commands, 6 links, last hash {report.last_hash}"
+    output = StringIO()
+    call_command("verify_audit", tenant=tenant.slug, expect=report.last_hash, stdout=output)
+    assert output.getvalue().strip() == f"{tenant.slug}: intact: 4 commands, 6 links, last hash {report.last_hash}"
 
 
-def test_tenants_have_chains_of_their_own(tenant: Any, kept: list[Command]) -> None:
+def test_each_tenant_has_its_own_chain(tenant: Any, kept: list[Command]) -> None:
     other = make_tenant()
     command_open(actor=make_actor(other), action=CommandAction.CANCEL, target_type="run", target_id="x")
     assert [entry.seq for entry in CommandEntry.objects.filter(tenant=other)] == [1]
 
 
 @contextmanager
-def behind_its_back() -> Any:
-    """As somebody who owns the database, with all triggers off."""
+def triggers_off() -> Any:
+    """Return a cursor of the owner of the tables, with all triggers switched off."""
     with connections["owner"].cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         try:
@@ -63,15 +63,15 @@ def behind_its_back() -> Any:
 
 OTHER_ID = "00000000-0000-0000-0000-000000000001"
 CHANGES: dict[str, tuple[str, str]] = {
-    "a row's text": ("UPDATE workflow_commands SET reason = 'another' WHERE id = %(id)s", "changed behind the chain: reason"),
-    "a row's state": ("UPDATE workflow_commands SET state = 'failed' WHERE id = %(id)s", "changed behind the chain: state"),
+    "a row's text": ("UPDATE workflow_commands SET reason = 'another' WHERE id = %(id)s", "changed without a link: reason"),
+    "a row's state": ("UPDATE workflow_commands SET state = 'failed' WHERE id = %(id)s", "changed without a link: state"),
     "a row taken out": ("DELETE FROM workflow_commands WHERE id = %(id)s", "has links and no row"),
     "a link's text": (
         "UPDATE workflow_command_entries SET content = replace(content, 'cancel', 'replay') WHERE command_id = %(id)s",
-        "does not fit its hash",
+        "does not match its hash",
     ),
     "a link taken out": ("DELETE FROM workflow_command_entries WHERE seq = 2 AND tenant_id = %(tenant)s", "link 2 is missing"),
-    "the last links taken out": ("DELETE FROM workflow_command_entries WHERE seq > 4 AND tenant_id = %(tenant)s", "not in the chain any more"),
+    "the last links taken out": ("DELETE FROM workflow_command_entries WHERE seq > 4 AND tenant_id = %(tenant)s", "no longer in the chain"),
     "a row put in": (
         "INSERT INTO workflow_commands SELECT (jsonb_populate_record(c, jsonb_build_object('id', '" + OTHER_ID + "'))).* "
         "FROM workflow_commands c WHERE id = %(id)s",
@@ -81,22 +81,22 @@ CHANGES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_behind_its_back_shows(tenant: Any, kept: list[Command], change: str) -> None:
+def test_manipulation_is_reported(tenant: Any, kept: list[Command], change: str) -> None:
     before = audit_verify(tenant_id=tenant.id)
     statement, words = CHANGES[change]
-    with behind_its_back() as cursor:
+    with triggers_off() as cursor:
         cursor.execute(statement, {"id": kept[0].id, "tenant": tenant.id})
     try:
         problems = audit_verify(tenant_id=tenant.id, expected_hash=before.last_hash).problems
         assert any(words in problem for problem in problems), problems
-        with pytest.raises(CommandError, match="behind the portal's back"):
+        with pytest.raises(CommandError, match="does not match its audit chain"):
             call_command("verify_audit", tenant=tenant.slug, expect=before.last_hash, stdout=StringIO())
     finally:
-        with behind_its_back() as cursor:
+        with triggers_off() as cursor:
             cursor.execute("DELETE FROM workflow_commands WHERE id = %s", [OTHER_ID])
 
 
-def test_a_ledger_that_lives_while_it_is_verified_holds(
+def test_ledger_that_grows_during_its_verification_is_intact(
     tenant: Any, kept: list[Command], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     links = audit_verify_module._links
@@ -111,7 +111,7 @@ def test_a_ledger_that_lives_while_it_is_verified_holds(
     assert (report.problems, report.links, report.commands) == ([], 6, 5)
 
 
-def test_the_chain_makes_no_two_transactions_wait_for_each_other(tenant: Any, kept: list[Command]) -> None:
+def test_the_chain_causes_no_deadlock(tenant: Any, kept: list[Command]) -> None:
     """One writes the ledger and then locks a row, the other locks that row and then writes the ledger."""
     both_hold_one = threading.Barrier(2, timeout=10)
     failed: list[DatabaseError] = []
@@ -158,7 +158,7 @@ def test_the_application_may_only_read_the_chain(tenant: Any, kept: list[Command
         WRITES[write](entry)
 
 
-def test_commands_at_once_make_one_chain(tenant: Any) -> None:
+def test_concurrent_commands_make_one_chain(tenant: Any) -> None:
     actor = make_actor(tenant)
 
     def ask(number: int) -> None:

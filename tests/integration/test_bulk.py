@@ -424,7 +424,7 @@ def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, mo
     from workflows.services.bulk import work as work
 
     many_runs(tenant, 5)
-    monkeypatch.setattr(work, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(work, "STATE_CHECK_SECONDS", 0)
     job = started(tenant)
     take = temporal.take
 
@@ -449,7 +449,7 @@ def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
     from workflows.services.bulk import work as work
 
     many_runs(tenant, 9)
-    monkeypatch.setattr(work, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(work, "STATE_CHECK_SECONDS", 0)
     monkeypatch.setattr(claims, "BATCH", 6)
     job = started(tenant)
     take = temporal.take
@@ -508,7 +508,7 @@ def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, mo
     from datetime import timedelta
     from types import SimpleNamespace
 
-    monkeypatch.setattr(outcomes, "item_ask", lambda job, item: Command(id=None, state=CommandState.ACCEPTED))
+    monkeypatch.setattr(outcomes, "item_request", lambda job, item: Command(id=None, state=CommandState.ACCEPTED))
     flood(tenant, 400)
     job = started(tenant, rate_per_second=10)
     begin = job.next_slice_at
@@ -555,7 +555,7 @@ def test_a_big_job_with_killed_workers_has_an_exact_account(
             raise Conflict("no", code="SOME_REFUSAL")
         return Command(id=None, state=kind)
 
-    monkeypatch.setattr(outcomes, "item_ask", stand_in)
+    monkeypatch.setattr(outcomes, "item_request", stand_in)
     began = time.monotonic()
     job = previewed(tenant)
     frozen = time.monotonic() - began

@@ -157,5 +157,5 @@ def test_the_command_tells_each_problem(tenant: Any, tmp_path: Path, capsys: pyt
     assert "flow: saved, published version 1" in capsys.readouterr().out
     with pytest.raises(CommandError, match="STEP_TYPE_UNKNOWN at root.steps\\[0\\]"):
         call_command("import_bundle", bad, "--publish", "--tenant", tenant.slug)
-    with pytest.raises(CommandError, match="no tenant 'nobody'"):
+    with pytest.raises(CommandError, match="no active tenant 'nobody'"):
         call_command("import_bundle", good, "--tenant", "nobody")

@@ -124,7 +124,7 @@ def test_a_repeat_of_what_was_given_up_is_refused_and_not_answered(tenant: Any) 
     asked = {
         "actor": make_actor(tenant), "action": CommandAction.CANCEL, "target_type": "run", "target_id": "x", "idempotency_key": "k",
     }  # fmt: skip
-    command, _ = command_request(**asked)
+    command = command_request(**asked).command
     command_resolve_unknown(command, CommandState.FAILED, message="Temporal has no request")
     with pytest.raises(Conflict, match="Temporal has no request"):
         command_request(**asked)

@@ -42,8 +42,8 @@ def imported(tenant: Any, tmp_path: Path, *runs: dict[str, Any], **document: Any
 
 
 def test_legacy_runs_are_imported_once_and_shown(tenant: Any, tmp_path: Path) -> None:
-    assert imported(tenant, tmp_path, RUN) == "1 runs imported, 0 were here already"
-    assert imported(tenant, tmp_path, RUN) == "0 runs imported, 1 were here already"
+    assert imported(tenant, tmp_path, RUN) == "1 runs imported, 0 existed already"
+    assert imported(tenant, tmp_path, RUN) == "0 runs imported, 1 existed already"
     run = Run.objects.get(tenant=tenant)
     assert (run.engine, run.status, run.trigger_metadata) == ("db", "WAITING", {"legacyId": "old-7"})
     assert (RunStep.objects.get(run=run).step_id, RunWait.objects.get(run=run).correlation_key) == ("ask", "T-1")
@@ -76,7 +76,7 @@ def test_every_request_is_refused_from_shell_and_api(tenant: Any, tmp_path: Path
 @pytest.mark.parametrize(
     ("run", "document", "words"),
     [
-        ({**RUN, "definition": "other"}, {}, "publish these first.*other@1"),
+        ({**RUN, "definition": "other"}, {}, "publish them first.*other@1"),
         ({**RUN, "status": "ODD"}, {}, "/runs/1/status"),
         ({**RUN, "unknown": 1}, {}, "/runs/1/unknown"),
         (RUN, {"format": "x"}, "pointsman.legacy-runs"),

@@ -161,7 +161,9 @@ def test_a_replay_that_temporal_may_have_is_not_taken_back(tenant: Any, monkeypa
     version = publish(tenant, wait_for_reply())
     run = make_run(tenant, status="FAILED", definition_version=version, input={"ticketId": "T-1"})
     actor = make_actor(tenant)
-    whole, _ = command_request(actor=actor, action=CommandAction.BULK, target_type="bulk job", target_id="j")
+    whole = command_request(
+        actor=actor, action=CommandAction.BULK, target_type="bulk job", target_id="j"
+    ).command
     asked: dict[str, Any] = {"actor": actor, "run_id": run.id, "idempotency_key": "bulk:j:i:1", "part_of": whole}
 
     def killed(**_: Any) -> None:

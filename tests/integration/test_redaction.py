@@ -19,7 +19,7 @@ from workflows.engine.filters import first_mismatch
 from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_open
 from workflows.models import ActionInvocation, Command, Event, EventDelivery, EventType, HumanTask, RunStep, Tenant
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.redaction import BUILT_IN, HIDDEN, compiled, redact, redact_filters, restored, rule_problem, rules_of
 from workflows.statuses import CommandAction, Role
 
@@ -430,10 +430,10 @@ def test_a_repeat_with_a_key_is_the_same_request_though_its_payload_is_redacted(
         "target_id": "x",
         "idempotency_key": "k",
     }
-    first, is_new = command_request(**ask, payload={"password": WORD})
-    Command.objects.filter(id=first.id).update(state="accepted")
-    again, is_new_again = command_request(**ask, payload={"password": WORD})
-    assert (is_new, is_new_again, again.id) == (True, False, first.id)
+    first = command_request(**ask, payload={"password": WORD})
+    Command.objects.filter(id=first.command.id).update(state="accepted")
+    again = command_request(**ask, payload={"password": WORD})
+    assert (first.is_new, again.is_new, again.command.id) == (True, False, first.command.id)
     with pytest.raises(Exception, match="another request"):
         command_request(**ask, payload={"password": "another"})
 

@@ -75,7 +75,7 @@ def test_a_lost_key_says_what_to_do_and_a_missing_secret_is_no_matter_of_retries
     save(tenant)
     settings.WORKFLOW_SECRET_KEYS = NEW
     with pytest.raises(
-        RunError, match="under the key '2025', which this process does not have; add that key"
+        RunError, match="with the key '2025', but this process does not have that key"
     ) as failed:
         values(tenant)
     assert (failed.value.code, failed.value.category) == ("SECRET_UNREADABLE", "TransientError")
@@ -127,12 +127,12 @@ def test_the_command_rotates_every_tenant_and_fails_for_what_is_lost(tenant: Any
     Secret.objects.exclude(tenant=tenant).delete()
     out = StringIO()
     call_command("rotate_secrets", "--dry-run", stdout=out)
-    assert f"{tenant.slug}: 1 to encrypt anew, 0 under the first key already, 0 unreadable" in out.getvalue()
+    assert f"{tenant.slug}: 1 to encrypt again, 0 encrypted with the first key already, 0 unreadable" in out.getvalue()
     call_command("rotate_secrets", stdout=StringIO())
     assert Secret.objects.get(tenant=tenant).key_id == "2026"
     assert commands(tenant)[-1] == ("rotate_secrets", "", "observed", "")
     settings.WORKFLOW_SECRET_KEYS = OLD
-    with pytest.raises(CommandError, match="1 secrets cannot be read"):
+    with pytest.raises(CommandError, match="1 secrets cannot be decrypted"):
         call_command("rotate_secrets", stdout=StringIO(), stderr=StringIO())
 
 

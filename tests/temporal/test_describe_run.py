@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from tests.support.desk import Desk
 from tests.support.factories import publish, wait_for_reply
 from workflows.models import Run, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def test_a_run_that_waits_and_its_drift(desk: Desk) -> None:
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
     shown = described(run)
-    assert (shown["Difference"], shown["Could not be asked"]) == ("none", "nothing")
+    assert (shown["Difference"], shown["Could not be read"]) == ("none", "nothing")
     assert (shown["Temporal"]["status"], shown["Workflow"]["summary"]["phase"]) == ("RUNNING", "event_wait")
     assert shown["Workflow"]["wait"]["key"] == "T-1"
     with projection_writer("test"):
@@ -48,9 +48,9 @@ def test_a_run_that_temporal_does_not_know_and_one_that_does_not_exist(desk: Des
     from tests.support.factories import make_run
 
     shown = described(make_run(desk.tenant))
-    assert shown["Temporal"] == "unknown to Temporal"
-    assert "TemporalNotFound" in shown["Could not be asked"][0]
+    assert shown["Temporal"] == "Temporal does not know the run"
+    assert "TemporalNotFound" in shown["Could not be read"][0]
     with pytest.raises(CommandError, match="there is no run"):
         call_command("describe_run", str(uuid.uuid4()))
-    with pytest.raises(CommandError, match="is no run id"):
+    with pytest.raises(CommandError, match="is not a run id"):
         call_command("describe_run", "x")

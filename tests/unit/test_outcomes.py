@@ -23,5 +23,5 @@ def test_outcomes(statuses: list[str], correlation: str, buffered: bool, outcome
     assert reason or outcome == "delivered"
 
 
-def test_what_is_not_routed_is_received() -> None:
+def test_unrouted_event_is_received() -> None:
     assert outcome_of([], is_routed=False, correlation_status="derived", is_buffered=True)[0] == "received"

@@ -1,4 +1,4 @@
-"""Bulk jobs: the list, and the page of one, which is first its preview and then its progress. Steps are in `bulk_steps.py`."""
+"""Bulk jobs: the list, and the page of a job, which shows its preview and later its progress."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from unfold.decorators import display
 from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.admin.bulk_steps import BulkStepViews, why_not
-from workflows.admin.forms import NeededReasonForm, ReasonForm
+from workflows.admin.forms import ReasonForm, RequiredReasonForm
 from workflows.models import BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
-from workflows.services.bulk.freeze import WHY_NOT
+from workflows.services.bulk.freeze import INELIGIBLE_REASONS
 from workflows.services.bulk.jobs import bulk_failures
 from workflows.services.bulk.selectors import bulk_commands, bulk_counts, bulk_items, bulk_pause_reason, bulk_split
 from workflows.statuses import BulkItemState, BulkState
@@ -27,7 +27,7 @@ SHOWN_ITEMS = 100
 
 @admin.register(BulkJob)
 class BulkJobAdmin(BulkStepViews):
-    list_display = ("state_label", "action_label", "account", "reason", "asker", "created_label", "took")
+    list_display = ("state_label", "action_label", "items_label", "reason", "requester", "created_label", "took")
     list_display_links = ("state_label", "action_label")
     list_filter = (("state", ChoicesDropdownFilter),)
     list_filter_submit = True
@@ -45,17 +45,17 @@ class BulkJobAdmin(BulkStepViews):
     def action_label(self, job: BulkJob) -> str:
         return nowrap(f"{job.action} {job.total} run{'' if job.total == 1 else 's'}")
 
-    @display(description="Account")
-    def account(self, job: BulkJob) -> str:
-        """Of a job that has ended; the others are counted on their own page."""
+    @display(description="Items")
+    def items_label(self, job: BulkJob) -> str:
+        """Return the number of items per state of an ended job. The page of an open job shows its counts."""
         counts = (job.command.details or {}).get("counts", {}) if job.command and job.ended_at else {}
         return ", ".join(f"{number} {state}" for state, number in counts.items() if number)
 
-    @display(description="Asked by")
-    def asker(self, job: BulkJob) -> str:
+    @display(description="Requested by", ordering="actor_name")
+    def requester(self, job: BulkJob) -> str:
         return job.actor_name
 
-    @display(description="Made", ordering="created_at")
+    @display(description="Created", ordering="created_at")
     def created_label(self, job: BulkJob) -> str:
         return moment(job.created_at)
 
@@ -69,7 +69,7 @@ class BulkJobAdmin(BulkStepViews):
     ) -> HttpResponse:
         job = self.get_object(request, object_id)
         if job is None:
-            raise Http404("there is no such bulk job")
+            raise Http404(f"There is no bulk job {object_id}.")
         counts = bulk_counts(job)
         is_preview = job.state == BulkState.PREVIEW
         context = self.page_context(
@@ -88,9 +88,9 @@ class BulkJobAdmin(BulkStepViews):
         return TemplateResponse(request, "portal/bulk_job.html", context)
 
     def _preview(self, job: BulkJob) -> dict[str, Any]:
-        form = NeededReasonForm if BULK_ACTIONS[job.action].needs_reason else ReasonForm
+        form = RequiredReasonForm if BULK_ACTIONS[job.action].needs_reason else ReasonForm
         split = bulk_split(job)
-        ineligible = [{"code": code, "why": WHY_NOT[code], "count": n} for code, n in split["ineligible"].items()]
+        ineligible = [{"code": code, "why": INELIGIBLE_REASONS[code], "count": n} for code, n in split["ineligible"].items()]
         return {
             "form": form(initial={"reason": job.reason}),
             "by_status": split["by_status"],
@@ -101,18 +101,23 @@ class BulkJobAdmin(BulkStepViews):
     def _progress(self, request: HttpRequest, job: BulkJob, counts: dict[str, int]) -> dict[str, Any]:
         chosen = request.GET.get("state", "")
         chips = [
-            {"label": state.label, "value": state.value, "count": counts[state], "type": status_colours.BULK_ITEM[state],
-             "is_chosen": chosen == state.value}
+            {
+                "label": state.label,
+                "value": state.value,
+                "count": counts[state],
+                "type": status_colours.BULK_ITEM[state],
+                "is_chosen": chosen == state.value,
+            }
             for state in BulkItemState
-        ]  # fmt: skip
-        of = {"state": chosen} if chosen in BulkItemState.values else {}
+        ]
+        state_filter = {"state": chosen} if chosen in BulkItemState.values else {}
         after = request.GET.get("after", "")
-        items = bulk_items(tenant_id=job.tenant_id, job_id=job.id, **of).select_related("command")
+        items = bulk_items(tenant_id=job.tenant_id, job_id=job.id, **state_filter).select_related("command")
         page = list(items.filter(position__gt=int(after) if after.isdecimal() else 0)[: SHOWN_ITEMS + 1])
         return {
             "chips": chips,
-            "is_all": not of,
-            "state": chosen if of else "",
+            "is_all": not state_filter,
+            "state": chosen if state_filter else "",
             "items": page[:SHOWN_ITEMS],
             "is_first": not after,
             "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
@@ -123,10 +128,10 @@ class BulkJobAdmin(BulkStepViews):
 
 
 def _chosen_by(job: BulkJob) -> str:
-    """In words what chose the runs: the filter of the list or of the API, or by hand."""
+    """Describe the selection of the runs: the filter of the list or of the API, or single runs."""
     chosen = job.selection.get("list", job.selection.get("filters"))
     if chosen is None:
-        return f"{job.total} named one by one"
+        return f"{job.total} single run{'' if job.total == 1 else 's'}"
     pairs = [
         (name, value) for name, values in chosen.items() for value in (values if isinstance(values, list) else [values])
     ]

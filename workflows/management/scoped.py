@@ -1,4 +1,4 @@
-"""Commands work for all tenants, as the system's role, until they have found the one that they are about."""
+"""Base class of management commands, which may read the rows of every tenant."""
 
 from typing import Any
 
@@ -8,6 +8,8 @@ from workflows.tenancy import system_scope
 
 
 class SystemCommand(BaseCommand):
+    """Management command that runs in the system scope. Its services select the rows of one tenant themselves."""
+
     def execute(self, *args: Any, **options: Any) -> Any:
         with system_scope():
             return super().execute(*args, **options)

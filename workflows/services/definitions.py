@@ -1,4 +1,4 @@
-"""Drafts, publication and import of definitions (docs/reference/administration.md#definition-life-cycle, docs/reference/language.md#bundles)."""
+"""Publication, pause and import of definitions (docs/reference/administration.md#definition-life-cycle)."""
 
 import json
 import uuid
@@ -24,6 +24,8 @@ from workflows.statuses import CommandAction, Role, TriggerType
 
 @dataclass
 class Imported:
+    """Result for one definition of a bundle. `unchanged`: the stored draft and version were the same already."""
+
     key: str
     draft_saved: bool
     versions: list[int] = field(default_factory=list)
@@ -31,6 +33,7 @@ class Imported:
 
 
 def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]:
+    """Return the errors and warnings of a definition document, checked against what the tenant has registered."""
     known = Known(
         actions=known_actions(),
         schema_refs=known_schema_refs(tenant_id),
@@ -42,7 +45,7 @@ def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]
 
 
 def _known_workflows(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
-    """Published versions by what `control.callWorkflow` may name: a definition's key or id."""
+    """Return published versions by each name that `control.callWorkflow` accepts: a definition's key or id."""
     versions: dict[str, set[int]] = {}
     rows = DefinitionVersion.objects.filter(tenant_id=tenant_id, definition__archived_at__isnull=True)
     for pk, key, number in rows.values_list("definition_id", "definition__key", "version"):
@@ -52,9 +55,10 @@ def _known_workflows(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
 
 
 def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
-    """Make the draft the next version, which new runs take from now on. A draft that is published already stays as it is.
+    """Publish the draft as the next version. New runs use it from now on.
 
-    Errors: NotFound, PermissionRefused, InputInvalid DEFINITION_INVALID with every problem.
+    Idempotency: a draft that equals the published version creates no new version.
+    Errors: NotFound, PermissionRefused; InputInvalid DEFINITION_INVALID with every problem; the author must act.
     """
     with command_transaction(
         actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=key
@@ -64,14 +68,17 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
             Definition.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, key=key).first()
         )
         if definition is None:
-            raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
+            raise NotFound(f"there is no definition {key!r} in this tenant", code="DEFINITION_NOT_FOUND")
         version = _publish(actor, definition, _draft(definition))
         command.details = {"version": version.version, "definitionHash": version.definition_hash}
         return version
 
 
 def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: str = "") -> Definition:
-    """Paused: events and people start no new run; open runs go on."""
+    """Pause or unpause a definition. While it is paused, no event and no request starts a run; open runs continue.
+
+    Errors: NotFound, PermissionRefused.
+    """
     action = CommandAction.PAUSE if is_paused else CommandAction.UNPAUSE
     with command_transaction(actor=actor, action=action, target_type="definition", target_id=key, reason=reason):
         actor.require(Role.AUTHOR, to="pause definitions")
@@ -79,27 +86,31 @@ def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: st
             is_paused=is_paused, paused_reason=reason if is_paused else ""
         )
         if not changed:
-            raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
+            raise NotFound(f"there is no definition {key!r} in this tenant", code="DEFINITION_NOT_FOUND")
     return Definition.objects.get(tenant_id=actor.tenant_id, key=key)
 
 
 def bundle_import(*, actor: Actor, document: Any, publish: bool) -> list[Imported]:
-    """Save the drafts of a bundle, and publish them when asked to. All or nothing.
+    """Save the drafts of a bundle in one transaction, and publish them if `publish` is set.
 
-    Idempotency: a workflow that is the same as the stored one changes nothing.
-    Errors: InputInvalid BUNDLE_INVALID, or BUNDLE_DEPENDENCIES_MISSING with the full list; PermissionRefused.
+    Idempotency: a definition that equals the stored one is not changed.
+    Errors: PermissionRefused; InputInvalid BUNDLE_INVALID, or BUNDLE_DEPENDENCIES_MISSING with the full list.
     """
-    asked = {"publish": publish}
-    name = _bundle_name(document)
     with command_transaction(
-        actor=actor, action=CommandAction.IMPORT, target_type="bundle", target_id=name, payload=asked
+        actor=actor,
+        action=CommandAction.IMPORT,
+        target_type="bundle",
+        target_id=_bundle_name(document),
+        payload={"publish": publish},
     ) as command:
         actor.require(Role.AUTHOR, to="import definitions")
         workflows = read_bundle(document)
         missing = [problem for workflow in workflows for problem in _missing_dependencies(workflow, actor.tenant_id)]
         if missing:
             raise InputInvalid(
-                "the bundle needs what this portal does not have: " + ", ".join(item["name"] for item in missing),
+                "the bundle needs actions or schemas that are not registered here: "
+                + ", ".join(item["name"] for item in missing)
+                + "; register these first",
                 code="BUNDLE_DEPENDENCIES_MISSING",
                 details={"missing": missing},
             )
@@ -109,7 +120,7 @@ def bundle_import(*, actor: Actor, document: Any, publish: bool) -> list[Importe
 
 
 def _bundle_name(document: Any) -> str:
-    """The keys of the bundle's workflows, for the ledger, before anything has been checked."""
+    """Return the keys of an unchecked bundle as text that the ledger can store."""
     workflows = document.get("workflows") if isinstance(document, dict) else None
     keys = [str(item.get("key")) for item in workflows if isinstance(item, dict)] if isinstance(workflows, list) else []
     return ascii(", ".join(keys))[1:-1][:200]
@@ -128,7 +139,7 @@ def _import_workflow(actor: Actor, workflow: BundleWorkflow, *, publish: bool) -
     for name, value in workflow.metadata.items():
         setattr(definition, name, value)
     definition.save()
-    # A limit that was raised makes places free.
+    # A raised concurrency limit frees slots.
     transaction.on_commit(partial(held_starts_wake, tenant_id=actor.tenant_id, definition_id=definition.id))
     imported = Imported(workflow.key, draft_saved=not is_same, unchanged=is_same)
     if publish:
@@ -174,7 +185,9 @@ def _publish(actor: Actor, definition: Definition, document: dict[str, Any]) -> 
 
 def _draft(definition: Definition) -> dict[str, Any]:
     if not definition.draft_text:
-        raise Conflict(f"{definition.key} has no draft", code="DEFINITION_NO_DRAFT")
+        raise Conflict(
+            f"{definition.key} has no draft to publish; import a bundle with a draft first", code="DEFINITION_NO_DRAFT"
+        )
     return json.loads(definition.draft_text)
 
 

@@ -1,7 +1,11 @@
-"""`Idempotency-Key` on requests for change: the same key and body give the same answer, another body is a conflict."""
+"""`Idempotency-Key` of commands.
+
+A repeat with the same key and body returns the first outcome. Another body with the same key is refused.
+"""
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError
@@ -15,6 +19,14 @@ from workflows.statuses import CommandAction, CommandState
 MAX_IDEMPOTENCY_KEY_LENGTH = 200
 
 
+@dataclass(frozen=True)
+class CommandRequest:
+    """Request with its ledger row. If it is not new, the caller must return the row's outcome and change nothing."""
+
+    command: Command
+    is_new: bool
+
+
 def command_request(
     *,
     actor: Actor,
@@ -26,17 +38,19 @@ def command_request(
     payload: Any = None,
     idempotency_key: str = "",
     part_of: Command | None = None,
-) -> tuple[Command, bool]:
-    """The ledger row of this request, and whether it is new. A repeat gives the first request's row.
+) -> CommandRequest:
+    """Write the ledger row of this request. For a repeat, return the row of the first request.
 
-    `part_of` is the request for many that this one belongs to. Whoever repeats such a part knows that nobody works on it any
-    more: a row without an outcome is taken up where its worker was killed, as if it were new.
+    `part_of` is the command of the bulk job that this request belongs to. Only one worker holds an item of a job. A row
+    without an outcome was therefore left by a worker that was killed, and the request counts as new.
 
-    Errors: Conflict for a key that was used for something else, or whose first request has no outcome yet; the stored
-    refusal when the first request was refused.
+    Errors: Conflict if the key was used for another request, or if the first request has no outcome yet. If the first
+    request was refused, failed, or has an unknown outcome: its stored error.
     """
     if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH:
-        raise InputInvalid(f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
+        raise InputInvalid(
+            f"the Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_LENGTH} characters; send a shorter key"
+        )
     request_hash = _hash([action, target_type, target_id if action != CommandAction.START_RUN else "", reason, payload])
     try:
         command = command_open(
@@ -52,34 +66,34 @@ def command_request(
             parent=part_of,
         )
     except IntegrityError:
-        earlier = _earlier(actor, idempotency_key, request_hash, may_take_up=part_of is not None)
-        return earlier, earlier.state == CommandState.REQUESTED
-    return command, True
+        earlier = _earlier(actor, idempotency_key, request_hash, may_continue=part_of is not None)
+        return CommandRequest(earlier, is_new=earlier.state == CommandState.REQUESTED)
+    return CommandRequest(command, is_new=True)
 
 
-def _earlier(actor: Actor, idempotency_key: str, request_hash: str, *, may_take_up: bool) -> Command:
+def _earlier(actor: Actor, idempotency_key: str, request_hash: str, *, may_continue: bool) -> Command:
     command = Command.objects.get(
         tenant_id=actor.tenant_id, actor_type=actor.kind, actor_id=actor.id, idempotency_key=idempotency_key
     )
     if command.request_hash != request_hash:
         raise Conflict(
-            "this Idempotency-Key was used for another request; use a new key",
+            "this Idempotency-Key was used for another request; send a new key",
             code="IDEMPOTENCY_KEY_REUSED",
             details={"commandId": str(command.id)},
         )
-    if command.state == CommandState.REQUESTED and not may_take_up:
+    if command.state == CommandState.REQUESTED and not may_continue:
         raise Conflict(
-            "the first request with this Idempotency-Key has no outcome yet; ask again in a moment",
+            "the first request with this Idempotency-Key has no outcome yet; repeat the request in a moment",
             code="IDEMPOTENCY_IN_FLIGHT",
             details={"commandId": str(command.id)},
         )
     if command.code and command.state in (CommandState.REFUSED, CommandState.FAILED, CommandState.UNKNOWN):
-        raise refusal_of(command)
+        raise error_of(command)
     return command
 
 
-def refusal_of(command: Command) -> PortalError:
-    """The error that a refused command answered, from its row."""
+def error_of(command: Command) -> PortalError:
+    """Return the error with which the request of this ledger row ended."""
     error = Conflict(
         command.message, code=command.code, details={**(command.details or {}), "commandId": str(command.id)}
     )

@@ -1,4 +1,7 @@
-"""Payloads against their JSON Schema (2020-12). References are resolved from the tenant's registry only, never elsewhere."""
+"""Check of payloads against their JSON Schema (2020-12).
+
+References are resolved only from the tenant's own registry, never from the network or from another tenant.
+"""
 
 import uuid
 from typing import Any
@@ -10,32 +13,35 @@ from workflows.engine.json_schema.links import LinkedSchema, link_schema
 from workflows.engine.sizes import json_size
 from workflows.models import PayloadSchema
 
-# Built in: any object.
+# Built-in schema that accepts every object.
 ANY_SCHEMA = "payload.Any.v1"
-# A small payload that takes long is a schema that multiplies its references; a large one may take its time.
+# Limit on the steps of one check. A small payload that needs many steps points to a schema that multiplies its
+# references. A large payload may take more steps.
 STEPS_ALWAYS = 50_000
 STEPS_PER_BYTE = 10
 
 
 def known_schema_refs(tenant_id: uuid.UUID) -> frozenset[str]:
+    """Return the names of all schemas that the tenant can use, with the built-in one."""
     return frozenset({ANY_SCHEMA, *_registered(tenant_id).values_list("ref", flat=True)})
 
 
 def payload_problems(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> list[Problem]:
-    """What does not fit, up to 20, each with a JSON pointer; empty when all does."""
+    """Return the problems of a payload, at most 20, each with a JSON pointer; an empty list if it is valid."""
     return PayloadChecker(tenant_id).problems(payload, ref)
 
 
 def payload_problem(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> str | None:
-    """A sentence with a pointer about the first thing that does not fit, or None when all does."""
+    """Return the first problem of a payload as text with its JSON pointer; None if the payload is valid."""
     problems = payload_problems(payload, tenant_id=tenant_id, ref=ref)
     return f"{problems[0]['pointer'] or '/'}: {problems[0]['message']}" if problems else None
 
 
 class PayloadChecker:
-    """Checks of one tenant's payloads. Each schema is loaded once, so that a batch asks one of these.
+    """Check of payloads of one tenant. Use one object for a batch: it loads each schema once.
 
-    Cost: one query for a schema, one for the addresses of all when it refers to others, one for each of those.
+    Cost: one query for each schema. A schema with references needs one more query for the addresses of all schemas, and
+    one for each referenced schema.
     """
 
     def __init__(self, tenant_id: uuid.UUID) -> None:
@@ -60,7 +66,7 @@ class PayloadChecker:
 
 
 class SchemaRegistry:
-    """A tenant's schemas, by name and by `$id`; `unsaved` stands in the place of what is stored under its name."""
+    """Schemas of one tenant, by name and by `$id`. A schema in `unsaved` replaces the stored one of the same name."""
 
     def __init__(self, tenant_id: uuid.UUID, unsaved: dict[str, Any] | None = None) -> None:
         self.tenant_id = tenant_id
@@ -68,23 +74,24 @@ class SchemaRegistry:
         self._ids: dict[str, str] | None = None
 
     def named(self, ref: str) -> Any:
+        """Return the schema with this name; None if there is none."""
         if ref in self.unsaved:
             return self.unsaved[ref]
         return _registered(self.tenant_id).filter(ref=ref).values_list("schema", flat=True).first()
 
     def load(self, address: str) -> Any:
-        """The schema that a reference means: a registered name, or the `$id` of a registered schema; else None."""
+        """Return the schema with this registered name or `$id`; None if there is none."""
         if address == ANY_SCHEMA:
             return {"type": "object"}
         ref = self._names().get(address)
         return None if ref is None else self.named(ref)
 
     def address_owner(self, address: str) -> str | None:
-        """The name of the schema that a reference to this address means."""
+        """Return the name of the schema that has this name or `$id`; None if there is none."""
         return self._names().get(address.rstrip("#"))
 
     def _names(self) -> dict[str, str]:
-        """The name of every schema by the ways it can be referred to; a name counts before an `$id`."""
+        """Return schema names by every address of each schema. A name takes precedence over an equal `$id`."""
         if self._ids is None:
             pairs = dict(_registered(self.tenant_id).values_list("ref", KeyTextTransform("$id", "schema")))
             pairs |= {ref: schema.get("$id") for ref, schema in self.unsaved.items()}

@@ -1,4 +1,7 @@
-"""A tenant's redaction rules (docs/reference/administration.md#tenants-and-roles), changed by its administrators."""
+"""Redaction rules of a tenant. Its administrators read and change them.
+
+Source: docs/reference/administration.md#tenants-and-roles
+"""
 
 from typing import Any
 
@@ -12,13 +15,15 @@ from workflows.statuses import CommandAction, Role
 
 
 def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
-    """The rules as stored; they hold from the next page or answer on, for what was stored before too.
+    """Store the rules and return them. They apply to the next page or response, also for data that was stored before.
 
-    Errors: InputInvalid, PermissionRefused.
+    Errors: InputInvalid REDACTION_RULE_INVALID, PermissionRefused.
     """
     if not isinstance(rules, list) or len(rules) > MAX_RULES:
         require_redaction_role(actor=actor)
-        raise InputInvalid(f"the rules are a list of at most {MAX_RULES} texts", code="REDACTION_RULE_INVALID")
+        raise InputInvalid(
+            f"the redaction rules must be a list of at most {MAX_RULES} texts", code="REDACTION_RULE_INVALID"
+        )
     for number, rule in enumerate(rules, start=1):
         problem = rule_problem(rule)
         if problem is not None:
@@ -26,25 +31,34 @@ def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
             raise InputInvalid(
                 f"rule {number}: {problem}", code="REDACTION_RULE_INVALID", details={"index": number - 1}
             )
-    kept = list(dict.fromkeys(rule.strip() for rule in rules))
+    unique = list(dict.fromkeys(rule.strip() for rule in rules))
     with command_transaction(
-        actor=actor, action=CommandAction.EDIT_REDACTION, target_type="redaction rules", target_id="", payload=kept
+        actor=actor, action=CommandAction.EDIT_REDACTION, target_type="redaction rules", target_id="", payload=unique
     ):
         actor.require(Role.ADMIN, to="change the redaction rules")
-        Tenant.objects.filter(id=actor.tenant_id).update(redaction_rules=kept)
-    return kept
+        Tenant.objects.filter(id=actor.tenant_id).update(redaction_rules=unique)
+    return unique
 
 
 def require_redaction_role(*, actor: Actor) -> None:
-    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    """Refuse an actor who may not change the rules. Call it before an invalid request is rejected.
+
+    Errors: PermissionRefused; the attempt is recorded in the ledger.
+    """
     require_role(
-        actor=actor, needs=Role.ADMIN, to="change the redaction rules", action=CommandAction.EDIT_REDACTION,
+        actor=actor,
+        needs=Role.ADMIN,
+        to="change the redaction rules",
+        action=CommandAction.EDIT_REDACTION,
         target_type="redaction rules",
-    )  # fmt: skip
+    )
 
 
 def redaction_rules_of(*, actor: Actor) -> list[str]:
-    """Errors: PermissionRefused."""
+    """Return the rules of the actor's tenant. Stored values that are not text are left out.
+
+    Errors: PermissionRefused.
+    """
     actor.require(Role.ADMIN, to="see the redaction rules")
     stored = Tenant.objects.values_list("redaction_rules", flat=True).get(id=actor.tenant_id)
     return [rule for rule in stored if isinstance(rule, str)] if isinstance(stored, list) else []

@@ -1,4 +1,4 @@
-"""The role before everything else that can be wrong with a request (docs/reference/authority.md#control-matrix)."""
+"""Check of the role before every other check of a request (docs/reference/authority.md#control-matrix)."""
 
 from workflows.actors import Actor
 from workflows.errors import PermissionRefused
@@ -17,9 +17,11 @@ def require_role(
     target_id: str = "",
     run: Run | None = None,
 ) -> None:
-    """For a request that is about to be refused for what it says: whoever may not ask at all is told that instead.
+    """Refuse an actor without this role, and record the attempt in the ledger.
 
-    Errors: PermissionRefused; the denied attempt is a row of the ledger.
+    Call it before an invalid request is rejected. A caller without the role must not learn what is wrong with a body.
+
+    Errors: PermissionRefused; an administrator of the tenant can give the role.
     """
     if actor.has_role(needs):
         return

@@ -1,4 +1,4 @@
-"""Who refers to a payload schema: event types, definitions with their versions, and other schemas."""
+"""Users of a payload schema: event types, definitions and their versions, and other schemas."""
 
 import json
 import uuid
@@ -12,9 +12,10 @@ User = dict[str, Any]
 
 
 def schema_users(row: PayloadSchema) -> list[User]:
-    """Shapes: `{kind: "event_type" | "definition" | "schema", name, version?}`.
+    """Return everything that refers to a schema, at most MAX_USERS.
 
-    Cost: four queries; one looks through the texts of the tenant's versions, one reads its schemas.
+    Shapes: `{kind: "event_type" | "definition" | "schema", name, version?}`.
+    Cost: four queries. One searches the texts of the tenant's versions; one reads all schemas of the tenant.
     """
     event_types = EventType.objects.filter(tenant_id=row.tenant_id, payload_schema_ref=row.ref).order_by("name")
     users: list[User] = [
@@ -28,23 +29,25 @@ def schema_users(row: PayloadSchema) -> list[User]:
 
 
 def schemas_that_refer_to(tenant_id: uuid.UUID, addresses: set[str], *, besides: str) -> list[User]:
+    """Return the schemas of the tenant that refer to one of these addresses, without the schema `besides`."""
     others = PayloadSchema.objects.filter(tenant_id=tenant_id).exclude(ref=besides).order_by("ref")
     return [
         {"kind": "schema", "name": ref}
         for ref, schema in others.values_list("ref", "schema").iterator()
-        if addresses & _asked(schema, ref)
+        if addresses & _addresses_in(schema, ref)
     ][:MAX_USERS]
 
 
-def _asked(schema: Any, ref: str) -> set[str]:
-    """Every address that the schema would ask the registry for."""
-    asked: set[str] = set()
-    link_schema(schema, load=asked.add, base=ref)
-    return asked
+def _addresses_in(schema: Any, ref: str) -> set[str]:
+    """Return every address that a check with this schema would load from the registry."""
+    addresses: set[str] = set()
+    link_schema(schema, load=addresses.add, base=ref)
+    return addresses
 
 
 def _definitions(row: PayloadSchema) -> list[User]:
-    """Published versions that name it, as the schema of their payload or of their trigger's; and drafts that were bound to it."""
+    """Return the versions that name the schema in their text, and the definitions that are bound to it."""
+    # Matches the keys `payloadSchemaRef` and `sourcePayloadSchemaRef` of canonical JSON.
     named = f'ayloadSchemaRef": {json.dumps(row.ref, ensure_ascii=False)}'
     versions = (
         DefinitionVersion.objects.filter(tenant_id=row.tenant_id, canonical_text__contains=named)
@@ -54,7 +57,7 @@ def _definitions(row: PayloadSchema) -> list[User]:
     users: list[User] = [{"kind": "definition", "name": key, "version": number} for key, number in versions]
     bound = Definition.objects.filter(tenant_id=row.tenant_id).order_by("key")
     bound = bound.filter(payload_schema_ref=row.ref) | bound.filter(pinned_payload_schema_ref=row.ref)
-    told = {user["name"] for user in users}
+    found = {user["name"] for user in users}
     return users + [
-        {"kind": "definition", "name": key} for key in bound.values_list("key", flat=True) if key not in told
+        {"kind": "definition", "name": key} for key in bound.values_list("key", flat=True) if key not in found
     ]

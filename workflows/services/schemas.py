@@ -1,4 +1,7 @@
-"""The registry of payload schemas (docs/reference/events.md#statuses-and-outcomes, docs/reference/screens.md#other-screens): saved when values can be checked with them, kept while they are used."""
+"""Registry of payload schemas (docs/reference/events.md#statuses-and-outcomes).
+
+A schema is saved only if values can be checked against it. It cannot be deleted while something refers to it.
+"""
 
 import hashlib
 import json
@@ -24,13 +27,13 @@ from workflows.services.schema_use import schema_users, schemas_that_refer_to
 from workflows.statuses import CommandAction, Role
 
 MAX_SCHEMA_BYTES = 262_144
-# No slash: it stands in addresses of the API.
+# No slash, because the reference is part of API paths.
 REF_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}"
 
 
 @dataclass(frozen=True)
 class SavedSchema:
-    """`warnings` are references that lead nowhere yet: what needs them fails its check until they do."""
+    """Result of a save. `warnings` list references to missing schemas. Values that need one of these are invalid."""
 
     row: PayloadSchema
     is_new: bool
@@ -38,14 +41,14 @@ class SavedSchema:
 
 
 def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be_new: bool = False) -> SavedSchema:
-    """Register a schema, or put another in the place of the one under this name; it counts from the next payload on.
+    """Register a schema, or replace the one with this name. The next payload is checked against it.
 
-    Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with every problem; Conflict SCHEMA_EXISTS, or SCHEMA_IN_USE when
-    other schemas refer to the `$id` that would go.
+    Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with every problem; Conflict SCHEMA_EXISTS; Conflict
+    SCHEMA_IN_USE if other schemas refer to an `$id` that the new schema does not have.
     """
-    asked = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
+    payload = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
     with command_transaction(
-        actor=actor, action=CommandAction.EDIT_SCHEMA, target_type="schema", target_id=target_name(ref), payload=asked
+        actor=actor, action=CommandAction.EDIT_SCHEMA, target_type="schema", target_id=target_name(ref), payload=payload
     ) as command:
         actor.require(Role.AUTHOR, to="edit payload schemas")
         problems = schema_problems(tenant_id=actor.tenant_id, ref=ref, schema=schema, title=title)
@@ -61,21 +64,24 @@ def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be
 
 
 def schema_problems(*, tenant_id: uuid.UUID, ref: Any, schema: Any, title: Any = "") -> list[dict[str, str]]:
-    """Everything that keeps a schema from being registered under this name, as `{field, pointer, message}`."""
+    """Return every problem that prevents registration of a schema under this name.
+
+    Shapes: `{field, pointer, message}`.
+    """
     problems = []
     if ref == ANY_SCHEMA:
-        problems.append(_problem("ref", "is built in"))
+        problems.append(_problem("ref", "is the name of a built-in schema; choose another name"))
     elif not isinstance(ref, str) or not re.fullmatch(REF_PATTERN, ref):
         problems.append(_problem("ref", f"must match {REF_PATTERN}"))
     if not isinstance(title, str) or len(title) > 200 or storable_problem(title):
-        problems.append(_problem("title", "must be a text of at most 200 characters"))
+        problems.append(_problem("title", "must be text of at most 200 characters"))
     unstorable = storable_problem(schema)
     if unstorable is not None:
         problems.append(_problem("schema", unstorable[1], unstorable[0]))
     elif not isinstance(schema, dict):
         problems.append(_problem("schema", "must be a JSON object"))
     else:
-        faults = schema_faults(schema, max_bytes=MAX_SCHEMA_BYTES) or _address_faults(tenant_id, ref, schema)
+        faults = schema_faults(schema, max_bytes=MAX_SCHEMA_BYTES) or _address_problems(tenant_id, ref, schema)
         problems += [_problem("schema", fault["message"], fault["pointer"]) for fault in faults]
     return problems
 
@@ -84,14 +90,15 @@ def _problem(field: str, message: str, pointer: str = "") -> dict[str, str]:
     return {"field": field, "pointer": pointer, "message": message}
 
 
-def _address_faults(tenant_id: uuid.UUID, ref: Any, schema: dict[str, Any]) -> list[Problem]:
-    """An address leads to one schema only."""
+def _address_problems(tenant_id: uuid.UUID, ref: Any, schema: dict[str, Any]) -> list[Problem]:
+    """Return a problem if another schema of the tenant has this `$id`."""
     own = schema.get("$id")
     taken = SchemaRegistry(tenant_id).address_owner(own) if own else None
     return [] if taken in (None, ref) else [{"pointer": "/$id", "message": f"is the address of the schema {taken}"}]
 
 
 def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Problem]:
+    """Return a warning for each reference to a schema that is not registered, at most 20."""
     registry = SchemaRegistry(tenant_id, {ref: schema})
     missing = link_schema(schema, load=registry.load, base=ref).missing.values()
     return [
@@ -101,7 +108,10 @@ def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Prob
 
 
 def schema_delete(*, actor: Actor, ref: str) -> None:
-    """Errors: PermissionRefused, NotFound; Conflict SCHEMA_IN_USE with everything that refers to it."""
+    """Delete a schema that nothing refers to.
+
+    Errors: PermissionRefused, NotFound; Conflict SCHEMA_IN_USE with the list of its users.
+    """
     with command_transaction(
         actor=actor,
         action=CommandAction.EDIT_SCHEMA,
@@ -120,14 +130,25 @@ def schema_delete(*, actor: Actor, ref: str) -> None:
 
 
 def require_schema_role(*, actor: Actor, ref: str = "") -> None:
-    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    """Refuse an actor who may not edit schemas. Call it before an invalid request is rejected.
+
+    Errors: PermissionRefused; the attempt is recorded in the ledger.
+    """
     require_role(
-        actor=actor, needs=Role.AUTHOR, to="edit payload schemas", action=CommandAction.EDIT_SCHEMA, target_type="schema",
+        actor=actor,
+        needs=Role.AUTHOR,
+        to="edit payload schemas",
+        action=CommandAction.EDIT_SCHEMA,
+        target_type="schema",
         target_id=target_name(ref),
-    )  # fmt: skip
+    )
 
 
 def schema_find(*, tenant_id: uuid.UUID, ref: str) -> PayloadSchema:
+    """Return the schema of this tenant.
+
+    Errors: NotFound, also for a schema of another tenant.
+    """
     row = PayloadSchema.objects.filter(tenant_id=tenant_id, ref=ref).first()
     if row is None:
         raise _unknown(ref)
@@ -137,20 +158,23 @@ def schema_find(*, tenant_id: uuid.UUID, ref: str) -> PayloadSchema:
 def _stored(actor: Actor, ref: str, schema: Any, title: str, *, must_be_new: bool) -> SavedSchema:
     row = _locked(actor.tenant_id, ref)
     if row is not None and must_be_new:
-        raise Conflict(f"there is a schema {ref!r} already", code="SCHEMA_EXISTS")
+        raise _exists(ref)
     is_new = row is None
     row = row or PayloadSchema(tenant_id=actor.tenant_id, ref=ref)
-    _keep_address(row, schema)
+    _require_address_free_to_change(row, schema)
     row.title, row.schema, row.is_placeholder = title, schema, False
     try:
         row.save(force_insert=is_new)
     except IntegrityError as error:
-        raise Conflict(f"there is a schema {ref!r} already", code="SCHEMA_EXISTS") from error
+        raise _exists(ref) from error
     return SavedSchema(row, is_new, schema_warnings(tenant_id=actor.tenant_id, ref=ref, schema=schema))
 
 
-def _keep_address(row: PayloadSchema, schema: Any) -> None:
-    """Other schemas may refer to this one by its `$id`; it is not taken from under them."""
+def _require_address_free_to_change(row: PayloadSchema, schema: Any) -> None:
+    """Refuse a new `$id` while other schemas refer to the old one.
+
+    Errors: Conflict SCHEMA_IN_USE.
+    """
     before = row.schema.get("$id") if isinstance(row.schema, dict) else None
     if isinstance(before, str) and before != schema.get("$id"):
         users = schemas_that_refer_to(row.tenant_id, {before.rstrip("#")}, besides=row.ref)
@@ -162,14 +186,20 @@ def _locked(tenant_id: uuid.UUID, ref: str) -> PayloadSchema | None:
     return PayloadSchema.objects.select_for_update().filter(tenant_id=tenant_id, ref=ref).first()
 
 
+def _exists(ref: str) -> Conflict:
+    return Conflict(f"the schema {ref!r} exists already; edit it, or choose another name", code="SCHEMA_EXISTS")
+
+
 def _unknown(ref: str) -> NotFound:
     return NotFound(f"there is no schema {ref[:200]!r}", code="SCHEMA_NOT_FOUND")
 
 
 def _in_use(name: str, users: list[dict[str, Any]]) -> Conflict:
-    told = ", ".join(f"{user['kind'].replace('_', ' ')} {user['name']}" for user in users[:3])
+    names = ", ".join(f"{user['kind'].replace('_', ' ')} {user['name']}" for user in users[:3])
     more = f" and {len(users) - 3} more" if len(users) > 3 else ""
-    return Conflict(f"{name!r} is used by {told}{more}", code="SCHEMA_IN_USE", details={"usedBy": users})
+    return Conflict(
+        f"{name!r} is used by {names}{more}; change these first", code="SCHEMA_IN_USE", details={"usedBy": users}
+    )
 
 
 def _fingerprint(schema: Any) -> dict[str, Any]:

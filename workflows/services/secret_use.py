@@ -1,4 +1,4 @@
-"""Which definitions refer to a secret: asked before it is deleted or replaced."""
+"""Uses of a secret by definitions. Screens show them before a secret is deleted or replaced."""
 
 import uuid
 from dataclasses import dataclass
@@ -12,18 +12,21 @@ from workflows.statuses import OPEN_RUN_STATUSES
 
 @dataclass(frozen=True)
 class SecretUse:
-    """`where`: `published version 3`, `version 2 with 4 open runs`, or `draft`."""
+    """Definition that refers to a secret. Examples of `where`: `published version 3`, `version 2 with 4 open runs`."""
 
     definition: Definition
     where: str
 
 
 def secret_uses(*, tenant_id: uuid.UUID, name: str) -> list[SecretUse]:
-    """Of drafts, published versions, and versions that runs are open of. Cost: two queries over the tenant's definitions."""
-    # Texts are canonical, so a reference is always written like this, and in no text of JSON.
-    written = f'"{SECRET_KEY}": "{name}"'
+    """Return the uses in drafts, in published versions, and in versions that have open runs.
+
+    Cost: two queries that search the texts of the tenant's definitions.
+    """
+    # Definition texts are canonical JSON. A reference always has this form, and no string value can contain it.
+    reference = f'"{SECRET_KEY}": "{name}"'
     versions = (
-        DefinitionVersion.objects.filter(tenant_id=tenant_id, canonical_text__contains=written)
+        DefinitionVersion.objects.filter(tenant_id=tenant_id, canonical_text__contains=reference)
         .select_related("definition")
         .annotate(open_runs=Count("runs", filter=Q(runs__status__in=OPEN_RUN_STATUSES)))
         .order_by("definition__key", "-version")
@@ -33,7 +36,7 @@ def secret_uses(*, tenant_id: uuid.UUID, name: str) -> list[SecretUse]:
         for version in versions
         if version.open_runs or _is_published(version)
     ]
-    drafts = Definition.objects.filter(tenant_id=tenant_id, draft_text__contains=written, archived_at=None)
+    drafts = Definition.objects.filter(tenant_id=tenant_id, draft_text__contains=reference, archived_at=None)
     return sorted([*uses, *(SecretUse(draft, "draft") for draft in drafts)], key=lambda use: use.definition.key)
 
 
@@ -43,5 +46,5 @@ def _is_published(version: DefinitionVersion) -> bool:
 
 
 def _where(version: DefinitionVersion, open_runs: int) -> str:
-    told = f"published version {version.version}" if _is_published(version) else f"version {version.version}"
-    return f"{told} with {open_runs} open run{'s' if open_runs != 1 else ''}" if open_runs else told
+    where = f"published version {version.version}" if _is_published(version) else f"version {version.version}"
+    return f"{where} with {open_runs} open run{'s' if open_runs != 1 else ''}" if open_runs else where

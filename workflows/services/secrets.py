@@ -1,7 +1,8 @@
-"""Secrets (docs/reference/administration.md#tenants-and-roles): saved, deleted and rotated by administrators, read by the activity of an action and nobody else.
+"""Secrets of a tenant (docs/reference/administration.md#tenants-and-roles).
 
-The value is written and never shown again. The ledger says who saved or deleted which name; a request for a change has no
-idempotency key, because its hash would be one of the value.
+The rule: administrators save, delete and rotate secrets. Only the activity that performs an action reads their values.
+No screen or response shows a value. The ledger records the name and the actor of each change. These commands take no
+idempotency key, because the ledger would then store a hash of the value.
 """
 
 import uuid
@@ -22,32 +23,34 @@ from workflows.engine.storable import storable_problem
 from workflows.errors import DependencyDown, InputInvalid, NotFound
 from workflows.ledger import command_transaction, target_name
 from workflows.models import Secret
-from workflows.secret_encryption import DecryptionFailed, KeyMissing, first_key_id, seal, unseal
+from workflows.secret_encryption import DecryptionFailed, KeyMissing, decrypt, encrypt, first_key_id
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
 MAX_SECRET_LENGTH = 65_536
 MAX_DESCRIPTION_LENGTH = 2_000
-USE_IS_TOLD_EVERY = timedelta(minutes=1)
+USE_IS_RECORDED_EVERY = timedelta(minutes=1)
 
 
 @sensitive_variables("value", "sealed")
 def secret_save(*, actor: Actor, name: str, value: Any, description: str | None = None) -> tuple[Secret, bool]:
-    """The secret, and whether it is new. One of this name gets the value in the place of its old one; runs take it from
-    their next action on. `description` None: as it was.
+    """Encrypt and store a value under this name. Return the secret, and True if the name is new.
 
-    Errors: InputInvalid, PermissionRefused, DependencyDown when no key is set.
+    An existing secret gets the new value. Open runs use it from their next action. If `description` is None, the old
+    description stays.
+
+    Errors: InputInvalid, PermissionRefused; DependencyDown if no encryption key is configured.
     """
-    _check_name(actor, name, CommandAction.SAVE_SECRET)
-    asked = {"name": name} if description is None else {"name": name, "description": description}
+    _require_valid_name(actor, name, CommandAction.SAVE_SECRET)
+    payload = {"name": name} if description is None else {"name": name, "description": description}
     with command_transaction(
-        actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=asked
+        actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=payload
     ) as command:
         actor.require(Role.ADMIN, to="save secrets")
-        _check_value(value)
-        _check_description(description)
+        _require_valid_value(value)
+        _require_valid_description(description)
         try:
-            key_id, sealed = seal(value, tenant_id=actor.tenant_id, name=name)
+            key_id, sealed = encrypt(value, tenant_id=actor.tenant_id, name=name)
         except KeyMissing as error:
             raise DependencyDown(str(error), code="SECRET_KEYS_MISSING") from error
         fields: dict[str, Any] = {"ciphertext": sealed, "key_id": key_id, "rotated_at": timezone.now()}
@@ -64,11 +67,11 @@ def secret_save(*, actor: Actor, name: str, value: Any, description: str | None 
 
 
 def secret_delete(*, actor: Actor, name: str, reason: str = "") -> None:
-    """An action that refers to it fails with SECRET_UNKNOWN from now on.
+    """Delete a secret. Actions that refer to it fail with SECRET_UNKNOWN from now on.
 
     Errors: InputInvalid, PermissionRefused, NotFound.
     """
-    _check_name(actor, name, CommandAction.DELETE_SECRET)
+    _require_valid_name(actor, name, CommandAction.DELETE_SECRET)
     with command_transaction(
         actor=actor, action=CommandAction.DELETE_SECRET, target_type="secret", target_id=name, reason=reason
     ):
@@ -80,7 +83,7 @@ def secret_delete(*, actor: Actor, name: str, reason: str = "") -> None:
 
 @dataclass
 class Rotation:
-    """Names by what became of them; `unreadable` with the reason."""
+    """Result of a rotation: the names of secrets by outcome. `unreadable` maps names to reasons."""
 
     rotated: list[str] = field(default_factory=list)
     current: list[str] = field(default_factory=list)
@@ -88,12 +91,12 @@ class Rotation:
 
 
 def secrets_rotate(*, actor: Actor, dry_run: bool = False) -> Rotation:
-    """Encrypt the tenant's secrets anew where another key than the first holds them. Their values stay.
+    """Encrypt with the first key those secrets of the tenant that another key encrypts. Values do not change.
 
-    Idempotency: what is under the first key already stays as it is, unless it cannot be read.
-    Errors: PermissionRefused, DependencyDown when no key is set.
+    Idempotency: secrets that the first key encrypts are not changed.
+    Errors: PermissionRefused; DependencyDown if no encryption key is configured.
     """
-    if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # nothing to record
+    if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # changes nothing, so no ledger row
         actor.require(Role.ADMIN, to="rotate secrets")
         return _rotate(actor, dry_run=True)
     with command_transaction(
@@ -115,7 +118,7 @@ def _rotate(actor: Actor, *, dry_run: bool) -> Rotation:
         raise DependencyDown(str(error), code="SECRET_KEYS_MISSING") from error
     for secret in secrets:
         try:
-            value = _opened(secret)
+            value = _decrypted(secret)
         except (KeyMissing, DecryptionFailed) as error:
             rotation.unreadable[secret.name] = str(error)
             continue
@@ -124,49 +127,60 @@ def _rotate(actor: Actor, *, dry_run: bool) -> Rotation:
             continue
         rotation.rotated.append(secret.name)
         if not dry_run:
-            secret.key_id, secret.ciphertext = seal(value, tenant_id=secret.tenant_id, name=secret.name)
+            secret.key_id, secret.ciphertext = encrypt(value, tenant_id=secret.tenant_id, name=secret.name)
             secret.save(update_fields=["key_id", "ciphertext"])
     return rotation
 
 
 @sensitive_variables("values")
 def secret_values(*, tenant_id: uuid.UUID, names: Collection[str]) -> dict[str, str]:
-    """Values by name, for the activity of an action and for nothing else. Their use is noted, once a minute at most.
+    """Return values by name. Only the activity that performs an action may call this function.
 
-    Errors: RunError SECRET_UNKNOWN, which is not retried; RunError SECRET_UNREADABLE, which an operator must act on.
+    The time of use is recorded at most once a minute.
+
+    Errors: RunError SECRET_UNKNOWN is not retried; an administrator must save the secret. RunError SECRET_UNREADABLE is
+    retried; an operator must restore the encryption key.
     """
     found = {secret.name: secret for secret in Secret.objects.filter(tenant_id=tenant_id, name__in=names)}
     missing = sorted(set(names) - found.keys())
     if missing:
         raise RunError(
             Category.VALIDATION,
-            f"there is no secret {', '.join(missing)}; an administrator can save it",
+            f"there is no secret {', '.join(missing)}; an administrator must save it",
             code="SECRET_UNKNOWN",
             details={"names": missing},
         )
     try:
-        values = {name: _opened(secret) for name, secret in found.items()}
+        values = {name: _decrypted(secret) for name, secret in found.items()}
     except (KeyMissing, DecryptionFailed) as error:
         raise RunError(Category.TRANSIENT, str(error), code="SECRET_UNREADABLE") from error
     now = timezone.now()
     Secret.objects.filter(
-        Q(last_used_at=None) | Q(last_used_at__lt=now - USE_IS_TOLD_EVERY), tenant_id=tenant_id, name__in=names
+        Q(last_used_at=None) | Q(last_used_at__lt=now - USE_IS_RECORDED_EVERY), tenant_id=tenant_id, name__in=names
     ).update(last_used_at=now)
     return values
 
 
-def _opened(secret: Secret) -> str:
-    return unseal(bytes(secret.ciphertext), key_id=secret.key_id, tenant_id=secret.tenant_id, name=secret.name)
+def _decrypted(secret: Secret) -> str:
+    return decrypt(bytes(secret.ciphertext), key_id=secret.key_id, tenant_id=secret.tenant_id, name=secret.name)
 
 
 def require_secret_role(*, actor: Actor, name: str, action: CommandAction) -> None:
-    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    """Refuse an actor who may not manage secrets. Call it before an invalid request is rejected.
+
+    Errors: PermissionRefused; the attempt is recorded in the ledger.
+    """
     require_role(
-        actor=actor, needs=Role.ADMIN, to="manage secrets", action=action, target_type="secret", target_id=target_name(name)
-    )  # fmt: skip
+        actor=actor,
+        needs=Role.ADMIN,
+        to="manage secrets",
+        action=action,
+        target_type="secret",
+        target_id=target_name(name),
+    )
 
 
-def _check_name(actor: Actor, name: str, action: CommandAction) -> None:
+def _require_valid_name(actor: Actor, name: str, action: CommandAction) -> None:
     if not is_secret_name(name):
         require_secret_role(actor=actor, name=name, action=action)
         raise InputInvalid(
@@ -176,14 +190,17 @@ def _check_name(actor: Actor, name: str, action: CommandAction) -> None:
 
 
 @sensitive_variables("value")
-def _check_value(value: Any) -> None:
-    """No message says anything of the value but what is wrong with it."""
+def _require_valid_value(value: Any) -> None:
+    """Refuse an unusable value. The message must not contain any part of the value."""
     if not isinstance(value, str):
-        problem: str | None = "must be a text"
+        problem: str | None = "must be text"
     elif len(value) > MAX_SECRET_LENGTH:
         problem = f"must have at most {MAX_SECRET_LENGTH} characters"
     elif len(value.strip()) < MIN_SECRET_LENGTH:
-        problem = f"must have at least {MIN_SECRET_LENGTH} characters: a shorter one could not be found in what it must be kept out of"
+        problem = (
+            f"must have at least {MIN_SECRET_LENGTH} characters; the portal cannot remove shorter values from logs and"
+            " results reliably"
+        )
     else:
         unstorable = storable_problem(value)
         problem = None if unstorable is None else unstorable[1]
@@ -191,6 +208,6 @@ def _check_value(value: Any) -> None:
         raise InputInvalid(f"the value {problem}", code="SECRET_VALUE_INVALID")
 
 
-def _check_description(description: str | None) -> None:
+def _require_valid_description(description: str | None) -> None:
     if description is not None and (len(description) > MAX_DESCRIPTION_LENGTH or storable_problem(description)):
-        raise InputInvalid(f"the description must be a text of at most {MAX_DESCRIPTION_LENGTH} characters")
+        raise InputInvalid(f"the description must be text of at most {MAX_DESCRIPTION_LENGTH} characters")

@@ -1,4 +1,4 @@
-"""API tokens (docs/reference/api.md#authentication): shown once, stored hashed."""
+"""API tokens (docs/reference/api.md#authentication). A token is shown once. The database stores only its hash."""
 
 import hashlib
 import secrets
@@ -13,7 +13,7 @@ PREFIX = "pm_"
 
 
 def token_hash(token: str) -> str:
-    """Tokens are 256 random bits, so a plain hash is as good as a slow one."""
+    """Return the hash that is stored. A fast hash is enough, because a token has 256 random bits."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -25,14 +25,14 @@ def token_issue(
     created_by: Any = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """The row, and the token itself, which nobody can read again."""
+    """Create a token. Return its row and the token itself, which cannot be read again later."""
     token = PREFIX + secrets.token_urlsafe(32)
-    return token_store(
-        token, tenant_id=tenant_id, name=name, role=role, created_by=created_by, expires_at=expires_at
-    ), token
+    row = token_store(token, tenant_id=tenant_id, name=name, role=role, created_by=created_by, expires_at=expires_at)
+    return row, token
 
 
 def token_store(token: str, *, tenant_id: uuid.UUID, name: str, role: Role, **more: Any) -> ApiToken:
+    """Store the hash of a given token and return the row."""
     return ApiToken.objects.create(
         tenant_id=tenant_id, name=name, role=role, prefix=token[: len(PREFIX) + 6], token_hash=token_hash(token), **more
     )

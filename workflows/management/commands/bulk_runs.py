@@ -1,4 +1,7 @@
-"""`manage.py bulk_runs ACTION --tenant SLUG --filter key=value`: a bulk job from a shell (docs/reference/screens.md#run-list)."""
+"""`manage.py bulk_runs ACTION --tenant SLUG --filter KEY=VALUE`: preview a bulk job, and start it with `--start`.
+
+Source: docs/reference/screens.md#run-list
+"""
 
 import json
 from typing import Any
@@ -18,21 +21,21 @@ from workflows.statuses import CommandAction, CommandSource, Role
 
 
 class Command(SystemCommand):
-    help = "Cancel, terminate or replay many runs: shows what would be asked, and asks with --start."
+    help = "Cancel, terminate or replay many runs. Shows a preview; --start starts the job."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("action", choices=[str(action) for action in BULK_ACTIONS])
         parser.add_argument("--tenant", required=True, help="slug of the tenant")
         parser.add_argument(
             "--filter", action="append", required=True, metavar="KEY=VALUE",
-            help="a filter of `GET /api/v1/runs`; all of them must hold, values of one key are alternatives",
+            help="filter of `GET /api/v1/runs`; a run must match all keys, and one value of each key",
         )  # fmt: skip
-        parser.add_argument("--reason", default="", help="kept in the command ledger; terminate needs one")
+        parser.add_argument("--reason", default="", help="reason for the command ledger; terminate needs one")
         parser.add_argument("--rate", type=float, help="requests to Temporal per second")
         parser.add_argument(
-            "--start", action="store_true", help="start the job; without it nothing is asked of any run"
+            "--start", action="store_true", help="start the job; without it, no request is sent to any run"
         )
-        parser.add_argument("--by", default="manage.py", help="who asks, for the ledger")
+        parser.add_argument("--by", default="manage.py", help="name of the person, for the command ledger")
 
     def handle(self, *args: Any, **options: Any) -> None:
         tenant = Tenant.objects.filter(slug=options["tenant"]).first()
@@ -55,20 +58,20 @@ class Command(SystemCommand):
         except PortalError as error:
             details = json.dumps(error.details, indent=2, ensure_ascii=False, default=str)
             raise CommandError(f"{error.code}: {error.message}\n{details}") from error
-        self.stdout.write(_told(job, split))
+        self.stdout.write(_summary(job, split))
 
 
 def _filters(given: list[str]) -> dict[str, list[str]]:
     filters: dict[str, list[str]] = {}
-    for one in given:
-        key, equals, value = one.partition("=")
+    for text in given:
+        key, equals, value = text.partition("=")
         if not equals:
-            raise CommandError(f"--filter takes KEY=VALUE, not {one!r}")
+            raise CommandError(f"--filter needs the form KEY=VALUE, but got {text!r}")
         filters.setdefault(key, []).append(value)
     return filters
 
 
-def _told(job: BulkJob, split: dict[str, dict[str, int]]) -> str:
+def _summary(job: BulkJob, split: dict[str, dict[str, int]]) -> str:
     lines = [f"{job.state}: bulk job {job.id}, {job.action} of {bulk_counts(job)['pending']} of {job.total} runs"]
     lines += [f"  {count} {status}" for status, count in split["by_status"].items()]
     lines += [f"  {count} not eligible: {code}" for code, count in split["ineligible"].items()]

@@ -1,4 +1,7 @@
-"""`manage.py control_run ACTION RUN`: the requests of the run page and the API, from a shell (docs/reference/authority.md#control-matrix)."""
+"""`manage.py control_run ACTION RUN`: cancel, terminate or replay a run, with the services of the run page and the API.
+
+Source: docs/reference/authority.md#control-matrix
+"""
 
 import json
 import uuid
@@ -20,15 +23,17 @@ ACTIONS = ("cancel", "terminate", "replay", "resume", "retry", "requeue-event-wa
 
 
 class Command(SystemCommand):
-    help = "Ask for a change of a run, through the same services as the run page and the API."
+    help = "Cancel, terminate or replay a run, with the same services as the run page and the API."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("action", choices=ACTIONS)
         parser.add_argument("run_id", help="id of the run")
-        parser.add_argument("--reason", default="", help="kept in the command ledger; terminate needs one")
-        parser.add_argument("--payload", type=Path, help="replay: a JSON file with the input of the new run")
-        parser.add_argument("--idempotency-key", default="", help="the same key and request: the same answer")
-        parser.add_argument("--by", default="manage.py", help="who asks, for the ledger")
+        parser.add_argument("--reason", default="", help="reason for the command ledger; terminate needs one")
+        parser.add_argument("--payload", type=Path, help="with replay: a JSON file with the input of the new run")
+        parser.add_argument(
+            "--idempotency-key", default="", help="a repeat with the same key returns the first outcome"
+        )
+        parser.add_argument("--by", default="manage.py", help="name of the person, for the command ledger")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -36,31 +41,32 @@ class Command(SystemCommand):
         except (ValueError, Run.DoesNotExist) as error:
             raise CommandError(f"there is no run {options['run_id']}") from error
         actor = Actor("system", "cli", options["by"], run.tenant_id, Role.ADMIN, CommandSource.CLI)
-        asked = {
+        request = {
             "actor": actor,
             "run_id": run.id,
             "reason": options["reason"],
             "idempotency_key": options["idempotency_key"],
         }
         try:
-            self.stdout.write(_do(options["action"], asked, options["payload"]))
+            self.stdout.write(_perform(options["action"], request, options["payload"]))
         except PortalError as error:
             details = json.dumps(error.details, indent=2, ensure_ascii=False, default=str)
             raise CommandError(f"{error.code}: {error.message}\n{details}") from error
 
 
-def _do(action: str, asked: dict[str, Any], payload: Path | None) -> str:
+def _perform(action: str, request: dict[str, Any], payload: Path | None) -> str:
+    """Send the request and return the text for the terminal."""
     if payload is not None and action != "replay":
-        raise CommandError("--payload is for replay only")
+        raise CommandError("--payload is allowed only with replay")
     if action == "cancel":
-        command = run_cancel(**asked)
-        return f"{command.state}: command {command.id}. The run is CANCELED when its workflow has recorded it."
+        command = run_cancel(**request)
+        return f"{command.state}: command {command.id}. The run is CANCELED when its workflow records the end."
     if action == "terminate":
-        command = run_terminate(**asked)
-        return f"{command.state}: command {command.id}. The row follows when the reconciler has read it."
+        command = run_terminate(**request)
+        return f"{command.state}: command {command.id}. The reconciler updates the row of the run."
     if action != "replay":
-        run_refuse_unsupported(**asked, action=CommandAction(action.replace("-", "_")))
-    new_run_id, command = run_replay(**asked, payload=_document(payload) if payload else None)
+        run_refuse_unsupported(**request, action=CommandAction(action.replace("-", "_")))
+    new_run_id, command = run_replay(**request, payload=_document(payload) if payload else None)
     return f"{command.state}: command {command.id}. The new run is {new_run_id}."
 
 
@@ -70,4 +76,4 @@ def _document(path: Path) -> Any:
     except OSError as error:
         raise CommandError(f"the file cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"{path} is not JSON: {error}") from error
+        raise CommandError(f"{path} is not valid JSON: {error}") from error

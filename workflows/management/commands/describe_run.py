@@ -1,4 +1,4 @@
-"""`manage.py describe_run ID`: the row, Temporal's view, and the difference."""
+"""`manage.py describe_run ID`: show the row of a run, Temporal's data, and the differences."""
 
 import json
 import uuid
@@ -12,11 +12,11 @@ from workflows.services.runs.describe import RunDescription, run_describe
 
 
 class Command(SystemCommand):
-    help = "Show a run as its row has it, as Temporal has it, and where the two differ."
+    help = "Show the row of a run, what Temporal reports, and the differences."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run_id", help="id of the run")
-        parser.add_argument("--json", action="store_true", help="as one JSON object")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         run_id = run_id_of(options["run_id"])
@@ -34,11 +34,14 @@ class Command(SystemCommand):
 
 
 def run_id_of(text: str) -> uuid.UUID:
-    """Errors: CommandError."""
+    """Return the id of a run.
+
+    Errors: CommandError if the text is not a UUID.
+    """
     try:
         return uuid.UUID(text)
     except ValueError as error:
-        raise CommandError(f"{text!r} is no run id") from error
+        raise CommandError(f"{text!r} is not a run id; a run id is a UUID") from error
 
 
 def _sections(found: RunDescription) -> dict[str, Any]:
@@ -53,13 +56,13 @@ def _sections(found: RunDescription) -> dict[str, Any]:
         "error": run.error,
         "waits": found.waits,
     }
-    temporal: Any = "unknown to Temporal" if found.temporal is None else asdict(found.temporal)
+    temporal: Any = "Temporal does not know the run" if found.temporal is None else asdict(found.temporal)
     return {
         "Row": row,
         "Temporal": temporal,
         "Workflow": {"summary": found.summary, "wait": found.current_wait},
         "Difference": found.differences or "none",
-        "Could not be asked": found.problems or "nothing",
+        "Could not be read": found.problems or "nothing",
     }
 
 

@@ -1,4 +1,7 @@
-"""`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: definitions from a bundle file (docs/reference/language.md#bundles)."""
+"""`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: import the definitions of a bundle file.
+
+Source: docs/reference/language.md#bundles
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,12 @@ from workflows.strict_json import read_json
 
 
 class Command(SystemCommand):
-    help = "Import the definitions of a bundle file as drafts, and publish them when asked to."
+    help = "Import the definitions of a bundle file as drafts; --publish publishes them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--publish", action="store_true", help="publish each draft after saving it")
-        parser.add_argument("--tenant", help="slug of the tenant; may be left out when there is only one")
+        parser.add_argument("--publish", action="store_true", help="publish each draft after it is saved")
+        parser.add_argument("--tenant", help="slug of the tenant; needed if there are several")
 
     def handle(self, *args: Any, **options: Any) -> None:
         tenant = find_tenant(options["tenant"])
@@ -30,29 +33,33 @@ class Command(SystemCommand):
         except OSError as error:
             raise CommandError(f"the file cannot be read: {error}") from error
         except (ValueError, RecursionError) as error:
-            raise CommandError(f"{options['file']} is not JSON: {error}") from error
+            raise CommandError(f"{options['file']} is not valid JSON: {error}") from error
         try:
             imported = bundle_import(actor=actor, document=document, publish=options["publish"])
         except PortalError as error:
-            raise CommandError(self._told(error)) from error
+            raise CommandError(_error_text(error)) from error
         for item in imported:
             done = "unchanged" if item.unchanged else "saved"
             versions = f", published version {', '.join(map(str, item.versions))}" if item.versions else ""
             self.stdout.write(f"{item.key}: {done}{versions}")
 
-    def _told(self, error: PortalError) -> str:
-        lines = [f"{error.code}: {error.message}"]
-        for problem in error.details.get("problems", []):
-            hint = f" ({problem['suggestion']})" if problem.get("suggestion") else ""
-            lines.append(f"  {problem['code']} at {problem['path']}: {problem['message']}{hint}")
-        lines += [
-            f"  {item['workflow']} needs the {item['kind']} {item['name']}" for item in error.details.get("missing", [])
-        ]
-        return "\n".join(lines)
+
+def _error_text(error: PortalError) -> str:
+    lines = [f"{error.code}: {error.message}"]
+    for problem in error.details.get("problems", []):
+        hint = f" ({problem['suggestion']})" if problem.get("suggestion") else ""
+        lines.append(f"  {problem['code']} at {problem['path']}: {problem['message']}{hint}")
+    lines += [
+        f"  {item['workflow']} needs the {item['kind']} {item['name']}" for item in error.details.get("missing", [])
+    ]
+    return "\n".join(lines)
 
 
 def find_tenant(slug: str | None) -> Tenant:
-    """Errors: CommandError that lists the tenants."""
+    """Return the active tenant with this slug, or the only active tenant.
+
+    Errors: CommandError with the list of tenants.
+    """
     tenants = list(Tenant.objects.filter(is_active=True).order_by("slug"))
     if slug is None and len(tenants) == 1:
         return tenants[0]
@@ -61,7 +68,7 @@ def find_tenant(slug: str | None) -> Tenant:
             return tenant
     known = ", ".join(tenant.slug for tenant in tenants) or "none; create one first"
     raise CommandError(
-        f"name the tenant with --tenant; there are: {known}"
+        f"choose the tenant with --tenant; tenants: {known}"
         if slug is None
-        else f"no tenant {slug!r}; there are: {known}"
+        else f"there is no active tenant {slug!r}; tenants: {known}"
     )

@@ -1,4 +1,7 @@
-"""`manage.py import_legacy_runs FILE`: history of an older engine, to be read (docs/reference/authority.md#control-matrix)."""
+"""`manage.py import_legacy_runs FILE`: import the run history of an older engine.
+
+Source: docs/reference/authority.md#control-matrix
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,11 @@ from workflows.strict_json import read_json
 
 
 class Command(SystemCommand):
-    help = "Import runs that an older engine executed. They can be read, never acted on."
+    help = "Import runs that an older engine executed. They can only be read."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--tenant", help="slug of the tenant; may be left out when there is only one")
+        parser.add_argument("--tenant", help="slug of the tenant; needed if there are several")
 
     def handle(self, *args: Any, **options: Any) -> None:
         tenant = find_tenant(options["tenant"])
@@ -27,7 +30,7 @@ class Command(SystemCommand):
         except OSError as error:
             raise CommandError(f"the file cannot be read: {error}") from error
         except (ValueError, RecursionError) as error:
-            raise CommandError(f"{options['file']} is not JSON: {error}") from error
+            raise CommandError(f"{options['file']} is not valid JSON: {error}") from error
         except PortalError as error:
             raise CommandError(f"{error.code}: {error.message}") from error
-        self.stdout.write(f"{done.runs} runs imported, {done.known} were here already")
+        self.stdout.write(f"{done.runs} runs imported, {done.known} existed already")

@@ -1,4 +1,4 @@
-"""`manage.py reconcile_runs [--dry-run] [--run ID] [--tenant SLUG]`: rows compared with Temporal, and repaired."""
+"""`manage.py reconcile_runs [--dry-run] [--run ID] [--tenant SLUG]`: compare runs with Temporal and repair the rows."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ class Command(SystemCommand):
     help = "Compare every open run with Temporal and repair the rows that differ."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write nothing")
-        parser.add_argument("--run", metavar="ID", help="one run, open or closed, compared with its whole history")
-        parser.add_argument("--tenant", metavar="SLUG", help="the open runs of this tenant")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be done and write nothing")
+        parser.add_argument("--run", metavar="ID", help="one run, open or closed; compares its whole history")
+        parser.add_argument("--tenant", metavar="SLUG", help="only the open runs of this tenant")
 
     def handle(self, *args: Any, **options: Any) -> None:
         run_id = run_id_of(options["run"]) if options["run"] else None
         if run_id is not None and not Run.objects.filter(id=run_id).exists():
-            raise CommandError(f"there is no run {run_id}; rebuild_projections --run makes a missing row again")
+            raise CommandError(f"there is no row of the run {run_id}; rebuild_projections --run restores a missing row")
         tenant_id = find_tenant(options["tenant"]).id if options["tenant"] else None
         report = runs_reconcile_all(tenant_id=tenant_id, run_id=run_id, is_dry_run=options["dry_run"])
         if options["dry_run"]:

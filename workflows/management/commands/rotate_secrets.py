@@ -1,4 +1,4 @@
-"""`manage.py rotate_secrets [--dry-run]`: encrypt every secret under the first key of WORKFLOW_SECRET_KEYS."""
+"""`manage.py rotate_secrets [--dry-run]`: encrypt every secret with the first key of WORKFLOW_SECRET_KEYS."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from workflows.statuses import CommandSource, Role
 
 
 class Command(SystemCommand):
-    help = "Encrypt every tenant's secrets under the first key of WORKFLOW_SECRET_KEYS. Values stay as they are."
+    help = "Encrypt the secrets of every tenant with the first key of WORKFLOW_SECRET_KEYS. Values do not change."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be done and write nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         unreadable = 0
@@ -26,11 +26,13 @@ class Command(SystemCommand):
                 rotation = secrets_rotate(actor=actor, dry_run=options["dry_run"])
             except PortalError as error:
                 raise CommandError(f"{error.code}: {error.message}") from error
-            done = "to encrypt anew" if options["dry_run"] else "encrypted anew"
-            counts = f"{len(rotation.rotated)} {done}, {len(rotation.current)} under the first key already"
+            done = "to encrypt again" if options["dry_run"] else "encrypted again"
+            counts = f"{len(rotation.rotated)} {done}, {len(rotation.current)} encrypted with the first key already"
             self.stdout.write(f"{tenant.slug}: {counts}, {len(rotation.unreadable)} unreadable")
             for name, problem in rotation.unreadable.items():
                 self.stderr.write(f"  {name}: {problem}")
             unreadable += len(rotation.unreadable)
         if unreadable:
-            raise CommandError(f"{unreadable} secrets cannot be read; keep every key that encrypts one of them")
+            raise CommandError(
+                f"{unreadable} secrets cannot be decrypted; add the keys that encrypted them to WORKFLOW_SECRET_KEYS"
+            )

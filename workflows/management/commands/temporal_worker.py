@@ -1,4 +1,4 @@
-"""`manage.py temporal_worker`: hosts the run workflow and its activities until told to stop."""
+"""`manage.py temporal_worker`: run the Temporal worker until SIGTERM or Ctrl-C."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from workflows.temporal.serve import serve
 
 
 class Command(BaseCommand):
-    help = "Run the Temporal worker of this portal (SIGTERM or Ctrl-C: finish what runs, then stop)."
+    help = "Run the Temporal worker of this portal. SIGTERM or Ctrl-C: finish running activities, then stop."
 
     def handle(self, *args: Any, **options: Any) -> None:
         asyncio.run(serve())

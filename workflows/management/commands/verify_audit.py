@@ -1,4 +1,7 @@
-"""`manage.py verify_audit`: the command ledger's audit chain, of one tenant or of all (docs/reference/authority.md#command-ledger)."""
+"""`manage.py verify_audit`: verify the audit chain of the command ledger.
+
+Source: docs/reference/authority.md#command-ledger
+"""
 
 from typing import Any
 
@@ -11,24 +14,27 @@ from workflows.services.audit_verify import SHOWN_PROBLEMS, audit_verify
 
 
 class Command(SystemCommand):
-    help = "Verify that the command ledger and its audit chain were not changed behind the portal's back."
+    help = "Verify that no row of the command ledger and no link of its audit chain was manipulated."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", help="slug of one tenant; all otherwise")
-        parser.add_argument("--expect", default="", help="with --tenant: the last hash that an earlier run printed")
+        parser.add_argument("--tenant", help="slug of one tenant; without it, all tenants")
+        parser.add_argument("--expect", default="", help="with --tenant: the last hash of an earlier verification")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["expect"] and not options["tenant"]:
-            raise CommandError("--expect needs --tenant: each tenant has a chain of its own")
+            raise CommandError("--expect needs --tenant, because each tenant has its own chain")
         tenants = [find_tenant(options["tenant"])] if options["tenant"] else Tenant.objects.order_by("slug")
-        broken = 0
+        manipulated = 0
         for tenant in tenants:
             report = audit_verify(tenant_id=tenant.id, expected_hash=options["expect"])
-            told = f"{report.commands} commands, {report.links} links, last hash {report.last_hash or 'none'}"
-            verdict = f"{len(report.problems)} PROBLEMS" if report.problems else "holds"
-            self.stdout.write(f"{tenant.slug}: {verdict}: {told}")
+            counts = f"{report.commands} commands, {report.links} links, last hash {report.last_hash or 'none'}"
+            result = f"{len(report.problems)} PROBLEMS" if report.problems else "intact"
+            self.stdout.write(f"{tenant.slug}: {result}: {counts}")
             for problem in report.problems[:SHOWN_PROBLEMS]:
                 self.stdout.write(f"  {problem}")
-            broken += bool(report.problems)
-        if broken:
-            raise CommandError(f"the ledger of {broken} tenant(s) was changed behind the portal's back")
+            manipulated += bool(report.problems)
+        if manipulated:
+            raise CommandError(
+                f"the ledger of {manipulated} tenant(s) does not match its audit chain: rows were changed outside the"
+                " portal; find out who had access to the database as the owner of its tables"
+            )

@@ -1,4 +1,4 @@
-"""What a bulk job can ask of each of its runs: the request of one run's page, by the same service, under a key of its own."""
+"""Actions of bulk jobs. An item's request goes through the same service as the request of one run's page."""
 
 import uuid
 from collections.abc import Callable
@@ -13,16 +13,19 @@ from workflows.statuses import CommandAction, CommandSource, Role
 
 @dataclass(frozen=True)
 class BulkAction:
-    """`is_for_open`: a run that has ended is not eligible, nor one of which the same was asked before."""
+    """Action that a bulk job can request for each run.
 
-    ask: Callable[..., Command]
+    `is_for_open`: closed runs, and runs with an accepted request of the same action, are not eligible.
+    """
+
+    service: Callable[..., Command]
     needs: Role
     is_for_open: bool
     needs_reason: bool = False
 
 
-def _replay(**asked: object) -> Command:
-    return run_replay(**asked)[1]  # type: ignore[arg-type]
+def _replay(**request: object) -> Command:
+    return run_replay(**request)[1]  # type: ignore[arg-type]
 
 
 BULK_ACTIONS: dict[str, BulkAction] = {
@@ -33,14 +36,17 @@ BULK_ACTIONS: dict[str, BulkAction] = {
 
 
 def item_key(item: BulkItem) -> str:
-    """The idempotency key of the item's present try: whoever repeats it after a worker's death makes no second request."""
+    """Return the idempotency key of the item's current attempt. It prevents a second request after a worker's death."""
     return f"bulk:{item.job_id}:{item.id}:{item.attempts + 1}"
 
 
-def item_ask(job: BulkJob, item: BulkItem) -> Command:
-    """The ledger row of the request for this run. Errors: as the service of the action."""
-    return BULK_ACTIONS[job.action].ask(
-        actor=asker_of(job),
+def item_request(job: BulkJob, item: BulkItem) -> Command:
+    """Send the request for this item's run and return its command.
+
+    Errors: those of the action's service.
+    """
+    return BULK_ACTIONS[job.action].service(
+        actor=requester_of(job),
         run_id=item.target_id,
         reason=job.reason,
         idempotency_key=item_key(item),
@@ -48,18 +54,19 @@ def item_ask(job: BulkJob, item: BulkItem) -> Command:
     )
 
 
-def asker_of(job: BulkJob) -> Actor:
+def requester_of(job: BulkJob) -> Actor:
+    """Return the actor in whose name the items are requested."""
     return Actor(
         job.actor_type, job.actor_id, job.actor_name, job.tenant_id, Role(job.actor_role), CommandSource(job.source)
     )
 
 
-def set_asker(job: BulkJob, actor: Actor, command: Command | None) -> None:
-    """In whose name the items are asked from now on, and the ledger row that they belong to."""
+def set_requester(job: BulkJob, actor: Actor, command: Command | None) -> None:
+    """Set the actor and the parent command of the items' requests, unsaved."""
     job.actor_type, job.actor_id, job.actor_name = actor.kind, actor.id, actor.name
     job.actor_role, job.source, job.command = actor.role, actor.source, command
 
 
-def portal_of(tenant_id: uuid.UUID) -> Actor:
-    """The portal itself, where it decides something about a job."""
+def portal_actor(tenant_id: uuid.UUID) -> Actor:
+    """Return the actor for decisions of the portal itself about a job."""
     return Actor("system", "bulk", "the portal", tenant_id, Role.ADMIN, CommandSource.SYSTEM)

@@ -1,4 +1,7 @@
-"""Freezing the set of a bulk job: one statement writes an item for each run, with why it is not eligible where it is not."""
+"""Freeze of the set of a bulk job.
+
+One statement inserts an item for each run, with the reason if the run is not eligible.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -12,21 +15,21 @@ from workflows.models import BulkJob, Run
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, CommandState, Engine
 
-# `asked` is what was chosen: ids and their order. Another tenant's run is as one that does not exist.
+# `chosen` has the ids and their order. A run of another tenant is reported as a run that does not exist.
 _FREEZE = """
 INSERT INTO workflow_bulk_items (
     id, tenant_id, job_id, position, target_id, target_label, status_then, attempts, state, code, message, decided_at
 )
 SELECT
-    gen_random_uuid(), %(tenant)s, %(job)s, seen.position, seen.id, seen.label, seen.status, 0,
-    CASE WHEN seen.code = '' THEN %(pending)s ELSE %(ineligible)s END,
-    seen.code,
-    CASE seen.code {messages} ELSE '' END,
-    CASE WHEN seen.code = '' THEN NULL ELSE now() END
+    gen_random_uuid(), %(tenant)s, %(job)s, checked.position, checked.id, checked.label, checked.status, 0,
+    CASE WHEN checked.code = '' THEN %(pending)s ELSE %(ineligible)s END,
+    checked.code,
+    CASE checked.code {messages} ELSE '' END,
+    CASE WHEN checked.code = '' THEN NULL ELSE now() END
 FROM (
     SELECT
-        asked.id,
-        asked.position,
+        chosen.id,
+        chosen.position,
         coalesce(rtrim(left(run.definition_key || '@' || run.version || ' ' || run.correlation_key, 200)), '') AS label,
         coalesce(run.status, '') AS status,
         CASE
@@ -37,61 +40,61 @@ FROM (
             WHEN EXISTS (
                 SELECT FROM workflow_commands command
                 WHERE command.tenant_id = run.tenant_id AND command.run_id = run.id
-                  AND command.action = %(action)s AND command.state = ANY(%(undone)s)
+                  AND command.action = %(action)s AND command.state = ANY(%(unobserved)s)
             ) THEN 'BULK_ALREADY_ASKED'
             ELSE ''
         END AS code
-    FROM ({asked}) AS asked
-    LEFT JOIN workflow_runs run ON run.id = asked.id AND run.tenant_id = %(tenant)s
-) AS seen
+    FROM ({chosen}) AS chosen
+    LEFT JOIN workflow_runs run ON run.id = chosen.id AND run.tenant_id = %(tenant)s
+) AS checked
 """
-_CHOSEN = """
+_BY_QUERY = """
 SELECT id, row_number() OVER (ORDER BY created_at, id) AS position
 FROM workflow_runs WHERE tenant_id = %(tenant)s AND id IN ({runs}) LIMIT %(most)s
 """
-_NAMED = "SELECT id, position FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS named (id, position)"
+_BY_IDS = "SELECT id, position FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS given (id, position)"
 
-WHY_NOT = {
-    "RUN_NOT_FOUND": "there is no such run",
-    "WORKFLOW_LEGACY_RUN_READ_ONLY": "history of an older engine: it can be read, not acted on",
-    "WORKFLOW_RUN_CLOSED": "the run had ended already",
-    "BULK_ALREADY_ASKED": "the same was asked of it before, and the run has not recorded its end yet",
+INELIGIBLE_REASONS = {
+    "RUN_NOT_FOUND": "there is no run with this id",
+    "WORKFLOW_LEGACY_RUN_READ_ONLY": "the run belongs to the history of an older engine and can only be read",
+    "WORKFLOW_RUN_CLOSED": "the run had already ended",
+    "BULK_ALREADY_ASKED": "the same request was sent before, and the run has not recorded its end yet",
 }
 
 
 def items_freeze_runs(*, job: BulkJob, runs: QuerySet[Run], most: int) -> int:
-    """The number of items: of these runs those of the job's tenant, oldest first, at most `most` of them."""
-    chosen = runs.filter(tenant_id=job.tenant_id).order_by().values("pk")
+    """Insert an item for each of these runs of the job's tenant, oldest first, at most `most`. Return their number."""
+    query = runs.filter(tenant_id=job.tenant_id).order_by().values("pk").query
     try:
-        sql, values = chosen.query.sql_with_params()
+        sql, values = query.sql_with_params()
     except EmptyResultSet:
         return 0
-    # Django's marks go by place, the others here by name; a percent sign of its text stays doubled.
+    # Django's placeholders are positional, those of this module have names. A percent sign in the SQL stays doubled.
     named = {f"v{number}": value for number, value in enumerate(values)}
-    marked = sql.replace("%%", "%%%%") % tuple(f"%({name})s" for name in named)
-    return _frozen(job, _CHOSEN.format(runs=marked), {**named, "most": most})
+    named_sql = sql.replace("%%", "%%%%") % tuple(f"%({name})s" for name in named)
+    return _freeze(job, _BY_QUERY.format(runs=named_sql), {**named, "most": most})
 
 
 def items_freeze_ids(*, job: BulkJob, ids: Sequence[uuid.UUID]) -> int:
-    """The number of items: one for each of these ids, in this order."""
-    return _frozen(job, _NAMED, {"ids": list(ids)})
+    """Insert an item for each of these ids, in this order. Return their number."""
+    return _freeze(job, _BY_IDS, {"ids": list(ids)})
 
 
-def _frozen(job: BulkJob, asked: str, values: dict[str, Any]) -> int:
-    messages = " ".join(f"WHEN '{code}' THEN %({code})s" for code in WHY_NOT)
-    given = {
+def _freeze(job: BulkJob, chosen: str, values: dict[str, Any]) -> int:
+    messages = " ".join(f"WHEN '{code}' THEN %({code})s" for code in INELIGIBLE_REASONS)
+    parameters = {
         **values,
-        **WHY_NOT,
+        **INELIGIBLE_REASONS,
         "tenant": job.tenant_id,
         "job": job.id,
         "action": str(job.action),
         "is_for_open": BULK_ACTIONS[job.action].is_for_open,
         "open": [str(status) for status in OPEN_RUN_STATUSES],
-        "undone": [str(CommandState.ACCEPTED), str(CommandState.UNKNOWN)],
+        "unobserved": [str(CommandState.ACCEPTED), str(CommandState.UNKNOWN)],
         "legacy": str(Engine.DB),
         "pending": str(BulkItemState.PENDING),
         "ineligible": str(BulkItemState.INELIGIBLE),
     }
     with connection.cursor() as cursor:
-        cursor.execute(_FREEZE.format(asked=asked, messages=messages), given)
+        cursor.execute(_FREEZE.format(chosen=chosen, messages=messages), parameters)
         return int(cursor.rowcount)

@@ -1,13 +1,13 @@
-"""Bulk jobs (docs/reference/screens.md#run-list): a frozen set of runs, shown before anything is asked, then worked off at a rate, with a result each.
+"""Requests about a bulk job: start, pause, resume, stop and retry of failures (docs/reference/screens.md#run-list).
 
-Here is what people ask of a job after its preview (`bulk_preview`). Each request is checked by the role that the action needs for one run, and is a row of the
-ledger with the job as its target; `bulk_work` does the work. The row of the start (or of a retry after the end) is the parent
-of the items' own rows, accepted while the job works and observed, with the account, when it has ended.
+Each request needs the role that the action needs for one run. Each is a command with the job as its target. `bulk_work`
+sends the requests of the items. The command that started the job, or that retried its failures after the end, is the
+parent of the items' commands. It is accepted while the job runs, and observed, with the counts, when the job has ended.
 """
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -18,85 +18,116 @@ from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.services.bulk.actions import BULK_ACTIONS, set_asker
+from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
 from workflows.services.bulk.outcomes import PASSING_CODES
 from workflows.services.bulk.selectors import TARGET, bulk_counts
-from workflows.services.bulk.work import job_end_if_over
+from workflows.services.bulk.work import job_end_if_done
 from workflows.services.idempotency import command_request
 from workflows.services.roles import require_role
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 
 
-def bulk_start(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """The job, running. `reason` replaces that of the preview; every item's request carries it, and the actor's name.
+@dataclass(frozen=True)
+class _Step:
+    """Change of a job: its name in the ledger, the states that allow it, and the function for the locked job."""
 
-    Errors: NotFound, PermissionRefused, InputInvalid without a reason where one is needed, Conflict.
+    operation: str
+    states: Sequence[BulkState]
+    change: Callable[[BulkJob, Command], None]
+
+
+def bulk_start(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
+    """Start a job and return it. A `reason` replaces the reason of the preview. Every item's command carries it.
+
+    Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason if the action needs one.
     """
 
     def start(job: BulkJob, command: Command) -> None:
         job.reason = reason or job.reason
         if BULK_ACTIONS[job.action].needs_reason and not job.reason.strip():
-            raise InputInvalid("runs are terminated only with a reason, for whoever asks later", code="REASON_REQUIRED")
+            raise InputInvalid(
+                "a terminate needs a reason, which is kept in the command ledger", code="REASON_REQUIRED"
+            )
         if not _pending(job).exists():
-            raise Conflict("none of the runs is eligible; nothing was asked", code="BULK_NOTHING_TO_DO")
-        set_asker(job, actor, command)
+            raise Conflict(
+                "no run of this job is eligible; no request was sent; create a new job", code="BULK_NOTHING_TO_DO"
+            )
+        set_requester(job, actor, command)
         job.state, job.started_at, job.next_slice_at = BulkState.RUNNING, timezone.now(), timezone.now()
 
-    return _changed(actor, job_id, "start", [BulkState.PREVIEW], start, reason, idempotency_key)
+    step = _Step("start", [BulkState.PREVIEW], start)
+    return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 
 
 def bulk_pause(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """The job, paused: the request that is under way at this moment is the last."""
+    """Pause a job and return it. A request that a worker is sending now is the last one.
+
+    Errors: NotFound, PermissionRefused, Conflict.
+    """
 
     def pause(job: BulkJob, command: Command) -> None:
         job.state, job.next_slice_at = BulkState.PAUSED, None
 
-    return _changed(actor, job_id, "pause", [BulkState.RUNNING], pause, reason, idempotency_key)
+    step = _Step("pause", [BulkState.RUNNING], pause)
+    return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 
 
 def bulk_resume(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
+    """Resume a paused job and return it.
+
+    Errors: NotFound, PermissionRefused, Conflict.
+    """
+
     def resume(job: BulkJob, command: Command) -> None:
         job.state, job.next_slice_at = BulkState.RUNNING, timezone.now()
 
-    return _changed(actor, job_id, "resume", [BulkState.PAUSED], resume, reason, idempotency_key)
+    step = _Step("resume", [BulkState.PAUSED], resume)
+    return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 
 
 def bulk_stop(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """The job, stopped for good: what was not asked is never asked. Requests under way still get their result."""
+    """Stop a job permanently and return it. No more requests are sent. Requests that were sent still get their outcome.
+
+    Errors: NotFound, PermissionRefused, Conflict.
+    """
 
     def stop(job: BulkJob, command: Command) -> None:
-        untouched = _pending(job).filter(claimed_until__isnull=True)
-        untouched.update(state=BulkItemState.STOPPED, decided_at=timezone.now())
-        held = _pending(job).order_by("-claimed_until").values_list("claimed_until", flat=True).first()
-        job.state, job.next_slice_at = BulkState.STOPPED, held
+        never_claimed = _pending(job).filter(claimed_until__isnull=True)
+        never_claimed.update(state=BulkItemState.STOPPED, decided_at=timezone.now())
+        last_lease = _pending(job).order_by("-claimed_until").values_list("claimed_until", flat=True).first()
+        job.state, job.next_slice_at = BulkState.STOPPED, last_lease
 
-    stoppable = [BulkState.PREVIEW, BulkState.RUNNING, BulkState.PAUSED]
-    return _changed(actor, job_id, "stop", stoppable, stop, reason, idempotency_key)
+    step = _Step("stop", [BulkState.PREVIEW, BulkState.RUNNING, BulkState.PAUSED], stop)
+    return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 
 
 def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """The job, running again where it had ended, with what failed pending: failed, unknown, and refused for Temporal's sake.
+    """Make the items pending again that `bulk_failures` returns. Start the job again if it was done.
 
-    What turned out to be accepted meanwhile becomes that. A replay of which nobody knows whether it started a run stays
-    unknown: asking again could start a second one.
+    An unknown item whose command was accepted meanwhile becomes accepted.
+
+    Errors: NotFound, PermissionRefused; Conflict, also if no item can be retried.
     """
 
     def retry(job: BulkJob, command: Command) -> None:
-        _items(
-            job, state=BulkItemState.UNKNOWN, command__state__in=[CommandState.ACCEPTED, CommandState.OBSERVED]
+        _items(job).filter(
+            state=BulkItemState.UNKNOWN, command__state__in=[CommandState.ACCEPTED, CommandState.OBSERVED]
         ).update(state=BulkItemState.ACCEPTED, code="", message="")
         if not bulk_failures(job).update(state=BulkItemState.PENDING, decided_at=None, claimed_until=None):
-            raise Conflict("nothing failed that could be asked again", code="BULK_NOTHING_TO_RETRY")
+            raise Conflict("nothing failed that a retry could change", code="BULK_NOTHING_TO_RETRY")
         if job.state == BulkState.DONE:
-            set_asker(job, actor, command)
+            set_requester(job, actor, command)
             job.state, job.ended_at, job.next_slice_at = BulkState.RUNNING, None, timezone.now()
 
-    states = [BulkState.RUNNING, BulkState.PAUSED, BulkState.DONE]
-    return _changed(actor, job_id, "retry_failures", states, retry, reason, idempotency_key)
+    step = _Step("retry_failures", [BulkState.RUNNING, BulkState.PAUSED, BulkState.DONE], retry)
+    return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 
 
 def bulk_failures(job: BulkJob) -> QuerySet[BulkItem]:
-    """Items that a retry asks again."""
+    """Return the items that a retry requests again: failed, unknown, and refused because of Temporal.
+
+    An unknown replay is left out, because it may have started a run. A retry could start a second one.
+    """
     failed = Q(state=BulkItemState.FAILED) | Q(state=BulkItemState.REFUSED, code__in=PASSING_CODES)
     unknown = Q(state=BulkItemState.UNKNOWN)
     if job.action == CommandAction.REPLAY:
@@ -105,7 +136,10 @@ def bulk_failures(job: BulkJob) -> QuerySet[BulkItem]:
 
 
 def bulk_find(*, actor: Actor, job_id: uuid.UUID) -> BulkJob:
-    """Errors: NotFound for another tenant's job as for one that does not exist."""
+    """Return the job.
+
+    Errors: NotFound, also for a job of another tenant.
+    """
     job = BulkJob.objects.select_related("command").filter(tenant_id=actor.tenant_id, id=job_id).first()
     if job is None:
         raise NotFound(f"there is no bulk job {job_id}", code="BULK_JOB_NOT_FOUND")
@@ -113,15 +147,22 @@ def bulk_find(*, actor: Actor, job_id: uuid.UUID) -> BulkJob:
 
 
 def require_bulk_role(*, actor: Actor, job_id: uuid.UUID) -> None:
-    """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
+    """Refuse an actor who may not change this job. Call it before an invalid request is rejected.
+
+    Errors: NotFound; PermissionRefused, and the attempt is recorded in the ledger.
+    """
     job = bulk_find(actor=actor, job_id=job_id)
     require_role(
-        actor=actor, needs=BULK_ACTIONS[job.action].needs, to=f"{job.action} runs", action=CommandAction.BULK,
-        target_type=TARGET, target_id=str(job.id),
-    )  # fmt: skip
+        actor=actor,
+        needs=BULK_ACTIONS[job.action].needs,
+        to=f"{job.action} runs",
+        action=CommandAction.BULK,
+        target_type=TARGET,
+        target_id=str(job.id),
+    )
 
 
-# By the name that addresses and screens have for them.
+# The keys are parts of URLs and names on screens.
 BULK_STEPS: dict[str, Callable[..., BulkJob]] = {
     "start": bulk_start,
     "pause": bulk_pause,
@@ -131,56 +172,50 @@ BULK_STEPS: dict[str, Callable[..., BulkJob]] = {
 }
 
 
-# -- What they share --------------------------------------------------------------------------------------------------
+# -- Shared parts -----------------------------------------------------------------------------------------------------
 
 
-def _changed(
-    actor: Actor,
-    job_id: uuid.UUID,
-    operation: str,
-    states: Sequence[BulkState],
-    change: Callable[[BulkJob, Command], None],
-    reason: str,
-    idempotency_key: str,
-) -> BulkJob:
-    """The ledger row first, then role and state, then the change, and its outcome with it, under the lock of the job's row."""
+def _change_job(step: _Step, *, actor: Actor, job_id: uuid.UUID, reason: str, idempotency_key: str) -> BulkJob:
+    """Write the ledger row, check role and state, then change the job and finish the command in one transaction."""
     job = bulk_find(actor=actor, job_id=job_id)
-    command, is_new = command_request(
+    request = command_request(
         actor=actor,
         action=CommandAction.BULK,
         target_type=TARGET,
         target_id=str(job.id),
         reason=reason,
-        payload={"operation": operation, "action": job.action},
+        payload={"operation": step.operation, "action": job.action},
         idempotency_key=idempotency_key,
     )
-    if not is_new:
+    command = request.command
+    if not request.is_new:
         return job
     with command_failures_recorded([command]):
         actor.require(BULK_ACTIONS[job.action].needs, to=f"{job.action} runs")
         with transaction.atomic():
             job = BulkJob.objects.select_for_update(no_key=True, of=("self",)).get(id=job.id)
-            if job.state not in states:
+            if job.state not in step.states:
                 raise Conflict(
-                    f"the job is {job.state}; it cannot be asked to {operation.replace('_', ' ')}",
+                    f"the job is {job.state}; {step.operation.replace('_', ' ')} is possible only while it is"
+                    f" {' or '.join(step.states)}",
                     code="BULK_JOB_STATE",
                     details={"state": job.state, "jobId": str(job.id)},
                 )
-            change(job, command)
+            step.change(job, command)
             job.save()
-            is_whole = job.command_id == command.id  # observed when all its items are decided
-            account = {"total": job.total, "counts": bulk_counts(job)}
-            state = CommandState.ACCEPTED if is_whole else CommandState.OBSERVED
-            commands_finish_in_transaction([command], state, details=account)
+            is_parent_of_items = job.command_id == command.id  # observed when all items have an outcome
+            state = CommandState.ACCEPTED if is_parent_of_items else CommandState.OBSERVED
+            details = {"total": job.total, "counts": bulk_counts(job)}
+            commands_finish_in_transaction([command], state, details=details)
     if job.next_slice_at is not None:
         notify_bulk_dispatcher(job.id)
-    job_end_if_over(job)
+    job_end_if_done(job)
     return bulk_find(actor=actor, job_id=job_id)
 
 
-def _items(job: BulkJob, **of: Any) -> QuerySet[BulkItem]:
-    return BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, **of)
+def _items(job: BulkJob) -> QuerySet[BulkItem]:
+    return BulkItem.objects.filter(tenant_id=job.tenant_id, job=job)
 
 
 def _pending(job: BulkJob) -> QuerySet[BulkItem]:
-    return _items(job, state=BulkItemState.PENDING)
+    return _items(job).filter(state=BulkItemState.PENDING)

@@ -1,7 +1,9 @@
-"""One item: its request made through the service of the action, and what came of it.
+"""Outcome of one bulk item: send its request through the action's service and read the result.
 
-The ledger decides. An item that a killed worker has left is looked up there by its key first: what was decided stands, what
-was not is taken up as the same request, or, where a repeat would not tell the outcome, stays unknown.
+The ledger decides. An item that a killed worker left is found in the ledger by its idempotency key:
+- A command with an outcome counts.
+- A command without an outcome is sent again as the same request.
+- A terminate is not sent again, because a repeat would only show that the run has ended. Its outcome stays unknown.
 """
 
 import logging
@@ -10,25 +12,27 @@ from dataclasses import dataclass
 
 from django.db import InterfaceError, OperationalError
 
-from workflows.database_errors import is_of_the_data
+from workflows.database_errors import is_data_error
 from workflows.errors import PortalError
-from workflows.ledger import command_finish
+from workflows.ledger import INTERNAL_ERROR, command_finish
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.services.bulk.actions import item_ask, item_key
+from workflows.services.bulk.actions import item_key, item_request
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
 
-# Refusals that say something about Temporal, not about the run: asking again may have another answer.
+# Refusals because of Temporal, not because of the run. A later request may succeed.
 PASSING_CODES = ("TEMPORAL_UNAVAILABLE", "WORKFLOW_TEMPORAL_CANCEL_FAILED", "WORKFLOW_TEMPORAL_TERMINATE_FAILED")
-LOST = "the worker that asked was killed before it had an answer"
+WORKER_LOST = "the worker was killed before Temporal responded; look at the run"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`state` pending: not decided, to be asked again under a new key. `is_outage`: Temporal does not answer; the next ones
-    would fare no better."""
+    """Outcome of one item. A pending item is requested again with a new idempotency key.
+
+    `is_outage`: Temporal did not respond, so the next requests of the slice would fail too.
+    """
 
     state: BulkItemState
     code: str = ""
@@ -47,59 +51,62 @@ _STATE_OF = {
 
 
 def item_outcome(job: BulkJob, item: BulkItem) -> Outcome:
-    """Errors: those of a database that does not answer; the item is then tried again when its lease is over."""
+    """Send the request of an item, or find the result of an earlier worker, and return the outcome.
+
+    Errors: those of an unreachable database. The item is tried again when its lease ends.
+    """
     try:
         earlier = _earlier(job, item) if item.claimed_until is not None else None
         if earlier is not None and earlier.state != CommandState.REQUESTED:
-            return _of_an_earlier(earlier)
-        is_repeatable = job.action != CommandAction.TERMINATE  # a second one only says that the run has ended
+            return _of_earlier(earlier)
+        is_repeatable = job.action != CommandAction.TERMINATE
         if job.state == BulkState.RUNNING and (earlier is None or is_repeatable):
-            return _of(item_ask(job, item))
+            return _of(item_request(job, item))
         if earlier is None:
             return Outcome(BulkItemState.STOPPED)
-        command_finish(earlier, CommandState.UNKNOWN, code="BULK_WORKER_LOST", message=LOST)
+        command_finish(earlier, CommandState.UNKNOWN, code="BULK_WORKER_LOST", message=WORKER_LOST)
         return _of(earlier)
     except PortalError as error:
-        return _refused(error)
+        return _of_error(error)
     except (OperationalError, InterfaceError) as error:
-        if not is_of_the_data(error):
+        if not is_data_error(error):
             raise
-        return _fault(job, item, error)
+        return _of_bug(job, item, error)
     except Exception as error:
-        logger.exception("item %s of job %s failed", item.id, item.job_id)
-        return _fault(job, item, error)
+        logger.exception("item %s of bulk job %s failed", item.id, item.job_id)
+        return _of_bug(job, item, error)
 
 
 def _of(command: Command) -> Outcome:
     return Outcome(_STATE_OF[CommandState(command.state)], command.code, command.message, command.id)
 
 
-def _of_an_earlier(command: Command) -> Outcome:
+def _of_earlier(command: Command) -> Outcome:
     if command.state == CommandState.REFUSED and command.code in PASSING_CODES:
         return Outcome(BulkItemState.PENDING, command.code, command.message, command.id)
     return _of(command)
 
 
-def _refused(error: PortalError) -> Outcome:
+def _of_error(error: PortalError) -> Outcome:
     cause = error.__cause__ or error.__context__
     command_id = error.details.get("commandId")
-    told = (error.code, error.message, uuid.UUID(command_id) if command_id else None)
+    state, is_outage = BulkItemState.REFUSED, False
     if error.details.get("outcome") == "unknown":
-        return Outcome(BulkItemState.UNKNOWN, *told, is_outage=isinstance(cause, gateway.TemporalTimeout))
-    if isinstance(cause, gateway.TemporalUnreachable | gateway.TemporalTimeout):
-        # A run that goes on in a new execution is busy by itself; the next ones fare no worse for it.
-        return Outcome(BulkItemState.PENDING, *told, is_outage=not isinstance(cause, gateway.TemporalBusy))
-    return Outcome(BulkItemState.REFUSED, *told)
+        state, is_outage = BulkItemState.UNKNOWN, isinstance(cause, gateway.TemporalTimeout)
+    elif isinstance(cause, gateway.TemporalUnreachable | gateway.TemporalTimeout):
+        # TemporalBusy concerns one run that continues in a new execution. The other runs are not affected.
+        state, is_outage = BulkItemState.PENDING, not isinstance(cause, gateway.TemporalBusy)
+    return Outcome(state, error.code, error.message, uuid.UUID(command_id) if command_id else None, is_outage)
 
 
-def _fault(job: BulkJob, item: BulkItem, error: Exception) -> Outcome:
-    told = ("INTERNAL_ERROR", f"a fault of the portal, {type(error).__name__}; it is in the worker's log")
+def _of_bug(job: BulkJob, item: BulkItem, error: Exception) -> Outcome:
+    message = f"the portal failed because of a bug ({type(error).__name__}); an operator must read the worker's log"
     command = _earlier(job, item)
     if command is not None:
-        command_finish(command, CommandState.FAILED, code=told[0], message=told[1], http_status=500)
+        command_finish(command, CommandState.FAILED, code=INTERNAL_ERROR, message=message, http_status=500)
         if command.state != CommandState.FAILED:
             return _of(command)
-    return Outcome(BulkItemState.FAILED, *told, command.id if command else None)
+    return Outcome(BulkItemState.FAILED, INTERNAL_ERROR, message, command.id if command else None)
 
 
 def _earlier(job: BulkJob, item: BulkItem) -> Command | None:

@@ -1,4 +1,4 @@
-"""The preview of a bulk job (docs/reference/screens.md#run-list): its set, frozen and counted, before anything is asked of anybody."""
+"""Preview of a bulk job: freeze and count its set, before any request is sent (docs/reference/screens.md#run-list)."""
 
 import hashlib
 import uuid
@@ -14,7 +14,7 @@ from workflows.errors import InputInvalid
 from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
 from workflows.models import BulkJob, Run
 from workflows.models.fields import new_id
-from workflows.services.bulk.actions import BULK_ACTIONS, set_asker
+from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
 from workflows.services.bulk.freeze import items_freeze_ids, items_freeze_runs
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.idempotency import command_request
@@ -36,48 +36,51 @@ def bulk_preview(
     rate_per_second: float | None = None,
     idempotency_key: str = "",
 ) -> BulkJob:
-    """A job in state preview: its set is frozen, nothing is asked yet.
+    """Create a job in state preview and freeze its set. No request is sent yet.
 
-    Either `runs`, of which those of the actor's tenant count, with `selection` as the words for them; or `ids`.
-    Errors: InputInvalid (no run, too many, rate), PermissionRefused.
+    Give either `runs`, with `selection` as their description, or `ids`. Runs of other tenants are ignored.
+
+    Errors: PermissionRefused; InputInvalid (no run, too many runs, rate).
     """
     if (runs is None) == (ids is None):
-        raise InputInvalid("name either filters or ids")
+        raise InputInvalid("choose the runs either by filters or by ids, not by both")
     rate = settings.BULK_RATE_PER_SECOND if rate_per_second is None else rate_per_second
     if not MIN_RATE <= rate <= MAX_RATE:
         require_bulk_preview_role(actor=actor, action=action)
         raise InputInvalid(f"rate_per_second must be between {MIN_RATE} and {MAX_RATE:.0f}")
-    named = list(dict.fromkeys(ids or ()))
-    chosen = selection or {} if ids is None else _words_for(named)
+    unique_ids = list(dict.fromkeys(ids or ()))
+    chosen = selection or {} if ids is None else _description_of(unique_ids)
     job_id = uuid.uuid5(JOB_OF_KEY, f"{actor.tenant_id} {actor.id} {idempotency_key}") if idempotency_key else new_id()
-    asked = {"operation": "preview", "action": str(action), "selection": chosen, "rate_per_second": rate}
-    command, is_new = command_request(
+    request = command_request(
         actor=actor,
         action=CommandAction.BULK,
         target_type=TARGET,
         target_id=str(job_id),
         reason=reason,
-        payload=asked,
+        payload={"operation": "preview", "action": str(action), "selection": chosen, "rate_per_second": rate},
         idempotency_key=idempotency_key,
     )
-    if not is_new:
+    command = request.command
+    if not request.is_new:
         return BulkJob.objects.get(tenant_id=actor.tenant_id, id=job_id)
     job = BulkJob(
         id=job_id, tenant_id=actor.tenant_id, action=action, reason=reason, selection=chosen, rate_per_second=rate
-    )  # fmt: skip
+    )
     with command_failures_recorded([command]):
         actor.require(BULK_ACTIONS[action].needs, to=f"{action} runs")
         with transaction.atomic():
-            _freeze(job, actor, runs, named)
-            account = {"total": job.total, "counts": bulk_counts(job)}
-            commands_finish_in_transaction([command], CommandState.OBSERVED, details=account)
+            _freeze(job, actor, runs, unique_ids)
+            details = {"total": job.total, "counts": bulk_counts(job)}
+            commands_finish_in_transaction([command], CommandState.OBSERVED, details=details)
     return job
 
 
 def require_bulk_preview_role(*, actor: Actor, action: CommandAction = CommandAction.CANCEL) -> None:
-    """For a request that cannot be taken as it was sent; without an action, for the one that needs the least.
+    """Refuse an actor who may not preview this action. Call it before an invalid request is rejected.
 
-    Errors: PermissionRefused; the denied attempt is recorded.
+    Without an action, it checks the role that cancel needs, which is the lowest.
+
+    Errors: PermissionRefused; the attempt is recorded in the ledger.
     """
     needs = BULK_ACTIONS[action].needs
     require_role(actor=actor, needs=needs, to=f"{action} runs", action=CommandAction.BULK, target_type=TARGET)
@@ -87,26 +90,27 @@ def _freeze(job: BulkJob, actor: Actor, runs: QuerySet[Run] | None, ids: list[uu
     most = settings.BULK_MAX_RUNS
     if len(ids) > most:
         raise _too_many(most)
-    set_asker(job, actor, None)
+    set_requester(job, actor, None)
     job.save(force_insert=True)
-    job.total = items_freeze_ids(job=job, ids=ids) if runs is None else items_freeze_runs(
-        job=job, runs=runs, most=most + 1
-    )  # fmt: skip
+    if runs is None:
+        job.total = items_freeze_ids(job=job, ids=ids)
+    else:
+        job.total = items_freeze_runs(job=job, runs=runs, most=most + 1)
     if job.total > most:
         raise _too_many(most)
     if not job.total:
-        raise InputInvalid("no run is chosen by this", code="BULK_NO_RUNS")
+        raise InputInvalid("no run matches; change the filters or the ids", code="BULK_NO_RUNS")
     job.save(update_fields=["total"])
 
 
 def _too_many(most: int) -> InputInvalid:
     return InputInvalid(
-        f"more than {most} runs are chosen, which is the limit of one job; narrow the filters",
+        f"more than {most} runs match, and one job may have {most}; narrow the filters",
         code="BULK_TOO_MANY_RUNS",
         details={"limit": most},
     )
 
 
-def _words_for(ids: list[uuid.UUID]) -> dict[str, Any]:
-    """The items have the ids themselves."""
+def _description_of(ids: list[uuid.UUID]) -> dict[str, Any]:
+    """Return a short description of a list of ids for the job's row. The items contain the ids."""
     return {"ids": len(ids), "sha256": hashlib.sha256("".join(map(str, ids)).encode()).hexdigest()}

@@ -1,4 +1,4 @@
-"""Reads about bulk jobs: how many items are in which state, and what a preview shows."""
+"""Reads about bulk jobs: items by state, the preview, and the commands of a job."""
 
 import uuid
 from typing import Any
@@ -12,13 +12,19 @@ TARGET = "bulk job"
 
 
 def bulk_counts(job: BulkJob) -> dict[str, int]:
-    """Items by state; together they are `job.total`. Cost: one statement, from the index alone where it is vacuumed."""
+    """Return the number of items by state. The sum is `job.total`.
+
+    Cost: one statement, from the index alone if the table is vacuumed.
+    """
     rows = _items(job).order_by().values_list("state").annotate(Count("id"))
     return {**dict.fromkeys(BulkItemState.values, 0), **dict(rows)}
 
 
 def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
-    """`by_status`: what will be asked, by the run's status; `ineligible`: what will not, by the code that says why."""
+    """Return the numbers for a preview.
+
+    Shapes: `by_status` counts eligible items by the status of their run; `ineligible` counts the others by code.
+    """
     rows = _items(job).order_by().values_list("state", "status_then", "code").annotate(Count("id"))
     split: dict[str, dict[str, int]] = {"by_status": {}, "ineligible": {}}
     for state, status, code, number in rows:
@@ -28,13 +34,13 @@ def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
 
 
 def bulk_commands(job: BulkJob) -> list[Command]:
-    """What was asked of the job itself, newest first."""
-    asked = Command.objects.filter(tenant_id=job.tenant_id, target_id=str(job.id), action=CommandAction.BULK)
-    return list(asked.order_by("-requested_at")[:100])
+    """Return the commands about the job itself, not about its items: newest first, at most 100."""
+    commands = Command.objects.filter(tenant_id=job.tenant_id, target_id=str(job.id), action=CommandAction.BULK)
+    return list(commands.order_by("-requested_at")[:100])
 
 
 def bulk_pause_reason(job: BulkJob) -> str:
-    """Why the job is paused, as the ledger has it; empty when it is not."""
+    """Return the reason of the last pause from the ledger; empty if the job is not paused."""
     if job.state != BulkState.PAUSED:
         return ""
     pauses = (command for command in bulk_commands(job) if (command.payload or {}).get("operation") == "pause")
@@ -44,8 +50,9 @@ def bulk_pause_reason(job: BulkJob) -> str:
     return last.reason or f"paused by {last.actor_name}"
 
 
-def bulk_items(*, tenant_id: uuid.UUID, job_id: uuid.UUID, **of: Any) -> Any:
-    return BulkItem.objects.filter(tenant_id=tenant_id, job_id=job_id, **of).order_by("position")
+def bulk_items(*, tenant_id: uuid.UUID, job_id: uuid.UUID, **conditions: Any) -> Any:
+    """Return the items of a job in their order."""
+    return BulkItem.objects.filter(tenant_id=tenant_id, job_id=job_id, **conditions).order_by("position")
 
 
 def _items(job: BulkJob) -> Any:

@@ -1,7 +1,7 @@
-"""A slice of a bulk job: claim, ask, write down what came of it, until the slice is over (docs/reference/screens.md#run-list).
+"""One slice of a bulk job: claim items, send their requests, write the outcomes (docs/reference/screens.md#run-list).
 
-A slice is short, and a job that has more sends a message for the next one, so that jobs take turns. Temporal being down costs
-no item: after a few requests in a row that it did not answer, the job pauses itself and says why.
+A slice is short. A job with more items sends a queue notification for its next slice, so jobs take turns. An outage
+of Temporal makes no item fail: after OUTAGES requests in a row without a response, the job pauses and gives the reason.
 """
 
 import logging
@@ -17,12 +17,12 @@ from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.ledger import command_observe_bulk_end, command_open, commands_finish_in_transaction
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.statements import update_rows
-from workflows.services.bulk.actions import portal_of
+from workflows.services.bulk.actions import portal_actor
 from workflows.services.bulk.claims import (
     Claim,
     items_claim,
-    items_give_back,
-    jobs_left_behind,
+    items_release,
+    jobs_overdue,
     seconds_to_next_slice,
 )
 from workflows.services.bulk.outcomes import PASSING_CODES, Outcome, item_outcome
@@ -32,19 +32,22 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandS
 logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.5
-LOOK_SECONDS = 0.2
-# So many requests in a row that Temporal did not answer, with so much time between them, and the job pauses.
-OUTAGES = 5
+STATE_CHECK_SECONDS = 0.2  # between two checks if a person has paused or stopped the job
+OUTAGES = 5  # requests in a row without a response of Temporal, after which the job pauses
 OUTAGE_PAUSE = timedelta(seconds=2)
 LATE = timedelta(seconds=5)
 
-Made = tuple[BulkItem, Outcome]
+_DECIDED = ["state", "code", "message", "command", "attempts", "claimed_until", "decided_at"]
+
+ItemOutcome = tuple[BulkItem, Outcome]
 
 
 def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | None:
-    """Seconds after which the next slice may begin; None: the job needs none, or others go on with it.
+    """Work on one slice of a job. Return the seconds until its next slice may begin.
 
-    Errors: those of a database that does not answer. What was claimed is free again when its lease is over.
+    None means that the job needs no further slice from this worker.
+
+    Errors: those of an unreachable database. The claimed items are free again when their lease ends.
     """
     stop_at = time.monotonic() + seconds
     has_worked = False
@@ -52,102 +55,101 @@ def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | N
         claim = items_claim(job_id=job_id)
         if not claim.items:
             if claim.job is not None:
-                job_end_if_over(claim.job)
+                job_end_if_done(claim.job)
             return seconds_to_next_slice(job_id) if has_worked else claim.retry_in
         has_worked = True
-        made = _asked(claim, stop_at)
-        items_settle(claim, made)
-        items_give_back(claim, claim.items[len(made) :])
-        outage = next((outcome for _, outcome in made if outcome.is_outage), None)
+        outcomes = _request_items(claim, stop_at)
+        items_write_outcomes(claim, outcomes)
+        items_release(claim, claim.items[len(outcomes) :])
+        outage = next((outcome for _, outcome in outcomes if outcome.is_outage), None)
         if outage is not None:
-            return _wait_out(claim, outage)
+            return _wait_for_temporal(claim, outage)
         if time.monotonic() > stop_at:
             assert claim.job is not None
-            job_end_if_over(claim.job)
+            job_end_if_done(claim.job)
             return seconds_to_next_slice(job_id)
 
 
 def bulk_sweep() -> int:
-    """Ring for jobs whose message was lost, or whose worker was killed; their number."""
-    jobs = jobs_left_behind(late=LATE)
+    """Notify the workers of overdue jobs: the notification was lost, or the worker was killed. Return their number."""
+    jobs = jobs_overdue(late=LATE)
     for job_id in jobs:
         notify_bulk_dispatcher(job_id)
     return len(jobs)
 
 
-def _asked(claim: Claim, stop_at: float) -> list[Made]:
-    """Until the slice is over, Temporal does not answer, or somebody has paused or stopped the job."""
+def _request_items(claim: Claim, stop_at: float) -> list[ItemOutcome]:
+    """Send requests until the slice ends, Temporal does not respond, or the job's state changes."""
     assert claim.job is not None
-    made: list[Made] = []
-    look_at = time.monotonic() + LOOK_SECONDS
+    outcomes: list[ItemOutcome] = []
+    check_at = time.monotonic() + STATE_CHECK_SECONDS
     for item in claim.items:
         outcome = item_outcome(claim.job, item)
-        made.append((item, outcome))
+        outcomes.append((item, outcome))
         now = time.monotonic()
         if outcome.is_outage or now > stop_at:
             break
-        if now > look_at:
-            look_at = now + LOOK_SECONDS
+        if now > check_at:
+            check_at = now + STATE_CHECK_SECONDS
             if not BulkJob.objects.filter(id=claim.job.id, state=claim.job.state).exists():
                 break
-    return made
+    return outcomes
 
 
-def items_settle(claim: Claim, made: Sequence[Made]) -> None:
-    """Write what came of them, in one statement; not of items that another worker has taken over since."""
-    ids = [item.id for item, _ in made]
+def items_write_outcomes(claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
+    """Write the outcomes of items in one statement. Leave out items that another worker has claimed since."""
+    ids = [item.id for item, _ in outcomes]
     now = timezone.now()
     with transaction.atomic():
-        mine = set(
+        own = set(
             BulkItem.objects.select_for_update(no_key=True)
-            .filter(id__in=ids, claimed_until=claim.held_until, state=BulkItemState.PENDING)
+            .filter(id__in=ids, claimed_until=claim.claimed_until, state=BulkItemState.PENDING)
             .values_list("id", flat=True)
         )
-        for item, outcome in made:
+        for item, outcome in outcomes:
             is_decided = outcome.state != BulkItemState.PENDING
             item.state, item.code, item.message = outcome.state, outcome.code[:100], outcome.message
             item.command_id = outcome.command_id
             item.attempts += outcome.state != BulkItemState.STOPPED
             item.claimed_until = None
             item.decided_at = now if is_decided else None
-        update_rows([item for item, _ in made if item.id in mine], _SETTLED)
+        update_rows([item for item, _ in outcomes if item.id in own], _DECIDED)
 
 
-_SETTLED = ["state", "code", "message", "command", "attempts", "claimed_until", "decided_at"]
-
-
-def job_end_if_over(job: BulkJob) -> None:
-    """When no item is pending, the job has ended: done, or stopped for good; its ledger row gets the account."""
+def job_end_if_done(job: BulkJob) -> None:
+    """End a job that has no pending item: it is done or stopped. Its command is then observed, with the counts."""
     with transaction.atomic():
         job = BulkJob.objects.select_for_update(no_key=True).get(id=job.id)
-        is_over = job.ended_at is None and job.state in (BulkState.RUNNING, BulkState.STOPPED)
-        if not is_over or job.items.filter(tenant_id=job.tenant_id, state=BulkItemState.PENDING).exists():
+        can_end = job.ended_at is None and job.state in (BulkState.RUNNING, BulkState.STOPPED)
+        if not can_end or job.items.filter(tenant_id=job.tenant_id, state=BulkItemState.PENDING).exists():
             return
         if job.state == BulkState.RUNNING:
             job.state = BulkState.DONE
         job.ended_at, job.next_slice_at = timezone.now(), None
         job.save(update_fields=["state", "ended_at", "next_slice_at"])
         if job.command_id is not None:
-            account = {"total": job.total, "counts": bulk_counts(job)}
-            command_observe_bulk_end(command_id=job.command_id, details=account)
+            command_observe_bulk_end(
+                command_id=job.command_id, details={"total": job.total, "counts": bulk_counts(job)}
+            )
 
 
-# -- Temporal does not answer -----------------------------------------------------------------------------------------
+# -- Outage of Temporal -----------------------------------------------------------------------------------------------
 
 
-def _wait_out(claim: Claim, outage: Outcome) -> float | None:
+def _wait_for_temporal(claim: Claim, outage: Outcome) -> float | None:
+    """Delay the next slice, or pause the job after OUTAGES requests in a row without a response."""
     job = claim.job
     assert job is not None
     if _outages_in_a_row(job) < OUTAGES:
         BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING).update(next_slice_at=timezone.now() + OUTAGE_PAUSE)
         return seconds_to_next_slice(job.id)
-    reason = f"Temporal did not answer {OUTAGES} requests in a row: {_words(outage)}"
+    reason = f"Temporal did not respond to {OUTAGES} requests in a row: {_message_of(outage)}"
     with transaction.atomic():  # a paused job always has the command that gives the reason
         running = BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING)
         if not running.update(state=BulkState.PAUSED, next_slice_at=None):
             return None
         pause = command_open(
-            actor=portal_of(job.tenant_id),
+            actor=portal_actor(job.tenant_id),
             action=CommandAction.BULK,
             target_type=TARGET,
             target_id=str(job.id),
@@ -160,16 +162,19 @@ def _wait_out(claim: Claim, outage: Outcome) -> float | None:
 
 
 def _outages_in_a_row(job: BulkJob) -> int:
-    """As the ledger has them, so that it does not matter which worker asked. A job that is resumed too early pauses at once."""
-    asked = Command.objects.filter(tenant_id=job.tenant_id, parent_id=job.command_id)
-    last = list(asked.order_by("-requested_at").values_list("state", "code")[:OUTAGES])
+    """Return the number of last requests without a response, from the ledger, so that all workers count together.
+
+    A job that is resumed during the outage pauses again at once.
+    """
+    commands = Command.objects.filter(tenant_id=job.tenant_id, parent_id=job.command_id)
+    last = list(commands.order_by("-requested_at").values_list("state", "code")[:OUTAGES])
     answered = (
         n for n, (state, code) in enumerate(last) if state != CommandState.UNKNOWN and code not in PASSING_CODES
     )
     return next(answered, len(last))
 
 
-def _words(outage: Outcome) -> str:
+def _message_of(outage: Outcome) -> str:
     command = Command.objects.filter(id=outage.command_id).first() if outage.command_id else None
-    told = (command.details or {}).get("error") if command else ""
-    return str(told or outage.message)
+    error = (command.details or {}).get("error") if command else ""
+    return str(error or outage.message)

@@ -1,4 +1,9 @@
-"""Cancel, terminate, and what a run on Temporal does not know (docs/reference/authority.md#control-matrix). The projection is never touched here."""
+"""Cancel and terminate a run, and refuse the requests that Temporal does not support.
+
+The rule: no function here writes a projection. The run's own records and the reconciler do.
+
+Source: docs/reference/authority.md#control-matrix
+"""
 
 import uuid
 from typing import NoReturn
@@ -18,27 +23,34 @@ from workflows.services.runs.requests import (
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
 from workflows.temporal import gateway
 
-# What to do instead of the requests that an engine with its own state used to offer.
+# Hints for requests that older engines offered.
 UNSUPPORTED_HINTS = {
-    CommandAction.RESUME: "A run resumes by itself when its event or time comes: send the event that it waits for.",
-    CommandAction.RETRY: "Attempts are repeated by the step's own retry policy; to run it anew, replay it: a fresh run.",
-    CommandAction.REQUEUE_EVENT_WAIT: "Waits live in Temporal and need no queue: send the event again with a new event id.",
+    CommandAction.RESUME: "A run resumes when its event arrives or its time comes. Send the event that it waits for.",
+    CommandAction.RETRY: "The step's own retry policy repeats attempts. To run everything again, replay the run.",
+    CommandAction.REQUEUE_EVENT_WAIT: (
+        "A wait cannot be requeued because Temporal holds it. Send the event again with a new event id."
+    ),
 }
-UNTOUCHED = "The projection was not touched: the run is as it was. See that Temporal is up, then {action} again."
+NOT_CHANGED = "The run was not changed. Restore Temporal, then {action} the run again."
 
 
 def run_cancel(
     *, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = "", part_of: Command | None = None
 ) -> Command:
-    """The ledger row, accepted: Temporal has taken the request. The run is CANCELED when its workflow has recorded it.
+    """Ask Temporal to cancel a run and return the accepted command. The run is CANCELED when its workflow records it.
 
-    Errors: NotFound, PermissionRefused, Conflict (see docs/reference/authority.md#control-matrix).
+    Errors: NotFound, PermissionRefused, Conflict.
     """
-    run, command, is_new = run_request(
-        actor=actor, run_id=run_id, action=CommandAction.CANCEL, reason=reason, idempotency_key=idempotency_key,
+    request = run_request(
+        actor=actor,
+        run_id=run_id,
+        action=CommandAction.CANCEL,
+        reason=reason,
+        idempotency_key=idempotency_key,
         part_of=part_of,
-    )  # fmt: skip
-    if not is_new:
+    )
+    run, command = request.run, request.command
+    if not request.is_new:
         return command
     require_open(run, command)
     try:
@@ -54,8 +66,8 @@ def run_cancel(
             command,
             error,
             code="WORKFLOW_TEMPORAL_CANCEL_FAILED",
-            message="Temporal did not take the cancel",
-            hint=UNTOUCHED.format(action="cancel"),
+            message="Temporal did not accept the cancel request",
+            hint=NOT_CHANGED.format(action="cancel"),
         )
     return _accepted(run, command)
 
@@ -63,19 +75,20 @@ def run_cancel(
 def run_terminate(
     *, actor: Actor, run_id: uuid.UUID, reason: str, idempotency_key: str = "", part_of: Command | None = None
 ) -> Command:
-    """The ledger row, accepted: Temporal has ended the workflow at once, and the reconciler projects what it says.
+    """End a run at once in Temporal and return the accepted command. The reconciler then updates the projection.
 
-    For a run that does not react to a cancel: nothing of the workflow runs any more, no step after it, no `catch`.
-    Errors: NotFound, PermissionRefused, InputInvalid without a reason, Conflict, DependencyDown (see docs/reference/authority.md#control-matrix).
+    Use it for a run that does not react to a cancel. No further step and no `catch` of the run is executed.
+
+    Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason; DependencyDown if Temporal is down.
     """
     if not reason.strip():
         require_run_role(actor=actor, run_id=run_id, action=CommandAction.TERMINATE)
         raise InputInvalid(
-            "a run is terminated only with a reason, for whoever asks later",
+            "a terminate needs a reason, which is kept in the command ledger",
             code="REASON_REQUIRED",
             details={"runId": str(run_id)},
         )
-    run, command, is_new = run_request(
+    request = run_request(
         actor=actor,
         run_id=run_id,
         action=CommandAction.TERMINATE,
@@ -83,7 +96,8 @@ def run_terminate(
         idempotency_key=idempotency_key,
         part_of=part_of,
     )
-    if not is_new:
+    run, command = request.run, request.command
+    if not request.is_new:
         return command
     require_open(run, command)
     try:
@@ -91,7 +105,7 @@ def run_terminate(
             workflow_id=run.temporal_workflow_id, first_run_id=run.temporal_first_run_id, reason=reason
         )
     except gateway.TemporalUnreachable as error:
-        temporal_down(command, error, what="the run was not terminated", hint=UNTOUCHED.format(action="terminate"))
+        temporal_down(command, error, what="the run was not terminated", hint=NOT_CHANGED.format(action="terminate"))
     except gateway.TemporalError as error:
         temporal_failed(
             run,
@@ -99,7 +113,7 @@ def run_terminate(
             error,
             code="WORKFLOW_TEMPORAL_TERMINATE_FAILED",
             message="Temporal did not terminate the run",
-            hint=UNTOUCHED.format(action="terminate"),
+            hint=NOT_CHANGED.format(action="terminate"),
         )
     return _accepted(run, command)
 
@@ -107,19 +121,17 @@ def run_terminate(
 def run_refuse_unsupported(
     *, actor: Actor, run_id: uuid.UUID, action: CommandAction, reason: str = "", idempotency_key: str = ""
 ) -> NoReturn:
-    """Resume, retry and requeue belong to engines that keep their state in the database. Refused, with what to do instead.
+    """Refuse resume, retry and requeue, with a hint. Only engines that kept their state in the database supported them.
 
-    Errors: always one: NotFound, PermissionRefused, or Conflict WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED.
+    Errors: always NotFound, PermissionRefused, or Conflict WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED.
     """
-    run, command, _ = run_request(
-        actor=actor, run_id=run_id, action=action, reason=reason, idempotency_key=idempotency_key
-    )  # fmt: skip
+    request = run_request(actor=actor, run_id=run_id, action=action, reason=reason, idempotency_key=idempotency_key)
     run_refuse(
-        run,
-        command,
+        request.run,
+        request.command,
         code="WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED",
-        message=f"{action.replace('_', ' ')} is not a request that a run on Temporal knows",
-        reason="Temporal is the only authority over a run, and it resumes, retries and waits by itself.",
+        message=f"{action.replace('_', ' ')} is not supported for runs on Temporal",
+        reason="Temporal alone controls a run. It resumes, retries and waits without requests.",
         hint=UNSUPPORTED_HINTS[action],
     )
 
@@ -128,7 +140,7 @@ def _accepted(run: Run, command: Command) -> Command:
     command_finish(command, CommandState.ACCEPTED)
     run.refresh_from_db()
     if run.status not in OPEN_RUN_STATUSES:
-        # It ended between the look above and the answer, so that its own record did not find this command accepted.
+        # The run ended after the check above. Its own record did not find this command accepted.
         commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
         command.refresh_from_db()
     return command

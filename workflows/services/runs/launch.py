@@ -1,7 +1,9 @@
-"""Starting a run: the row first, status STARTING, then Temporal (docs/reference/authority.md#projection-writers, docs/reference/authority.md#age-and-repair-of-projections).
+"""Launch of a run: insert the row with status STARTING, then start the workflow in Temporal.
 
-The workflow id is made of the run's id and Temporal refuses a second workflow of that id, so a launch can be repeated
-until its outcome is known.
+The workflow id is derived from the run id, and Temporal refuses a second workflow with the same id. So a launch can be
+repeated until its outcome is known.
+
+Source: docs/reference/authority.md#projection-writers
 """
 
 import logging
@@ -15,14 +17,13 @@ from django.utils import timezone
 from workflows.engine.errors import Category
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
-from workflows.projections.writer import record_first_run_id, record_launch, record_launch_failed
+from workflows.projections.launches import record_first_run_id, record_launch, record_launch_failed
 from workflows.services.runs.origin import run_origin
 from workflows.statuses import RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import RunInput
 
 logger = logging.getLogger(__name__)
-
 
 PREFIX = "pointsman-run-"
 
@@ -32,7 +33,7 @@ def workflow_id_of(run_id: uuid.UUID) -> str:
 
 
 def run_id_of_workflow(workflow_id: str) -> uuid.UUID | None:
-    """None for a workflow that is not one of ours."""
+    """Return the run id of a workflow; None for a workflow that this portal did not start."""
     try:
         return uuid.UUID(workflow_id.removeprefix(PREFIX)) if workflow_id.startswith(PREFIX) else None
     except ValueError:
@@ -52,12 +53,12 @@ def run_launch(
     requested_by: str,
     admit: Callable[[], None] | None = None,
 ) -> Run:
-    """The run row, whose workflow Temporal has.
+    """Insert the row of a run, start its workflow, and return the row.
 
-    `admit` is called in the transaction that inserts the row, and raises when the run may not be started now.
+    `admit` is called in the transaction that inserts the row. It raises if the run may not start now.
 
-    Idempotency: a repeat with the same `run_id` starts what was not started, and changes nothing else.
-    Errors: TemporalError; the row then stays STARTING, and a repeat goes on with it.
+    Idempotency: a repeat with the same `run_id` starts a workflow that was not started, and changes nothing else.
+    Errors: those of `admit`; TemporalError, and then the row stays STARTING and a repeat continues with it.
     """
     tenant_id = version.tenant_id
     run = Run(
@@ -92,9 +93,9 @@ def run_launch(
 def run_launch_child(
     *, parent: Run, version: DefinitionVersion, run_id: uuid.UUID, root_run_id: uuid.UUID, payload: Any, step_path: str
 ) -> Run:
-    """The row of a child run. Its parent's workflow starts it; nobody else does.
+    """Insert and return the row of a child run. Only the parent's workflow starts the child's workflow.
 
-    Idempotency: a repeat with the same `run_id` gives the row that stands.
+    Idempotency: a repeat with the same `run_id` returns the existing row.
     """
     run = Run(
         id=run_id,
@@ -119,9 +120,10 @@ def run_launch_child(
 
 
 def run_start_workflow(run: Run) -> None:
-    """Ask Temporal to start the workflow of a row that is STARTING.
+    """Start the workflow of a run with status STARTING in Temporal.
 
-    Errors: TemporalError; a workflow that was started before is no error.
+    Idempotency: a workflow that was started before is no error.
+    Errors: TemporalError.
     """
     version = run.definition_version
     try:
@@ -141,18 +143,18 @@ def run_start_workflow(run: Run) -> None:
             origin=run_origin(run),
         )
     except gateway.TemporalAlreadyStarted:
-        return  # it runs, or has run: its own records fill the row
+        return  # its own projection records fill the row
     record_first_run_id(tenant_id=run.tenant_id, run_id=run.id, temporal_run_id=temporal_run_id)
 
 
 def run_end_unstarted(run: Run, reason: str, *, code: str) -> None:
-    """End a run that Temporal never takes, with the reason, so that nobody waits for it."""
-    logger.error("run %s is ended unstarted: %s", run.id, reason)
-    described = {
+    """Close a run that Temporal will never accept, with the reason as its error."""
+    logger.error("run %s is closed without a start, because Temporal does not accept it: %s", run.id, reason)
+    run_error = {
         "category": str(Category.VALIDATION),
         "message": reason,
         "nodePath": "",
         "at": timezone.now().isoformat(),
         "code": code,
     }
-    record_launch_failed(tenant_id=run.tenant_id, run_id=run.id, error=described)
+    record_launch_failed(tenant_id=run.tenant_id, run_id=run.id, error=run_error)

@@ -1,7 +1,9 @@
-"""Replay: a fresh run of the pinned version with the original or an edited input, linked both ways (docs/reference/authority.md#control-matrix).
+"""Replay: a new run of the same definition version, with the original input or an edited one.
 
-Never a resume of old state: nothing that the first run did is undone or taken over, and its actions run again under keys
-of the new run.
+The rule: a replay never resumes old state. It neither undoes nor reuses the work of the first run. Its actions run
+again, with idempotency keys of the new run. The two runs refer to each other.
+
+Source: docs/reference/authority.md#control-matrix
 """
 
 import uuid
@@ -33,10 +35,11 @@ def run_replay(
     idempotency_key: str = "",
     part_of: Command | None = None,
 ) -> tuple[uuid.UUID, Command]:
-    """The new run's id and the ledger row: `accepted` means that Temporal has the new run.
+    """Start a new run from this run. Return its id and the command, which is accepted when Temporal has the new run.
 
-    `payload` None: the input of the run that is replayed.
-    Errors: as `run_start`; Conflict for a run of an older engine.
+    A `payload` of None means the input of the first run.
+
+    Errors: those of `run_start`; Conflict for a run of an older engine.
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
@@ -44,7 +47,7 @@ def run_replay(
         raise InputInvalid(
             f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
         )
-    run, command, is_new = run_request(
+    request = run_request(
         actor=actor,
         run_id=run_id,
         action=CommandAction.REPLAY,
@@ -53,31 +56,24 @@ def run_replay(
         payload=None if payload is None else {"payload": payload},
         part_of=part_of,
     )
+    run, command = request.run, request.command
     new_run_id = run_id_of_replay(command.id)
-    if not is_new:
+    if not request.is_new:
         return new_run_id, command
     version = DefinitionVersion.objects.select_related("definition").get(id=run.definition_version_id)
-    given = run.input if payload is None else payload
+    new_input = run.input if payload is None else payload
     try:
         require_version_startable(version)
-        require_payload_fits(version, given)
+        require_payload_fits(version, new_input)
     except PortalError as error:
         raise command_refuse(command, error) from error
-    _launch(actor, run, version, new_run_id, given, command, is_edited=given != run.input)
+    _launch(actor, run, version, new_input, command)
     return new_run_id, command
 
 
-def _launch(
-    actor: Actor,
-    run: Run,
-    version: DefinitionVersion,
-    new_run_id: uuid.UUID,
-    payload: Any,
-    command: Command,
-    *,
-    is_edited: bool,
-) -> None:
-    # A worker that was killed after it had asked Temporal has left the row, and Temporal may have the run.
+def _launch(actor: Actor, run: Run, version: DefinitionVersion, payload: Any, command: Command) -> None:
+    new_run_id = run_id_of_replay(command.id)
+    # A killed worker left this row if it had sent the request before. Temporal may then have the run.
     was_there = Run.objects.filter(tenant_id=actor.tenant_id, id=new_run_id).exists()
     try:
         gateway.check_reachable()
@@ -86,14 +82,14 @@ def _launch(
             run_id=new_run_id,
             payload=payload,
             trigger_type=TriggerType.REPLAY,
-            trigger_metadata={"replayOf": str(run.id), "isEdited": is_edited},
+            trigger_metadata={"replayOf": str(run.id), "isEdited": payload != run.input},
             correlation_key=run.correlation_key,
             replay_of=run,
             requested_by=actor.name,
             admit=None if was_there else lambda: require_slot_of_version(version),
         )
     except gateway.TemporalError as error:
-        raise launch_failed(actor, new_run_id, command, error, may_be_there=was_there) from error
+        raise launch_failed(actor, new_run_id, command, error, may_exist=was_there) from error
     except Conflict as error:
         raise command_refuse(command, error) from error
     command_finish(command, CommandState.ACCEPTED, details={"runId": str(new_run_id)})

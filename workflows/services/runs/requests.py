@@ -1,11 +1,17 @@
-"""What every request about a run shares (docs/reference/authority.md#control-matrix): its row in the ledger first, then the checks, in one order.
+"""Common part of all requests about a run (docs/reference/authority.md#control-matrix).
 
-The run exists in this tenant (404), the role (403), the run's engine and state, Temporal (409 or 503). A refusal leaves
-nothing but the row. Open no transaction around it: the row must not be rolled back with what was refused.
+The ledger row is written first. Then every request is checked in the same order:
+1. The run exists in this tenant (404).
+2. The actor has the role (403).
+3. The engine and the status of the run allow the request (409).
+4. Temporal accepts the request (409 or 503).
+
+A refusal leaves only the ledger row. Do not open a transaction around a request: a rollback would remove that row.
 """
 
 import logging
 import uuid
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from workflows.actors import Actor
@@ -22,8 +28,20 @@ logger = logging.getLogger(__name__)
 ROLES = {CommandAction.TERMINATE: Role.ADMIN}  # the others: operator
 
 
+@dataclass(frozen=True)
+class RunRequest:
+    """Request about a run. If it is not new, the caller must return the outcome of the command and change nothing."""
+
+    run: Run
+    command: Command
+    is_new: bool
+
+
 def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
-    """Errors: NotFound for another tenant's run as for one that does not exist."""
+    """Return the run.
+
+    Errors: NotFound, also for a run of another tenant.
+    """
     run = Run.objects.filter(tenant_id=actor.tenant_id, id=run_id).first()
     if run is None:
         raise NotFound(f"there is no run {run_id}", code="RUN_NOT_FOUND")
@@ -31,19 +49,27 @@ def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
 
 
 def require_run_role(*, actor: Actor, run_id: uuid.UUID, action: CommandAction) -> None:
-    """For a request that cannot be taken as it was sent. Errors: NotFound, PermissionRefused; a denied attempt is recorded."""
+    """Refuse an actor who may not send this request about the run. Call it before an invalid request is rejected.
+
+    Errors: NotFound; PermissionRefused, and the attempt is recorded in the ledger.
+    """
     run = run_find(actor=actor, run_id=run_id)
     require_role(
-        actor=actor, needs=_role_for(action), to=_words_for(action), action=action, target_type="run",
-        target_id=str(run.id), run=run,
-    )  # fmt: skip
+        actor=actor,
+        needs=_role_for(action),
+        to=_text_of(action),
+        action=action,
+        target_type="run",
+        target_id=str(run.id),
+        run=run,
+    )
 
 
 def _role_for(action: CommandAction) -> Role:
     return ROLES.get(action, Role.OPERATOR)
 
 
-def _words_for(action: CommandAction) -> str:
+def _text_of(action: CommandAction) -> str:
     return f"{action.replace('_', ' ')} runs"
 
 
@@ -56,13 +82,15 @@ def run_request(
     idempotency_key: str,
     payload: Any = None,
     part_of: Command | None = None,
-) -> tuple[Run, Command, bool]:
-    """The run, the ledger row, and whether the request is new: a repeat is answered from its row, and nothing is asked.
+) -> RunRequest:
+    """Write the ledger row of a request about a run, and check the role and the engine.
 
     `part_of`: see `command_request`.
+
+    Errors: NotFound, PermissionRefused; Conflict for a run of an older engine; those of `command_request`.
     """
     run = run_find(actor=actor, run_id=run_id)
-    command, is_new = command_request(
+    request = command_request(
         actor=actor,
         action=action,
         target_type="run",
@@ -73,10 +101,11 @@ def run_request(
         idempotency_key=idempotency_key,
         part_of=part_of,
     )
-    if not is_new:
-        return run, command, False
+    command = request.command
+    if not request.is_new:
+        return RunRequest(run, command, is_new=False)
     try:
-        actor.require(_role_for(action), to=_words_for(action))
+        actor.require(_role_for(action), to=_text_of(action))
     except PermissionRefused as error:
         raise command_refuse(command, error) from error
     if run.engine == Engine.DB:
@@ -84,14 +113,18 @@ def run_request(
             run,
             command,
             code="WORKFLOW_LEGACY_RUN_READ_ONLY",
-            message="this run is history of an older engine; it can be read, not acted on",
-            reason="The run was not executed by Temporal.",
+            message="this run belongs to the history of an older engine; it can only be read",
+            reason="Temporal did not execute this run.",
             hint="Start a new run of the definition instead.",
         )
-    return run, command, True
+    return RunRequest(run, command, is_new=True)
 
 
 def require_open(run: Run, command: Command) -> None:
+    """Refuse a request about a closed run.
+
+    Errors: Conflict WORKFLOW_RUN_CLOSED.
+    """
     if run.status not in OPEN_RUN_STATUSES:
         since = f"since {run.ended_at:%Y-%m-%d %H:%M:%S} UTC" if run.ended_at else "already"
         run_refuse(
@@ -100,14 +133,17 @@ def require_open(run: Run, command: Command) -> None:
             code="WORKFLOW_RUN_CLOSED",
             message=f"the run has ended: it is {run.status}",
             reason=f"The run is {run.status} {since}.",
-            hint="Nothing is left to do. To run it anew, replay it.",
+            hint="No action is needed. To run the definition again, replay the run.",
         )
 
 
 def temporal_failed(
     run: Run, command: Command, error: gateway.TemporalError, *, code: str, message: str, hint: str
 ) -> NoReturn:
-    """409 with Temporal's words. When it did not answer in time, what it did is not known, and the row says so."""
+    """Refuse a request with 409 and Temporal's own message. After a timeout, the outcome of the command is unknown.
+
+    Errors: always Conflict.
+    """
     logger.warning("%s of run %s failed: %s", command.action, run.id, error)
     is_unknown = isinstance(error, gateway.TemporalTimeout)
     details = {"error": str(error), **({"outcome": "unknown"} if is_unknown else {})}
@@ -116,7 +152,7 @@ def temporal_failed(
         command,
         code=code,
         message=message,
-        reason="Temporal did not answer in time." if is_unknown else "Temporal refused, or is not reachable.",
+        reason="Temporal did not respond in time." if is_unknown else "Temporal refused, or is not reachable.",
         hint=hint,
         state=CommandState.UNKNOWN if is_unknown else CommandState.REFUSED,
         more=details,
@@ -124,7 +160,10 @@ def temporal_failed(
 
 
 def temporal_down(command: Command, error: gateway.TemporalError, *, what: str, hint: str) -> NoReturn:
-    """503: nothing but the ledger was written."""
+    """Refuse a request with 503. Only the ledger was written.
+
+    Errors: always DependencyDown; an operator must restore Temporal.
+    """
     raise command_refuse(
         command,
         DependencyDown(
@@ -146,6 +185,10 @@ def run_refuse(
     state: CommandState = CommandState.REFUSED,
     more: dict[str, str] | None = None,
 ) -> NoReturn:
+    """Refuse a request with 409, and write the refusal to the ledger.
+
+    Errors: always Conflict, with `details {action, engine, runId, reason, hint}`.
+    """
     details = {
         "action": str(command.action),
         "engine": str(run.engine),

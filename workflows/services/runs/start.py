@@ -1,4 +1,4 @@
-"""A person or a program starts a run (docs/reference/api.md#scope)."""
+"""Start of a run by a person or an API client (docs/reference/authority.md#control-matrix)."""
 
 import uuid
 from typing import Any
@@ -10,7 +10,7 @@ from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, P
 from workflows.ledger import command_finish, command_refuse
 from workflows.models import Command, Definition, DefinitionVersion, Run
 from workflows.models.fields import new_id
-from workflows.projections.writer import record_launch_undone
+from workflows.projections.launches import record_launch_undone
 from workflows.services.idempotency import command_request
 from workflows.services.payload_check import payload_problem
 from workflows.services.roles import require_role
@@ -28,10 +28,10 @@ def run_start(
     reason: str = "",
     idempotency_key: str = "",
 ) -> tuple[uuid.UUID, Command]:
-    """The new run's id and its ledger row: `accepted` means that Temporal has it.
+    """Start a run. Return its id and the command, which is accepted when Temporal has the run.
 
-    Errors: NotFound, PermissionRefused, InputInvalid (payload), Conflict (paused, archived, not published, concurrency
-    limit), DependencyDown when Temporal is not reachable: then nothing but the ledger was written.
+    Errors: NotFound, PermissionRefused; InputInvalid (payload); Conflict (paused, archived, not published, concurrency
+    limit); DependencyDown if Temporal is not reachable, and then only the ledger was written.
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
@@ -39,7 +39,7 @@ def run_start(
         raise InputInvalid(
             f"the payload {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/payload{unstorable[0]}"}
         )
-    command, is_new = command_request(
+    request = command_request(
         actor=actor,
         action=CommandAction.START_RUN,
         target_type="run",
@@ -48,24 +48,26 @@ def run_start(
         payload={"definition": definition_key, "version": version, "payload": payload},
         idempotency_key=idempotency_key,
     )
+    command = request.command
     run_id = uuid.UUID(command.target_id)
-    if not is_new:
+    if not request.is_new:
         return run_id, command
     try:
         actor.require(Role.OPERATOR, to="start runs")
-        pinned = _version_to_run(actor, definition_key, version)
-        require_payload_fits(pinned, payload)
+        chosen = _version_to_run(actor, definition_key, version)
+        require_payload_fits(chosen, payload)
     except PortalError as error:
         raise command_refuse(command, error) from error
-    _launch(actor, pinned, run_id, payload, command)
+    _launch(actor, chosen, run_id, payload, command)
     return run_id, command
 
 
 def require_run_start_role(*, actor: Actor) -> None:
-    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
-    require_role(
-        actor=actor, needs=Role.OPERATOR, to="start runs", action=CommandAction.START_RUN, target_type="run"
-    )  # fmt: skip
+    """Refuse an actor who may not start runs. Call it before an invalid request is rejected.
+
+    Errors: PermissionRefused; the attempt is recorded in the ledger.
+    """
+    require_role(actor=actor, needs=Role.OPERATOR, to="start runs", action=CommandAction.START_RUN, target_type="run")
 
 
 def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload: Any, command: Command) -> None:
@@ -88,22 +90,22 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
 
 
 def launch_failed(
-    actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError, *, may_be_there: bool = False
+    actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError, *, may_exist: bool = False
 ) -> PortalError:
-    """The error to answer. Unless Temporal may have the run, its row is taken back: nothing but the ledger was written.
+    """Write the error of a failed launch to the ledger and return it. Delete the run's row if Temporal has no run.
 
-    `may_be_there`: the row is of an earlier try of the same request, whose outcome nobody knows.
+    `may_exist`: an earlier try of the same request inserted the row, and its outcome is unknown.
     """
     is_unknown = isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists()
-    if is_unknown or (may_be_there and not isinstance(error, gateway.TemporalInvalid)):
+    if is_unknown or (may_exist and not isinstance(error, gateway.TemporalInvalid)):
         failed: PortalError = DependencyDown(
-            "Temporal did not answer; whether the run was started is not known yet",
+            "Temporal did not respond; it is not known yet if the run was started",
             code="TEMPORAL_UNAVAILABLE",
             details={
                 "error": str(error),
                 "outcome": "unknown",
                 "runId": str(run_id),
-                "hint": "Temporal may have the run. It is started again by itself if not; do not start another.",
+                "hint": "Do not start another run. If Temporal does not have the run, the reconciler starts it.",
             },
         )
         return command_refuse(command, failed, CommandState.UNKNOWN)
@@ -112,13 +114,16 @@ def launch_failed(
         failed = Conflict(
             f"Temporal refused the run: {error}",
             code="TEMPORAL_REFUSED",
-            details={"error": str(error), "hint": "The run was not started. Most often its payload is too large."},
+            details={
+                "error": str(error),
+                "hint": "The run was not started. The most frequent cause is a payload that is too large.",
+            },
         )
     else:
         failed = DependencyDown(
             "Temporal is not reachable; the run was not started",
             code="TEMPORAL_UNAVAILABLE",
-            details={"error": str(error), "hint": "See that Temporal is up, then start the run again."},
+            details={"error": str(error), "hint": "Restore Temporal, then start the run again."},
         )
     return command_refuse(command, failed)
 
@@ -126,31 +131,34 @@ def launch_failed(
 def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVersion:
     definition = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).first()
     if definition is None:
-        raise NotFound(f"there is no definition {key!r}", code="DEFINITION_NOT_FOUND")
-    _may_run(definition)
+        raise NotFound(f"there is no definition {key!r} in this tenant", code="DEFINITION_NOT_FOUND")
+    _require_startable(definition)
     if definition.published_version_id is None:
-        raise Conflict(f"{key} has no published version", code="DEFINITION_NOT_PUBLISHED")
+        raise Conflict(f"{key} has no published version; publish its draft first", code="DEFINITION_NOT_PUBLISHED")
     wanted = definition.versions.select_related("definition")
     found = wanted.filter(id=definition.published_version_id) if version is None else wanted.filter(version=version)
-    pinned = found.first()
-    if pinned is None:
+    chosen = found.first()
+    if chosen is None:
         raise NotFound(f"{key} has no version {version}", code="DEFINITION_VERSION_NOT_FOUND")
     _require_slot(definition, slot_use(definition))
-    return pinned
+    return chosen
 
 
 def require_version_startable(version: DefinitionVersion) -> None:
-    """Errors: Conflict when its definition is paused, archived, or at its concurrency limit."""
-    _may_run(version.definition)
+    """Refuse to start a run of this version now.
+
+    Errors: Conflict if the definition is paused, archived, or at its concurrency limit.
+    """
+    _require_startable(version.definition)
     _require_slot(version.definition, slot_use(version.definition))
 
 
-def _may_run(definition: Definition) -> None:
+def _require_startable(definition: Definition) -> None:
     if definition.archived_at is not None:
-        raise Conflict(f"{definition.key} is archived", code="DEFINITION_ARCHIVED")
+        raise Conflict(f"{definition.key} is archived and starts no more runs", code="DEFINITION_ARCHIVED")
     if definition.is_paused:
         reason = definition.paused_reason or "no reason given"
-        raise Conflict(f"{definition.key} is paused: {reason}", code="DEFINITION_PAUSED")
+        raise Conflict(f"{definition.key} is paused ({reason}); unpause it first", code="DEFINITION_PAUSED")
 
 
 def require_slot_of_version(version: DefinitionVersion) -> None:
@@ -171,6 +179,10 @@ def _require_slot(definition: Definition, use: SlotUse | None) -> None:
 
 
 def require_payload_fits(version: DefinitionVersion, payload: Any) -> None:
+    """Refuse a payload that does not fit the payload schema of this version.
+
+    Errors: InputInvalid PAYLOAD_INVALID.
+    """
     ref = version.document()["payloadSchemaRef"]
     problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
     if problem is not None:
