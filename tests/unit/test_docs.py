@@ -1,4 +1,7 @@
-"""The docs name every setting, error code and command, and no other."""
+"""The docs name every setting, error code and command, and no others.
+
+Links and citations are checked in `test_citations.py`, the tables of the README in `test_event_path.py`.
+"""
 
 import re
 from pathlib import Path
@@ -7,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("portal", "ingress", "workflows")
-# Where a code is given a name: as an argument, an attribute, or the first field of a problem.
+# Places where the code names an error code: an argument, an attribute, or the first field of a problem.
 CODE = re.compile(
     r"""(?:code\s*(?::\s*str)?\s*=\s*|Problem\(\s*|yield\s*\(\s*|error_body\(\s*|exceptions\.\w+:\s*)["']([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|CONFLICT)["']"""
 )
@@ -22,7 +25,7 @@ def sources() -> list[Path]:
 
 
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
-    from portal import settings  # noqa: F401  reads them all
+    from portal import settings  # noqa: F401  reads all settings
     from portal.env import DECLARED
 
     rows = dict(re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", text("README.md"), re.M))
@@ -55,27 +58,3 @@ def test_every_command_is_documented(package: str) -> None:
     for path in folder.glob("*.py") if folder.exists() else ():
         if path.stem != "__init__":
             assert f"manage.py {path.stem}" in documented, path.stem
-
-
-def test_the_way_of_one_event_names_files_and_functions_that_exist() -> None:
-    table = text("README.md").split("## The way of one event")[1].split("##")[0]
-    for line in table.splitlines():
-        columns = [column.strip() for column in line.split("|")][1:-1]
-        if len(columns) != 3 or not columns[1].startswith("`"):
-            continue
-        files = [ROOT / name for name in re.findall(r"`([^`]+)`", columns[1])]
-        assert all(path.exists() for path in files), line
-        code = "".join(_code(path) for path in files)
-        for name in re.findall(r"`(?:\w+\.)?(\w+)[^`]*`", columns[2]):
-            assert f"def {name}" in code, f"{name} in {columns[1]}"
-
-
-def _code(path: Path) -> str:
-    return path.read_text() if path.is_file() else "".join(inner.read_text() for inner in path.rglob("*.py"))
-
-
-def test_every_link_of_the_docs_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
