@@ -1,4 +1,4 @@
-"""Signing in: every active member of a tenant, whatever Django's staff flag says."""
+"""Sign-in form. Every active tenant member may sign in; Django's staff flag is not used."""
 
 from typing import Any
 
@@ -12,9 +12,11 @@ from workflows.tenancy import Scope, scope_of
 class MemberAuthenticationForm(AuthenticationForm):
     def confirm_login_allowed(self, user: Any) -> None:
         if not user.is_active:
-            raise ValidationError("This account is switched off.", code="inactive")
+            raise ValidationError("This account is inactive. Ask an administrator to activate it.", code="inactive")
         if not (user.is_superuser or _is_member(user)):
-            raise ValidationError("You are not a member of any tenant; an administrator can add you.", code="no_tenant")
+            raise ValidationError(
+                "You are not a member of any tenant. Ask an administrator to add you.", code="no_tenant"
+            )
 
 
 def _is_member(user: Any) -> bool:

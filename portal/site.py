@@ -1,4 +1,4 @@
-"""The admin site: who may enter, what the navigation shows, and which tenant is looked at."""
+"""The admin site: access, navigation and the choice of the tenant."""
 
 import uuid
 from typing import Any
@@ -19,7 +19,7 @@ from workflows.statuses import Role
 
 
 class PointsmanAdminSite(UnfoldAdminSite):
-    """Every member of a tenant may enter; what they may do is asked of their role, not of Django's permissions."""
+    """Site that every tenant member may open. The tenant role authorises actions, not Django's permissions."""
 
     index_title = "Dashboard"
 
@@ -34,22 +34,22 @@ class PointsmanAdminSite(UnfoldAdminSite):
         ]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from portal.pages.dashboard import dashboard_context  # the models are not loaded when the site is made
+        from portal.pages.dashboard import dashboard_context  # models are not loaded yet when the site is created
 
         return super().index(request, {**dashboard_context(request), **(extra_context or {})})
 
 
 def choose_tenant(request: HttpRequest) -> HttpResponse:
-    """Work in another tenant that the user is a member of. POST `tenant`, back to where they were."""
+    """Switch to another tenant of the user and return to the page `next`. POST fields: `tenant`, `next`."""
     wanted = request.POST.get("tenant", "")
     choices = {str(tenant.id): tenant for tenant in getattr(request, "tenant_choices", [])}
     if wanted in choices:
         request.session[SESSION_TENANT] = str(uuid.UUID(wanted))
     else:
-        messages.error(request, "You are not a member of that tenant.")
+        messages.error(request, "You are not a member of this tenant. Ask an administrator to add you.")
     back = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()})
-    return HttpResponseRedirect(back if is_ours else reverse("admin:index"))
+    is_own_page = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()})
+    return HttpResponseRedirect(back if is_own_page else reverse("admin:index"))
 
 
 def environment_badge(request: HttpRequest) -> list[str] | None:
@@ -96,7 +96,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
-    """How many deliveries are dead, beside the inbox; nothing where there are none."""
+    """Return the number of dead deliveries for the navigation, or nothing if there are none."""
     from ingress.dead_letters.selectors import MOST_COUNTED, dead_letter_count
 
     actor = getattr(request, "actor", None)
@@ -105,7 +105,7 @@ def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
 
 
 def administration(request: HttpRequest) -> list[dict[str, Any]]:
-    """What only administrators see."""
+    """Return the part of the navigation for administrators."""
     actor = getattr(request, "actor", None)
     if actor is None or not actor.has_role(Role.ADMIN):
         return []

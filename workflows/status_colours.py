@@ -1,4 +1,8 @@
-"""One colour for one meaning, on every screen: green has ended well, red needs somebody, orange waits, blue is at work."""
+"""Colours of statuses on all screens, as Unfold's label types.
+
+success (green): ended well. danger (red): needs an operator. warning (orange): waits. info (blue): in progress.
+default (grey): ended without an effect.
+"""
 
 RUN = {
     "STARTING": "info",

@@ -1,3 +1,3 @@
-"""Admin screens of `ingress`. Django discovers this package; each module registers its own."""
+"""Admin screens of `ingress`. Django imports this package, and each module registers its screens."""
 
 from ingress.admin import catalogue, deliveries, events  # noqa: F401

@@ -1,4 +1,4 @@
-"""The event catalogue: where a type's key stands, which schema its payload has, how long it may come before its wait."""
+"""The event catalogue: correlation paths, payload schema and buffer time of each event type."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ from workflows.templatetags.pointsman import moment
 
 
 class PathsField(forms.CharField):
-    """A list as lines of text, or as JSON. What it holds is checked by the service."""
+    """Field for a list, written as lines of text or as JSON. The service checks the items."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
@@ -42,14 +42,15 @@ class PathsField(forms.CharField):
         try:
             return read_json(text)
         except (ValueError, RecursionError) as error:
-            raise forms.ValidationError("Write one dotted path a line.") from error
+            raise forms.ValidationError("Write one dotted path per line.") from error
 
 
 class EventTypeForm(forms.Form):
     name = forms.CharField(
         max_length=200,
         widget=UnfoldAdminTextInputWidget(attrs={"spellcheck": "false"}),
-        help_text="As senders write it, as TICKET_CREATED; * holds the correlation paths of all events. It stays.",
+        help_text="The type as senders write it, for example TICKET_CREATED. The entry * has the correlation paths of"
+        " all events. The name cannot be changed.",
     )
     description = forms.CharField(
         max_length=MAX_DESCRIPTION_LENGTH, required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2})
@@ -57,13 +58,14 @@ class EventTypeForm(forms.Form):
     correlation_paths = PathsField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false", "class": "pm-code"}),
-        help_text="Dotted paths into the payload, one a line, as ticket.id. They replace those of the environment.",
+        help_text="Dotted paths into the payload, one per line, for example ticket.id. They replace the paths of the"
+        " environment.",
     )
     payload_schema_ref = forms.ChoiceField(
         label="Payload schema",
         required=False,
         widget=UnfoldAdminSelectWidget(),
-        help_text="An event whose payload does not fit is refused, and kept as rejected.",
+        help_text="An event whose payload does not match the schema is refused and stored with the outcome rejected.",
     )
     buffer_seconds = forms.FloatField(
         label="Buffer time in seconds",
@@ -75,23 +77,23 @@ class EventTypeForm(forms.Form):
         required=False,
         initial=True,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="Off: this entry counts as not there.",
+        help_text="If this is off, the entry has no effect.",
     )
 
     def __init__(self, actor: Actor, *positional: Any, **options: Any) -> None:
         super().__init__(*positional, **options)
         self.tenant_id = actor.tenant_id
         refs = set(known_schema_refs(actor.tenant_id)) | {self.initial.get("payload_schema_ref", "")} - {""}
-        self.fields["payload_schema_ref"].choices = [("", "– none –"), *((ref, ref) for ref in sorted(refs))]  # type: ignore[attr-defined]
+        self.fields["payload_schema_ref"].choices = [("", "none"), *((ref, ref) for ref in sorted(refs))]  # type: ignore[attr-defined]
         self.fields["buffer_seconds"].help_text = (
-            f"How long before its wait opens an event may come: above 0, at most {MAX_BUFFER_SECONDS:,}. "
-            f"Empty: {settings.EVENT_BUFFER_SECONDS:g} s."
+            "The time for which an event can be found by a wait that opens later: above 0 s, at most"
+            f" {MAX_BUFFER_SECONDS:,} s. Leave empty for the default of {settings.EVENT_BUFFER_SECONDS:g} s."
         )
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
         if EventType.objects.filter(tenant_id=self.tenant_id, name=name).exists():
-            raise forms.ValidationError("This event type is in the catalogue already.")
+            raise forms.ValidationError("This event type is already in the catalogue. Open its entry to change it.")
         return name
 
 
@@ -105,7 +107,7 @@ class EventTypeAdmin(AuthorPages):
 
     @display(description="Correlation paths")
     def paths_label(self, row: EventType) -> str:
-        return ", ".join(row.correlation_paths or []) or "– from the environment –"
+        return ", ".join(row.correlation_paths or []) or "from the environment"
 
     @display(description="Payload schema", ordering="payload_schema_ref")
     def schema_label(self, row: EventType) -> str:
@@ -132,16 +134,16 @@ class EventTypeAdmin(AuthorPages):
         del form.fields["name"]
         return form
 
-    def saved(self, actor: Actor, row: EventType | None, fields: dict[str, Any]) -> tuple[EventType, list[str]]:
+    def save_row(self, actor: Actor, row: EventType | None, fields: dict[str, Any]) -> tuple[EventType, list[str]]:
         name = row.name if row else fields.pop("name")
         saved = event_type_save(actor=actor, name=name, fields=EventTypeFields(**fields), must_be_new=row is None)
         return saved.row, []
 
-    def deleted(self, actor: Actor, row: EventType) -> None:
+    def delete_row(self, actor: Actor, row: EventType) -> None:
         event_type_delete(actor=actor, name=row.name)
 
-    def place_of(self, problem: dict[str, str]) -> tuple[str | None, str]:
+    def field_error(self, problem: dict[str, str]) -> tuple[str | None, str]:
         return problem["path"], problem["message"]
 
-    def facts(self, actor: Actor, row: EventType) -> dict[str, Any]:
+    def row_context(self, actor: Actor, row: EventType) -> dict[str, Any]:
         return {"buffer": self.buffer_label(row), "paths": self.paths_label(row)}

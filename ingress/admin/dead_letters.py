@@ -1,4 +1,4 @@
-"""Redelivering and discarding, one or many: a page that says what will happen, and after it what has happened."""
+"""Redeliver or discard one or many deliveries: the confirmation page and the page of results."""
 
 import uuid
 from copy import copy
@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingress.dead_letters.selectors import deliveries_forecast
 from ingress.dead_letters.services import MAX_DELIVERIES, deliveries_discard, deliveries_redeliver
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
 from workflows.models import EventDelivery
@@ -25,13 +25,14 @@ _PAGES = {
     CommandAction.REDELIVER: {
         "verb": "Redeliver",
         "action": "redeliver_many",
-        "note": "Each delivery is tried anew, from its first attempt on, by itself. Nothing that was done is done twice: a run "
-        "takes an event once, and a start that has happened is not repeated.",
+        "note": "Each delivery starts again with its first attempt. No effect happens twice: a run takes an event "
+        "once, and an event starts a definition once.",
     },
     CommandAction.DISCARD: {
         "verb": "Discard",
         "action": "discard_many",
-        "note": "Each delivery is settled for good: nothing is sent, no run gets the event by it. This cannot be undone.",
+        "note": "The deliveries are not attempted again, so their targets do not receive the event. This cannot be "
+        "undone.",
     },
 }
 
@@ -40,16 +41,16 @@ class DiscardForm(forms.Form):
     reason = forms.CharField(
         max_length=2000,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Kept on the delivery and in the command ledger, for whoever asks later.",
+        help_text="Stored on the delivery and in the command ledger.",
     )
 
 
 class DeadLetterViews(TenantAdmin):
-    """The views and actions of `DeliveryAdmin` that change something, all through the services."""
+    """Views and actions of `DeliveryAdmin` that change deliveries. All of them call the services."""
 
     def __init__(self, model: Any, admin_site: Any) -> None:
         super().__init__(model, admin_site)
-        self.opts: Any = copy(model._meta)  # headings would say "event deliverys"
+        self.opts: Any = copy(model._meta)  # Django would write "event deliverys" in headings
         self.opts.verbose_name, self.opts.verbose_name_plural = "delivery", "deliveries"
 
     def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
@@ -74,19 +75,19 @@ class DeadLetterViews(TenantAdmin):
         ]
 
     def _one(self, request: HttpRequest, pk: uuid.UUID, action: CommandAction) -> HttpResponse:
-        """GET asks, POST does. A refusal is told with its code."""
+        """Show the confirmation on GET. Carry out the command on POST and show a refusal with its code."""
         delivery = self.get_object(request, str(pk))
         if delivery is None:
-            raise Http404("there is no such delivery")
+            raise Http404(f"There is no delivery {pk}.")
         form = _form(action, request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            return self._ask(request, [pk], action, form, back=event_page_of(delivery))
+            return self._confirm(request, [pk], action, form, back=event_page_of(delivery))
         try:
-            answer = _carry_out(request, action, [pk], form.cleaned_data["reason"])
+            response = _carry_out(request, action, [pk], form.cleaned_data["reason"])
         except PortalError as error:
-            messages.error(request, f"{error.code}: {error.message}")
+            messages.error(request, error_text(error))
             return HttpResponseRedirect(event_page_of(delivery))
-        (result,) = answer["results"]
+        (result,) = response["results"]
         if result["code"]:
             messages.error(request, f"{result['code']}: {result['message']}")
         else:
@@ -99,28 +100,32 @@ class DeadLetterViews(TenantAdmin):
         if "confirmed" not in request.POST:
             ids = list(queryset.order_by("created_at").values_list("id", flat=True)[: MAX_DELIVERIES + 1])
             if len(ids) > MAX_DELIVERIES:
-                self.message_user(request, f"Choose at most {MAX_DELIVERIES} deliveries at a time.", messages.ERROR)
+                self.message_user(
+                    request,
+                    f"More than {MAX_DELIVERIES} deliveries are selected. Select at most {MAX_DELIVERIES} deliveries.",
+                    messages.ERROR,
+                )
                 return None
-            return self._ask(request, ids, action, _form(action, None))
-        # Those that were shown, whatever the list's filter would find by now.
+            return self._confirm(request, ids, action, _form(action, None))
+        # Use the deliveries of the confirmation page, because the list's filter could match others by now.
         ids = [uuid.UUID(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)]
         form = _form(action, request.POST)
         if not form.is_valid():
-            return self._ask(request, ids, action, form)
+            return self._confirm(request, ids, action, form)
         try:
-            answer = _carry_out(request, action, ids, form.cleaned_data["reason"])
+            response = _carry_out(request, action, ids, form.cleaned_data["reason"])
         except PortalError as error:
-            self.message_user(request, f"{error.code}: {error.message}", messages.ERROR)
+            self.message_user(request, error_text(error), messages.ERROR)
             return None
-        rows = self._rows(request, answer["results"])
+        rows = self._rows(request, response["results"])
         done = sum(1 for row in rows if not row["code"])
-        context = self.page_context(request, "Dead letters", rows=rows, done=done, verb=_PAGES[action]["verb"].lower())
+        context = self.page_context(request, "Dead letters", rows=rows, done=done, verb=_PAGES[action]["verb"])
         return TemplateResponse(request, "portal/dead_letters_results.html", context)
 
-    def _ask(
+    def _confirm(
         self, request: HttpRequest, ids: list[uuid.UUID], action: CommandAction, form: forms.Form, back: str = ""
     ) -> TemplateResponse:
-        """With the dry run of a redelivery: what each would come to now."""
+        """Show the confirmation page with the forecast of each redelivery."""
         rows = self._rows(request, deliveries_forecast(tenant_id=actor_of(request).tenant_id, delivery_ids=ids))
         context = self.page_context(
             request,

@@ -1,4 +1,4 @@
-"""The dead-letter inbox, and every delivery there is. Acting on them is in `dead_letters.py`."""
+"""The dead-letter inbox and the list of all deliveries. The commands are in `dead_letters.py`."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ MOST_LISTED = 10_000
 
 
 class InboxPaginator(Paginator):
-    """Counts, so that all of the inbox can be chosen, and not further than anybody pages."""
+    """Paginator that counts at most `MOST_LISTED` rows, so that all rows of the inbox can be selected."""
 
     @cached_property
     def count(self) -> int:
@@ -44,11 +44,12 @@ class InboxList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.opts = self.model_admin.opts
-        self.full_result_count = self.result_count  # no "show all": without a filter it shows the dead ones
+        # Hides the link "show all", because the list without a filter shows only dead deliveries.
+        self.full_result_count = self.result_count
 
 
 class InboxFilter(DropdownFilter):
-    """Dead ones, unless another status is asked for."""
+    """Filter that selects dead deliveries by default."""
 
     title = "status"
     parameter_name = "status"
@@ -92,7 +93,7 @@ class DeliveryAdmin(DeadLetterViews):
         return super().get_queryset(request).select_related(*self.list_select_related).defer("run__input")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Why a delivery is dead may name what a filter or a schema met."""
+        """Add the reason only for roles that may view payloads, because a reason can contain payload values."""
         return (*self.list_display, "reason_label") if actor_of(request).sees_payloads else self.list_display
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
@@ -118,26 +119,31 @@ class DeliveryAdmin(DeadLetterViews):
             "title": "Dead letters",
             "dead": dead_letter_count(tenant_id=tenant_id),
             "chips": [
-                {"label": status.label, "value": status.value, "type": status_colours.DELIVERY[status],
-                 "is_chosen": chosen == status.value}
-                for status in DeliveryStatus if status != DeliveryStatus.DEAD
+                {
+                    "label": status.label,
+                    "value": status.value,
+                    "type": status_colours.DELIVERY[status],
+                    "is_chosen": chosen == status.value,
+                }
+                for status in DeliveryStatus
+                if status != DeliveryStatus.DEAD
             ],
             "is_dead_chosen": chosen == DeliveryStatus.DEAD,
             "is_all_chosen": chosen == ALL,
             "refused": refused[:SHOWN_REFUSED],
             "refused_count": refused.count(),
             "actor": actor_of(request),
-        }  # fmt: skip
+        }
         return super().changelist_view(request, {**extra, **(extra_context or {})})
 
     @method_decorator(require_safe)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """A delivery is shown on the page of its event."""
+        """Redirect to the page of the event, which shows the delivery."""
         delivery = self.get_object(request, object_id)
         if delivery is None:
-            raise Http404("there is no such delivery")
+            raise Http404(f"There is no delivery {object_id}.")
         return HttpResponseRedirect(event_page_of(delivery))
 
     # -- Columns -----------------------------------------------------------------------------------------------------
@@ -155,8 +161,10 @@ class DeliveryAdmin(DeadLetterViews):
         event = delivery.event
         return format_html(
             '<a class="pm-link" href="{}">{}</a><br><small>{}</small>',
-            event_page_of(delivery), event.event_type, short_id(event.event_id),
-        )  # fmt: skip
+            event_page_of(delivery),
+            event.event_type,
+            short_id(event.event_id),
+        )
 
     @display(description="Target")
     def target_label(self, delivery: EventDelivery) -> str:
@@ -166,11 +174,11 @@ class DeliveryAdmin(DeadLetterViews):
 
     @display(description="Key", ordering="correlation_key")
     def key_label(self, delivery: EventDelivery) -> str:
-        return _redaction(delivery).key(delivery.correlation_key) or "– none –"
+        return _redaction(delivery).key(delivery.correlation_key) or "none"
 
     @display(description="Reason", ordering="reason")
     def reason_label(self, delivery: EventDelivery) -> str:
-        return _redaction(delivery).reason(delivery.reason)
+        return _redaction(delivery).delivery_reason(delivery)
 
 
 def _redaction(delivery: EventDelivery) -> EventRedaction:

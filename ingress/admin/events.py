@@ -1,4 +1,4 @@
-"""Events: list with the resolved key, page with the decision trace, and sending one by hand."""
+"""Events: the list with the keys, the page with the decision trace, and the form that sends an event."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from ingress.intake.receive import Receipt, event_receive
 from ingress.templatetags.event_pages import countdown, short_id
 from workflows import status_colours
 from workflows.actors import Actor
-from workflows.admin.base import actor_of
+from workflows.admin.base import actor_of, error_text
 from workflows.admin.forms import SendEventForm
 from workflows.errors import PortalError
 from workflows.event_redaction import EventRedaction
@@ -84,10 +84,15 @@ class EventAdmin(WhatIfViews):
         counts = event_counts(tenant_id=actor_of(request).tenant_id)
         chosen = request.GET.get("outcome__exact", "")
         chips = [
-            {"label": outcome.label, "value": outcome.value, "count": counts.get(outcome.value, 0),
-             "type": status_colours.EVENT[outcome], "is_chosen": chosen == outcome.value}
+            {
+                "label": outcome.label,
+                "value": outcome.value,
+                "count": counts.get(outcome.value, 0),
+                "type": status_colours.EVENT[outcome],
+                "is_chosen": chosen == outcome.value,
+            }
             for outcome in EventOutcome
-        ]  # fmt: skip
+        ]
         may_send = actor_of(request).has_role(Role.OPERATOR)
         extra = {"chips": chips, "is_all": not chosen, "may_send": may_send, "title": "Events"}
         return super().changelist_view(request, {**extra, **(extra_context or {})})
@@ -106,7 +111,7 @@ class EventAdmin(WhatIfViews):
     @display(description="Correlation key", ordering="correlation_key")
     def key_label(self, event: Event) -> str:
         if not event.correlation_keys:
-            return "– none –"
+            return "none"
         keys = EventRedaction(event, rules_in(event.tenant)).keys(event.correlation_keys)
         return nowrap(", ".join(keys) + (" (sent)" if event.correlation_status == "explicit" else ""))
 
@@ -122,7 +127,7 @@ class EventAdmin(WhatIfViews):
     def source_label(self, event: Event) -> str:
         return nowrap(event.get_source_display())
 
-    @display(description="Why", ordering="outcome_reason")
+    @display(description="Reason", ordering="outcome_reason")
     def reason_label(self, event: Event) -> str:
         left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
         why = EventRedaction(event, rules_in(event.tenant)).reason(event.outcome_reason)
@@ -134,19 +139,21 @@ class EventAdmin(WhatIfViews):
     ) -> HttpResponse:
         event = self.get_object(request, object_id)
         if event is None:
-            raise Http404("there is no such event")
+            raise Http404(f"There is no event {object_id}.")
         actor = actor_of(request)
-        told = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
-        key = next(iter(told["correlation"]["keys"]), "")
-        asked = [str(delivery["id"]) for delivery in told["deliveries"]]
+        trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
+        key = next(iter(trace["correlation"]["keys"]), "")
+        delivery_ids = [str(delivery["id"]) for delivery in trace["deliveries"]]
         context = self.page_context(
             request,
             f"{event.event_type} · {key or 'no key'}",
             event=event,
-            told=told,
+            trace=trace,
             key=key,
             tone=status_colours.EVENT[event.outcome],
-            commands=Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=asked).order_by("-requested_at"),
+            commands=Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=delivery_ids).order_by(
+                "-requested_at"
+            ),
             may_act=actor.has_role(Role.OPERATOR),
         )
         return TemplateResponse(request, "portal/event_page.html", context)
@@ -158,23 +165,33 @@ class EventAdmin(WhatIfViews):
             try:
                 receipt = _send(actor, form.cleaned_data)
             except PortalError as error:
-                form.add_error(None, f"{error.code}: {error.message}")
+                form.add_error(None, error_text(error))
             else:
-                messages.success(request, "The event is stored; below is what became of it.")
+                messages.success(request, "The event is stored. This page shows its outcome.")
                 return HttpResponseRedirect(reverse("admin:workflows_event_change", args=[receipt.event.id]))
         names = EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name")
         context = self.page_context(
-            request, "Send an event", form=form, back=reverse("admin:workflows_event_changelist"), button="Send the event",
-            event_types=names, note="The event is stored and routed as if a program had sent it: it may start runs and resume waiting ones.",
-        )  # fmt: skip
+            request,
+            "Send an event",
+            form=form,
+            back=reverse("admin:workflows_event_changelist"),
+            button="Send the event",
+            event_types=names,
+            note="The event is stored and routed like an event from an application. It can start runs and resume"
+            " waiting runs.",
+        )
         return TemplateResponse(request, "portal/form_page.html", context)
 
 
 def _send(actor: Actor, fields: dict[str, Any]) -> Receipt:
-    """Through the same service as every door, with a row in the command ledger, because somebody clicked."""
-    asked = {name: value for name, value in fields.items() if name != "payload"}
+    """Send an event like the other entry points do, and record the command in the ledger."""
+    request = {name: value for name, value in fields.items() if name != "payload"}
     command = command_open(
-        actor=actor, action=CommandAction.SEND_EVENT, target_type="event", target_id=fields["event_type"], payload=asked
+        actor=actor,
+        action=CommandAction.SEND_EVENT,
+        target_type="event",
+        target_id=fields["event_type"],
+        payload=request,
     )
     # Not `command_transaction`: an event that is rejected is stored, although the request fails.
     with command_failures_recorded([command]):

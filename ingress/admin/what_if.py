@@ -1,4 +1,4 @@
-"""Pages that say what would happen. They write nothing; they are POSTs because payloads do not belong into addresses."""
+"""What-if pages. They change nothing. They use POST because a payload must not be part of a URL."""
 
 import json
 import uuid
@@ -25,19 +25,22 @@ EXAMPLE = {"event_type": "", "payload": {}}
 
 
 class EventWhatIfForm(forms.Form):
-    """`stored` is the event that the form was filled from, for the values that it does not show."""
+    """Form of one event. `stored` is the id of the event that filled the form; it supplies the redacted values."""
 
     stored = forms.CharField(required=False, widget=forms.HiddenInput())
-    event = JsonObjectField(help_text="As a program would send it: event_type, payload, and what else it may have.")
+    event = JsonObjectField(
+        help_text="The event as an application would send it: event_type, payload and the optional fields."
+    )
 
 
 class CorrelationWhatIfForm(forms.Form):
     paths = JsonObjectField(
         label="Correlation paths",
-        help_text="The whole catalogue as it would be: for each event type, or * for any, a dotted path or a list of them.",
+        help_text="The complete catalogue after the change. Each event type, or * for all types, has a dotted path or a"
+        " list of paths.",
     )
     last = forms.IntegerField(
-        label="Events to look at",
+        label="Number of latest events",
         initial=1000,
         min_value=1,
         max_value=MAX_EVENTS,
@@ -46,7 +49,7 @@ class CorrelationWhatIfForm(forms.Form):
 
 
 class WhatIfViews(TenantAdmin):
-    """The views of `EventAdmin` that ask "what if"."""
+    """Views of `EventAdmin` for what-if checks."""
 
     def what_if_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -62,33 +65,48 @@ class WhatIfViews(TenantAdmin):
         start = _shown(actor, stored) if stored else EXAMPLE
         initial = {"event": _text(start), "stored": stored.id if stored else ""}
         form = EventWhatIfForm(request.POST or None, initial=initial)
-        told = None
+        result = None
         if request.method == "POST":
-            _require(may_ask)
+            _require_operator(may_ask)
             if form.is_valid():
-                told = event_what_if(tenant_id=actor.tenant_id, value=_completed(actor, form.cleaned_data))
-        context = self.page_context(request, "What if this event came now?", form=form, told=told, may_ask=may_ask)
+                result = event_what_if(tenant_id=actor.tenant_id, value=_unredacted(actor, form.cleaned_data))
+        context = self.page_context(
+            request, "What if this event arrived now?", form=form, result=result, tone=_tone(result), may_ask=may_ask
+        )
         return TemplateResponse(request, "portal/what_if_event.html", context)
 
     def correlation_view(self, request: HttpRequest) -> HttpResponse:
         actor = actor_of(request)
         may_ask = actor.has_role(Role.OPERATOR)
         form = CorrelationWhatIfForm(request.POST or None, initial={"paths": _catalogue(actor) if may_ask else "{}"})
-        told = None
+        result = None
         if request.method == "POST":
-            _require(may_ask)
+            _require_operator(may_ask)
             if form.is_valid():
                 try:
-                    told = correlation_what_if(tenant_id=actor.tenant_id, **form.cleaned_data)
+                    result = correlation_what_if(tenant_id=actor.tenant_id, **form.cleaned_data)
                 except PortalError as error:
                     form.add_error("paths", error.message)
-        context = self.page_context(request, "What if keys stood elsewhere?", form=form, told=told, may_ask=may_ask)
+        context = self.page_context(
+            request, "What if the correlation paths changed?", form=form, result=result, may_ask=may_ask
+        )
         return TemplateResponse(request, "portal/what_if_correlation.html", context)
 
 
-def _require(may_ask: bool) -> None:
+def _require_operator(may_ask: bool) -> None:
     if not may_ask:
-        raise PermissionDenied("your role may look, not ask what payloads would do")
+        raise PermissionDenied(f"You need the role {Role.OPERATOR}, because the result contains payload values.")
+
+
+def _tone(result: dict[str, Any] | None) -> str:
+    """Return the label type of the result panel."""
+    if not result:
+        return "default"
+    if result["answer"].get("code"):
+        return "danger"
+    if not result.get("outcome"):
+        return "default"
+    return "info" if result["waits"] or result["triggers"] else "warning"
 
 
 def _stored(actor: Actor, event_pk: str) -> Event | None:
@@ -99,12 +117,12 @@ def _stored(actor: Actor, event_pk: str) -> Event | None:
     except ValueError:
         event = None
     if event is None:
-        raise Http404("there is no such event")
+        raise Http404(f"There is no event {event_pk}.")
     return event
 
 
 def _envelope(event: Event) -> dict[str, Any]:
-    """A stored event as its sender could send it once more: under a new id, since its own would be a repeat."""
+    """Return a stored event as its sender could send it again, without its id. The same id would be a repeat."""
     envelope: dict[str, Any] = {"event_type": event.event_type, "payload": event.payload}
     if event.workflow_correlation_key:
         envelope["workflow_correlation_key"] = event.workflow_correlation_key
@@ -116,19 +134,19 @@ def _envelope(event: Event) -> dict[str, Any]:
 
 
 def _shown(actor: Actor, event: Event) -> dict[str, Any]:
-    """The envelope without what the tenant's rules hide."""
+    """Return the envelope, redacted with the tenant's rules."""
     shown: dict[str, Any] = redact(_envelope(event), rules_of(actor.tenant_id))
     return shown
 
 
-def _completed(actor: Actor, fields: dict[str, Any]) -> Any:
-    """What was asked, with the stored values where `[redacted]` was left as it was: the answer is of these."""
+def _unredacted(actor: Actor, fields: dict[str, Any]) -> Any:
+    """Return the event of the form. An unchanged `[redacted]` is replaced by the stored value."""
     stored = _stored(actor, fields["stored"])
     return restored(fields["event"], _shown(actor, stored), _envelope(stored)) if stored else fields["event"]
 
 
 def _catalogue(actor: Actor) -> str:
-    """The paths as they are, one event type a line."""
+    """Return the current paths as JSON, one event type per line."""
     entries = EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name")
     paths = {entry.name: entry.correlation_paths for entry in entries if entry.correlation_paths}
     lines = [f"  {json.dumps(name)}: {json.dumps(found, ensure_ascii=False)}" for name, found in paths.items()]

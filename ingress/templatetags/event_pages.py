@@ -1,4 +1,4 @@
-"""What pages about events show of sentences, numbers and times."""
+"""Template filters and tags of the event pages."""
 
 import re
 from datetime import datetime
@@ -20,8 +20,8 @@ _RUN = re.compile(r"\b([Rr]un) ([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 @register.filter
 def linked_runs(text: str) -> SafeString:
-    """The text with each `run ID` as a short link to the run's page."""
-    return mark_safe(_RUN.sub(_link, str(conditional_escape(text))))  # noqa: S308  escaped before
+    """Escape the text and replace each `run ID` by a short link to the run's page."""
+    return mark_safe(_RUN.sub(_link, str(conditional_escape(text))))  # noqa: S308  _link gets escaped text
 
 
 def _link(found: re.Match[str]) -> str:
@@ -36,7 +36,7 @@ def _link(found: re.Match[str]) -> str:
 
 @register.filter
 def short_id(event_id: str) -> SafeString:
-    """An event's id on one line of a table; the whole of it on hover, and on the event's page."""
+    """Shorten an event id to one table line. The full id is shown on hover and on the event's page."""
     shown = event_id if len(event_id) <= SHOWN_ID else f"{event_id[:8]}…{event_id[8 - SHOWN_ID :]}"
     return format_html('<span class="pm-nowrap" title="{}">{}</span>', event_id, shown)
 
@@ -48,7 +48,7 @@ def thousands(count: int) -> str:
 
 @register.simple_tag
 def countdown(until: datetime | None) -> SafeString | str:
-    """How long until then, as text; a script counts on from the server's figure, whatever the browser's clock says."""
+    """Render the remaining time. countdown.js counts down from this value, without the browser's clock."""
     if until is None:
         return ""
     left = (until - timezone.now()).total_seconds()

@@ -1,4 +1,4 @@
-"""The first page: what needs somebody, what runs, and whether the servers behind it answer."""
+"""The dashboard: counts, failed and waiting runs, and the health of the servers."""
 
 from typing import Any
 

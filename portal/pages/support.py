@@ -1,4 +1,4 @@
-"""What is supported and what is refused, in the portal: the page of the docs, so that the two never say different things."""
+"""The page docs/support.md inside the portal. Both show the same file, so they cannot differ."""
 
 import re
 
@@ -12,15 +12,15 @@ PAGE = settings.BASE_DIR / "docs" / "support.md"
 
 
 def support_view(request: HttpRequest) -> HttpResponse:
-    from django.contrib import admin  # the site is not made yet when its addresses are
+    from django.contrib import admin  # the site does not exist yet when its URLs are built
 
     title, _, text = PAGE.read_text(encoding="utf-8").partition("\n")
-    # Links lead to other files of the docs, which the portal does not serve.
+    # Remove links to other files of the docs, because the portal does not serve them.
     text = re.sub(r"\[([^\]]+)\]\([^)]+\.md\)", r"\1", text)
     body = markdown.markdown(text, extensions=["tables"])
     context = {
         **admin.site.each_context(request),
         "title": title.removeprefix("# "),
-        "body": mark_safe(body),  # noqa: S308  our own file
+        "body": mark_safe(body),  # noqa: S308  a file of this repository
     }
     return TemplateResponse(request, "portal/support_page.html", context)

@@ -1,6 +1,6 @@
-"""A real browser on a real server: Debian's Chromium on the session's own database and workers.
+"""Fixtures of the browser tests: Chromium and the portal over HTTP, on the session's database and workers.
 
-A machine without Chromium does not collect these tests and says so; on CI its absence is an error.
+Without Chromium these tests are not collected, and a message says so. In CI a missing Chromium is an error.
 """
 
 import os
@@ -35,23 +35,23 @@ FLAGS = [
 
 if CHROMIUM is None:
     if os.environ.get("CI"):
-        raise RuntimeError("CI needs Chromium: apt-get install -y chromium")
-    print("\nbrowser tests are left out: no Chromium here (apt-get install chromium, or name it in CHROMIUM)")
+        raise RuntimeError("The browser tests need Chromium in CI. Install it: apt-get install -y chromium")
+    print("\nBrowser tests are skipped because Chromium is missing. Install it, or set CHROMIUM to its path.")
     collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="package")
 def site(database: None) -> Iterator[str]:
-    """The portal over HTTP, in a thread of this process."""
+    """Serve the portal over HTTP in a thread of this process. Yield its address."""
     from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
     from portal.wsgi import application
 
-    class Quiet(WSGIRequestHandler):
+    class QuietHandler(WSGIRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
-            """The test looks at pages, not at access logs."""
+            """Write no access log."""
 
-    server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
+    server = ThreadedWSGIServer(("127.0.0.1", 0), QuietHandler)
     server.set_app(application)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -62,7 +62,7 @@ def site(database: None) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Playwright keeps a loop in the thread that uses it, so the whole session of it lives in its own thread's calls."""
+    """Start one Chromium for the package, because Playwright's event loop stays in this thread until it is stopped."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -73,7 +73,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A fresh page; the test fails when the page logs an error."""
+    """Open a new page. The test fails if the page logs an error."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     errors: list[str] = []

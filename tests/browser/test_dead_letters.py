@@ -1,4 +1,4 @@
-"""An operator asks why nothing happened, tries what would, and brings a dead delivery back, with the keyboard alone."""
+"""An operator finds a dead delivery, reads the reason, and redelivers it with the keyboard only."""
 
 import json
 from typing import Any
@@ -15,11 +15,11 @@ REPLIED = "TICKET_CUSTOMER_REPLIED"
 
 
 def dead_delivery(desk: Desk, monkeypatch: pytest.MonkeyPatch, settings: Any) -> EventDelivery:
-    """Of an event that a run waits for; its only attempt failed."""
+    """Return a dead delivery to a waiting run. Its only attempt failed."""
     waiting_run(desk)
 
     def failing(row: EventDelivery) -> tuple[str, str]:
-        raise RuntimeError("no luck today")
+        raise RuntimeError("simulated failure")
 
     settings.DELIVERY_MAX_ATTEMPTS = 1
     with monkeypatch.context() as patched:
@@ -28,7 +28,7 @@ def dead_delivery(desk: Desk, monkeypatch: pytest.MonkeyPatch, settings: Any) ->
         return eventually(lambda: EventDelivery.objects.filter(event=event, status="dead").first())
 
 
-def test_a_dead_delivery_is_found_understood_and_brought_back_by_keyboard(
+def test_dead_delivery_is_found_and_redelivered_by_keyboard(
     page: Any,
     site: str,
     desk: Desk,
@@ -42,22 +42,22 @@ def test_a_dead_delivery_is_found_understood_and_brought_back_by_keyboard(
     page.get_by_role("link", name=REPLIED).press("Enter")
     page.get_by_text("it is in the dead letters").wait_for()
     page.locator(".pm-attempts summary").press("Enter")
-    assert page.get_by_text("RuntimeError: no luck today").last.is_visible()
+    assert page.get_by_text("RuntimeError: simulated failure").last.is_visible()
     page.get_by_role("link", name="Redeliver…").press("Enter")
     page.get_by_role("heading", name="What would happen now").wait_for()
     assert "it has no filters" in page.inner_text(".pm-table")
-    page.fill("input[name=reason]", "better luck")
+    page.fill("input[name=reason]", "the bug is fixed")
     page.get_by_role("button", name="Redeliver 1 delivery").press("Enter")
     page.get_by_text("The delivery is redelivered").wait_for()
     desk.run_is("SUCCEEDED", id=row.run_id)
     page.reload()
     page.get_by_text("took it.").wait_for()
-    assert "better luck" in page.inner_text(".pm-page")
+    assert "the bug is fixed" in page.inner_text(".pm-page")
     command = Command.objects.get(target_id=str(row.id))
     assert (command.action, command.state, command.actor_name) == ("redeliver", "observed", member["operator"].username)
 
 
-def test_what_if_is_filled_with_the_event_and_its_answer_counts_down(
+def test_what_if_form_is_filled_from_event_and_buffer_time_counts_down(
     page: Any,
     site: str,
     desk: Desk,
@@ -70,13 +70,13 @@ def test_what_if_is_filled_with_the_event_and_its_answer_counts_down(
     page.goto(f"{site}/admin/workflows/event/{event.id}/change/")
     left = page.locator(".pm-countdown")
     first = left.inner_text()
-    eventually(lambda: left.inner_text() != first, seconds=5, what="the text counts down")
-    page.get_by_role("link", name="What if it came again?").click()
+    eventually(lambda: left.inner_text() != first, seconds=5, what="the remaining time decreases")
+    page.get_by_role("link", name="What if it arrived again?").click()
     written = json.loads(page.input_value("textarea[name=event]"))
     assert written == {"event_type": REPLIED, "payload": {"ticketId": "T-l"}}
     page.fill("textarea[name=event]", json.dumps({**written, "payload": {"ticketId": "T-1"}}))
     page.get_by_role("button", name="What would it do?").click()
-    page.get_by_role("heading", name="It would be delivered").wait_for()
+    page.get_by_role("heading", name="The event would be delivered").wait_for()
     page.get_by_role("link", name=f"run {str(run.id)[:8]}").click()
     assert str(run.id) in page.url
     assert desk.run_is("WAITING", id=run.id)

@@ -1,4 +1,4 @@
-"""An operator's night shift in a real browser: find the run, see why it waits, act once, see what came of it."""
+"""An operator's work in a browser: find a run, see why it waits, send a command, see the outcome."""
 
 import json
 from typing import Any
@@ -8,11 +8,11 @@ from tests.support.desk import Desk
 from workflows.models import BulkJob, Command
 
 
-def test_a_run_is_found_explained_and_resumed_without_a_reload(
+def test_waiting_run_is_found_and_page_updates_when_event_arrives(
     page: Any, site: str, desk: Desk, member: dict[str, Any]
 ) -> None:
     run = waiting_run(desk)
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-l"})  # an l for a 1: the near miss
+    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-l"})  # the letter l instead of the digit 1: a near miss
     sign_in(page, site, member["operator"])
     page.locator('#nav-sidebar a[href="/admin/workflows/run/"]').click()
     page.get_by_role("link", name="Waiting 1").click()
@@ -30,14 +30,12 @@ def test_a_run_is_found_explained_and_resumed_without_a_reload(
     other.get_by_role("button", name="Send the event").click()
     other.get_by_role("heading", name="TICKET_CUSTOMER_REPLIED T-1").wait_for()
     page.locator(".pm-head .pm-pill", has_text="succeeded").wait_for()
-    assert page.evaluate("window.notReloaded"), "the page was loaded anew"
+    assert page.evaluate("window.notReloaded"), "the page was reloaded"
     assert str(run.id) in page.url
     assert "resolved" in page.inner_text("#run-live")
 
 
-def test_cancel_asks_says_what_will_happen_and_shows_what_did(
-    page: Any, site: str, desk: Desk, member: dict[str, Any]
-) -> None:
+def test_cancel_shows_confirmation_and_outcome(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
     run = waiting_run(desk)
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/")
@@ -52,9 +50,7 @@ def test_cancel_asks_says_what_will_happen_and_shows_what_did(
     assert Command.objects.get(run=run).actor_name == member["operator"].username
 
 
-def test_many_runs_are_cancelled_with_a_result_for_each(
-    page: Any, site: str, desk: Desk, member: dict[str, Any]
-) -> None:
+def test_bulk_cancel_shows_one_result_per_run(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
     runs = [waiting_run(desk, f"T-{number}") for number in range(2)]
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/")
@@ -62,7 +58,7 @@ def test_many_runs_are_cancelled_with_a_result_for_each(
     page.select_option("select[name=action]", "cancel_runs")
     page.get_by_role("button", name="Run").click()
     page.get_by_role("heading", name="Cancel 2 runs?").wait_for()
-    assert not Command.objects.filter(run__in=runs).exists(), "nothing is asked before the button is pressed"
+    assert not Command.objects.filter(run__in=runs).exists(), "the preview must not send commands"
     page.get_by_role("button", name="Cancel 2 runs").click()
     page.get_by_role("heading", name="2 of 2 accepted by Temporal").wait_for()
     page.locator(".pm-pill", has_text="done").wait_for()
@@ -72,7 +68,7 @@ def test_many_runs_are_cancelled_with_a_result_for_each(
     assert page.locator(".pm-table .pm-pill", has_text="accepted").count() == 2
 
 
-def test_all_runs_of_a_filter_are_shown_first_and_a_stop_asks(
+def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     page: Any, site: str, desk: Desk, member: dict[str, Any]
 ) -> None:
     for number in range(3):
@@ -86,35 +82,33 @@ def test_all_runs_of_a_filter_are_shown_first_and_a_stop_asks(
     page.get_by_role("heading", name="Replay 3 runs?").wait_for()
     job = BulkJob.objects.get(tenant=desk.tenant)
     assert job.selection == {"list": {"status__exact": ["WAITING"]}}
-    BulkJob.objects.filter(id=job.id).update(rate_per_second=0.1)  # one now, the next in ten seconds
+    BulkJob.objects.filter(id=job.id).update(rate_per_second=0.1)  # one request now, the next after ten seconds
     page.get_by_role("button", name="Replay 3 runs").click()
     page.get_by_role("heading", name="1 of 3 accepted by Temporal").wait_for()
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("paused by").wait_for()
     page.get_by_role("link", name="Stop…").click()
-    assert "never asked by this job" in page.inner_text("main, #content")
+    assert "sends no more requests" in page.inner_text("main, #content")
     page.get_by_role("button", name="Stop this job").click()
     page.get_by_role("link", name="Stopped 2").wait_for()
 
 
-def test_bad_json_in_a_form_is_told_beside_the_field(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
+def test_invalid_json_error_is_shown_beside_field(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/event/send/")
     page.fill("input[name=event_type]", "E")
     page.fill("textarea[name=payload]", "{not json")
     page.get_by_role("button", name="Send the event").click()
-    assert "This is not JSON" in page.inner_text(".pm-error")
+    assert "This is not valid JSON" in page.inner_text(".pm-error")
 
 
-def test_a_viewer_sees_no_payload_and_is_offered_no_command(
-    page: Any, site: str, desk: Desk, member: dict[str, Any]
-) -> None:
+def test_viewer_sees_no_payload_and_no_command(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
     run = waiting_run(desk)
     sign_in(page, site, member["viewer"])
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/?tab=input")
-    assert "does not see payloads" in page.inner_text("#run-live")
+    assert "may not view payloads" in page.inner_text("#run-live")
     assert page.get_by_role("link", name="Cancel…").count() == 0
-    page.get_by_text("Not offered").click()
-    assert "Your role may look, not act." in page.inner_text(".pm-more")
+    page.get_by_text("Unavailable commands").click()
+    assert "You need the role operator." in page.inner_text(".pm-more")
     page.goto(f"{site}/admin/workflows/run/")
     assert page.locator("select[name=action]").count() == 0

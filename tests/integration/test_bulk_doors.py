@@ -209,11 +209,11 @@ def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: No
         ).content.decode()
 
     assert "hx-get" in client.get(page).content.decode()
-    assert "It needs the role operator." in viewer.get(page).content.decode()
+    assert "You need the role operator." in viewer.get(page).content.decode()
     assert "PERMISSION_DENIED" in step("stop", viewer)
     assert "Paused." in step("pause")
     assert (
-        "never asked by this job" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
+        "sends no more requests" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
     )
     assert reread(job).state == "paused"
     assert "The job goes on." in step("resume")

@@ -1,4 +1,4 @@
-"""Every screen for every role, in the own tenant and none other; what changes something is a POST."""
+"""All screens for all roles, and tenant isolation. Only POST changes anything."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ LISTS = ("run", "event", "definition", "command", "notification", "eventtype", "
 
 @pytest.fixture
 def pages(tenant: Any) -> list[str]:
-    """The address of every page, with rows behind it."""
+    """Create rows and return the URL of every page."""
     run = make_run(
         tenant,
         error={"category": "ActionError", "message": "no", "nodePath": "x", "at": "y"},
@@ -49,16 +49,19 @@ def pages(tenant: Any) -> list[str]:
         for tab in ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
     ]
     found += [
-        reverse("admin:workflows_run_cancel", args=[run.id]), reverse("admin:workflows_event_change", args=[event.id]),
+        reverse("admin:workflows_run_cancel", args=[run.id]),
+        reverse("admin:workflows_event_change", args=[event.id]),
         reverse("admin:workflows_humantask_change", args=[task.id]),
-        reverse("admin:workflows_definition_change", args=[definition.id]), reverse("admin:workflows_definition_start", args=[definition.id]),
-        reverse("admin:workflows_eventtype_change", args=[entry.id]), reverse("admin:workflows_command_change", args=[command.id]),
-    ]  # fmt: skip
+        reverse("admin:workflows_definition_change", args=[definition.id]),
+        reverse("admin:workflows_definition_start", args=[definition.id]),
+        reverse("admin:workflows_eventtype_change", args=[entry.id]),
+        reverse("admin:workflows_command_change", args=[command.id]),
+    ]
     return found
 
 
 @pytest.mark.parametrize("role", Role.values)
-def test_every_page_renders_for_every_role(tenant: Any, pages: list[str], role: str) -> None:
+def test_all_pages_render_for_all_roles(tenant: Any, pages: list[str], role: str) -> None:
     client = member_of(tenant, role=role)
     for page in pages:
         response = client.get(page)
@@ -66,12 +69,12 @@ def test_every_page_renders_for_every_role(tenant: Any, pages: list[str], role: 
         assert b"<script>alert(1)</script>" not in response.content
 
 
-def test_no_page_shows_rows_of_another_tenant(pages: list[str]) -> None:
+def test_no_page_shows_rows_of_other_tenant(pages: list[str]) -> None:
     client = member_of(make_tenant())
     for page in pages:
         response = client.get(page)
-        is_of_a_row = any(part in page for part in ("/change/", "/cancel/", "/start/"))
-        if is_of_a_row:
+        is_row_page = any(part in page for part in ("/change/", "/cancel/", "/start/"))
+        if is_row_page:
             assert response.status_code in (302, 404), page
             assert response.status_code == 404 or response.url == reverse("admin:index"), page
         else:
@@ -79,17 +82,17 @@ def test_no_page_shows_rows_of_another_tenant(pages: list[str]) -> None:
             assert b"REPLIED" not in response.content, page
 
 
-def test_nobody_enters_without_a_membership(tenant: Any, pages: list[str]) -> None:
+def test_user_without_membership_is_sent_to_login(tenant: Any, pages: list[str]) -> None:
     user = get_user_model().objects.create_user(f"stranger-{tenant.slug}", password="x", is_staff=True)
-    nobody, stranger = Client(), Client()
+    anonymous, stranger = Client(), Client()
     stranger.force_login(user)
-    for client in (nobody, stranger):
+    for client in (anonymous, stranger):
         for page in pages:
             response = client.get(page)
             assert (response.status_code, response.url.split("?")[0]) == (302, reverse("admin:login"))
 
 
-def test_projections_cannot_be_edited_added_or_deleted_in_the_admin(tenant: Any) -> None:
+def test_admin_cannot_add_change_or_delete_projections(tenant: Any) -> None:
     run = make_run(tenant)
     client = member_of(tenant, role="admin", superuser=True)
     for name in ("run", "event", "command", "definition"):
@@ -100,7 +103,7 @@ def test_projections_cannot_be_edited_added_or_deleted_in_the_admin(tenant: Any)
     assert run.status == "WAITING"
 
 
-def test_a_get_changes_nothing_and_a_viewer_is_refused_and_recorded(tenant: Any) -> None:
+def test_get_changes_nothing_and_refused_viewer_is_recorded(tenant: Any) -> None:
     run = make_run(tenant)
     address = reverse("admin:workflows_run_cancel", args=[run.id])
     viewer = member_of(tenant, role="viewer")
@@ -110,7 +113,7 @@ def test_a_get_changes_nothing_and_a_viewer_is_refused_and_recorded(tenant: Any)
     assert Command.objects.get(run=run).code == "PERMISSION_DENIED"
 
 
-def test_a_refusal_of_temporal_is_told_in_its_words(tenant: Any) -> None:
+def test_temporal_error_is_shown_when_cancel_is_refused(tenant: Any) -> None:
     run = make_run(tenant)
     page = member_of(tenant).post(reverse("admin:workflows_run_cancel", args=[run.id]), {"reason": ""}, follow=True)
     shown = page.content.decode()
@@ -119,7 +122,7 @@ def test_a_refusal_of_temporal_is_told_in_its_words(tenant: Any) -> None:
     assert "not touched" in shown
 
 
-def test_an_event_sent_by_hand_stands_in_the_ledger(tenant: Any) -> None:
+def test_event_sent_from_admin_is_recorded_in_ledger(tenant: Any) -> None:
     client = member_of(tenant)
     page = client.post(reverse("admin:workflows_event_send"), {"event_type": "E", "payload": '{"a": 1}'}, follow=True)
     assert "The event is stored" in page.content.decode()
@@ -128,7 +131,7 @@ def test_an_event_sent_by_hand_stands_in_the_ledger(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["event", "run", "command"])
-def test_hidden_fields_cannot_be_asked_through_the_address(tenant: Any, name: str) -> None:
+def test_hidden_fields_cannot_be_filtered_by_url(tenant: Any, name: str) -> None:
     client = member_of(tenant, role="viewer")
     for lookup in (
         "payload__pin__startswith=4",
@@ -146,7 +149,7 @@ def test_hidden_fields_cannot_be_asked_through_the_address(tenant: Any, name: st
     )
 
 
-def test_the_ledgers_page_hides_what_was_sent_from_viewers(tenant: Any) -> None:
+def test_ledger_page_hides_payload_from_viewers(tenant: Any) -> None:
     from tests.support.factories import make_actor
     from workflows.ledger import command_open
 
@@ -158,24 +161,24 @@ def test_the_ledgers_page_hides_what_was_sent_from_viewers(tenant: Any) -> None:
     assert b"4711" in member_of(tenant).get(page).content
 
 
-def test_an_event_type_stands_once_in_the_catalogue_and_edits_in_the_ledger(tenant: Any) -> None:
+def test_event_type_is_unique_and_its_change_is_recorded(tenant: Any) -> None:
     client = member_of(tenant, role="author")
     data = {"name": "E", "description": "", "correlation_paths": '["a"]', "is_active": "on"}
     assert client.post(reverse("admin:workflows_eventtype_add"), data).status_code == 302
     again = client.post(reverse("admin:workflows_eventtype_add"), data)
-    assert (again.status_code, "in the catalogue already" in again.content.decode()) == (200, True)
+    assert (again.status_code, "already in the catalogue" in again.content.decode()) == (200, True)
     assert Command.objects.get(tenant=tenant).action == "edit_event_type"
 
 
 @pytest.mark.parametrize("payload", ["NaN", '{"a": NaN}', '{"a": 1e999}', '{"a": "\\u0000"}', "[1]"])
-def test_an_event_by_hand_is_read_as_strictly_as_one_of_a_program(tenant: Any, payload: str) -> None:
+def test_event_form_refuses_invalid_json(tenant: Any, payload: str) -> None:
     page = member_of(tenant).post(reverse("admin:workflows_event_send"), {"event_type": "E", "payload": payload})
     assert (page.status_code, "pm-error" in page.content.decode()) == (200, True)
     assert not Command.objects.filter(tenant=tenant).exists()
 
 
 @pytest.mark.parametrize("paths", ['"a..b"', "[1]", "{}"])
-def test_the_catalogue_refuses_paths_that_are_none(tenant: Any, paths: str) -> None:
+def test_catalogue_refuses_invalid_paths(tenant: Any, paths: str) -> None:
     data = {"name": "E", "description": "", "correlation_paths": paths, "is_active": "on"}
     client = member_of(tenant, role="author")
     response = client.post(reverse("admin:workflows_eventtype_add"), data)
@@ -188,7 +191,7 @@ def test_the_catalogue_refuses_paths_that_are_none(tenant: Any, paths: str) -> N
     assert EventType.objects.get(tenant=tenant).correlation_paths == ["a.b"]
 
 
-def test_a_member_of_two_tenants_sees_one_at_a_time(tenant: Any) -> None:
+def test_member_of_two_tenants_sees_one_tenant_at_a_time(tenant: Any) -> None:
     other = make_tenant(f"zz {tenant.slug}")
     mine, theirs = make_run(tenant, correlation_key="MINE"), make_run(other, correlation_key="THEIRS")
     client = member_of(tenant, other)
@@ -205,7 +208,7 @@ def test_a_member_of_two_tenants_sees_one_at_a_time(tenant: Any) -> None:
     assert "THEIRS" in client.get(runs).content.decode()
 
 
-def test_notifications_are_of_the_member_alone(tenant: Any) -> None:
+def test_member_sees_only_own_notifications(tenant: Any) -> None:
     client = member_of(tenant)
     for user in (
         get_user_model().objects.get(pk=client.session["_auth_user_id"]),
@@ -218,7 +221,7 @@ def test_notifications_are_of_the_member_alone(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("term", ["id", "key", "workflow", "definition", "nothing"])
-def test_the_search_takes_any_id(tenant: Any, term: str) -> None:
+def test_run_search_accepts_every_id(tenant: Any, term: str) -> None:
     run = make_run(tenant, correlation_key="K-1")
     make_run(tenant, correlation_key="K-2")
     words = {

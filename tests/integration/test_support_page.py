@@ -1,4 +1,4 @@
-"""The support posture says what the code does, in the docs and in the portal (docs/reference/authority.md#control-matrix)."""
+"""docs/support.md agrees with the code, and the portal shows it. Source: docs/reference/authority.md#control-matrix"""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "support.md").read_text(encoding="u
 
 
 @pytest.mark.parametrize("module", [control, requests])
-def test_every_refusal_stands_on_the_page(module: Any) -> None:
+def test_page_lists_all_refusal_codes(module: Any) -> None:
     code = Path(module.__file__).read_text(encoding="utf-8")
     codes = {
         word.strip('"') for line in code.splitlines() if "code=" in line for word in line.split('"') if word.isupper()
@@ -22,13 +22,13 @@ def test_every_refusal_stands_on_the_page(module: Any) -> None:
     assert not {code for code in codes - {"RUN_NOT_FOUND", "REASON_REQUIRED"} if code not in TEXT}
 
 
-def test_every_unsupported_request_stands_on_the_page() -> None:
+def test_page_lists_all_unsupported_commands() -> None:
     rows = [line.split("|")[1].strip() for line in TEXT.splitlines() if "ACTION_UNSUPPORTED" in line]
     assert rows == ["resume", "retry", "requeue of an event wait"]
     assert len(UNSUPPORTED_HINTS) == len(rows)
 
 
-def test_the_portal_shows_the_page_to_every_member(tenant: Any) -> None:
+def test_portal_shows_page_to_every_member(tenant: Any) -> None:
     page = member_of(tenant, role="viewer").get("/admin/support/").content.decode()
     assert "<td>resume</td>" in page
     assert "How to read a run that is stuck" in page

@@ -94,7 +94,7 @@ def test_filters_are_a_forecast_in_the_engines_own_words(tenant: Any) -> None:
     open_wait(tenant, filters=[{"path": "amount", "op": ">", "value": 5}])
     told = asked(tenant, payload={"ticketId": "T-1", "amount": 3})
     assert sorted(forecasts(told, "waits")) == [
-        ("filtered", "filter amount > 5 does not hold: the value is 3"),
+        ("filtered", "the filter amount > 5 does not match: the value is 3"),
         ("matched", "every filter holds"),
     ]
     assert "if the workflow agrees" in told["summary"]
@@ -329,13 +329,13 @@ def test_the_pages_answer_operators_and_refuse_viewers(tenant: Any) -> None:
     operator, viewer = member_of(tenant), member_of(tenant, role="viewer")
     address = reverse("admin:workflows_event_what_if")
     page = operator.post(address, {"event": json.dumps(REPLY)}).content.decode()
-    assert "It would be delivered" in page
+    assert "The event would be delivered" in page
     assert "if the workflow agrees" in page
-    assert "This is not JSON" in operator.post(address, {"event": "{"}).content.decode()
+    assert "This is not valid JSON" in operator.post(address, {"event": "{"}).content.decode()
     catalogue = reverse("admin:workflows_event_what_if_correlation")
     assert "&quot;PAID&quot;" in operator.get(catalogue).content.decode()
     page = operator.post(catalogue, {"paths": '{"PAID": "invoice"}', "last": "100"}).content.decode()
-    assert "1 event looked at" in page
+    assert "1 event checked" in page
     assert "I-9" in page
     assert "dotted path" in operator.post(catalogue, {"paths": '{"PAID": []}', "last": "100"}).content.decode()
     assert viewer.post(address, {"event": json.dumps(REPLY)}).status_code == 403

@@ -22,7 +22,8 @@ from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_drift, record_end
-from workflows.projections.writer import projection_writer, record_batch
+from workflows.projections.batches import record_batch
+from workflows.projections.transaction import projection_writer
 from workflows.selectors import drift_counts
 from workflows.services import command_reconcile
 from workflows.services.runs import reconcile as run_reconcile_module
@@ -32,7 +33,7 @@ from workflows.services.runs.rebuild import run_rebuild
 from workflows.services.runs.reconcile import run_reconcile
 from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.statuses import CommandAction, CommandState, Role
-from workflows.temporal import course, gateway
+from workflows.temporal import gateway, run_history
 from workflows.temporal.history import HistoryUnreadable
 
 
@@ -138,7 +139,7 @@ def test_an_end_is_known_even_when_the_history_cannot_be_read(
     def unreadable(**_: Any) -> Any:
         raise HistoryUnreadable("the key is missing")
 
-    monkeypatch.setattr(course, "read_history", unreadable)
+    monkeypatch.setattr(run_history, "read_history", unreadable)
     assert run_reconcile(run_id=run.id).outcome == "unreadable"
     assert "the key is missing" in Run.objects.get(id=run.id).drift_reason
     cli(servers, run, "terminate")
@@ -187,7 +188,7 @@ def test_a_run_that_temporal_no_longer_knows_is_marked_and_never_started_again(d
         gateway.describe_run(workflow_id=run.temporal_workflow_id)
     client = member_of(desk.tenant)
     assert "This page may be wrong" in client.get(f"/admin/workflows/run/{run.id}/change/").content.decode()
-    assert "1 open run that Temporal cannot confirm" in client.get("/admin/").content.decode()
+    assert "1 open run with drift from Temporal" in client.get("/admin/").content.decode()
     shown = Api(make_token(desk.tenant)).get(f"/runs/{run.id}").json()
     assert (shown["drift_reason"], shown["projection_age_seconds"] < 60) == (run.drift_reason, True)
 

@@ -117,7 +117,7 @@ def test_a_replay_with_an_edited_input_shows_the_difference_first(desk: Desk, wa
 def test_the_screens_ask_before_and_tell_refusals(desk: Desk, waiting: Run) -> None:
     address = f"/admin/workflows/run/{waiting.id}/terminate/"
     operator: Client = member_of(desk.tenant, role=Role.OPERATOR)
-    assert "It needs the role admin." in operator.get(f"/admin/workflows/run/{waiting.id}/change/").content.decode()
+    assert "You need the role admin." in operator.get(f"/admin/workflows/run/{waiting.id}/change/").content.decode()
     told: Any = operator.post(address, {"reason": "x"}, follow=True).content.decode()
     assert "PERMISSION_DENIED" in told
     admin = member_of(desk.tenant, role=Role.ADMIN)

@@ -1,4 +1,4 @@
-"""What all admin screens of this portal share: rows of the member's tenant, and rights that come from the role."""
+"""Base of all admin screens: rows of the member's tenant only, permissions from the tenant role."""
 
 from typing import Any
 
@@ -10,19 +10,28 @@ from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
 from workflows.actors import Actor
+from workflows.errors import PortalError
 from workflows.redaction import rules_of
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Errors: PermissionDenied for a user who is in no tenant."""
+    """Return the actor of the request. Errors: PermissionDenied if the user is a member of no tenant."""
     actor = getattr(request, "actor", None)
     if actor is None:
-        raise PermissionDenied("you are not a member of any tenant; an administrator can add you")
+        raise PermissionDenied("You are not a member of any tenant. Ask an administrator to add you.")
     return actor
 
 
+def error_text(error: PortalError) -> str:
+    """Return the code, the message, Temporal's error and the hint of a refusal as one text for a person."""
+    cause = error.details.get("error", "")
+    parts = (error.message, cause and f"Error of Temporal: {cause}", error.details.get("hint", ""))
+    sentences = (part if part.endswith((".", "?", "!")) else f"{part}." for part in map(str, parts) if part)
+    return f"{error.code}: {' '.join(sentences)}"
+
+
 class TenantAdmin(ModelAdmin):
-    """Rows that another part of the portal writes: to be read here, and acted on through services only."""
+    """Base class for rows that services write. The admin shows them and sends commands to the services."""
 
     actions = None
     show_full_result_count = False
@@ -35,17 +44,17 @@ class TenantAdmin(ModelAdmin):
         return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """A POST asks for an action on rows; whoever may not is told, and does not get the list as if nothing was asked."""
+        """Refuse a POST for an action that the role may not use. Django would show the list without an error."""
         if request.method == "POST":
             if not self.actions:
                 return HttpResponseNotAllowed(["GET", "HEAD"])
             chosen = request.POST.get("action", "")
             if chosen and chosen not in self.get_actions(request):
-                raise PermissionDenied(f"your role may not ask for {chosen}")
+                raise PermissionDenied(f"Your role may not use the action {chosen}.")
         return super().changelist_view(request, extra_context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only what the list offers as a filter: else a viewer could ask hidden fields, character by character."""
+        """Allow only the filters of the list. Otherwise a viewer could guess hidden fields, character by character."""
         for entry in self.get_list_filter(request):
             if isinstance(entry, type):
                 if lookup == getattr(entry, "parameter_name", None):
@@ -72,8 +81,7 @@ class TenantAdmin(ModelAdmin):
         return False
 
     def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
-        """The context of a page of our own within this model's part of the site. `redaction` is for the tags that show
-        payloads, and is read when one does."""
+        """Return the template context of a custom page. `redaction` is lazy: only tags that show payloads load it."""
         actor = actor_of(request)
         return {
             **self.admin_site.each_context(request),

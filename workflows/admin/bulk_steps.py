@@ -1,4 +1,4 @@
-"""The steps of a bulk job from its page, all by POST. What cannot be taken back is asked about on a page of its own."""
+"""Steps of a bulk job. Each step is a POST. A step that cannot be undone has a confirmation page."""
 
 import uuid
 from typing import Any
@@ -9,38 +9,39 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from workflows.actors import Actor
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
 from workflows.models import BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
 
-ASKED_FIRST = {
+CONFIRMATIONS = {
     "stop": (
         "Stop this job?",
-        "Runs that were not asked yet are never asked by this job; to go on, a new job is needed. What was asked stays asked.",
+        "This job sends no more requests. Requests that were already sent are not undone. To continue, create a new "
+        "job.",
     ),
     "retry-failures": (
-        "Ask those that failed again?",
-        "Failed requests, those whose outcome is unknown, and those that Temporal refused are made again, each as a new request. "
-        "Refusals by a run's own state stay. What has been accepted meanwhile is not asked again, nor a replay that may have "
-        "started its run.",
+        "Retry the failures?",
+        "The job sends a new request for each run whose request failed, has an unknown outcome, or was refused by "
+        "Temporal. It does not retry a run that was refused because of its status, a run that has been accepted "
+        "meanwhile, or a replay that may have started its run.",
     ),
 }
-TOLD = {
-    "start": "The job is started. Workers ask Temporal for one run after the other.",
-    "pause": "The job is paused. The requests that are under way are the last.",
-    "resume": "The job goes on.",
+DONE_MESSAGES = {
+    "start": "The job has started. Workers send the requests to Temporal one after the other.",
+    "pause": "The job is paused. Requests that are already running will finish.",
+    "resume": "The job continues.",
     "stop": "The job is stopped.",
-    "retry-failures": "What failed is asked again.",
+    "retry-failures": "The job retries the failures.",
 }
 
 
 def why_not(job: BulkJob, actor: Actor) -> str:
-    """Why this person is offered no step of the job; empty when they are."""
+    """Return the reason why the actor may not use the steps of the job, or an empty text."""
     needs = BULK_ACTIONS[job.action].needs
-    return "" if actor.has_role(needs) else f"It needs the role {needs}."
+    return "" if actor.has_role(needs) else f"You need the role {needs}."
 
 
 class BulkStepViews(TenantAdmin):
@@ -53,24 +54,24 @@ class BulkStepViews(TenantAdmin):
         return [*own, *super().get_urls()]
 
     def step_view(self, request: HttpRequest, pk: uuid.UUID, step: str) -> HttpResponse:
-        """GET asks where there is something to ask, POST does. A refusal is told with its code."""
+        """Show the confirmation on GET, if the step has one. Carry out the step on POST."""
         actor = actor_of(request)
         back = reverse("admin:workflows_bulkjob_change", args=[pk])
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if request.method != "POST" or not form.is_valid():
-            if step in ASKED_FIRST:
+            if step in CONFIRMATIONS:
                 return self._ask(request, pk, step, form)
             for problems in form.errors.values():
-                messages.error(request, f"The reason: {' '.join(map(str, problems))}")
+                messages.error(request, f"The reason is not valid. {' '.join(map(str, problems))}")
             return HttpResponseRedirect(back)
         try:
             BULK_STEPS[step](actor=actor, job_id=pk, reason=form.cleaned_data["reason"])
         except PortalError as error:
             if error.status == 404:
                 raise Http404(error.message) from error
-            messages.error(request, f"{error.code}: {error.message}")
+            messages.error(request, error_text(error))
         else:
-            messages.success(request, TOLD[step])
+            messages.success(request, DONE_MESSAGES[step])
         return HttpResponseRedirect(back)
 
     def _ask(self, request: HttpRequest, pk: uuid.UUID, step: str, form: Any) -> HttpResponse:
@@ -78,9 +79,7 @@ class BulkStepViews(TenantAdmin):
             job = bulk_find(actor=actor_of(request), job_id=pk)
         except PortalError as error:
             raise Http404(error.message) from error
-        title, note = ASKED_FIRST[step]
+        title, note = CONFIRMATIONS[step]
         back = reverse("admin:workflows_bulkjob_change", args=[pk])
-        context = self.page_context(
-            request, title, form=form, back=back, button=title.rstrip("?"), note=note, job=job
-        )  # fmt: skip
+        context = self.page_context(request, title, form=form, back=back, button=title.rstrip("?"), note=note, job=job)
         return TemplateResponse(request, "portal/form_page.html", context)

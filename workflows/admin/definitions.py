@@ -1,4 +1,4 @@
-"""Definitions: list, page with versions, and starting a run by hand."""
+"""Definitions: the list, the page with the versions, and the form that starts a run."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import StartRunForm
 from workflows.errors import PortalError
 from workflows.models import Definition
@@ -69,7 +69,7 @@ class DefinitionAdmin(TenantAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        definition = self._found(request, object_id)
+        definition = self._get_or_404(request, object_id)
         document = (
             definition.published_version.document()
             if definition.published_version
@@ -90,7 +90,7 @@ class DefinitionAdmin(TenantAdmin):
         return TemplateResponse(request, "portal/definition_page.html", context)
 
     def start_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        definition = self._found(request, str(pk))
+        definition = self._get_or_404(request, str(pk))
         form = StartRunForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
@@ -102,19 +102,23 @@ class DefinitionAdmin(TenantAdmin):
                     reason=form.cleaned_data["reason"],
                 )
             except PortalError as error:
-                form.add_error(None, f"{error.code}: {error.message}")
+                form.add_error(None, error_text(error))
             else:
-                messages.success(request, "Temporal has the run.")
+                messages.success(request, "Temporal has accepted the run.")
                 return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[run_id]))
         back = reverse("admin:workflows_definition_change", args=[definition.id])
         context = self.page_context(
-            request, f"Start {definition.name}", form=form, back=back, button="Start the run",
-            note=f"A run of {definition.key}@{definition.published_version.version if definition.published_version else '?'} starts in Temporal at once.",
-        )  # fmt: skip
+            request,
+            f"Start {definition.name}",
+            form=form,
+            back=back,
+            button="Start the run",
+            note="The run starts in Temporal at once.",
+        )
         return TemplateResponse(request, "portal/form_page.html", context)
 
-    def _found(self, request: HttpRequest, pk: str) -> Definition:
+    def _get_or_404(self, request: HttpRequest, pk: str) -> Definition:
         definition = self.get_object(request, pk)
         if definition is None:
-            raise Http404("there is no such definition")
+            raise Http404(f"There is no definition {pk}.")
         return definition

@@ -1,4 +1,4 @@
-"""Forms of the portal's own pages."""
+"""Forms of the admin pages."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from workflows.strict_json import read_json
 
 
 class JsonObjectField(forms.CharField):
-    """A JSON object as text; keys keep their order."""
+    """Field for a JSON object that is written as text. Keys keep their order."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -22,14 +22,14 @@ class JsonObjectField(forms.CharField):
         try:
             document = read_json(text)
         except RecursionError as error:
-            raise forms.ValidationError("This nests too deep.") from error
+            raise forms.ValidationError("The JSON is nested too deeply.") from error
         except ValueError as error:
-            raise forms.ValidationError(f"This is not JSON: {error}") from error
+            raise forms.ValidationError(f"This is not valid JSON: {error}") from error
         if not isinstance(document, dict):
-            raise forms.ValidationError("This must be a JSON object: {...}")
+            raise forms.ValidationError("This must be a JSON object, for example {}.")
         problem = storable_problem(document)
         if problem is not None:
-            raise forms.ValidationError(f"{problem[0] or 'the object'} {problem[1]}")
+            raise forms.ValidationError(f"{problem[0] or 'The object'} {problem[1]}")
         return document
 
 
@@ -38,33 +38,36 @@ class ReasonForm(forms.Form):
         required=False,
         max_length=2000,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Kept in the command ledger, for whoever asks later.",
+        help_text="Stored in the command ledger.",
     )
 
 
-class NeededReasonForm(forms.Form):
+class RequiredReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=2000,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Needed. Kept in the command ledger and in Temporal, for whoever asks later.",
+        help_text="Required. Stored in the command ledger and in Temporal.",
     )
 
 
 class ReplayForm(ReasonForm):
-    payload = JsonObjectField(help_text="The input of the new run; as it stands, it is the input of the old one.")
+    payload = JsonObjectField(help_text="The input of the new run. The field contains the input of the old run.")
     field_order = ("payload", "reason")
 
 
 class TaskResponseForm(ReasonForm):
-    response = JsonObjectField(help_text="Must fit the task's form.")
+    response = JsonObjectField(help_text="Must match the form of the task.")
     field_order = ("response", "reason")
 
 
 class StartRunForm(ReasonForm):
     version = forms.IntegerField(
-        required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget(), help_text="Empty: the published version."
+        required=False,
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="Leave empty for the published version.",
     )
-    payload = JsonObjectField(initial="{}", help_text="What the run's expressions see as `payload`.")
+    payload = JsonObjectField(initial="{}", help_text="The input of the run. Expressions read it as `payload`.")
     field_order = ("payload", "version", "reason")
 
 
@@ -75,8 +78,8 @@ class SendEventForm(forms.Form):
         required=False,
         max_length=1000,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Empty: the key is looked for in the payload, by the event catalogue.",
+        help_text="Leave empty to find the key in the payload with the paths of the event catalogue.",
     )
     event_id = forms.CharField(
-        required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Empty: a new one is made."
+        required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Leave empty for a new id."
     )

@@ -1,4 +1,4 @@
-"""The task inbox: what waits for a person, and completing it. The rows are the workflow's; people act through services."""
+"""The task inbox, and the page that completes a task. The workflow owns the rows; people act through services."""
 
 import json
 import uuid
@@ -14,7 +14,7 @@ from unfold.decorators import display
 
 from workflows import status_colours
 from workflows.actors import Actor
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import TaskResponseForm
 from workflows.errors import PortalError
 from workflows.models import HumanTask
@@ -25,7 +25,7 @@ from workflows.templatetags.pointsman import moment, nowrap
 
 @admin.register(HumanTask)
 class TaskAdmin(TenantAdmin):
-    list_display = ("status_label", "title", "task_type", "holder", "due_label", "created_label", "run_label")
+    list_display = ("status_label", "title", "task_type", "claimed_label", "due_label", "created_label", "run_label")
     list_display_links = ("status_label", "title")
     list_filter = (("status", ChoicesDropdownFilter),)
     list_filter_submit = True
@@ -48,8 +48,8 @@ class TaskAdmin(TenantAdmin):
     def status_label(self, task: HumanTask) -> tuple[str, str]:
         return task.status, task.get_status_display()
 
-    @display(description="Held by")
-    def holder(self, task: HumanTask) -> str:
+    @display(description="Claimed by")
+    def claimed_label(self, task: HumanTask) -> str:
         return task.claimed_by.get_username() if task.claimed_by else ""
 
     @display(description="Due", ordering="due_at")
@@ -71,9 +71,9 @@ class TaskAdmin(TenantAdmin):
     ) -> HttpResponse:
         task = self.get_object(request, object_id)
         if task is None:
-            raise Http404("there is no such task")
+            raise Http404(f"There is no task {object_id}.")
         actor = actor_of(request)
-        form = TaskResponseForm(request.POST or None, initial={"response": _skeleton(task.form_schema)})
+        form = TaskResponseForm(request.POST or None, initial={"response": _example_response(task.form_schema)})
         refusal = ""
         if request.method == "POST" and form.is_valid():
             try:
@@ -84,17 +84,18 @@ class TaskAdmin(TenantAdmin):
                     reason=form.cleaned_data["reason"],
                 )
             except PortalError as error:
-                refusal = f"{error.code}: {error.message}. {error.details.get('hint', '')}".strip()
+                refusal = error_text(error)
                 form.add_error(None, refusal)
             else:
                 messages.success(
-                    request, "The run has the response; the task is completed when its workflow has recorded it."
+                    request,
+                    "The run has received the response. The task is completed when the workflow has recorded it.",
                 )
                 return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[task.run_id]))
         task.refresh_from_db()
         may_act = actor.has_role(Role.OPERATOR) and HumanTask.objects.filter(is_open(), id=task.id).exists()
         if refusal and not may_act:
-            messages.error(request, refusal)  # the form, which tells it too, is not on the page
+            messages.error(request, refusal)  # the page has no form that could show it
         context = self.page_context(
             request,
             task.title,
@@ -107,12 +108,12 @@ class TaskAdmin(TenantAdmin):
         return TemplateResponse(request, "portal/task_page.html", context)
 
     def claim_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        return self._change(request, pk, task_claim, "The task is yours.")
+        return self._change(request, pk, task_claim, "You have claimed the task.")
 
     def release_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        return self._change(request, pk, task_release, "Anybody may take the task again.")
+        return self._change(request, pk, task_release, "The task is released. Every operator may claim it.")
 
-    def _change(self, request: HttpRequest, pk: uuid.UUID, change: Callable[..., HumanTask], told: str) -> HttpResponse:
+    def _change(self, request: HttpRequest, pk: uuid.UUID, change: Callable[..., HumanTask], done: str) -> HttpResponse:
         actor: Actor = actor_of(request)
         back = HttpResponseRedirect(reverse("admin:workflows_humantask_change", args=[pk]))
         if request.method != "POST":
@@ -122,14 +123,14 @@ class TaskAdmin(TenantAdmin):
         except PortalError as error:
             if error.status == 404:
                 raise Http404(error.message) from error
-            messages.error(request, f"{error.code}: {error.message}")
+            messages.error(request, error_text(error))
         else:
-            messages.success(request, told)
+            messages.success(request, done)
         return back
 
 
-def _skeleton(schema: Any) -> str:
-    """A response to start from: the form's own fields with a value of their type."""
+def _example_response(schema: Any) -> str:
+    """Return an example response: each field of the form with its default or a value of its type."""
     examples = {"boolean": False, "string": "", "number": 0, "integer": 0, "array": [], "object": {}}
     fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
     response = {

@@ -1,4 +1,4 @@
-"""The command ledger and the member's notifications, to be read."""
+"""The command ledger and the member's notifications. Both are read-only."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ class CommandAdmin(TenantAdmin):
         return self._shown(command, command.details)
 
     def _shown(self, command: Command, value: Any) -> str:
-        """Redacted again: the tenant's rules may have changed since it was written."""
+        """Redact the value again, because the tenant's rules may have changed since it was stored."""
         text = pretty_json(redact(value, rules_of(command.tenant_id)))
         return "" if value is None else format_html('<pre class="pm-pre">{}</pre>', text)
 
@@ -55,7 +55,7 @@ class CommandAdmin(TenantAdmin):
     def state_label(self, command: Command) -> tuple[str, str]:
         return command.state, command.get_state_display()
 
-    @display(description="Asked", ordering="requested_at")
+    @display(description="Requested", ordering="requested_at")
     def requested_label(self, command: Command) -> str:
         return moment(command.requested_at)
 
@@ -87,7 +87,7 @@ class NotificationAdmin(TenantAdmin):
     def severity_label(self, notification: Notification) -> str:
         return notification.severity
 
-    @display(description="Came", ordering="created_at")
+    @display(description="Created", ordering="created_at")
     def created_label(self, notification: Notification) -> str:
         return moment(notification.created_at)
 

@@ -1,4 +1,4 @@
-"""The tenant's redaction rules, one a line."""
+"""Page of the tenant's redaction rules, one rule per line."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.errors import PermissionRefused, PortalError
 from workflows.redaction import BUILT_IN
 from workflows.services.redaction_rules import redaction_rules_of, redaction_rules_save
@@ -20,8 +20,9 @@ class RulesForm(forms.Form):
     rules = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 10, "spellcheck": "false", "class": "pm-code"}),
-        help_text="One a line: a place such as /payload/card/number (* is any key or index; places begin with /payload,"
-        " /input, /output, /error, /contextData or /response), or a pattern of keys such as *iban*.",
+        help_text="One rule per line. A rule is a path or a key pattern. A path, such as /payload/card/number, starts"
+        " with /payload, /input, /output, /error, /contextData or /response. In a path, * stands for any key or index."
+        " A key pattern, such as *iban*, applies to every path.",
     )
 
     def clean_rules(self) -> list[str]:
@@ -37,9 +38,9 @@ def redaction_page(admin: TenantAdmin, request: HttpRequest) -> HttpResponse:
         except PermissionRefused as error:
             raise PermissionDenied(error.message) from error
         except PortalError as error:
-            form.add_error("rules", f"{error.code}: {error.message}")
+            form.add_error("rules", error_text(error))
         else:
-            messages.success(request, "The rules hold from now on, for what was stored before too.")
+            messages.success(request, "The rules are saved. They apply from now on, also to stored data.")
             return HttpResponseRedirect(reverse("admin:workflows_secret_redaction"))
     try:
         stored = redaction_rules_of(actor=actor)
@@ -47,8 +48,12 @@ def redaction_page(admin: TenantAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied(error.message) from error
     form.initial = {"rules": "\n".join(stored)}
     context: dict[str, Any] = admin.page_context(
-        request, "Redaction", form=form, back=reverse("admin:index"), button="Save the rules",
-        note="What the rules name is shown as [redacted], on every page and in every answer, to everybody. Always hidden are"
-        f" values under {', '.join(BUILT_IN)}.",
-    )  # fmt: skip
+        request,
+        "Redaction",
+        form=form,
+        back=reverse("admin:index"),
+        button="Save the rules",
+        note="Values that match a rule are shown as [redacted] on every page and in every response, for every role."
+        f" Values of these keys are always redacted: {', '.join(BUILT_IN)}.",
+    )
     return TemplateResponse(request, "portal/form_page.html", context)

@@ -1,4 +1,4 @@
-"""From the run list to a bulk job: the rows that were chosen, or all of the list's filter, are frozen and shown first."""
+"""Actions of the run list. Each action freezes the selected runs in a bulk job and shows its preview."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.errors import PortalError
 from workflows.models import Run
 from workflows.services.bulk.actions import BULK_ACTIONS
@@ -16,7 +16,7 @@ from workflows.statuses import CommandAction
 
 
 class RunBulkActions(TenantAdmin):
-    """The actions of `RunAdmin`. None of them asks anything of a run: each makes a job, whose page does."""
+    """Actions of `RunAdmin`. They create a bulk job and send no request. The page of the job starts it."""
 
     def _may(self, request: HttpRequest, action: CommandAction) -> bool:
         return actor_of(request).has_role(BULK_ACTIONS[action].needs)
@@ -32,17 +32,17 @@ class RunBulkActions(TenantAdmin):
 
     @admin.action(description="Cancel through Temporal…", permissions=["cancel"])
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        return self._previewed(request, queryset, CommandAction.CANCEL)
+        return self._preview(request, queryset, CommandAction.CANCEL)
 
     @admin.action(description="Replay…", permissions=["replay"])
     def replay_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        return self._previewed(request, queryset, CommandAction.REPLAY)
+        return self._preview(request, queryset, CommandAction.REPLAY)
 
     @admin.action(description="Terminate…", permissions=["terminate"])
     def terminate_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        return self._previewed(request, queryset, CommandAction.TERMINATE)
+        return self._preview(request, queryset, CommandAction.TERMINATE)
 
-    def _previewed(self, request: HttpRequest, queryset: QuerySet[Run], action: CommandAction) -> HttpResponse | None:
+    def _preview(self, request: HttpRequest, queryset: QuerySet[Run], action: CommandAction) -> HttpResponse | None:
         if request.POST.get("select_across") == "1":
             chosen: dict[str, Any] = {"runs": queryset, "selection": {"list": dict(request.GET.lists())}}
         else:
@@ -50,6 +50,6 @@ class RunBulkActions(TenantAdmin):
         try:
             job = bulk_preview(actor=actor_of(request), action=action, **chosen)
         except PortalError as error:
-            self.message_user(request, f"{error.code}: {error.message}", messages.ERROR)
+            self.message_user(request, error_text(error), messages.ERROR)
             return None
         return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))

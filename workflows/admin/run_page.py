@@ -1,4 +1,4 @@
-"""The page of one run: where it stands, why, and what can be done (docs/reference/screens.md#run-page)."""
+"""The page of one run: its status, the reason for it, and the commands. Source: docs/reference/screens.md#run-page"""
 
 import json
 import uuid
@@ -22,7 +22,7 @@ TABS = ("overview", "steps", "waits", "events", "actions", "children", "input", 
 
 
 class RunPageViews(TenantAdmin):
-    """The view of `RunAdmin` that shows one run."""
+    """View of `RunAdmin` that shows one run."""
 
     @method_decorator(require_safe)
     def change_view(
@@ -31,7 +31,7 @@ class RunPageViews(TenantAdmin):
         actor = actor_of(request)
         page = run_page(tenant_id=actor.tenant_id, run_id=_run_id(object_id))
         if page is None:
-            raise Http404(f"there is no run {object_id}")
+            raise Http404(f"There is no run {object_id}.")
         tab = request.GET.get("tab", "overview")
         context = self.page_context(
             request,
@@ -51,7 +51,7 @@ def _run_id(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError as error:
-        raise Http404(f"{text!r} is no run id") from error
+        raise Http404(f"{text!r} is not a run id.") from error
 
 
 def _tabs(page: RunPage) -> list[dict[str, Any]]:
@@ -68,17 +68,17 @@ def _tabs(page: RunPage) -> list[dict[str, Any]]:
 
 
 def _offers(page: RunPage, actor: Actor) -> list[dict[str, str]]:
-    """The commands, in the order of use; one with a reason in `why_not` is not offered."""
+    """Return the commands in the order of use. A command with a text in `why_not` is not available."""
     run = page.run
-    legacy = "History of an older engine can be read, not acted on." if run.engine == Engine.DB else ""
-    ended = "" if page.is_open else f"The run has ended: {run.get_status_display().lower()}."
-    may_operate = "" if actor.has_role(Role.OPERATOR) else "Your role may look, not act."
-    may_terminate = "" if actor.has_role(Role.ADMIN) else "It needs the role admin."
-    cancelling = "A cancel was asked for; the workflow has not recorded its end yet." if page.open_cancel else ""
+    legacy = "The history of an older engine is read-only." if run.engine == Engine.DB else ""
+    closed = "" if page.is_open else f"The run is closed: {run.get_status_display().lower()}."
+    may_operate = "" if actor.has_role(Role.OPERATOR) else f"You need the role {Role.OPERATOR}."
+    may_terminate = "" if actor.has_role(Role.ADMIN) else f"You need the role {Role.ADMIN}."
+    cancelling = "A cancel was requested. The workflow has not recorded its end yet." if page.open_cancel else ""
     offers = [
-        _offer("Cancel", "cancel", run, legacy or ended or cancelling or may_operate),
+        _offer("Cancel", "cancel", run, legacy or closed or cancelling or may_operate),
         _offer("Replay", "replay", run, legacy or may_operate),
-        _offer("Terminate", "terminate", run, legacy or ended or may_terminate),
+        _offer("Terminate", "terminate", run, legacy or closed or may_terminate),
     ]
     for action in (CommandAction.RESUME, CommandAction.RETRY, CommandAction.REQUEUE_EVENT_WAIT):
         offers.append({"name": str(action.label).removesuffix(" run"), "url": "", "why_not": UNSUPPORTED_HINTS[action]})

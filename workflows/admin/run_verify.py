@@ -1,4 +1,7 @@
-"""The page that compares a run with Temporal, and the button on it that repairs the rows (docs/reference/authority.md#age-and-repair-of-projections, docs/reference/screens.md#run-page)."""
+"""The page that compares the rows of a run with Temporal and repairs them.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections, docs/reference/screens.md#run-page
+"""
 
 import uuid
 
@@ -7,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import ReasonForm
 from workflows.admin.run_commands import run_or_404
 from workflows.errors import PortalError
@@ -16,7 +19,7 @@ from workflows.statuses import CommandState, Role
 
 
 class RunVerifyViews(TenantAdmin):
-    """The views of `RunAdmin` that compare and repair. A GET asks nothing of Temporal and changes nothing."""
+    """Views of `RunAdmin` that compare and repair. A GET sends no request to Temporal and changes nothing."""
 
     def verify_urls(self) -> list[URLPattern]:
         views = {"verify": self.verify_view, "repair": self.repair_view}
@@ -32,13 +35,13 @@ class RunVerifyViews(TenantAdmin):
             try:
                 verified = run_verify(actor=actor_of(request), run_id=run_id)
             except PortalError as error:
-                messages.error(request, f"{error.code}: {error.message}. {error.details.get('hint', '')}")
+                messages.error(request, error_text(error))
         context = self.page_context(
             request,
             "Compare with Temporal",
             run=verified.run if verified else run,
             verified=verified,
-            differences=[(one, *one.told()) for one in verified.differences] if verified else [],
+            differences=[(difference, *difference.texts()) for difference in verified.differences] if verified else [],
             form=ReasonForm(),
             may_repair=actor_of(request).has_role(Role.OPERATOR),
             back=reverse("admin:workflows_run_change", args=[run_id]),
@@ -46,7 +49,7 @@ class RunVerifyViews(TenantAdmin):
         return TemplateResponse(request, "portal/verify_one.html", context)
 
     def repair_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        """POST only: the page that shows the differences asks before."""
+        """Repair on POST. There is no confirmation: the comparison page has shown the differences."""
         run = run_or_404(request, run_id)
         form = ReasonForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
@@ -54,10 +57,10 @@ class RunVerifyViews(TenantAdmin):
         try:
             command, found = run_repair(actor=actor_of(request), run_id=run_id, reason=form.cleaned_data["reason"])
         except PortalError as error:
-            messages.error(request, f"{error.code}: {error.message}. {error.details.get('hint', '')}")
+            messages.error(request, error_text(error))
         else:
             detail = found.detail if found else ""
-            outcome = found.outcome if found else "done before"
-            tell = messages.success if command.state == CommandState.OBSERVED else messages.warning
-            tell(request, f"The rows were compared with Temporal: {outcome}. {detail}")
+            outcome = found.outcome if found else "done by an earlier request"
+            show = messages.success if command.state == CommandState.OBSERVED else messages.warning
+            show(request, f"The rows were compared with Temporal. Outcome: {outcome}. {detail}")
         return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[run.id]))

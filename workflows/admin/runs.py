@@ -1,5 +1,8 @@
-"""The run list; acting on many of its rows is in `run_bulk.py`. The page of one run is in `run_page.py`, acting on it in
-`run_commands.py`."""
+"""The run list.
+
+Actions on many runs are in `run_bulk.py`, the page of one run is in `run_page.py`, and its commands are in
+`run_commands.py`.
+"""
 
 import uuid
 from typing import Any
@@ -43,8 +46,15 @@ class DefinitionFilter(DropdownFilter):
 @admin.register(Run)
 class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, TenantAdmin):
     list_display = (
-        "status_label", "definition_label", "key_label", "state", "trigger_label", "created_label", "took", "error_label",
-    )  # fmt: skip
+        "status_label",
+        "definition_label",
+        "key_label",
+        "state",
+        "trigger_label",
+        "created_label",
+        "took",
+        "error_label",
+    )
     list_display_links = ("status_label", "definition_label")
     list_filter = (
         ("status", ChoicesDropdownFilter),
@@ -56,7 +66,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
     list_filter_sheet = False
     list_before_template = "portal/_run_chips.html"
     search_fields = ("id",)
-    search_help_text = "Run id, correlation key, event id, workflow id, or definition"
+    search_help_text = "Run id, correlation key, event id, workflow id or definition key"
     ordering = ("-created_at",)
     actions = ("cancel_runs", "replay_runs", "terminate_runs")  # type: ignore[assignment]
 
@@ -70,13 +80,15 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
         if not term:
             return queryset, False
         waits = RunWait.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), correlation_key=term)
-        taken = EventDelivery.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), event__event_id=term)
+        deliveries = EventDelivery.objects.filter(
+            tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), event__event_id=term
+        )
         wanted = (
             Q(correlation_key=term)
             | Q(temporal_workflow_id=term)
             | Q(definition_key=term)
             | Exists(waits)
-            | Exists(taken)
+            | Exists(deliveries)
         )
         try:
             wanted |= Q(id=uuid.UUID(term))
@@ -88,10 +100,15 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
         counts = run_counts(tenant_id=actor_of(request).tenant_id)
         chosen = request.GET.get("status__exact", "")
         chips = [
-            {"label": status.label, "value": status.value, "count": counts.get(status.value, 0), "type": status_colours.RUN[status],
-             "is_chosen": chosen == status.value}
+            {
+                "label": status.label,
+                "value": status.value,
+                "count": counts.get(status.value, 0),
+                "type": status_colours.RUN[status],
+                "is_chosen": chosen == status.value,
+            }
             for status in RunStatus
-        ]  # fmt: skip
+        ]
         extra = {"chips": chips, "total": sum(counts.values()), "is_all": not chosen, "title": "Runs"}
         return super().changelist_view(request, {**extra, **(extra_context or {})})
 

@@ -1,4 +1,4 @@
-"""Payload schemas: the list, and for each its text, who refers to it, and what it refers to that is not there."""
+"""Payload schemas: the list, and the page of a schema with its references and its missing references."""
 
 import json
 from typing import Any
@@ -30,12 +30,13 @@ class PayloadSchemaForm(forms.Form):
         label="Name",
         max_length=200,
         widget=UnfoldAdminTextInputWidget(attrs={"spellcheck": "false"}),
-        help_text="The name that definitions, event types and other schemas refer to, as payload.TicketCreated.v1. It stays.",
+        help_text="Definitions, event types and other schemas refer to this name, for example payload.TicketCreated.v1."
+        " The name cannot be changed.",
     )
     title = forms.CharField(max_length=200, required=False, widget=UnfoldAdminTextInputWidget())
     schema = SchemaField(
         initial=EMPTY,
-        help_text="JSON Schema 2020-12. A $ref leads to a name or an $id of this registry, or within the schema.",
+        help_text="JSON Schema 2020-12. A $ref points into this schema, or to the name or the $id of another schema.",
     )
 
 
@@ -63,7 +64,9 @@ class PayloadSchemaAdmin(AuthorPages):
         form.fields["schema"].widget.attrs["rows"] = 28
         return form
 
-    def saved(self, actor: Actor, row: PayloadSchema | None, fields: dict[str, Any]) -> tuple[PayloadSchema, list[str]]:
+    def save_row(
+        self, actor: Actor, row: PayloadSchema | None, fields: dict[str, Any]
+    ) -> tuple[PayloadSchema, list[str]]:
         saved = schema_save(
             actor=actor,
             ref=row.ref if row else fields["ref"],
@@ -73,14 +76,14 @@ class PayloadSchemaAdmin(AuthorPages):
         )
         return saved.row, [f"{warning['pointer']} {warning['message']}" for warning in saved.warnings]
 
-    def deleted(self, actor: Actor, row: PayloadSchema) -> None:
+    def delete_row(self, actor: Actor, row: PayloadSchema) -> None:
         schema_delete(actor=actor, ref=row.ref)
 
-    def place_of(self, problem: dict[str, str]) -> tuple[str | None, str]:
+    def field_error(self, problem: dict[str, str]) -> tuple[str | None, str]:
         pointer = f"{problem['pointer'] or '/'}: " if problem["field"] == "schema" else ""
         return problem["field"], pointer + problem["message"]
 
-    def facts(self, actor: Actor, row: PayloadSchema) -> dict[str, Any]:
+    def row_context(self, actor: Actor, row: PayloadSchema) -> dict[str, Any]:
         warnings = schema_warnings(tenant_id=row.tenant_id, ref=row.ref, schema=row.schema)
         text = json.dumps(row.schema, indent=2, ensure_ascii=False)
         return {"users": schema_users(row), "warnings": warnings, "schema_text": text}

@@ -1,4 +1,7 @@
-"""Secrets: names, times and uses are shown, values are only ever taken in (docs/reference/screens.md#other-screens, docs/reference/administration.md#tenants-and-roles). For administrators."""
+"""Secrets, for administrators. Names, times and uses are shown. Values can be written but never read.
+
+Source: docs/reference/screens.md#other-screens, docs/reference/administration.md#tenants-and-roles
+"""
 
 from functools import partial
 from typing import Any
@@ -14,12 +17,12 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import ReasonForm
 from workflows.admin.redaction import redaction_page
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Secret
-from workflows.secret_encryption import can_open
+from workflows.secret_encryption import has_key
 from workflows.services.secret_use import secret_uses
 from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, require_secret_role, secret_delete, secret_save
 from workflows.statuses import CommandAction, Role
@@ -27,7 +30,7 @@ from workflows.templatetags.pointsman import moment
 
 
 class WriteOnlyTextarea(UnfoldAdminTextareaWidget):
-    """Never shows what was typed, not even after an error: the page would hold it."""
+    """Text area that never renders its value, not even after an error. Otherwise the page would contain the secret."""
 
     def format_value(self, value: Any) -> None:
         return None
@@ -39,17 +42,18 @@ class ValueForm(forms.Form):
         widget=WriteOnlyTextarea(
             attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off", "class": "pm-code pm-write-only"}
         ),
-        help_text="4 characters or more. It is never shown again; the whole of what an action needs, such as `Bearer abc…`.",
+        help_text="At least 4 characters, never shown again. Enter the complete text that the action needs, such as"
+        " `Bearer abc…`.",
     )
     description = forms.CharField(
         required=False,
         max_length=MAX_DESCRIPTION_LENGTH,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="What it is for, and where it comes from. Everybody who administers this tenant can read it.",
+        help_text="The purpose and the source of the secret. Every administrator of this tenant can read it.",
     )
 
     def clean_value(self) -> str:
-        """A text area sends its lines with CR LF; a single line was most likely pasted with blanks around it."""
+        """Replace CR LF, which text areas send, by LF. Strip a single line, because spaces are often pasted with it."""
         value = str(self.cleaned_data["value"]).replace("\r\n", "\n")
         return value if "\n" in value.strip() else value.strip()
 
@@ -58,7 +62,7 @@ class NewSecretForm(ValueForm):
     name = forms.CharField(
         max_length=200,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text='Capital letters, digits and _. A definition refers to it by {"$secret": "NAME"}.',
+        help_text='Capital letters, digits and _. A definition refers to the secret by {"$secret": "NAME"}.',
     )
     field_order = ("name", "value", "description")
 
@@ -86,9 +90,9 @@ class SecretAdmin(TenantAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Secrets", **(extra_context or {})})
 
-    @display(description="Key", label={"here": "success", "missing": "danger"})
+    @display(description="Key", label={"available": "success", "missing": "danger"})
     def key_label(self, secret: Secret) -> tuple[str, str]:
-        return ("here", secret.key_id) if can_open(secret.key_id) else ("missing", f"{secret.key_id} is missing")
+        return ("available", secret.key_id) if has_key(secret.key_id) else ("missing", f"{secret.key_id} is missing")
 
     @display(description="Created", ordering="created_at")
     def created_label(self, secret: Secret) -> str:
@@ -113,35 +117,39 @@ class SecretAdmin(TenantAdmin):
         if request.method == "POST" and form.is_valid():
             name = form.cleaned_data["name"]
             if Secret.objects.filter(tenant_id=actor_of(request).tenant_id, name=name).exists():
-                form.add_error("name", "There is a secret of this name; open it to replace its value.")
-            elif self._saved(request, form, name):
+                form.add_error("name", "A secret with this name exists. Open that secret to replace its value.")
+            elif self._save(request, form, name):
                 return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
         context = self.page_context(
-            request, "Add a secret", form=form, back=reverse("admin:workflows_secret_changelist"), button="Save the secret",
-            note="The value is encrypted before it is stored. Actions use it; no screen, log or history shows it.",
-        )  # fmt: skip
+            request,
+            "Add a secret",
+            form=form,
+            back=reverse("admin:workflows_secret_changelist"),
+            button="Save the secret",
+            note="The value is encrypted before it is stored. Actions use it. No screen, log or history shows it.",
+        )
         return TemplateResponse(request, "portal/form_page.html", context)
 
     @method_decorator(sensitive_post_parameters("value"))
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        secret = self._found(request, object_id, CommandAction.SAVE_SECRET)
+        secret = self._get_or_404(request, object_id, CommandAction.SAVE_SECRET)
         form = ValueForm(request.POST or None, initial={"description": secret.description})
-        if request.method == "POST" and form.is_valid() and self._saved(request, form, secret.name):
+        if request.method == "POST" and form.is_valid() and self._save(request, form, secret.name):
             return HttpResponseRedirect(reverse("admin:workflows_secret_change", args=[secret.id]))
         return self._page(request, secret, form=form)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        secret = self._found(request, object_id, CommandAction.DELETE_SECRET)
+        secret = self._get_or_404(request, object_id, CommandAction.DELETE_SECRET)
         form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
                 secret_delete(actor=actor_of(request), name=secret.name, reason=form.cleaned_data["reason"])
             except PortalError as error:
-                form.add_error(None, f"{error.code}: {error.message}")
+                form.add_error(None, error_text(error))
             else:
                 messages.success(request, f"{secret.name} is deleted.")
                 return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
@@ -149,33 +157,29 @@ class SecretAdmin(TenantAdmin):
 
     def _page(self, request: HttpRequest, secret: Secret, **more: Any) -> HttpResponse:
         uses = secret_uses(tenant_id=secret.tenant_id, name=secret.name)
-        is_readable = can_open(secret.key_id)
-        context = self.page_context(
-            request, secret.name, secret=secret, uses=uses, is_readable=is_readable, **more
-        )  # fmt: skip
+        is_readable = has_key(secret.key_id)
+        context = self.page_context(request, secret.name, secret=secret, uses=uses, is_readable=is_readable, **more)
         return TemplateResponse(request, "portal/secret_page.html", context)
 
-    def _saved(self, request: HttpRequest, form: ValueForm, name: str) -> bool:
+    def _save(self, request: HttpRequest, form: ValueForm, name: str) -> bool:
         fields = form.cleaned_data
         try:
-            secret_save(
-                actor=actor_of(request), name=name, value=fields["value"], description=fields["description"]
-            )  # fmt: skip
+            secret_save(actor=actor_of(request), name=name, value=fields["value"], description=fields["description"])
         except PortalError as error:
-            form.add_error(None, f"{error.code}: {error.message}")
+            form.add_error(None, error_text(error))
             return False
-        messages.success(request, f"{name} is saved. Actions take the new value from now on.")
+        messages.success(request, f"{name} is saved. Actions use the new value from now on.")
         return True
 
-    def _found(self, request: HttpRequest, pk: str, action: CommandAction) -> Secret:
+    def _get_or_404(self, request: HttpRequest, pk: str, action: CommandAction) -> Secret:
         secret = self.get_object(request, pk)
         if secret is None:
-            raise Http404("there is no such secret")
+            raise Http404(f"There is no secret {pk}.")
         self._require_admin(request, action, secret.name)
         return secret
 
     def _require_admin(self, request: HttpRequest, action: CommandAction, name: str) -> None:
-        """Errors: PermissionDenied; who wanted to change something is in the ledger with it."""
+        """Require the role admin. A refused POST is recorded in the command ledger. Errors: PermissionDenied."""
         actor = actor_of(request)
         if actor.has_role(Role.ADMIN):
             return

@@ -1,4 +1,4 @@
-"""How statuses, times and JSON look, on every page."""
+"""Template tags for statuses, times, facts and JSON."""
 
 import json
 from datetime import UTC, datetime
@@ -20,14 +20,21 @@ register = template.Library()
 
 @register.simple_tag
 def pill(kind: str, value: str, text: str = "") -> SafeString:
-    """A status as a coloured pill; `kind` is one of `status_colours.ALL`."""
+    """Render a status as a coloured pill. `kind` is a key of `status_colours.ALL`."""
     tone = status_colours.ALL[kind].get(value, "default")
     return format_html('<span class="pm-pill pm-{}">{}</span>', tone, text or value.replace("_", " ").lower())
 
 
+@register.simple_block_tag
+def fact(content: SafeString, label: str, title: str = "") -> SafeString:
+    """Render a label with its value, inside `<dl class="pm-facts">`. `title` is shown on hover."""
+    hover = format_html(' title="{}"', title) if title else ""
+    return format_html("<div><dt>{}</dt><dd{}>{}</dd></div>", label, hover, content)
+
+
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString | str:
-    """A time in UTC, to the millisecond on hover; the browser shows local time beside it."""
+    """Render a time in UTC, with seconds in the text and milliseconds on hover."""
     if value is None:
         return "–"
     utc = value.astimezone(UTC)
@@ -40,7 +47,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 
 def nowrap(text: str) -> SafeString:
-    """A short text that a table must not break into lines."""
+    """Render a short text that a table must not break into lines."""
     return format_html('<span class="pm-nowrap">{}</span>', text)
 
 
@@ -59,7 +66,7 @@ def until(value: datetime | None) -> str:
 
 @register.simple_tag
 def duration_between(start: datetime | None, end: datetime | None) -> str:
-    """From start to end, or to now while there is no end."""
+    """Return the time from start to end, or to now if there is no end."""
     if start is None:
         return "–"
     return duration(((end or timezone.now()) - start).total_seconds())
@@ -67,7 +74,7 @@ def duration_between(start: datetime | None, end: datetime | None) -> str:
 
 @register.filter
 def duration(seconds: float) -> str:
-    """`0.24 s`, `12 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`."""
+    """Format a duration: `0.24 s`, `12 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`. Units: seconds."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 60:
@@ -84,25 +91,25 @@ def duration(seconds: float) -> str:
 
 @register.simple_tag(takes_context=True)
 def shown_json(context: Context, value: Any, at: str = "") -> str:
-    """A payload that stands at the pointer `at`, without what the tenant's rules hide (`TenantAdmin.page_context`)."""
+    """Render a payload that is stored at the pointer `at`, redacted with the rules of `TenantAdmin.page_context`."""
     return pretty_json(redact(value, context.get("redaction") or compiled(), at))
 
 
 @register.simple_tag(takes_context=True)
 def shown_filters(context: Context, filters: Any) -> Any:
-    """Filters of a wait, whose values are redacted as those of the payload are."""
+    """Return the filters of a wait. Their values are redacted like the values of the payload."""
     return redact_filters(filters, context.get("redaction") or compiled())
 
 
 @register.simple_tag(takes_context=True)
 def shown_reason(context: Context, delivery: EventDelivery) -> str:
-    """Why a delivery is as it is, without what the tenant's rules hide in the payload."""
-    return EventRedaction(delivery.event, context.get("redaction") or compiled()).reason(delivery.reason)
+    """Return the redacted reason of a delivery."""
+    return EventRedaction(delivery.event, context.get("redaction") or compiled()).delivery_reason(delivery)
 
 
 @register.simple_tag(takes_context=True)
 def shown_key(context: Context, event: Event, key: str) -> str:
-    """A key of this event, unless it was found where the tenant's rules hide it."""
+    """Return a key of this event, redacted if a rule hides the path where the key was found."""
     return EventRedaction(event, context.get("redaction") or compiled()).key(key)
 
 

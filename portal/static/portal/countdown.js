@@ -1,16 +1,16 @@
-// Counts on what the server has written into `.pm-countdown`. Without this script its text stands as it was.
+// Counts down from the seconds that the server wrote into `.pm-countdown`. Without this script the text does not change.
 (() => {
   const loaded = performance.now();
-  const told = (seconds) => {
+  const format = (seconds) => {
     const whole = Math.ceil(seconds);
     const minutes = Math.floor(whole / 60);
     const rest = whole % 60;
     return minutes ? `${minutes} min${rest ? ` ${rest} s` : ""}` : `${whole} s`;
   };
   const tick = () => {
-    for (const place of document.querySelectorAll(".pm-countdown")) {
-      const left = Number(place.dataset.seconds) - (performance.now() - loaded) / 1000;
-      place.textContent = left > 0 ? `${told(left)} left` : "over";
+    for (const element of document.querySelectorAll(".pm-countdown")) {
+      const left = Number(element.dataset.seconds) - (performance.now() - loaded) / 1000;
+      element.textContent = left > 0 ? `${format(left)} left` : "over";
     }
   };
   tick();
