@@ -94,7 +94,7 @@ def fresh_waits(tenant: Any, names: list[str]) -> None:
     """An open wait for REPLIED under each of these keys."""
     from tests.support.factories import make_run
     from workflows.models import RunWait
-    from workflows.projections.writer import projection_writer
+    from workflows.projections.transaction import projection_writer
 
     run = make_run(tenant, temporal_workflow_id=f"bench-{uuid.uuid4()}")
     from django.utils import timezone

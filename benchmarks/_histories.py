@@ -23,7 +23,7 @@ from workflows.models import Event, HumanTask, Run, RunStep, RunWait
 from workflows.services.human_tasks import task_complete
 from workflows.services.runs.start import run_start
 from workflows.statuses import EventSource
-from workflows.temporal.gateway import connect_client
+from workflows.temporal.connection import connect_client
 
 STEP_BYTES = 1_500
 PAYLOAD_FACTOR = 1.25

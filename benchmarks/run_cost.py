@@ -269,7 +269,7 @@ async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_fl
 
     Errors: TimeoutError when they do not come to an end.
     """
-    from workflows.temporal.gateway import connect_client
+    from workflows.temporal.connection import connect_client
 
     client = await connect_client()
     slots = asyncio.Semaphore(in_flight)
@@ -289,7 +289,7 @@ def insert_runs(version: Any, kind: str, count: int) -> dict[str, Any]:
     """Rows of runs that are about to start, and what starts each: workflow id -> input."""
     from workflows.models import Run
     from workflows.models.fields import new_id
-    from workflows.projections.writer import projection_writer
+    from workflows.projections.transaction import projection_writer
     from workflows.services.runs.launch import workflow_id_of
 
     runs = []

@@ -1,4 +1,4 @@
-"""Reads for screens and API: rows of one tenant, with what they need to be explained."""
+"""Queries for screens and API: rows of one tenant, with the rows that explain them."""
 
 import uuid
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SHOWN_ROWS = 500
 
 
 def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """Adds `has_open_cancel`: a cancel was accepted, or its outcome is not known, and the run has not ended by it yet."""
+    """Annotate `has_open_cancel`: a cancel was accepted or has an unknown outcome, and has not ended the run yet."""
     cancels = Command.objects.filter(
         tenant_id=OuterRef("tenant_id"),
         run=OuterRef("pk"),
@@ -29,8 +29,10 @@ def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 @dataclass(frozen=True)
 class WaitView:
-    """An open wait, with events of its name that came under another key and that nobody took: the usual reason for waiting
-    in vain."""
+    """An open wait, with the usual reasons why it still waits.
+
+    `near_misses`: undelivered events with its name and another key. `refused`: deliveries to it that did not match.
+    """
 
     wait: RunWait
     near_misses: list[Event]
@@ -58,7 +60,7 @@ class RunPage:
 
 
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
-    """Everything that the page of a run shows. Cost: eleven queries, and three for each open wait."""
+    """Return everything that the run page shows. Cost: eleven queries, and three for each open wait."""
     run = (
         Run.objects.select_related("event", "definition", "definition_version", "parent_run")
         .filter(tenant_id=tenant_id, id=run_id)
@@ -91,7 +93,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
 
 
 def _failed_step(run: Run, steps: list[RunStep]) -> RunStep | None:
-    """The step where the run's error arose; the loops and tries around it have failed with it."""
+    """Return the step in which the run's error occurred, not the loops and `try` steps around it."""
     if not run.error:
         return None
     failed = [step for step in reversed(steps) if step.error is not None]
@@ -121,13 +123,13 @@ def _wait_view(wait: RunWait) -> WaitView:
 
 
 def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
-    """Runs of the tenant by status."""
+    """Return the number of the tenant's runs by status."""
     rows = Run.objects.filter(tenant_id=tenant_id).values_list("status").annotate(Count("id")).order_by()
     return dict(rows)
 
 
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
-    """Events of the tenant by outcome, of the last hours."""
+    """Return the number of the tenant's events of the last hours by outcome."""
     since = timezone.now() - timedelta(hours=since_hours)
     rows = (
         Event.objects.filter(tenant_id=tenant_id, received_at__gte=since)
@@ -140,7 +142,10 @@ def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, in
 
 @dataclass(frozen=True)
 class DriftCounts:
-    """What the reconciler has not settled. `oldest_starting_seconds`: of the run that has waited longest for its first record."""
+    """Counts of what the reconciler has not repaired.
+
+    `oldest_starting_seconds`: age of the oldest run that has no record yet.
+    """
 
     marked_runs: int
     oldest_starting_seconds: float
@@ -148,7 +153,10 @@ class DriftCounts:
 
 
 def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
-    """Of a tenant, or of all, for metrics. Cost: three queries over open runs and the commands of the last month."""
+    """Count for one tenant, or for all tenants.
+
+    Cost: three queries, over open runs and the commands of the last 30 days.
+    """
     now = timezone.now()
     runs, commands = Run.objects.filter(status__in=OPEN_RUN_STATUSES), Command.objects.all()
     if tenant_id is not None:

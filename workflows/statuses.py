@@ -1,4 +1,9 @@
-"""Every status and kind that a row can have (docs/reference/projections.md#statuses, docs/reference/authority.md#command-ledger, docs/reference/events.md#statuses-and-outcomes). One place, so that a screen, a filter and a writer agree."""
+"""All statuses, kinds and outcomes, in one module, so that screens, filters and writers use the same words.
+
+Source: docs/reference/projections.md#statuses, docs/reference/events.md#statuses-and-outcomes
+"""
+
+from enum import StrEnum
 
 from django.db.models import TextChoices
 
@@ -27,7 +32,7 @@ class RunStatus(TextChoices):
 
 
 OPEN_RUN_STATUSES = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.WAITING)
-# What the row says of a workflow that Temporal shows so; an open one is in any of the open statuses.
+# Run status for each closed status of a Temporal workflow. A running workflow has any of the open run statuses.
 RUN_STATUS_OF_TEMPORAL = {
     "COMPLETED": RunStatus.SUCCEEDED,
     "FAILED": RunStatus.FAILED,
@@ -130,7 +135,7 @@ class EventSource(TextChoices):
 
 
 class CommandAction(TextChoices):
-    """What an operator or client can ask for. The values are wire names: API filters and `details.action` use them."""
+    """Actions that an operator or an API client can request. API filters and `details.action` use the values."""
 
     CANCEL = "cancel", "Cancel run"
     TERMINATE = "terminate", "Terminate run"
@@ -209,3 +214,26 @@ class ScheduleKind(TextChoices):
 class SchemaMode(TextChoices):
     PINNED = "pinned", "Pinned"
     LATEST = "latest", "Latest"
+
+
+class ReconcileOutcome(StrEnum):
+    """Outcome of a comparison of one run with Temporal. Commands and logs print the values."""
+
+    EQUAL = "equal"
+    STARTED = "started"
+    ENDED = "ended"
+    REBUILT = "rebuilt"
+    UNSTARTED_CHILD = "unstarted child"
+    DRIFT = "drift"
+    STILL_DRIFT = "still drift"
+    WAITING = "waiting"
+    LEGACY = "legacy"
+    # Temporal has deleted the history. The rows stay as they are.
+    GONE = "gone"
+    UNREADABLE = "unreadable"
+    BUSY = "busy"
+    REFUSED = "refused"
+    FAILED = "failed"
+    # Counts of a sweep that belong to no compared run.
+    OUT_OF_TIME = "out of time"
+    WITHOUT_ROW = "without row"

@@ -1,4 +1,7 @@
-"""The use case of one delivery: signal a wait's workflow, or start a run for a trigger (docs/reference/events.md#routing)."""
+"""Targets of a delivery: signal the run of a wait, or start a run for a trigger.
+
+Source: docs/reference/events.md#routing
+"""
 
 import uuid
 from typing import Any
@@ -14,22 +17,22 @@ from workflows.statuses import DeliveryStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal
 
-# A run that an event starts has an id made of the two, so that a redelivery starts nothing twice.
+# The id of a run is derived from its event and its definition. A redelivery then cannot start a second run.
 RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
 
 
 class TriggerHeld(Exception):
-    """The definition runs as often as it may at once; the delivery waits for its turn."""
+    """The definition has no free slot. The delivery is held and retried."""
 
 
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
-    """The delivery's next status with its reason: `sent`, or `late` when the run has ended.
+    """Signal the event to the run of the wait. Return the next status of the delivery, `sent` or `late`, and a reason.
 
-    Errors: TemporalError when Temporal did not take the signal; the caller tries again.
+    Errors: TemporalError if Temporal did not accept the signal; the caller retries.
     """
     event, wait, run = delivery.event, delivery.wait, delivery.run
     if wait is None or run is None:
-        raise ValueError("a delivery of kind wait has no wait")
+        raise ValueError("the delivery is of kind wait, but its wait or run does not exist")
     signal = EventSignal(
         eventId=event.event_id,
         eventName=event.event_type,
@@ -46,13 +49,15 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
 
 
 def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
-    """The delivery's next status with its reason: `started`, or `skipped`.
+    """Start a run. Return the next status of the delivery, `started` or `skipped`, and a reason.
 
-    Errors: TriggerHeld over the definition's concurrency limit; TemporalError when Temporal did not take the start.
+    Idempotency: a repeat starts no second run.
+    Errors: TriggerHeld if the definition has no free slot; TemporalError if Temporal did not accept the start. The
+    caller retries in both cases.
     """
     definition, version, event = delivery.definition, delivery.definition_version, delivery.event
     if definition is None or version is None:
-        raise ValueError("a delivery of kind trigger has no definition")
+        raise ValueError("the delivery is of kind trigger, but its definition does not exist")
     run_id = run_id_of(event.id, definition.id)
     is_launched = Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists()
     if not is_launched and definition.is_paused:
@@ -84,11 +89,12 @@ def _require_slot(definition: Definition, delivery: EventDelivery) -> None:
 
 
 def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
+    """Return the id of the run that this event starts of this definition."""
     return uuid.uuid5(RUN_OF_EVENT, f"{event_pk}/{definition_pk}")
 
 
 def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, Any], str]:
-    """The payload that a run of this version gets from this event, and what is wrong with it ("" when nothing is)."""
+    """Return the payload of a run of this version that this event starts, and its problem ("" for none)."""
     document = version.document()
     try:
         payload = trigger_payload(document.get("trigger") or {}, event)
@@ -96,13 +102,13 @@ def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, A
         return {}, f"the payload mapping failed: {error.message}"
     ref = document["payloadSchemaRef"]
     problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
-    return payload, f"the payload does not fit {ref}: {problem}" if problem else ""
+    return payload, f"the payload does not match the schema {ref}: {problem}" if problem else ""
 
 
 def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
-    """What the run gets: the mapped payload, or the event's own when the trigger maps nothing.
+    """Return the payload of the run: the mapped one, or the event's payload if the trigger has no mapping.
 
-    Errors: RunError when an expression fails.
+    Errors: RunError if an expression fails; the author must act.
     """
     mapping = trigger.get("payloadMapping")
     if mapping is None:

@@ -25,7 +25,7 @@ from workflows.errors import Conflict, InputInvalid, PermissionRefused
 from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import command_resolve_unknown
 from workflows.models import Command, Event, EventDelivery, OutboxEvent, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.services import command_reconcile
 from workflows.statuses import CommandState, Role
 from workflows.tenancy import system_scope

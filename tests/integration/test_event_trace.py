@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from ingress.dispatch import plan
+from ingress.dispatch import routing
 from ingress.dispatch.routing import event_route
 from ingress.explain import trace
 from ingress.explain.trace import event_explained
@@ -20,7 +20,7 @@ from tests.support.factories import make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
 from workflows.errors import PortalError
 from workflows.models import Event, EventDelivery, EventType, PayloadSchema, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("unheard")
@@ -57,7 +57,7 @@ def test_a_near_miss_is_the_answer_and_a_later_wait_still_finds_it(tenant: Any) 
     ) in told["summary"]
     (near,) = told["routing"]["near_misses"]
     assert (near["wait_id"], near["wait_status"], near["run_status"]) == (str(wait.id), "WAITING", "WAITING")
-    assert near["why"] == "it waits for this event under 'T-2', which is another key"
+    assert (near["key"], near["why"]) == ("T-2", "the wait has another key")
     assert told["buffer"]["is_open"]
     assert 50 < told["buffer"]["seconds_left"] <= 60
 
@@ -68,9 +68,9 @@ def test_every_place_where_a_key_was_looked_for_is_told(tenant: Any) -> None:
         routed(tenant, event_type="PAID", payload={"invoice": {"id": []}, "ref": "R"}, workflow_correlation_key=None)
     )
     tried = {entry["path"]: (entry["found"], entry["note"]) for entry in told["correlation"]["tried"]}
-    assert tried["payload.invoice.id"] == (False, "no key: the value is an array")
-    assert tried["payload.ref"] == (True, "taken as a key")
-    assert tried["workflow_correlation_key"] == (False, "nothing there")
+    assert tried["payload.invoice.id"] == (False, "not a key: the value is an array")
+    assert tried["payload.ref"] == (True, "used as a key")
+    assert tried["workflow_correlation_key"] == (False, "no value")
     assert told["correlation"]["keys"] == ["R"]
 
 
@@ -188,7 +188,7 @@ def test_near_misses_of_other_tenants_are_none(tenant: Any) -> None:
 def wide(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> Event:
     """An event with seven waits, one of which is told late."""
     monkeypatch.setattr(trace, "SHOWN_ROWS", 3)
-    monkeypatch.setattr(plan, "KEPT_TARGETS", 4)
+    monkeypatch.setattr(routing, "KEPT_TARGETS", 4)
     run = make_run(tenant)
     for _ in range(7):
         open_wait(tenant, run=run)
@@ -217,7 +217,7 @@ def test_of_many_targets_some_are_told_and_the_rest_is_counted(tenant: Any, wide
     page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[wide.id])).content.decode()
     assert page.count('<tr id="delivery-') == 3
     assert page.count("and 4 more") >= 3
-    assert "and it resumed 4 more" in page
+    assert "and resumed 4 more" in page
 
 
 def test_the_event_of_the_api_holds_some_deliveries_in_as_many_statements_as_one(tenant: Any, wide: Event) -> None:
@@ -261,7 +261,7 @@ def test_the_page_tells_all_of_it_to_those_who_may_know(tenant: Any, role: str) 
     assert f'title="{delivery.run_id}">run {str(delivery.run_id)[:8]}</a>' in page
     assert ("the value is 4711" in page) is (role == "operator")
     assert ("Redeliver…" in page) is (role == "operator")
-    assert ("What if it came again?" in page) is (role == "operator")
+    assert ("What if it arrived again?" in page) is (role == "operator")
 
 
 def test_the_page_shows_near_misses_and_counts_the_buffer_down(tenant: Any) -> None:
@@ -269,7 +269,7 @@ def test_the_page_shows_near_misses_and_counts_the_buffer_down(tenant: Any) -> N
     event = routed(tenant)
     client = member_of(tenant)
     page = client.get(reverse("admin:workflows_event_change", args=[event.id])).content.decode()
-    assert "it waits for this event under &#x27;T-2&#x27;, which is another key" in page
+    assert "the wait has another key" in page
     assert 'class="pm-countdown" data-seconds="5' in page
     assert 'class="pm-countdown"' in client.get(reverse("admin:workflows_event_changelist")).content.decode()
     Event.objects.filter(id=event.id).update(buffered_until=timezone.now() - timedelta(seconds=1))

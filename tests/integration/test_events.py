@@ -13,7 +13,7 @@ from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.models import Event, EventDelivery, EventKey, EventType, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.services.wait_lookback import wait_look_for_events
 
 pytestmark = pytest.mark.usefixtures("unheard")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from tests.support.factories import make_actor, make_run
 from workflows.ledger import command_finish, command_open
 from workflows.models import Command, DefinitionVersion, Run, RunStep, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.statuses import CommandAction, CommandState
 
 REFUSAL = "projection rows follow Temporal"

@@ -10,7 +10,7 @@ from tests.support.factories import make_actor, make_run
 from tests.support.records import run_record, step_record, wait_record, write
 from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Run, RunStep, RunWait
-from workflows.projections.writer import record_batch
+from workflows.projections.batches import record_batch
 from workflows.statuses import CommandAction, CommandState
 
 

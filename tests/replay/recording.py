@@ -17,7 +17,7 @@ from tests.support.factories import publish
 from tests.support.history_shapes import SHAPES, Shape
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import Run
-from workflows.temporal import gateway, performing
+from workflows.temporal import connection, performing
 
 FOLDER = Path(__file__).parent / "histories" / f"v{SEMANTICS_VERSION}"
 # What tells of the machine and the process that recorded it, and decides nothing.
@@ -62,7 +62,7 @@ def histories(run: Run) -> list[str]:
             execution = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
         return found
 
-    return [told(text) for text in gateway._connection.call(fetch)]
+    return [told(text) for text in connection.call(fetch)]
 
 
 def told(text: str) -> str:

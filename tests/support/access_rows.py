@@ -27,7 +27,7 @@ from workflows.models import (
     RunWait,
     Tenant,
 )
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save

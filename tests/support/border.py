@@ -18,15 +18,16 @@ import pytest
 from django.db import connection, connections
 
 from ingress.dispatch import delivery, routing
-from ingress.dispatch.delivery import event_deliver
 from ingress.dispatch.routing import event_route
 from ingress.dispatch.work import events_work
 from ingress.intake.receive import event_receive
 from tests.support.border_orders import SPLIT, Order
+from tests.support.deliveries import attempt_delivery
 from tests.support.factories import make_run
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
-from workflows.projections.writer import projection_writer, record_batch
+from workflows.projections.batches import record_batch
+from workflows.projections.transaction import projection_writer
 from workflows.services import wait_lookback
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
@@ -237,7 +238,7 @@ class Meeting:
 
     def signal_is_sent(self) -> None:
         self.stage.gate("S")
-        event_deliver(EventDelivery.objects.values_list("id", flat=True).get(wait_id=self.wait_id))
+        attempt_delivery(EventDelivery.objects.values_list("id", flat=True).get(wait_id=self.wait_id))
 
     def verdict_comes(self) -> None:
         """The workflow has taken the event."""

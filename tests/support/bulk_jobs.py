@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run
 from workflows.models import BulkItem, BulkJob, Run
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.jobs import bulk_start
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.bulk.selectors import bulk_counts

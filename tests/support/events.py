@@ -7,7 +7,7 @@ from django.utils import timezone
 from ingress.intake.receive import event_receive
 from tests.support.factories import make_run
 from workflows.models import Event, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.statuses import EventSource
 
 REPLY = {"event_type": "REPLIED", "payload": {"ticketId": "T-1"}, "workflow_correlation_key": "T-1"}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from workflows.actors import Actor
 from workflows.engine.definition import canonical_text
 from workflows.models import Definition, DefinitionVersion, Run, Tenant
-from workflows.projections.writer import projection_writer
+from workflows.projections.transaction import projection_writer
 from workflows.services.definitions import definition_publish
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandSource, Role

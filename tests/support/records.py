@@ -3,7 +3,7 @@
 from typing import Any
 
 from workflows.models import Run
-from workflows.projections.writer import record_batch
+from workflows.projections.batches import record_batch
 
 WAIT_ID = "0192f0c4-0000-7000-8000-0000000000aa"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from workflows.temporal.gateway import connect_client
+from workflows.temporal.connection import connect_client
 from workflows.temporal.worker import build_worker
 
 

@@ -25,7 +25,7 @@ from tests.support.scopes import as_system
 from tests.support.streams import StreamDesk
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
-from workflows.projections import writer
+from workflows.projections import batches
 from workflows.services import wait_lookback
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
@@ -208,14 +208,14 @@ def test_a_reset_and_a_look_that_want_the_same_events(
     write(run, verdict(3, newer, "matched"), wait_record(4, "RESOLVED", wait_id), verdict(5, older, "late"))
     other = open_wait(tenant, key="k", name="E")
     taken_back = threading.Event()
-    cut_off = writer.cut_off
+    record_reset = batches.record_reset
 
-    def cut_off_and_meet(*arguments: Any, **named: Any) -> None:
-        cut_off(*arguments, **named)
+    def reset_and_meet(*arguments: Any, **named: Any) -> None:
+        record_reset(*arguments, **named)
         taken_back.set()
         eventually(blocked_by_me, what="the look waits for the event that was taken back")
 
-    monkeypatch.setattr(writer, "cut_off", cut_off_and_meet)
+    monkeypatch.setattr(batches, "record_reset", reset_and_meet)
     with ThreadPoolExecutor(2) as threads:
         again = (verdict(3, older, "matched"), wait_record(4, "RESOLVED", wait_id))
         writing = threads.submit(elsewhere, write, run, *again, epoch="epoch-2", current="epoch-2")

@@ -37,12 +37,12 @@ def test_a_child_has_its_own_row_and_its_outputs_come_back(desk: Desk) -> None:
     assert [(r.iteration, r.status, r.child_run_id) for r in rows] == [
         ("0", "SUCCEEDED", children[0].id), ("1", "SUCCEEDED", children[1].id)
     ]  # fmt: skip
-    from workflows.temporal import gateway
+    from workflows.temporal import connection
 
     async def result(client: Any) -> Any:
         return await client.get_workflow_handle(run.temporal_workflow_id).result()
 
-    assert gateway._connection.call(result)["vars"] == {"result": 4, "next": 5, "of": "child", "in": 2}
+    assert connection.call(result)["vars"] == {"result": 4, "next": 5, "of": "child", "in": 2}
 
 
 def test_a_childs_failure_is_caught_with_its_own_error(desk: Desk) -> None:

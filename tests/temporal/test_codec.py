@@ -14,7 +14,7 @@ from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.workers import running_temporal_worker
 from workflows.models import Run
-from workflows.temporal import gateway
+from workflows.temporal import connection
 from workflows.temporal.activities import records
 from workflows.temporal.converter import build_converter
 
@@ -43,13 +43,13 @@ def own_desk(tenant: Any, servers: Servers, celery_worker: None, settings: Any) 
 @pytest.fixture
 def use_keys() -> Iterator[UseKeys]:
     """Clients and workers that connect from now on have these keys, as after a restart with another setting."""
-    before = gateway.DATA_CONVERTER
+    before = connection.DATA_CONVERTER
 
     def use(keys: dict[str, bytes]) -> None:
-        gateway.DATA_CONVERTER, gateway._connection._client = build_converter(keys), None
+        connection.DATA_CONVERTER, connection._connection._client = build_converter(keys), None
 
     yield use
-    gateway.DATA_CONVERTER, gateway._connection._client = before, None
+    connection.DATA_CONVERTER, connection._connection._client = before, None
 
 
 def canaries(history: list[dict[str, Any]]) -> set[tuple[str, str]]:

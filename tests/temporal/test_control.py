@@ -112,7 +112,7 @@ def test_events_wait_for_temporal_and_none_is_lost(desk: Desk, servers: Servers,
         reply = desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
         created = desk.send("TICKET_CREATED", {"ticketId": "T-2"})
         waiting = EventDelivery.objects.filter(tenant=desk.tenant, status="pending")
-        tried = waiting.filter(attempts__gte=1, reason__contains="Temporal did not answer")
+        tried = waiting.filter(attempts__gte=1, reason__contains="Temporal did not respond")
         eventually(lambda: tried.exists() and waiting.count() == 2, what="one was tried, and both wait")
     finally:
         outage()
@@ -129,7 +129,7 @@ def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
     from django.utils import timezone
 
     from tests.support.factories import make_run
-    from workflows.projections.writer import projection_writer
+    from workflows.projections.transaction import projection_writer
     from workflows.services.runs.launch import workflow_id_of
     from workflows.services.runs.unstarted import sweep_unstarted_runs
 
@@ -148,7 +148,7 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
     from django.utils import timezone
 
     from tests.support.factories import make_run
-    from workflows.projections.writer import projection_writer
+    from workflows.projections.transaction import projection_writer
     from workflows.services.runs.launch import workflow_id_of
     from workflows.services.runs.unstarted import sweep_unstarted_runs
 

@@ -17,7 +17,7 @@ from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.fakes import fake_api
 from tests.support.stack import ROOT
 from workflows.models import ActionInvocation, EventDelivery, Notification, Run, RunStep, RunWait
-from workflows.temporal import contracts, gateway
+from workflows.temporal import connection, contracts, gateway
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -205,4 +205,4 @@ def pending_attempt(run: Run) -> int:
         described = await client.get_workflow_handle(run.temporal_workflow_id).describe()
         return max((a.attempt for a in described.raw_description.pending_activities), default=0)
 
-    return int(gateway._connection.call(ask))
+    return int(connection.call(ask))

@@ -8,7 +8,8 @@ from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.signals import signal
 from workflows.models import Run, RunStep, RunWait
-from workflows.temporal import gateway, performing
+from workflows.temporal import connection as temporal_connection
+from workflows.temporal import performing
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def executions(desk: Desk, run: Run) -> int:
     async def count(client: Any) -> int:
         return (await client.count_workflows(f"WorkflowId = '{run.temporal_workflow_id}'")).count
 
-    return int(gateway._connection.call(count))
+    return int(temporal_connection.call(count))
 
 
 def each_reply(count: int, **config: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def result_of(run: Run) -> dict[str, Any]:
     async def result(client: Any) -> Any:
         return await client.get_workflow_handle(run.temporal_workflow_id).result()
 
-    return dict(gateway._connection.call(result))
+    return dict(temporal_connection.call(result))
 
 
 def test_events_resume_each_round_once_across_executions(desk: Desk, short_executions: None) -> None:

@@ -112,7 +112,7 @@ def test_a_redelivered_event_changes_nothing(desk: Desk) -> None:
 
 
 def test_a_signal_for_a_run_that_has_ended_is_late(desk: Desk) -> None:
-    from ingress.dispatch.delivery import event_deliver
+    from tests.support.deliveries import attempt_delivery
     from workflows.services.wait_lookback import new_wait_delivery
 
     publish(desk.tenant, wait_for_reply())
@@ -125,7 +125,7 @@ def test_a_signal_for_a_run_that_has_ended_is_late(desk: Desk) -> None:
     eventually(lambda: type(late).objects.filter(id=late.id, routed_at__isnull=False).exists(), what="it is routed")
     delivery = new_wait_delivery(late, wait, at=timezone.now())
     delivery.save()
-    assert event_deliver(delivery.id) == "late"
+    assert attempt_delivery(delivery.id) == "late"
     delivery.refresh_from_db()
     assert "ended" in delivery.reason
 

@@ -26,13 +26,13 @@ from tests.support.history_shapes import (
 from tests.support.resets import reset
 from tests.support.rows import as_owner, rows_of
 from workflows.models import HumanTask, Run, RunStep, RunWait
-from workflows.projections.writer import record_batch
+from workflows.projections.batches import record_batch
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.statuses import TaskStatus
-from workflows.temporal import course, gateway, performing
+from workflows.temporal import gateway, performing, run_history
 from workflows.temporal.attempt_records import end_records
 from workflows.temporal.contracts import ActionRequest
-from workflows.temporal.course import read_course
+from workflows.temporal.run_history import read_run_history
 from workflows.temporal.history import read_history
 
 EVERYTHING = [
@@ -143,7 +143,7 @@ def test_a_run_of_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
             raise gateway.TemporalNotFound("Temporal's retention has deleted it")
         return read_history(workflow_id=workflow_id, run_id=run_id)
 
-    monkeypatch.setattr(course, "read_history", without_the_first)
+    monkeypatch.setattr(run_history, "read_history", without_the_first)
     made = run_rebuild(run_id=run.id)
     assert (made.outcome, run.temporal_first_run_id in made.notes[0]) == ("rebuilt", True)
     assert rows_of(run) == before
@@ -165,7 +165,7 @@ def test_an_attempt_whose_end_is_written_and_not_returned_yet_keeps_it(desk: Des
         eventually(lambda: api.requests, what="the action is under way")
         run.refresh_from_db()
         assert run_rebuild(run_id=run.id).differences == []
-        told = next(iter(read_course(workflow_id=run.temporal_workflow_id).begin.told.values()))
+        told = next(iter(read_run_history(workflow_id=run.temporal_workflow_id).begin.activities.values()))
         assert isinstance(told.request, ActionRequest)
         end = end_records(told.request, now_ms=1_700_000_000_000, output={"early": True})
         record_batch(end, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch,

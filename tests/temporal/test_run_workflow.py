@@ -9,7 +9,7 @@ from tests.support.factories import eventually, expr, make_definition, make_run,
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.models import DefinitionVersion, Run, RunStep, RunWait
 from workflows.services.runs.launch import run_start_workflow
-from workflows.temporal import gateway
+from workflows.temporal import connection
 
 
 def test_a_time_wait_is_a_durable_timer(desk: Desk) -> None:
@@ -110,7 +110,7 @@ def test_a_payload_that_is_no_signal_of_ours_wedges_nothing(desk: Desk) -> None:
         await handle.signal("event", "not an object")
         await handle.signal("nobody-listens", {"a": 1})
 
-    gateway._connection.call(send)
+    connection.call(send)
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
     desk.run_is("SUCCEEDED", id=run.id)
 
@@ -124,7 +124,7 @@ def test_queries_tell_where_a_run_stands(desk: Desk) -> None:
         handle = client.get_workflow_handle(run.temporal_workflow_id)
         return await handle.query("current-step"), await handle.query("current-wait"), await handle.query("summary")
 
-    step, wait, summary = gateway._connection.call(ask)
+    step, wait, summary = connection.call(ask)
     assert (step, wait["key"], summary["phase"], summary["state"]) == ("root.steps[1]", "T-1", "event_wait", "OPEN")
 
 
@@ -138,5 +138,5 @@ def test_the_result_of_the_workflow_holds_the_scopes(desk: Desk) -> None:
     async def result(client: Any) -> Any:
         return await client.get_workflow_handle(run.temporal_workflow_id).result()
 
-    found = eventually(lambda: gateway._connection.call(result))
+    found = eventually(lambda: connection.call(result))
     assert (found["vars"], found["meta"], found["payload"]) == ({"x": 2}, {"y": 2}, {"n": 1})

@@ -73,5 +73,5 @@ class RunVerify(APIView):
 
 
 def _shown(one: Difference) -> dict[str, str]:
-    row, temporal = one.told()
+    row, temporal = one.texts()
     return {"where": one.where, "field": one.field, "row": row, "temporal": temporal}

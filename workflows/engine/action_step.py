@@ -1,4 +1,7 @@
-"""`action.call`: one activity per attempt, which also writes the records gathered so far and the attempt's own."""
+"""The step `action.call`: one activity per attempt.
+
+The activity also writes the projection records that the run has gathered so far, and the records of the attempt.
+"""
 
 from typing import Any
 
@@ -8,7 +11,7 @@ from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.events import ActionDone
 from workflows.engine.keys import correlation_key
-from workflows.engine.records import give_back_records, next_seq, record_run, take_records
+from workflows.engine.recording import next_seq, record_run, restore_records, take_records
 from workflows.engine.scope import parse_target
 from workflows.engine.secret_places import secret_places
 from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size
@@ -24,7 +27,8 @@ def call_action(turn: Turn, step: Step) -> Flow:
     if size > MAX_ACTION_INPUT_BYTES:
         raise RunError(
             Category.VALIDATION,
-            f"the action's input has {size} bytes; {MAX_ACTION_INPUT_BYTES} are allowed",
+            f"The input of the action has {size} bytes. The limit is {MAX_ACTION_INPUT_BYTES} bytes. "
+            "Pass less data, or a reference to the data.",
             code="INPUT_TOO_LARGE",
         )
     turn.state.scope.work += size
@@ -33,12 +37,12 @@ def call_action(turn: Turn, step: Step) -> Flow:
         _save(turn, step, transform(value))
         turn.step_succeeded(step, started_ms=turn.now_ms)
         return Flow.NEXT
-    start_action(turn, step, value=value, idempotency_key=_explicit_key(turn, config) or turn.place(step))
+    start_action(turn, step, value=value, idempotency_key=_explicit_key(turn, config) or turn.execution_key(step))
     return Flow.SUSPEND
 
 
 def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str) -> None:
-    """One attempt. Its activity writes the gathered records, the attempt's start, and its end."""
+    """Start one attempt. Its activity writes the gathered records, the start of the attempt and its end."""
     state = turn.state
     state.phase = Phase.ACTION
     attempt = AttemptState(
@@ -64,7 +68,7 @@ def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str) ->
             input=value,
             idempotency_key=idempotency_key,
             retry=step.retry,
-            retry_seed=turn.place(step),
+            retry_seed=turn.execution_key(step),
             retry_wait_id=attempt.retry_wait_id,
             started_at_ms=turn.now_ms,
             records=attempt.records,
@@ -79,7 +83,7 @@ def action_done(turn: Turn, step: Step, event: ActionDone) -> Flow:
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
     if not event.is_projected:
-        give_back_records(state, attempt.records)
+        restore_records(state, attempt.records)
     if event.error is not None:
         return attempt_failed(turn, step, event.error, is_recorded=event.is_projected)
     state.attempt = None
@@ -99,6 +103,9 @@ def _explicit_key(turn: Turn, config: dict[str, Any]) -> str | None:
     key = correlation_key(turn.resolve(config["idempotencyKey"], "idempotencyKey"))
     if key is None:
         raise RunError(
-            Category.EXPRESSION, "the idempotency key must be a text or a number", code="IDEMPOTENCY_KEY_INVALID"
+            Category.EXPRESSION,
+            "The idempotency key is null, empty, too long, an object or an array. It must be a text or a number. "
+            "Correct the expression in `idempotencyKey`.",
+            code="IDEMPOTENCY_KEY_INVALID",
         )
     return key

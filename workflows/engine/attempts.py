@@ -1,7 +1,7 @@
-"""Attempts of a step: one that failed is repeated by the author's policy after a durable timer, or given up.
+"""Attempts of a step: retry a failed attempt after a durable timer, or let the step fail.
 
-Who writes the end of an attempt: an action's activity does it itself, with the end of the effect; for everything else,
-and for an activity that was lost, the engine does.
+The author's retry policy decides. The activity of an action writes the end of its attempt, together with the end of the
+effect. The engine writes the end of every other attempt, and of an attempt whose activity was lost.
 """
 
 from typing import Any
@@ -10,14 +10,17 @@ from workflows.engine.commands import CancelAttempt, CancelTimer, StartTimer
 from workflows.engine.control import fail, give_up
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
-from workflows.engine.records import give_back_records, record_child_unstarted, record_step, record_wait
+from workflows.engine.recording import record_child_unstarted, record_step, record_wait, restore_records
 from workflows.engine.retry import retry_delay_ms
 from workflows.engine.state import AttemptState, OpenWaitState, Phase
 from workflows.engine.turn import Flow, Turn
 
 
 def step_failed(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
-    """A step failed by itself, before anything was asked of outside: it is repeated in place when its policy says so."""
+    """Handle a step that failed inside the engine, before any activity or child started.
+
+    Retry it if its policy allows.
+    """
     if step.retry is None or error.category == Category.CORRUPTION:
         return fail(turn, step, error, started_ms=started_ms)
     turn.state.attempt = AttemptState(started_ms, retry_wait_id=turn.new_wait_id())
@@ -26,11 +29,11 @@ def step_failed(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> 
 
 
 def attempt_failed(turn: Turn, step: Step, error: dict[str, Any], *, is_recorded: bool) -> Flow:
-    """Retry by the author's policy, else give up."""
+    """Schedule the next attempt under the author's retry policy, or fail the step if no attempt is left."""
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
     delay = retry_delay_ms(
-        step.retry, attempt=state.attempt_number, category=str(error["category"]), seed=turn.place(step)
+        step.retry, attempt=state.attempt_number, category=str(error["category"]), seed=turn.execution_key(step)
     )
     due_ms = None if delay is None else turn.now_ms + delay
     if due_ms is not None:
@@ -83,11 +86,11 @@ def start_timer(turn: Turn, wait: OpenWaitState, summary: str) -> None:
 
 
 def cancel_attempt(turn: Turn, step: Step) -> None:
-    """The run is being cancelled: close what the attempt has open. Its activity or child is cancelled by the pump."""
+    """Record the attempt of a cancelled run as CANCELED, and request cancellation of its activity, child or timer."""
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
-    # Its activity may be cancelled before it has written them; written twice they change nothing.
-    give_back_records(state, attempt.records)
+    # The activity may be cancelled before it has written these records. A second write of a record changes nothing.
+    restore_records(state, attempt.records)
     if attempt.wait is not None and state.phase is Phase.RETRY:
         record_wait(state, attempt.wait, now_ms=turn.now_ms, status="CANCELED")
         turn.commands.append(CancelTimer(id=attempt.wait.timer_id))

@@ -1,7 +1,7 @@
-"""`control.callWorkflow`: a child run under a workflow of its own. Each attempt is a new child run.
+"""The step `control.callWorkflow`: a child run with its own Temporal workflow. Each attempt is a new child run.
 
-The command carries the records gathered so far: the activity that inserts the child's row writes them. The child's end
-comes back as its scopes, or as its error, which becomes a catchable ChildWorkflowError that carries it.
+The command carries the records gathered so far; the activity that inserts the child's row writes them. At its end the
+child returns its scopes or its error. The error becomes a ChildWorkflowError, which the author can catch.
 """
 
 from typing import Any
@@ -11,12 +11,13 @@ from workflows.engine.commands import RunChild
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.events import ChildDone
-from workflows.engine.records import give_back_records, record_run, record_step, take_records
+from workflows.engine.recording import record_run, record_step, restore_records, take_records
 from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, MAX_ERROR_DETAIL_BYTES, json_size
 from workflows.engine.state import AttemptState, Phase
 from workflows.engine.turn import Flow, Turn
 
-# Of one attempt: after a reset, the ids of the children that were started before are taken.
+# Limit of starts for one attempt. After a reset, the run ids of children that were started before the reset are in use,
+# and the attempt starts its child again with the next id.
 MAX_LAUNCHES = 50
 
 
@@ -26,7 +27,8 @@ def call_workflow(turn: Turn, step: Step) -> Flow:
     if size > MAX_ACTION_INPUT_BYTES:
         raise RunError(
             Category.VALIDATION,
-            f"the child's input has {size} bytes; {MAX_ACTION_INPUT_BYTES} are allowed",
+            f"The input of the child run has {size} bytes. The limit is {MAX_ACTION_INPUT_BYTES} bytes. "
+            "Pass less data, or a reference to the data.",
             code="INPUT_TOO_LARGE",
         )
     start_child(turn, step, value=value)
@@ -73,7 +75,7 @@ def child_done(turn: Turn, step: Step, event: ChildDone) -> Flow:
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
     if not event.is_projected:
-        give_back_records(state, attempt.records)
+        restore_records(state, attempt.records)
     if event.is_id_taken and attempt.launches < MAX_LAUNCHES:
         start_child(turn, step, value=attempt.input, launches=attempt.launches + 1)
         return Flow.SUSPEND
@@ -89,13 +91,16 @@ def child_done(turn: Turn, step: Step, event: ChildDone) -> Flow:
 
 
 def child_error(error: dict[str, Any] | None, *, child_run_id: str, ended: str, now_iso: str) -> dict[str, Any]:
-    """What the parent sees of a child that did not succeed: its own words and code, and the whole error in the details."""
+    """Return the error object that the parent sees for a child that did not succeed.
+
+    It has the message and the code of the child's error, and the whole error of the child in its details.
+    """
     details: dict[str, Any] = {"childRunId": child_run_id, "status": ended}
     if error is not None:
         size = json_size(error)
         is_small = size <= MAX_ERROR_DETAIL_BYTES // 2
         details["error"] = error if is_small else {**error, "details": {"omittedBytes": size}}
-    own = error or {"message": f"the child run ended as {ended}", "code": f"CHILD_{ended}"}
+    own = error or {"message": f"The child run ended as {ended}.", "code": f"CHILD_{ended}"}
     described = RunError(
         Category.CHILD_WORKFLOW,
         str(own.get("message", "")),

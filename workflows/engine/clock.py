@@ -1,20 +1,32 @@
-"""Times as the engine carries them: whole milliseconds since 1970 (UTC). The current time is always an argument."""
+"""Times in the engine: whole milliseconds since 1970-01-01T00:00Z. The current time is always an argument.
+
+This is the only module that converts between milliseconds and datetimes.
+"""
 
 from datetime import UTC, datetime
 
-MAX_MS = (
-    253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last moment that ISO 8601 and PostgreSQL both write plainly
-)
+# 9999-12-31T23:59:59.999Z: the last moment that both ISO 8601 and PostgreSQL write without an extension.
+MAX_MS = 253_402_300_799_999
+
+
+def datetime_of_ms(at_ms: int) -> datetime:
+    """Return the moment in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+
+
+def ms_of_datetime(moment: datetime) -> int:
+    """Return the moment in whole epoch milliseconds."""
+    return int(moment.timestamp() * 1000)
 
 
 def iso_time(at_ms: int) -> str:
-    """`YYYY-MM-DDTHH:mm:ss.sssZ`."""
-    moment = datetime.fromtimestamp(at_ms // 1000, tz=UTC)
+    """Return the moment as `YYYY-MM-DDTHH:mm:ss.sssZ`."""
+    moment = datetime_of_ms(at_ms // 1000 * 1000)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 
 def parse_moment(value: object) -> int | None:
-    """Epoch milliseconds of an ISO 8601 text with a zone, or of a number that is epoch milliseconds already; else None."""
+    """Return epoch milliseconds for an ISO 8601 text with a zone, or for a number of epoch milliseconds; else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -26,6 +38,6 @@ def parse_moment(value: object) -> int | None:
     except ValueError:
         return None
     if moment.tzinfo is None:
-        return None  # a time without a zone means another moment on every machine
-    at_ms = int(moment.timestamp() * 1000)
+        return None  # without a zone, the moment would depend on the machine
+    at_ms = ms_of_datetime(moment)
     return at_ms if 0 <= at_ms <= MAX_MS else None

@@ -1,14 +1,13 @@
-"""What the engine asks for. The pump performs it; the engine never does.
+"""Commands of the engine. The workflow performs them; the engine never does.
 
-Records are projections of what happened (see `records.py`). They ride on the next command that writes anyway.
+Projection records (see `records.py`) describe what happened. They travel with the next command that writes.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine.definition import RetryPolicy
-
-Record = dict[str, Any]
+from workflows.engine.records import Record
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class RunAction:
     start_seq: int
     end_seq: int
     records: list[Record]
-    # `[{pointer, name}]`: where secrets stand in the input. The engine never sees their values.
+    # The places of secrets in the input, as `[{pointer, name}]`. The engine never sees the values of secrets.
     secrets: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class RunChild:
-    """Insert the child's row, write the records, start the child and wait for its end (ChildDone)."""
+    """Command to insert the row of a child run, write the records and start the child. ChildDone reports its end."""
 
     id: str
     step_id: str
@@ -50,7 +49,7 @@ class RunChild:
 
 @dataclass(frozen=True)
 class OpenWait:
-    """Write the gathered records, whose last one is the wait, and look for events that it can take."""
+    """Command to write the gathered records, the last of which is the wait, and to search for earlier events."""
 
     id: str
     wait_id: str
@@ -72,14 +71,14 @@ class CancelTimer:
 
 @dataclass(frozen=True)
 class CancelAttempt:
-    """Cancel the activity or the child of an attempt; the run does not wait for what becomes of it."""
+    """Command to cancel the activity or the child of an attempt. The run does not wait for its end."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class WriteRecords:
-    """Write now; the pump answers with RecordsWritten when it is done."""
+    """Command to write the records now. The workflow sends RecordsWritten when they are written."""
 
     id: str
     records: list[Record]
@@ -87,7 +86,7 @@ class WriteRecords:
 
 @dataclass(frozen=True)
 class CompleteRun:
-    """The run has ended; its last records are written before Temporal is told."""
+    """Command to end the run. Its last records are written before the workflow completes in Temporal."""
 
     id: str
     status: str

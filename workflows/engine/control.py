@@ -1,20 +1,25 @@
-"""Control steps: which block is walked next, and where an error lands.
+"""Control steps: selection of the next block, and search for the place that catches an error.
 
-A control step that holds blocks enters one by a frame, and ends when the frame is left. Its row is STARTED when it begins
-and has one end: SUCCEEDED when its block was walked (or left by `control.return`), FAILED when an error passed through it.
-`control.if` alone has no life of its own: it has ended when it has chosen.
+A control step with blocks enters a block with a frame, and ends when the frame is left. Its row is STARTED first. It
+then ends once: SUCCEEDED after its block has ended or `control.return` was reached, FAILED after an uncaught error
+inside it. `control.if` is different: it ends as soon as it has chosen its branch.
 
-An error goes outward from the step that failed, frame by frame, to the nearest of: a `try` block, whose `catch` is walked
-then; the body of a loop whose policy is `continue` (the step behind the failed one runs, same item) or `skipItem` (the
-next item). A loop with policy `fail` on the way is left, and counts as the step that failed. Nothing catches cancellation
-and engine corruption.
+An error moves outward from the failed step, frame by frame, to the nearest of these places:
+
+- a `try` block: its `catch` block runs
+- the body of a loop with policy `continue`: the step after the failed one runs, with the same item
+- the body of a loop with policy `skipItem`: the next item starts
+
+A loop with policy `fail` is left on the way, and then counts as the failed step. Cancellation and engine corruption are
+never caught.
 """
 
 from typing import Any
 
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
-from workflows.engine.records import record_step
+from workflows.engine.json_schema.value_rules import kind_of
+from workflows.engine.recording import record_step
 from workflows.engine.sizes import plain_copy
 from workflows.engine.turn import Flow, Turn
 
@@ -29,7 +34,8 @@ def choose(turn: Turn, step: Step) -> Flow:
     if not isinstance(verdict, bool):
         raise RunError(
             Category.EXPRESSION,
-            f"the condition must be true or false, but is {type(verdict).__name__}",
+            f"The condition has the type {kind_of(verdict)}. It must be true or false. "
+            "Compare the value with `=`, `>` or another operator.",
             code="CONDITION_NOT_BOOLEAN",
         )
     branch = "then" if verdict else "else"
@@ -42,7 +48,8 @@ def loop_over(turn: Turn, step: Step) -> Flow:
     if not isinstance(items, list):
         raise RunError(
             Category.EXPRESSION,
-            f"the items must be a list, but are {type(items).__name__}; append([], x) makes one of a single value",
+            f"The items of the loop have the type {kind_of(items)}. They must be a list. "
+            "append([], x) makes a list of one value.",
             code="ITEMS_NOT_A_LIST",
         )
     scope = turn.state.scope
@@ -74,16 +81,16 @@ def finish(turn: Turn, step: Step) -> Flow:
 
 def _record_started(turn: Turn, step: Step, *, inside_loop: bool = False) -> None:
     scope = turn.state.scope
-    own = [scope.loops.pop()] if inside_loop else []  # the step itself stands outside of its loop
+    own = [scope.loops.pop()] if inside_loop else []  # the loop step itself is not inside its own loop
     record_step(turn.state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
     scope.loops.extend(own)
 
 
-# -- The ends of blocks --------------------------------------------------------------------------------------------------
+# -- The ends of blocks ------------------------------------------------------------------------------------------------
 
 
 def leave_block(turn: Turn) -> Flow:
-    """Behind the last step of a block that is not the root: the next item of its loop, or the step behind its owner."""
+    """Leave an inner block after its last step: start the next item of its loop, or continue after its owner."""
     frame = turn.state.frames[-1]
     owner = turn.definition.owners[frame.block]
     turn.state.attempt_number = 1
@@ -101,13 +108,16 @@ def leave_block(turn: Turn) -> Flow:
 
 
 def leave_frames(turn: Turn, *, keep: int, status: str, error: dict[str, Any] | None = None) -> None:
-    """Leave the inner frames until `keep` are left; the steps that they belong to end with this status."""
+    """Leave the innermost frames until `keep` frames remain. The owners of the frames end with this status."""
     while len(turn.state.frames) > keep:
         _leave_frame(turn, status, error)
 
 
 def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -> None:
-    """The error is recorded whole with the step where it arose; what it passed through says only which it was."""
+    """Leave the innermost frame and record the end of its owner.
+
+    The failed step is recorded with the details of its error. The owners around it are recorded without the details.
+    """
     state, frame = turn.state, turn.state.frames.pop()
     owner = turn.definition.owners[frame.block]
     state.attempt_number = 1
@@ -129,11 +139,11 @@ def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -
     )
 
 
-# -- Errors --------------------------------------------------------------------------------------------------------------
+# -- Errors ------------------------------------------------------------------------------------------------------------
 
 
 def fail(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
-    """The step has failed: record it, then `give_up`."""
+    """Record the failure of a step, then continue with `give_up`."""
     described = error.as_object(node_path=step.path, now_ms=turn.now_ms)
     attempt, turn.state.attempt = turn.state.attempt, None
     record_step(
@@ -149,27 +159,30 @@ def fail(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
 
 
 def give_up(turn: Turn, step: Step, described: dict[str, Any]) -> Flow:
-    """The step has failed for good and stands recorded: go on where the error lands, or end the run."""
+    """Continue at the place that catches the error of a failed step, or end the run.
+
+    The failure is already recorded, and no attempt is left.
+    """
     state = turn.state
     state.step_count += 1
     state.failed_step_count += 1
-    # A copy: what the author puts under `error.` must not change what was recorded.
+    # A copy, because the author can write to `error.` and must not change the recorded error.
     state.scope.error = plain_copy(described)
     if described["category"] not in UNCATCHABLE:
         if step.continues_on_error:
             return Flow.NEXT
-        landing = _land(turn, described)
-        if landing is not None:
-            return landing
+        caught = _find_catcher(turn, described)
+        if caught is not None:
+            return caught
     leave_frames(turn, keep=1, status="FAILED", error=described)
     turn.end("FAILED", step_path=step.path, error=described)
     return Flow.END
 
 
-def _land(turn: Turn, described: dict[str, Any]) -> Flow | None:
-    """Where the error is caught; None when nothing catches it."""
+def _find_catcher(turn: Turn, described: dict[str, Any]) -> Flow | None:
+    """Move the run to the nearest place that catches the error. Return None if there is no such place."""
     frames = turn.state.frames
-    keep = len(frames)  # of these the innermost holds the step that counts as the failed one
+    keep = len(frames)  # the innermost of these frames contains the step that counts as failed
     for position in range(len(frames) - 1, 0, -1):
         block = frames[position].block
         owner = turn.definition.owners[block]

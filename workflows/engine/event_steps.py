@@ -1,8 +1,9 @@
-"""The ends of waits for events and people, and the verdict on every signalled event.
+"""Ends of waits for events and people, and the verdict on every signalled event.
 
-Only here is decided whether an event resumes the run: name, key and every filter must match (or the form, for a human
-task), and an event resumes a run only once. The verdict travels with the run's records; while a write of verdicts is under
-way, further ones are gathered for the next.
+This module alone decides whether an event resumes the run. The name, the key and every filter must match. For a human
+task, the response must match the form. An event resumes a run only once.
+
+The verdict is a projection record. While a write of verdicts is open, further verdicts are gathered for the next write.
 """
 
 from workflows.engine.commands import CancelTimer
@@ -11,12 +12,13 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.events import EventSignalled, TaskCompleted
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
-from workflows.engine.records import record_task, record_verdict, record_wait
+from workflows.engine.recording import record_task, record_verdict, record_wait
+from workflows.engine.records import FilterMismatch, TaskFields
 from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, RunState
 from workflows.engine.turn import Flow, Turn
 from workflows.engine.wait_steps import TASK_COMPLETED, response_in, resume_from_event, resume_from_task
 
-# Of the ids of events that resumed the run. A redelivery of an older one is refused from its delivery row.
+# Limit of remembered event ids. For an older event, the status of its delivery row prevents a second delivery.
 MAX_CONSUMED_IDS = 500
 
 
@@ -25,14 +27,14 @@ def event_signalled(turn: Turn, step: Step, wait: OpenWaitState, event: EventSig
     if wait.id != event.wait_id:
         return late(turn, event, "the wait is closed")
     if event.event_id in state.consumed_event_ids:
-        return late(turn, event, "this event has resumed this run before")
+        return late(turn, event, "this event has already resumed the run")
     if event.event_id == state.trigger_event_id:
         return _filtered(turn, event, "this event started the run")
     if (event.event_name, event.correlation_key) != (wait.event_name, wait.key):
-        return _filtered(turn, event, f"the wait is for {wait.event_name} with key {wait.key}")
+        return _filtered(turn, event, "the wait is for another event or another key")
     mismatch = _mismatch(wait, event)
     if mismatch is not None:
-        return _filtered(turn, event, mismatch)
+        return _filtered(turn, event, *mismatch)
     _consume(state, event)
     record_verdict(state, now_ms=turn.now_ms, wait_id=wait.id, event_id=event.event_id, verdict="matched")
     if wait.kind == "human":
@@ -48,15 +50,10 @@ def event_signalled(turn: Turn, step: Step, wait: OpenWaitState, event: EventSig
 
 
 def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompleted) -> Flow:
-    record_task(
-        turn.state,
-        wait,
-        now_ms=turn.now_ms,
-        status="completed",
-        response=event.response,
-        completedBy=event.completed_by,
-        **({"commandId": event.command_id} if event.command_id else {}),
-    )
+    fields: TaskFields = {"response": event.response, "completedBy": event.completed_by}
+    if event.command_id:
+        fields["commandId"] = event.command_id
+    record_task(turn.state, wait, now_ms=turn.now_ms, status="completed", **fields)
     close_wait(turn, "RESOLVED")
     resume_from_task(
         turn, step, wait=wait, name=TASK_COMPLETED, response=event.response, completed_by=event.completed_by
@@ -65,20 +62,23 @@ def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompl
 
 
 def wait_timed_out(turn: Turn, wait: OpenWaitState) -> Flow:
-    """Errors: RunError TimeoutError, always: the wait is over, and the step has failed."""
+    """Close the wait as TIMED_OUT and fail its step.
+
+    Errors: always raises RunError TimeoutError.
+    """
     if wait.kind == "human":
         record_task(turn.state, wait, now_ms=turn.now_ms, status="expired")
     close_wait(turn, "TIMED_OUT", timer_fired=True)
     if wait.kind == "human":
         raise RunError(
             Category.TIMEOUT,
-            "nobody completed the task by its due time",
+            "The human task was not completed by its due time.",
             code="HUMAN_TASK_EXPIRED",
             details={"taskId": wait.id},
         )
     raise RunError(
         Category.TIMEOUT,
-        f"no {wait.event_name} with key {wait.key} came in time",
+        f"No event {wait.event_name} with the key {wait.key} arrived before the deadline of the wait.",
         code="EVENT_WAIT_TIMEOUT",
         details={"eventName": wait.event_name, "correlationKey": wait.key},
     )
@@ -97,15 +97,17 @@ def late(turn: Turn, event: EventSignalled, reason: str) -> Flow:
     return _verdict(turn, event, "late", reason)
 
 
-def _filtered(turn: Turn, event: EventSignalled, reason: str) -> Flow:
-    return _verdict(turn, event, "filtered", reason)
+def _filtered(turn: Turn, event: EventSignalled, reason: str, mismatch: FilterMismatch | None = None) -> Flow:
+    return _verdict(turn, event, "filtered", reason, mismatch)
 
 
-def _mismatch(wait: OpenWaitState, event: EventSignalled) -> str | None:
+def _mismatch(wait: OpenWaitState, event: EventSignalled) -> tuple[str, FilterMismatch | None] | None:
+    """Return the reason why the event does not match the wait, or None. The reason has no value of the payload."""
     if wait.kind == "human":
         problem = form_problem(wait.form_schema, response_in(event.event_name, event.payload))
-        return None if problem is None else f"the response does not fit the task's form: {problem}"
-    return first_mismatch(wait.filters, event.payload)
+        return None if problem is None else (f"the response does not match the form of the task: {problem}", None)
+    mismatch = first_mismatch(wait.filters, event.payload)
+    return None if mismatch is None else (f"the filter on {mismatch['path']} does not match", mismatch)
 
 
 def _consume(state: RunState, event: EventSignalled) -> None:
@@ -114,15 +116,24 @@ def _consume(state: RunState, event: EventSignalled) -> None:
     state.event_count += 1
 
 
-def _verdict(turn: Turn, event: EventSignalled, verdict: str, reason: str) -> Flow:
-    """The run goes on waiting, so nothing else carries the verdict soon: it is written by itself.
+def _verdict(
+    turn: Turn, event: EventSignalled, verdict: str, reason: str, mismatch: FilterMismatch | None = None
+) -> Flow:
+    """Record a verdict that leaves the wait open, and write it.
 
-    One such write at a time, but never more gathered than one write takes. A run that is about to go on in another
-    execution takes what was gathered along.
+    The run continues to wait, so no other command would carry the verdict soon. Only one such write is open at a time,
+    unless the gathered records reach the limit of one write. A run that is about to continue as new keeps the records
+    for its next execution.
     """
     state = turn.state
     record_verdict(
-        state, now_ms=turn.now_ms, wait_id=event.wait_id, event_id=event.event_id, verdict=verdict, reason=reason
+        state,
+        now_ms=turn.now_ms,
+        wait_id=event.wait_id,
+        event_id=event.event_id,
+        verdict=verdict,
+        reason=reason,
+        mismatch=mismatch,
     )
     is_stopping = state.is_pausing and state.phase in SAFE_TO_CONTINUE
     if turn.has_gathered_enough or not (state.verdict_write_id or is_stopping):

@@ -1,19 +1,23 @@
 """The engine: `advance(definition, state, event) -> (state, commands)`.
 
-Theory of operation. A run walks blocks of steps; a stack of frames says where it stands, and a stack of loops beside it
-holds what is local. Between two events it is in one phase: NEW, waiting for an ACTION, a CHILD, a RETRY timer, a business
-event (EVENT_WAIT), a person (HUMAN_WAIT), a time (TIME_WAIT), for its own records to be written (FLUSH), PAUSED at a place
-where it can go on in another execution, or ENDED; WALKING it is only inside of a turn. `TRANSITIONS` says, for a phase and
-a kind of event, which function answers; `IN_ANY_PHASE` holds the few that are answered wherever the run stands. An event
-that neither holds is stale (a timer of a wait that was resolved, the end of an action that was cancelled) and changes
-nothing, except that a signalled event always gets a verdict. After an answer `_walk` runs steps until one suspends, the
-turn has done as much as one workflow task has time for, or the run ends.
+Theory of operation. A run executes blocks of steps. A stack of frames holds its position, and a stack of loops holds
+the `local` scopes. Between two events the run is in one phase:
 
-Errors never leave: a step that fails raises RunError, which `control` carries to where it lands. Cancellation closes what
-is open, whatever the author's policies say.
+- NEW, or ENDED
+- waiting: for an ACTION, a CHILD, a RETRY timer, an event (EVENT_WAIT), a person (HUMAN_WAIT) or a time (TIME_WAIT)
+- FLUSH: its records are being written
+- PAUSED: it can continue as new
 
-The engine performs nothing: commands say what to do, records say what to project, and every id is derived from the run.
-The state that is passed in is consumed: the caller goes on with the one that is returned.
+WALKING exists only inside a turn. `TRANSITIONS` names the handler for a phase and a type of event. `IN_ANY_PHASE` names
+the handlers that apply in every phase. Any other event is stale, for example the timer of a resolved wait or the end of
+a cancelled action. A stale event changes nothing. A signalled event always gets a verdict. After a handler, `_walk`
+runs steps until a step suspends, the turn reaches its limit of work, or the run ends.
+
+Errors never leave the engine. A failed step raises RunError, and `control` finds the place that catches the error.
+Cancellation closes all open work, regardless of the author's policies.
+
+Rule: the engine performs nothing. Commands say what to do, records say what to project, and every id is derived from
+the run. `advance` changes the state that it receives: the caller must use only the returned state.
 """
 
 from collections.abc import Callable
@@ -40,30 +44,31 @@ from workflows.engine.events import (
     TaskCompleted,
     TimerFired,
 )
-from workflows.engine.records import record_step, record_task, record_wait
+from workflows.engine.recording import record_step, record_task, record_wait
 from workflows.engine.sizes import MAX_SCOPE_BYTES
 from workflows.engine.state import SAFE_TO_CONTINUE, Phase, RunState
 from workflows.engine.steps import HANDLERS
 from workflows.engine.turn import Flow, Turn
 from workflows.engine.wait_steps import resume_from_time
 
-CARRIED_OUT_OUTSIDE = frozenset({"action.call", "control.callWorkflow"})
-# A change of what the same definition and the same events lead to needs a new number; a run pins the one it began with.
+EXTERNAL_STEP_TYPES = frozenset({"action.call", "control.callWorkflow"})
+# Increase the number with every change after which the same definition and events lead to another result.
+# A run keeps the version that it started with.
 SEMANTICS_VERSION = 1
-# The expression contract is part of it: which one each semantics evaluates with.
+# The expression contract that each semantics version uses.
 CONTRACT_OF_SEMANTICS = {1: 1}
 
 
 def advance(definition: Definition, state: RunState, event: EngineEvent) -> tuple[RunState, list[Command]]:
-    """The state after `event`, and what is to be done now.
+    """Handle one event. Return the new state and the commands to perform.
 
-    Errors: none of the author's or the sender's making; an exception out of here is a bug, which the pump turns into
+    Errors: no definition and no event raises. An exception is a bug in this project; the caller turns it into
     EngineCorruption.
     """
     turn = Turn(definition, state, event.now_ms)
-    answer = TRANSITIONS.get((state.phase, type(event))) or IN_ANY_PHASE.get(type(event))
-    if answer is not None:
-        flow = answer(turn, event)
+    handler = TRANSITIONS.get((state.phase, type(event))) or IN_ANY_PHASE.get(type(event))
+    if handler is not None:
+        flow = handler(turn, event)
         if flow is Flow.NEXT:
             turn.step_over()
         if flow in (Flow.NEXT, Flow.STAY):
@@ -71,11 +76,11 @@ def advance(definition: Definition, state: RunState, event: EngineEvent) -> tupl
     return state, turn.commands
 
 
-# -- Walking -------------------------------------------------------------------------------------------------------------
+# -- Execution of steps ------------------------------------------------------------------------------------------------
 
 
 def _walk(turn: Turn) -> None:
-    """Run steps until one suspends, the turn is full, or the run ends."""
+    """Run steps until a step suspends, the turn reaches its limit of work, or the run ends."""
     state = turn.state
     state.phase = Phase.WALKING
     while True:
@@ -108,25 +113,29 @@ def _run_step(turn: Turn, step: Step, *, attempt: int) -> Flow:
         handler = HANDLERS.get(step.type)
         if handler is None:
             raise RunError(
-                Category.CORRUPTION, f"this engine cannot run {step.type!r} steps", code="STEP_TYPE_NOT_SUPPORTED"
+                Category.CORRUPTION,
+                f"This version of the portal cannot run steps of type {step.type!r}. "
+                "Update the Temporal workers, then start a new run.",
+                code="STEP_TYPE_NOT_SUPPORTED",
             )
         return handler(turn, step)
     except RunError as error:
         return step_failed(turn, step, error, started_ms=turn.now_ms)
 
 
-def _resumed(turn: Turn, step: Step, body: Callable[[], Flow], *, started_ms: int) -> Flow:
-    """The outcome of a step that was suspended; an error in what it puts into the scopes is its failure."""
+def _resume(turn: Turn, step: Step, body: Callable[[], Flow], *, started_ms: int) -> Flow:
+    """Resume a suspended step. An error while its result is assigned to the scopes fails the step."""
     turn.begin_step()
     try:
         return body()
     except RunError as error:
-        if step.type in CARRIED_OUT_OUTSIDE:
-            return fail(turn, step, error, started_ms=started_ms)  # it has succeeded there; again would be the same
+        if step.type in EXTERNAL_STEP_TYPES:
+            # The action or child has succeeded. A retry would repeat its effect and fail with the same error.
+            return fail(turn, step, error, started_ms=started_ms)
         return step_failed(turn, step, error, started_ms=started_ms)
 
 
-# -- Answers -------------------------------------------------------------------------------------------------------------
+# -- Handlers for one phase --------------------------------------------------------------------------------------------
 
 
 def _begin(turn: Turn, _event: RunStarted) -> Flow:
@@ -134,7 +143,8 @@ def _begin(turn: Turn, _event: RunStarted) -> Flow:
     if size > MAX_SCOPE_BYTES:
         error = RunError(
             Category.VALIDATION,
-            f"the run's input has {size} bytes; {MAX_SCOPE_BYTES} are allowed",
+            f"The input of the run has {size} bytes. The limit is {MAX_SCOPE_BYTES} bytes. "
+            "Start the run with less data.",
             code="SCOPE_TOO_LARGE",
         )
         turn.end("FAILED", error=error.as_object(node_path="", now_ms=turn.now_ms))
@@ -151,7 +161,7 @@ def _action_done(turn: Turn, event: ActionDone) -> Flow:
     if attempt is None or attempt.command_id != event.command_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resumed(turn, step, lambda: action_done(turn, step, event), started_ms=attempt.started_ms)
+    return _resume(turn, step, lambda: action_done(turn, step, event), started_ms=attempt.started_ms)
 
 
 def _child_done(turn: Turn, event: ChildDone) -> Flow:
@@ -159,7 +169,7 @@ def _child_done(turn: Turn, event: ChildDone) -> Flow:
     if attempt is None or attempt.command_id != event.command_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resumed(turn, step, lambda: child_done(turn, step, event), started_ms=attempt.started_ms)
+    return _resume(turn, step, lambda: child_done(turn, step, event), started_ms=attempt.started_ms)
 
 
 def _retry(turn: Turn, event: TimerFired) -> Flow:
@@ -184,7 +194,7 @@ def _event_signalled(turn: Turn, event: EventSignalled) -> Flow:
     if wait is None:
         return late(turn, event, "the wait is closed")
     step = turn.step_of_wait()
-    return _resumed(turn, step, lambda: event_signalled(turn, step, wait, event), started_ms=wait.opened_ms)
+    return _resume(turn, step, lambda: event_signalled(turn, step, wait, event), started_ms=wait.opened_ms)
 
 
 def _task_completed(turn: Turn, event: TaskCompleted) -> Flow:
@@ -192,7 +202,7 @@ def _task_completed(turn: Turn, event: TaskCompleted) -> Flow:
     if wait is None or wait.id != event.task_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resumed(turn, step, lambda: task_completed(turn, step, wait, event), started_ms=wait.opened_ms)
+    return _resume(turn, step, lambda: task_completed(turn, step, wait, event), started_ms=wait.opened_ms)
 
 
 def _wait_timed_out(turn: Turn, event: TimerFired) -> Flow:
@@ -200,10 +210,10 @@ def _wait_timed_out(turn: Turn, event: TimerFired) -> Flow:
     if wait is None or wait.timer_id != event.command_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resumed(turn, step, lambda: wait_timed_out(turn, wait), started_ms=wait.opened_ms)
+    return _resume(turn, step, lambda: wait_timed_out(turn, wait), started_ms=wait.opened_ms)
 
 
-def _time_came(turn: Turn, event: TimerFired) -> Flow:
+def _time_reached(turn: Turn, event: TimerFired) -> Flow:
     wait = turn.state.wait
     if wait is None or wait.timer_id != event.command_id or wait.deadline_ms is None:
         return Flow.SUSPEND
@@ -214,18 +224,18 @@ def _time_came(turn: Turn, event: TimerFired) -> Flow:
         resume_from_time(turn, step, due_ms=due_ms, started_ms=wait.opened_ms)
         return Flow.NEXT
 
-    return _resumed(turn, step, resume, started_ms=wait.opened_ms)
+    return _resume(turn, step, resume, started_ms=wait.opened_ms)
 
 
-# -- Answers in any phase ------------------------------------------------------------------------------------------------
+# -- Handlers for every phase ------------------------------------------------------------------------------------------
 
 
 def _late(turn: Turn, event: EventSignalled) -> Flow:
-    return late(turn, event, "the run does not wait for this any more")
+    return late(turn, event, "the run no longer waits for this event")
 
 
 def _verdicts_written(turn: Turn, event: RecordsWritten) -> Flow:
-    """What was gathered while the write was under way goes with the next one."""
+    """Note that a write of verdicts has ended. Write the records that were gathered meanwhile."""
     state = turn.state
     if event.command_id == state.verdict_write_id:
         state.verdict_write_id = ""
@@ -240,30 +250,33 @@ def _pause(turn: Turn, _event: PauseRequested) -> Flow:
 
 
 def _continue(turn: Turn, _event: RunContinued) -> Flow:
-    """Go on where the execution before stopped: timers are set anew, they belonged to that one."""
+    """Continue where the previous execution stopped.
+
+    Start new timers, because the old ones ended with that execution.
+    """
     state = turn.state
     state.is_pausing = False
     if state.phase is Phase.PAUSED:
         return Flow.STAY
     wait = state.attempt.wait if state.attempt is not None and state.phase is Phase.RETRY else state.wait
     if wait is not None:
-        start_timer(turn, wait, f"goes on: {wait.step_id}")
+        start_timer(turn, wait, f"continued: {wait.step_id}")
     if state.records:
         state.verdict_write_id = turn.write_records()
     return Flow.SUSPEND
 
 
 def _cancel(turn: Turn, _event: CancelRequested) -> Flow:
-    """End the run as CANCELED: nothing is left STARTED or WAITING, and no policy of the author holds it up."""
+    """End the run as CANCELED. No row stays STARTED or WAITING, and no policy of the author delays the end."""
     if turn.state.phase is Phase.ENDED:
         return Flow.END
     step = turn.current_step()
-    _close_what_is_open(turn)
+    _close_open_work(turn)
     turn.end("CANCELED", step_path=step.path if step else "")
     return Flow.END
 
 
-def _close_what_is_open(turn: Turn) -> None:
+def _close_open_work(turn: Turn) -> None:
     state, step = turn.state, turn.current_step()
     if step is not None and state.wait is not None:
         record_step(state, step, now_ms=turn.now_ms, status="CANCELED", started_ms=state.wait.opened_ms)
@@ -278,15 +291,18 @@ def _close_what_is_open(turn: Turn) -> None:
 def end_as_corrupt(
     definition: Definition, state: RunState, *, now_ms: int, message: str
 ) -> tuple[RunState, list[Command]]:
-    """End a run whose engine raised, or whose commands cannot be performed: what was open is closed, the run FAILED."""
+    """End a run as FAILED after an exception in the engine, or after a command that cannot be performed.
+
+    All open work of the run is closed.
+    """
     turn = Turn(definition, state, now_ms)
-    _close_what_is_open(turn)
+    _close_open_work(turn)
     error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=now_ms)
     turn.end("FAILED", error=error)
     return state, turn.commands
 
 
-# The table: what a phase answers to. Anything else is stale.
+# The table of transitions. Any other event is stale in its phase.
 TRANSITIONS: dict[tuple[Phase, type], Callable[[Turn, Any], Flow]] = {
     (Phase.NEW, RunStarted): _begin,
     (Phase.FLUSH, RecordsWritten): _flushed,
@@ -298,7 +314,7 @@ TRANSITIONS: dict[tuple[Phase, type], Callable[[Turn, Any], Flow]] = {
     (Phase.HUMAN_WAIT, EventSignalled): _event_signalled,
     (Phase.HUMAN_WAIT, TaskCompleted): _task_completed,
     (Phase.HUMAN_WAIT, TimerFired): _wait_timed_out,
-    (Phase.TIME_WAIT, TimerFired): _time_came,
+    (Phase.TIME_WAIT, TimerFired): _time_reached,
 }
 IN_ANY_PHASE: dict[type, Callable[[Turn, Any], Flow]] = {
     CancelRequested: _cancel,

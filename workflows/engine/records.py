@@ -1,147 +1,148 @@
-"""Projection records: what the portal's rows shall say, numbered in the order of the run.
+"""Shapes of projection records: one change of a run's projection rows each (docs/reference/projections.md#rows).
 
-A record is a JSON object `{"kind", "seq", "at", ...}` (`at` in epoch milliseconds). The writer changes a row only by a
-record with a higher number than the row's own, so a record that comes twice or late changes nothing.
+Records travel as JSON in Temporal histories for years. A key is never renamed, retyped or made required later.
 
-kinds: `run` (status, state, stepPath, error), `step` (one attempt), `wait`, `task` (a human task, under the id of its
-wait), `verdict` (of a signalled event), `child` (a child run that was launched and never started).
+Units: `at` and keys that end in `At` are epoch milliseconds. `seq` is the run's own sequence number.
+Idempotency: a record changes a row only if its `seq` is higher than the row's.
 """
 
-from typing import Any
-
-from workflows.engine.definition import Step
-from workflows.engine.sizes import json_size
-from workflows.engine.state import OpenWaitState, RunState
-
-Record = dict[str, Any]
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 
-def next_seq(state: RunState) -> int:
-    state.seq += 1
-    return state.seq
+class RunRecord(TypedDict):
+    kind: Literal["run"]
+    seq: int
+    at: int
+    status: str
+    state: str
+    stepPath: str
+    stepCount: int
+    failedStepCount: int
+    eventCount: int
+    error: NotRequired[dict[str, Any]]
 
 
-def _append(state: RunState, record: Record) -> None:
-    state.records.append(record)
-    state.record_bytes += json_size(record)
+class StepRecord(TypedDict):
+    """One attempt of one step in one iteration."""
+
+    kind: Literal["step"]
+    seq: int
+    at: int
+    path: str
+    iteration: str
+    attempt: int
+    id: str
+    type: str
+    status: str
+    startedAt: int
+    name: NotRequired[str]
+    branch: NotRequired[str]
+    error: NotRequired[dict[str, Any]]
+    childRunId: NotRequired[str]
+    nextAttemptAt: NotRequired[int]
+    actionId: NotRequired[str]
+    actionVersion: NotRequired[int]
+    input: NotRequired[Any]
+    output: NotRequired[Any]
 
 
-def record_run(
-    state: RunState, *, now_ms: int, status: str, step_path: str, error: dict[str, Any] | None = None
-) -> None:
-    record: Record = {
-        "kind": "run",
-        "seq": next_seq(state),
-        "at": now_ms,
-        "status": status,
-        "state": str(state.scope.meta.get("state") or "")[:200],
-        "stepPath": step_path,
-        "stepCount": state.step_count,
-        "failedStepCount": state.failed_step_count,
-        "eventCount": state.event_count,
-    }
-    if error is not None:
-        record["error"] = error
-    _append(state, record)
+class WaitRecord(TypedDict):
+    kind: Literal["wait"]
+    seq: int
+    at: int
+    id: str
+    path: str
+    stepId: str
+    iteration: str
+    waitKind: str
+    status: str
+    openedAt: int
+    deadlineAt: NotRequired[int]
+    eventName: NotRequired[str]
+    key: NotRequired[str]
+    filters: NotRequired[list[dict[str, Any]]]
+    eventId: NotRequired[str]
 
 
-def record_step(
-    state: RunState,
-    step: Step,
-    *,
-    now_ms: int,
-    status: str,
-    started_ms: int,
-    error: dict[str, Any] | None = None,
-    branch: str = "",
-    child_run_id: str = "",
-    next_attempt_ms: int | None = None,
-) -> None:
-    """One attempt, in the iteration that the run stands in."""
-    record: Record = {
-        "kind": "step",
-        "seq": next_seq(state),
-        "at": now_ms,
-        "path": step.path,
-        "iteration": state.scope.iteration,
-        "attempt": state.attempt_number,
-        "id": step.id,
-        "type": step.type,
-        "status": status,
-        "startedAt": started_ms,
-    }
-    if step.name:
-        record["name"] = step.name
-    if branch:
-        record["branch"] = branch
-    if error is not None:
-        record["error"] = error
-    if child_run_id:
-        record["childRunId"] = child_run_id
-    if next_attempt_ms is not None:
-        record["nextAttemptAt"] = next_attempt_ms
-    _append(state, record)
+class TaskFields(TypedDict, total=False):
+    """Keys of a task record that depend on its status."""
+
+    # Status `pending`.
+    path: str
+    stepId: str
+    iteration: str
+    taskType: str
+    title: str
+    description: str
+    contextData: dict[str, Any]
+    users: list[str]
+    roles: list[str]
+    formSchema: dict[str, Any]
+    completeOn: str
+    key: str
+    dueAt: int
+    # Status `completed`.
+    response: Any
+    completedBy: str
+    commandId: str
 
 
-def record_wait(state: RunState, wait: OpenWaitState, *, now_ms: int, status: str, event_id: str = "") -> None:
-    record: Record = {
-        "kind": "wait",
-        "seq": next_seq(state),
-        "at": now_ms,
-        "id": wait.id,
-        "path": wait.step_path,
-        "stepId": wait.step_id,
-        "iteration": wait.iteration,
-        "waitKind": wait.kind,
-        "status": status,
-        "openedAt": wait.opened_ms,
-    }
-    if wait.deadline_ms is not None:
-        record["deadlineAt"] = wait.deadline_ms
-    if wait.event_name:
-        record |= {"eventName": wait.event_name, "key": wait.key, "filters": wait.filters}
-    if event_id:
-        record["eventId"] = event_id
-    _append(state, record)
+class TaskRecord(TaskFields):
+    """A human task. Its id is the id of its wait."""
+
+    kind: Literal["task"]
+    seq: int
+    at: int
+    id: str
+    status: str
 
 
-def record_task(state: RunState, wait: OpenWaitState, *, now_ms: int, status: str, **fields: Any) -> None:
-    """`fields`: what the task is when it opens, and the response with its author when it was completed."""
-    _append(
-        state,
-        {"kind": "task", "seq": next_seq(state), "at": now_ms, "id": wait.id, "status": status, **fields},
-    )
+class FilterMismatch(TypedDict):
+    """A filter of a wait that an event did not match. `value` is the filter's value, not the one of the payload."""
+
+    code: Literal["FILTER_MISMATCH"]
+    path: str
+    op: str
+    value: NotRequired[Any]
 
 
-def record_child_unstarted(state: RunState, child_run_id: str, *, now_ms: int) -> None:
-    """The child's row may stand already; nobody will start it now."""
-    _append(state, {"kind": "child", "seq": next_seq(state), "at": now_ms, "id": child_run_id, "status": "CANCELED"})
+class VerdictRecord(TypedDict):
+    """The workflow's decision about a signalled event.
+
+    Records that were written before `mismatch` existed have a sentence with the values in `reason`.
+    """
+
+    kind: Literal["verdict"]
+    seq: int
+    at: int
+    waitId: str
+    eventId: str
+    verdict: str
+    reason: str
+    mismatch: NotRequired[FilterMismatch]
 
 
-def record_verdict(
-    state: RunState, *, now_ms: int, wait_id: str, event_id: str, verdict: str, reason: str = ""
-) -> None:
-    _append(
-        state,
-        {
-            "kind": "verdict",
-            "seq": next_seq(state),
-            "at": now_ms,
-            "waitId": wait_id,
-            "eventId": event_id,
-            "verdict": verdict,
-            "reason": reason,
-        },
-    )
+class ChildRecord(TypedDict):
+    """A child run that was launched and will never be started."""
+
+    kind: Literal["child"]
+    seq: int
+    at: int
+    id: str
+    status: str
 
 
-def take_records(state: RunState) -> list[Record]:
-    """The records gathered so far, which the caller's command now carries."""
-    records, state.records, state.record_bytes = state.records, [], 0
-    return records
+Record = RunRecord | StepRecord | WaitRecord | TaskRecord | VerdictRecord | ChildRecord
 
 
-def give_back_records(state: RunState, records: list[Record]) -> None:
-    """Records whose carrier was lost or cancelled: they go with the next one. Written twice they change nothing."""
-    state.records = [*records, *state.records]
-    state.record_bytes += sum(map(json_size, records))
+def records_to_json(records: list[Record]) -> list[dict[str, Any]]:
+    """Return the same list, typed as the JSON objects of Temporal's payloads.
+
+    The payload types cannot name these shapes: the data converter would then drop the keys that a worker does not know.
+    """
+    return cast(list[dict[str, Any]], records)
+
+
+def records_from_json(records: list[dict[str, Any]]) -> list[Record]:
+    """Return the same list, typed as records. Only the portal's own workflow writes records, so nothing is checked."""
+    return cast(list[Record], records)

@@ -1,15 +1,16 @@
-"""The whole state of a run between two events: plain data, so that it can be written down and read again (`checkpoint`)."""
+"""State of a run between two events: plain data, so that `checkpoint` can serialise it."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from workflows.engine.definition import ROOT
+from workflows.engine.records import Record
 from workflows.engine.scope import Scope
 
 
 class Phase(StrEnum):
-    """What the run is doing. The machine's table of transitions is keyed by it."""
+    """Phase of a run, the key of the machine's table of transitions."""
 
     NEW = "new"
     WALKING = "walking"
@@ -24,13 +25,13 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-# Phases in which nothing but a timer is under way, so that the run can go on in another execution.
+# Phases in which only a timer is open, so that the run can continue as new.
 SAFE_TO_CONTINUE = frozenset({Phase.RETRY, Phase.EVENT_WAIT, Phase.HUMAN_WAIT, Phase.TIME_WAIT, Phase.PAUSED})
 
 
 @dataclass
 class Frame:
-    """A block that is being walked; `index` is the step that runs now. `started_ms`: when its step entered it."""
+    """Open block. `index` is the step that runs now; `started_ms` is the time when the owner entered the block."""
 
     block: str
     index: int = 0
@@ -50,13 +51,13 @@ class OpenWaitState:
     key: str = ""
     filters: list[dict[str, Any]] = field(default_factory=list)
     timer_id: str = ""
-    # Of a human task: the JSON Schema that a response must fit.
+    # For a human task only: the JSON Schema of the response.
     form_schema: dict[str, Any] | None = None
 
 
 @dataclass
 class AttemptState:
-    """An attempt that something outside carries out (an action, a child run), or one that a retry timer follows."""
+    """Attempt that an activity or a child run carries out, or failed attempt that a retry timer follows."""
 
     started_ms: int
     retry_wait_id: str
@@ -65,8 +66,8 @@ class AttemptState:
     idempotency_key: str = ""
     child_run_id: str = ""
     launches: int = 1
-    # What the attempt's activity carries: until it has answered, nobody knows that it was written.
-    records: list[dict[str, Any]] = field(default_factory=list)
+    # Records that the activity of the attempt writes. They count as unwritten until the activity has completed.
+    records: list[Record] = field(default_factory=list)
     wait: OpenWaitState | None = None
 
 
@@ -78,9 +79,9 @@ class RunState:
     phase: Phase = Phase.NEW
     wait: OpenWaitState | None = None
     attempt: AttemptState | None = None
-    # Of the step that the run stands at.
+    # The attempt of the current step.
     attempt_number: int = 1
-    # The write that ends a turn, and the write that carries verdicts while the run waits.
+    # Command ids of the open writes: the write that ends a turn, and the write of verdicts while the run waits.
     flush_id: str = ""
     verdict_write_id: str = ""
     is_pausing: bool = False
@@ -91,9 +92,9 @@ class RunState:
     step_count: int = 0
     failed_step_count: int = 0
     event_count: int = 0
-    # The last ones that resumed this run, oldest first.
+    # Events that resumed this run, oldest first, at most `event_steps.MAX_CONSUMED_IDS`.
     consumed_event_ids: list[str] = field(default_factory=list)
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     record_bytes: int = 0
     status: str = "RUNNING"
     error: dict[str, Any] | None = None

@@ -1,10 +1,17 @@
-"""One turn of the machine: the definition, the state and the time, with the verbs that steps are written in.
+"""One turn of the machine: the definition, the state, the time, and the operations that step handlers use.
 
-A step handler works on a turn and returns what comes next: `NEXT` (the step behind), `STAY` (the frames say where the run
-stands), `SUSPEND`, or `END`. A failure is raised as RunError and handled in one place, `control.fail`.
+A step handler receives a turn and returns a `Flow`:
 
-A turn runs inside one workflow task, for which Temporal has little time. So what it does is counted (evaluation steps,
-bytes measured and copied, steps walked), and past `MAX_TURN_STEPS` the machine ends the turn with a write of records.
+- `NEXT`: continue with the step that follows
+- `STAY`: continue at the position that the frames name
+- `SUSPEND`: wait for the next event
+- `END`: the run has ended
+
+A handler raises RunError for a failure. Only `control.fail` handles it.
+
+A turn runs inside one workflow task, which Temporal limits to about 2 s. The work of a turn is therefore counted:
+evaluation steps, bytes that are measured or copied, and steps that are run. Past `MAX_TURN_STEPS` the machine ends the
+turn with a write of records.
 """
 
 import uuid
@@ -16,17 +23,17 @@ from workflows.engine.commands import Command, CompleteRun, WriteRecords
 from workflows.engine.definition import Definition, Step
 from workflows.engine.expressions.contract import Meter
 from workflows.engine.mapping import resolve
-from workflows.engine.records import record_run, record_step, take_records
+from workflows.engine.recording import record_run, record_step, take_records
 from workflows.engine.scope import Target, parse_target
 from workflows.engine.sizes import MAX_RECORD_BYTES
 from workflows.engine.state import Frame, Phase, RunState
 
-# Units: evaluation steps of the expression contract. With the most that one step may take, about 0.3 s on a slow core.
+# Units: evaluation steps of the expression contract. Together with the largest single step about 0.3 s on a slow core.
 MAX_TURN_STEPS = 400_000
 STEPS_PER_WALK = 100
 BYTES_PER_STEP = 40
 MAX_GATHERED_RECORDS = 200
-# One step records at most half of what one write may carry.
+# Half of the limit of one write, because one more step can add records of up to the other half.
 MAX_GATHERED_BYTES = MAX_RECORD_BYTES // 2
 
 
@@ -49,10 +56,10 @@ class Turn:
     def __post_init__(self) -> None:
         self.state.scope.work = 0
 
-    # -- Where the run stands ----------------------------------------------------------------------------------------
+    # -- Position of the run -----------------------------------------------------------------------------------------
 
     def current_step(self) -> Step | None:
-        """The step that the run stands at; None behind the last step of a block, and after the end."""
+        """Return the step that runs now, or None after the last step of a block and after the end of the run."""
         if not self.state.frames:
             return None
         frame = self.state.frames[-1]
@@ -62,7 +69,7 @@ class Turn:
     def step_of_wait(self) -> Step:
         step = self.current_step()
         if step is None:
-            raise RuntimeError("a run that waits has no current step")
+            raise RuntimeError("A waiting run has no current step.")
         return step
 
     def step_over(self) -> None:
@@ -73,22 +80,22 @@ class Turn:
         return Flow.STAY
 
     def begin_step(self) -> None:
-        """The expressions of one step together have a budget of their own."""
+        """Start a new evaluation budget, because all expressions of one step share one budget."""
         self._spent += self._meter.steps + STEPS_PER_WALK
         self._meter = Meter()
 
     @property
     def has_room(self) -> bool:
-        """Whether one more step may run in this turn."""
+        """Return True if one more step may run in this turn."""
         spent = self._spent + self._meter.steps + self.state.scope.work // BYTES_PER_STEP
         return spent <= MAX_TURN_STEPS and not self.has_gathered_enough
 
     @property
     def has_gathered_enough(self) -> bool:
-        """Whether the records should be written now, rather than with whatever writes next."""
+        """Return True if the gathered records must be written now instead of with the next command that writes."""
         return len(self.state.records) >= MAX_GATHERED_RECORDS or self.state.record_bytes >= MAX_GATHERED_BYTES
 
-    # -- Ids, all derived from the run, so that a replay makes the same ----------------------------------------------
+    # -- Ids. All derive from the run, so that a replay makes the same ids -------------------------------------------
 
     @property
     def run_id(self) -> str:
@@ -106,8 +113,11 @@ class Turn:
         self.state.child_count += 1
         return str(uuid.uuid5(uuid.UUID(self.run_id), f"child:{self.state.child_count}"))
 
-    def place(self, step: Step) -> str:
-        """Where the step is executed: its path, and in loops the iteration. One execution of one run has one place."""
+    def execution_key(self, step: Step) -> str:
+        """Return a key that is unique for one execution of the step: run id, step path and, in loops, the iteration.
+
+        All attempts of the execution share the key.
+        """
         iteration = self.state.scope.iteration
         return f"{self.run_id}/{step.path}" + (f"#{iteration}" if iteration else "")
 
@@ -120,7 +130,7 @@ class Turn:
         return resolve(value, view, now_ms=self.now_ms, where=where, meter=self._meter)
 
     def assign(self, targets: dict[str, Any], where: str = "assign", also_seen: dict[str, Any] | None = None) -> None:
-        """In the document's order; a later entry sees what an earlier one has put."""
+        """Assign values to targets in the document's order. A later entry sees the values of earlier entries."""
         for target, value in targets.items():
             self.put(target, self.resolve(value, f"{where}.{target}", also_seen))
 
@@ -142,7 +152,7 @@ class Turn:
         )
 
     def write_records(self) -> str:
-        """The id of a write of what was gathered."""
+        """Add a command that writes the gathered records, and return its id."""
         command = WriteRecords(id=self.new_command_id(), records=take_records(self.state))
         self.commands.append(command)
         return command.id

@@ -1,7 +1,7 @@
-"""Steps that wait for an event, a time or a person: how a wait opens, and what its end puts into the scopes.
+"""Steps that wait for an event, a time or a person: opening of the wait, and assignment of its result.
 
-Opening costs one activity, which writes the gathered records with the wait and then looks for events that came before
-it, and a timer when there is a deadline.
+Cost: one activity, which writes the gathered records with the wait and then searches for earlier events. One timer if
+the wait has a deadline.
 """
 
 from typing import Any
@@ -11,8 +11,9 @@ from workflows.engine.clock import MAX_MS, iso_time, parse_moment
 from workflows.engine.commands import OpenWait
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
+from workflows.engine.json_schema.value_rules import kind_of
 from workflows.engine.keys import correlation_key
-from workflows.engine.records import record_run, record_step, record_task, record_wait, take_records
+from workflows.engine.recording import record_run, record_step, record_task, record_wait, take_records
 from workflows.engine.sizes import MAX_FILTER_BYTES, MAX_TASK_BYTES, json_size, plain_copy
 from workflows.engine.state import OpenWaitState, Phase
 from workflows.engine.turn import Flow, Turn
@@ -20,7 +21,7 @@ from workflows.engine.turn import Flow, Turn
 TASK_COMPLETED = "HUMAN_TASK_COMPLETED"
 MAX_TITLE_LENGTH = 500
 
-# -- Events --------------------------------------------------------------------------------------------------------------
+# -- Events ------------------------------------------------------------------------------------------------------------
 
 
 def wait_for_event(turn: Turn, step: Step) -> Flow:
@@ -31,7 +32,8 @@ def wait_for_event(turn: Turn, step: Step) -> Flow:
     if size > MAX_FILTER_BYTES:
         raise RunError(
             Category.VALIDATION,
-            f"the filters have {size} bytes; {MAX_FILTER_BYTES} are allowed",
+            f"The filters of the wait have {size} bytes. The limit is {MAX_FILTER_BYTES} bytes. "
+            "Compare with smaller values.",
             code="FILTERS_TOO_LARGE",
         )
     wait = _new_wait(turn, step, "event", _deadline(turn, config.get("timeoutMs")))
@@ -40,14 +42,14 @@ def wait_for_event(turn: Turn, step: Step) -> Flow:
 
 
 def resume_from_event(turn: Turn, step: Step, *, name: str, payload: Any, started_ms: int) -> None:
-    # A copy: what the author does to it must not change what was recorded.
+    # A copy, because a later change by the author must not change the recorded payload.
     turn.put("vars.event", plain_copy(payload))
     turn.put("vars.eventName", name)
     turn.assign(step.config.get("assign") or {})
     turn.step_succeeded(step, started_ms=started_ms)
 
 
-# -- Times ---------------------------------------------------------------------------------------------------------------
+# -- Times -------------------------------------------------------------------------------------------------------------
 
 
 def wait_for_time(turn: Turn, step: Step) -> Flow:
@@ -59,7 +61,7 @@ def wait_for_time(turn: Turn, step: Step) -> Flow:
         if moment is None:
             raise RunError(
                 Category.EXPRESSION,
-                "`until` must be a time of ISO 8601 with a zone, or epoch milliseconds",
+                "The value of `until` is not a time. It must be ISO 8601 text with a zone, or epoch milliseconds.",
                 code="TIME_INVALID",
             )
         due_ms = moment
@@ -78,11 +80,14 @@ def resume_from_time(turn: Turn, step: Step, *, due_ms: int, started_ms: int) ->
     turn.step_succeeded(step, started_ms=started_ms)
 
 
-# -- People --------------------------------------------------------------------------------------------------------------
+# -- People ------------------------------------------------------------------------------------------------------------
 
 
 def wait_for_person(turn: Turn, step: Step) -> Flow:
-    """A task under the id of its wait. An event completes it too: its own, or the one that `completeOn` names."""
+    """Open a human task, whose id is the id of its wait.
+
+    An event can also complete the task: HUMAN_TASK_COMPLETED with the task id as key, or the event in `completeOn`.
+    """
     config = step.config
     task = _task_fields(turn, step)
     complete_on = config.get("completeOn")
@@ -115,7 +120,10 @@ def resume_from_task(
 
 
 def response_in(event_name: str, payload: Any) -> Any:
-    """The response that an event carries: under `response` in a HUMAN_TASK_COMPLETED, else its whole payload."""
+    """Return the response in an event:
+
+    `response` of a HUMAN_TASK_COMPLETED payload if present, else the whole payload.
+    """
     if event_name == TASK_COMPLETED and isinstance(payload, dict) and "response" in payload:
         return payload["response"]
     return payload
@@ -137,7 +145,9 @@ def _task_fields(turn: Turn, step: Step) -> dict[str, Any]:
     size = json_size(task)
     if size > MAX_TASK_BYTES:
         raise RunError(
-            Category.VALIDATION, f"the task has {size} bytes; {MAX_TASK_BYTES} are allowed", code="TASK_TOO_LARGE"
+            Category.VALIDATION,
+            f"The human task has {size} bytes. The limit is {MAX_TASK_BYTES} bytes. Put less data into `contextData`.",
+            code="TASK_TOO_LARGE",
         )
     return task
 
@@ -146,21 +156,26 @@ def _text(turn: Turn, value: Any, where: str, limit: int) -> str:
     found = turn.resolve(value, where)
     if not isinstance(found, str):
         raise RunError(
-            Category.EXPRESSION, f"{where} must be a text, but is {type(found).__name__}", code="TEXT_EXPECTED"
+            Category.EXPRESSION,
+            f"`{where}` of the human task has the type {kind_of(found)}. It must be a text. "
+            "toString(x) converts a value.",
+            code="TEXT_EXPECTED",
         )
     if len(found) > limit:
-        raise RunError(Category.VALIDATION, f"{where} is longer than {limit} characters", code="TASK_TOO_LARGE")
+        message = f"`{where}` of the human task has {len(found)} characters. The limit is {limit} characters."
+        raise RunError(Category.VALIDATION, message, code="TASK_TOO_LARGE")
     return found
 
 
 def _names(value: Any, where: str) -> list[str]:
     names = [] if value is None else value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) for name in names):
-        raise RunError(Category.EXPRESSION, f"{where} must be a list of texts", code="TEXT_EXPECTED")
+        message = f"`{where}` of the human task must be a list of texts, but an entry is not a text."
+        raise RunError(Category.EXPRESSION, message, code="TEXT_EXPECTED")
     return names
 
 
-# -- Opening and closing -------------------------------------------------------------------------------------------------
+# -- Opening -----------------------------------------------------------------------------------------------------------
 
 
 def _key(turn: Turn, expression: Any, where: str) -> str:
@@ -168,7 +183,8 @@ def _key(turn: Turn, expression: Any, where: str) -> str:
     if key is None:
         raise RunError(
             Category.EXPRESSION,
-            "the correlation key must be a text or a number; it is null, empty, an object or an array",
+            "The correlation key is null, empty, too long, an object or an array. It must be a text or a number. "
+            f"Correct the expression in `{where}`.",
             code="CORRELATION_KEY_INVALID",
         )
     return key

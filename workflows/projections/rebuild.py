@@ -1,103 +1,116 @@
-"""A run's rows made again from its course, and compared with what stood there (docs/reference/authority.md#age-and-repair-of-projections, docs/reference/engine.md#cost).
+"""Rebuild of a run's rows from Temporal's history, and comparison with the rows that were there.
 
-The rows are cleared and the records replayed by the same code that wrote them first, in one transaction under the lock of
-the run's row; when nothing differs it is rolled back. What the course does not tell stays: rows before its beginning when
-Temporal has deleted the first histories, an attempt's end that its activity has written and not returned yet, who holds a
-task, and whatever people and deliveries have decided since.
+The rows are deleted, and the records are written again by the code that wrote them first. All of it is one transaction
+under the lock of the run's row. If nothing differs, the transaction is rolled back.
+
+The history does not contain everything, so these values are kept:
+
+- rows from before the first history that Temporal still has
+- the end of an attempt that its activity has written and not yet reported to Temporal
+- the holder of a human task
+- decisions that people and deliveries have made since
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
 """
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, models
 from django.utils import timezone
 
+from workflows.engine.clock import datetime_of_ms
 from workflows.engine.records import Record
 from workflows.models import EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projection_differences import Difference, Rows, differences
-from workflows.projections.ends import RunEnd, close_run
-from workflows.projections.human_tasks import write_tasks
-from workflows.projections.repairs import Stamp, locked_if_unchanged
-from workflows.projections.resets import close_cut_off, cut_off
-from workflows.projections.writer import projection_writer, write_records_of, write_waits_of
+from workflows.projections.batches import record_batch_locked, record_waits_locked
+from workflows.projections.ends import RunEnd, record_run_closed
+from workflows.projections.human_tasks import record_tasks
+from workflows.projections.repairs import Stamp, lock_if_unchanged
+from workflows.projections.resets import record_reset, record_waits_undone
+from workflows.projections.transaction import projection_writer
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, TaskStatus, WaitStatus
-from workflows.temporal.course import Course
+from workflows.temporal.run_history import RunHistory
 
-# Notes of the portal's own, which no history tells.
-UNTOLD = frozenset({"projected_at", "drift_reason", "drift_found_at", "history_event_count", "history_bytes"})
+# The portal's own notes. No history contains them.
+NOT_IN_HISTORY = frozenset({"projected_at", "drift_reason", "drift_found_at", "history_event_count", "history_bytes"})
 OPEN_TASKS = frozenset({TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.COMPLETING})
-HELD = ("claimed_by_id", "claimed_at", "completing_at")
+HOLDER_FIELDS = ("claimed_by_id", "claimed_at", "completing_at")
 
 
 @dataclass(frozen=True)
 class Rebuilt:
+    """`opened_waits`: the waits that are open after the rebuild and were not open before."""
+
     differences: list[Difference]
     opened_waits: list[uuid.UUID]
 
 
-class _Undo(Exception):
-    """Rolls the rows back to what they were."""
+class _RollBack(Exception):
+    """Ends the transaction without a change, and carries the result out of it."""
 
     def __init__(self, rebuilt: Rebuilt) -> None:
         self.rebuilt = rebuilt
 
 
-def record_rebuilt(
-    run: Run, course: Course, *, facts: dict[str, Any], end: RunEnd | None, is_dry_run: bool
+def record_rebuild(
+    run: Run, history: RunHistory, *, facts: dict[str, Any], end: RunEnd | None, is_dry_run: bool
 ) -> Rebuilt | None:
-    """What differed, and the waits that are open now and were not before. None: the row has changed since it was read.
+    """Rebuild the run's rows and return the differences. Return None if the row has changed since it was read.
 
-    `facts`: of the run's beginning, as its first execution tells them. `end`: as Temporal says it, where it has ended.
+    `facts`: fields of the row that the run's beginning decides. `end`: the run's end if Temporal reports one.
     """
     try:
         with projection_writer("rebuild"):
-            row = locked_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
+            row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
             if row is None:
                 return None
-            rebuilt = _Rebuild(row, course, timezone.now()).make(facts, end)
+            rebuilt = _Rebuild(row, history, timezone.now()).run_all(facts, end)
             if is_dry_run or not rebuilt.differences:
-                raise _Undo(rebuilt)
+                raise _RollBack(rebuilt)
             return rebuilt
-    except _Undo as undone:
-        return undone.rebuilt
+    except _RollBack as rolled_back:
+        return rolled_back.rebuilt
 
 
 class _Rebuild:
-    def __init__(self, run: Run, course: Course, now: datetime) -> None:
-        self.run, self.course, self.now = run, course, now
+    """`steps`, `waits` and `tasks` are the rows as they were before the rebuild."""
+
+    def __init__(self, run: Run, history: RunHistory, now: datetime) -> None:
+        self.run, self.history, self.now = run, history, now
         self.before = _rows_of(run)
         self.of_run = {"tenant_id": run.tenant_id, "run": run}
         self.steps = list(RunStep.objects.filter(**self.of_run))
         self.waits = list(RunWait.objects.filter(**self.of_run))
         self.tasks = list(HumanTask.objects.filter(**self.of_run))
 
-    def make(self, facts: dict[str, Any], end: RunEnd | None) -> Rebuilt:
-        course, run = self.course, self.run
-        if course.reset_at and run.projection_epoch not in ("", course.epoch):
-            # A reset that has written nothing yet: what it cut off is taken back first.
-            cut_off(run, epoch=course.epoch, first_seq=course.reset_at, now=self.now)
+    def run_all(self, facts: dict[str, Any], end: RunEnd | None) -> Rebuilt:
+        history, run = self.history, self.run
+        if history.reset_seq and run.projection_epoch not in ("", history.epoch):
+            # The reset's own activities have written nothing yet. What it has undone is taken back first.
+            record_reset(run, epoch=history.epoch, first_seq=history.reset_seq, now=self.now)
         self._clear(facts)
-        for segment in course.cut_off:
-            self._write_cut_off(segment.epoch, segment.records)
-        for segment in course.segments:
-            records = self._undecided(segment.records)
-            write_records_of(run, records, epoch=segment.epoch, first_run_id=course.first_run_id)
+        for segment in history.undone:
+            self._record_undone(segment.epoch, segment.records)
+        for segment in history.segments:
+            records = self._without_moved_verdicts(segment.records)
+            record_batch_locked(run, records, epoch=segment.epoch, first_run_id=history.first_run_id)
         self._adopt_epoch()
         self._keep_open_attempts()
-        self._keep_untold_waits()
-        self._keep_holders()
+        self._keep_waits_without_history()
+        self._keep_task_holders()
         if end is not None and RUN_STATUS_OF_TEMPORAL[end.status] != run.status:
-            close_run(run, end, now=self.now)
+            record_run_closed(run, end, now=self.now)
         return self._compared()
 
     # -- Clearing ------------------------------------------------------------------------------------------------------
 
     def _clear(self, facts: dict[str, Any]) -> None:
-        run, since = self.run, 0 if self.course.is_whole else self.course.first_seq
+        run, since = self.run, 0 if self.history.is_whole else self.history.first_seq
         with connection.cursor() as cursor:
-            # Plain SQL: deliveries point at waits, which come again before the transaction's end.
+            # Plain SQL, because deliveries refer to these waits. The waits exist again before the transaction ends.
             of_run: list[Any] = [run.tenant_id, run.id, since]
             waits = "SELECT id FROM workflow_run_waits WHERE tenant_id = %s AND run_id = %s AND opened_seq >= %s"
             cursor.execute(f"DELETE FROM workflow_tasks WHERE wait_id IN ({waits})", of_run)  # noqa: S608
@@ -108,25 +121,26 @@ class _Rebuild:
             kept.update(status=WaitStatus.WAITING, resolved_at=None, event=None, projection_seq=since - 1)
         else:
             HumanTask.objects.filter(**self.of_run).delete()
-        begun = self.course.started_ms
-        started_at = run.started_at if begun is None else datetime.fromtimestamp(begun / 1000, tz=UTC)
-        if self.course.missing and run.started_at is not None and started_at is not None:
+        started_ms = self.history.started_ms
+        started_at = run.started_at if started_ms is None else datetime_of_ms(started_ms)
+        if self.history.missing and run.started_at is not None and started_at is not None:
             started_at = min(started_at, run.started_at)
         blank = {**_BLANK, "started_at": started_at}
-        for name, value in {**(blank if self.course.tells_the_run else {}), **facts}.items():
+        for name, value in {**(blank if self.history.covers_run_row else {}), **facts}.items():
             setattr(run, name, value)
         run.save()
 
-    # -- Replaying -----------------------------------------------------------------------------------------------------
+    # -- Writing the records again -----------------------------------------------------------------------------------
 
-    def _write_cut_off(self, epoch: str, records: list[Record]) -> None:
+    def _record_undone(self, epoch: str, records: list[Record]) -> None:
         waits = [record for record in records if record["kind"] == "wait"]
-        written = write_waits_of(self.run, waits, epoch=epoch)
-        write_tasks([record for record in records if record["kind"] == "task"], run=self.run, written_waits=written)
-        close_cut_off(self.run, [uuid.UUID(wait_id) for wait_id in written], epoch=epoch, now=self.now)
+        written = record_waits_locked(self.run, waits, epoch=epoch)
+        tasks = [record for record in records if record["kind"] == "task"]
+        record_tasks(tasks, run=self.run, changed_waits=written)
+        record_waits_undone(self.run, [uuid.UUID(wait_id) for wait_id in written], epoch=epoch, now=self.now)
 
-    def _undecided(self, records: list[Record]) -> list[Record]:
-        """Without verdicts on deliveries that are sent again, or that a person has decided: they have their own course."""
+    def _without_moved_verdicts(self, records: list[Record]) -> list[Record]:
+        """Leave out verdicts on deliveries that are sent again, or that a person has decided since."""
         if not any(record["kind"] == "verdict" for record in records):
             return records
         moved = EventDelivery.objects.filter(
@@ -142,23 +156,24 @@ class _Rebuild:
         ]
 
     def _adopt_epoch(self) -> None:
-        """A reset that has written nothing yet is the present course all the same."""
-        if self.course.reset_at and self.run.projection_epoch != self.course.epoch:
-            self.run.projection_epoch, self.run.projection_base_seq = self.course.epoch, self.course.reset_at
+        """Give the run's row the epoch of a reset that has written no record yet."""
+        if self.history.reset_seq and self.run.projection_epoch != self.history.epoch:
+            self.run.projection_epoch, self.run.projection_base_seq = self.history.epoch, self.history.reset_seq
             self.run.save(update_fields=["projection_epoch", "projection_base_seq"])
 
-    # -- What the course does not tell -----------------------------------------------------------------------------------
+    # -- Values that the history does not contain --------------------------------------------------------------------
 
     def _keep_open_attempts(self) -> None:
-        for attempt in self.course.open_attempts:
+        """Keep the end of an attempt that its activity has written and not yet reported, with its retry wait."""
+        for attempt in self.history.open_attempts:
             key = (attempt.path, attempt.iteration, attempt.attempt)
             old = next((row for row in self.steps if (row.step_path, row.iteration, row.attempt) == key), None)
-            if old is None or old.projection_epoch != self.course.epoch:
+            if old is None or old.projection_epoch != self.history.epoch:
                 continue
-            told = RunStep.objects.filter(
+            rebuilt = RunStep.objects.filter(
                 **self.of_run, step_path=old.step_path, iteration=old.iteration, attempt=old.attempt
             )
-            if not told.filter(projection_seq__lt=old.projection_seq).delete()[0]:
+            if not rebuilt.filter(projection_seq__lt=old.projection_seq).delete()[0]:
                 continue
             old.save(force_insert=True)
             for wait in self.waits:
@@ -166,15 +181,15 @@ class _Rebuild:
                 if is_its_retry and not RunWait.objects.filter(id=wait.id).exists():
                     wait.save(force_insert=True)
 
-    def _keep_untold_waits(self) -> None:
-        """A wait that no history tells of stays, closed, where a delivery points at it, or a history is missing."""
-        standing = set(RunWait.objects.filter(**self.of_run).values_list("id", flat=True))
-        lost = [wait for wait in self.waits if wait.id not in standing]
-        pointed_at = set(
+    def _keep_waits_without_history(self) -> None:
+        """Keep a wait that no history contains if a delivery refers to it, or if a history is missing. Close it."""
+        rebuilt = set(RunWait.objects.filter(**self.of_run).values_list("id", flat=True))
+        lost = [wait for wait in self.waits if wait.id not in rebuilt]
+        referred_to = set(
             EventDelivery.objects.filter(wait_id__in=[wait.id for wait in lost]).values_list("wait_id", flat=True)
         )
         for wait in lost:
-            if wait.id not in pointed_at and not self.course.missing:
+            if wait.id not in referred_to and not self.history.missing:
                 continue
             if wait.status == WaitStatus.WAITING:
                 wait.status, wait.resolved_at = WaitStatus.CANCELED, wait.opened_at
@@ -184,19 +199,19 @@ class _Rebuild:
                     task.status = TaskStatus.CANCELED if task.status in OPEN_TASKS else task.status
                     task.save(force_insert=True)
 
-    def _keep_holders(self) -> None:
-        """Who holds a task is decided by people, between the records that open and close it."""
-        standing = {task.id: task for task in HumanTask.objects.filter(**self.of_run)}
+    def _keep_task_holders(self) -> None:
+        """Keep the holder of each task. People claim a task between the records that open and close it."""
+        rebuilt = {task.id: task for task in HumanTask.objects.filter(**self.of_run)}
         for old in self.tasks:
-            task = standing.get(old.id)
+            task = rebuilt.get(old.id)
             if task is None:
                 continue
-            held = {name: getattr(old, name) for name in HELD}
+            kept = {name: getattr(old, name) for name in HOLDER_FIELDS}
             if task.status == TaskStatus.PENDING and old.status in OPEN_TASKS:
-                held["status"] = old.status
+                kept["status"] = old.status
             elif task.status not in OPEN_TASKS:
-                held.pop("completing_at")
-            HumanTask.objects.filter(id=old.id).update(**held)
+                kept.pop("completing_at")
+            HumanTask.objects.filter(id=old.id).update(**kept)
 
     # -- Comparing -----------------------------------------------------------------------------------------------------
 
@@ -209,16 +224,17 @@ class _Rebuild:
 
 
 def _rows_of(run: Run) -> Rows:
-    """All that Temporal tells, by what each row is."""
+    """Return the fields that follow from Temporal, for the run and its steps, waits and tasks."""
     of_run = {"tenant_id": run.tenant_id, "run_id": run.id}
-    rows: Rows = {("run",): _fields(Run.objects.get(id=run.id), UNTOLD)}
+    rows: Rows = {("run",): _fields(Run.objects.get(id=run.id), NOT_IN_HISTORY)}
     for step in RunStep.objects.filter(**of_run):
-        # The id of a row from before ids were made of what the row is may be another.
-        rows["step", step.step_path, step.iteration, str(step.attempt)] = _fields(step, UNTOLD | {"id"})
+        # Older rows have ids that were not derived from the row's identity.
+        identity = ("step", step.step_path, step.iteration, str(step.attempt))
+        rows[identity] = _fields(step, NOT_IN_HISTORY | {"id"})
     for wait in RunWait.objects.filter(**of_run):
-        rows["wait", str(wait.id)] = _fields(wait, UNTOLD)
+        rows["wait", str(wait.id)] = _fields(wait, NOT_IN_HISTORY)
     for task in HumanTask.objects.filter(**of_run):
-        rows["task", str(task.id)] = _fields(task, UNTOLD)
+        rows["task", str(task.id)] = _fields(task, NOT_IN_HISTORY)
     return rows
 
 
@@ -229,7 +245,7 @@ def _fields(row: models.Model, without: frozenset[str]) -> dict[str, Any]:
 
 
 _BLANK: dict[str, Any] = {
-    "status": RunStatus.STARTING, "state": "", "current_step_path": "", "error": None, "error_category": "", "error_code": "",
-    "step_count": 0, "failed_step_count": 0, "event_count": 0, "ended_at": None, "output": None,
+    "status": RunStatus.STARTING, "state": "", "current_step_path": "", "error": None, "error_category": "",
+    "error_code": "", "step_count": 0, "failed_step_count": 0, "event_count": 0, "ended_at": None, "output": None,
     "projection_epoch": "", "projection_seq": 0, "projection_base_seq": 0,
 }  # fmt: skip

@@ -1,7 +1,9 @@
-"""What the reconciler writes: the end that Temporal knows, drift, and that a row was found to be as Temporal says (docs/reference/authority.md#age-and-repair-of-projections).
+"""Repairs of the reconciler: ends that Temporal knows, drift marks, and marks of a verified row.
 
-Rule it keeps: it has asked Temporal before, without a lock. So it writes only when the row is still the one that it asked
-about; else the run's own activities have written meanwhile, and the caller looks again.
+Rule: the reconciler calls Temporal first, without a lock. It writes only if the row is still the one that it compared.
+Otherwise the run's own activities have written meanwhile, and the reconciler compares again later.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
 """
 
 import uuid
@@ -11,14 +13,14 @@ from datetime import datetime
 from django.utils import timezone
 
 from workflows.models import Run
-from workflows.projections.ends import RunEnd, close_run
-from workflows.projections.writer import projection_writer
+from workflows.projections.ends import RunEnd, record_run_closed
+from workflows.projections.transaction import projection_writer
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes with every write of a run's records."""
+    """Values of a run row that change with every batch of its records."""
 
     status: str
     epoch: str
@@ -30,27 +32,27 @@ class Stamp:
         return cls(run.status, run.projection_epoch, run.projection_seq, run.projected_at)
 
 
-def locked_if_unchanged(*, tenant_id: uuid.UUID, run_id: uuid.UUID, stamp: Stamp) -> Run | None:
-    """The row under its lock, in the caller's transaction; None when something was written since the stamp was taken."""
+def lock_if_unchanged(*, tenant_id: uuid.UUID, run_id: uuid.UUID, stamp: Stamp) -> Run | None:
+    """Lock the row in the caller's transaction. Return None if it was written after the stamp was taken."""
     run = Run.objects.select_for_update(no_key=True).get(tenant_id=tenant_id, id=run_id)
     return run if Stamp.of(run) == stamp else None
 
 
 def record_end(run: Run, end: RunEnd) -> bool:
-    """The run has ended so. False: the row has changed since it was read, and nothing was written."""
+    """Close the run. Return False if its row has changed since it was read; then nothing was written."""
     with projection_writer("reconciler"):
-        row = locked_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
+        row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None:
             return False
-        close_run(row, end, now=timezone.now())
+        record_run_closed(row, end, now=timezone.now())
         _set_drift(row, "")
         return True
 
 
 def record_seen(run: Run, *, first_run_id: str, history_events: int, history_bytes: int) -> bool:
-    """The row says what Temporal says, as of now."""
+    """Mark the row as verified against Temporal now. Return False if it has changed since it was read."""
     with projection_writer("reconciler"):
-        row = locked_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
+        row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None:
             return False
         row.projected_at = timezone.now()
@@ -62,20 +64,20 @@ def record_seen(run: Run, *, first_run_id: str, history_events: int, history_byt
 
 
 def record_drift(run: Run, reason: str) -> bool:
-    """The row and Temporal differ in a way that nobody can repair by reading. True when that is new."""
+    """Mark an open run as drifted: the reconciler cannot repair the difference. Return True if the mark is new."""
     with projection_writer("reconciler"):
-        row = locked_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
+        row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None or row.status not in OPEN_RUN_STATUSES:
             return False
-        row.projected_at = timezone.now()  # it has been compared, and has its next turn behind the others
+        row.projected_at = timezone.now()  # the walk compares the other rows first
         row.save(update_fields=["projected_at"])
         return _set_drift(row, reason)
 
 
 def record_child_unstarted(run: Run) -> bool:
-    """A child whose parent has ended, and that Temporal does not have: nobody starts it any more."""
+    """Close a child run whose parent has ended and that Temporal does not know. Return False if its row has changed."""
     with projection_writer("reconciler"):
-        row = locked_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
+        row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None or row.status != RunStatus.STARTING:
             return False
         row.status, row.ended_at, row.projected_at = RunStatus.CANCELED, timezone.now(), timezone.now()

@@ -1,48 +1,43 @@
-"""What a run's records mean for deliveries: the workflow's verdicts on events, and a free place for a trigger that waits.
+"""Verdicts of the workflow on signalled events, written to the deliveries
+(docs/reference/events.md#statuses-and-outcomes).
 
-Called under the lock of the run's row, by the writer of projections only.
+Call these functions under the lock of the run's row, inside a projection transaction.
 """
 
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any
-
-from django.db import transaction
-
-from workflows.concurrency import held_starts_wake
+from workflows.engine.clock import datetime_of_ms
+from workflows.engine.records import VerdictRecord
 from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, Run
 from workflows.models.statements import update_rows
 from workflows.statuses import DeliveryStatus
 
 
-def write_verdicts(records: list[dict[str, Any]], *, run: Run) -> None:
-    """What the workflow decided about signalled events. `matched` is final: a later repeat does not unsay it."""
-    told: dict[tuple[str, str], dict[str, Any]] = {}
+def record_verdicts(records: list[VerdictRecord], *, run: Run) -> None:
+    """Write verdicts to their deliveries.
+
+    `matched` is final: a later verdict on a repeat of the event does not replace it.
+    """
+    verdicts: dict[tuple[str, str], VerdictRecord] = {}
     for record in records:
         key = (record["waitId"], record["eventId"])
-        if key not in told or told[key]["verdict"] != DeliveryStatus.MATCHED:
-            told[key] = record
-    if not told:
+        if key not in verdicts or verdicts[key]["verdict"] != DeliveryStatus.MATCHED:
+            verdicts[key] = record
+    if not verdicts:
         return
     events = Event.objects.filter(
-        tenant_id=run.tenant_id, event_id__in={event_id for _, event_id in told}, occupies_id=True
+        tenant_id=run.tenant_id, event_id__in={event_id for _, event_id in verdicts}, occupies_id=True
     )
     with deliveries_changing(events) as locked:
         names = {event.id: event.event_id for event in locked}
         deliveries = EventDelivery.objects.filter(
-            tenant_id=run.tenant_id, event__in=locked, wait_id__in={wait_id for wait_id, _ in told}
+            tenant_id=run.tenant_id, event__in=locked, wait_id__in={wait_id for wait_id, _ in verdicts}
         ).exclude(status__in=[DeliveryStatus.MATCHED, DeliveryStatus.DISCARDED])
         changed = []
         for delivery in deliveries:
-            verdict = told.get((str(delivery.wait_id), names[delivery.event_id]))
+            verdict = verdicts.get((str(delivery.wait_id), names[delivery.event_id]))
             if verdict is not None:
                 delivery.status, delivery.reason = verdict["verdict"], verdict["reason"][:500]
-                delivery.decided_at = datetime.fromtimestamp(verdict["at"] / 1000, tz=UTC)
+                delivery.mismatch = verdict.get("mismatch")
+                delivery.decided_at = datetime_of_ms(verdict["at"])
                 changed.append(delivery)
-        update_rows(changed, ["status", "reason", "decided_at"])
-
-
-def wake_held(run: Run) -> None:
-    """After the commit: the triggers that have waited longest for a free place of this run's definition have their turn."""
-    transaction.on_commit(partial(held_starts_wake, tenant_id=run.tenant_id, definition_id=run.definition_id))
+        update_rows(changed, ["status", "reason", "mismatch", "decided_at"])

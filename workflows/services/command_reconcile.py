@@ -1,10 +1,18 @@
-"""Requests whose outcome nobody knows, decided from what Temporal says (docs/reference/authority.md#control-matrix, docs/reference/authority.md#command-ledger): observed, or failed.
+"""Commands without a known outcome: decide from Temporal whether they are observed or failed.
 
-`unknown`: Temporal did not answer in time. `requested` for minutes: the process that asked has died. Both wait longer than
-any call to Temporal takes before they are looked at, so that none is decided while it is still on its way. So do those that
-Temporal had accepted when the run came to its end without a record of them. A request whose
-change and outcome are one commit (`command_transaction`, `commands_finish_in_transaction`) has changed nothing while it is `requested`; one
-that is still on its way is refused by that commit after it was given up here.
+Three kinds of commands are decided here:
+
+- `unknown`: Temporal did not respond in time.
+- `requested` for minutes: the process that sent the request has died.
+- `accepted`, but the run has ended without a record of the command.
+
+Each is decided only after a time that is longer than any call to Temporal, so that no request is still on its way.
+
+Some commands change rows and write their outcome in one commit (`command_transaction`,
+`commands_finish_in_transaction`). Such a command has changed nothing while it is `requested`. If its process is still
+alive, that commit is refused after the command was decided here.
+
+Source: docs/reference/authority.md#command-ledger
 """
 
 import logging
@@ -22,8 +30,8 @@ from workflows.models import Command, Run
 from workflows.services.runs.launch import workflow_id_of
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, CommandAction, CommandState, RunStatus
 from workflows.temporal import gateway
-from workflows.temporal.course import read_course
 from workflows.temporal.history import HistoryUnreadable
+from workflows.temporal.run_history import read_run_history
 from workflows.temporal.updates import update_is_known
 
 logger = logging.getLogger(__name__)
@@ -34,12 +42,14 @@ BATCH = 100
 LOOK_BACK = timedelta(days=30)
 RECORDED_BY_THE_RUN = (CommandAction.CANCEL, CommandAction.TERMINATE, CommandAction.COMPLETE_TASK)
 
-# None: not to be decided yet. Else whether the effect is there, and a sentence.
-Verdict = tuple[bool, str] | None
+# None if the command cannot be decided yet. Otherwise True if Temporal shows its effect, and a sentence for the ledger.
+Decision = tuple[bool, str] | None
 
 
 def commands_reconcile(*, stop_at: float) -> Counter[str]:
-    """How many were decided, by outcome. In no order, so that those which cannot be decided yet hold up no others.
+    """Decide commands, and return their number by outcome.
+
+    The order is random, so that commands that cannot be decided yet do not delay the others.
 
     Errors: TemporalUnreachable, TemporalTimeout.
     """
@@ -48,19 +58,19 @@ def commands_reconcile(*, stop_at: float) -> Counter[str]:
         if time.monotonic() > stop_at:
             break
         try:
-            verdict = DECIDERS[CommandAction(command.action)](command)
-        except (gateway.TemporalRefused, gateway.TemporalBusy) as error:  # of this one alone
+            decision = DECIDERS[CommandAction(command.action)](command)
+        except (gateway.TemporalRefused, gateway.TemporalBusy) as error:  # affects only this command
             logger.warning("command %s cannot be decided: %s", command.id, error)
             continue
-        except (ValueError, KeyError):  # a row that says nonsense is told, and leaves the others their turn
+        except (ValueError, KeyError):  # a malformed row must not stop the others
             logger.exception("command %s cannot be decided", command.id)
             continue
-        if verdict is None:
+        if decision is None:
             continue
-        is_seen, words = verdict
-        state = CommandState.OBSERVED if is_seen else CommandState.FAILED
-        if command_resolve_unknown(command, state, message=words):
-            logger.warning("command %s (%s) is %s: %s", command.id, command.action, state, words)
+        is_observed, message = decision
+        state = CommandState.OBSERVED if is_observed else CommandState.FAILED
+        if command_resolve_unknown(command, state, message=message):
+            logger.warning("command %s (%s) is %s: %s", command.id, command.action, state, message)
             counts[f"commands {state}"] += 1
     return counts
 
@@ -78,7 +88,7 @@ def open_commands() -> QuerySet[Command]:
     )
 
 
-def _cancel(command: Command) -> Verdict:
+def _cancel(command: Command) -> Decision:
     run = command.run
     if run is None or run.status not in OPEN_RUN_STATUSES:
         return _of_a_closed_run(run, RunStatus.CANCELED)
@@ -86,74 +96,74 @@ def _cancel(command: Command) -> Verdict:
     if execution is None:
         return False, "Temporal does not know the run"
     if execution.status in RUN_STATUS_OF_TEMPORAL:
-        return None  # the run's own end decides
+        return None  # the record of the run's end decides
     if execution.cancel_requested:
-        return True, "Temporal has the request"
-    return False, "Temporal has no request to cancel the run; ask again"
+        return True, "Temporal has the request to cancel the run"
+    return False, "Temporal has no request to cancel the run; send the request again"
 
 
-def _terminate(command: Command) -> Verdict:
+def _terminate(command: Command) -> Decision:
     run = command.run
     if run is None or run.status not in OPEN_RUN_STATUSES:
         return _of_a_closed_run(run, RunStatus.TERMINATED)
     execution = _described(run)
     if execution is None:
         return False, "Temporal does not know the run"
-    return (
-        None if execution.status in RUN_STATUS_OF_TEMPORAL else (False, "the workflow goes on in Temporal; ask again")
-    )
+    if execution.status in RUN_STATUS_OF_TEMPORAL:
+        return None
+    return False, "the workflow is still running in Temporal; send the request again"
 
 
-def _of_a_closed_run(run: Run | None, wanted: str) -> Verdict:
+def _of_a_closed_run(run: Run | None, wanted: str) -> Decision:
     if run is None:
-        return False, "the run is not there any more"
+        return False, "the run was deleted"
     return run.status == wanted, f"the run ended as {run.status}"
 
 
-def _start(command: Command) -> Verdict:
+def _start(command: Command) -> Decision:
     return _started(uuid.UUID(command.target_id))
 
 
-def _replay(command: Command) -> Verdict:
+def _replay(command: Command) -> Decision:
     return _started(run_id_of_replay(command.id))
 
 
-def _started(run_id: uuid.UUID) -> Verdict:
+def _started(run_id: uuid.UUID) -> Decision:
     run = Run.objects.filter(id=run_id).first()
     if run is not None and (run.projection_epoch or (run.status in OPEN_RUN_STATUSES and run.temporal_first_run_id)):
         return True, "the run was started"
     if run is not None and run.status in OPEN_RUN_STATUSES:
-        return None  # it is started again until Temporal has it
+        return None  # the sweep starts it until Temporal has it
     if run is not None:
         return False, run.error["message"] if run.error else f"the run is {run.status}"
     is_there = _described(Run(id=run_id, temporal_workflow_id=workflow_id_of(run_id))) is not None
     return (True, "Temporal has the run") if is_there else (False, "Temporal does not have the run; start it again")
 
 
-def _complete_task(command: Command) -> Verdict:
+def _complete_task(command: Command) -> Decision:
     run = command.run
     if run is None:
-        return False, "the run is not there any more"
+        return False, "the run was deleted"
     try:
-        course = read_course(workflow_id=run.temporal_workflow_id)
-        if str(command.id) in course.updates:
+        history = read_run_history(workflow_id=run.temporal_workflow_id)
+        if str(command.id) in history.updates:
             return True, "the run has the response"
-        if course.close is None and update_is_known(workflow_id=run.temporal_workflow_id, update_id=str(command.id)):
-            return None  # a worker takes it when there is one
+        if history.close is None and update_is_known(workflow_id=run.temporal_workflow_id, update_id=str(command.id)):
+            return None  # a worker will accept or reject it
     except gateway.TemporalNotFound:
         return False, "Temporal does not know the run"
     except HistoryUnreadable as error:
         logger.warning("command %s cannot be decided: %s", command.id, error)
         return None
-    return (False, "the run never got the response; complete the task again") if course.is_whole else None
+    return (False, "the run did not receive the response; complete the task again") if history.is_whole else None
 
 
-def _not_carried_out(command: Command) -> Verdict:
-    return False, "the portal's process ended before it was carried out: nothing was changed; ask again"
+def _not_carried_out(command: Command) -> Decision:
+    return False, "the portal's process ended before it carried out the request; nothing was changed; request it again"
 
 
-def _repair(command: Command) -> Verdict:
-    return False, "the portal's process ended before it was done; what differs, the reconciler repairs by itself"
+def _repair(command: Command) -> Decision:
+    return False, "the portal's process ended before the repair was done; the reconciler repairs the rows by itself"
 
 
 def _described(run: Run) -> gateway.Execution | None:
@@ -163,23 +173,34 @@ def _described(run: Run) -> gateway.Execution | None:
         return None
 
 
-DECIDERS: dict[CommandAction, Callable[[Command], Verdict]] = {
+# Commands whose change and outcome are one commit: without an outcome, they have changed nothing.
+ONE_COMMIT = (
+    CommandAction.ASSIGN_TASK,
+    CommandAction.BULK,
+    CommandAction.CLAIM_TASK,
+    CommandAction.DELETE_SECRET,
+    CommandAction.DISCARD,
+    CommandAction.EDIT_EVENT_TYPE,
+    CommandAction.EDIT_REDACTION,
+    CommandAction.EDIT_SCHEMA,
+    CommandAction.IMPORT,
+    CommandAction.PAUSE,
+    CommandAction.PUBLISH,
+    CommandAction.REDELIVER,
+    CommandAction.RELEASE_TASK,
+    CommandAction.ROTATE_SECRETS,
+    CommandAction.SAVE_SECRET,
+    CommandAction.UNPAUSE,
+)
+# Commands that the portal refuses in every case.
+ALWAYS_REFUSED = (CommandAction.REQUEUE_EVENT_WAIT, CommandAction.RESUME, CommandAction.RETRY)
+
+DECIDERS: dict[CommandAction, Callable[[Command], Decision]] = {
     CommandAction.CANCEL: _cancel,
     CommandAction.TERMINATE: _terminate,
     CommandAction.START_RUN: _start,
     CommandAction.REPLAY: _replay,
     CommandAction.COMPLETE_TASK: _complete_task,
     CommandAction.REPAIR: _repair,
-    # Refused whatever they ask for.
-    **dict.fromkeys([CommandAction.RESUME, CommandAction.RETRY, CommandAction.REQUEUE_EVENT_WAIT], _not_carried_out),
-    # One commit with their change.
-    **dict.fromkeys(
-        [
-            CommandAction.REDELIVER, CommandAction.DISCARD, CommandAction.CLAIM_TASK, CommandAction.RELEASE_TASK,
-            CommandAction.ASSIGN_TASK, CommandAction.PUBLISH, CommandAction.IMPORT, CommandAction.PAUSE, CommandAction.UNPAUSE,
-            CommandAction.EDIT_SCHEMA, CommandAction.SAVE_SECRET, CommandAction.DELETE_SECRET, CommandAction.ROTATE_SECRETS,
-            CommandAction.EDIT_REDACTION, CommandAction.EDIT_EVENT_TYPE, CommandAction.BULK,
-        ],
-        _not_carried_out,
-    ),
-}  # fmt: skip
+    **dict.fromkeys([*ALWAYS_REFUSED, *ONE_COMMIT], _not_carried_out),
+}

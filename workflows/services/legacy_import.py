@@ -1,7 +1,9 @@
-"""History of runs that an older engine executed, imported to be read (docs/reference/authority.md#projection-writers, docs/reference/authority.md#control-matrix): rows with `engine = 'db'`.
+"""Import of runs that an older engine executed. The rows have `engine = 'db'` and are only for reading.
 
-Such rows are never acted on: routing, reconciler and bulk skip them, and every request is refused with
-WORKFLOW_LEGACY_RUN_READ_ONLY. An open status of the older engine is kept as it was: nothing will move it here.
+Routing, the reconciler and bulk jobs skip these rows. Every request about them is refused with
+WORKFLOW_LEGACY_RUN_READ_ONLY. An open status of the older engine is kept and never changes.
+
+Source: docs/reference/authority.md#projection-writers
 """
 
 import uuid
@@ -14,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
 from workflows.models import Definition, DefinitionVersion, Run, RunStep, RunWait
-from workflows.projections.writer import projection_writer
+from workflows.projections.legacy import record_legacy_runs
 from workflows.statuses import Engine, RunStatus, StepStatus, TriggerType, WaitKind, WaitStatus
 
 FORMAT = "pointsman.legacy-runs"
-# An imported row has an id made of the old one, so that a second import of the same file adds nothing.
+# Namespace of imported ids. They are derived from the old ids, so that a second import of the same file adds nothing.
 LEGACY_ROW = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a12")
 
 
@@ -72,20 +74,27 @@ class LegacyImported:
 
 
 def legacy_runs_import(*, tenant_id: uuid.UUID, document: Any) -> LegacyImported:
-    """Insert the runs of a document `{"format": "pointsman.legacy-runs", "formatVersion": 1, "runs": [...]}`, all or none.
+    """Insert all runs of the document, or none.
 
-    Idempotency: by the run's old id; a second import leaves what is there.
-    Errors: InputInvalid LEGACY_IMPORT_INVALID with the place; the definition and version must be published here, because
-    the page of a run shows what it ran.
+    Shapes: `{"format": "pointsman.legacy-runs", "formatVersion": 1, "runs": [...]}`
+    Idempotency: by the run's old id. A second import leaves existing rows unchanged.
+    Errors: InputInvalid LEGACY_IMPORT_INVALID with the path in the document. Each definition version must be published
+    here first, because the run page shows it. The operator who imports must act.
     """
     runs = _read(document)
     versions = _versions(tenant_id, runs)
     ids = {_id(tenant_id, "run", run.id): run for run in runs}
     known = set(Run.objects.filter(tenant_id=tenant_id, id__in=ids).values_list("id", flat=True))
-    with projection_writer("legacy import"):
-        for run_id, run in ids.items():
-            if run_id not in known:
-                _insert(tenant_id, run_id, run, versions[run.definition, run.version])
+    new = {
+        run_id: (run, _run_row(tenant_id, run_id, run, versions[run.definition, run.version]))
+        for run_id, run in ids.items()
+        if run_id not in known
+    }
+    record_legacy_runs(
+        [row for _, row in new.values()],
+        [step for run, row in new.values() for step in _step_rows(run, row)],
+        [wait for run, row in new.values() for wait in _wait_rows(run, row)],
+    )
     return LegacyImported(runs=len(ids) - len(known), known=len(known))
 
 
@@ -115,12 +124,14 @@ def _versions(tenant_id: uuid.UUID, runs: list[LegacyRun]) -> dict[tuple[str, in
     missing = sorted(wanted - set(found))
     if missing:
         names = ", ".join(f"{key}@{version}" for key, version in missing)
-        raise _invalid("/runs", f"publish these first, so that their runs can be read: {names}")
+        raise _invalid(
+            "/runs", f"these versions are not published, and the run page shows them; publish them first: {names}"
+        )
     return found
 
 
-def _insert(tenant_id: uuid.UUID, run_id: uuid.UUID, run: LegacyRun, version: DefinitionVersion) -> None:
-    row = Run.objects.create(
+def _run_row(tenant_id: uuid.UUID, run_id: uuid.UUID, run: LegacyRun, version: DefinitionVersion) -> Run:
+    return Run(
         id=run_id,
         tenant_id=tenant_id,
         engine=Engine.DB,
@@ -147,22 +158,46 @@ def _insert(tenant_id: uuid.UUID, run_id: uuid.UUID, run: LegacyRun, version: De
         started_at=run.startedAt,
         ended_at=run.endedAt,
     )
-    RunStep.objects.bulk_create(
+
+
+def _step_rows(run: LegacyRun, row: Run) -> list[RunStep]:
+    return [
         RunStep(
-            tenant_id=tenant_id, run=row, step_path=step.path, step_id=step.id, step_type=step.type, status=step.status,
-            attempt=step.attempt, input=step.input, output=step.output, error=step.error, started_at=step.startedAt,
-            ended_at=step.endedAt, projection_seq=number,
+            tenant_id=row.tenant_id,
+            run=row,
+            step_path=step.path,
+            step_id=step.id,
+            step_type=step.type,
+            status=step.status,
+            attempt=step.attempt,
+            input=step.input,
+            output=step.output,
+            error=step.error,
+            started_at=step.startedAt,
+            ended_at=step.endedAt,
+            projection_seq=number,
         )
         for number, step in enumerate(run.steps, 1)
-    )  # fmt: skip
-    RunWait.objects.bulk_create(
+    ]
+
+
+def _wait_rows(run: LegacyRun, row: Run) -> list[RunWait]:
+    return [
         RunWait(
-            tenant_id=tenant_id, run=row, step_path=wait.path, step_id=wait.stepId, kind=wait.kind, status=wait.status,
-            event_name=wait.eventName, correlation_key=wait.correlationKey, opened_at=wait.openedAt,
-            resolved_at=wait.resolvedAt, projection_seq=number,
+            tenant_id=row.tenant_id,
+            run=row,
+            step_path=wait.path,
+            step_id=wait.stepId,
+            kind=wait.kind,
+            status=wait.status,
+            event_name=wait.eventName,
+            correlation_key=wait.correlationKey,
+            opened_at=wait.openedAt,
+            resolved_at=wait.resolvedAt,
+            projection_seq=number,
         )
         for number, wait in enumerate(run.waits, 1)
-    )  # fmt: skip
+    ]
 
 
 def _id(tenant_id: uuid.UUID, kind: str, old_id: str) -> uuid.UUID:

@@ -1,4 +1,4 @@
-"""The waits' side of the border (docs/reference/engine.md#event-waits): a wait that has just been committed looks for events that came before it."""
+"""Search of a wait that opens for events that were stored before (docs/reference/engine.md#event-waits)."""
 
 import uuid
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitK
 
 
 def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[str, timedelta]:
-    """How long before a wait opens an event of each type may have come. Never 0."""
+    """Return the buffer time of each event type. A buffer time is never 0."""
     own = EventType.objects.filter(tenant_id=tenant_id, name__in=event_types, is_active=True)
     seconds = dict.fromkeys(event_types, settings.EVENT_BUFFER_SECONDS)
     seconds.update((entry.name, entry.buffer_seconds) for entry in own if entry.buffer_seconds is not None)
@@ -23,10 +23,11 @@ def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[
 
 
 def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
-    """Make a delivery for each stored event that this open wait may take, oldest first; how many of these events' deliveries
-    to it are pending then, new or not.
+    """Insert a delivery for each stored event that fits this open wait. Return the number of its pending deliveries.
 
-    Idempotency: a delivery is unique per wait and event. Only the delivery worker signals.
+    Call it after the wait is committed. The dispatcher signals the events, the oldest first.
+
+    Idempotency: a delivery is unique per wait and event.
     """
     wait = RunWait.objects.select_related("run").get(tenant_id=tenant_id, id=wait_id)
     if wait.status != WaitStatus.WAITING or wait.kind not in (WaitKind.EVENT, WaitKind.HUMAN):
@@ -35,17 +36,17 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
     if not events:
         return 0
     with deliveries_changing(Event.objects.filter(id__in=[event.id for event in events])):
-        mine = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event__in=events)
-        has_one = set(mine.values_list("event_id", flat=True))
-        now = timezone.now()  # the same for all: then the older event goes first
+        to_this_wait = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event__in=events)
+        has_one = set(to_this_wait.values_list("event_id", flat=True))
+        now = timezone.now()  # the same for all deliveries, so that the older event is delivered first
         EventDelivery.objects.bulk_create(
             new_wait_delivery(event, wait, at=now) for event in events if event.id not in has_one
         )
-        # Of this same wait and told `late`: its first opening was undone by a reset.
-        mine.filter(status=DeliveryStatus.LATE).update(
+        # A `late` delivery to this same wait: a reset had undone the wait's first opening.
+        to_this_wait.filter(status=DeliveryStatus.LATE).update(
             status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now
         )
-        pending = mine.filter(status=DeliveryStatus.PENDING).count()
+        pending = to_this_wait.filter(status=DeliveryStatus.PENDING).count()
     if pending:
         notify_dispatcher(tenant_id)
     return pending
@@ -64,14 +65,14 @@ def new_wait_delivery(event: Event, wait: RunWait, *, at: datetime) -> EventDeli
 
 
 def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of an annotated model
-    """Events of this name and key since the buffer began, or since an earlier wait of the run on the same closed.
+    """Return the events with this name and key since the lookback begins.
 
-    An event counts from when it was routed: one that lay unrouted while the broker or the workers were down is not older
-    for that.
+    The time of routing counts too. So an event is still found if the broker or the workers were down before its
+    routing.
     """
     since = _look_since(wait)
     run: Run = wait.run
-    # It came while an earlier wait of the run on the same was being resolved by another; it was told `late`.
+    # The event came while another event resolved an earlier wait of this run with the same name and key.
     came_too_late = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id,
         run_id=run.id,
@@ -99,6 +100,10 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
 
 
 def _look_since(wait: RunWait) -> datetime:
+    """Return the begin of the lookback.
+
+    It is the buffer time before the wait opened, or the close of the run's previous such wait if that was earlier.
+    """
     name = wait.event_name
     since = wait.opened_at - buffer_times(tenant_id=wait.tenant_id, event_types=[name])[name]
     closed = (

@@ -1,38 +1,46 @@
-"""What the activity of an action step projects: the start and the end of its attempt.
+"""Projection records that the activity of an action step writes itself: the start and the end of its attempt.
 
-Rule it keeps: nothing in a record but what the activity was given and gives back, so that a rebuild makes the same ones
-of Temporal's history.
+Rule: a record contains only values of the activity's request and reply. So a rebuild makes the same records from
+Temporal's history.
 """
 
 from typing import Any
 
 from workflows.engine.definition import RetryPolicy
-from workflows.engine.records import Record
+from workflows.engine.records import Record, StepRecord, WaitRecord
 from workflows.engine.retry import retry_delay_ms
 from workflows.temporal import contracts
 
 
-def start_record(request: contracts.ActionRequest) -> Record:
-    return _step(request, request.start_seq, request.started_at_ms, "STARTED") | {"input": request.input}
+def start_record(request: contracts.ActionRequest) -> StepRecord:
+    record = _step(request, request.start_seq, request.started_at_ms, "STARTED")
+    record["input"] = request.input
+    return record
 
 
 def end_records(
     request: contracts.ActionRequest, *, now_ms: int, output: Any = None, error: dict[str, Any] | None = None
 ) -> list[Record]:
-    """The attempt's end; a failed one that the author's policy repeats is RETRY_SCHEDULED, with a wait of kind retry."""
+    """Return the records of the attempt's end.
+
+    A failed attempt that the author's retry policy repeats is RETRY_SCHEDULED. Its retry is a wait of kind `retry`.
+    """
     if error is None:
-        return [_step(request, request.end_seq, now_ms, "SUCCEEDED") | {"output": output}]
+        succeeded = _step(request, request.end_seq, now_ms, "SUCCEEDED")
+        succeeded["output"] = output
+        return [succeeded]
     delay = retry_delay_ms(
         _policy(request.retry), attempt=request.attempt, category=error["category"], seed=request.retry_seed
     )
+    failed = _step(request, request.end_seq, now_ms, "FAILED" if delay is None else "RETRY_SCHEDULED")
+    failed["error"] = error
     if delay is None:
-        return [_step(request, request.end_seq, now_ms, "FAILED") | {"error": error}]
-    due_ms = now_ms + delay
-    step = _step(request, request.end_seq, now_ms, "RETRY_SCHEDULED") | {"error": error, "nextAttemptAt": due_ms}
-    return [step, _retry_wait(request, now_ms, due_ms)]
+        return [failed]
+    failed["nextAttemptAt"] = now_ms + delay
+    return [failed, _retry_wait(request, now_ms, now_ms + delay)]
 
 
-def _step(request: contracts.ActionRequest, seq: int, at_ms: int, status: str) -> Record:
+def _step(request: contracts.ActionRequest, seq: int, at_ms: int, status: str) -> StepRecord:
     return {
         "kind": "step",
         "seq": seq,
@@ -50,7 +58,7 @@ def _step(request: contracts.ActionRequest, seq: int, at_ms: int, status: str) -
     }
 
 
-def _retry_wait(request: contracts.ActionRequest, now_ms: int, due_ms: int) -> Record:
+def _retry_wait(request: contracts.ActionRequest, now_ms: int, due_ms: int) -> WaitRecord:
     return {
         "kind": "wait",
         "seq": request.end_seq,

@@ -1,12 +1,16 @@
-"""Encrypts every payload on its way to Temporal, so that its server, its UI and its backups hold ciphertext.
+"""Encryption of every payload that is sent to Temporal. Temporal's server, UI and backups contain only ciphertext.
 
-Rules it keeps. The first key encrypts, every key decrypts (rotation). The key's id stands in clear beside the ciphertext
-and is authenticated with it. What was never encrypted passes, so that a run from before the switch goes on. What does
-not decrypt raises an ordinary exception here: the SDK then repeats the task until an operator has put the key right. A
-non-retryable ApplicationError would end the run, and ciphertext that reached the payload converter would be worse: the
-SDK drops a signal that it cannot convert. So a process without keys has this codec too.
+Rules:
 
-The SDK calls this on the event loop, outside of the workflow sandbox.
+- The first key encrypts. Every key decrypts, so that keys can be rotated.
+- The key's id is stored unencrypted beside the ciphertext and is authenticated with it.
+- A payload that is not encrypted passes unchanged, so that runs from before the switch continue.
+- A payload that does not decrypt raises an ordinary exception. The SDK then repeats the task until an operator has
+  corrected the keys. A non-retryable ApplicationError would end the run.
+- A process without keys has this codec too. Without it, ciphertext would reach the payload converter, and the SDK drops
+  a signal that it cannot convert.
+
+The SDK calls the codec on the event loop, outside the workflow sandbox.
 """
 
 import secrets
@@ -17,22 +21,22 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
-# Wire names: histories hold them for years.
+# Wire names: histories contain them for years.
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 NONCE_BYTES = 12
 
 
 class PayloadKeyUnknown(Exception):
-    """A payload is encrypted under a key that this process was not given. An operator must add it to the setting."""
+    """A payload is encrypted with a key that this process does not have. An operator must add it to the setting."""
 
 
 class PayloadDamaged(Exception):
-    """A payload is not what was encrypted under its key, or its id names another key here. An operator must look."""
+    """A payload was altered, or its key id names another key in this process. An operator must compare the keys."""
 
 
 class EncryptionCodec(PayloadCodec):
-    """AES-256-GCM; `keys` by id, in the setting's order. Without any it encrypts nothing and still refuses ciphertext."""
+    """AES-256-GCM codec. `keys`: by id, in the order of the setting. Without keys it encrypts nothing."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
@@ -52,8 +56,8 @@ class EncryptionCodec(PayloadCodec):
 
     def _encrypted(self, payload: Payload, key_id: str) -> Payload:
         nonce, associated = secrets.token_bytes(NONCE_BYTES), key_id.encode()
-        sealed = self._ciphers[key_id].encrypt(nonce, payload.SerializeToString(), associated)
-        return Payload(metadata={"encoding": ENCODING, KEY_ID: associated}, data=nonce + sealed)
+        ciphertext = self._ciphers[key_id].encrypt(nonce, payload.SerializeToString(), associated)
+        return Payload(metadata={"encoding": ENCODING, KEY_ID: associated}, data=nonce + ciphertext)
 
     def _decrypted(self, payload: Payload) -> Payload:
         key_id = payload.metadata.get(KEY_ID, b"")
@@ -62,13 +66,13 @@ class EncryptionCodec(PayloadCodec):
         if cipher is None:
             raise PayloadKeyUnknown(
                 f"a payload is encrypted under the key {shown!r}, which this process does not have; add that key"
-                " to TEMPORAL_PAYLOAD_KEYS (behind the first, if there is one) and restart"
+                " to TEMPORAL_PAYLOAD_KEYS (after the first key, if there is one) and restart"
             )
-        nonce, sealed = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
+        nonce, ciphertext = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
         try:
-            return Payload.FromString(cipher.decrypt(nonce, sealed, key_id))
-        except (InvalidTag, ValueError) as error:  # ValueError: shorter than a nonce
+            return Payload.FromString(cipher.decrypt(nonce, ciphertext, key_id))
+        except (InvalidTag, ValueError) as error:  # ValueError: the data is shorter than a nonce
             raise PayloadDamaged(
-                f"a payload under the key {shown!r} does not decrypt: it was altered, or TEMPORAL_PAYLOAD_KEYS gives"
-                " that id to another key here than where it was written"
+                f"a payload with the key id {shown!r} does not decrypt: it was altered, or TEMPORAL_PAYLOAD_KEYS has"
+                " another key under this id than the process that wrote it; compare the keys of the two processes"
             ) from error

@@ -1,6 +1,9 @@
-"""Wire names and payload types between client, workflow and activities. They only grow: histories hold them for years.
+"""Wire names and payload types between client, workflow and activities.
 
-A new field gets a default; a field is never renamed, retyped or given another meaning.
+Rule: histories contain these for years, so only additions are allowed. A new field gets a default. A field is never
+renamed, retyped or given another meaning.
+
+Shapes: a projection record is a plain JSON object here. `workflows.engine.records` defines its shape.
 """
 
 from dataclasses import dataclass, field
@@ -15,20 +18,21 @@ ACTIVITY_WRITE_RECORDS = "write-records"
 
 SIGNAL_EVENT = "event"
 UPDATE_COMPLETE_TASK = "complete-task"
-# The type of the failure that the update's validator answers with.
+# The failure type with which the update's validator rejects a response.
 UPDATE_REFUSED = "TaskUpdateRefused"
 
 QUERY_SUMMARY = "summary"
 QUERY_CURRENT_STEP = "current-step"
 QUERY_CURRENT_WAIT = "current-wait"
 
-# What the run's row knows of its beginning, beside the input, so that the row can be made again from Temporal alone.
+# Memo with facts of the run's beginning that are not in its input. With both, the row can be rebuilt from Temporal
+# alone.
 MEMO_ORIGIN = "origin"
 
 
 @dataclass
 class RunInput:
-    """What starts a run. The definition travels as its canonical text, because key order is meaning in it."""
+    """Input of a run. The definition is its canonical text, because the order of its keys has a meaning."""
 
     run_id: str
     tenant_id: str
@@ -41,15 +45,15 @@ class RunInput:
     trigger_event_id: str = ""
     parent_run_id: str = ""
     root_run_id: str = ""
-    # How many parents are above it.
+    # Number of ancestors.
     depth: int = 0
-    # Of the execution before, when this one goes on from it (`engine.checkpoint`).
+    # State of the previous execution, if this one continues it (`engine.checkpoint`).
     checkpoint: dict[str, Any] | None = None
 
 
 @dataclass
 class RunResult:
-    """What the workflow returns: the scopes at the end."""
+    """Result of the workflow: the scopes at its end."""
 
     status: str
     payload: dict[str, Any]
@@ -70,7 +74,7 @@ class RetryRule:
 
 @dataclass
 class ActionRequest:
-    """One attempt of one action step; the activity also projects its start and its end."""
+    """One attempt of one action step. The activity also writes the records of its start and its end."""
 
     run_id: str
     tenant_id: str
@@ -91,35 +95,38 @@ class ActionRequest:
     retry: RetryRule | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
     first_execution_id: str = ""
-    # `[{pointer, name}]`: where the definition itself refers to a secret. What looks the same elsewhere in the input is data.
+    # `[{pointer, name}]`: where the definition refers to a secret. The same shape elsewhere in the input is data.
     secrets: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
 class ActionReply:
-    """An author's failure is a value: `error` is `{category, message, nodePath, at, code?, details?}`."""
+    """Outcome of an attempt.
+
+    `error` is a failure of the action: `{category, message, nodePath, at, code?, details?}`.
+    """
 
     output: Any = None
     error: dict[str, Any] | None = None
-    # The time that the attempt's row has for its end, in epoch milliseconds.
+    # End of the attempt as its row has it, in epoch milliseconds.
     ended_at_ms: int = 0
 
 
 @dataclass
 class RecordsRequest:
-    """Projection records to write; for `open-wait` with the wait that has just been opened."""
+    """Projection records to write. For `open-wait`, `wait_id` is the wait that they open."""
 
     run_id: str
     tenant_id: str
     records: list[dict[str, Any]]
     wait_id: str = ""
-    # Temporal's id of the first execution of the run.
+    # Temporal's run id of the run's first execution.
     first_execution_id: str = ""
 
 
 @dataclass
 class ChildRequest:
-    """Insert the row of a child run, and write the records that go with it."""
+    """Request to insert the row of a child run, and to write the parent's records."""
 
     run_id: str
     tenant_id: str
@@ -136,18 +143,18 @@ class ChildRequest:
 
 @dataclass
 class ChildLaunch:
-    """The child as Temporal shall start it, or why it cannot be: `{category, message, code}`."""
+    """The child's input and workflow id, or the error: `{category, message, code}`."""
 
     run: RunInput | None = None
     workflow_id: str = ""
     error: dict[str, Any] | None = None
-    # For the child's memo.
+    # The child's memo.
     origin: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class TaskResponse:
-    """A person's response to a human task, as the update carries it."""
+    """A person's response to a human task."""
 
     taskId: str
     response: Any
@@ -157,7 +164,7 @@ class TaskResponse:
 
 @dataclass
 class EventSignal:
-    """Shapes: as docs/reference/events.md#correlation has them on the wire."""
+    """An event for a wait, as the signal carries it."""
 
     eventId: str
     eventName: str

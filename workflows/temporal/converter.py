@@ -1,12 +1,15 @@
-"""The one data converter of every client, worker and test.
+"""The data converter of every client, worker and test.
 
-Pydantic's JSON keeps the order of keys, which the SDK's default converter would sort. With keys configured, the codec
-encrypts what the SDK calls a payload: inputs, results, signals, queries and their answers, heartbeat details, memos, the
-summaries of activities and timers, and the details of failures. The failure converter moves messages and stack traces
-there too; without it they would travel in clear.
+Pydantic's JSON keeps the order of keys. The SDK's default converter would sort them.
 
-In clear stay: workflow and run ids, activity, signal and query names, task queues, identities, the type of an error (its
-category), search attributes, headers, the reason of a cancel, times and sizes. None of them may hold a payload.
+With keys configured, the codec encrypts everything that the SDK calls a payload: inputs, results, signals, queries and
+their results, heartbeat details, memos, summaries of activities and timers, and details of failures. The failure
+converter moves messages and stack traces of failures into these details, because they would otherwise travel
+unencrypted.
+
+Not encrypted are: workflow and run ids; names of activities, signals and queries; task queues; identities; the type of
+an error (its category); search attributes; headers; the reason of a cancel; times and sizes. None of them may contain
+payload values.
 """
 
 from collections.abc import Mapping
@@ -23,7 +26,7 @@ from workflows.temporal.codec import EncryptionCodec
 
 
 def build_converter(keys: Mapping[str, bytes]) -> DataConverter:
-    """Encrypts when there are keys. Without any the codec only refuses ciphertext, which the SDK would drop."""
+    """Build a converter that encrypts if there are keys. Without keys, it still refuses ciphertext."""
     return DataConverter(
         payload_converter_class=PydanticPayloadConverter,
         payload_codec=EncryptionCodec(keys),

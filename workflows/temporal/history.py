@@ -1,11 +1,11 @@
-"""What Temporal's history of one execution says, decoded: what its activities were given and gave back, and how it ended.
+"""The history of one execution in Temporal, decoded: requests and replies of its activities, resets, and its close.
 
-Rule it keeps: it reads and interprets nothing away. What an activity's records mean for the rows is said in `course`.
+Rule: this module decodes and leaves nothing out. `run_history` derives the projection records.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
@@ -15,8 +15,10 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from workflows.temporal import contracts, gateway
+from workflows.temporal import connection, contracts
 from workflows.temporal.codec import PayloadDamaged, PayloadKeyUnknown
+
+ActivityOutcome = Literal["open", "completed", "failed", "canceled"]
 
 PAGE = 500
 INPUTS: dict[str, type] = {
@@ -29,7 +31,7 @@ RESULTS: dict[str, type] = {
     contracts.ACTIVITY_RUN_ACTION: contracts.ActionReply,
     contracts.ACTIVITY_LAUNCH_CHILD: contracts.ChildLaunch,
 }
-ENDED = {
+ENDED: dict[EventType.ValueType, ActivityOutcome] = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "completed",
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "failed",
     EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: "failed",
@@ -46,17 +48,20 @@ CLOSED = {
 
 
 class HistoryUnreadable(Exception):
-    """The history is there and cannot be decoded: a payload key is missing, or it is not of this portal's making."""
+    """The history exists but cannot be decoded.
+
+    An operator must act: a payload key is missing, or the workflow was not started by this portal.
+    """
 
 
 @dataclass
-class Told:
-    """One activity of the run. `outcome` is open, completed, failed or canceled."""
+class RecordedActivity:
+    """One activity as the history records it."""
 
     event_id: int
     activity: str
     request: Any
-    outcome: str = "open"
+    outcome: ActivityOutcome = "open"
     result: Any = None
     failure_type: str = ""
     was_picked_up: bool = False
@@ -66,7 +71,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Reset:
-    """At this event the history of `base` was left, and that of `new` begins."""
+    """Reset at an event of a history: before it, the history is that of `base`; after it, that of `new`."""
 
     event_id: int
     base: str
@@ -75,24 +80,26 @@ class Reset:
 
 @dataclass(frozen=True)
 class Close:
-    """How an execution ended. `error` is the run's own when the workflow failed with one; `words` are Temporal's."""
+    """Close of an execution. `error`: the error that the workflow failed with. `message`: Temporal's own text."""
 
     status: str
     at: datetime
     error: dict[str, Any] | None = None
-    words: str = ""
+    message: str = ""
     continued_as: str = ""
 
 
 @dataclass
 class ExecutionHistory:
+    """History of one execution. `activities`: by the id of the event that scheduled the activity."""
+
     run_id: str
     first_run_id: str
     continued_from: str
     started_at: datetime
     run: contracts.RunInput
     origin: dict[str, Any]
-    told: dict[int, Told] = field(default_factory=dict)
+    activities: dict[int, RecordedActivity] = field(default_factory=dict)
     resets: list[Reset] = field(default_factory=list)
     updates: set[str] = field(default_factory=set)
     close: Close | None = None
@@ -100,21 +107,21 @@ class ExecutionHistory:
 
 
 def read_history(*, workflow_id: str, run_id: str) -> ExecutionHistory:
-    """Errors: TemporalNotFound when Temporal has deleted it, other TemporalErrors, HistoryUnreadable.
+    """Read and decode the history of one execution.
 
+    Errors: TemporalNotFound if Temporal has deleted it; other TemporalErrors; HistoryUnreadable.
     Cost: one call for each 500 events.
     """
-
-    found: ExecutionHistory | None = None
+    history: ExecutionHistory | None = None
     token = b""
     while True:
-        found, token = _next_page(workflow_id, run_id, found, token)
+        history, token = _next_page(workflow_id, run_id, history, token)
         if not token:
-            return found
+            return history
 
 
 def _next_page(
-    workflow_id: str, run_id: str, found: ExecutionHistory | None, token: bytes
+    workflow_id: str, run_id: str, history: ExecutionHistory | None, token: bytes
 ) -> tuple[ExecutionHistory, bytes]:
     async def work(client: Client) -> tuple[ExecutionHistory, bytes]:
         page = await client.workflow_service.get_workflow_execution_history(
@@ -124,25 +131,25 @@ def _next_page(
                 maximum_page_size=PAGE,
                 next_page_token=token,
             ),
-            timeout=gateway.timeout(),
+            timeout=connection.timeout(),
         )
         events = list(page.history.events)
-        so_far = found or await _begun(client, run_id, events.pop(0))
+        so_far = history or await _started(client, run_id, events.pop(0))
         for event in events:
-            await _note(client, so_far, event)
+            await _add_event(client, so_far, event)
             so_far.events = event.event_id
         return so_far, page.next_page_token
 
     try:
-        return gateway.call(work)
+        return connection.call(work)
     except (PayloadKeyUnknown, PayloadDamaged, TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise HistoryUnreadable(f"the history of {run_id} cannot be read: {type(error).__name__}: {error}") from error
 
 
-async def _begun(client: Client, run_id: str, event: HistoryEvent) -> ExecutionHistory:
+async def _started(client: Client, run_id: str, event: HistoryEvent) -> ExecutionHistory:
     started: WorkflowExecutionStartedEventAttributes = event.workflow_execution_started_event_attributes
     if started.workflow_type.name != contracts.RUN_WORKFLOW:
-        raise ValueError(f"it is a workflow of type {started.workflow_type.name!r}")
+        raise ValueError(f"it is a workflow of type {started.workflow_type.name!r}, not {contracts.RUN_WORKFLOW!r}")
     origin = started.memo.fields.get(contracts.MEMO_ORIGIN)
     return ExecutionHistory(
         run_id=run_id,
@@ -154,41 +161,42 @@ async def _begun(client: Client, run_id: str, event: HistoryEvent) -> ExecutionH
     )
 
 
-async def _note(client: Client, found: ExecutionHistory, event: HistoryEvent) -> None:
+async def _add_event(client: Client, history: ExecutionHistory, event: HistoryEvent) -> None:
     kind = event.event_type
     if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
         scheduled = event.activity_task_scheduled_event_attributes
-        wanted = INPUTS.get(scheduled.activity_type.name)
-        if wanted is not None:
-            request = await _decoded(client, scheduled.input, wanted)
-            found.told[event.event_id] = Told(event.event_id, scheduled.activity_type.name, request)
+        request_type = INPUTS.get(scheduled.activity_type.name)
+        if request_type is not None:
+            request = await _decoded(client, scheduled.input, request_type)
+            history.activities[event.event_id] = RecordedActivity(event.event_id, scheduled.activity_type.name, request)
     elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-        told = found.told.get(event.activity_task_started_event_attributes.scheduled_event_id)
-        if told is not None:
-            told.was_picked_up = True
+        activity = history.activities.get(event.activity_task_started_event_attributes.scheduled_event_id)
+        if activity is not None:
+            activity.was_picked_up = True
     elif kind in ENDED:
-        await _activity_ended(client, found, event)
+        await _end_activity(client, history, event)
     elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
         failed = event.workflow_task_failed_event_attributes
         if failed.new_run_id:
-            found.resets.append(Reset(event.event_id, failed.base_run_id, failed.new_run_id))
+            history.resets.append(Reset(event.event_id, failed.base_run_id, failed.new_run_id))
     elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
         accepted = event.workflow_execution_update_accepted_event_attributes
-        found.updates.add(accepted.accepted_request.meta.update_id)
+        history.updates.add(accepted.accepted_request.meta.update_id)
     elif kind in CLOSED:
-        found.close = await _closed(client, event)
+        history.close = await _closed(client, event)
 
 
-async def _activity_ended(client: Client, found: ExecutionHistory, event: HistoryEvent) -> None:
+async def _end_activity(client: Client, history: ExecutionHistory, event: HistoryEvent) -> None:
     attributes: Any = getattr(event, str(event.WhichOneof("attributes")))
-    told = found.told.get(attributes.scheduled_event_id)
-    if told is None:
+    activity = history.activities.get(attributes.scheduled_event_id)
+    if activity is None:
         return
-    told.outcome, told.ended_at, told.ended_event_id = ENDED[event.event_type], _time(event), event.event_id
-    if told.outcome == "completed" and told.activity in RESULTS:
-        told.result = await _decoded(client, attributes.result, RESULTS[told.activity])
-    elif told.outcome == "failed":
-        told.failure_type = attributes.failure.application_failure_info.type
+    activity.outcome = ENDED[event.event_type]
+    activity.ended_at, activity.ended_event_id = _time(event), event.event_id
+    if activity.outcome == "completed" and activity.activity in RESULTS:
+        activity.result = await _decoded(client, attributes.result, RESULTS[activity.activity])
+    elif activity.outcome == "failed":
+        activity.failure_type = attributes.failure.application_failure_info.type
 
 
 async def _closed(client: Client, event: HistoryEvent) -> Close:
@@ -196,7 +204,7 @@ async def _closed(client: Client, event: HistoryEvent) -> Close:
     if status == "FAILED":
         return await _failed(client, event.workflow_execution_failed_event_attributes.failure, at)
     if status == "TERMINATED":
-        return Close(status, at, words=event.workflow_execution_terminated_event_attributes.reason)
+        return Close(status, at, message=event.workflow_execution_terminated_event_attributes.reason)
     if status == "CONTINUED_AS_NEW":
         following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
         return Close(status, at, continued_as=following)
@@ -207,7 +215,7 @@ async def _failed(client: Client, failure: Failure, at: datetime) -> Close:
     error = await client.data_converter.decode_failure(failure)
     details = error.details if isinstance(error, ApplicationError) else ()
     own = details[0] if details and isinstance(details[0], dict) else None
-    return Close("FAILED", at, error=own, words=str(error))
+    return Close("FAILED", at, error=own, message=str(error))
 
 
 async def _decoded(client: Client, payloads: Payloads, wanted: type) -> Any:

@@ -1,7 +1,8 @@
-"""Database hygiene around activities, and the tenant that they work for: every request of an activity names it.
+"""Database connections and tenant scope of activities. The request of every activity names its tenant.
 
-An interceptor runs on the event loop and the activity on a thread of the executor; a connection belongs to its thread. So
-the function itself is wrapped: whatever thread runs it gives its connection back (to the pool, or closed when unusable).
+An interceptor runs on the event loop, and the activity in a thread of the executor. A database connection belongs to
+its thread. So the activity's function itself is wrapped, and its thread releases the connection to the pool, or closes
+an unusable one.
 """
 
 import functools
@@ -14,7 +15,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from workflows.tenancy import tenant_scope
 
 
-def _with_connections_given_back(function: Callable[..., Any]) -> Callable[..., Any]:
+def _releasing_connections(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         close_old_connections()
@@ -31,12 +32,12 @@ def _with_connections_given_back(function: Callable[..., Any]) -> Callable[..., 
     return run
 
 
-class _DatabaseHygiene(ActivityInboundInterceptor):
+class _DatabaseScope(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        input.fn = _with_connections_given_back(input.fn)
+        input.fn = _releasing_connections(input.fn)
         return await super().execute_activity(input)
 
 
-class DatabaseHygieneInterceptor(Interceptor):
+class DatabaseScopeInterceptor(Interceptor):
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _DatabaseHygiene(next)
+        return _DatabaseScope(next)

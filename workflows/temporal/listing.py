@@ -1,7 +1,7 @@
-"""What Temporal lists and knows beside one workflow: executions that have changed, and the namespace's retention.
+"""Lists of executions, and the namespace's retention period.
 
-Lists come from Temporal's visibility store, which is a moment behind: a candidate found here is looked at again with a
-describe before anything follows from it.
+Lists come from Temporal's visibility store, which is slightly out of date. Describe each execution found here before
+you act on it.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from workflows.temporal import contracts, gateway
+from workflows.temporal import connection, contracts
 
 PAGE = 500
 
@@ -28,9 +28,9 @@ class Listed:
 
 
 def list_changed(*, since: datetime) -> Iterator[list[Listed]]:
-    """Executions of runs that were started or ended since then, page by page.
+    """Yield the executions of runs that were started or closed since this moment, in pages.
 
-    Cost: a call for each 500, however many runs are open.
+    Cost: one call for each 500 executions found, for any number of open runs.
     """
     moment = since.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     yield from _listed(
@@ -40,7 +40,7 @@ def list_changed(*, since: datetime) -> Iterator[list[Listed]]:
 
 
 def list_runs() -> Iterator[list[Listed]]:
-    """Every run that Temporal has, of all tenants."""
+    """Yield every run that Temporal has, of all tenants, in pages."""
     yield from _listed(f"WorkflowType = '{contracts.RUN_WORKFLOW}' AND ExecutionStatus != 'ContinuedAsNew'")
 
 
@@ -55,11 +55,11 @@ def _listed(query: str) -> Iterator[list[Listed]]:
 
 def _page(query: str, token: bytes) -> tuple[list[Listed], bytes]:
     async def work(client: Client) -> tuple[list[Listed], bytes]:
-        answer = await client.workflow_service.list_workflow_executions(
+        response = await client.workflow_service.list_workflow_executions(
             ListWorkflowExecutionsRequest(
                 namespace=client.namespace, page_size=PAGE, next_page_token=token, query=query
             ),
-            timeout=gateway.timeout(),
+            timeout=connection.timeout(),
         )
         found = [
             Listed(
@@ -68,20 +68,20 @@ def _page(query: str, token: bytes) -> tuple[list[Listed], bytes]:
                 status=WorkflowExecutionStatus(info.status).name,
                 started_at=info.start_time.ToDatetime(tzinfo=UTC),
             )
-            for info in answer.executions
+            for info in response.executions
         ]
-        return found, answer.next_page_token
+        return found, response.next_page_token
 
-    return gateway.call(work)
+    return connection.call(work)
 
 
 def namespace_retention() -> timedelta:
-    """How long Temporal keeps a workflow after its end."""
+    """Return the time for which Temporal keeps a workflow after its end."""
 
     async def work(client: Client) -> timedelta:
-        answer = await client.workflow_service.describe_namespace(
-            DescribeNamespaceRequest(namespace=client.namespace), timeout=gateway.timeout()
+        response = await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace), timeout=connection.timeout()
         )
-        return answer.config.workflow_execution_retention_ttl.ToTimedelta()
+        return response.config.workflow_execution_retention_ttl.ToTimedelta()
 
-    return gateway.call(work)
+    return connection.call(work)

@@ -1,8 +1,12 @@
-"""What a run's workflow does outside of itself: the engine's commands as Temporal's activities, timers and children.
+"""Performance of the engine's commands as Temporal activities, timers and child workflows.
 
-Rules it keeps. Every command is a task of its own, whose end comes back through the inbox; so a cancel interrupts nothing
-but what the engine asked to be cancelled. A payload's size is checked before its command is made, because the server ends
-a run over 2 MB in one payload, and nobody can catch that. What cannot be performed comes back as TaskFailed.
+Rules:
+
+- Each command is its own asyncio task. Its end comes back through the inbox. So a cancel stops only what the engine
+  asked to stop.
+- The size of a payload is checked before it is sent. The server terminates a run with a payload over 2 MB, and the
+  workflow cannot catch that.
+- A command that cannot be performed comes back as TaskFailed.
 """
 
 import asyncio
@@ -27,31 +31,32 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 with workflow.unsafe.imports_passed_through():
     from workflows.engine import commands as ask
     from workflows.engine.child_step import child_error
-    from workflows.engine.clock import iso_time
+    from workflows.engine.clock import iso_time, ms_of_datetime
     from workflows.engine.errors import Category, RunError
     from workflows.engine.events import ActionDone, ChildDone, EngineEvent, RecordsWritten, TimerFired
+    from workflows.engine.records import Record, records_to_json
     from workflows.engine.sizes import MAX_PAYLOAD_BYTES, json_size
     from workflows.temporal import contracts
 
-# Infrastructure faults (database down, worker lost) are retried for ever and use up nothing of the author's attempts.
+# Infrastructure failures (database down, worker lost) are retried without limit, and use up no attempt of the author.
 INFRASTRUCTURE_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
 )
-# Short, for a write sends no heartbeats: so long a killed worker's write is missed.
+# A write sends no heartbeats. So a write of a killed worker is noticed only after this time.
 WRITE_TIMEOUT = timedelta(seconds=12)
-# Above every action's own timeout, which is kept inside the activity.
+# Longer than every action's own time limit, which the activity enforces.
 ACTION_TIMEOUT = timedelta(minutes=15)
 HEARTBEAT_TIMEOUT = timedelta(seconds=12)
-# Signals and updates of one execution, after which the run goes on in a new one; the server takes 10,000 signals and 2,000
-# updates of each. Part of what a replay must repeat, as everything here: a change needs a new semantics version.
+# Signals and updates of one execution, after which the run continues in a new one. The server allows 10,000 signals and
+# 2,000 updates for each execution. A replay depends on this number, so a change needs a new semantics version.
 MAX_MESSAGES = 1_500
-# Temporal's timers end before ISO 8601's years do; a longer one is set again.
+# Temporal limits the length of a timer. A longer wait is a sequence of timers.
 MAX_TIMER_SECONDS = 5 * 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """A command could not be performed: a bug of ours, or a value that cannot be encoded."""
+    """A command could not be performed: a bug of the portal, or a value that cannot be encoded."""
 
     message: str
 
@@ -60,7 +65,7 @@ Inbox = deque[EngineEvent | TaskFailed]
 
 
 class Performer:
-    """The commands of one execution that are under way."""
+    """Performs the commands of one execution, and knows which are still open."""
 
     def __init__(self, run: contracts.RunInput, inbox: Inbox) -> None:
         self._run = run
@@ -72,7 +77,7 @@ class Performer:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is under way."""
+        """Return True if no command is open."""
         return not self._tasks
 
     @property
@@ -80,7 +85,7 @@ class Performer:
         return self._tasks.keys() <= self._timers
 
     def cancel_rest(self) -> None:
-        """What nobody waits for any more when the run has ended; its records are still written."""
+        """Cancel all open commands except writes of records. Call it when the run has ended."""
         for task_id, task in list(self._tasks.items()):
             if task_id not in self._writes and task_id not in self._canceled:
                 self._canceled.add(task_id)
@@ -111,13 +116,13 @@ class Performer:
             try:
                 await work
             except asyncio.CancelledError:
-                return  # the engine asked for it
-            except Exception as error:  # noqa: BLE001  e.g. a value that cannot be encoded; it must end the run, not hang it
+                return  # the engine cancelled the command
+            except Exception as error:  # noqa: BLE001  for example a value that cannot be encoded: the run must not hang
                 cause = error.cause if isinstance(error, ActivityError) and error.cause else error
                 self._inbox.append(TaskFailed(f"{type(cause).__name__}: {cause}"))
 
         def forget(_task: asyncio.Task[None]) -> None:
-            # Not in a `finally` above: a task that is cancelled before it began never enters its coroutine.
+            # A `finally` in `run` is not enough: a task that is cancelled before it begins never enters its coroutine.
             work.close()
             self._tasks.pop(task_id, None)
             for ids in (self._timers, self._writes, self._canceled):
@@ -181,7 +186,7 @@ class Performer:
                 result_type=contracts.RunResult,
                 memo={contracts.MEMO_ORIGIN: launch.origin} if launch.origin else None,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                # A parent that is terminated asks its children to end themselves, so that they can record their end.
+                # When the parent is terminated, its children are cancelled, so that they can record their end.
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 static_summary=f"{command.step_id} · {command.workflow}"[:200],
             )
@@ -206,7 +211,7 @@ class Performer:
             version=command.version,
             input=command.input,
             depth=run.depth + 1,
-            records=command.records,
+            records=records_to_json(command.records),
             first_execution_id=first_execution_id(),
         )
         try:
@@ -257,12 +262,12 @@ class Performer:
         await self._write(contracts.ACTIVITY_WRITE_RECORDS, command.records, summary)
         self._inbox.append(RecordsWritten(now_ms=now_ms(), command_id=command.id))
 
-    async def _write(self, activity: str, records: list[dict[str, Any]], summary: str, wait_id: str = "") -> None:
+    async def _write(self, activity: str, records: list[Record], summary: str, wait_id: str = "") -> None:
         run = self._run
         request = contracts.RecordsRequest(
             run_id=run.run_id,
             tenant_id=run.tenant_id,
-            records=records,
+            records=records_to_json(records),
             wait_id=wait_id,
             first_execution_id=first_execution_id(),
         )
@@ -276,10 +281,7 @@ class Performer:
 
 
 def fitting(payload: Any) -> Any:
-    """The payload itself.
-
-    Errors: ValueError when the server would end the run for its size.
-    """
+    """Return the payload. Errors: ValueError if the server would terminate the run because of its size."""
     size = json_size(payload)
     if size > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a {type(payload).__name__} of {size} bytes cannot be sent; {MAX_PAYLOAD_BYTES} are allowed")
@@ -287,7 +289,7 @@ def fitting(payload: Any) -> Any:
 
 
 def _child_failure(failure: ChildWorkflowError) -> tuple[dict[str, Any] | None, str]:
-    """The child's own error, if it left one, and how it ended."""
+    """Return the child's own error, if it has one, and its end."""
     cause = failure.cause
     if isinstance(cause, ApplicationError):
         own = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {"message": cause.message}
@@ -306,4 +308,4 @@ def first_execution_id() -> str:
 
 
 def now_ms() -> int:
-    return int(workflow.now().timestamp() * 1000)
+    return ms_of_datetime(workflow.now())

@@ -1,9 +1,13 @@
-"""The Temporal workflow: a pump around the engine.
+"""The Temporal workflow of a run: it passes messages to the engine and performs the engine's commands.
 
-Rules it keeps. Handlers only append to the inbox, and await nothing, so that none is ever unfinished. The main loop takes one thing from the inbox, asks the engine, and has
-the commands performed (`performing`). Any exception out of the engine ends the run as EngineCorruption instead of wedging
-the task. A run whose execution has grown long is asked to stop at the next safe place, and goes on in a new one from a
-checkpoint. No clock, no randomness and no I/O but through Temporal.
+Rules:
+
+- Handlers only append to the inbox and await nothing, so that no handler is ever unfinished.
+- The main loop takes one item from the inbox, calls the engine, and performs its commands (`performing`).
+- An exception of the engine ends the run as EngineCorruption. Otherwise the workflow task would fail for ever.
+- A run whose execution has become long pauses at the next safe point, and continues in a new execution from a
+  checkpoint.
+- Time, randomness and I/O come only from Temporal.
 """
 
 import asyncio
@@ -46,9 +50,10 @@ class RunWorkflow:
     def __init__(self, run: contracts.RunInput) -> None:
         self._run = run
         if run.semantics_version > SEMANTICS_VERSION:
-            # A newer portal started it: fail this task, so that a newer worker takes the run over.
+            # A newer portal started the run. This task fails, so that a newer worker can take it.
             raise RuntimeError(
-                f"the run needs engine semantics {run.semantics_version}; this worker has {SEMANTICS_VERSION}"
+                f"the run needs engine semantics {run.semantics_version}, but this worker has {SEMANTICS_VERSION};"
+                " a newer worker must run"
             )
         self._inbox: Inbox = deque()
         self._performer = Performer(run, self._inbox)
@@ -59,7 +64,7 @@ class RunWorkflow:
 
     @workflow.run
     async def run(self, run: contracts.RunInput) -> contracts.RunResult:
-        ending = await self._pump(run)
+        ending = await self._run_engine(run)
         if ending.status == "CANCELED":
             raise asyncio.CancelledError
         if ending.error is not None:
@@ -89,7 +94,7 @@ class RunWorkflow:
 
     @workflow.update(name=contracts.UPDATE_COMPLETE_TASK)
     def complete_task(self, response: contracts.TaskResponse) -> None:
-        """A person has completed the task. What the validator let through resumes the run."""
+        """Resume the run with a person's response. The validator below has already accepted it."""
         self._messages += 1
         self._inbox.append(
             TaskCompleted(now_ms(), response.taskId, response.response, response.completedBy, response.commandId)
@@ -99,9 +104,9 @@ class RunWorkflow:
     def _complete_task_validator(self, response: contracts.TaskResponse) -> None:
         wait = self._state.wait
         if wait is None or wait.kind != "human" or wait.id != response.taskId:
-            raise _refused("TASK_NOT_OPEN", "the task is not open any more")
+            raise _refused("TASK_NOT_OPEN", "the task is no longer open")
         if any(_may_close(event, wait.id, wait.timer_id) for event in self._inbox):
-            raise _refused("TASK_BEING_DECIDED", "the task is being decided at this moment; look again")
+            raise _refused("TASK_BEING_DECIDED", "another response or event is closing the task; load the task again")
         problem = form_problem(wait.form_schema, response.response)
         if problem is not None:
             raise _refused("TASK_RESPONSE_INVALID", problem)
@@ -137,8 +142,8 @@ class RunWorkflow:
 
     # -- The loop ----------------------------------------------------------------------------------------------------
 
-    async def _pump(self, run: contracts.RunInput) -> ask.CompleteRun:
-        """Feed the engine until it completes the run, all records are written, and the inbox is empty."""
+    async def _run_engine(self, run: contracts.RunInput) -> ask.CompleteRun:
+        """Run the engine until the run has ended, all records are written, and the inbox is empty."""
         definition = _read_definition(run)
         self._inbox.appendleft(RunStarted(now_ms()) if run.checkpoint is None else RunContinued(now_ms()))
         ending: ask.CompleteRun | None = None
@@ -156,10 +161,10 @@ class RunWorkflow:
                 self._inbox.append(PauseRequested(now_ms()))
 
     async def _next_event(self, *, ended: bool) -> EngineEvent | TaskFailed | None:
-        """The next thing in the inbox; None when the run has ended and nothing is under way any more.
+        """Return the next item of the inbox; None if the run has ended and no command is open.
 
-        A signal that arrives during the last write still gets its verdict: the server does not take the end of a run
-        while a signal is unread; nor does it take the end of an execution that goes on in a new one.
+        A signal that arrives during the last write still gets its verdict. The server does not accept the end of a
+        workflow, or its continuation in a new execution, while a signal is unread.
         """
         while not self._inbox:
             if ended and self._performer.is_idle:
@@ -186,14 +191,14 @@ class RunWorkflow:
         try:
             fitting(run)
         except ValueError as error:
-            # The limits of the parts (`engine.sizes`) keep it from happening.
-            self._inbox.append(TaskFailed(f"the run cannot go on in a new execution: {error}"))
+            # The size limits of the parts (`engine.sizes`) should prevent this.
+            self._inbox.append(TaskFailed(f"the run cannot continue in a new execution: {error}"))
             return
         workflow.continue_as_new(run)
 
     def _advance(self, definition: Definition | None, event: EngineEvent | TaskFailed | None) -> list[ask.Command]:
         if definition is None and isinstance(event, RunStarted | RunContinued):
-            return self._corrupt(None, "the pinned definition cannot be read, or is not the one that its hash names")
+            return self._corrupt(None, "the pinned definition cannot be read, or does not match its hash")
         if isinstance(event, TaskFailed):
             return self._corrupt(definition, event.message)
         if event is None:
@@ -201,11 +206,11 @@ class RunWorkflow:
         try:
             self._state, commands = advance(definition or NO_DEFINITION, self._state, event)
             return commands
-        except Exception as error:  # noqa: BLE001  an exception here would fail the workflow task for ever
+        except Exception as error:  # noqa: BLE001  otherwise the workflow task would fail for ever
             return self._corrupt(definition, f"{type(error).__name__}: {error}")
 
     def _corrupt(self, definition: Definition | None, message: str) -> list[ask.Command]:
-        """End the run as EngineCorruption, once; what cannot even be recorded then only stands in Temporal."""
+        """End the run as EngineCorruption, once. If its end cannot be recorded, only Temporal has it."""
         if self._is_corrupt:
             return []
         self._is_corrupt = True
@@ -215,7 +220,7 @@ class RunWorkflow:
                 definition or NO_DEFINITION, self._state, now_ms=now_ms(), message=message
             )
             return commands
-        except Exception:  # noqa: BLE001  a state that cannot even be closed still ends in Temporal
+        except Exception:  # noqa: BLE001  the run must end in Temporal even if its state cannot be closed
             workflow.logger.exception("the run's open steps and waits cannot be recorded")
             self._state.phase = Phase.ENDED
             error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=now_ms())
@@ -247,7 +252,7 @@ def _read_definition(run: contracts.RunInput) -> Definition | None:
 
 
 def _may_close(event: EngineEvent | TaskFailed, wait_id: str, timer_id: str) -> bool:
-    """Whether something unread may close this wait before a response is read."""
+    """Return True if this unread item may close the wait before the response is read."""
     match event:
         case EventSignalled():
             return event.wait_id == wait_id

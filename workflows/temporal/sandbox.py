@@ -1,7 +1,8 @@
-"""The one sandbox of worker, replayer and tests.
+"""The workflow sandbox of the worker, the replayer and the tests.
 
-Our engine and contracts are passed through: loaded once instead of once per cached run (1 MB and 108 ms CPU each). Their
-purity rests on import-linter, ruff and the replay tests. jsonata imports itself inside functions, so it is named too.
+The engine and the contracts are passed through the sandbox. So they are loaded once, and not once for each cached run
+(1 MB of memory and 108 ms of CPU time each). import-linter, ruff and the replay tests keep them deterministic. jsonata
+is listed because it imports itself inside functions.
 """
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -11,7 +12,7 @@ RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(
     "pydantic",
     "pydantic_core",
     "annotated_types",
-    # What checks the forms of human tasks.
+    # For the check of responses to human tasks against their form schemas.
     "attr",
     "attrs",
     "jsonschema",

@@ -1,4 +1,4 @@
-"""The worker process: waits for Temporal, hosts the workflow and its activities, and drains when told to stop."""
+"""The worker process: it waits for Temporal, runs the worker, and drains on SIGTERM or SIGINT."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.conf import settings
 from temporalio.client import Client
 
-from workflows.temporal.gateway import connect_client
+from workflows.temporal.connection import connect_client
 from workflows.temporal.worker import build_worker
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ RECONNECT_SECONDS = 2
 
 
 async def serve() -> None:
-    """Until SIGTERM or SIGINT; then what runs gets TEMPORAL_DRAIN_SECONDS to finish."""
+    """Run the worker until SIGTERM or SIGINT. Running activities then have TEMPORAL_DRAIN_SECONDS to finish."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -26,19 +26,22 @@ async def serve() -> None:
         return
     with ThreadPoolExecutor(settings.TEMPORAL_ACTIVITY_THREADS, thread_name_prefix="activity") as executor:
         async with build_worker(client, executor, task_queue=settings.TEMPORAL_TASK_QUEUE):
-            logger.info("worker polls %s on %s", settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_ADDRESS)
+            logger.info("worker polls task queue %s at %s", settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_ADDRESS)
             await stop.wait()
-            logger.info("worker drains, up to %g s", settings.TEMPORAL_DRAIN_SECONDS)
+            logger.info("worker drains for up to %g s", settings.TEMPORAL_DRAIN_SECONDS)
     logger.info("worker stopped")
 
 
 async def _connected(stop: asyncio.Event) -> Client | None:
-    """A client as soon as Temporal answers; None when told to stop before."""
+    """Return a client as soon as Temporal responds. Return None if the process must stop before that."""
     while not stop.is_set():
         try:
             return await connect_client()
         except RuntimeError as error:
-            logger.warning("Temporal at %s does not answer yet: %s", settings.TEMPORAL_ADDRESS, str(error)[:200])
+            logger.warning(
+                "Temporal at %s does not respond; next try in %s s: %s",
+                settings.TEMPORAL_ADDRESS, RECONNECT_SECONDS, str(error)[:200],
+            )  # fmt: skip
         try:
             await asyncio.wait_for(stop.wait(), RECONNECT_SECONDS)
         except TimeoutError:

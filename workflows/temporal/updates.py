@@ -1,4 +1,4 @@
-"""Updates of a run's workflow: the response to a human task, asked and asked after (docs/reference/engine.md#human-tasks)."""
+"""Updates of a run's workflow: the response to a human task (docs/reference/engine.md#human-tasks)."""
 
 import asyncio
 
@@ -12,17 +12,25 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.temporal import contracts, gateway
+from workflows.temporal import connection, contracts
+from workflows.temporal.rpc_errors import (
+    TemporalError,
+    TemporalNotFound,
+    TemporalRefused,
+    TemporalTimeout,
+    UpdateRejected,
+)
 
-UPDATE_PAUSE_SECONDS = 0.3
-PASSING = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.RESOURCE_EXHAUSTED)
+RETRY_PAUSE_SECONDS = 0.3
+RETRIED = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 
 def complete_task(response: contracts.TaskResponse, *, workflow_id: str, first_run_id: str, update_id: str) -> None:
-    """The run has taken the response.
+    """Send the response to the workflow, and return when the workflow has accepted it.
 
-    Idempotency: one update of an id within one execution; the workflow takes one response of a task.
-    Errors: UpdateRejected with the validator's code; TemporalNotFound when the run has ended.
+    Idempotency: within one execution, Temporal accepts one update for each id. The workflow accepts one response per
+    task.
+    Errors: UpdateRejected with the validator's code; TemporalNotFound if the run has ended; TemporalTimeout.
     """
 
     async def work(client: Client) -> None:
@@ -30,20 +38,20 @@ def complete_task(response: contracts.TaskResponse, *, workflow_id: str, first_r
         deadline = asyncio.get_running_loop().time() + settings.TEMPORAL_RPC_TIMEOUT_SECONDS
         while asyncio.get_running_loop().time() < deadline:
             try:
-                answer = await client.workflow_service.update_workflow_execution(request, timeout=gateway.timeout())
+                result = await client.workflow_service.update_workflow_execution(request, timeout=connection.timeout())
             except RPCError as error:
-                # The server answers so while the run goes on in a new execution; the id makes one update of all sends.
-                if error.status not in PASSING or "connect error" in error.message:
+                # The server responds so while the run continues in a new execution. All sends have the same update id.
+                if error.status not in RETRIED or "connect error" in error.message:
                     raise
-                await asyncio.sleep(UPDATE_PAUSE_SECONDS)
+                await asyncio.sleep(RETRY_PAUSE_SECONDS)
                 continue
-            if answer.outcome.HasField("failure"):
-                raise _rejected(await client.data_converter.decode_failure(answer.outcome.failure))
-            if answer.outcome.HasField("success"):
+            if result.outcome.HasField("failure"):
+                raise _rejected(await client.data_converter.decode_failure(result.outcome.failure))
+            if result.outcome.HasField("success"):
                 return
-        raise gateway.TemporalTimeout("the run did not answer in time; does a worker run?")
+        raise TemporalTimeout("the run did not respond in time; check that a Temporal worker is running")
 
-    gateway.call(work)
+    connection.call(work)
 
 
 async def _update_request(
@@ -58,22 +66,22 @@ async def _update_request(
         ),
         request=UpdateRequest(
             meta=Meta(update_id=update_id, identity=client.identity),
-            input=Input(name=contracts.UPDATE_COMPLETE_TASK, args=await gateway.encoded(client, response)),
+            input=Input(name=contracts.UPDATE_COMPLETE_TASK, args=await connection.encoded(client, response)),
         ),
     )
 
 
-def _rejected(failure: BaseException) -> gateway.TemporalError:
+def _rejected(failure: BaseException) -> TemporalError:
     if isinstance(failure, ApplicationError) and failure.type == contracts.UPDATE_REFUSED:
         detail = failure.details[0] if failure.details else {}
-        return gateway.UpdateRejected(failure.message, str(detail.get("code", "")))
-    return gateway.TemporalRefused(str(failure))
+        return UpdateRejected(failure.message, str(detail.get("code", "")))
+    return TemporalRefused(str(failure))
 
 
 def update_is_known(*, workflow_id: str, update_id: str) -> bool:
-    """Whether the workflow has been asked for this update: it waits, was taken, or is done.
+    """Return True if the workflow has received this update: it is waiting, accepted or completed.
 
-    Errors: TemporalTimeout when no worker answers for the workflow.
+    Errors: TemporalTimeout if no worker responds for the workflow.
     """
 
     async def work(client: Client) -> bool:
@@ -85,11 +93,11 @@ def update_is_known(*, workflow_id: str, update_id: str) -> bool:
                 ),
                 identity=client.identity,
             ),
-            timeout=gateway.timeout(),
+            timeout=connection.timeout(),
         )
         return True
 
     try:
-        return gateway.call(work)
-    except gateway.TemporalNotFound:
+        return connection.call(work)
+    except TemporalNotFound:
         return False

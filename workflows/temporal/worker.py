@@ -1,4 +1,4 @@
-"""The Temporal worker of this portal: which workflows and activities it hosts, and how it stops."""
+"""The Temporal worker of this portal: its workflows, activities and limits."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from temporalio.worker import Worker
 from workflows.temporal.activities.action import run_action_activity
 from workflows.temporal.activities.children import launch_child_activity
 from workflows.temporal.activities.records import open_wait_activity, write_records_activity
-from workflows.temporal.interceptors import DatabaseHygieneInterceptor
+from workflows.temporal.interceptors import DatabaseScopeInterceptor
 from workflows.temporal.run_workflow import RunWorkflow
 from workflows.temporal.sandbox import workflow_runner
 
@@ -22,12 +22,12 @@ ACTIVITIES: list[Callable[..., Any]] = [
     open_wait_activity,
     write_records_activity,
 ]
-# More workflow tasks at once than cores make each slower than the deadlock detector allows.
+# With more workflow tasks at once than cores, each takes longer than the deadlock detector allows.
 MAX_WORKFLOW_TASKS = 4
 
 
 def build_worker(client: Client, executor: ThreadPoolExecutor, *, task_queue: str) -> Worker:
-    """`executor` must have as many threads as activities may run (TEMPORAL_ACTIVITY_THREADS)."""
+    """Build a worker. `executor` must have TEMPORAL_ACTIVITY_THREADS threads, one for each activity at a time."""
     return Worker(
         client,
         task_queue=task_queue,
@@ -37,8 +37,8 @@ def build_worker(client: Client, executor: ThreadPoolExecutor, *, task_queue: st
         max_concurrent_activities=settings.TEMPORAL_ACTIVITY_THREADS,
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
         workflow_runner=workflow_runner(),
-        interceptors=[DatabaseHygieneInterceptor()],
-        # Short: after a kill the server gives a task of the lost worker to another one this much later.
+        interceptors=[DatabaseScopeInterceptor()],
+        # After a worker was killed, the server waits this long before it gives the task to another worker.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=settings.TEMPORAL_DRAIN_SECONDS),
     )

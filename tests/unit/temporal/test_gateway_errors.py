@@ -7,7 +7,7 @@ from temporalio.api.enums.v1 import ResourceExhaustedCause
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, ResourceExhaustedFailure
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.temporal import gateway
+from workflows.temporal import gateway, rpc_errors
 
 BUSY = ResourceExhaustedFailure(cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW)
 TOO_MANY = ResourceExhaustedFailure(cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT)
@@ -35,5 +35,5 @@ def test_an_answer_is_told_apart_from_none(status: str, words: str, detail: obje
     if detail is not None:
         packed.Pack(detail)  # type: ignore[arg-type]
     raw = GrpcStatus(code=code.value, message=words, details=[packed] if detail is not None else [])
-    translated = gateway._translated(RPCError(words, code, raw.SerializeToString()))
+    translated = rpc_errors.translated(RPCError(words, code, raw.SerializeToString()))
     assert (type(translated), words in str(translated)) == (error, True)

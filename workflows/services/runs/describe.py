@@ -1,17 +1,20 @@
-"""A run as its row has it, as Temporal has it, and where the two differ: for whoever debugs one at night."""
+"""Description of a run for debugging: its row, Temporal's view, and the differences."""
 
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from workflows.models import Run
 from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, WaitStatus
 from workflows.temporal import contracts, gateway
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class RunDescription:
-    """`temporal` is None when Temporal knows no such workflow; `problems` say what could not be asked."""
+    """`temporal` is None if Temporal does not know the workflow. `problems`: calls to Temporal that failed."""
 
     run: Run
     waits: list[dict[str, Any]]
@@ -23,9 +26,10 @@ class RunDescription:
 
 
 def run_describe(*, run_id: uuid.UUID) -> RunDescription | None:
-    """None when there is no such run. Cost: two queries, and three calls to Temporal (two of them answered by a worker).
+    """Describe the run. Return None if it does not exist.
 
-    Errors: none of Temporal's: they stand in `problems`.
+    Errors: none; a TemporalError is listed in `problems`.
+    Cost: two queries and three calls to Temporal. A worker must respond to two of these calls.
     """
     run = Run.objects.filter(id=run_id).first()
     if run is None:
@@ -35,19 +39,18 @@ def run_describe(*, run_id: uuid.UUID) -> RunDescription | None:
         dict(wait) for wait in open_waits.values("id", "kind", "event_name", "correlation_key", "deadline_at")
     ]
     problems: list[str] = []
-    execution = _asked(problems, "describe", lambda: gateway.describe_run(workflow_id=run.temporal_workflow_id))
+    execution = _try(problems, "describe", lambda: gateway.describe_run(workflow_id=run.temporal_workflow_id))
     summary = current_wait = None
     if execution is not None:
-        summary = _asked(problems, "summary", lambda: _query(run, contracts.QUERY_SUMMARY))
-        current_wait = _asked(problems, "current wait", lambda: _query(run, contracts.QUERY_CURRENT_WAIT))
-    is_asked = not problems
+        summary = _try(problems, "summary", lambda: _query(run, contracts.QUERY_SUMMARY))
+        current_wait = _try(problems, "current wait", lambda: _query(run, contracts.QUERY_CURRENT_WAIT))
     return RunDescription(
         run=run,
         waits=waits,
         temporal=execution,
         summary=summary,
         current_wait=current_wait,
-        differences=list(_differences(run, waits, execution, summary, current_wait if is_asked else None, is_asked)),
+        differences=list(_differences(run, waits, execution, summary, current_wait, is_wait_known=not problems)),
         problems=problems,
     )
 
@@ -56,11 +59,11 @@ def _query(run: Run, name: str) -> Any:
     return gateway.query_run(name, workflow_id=run.temporal_workflow_id)
 
 
-def _asked(problems: list[str], what: str, ask: Any) -> Any:
+def _try(problems: list[str], name: str, call: Callable[[], Result]) -> Result | None:
     try:
-        return ask()
+        return call()
     except gateway.TemporalError as error:
-        problems.append(f"{what}: {type(error).__name__}: {error}")
+        problems.append(f"{name}: {type(error).__name__}: {error}")
         return None
 
 
@@ -70,25 +73,26 @@ def _differences(
     execution: gateway.Execution | None,
     summary: dict[str, Any] | None,
     current_wait: dict[str, Any] | None,
-    is_asked: bool,
-) -> Any:
+    *,
+    is_wait_known: bool,
+) -> Iterator[str]:
     if execution is None:
         return
-    wanted = RUN_STATUS_OF_TEMPORAL.get(execution.status)
-    is_same = run.status == wanted if wanted else run.status in OPEN_RUN_STATUSES
+    ended = RUN_STATUS_OF_TEMPORAL.get(execution.status)
+    is_same = run.status == ended if ended else run.status in OPEN_RUN_STATUSES
     if not is_same:
-        yield f"status: the row says {run.status}, Temporal {execution.status}"
+        yield f"status: {run.status} in the row, {execution.status} in Temporal"
     if run.projection_epoch and run.projection_epoch != execution.run_id:
-        yield f"epoch: the row is of execution {run.projection_epoch}, Temporal is at {execution.run_id}"
-    if summary is not None and wanted is None and run.projection_seq > summary["seq"]:
-        yield f"sequence: the row is at {run.projection_seq}, the workflow only at {summary['seq']}"
-    if summary is not None and wanted is None and run.current_step_path not in ("", summary["step"]):
-        yield f"step: the row says {run.current_step_path}, the workflow {summary['step']}"
-    if not is_asked:
+        yield f"epoch: {run.projection_epoch} in the row, {execution.run_id} in Temporal"
+    if summary is not None and ended is None and run.projection_seq > summary["seq"]:
+        yield f"sequence number: {run.projection_seq} in the row, only {summary['seq']} in the workflow"
+    if summary is not None and ended is None and run.current_step_path not in ("", summary["step"]):
+        yield f"step: {run.current_step_path} in the row, {summary['step']} in the workflow"
+    if not is_wait_known:
         return
-    rows = {str(wait["id"]) for wait in waits}
-    in_workflow = {current_wait["id"]} if current_wait and wanted is None else set()
-    for wait_id in rows - in_workflow:
+    in_rows = {str(wait["id"]) for wait in waits}
+    in_workflow = {current_wait["id"]} if current_wait and ended is None else set()
+    for wait_id in in_rows - in_workflow:
         yield f"wait {wait_id}: open in the rows, not in the workflow"
-    for wait_id in in_workflow - rows:
+    for wait_id in in_workflow - in_rows:
         yield f"wait {wait_id}: open in the workflow, not in the rows"

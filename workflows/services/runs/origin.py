@@ -1,6 +1,8 @@
-"""What a run's row knows of its beginning (docs/reference/projections.md#rows): written beside the workflow as a memo, and read back from there.
+"""Facts of a run's beginning, stored in the memo of its workflow and read back for a rebuild.
 
-The memo holds what the workflow's own input does not; with both, the row can be made again from Temporal alone.
+The memo contains what the workflow's input does not. With both, the row can be rebuilt from Temporal alone.
+
+Source: docs/reference/projections.md#rows
 """
 
 import uuid
@@ -13,10 +15,11 @@ from workflows.temporal.contracts import RunInput
 
 
 class OriginUnknown(Exception):
-    """The row cannot be made again: what it points at is not in the database."""
+    """The row cannot be rebuilt, because a row that it refers to is missing. An operator must restore that row."""
 
 
 def run_origin(run: Run) -> dict[str, Any]:
+    """Return the memo of the run's workflow."""
     return {
         "triggerType": str(run.trigger_type),
         "triggerMetadata": run.trigger_metadata,
@@ -29,9 +32,9 @@ def run_origin(run: Run) -> dict[str, Any]:
 
 
 def run_facts(given: RunInput, origin: dict[str, Any], *, workflow_id: str) -> dict[str, Any]:
-    """The fields of the row that its beginning decides, by the names of its columns.
+    """Return the fields of the row that the run's beginning decides, by column name.
 
-    Errors: OriginUnknown when the definition's version, or the event that started it, is not there.
+    Errors: OriginUnknown if the definition version, or the event that started the run, is missing.
     """
     tenant_id = uuid.UUID(given.tenant_id)
     version = (
@@ -40,10 +43,10 @@ def run_facts(given: RunInput, origin: dict[str, Any], *, workflow_id: str) -> d
         .first()
     )
     if version is None:
-        raise OriginUnknown(f"the definition {given.definition_key}@{given.version} is not there")
+        raise OriginUnknown(f"the definition version {given.definition_key}@{given.version} is missing")
     event = Event.objects.filter(tenant_id=tenant_id, event_id=given.trigger_event_id, occupies_id=True).first()
     if event is None and given.trigger_event_id:
-        raise OriginUnknown(f"the event {given.trigger_event_id} is not there")
+        raise OriginUnknown(f"the event {given.trigger_event_id} is missing")
     facts = {
         "definition_id": version.definition_id,
         "definition_version_id": version.id,
@@ -73,7 +76,7 @@ def _from_memo(origin: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_guesses(given: RunInput, *, started_at: datetime) -> dict[str, Any]:
-    """For the missing row of a run from before memos were written: its trigger by its input, its time by Temporal."""
+    """Return likely values for the missing row of a run without a memo, from its input and its start time."""
     by_event = TriggerType.EVENT if given.trigger_event_id else TriggerType.MANUAL
     return {
         "trigger_type": TriggerType.CHILD if given.parent_run_id else by_event,

@@ -1,7 +1,9 @@
-"""One run compared with Temporal, and its rows repaired where they differ (docs/reference/authority.md#age-and-repair-of-projections). Which runs: `run_reconcile_sweep`.
+"""Comparison of one run with Temporal, and repair of its rows
+(docs/reference/authority.md#age-and-repair-of-projections).
 
-Temporal is asked without a lock; what is written is written under the lock of the run's row, and only when the row is
-still the one that was compared. Temporal being unreachable is raised, and nothing was written.
+`reconcile_sweep` selects the runs. Temporal is called without a lock. Rows are written under the lock of the run's row,
+and only if the row is still the one that was compared. If Temporal does not respond, an error is raised and nothing was
+written.
 """
 
 import logging
@@ -16,48 +18,72 @@ from workflows.projection_differences import Difference
 from workflows.projections.repairs import record_child_unstarted, record_drift, record_end, record_seen
 from workflows.services.runs.rebuild import RunRebuild, run_end, run_rebuild
 from workflows.services.runs.unstarted import UNSTARTED_AFTER, run_start_unstarted
-from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, RunStatus, TriggerType
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    RUN_STATUS_OF_TEMPORAL,
+    Engine,
+    ReconcileOutcome,
+    RunStatus,
+    TriggerType,
+)
 from workflows.temporal import gateway
 from workflows.temporal.history import Close
 
 logger = logging.getLogger(__name__)
 
-# A row that was written later than this is the work of a run that is at it, and that may be ahead of what was asked.
+# A row that was written more recently belongs to an active run, which may be ahead of Temporal's response.
 QUIET_AFTER = timedelta(seconds=20)
 UNKNOWN = "Temporal does not know this run (any more): its history was deleted, or it was never in this namespace"
+# The run's rows agree with Temporal, after a repair or without one.
+SETTLED = frozenset(
+    {
+        ReconcileOutcome.EQUAL,
+        ReconcileOutcome.STARTED,
+        ReconcileOutcome.ENDED,
+        ReconcileOutcome.REBUILT,
+        ReconcileOutcome.UNSTARTED_CHILD,
+    }
+)
+# Nothing was written, and nothing new is to be reported.
+UNCHANGED = frozenset(
+    {
+        ReconcileOutcome.EQUAL,
+        ReconcileOutcome.STILL_DRIFT,
+        ReconcileOutcome.WAITING,
+        ReconcileOutcome.LEGACY,
+        ReconcileOutcome.BUSY,
+    }
+)
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """`outcome`: equal, started, ended, rebuilt, drift, still drift, unstarted child, waiting, legacy, unreadable, busy.
-
-    In a dry run what would be done. `detail` is a sentence for whoever reads the report.
-    """
+    """Result for one run; for a dry run, what would have been done. `detail` is a sentence for people."""
 
     run_id: uuid.UUID
-    outcome: str
+    outcome: ReconcileOutcome
     detail: str = ""
     differences: list[Difference] = field(default_factory=list)
 
     @property
     def is_repair(self) -> bool:
-        return self.outcome not in ("equal", "still drift", "waiting", "legacy", "busy")
+        return self.outcome not in UNCHANGED
 
     @property
     def is_settled(self) -> bool:
-        """The run's rows are as Temporal says, now or already before."""
-        return self.outcome in ("equal", "started", "ended", "rebuilt", "unstarted child")
+        return self.outcome in SETTLED
 
 
 def run_reconcile(*, run_id: uuid.UUID, is_dry_run: bool = False, is_deep: bool = False) -> Reconciled:
-    """What was found and done. `is_deep`: compare with the whole history whatever a describe says.
+    """Compare the run with Temporal and repair its rows. `is_deep`: always compare with the whole history.
 
-    Errors: Run.DoesNotExist; TemporalError when Temporal does not answer, and nothing was written.
-    Cost: one describe for a run that is as Temporal says; its history for one that has changed since it was compared last.
+    Errors: Run.DoesNotExist; TemporalError if Temporal does not respond, and then nothing was written.
+    Cost: one describe call for a run that agrees with Temporal; its history for one that has changed since the last
+    comparison.
     """
     run = Run.objects.select_related("definition_version", "event", "parent_run").get(id=run_id)
     if run.engine == Engine.DB:
-        return Reconciled(run_id, "legacy")
+        return Reconciled(run_id, ReconcileOutcome.LEGACY)
     found = _reconcile(run, is_dry_run=is_dry_run, is_deep=is_deep)
     if found.is_repair:
         logger.warning("run %s: %s%s %s", run_id, "(dry run) " if is_dry_run else "", found.outcome, found.detail)
@@ -72,18 +98,18 @@ def _reconcile(run: Run, *, is_dry_run: bool, is_deep: bool) -> Reconciled:
     if is_deep or _differs(run, execution):
         return _repair(run, execution, is_dry_run=is_dry_run)
     if not is_dry_run and run.status in OPEN_RUN_STATUSES:
-        _seen(run, execution)
-    return Reconciled(run.id, "equal")
+        _record_seen(run, execution)
+    return Reconciled(run.id, ReconcileOutcome.EQUAL)
 
 
 def _differs(run: Run, execution: gateway.Execution) -> bool:
-    """Whether the row must be compared with the history. A run that is at it is left to its own records."""
+    """Return True if the row must be compared with the history. An active run is left to its own records."""
     is_open, ended = run.status in OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL.get(execution.status)
     if ended is not None:
         return run.status != ended
     is_quiet = run.projected_at < timezone.now() - QUIET_AFTER
-    is_at_it = execution.started_at is not None and execution.started_at > timezone.now() - QUIET_AFTER
-    if run.projection_epoch not in ("", execution.run_id) and not is_at_it:
+    is_new_execution = execution.started_at is not None and execution.started_at > timezone.now() - QUIET_AFTER
+    if run.projection_epoch not in ("", execution.run_id) and not is_new_execution:
         return run.history_event_count != execution.history_events or not is_open
     if not is_quiet:
         return False
@@ -91,69 +117,70 @@ def _differs(run: Run, execution: gateway.Execution) -> bool:
 
 
 def _repair(run: Run, execution: gateway.Execution, *, is_dry_run: bool) -> Reconciled:
-    made = run_rebuild(run_id=run.id, is_dry_run=is_dry_run)
-    if made.outcome == "gone":
+    rebuild = run_rebuild(run_id=run.id, is_dry_run=is_dry_run)
+    if rebuild.outcome == ReconcileOutcome.GONE:
         return _unknown_to_temporal(run, is_dry_run=is_dry_run)
-    if made.outcome == "unreadable":
-        return _without_history(run, execution, made, is_dry_run=is_dry_run)
-    if made.outcome in ("equal", "rebuilt") and not is_dry_run:
+    if rebuild.outcome == ReconcileOutcome.UNREADABLE:
+        return _without_history(run, execution, rebuild, is_dry_run=is_dry_run)
+    if rebuild.outcome in (ReconcileOutcome.EQUAL, ReconcileOutcome.REBUILT) and not is_dry_run:
         run = Run.objects.get(id=run.id)
         if run.status in OPEN_RUN_STATUSES:
-            _seen(run, execution)
-    ended = execution.status in RUN_STATUS_OF_TEMPORAL and made.outcome == "rebuilt"
-    detail = "; ".join([f"Temporal says {execution.status}", *_told(made.differences), *made.notes])
-    return Reconciled(run.id, "ended" if ended else made.outcome, detail, made.differences)
+            _record_seen(run, execution)
+    detail = "; ".join([f"Temporal reports {execution.status}", *_summary(rebuild.differences), *rebuild.notes])
+    has_ended = execution.status in RUN_STATUS_OF_TEMPORAL and rebuild.outcome == ReconcileOutcome.REBUILT
+    outcome = ReconcileOutcome.ENDED if has_ended else rebuild.outcome
+    return Reconciled(run.id, outcome, detail, rebuild.differences)
 
 
-def _told(differences: list[Difference]) -> list[str]:
-    """The first few, in words."""
-    told = [str(one) for one in differences[:3]]
-    return [*told, f"{len(differences) - 3} more"] if len(differences) > 3 else told
+def _summary(differences: list[Difference]) -> list[str]:
+    """Return the first three differences and the number of the others, as texts."""
+    texts = [str(difference) for difference in differences[:3]]
+    return [*texts, f"{len(differences) - 3} more"] if len(differences) > 3 else texts
 
 
-def _without_history(run: Run, execution: gateway.Execution, made: RunRebuild, *, is_dry_run: bool) -> Reconciled:
-    """The end is known all the same; what an open run has done is not."""
-    detail = "; ".join(made.notes)
+def _without_history(run: Run, execution: gateway.Execution, rebuild: RunRebuild, *, is_dry_run: bool) -> Reconciled:
+    """Record the end of a run whose history cannot be read. An open run is only marked as drift."""
+    detail = "; ".join(rebuild.notes)
     if (
         execution.status not in RUN_STATUS_OF_TEMPORAL
         or execution.closed_at is None
         or run.status not in OPEN_RUN_STATUSES
     ):
         if not is_dry_run:
-            record_drift(run, f"its rows and Temporal differ, and its history cannot be read: {detail}")
-        return Reconciled(run.id, "unreadable", detail)
-    end = run_end(Close(execution.status, execution.closed_at, words=""), epoch=execution.run_id)
+            record_drift(run, f"its rows differ from Temporal, and its history cannot be read: {detail}")
+        return Reconciled(run.id, ReconcileOutcome.UNREADABLE, detail)
+    end = run_end(Close(execution.status, execution.closed_at), epoch=execution.run_id)
     if not is_dry_run and not record_end(run, end):
-        return Reconciled(run.id, "busy", "its own activities write at this moment")
-    return Reconciled(run.id, "ended", f"Temporal says {execution.status}; {detail}")
+        return Reconciled(run.id, ReconcileOutcome.BUSY, "its own activities are writing at present; try again")
+    return Reconciled(run.id, ReconcileOutcome.ENDED, f"Temporal reports {execution.status}; {detail}")
 
 
 def _unknown_to_temporal(run: Run, *, is_dry_run: bool) -> Reconciled:
     if run.status not in OPEN_RUN_STATUSES:
-        return Reconciled(run.id, "equal")  # it has ended, and Temporal's retention has passed
+        return Reconciled(run.id, ReconcileOutcome.EQUAL)  # it has ended, and Temporal's retention period is over
     was_started = run.temporal_first_run_id or run.projection_epoch
     if was_started:
         is_new = not run.drift_reason if is_dry_run else record_drift(run, UNKNOWN)
-        return Reconciled(run.id, "drift" if is_new else "still drift", UNKNOWN)
+        return Reconciled(run.id, ReconcileOutcome.DRIFT if is_new else ReconcileOutcome.STILL_DRIFT, UNKNOWN)
     if run.created_at > timezone.now() - UNSTARTED_AFTER:
-        return Reconciled(run.id, "waiting", "it is being launched")
+        return Reconciled(run.id, ReconcileOutcome.WAITING, "it is being launched")
     if run.trigger_type == TriggerType.CHILD:
         return _unstarted_child(run, is_dry_run=is_dry_run)
-    outcome = "started" if is_dry_run else run_start_unstarted(run)
-    return Reconciled(run.id, outcome, "its launch had been cut off before Temporal had it")
+    outcome = ReconcileOutcome.STARTED if is_dry_run else run_start_unstarted(run)
+    return Reconciled(run.id, outcome, "its launch was interrupted before Temporal received it")
 
 
 def _unstarted_child(run: Run, *, is_dry_run: bool) -> Reconciled:
-    """Its parent's workflow starts it, and nobody else does."""
+    """Close a child that its parent can no longer start. Only the parent's workflow starts a child."""
     parent = run.parent_run
     if run.status != RunStatus.STARTING or (parent is not None and parent.status in OPEN_RUN_STATUSES):
-        return Reconciled(run.id, "waiting", "its parent's workflow starts it")
+        return Reconciled(run.id, ReconcileOutcome.WAITING, "its parent's workflow will start it")
     if not is_dry_run and not record_child_unstarted(run):
-        return Reconciled(run.id, "busy", "its row was written at this moment")
-    return Reconciled(run.id, "unstarted child", "its parent has ended and had not started it")
+        return Reconciled(run.id, ReconcileOutcome.BUSY, "its row was written during the comparison; try again")
+    return Reconciled(run.id, ReconcileOutcome.UNSTARTED_CHILD, "its parent has ended without starting it")
 
 
-def _seen(run: Run, execution: gateway.Execution) -> None:
+def _record_seen(run: Run, execution: gateway.Execution) -> None:
     record_seen(
         run,
         first_run_id=execution.first_run_id,

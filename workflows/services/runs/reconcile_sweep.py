@@ -1,13 +1,15 @@
-"""Which runs the reconciler looks at (docs/reference/authority.md#age-and-repair-of-projections), so that its cost follows what happens and not how many runs are open.
+"""The reconciler's sweep: which runs it compares (docs/reference/authority.md#age-and-repair-of-projections).
 
-1. What Temporal has started or ended lately, listed: pages of 500, whatever the number of open runs. That finds ends
-   behind the portal's back, and resets, within a minute or two. The window is some ten times as long as the time between
-   two sweeps: so nobody has to remember where the last one stood, and a sweep that failed costs nothing.
-2. A slow walk over the open rows, those first that were compared least lately, a few hundred at a time with one describe
-   each. That finds what no list can show: runs that Temporal no longer knows, rows that were altered, and what happened
-   while the reconciler itself was down. A row that was compared has the time of it, which is the walk's cursor.
+The cost must follow what happens, and not the number of open runs. So the sweep has two sources of candidates:
 
-A list is a moment old: what it shows is only a candidate, and `run_reconcile` asks again.
+1. Workflows that Temporal has started or closed within CHANGED_WINDOW, from Temporal's list, in pages of 500. This
+   finds ends and resets that the portal did not see, within a minute or two. The window is about ten times as long as
+   the interval between sweeps. So no sweep depends on where the last one stopped, and a failed sweep costs nothing.
+2. A slow walk over the open rows, those compared longest ago first: a few hundred per sweep, with one describe call
+   each. This finds what no list can show: runs that Temporal no longer knows, changed rows, and what happened while the
+   reconciler was down. `projected_at`, the time of the last comparison, is the cursor of the walk.
+
+A list may be out of date, so what it shows is only a candidate. `run_reconcile` describes the workflow again.
 """
 
 import logging
@@ -21,14 +23,14 @@ from datetime import timedelta
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from workflows.database_errors import is_of_one_statement
+from workflows.database_errors import is_statement_error
 from workflows.models import Run, Tenant
 from workflows.services.command_reconcile import commands_reconcile
 from workflows.services.runs.launch import run_id_of_workflow
 from workflows.services.runs.rebuild import ids_of
 from workflows.services.runs.reconcile import QUIET_AFTER, Reconciled, run_reconcile
 from workflows.services.runs.unstarted import UNSTARTED_AFTER
-from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, RunStatus
+from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, ReconcileOutcome, RunStatus
 from workflows.temporal import gateway
 from workflows.temporal.listing import Listed, list_changed
 
@@ -38,13 +40,17 @@ CHANGED_WINDOW = timedelta(minutes=10)
 COMPARE_AFTER = timedelta(minutes=10)
 WALK_BATCH = 200
 BUDGET_SECONDS = 40.0
+# Part of the budget after which the list, and then the walk, must have ended.
 SHARE_OF_CHANGED, SHARE_WITH_WALK = 0.6, 0.85
 MAX_LINES = 200
 
 
 @dataclass
 class ReconcileReport:
-    """`problem`: why it stopped early; then Temporal did not answer, and nothing was written from there on."""
+    """Counts by outcome, and one line for each run with a repair or a failure.
+
+    `problem`: why the sweep stopped early. Then Temporal did not respond, and nothing more was written.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
@@ -54,40 +60,44 @@ class ReconcileReport:
     def add(self, found: Reconciled) -> None:
         self.counts[found.outcome] += 1
         if found.is_repair:
-            self.tell(f"{found.run_id} {found.outcome}: {found.detail}")
+            self._add_line(f"{found.run_id} {found.outcome}: {found.detail}")
 
-    def add_failed(self, run_id: uuid.UUID, outcome: str, detail: str) -> None:
+    def add_failed(self, run_id: uuid.UUID, outcome: ReconcileOutcome, detail: str) -> None:
         self.counts[outcome] += 1
-        self.tell(f"{run_id} {outcome}: {detail}")
+        self._add_line(f"{run_id} {outcome}: {detail}")
 
-    def tell(self, line: str) -> None:
+    def _add_line(self, line: str) -> None:
         if len(self.lines) < MAX_LINES:
             self.lines.append(line)
 
 
 def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport:
-    """One sweep, within its time: candidates from Temporal's list first, then a part of the walk, then commands. Each has
-    its share, so that a busy time does not keep the last ones waiting.
+    """Run one sweep within its budget: candidates from Temporal's list, then a part of the walk, then commands.
+
+    Each part has its share of the budget, so that many candidates do not keep the other parts from running.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     report = ReconcileReport()
     try:
-        _reconcile_each(_changed(report), report, stop_at=begun + budget_seconds * SHARE_OF_CHANGED)
-        _reconcile_each(_walk(), report, stop_at=begun + budget_seconds * SHARE_WITH_WALK)
-        report.counts.update(commands_reconcile(stop_at=begun + budget_seconds))
+        _reconcile_each(_changed(report), report, stop_at=started + budget_seconds * SHARE_OF_CHANGED)
+        _reconcile_each(_walk(), report, stop_at=started + budget_seconds * SHARE_WITH_WALK)
+        report.counts.update(commands_reconcile(stop_at=started + budget_seconds))
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
-        report.problem = f"Temporal does not answer: {error}"
+        report.problem = f"Temporal does not respond: {error}"
         logger.warning("the reconciler stopped: %s", report.problem)
     if report.without_row:
-        report.counts["without row"] = len(report.without_row)
-        logger.warning("Temporal has runs without a row: %s", ", ".join(sorted(report.without_row)[:20]))
+        report.counts[ReconcileOutcome.WITHOUT_ROW] = len(report.without_row)
+        logger.warning(
+            "Temporal has runs without a row; `manage.py rebuild_projections --run ID` creates the row: %s",
+            ", ".join(sorted(report.without_row)[:20]),
+        )
     return report
 
 
 def runs_reconcile_all(
     *, tenant_id: uuid.UUID | None = None, run_id: uuid.UUID | None = None, is_dry_run: bool = False
 ) -> ReconcileReport:
-    """Every open run (of a tenant), or one run whatever its state, however long it takes."""
+    """Compare every open run (of a tenant), or one run in any status, without a time limit."""
     report = ReconcileReport()
     rows = Run.objects.filter(id=run_id) if run_id else Run.objects.filter(status__in=OPEN_RUN_STATUSES)
     if tenant_id is not None:
@@ -95,7 +105,7 @@ def runs_reconcile_all(
     try:
         _reconcile_each(ids_of(rows), report, is_dry_run=is_dry_run, is_deep=run_id is not None)
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
-        report.problem = f"Temporal does not answer: {error}"
+        report.problem = f"Temporal does not respond: {error}"
     return report
 
 
@@ -107,30 +117,30 @@ def _reconcile_each(
     is_dry_run: bool = False,
     is_deep: bool = False,
 ) -> None:
-    """What one run alone fails with is told, and leaves the others their turn.
+    """Compare each run. Report an error of one run, and continue with the others.
 
-    Errors: TemporalUnreachable, TemporalTimeout, and errors of a database that is lost.
+    Errors: TemporalUnreachable, TemporalTimeout, and errors of a lost database connection.
     """
     for run_id in run_ids:
         if stop_at is not None and time.monotonic() > stop_at:
-            report.counts["out of time"] += 1
+            report.counts[ReconcileOutcome.OUT_OF_TIME] += 1
             return
         try:
             report.add(run_reconcile(run_id=run_id, is_dry_run=is_dry_run, is_deep=is_deep))
-        except gateway.TemporalBusy as error:  # of this run alone
-            report.add_failed(run_id, "busy", str(error))
+        except gateway.TemporalBusy as error:  # affects only this run
+            report.add_failed(run_id, ReconcileOutcome.BUSY, str(error))
         except (gateway.TemporalUnreachable, gateway.TemporalTimeout):
             raise
         except gateway.TemporalError as error:
-            logger.warning("run %s cannot be compared: %s", run_id, error)
-            report.add_failed(run_id, "refused", str(error))
+            logger.warning("run %s cannot be compared with Temporal: %s", run_id, error)
+            report.add_failed(run_id, ReconcileOutcome.REFUSED, str(error))
         except Run.DoesNotExist:
-            logger.info("run %s was deleted while it was to be compared", run_id)
+            logger.info("run %s was deleted before it could be compared", run_id)
         except Exception as error:
-            if isinstance(error, OperationalError | InterfaceError) and not is_of_one_statement(error):
+            if isinstance(error, OperationalError | InterfaceError) and not is_statement_error(error):
                 raise
-            logger.exception("run %s cannot be compared", run_id)
-            report.add_failed(run_id, "failed", "a fault of the portal; it is in the log")
+            logger.exception("run %s cannot be compared with Temporal", run_id)
+            report.add_failed(run_id, ReconcileOutcome.FAILED, "an internal error; the log has the details")
 
 
 # -- Candidates --------------------------------------------------------------------------------------------------------
@@ -160,7 +170,7 @@ def _is_candidate(row: Run, listed: Listed) -> bool:
 
 
 def _walk() -> Iterator[uuid.UUID]:
-    """Open rows of each tenant that were not written or compared for a while, and launches that were cut off."""
+    """Yield, for each tenant, interrupted launches and the open rows that were written or compared longest ago."""
     now = timezone.now()
     for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
         rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL)

@@ -1,7 +1,9 @@
-"""Runs whose launch was cut off between the row and Temporal (docs/reference/authority.md#age-and-repair-of-projections): started again under the same workflow id.
+"""Runs whose launch was interrupted between the insert of the row and the start in Temporal. They are started again.
 
-Temporal refuses a second workflow of an id, as long as it remembers the first. So a row that is older than what it
-remembers is not started any more: the run may have been there, and gone.
+Temporal rejects a second workflow with the same id as long as it remembers the first one. A row older than that is not
+started again, because its run may have existed and ended already.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
 """
 
 import logging
@@ -12,32 +14,33 @@ from django.utils import timezone
 
 from workflows.models import Run
 from workflows.services.runs.launch import run_end_unstarted, run_start_workflow
-from workflows.statuses import Engine, RunStatus, TriggerType
+from workflows.statuses import Engine, ReconcileOutcome, RunStatus, TriggerType
 from workflows.temporal import gateway
 from workflows.temporal.listing import namespace_retention
 
 logger = logging.getLogger(__name__)
 
 UNSTARTED_AFTER = timedelta(seconds=30)
-# The shortest retention that a namespace can have.
+# The shortest retention period that Temporal allows for a namespace.
 SURELY_REMEMBERED = timedelta(hours=1)
 BATCH = 50
 
 
 def sweep_unstarted_runs() -> int:
-    """The number of runs that Temporal has now. One that is being launched is left alone by its age.
+    """Start interrupted launches, and return their number. A run younger than UNSTARTED_AFTER is still being launched.
 
-    A run that Temporal can never take is ended with the reason; one that it refuses for now does not hold up the others.
+    A run that Temporal can never accept is closed with the reason. A run that Temporal refuses now does not delay
+    others.
     """
     started = 0
     for run in unstarted_runs():
         try:
-            started += run_start_unstarted(run) == "started"
+            started += run_start_unstarted(run) == ReconcileOutcome.STARTED
         except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
             logger.warning("run %s cannot be started yet: %s", run.id, error)
-            break  # Temporal is down for the next ones too; the next sweep goes on
+            break  # Temporal is down for the other runs too; the next sweep continues
         except gateway.TemporalError as error:
-            logger.warning("Temporal does not take run %s: %s", run.id, error)
+            logger.warning("Temporal refused to start run %s: %s", run.id, error)
     return started
 
 
@@ -48,31 +51,32 @@ def unstarted_runs() -> Iterable[Run]:
         temporal_first_run_id="",
         created_at__lt=timezone.now() - UNSTARTED_AFTER,
     )
-    # Of a child its parent's workflow starts it.
+    # A child is started by its parent's workflow.
     return waiting.exclude(trigger_type=TriggerType.CHILD).order_by("created_at")[:BATCH]
 
 
-def run_start_unstarted(run: Run) -> str:
-    """What came of it: `started`, or `ended` with the reason in the row.
+def run_start_unstarted(run: Run) -> ReconcileOutcome:
+    """Start the run's workflow. Return STARTED, or ENDED if the run was closed with a reason instead.
 
-    Idempotency: a workflow that was started before is not started again, and is `started` too.
-    Errors: TemporalError when Temporal did not take it now.
+    Idempotency: a workflow that was started before is not started again; the outcome is STARTED too.
+    Errors: TemporalError if Temporal did not accept the run now.
     """
     age = timezone.now() - run.created_at
     if age > SURELY_REMEMBERED and age > namespace_retention() and not _is_known(run):
         days = age.total_seconds() / 86_400
         run_end_unstarted(
             run,
-            f"its start was never confirmed, and it is {days:.1f} days old: Temporal would not remember it any more",
+            f"its start was never confirmed, and at an age of {days:.1f} days Temporal would not remember it;"
+            " start it again if it is still needed",
             code="RUN_NOT_STARTED",
         )
-        return "ended"
+        return ReconcileOutcome.ENDED
     try:
         run_start_workflow(run)
     except gateway.TemporalInvalid as error:
-        run_end_unstarted(run, f"Temporal cannot take this run: {error}", code="TEMPORAL_REFUSED")
-        return "ended"
-    return "started"
+        run_end_unstarted(run, f"Temporal cannot accept this run: {error}", code="TEMPORAL_REFUSED")
+        return ReconcileOutcome.ENDED
+    return ReconcileOutcome.STARTED
 
 
 def _is_known(run: Run) -> bool:

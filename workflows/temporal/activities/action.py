@@ -1,20 +1,24 @@
 """The activity of an action step: start, effect and end of one attempt (docs/reference/engine.md#actions).
 
-Three transactions at most: the gathered records with the attempt's start and the claim of the idempotency key; the effect
-(in the ledger's own transaction where the action only writes this database); the stored outcome with the attempt's end. A
-failure of the action is a value. What is raised is infrastructure: Temporal repeats the activity, and the author's attempts
-are untouched.
+The activity uses at most three transactions:
 
-Secrets exist in clear only between `_secrets` and the end of the action: the rows and the ledger take `request.input`,
-where their places hold `{"$secret": NAME}`, and everything that comes back is scrubbed.
+1. the gathered records, the attempt's start, and the claim of the idempotency key
+2. the effect; for an action that only writes this database, in one transaction with its stored outcome
+3. the stored outcome and the attempt's end
+
+A failure of the action is a return value. An exception means an infrastructure failure: Temporal then repeats the
+activity, and the author's attempts are not used up.
+
+Secrets are in clear text only between `_secrets` and the end of the action. Rows and the action ledger store
+`request.input`, which has `{"$secret": NAME}` in their places. All output is scrubbed of secrets.
 """
 
-import time
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -30,11 +34,12 @@ from workflows.actions.ledger import (
 )
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
 from workflows.actions.scrubbing import scrub, scrubbing
+from workflows.engine.clock import ms_of_datetime
 from workflows.engine.errors import Category, RunError
 from workflows.engine.keys import correlation_key
+from workflows.engine.records import Record, records_from_json
 from workflows.engine.secret_places import with_secrets
 from workflows.models import ActionInvocation
-from workflows.projections.writer import Record
 from workflows.services.secrets import secret_values
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
@@ -44,8 +49,8 @@ from workflows.temporal.activities.projecting import write_records
 from workflows.temporal.attempt_records import end_records, start_record
 
 
-# No exception is thrown into the thread when the worker stops or the run is cancelled: an action that is under way ends
-# by itself, or with its process, and is never taken for one that has failed.
+# When the worker stops or the run is cancelled, no exception is raised in the thread. A running action ends by itself
+# or with its process, so the portal never records it as failed by mistake.
 @activity.defn(name=contracts.ACTIVITY_RUN_ACTION, no_thread_cancel_exception=True)
 def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionReply:
     attempt = _Attempt(request)
@@ -69,16 +74,17 @@ class _Attempt:
             invocation_renew(self._held)
 
     def run(self) -> Any:
-        """The action's output, executed now or stored before.
+        """Return the action's output: execute the action, or return the output that was stored before.
 
-        Errors: RunError for a failure that the workflow shall see.
+        Errors: RunError for a failure that the workflow must see.
         """
         action = find_action(self.request.action_id, self.request.action_version)
         if action is None:
             self._write_start()
             raise RunError(
                 Category.VALIDATION,
-                f"the action {self.request.action_id}@{self.request.action_version} is not registered in this worker",
+                f"the action {self.request.action_id}@{self.request.action_version} is not registered in this worker;"
+                " install the app that registers it, and restart the worker",
                 code="ACTION_UNKNOWN",
             )
         try:
@@ -90,12 +96,13 @@ class _Attempt:
             return self._run(action, secrets)
 
     def _secrets(self, action: Action) -> dict[str, str]:
-        """Values by name, of those that the definition refers to. Errors: RunError."""
+        """Return the values of the secrets that the definition refers to, by name. Errors: RunError."""
         names = {place["name"] for place in self.request.secrets}
         if names and not action.may_take_secrets:
             raise RunError(
                 Category.VALIDATION,
-                f"{action.id}@{action.version} takes no secrets: it would keep them in clear",
+                f"{action.id}@{action.version} takes no secrets, because it would store them in clear text;"
+                " remove the secret from its input",
                 code="SECRET_NOT_ALLOWED",
             )
         return secret_values(tenant_id=self.tenant_id, names=names) if names else {}
@@ -156,13 +163,18 @@ class _Attempt:
 
     def _write_start(self) -> None:
         request = self.request
-        if not self._write([*request.records, start_record(request)]):
+        if not self._write([*records_from_json(request.records), start_record(request)]):
             raise ApplicationError(
-                "the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True
+                "the run was reset, so this execution is no longer the current one",
+                type="PastEpoch",
+                non_retryable=True,
             )
 
     def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> int:
-        """The time that the row has for the end; it goes back with the reply, so that history tells it too."""
+        """Write the attempt's end and return its time.
+
+        The reply carries this time, so that the history contains it and a rebuild writes the same row.
+        """
         now_ms = _now_ms()
         self._write(end_records(self.request, now_ms=now_ms, output=output, error=error))
         return now_ms
@@ -183,26 +195,29 @@ def _stored_output(claim: Claim) -> Any:
     invocation_leave(claim.invocation)
     raise RunError(
         Category.ACTION,
-        "an earlier execution with this idempotency key was lost, and nobody knows whether it had its effect",
+        "an earlier execution with this idempotency key was lost, and whether it had its effect is unknown;"
+        " check the effect before you start the action again",
         code="ACTION_OUTCOME_UNKNOWN",
         details={"invocationId": str(claim.invocation.id), "startedAt": claim.invocation.started_at.isoformat()},
     )
 
 
 def _key(action: Action, value: BaseModel) -> str:
-    """The key that the action computes of its input; empty when it computes none.
+    """Return the key that the action computes from its input; empty if the action computes none.
 
-    Errors: RunError when its code raises, or makes no key of it.
+    Errors: RunError if the action's code raises, or does not return a text or a number.
     """
     if action.idempotency_key is None:
         return ""
     try:
         key = correlation_key(action.idempotency_key(value))
     except Exception as error:
-        activity.logger.exception("the idempotency key of %s raised", action.id)
+        activity.logger.exception("the action %s could not compute its idempotency key", action.id)
         raise RunError(Category.ACTION, f"{type(error).__name__}: {error}", code="ACTION_RAISED") from error
     if key is None:
-        raise RunError(Category.ACTION, f"{action.id} makes no idempotency key of this input", code="ACTION_RAISED")
+        raise RunError(
+            Category.ACTION, f"{action.id} returned no usable idempotency key for this input", code="ACTION_RAISED"
+        )
     return str(scrub(key))
 
 
@@ -212,4 +227,4 @@ def _ledger_error(error: RunError) -> dict[str, Any]:
 
 
 def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return ms_of_datetime(timezone.now())

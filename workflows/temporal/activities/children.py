@@ -1,7 +1,9 @@
-"""The activity that prepares a child run: its row, its pinned definition, and the parent's records (docs/reference/language.md#step-types).
+"""The activity that launches a child run: its row, its pinned definition, and the parent's records.
 
-What the author got wrong (no such workflow, a payload that does not fit) comes back as a value, which the parent's step
-fails with. The child's row and the records that name it are committed together.
+An author's mistake (an unknown workflow, a payload that does not fit) is a return value, and the parent's step fails
+with it. The child's row and the records that refer to it are committed together.
+
+Source: docs/reference/language.md#step-types
 """
 
 import uuid
@@ -12,6 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from workflows.engine.machine import SEMANTICS_VERSION
+from workflows.engine.records import records_from_json
 from workflows.models import DefinitionVersion, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch_child
@@ -28,7 +31,7 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
     version = _version(request)
     error = _problem(request, version)
     if version is None or error is not None:
-        _write(request, request.records)
+        _write(request)
         return contracts.ChildLaunch(error=error)
     with transaction.atomic():
         parent = Run.objects.get(tenant_id=request.tenant_id, id=request.run_id)
@@ -40,10 +43,10 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
             payload=request.input,
             step_path=request.step_path,
         )
-        _write(request, request.records)  # takes the lock of the parent's row
+        _write(request)  # locks the parent's row
         parent.refresh_from_db(fields=["status"])
         if parent.status not in OPEN_RUN_STATUSES:
-            # Cancelled meanwhile: its last records have closed the children that were launched before.
+            # The parent was cancelled meanwhile. Its last records have closed the children launched before this one.
             raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
     return contracts.ChildLaunch(
         run=_run_input(request, version), workflow_id=child.temporal_workflow_id, origin=run_origin(child)
@@ -71,14 +74,16 @@ def _is_uuid(text: str) -> bool:
 def _problem(request: contracts.ChildRequest, version: DefinitionVersion | None) -> dict[str, Any] | None:
     name = f"{request.workflow}@{request.version}"
     if version is None:
-        return _error("CHILD_NOT_FOUND", f"no published workflow {name}")
+        return _error("CHILD_NOT_FOUND", f"no workflow {name} is published; publish it, or correct the step")
     if version.definition.archived_at is not None:
-        return _error("CHILD_NOT_FOUND", f"{name} is archived")
+        return _error("CHILD_NOT_FOUND", f"{name} is archived, and archived workflows start no runs; correct the step")
     if version.definition.is_paused:
         return _error("DEFINITION_PAUSED", f"{name} is paused: {version.definition.paused_reason or 'no reason given'}")
     if request.depth > MAX_CHILD_DEPTH:
         return _error(
-            "CHILD_TOO_DEEP", f"{name} would be a child {request.depth} levels deep; {MAX_CHILD_DEPTH} are allowed"
+            "CHILD_TOO_DEEP",
+            f"{name} would be a child at level {request.depth}, and at most {MAX_CHILD_DEPTH} levels are allowed;"
+            " check the definitions for a child that starts itself",
         )
     ref = version.document()["payloadSchemaRef"]
     problem = payload_problem(request.input, tenant_id=version.tenant_id, ref=ref)
@@ -105,12 +110,14 @@ def _run_input(request: contracts.ChildRequest, version: DefinitionVersion) -> c
     )
 
 
-def _write(request: contracts.ChildRequest, records: list[dict[str, Any]]) -> None:
+def _write(request: contracts.ChildRequest) -> None:
     written = write_records(
-        records,
+        records_from_json(request.records),
         tenant_id=request.tenant_id,
         run_id=request.run_id,
         first_execution_id=request.first_execution_id,
     )
     if not written:
-        raise ApplicationError("the run was reset; this execution is of the past", type="PastEpoch", non_retryable=True)
+        raise ApplicationError(
+            "the run was reset, so this execution is no longer the current one", type="PastEpoch", non_retryable=True
+        )

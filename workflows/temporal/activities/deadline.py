@@ -1,7 +1,7 @@
-"""An action's own timeout, kept inside the activity (docs/reference/engine.md#actions).
+"""The time limit of an action, enforced inside the activity (docs/reference/engine.md#actions).
 
-Python cannot end a thread, so an action that does not return in time is left behind: its thread goes on, its outcome is
-not waited for. What that means for the effect is the caller's to say.
+Python cannot stop a thread. So an action that exceeds its limit keeps running in its thread, and the activity no longer
+waits for it. The caller decides what that means for the action's effect.
 """
 
 import contextvars
@@ -13,11 +13,11 @@ from django.db import connections
 
 
 class DeadlinePassed(Exception):
-    """The work has not returned in time, and may go on."""
+    """The work has not ended within its time limit, and may still be running."""
 
 
 def within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises. It runs in a thread of its own, with database connections of its own.
+    """Run `work` in a thread with its own database connections. Return its result, or raise its error.
 
     Errors: DeadlinePassed.
     """
@@ -26,7 +26,7 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             outcome["value"] = work()
-        except BaseException as error:  # noqa: BLE001  raised again in the thread that waits
+        except BaseException as error:  # noqa: BLE001  raised again in the waiting thread
             outcome["error"] = error
         finally:
             connections.close_all()

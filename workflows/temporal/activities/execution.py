@@ -1,4 +1,4 @@
-"""The effect of an action: its input checked, its code run within its time, its output stored in the ledger."""
+"""Execution of an action: check its input, run its code within its time limit, store its output in the ledger."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from temporalio import activity
 from workflows.actions.ledger import Claim, invocation_end
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown
 from workflows.actions.scrubbing import scrub, scrub_error
-from workflows.database_errors import is_of_the_data
+from workflows.database_errors import is_data_error
 from workflows.engine.errors import Category, RunError
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
@@ -22,12 +22,14 @@ MAX_OUTPUT_BYTES = 262_144
 
 
 def execute(action: Action, claim: Claim, value: BaseModel, context: ActionContext) -> Any:
-    """The action's output, stored in the ledger: in one transaction with the effect where the action only writes this database.
+    """Execute the action, store its output in the action ledger, and return the output.
 
-    Errors: RunError for a failure that the workflow shall see; KeyLost; database errors when the database is lost.
+    An action that only writes this database is executed and stored in one transaction.
+
+    Errors: RunError for a failure that the workflow must see; KeyLost; database errors if the connection is lost.
     """
     if action.is_transactional:
-        return _execute_in_the_ledgers_transaction(action, claim, value, context)
+        return _execute_in_transaction(action, claim, value, context)
     try:
         output = within(action.timeout_seconds, lambda: _called(action, value, context))
     except DeadlinePassed as passed:
@@ -36,7 +38,7 @@ def execute(action: Action, claim: Claim, value: BaseModel, context: ActionConte
     return output
 
 
-def _execute_in_the_ledgers_transaction(action: Action, claim: Claim, value: BaseModel, context: ActionContext) -> Any:
+def _execute_in_transaction(action: Action, claim: Claim, value: BaseModel, context: ActionContext) -> Any:
     try:
         with transaction.atomic(), _statement_timeout(action.timeout_seconds):
             output = _called(action, value, context)
@@ -49,19 +51,21 @@ def _execute_in_the_ledgers_transaction(action: Action, claim: Claim, value: Bas
 
 
 def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
-    """The output as JSON, without secrets. A failure of the action's own code is an ActionError; a lost database is not its
-    failure."""
+    """Call the action and return its output as JSON, without secrets.
+
+    Errors: RunError for a failure of the action's code; database errors if the connection is lost.
+    """
     try:
         result = action.run(value, context)
         output = action.output_model.model_validate(result).model_dump(mode="json")
     except RunError as error:
         raise scrub_error(error) from error.__cause__
     except Exception as error:
-        if isinstance(error, OperationalError | InterfaceError) and not is_of_the_data(error):
+        if isinstance(error, OperationalError | InterfaceError) and not is_data_error(error):
             raise
         activity.logger.exception("the action %s raised", action.id)
-        told = scrub(f"{type(error).__name__}: {error}")
-        raise RunError(Category.ACTION, told[:2000], code="ACTION_RAISED") from error
+        message = scrub(f"{type(error).__name__}: {error}")
+        raise RunError(Category.ACTION, message[:2000], code="ACTION_RAISED") from error
     unstorable = storable_problem(output)
     if unstorable is not None:
         raise RunError(
@@ -82,7 +86,7 @@ def _called(action: Action, value: BaseModel, context: ActionContext) -> Any:
 
 @contextmanager
 def _statement_timeout(seconds: float) -> Iterator[None]:
-    """For an action that only writes this database: its statements end with its time."""
+    """Limit each SQL statement of an action that only writes this database to the action's time limit."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
     yield
@@ -91,7 +95,7 @@ def _statement_timeout(seconds: float) -> Iterator[None]:
 def _timed_out(action: Action, passed: DeadlinePassed) -> RunError:
     if action.may_repeat:
         return RunError(Category.TIMEOUT, f"{action.id}: {passed}", code="ACTION_TIMEOUT")
-    return ActionOutcomeUnknown(f"{action.id}: {passed}; whether it had its effect is not known")
+    return ActionOutcomeUnknown(f"{action.id}: {passed}; whether it had its effect is unknown")
 
 
 def validated_input(action: Action, value: Any) -> BaseModel:

@@ -1,7 +1,7 @@
-"""Heartbeats from a thread, for activities that take their time.
+"""Heartbeats of long activities, sent from a separate thread.
 
-They begin late, because one that reaches the server is billed; and they come from a thread under a copy of the activity's
-context, because the action's own code does not know of them. A worker that dies is noticed when they stop.
+The first heartbeat is late, because each one that reaches the server is billed. The thread has a copy of the activity's
+context, because an action's code sends no heartbeats itself. When they stop, Temporal considers the worker lost.
 """
 
 import contextvars
@@ -14,8 +14,8 @@ from temporalio import activity
 
 
 @contextmanager
-def heartbeats(at_each: Callable[[], None]) -> Iterator[None]:
-    """`at_each` is called with every beat, in the thread that beats (with database connections of its own)."""
+def heartbeats(on_beat: Callable[[], None]) -> Iterator[None]:
+    """Send heartbeats while the block runs. Call `on_beat` with each, in a thread with its own database connections."""
     timeout = activity.info().heartbeat_timeout
     if timeout is None:
         yield
@@ -26,9 +26,9 @@ def heartbeats(at_each: Callable[[], None]) -> Iterator[None]:
         while not done.wait(timeout.total_seconds() / 3):
             activity.heartbeat()
             try:
-                at_each()
+                on_beat()
             except DatabaseError:
-                activity.logger.warning("a lease could not be renewed", exc_info=True)
+                activity.logger.warning("the claim of an invocation could not be renewed", exc_info=True)
         connections.close_all()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), name="heartbeat", daemon=True)

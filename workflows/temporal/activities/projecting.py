@@ -1,20 +1,21 @@
-"""What the activities share: writing a run's records under the epoch of the workflow that sent them."""
+"""Writing of projection records by activities, under the epoch of the workflow that sent the records."""
 
 from django.db import DatabaseError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workflows.database_errors import is_of_the_data
-from workflows.projections.writer import Record, record_batch
+from workflows.database_errors import is_data_error
+from workflows.engine.records import Record
+from workflows.projections.batches import record_batch
 from workflows.temporal import gateway
 
 
 def write_records(records: list[Record], *, tenant_id: str, run_id: str, first_execution_id: str) -> bool:
-    """False: the workflow that sent them is not the current one any more (a reset), and nothing was written."""
+    """Write the records. Return False if a reset has replaced the sending workflow; then nothing was written."""
     info = activity.info()
     workflow_id = info.workflow_id
     if workflow_id is None or info.workflow_run_id is None:
-        raise RuntimeError("projection records come from workflows only")
+        raise RuntimeError("only an activity of a workflow can write projection records; this activity has no workflow")
     try:
         written = record_batch(
             records,
@@ -25,9 +26,9 @@ def write_records(records: list[Record], *, tenant_id: str, run_id: str, first_e
             current_epoch=lambda: gateway.describe_run(workflow_id=workflow_id).run_id,
         )
     except DatabaseError as error:
-        if not is_of_the_data(error):
+        if not is_data_error(error):
             raise
-        # Repeating it would not help; the pump ends the run as EngineCorruption.
+        # A retry would fail in the same way. The workflow ends the run as EngineCorruption.
         raise ApplicationError(
             f"the records cannot be stored: {error}", type="RecordsRefused", non_retryable=True
         ) from error

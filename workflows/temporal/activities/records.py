@@ -1,7 +1,8 @@
-"""Activities that write projection records, and the look for events of a wait that opens (docs/reference/engine.md#event-waits, docs/reference/engine.md#cost)."""
+"""Activities that write projection records and look back for a wait (docs/reference/engine.md#event-waits)."""
 
 from temporalio import activity
 
+from workflows.engine.records import records_from_json
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records
@@ -14,10 +15,10 @@ def write_records_activity(request: contracts.RecordsRequest) -> None:
 
 @activity.defn(name=contracts.ACTIVITY_OPEN_WAIT, no_thread_cancel_exception=True)
 def open_wait_activity(request: contracts.RecordsRequest) -> None:
-    """Write the wait and commit; then, in a new statement, look for events that came before it.
+    """Write and commit the wait. Then search, in a new statement, for events that came before it.
 
-    An event and a wait that are committed at the same moment are found by at least one of the two looks, because each
-    looks after its own commit.
+    Routing also searches for waits after its own commit. So if an event and a wait are committed at the same moment, at
+    least one of the two searches finds the other row.
     """
     if _write(request):
         wait_look_for_events(tenant_id=request.tenant_id, wait_id=request.wait_id)
@@ -25,7 +26,7 @@ def open_wait_activity(request: contracts.RecordsRequest) -> None:
 
 def _write(request: contracts.RecordsRequest) -> bool:
     return write_records(
-        request.records,
+        records_from_json(request.records),
         tenant_id=request.tenant_id,
         run_id=request.run_id,
         first_execution_id=request.first_execution_id,

@@ -1,0 +1,54 @@
+"""The row of a run, from its launch to its first record (docs/reference/authority.md#projection-writers)."""
+
+import uuid
+from typing import Any
+
+from django.db import IntegrityError
+from django.utils import timezone
+
+from workflows.models import Run
+from workflows.projections.transaction import projection_writer
+from workflows.statuses import RunStatus
+
+
+def record_launch(run: Run) -> bool:
+    """Insert the run row with status STARTING. Call it before Temporal is asked to start the workflow.
+
+    Return False if the row exists already.
+    """
+    try:
+        with projection_writer("launch"):
+            run.save(force_insert=True)
+    except IntegrityError:
+        if Run.objects.filter(tenant_id=run.tenant_id, id=run.id).exists():
+            return False
+        raise
+    return True
+
+
+def record_first_run_id(*, tenant_id: uuid.UUID, run_id: uuid.UUID, temporal_run_id: str) -> None:
+    """Note that Temporal has started the run. All further changes come with the run's own records."""
+    with projection_writer("launch"):
+        Run.objects.filter(tenant_id=tenant_id, id=run_id, temporal_first_run_id="").update(
+            temporal_first_run_id=temporal_run_id
+        )
+
+
+def record_launch_failed(*, tenant_id: uuid.UUID, run_id: uuid.UUID, error: dict[str, Any]) -> None:
+    """Close a run that Temporal will never accept, with the error as its reason."""
+    now = timezone.now()
+    with projection_writer("launch"):
+        Run.objects.filter(tenant_id=tenant_id, id=run_id, status=RunStatus.STARTING, temporal_first_run_id="").update(
+            status=RunStatus.FAILED,
+            error=error,
+            error_category=error["category"],
+            error_code=error["code"],
+            ended_at=now,
+            projected_at=now,
+        )
+
+
+def record_launch_undone(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """Delete the row of a run that Temporal certainly did not start."""
+    with projection_writer("launch"):
+        Run.objects.filter(tenant_id=tenant_id, id=run_id, status=RunStatus.STARTING, temporal_first_run_id="").delete()
