@@ -1,27 +1,26 @@
-# Needs Python 3.11 or newer, make, and the package registries. Everything else is installed into .venv or POINTSMAN_HOME.
-#
-#   make run      the portal with demo data on http://127.0.0.1:8000; Ctrl-C stops everything
-#   make test     all tests, on real servers; ARGS="-k name" goes to pytest; WORKERS=0 runs them in one process
-#   make check    all static checks
-#   make record-histories   plays every recorded run again and keeps its history, after a change of the engine
-#   make format   formats and fixes what can be fixed
-#   make clean-local   removes the state of `make run` in .local
+# `make help` lists the targets. Requirements: Python 3.11 or newer, make, and access to the package registries.
+# Everything else is installed into .venv or POINTSMAN_HOME.
 
 PYTHON ?= python3
 ARGS ?=
-# Test processes, each with servers of its own.
+# Number of test processes. Each process starts its own PostgreSQL, Redis and Temporal.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := run
-.PHONY: run test check format record-histories clean-local .venv
-# A recipe that fails must not leave a stamp that says it succeeded.
+.PHONY: help run test coverage check format record-histories clean-local .venv
+# A failed installation must not leave the stamp file, or the next `make` would skip it.
 .DELETE_ON_ERROR:
 
 INSTALLED := .venv/.installed
 
-.venv: $(INSTALLED)
+help: ## List the targets.
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  %-18s %s\n' "$$target" "$$text"; done
+	@printf '\nVariables: ARGS="..." (passed to pytest), WORKERS=N (test processes, 0 for one), PYTHON=path\n'
 
-# The version is asked of the first program that is new enough, so that an older `python3` does no harm beside a newer one.
+.venv: $(INSTALLED) ## Install the packages of requirements-dev.txt into .venv.
+
+# The first program that is new enough is used. An older `python3` on the path is skipped.
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@set -e; \
 	new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
@@ -30,37 +29,38 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 			if "$$candidate" -c "$$new_enough" 2>/dev/null; then found="$$candidate"; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \
-			echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version 2>&1 || true)." >&2; \
-			echo "Install it, or name it: make PYTHON=/path/to/python3.11" >&2; \
+			echo "Python 3.11 or newer is required, found: $$($(PYTHON) --version 2>&1 || true)." >&2; \
+			echo "Install it, or give its path: make PYTHON=/path/to/python3.11" >&2; \
 			exit 1; \
 		fi; \
 		rm -rf .venv; \
-		echo "Making .venv with $$found"; \
+		echo "Creating .venv with $$found"; \
 		"$$found" -m venv .venv || { rm -rf .venv; \
-			echo "$$found cannot make virtual environments (on Debian and Ubuntu: install python3-venv)." >&2; exit 1; }; \
+			echo "$$found cannot create virtual environments. On Debian and Ubuntu: install python3-venv." >&2; exit 1; }; \
 	fi; \
 	echo "Installing the packages of requirements-dev.txt"; \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \
 	touch $@
 
-# `exec`: make's child is the stack itself, so that a SIGTERM that make passes on arrives there.
-run: $(INSTALLED)
+# `exec` replaces the shell, so that a SIGTERM to make's child reaches the stack.
+run: $(INSTALLED) ## Start the portal with demo data on http://127.0.0.1:8000; Ctrl-C stops everything.
 	@exec .venv/bin/python manage.py devstack run
 
-test: $(INSTALLED)
+test: $(INSTALLED) ## Run all tests against real servers.
 	@exec .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: $(INSTALLED)
+check: $(INSTALLED) ## Run all static checks.
 	@exec .ci/check
 
-record-histories: $(INSTALLED)
-	@exec .venv/bin/python -m pytest tests/replay/recording.py -q
-
-format: $(INSTALLED)
+format: $(INSTALLED) ## Format the code and the templates, and apply safe fixes.
 	@.venv/bin/ruff check --fix --quiet . || true
 	@.venv/bin/ruff format .
+	@.venv/bin/djlint --reformat --quiet templates || true
 
-clean-local: $(INSTALLED)
+record-histories: $(INSTALLED) ## Run every recorded scenario again and store its history; needed after an engine change.
+	@exec .venv/bin/python -m pytest tests/replay/recording.py -q
+
+clean-local: $(INSTALLED) ## Delete the data of `make run` in .local.
 	@.venv/bin/python -c "import pathlib, sys; from portal.devstack.home import running_pid; \
-	pid = running_pid(pathlib.Path('.local')); sys.exit(pid and f'The stack runs (pid {pid}); stop it first.')"
+	pid = running_pid(pathlib.Path('.local')); sys.exit(pid and f'The stack is running (pid {pid}). Stop it first.')"
 	rm -rf .local

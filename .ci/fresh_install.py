@@ -1,5 +1,8 @@
-"""Proves the fresh install: a clone in another folder, an empty POINTSMAN_HOME, `make run`, one event to a finished run,
-stop, and no process left. Standard library only; the binary cache may stay.
+"""Prove that a fresh clone works.
+
+Clone the repository into another folder, start `make run` with an empty POINTSMAN_HOME, send events until a run has
+succeeded, stop, and check that no process is left. This program uses the standard library only. The cache of downloaded
+binaries may be warm.
 """
 
 import json
@@ -18,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = ("PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")
-# A Go build of the Temporal CLI from nothing takes minutes.
+# The first build of the Temporal CLI with Go takes minutes.
 UP_SECONDS = 1500
 
 
@@ -36,24 +39,24 @@ def main() -> int:
                 ["make", "run"], cwd=clone, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            main_job(run, clone, env, log)
+            start_and_finish_a_run(run, clone, env, log)
         except BaseException:
             print(log.read_text(errors="replace")[-8000:])
             os.killpg(run.pid, signal.SIGKILL)
             raise
         session = processes_of(run.pid)
-        print(f"stopping; {len(session)} processes run")
+        print(f"stopping {len(session)} processes")
         run.send_signal(signal.SIGTERM)
         run.wait(120)
         left = [pid for pid in session if is_running(pid)]
         if left:
-            print(f"processes are left: {left}")
+            print(f"these processes are still running after the stop: {left}")
             return 1
-        print("stopped, no process left")
+        print("stopped; no process is left")
     return 0
 
 
-def main_job(run: subprocess.Popen[bytes], clone: Path, env: dict[str, str], log: Path) -> None:
+def start_and_finish_a_run(run: subprocess.Popen[bytes], clone: Path, env: dict[str, str], log: Path) -> None:
     def is_up() -> bool:
         if run.poll() is not None:
             raise SystemExit(f"make run ended with {run.returncode}")
@@ -63,45 +66,57 @@ def main_job(run: subprocess.Popen[bytes], clone: Path, env: dict[str, str], log
     eventually(is_up, UP_SECONDS, "make run is up")
     print(f"up after {time.monotonic() - began:.0f} s")
     shown = subprocess.run(
-        [str(clone / ".venv/bin/python"), "manage.py", "demo_credentials", "--json"], cwd=clone, env=env, capture_output=True, text=True, check=True
-    )  # fmt: skip
-    found = json.loads(shown.stdout)
-    ready = call(found, "GET", "/readyz")
+        [str(clone / ".venv/bin/python"), "manage.py", "demo_credentials", "--json"],
+        cwd=clone,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    credentials = json.loads(shown.stdout)
+    ready = call(credentials, "GET", "/readyz")
     print(f"ready: {ready['checks']}")
-    call(found, "POST", "/api/v1/events", {"event_type": "TICKET_CREATED", "payload": {"ticketId": "CI-1"}})
-    eventually(lambda: run_is(found, "WAITING"), 60, "the run waits")
-    call(found, "POST", "/api/v1/events", {"event_type": "TICKET_CUSTOMER_REPLIED", "payload": {"ticketId": "CI-1"}})
-    eventually(lambda: run_is(found, "SUCCEEDED"), 60, "the run has succeeded")
-    print("one event started a run, another resumed it to its end")
+    call(credentials, "POST", "/api/v1/events", {"event_type": "TICKET_CREATED", "payload": {"ticketId": "CI-1"}})
+    eventually(lambda: run_has_status(credentials, "WAITING"), 60, "the run waits for an event")
+    call(
+        credentials,
+        "POST",
+        "/api/v1/events",
+        {"event_type": "TICKET_CUSTOMER_REPLIED", "payload": {"ticketId": "CI-1"}},
+    )
+    eventually(lambda: run_has_status(credentials, "SUCCEEDED"), 60, "the run has succeeded")
+    print("one event started a run, a second event resumed it, and the run succeeded")
 
 
-def run_is(found: dict[str, Any], status: str) -> bool:
-    return bool(call(found, "GET", f"/api/v1/runs?correlation_key=CI-1&status={status}")["results"])
+def run_has_status(credentials: dict[str, Any], status: str) -> bool:
+    return bool(call(credentials, "GET", f"/api/v1/runs?correlation_key=CI-1&status={status}")["results"])
 
 
-def call(found: dict[str, Any], method: str, path: str, body: Any = None) -> dict[str, Any]:
+def call(credentials: dict[str, Any], method: str, path: str, body: Any = None) -> dict[str, Any]:
     request = urllib.request.Request(
-        found["url"] + path, method=method, data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {found['token']}", "Content-Type": "application/json"},
-    )  # fmt: skip
+        credentials["url"] + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {credentials['token']}", "Content-Type": "application/json"},
+    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=30) as response:
             return dict(json.load(response))
     except urllib.error.HTTPError as error:
-        raise SystemExit(f"{method} {path} answered {error.code}: {error.read().decode()[:500]}") from error
+        raise SystemExit(f"{method} {path} returned {error.code}: {error.read().decode()[:500]}") from error
 
 
-def eventually(look: Callable[[], bool], seconds: float, what: str) -> None:
+def eventually(is_true: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not is_true():
         if time.monotonic() > deadline:
-            raise SystemExit(f"not within {seconds:g} s: {what}")
+            raise SystemExit(f"timeout after {seconds:g} s; expected: {what}")
         time.sleep(0.3)
 
 
 def processes_of(parent: int) -> list[int]:
-    """The process and all below it, from /proc."""
+    """Return the ids of the process and of all its descendants, from /proc."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
