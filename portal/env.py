@@ -1,8 +1,8 @@
-"""Settings from the environment, read loudly.
+"""Typed reads of environment variables.
 
-Every variable is read through one of the helpers here. A wrong value raises `ConfigError` with the variable's name, the
-value and what would be right; `manage.py` and the entry points print it and stop. Each read is kept in `DECLARED`, from
-which a test checks that the README documents it.
+A wrong value raises `ConfigError` with the variable's name, the value and the allowed values. `manage.py` and the other
+entry points print the error and stop. `DECLARED` keeps every variable that was read, and a test compares it with the
+README's configuration table.
 """
 
 import base64
@@ -21,7 +21,7 @@ Number = TypeVar("Number", int, float)
 
 
 class ConfigError(ImproperlyConfigured):
-    """A variable of the environment has a value that cannot be used. Whoever starts the process must act."""
+    """An environment variable is missing or has a wrong value. The operator who starts the process must correct it."""
 
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
@@ -39,7 +39,11 @@ DECLARED: dict[str, Declared] = {}
 
 
 class Env:
-    """Reads of one environment mapping (the process's own, or a test's)."""
+    """Reader of one environment: of the process, or of a test.
+
+    `meaning` is the variable's description in the README. An empty value counts as not set.
+    Errors: every method raises ConfigError for a value that it cannot use.
+    """
 
     def __init__(self, source: Mapping[str, str]) -> None:
         self._source = source
@@ -54,7 +58,7 @@ class Env:
         return default if value is None else value
 
     def secret(self, name: str, meaning: str) -> str:
-        """As `text`, never echoed and without a default."""
+        """Return the text, or "" if it is not set. The value never appears in an error message."""
         return self._read(name, None, meaning) or ""
 
     def choice(self, name: str, default: str, choices: tuple[str, ...], meaning: str) -> str:
@@ -85,7 +89,7 @@ class Env:
         return self.whole(name, default, meaning, low=1, high=65535)
 
     def words(self, name: str, default: str, meaning: str) -> list[str]:
-        """A list separated by commas."""
+        """Return the words of a list that is separated by commas."""
         return [word.strip() for word in self.text(name, default, meaning).split(",") if word.strip()]
 
     def path(self, name: str, default: Path | None, meaning: str, *, shown_default: str = "") -> Path | None:
@@ -93,61 +97,62 @@ class Env:
         return default if value is None else Path(value).expanduser().resolve()
 
     def file(self, name: str, meaning: str) -> Path | None:
-        """A file that must exist when it is named."""
+        """Return the path of an existing file, or None if the variable is not set."""
         path = self.path(name, None, meaning)
         if path is not None and not path.is_file():
-            raise ConfigError(name, f"names {path}, which is no file")
+            raise ConfigError(name, f"is {path}, which is not a file; correct the path")
         return path
 
     def parsed(self, name: str, default: str, parse: Callable[[str], Any], meaning: str) -> Any:
-        """`parse` raises ValueError with a sentence that says what is wrong."""
+        """Return the parsed value. The message of a ValueError from `parse` becomes the message of the ConfigError."""
         value = self.text(name, default, meaning)
         try:
             return parse(value)
         except json.JSONDecodeError as error:
-            raise ConfigError(name, f"is not JSON: {error}") from error
+            raise ConfigError(name, f"is not valid JSON: {error}") from error
         except ValueError as error:
             raise ConfigError(name, str(error)) from error
 
     @staticmethod
-    def _within(name: str, value: str, kind: type[Number], words: str, low: Number, high: Number) -> Number:
+    def _within(name: str, value: str, kind: type[Number], expected: str, low: Number, high: Number) -> Number:
         try:
             number = kind(value)
         except ValueError as error:
-            raise ConfigError(name, f"is {value!r}; it must be {words}") from error
+            raise ConfigError(name, f"is {value!r}; it must be {expected}") from error
         if not low <= number <= high:
             raise ConfigError(name, f"is {value}; it must be between {low} and {high}")
         return number
 
 
-def matching(pattern: str, words: str) -> Callable[[str], str]:
-    """A `parse` for `Env.parsed`: the whole text must match; empty passes. `words` say what would be right."""
+def matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a `parse` function for `Env.parsed` that accepts an empty text and any text that matches the pattern."""
     compiled = re.compile(pattern)
 
     def check(text: str) -> str:
         if text and not compiled.fullmatch(text):
-            raise ValueError(f"is {text!r}; it must be {words}")
+            raise ValueError(f"is {text!r}; it must be {expected}")
         return text
 
     return check
 
 
 def importable(text: str) -> str:
-    """A `parse` for `Env.parsed`: the dotted name of a class that can be imported."""
+    """Return the dotted name of a class if its module exists. A `parse` function for `Env.parsed`."""
     module, _, _ = text.rpartition(".")
     try:
         found = bool(module) and importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         found = False
     if not found:
-        raise ValueError(f"is {text!r}; there is no such module")
+        raise ValueError(f"is {text!r}, but this module does not exist; give the dotted name of a class")
     return text
 
 
 def named_keys(text: str) -> dict[str, bytes]:
-    """A `parse` for `Env.parsed`: `id:key` with commas, in order; a key is the base64 of 32 bytes.
+    """Return the keys of `id:key,id:key` in their order. A `parse` function for `Env.parsed`.
 
-    No message quotes any part of the value, ids included: where a key was put in the id's place, it would show it.
+    Shapes: a key is the base64 text of 32 bytes.
+    Errors: ValueError. Its message repeats no part of the value, also no id: a key may have been entered as an id.
     """
     keys: dict[str, bytes] = {}
     for number, entry in enumerate(text.split(",") if text else [], start=1):
@@ -157,7 +162,7 @@ def named_keys(text: str) -> dict[str, bytes]:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", key_id):
             raise ValueError(f"the id of entry {number} must be 1 to 64 letters, digits, `.`, `_` and `-`")
         if key_id in keys:
-            raise ValueError(f"the id of entry {number} is taken by an entry before it")
+            raise ValueError(f"the id of entry {number} is used by an earlier entry; use each id once")
         try:
             key = base64.b64decode(encoded, validate=True)
         except ValueError:

@@ -1,8 +1,11 @@
-"""All settings, from the environment only.
+"""All settings. Their only source is the environment.
 
-In development (the default) every server that is not named by a URL is the embedded one of `make run`, under
-`POINTSMAN_HOME`. In production nothing is guessed: what has no safe default must be given, and the process stops with the
-name of the variable otherwise. The README's configuration table lists each variable; a test keeps the two in step.
+In development (the default), `make run` starts an embedded server for each server that has no URL in the environment.
+Embedded servers keep their data under `POINTSMAN_HOME`. In production, a variable without a safe default must be set;
+otherwise the process stops with an error that names the variable.
+
+Each file holds one concern. The imports below are in the order of the README's configuration table, which a test
+compares with the variables that are read here.
 """
 
 from portal.settings.environment import *

@@ -8,7 +8,7 @@ from portal.settings.web import PORT
 HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
     "HTTP_ALLOWED_PRIVATE_HOSTS",
     "" if PRODUCTION else f"127.0.0.1:{PORT}",
-    "hosts (or host:port) with private addresses that `http.request` may call, with commas",
+    "hosts with private addresses that `http.request` may call: `host` or `host:port`, separated by commas",
 )
 
 _TASKS = r"[\w.:-]+(\.\*)?"
@@ -17,26 +17,33 @@ CELERY_CALL_TASKS = [
     for name in env.parsed(
         "CELERY_CALL_TASKS",
         "",
-        matching(rf"{_TASKS}(\s*,\s*{_TASKS})*", "names of tasks, or `prefix.*`, with commas"),
-        "tasks that `celery.call` may run: names, or `prefix.*`, with commas; none otherwise",
+        matching(rf"{_TASKS}(\s*,\s*{_TASKS})*", "task names or `prefix.*`, separated by commas"),
+        "tasks that `celery.call` may run: names or `prefix.*`, separated by commas; if not set, none",
     ).split(",")
     if name
 ]
 
 
-def _url_of_another(name: str, *schemes: str, meaning: str) -> str:
-    """The portal's own Redis unless it is given. A wrong one is not echoed: it may hold a password."""
+def _other_application_url(name: str, *schemes: str, meaning: str) -> str:
+    """Return the URL, or REDIS_URL if it is not set. An error does not repeat the value: it can contain a password."""
     url = env.secret(name, meaning)
     if url and url.partition("://")[0] not in schemes:
-        raise ConfigError(name, f"must begin with {', '.join(f'{scheme}://' for scheme in schemes)}")
+        raise ConfigError(name, f"must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}")
     return url or REDIS_URL
 
 
-CELERY_CALL_BROKER_URL = _url_of_another(
-    "CELERY_CALL_BROKER_URL", "redis", "rediss", "amqp", "amqps", "pyamqp",
-    meaning="broker of the application whose tasks `celery.call` runs (Redis or RabbitMQ); else `REDIS_URL`",
-)  # fmt: skip
-CELERY_CALL_RESULT_BACKEND = _url_of_another(
-    "CELERY_CALL_RESULT_BACKEND", "redis", "rediss",
-    meaning="result backend of that application (Redis); else `REDIS_URL`",
-)  # fmt: skip
+CELERY_CALL_BROKER_URL = _other_application_url(
+    "CELERY_CALL_BROKER_URL",
+    "redis",
+    "rediss",
+    "amqp",
+    "amqps",
+    "pyamqp",
+    meaning="broker of the application whose tasks `celery.call` runs (Redis or RabbitMQ); if not set, `REDIS_URL`",
+)
+CELERY_CALL_RESULT_BACKEND = _other_application_url(
+    "CELERY_CALL_RESULT_BACKEND",
+    "redis",
+    "rediss",
+    meaning="result backend of that application (Redis); if not set, `REDIS_URL`",
+)

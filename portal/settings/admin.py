@@ -1,4 +1,4 @@
-"""The theme of the Django admin."""
+"""Theme of the Django admin."""
 
 UNFOLD = {
     "SITE_TITLE": "Pointsman",

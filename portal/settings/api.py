@@ -1,4 +1,4 @@
-"""The REST API and its OpenAPI document."""
+"""REST API and its OpenAPI document."""
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

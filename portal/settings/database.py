@@ -11,35 +11,43 @@ POSTGRES_PORT = env.port("POSTGRES_PORT", 15432, "port of the embedded PostgreSQ
 
 DATABASE_URL = required_in_production(
     "DATABASE_URL",
-    env.secret("DATABASE_URL", "PostgreSQL, `postgresql://user:password@host:port/name`; else the embedded one"),
+    env.secret(
+        "DATABASE_URL", "PostgreSQL: `postgresql://user:password@host:port/name`; if not set, the embedded PostgreSQL"
+    ),
     f"postgresql://postgres@127.0.0.1:{POSTGRES_PORT}/pointsman",
 )
 DATABASE_APP_ROLE: str = env.parsed(
     "DATABASE_APP_ROLE",
     "pointsman_app",
     matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
-    "role that the application works as; it may neither truncate nor alter tables",
+    "database role of the application; it cannot truncate or alter tables",
 )
 DATABASE_SYSTEM_ROLE: str = env.parsed(
     "DATABASE_SYSTEM_ROLE",
     "pointsman_system",
     matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
-    "role that sweep, reconciler and commands work as; it sees the rows of all tenants",
+    "database role of sweep, reconciler and management commands; it sees the rows of all tenants",
 )
-if DATABASE_SYSTEM_ROLE == DATABASE_APP_ROLE:  # its policies would hold for both, and each tenant would see all rows
+if DATABASE_SYSTEM_ROLE == DATABASE_APP_ROLE:
     raise ConfigError(
-        "DATABASE_SYSTEM_ROLE", f"is {DATABASE_SYSTEM_ROLE!r}, as DATABASE_APP_ROLE; they must be two roles"
+        "DATABASE_SYSTEM_ROLE",
+        f"is {DATABASE_SYSTEM_ROLE!r}, as DATABASE_APP_ROLE; every tenant would see all rows, so use two roles",
     )
 DATABASE_POOL = env.flag(
-    "DATABASE_POOL", False, "psycopg's pool; for web and Temporal worker, never for Celery prefork"
+    "DATABASE_POOL",
+    False,
+    "use psycopg's connection pool; for web processes and Temporal workers only, not for Celery prefork",
 )
 
 DATABASE_STATEMENT_TIMEOUT_SECONDS = env.number(
-    "DATABASE_STATEMENT_TIMEOUT_SECONDS", 30, "time that one statement may take, waiting for locks included; migrations have no limit",
-    low=1, high=100,
-)  # fmt: skip
-# A database host that is gone without a word is noticed within half a minute; TCP's own patience is a quarter of an hour
-# after a send, and two hours without one.
+    "DATABASE_STATEMENT_TIMEOUT_SECONDS",
+    30,
+    "time limit of one SQL statement in seconds, including the wait for locks; migrations have no limit",
+    low=1,
+    high=100,
+)
+# With these values a connection to a dead host fails within 30 s. TCP's defaults are 15 minutes after a send and 2
+# hours without a send.
 _DEAD_PEER = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -52,16 +60,16 @@ def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[st
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_health_checks=True))
     except ValueError as error:
-        raise ConfigError("DATABASE_URL", f"cannot be read: {error}") from error
+        raise ConfigError("DATABASE_URL", f"is not a valid URL: {error}") from error
     if config.get("ENGINE") != "django.db.backends.postgresql":
-        raise ConfigError("DATABASE_URL", "must name PostgreSQL (postgresql://...)")
+        raise ConfigError("DATABASE_URL", "must be a PostgreSQL URL (postgresql://...)")
     options = config["OPTIONS"] = {**_DEAD_PEER, **config.get("OPTIONS", {})}
     options["connect_timeout"] = 5
     options["application_name"] = "pointsman"
     session = {"role": role, "statement_timeout": int(statement_seconds * 1000)}
     if any(session.values()):
         options["options"] = " ".join(f"-c {name}={value}" for name, value in session.items() if value)
-    # Each statement carries its tenant (workflows/tenancy.py), which a cursor that is kept on the server could not.
+    # Each statement carries its tenant (workflows/tenancy.py). A later fetch from a server-side cursor would not.
     config["DISABLE_SERVER_SIDE_CURSORS"] = True
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 32, "timeout": 10}
@@ -70,7 +78,7 @@ def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[st
     return config
 
 
-# `default` works as the application's role; `owner` is the same database as the login itself, for migrations only.
+# `default` uses the application's role. `owner` uses the login itself and is for migrations only.
 DATABASES = {
     "default": _database(
         role=DATABASE_APP_ROLE, pool=DATABASE_POOL, statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS

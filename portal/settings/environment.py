@@ -1,4 +1,4 @@
-"""Environment, folders, and what production refuses to guess."""
+"""Environment: development or production, and the folders for data and downloads."""
 
 from pathlib import Path
 
@@ -7,26 +7,39 @@ from portal.env import ConfigError, env
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 POINTSMAN_ENV = env.choice(
-    "POINTSMAN_ENV", "development", ("development", "production"), "`production` refuses every guessed value"
+    "POINTSMAN_ENV",
+    "development",
+    ("development", "production"),
+    "in `production`, variables without a safe default must be set",
 )
 PRODUCTION = POINTSMAN_ENV == "production"
-DEBUG = env.flag("DEBUG", False, "Django's debug pages; refused in production")
+DEBUG = env.flag("DEBUG", False, "show Django's debug pages; refused in production")
 if PRODUCTION and DEBUG:
-    raise ConfigError("DEBUG", "is true while POINTSMAN_ENV is production; switch one of them")
+    raise ConfigError(
+        "DEBUG", "is true, but debug pages are not allowed in production; set DEBUG=false or POINTSMAN_ENV=development"
+    )
 
 POINTSMAN_HOME: Path = (
-    env.path("POINTSMAN_HOME", None, "state of the embedded servers and generated secrets", shown_default=".local")
+    env.path(
+        "POINTSMAN_HOME",
+        None,
+        "folder for the data of the embedded servers and for generated secrets",
+        shown_default=".local",
+    )
     or BASE_DIR / ".local"
 )
 POINTSMAN_CACHE: Path = (
-    env.path("POINTSMAN_CACHE", None, "downloaded tools (the Temporal CLI)", shown_default="~/.cache/pointsman")
+    env.path(
+        "POINTSMAN_CACHE", None, "folder for downloaded tools (the Temporal CLI)", shown_default="~/.cache/pointsman"
+    )
     or Path.home() / ".cache" / "pointsman"
 )
 
 
 def required_in_production(name: str, value: str, default: str) -> str:
+    """Return the value, or in development the default. Errors: ConfigError in production without a value."""
     if value:
         return value
     if PRODUCTION:
-        raise ConfigError(name, "is not set; in production there is no default")
+        raise ConfigError(name, "is not set; production has no default for it, so set it")
     return default

@@ -1,4 +1,4 @@
-"""Secret keys: Django's own, and the keys that encrypt stored secrets."""
+"""Secret keys: Django's secret key, and the keys that encrypt secrets in the database."""
 
 import base64
 import contextlib
@@ -10,7 +10,7 @@ from portal.settings.environment import POINTSMAN_HOME, PRODUCTION
 
 
 def _development_secret_key() -> str:
-    """A key made once and kept under POINTSMAN_HOME, so that sessions survive a restart of `make run`."""
+    """Return the key under POINTSMAN_HOME and create it if it is missing. Sessions then survive a restart."""
     path = POINTSMAN_HOME / "secret-key"
     if not path.exists():
         POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
@@ -19,36 +19,44 @@ def _development_secret_key() -> str:
     return path.read_text().strip()
 
 
-SECRET_KEY = env.secret("SECRET_KEY", "Django's secret key (50 or more random characters); made once in development")
+SECRET_KEY = env.secret(
+    "SECRET_KEY", "Django's secret key, 50 or more random characters; generated once in development"
+)
 if not SECRET_KEY:
     if PRODUCTION:
-        raise ConfigError("SECRET_KEY", "is not set; in production there is no default")
+        raise ConfigError("SECRET_KEY", "is not set; production has no default for it, so set it")
     SECRET_KEY = _development_secret_key()
 
 
 def _development_secret_keys() -> dict[str, bytes]:
-    """A key made once and kept under POINTSMAN_HOME. By a link, so that of processes that start at once one makes it."""
+    """Return the keys under POINTSMAN_HOME and create one if the file is missing.
+
+    Processes may start at the same time. Linking a complete file into place lets exactly one of them create the key.
+    """
     path = POINTSMAN_HOME / "workflow-secret-keys"
     if not path.exists():
         POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=POINTSMAN_HOME) as made:
-            made.write(f"development:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
-            made.flush()
+        with tempfile.NamedTemporaryFile("w", dir=POINTSMAN_HOME) as new_file:
+            new_file.write(f"development:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+            new_file.flush()
             with contextlib.suppress(FileExistsError):
-                path.hardlink_to(made.name)
+                path.hardlink_to(new_file.name)
     try:
         return named_keys(path.read_text().strip())
     except ValueError as error:
-        raise ConfigError("WORKFLOW_SECRET_KEYS", f"is not set, and {path} cannot be read: {error}") from error
+        raise ConfigError(
+            "WORKFLOW_SECRET_KEYS",
+            f"is not set, and the key file {path} is invalid: {error}; correct the file, or set the variable",
+        ) from error
 
 
-# In order: the first encrypts, all decrypt. Django's error pages hide it for its name.
+# The first key encrypts, all keys decrypt. Django's error pages hide the value because the name contains KEY.
 WORKFLOW_SECRET_KEYS: dict[str, bytes] = env.parsed(
     "WORKFLOW_SECRET_KEYS",
     "",
     named_keys,
-    "keys that encrypt secrets in the database, `id:base64 of 32 bytes`, with commas; the first encrypts; made once in"
-    " development, in production needed as soon as a secret is saved",
+    "keys for secrets in the database: `id:base64 of 32 bytes`, separated by commas; the first key encrypts, all"
+    " decrypt; generated once in development, required in production before a secret can be saved",
 )
 if not WORKFLOW_SECRET_KEYS and not PRODUCTION:
     WORKFLOW_SECRET_KEYS = _development_secret_keys()

@@ -1,4 +1,4 @@
-"""The web process: address, applications, middleware, security, static files, time."""
+"""Web process: address, applications, middleware, security, static files and time zone."""
 
 from django.urls import reverse_lazy
 
@@ -6,32 +6,40 @@ from portal.env import ConfigError, env, matching
 from portal.settings.environment import BASE_DIR, POINTSMAN_HOME, PRODUCTION
 
 HOST = env.text("HOST", "127.0.0.1", "address that the web process listens on")
-PORT = env.port("PORT", 8000, "port of the web process")
+PORT = env.port("PORT", 8000, "port that the web process listens on")
 
-WEB_THREADS = env.whole("WEB_THREADS", 8, "threads of one web process", low=1, high=64)
+WEB_THREADS = env.whole("WEB_THREADS", 8, "number of threads in one web process", low=1, high=64)
 URL = matching(r"https?://[^\s/]+\S*", "a URL that begins with http:// or https://")
 PUBLIC_URL: str = env.parsed(
-    "PUBLIC_URL", f"http://{HOST}:{PORT}", URL, "the portal's address as people and programs see it"
+    "PUBLIC_URL", f"http://{HOST}:{PORT}", URL, "public address of the portal, used in links"
 ).rstrip("/")
 
 REQUEST_MAX_BYTES = env.whole(
-    "REQUEST_MAX_BYTES", 1_048_576, "largest request body; a larger one is answered 413", low=1024, high=67_108_864
+    "REQUEST_MAX_BYTES",
+    1_048_576,
+    "largest request body in bytes; a larger body is refused with status 413",
+    low=1024,
+    high=67_108_864,
 )
 
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS",
     "" if PRODUCTION else "127.0.0.1,localhost,[::1]",
-    "host names that the portal answers to, with commas",
+    "host names under which the portal may be called, separated by commas",
 )
 if PRODUCTION and not ALLOWED_HOSTS:
-    raise ConfigError("ALLOWED_HOSTS", "is not set; name the hosts that the portal answers to")
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", "", "origins (https://...) behind a proxy, with commas")
+    raise ConfigError(
+        "ALLOWED_HOSTS", "is not set; production has no default for it, so list the host names of the portal"
+    )
+CSRF_TRUSTED_ORIGINS = env.words(
+    "CSRF_TRUSTED_ORIGINS", "", "trusted origins (https://...) if the portal is behind a proxy, separated by commas"
+)
 
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",
     "ingress.apps.IngressConfig",
     "workflows.apps.WorkflowsConfig",
-    "unfold.apps.BasicAppConfig",  # the default config would put its own site in the place of ours
+    "unfold.apps.BasicAppConfig",  # the default config would replace PointsmanAdminSite
     "unfold.contrib.filters",
     "portal.apps.PointsmanAdminConfig",
     "django.contrib.auth",
@@ -87,9 +95,11 @@ AUTH_PASSWORD_VALIDATORS = [
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION
-SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", PRODUCTION, "redirect plain HTTP to HTTPS (true in production)")
+SECURE_SSL_REDIRECT = env.flag(
+    "SECURE_SSL_REDIRECT", PRODUCTION, "redirect HTTP to HTTPS; `true` by default in production"
+)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
-# Probes come from inside the cluster, in plain HTTP.
+# Probes come from inside the cluster and use HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 X_FRAME_OPTIONS = "DENY"
@@ -97,7 +107,7 @@ X_FRAME_OPTIONS = "DENY"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else POINTSMAN_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
-# In development files are served from where they lie; an image collects them once.
+# In development, files are served from the source folders. A container image runs collectstatic once.
 WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

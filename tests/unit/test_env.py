@@ -49,13 +49,13 @@ def test_empty_values_are_as_unset() -> None:
         ({"POINTSMAN_ENV": "production", "DEBUG": "true"}, "DEBUG: "),
         ({"REDIS_URL": "localhost"}, "REDIS_URL: is 'localhost'; it must be redis://host:port/0"),
         ({"TEMPORAL_ADDRESS": "temporal"}, "TEMPORAL_ADDRESS: is 'temporal'; it must be host:port"),
-        ({"TEMPORAL_TLS_CA": "/nowhere/ca.pem"}, "TEMPORAL_TLS_CA: names /nowhere/ca.pem"),
+        ({"TEMPORAL_TLS_CA": "/nowhere/ca.pem"}, "TEMPORAL_TLS_CA: is /nowhere/ca.pem, which is not a file"),
         ({"EMAIL_BACKEND": "django.mail.Smtp"}, "EMAIL_BACKEND: is 'django.mail.Smtp'"),
         ({"PUBLIC_URL": "portal.example"}, "PUBLIC_URL: is 'portal.example'"),
         ({"DATABASE_APP_ROLE": "app; drop"}, "DATABASE_APP_ROLE: is 'app; drop'"),
         ({"DATABASE_SYSTEM_ROLE": "pointsman_app"}, "DATABASE_SYSTEM_ROLE: is 'pointsman_app', as DATABASE_APP_ROLE"),
         ({"DATABASE_APP_ROLE": "one", "DATABASE_SYSTEM_ROLE": "one"}, "DATABASE_SYSTEM_ROLE: is 'one', as DATABASE_APP_ROLE"),
-        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must name PostgreSQL"),
+        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must be a PostgreSQL URL"),
     ],
 )  # fmt: skip
 def test_a_process_with_a_wrong_setting_stops_before_it_begins(

@@ -142,7 +142,7 @@ def test_keys_keep_their_order_and_nothing_means_off() -> None:
     [
         (KEY, "entry 1 is not `id:key`"), (f"{KEY}:a", "the id of entry 1 must be"), (f":{KEY}", "the id of entry 1 must be"),
         (f"a b:{KEY}", "the id of entry 1 must be"), (f"{'i' * 65}:{KEY}", "the id of entry 1 must be"), (f"ä:{KEY}", "the id of entry 1 must be"),
-        (f"a:{KEY},a:{KEY}", "the id of entry 2 is taken by an entry before it"),
+        (f"a:{KEY},a:{KEY}", "the id of entry 2 is used by an earlier entry"),
         (f"a:{KEY},", "entry 2 is not `id:key`"), (",", "entry 1 is not `id:key`"), (f"a:{KEY}b:{KEY}", "the key of entry 1 must be the base64 of 32 bytes"),
         ("a:", "the key of entry 1 must be"), (f"a:{KEY[:-1]}", "the key of entry 1 must be"), (f"a:{KEY[:20]}!{KEY[20:]}", "the key of entry 1 must be"),
         (f"a:{base64.b64encode(b'k' * 31).decode()}", "the key of entry 1 must be"), (f"a:{KEY},b:kä", "the key of entry 2 must be"),
