@@ -1,4 +1,7 @@
-"""The event catalogue (docs/reference/events.md#correlation, docs/reference/screens.md#other-screens): where a type's key stands, which schema its payload has, how long it may come early."""
+"""Event catalogue: correlation paths, payload schema and buffer time of each event type.
+
+Source: docs/reference/events.md#correlation, docs/reference/screens.md#other-screens
+"""
 
 import math
 import uuid
@@ -29,12 +32,12 @@ Problem = dict[str, str]
 
 @dataclass(frozen=True)
 class EventTypeFields:
-    """An entry as somebody writes it down, not checked yet."""
+    """Unchecked fields of an entry, as an author writes them."""
 
     description: Any = ""
-    correlation_paths: Any = None  # a path, a list of them, or none: then the environment's count
+    correlation_paths: Any = None  # a path or a list of paths; None: the paths of the environment apply
     payload_schema_ref: Any = ""
-    buffer_seconds: Any = None  # none: EVENT_BUFFER_SECONDS
+    buffer_seconds: Any = None  # None: EVENT_BUFFER_SECONDS applies
     is_active: Any = True
 
 
@@ -45,20 +48,24 @@ class SavedEventType:
 
 
 def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be_new: bool = False) -> SavedEventType:
-    """Write an entry down, or put this in the place of the one under the name; it counts from the next event on.
+    """Create an entry, or replace the entry with this name. It applies from the next event on.
 
     Errors: PermissionRefused; InputInvalid EVENT_TYPE_INVALID with every problem; Conflict EVENT_TYPE_EXISTS.
     """
     problems = event_type_problems(tenant_id=actor.tenant_id, name=name, fields=fields)
-    asked = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
+    payload = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
     with command_transaction(
-        actor=actor, action=CommandAction.EDIT_EVENT_TYPE, target_type="event type", target_id=target_name(name), payload=asked
-    ) as command:  # fmt: skip
+        actor=actor,
+        action=CommandAction.EDIT_EVENT_TYPE,
+        target_type="event type",
+        target_id=target_name(name),
+        payload=payload,
+    ) as command:
         actor.require(Role.AUTHOR, to="edit the event catalogue")
         if problems:
             where = f"{problems[0]['path']} " if problems[0]["path"] else ""
             raise InputInvalid(
-                f"the event type is invalid: {where}{problems[0]['message']}",
+                f"The event type is invalid: {where}{problems[0]['message']}",
                 code="EVENT_TYPE_INVALID",
                 details={"problems": problems},
             )
@@ -68,7 +75,7 @@ def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be
 
 
 def event_type_delete(*, actor: Actor, name: str) -> None:
-    """Errors: PermissionRefused, NotFound."""
+    """Delete an entry. Errors: PermissionRefused, NotFound."""
     with command_transaction(
         actor=actor,
         action=CommandAction.EDIT_EVENT_TYPE,
@@ -81,7 +88,10 @@ def event_type_delete(*, actor: Actor, name: str) -> None:
 
 
 def require_event_type_role(*, actor: Actor, name: str = "") -> None:
-    """For a request that cannot be taken as it was sent. Errors: PermissionRefused; the denied attempt is recorded."""
+    """Check the role before errors in the request are reported.
+
+    Errors: PermissionRefused; the denied attempt is recorded in the ledger.
+    """
     require_role(
         actor=actor, needs=Role.AUTHOR, to="edit the event catalogue", action=CommandAction.EDIT_EVENT_TYPE,
         target_type="event type", target_id=target_name(name),
@@ -91,27 +101,28 @@ def require_event_type_role(*, actor: Actor, name: str = "") -> None:
 def event_type_find(*, tenant_id: uuid.UUID, name: str) -> EventType:
     row = EventType.objects.filter(tenant_id=tenant_id, name=name).first()
     if row is None:
-        raise NotFound(f"there is no event type {name[:200]!r} in the catalogue", code="EVENT_TYPE_NOT_FOUND")
+        raise NotFound(f"The event catalogue has no event type {name[:200]!r}.", code="EVENT_TYPE_NOT_FOUND")
     return row
 
 
 def effective_buffer_seconds(row: EventType) -> float:
+    """Return the buffer time that applies to the event type."""
     is_own = row.is_active and row.buffer_seconds is not None
     return float(row.buffer_seconds if is_own and row.buffer_seconds else settings.EVENT_BUFFER_SECONDS)
 
 
 def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFields) -> list[Problem]:
-    """Everything that keeps an entry from being saved, as `{path, message}`; the path is the field's name."""
+    """Return every problem of an entry as `{path, message}`. The path is the name of a field."""
     problems = [*_name_problems(name), *_text_problems(fields), *_path_problems(fields.correlation_paths)]
     buffer = fields.buffer_seconds
     if buffer is not None and not _is_buffer(buffer):
-        message = f"must be a number of seconds above 0 and at most {MAX_BUFFER_SECONDS:,}, or left out"
+        message = f"must be a number of seconds above 0 and at most {MAX_BUFFER_SECONDS:,}, or must be left out"
         problems.append({"path": "buffer_seconds", "message": message})
     if not isinstance(fields.is_active, bool):
         problems.append({"path": "is_active", "message": "must be true or false"})
     ref = fields.payload_schema_ref
     if name == ANY_EVENT and (ref or buffer is not None):
-        message = f"{ANY_EVENT} stands for the correlation paths of all events; it has no schema and no buffer time"
+        message = f"{ANY_EVENT} sets correlation paths for all events; it cannot have a schema or a buffer time"
         problems.append({"path": "name", "message": message})
     elif isinstance(ref, str) and ref and ref not in known_schema_refs(tenant_id):
         problems.append({"path": "payload_schema_ref", "message": f"the schema {ref[:200]!r} is not registered"})
@@ -120,9 +131,9 @@ def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFie
 
 def _name_problems(name: Any) -> list[Problem]:
     if not isinstance(name, str) or not name.strip():
-        return [{"path": "name", "message": "must be a text that is not empty"}]
+        return [{"path": "name", "message": "must be text that is not empty"}]
     if name != name.strip() or len(name) > MAX_ID_LENGTH or storable_problem(name):
-        message = f"must be at most {MAX_ID_LENGTH} characters, without blanks at its ends, that can be stored"
+        message = f"must be storable text of at most {MAX_ID_LENGTH} characters, without spaces at the start or the end"
         return [{"path": "name", "message": message}]
     return []
 
@@ -133,7 +144,7 @@ def _text_problems(fields: EventTypeFields) -> list[Problem]:
     for field, limit in limits.items():
         text = getattr(fields, field)
         if not isinstance(text, str) or len(text) > limit or storable_problem(text):
-            problems.append({"path": field, "message": f"must be a text of at most {limit} characters"})
+            problems.append({"path": field, "message": f"must be storable text of at most {limit} characters"})
     return problems
 
 
@@ -158,10 +169,12 @@ def _is_buffer(value: Any) -> bool:
 
 def _stored(tenant_id: uuid.UUID, name: str, fields: EventTypeFields, *, must_be_new: bool) -> SavedEventType:
     if fields.payload_schema_ref:
-        # Held until the entry is there, so that nobody deletes the schema in between.
+        # Locked until the commit, so that the schema cannot be deleted in between.
         list(PayloadSchema.objects.select_for_update().filter(tenant_id=tenant_id, ref=fields.payload_schema_ref))
     row = EventType.objects.select_for_update().filter(tenant_id=tenant_id, name=name).first()
-    taken = Conflict(f"there is an event type {name!r} in the catalogue already", code="EVENT_TYPE_EXISTS")
+    taken = Conflict(
+        f"The event catalogue already has an event type {name!r}. Edit that entry.", code="EVENT_TYPE_EXISTS"
+    )
     if row is not None and must_be_new:
         raise taken
     is_new = row is None

@@ -1,8 +1,10 @@
-"""The relay of the outbox: what applications wrote down with `publish_event` becomes events (docs/reference/events.md#entry-points).
+"""Relay of the outbox: rows that Django apps wrote with `publish_event` become events.
 
-The rule it keeps: a row's event is stored and the row deleted in one transaction. So a relay that is killed leaves either
-the row or the event, never both and never neither; and rows are locked while they are handed in, so any number of relays
-may run at once. A row that the portal can never take is kept, with the reason, and stops no other.
+- One transaction stores the event and deletes the row. A killed relay leaves either the row or the event.
+- Rows are locked while they are relayed. Any number of relays may run at once.
+- A row that can never become an event is kept with the reason, and does not stop other rows.
+
+Source: docs/reference/events.md#entry-points
 """
 
 import logging
@@ -19,7 +21,7 @@ from django.utils import timezone
 
 from ingress.intake.receive import events_receive
 from workflows.backoff import backoff_seconds
-from workflows.database_errors import is_of_the_data
+from workflows.database_errors import is_data_error
 from workflows.errors import PortalError
 from workflows.models import OutboxEvent
 from workflows.statuses import EventSource
@@ -32,7 +34,7 @@ LONGEST_PAUSE_SECONDS = 300
 
 @dataclass(frozen=True)
 class OutboxCounts:
-    """`failing` are those of `waiting` whose last attempt failed; `oldest_at` is of what waits."""
+    """Numbers of outbox rows. `failing`: waiting rows whose last attempt failed. `oldest_at`: oldest waiting row."""
 
     waiting: int
     failing: int
@@ -53,21 +55,21 @@ def outbox_counts(*, tenant_id: uuid.UUID) -> OutboxCounts:
 
 
 def outbox_relay(*, tenant_id: uuid.UUID, limit: int = 100) -> int:
-    """How many due rows of this tenant it settled: handed in, or refused for good. Rows that another relay holds are left to it.
+    """Relay the due rows of a tenant that no other relay has locked. Return the number of relayed and refused rows.
 
-    Errors: those of a database that is away; then nothing has changed.
-    Cost: four statements for a batch without trouble, and those of `events_receive` for each sender in it.
+    Errors: database errors during an outage; then nothing has changed.
+    Cost: four statements for a batch without errors, and those of `events_receive` for each sender in it.
     """
     row_ids: list[uuid.UUID] = []
     try:
         with transaction.atomic():
             rows = list(_due(tenant_id)[:limit])
             row_ids = [row.id for row in rows]
-            return _hand_in(rows)
+            return _relay(rows)
     except Exception as error:
         if not row_ids:
             raise
-        logger.warning("a batch of %d rows of the outbox failed (%r); each of them on its own", len(row_ids), error)
+        logger.warning("a batch of %d outbox rows failed (%r); each row is tried by itself", len(row_ids), error)
     return sum(_relay_one(tenant_id, row_id) for row_id in row_ids)
 
 
@@ -76,11 +78,13 @@ def _due(tenant_id: uuid.UUID) -> QuerySet[OutboxEvent]:
     return due.select_for_update(skip_locked=True).order_by("next_attempt_at", "id")
 
 
-def _hand_in(rows: Sequence[OutboxEvent]) -> int:
-    """Within a transaction: all of these rows, which are of one tenant."""
+def _relay(rows: Sequence[OutboxEvent]) -> int:
+    """Receive the events of these rows of one tenant, and delete or refuse the rows. Call it inside a transaction."""
     taken: list[uuid.UUID] = []
     by_sender = attrgetter("sender")
-    for sender, group in groupby(sorted(rows, key=by_sender), key=by_sender):  # the order of time stays within each
+    for sender, group in groupby(
+        sorted(rows, key=by_sender), key=by_sender
+    ):  # sorted() keeps the order of time per sender
         of_sender = list(group)
         values = [row.envelope for row in of_sender]
         tenant_id = of_sender[0].tenant_id
@@ -97,18 +101,18 @@ def _hand_in(rows: Sequence[OutboxEvent]) -> int:
 def _relay_one(tenant_id: uuid.UUID, row_id: uuid.UUID) -> int:
     try:
         with transaction.atomic():
-            return _hand_in(list(_due(tenant_id).filter(id=row_id)))
+            return _relay(list(_due(tenant_id).filter(id=row_id)))
     except Exception as error:
-        if is_of_the_data(error):  # trying again would never end
-            _refuse(row_id, f"EVENT_INVALID: the event cannot be stored: {error}")
+        if is_data_error(error):  # every retry would fail in the same way
+            _refuse(row_id, f"EVENT_INVALID: PostgreSQL refuses to store the event: {error}")
             return 1
-        logger.exception("the row %s of the outbox failed", row_id)
-        _postpone(row_id, error)  # a database that is away raises here
+        logger.exception("outbox row %s failed", row_id)
+        _postpone(row_id, error)  # raises if the database is unavailable
         return 0
 
 
 def _refuse(row_id: uuid.UUID, reason: str) -> None:
-    logger.warning("the row %s of the outbox is refused: %s", row_id, reason)
+    logger.warning("outbox row %s is refused: %s", row_id, reason)
     OutboxEvent.objects.filter(id=row_id).update(
         refused_at=timezone.now(), reason=reason[:500], attempts=F("attempts") + 1
     )
@@ -118,7 +122,7 @@ def _postpone(row_id: uuid.UUID, error: Exception) -> None:
     with transaction.atomic():
         row = OutboxEvent.objects.select_for_update().filter(id=row_id, refused_at__isnull=True).first()
         if row is None:
-            return  # another relay has settled it meanwhile
+            return  # another relay has relayed or refused the row
         row.attempts += 1
         pause = backoff_seconds(row.attempts, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         row.next_attempt_at = timezone.now() + timedelta(seconds=pause)

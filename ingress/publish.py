@@ -1,4 +1,4 @@
-"""Events from a Django app beside the portal: written down in the app's own transaction, handed in after it (`outbox.py`)."""
+"""Events from other Django apps: stored in the outbox in the transaction of the app, and relayed after its commit."""
 
 import json
 from datetime import datetime
@@ -22,12 +22,12 @@ def publish_event(
     payload_schema_ref: str | None = None,
     occurred_at: datetime | str | None = None,
 ) -> str:
-    """The event's id. The event exists when the surrounding transaction of the database `default` commits, and only then.
+    """Publish an event when the surrounding transaction of the database `default` commits. Return the event id.
 
-    Shapes: `tenant` is one, or its slug.
-    Idempotency: by event id, as at every door; without one each call makes an event of its own.
-    Errors: InputInvalid EVENT_INVALID, NotFound TENANT_NOT_FOUND, at once; the caller must act.
-    Cost: one insert, a query for a tenant's slug; after the commit a ring of the bell, which waits for nobody.
+    Shapes: `tenant` is a tenant or its slug.
+    Idempotency: by event id, as at every entry point. Without an event id, each call publishes another event.
+    Errors: InputInvalid EVENT_INVALID, NotFound TENANT_NOT_FOUND, raised by this call; the caller must act.
+    Cost: one insert, and a query for a tenant's slug. After the commit a queue notification, which does not block.
     """
     owner = _tenant(tenant)
     envelope = {
@@ -40,7 +40,7 @@ def publish_event(
     }
     envelope = _as_json({name: value for name, value in envelope.items() if value is not None})
     read_envelope(envelope)
-    with tenant_scope(owner.id):  # the caller's app knows nothing of tenants' scopes
+    with tenant_scope(owner.id):  # the calling app does not set a tenant scope
         OutboxEvent.objects.create(tenant=owner, envelope=envelope, sender="outbox")
     notify_dispatcher_on_commit(owner.id)
     return str(envelope["event_id"])
@@ -50,13 +50,15 @@ def _tenant(tenant: Tenant | str) -> Tenant:
     slug = tenant.slug if isinstance(tenant, Tenant) else tenant
     found = tenant if isinstance(tenant, Tenant) else Tenant.objects.filter(slug=slug).first()
     if found is None or not found.is_active:
-        raise NotFound(f"there is no active tenant {slug!r}", code="TENANT_NOT_FOUND")
+        raise NotFound(
+            f"There is no active tenant {slug!r}. Pass an active tenant or its slug.", code="TENANT_NOT_FOUND"
+        )
     return found
 
 
 def _as_json(envelope: dict[str, Any]) -> dict[str, Any]:
-    """As the relay will read it. An error here is one of the code that calls, and not of an event that waits somewhere."""
+    """Return the envelope as the relay will read it. An error then reaches the caller, and not the relay."""
     try:
         return dict(json.loads(json.dumps(envelope, allow_nan=False)))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputInvalid(f"the event is no JSON: {error}", code="EVENT_INVALID") from error
+        raise InputInvalid(f"The event cannot be written as JSON: {error}", code="EVENT_INVALID") from error

@@ -1,5 +1,7 @@
-"""Celery tasks of the ingress: a door, the bell of a tenant, and the sweep. What they work on stands in the database, so a
-lost or repeated message changes nothing."""
+"""Celery tasks of the ingress: an entry point, the dispatcher of a tenant, and the sweep.
+
+Their work is stored in the database. A lost or repeated message therefore changes nothing.
+"""
 
 import logging
 import time
@@ -14,8 +16,8 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from ingress.dispatch.work import Worked, events_work, tenants_with_work
-from ingress.intake.receive import event_receive
-from workflows.database_errors import is_of_the_data
+from ingress.intake.receive import events_receive
+from workflows.database_errors import is_data_error
 from workflows.dispatch_notification import WORK_EVENTS, notification_received, notify_dispatcher
 from workflows.errors import InputInvalid, NotFound, PortalError
 from workflows.event_outcomes import deliveries_changing
@@ -27,13 +29,13 @@ from workflows.tenancy import system_scope
 
 logger = logging.getLogger(__name__)
 
-SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # so that sweeps leave the workers to the bells
+SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # leaves time for the dispatcher
 SWEEP_BATCH = 500
 
 
 @shared_task(
     name="ingress.consume_event",
-    # Whatever is not the sender's fault must not cost the event: a database that is down, a fault of ours.
+    # An error that the sender did not cause, such as a database outage or a bug, must not lose the event.
     autoretry_for=(Exception,),
     dont_autoretry_for=(TypeError, PortalError),
     retry_backoff=1,
@@ -41,40 +43,46 @@ SWEEP_BATCH = 500
     max_retries=None,
 )
 def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
-    """A door for Celery producers: the envelope of the REST door, and the slug of the tenant under `tenant`.
+    """Receive one event from a Celery producer: the JSON of the REST entry point, and the tenant's slug as `tenant`.
 
-    Errors: the task fails with what is wrong, and nothing is stored; the sender must act.
+    Errors: PortalError or TypeError; nothing is stored, or the event is kept as rejected. The sender must act.
     """
     if not isinstance(envelope, dict):
-        raise TypeError("ingress.consume_event takes one JSON object: {tenant, event_type, payload, ...}")
+        raise TypeError("ingress.consume_event takes one argument, a JSON object: {tenant, event_type, payload, ...}")
     value = dict(envelope)
     slug = value.pop("tenant", None)
     tenant = Tenant.objects.filter(slug=slug, is_active=True).first() if isinstance(slug, str) else None
     if tenant is None:
-        raise NotFound(f"there is no tenant {slug!r}; the sender must name one under `tenant`", code="TENANT_NOT_FOUND")
+        raise NotFound(
+            f"There is no active tenant {slug!r}. The field `tenant` must contain the slug of an active tenant.",
+            code="TENANT_NOT_FOUND",
+        )
     try:
-        receipt = event_receive(tenant_id=tenant.id, value=value, source=EventSource.CELERY, sender="celery")
+        (result,) = events_receive(tenant_id=tenant.id, values=[value], source=EventSource.CELERY, sender="celery")
     except DatabaseError as error:
-        if is_of_the_data(error):  # trying again would never end
-            raise InputInvalid(f"the event cannot be stored: {error}", code="EVENT_INVALID") from error
+        if is_data_error(error):  # every retry would fail in the same way
+            raise InputInvalid(f"PostgreSQL refuses to store the event: {error}", code="EVENT_INVALID") from error
         raise
-    return {"id": str(receipt.event.id), "event_id": receipt.event.event_id, "duplicate": receipt.is_duplicate}
+    if isinstance(result, PortalError):
+        raise result
+    return {"id": str(result.event.id), "event_id": result.event.event_id, "duplicate": result.is_duplicate}
 
 
 @shared_task(name=WORK_EVENTS)
 def work_events(tenant_id: str) -> None:
-    """The bell of a tenant: route and deliver what is due for it, and ring again when a slice was not enough."""
-    notification_received(tenant_id)  # before the look: what is committed after it rings again
+    """Do the due work of a tenant for one time slice. Send a new notification if work is left."""
+    notification_received(tenant_id)  # before the search: work that is committed later sends a new notification
     if events_work(tenant_id=uuid.UUID(tenant_id)).has_more:
         notify_dispatcher(tenant_id)
 
 
 @shared_task(name="ingress.sweep_events")
 def sweep_events() -> dict[str, int]:
-    """Find what a crash, or a broker that was down, has left: events not routed, deliveries not made, buffers run out.
+    """Find work that a crash or a broker outage left: events, deliveries, expired buffers, unstarted runs, bulk jobs.
 
-    Each tenant with work is rung for, so that it has its turn among the bells however many are flooded; and because a bell
-    may be hidden by one that was lost, tenants then take turns here, for a short time, the longest waiting first.
+    Each tenant with due work gets a queue notification. It then has its turn even when other tenants have much work.
+    A lost message can suppress that notification, so the sweep also works itself, for a short time. The tenants take
+    turns; the longest waiting is first.
     """
     with system_scope():
         return _sweep()
@@ -83,17 +91,17 @@ def sweep_events() -> dict[str, int]:
 def _sweep() -> dict[str, int]:
     stop_at = time.monotonic() + SWEEP_BUDGET_SECONDS
     counts = {
-        "settled": _swept("buffers", partial(_settle_buffered, stop_at)),
-        "launched": _swept("launches", sweep_unstarted_runs),
-        "bulk": _swept("bulk jobs", bulk_sweep),
-        **_work_in_turns(time.monotonic() + SWEEP_BUDGET_SECONDS),
+        "settled": _run_part("buffers", partial(_end_buffer_times, stop_at)),
+        "launched": _run_part("launches", sweep_unstarted_runs),
+        "bulk": _run_part("bulk jobs", bulk_sweep),
+        **_dispatch_all_tenants(time.monotonic() + SWEEP_BUDGET_SECONDS),
     }
     if any(counts.values()):
         logger.info("sweep: %s", counts)
     return counts
 
 
-def _work_in_turns(stop_at: float) -> dict[str, int]:
+def _dispatch_all_tenants(stop_at: float) -> dict[str, int]:
     total = Worked()
     tenants = tenants_with_work()
     for tenant_id in tenants:
@@ -113,23 +121,23 @@ def _work_in_turns(stop_at: float) -> dict[str, int]:
     return {"relayed": total.relayed, "routed": total.routed, "delivered": total.delivered}
 
 
-def _swept(what: str, work: Callable[[], int]) -> int:
-    """One part of a sweep. A fault in it is told and leaves the other parts their turn."""
+def _run_part(name: str, work: Callable[[], int]) -> int:
+    """Run one part of the sweep. Log its errors and continue with the other parts."""
     try:
         return work()
     except Exception:
-        logger.exception("the sweep of %s failed", what)
+        logger.exception("the sweep of %s failed", name)
         return 0
 
 
-def _settle_buffered(stop_at: float) -> int:
-    """Events whose buffer time is over, and that nothing took, become what they are."""
+def _end_buffer_times(stop_at: float) -> int:
+    """Write the outcome of events whose buffer time is over. Return their number."""
     over = Event.objects.filter(outcome=EventOutcome.BUFFERED, buffered_until__lt=timezone.now())
-    settled = 0
+    count = 0
     while True:
         ids = list(over.order_by("buffered_until").values_list("id", flat=True)[:SWEEP_BATCH])
         with deliveries_changing(Event.objects.filter(id__in=ids)):
-            pass  # their outcomes are written at its end
-        settled += len(ids)
+            pass  # the context manager writes the outcomes
+        count += len(ids)
         if len(ids) < SWEEP_BATCH or time.monotonic() > stop_at:
-            return settled
+            return count

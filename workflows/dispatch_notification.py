@@ -1,19 +1,29 @@
-"""The bell: telling the workers that a tenant or a bulk job has work, without anybody waiting for the broker.
+"""Queue notifications: Celery messages that name a tenant or a bulk job with due work. No caller waits for the broker.
 
-Work (events to route, deliveries to make, items of a job) stands in PostgreSQL. A message of the broker is only a doorbell,
-"look at this tenant", so it may be lost, come twice, or stand for a thousand rings; the sweep is the recovery, not the broker.
+The work (events to route, deliveries to attempt, items of a job) is stored in PostgreSQL. A notification carries no
+work. It may be lost, arrive twice, or replace a thousand others. Recovery is the task of the sweep, not of the
+broker.
 
-`ring` puts the tenant into a set of this process and returns. One daemon thread takes from the set: it makes the key
-`pointsman:bell:{queue}:{tenant}` in Redis if it is not there and, only when it made it, sends one message. The worker
-deletes the key (`notification_received`) before it looks for work. `notify_bulk_dispatcher` does the same for a bulk job.
+How a notification is sent:
 
-Why no work is left behind: it is committed before `ring`. Where the thread finds the key, the worker of the message that the
-key stands for has not deleted it yet, so it looks after our commit and sees our work. Where it does not, we send a message of
-our own. The thread takes a tenant out of the set before it looks at the key, so a ring that comes meanwhile is a new one.
+1. `notify_dispatcher` adds the tenant to a set of this process and returns. `notify_bulk_dispatcher` adds a bulk job.
+2. One daemon thread takes a tenant from the set and creates the Redis key `pointsman:bell:{queue}:{tenant}`.
+3. Only if the key did not exist, the thread sends one Celery message.
+4. The worker deletes the key (`notification_received`) before it searches for work.
 
-Faults: a broker that does not answer opens a circuit breaker: for 1, 2, 4 ... 30 s nothing is tried and the tenants stay in
-the set. A message that was lost after its key was made (the process was killed between, or Redis forgot its list) hides the
-rings of its tenant until the key expires, 10 s. Deleting another's key by mistake costs one more message, nothing else.
+Why no work is left behind: the work is committed before `notify_dispatcher` is called.
+
+- The thread finds the key: the worker of the earlier message has not deleted it yet. This worker searches after our
+  commit and finds our work.
+- The thread does not find the key: it sends a message.
+- The thread removes the tenant from the set before it tests the key. A later call adds the tenant again.
+
+Errors:
+
+- If the broker does not respond, a circuit breaker opens for 1, 2, 4 ... 30 s. Nothing is sent, and the set is kept.
+- A message can be lost after its key was created: the process is killed in between, or Redis loses its list. The key
+  then suppresses the notifications of this tenant until it expires, after 10 s.
+- A key that is deleted by mistake costs one more message and nothing else.
 """
 
 import atexit
@@ -44,13 +54,13 @@ WORK_BULK = "workflows.work_bulk"
 KEY_SECONDS = 10
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 MOST_WAITING = 10_000
-CONNECT_SECONDS, ANSWER_SECONDS = 0.5, 1.0
+CONNECT_SECONDS, RESPONSE_SECONDS = 0.5, 1.0
 EXIT_SECONDS = 1.0
-FAULTS = (OperationalError, RedisError, OSError)
+BROKER_ERRORS = (OperationalError, RedisError, OSError)
 
 
 class Target(NamedTuple):
-    """Who has work (the id of a tenant, or of a bulk job), the task that looks at it, and the queue of its message."""
+    """Receiver of a notification: the id of a tenant or of a bulk job, the Celery task, and its queue."""
 
     queue: str
     task: str
@@ -62,36 +72,37 @@ class Target(NamedTuple):
 
 
 def notify_dispatcher(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
-    """Have the workers look at this tenant, now or after so many seconds. Never waits for the broker, never fails for it."""
+    """Notify the dispatcher of a tenant, now or after so many seconds. The call neither waits nor fails."""
     _notifier.add(_target(tenant_id), time.monotonic() + after)
 
 
 def notify_bulk_dispatcher(job_id: uuid.UUID | str, *, after: float = 0) -> None:
-    """As `ring`, for a bulk job."""
+    """Notify the worker of a bulk job, in the same way as `notify_dispatcher`."""
     _notifier.add(_target(job_id, WORK_BULK), time.monotonic() + after)
 
 
 def notify_dispatcher_on_commit(tenant_id: uuid.UUID | str) -> None:
+    """Notify the dispatcher after the commit of the current transaction, or at once without a transaction."""
     transaction.on_commit(lambda: notify_dispatcher(tenant_id))
 
 
 def notification_received(subject_id: uuid.UUID | str) -> None:
-    """The worker is about to look: rings from now on need a message of their own. To be called before the look."""
+    """Delete the key of a notification. Call it before the search for work; later notifications need a new message."""
     key = _target(subject_id).key
     try:
         _notifier.line.redis().delete(key)
     except (RedisError, OSError) as error:
-        # Until it expires, these rings are taken for answered; the sweep finds their work.
+        # Until the key expires, new notifications are not sent. The sweep finds their work.
         logger.warning("%s was not deleted: %s; it expires", key, error)
 
 
 def flush_notifications() -> None:
-    """Before the process ends: a moment for what is in the set. What is left then, the sweep finds."""
+    """Wait a moment for unsent notifications before the process ends. The sweep finds the work of the others."""
     _notifier.wait_until_idle(EXIT_SECONDS)
 
 
 def notifications_are_sent() -> bool:
-    """For tests: all rings of this process have been handed over."""
+    """Return True if this process has no unsent notification. For tests."""
     return _notifier.is_idle()
 
 
@@ -100,10 +111,10 @@ def _target(subject_id: uuid.UUID | str, task: str = WORK_EVENTS) -> Target:
 
 
 class _Line:
-    """This process's connections to Redis: one client for the keys, one of Celery's for messages.
+    """Connections of this process to Redis: one client for the keys, one of Celery for the messages.
 
-    The messages do not go through the pool of the Celery app: a process that was forked after a ring would share its
-    sockets with its parent.
+    The messages do not use the connection pool of the Celery app. A process that is forked after a notification would
+    share the sockets of the pool with its parent.
     """
 
     def __init__(self) -> None:
@@ -111,22 +122,22 @@ class _Line:
         self._broker: tuple[str, Any] | None = None
 
     def redis(self) -> redis.Redis:
-        """Thread-safe. One attempt per call: a client may try ten times by default, with pauses."""
+        """Return the client. It is thread-safe and makes one attempt per call; the default is ten, with pauses."""
         url = settings.REDIS_URL
         if self._client is None or self._client[0] != url:
             client = redis.Redis.from_url(
                 url,
                 socket_connect_timeout=CONNECT_SECONDS,
-                socket_timeout=ANSWER_SECONDS,
+                socket_timeout=RESPONSE_SECONDS,
                 retry=Retry(NoBackoff(), 0),
             )
             self._client = (url, client)
         return self._client[1]
 
     def send(self, target: Target) -> None:
-        """One message, unless one is under way. Only for the bell's thread.
+        """Send one message, unless the key shows that one is already sent. Only the notifier's thread may call it.
 
-        Errors: those of FAULTS when the broker did not take it; then there is no key either.
+        Errors: BROKER_ERRORS if the broker did not accept the message. The key is then deleted.
         """
         if not self.redis().set(target.key, "1", nx=True, ex=KEY_SECONDS):
             return
@@ -141,40 +152,40 @@ class _Line:
                 add_to_parent=False,
             )
         except BaseException:
-            self._take_back(target.key)
+            self._delete_key(target.key)
             raise
 
     def _connection(self) -> Any:
         url = settings.REDIS_URL
         if self._broker is None or self._broker[0] != url:
-            # max_retries: connecting again is the breaker's affair, not kombu's, which would sleep between.
+            # max_retries 0: the circuit breaker decides when to reconnect. kombu would sleep between its retries.
             options = {
                 "socket_connect_timeout": CONNECT_SECONDS,
-                "socket_timeout": ANSWER_SECONDS,
+                "socket_timeout": RESPONSE_SECONDS,
                 "max_retries": 0,
             }
             self._broker = (url, current_app.connection_for_write(url, transport_options=options))
         return self._broker[1]
 
-    def _take_back(self, key: str) -> None:
+    def _delete_key(self, key: str) -> None:
         broker, self._broker = self._broker, None
         try:
             if broker is not None:
                 broker[1].release()
             self.redis().delete(key)
-        except FAULTS as error:
+        except BROKER_ERRORS as error:
             logger.info("%s was not deleted after its message failed: %s; it expires", key, error)
 
 
 class _Notifier:
-    """The set, the thread that empties it, and the breaker. One for each process."""
+    """Set of targets, the thread that sends their notifications, and the circuit breaker. One per process."""
 
     def __init__(self) -> None:
         self.line = _Line()
         self._changed = threading.Condition()
-        self._waiting: dict[Target, None] = {}  # a set that keeps its order
-        self._later: list[tuple[float, Target]] = []  # a heap, by the time at which each is to be rung
-        self._in_hand: Target | None = None
+        self._waiting: dict[Target, None] = {}  # an ordered set
+        self._later: list[tuple[float, Target]] = []  # a heap, ordered by the time of the notification
+        self._sending: Target | None = None
         self._thread: threading.Thread | None = None
         self._is_full = False
         self._failures = 0
@@ -184,7 +195,10 @@ class _Notifier:
         with self._changed:
             if len(self._waiting) + len(self._later) >= MOST_WAITING and target not in self._waiting:
                 if not self._is_full:
-                    logger.warning("%d tenants wait for the broker; the sweep finds the others", MOST_WAITING)
+                    logger.warning(
+                        "%d notifications wait for the broker; no more are kept, and the sweep finds the work",
+                        MOST_WAITING,
+                    )
                 self._is_full = True
                 return
             if at > time.monotonic():
@@ -199,8 +213,10 @@ class _Notifier:
         thread = threading.Thread(target=self._run, name="dispatch-notification", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # no more threads, or the interpreter is about to end; the next ring tries again
-            logger.warning("the bell has no thread: %s; the sweep finds the work", error)
+        except (
+            RuntimeError
+        ) as error:  # no more threads, or the interpreter is about to end; the next notification tries again
+            logger.warning("no thread could be started for queue notifications: %s; the sweep finds the work", error)
         else:
             self._thread = thread
 
@@ -209,16 +225,16 @@ class _Notifier:
             return self._has_nothing()
 
     def wait_until_idle(self, seconds: float) -> None:
-        """At most so long; not at all while the broker is known not to answer."""
+        """Wait up to so many seconds for the set to become empty. Do not wait while the circuit breaker is open."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_nothing() or self._pause() > 0, seconds)
 
     def _has_nothing(self) -> bool:
-        self._take_over()
-        return not self._waiting and self._in_hand is None
+        self._move_due()
+        return not self._waiting and self._sending is None
 
-    def _take_over(self) -> float | None:
-        """Whose time has come joins the set; how long it is until the next one's."""
+    def _move_due(self) -> float | None:
+        """Move the due targets from the heap to the set. Return the seconds until the next one is due."""
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._waiting.setdefault(heapq.heappop(self._later)[1], None)
@@ -232,23 +248,23 @@ class _Notifier:
             target = self._next()
             try:
                 self.line.send(target)
-            except FAULTS as error:
+            except BROKER_ERRORS as error:
                 self._failed(target, error)
-            except Exception as error:  # a bug must not end the thread, and with it every bell of this process
-                logger.exception("ringing failed at %s", target)
+            except Exception as error:  # a bug must not end the only thread that sends notifications
+                logger.exception("the notification of %s failed", target)
                 self._failed(target, error)
             else:
                 self._succeeded()
 
     def _next(self) -> Target:
         with self._changed:
-            until_next = self._take_over()
+            until_next = self._move_due()
             while not self._waiting or self._pause() > 0:
                 self._changed.wait(self._pause() if self._waiting else until_next)
-                until_next = self._take_over()
-            self._in_hand = next(iter(self._waiting))
-            del self._waiting[self._in_hand]
-            return self._in_hand
+                until_next = self._move_due()
+            self._sending = next(iter(self._waiting))
+            del self._waiting[self._sending]
+            return self._sending
 
     def _failed(self, target: Target, error: Exception) -> None:
         with self._changed:
@@ -256,18 +272,20 @@ class _Notifier:
             self._failures += 1
             pause = backoff_seconds(self._failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
             self._open_until = time.monotonic() + pause
-            self._in_hand = None
+            self._sending = None
             self._changed.notify_all()
             if self._failures == 1:
-                logger.warning("the broker takes no bells: %s; until it does, the sweep finds the work", error)
+                logger.warning(
+                    "the broker does not accept queue notifications: %s; the sweep finds the work until it does", error
+                )
 
     def _succeeded(self) -> None:
         with self._changed:
             if self._failures:
-                logger.warning("the broker takes bells again; %d tenants wait", len(self._waiting))
+                logger.warning("the broker accepts queue notifications again; %d are waiting", len(self._waiting))
             self._failures = 0
             self._is_full = False
-            self._in_hand = None
+            self._sending = None
             self._changed.notify_all()
 
 
@@ -275,7 +293,7 @@ _notifier = _Notifier()
 
 
 def _renew() -> None:
-    """In the child of a fork there is no thread, and the sockets are the parent's; so are the rings that wait there."""
+    """Start with a new notifier in the child of a fork. Thread, sockets and waiting targets belong to the parent."""
     global _notifier
     _notifier = _Notifier()
 

@@ -7,15 +7,20 @@ from workflows.models import EventType
 
 
 class EventTypeFieldsSerializer(serializers.Serializer[Any]):
-    """Checked by the service, which says everything that is wrong; this is its documentation."""
+    """Documentation of an event type in the OpenAPI schema. The service checks the fields and reports all problems."""
 
-    name = serializers.CharField(max_length=200, help_text="`*`: the correlation paths of all events.")
+    name = serializers.CharField(max_length=200, help_text="`*` sets the correlation paths of all events.")
     description = serializers.CharField(max_length=2000, required=False)
     correlation_paths = serializers.ListField(
-        child=serializers.CharField(), required=False, allow_null=True, help_text="Null: those of the environment."
+        child=serializers.CharField(),
+        required=False,
+        allow_null=True,
+        help_text="Null: the paths of the environment apply.",
     )
     payload_schema_ref = serializers.CharField(max_length=200, required=False)
-    buffer_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Null: `EVENT_BUFFER_SECONDS`.")
+    buffer_seconds = serializers.FloatField(
+        required=False, allow_null=True, help_text="Null: `EVENT_BUFFER_SECONDS` applies."
+    )
     is_active = serializers.BooleanField(required=False, default=True)
 
 
@@ -25,8 +30,8 @@ class EventTypeSerializer(serializers.ModelSerializer[EventType]):
     class Meta:
         model = EventType
         fields = (
-            "name", "description", "correlation_paths", "payload_schema_ref", "buffer_seconds", "effective_buffer_seconds",
-            "is_active", "created_at", "updated_at",
+            "name", "description", "correlation_paths", "payload_schema_ref", "buffer_seconds",
+            "effective_buffer_seconds", "is_active", "created_at", "updated_at",
         )  # fmt: skip
 
     def get_effective_buffer_seconds(self, row: EventType) -> float:

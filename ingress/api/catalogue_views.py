@@ -1,4 +1,7 @@
-"""The event catalogue over HTTP (docs/reference/screens.md#other-screens, docs/reference/api.md#scope)."""
+"""Event catalogue over HTTP.
+
+Source: docs/reference/screens.md#other-screens, docs/reference/api.md#scope
+"""
 
 from typing import Any
 
@@ -46,7 +49,7 @@ class EventTypeDetail(TenantScoped, generics.RetrieveAPIView):
 
     @extend_schema(request=EventTypeFieldsSerializer, responses={200: EventTypeSerializer, 201: EventTypeSerializer})
     def put(self, request: Request, name: str) -> Response:
-        """In the place of the entry under this name, or new. What is left out has its default."""
+        """Create the entry with this name, or replace it. Fields that are left out get their defaults."""
         actor = actor_of(self)
         with role_first(lambda: require_event_type_role(actor=actor, name=name)):
             _, fields = _read(request.data, name=name)
@@ -60,21 +63,21 @@ class EventTypeDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 def _read(body: Any, *, name: str | None = None) -> tuple[Any, EventTypeFields]:
-    """The fields are checked by the service; here only that there are no others."""
+    """Return name and fields of a request body. Refuse unknown fields; the service checks the others."""
     problems = []
     if not isinstance(body, dict):
         problems.append({"path": "", "message": "must be a JSON object"})
     else:
         problems += [
-            {"path": key[:100], "message": f"unknown field; an event type has name, {', '.join(sorted(FIELDS))}"}
+            {"path": key[:100], "message": f"is not a known field; known fields are name, {', '.join(sorted(FIELDS))}"}
             for key in body
             if key not in FIELDS and key != "name"
         ][:20]
         if name is not None and body.get("name", name) != name:
-            problems.append({"path": "name", "message": f"must be {name!r}, as in the address, or left out"})
+            problems.append({"path": "name", "message": f"must be {name!r}, as in the URL, or must be left out"})
     if problems:
         raise InputInvalid(
-            f"the event type is invalid: {problems[0]['path']} {problems[0]['message']}",
+            f"The event type is invalid: {problems[0]['path']} {problems[0]['message']}",
             code="EVENT_TYPE_INVALID",
             details={"problems": problems},
         )

@@ -2,6 +2,6 @@ from django.urls.converters import StringConverter
 
 
 class EventTypeConverter(StringConverter):
-    """An event type's name in an address, slashes included; without the character that PostgreSQL cannot compare."""
+    """Name of an event type in a URL, with slashes. NUL is excluded, because PostgreSQL refuses it."""
 
     regex = "[^\x00]+"

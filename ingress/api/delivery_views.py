@@ -1,4 +1,4 @@
-"""Deliveries over HTTP, and the dead-letter inbox: redeliver and discard."""
+"""Deliveries over HTTP, and requests to the dead-letter inbox: redeliver and discard."""
 
 from functools import partial
 
@@ -29,7 +29,9 @@ class DeliveryFilter(django_filters.FilterSet):
     event_id = django_filters.CharFilter(field_name="event__event_id", help_text="The sender's id of the event.")
     event = django_filters.UUIDFilter(field_name="event_id", help_text="The portal's id of the event.")
     run = django_filters.UUIDFilter(field_name="run_id")
-    definition = django_filters.CharFilter(field_name="definition__key", help_text="Of a trigger.")
+    definition = django_filters.CharFilter(
+        field_name="definition__key", help_text="The definition of a trigger delivery."
+    )
     created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
@@ -53,7 +55,7 @@ class DeliveryDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 class DeliveriesRedeliver(APIView):
-    """200 with a result for each id: what was wrong with one is no fault of the others."""
+    """Make dead deliveries pending again. The response is 200 with one result per id, also for refusals."""
 
     @extend_schema(
         request=RedeliverSerializer, responses={200: DeadLetterResultSerializer}, parameters=[IDEMPOTENCY_HEADER]
@@ -61,15 +63,15 @@ class DeliveriesRedeliver(APIView):
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
         check = partial(require_deliveries_role, actor=actor, action=CommandAction.REDELIVER)
-        asked = read_body(RedeliverSerializer, request, check)
-        answer = deliveries_redeliver(
+        body = read_body(RedeliverSerializer, request, check)
+        results = deliveries_redeliver(
             actor=actor,
-            delivery_ids=asked["ids"],
-            dry_run=asked["dry_run"],
-            reason=asked["reason"],
+            delivery_ids=body["ids"],
+            dry_run=body["dry_run"],
+            reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
-        return Response(answer)
+        return Response(results)
 
 
 class DeliveriesDiscard(APIView):
@@ -79,11 +81,11 @@ class DeliveriesDiscard(APIView):
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
         check = partial(require_deliveries_role, actor=actor, action=CommandAction.DISCARD)
-        asked = read_body(DiscardSerializer, request, check)
-        answer = deliveries_discard(
+        body = read_body(DiscardSerializer, request, check)
+        results = deliveries_discard(
             actor=actor,
-            delivery_ids=asked["ids"],
-            reason=asked["reason"],
+            delivery_ids=body["ids"],
+            reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
-        return Response(answer)
+        return Response(results)

@@ -3,7 +3,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from ingress.explain.trace import SHOWN_ROWS, decision_trace_told, deliveries_shown, delivery_counts, place_tried
+from ingress.explain.trace import SHOWN_ROWS, decision_trace_shown, deliveries_shown, delivery_counts
 from workflows.actors import Actor
 from workflows.api.serializers import PayloadHidingSerializer, request_rules
 from workflows.event_redaction import EventRedaction
@@ -12,7 +12,7 @@ from workflows.redaction import redact
 
 
 class EventSubmissionSerializer(serializers.Serializer[None]):
-    """One event; a batch is `{"events": [...]}`. Checked by the ingress service, this is its documentation."""
+    """OpenAPI documentation of one event. A batch is `{"events": [...]}`. The intake checks the fields."""
 
     event_type = serializers.CharField(max_length=200)
     payload = serializers.JSONField()
@@ -28,21 +28,23 @@ class ReceiptSerializer(serializers.Serializer[None]):
     event_type = serializers.CharField()
     correlation_key = serializers.CharField(allow_null=True)
     correlation_status = serializers.CharField()
-    correlation_reason = serializers.CharField(allow_null=True, help_text="Why it has no key; null when it has one.")
+    correlation_reason = serializers.CharField(
+        allow_null=True, help_text="The reason why the event has no key; null if it has one."
+    )
     outcome = serializers.CharField()
     duplicate = serializers.BooleanField()
 
 
 class BatchResultSerializer(serializers.Serializer[None]):
     results = serializers.ListField(
-        child=serializers.DictField(), help_text="For each event `status` with a receipt, or with `error`."
+        child=serializers.DictField(), help_text="For each event: `status`, and the receipt or `error`."
     )
 
 
-# Not a serializer: fields named `source` and `data` would hide those that every serializer has.
+# Not a serializer: fields named `source` and `data` would hide attributes of the serializer class.
 CLOUD_EVENT = {
     "type": "object",
-    "description": "A CloudEvent 1.0 in its JSON format; extension attributes stand beside these.",
+    "description": "A CloudEvent 1.0 in the JSON format. Extension attributes are further properties.",
     "required": ["specversion", "id", "source", "type"],
     "properties": {
         "specversion": {"type": "string", "enum": ["1.0"]},
@@ -60,7 +62,7 @@ CLOUD_EVENT = {
 
 
 class EventRedactingSerializer(PayloadHidingSerializer):
-    """What is told of an event, without what the tenant's rules hide in its payload; see `EventRedaction`."""
+    """Serializer that redacts the values of the payload that the tenant's rules hide; see `EventRedaction`."""
 
     def redaction(self, event: Event) -> EventRedaction:
         request = self.context.get("request")
@@ -68,7 +70,7 @@ class EventRedactingSerializer(PayloadHidingSerializer):
 
 
 class DeliverySerializer(EventRedactingSerializer):
-    # The reason of a filtered event names the value that a filter met.
+    # The reason of a filtered event contains the value that the filter tested.
     payload_fields = ("reason", "attempt_log")
     definition = serializers.CharField(source="definition.key", default=None)
 
@@ -83,12 +85,12 @@ class DeliverySerializer(EventRedactingSerializer):
         shown = super().to_representation(instance)
         redaction = self.context.get("redaction") or self.redaction(instance.event)
         shown["correlation_key"] = redaction.key(shown["correlation_key"])
-        if "reason" in shown:  # of those who see payloads
-            told = {
-                "reason": redaction.reason(instance.reason),
+        if "reason" in shown:  # the reader may see payloads
+            texts = {
+                "reason": redaction.delivery_reason(instance),
                 "attempt_log": redaction.attempts(instance.attempt_log),
             }
-            shown.update(redact(told, redaction.rules))
+            shown.update(redact(texts, redaction.rules))
         return shown
 
 
@@ -102,7 +104,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
 class RedeliverSerializer(serializers.Serializer[Any]):
     ids = serializers.ListField(child=serializers.UUIDField(), allow_empty=False)
-    dry_run = serializers.BooleanField(default=False, help_text="Say what would happen, and change nothing.")
+    dry_run = serializers.BooleanField(default=False, help_text="Return a forecast and change nothing.")
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
@@ -117,7 +119,7 @@ class DeadLetterItemSerializer(serializers.Serializer[Any]):
     code = serializers.CharField(allow_null=True)
     message = serializers.CharField(allow_null=True)
     command_id = serializers.UUIDField(required=False)
-    forecast = serializers.DictField(required=False, help_text="Of a dry run: `{status, why}`.")
+    forecast = serializers.DictField(required=False, help_text="Only in a dry run: `{status, why}`.")
 
 
 class DeadLetterResultSerializer(serializers.Serializer[Any]):
@@ -127,16 +129,16 @@ class DeadLetterResultSerializer(serializers.Serializer[Any]):
 
 
 class CorrelationWhatIfSerializer(serializers.Serializer[Any]):
-    """The paths are checked by the service, which says what is wrong with them."""
+    """Request for a comparison of correlation paths. The service checks the paths."""
 
     paths = serializers.JSONField(help_text='`{"EVENT": "path" or ["path", ...], "*": [...]}`')
     last = serializers.IntegerField(default=1000)
 
 
 EVENT_FIELDS = (
-    "id", "event_id", "event_type", "payload", "payload_schema_ref", "workflow_correlation_key", "attributes", "source", "sender",
-    "occurred_at", "received_at", "correlation_status", "correlation_reason", "correlation_key", "correlation_keys",
-    "outcome", "outcome_reason", "buffered_until", "routed_at",
+    "id", "event_id", "event_type", "payload", "payload_schema_ref", "workflow_correlation_key", "attributes", "source",
+    "sender", "occurred_at", "received_at", "correlation_status", "correlation_reason", "correlation_key",
+    "correlation_keys", "outcome", "outcome_reason", "buffered_until", "routed_at",
 )  # fmt: skip
 
 
@@ -163,9 +165,9 @@ class EventSerializer(EventRedactingSerializer):
 
 class EventDetailSerializer(EventSerializer):
     deliveries = serializers.SerializerMethodField(
-        help_text=f"At most {SHOWN_ROWS}, some of each status; `GET /deliveries?event=` has all."
+        help_text=f"At most {SHOWN_ROWS}, some of each status. `GET /deliveries?event=` returns all."
     )
-    delivery_counts = serializers.SerializerMethodField(help_text="All of them by status.")
+    delivery_counts = serializers.SerializerMethodField(help_text="The number of all deliveries by status.")
 
     class Meta(EventSerializer.Meta):
         fields = (*EVENT_FIELDS, "correlation_trace", "decision_trace", "deliveries", "delivery_counts")
@@ -180,16 +182,14 @@ class EventDetailSerializer(EventSerializer):
         return delivery_counts(event.tenant_id, event)
 
     def to_representation(self, instance: Event) -> dict[str, Any]:
-        """What does not fit a schema, and why a value is no key, are told with the value."""
+        """Redact the traces. Only a reader who may see payloads gets the details of a schema problem."""
         shown = super().to_representation(instance)
         actor: Actor | None = getattr(self.context.get("request"), "auth", None)
         sees_payloads = actor is None or actor.sees_payloads
         redaction = self.redaction(instance)
-        told = {
-            "correlation_trace": [
-                place_tried(redaction.place(entry), sees_payloads) for entry in instance.correlation_trace
-            ],
-            "decision_trace": decision_trace_told(redaction.trace(instance.decision_trace), sees_payloads),
+        traces = {
+            "correlation_trace": [redaction.place(entry) for entry in instance.correlation_trace],
+            "decision_trace": decision_trace_shown(redaction.trace(instance.decision_trace), sees_payloads),
         }
-        shown.update(redact(told, redaction.rules))
+        shown.update(redact(traces, redaction.rules))
         return shown

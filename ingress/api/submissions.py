@@ -1,4 +1,4 @@
-"""What stands in a request to `POST /events`: one event or several, plain or as CloudEvents."""
+"""Request bodies of `POST /events`: one event or several, plain or as CloudEvents."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class CloudEventBatchParser(StrictJsonParser):
 
 
 class CloudEventDataParser(StrictJsonParser):
-    """The body of an event in binary mode, whose content type is that of its data."""
+    """Parser for the body of an event in binary mode. Its content type is the type of the data."""
 
     media_type = "*/*"
 
@@ -36,14 +36,17 @@ class BodyTooLarge(PortalError):
 
 @dataclass(frozen=True)
 class Submission:
-    """Each value as `events_receive` takes it: JSON, a ready envelope, or the error of one that could not be read."""
+    """Values for `events_receive`: JSON, envelopes, or the errors of events that could not be read."""
 
     values: list[Any]
     is_batch: bool
 
 
 def read_submission(request: Request) -> Submission:
-    """Errors: InputInvalid EVENT_INVALID or EVENT_BATCH_TOO_LARGE; BodyTooLarge for a single event over its limit."""
+    """Read the events of a request.
+
+    Errors: InputInvalid EVENT_INVALID or EVENT_BATCH_TOO_LARGE; BodyTooLarge for a single event over its limit.
+    """
     media_type = _media_type(request)
     if media_type == STRUCTURED_BATCH:
         return _batch(request.data, read=_cloud_event_or_error)
@@ -56,7 +59,8 @@ def read_submission(request: Request) -> Submission:
     if isinstance(body, dict) and "events" in body:
         if set(body) != {"events"} or not body["events"]:
             raise InputInvalid(
-                'a batch is {"events": [...]} with at least one event and nothing else', code="EVENT_INVALID"
+                'A batch must be {"events": [...]} with at least one event, and must have no other field.',
+                code="EVENT_INVALID",
             )
         return _batch(body["events"])
     _check_size(request)
@@ -64,7 +68,7 @@ def read_submission(request: Request) -> Submission:
 
 
 def is_in_binary_mode(request: Any) -> bool:
-    """A content type of CloudEvents' own says that the whole event is in the body, whatever the headers say."""
+    """Return True if the attributes are headers. A CloudEvents content type means that they are in the body."""
     return is_binary_cloud_event(request.headers) and not _media_type(request).startswith("application/cloudevents")
 
 
@@ -78,10 +82,10 @@ def _binary(request: Request) -> Submission:
 
 def _batch(events: Any, *, read: Any = None) -> Submission:
     if not isinstance(events, list):
-        raise InputInvalid("a batch must be a list of events", code="EVENT_INVALID")
+        raise InputInvalid("A batch must be a list of events.", code="EVENT_INVALID")
     if len(events) > settings.EVENT_BATCH_MAX:
         raise InputInvalid(
-            f"a batch holds at most {settings.EVENT_BATCH_MAX} events, this one {len(events)}",
+            f"The batch has {len(events)} events, and {settings.EVENT_BATCH_MAX} are allowed. Send several batches.",
             code="EVENT_BATCH_TOO_LARGE",
         )
     return Submission([read(event) for event in events] if read else events, is_batch=True)
@@ -95,11 +99,11 @@ def _cloud_event_or_error(value: Any) -> Envelope | InputInvalid:
 
 
 def _check_size(request: Request) -> None:
-    """The address takes the body of a whole batch; a single event has the limit of every request."""
+    """Refuse a single event that is larger than REQUEST_MAX_BYTES. The URL itself accepts the size of a batch."""
     length = int(request.headers.get("Content-Length") or 0)
     if length > settings.REQUEST_MAX_BYTES:
         raise BodyTooLarge(
-            f"the body has {length} bytes; {settings.REQUEST_MAX_BYTES} are allowed for one event",
+            f"The body has {length} bytes. At most {settings.REQUEST_MAX_BYTES} are allowed for one event.",
             details={"bytes": length, "limit": settings.REQUEST_MAX_BYTES},
         )
 

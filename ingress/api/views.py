@@ -1,4 +1,4 @@
-"""The REST door for events, and events as they were stored."""
+"""REST entry point for events, and reads of stored events."""
 
 import uuid
 from typing import Any
@@ -56,7 +56,7 @@ class EventList(TenantScoped, generics.ListAPIView):
     parser_classes = (StrictJsonParser, CloudEventParser, CloudEventBatchParser)
 
     def get_parsers(self) -> list[BaseParser]:
-        if self.request is not None and is_in_binary_mode(self.request):  # None while the addresses are described
+        if self.request is not None and is_in_binary_mode(self.request):  # None while the OpenAPI schema is generated
             return [CloudEventDataParser()]
         return super().get_parsers()
 
@@ -69,7 +69,7 @@ class EventList(TenantScoped, generics.ListAPIView):
         responses={202: ReceiptSerializer, 200: ReceiptSerializer, 207: BatchResultSerializer},
     )
     def post(self, request: Request) -> Response:
-        """One event or a batch, plain or as CloudEvents 1.0. A batch is answered with one result each, in its order."""
+        """Receive one event or a batch, plain or as CloudEvents 1.0. A batch returns one result per event, in order."""
         actor = actor_of(self)
         actor.require(Role.OPERATOR, to="send events")
         submission = read_submission(request)
@@ -85,7 +85,7 @@ class EventList(TenantScoped, generics.ListAPIView):
 
 
 class EventDetail(TenantScoped, generics.RetrieveAPIView):
-    """By the portal's id, or by the sender's event id."""
+    """One event, found by the portal's id or by the sender's event id."""
 
     model = Event
     serializer_class = EventDetailSerializer
@@ -98,12 +98,14 @@ class EventDetail(TenantScoped, generics.RetrieveAPIView):
         except ValueError:
             found = rows.filter(event_id=name, occupies_id=True).first()
         if found is None:
-            raise NotFound(f"there is no event {name}", code="EVENT_NOT_FOUND")
+            raise NotFound(
+                f"There is no event {name}. Check the id and the tenant of the token.", code="EVENT_NOT_FOUND"
+            )
         return found
 
 
 def result_body(result: Receipt | PortalError) -> dict[str, Any]:
-    """One event of a batch, with the status that it would have been answered with alone."""
+    """Return the result of one event of a batch, with the HTTP status of a single request."""
     if isinstance(result, PortalError):
         return {"status": result.status, **result.as_body()}
     return {"status": _status(result), **receipt_body(result)}

@@ -1,4 +1,4 @@
-"""Why something happened, and what would happen: the decision trace of an event, and "what if". Nothing is changed here."""
+"""Decision traces and "what if" over HTTP. Nothing is changed."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from workflows.statuses import Role
 
 
 class EventTrace(EventDetail):
-    """The same event, for the same readers, with everything that was decided about it."""
+    """Decision trace of an event, for readers who may see the event."""
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -28,22 +28,22 @@ class EventTrace(EventDetail):
 
 
 class EventWhatIf(APIView):
-    """What this event would do now. The answer tells what filters and mappings make of payloads: for who sees them."""
+    """Forecast for an event. The response contains payload values, so it requires permission to view payloads."""
 
     @extend_schema(request=EventSubmissionSerializer, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        actor.require(Role.OPERATOR, to="ask what an event would do")
+        actor.require(Role.OPERATOR, to="preview an event")
         return Response(event_what_if(tenant_id=actor.tenant_id, value=request.data))
 
 
 class EventTypesWhatIf(APIView):
-    """What other correlation paths would have changed over the last events."""
+    """Effect of other correlation paths on the last events."""
 
     @extend_schema(request=CorrelationWhatIfSerializer, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
-        actor.require(Role.OPERATOR, to="ask what correlation paths would change")
+        actor.require(Role.OPERATOR, to="preview correlation paths")
         body = CorrelationWhatIfSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return Response(correlation_what_if(tenant_id=actor.tenant_id, **body.validated_data))

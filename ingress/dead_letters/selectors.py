@@ -1,4 +1,4 @@
-"""Reads of the dead-letter inbox: how full it is, and what would become of each delivery if it were redelivered now."""
+"""Reads of the dead-letter inbox: counts, and forecasts of redeliveries."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ingress.explain.forecast import Forecast, forecast_told, form_schemas, trigger_forecast, wait_forecast
+from ingress.explain.forecast import Forecast, forecast_as_json, form_schemas, trigger_forecast, wait_forecast
 from ingress.explain.read_only import reading_only
 from workflows.event_redaction import EventRedaction
 from workflows.models import EventDelivery, OutboxEvent
@@ -15,27 +15,30 @@ from workflows.statuses import DeliveryStatus
 
 MOST_COUNTED = 1_000
 
-UNKNOWN = {"result": "refused", "code": "DELIVERY_NOT_FOUND", "message": "there is no such delivery"}
+UNKNOWN = {"result": "refused", "code": "DELIVERY_NOT_FOUND", "message": "There is no such delivery in this tenant."}
 
 
 def dead_letter_count(*, tenant_id: uuid.UUID) -> int:
-    """Counted up to MOST_COUNTED: a screen shows it on every page."""
+    """Return the number of dead deliveries, at most MOST_COUNTED. Every page shows it, so it must be cheap."""
     dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
     return dead.order_by()[:MOST_COUNTED].count()
 
 
 def outbox_refused(*, tenant_id: uuid.UUID) -> QuerySet[OutboxEvent]:
-    """What applications wrote down and the portal can never take, the newest first."""
+    """Return the outbox rows that can never become events, the newest first."""
     return OutboxEvent.objects.filter(tenant_id=tenant_id, refused_at__isnull=False).order_by("-refused_at")
 
 
 def not_dead(status: str) -> dict[str, str]:
-    message = f"it is {status}; only a dead delivery can be redelivered or discarded"
+    message = f"The delivery is {status}. Only a dead delivery can be redelivered or discarded."
     return {"result": "refused", "code": "DELIVERY_NOT_DEAD", "message": message}
 
 
 def deliveries_forecast(*, tenant_id: uuid.UUID, delivery_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
-    """Shapes: for each id, in their order, `{id, result, code, message, forecast? {status, why}}`."""
+    """Return a forecast of a redelivery for each id, in order.
+
+    Shapes: `{id, result, code, message, forecast? {status, why}}` for each id.
+    """
     with reading_only():
         rows = EventDelivery.objects.filter(tenant_id=tenant_id, id__in=delivery_ids).select_related(
             "event", "wait__run", "definition", "definition_version"
@@ -43,23 +46,24 @@ def deliveries_forecast(*, tenant_id: uuid.UUID, delivery_ids: Sequence[uuid.UUI
         known = {row.id: row for row in rows}
         forms = form_schemas([row.wait for row in known.values() if row.wait])
         rules = rules_of(tenant_id)
-        return [_told(delivery_id, known.get(delivery_id), forms, rules) for delivery_id in delivery_ids]
+        return [_result(delivery_id, known.get(delivery_id), forms, rules) for delivery_id in delivery_ids]
 
 
-def _told(
+def _result(
     delivery_id: uuid.UUID, delivery: EventDelivery | None, forms: dict[uuid.UUID, Any], rules: Rules
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"id": str(delivery_id), "result": "would_redeliver", "code": None, "message": None}
+    result: dict[str, Any] = {"id": str(delivery_id), "result": "would_redeliver", "code": None, "message": None}
     if delivery is None:
-        return {**told, **UNKNOWN}
+        return {**result, **UNKNOWN}
     if delivery.status != DeliveryStatus.DEAD:
-        return {**told, **not_dead(delivery.status)}
-    return {**told, "forecast": forecast_told(_forecast(delivery, forms), EventRedaction(delivery.event, rules))}
+        return {**result, **not_dead(delivery.status)}
+    redaction = EventRedaction(delivery.event, rules)
+    return {**result, "forecast": forecast_as_json(_forecast(delivery, forms), redaction)}
 
 
 def _forecast(delivery: EventDelivery, forms: dict[uuid.UUID, Any]) -> Forecast:
     if delivery.wait is not None:
         return wait_forecast(delivery.wait, delivery.event, form_schema=forms.get(delivery.wait.id))
     if delivery.definition is None or delivery.definition_version is None:
-        raise ValueError(f"the delivery {delivery.id} has neither a wait nor a definition")
+        raise ValueError(f"delivery {delivery.id} has neither a wait nor a definition")
     return trigger_forecast(delivery.definition, delivery.definition_version, delivery.event)

@@ -1,48 +1,188 @@
-"""From stored events to their deliveries: one for each candidate wait and each trigger (docs/reference/events.md#routing).
+"""Routing: plan the targets of stored events, and create one delivery per candidate wait and per trigger.
 
-It looks for waits in a new statement after the event's own commit; a wait that opens looks for events after its own
-commit; so whichever of the two comes first, one of the two looks finds the other. Events are claimed by their row's lock:
-two workers never route one, and a killed one gives it back.
+- Routing searches for waits in a new statement after the commit of the event. A wait that opens searches for events
+  after its own commit. So whichever of the two is committed first, the search of the other finds it.
+- Events are claimed by the lock of their row. Two workers never route one event, and a killed worker releases its
+  locks.
+- "What if" uses the same plans and writes nothing.
+- A plan does not evaluate the filters of a wait. Every candidate is signalled, and the workflow decides.
+
+Source: docs/reference/events.md#routing, docs/reference/events.md#decision-trace
 """
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ingress.dispatch.plan import EventPlan, plan_event_routes
+from ingress.dispatch.near_misses import event_near_misses
 from workflows.backoff import backoff_seconds
 from workflows.event_outcomes import set_outcome
-from workflows.models import Definition, Event, EventDelivery
+from workflows.models import Definition, Event, EventDelivery, RunWait
 from workflows.models.statements import update_rows
-from workflows.services.wait_lookback import new_wait_delivery
-from workflows.statuses import DeliveryKind, DeliveryStatus
+from workflows.services.wait_lookback import buffer_times, new_wait_delivery
+from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, WaitKind, WaitStatus
 
 logger = logging.getLogger(__name__)
 
 BATCH = 100
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 2, 300
-_ROUTED = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", "outcome", "outcome_reason"]
+# Waits, and triggers, that the decision trace stores. The deliveries of the event are complete.
+KEPT_TARGETS = 50
+_ROUTED_FIELDS = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", "outcome", "outcome_reason"]
 
 
-def event_route(event_id: uuid.UUID) -> list[uuid.UUID]:
-    """The deliveries of this event that are pending, oldest first.
+# -- Plans: reads only ------------------------------------------------------------------------------------------------
 
-    Idempotency: an event that is routed already makes no new delivery.
+
+@dataclass
+class EventPlan:
+    """Targets of one event.
+
+    `buffer` is the time for which a later wait finds the event; None for an event without a key. `own_waits` belong to
+    the run that this event started, and are no candidates.
     """
-    _route_events(Event.objects.filter(id=event_id, routed_at__isnull=True))
-    pending = EventDelivery.objects.filter(event_id=event_id, status=DeliveryStatus.PENDING)
-    return list(pending.order_by("created_at", "id").values_list("id", flat=True))
+
+    event: Event
+    buffer: timedelta | None = None
+    waits: list[RunWait] = field(default_factory=list)
+    own_waits: list[RunWait] = field(default_factory=list)
+    triggers: list[Definition] = field(default_factory=list)
+    near_misses: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_trace(self) -> dict[str, Any]:
+        """Return the plan as part of the decision trace.
+
+        Shapes: `waits [{waitId, runId, stepPath, eventName, key, taken, why}]`, `nearMisses` the same without `taken`,
+        `triggers [{definition, version, taken, why}]`, `bufferSeconds`; `moreWaits` and `moreTriggers` count the waits
+        and triggers that the trace does not store.
+        """
+        own = self.own_waits[:KEPT_TARGETS]
+        taken = self.waits[: KEPT_TARGETS - len(own)]
+        waits = [{**_wait_in_trace(wait), "taken": True, "why": "open, with this event name and key"} for wait in taken]
+        waits += [{**_wait_in_trace(wait), "taken": False, "why": "this event started its run"} for wait in own]
+        triggers = [_trigger_in_trace(definition) for definition in self.triggers[:KEPT_TARGETS]]
+        return {
+            "waits": waits,
+            "moreWaits": len(self.waits) + len(self.own_waits) - len(waits),
+            "nearMisses": self.near_misses,
+            "triggers": triggers,
+            "moreTriggers": len(self.triggers) - len(triggers),
+            "bufferSeconds": self.buffer.total_seconds() if self.buffer else None,
+        }
+
+
+def plan_event_routes(events: Sequence[Event]) -> list[EventPlan]:
+    """Return one plan per event. All events must belong to one tenant.
+
+    Cost: three statements for any number of events; one more if some have no target, and one for each of their types.
+    """
+    if not events:
+        return []
+    tenant_id = events[0].tenant_id
+    types = {event.event_type for event in events}
+    buffers = buffer_times(tenant_id=tenant_id, event_types=types)
+    waits = open_waits(tenant_id, types, {key for event in events for key in event.correlation_keys})
+    triggers = _triggers(tenant_id, types)
+    plans = [_plan(event, buffers, waits, triggers) for event in events]
+    without_target = [plan for plan in plans if not plan.waits and not plan.triggers]
+    near = event_near_misses([plan.event for plan in without_target], _waits_of(tenant_id))
+    for plan in without_target:
+        plan.near_misses = [{**_wait_in_trace(wait), "why": why} for wait, why in near[plan.event.id]]
+    return plans
+
+
+def _plan(
+    event: Event, buffers: dict[str, timedelta], waits: Iterable[RunWait], triggers: Iterable[Definition]
+) -> EventPlan:
+    plan = EventPlan(event, buffer=buffers[event.event_type] if event.correlation_keys else None)
+    for wait in waits:
+        if wait.event_name == event.event_type and wait.correlation_key in event.correlation_keys:
+            is_own = wait.run.event_id == event.id
+            (plan.own_waits if is_own else plan.waits).append(wait)
+    plan.triggers = [
+        definition
+        for definition in triggers
+        if definition.published_version and definition.published_version.trigger_event_name == event.event_type
+    ]
+    return plan
+
+
+def open_waits(tenant_id: uuid.UUID, types: set[str], keys: set[str]) -> list[RunWait]:
+    """Return the open waits with one of these event names and one of these keys."""
+    if not keys:
+        return []
+    return list(
+        _waits_of(tenant_id)
+        .filter(status=WaitStatus.WAITING, event_name__in=types, correlation_key__in=keys)
+        .order_by("id")
+    )
+
+
+def _waits_of(tenant_id: uuid.UUID) -> QuerySet[RunWait]:
+    return (
+        RunWait.objects.select_related("run")
+        .only(
+            "id",
+            "tenant_id",
+            "step_path",
+            "event_name",
+            "correlation_key",
+            "status",
+            "opened_at",
+            "resolved_at",
+            "run__id",
+            "run__event_id",
+        )
+        .filter(tenant_id=tenant_id, kind__in=[WaitKind.EVENT, WaitKind.HUMAN], run__engine=Engine.TEMPORAL)
+    )
+
+
+def _triggers(tenant_id: uuid.UUID, types: set[str]) -> list[Definition]:
+    return list(
+        Definition.objects.select_related("published_version")
+        .defer("draft_text", "published_version__canonical_text")
+        .filter(
+            tenant_id=tenant_id,
+            archived_at__isnull=True,
+            published_version__tenant_id=tenant_id,
+            published_version__trigger_event_name__in=types,
+        )
+        .order_by("key")
+    )
+
+
+def _wait_in_trace(wait: RunWait) -> dict[str, Any]:
+    return {
+        "waitId": str(wait.id),
+        "runId": str(wait.run_id),
+        "stepPath": wait.step_path,
+        "eventName": wait.event_name,
+        "key": wait.correlation_key,
+    }
+
+
+def _trigger_in_trace(definition: Definition) -> dict[str, Any]:
+    version = definition.published_version.version if definition.published_version else None
+    why = "this event starts the published version"
+    if definition.is_paused:
+        why = f"the definition is paused: {definition.paused_reason or 'no reason given'}"
+    return {"definition": definition.key, "version": version, "taken": not definition.is_paused, "why": why}
+
+
+# -- Routing ----------------------------------------------------------------------------------------------------------
 
 
 def events_route_due(*, tenant_id: uuid.UUID) -> int:
-    """Route the events of this tenant that are due, oldest first; the number of those that were looked at.
+    """Route the due events of a tenant, oldest first. Return the number of events that were tried.
 
-    A fault with one leaves the others their turn: it is tried again later, by itself.
+    An event whose routing fails does not stop the others. It is retried later by itself.
     """
     due = Event.objects.filter(tenant_id=tenant_id, routed_at__isnull=True, route_at__lte=timezone.now()).order_by(
         "route_at", "id"
@@ -50,40 +190,53 @@ def events_route_due(*, tenant_id: uuid.UUID) -> int:
     try:
         return _route_events(due[:BATCH])
     except Exception:
-        logger.exception("a batch of events of tenant %s was not routed; each is tried by itself", tenant_id)
+        logger.exception("a batch of events of tenant %s was not routed; each event is tried by itself", tenant_id)
     ids = list(due.values_list("id", flat=True)[:BATCH])
     for event_id in ids:
         try:
             event_route(event_id)
         except Exception as error:
-            logger.exception("the event %s was not routed", event_id)
+            logger.exception("event %s was not routed", event_id)
             _route_later(event_id, error)
     return len(ids)
 
 
+def event_route(event_id: uuid.UUID) -> list[uuid.UUID]:
+    """Route one event. Return the ids of its pending deliveries, oldest first.
+
+    Idempotency: an event that was routed before gets no new delivery.
+    """
+    _route_events(Event.objects.filter(id=event_id, routed_at__isnull=True))
+    pending = EventDelivery.objects.filter(event_id=event_id, status=DeliveryStatus.PENDING)
+    return list(pending.order_by("created_at", "id").values_list("id", flat=True))
+
+
 def _route_events(unrouted: QuerySet[Event]) -> int:
     with transaction.atomic():
-        # Without the key: a wait that looks at this moment inserts its delivery, and shall not be waited for.
+        # no_key: a wait that opens at this moment can insert its delivery without waiting for this lock.
         claimed = list(unrouted.select_for_update(skip_locked=True, no_key=True))
         if not claimed:
             return 0
         plans = plan_event_routes(claimed)
-        statuses = _make_deliveries(plans)
+        statuses = _create_deliveries(plans)
         now = timezone.now()
         for plan in plans:
             event = plan.event
             event.routed_at = now
-            # Time that the event spent unrouted (broker or worker down) is not its sender's.
+            # The buffer time starts at routing: the time before it (broker or worker down) must not count.
             event.buffered_until = now + plan.buffer if plan.buffer else None
             event.decision_trace = {**event.decision_trace, **plan.as_trace()}
             event.routing_attempts += 1
             set_outcome(event, statuses[event.id])
-        update_rows(claimed, _ROUTED)
+        update_rows(claimed, _ROUTED_FIELDS)
     return len(claimed)
 
 
-def _make_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]:
-    """The statuses of all deliveries of these events. A wait that looked first has made its own already."""
+def _create_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]:
+    """Create the missing deliveries. Return the statuses of all deliveries by event.
+
+    A wait that found the event by its lookback has created its delivery already.
+    """
     statuses: dict[uuid.UUID, list[str]] = {plan.event.id: [] for plan in plans}
     existing = set()
     rows = EventDelivery.objects.filter(event_id__in=statuses)
@@ -95,12 +248,23 @@ def _make_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]:
     for plan in plans:
         event = plan.event
         targets = [(wait.id, new_wait_delivery(event, wait, at=now)) for wait in plan.waits]
-        targets += [(definition.id, _trigger_delivery(event, definition)) for definition in plan.triggers]
+        targets += [(definition.id, _new_trigger_delivery(event, definition)) for definition in plan.triggers]
         new += [delivery for target, delivery in targets if (event.id, target) not in existing]
     EventDelivery.objects.bulk_create(new)
     for delivery in new:
         statuses[delivery.event_id].append(delivery.status)
     return statuses
+
+
+def _new_trigger_delivery(event: Event, definition: Definition) -> EventDelivery:
+    return EventDelivery(
+        tenant_id=event.tenant_id,
+        event=event,
+        kind=DeliveryKind.TRIGGER,
+        definition=definition,
+        definition_version=definition.published_version,
+        correlation_key=event.correlation_key,
+    )
 
 
 def _route_later(event_id: uuid.UUID, error: Exception) -> None:
@@ -113,16 +277,5 @@ def _route_later(event_id: uuid.UUID, error: Exception) -> None:
             event.routing_attempts, first=FIRST_BACKOFF_SECONDS, longest=MAX_BACKOFF_SECONDS, with_jitter=True
         )
         event.route_at = timezone.now() + timedelta(seconds=pause)
-        event.outcome_reason = f"routing failed and is tried again: {type(error).__name__}: {error}"[:500]
+        event.outcome_reason = f"routing failed and will be retried: {type(error).__name__}: {error}"[:500]
         update_rows([event], ["routing_attempts", "route_at", "outcome_reason"])
-
-
-def _trigger_delivery(event: Event, definition: Definition) -> EventDelivery:
-    return EventDelivery(
-        tenant_id=event.tenant_id,
-        event=event,
-        kind=DeliveryKind.TRIGGER,
-        definition=definition,
-        definition_version=definition.published_version,
-        correlation_key=event.correlation_key,
-    )

@@ -1,8 +1,10 @@
-"""What is due for a tenant, worked off in slices of time (docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages).
+"""Due work of one tenant, done in time slices: relay the outbox, route events, attempt deliveries.
 
-All work stands in the database: events to route, deliveries to make, and the outbox. A message of the broker is only a
-bell that says "look". A slice is short, and a tenant that has more rings again, behind the others: so a flood of one tenant
-leaves the others their turn.
+All work is stored in the database. A queue notification only names the tenant. A slice is short. A tenant with more
+work sends a new notification, which is queued behind the other tenants, so a flood of one tenant does not stop the
+others.
+
+Source: docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages
 """
 
 import time
@@ -26,6 +28,8 @@ LOCKED_PAUSE_SECONDS = 0.02
 
 @dataclass
 class Worked:
+    """Numbers of outbox rows, events and deliveries of one slice. `has_more`: work is due that this worker can do."""
+
     relayed: int = 0
     routed: int = 0
     delivered: int = 0
@@ -33,28 +37,25 @@ class Worked:
 
 
 def events_work(*, tenant_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> Worked:
-    """Relay, route and deliver what is due for this tenant, until nothing is or the slice is over."""
-    with tenant_scope(tenant_id):
-        return _work(tenant_id, time.monotonic() + seconds)
-
-
-def _work(tenant_id: uuid.UUID, stop_at: float) -> Worked:
+    """Relay, route and deliver the due work of a tenant, until none is left or the time slice is over."""
+    stop_at = time.monotonic() + seconds
     worked = Worked()
     may_deliver = True
-    while True:
-        due = _due_of(tenant_id)
-        worked.has_more = due.is_relay or due.is_routing or (due.is_delivery and may_deliver)
-        if not worked.has_more or time.monotonic() > stop_at:
-            return worked
-        relayed = outbox_relay(tenant_id=tenant_id) if due.is_relay else 0
-        routed = events_route_due(tenant_id=tenant_id) if due.is_routing else 0
-        delivered = events_deliver_due(tenant_id=tenant_id, stop_at=stop_at) if due.is_delivery else 0
-        may_deliver = delivered is not None
-        worked.relayed += relayed
-        worked.routed += routed
-        worked.delivered += delivered or 0
-        if not (relayed or routed or delivered) and (may_deliver or due.is_relay or due.is_routing):
-            time.sleep(LOCKED_PAUSE_SECONDS)  # somebody holds it at this moment, and may be about to leave it
+    with tenant_scope(tenant_id):
+        while True:
+            due = _due_of(tenant_id)
+            worked.has_more = due.is_relay or due.is_routing or (due.is_delivery and may_deliver)
+            if not worked.has_more or time.monotonic() > stop_at:
+                return worked
+            relayed = outbox_relay(tenant_id=tenant_id) if due.is_relay else 0
+            routed = events_route_due(tenant_id=tenant_id) if due.is_routing else 0
+            delivered = events_deliver_due(tenant_id=tenant_id, stop_at=stop_at) if due.is_delivery else 0
+            may_deliver = delivered is not None
+            worked.relayed += relayed
+            worked.routed += routed
+            worked.delivered += delivered or 0
+            if not (relayed or routed or delivered) and (may_deliver or due.is_relay or due.is_routing):
+                time.sleep(LOCKED_PAUSE_SECONDS)  # another worker has locked the rows and may release them soon
 
 
 class _Due(NamedTuple):
@@ -64,7 +65,7 @@ class _Due(NamedTuple):
 
 
 def _due_of(tenant_id: uuid.UUID) -> _Due:
-    """In one statement: what this tenant has due, held by another worker's lock or not."""
+    """Return the kinds of work that are due, including work that another worker has locked. One statement."""
     parts = [rows.filter(tenant_id=OuterRef("id")) for rows in _due()]
     return _Due(*Tenant.objects.filter(id=tenant_id).values_list(*(Exists(rows) for rows in parts)).get())
 
@@ -79,7 +80,7 @@ def _due() -> tuple[QuerySet[OutboxEvent], QuerySet[Event], QuerySet[EventDelive
 
 
 def tenants_with_work() -> list[uuid.UUID]:
-    """Tenants that have something due, those that have waited longest first."""
+    """Return the tenants with due work, the longest waiting first."""
     since: dict[uuid.UUID, datetime] = {}
     for rows, due_at in zip(_due(), ("next_attempt_at", "route_at", "next_attempt_at"), strict=True):
         for tenant_id, moment in rows.order_by().values_list("tenant_id").annotate(Min(due_at)):

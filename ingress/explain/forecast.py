@@ -1,6 +1,6 @@
-"""What a delivery would come to if it were made now: for "what if", and for the dry run of a redelivery. Reads only.
+"""Forecasts of deliveries, for "what if" and for the dry run of a redelivery. Reads only.
 
-A forecast of a wait is made with the engine's own filters, and is no more than that: the workflow decides.
+The forecast for a wait uses the filters of the engine. It is not binding, because the workflow decides.
 """
 
 import uuid
@@ -12,6 +12,7 @@ from ingress.dispatch.targets import run_id_of, trigger_input
 from workflows.concurrency import slot_use_of_new_start
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
+from workflows.engine.records import FilterMismatch
 from workflows.engine.wait_steps import response_in
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
@@ -20,45 +21,48 @@ from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, Wait
 
 @dataclass(frozen=True)
 class Forecast:
-    """The status that the delivery would end in; `pending` for one that would have to wait for its turn.
+    """Status that a delivery would get now, with the reason. `pending` means a start that would be held.
 
-    `limit` and `input` are of a trigger: its slots, and what the run would get.
+    `limit` (use of the slots) and `input` (input of the run) are set for triggers only, `mismatch` for waits only.
     """
 
     status: DeliveryStatus
     why: str
     limit: dict[str, int] | None = None
     input: dict[str, Any] | None = None
+    mismatch: FilterMismatch | None = None
 
 
-def forecast_told(forecast: Forecast, redaction: EventRedaction) -> dict[str, str]:
-    return {"status": str(forecast.status), "why": redaction.reason(forecast.why)}
+def forecast_as_json(forecast: Forecast, redaction: EventRedaction) -> dict[str, str]:
+    return {"status": str(forecast.status), "why": redaction.reason(forecast.why, forecast.mismatch)}
 
 
 def wait_forecast(wait: RunWait, event: Event, *, form_schema: Any = None) -> Forecast:
-    """`form_schema` is that of the task, when a person is waited for."""
+    """Return the forecast of a delivery to a wait. `form_schema` is the form of the task, if the wait has one."""
     if wait.run.status not in OPEN_RUN_STATUSES:
         return Forecast(DeliveryStatus.LATE, f"the run has ended: {wait.run.get_status_display().lower()}")
     if wait.status != WaitStatus.WAITING:
-        return Forecast(DeliveryStatus.LATE, f"the wait has closed: {wait.get_status_display().lower()}")
+        return Forecast(DeliveryStatus.LATE, f"the wait is closed: {wait.get_status_display().lower()}")
     if wait.kind == WaitKind.HUMAN:
         problem = form_problem(form_schema, response_in(event.event_type, event.payload))
-        mismatch = f"the response does not fit the task's form: {problem}" if problem else None
-        fits = "the response fits the task's form"
-    else:
-        mismatch = first_mismatch(wait.filters, event.payload)
-        fits = "every filter holds" if wait.filters else "it has no filters"
+        if problem:
+            why = f"the response does not match the form of the task: {problem}"
+            return Forecast(DeliveryStatus.FILTERED, why)
+        return Forecast(DeliveryStatus.MATCHED, "the response matches the form of the task")
+    mismatch = first_mismatch(wait.filters, event.payload)
     if mismatch is not None:
-        return Forecast(DeliveryStatus.FILTERED, mismatch)
-    return Forecast(DeliveryStatus.MATCHED, fits)
+        return Forecast(DeliveryStatus.FILTERED, f"the filter on {mismatch['path']} does not match", mismatch=mismatch)
+    return Forecast(DeliveryStatus.MATCHED, "all filters match" if wait.filters else "the wait has no filters")
 
 
 def trigger_forecast(definition: Definition, version: DefinitionVersion, event: Event) -> Forecast:
-    """In the order in which the delivery asks."""
+    """Return the forecast of a delivery to a trigger. The checks have the same order as in `event_start_run`."""
     if Run.objects.filter(tenant_id=definition.tenant_id, id=run_id_of(event.id, definition.id)).exists():
-        return Forecast(DeliveryStatus.STARTED, "its run was started before, and is started only once")
+        return Forecast(DeliveryStatus.STARTED, "this event has started its run already, and a run starts only once")
     if definition.is_paused:
-        return Forecast(DeliveryStatus.SKIPPED, f"it is paused: {definition.paused_reason or 'no reason given'}")
+        return Forecast(
+            DeliveryStatus.SKIPPED, f"the definition is paused: {definition.paused_reason or 'no reason given'}"
+        )
     payload, problem = trigger_input(version, event)
     if problem:
         return Forecast(DeliveryStatus.SKIPPED, problem)
@@ -66,10 +70,10 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     limit = None if use is None else asdict(use)
     if use is not None and not use.has_slot:
         return Forecast(DeliveryStatus.PENDING, use.reason, limit, payload)
-    return Forecast(DeliveryStatus.STARTED, "its published version is started by this event", limit, payload)
+    return Forecast(DeliveryStatus.STARTED, "this event starts the published version", limit, payload)
 
 
 def form_schemas(waits: Collection[RunWait]) -> dict[uuid.UUID, Any]:
-    """The forms of the tasks among these waits; a task has the id of its wait."""
+    """Return the forms of the human tasks of these waits, by wait id. A task has the id of its wait."""
     ids = [wait.id for wait in waits if wait.kind == WaitKind.HUMAN]
     return dict(HumanTask.objects.filter(id__in=ids).values_list("id", "form_schema")) if ids else {}

@@ -1,4 +1,4 @@
-"""A transaction that can only read: what is said to change nothing is held to it by the database."""
+"""Read-only transactions. The database guarantees that a preview changes nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 @contextmanager
 def reading_only() -> Iterator[None]:
-    """One moment of the database. Whatever tries to write in it fails, and takes no locks on rows either."""
+    """Run the block in a read-only transaction with one snapshot. Writes and row locks fail."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -1,4 +1,4 @@
-"""An event's decision trace in a few plain sentences. Pure: it reads the structure that `explain.py` makes."""
+"""Summary of an event's decision trace in plain sentences. Pure: the input is the structure that `trace.py` makes."""
 
 import math
 from collections.abc import Iterable
@@ -12,41 +12,45 @@ SHOWN_TARGETS = 3
 SHOWN_SENTENCES = 3
 SHOWN_NEAR_MISSES = 2
 
-# What is told first is what mattered most; `{to}` are the targets, `{why}` the reason, when it may be told.
-_TOLD = {
-    DeliveryStatus.MATCHED: "{to} took it.",
-    DeliveryStatus.STARTED: "It started {to}.",
-    DeliveryStatus.DEAD: "Every attempt to reach {to} failed{why}; it is in the dead letters.",
-    DeliveryStatus.SENT: "Temporal has the signal for {to}, and the workflow has not answered yet.",
-    DeliveryStatus.FILTERED: "{to} waited for it and did not take it{why}.",
-    DeliveryStatus.LATE: "It came too late for {to}{why}.",
-    DeliveryStatus.SKIPPED: "It did not start {to}{why}.",
-    DeliveryStatus.DISCARDED: "The delivery to {to} will not be made{why}.",
+# Ordered by importance. `{to}` are the targets, `{why}` is the reason if the reader may see it.
+_SENTENCES = {
+    DeliveryStatus.MATCHED: "{to} took the event.",
+    DeliveryStatus.STARTED: "The event started {to}.",
+    DeliveryStatus.DEAD: (
+        "All attempts to deliver the event to {to} failed{why}. Redeliver or discard it in the dead-letter inbox."
+    ),
+    DeliveryStatus.SENT: "Temporal accepted the signal for {to}. The workflow has not decided about the event yet.",
+    DeliveryStatus.FILTERED: "{to} waited for the event but did not take it{why}.",
+    DeliveryStatus.LATE: "The event came too late for {to}{why}.",
+    DeliveryStatus.SKIPPED: "The event did not start {to}{why}.",
+    DeliveryStatus.DISCARDED: "The delivery to {to} was discarded{why}.",
 }
-_UNDER_WAY = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
+_IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 _REACHED = (DeliveryStatus.MATCHED, DeliveryStatus.STARTED)
 
 
 def summary_of(explained: dict[str, Any], *, now: datetime) -> str:
-    """Which key the event carries, what became of it, and what may still come."""
-    return " ".join([key_sentence(explained), *_became(explained, now), *_may_come(explained)])
+    """Return which keys the event has, what happened to it, and what may still happen."""
+    return " ".join([key_sentence(explained), *_happened(explained, now), *_may_happen(explained)])
 
 
 def key_sentence(explained: dict[str, Any]) -> str:
+    """Return the sentence about the correlation keys of the event."""
     correlation = explained["correlation"]
     keys = correlation["keys"]
     if not keys:
-        return f"The event carries no key: {correlation['reason']}."
-    sent = " that was sent with it" if correlation["status"] == CorrelationStatus.EXPLICIT else ""
-    return f"The event carries the key{'s' if len(keys) > 1 else ''} {listed(keys)}{sent}."
+        return f"The event has no correlation key: {correlation['reason']}."
+    sent = ", which its sender set" if correlation["status"] == CorrelationStatus.EXPLICIT else ""
+    return f"The event has the correlation key{'s' if len(keys) > 1 else ''} {listed(keys)}{sent}."
 
 
-def _became(explained: dict[str, Any], now: datetime) -> list[str]:
+def _happened(explained: dict[str, Any], now: datetime) -> list[str]:
     first, routing = explained["conflict_of"], explained["routing"]
     if first:
         return [
-            f"Its id {explained['event_id']} belongs to another body that came at {clock(first['received_at'])}, so it "
-            "was kept and reaches no run; a changed event needs a new id."
+            f"Its id {explained['event_id']} belongs to an event with another body, received at "
+            f"{clock(first['received_at'])}. Therefore this event was rejected and reaches no run. "
+            "The sender must give a changed event a new id."
         ]
     if explained["outcome"]["status"] == EventOutcome.REJECTED:
         return [_rejected(explained["schema"])]
@@ -54,14 +58,14 @@ def _became(explained: dict[str, Any], now: datetime) -> list[str]:
         return [_unrouted(routing, now)]
     deliveries = explained["deliveries"]
     if not deliveries:
-        return [nobody_sentence(explained), *near_sentences(explained)]
+        return [no_target_sentence(explained), *near_miss_sentences(explained)]
     pending = [row for row in deliveries if row["status"] == DeliveryStatus.PENDING]
-    told = [_pending(row, now) for row in pending[:1]]
-    for status, sentence in _TOLD.items():
+    sentences = [_pending(row, now) for row in pending[:1]]
+    for status, sentence in _SENTENCES.items():
         rows = [row for row in deliveries if row["status"] == status]
         if rows:
-            told.append(_of_many(sentence, rows, explained["delivery_counts"].get(status, 0)))
-    return told[:SHOWN_SENTENCES]
+            sentences.append(_of_status(sentence, rows, explained["delivery_counts"].get(status, 0)))
+    return sentences[:SHOWN_SENTENCES]
 
 
 def _rejected(schema: dict[str, Any] | None) -> str:
@@ -70,72 +74,87 @@ def _rejected(schema: dict[str, Any] | None) -> str:
     if problems:
         first = problems[0]
         where = f" at {first['pointer'] or '/'}" + (f": {first['message']}" if first.get("message") else "")
-    ref = schema["ref"] if schema else "its schema"
-    return f"Its payload does not fit {ref}{where}, so it reaches no run; its sender must correct it."
+    ref = f"the schema {schema['ref']}" if schema else "its schema"
+    return (
+        f"The payload does not match {ref}{where}. Therefore the event was rejected and reaches no run. "
+        "The sender must correct the payload."
+    )
 
 
 def _unrouted(routing: dict[str, Any], now: datetime) -> str:
     if routing["attempts"]:
-        due = _left(routing["next_at"], now)
-        return f"Routing it failed {routing['attempts']} times and is tried again {due}."
-    return "It is stored and not routed yet; if that stays so, no worker is running."
+        return f"Routing failed {routing['attempts']} times. The next attempt is due {_left(routing['next_at'], now)}."
+    return "The event is stored and not routed yet. If this does not change within seconds, check the Celery workers."
 
 
-def nobody_sentence(explained: dict[str, Any], *, waits: str = "waited") -> str:
+def no_target_sentence(explained: dict[str, Any], *, verb: str = "waited") -> str:
+    """Return the sentence about an event that met no wait and no trigger."""
     keys = explained["correlation"]["keys"]
     if not keys:
-        return "So it can reach no run that waits, and no published definition is started by it."
-    that = "one of those keys" if len(keys) > 1 else "that key"
-    return f"No run {waits} for {explained['event_type']} with {that}, and no published definition is started by it."
+        return "Without a key it cannot reach a wait, and no published definition has this event as its trigger."
+    which = "one of these keys" if len(keys) > 1 else "this key"
+    return (
+        f"No run {verb} for {explained['event_type']} with {which}, "
+        "and no published definition has this event as its trigger."
+    )
 
 
-def near_sentences(explained: dict[str, Any]) -> list[str]:
-    told = []
+def near_miss_sentences(explained: dict[str, Any]) -> list[str]:
+    """Return a sentence for each of the first near misses."""
+    sentences = []
     for near in explained["routing"]["near_misses"][:SHOWN_NEAR_MISSES]:
         run = run_named(near["run_id"], near["definition"])
         if near["key"] == HIDDEN:
-            told.append(f"{upper(run)} was near: {near['why']}.")
+            sentences.append(f"Near miss: {run} ({near['why']}).")
         elif near["key"] not in explained["correlation"]["keys"]:
-            told.append(f"{upper(run)} waits for it under {near['key']}.")
+            sentences.append(f"Near miss: {run} waits for this event with the key {near['key']}.")
         elif near["event_name"] != explained["event_type"]:
-            told.append(f"{upper(run)} waits under this key, and for {near['event_name']}.")
+            sentences.append(f"Near miss: {run} waits with this key, but for {near['event_name']}.")
         else:
-            told.append(f"{upper(run)} waited for it: {near['why']}.")
-    return told
+            sentences.append(f"Near miss: {run} waited for this event with this key ({near['why']}).")
+    return sentences
 
 
 def _pending(row: dict[str, Any], now: datetime) -> str:
     target = _targets([row])
     if row["is_under_way"]:
-        return f"An attempt to reach {target} is under way."
+        return f"An attempt to deliver the event to {target} is in progress."
     if row["held_since"]:
-        return f"The definition {target} has as many open runs as it may have; the event waits for its turn."
+        return (
+            f"The definition {target} has no free slot under its concurrency limit. The start is held until a run ends."
+        )
     if row["attempts"]:
-        return f"The last attempt to reach {target} failed{_why(row)}; the next is due {_left(row['next_attempt_at'], now)}."
-    return f"It is about to be handed to {target}."
+        due = _left(row["next_attempt_at"], now)
+        return f"The last attempt to deliver the event to {target} failed{_why(row)}. The next attempt is due {due}."
+    return f"The first attempt to deliver the event to {target} is due."
 
 
-def _may_come(explained: dict[str, Any]) -> list[str]:
+def _may_happen(explained: dict[str, Any]) -> list[str]:
     buffer, outcome = explained["buffer"], explained["outcome"]["status"]
     statuses = {row["status"] for row in explained["deliveries"]}
-    if buffer["until"] is None or statuses.intersection((*_UNDER_WAY, *_REACHED)) or outcome == EventOutcome.DISCARDED:
+    if (
+        buffer["until"] is None
+        or statuses.intersection((*_IN_PROGRESS, *_REACHED))
+        or outcome == EventOutcome.DISCARDED
+    ):
         return []
     if buffer["is_open"]:
-        return [f"A wait that opens within {span(buffer['seconds_left'])} still finds it."]
-    return [] if statuses else [f"A wait that had opened by {clock(buffer['until'])} would have found it."]
+        return [f"A wait that opens within {span(buffer['seconds_left'])} still finds the event."]
+    return [] if statuses else [f"A wait that had opened before {clock(buffer['until'])} would have found the event."]
 
 
 # -- Words ------------------------------------------------------------------------------------------------------------
 
 
 def span(seconds: float) -> str:
+    """Return a duration as text, rounded up to seconds."""
     whole = math.ceil(seconds)
     minutes, rest = divmod(whole, 60)
     return f"{whole} s" if not minutes else f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def _of_many(sentence: str, rows: list[dict[str, Any]], count: int) -> str:
-    """`count` of the deliveries are so; the rows are those that are told."""
+def _of_status(sentence: str, rows: list[dict[str, Any]], count: int) -> str:
+    """Fill the sentence of a status. `count` deliveries have it; `rows` are those that are shown."""
     return upper(sentence.format(to=_targets(rows, count), why=_why(rows[0])))
 
 
@@ -150,6 +169,7 @@ def _target_named(target: dict[str, Any]) -> str:
 
 
 def run_named(run_id: Any, definition: str | None) -> str:
+    """Return `run ID of DEFINITION`. The event page turns `run ID` into a link."""
     return f"run {run_id}" + (f" of {definition}" if definition else "")
 
 
@@ -158,7 +178,7 @@ def _why(row: dict[str, Any]) -> str:
 
 
 def listed(names: list[str], count: int = 0) -> str:
-    """The first names, and how many more there are: of `count`, when not all are given."""
+    """Return the first names, and the number of the others. `count` is the number of all, if `names` is incomplete."""
     shown = names[:SHOWN_TARGETS]
     more = max(count, len(names)) - len(shown)
     if more > 0:
@@ -167,6 +187,7 @@ def listed(names: list[str], count: int = 0) -> str:
 
 
 def upper(sentence: str) -> str:
+    """Return the sentence with an upper-case first letter."""
     return sentence[:1].upper() + sentence[1:]
 
 

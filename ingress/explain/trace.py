@@ -1,8 +1,11 @@
-"""The decision trace of an event (docs/reference/events.md#decision-trace): everything that an operator needs to answer "why did nothing happen?".
+"""Decision trace of an event: what an operator needs to answer "why did nothing happen?". Reads only.
 
-It joins what the event's row recorded when it was correlated and routed with what its deliveries and targets are now.
-Reads only. Texts that may hold values of a payload are left out for those who may not see payloads; what the tenant's rules
-hide of a payload is told to nobody. An event may have thousands of targets: some are told, and the rest is counted.
+- The trace joins the records of correlation and routing with the present state of deliveries and targets.
+- Texts that may contain payload values are left out for readers who may not see payloads.
+- Values that the tenant's rules hide are redacted for every reader.
+- An event may have thousands of targets. Some are returned, and the others are counted.
+
+Source: docs/reference/events.md#decision-trace
 """
 
 import uuid
@@ -24,17 +27,19 @@ SHOWN_ROWS = 50
 
 
 def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) -> dict[str, Any]:
-    """Shapes: `summary`, `outcome {status, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
+    """Return the decision trace of an event.
+
+    Shapes: `summary`, `outcome {status, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
     {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open}`,
-    `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, and `more`: how
-    many of each list are not told.
-    Cost: eight statements, and one more for each list of rows that is cut.
+    `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, and `more`:
+    the number of items that each list omits.
+    Cost: eight statements, and one more for each list that is cut.
     """
     now = timezone.now()
     redaction = EventRedaction(event, rules_of(tenant_id))
-    trace = decision_trace_told(event.decision_trace, sees_payloads)
+    trace = decision_trace_shown(event.decision_trace, sees_payloads)
     waits = trace.get("waits", [])
-    seen = waits_seen(tenant_id, [*waits, *trace.get("nearMisses", ())])
+    waits_now = current_waits(tenant_id, [*waits, *trace.get("nearMisses", ())])
     counts = delivery_counts(tenant_id, event)
     deliveries = list(deliveries_shown(tenant_id, event).select_related(*_TARGETS))
     conflicts, more_conflicts = _first(Event.objects.filter(tenant_id=tenant_id, conflict_of=event), "received_at")
@@ -51,24 +56,24 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
             "status": event.correlation_status,
             "reason": event.correlation_reason,
             "keys": redaction.keys(event.correlation_keys),
-            "tried": [place_tried(redaction.place(entry), sees_payloads) for entry in event.correlation_trace],
+            "tried": [redaction.place(entry) for entry in event.correlation_trace],
         },
         "schema": trace.get("schema"),
         "routing": {
             "routed_at": event.routed_at,
             "next_at": None if event.routed_at else event.route_at,
             "attempts": event.routing_attempts,
-            "waits": [wait_told(redaction.wait(entry), seen) for entry in waits],
+            "waits": [wait_as_json(redaction.wait(entry), waits_now) for entry in waits],
             "triggers": trace.get("triggers", []),
-            "near_misses": [wait_told(redaction.wait(entry), seen) for entry in trace.get("nearMisses", ())],
+            "near_misses": [wait_as_json(redaction.wait(entry), waits_now) for entry in trace.get("nearMisses", ())],
         },
-        "buffer": _buffer_told(event, now),
-        "deliveries": [_delivery_told(row, now, sees_payloads, redaction) for row in deliveries],
+        "buffer": _buffer_as_json(event, now),
+        "deliveries": [_delivery_as_json(row, now, sees_payloads, redaction) for row in deliveries],
         "delivery_counts": counts,
-        "conflict_of": _event_told(event.conflict_of) if event.conflict_of else None,
-        "conflicts": [_event_told(row) for row in conflicts],
-        "started_runs": [_run_told(run) for run in runs],
-        "resolved_waits": [_resolved_told(wait) for wait in resolved_waits],
+        "conflict_of": _event_as_json(event.conflict_of) if event.conflict_of else None,
+        "conflicts": [_event_as_json(row) for row in conflicts],
+        "started_runs": [_run_as_json(run) for run in runs],
+        "resolved_waits": [_resolved_wait_as_json(wait) for wait in resolved_waits],
         "more": {
             "waits": trace.get("moreWaits", 0),
             "triggers": trace.get("moreTriggers", 0),
@@ -81,46 +86,41 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
     return {"summary": summary_of(explained, now=now), **explained}
 
 
-# -- What was recorded ------------------------------------------------------------------------------------------------
+# -- Records of correlation and routing --------------------------------------------------------------------------------
 
 
-def place_tried(entry: dict[str, Any], sees_payloads: bool) -> dict[str, Any]:
-    """A place where a key was looked for. Why a value is no key may name the value."""
-    return entry if sees_payloads else {**entry, "note": entry["note"].partition(":")[0]}
-
-
-def schema_told(seen: dict[str, Any] | None, sees_payloads: bool) -> dict[str, Any] | None:
-    """The check against the catalogue's schema. What does not fit is told with its value; where it stands is not."""
-    if seen is None:
+def schema_as_json(check: dict[str, Any] | None, sees_payloads: bool) -> dict[str, Any] | None:
+    """Return the schema check. Messages contain payload values; pointers do not."""
+    if check is None:
         return None
-    problems = seen.get("problems") or []
+    problems = check.get("problems") or []
     if not sees_payloads:
         problems = [{"pointer": problem["pointer"]} for problem in problems]
-    return {"ref": seen["ref"], "sent": seen["sent"], "conflict": seen.get("conflict"), "problems": problems}
+    return {"ref": check["ref"], "sent": check["sent"], "conflict": check.get("conflict"), "problems": problems}
 
 
-def decision_trace_told(trace: dict[str, Any], sees_payloads: bool) -> dict[str, Any]:
-    """The trace as it is stored, with as much of each list as is told; what was stored before that may be long."""
-    told = dict(trace)
+def decision_trace_shown(trace: dict[str, Any], sees_payloads: bool) -> dict[str, Any]:
+    """Return the stored trace with at most SHOWN_ROWS items per list."""
+    shown = dict(trace)
     for name, count in (("waits", "moreWaits"), ("triggers", "moreTriggers")):
         more = len(trace.get(name, ())) - SHOWN_ROWS
         if more > 0:
-            told[name], told[count] = trace[name][:SHOWN_ROWS], trace.get(count, 0) + more
+            shown[name], shown[count] = trace[name][:SHOWN_ROWS], trace.get(count, 0) + more
     if "schema" in trace:
-        told["schema"] = schema_told(trace["schema"], sees_payloads)
-    return told
+        shown["schema"] = schema_as_json(trace["schema"], sees_payloads)
+    return shown
 
 
-def waits_seen(tenant_id: uuid.UUID, entries: Iterable[dict[str, Any]]) -> dict[str, RunWait]:
-    """The waits that entries of a plan name, by their id, as they are now."""
+def current_waits(tenant_id: uuid.UUID, entries: Iterable[dict[str, Any]]) -> dict[str, RunWait]:
+    """Return the present rows of the waits in a plan, by id."""
     ids = {entry["waitId"] for entry in entries}
     waits = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids) if ids else ()
     return {str(wait.id): wait for wait in waits}
 
 
-def wait_told(entry: dict[str, Any], seen: dict[str, RunWait]) -> dict[str, Any]:
-    """As routing saw it, and beside that what it is now."""
-    told = {
+def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[str, Any]:
+    """Return a wait as routing found it, with its present status and the status of its run."""
+    wait_then = {
         "wait_id": entry["waitId"],
         "run_id": entry["runId"],
         "step_path": entry["stepPath"],
@@ -129,17 +129,17 @@ def wait_told(entry: dict[str, Any], seen: dict[str, RunWait]) -> dict[str, Any]
         "why": entry["why"],
     }
     if "taken" in entry:
-        told["taken"] = entry["taken"]
-    wait = seen.get(entry["waitId"])  # retention may have removed the run
+        wait_then["taken"] = entry["taken"]
+    wait = waits_now.get(entry["waitId"])  # None if retention has deleted the run
     return {
-        **told,
+        **wait_then,
         "definition": wait.run.definition_key if wait else None,
         "wait_status": wait.status if wait else None,
         "run_status": wait.run.status if wait else None,
     }
 
 
-def _buffer_told(event: Event, now: datetime) -> dict[str, Any]:
+def _buffer_as_json(event: Event, now: datetime) -> dict[str, Any]:
     until = event.buffered_until
     left = max(0.0, (until - now).total_seconds()) if until else 0.0
     return {
@@ -150,14 +150,14 @@ def _buffer_told(event: Event, now: datetime) -> dict[str, Any]:
     }
 
 
-# -- What came of it --------------------------------------------------------------------------------------------------
+# -- Present state ----------------------------------------------------------------------------------------------------
 
 
 _TARGETS = ("run", "wait", "definition", "definition_version")
 
 
 def deliveries_shown(tenant_id: uuid.UUID, event: Event) -> QuerySet[EventDelivery]:
-    """At most SHOWN_ROWS of the event's deliveries, oldest first; of each status some, so that none hides behind many."""
+    """Return up to SHOWN_ROWS deliveries of the event, oldest first. Every status is represented."""
     rows = EventDelivery.objects.filter(tenant_id=tenant_id, event=event)
     place = Window(RowNumber(), partition_by=F("status"), order_by=("created_at", "id"))
     chosen = rows.annotate(place=place).order_by("place", "created_at", "id").values("id")[:SHOWN_ROWS]
@@ -165,18 +165,18 @@ def deliveries_shown(tenant_id: uuid.UUID, event: Event) -> QuerySet[EventDelive
 
 
 def delivery_counts(tenant_id: uuid.UUID, event: Event) -> dict[str, int]:
-    """The event's deliveries by status."""
+    """Return the number of deliveries of the event by status."""
     rows = EventDelivery.objects.filter(tenant_id=tenant_id, event=event).order_by()
     return dict(rows.values_list("status").annotate(Count("id")))
 
 
 def _first(rows: QuerySet[Any], *order: str) -> tuple[list[Any], int]:
-    """The first SHOWN_ROWS, and how many more there are."""
+    """Return the first SHOWN_ROWS rows, and the number of the others."""
     found = list(rows.order_by(*order, "id")[: SHOWN_ROWS + 1])
     return found[:SHOWN_ROWS], rows.count() - SHOWN_ROWS if len(found) > SHOWN_ROWS else 0
 
 
-def _delivery_told(
+def _delivery_as_json(
     delivery: EventDelivery, now: datetime, sees_payloads: bool, redaction: EventRedaction
 ) -> dict[str, Any]:
     is_pending = delivery.status == DeliveryStatus.PENDING
@@ -186,10 +186,10 @@ def _delivery_told(
     return {
         "id": delivery.id,
         "kind": delivery.kind,
-        "target": _target_told(delivery),
+        "target": _target_as_json(delivery),
         "key": redaction.key(delivery.correlation_key),
         "status": delivery.status,
-        "reason": redaction.reason(delivery.reason) if sees_payloads else None,
+        "reason": redaction.delivery_reason(delivery) if sees_payloads else None,
         "attempts": delivery.attempts,
         "failures": delivery.failures,
         "attempt_log": attempts,
@@ -202,7 +202,7 @@ def _delivery_told(
     }
 
 
-def _target_told(delivery: EventDelivery) -> dict[str, Any]:
+def _target_as_json(delivery: EventDelivery) -> dict[str, Any]:
     run, wait, definition, version = (
         delivery.run,
         delivery.wait,
@@ -221,14 +221,14 @@ def _target_told(delivery: EventDelivery) -> dict[str, Any]:
     }
 
 
-def _event_told(event: Event) -> dict[str, Any]:
+def _event_as_json(event: Event) -> dict[str, Any]:
     return {"id": event.id, "received_at": event.received_at, "source": event.source, "sender": event.sender}
 
 
-def _run_told(run: Run) -> dict[str, Any]:
+def _run_as_json(run: Run) -> dict[str, Any]:
     return {"run_id": run.id, "definition": run.definition_key, "version": run.version, "run_status": run.status}
 
 
-def _resolved_told(wait: RunWait) -> dict[str, Any]:
-    told = {"wait_id": wait.id, "step_id": wait.step_id, "step_path": wait.step_path, "resolved_at": wait.resolved_at}
-    return {**told, **_run_told(wait.run)}
+def _resolved_wait_as_json(wait: RunWait) -> dict[str, Any]:
+    fields = {"wait_id": wait.id, "step_id": wait.step_id, "step_path": wait.step_path, "resolved_at": wait.resolved_at}
+    return {**fields, **_run_as_json(wait.run)}

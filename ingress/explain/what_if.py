@@ -1,20 +1,21 @@
-"""What an event would do now, by the code that would do it, and without writing (docs/reference/events.md#what-if).
+""" "What if": what an event would do now, computed by the code that would do it, without writing.
 
-The database itself guarantees the last: everything is asked in a transaction that it holds to be read-only. The payload is
-asked as it is, and told as the tenant's rules let it be seen: who asks may not know all of it.
+A read-only transaction guarantees that nothing is written. Routing sees the unredacted payload. The result is redacted,
+because the caller may not be allowed to see all values.
+
+Source: docs/reference/events.md#what-if
 """
 
 import uuid
 from typing import Any
 
-from ingress.dispatch.plan import EventPlan, plan_event_routes
-from ingress.explain.forecast import forecast_told, form_schemas, trigger_forecast, wait_forecast
+from ingress.dispatch.routing import EventPlan, plan_event_routes
+from ingress.explain.forecast import forecast_as_json, form_schemas, trigger_forecast, wait_forecast
 from ingress.explain.read_only import reading_only
-from ingress.explain.trace import schema_told, wait_told, waits_seen
+from ingress.explain.trace import current_waits, schema_as_json, wait_as_json
 from ingress.explain.what_if_summary import what_if_summary
 from ingress.intake.envelope import read_envelope
-from ingress.intake.receive import Catalogue, Receipt, result_of
-from ingress.intake.store import first_events
+from ingress.intake.receive import IntakeRules, Receipt, event_row, first_events, result_of
 from workflows.errors import InputInvalid, PortalError
 from workflows.event_outcomes import outcome_of
 from workflows.event_redaction import EventRedaction
@@ -26,18 +27,20 @@ SHOWN_WAITS = 200
 
 
 def event_what_if(*, tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
-    """Shapes: `summary`, `answer {status, code, message, details}` of the door, `outcome {status, reason}` that is to be
-    expected or None, `first` event of a used id, `correlation`, `schema`, `waits` and `triggers` with their `forecast`,
-    `near_misses`, `buffer_seconds`.
+    """Return what would happen to an event.
+
+    Shapes: `summary`; `answer {status, code, message, details}` of the REST entry point; the expected `outcome {status,
+    reason}` or None; the `first` event with the same id; `correlation`, `schema`, `near_misses`, `buffer_seconds`;
+    `waits` and `triggers`, each with a `forecast`.
     """
     with reading_only():
-        told = _told(tenant_id, value)
-    return {"summary": what_if_summary(told), **told}
+        result = _result(tenant_id, value)
+    return {"summary": what_if_summary(result), **result}
 
 
-def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "answer": {"status": 202, "code": None, "message": "it would be stored and routed", "details": {}},
+def _result(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "answer": {"status": 202, "code": None, "message": "The event would be stored and routed.", "details": {}},
         "event_type": None,
         "outcome": None,
         "first": None,
@@ -52,11 +55,11 @@ def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
     try:
         envelope = read_envelope(value)
     except InputInvalid as error:
-        return {**told, "answer": _answer(error)}
-    catalogue = Catalogue(tenant_id, {envelope.event_type})
-    event = catalogue.event_row(envelope, source=EventSource.REST, sender="")
+        return {**result, "answer": _answer(error)}
+    rules = IntakeRules(tenant_id, {envelope.event_type})
+    event = event_row(envelope, rules=rules, source=EventSource.REST, sender="")
     redaction = EventRedaction(event, rules_of(tenant_id))
-    told |= {
+    result |= {
         "event_type": event.event_type,
         "correlation": {
             "status": event.correlation_status,
@@ -64,17 +67,17 @@ def _told(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
             "keys": redaction.keys(event.correlation_keys),
             "tried": [redaction.place(entry) for entry in event.correlation_trace],
         },
-        "schema": schema_told(event.decision_trace.get("schema"), sees_payloads=True),
+        "schema": schema_as_json(event.decision_trace.get("schema"), sees_payloads=True),
     }
     first = first_events(tenant_id, {event.event_id}).get(event.event_id) if event.occupies_id else None
-    result = result_of(event, first)
-    if isinstance(result, PortalError):
+    receipt = result_of(event, first)
+    if isinstance(receipt, PortalError):
         is_rejected = event.outcome == EventOutcome.REJECTED
         outcome = {"status": event.outcome, "reason": event.outcome_reason} if is_rejected else None
-        return {**told, "answer": _answer(result), "outcome": outcome, "first": _first(first)}
-    if result.is_duplicate:
-        return {**told, "answer": _repeat(result), "first": _first(first)}
-    return {**told, **_routes(tenant_id, redaction)}
+        return {**result, "answer": _answer(receipt), "outcome": outcome, "first": _first(first)}
+    if receipt.is_duplicate:
+        return {**result, "answer": _repeat(receipt), "first": _first(first)}
+    return {**result, **_routes(tenant_id, redaction)}
 
 
 def _answer(error: PortalError) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def _answer(error: PortalError) -> dict[str, Any]:
 
 
 def _repeat(receipt: Receipt) -> dict[str, Any]:
-    message = f"it repeats the event that came at {receipt.event.received_at:%Y-%m-%d %H:%M:%S} UTC"
+    message = f"It repeats the event that was received at {receipt.event.received_at:%Y-%m-%d %H:%M:%S} UTC."
     return {"status": 200, "code": None, "message": message, "details": {}}
 
 
@@ -90,7 +93,7 @@ def _first(event: Event | None) -> dict[str, Any] | None:
     return {"id": event.id, "received_at": event.received_at, "outcome": event.outcome} if event else None
 
 
-# -- Where it would go ------------------------------------------------------------------------------------------------
+# -- Targets ---------------------------------------------------------------------------------------------------------
 
 
 def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
@@ -99,18 +102,18 @@ def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
     waits = _waits(tenant_id, plan, redaction)
     triggers = _triggers(tenant_id, plan, redaction)
     status, reason = outcome_of(
-        [told["forecast"]["status"] for told in (*waits, *triggers)],
+        [target["forecast"]["status"] for target in (*waits, *triggers)],
         is_routed=True,
         correlation_status=event.correlation_status,
         is_buffered=plan.buffer is not None,
     )
-    seen = waits_seen(tenant_id, plan.near_misses)
+    waits_now = current_waits(tenant_id, plan.near_misses)
     return {
         "outcome": {"status": status, "reason": reason},
         "waits": waits[:SHOWN_WAITS],
         "wait_count": len(waits),
         "triggers": triggers,
-        "near_misses": [wait_told(redaction.wait(entry), seen) for entry in plan.near_misses],
+        "near_misses": [wait_as_json(redaction.wait(entry), waits_now) for entry in plan.near_misses],
         "buffer_seconds": plan.buffer.total_seconds() if plan.buffer else None,
     }
 
@@ -129,7 +132,7 @@ def _waits(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> 
             "step_path": wait.step_path,
             "event_name": wait.event_name,
             "key": redaction.key(wait.correlation_key),
-            "forecast": forecast_told(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id)), redaction),
+            "forecast": forecast_as_json(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id)), redaction),
         }
         for wait in waits
     ]
@@ -138,18 +141,18 @@ def _waits(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> 
 def _triggers(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> list[dict[str, Any]]:
     ids = [definition.id for definition in plan.triggers]
     rows = Definition.objects.select_related("published_version").filter(tenant_id=tenant_id, id__in=ids)
-    told = []
+    triggers = []
     for definition in rows.order_by("key"):
         version = definition.published_version
         if version is not None:
             forecast = trigger_forecast(definition, version, plan.event)
-            told.append(
+            triggers.append(
                 {
                     "definition": definition.key,
                     "version": version.version,
-                    "forecast": forecast_told(forecast, redaction),
+                    "forecast": forecast_as_json(forecast, redaction),
                     "limit": forecast.limit,
                     "input": None if forecast.input is None else redaction.made(forecast.input),
                 }
             )
-    return told
+    return triggers

@@ -1,4 +1,7 @@
-"""What another correlation configuration would have changed over events that came in already (docs/reference/events.md#what-if). Reads only."""
+"""Effect of other correlation paths on events that are stored already. Reads only.
+
+Source: docs/reference/events.md#what-if
+"""
 
 import json
 import uuid
@@ -10,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
-from ingress.dispatch.plan import open_waits
+from ingress.dispatch.routing import open_waits
 from ingress.explain.read_only import reading_only
 from ingress.intake.correlation import Correlation, correlate_event
 from ingress.intake.correlation_config import Paths, parse_correlation_paths
@@ -21,17 +24,17 @@ from workflows.redaction import HIDDEN, Rules, rules_of
 
 MAX_EVENTS = 5_000
 SHOWN_CHANGES = 200
-# Payloads are large: so many are held at once.
+# Events in memory at once. Payloads are large.
 _SLICE = 100
-_READ = (
+_FIELDS = (
     "id", "tenant_id", "event_id", "event_type", "payload", "workflow_correlation_key", "correlation_keys",
     "correlation_trace", "received_at",
 )  # fmt: skip
 
 
 @dataclass
-class _Seen:
-    """`waits` are the open waits that keys would meet which their events do not have now."""
+class _Comparison:
+    """Differences found so far. `waits` are open waits that events would reach with their new keys only."""
 
     rules: Rules
     counts: Counter[str] = field(default_factory=Counter)
@@ -40,58 +43,63 @@ class _Seen:
 
 
 def correlation_what_if(*, tenant_id: uuid.UUID, paths: Any, last: Any = 1000) -> dict[str, Any]:
-    """The tenant's last events with the keys that they have, and those that these paths would have given.
+    """Compare the keys of the tenant's last events with the keys that these paths would have given.
 
-    `paths` stand for the whole of the tenant's catalogue; what it leaves out is as the environment says. They lead anywhere
-    in a payload, so keys from places that the tenant's rules hide are told as `[redacted]`.
+    `paths` replace the whole event catalogue of the tenant. For types that `paths` omit, the environment's paths
+    apply. A path can lead to any value of a payload, so keys from places that the tenant's rules hide are shown as
+    `[redacted]`.
+
     Shapes: `looked_at`, `counts {same, changed, gained, lost}`, `open_waits`, `changes [{id, event_id, event_type,
     received_at, change, before, after, open_waits}]` newest first, `has_more_changes`.
-    Errors: InputInvalid CORRELATION_PATHS_INVALID, or for `last`.
-    Cost: one statement for each slice of events, and one for those of it that would get keys which they do not have.
+    Errors: InputInvalid CORRELATION_PATHS_INVALID, or VALIDATION_ERROR for `last`.
+    Cost: one statement per slice of events, and one more per slice in which an event would get a new key.
     """
-    read = _read_paths(paths)
+    parsed = _parse(paths)
     if isinstance(last, bool) or not isinstance(last, int) or not 1 <= last <= MAX_EVENTS:
-        raise InputInvalid(f"`last` must be a whole number from 1 to {MAX_EVENTS}", details={"maximum": MAX_EVENTS})
+        raise InputInvalid(f"`last` must be a whole number from 1 to {MAX_EVENTS}.", details={"maximum": MAX_EVENTS})
     looked_at = 0
     with reading_only():
-        seen = _Seen(rules_of(tenant_id))
+        comparison = _Comparison(rules_of(tenant_id))
         for events in _slices(tenant_id, last):
             looked_at += len(events)
-            _look(tenant_id, events, read, seen)
+            _compare(tenant_id, events, parsed, comparison)
     return {
         "looked_at": looked_at,
-        "counts": {name: seen.counts[name] for name in ("same", "changed", "gained", "lost")},
-        "open_waits": len(seen.waits),
-        "changes": seen.changes[:SHOWN_CHANGES],
-        "has_more_changes": len(seen.changes) > SHOWN_CHANGES,
+        "counts": {name: comparison.counts[name] for name in ("same", "changed", "gained", "lost")},
+        "open_waits": len(comparison.waits),
+        "changes": comparison.changes[:SHOWN_CHANGES],
+        "has_more_changes": len(comparison.changes) > SHOWN_CHANGES,
     }
 
 
-def _read_paths(paths: Any) -> Paths:
+def _parse(paths: Any) -> Paths:
     try:
         return parse_correlation_paths(json.dumps(paths))
     except ValueError as error:
-        raise InputInvalid(f"the correlation paths are wrong: {error}", code="CORRELATION_PATHS_INVALID") from error
+        raise InputInvalid(f"The correlation paths are invalid: {error}", code="CORRELATION_PATHS_INVALID") from error
 
 
 def _slices(tenant_id: uuid.UUID, last: int) -> Iterator[list[Event]]:
-    """Newest first. The portal keeps no cursors on the server, so `iterator` would read all payloads at once."""
-    rows = Event.objects.filter(tenant_id=tenant_id, occupies_id=True).order_by("-received_at", "-id").only(*_READ)
+    """Yield the last events, newest first.
+
+    Without server-side cursors, which the portal turns off, `iterator` would read all payloads at once.
+    """
+    rows = Event.objects.filter(tenant_id=tenant_id, occupies_id=True).order_by("-received_at", "-id").only(*_FIELDS)
     left, older = last, Q()
     while left > 0:
-        asked = min(_SLICE, left)
-        events = list(rows.filter(older)[:asked])
+        size = min(_SLICE, left)
+        events = list(rows.filter(older)[:size])
         if events:
             yield events
-        if len(events) < asked:
+        if len(events) < size:
             return
-        left -= asked
+        left -= size
         end = events[-1]
         older = Q(received_at__lt=end.received_at) | Q(received_at=end.received_at, id__lt=end.id)
-        older &= Q(received_at__lte=end.received_at)  # said once more for the index
+        older &= Q(received_at__lte=end.received_at)  # redundant, but PostgreSQL can use the index for it
 
 
-def _look(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, seen: _Seen) -> None:
+def _compare(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, comparison: _Comparison) -> None:
     changed: list[tuple[Event, Correlation]] = []
     for event in events:
         correlation = correlate_event(
@@ -102,19 +110,19 @@ def _look(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, seen: _Se
             environment_paths=settings.EVENT_CORRELATION_PATHS,
         )
         if correlation.keys == event.correlation_keys:
-            seen.counts["same"] += 1
+            comparison.counts["same"] += 1
         else:
             changed.append((event, correlation))
-    met = _waits_met(tenant_id, changed)
+    reached = _waits_reached(tenant_id, changed)
     for event, correlation in changed:
         before, after = event.correlation_keys, correlation.keys
         change = "gained" if not before else "lost" if not after else "changed"
-        seen.counts[change] += 1
-        seen.waits |= met[event.id]
-        if len(seen.changes) <= SHOWN_CHANGES:
-            redaction = EventRedaction(event, seen.rules)
+        comparison.counts[change] += 1
+        comparison.waits |= reached[event.id]
+        if len(comparison.changes) <= SHOWN_CHANGES:
+            redaction = EventRedaction(event, comparison.rules)
             hidden = redaction.hidden_keys(correlation.trace)
-            seen.changes.append(
+            comparison.changes.append(
                 {
                     "id": event.id,
                     "event_id": event.event_id,
@@ -123,13 +131,15 @@ def _look(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, seen: _Se
                     "change": change,
                     "before": [HIDDEN if key in hidden else redaction.key(key) for key in before],
                     "after": [HIDDEN if key in hidden else redaction.key(key) for key in after],
-                    "open_waits": len(met[event.id]),
+                    "open_waits": len(reached[event.id]),
                 }
             )
 
 
-def _waits_met(tenant_id: uuid.UUID, changed: Sequence[tuple[Event, Correlation]]) -> dict[uuid.UUID, set[uuid.UUID]]:
-    """For each event the open waits that routing would find under keys which it does not have now."""
+def _waits_reached(
+    tenant_id: uuid.UUID, changed: Sequence[tuple[Event, Correlation]]
+) -> dict[uuid.UUID, set[uuid.UUID]]:
+    """Return for each event the open waits that routing would find with its new keys only."""
     new = {event.id: set(correlation.keys) - set(event.correlation_keys) for event, correlation in changed}
     gaining = [event for event, _ in changed if new[event.id]]
     waits = open_waits(tenant_id, {event.event_type for event in gaining}, set().union(*new.values()))
@@ -141,7 +151,7 @@ def _waits_met(tenant_id: uuid.UUID, changed: Sequence[tuple[Event, Correlation]
             wait.id
             for key in new[event.id]
             for wait in places.get((event.event_type, key), ())
-            if wait.run.event_id != event.id  # a run that it started waits for another
+            if wait.run.event_id != event.id  # an event is no candidate for the run that it started
         }
         for event, _ in changed
     }

@@ -1,46 +1,59 @@
-"""What an event would do, in a few plain sentences. Pure: it reads the structure that `what_if.py` makes."""
+"""Summary of a "what if" result in plain sentences. Pure: the input is the structure that `what_if.py` makes."""
 
 from typing import Any
 
-from ingress.explain.summary import key_sentence, listed, near_sentences, nobody_sentence, run_named, span, upper
+from ingress.explain.summary import (
+    key_sentence,
+    listed,
+    near_miss_sentences,
+    no_target_sentence,
+    run_named,
+    span,
+    upper,
+)
 from workflows.statuses import DeliveryStatus, EventOutcome
 
-_WOULD = {
-    DeliveryStatus.MATCHED: "It would resume {to}, if the workflow agrees.",
-    DeliveryStatus.STARTED: "It would start {to}.",
-    DeliveryStatus.PENDING: "A run of {to} would have to wait for its turn: {why}.",
-    DeliveryStatus.FILTERED: "{to} waits for it, and would most likely not take it: {why}.",
-    DeliveryStatus.LATE: "It would come too late for {to}: {why}.",
-    DeliveryStatus.SKIPPED: "It would not start {to}: {why}.",
+_SENTENCES = {
+    DeliveryStatus.MATCHED: "The event would resume {to}, if the workflow confirms the match.",
+    DeliveryStatus.STARTED: "The event would start {to}.",
+    DeliveryStatus.PENDING: "The start of {to} would be held: {why}.",
+    DeliveryStatus.FILTERED: "{to} waits for the event, but would probably not take it: {why}.",
+    DeliveryStatus.LATE: "The event would come too late for {to}: {why}.",
+    DeliveryStatus.SKIPPED: "The event would not start {to}: {why}.",
 }
 
 
-def what_if_summary(told: dict[str, Any]) -> str:
-    answer = told["answer"]
+def what_if_summary(result: dict[str, Any]) -> str:
+    """Return whether the event would be accepted, which keys it would have, and which targets it would reach."""
+    answer = result["answer"]
     if answer["status"] == 200:
-        return f"Nothing would happen: {answer['message']}, which is {told['first']['outcome'].replace('_', ' ')}."
+        outcome = result["first"]["outcome"].replace("_", " ")
+        return f"Nothing would happen. {answer['message']} The outcome of that event is: {outcome}."
     if answer["code"]:
-        kept = told["outcome"] is not None and told["outcome"]["status"] == EventOutcome.REJECTED
-        return f"It would be refused{' and kept for operators' if kept else ''}: {answer['message']}."
-    return " ".join([key_sentence(told), *_would(told)])
+        message = answer["message"].rstrip(".")
+        if result["outcome"] is not None and result["outcome"]["status"] == EventOutcome.REJECTED:
+            return f"This event would be rejected. {message}. It would be kept under Events > Rejected."
+        return f"This event would be refused. {message}."
+    return " ".join([key_sentence(result), *_would_reach(result)])
 
 
-def _would(told: dict[str, Any]) -> list[str]:
-    targets = [*told["waits"], *told["triggers"]]
+def _would_reach(result: dict[str, Any]) -> list[str]:
+    targets = [*result["waits"], *result["triggers"]]
     if targets:
-        return [sentence for status, words in _WOULD.items() if (sentence := _of(targets, status, words))]
-    explained = {**told, "routing": {"near_misses": told["near_misses"]}}
-    sentences = [nobody_sentence(told, waits="waits"), *near_sentences(explained)]
-    if told["buffer_seconds"]:
-        sentences.append(f"A wait that opens within {span(told['buffer_seconds'])} of it would find it.")
+        return [text for status, sentence in _SENTENCES.items() if (text := _of_status(targets, status, sentence))]
+    explained = {**result, "routing": {"near_misses": result["near_misses"]}}
+    sentences = [no_target_sentence(result, verb="waits"), *near_miss_sentences(explained)]
+    if result["buffer_seconds"]:
+        sentences.append(f"A wait that opens within {span(result['buffer_seconds'])} after the event would find it.")
     return sentences
 
 
-def _of(targets: list[dict[str, Any]], status: DeliveryStatus, words: str) -> str:
+def _of_status(targets: list[dict[str, Any]], status: DeliveryStatus, sentence: str) -> str:
     chosen = [target for target in targets if target["forecast"]["status"] == status]
     if not chosen:
         return ""
-    return upper(words.format(to=listed([_named(target) for target in chosen]), why=chosen[0]["forecast"]["why"]))
+    names = listed([_named(target) for target in chosen])
+    return upper(sentence.format(to=names, why=chosen[0]["forecast"]["why"]))
 
 
 def _named(target: dict[str, Any]) -> str:

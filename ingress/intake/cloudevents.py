@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 as the portal's own envelope. Pure.
+"""CloudEvents 1.0, converted to the envelope of the portal. Pure.
 
 | attribute | becomes |
 |---|---|
@@ -9,8 +9,9 @@
 | `dataschema` | `payload_schema_ref` |
 | `workflowcorrelationkey`, else `correlationkey` | `workflow_correlation_key` |
 
-Every other attribute is kept with the event. Source: https://github.com/cloudevents/spec (core, JSON format and HTTP
-binding, 1.0.2).
+Every other attribute is stored with the event.
+
+Source: https://github.com/cloudevents/spec (core, JSON format and HTTP binding, 1.0.2)
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from workflows.errors import InputInvalid
 SPEC_VERSION = "1.0"
 HEADER_PREFIX = "ce-"
 KEY_ATTRIBUTES = ("workflowcorrelationkey", "correlationkey")
-# Not kept as attributes: the envelope has them, or they say how the data was sent.
+# Not stored as attributes: the envelope contains them, or they describe how the data was sent.
 _ELSEWHERE = frozenset({"specversion", "type", "data", "data_base64", "time", "dataschema", *KEY_ATTRIBUTES})
 _NAMES = {
     "event_type": "type",
@@ -44,13 +45,13 @@ Problem = dict[str, str]
 
 
 def read_cloud_event(value: Any) -> Envelope:
-    """The envelope of one event of the JSON format.
+    """Convert one event of the JSON format to an envelope.
 
-    Errors: InputInvalid EVENT_INVALID; its problems name CloudEvents' own attributes.
+    Errors: InputInvalid EVENT_INVALID; its problems use the names of CloudEvents attributes.
     """
     if not isinstance(value, dict):
         raise event_invalid([{"path": "", "message": "a CloudEvent must be a JSON object"}])
-    # An attribute that is null is as one that is not there.
+    # By the specification, an attribute that is null counts as missing.
     event = {name: item for name, item in value.items() if item is not None or name == "data"}
     problems = [*_core_problems(event), *_data_problems(event), *_name_problems(event)]
     plain = {
@@ -66,9 +67,9 @@ def read_cloud_event(value: Any) -> Envelope:
     try:
         envelope = read_envelope(plain, attributes=attributes)
     except InputInvalid as error:
-        told = {problem["path"] for problem in problems}
+        reported = {problem["path"] for problem in problems}
         found = [_renamed(problem) for problem in error.details["problems"]]
-        problems += [problem for problem in found if problem["path"] not in told]
+        problems += [problem for problem in found if problem["path"] not in reported]
         raise event_invalid(problems[:_MAX_PROBLEMS]) from error
     if problems:
         raise event_invalid(problems[:_MAX_PROBLEMS])
@@ -76,9 +77,9 @@ def read_cloud_event(value: Any) -> Envelope:
 
 
 def binary_cloud_event(headers: Mapping[str, str], data: Any) -> dict[str, Any]:
-    """An event whose attributes came as `ce-` headers, in the JSON format; `data` is the parsed body.
+    """Convert an event with `ce-` headers to the JSON format. `data` is the parsed body.
 
-    Errors: InputInvalid EVENT_INVALID for a header that is no percent-encoded UTF-8.
+    Errors: InputInvalid EVENT_INVALID for a header that is not percent-encoded UTF-8.
     """
     event: dict[str, Any] = {}
     problems = []
@@ -91,26 +92,26 @@ def binary_cloud_event(headers: Mapping[str, str], data: Any) -> dict[str, Any]:
         except ValueError:
             problems.append({"path": name, "message": "must be percent-encoded UTF-8"})
         if name in ("data", "data_base64", "datacontenttype"):
-            problems.append({"path": name, "message": "is no attribute that a header holds; the body is the data"})
+            problems.append({"path": name, "message": "must not be sent as a header; the body is the data"})
     if problems:
         raise event_invalid(problems[:_MAX_PROBLEMS])
     return {**event, "data": data}
 
 
 def is_binary_cloud_event(headers: Mapping[str, str]) -> bool:
-    """Any of the attributes that each event has, so that one that is missing is told."""
+    """Return True if one required attribute is a header. Required attributes that are missing are reported later."""
     return any(f"{HEADER_PREFIX}{name}" in headers for name in ("specversion", "id", "source", "type"))
 
 
 def content_type_problem(content_type: str) -> str | None:
-    """Why data of this content type cannot be a payload, or None. No content type stands for JSON."""
+    """Return the reason why data of this content type cannot be a payload, or None. An empty type counts as JSON."""
     if not content_type.strip() or _JSON_TYPE.fullmatch(content_type.strip()):
         return None
-    return f"data of {content_type[:100]!r} is not taken; it must be application/json"
+    return f"data of type {content_type[:100]!r} is not accepted; it must be application/json"
 
 
 def event_id_of(source: str, identity: str) -> str:
-    """`source#id`; where that is too long or could be read in two ways, its beginning and the SHA-256 of both."""
+    """Return `source#id`. If it is too long or ambiguous, return its beginning and the SHA-256 of both parts."""
     plain = f"{source}#{identity}"
     if len(plain) <= MAX_ID_LENGTH and "#" not in source:
         return plain
@@ -125,7 +126,7 @@ def _core_problems(event: dict[str, Any]) -> list[Problem]:
         if text is None:
             problems.append({"path": name, "message": "is missing"})
         elif not isinstance(text, str) or not text:
-            problems.append({"path": name, "message": "must be a text that is not empty"})
+            problems.append({"path": name, "message": "must be text that is not empty"})
         elif name == "specversion" and text != SPEC_VERSION:
             problems.append({"path": name, "message": f"must be {SPEC_VERSION!r}, but is {text[:20]!r}"})
     return problems
@@ -134,10 +135,10 @@ def _core_problems(event: dict[str, Any]) -> list[Problem]:
 def _data_problems(event: dict[str, Any]) -> list[Problem]:
     problems = []
     if "data_base64" in event:
-        message = "binary data is not taken; send a JSON object as data"
+        message = "binary data is not accepted; send a JSON object as data"
         problems.append({"path": "data_base64", "message": message})
     content_type = event.get("datacontenttype", "")
-    problem = content_type_problem(content_type) if isinstance(content_type, str) else "must be a text"
+    problem = content_type_problem(content_type) if isinstance(content_type, str) else "must be text"
     if problem is not None:
         problems.append({"path": "datacontenttype", "message": problem})
     return problems
@@ -145,7 +146,7 @@ def _data_problems(event: dict[str, Any]) -> list[Problem]:
 
 def _name_problems(event: dict[str, Any]) -> list[Problem]:
     return [
-        {"path": name[:100], "message": "is no name of an attribute: small letters and digits only"}
+        {"path": name[:100], "message": "is not a valid attribute name; only lower-case letters and digits are allowed"}
         for name in event
         if name not in _ELSEWHERE and not _is_name(name)
     ]
@@ -156,7 +157,7 @@ def _is_name(name: str) -> bool:
 
 
 def _renamed(problem: Problem) -> Problem:
-    """A problem of the envelope under the attribute's own name; pointers begin with it: /payload/a."""
+    """Replace the envelope's field name in a problem by the attribute name, also at the start of a pointer."""
     path = problem["path"]
     field, slash, rest = path.removeprefix("/").partition("/")
     name = _NAMES.get(field, field)
@@ -164,7 +165,7 @@ def _renamed(problem: Problem) -> Problem:
 
 
 def _header_text(text: str) -> str:
-    """Errors: ValueError when it is not UTF-8 under its percent signs. A server hands headers on as Latin-1."""
+    """Decode a header value, which the server passes on as Latin-1. Errors: ValueError if the bytes are not UTF-8."""
     if len(text) > 1 and text.startswith('"') and text.endswith('"'):
         text = re.sub(r"\\(.)", r"\1", text[1:-1])
     return unquote_to_bytes(text.encode("latin-1")).decode()

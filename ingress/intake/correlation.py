@@ -1,7 +1,15 @@
-"""The correlation keys of an event, with a trace of how they were found (docs/reference/events.md#correlation). Pure.
+"""Correlation keys of an event, with a trace of the search for them. Pure.
 
-In this order: the envelope's key; `payload.workflowCorrelationKey`; `payload.correlationKey`; else the configured paths of
-the event's type, then those of `*`, every value that they give. The event id is never a key.
+The search order:
+
+1. the envelope's key
+2. `payload.workflowCorrelationKey`
+3. `payload.correlationKey`
+4. otherwise the configured paths of the event type, then those of `*`; every value found is a key
+
+The event id is never a key.
+
+Source: docs/reference/events.md#correlation
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +18,16 @@ from typing import Any
 
 from ingress.intake.correlation_config import ANY_EVENT
 from workflows.engine.filters import MISSING, value_at
-from workflows.engine.keys import correlation_key
+from workflows.engine.keys import MAX_KEY_BYTES, correlation_key
 from workflows.statuses import CorrelationStatus
 
 EXPLICIT_FIELDS = ("workflowCorrelationKey", "correlationKey")
-_SHOWN_VALUE = 200
+
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """`trace` holds one object for each place that was looked at: `{source, path, found, key?, note}`."""
+    """Result of the search. `trace` has one object per place that was searched: `{source, path, found, key?, note}`."""
 
     status: CorrelationStatus
     reason: str
@@ -39,10 +47,13 @@ def correlate_event(
     tenant_paths: Mapping[str, Sequence[str]],
     environment_paths: Mapping[str, Sequence[str]],
 ) -> Correlation:
-    """A tenant's entry for an event type (or for `*`) replaces the environment's for the same."""
+    """Find the keys of an event.
+
+    A tenant's entry for an event type (or for `*`) replaces the environment's entry for the same name.
+    """
     trace: list[dict[str, Any]] = []
     for source, path, value in _explicit_places(payload, envelope_key):
-        key = _look(trace, source, path, value)
+        key = _key_at(trace, source, path, value)
         if key is not None:
             return Correlation(CorrelationStatus.EXPLICIT, "", [key], trace)
     keys: list[str] = []
@@ -52,7 +63,7 @@ def correlate_event(
         for source, path in _configured(name, tenant_paths, environment_paths)
     ]
     for source, path in paths:
-        key = _look(trace, source, f"payload.{_inside(path)}", value_at(payload, _inside(path)))
+        key = _key_at(trace, source, f"payload.{_inside(path)}", value_at(payload, _inside(path)))
         if key is not None and key not in keys:
             keys.append(key)
     if keys:
@@ -60,7 +71,7 @@ def correlate_event(
     if not paths:
         reason = f"no key was sent, and no correlation path is configured for {event_type} or {ANY_EVENT}"
     else:
-        reason = "no key was sent, and none of the configured paths gives one: " + ", ".join(path for _, path in paths)
+        reason = "no key was sent, and no configured path leads to one: " + ", ".join(path for _, path in paths)
     return Correlation(CorrelationStatus.MISSING, reason[:500], [], trace)
 
 
@@ -82,23 +93,26 @@ def _inside(path: str) -> str:
     return path.removeprefix("payload.")
 
 
-def _look(trace: list[dict[str, Any]], source: str, path: str, value: Any) -> str | None:
+def _key_at(trace: list[dict[str, Any]], source: str, path: str, value: Any) -> str | None:
     key = None if value is MISSING else correlation_key(value)
     entry: dict[str, Any] = {"source": source, "path": path, "found": key is not None}
     if key is not None:
         entry["key"] = key
-        entry["note"] = "taken as a key"
+        entry["note"] = "used as a key"
     elif value is MISSING:
-        entry["note"] = "nothing there"
+        entry["note"] = "no value"
     else:
-        entry["note"] = f"no key: {_why_no_key(value)}"
+        entry["note"] = f"not a key: {_why_no_key(value)}"
     trace.append(entry)
     return key
 
 
 def _why_no_key(value: Any) -> str:
+    """Return the reason without the value, because every reader of the event sees the trace."""
     if value is None:
         return "the value is null"
     if isinstance(value, dict | list):
         return f"the value is {'an object' if isinstance(value, dict) else 'an array'}"
-    return f"the text is empty or longer than 1000 characters: {str(value)[:_SHOWN_VALUE]!r}"
+    if isinstance(value, str):
+        return f"the text is empty or longer than {MAX_KEY_BYTES} bytes"
+    return "the number is too large for JavaScript"

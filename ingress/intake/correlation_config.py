@@ -1,4 +1,7 @@
-"""Where an event's correlation key stands in its payload, as an operator writes it down (docs/reference/events.md#correlation)."""
+"""Configuration of correlation paths: the places of correlation keys in payloads.
+
+Source: docs/reference/events.md#correlation
+"""
 
 import json
 from typing import Any
@@ -8,9 +11,9 @@ Paths = dict[str, tuple[str, ...]]
 
 
 def parse_correlation_paths(text: str) -> Paths:
-    """`{"EVENT": "path" or ["path", ...], "*": [...]}`; the empty text means none.
+    """Parse `{"EVENT": "path" or ["path", ...], "*": [...]}`. Empty text means no paths.
 
-    Errors: ValueError (json.JSONDecodeError among them) with a sentence for whoever set it.
+    Errors: ValueError, also as json.JSONDecodeError, with a message for the operator who wrote the configuration.
     """
     if not text.strip():
         return {}
@@ -23,10 +26,8 @@ def parse_correlation_paths(text: str) -> Paths:
 def parse_paths(value: Any, *, of: str) -> tuple[str, ...]:
     paths = [value] if isinstance(value, str) else value
     if not isinstance(paths, list) or not paths:
-        raise ValueError(f"the entry {of!r} must be a dotted path or a list of them that is not empty")
+        raise ValueError(f"the entry {of!r} must be a dotted path, or a list of dotted paths that is not empty")
     for path in paths:
         if not isinstance(path, str) or not all(part.strip() for part in path.split(".")):
-            raise ValueError(
-                f"the entry {of!r} holds {path!r}, which is no dotted path such as 'ticketId' or 'ticket.id'"
-            )
+            raise ValueError(f"the entry {of!r} contains {path!r}, but a path must look like 'ticketId' or 'ticket.id'")
     return tuple(paths)

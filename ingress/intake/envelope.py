@@ -1,4 +1,7 @@
-"""The event as a sender writes it (docs/reference/events.md#entry-points), checked before anything is stored."""
+"""Envelope of an event as its sender writes it, checked before anything is stored.
+
+Source: docs/reference/events.md#entry-points
+"""
 
 import hashlib
 import json
@@ -32,9 +35,9 @@ class Envelope:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def body_hash(self) -> str:
-        """The same for a redelivery of the same event, whatever the order of its keys.
+        """Return a hash that is equal for two deliveries of the same event, in any order of keys.
 
-        Without the attributes: those that trace a request differ from one delivery to the next.
+        The attributes are left out: trace ids, for example, differ from one delivery to the next.
         """
         body = [
             self.event_type,
@@ -47,14 +50,15 @@ class Envelope:
 
 
 def read_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> Envelope:
-    """`attributes` is what a door's own envelope says beside this one: a flat object of texts, numbers and booleans.
+    """Check the JSON of an event and return its envelope.
 
-    Errors: InputInvalid EVENT_INVALID; its details hold `problems [{path, message}]`, all of them.
+    Shapes: `attributes` are further CloudEvents attributes: a flat object of texts, numbers and booleans.
+    Errors: InputInvalid EVENT_INVALID with all `problems [{path, message}]` in its details; the sender must act.
     """
     if not isinstance(value, dict):
         raise event_invalid([{"path": "", "message": "an event must be a JSON object"}])
     problems = [
-        {"path": name, "message": f"unknown field; an event has {', '.join(sorted(FIELDS))}"}
+        {"path": name, "message": f"is not a known field; known fields are {', '.join(sorted(FIELDS))}"}
         for name in value
         if name not in FIELDS
     ]
@@ -88,7 +92,7 @@ def read_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> En
 
 def _check_attributes(attributes: dict[str, Any]) -> list[dict[str, str]]:
     problems = [
-        {"path": name[:100], "message": "must be a text, a number, true or false"}
+        {"path": name[:100], "message": "must be text, a number, true or false"}
         for name, value in attributes.items()
         if not isinstance(value, str | int | float)
     ]
@@ -96,7 +100,7 @@ def _check_attributes(attributes: dict[str, Any]) -> list[dict[str, str]]:
     if unstorable is not None:
         problems.append({"path": unstorable[0].removeprefix("/"), "message": unstorable[1]})
     elif not problems and json_size(attributes) > MAX_ATTRIBUTES_BYTES:
-        problems.append({"path": "", "message": f"its attributes have more than {MAX_ATTRIBUTES_BYTES} bytes"})
+        problems.append({"path": "", "message": f"the attributes have more than {MAX_ATTRIBUTES_BYTES} bytes"})
     return problems
 
 
@@ -104,7 +108,7 @@ def _size(value: dict[str, Any]) -> int:
     try:
         return json_size(value)
     except (TypeError, ValueError, RecursionError):
-        return 0  # what is no JSON, or nests too deep, is told by the other checks
+        return 0  # the other checks report values that are not JSON or are nested too deeply
 
 
 def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool = False) -> list[dict[str, str]]:
@@ -114,17 +118,17 @@ def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool 
     if text is None:
         return [{"path": name, "message": "is missing"}]
     if not isinstance(text, str) or not text.strip():
-        return [{"path": name, "message": "must be a text that is not empty"}]
+        return [{"path": name, "message": "must be text that is not empty"}]
     if len(text) > limit:
         return [{"path": name, "message": f"is longer than {limit} characters"}]
     return []
 
 
 def _check_key(key: Any) -> list[dict[str, str]]:
-    """An empty key is as none; anything else must be one."""
+    """Check an explicit key. An empty key counts as not sent."""
     if key is None or key == "" or (not isinstance(key, bool) and correlation_key(key) is not None):
         return []
-    message = f"must be a text or a number, of at most {MAX_KEY_BYTES} bytes"
+    message = f"must be text or a number, of at most {MAX_KEY_BYTES} bytes"
     return [{"path": "workflow_correlation_key", "message": message}]
 
 
@@ -133,19 +137,20 @@ def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
         return None
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-        # At the edges of the calendar a zone leads out of it, and what PostgreSQL stores could not be read again.
+        # In UTC, a time near year 1 or 9999 can be outside the calendar. PostgreSQL would store it, Python not read it.
         if moment is not None and moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         moment = None
-    problems.append({"path": "occurred_at", "message": "must be a time of ISO 8601 with a zone"})
+    problems.append({"path": "occurred_at", "message": "must be an ISO 8601 time with a zone"})
     return None
 
 
 def event_invalid(problems: list[dict[str, str]]) -> InputInvalid:
+    """Return the error for an event with these problems. The message contains the first one."""
     first = problems[0]
     return InputInvalid(
-        f"the event is invalid: {first['path'] + ' ' if first['path'] else ''}{first['message']}",
+        f"The event is invalid: {first['path'] + ' ' if first['path'] else ''}{first['message']}",
         code="EVENT_INVALID",
         details={"problems": problems},
     )

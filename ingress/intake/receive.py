@@ -1,33 +1,38 @@
-"""The one service behind all doors: events are stored before anything else happens with them (docs/reference/events.md#entry-points, docs/reference/events.md#stored-first-and-once).
+"""Intake of events: check, correlate and store them, then notify the dispatcher.
 
-Each value is read, correlated and checked on its own; they are stored in one statement, or in one for each 500 of them;
-then the bell is rung, and a Celery worker routes them. What is wrong with one value says nothing of the others.
+All entry points call `events_receive`. An event is stored before anything else happens with it, once per tenant and
+event id. An error in one value of a call does not affect the other values.
+
+Source: docs/reference/events.md#entry-points, docs/reference/events.md#stored-first-and-once
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
 from ingress.intake.envelope import Envelope, read_envelope
-from ingress.intake.store import first_events, store_events
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
-from workflows.models import Event, EventType
+from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import new_id
+from workflows.models.statements import columns_of, values_of
 from workflows.services.payload_check import PayloadChecker
 from workflows.statuses import EventOutcome, EventSource
 from workflows.tenancy import tenant_scope
 
+CHUNK = 500  # events in one INSERT statement
+
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a submission: the stored event, or the first one that had this id and body."""
+    """Receipt for an accepted event. For a duplicate, `event` is the first record with this id and body."""
 
     event: Event
     is_duplicate: bool
@@ -37,7 +42,7 @@ Result = Receipt | PortalError
 
 
 def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, sender: str = "") -> Receipt:
-    """Store one event. See `events_receive`, whose error it raises."""
+    """Check, correlate and store one event. Raise the error that `events_receive` returns as a result."""
     (result,) = events_receive(tenant_id=tenant_id, values=[value], source=source, sender=sender)
     if isinstance(result, PortalError):
         raise result
@@ -47,37 +52,35 @@ def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, send
 def events_receive(
     *, tenant_id: uuid.UUID, values: Sequence[Any], source: EventSource, sender: str = ""
 ) -> list[Result]:
-    """Check, correlate and store events; one result for each value, in their order.
+    """Check, correlate and store events, and notify the dispatcher. Return one result per value, in the same order.
 
-    Shapes: a value is the JSON of the REST door, an `Envelope` that a door has read already, or its error.
-    Idempotency: an event id that was stored before with the same body gives the first record.
-    Errors: as results: InputInvalid EVENT_INVALID, of which nothing is stored; EVENT_PAYLOAD_INVALID, kept as a rejected
-    event that does not hold its id; Conflict EVENT_ID_CONFLICT, kept likewise: the sender must use a new id.
-    Cost: two statements for up to 500 events, and one for each 500 more (`event_store.CHUNK`); those of `PayloadChecker`
-    when payloads have a schema; one for repeats, and two more for conflicts.
+    Shapes: a value is the JSON of an event, an `Envelope` that the entry point has read, or the error of its reading.
+    Idempotency: a stored event id with the same body returns the first record.
+    Errors: returned as results; the sender must act. InputInvalid EVENT_INVALID: nothing is stored. InputInvalid
+    EVENT_PAYLOAD_INVALID: the event is kept as rejected and does not occupy its id. Conflict EVENT_ID_CONFLICT: the id
+    belongs to another body; the event is kept as rejected.
+    Cost: two statements for up to CHUNK events and one for each further CHUNK; the statements of `PayloadChecker` if
+    payloads have a schema; one for repeats and two more for conflicts.
     """
     with tenant_scope(tenant_id):
-        return _receive(tenant_id, [_read(value) for value in values], source, sender)
-
-
-def _receive(
-    tenant_id: uuid.UUID, read: list[Envelope | PortalError], source: EventSource, sender: str
-) -> list[Result]:
-    catalogue = Catalogue(tenant_id, {envelope.event_type for envelope in read if isinstance(envelope, Envelope)})
-    results: list[Result | None] = [item if isinstance(item, PortalError) else None for item in read]
-    rows: dict[int, Event] = {}
-    for place, envelope in enumerate(read):
-        if isinstance(envelope, Envelope):
-            rows[place] = catalogue.event_row(envelope, source=source, sender=sender)
-    stored = store_events(list(rows.values())) if rows else set()
-    repeated = {place: row for place, row in rows.items() if row.id not in stored}
-    firsts = first_events(tenant_id, {row.event_id for row in repeated.values()})
-    _keep_conflicts(repeated.values(), firsts)
-    for place, row in rows.items():
-        results[place] = result_of(row, None if row.id in stored else firsts[row.event_id])
-    if any(row.id in stored and row.occupies_id for row in rows.values()):
-        notify_dispatcher_on_commit(tenant_id)
-    return [result for result in results if result is not None]
+        envelopes = [_read(value) for value in values]
+        rules = IntakeRules(tenant_id, {item.event_type for item in envelopes if isinstance(item, Envelope)})
+        rows = {
+            place: event_row(item, rules=rules, source=source, sender=sender)
+            for place, item in enumerate(envelopes)
+            if isinstance(item, Envelope)
+        }
+        stored = store_events(list(rows.values()))
+        repeats = [row for row in rows.values() if row.id not in stored]
+        firsts = first_events(tenant_id, {row.event_id for row in repeats})
+        _store_conflicts(repeats, firsts)
+        if any(row.id in stored and row.occupies_id for row in rows.values()):
+            notify_dispatcher_on_commit(tenant_id)
+        first_of = {row.id: firsts[row.event_id] for row in repeats}
+        return [
+            item if isinstance(item, PortalError) else result_of(rows[place], first_of.get(rows[place].id))
+            for place, item in enumerate(envelopes)
+        ]
 
 
 def _read(value: Any) -> Envelope | PortalError:
@@ -89,8 +92,8 @@ def _read(value: Any) -> Envelope | PortalError:
         return error
 
 
-class Catalogue:
-    """What the tenant's event catalogue says of the types that one call brings."""
+class IntakeRules:
+    """Correlation paths and payload schemas of the event types in one call, read from the tenant's event catalogue."""
 
     def __init__(self, tenant_id: uuid.UUID, event_types: set[str]) -> None:
         self.tenant_id = tenant_id
@@ -100,55 +103,57 @@ class Catalogue:
         self.paths = {name: entry.correlation_paths for name, entry in self.entries.items() if entry.correlation_paths}
         self.checker = PayloadChecker(tenant_id)
 
-    def event_row(self, envelope: Envelope, *, source: EventSource, sender: str) -> Event:
-        """The row to store; a rejected one when its payload fails the catalogue's schema."""
-        correlation = correlate_event(
-            event_type=envelope.event_type,
-            payload=envelope.payload,
-            envelope_key=envelope.workflow_correlation_key or None,
-            tenant_paths=self.paths,
-            environment_paths=settings.EVENT_CORRELATION_PATHS,
-        )
-        now = timezone.now()
-        event = Event(
-            tenant_id=self.tenant_id,
-            event_id=envelope.event_id or f"evt-{new_id()}",
-            event_type=envelope.event_type,
-            payload=envelope.payload,
-            body_hash=envelope.body_hash(),
-            payload_schema_ref=envelope.payload_schema_ref,
-            workflow_correlation_key=envelope.workflow_correlation_key,
-            attributes=envelope.attributes,
-            source=source,
-            sender=sender[:200],
-            occurred_at=envelope.occurred_at,
-            received_at=now,
-            route_at=now,
-            correlation_status=correlation.status,
-            correlation_reason=correlation.reason,
-            correlation_key=correlation.key,
-            correlation_keys=correlation.keys,
-            correlation_trace=correlation.trace,
-            outcome=EventOutcome.RECEIVED,
-            outcome_reason="stored, not routed yet",
-        )
-        self._check_payload(event)
-        return event
 
-    def _check_payload(self, event: Event) -> None:
-        entry = self.entries.get(event.event_type)
-        ref = entry.payload_schema_ref if entry else ""
-        sent = event.payload_schema_ref
-        if not ref and not sent:
-            return
-        seen: dict[str, Any] = {"ref": ref, "sent": sent}
-        if ref and sent and ref != sent:
-            seen["conflict"] = f"the sender says {sent}, the event catalogue {ref}; the catalogue's was used"
-        if ref:
-            seen["problems"] = self.checker.problems(event.payload, ref)
-        event.decision_trace = {"schema": seen}
-        if seen.get("problems"):
-            _reject(event, f"the payload does not fit {ref}, the schema of {event.event_type} in the event catalogue")
+def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, sender: str) -> Event:
+    """Build the row to store. The row is rejected if the payload does not match its schema in the event catalogue."""
+    correlation = correlate_event(
+        event_type=envelope.event_type,
+        payload=envelope.payload,
+        envelope_key=envelope.workflow_correlation_key or None,
+        tenant_paths=rules.paths,
+        environment_paths=settings.EVENT_CORRELATION_PATHS,
+    )
+    now = timezone.now()
+    event = Event(
+        tenant_id=rules.tenant_id,
+        event_id=envelope.event_id or f"evt-{new_id()}",
+        event_type=envelope.event_type,
+        payload=envelope.payload,
+        body_hash=envelope.body_hash(),
+        payload_schema_ref=envelope.payload_schema_ref,
+        workflow_correlation_key=envelope.workflow_correlation_key,
+        attributes=envelope.attributes,
+        source=source,
+        sender=sender[:200],
+        occurred_at=envelope.occurred_at,
+        received_at=now,
+        route_at=now,
+        correlation_status=correlation.status,
+        correlation_reason=correlation.reason,
+        correlation_key=correlation.key,
+        correlation_keys=correlation.keys,
+        correlation_trace=correlation.trace,
+        outcome=EventOutcome.RECEIVED,
+        outcome_reason="stored, not routed yet",
+    )
+    _check_payload(event, rules)
+    return event
+
+
+def _check_payload(event: Event, rules: IntakeRules) -> None:
+    entry = rules.entries.get(event.event_type)
+    ref = entry.payload_schema_ref if entry else ""
+    sent = event.payload_schema_ref
+    if not ref and not sent:
+        return
+    check: dict[str, Any] = {"ref": ref, "sent": sent}
+    if ref and sent and ref != sent:
+        check["conflict"] = f"the sender named {sent}, but the payload was checked with {ref} of the event catalogue"
+    if ref:
+        check["problems"] = rules.checker.problems(event.payload, ref)
+    event.decision_trace = {"schema": check}
+    if check.get("problems"):
+        _reject(event, f"the payload does not match {ref}, the schema of {event.event_type} in the event catalogue")
 
 
 def _reject(event: Event, reason: str) -> None:
@@ -158,14 +163,16 @@ def _reject(event: Event, reason: str) -> None:
 
 
 def result_of(row: Event, first: Event | None) -> Result:
-    """`first` is the row that holds the id, when it is not this one."""
+    """Return the result for a row. `first` is the earlier row that holds the same event id, if there is one."""
     if first is not None:
         return Receipt(first, is_duplicate=True) if first.body_hash == row.body_hash else _conflict(row, first)
     if row.outcome == EventOutcome.REJECTED:
         schema = row.decision_trace["schema"]
         problem = schema["problems"][0]
+        where = f"{schema['ref']} at {problem['pointer'] or '/'}"
         return InputInvalid(
-            f"{row.outcome_reason}: {problem['pointer'] or '/'}: {problem['message']}"[:1000],
+            f"The payload does not match the schema {where}: {problem['message']}"[:950]
+            + ". Correct the payload and send the event again.",
             code="EVENT_PAYLOAD_INVALID",
             details={"problems": schema["problems"], "schemaRef": schema["ref"], "id": str(row.id)},
         )
@@ -174,14 +181,77 @@ def result_of(row: Event, first: Event | None) -> Result:
 
 def _conflict(row: Event, first: Event) -> Conflict:
     return Conflict(
-        f"the event id {row.event_id!r} was used for another body; send a changed event under a new id",
+        f"The event id {row.event_id!r} belongs to an event with another body. Send the changed event with a new id.",
         code="EVENT_ID_CONFLICT",
         details={"eventId": row.event_id, "firstReceivedAt": first.received_at.isoformat(), "id": str(first.id)},
     )
 
 
-def _keep_conflicts(rows: Any, firsts: dict[str, Event]) -> None:
-    """Another body under a stored id is kept for operators, once for each body, however often it is sent."""
+# -- Storing ----------------------------------------------------------------------------------------------------------
+
+
+def store_events(events: Sequence[Event]) -> set[uuid.UUID]:
+    """Insert events with their correlation keys. Return the ids of the inserted rows.
+
+    A row is not inserted if the tenant has a row that holds the same event id. The database decides between two senders
+    of one id, and between two events of one call. The first row holds the id.
+
+    Idempotency: a repeated call inserts what is missing. After an error, some of the CHUNKs may be stored.
+    Cost: one statement per CHUNK.
+    """
+    stored: set[uuid.UUID] = set()
+    # A fixed order prevents deadlocks between two batches with the same events. Of one id, the first event stays first.
+    events = sorted(events, key=lambda event: event.event_id)
+    for start in range(0, len(events), CHUNK):
+        stored |= _insert_events(events[start : start + CHUNK])
+    return stored
+
+
+def first_events(tenant_id: uuid.UUID, event_ids: Collection[str]) -> dict[str, Event]:
+    """Return the rows that hold these event ids, by event id."""
+    rows = Event.objects.filter(tenant_id=tenant_id, event_id__in=event_ids, occupies_id=True) if event_ids else ()
+    return {row.event_id: row for row in rows}
+
+
+def _insert_events(events: Sequence[Event]) -> set[uuid.UUID]:
+    """Insert events and keys in one statement, so that both are stored or neither is, without a transaction."""
+    marks, values = values_of(events, adding=True)
+    statement = (
+        f"WITH stored AS (INSERT INTO {Event._meta.db_table} ({columns_of(Event)}) VALUES {marks} "  # noqa: S608
+        "ON CONFLICT (tenant_id, event_id) WHERE occupies_id DO NOTHING RETURNING id)"
+    )
+    keys = [key for event in events for key in _keys(event)]
+    if keys:
+        key_marks, key_values = values_of(keys, adding=True)
+        statement += (
+            f", keys AS (INSERT INTO {EventKey._meta.db_table} ({columns_of(EventKey)}) "  # noqa: S608
+            f"SELECT key.* FROM (VALUES {key_marks}) AS key ({columns_of(EventKey)}) "
+            "JOIN stored ON stored.id = key.event_id)"
+        )
+        values += key_values
+    with connection.cursor() as cursor:
+        cursor.execute(statement + " SELECT id FROM stored", values)  # noqa: S608
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _keys(event: Event) -> list[EventKey]:
+    if not event.occupies_id:
+        return []  # no wait may find a rejected event
+    return [
+        EventKey(
+            tenant_id=event.tenant_id,
+            event_id=event.id,
+            event_type=event.event_type,
+            key=key,
+            position=position,
+            received_at=event.received_at,
+        )
+        for position, key in enumerate(event.correlation_keys)
+    ]
+
+
+def _store_conflicts(rows: Sequence[Event], firsts: dict[str, Event]) -> None:
+    """Store each other body under a used event id as a rejected event, once per body."""
     conflicts = {
         (firsts[row.event_id].id, row.body_hash): row for row in rows if firsts[row.event_id].body_hash != row.body_hash
     }
@@ -194,6 +264,6 @@ def _keep_conflicts(rows: Any, firsts: dict[str, Event]) -> None:
         del conflicts[key]
     for (first_id, _), row in conflicts.items():
         row.conflict_of_id = first_id
-        _reject(row, "another body under an event id that was used before")
+        _reject(row, "the event id belongs to an event with another body")
     if conflicts:
         store_events(list(conflicts.values()))

@@ -1,47 +1,61 @@
-"""The Redis stream door: entries of a stream become stored events (docs/reference/events.md#entry-points).
+"""The Redis stream entry point: entries of a stream become stored events.
 
-The rule it keeps: an entry is acknowledged after its event is committed, or after it was written to the dead-letter
-stream with the reason; never before, never otherwise. So the process may be killed between any two calls:
+The rule of this module: an entry is acknowledged after its event is committed, or after the entry was written to the
+dead-letter stream with the reason. So the process may be killed between any two calls:
 
-    read (the entry is pending, ours) -> store (commit) -> acknowledge
-                                      -> cannot be an event -> dead-letter stream -> acknowledge
+    read (the entry is pending) -> store (commit) -> acknowledge
+                                -> cannot be an event -> dead-letter stream -> acknowledge
 
-- Killed, or cut off from Redis, before the acknowledgement: the entry is delivered again, and its event id gives a
-  duplicate of what was stored. An entry without an event id has one from its place in the stream, so that holds too.
-- Who takes it: the same consumer name when it is back, at once; else any other consumer, when the entry has been idle
-  for EVENT_STREAM_CLAIM_SECONDS. Every (re)connection begins with the entries that are ours and pending.
-- The database is away: the entries in hand are tried again until it is back. That is nobody's fault, so it is no
-  delivery, and no entry is given up for it.
-- An exception that nobody foresaw: the entry stays pending and is delivered again, up to EVENT_STREAM_MAX_DELIVERIES
-  times; then it goes to the dead-letter stream. The others of its batch are stored without it.
-- Redis is away: reconnect. The group is gone (FLUSHALL): make it again, from the beginning of the stream.
-- An entry that was trimmed while it was pending is lost to the portal: that is an error in the log, and a dead letter.
+- Killed, or disconnected from Redis, before the acknowledgement: Redis delivers the entry again. Its event id then
+  gives a duplicate of the stored event. An entry without an event id gets one from its place in the stream, so the
+  same holds.
+- The next delivery goes to the same consumer name when it reconnects. Another consumer claims the entry when the entry
+  has been idle for EVENT_STREAM_CLAIM_SECONDS. Every connection begins with the pending entries of its own name.
+- The database is unavailable: the entries that were read are retried until it is back. This does not count as a
+  delivery, and no entry becomes a dead letter because of it.
+- Any other exception: the entry stays pending and is delivered again, up to EVENT_STREAM_MAX_DELIVERIES times. Then it
+  goes to the dead-letter stream. The other entries of its batch are stored without it.
+- Redis is unavailable: reconnect. The group does not exist (FLUSHALL): create it again from the beginning of the
+  stream.
+- An entry that was trimmed while it was pending is lost to the portal. It is logged as an error and is a dead letter.
 
-`stream_entry.py` reads an entry, `stream_store.py` stores entries, `stream_group.py` holds the calls to Redis.
+Source: docs/reference/events.md#entry-points
 """
 
 import json
 import logging
 import threading
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from django.db import Error, close_old_connections, connections
 from django.utils import timezone
 
-from ingress.intake.receive import Receipt
-from ingress.stream.group import Entry, StreamGroup, is_group_gone
-from ingress.stream.outage import Outage
-from ingress.stream.store import Verdict, is_outage, stream_events_receive
-from workflows.errors import PortalError
+from ingress.intake.receive import Receipt, events_receive
+from ingress.stream.entry import event_of_entry, tenant_not_found
+from ingress.stream.group import Entry, StreamGroup, is_group_missing
+from ingress.stream.outage import Outage, is_database_outage
+from workflows.database_errors import is_data_error
+from workflows.errors import InputInvalid, PortalError
+from workflows.models import Tenant
+from workflows.statuses import EventSource
 
 logger = logging.getLogger(__name__)
 
-# How long a read waits for entries, and so how long a stop may take when there are none.
+# How long a read waits for entries. A stop takes up to this long when the stream is empty.
 BLOCK_MS = 1000
 FORGET_CONSUMER_MS = 3_600_000
-TRIMMED = "trimmed before it was read to its end; where no event of it is stored, its sender must send it again"
+TRIMMED = (
+    "Redis trimmed the entry before it was stored and acknowledged. "
+    "If no event with its id is stored, the sender must send it again."
+)
+
+# Receipt: the event is stored. PortalError: the entry can never be an event. Any other exception: a bug; retry later.
+EntryResult = Receipt | Exception
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class StreamLimits:
 
 @dataclass
 class StreamCounts:
-    """Of entries, since this process started. `failed` counts deliveries that will be repeated."""
+    """Numbers of entries since this process started. `failed` counts deliveries that will be repeated."""
 
     stored: int = 0
     repeats: int = 0
@@ -75,38 +89,42 @@ class EventStream:
         self._redis = Outage("Redis", stop)
         self._database = Outage("the database", stop)
         self._names = group.names
-        self._told = ""
+        self._logged_counts = ""
         self.counts = StreamCounts()
 
     def consume_events(self, *, once: bool = False) -> StreamCounts:
-        """Until told to stop (`once`: or until nothing is left to read); what is in hand is finished first."""
+        """Store entries as events until `stop` is set, or with `once` until no entry is left. Finish the open batch."""
         logger.info("consumer %s reads %s as group %s", self._group.consumer, self._names.stream, self._names.group)
         while not self._stop.is_set():
             try:
-                self._consume_events(once=once)
+                self._consume_connected(once=once)
                 break
             except redis.RedisError as error:
-                if is_group_gone(error):
-                    gone = "the group %s of %s is gone, and what was flushed with it; it is made again from id 0"
-                    logger.error(gone, self._names.group, self._names.stream)
+                if is_group_missing(error):
+                    logger.error(
+                        "the group %s of stream %s does not exist; entries that were flushed with it are lost; "
+                        "the group is created again from id 0",
+                        self._names.group,
+                        self._names.stream,
+                    )
                 else:
                     self._redis.wait(error)
         self._leave()
         logger.info("consumer %s stopped: %s", self._group.consumer, self.counts)
         return self.counts
 
-    def _consume_events(self, *, once: bool) -> None:
-        """One connection's life. Errors: redis.RedisError; what was ours is found again by the next."""
+    def _consume_connected(self, *, once: bool) -> None:
+        """Consume over one connection. Errors: redis.RedisError; the next connection finds the pending entries."""
         if self._group.ensure():
-            logger.info("made the group %s of %s", self._names.group, self._names.stream)
-        self._take_pending(idle_ms=0, consumer=self._group.consumer)
+            logger.info("created the group %s of stream %s", self._names.group, self._names.stream)
+        self._receive_pending(idle_ms=0, consumer=self._group.consumer)
         self._sweep()
         sweep_at = time.monotonic() + self._limits.claim_seconds
         while not self._stop.is_set():
             entries = self._group.read_new(count=self._limits.batch, block_ms=None if once else BLOCK_MS)
-            self._redis.over()
+            self._redis.end()
             if entries:
-                self._take_in(entries)
+                self._receive(entries)
             elif once:
                 return
             if time.monotonic() >= sweep_at:
@@ -114,88 +132,155 @@ class EventStream:
                 sweep_at = time.monotonic() + self._limits.claim_seconds
 
     def _sweep(self) -> None:
-        """What others, or our own failed attempts, have left; then the housekeeping of the stream."""
-        self._take_pending(idle_ms=int(self._limits.claim_seconds * 1000))
+        """Claim the entries that other consumers, or failed attempts of this one, left. Then tidy the stream."""
+        self._receive_pending(idle_ms=int(self._limits.claim_seconds * 1000))
         self._group.forget_idle_consumers(idle_ms=FORGET_CONSUMER_MS)
         if self._limits.keep_seconds:
             self._group.trim(keep_ms=int(self._limits.keep_seconds * 1000))
-        told = f"{self.counts}; {self._group.count_pending()} pending in the group"
-        if told != self._told:
-            logger.info("stream %s: %s", self._names.stream, told)
-            self._told = told
+        counts = f"{self.counts}; {self._group.count_pending()} pending in the group"
+        if counts != self._logged_counts:
+            logger.info("stream %s: %s", self._names.stream, counts)
+            self._logged_counts = counts
 
-    def _take_pending(self, *, idle_ms: int, consumer: str | None = None) -> None:
+    def _receive_pending(self, *, idle_ms: int, consumer: str | None = None) -> None:
         after = ""
         while not self._stop.is_set():
-            page = self._group.take_pending(count=self._limits.batch, idle_ms=idle_ms, after=after, consumer=consumer)
+            page = self._group.claim_pending(count=self._limits.batch, idle_ms=idle_ms, after=after, consumer=consumer)
             if page is None:
                 return
             for entry_id in page.trimmed:
-                self._bury(Entry(entry_id, ()), "EVENT_ENTRY_TRIMMED", TRIMMED, level=logging.ERROR)
-            self._take_in(page.entries)
+                self._write_dead_letter(Entry(entry_id, ()), "EVENT_ENTRY_TRIMMED", TRIMMED, level=logging.ERROR)
+            self._receive(page.entries)
             after = page.last_id
 
-    def _take_in(self, entries: list[Entry]) -> None:
-        verdicts = self._verdicts(entries) if entries else {}
-        receipts = {name: verdict for name, verdict in verdicts.items() if isinstance(verdict, Receipt)}
+    def _receive(self, entries: list[Entry]) -> None:
+        """Store entries as events. Acknowledge the stored ones. The others become dead letters or stay pending."""
+        results = self._store(entries) if entries else {}
+        receipts = {entry_id: result for entry_id, result in results.items() if isinstance(result, Receipt)}
         repeats = sum(receipt.is_duplicate for receipt in receipts.values())
         self.counts.repeats += repeats
         self.counts.stored += len(receipts) - repeats
         self._group.acknowledge(list(receipts))
         for entry in entries:
-            verdict = verdicts.get(entry.id)
-            if isinstance(verdict, Exception):
-                self._refuse(entry, verdict)
+            result = results.get(entry.id)
+            if isinstance(result, Exception):
+                self._entry_failed(entry, result)
 
-    def _verdicts(self, entries: list[Entry]) -> dict[str, Verdict]:
-        """Tried at least once, so that a stop finishes what is in hand; empty when stopped in an outage."""
+    def _store(self, entries: list[Entry]) -> dict[str, EntryResult]:
+        """Store entries, and retry while the database is unavailable. Return no results if `stop` is set meanwhile.
+
+        At least one attempt is made after `stop`, so that a stop finishes the current batch.
+        """
         while True:
             close_old_connections()
             try:
-                verdicts = stream_events_receive(stream=self._names.stream, entries=entries)
+                results = stream_events_receive(stream=self._names.stream, entries=entries)
             except Error as error:
-                if not is_outage(error):
+                if not is_database_outage(error):
                     raise
-                # Also the connection that still answers: after a failover it may lead to a server that only reads.
+                # A connection that still works is closed too: after a failover it may lead to a read-only server.
                 connections.close_all()
                 self._database.wait(error)
             else:
-                self._database.over()
-                return verdicts
+                self._database.end()
+                return results
             if self._stop.is_set():
                 return {}
 
-    def _refuse(self, entry: Entry, error: Exception) -> None:
+    def _entry_failed(self, entry: Entry, error: Exception) -> None:
         if isinstance(error, PortalError) and error.status < 500:
-            self._bury(entry, error.code, error.message, details=json.dumps(error.details) if error.details else "")
+            self._write_dead_letter(
+                entry, error.code, error.message, details=json.dumps(error.details) if error.details else ""
+            )
         elif entry.deliveries >= self._limits.max_deliveries:
-            reason = f"failed at {entry.deliveries} deliveries; the last time with {type(error).__name__}: {error}"
-            self._bury(entry, "EVENT_ENTRY_FAILED", reason, level=logging.ERROR)
+            reason = f"failed at {entry.deliveries} deliveries; the last error was {type(error).__name__}: {error}"
+            self._write_dead_letter(entry, "EVENT_ENTRY_FAILED", reason, level=logging.ERROR)
         else:
             self.counts.failed += 1
             tried = f"delivery {entry.deliveries} of {self._limits.max_deliveries}"
-            logger.warning("entry %s failed at %s; it stays pending, for the next", entry.id, tried)
+            logger.warning("entry %s failed at %s; it stays pending and is delivered again", entry.id, tried)
 
-    def _bury(self, entry: Entry, code: str, reason: str, *, details: str = "", level: int = logging.WARNING) -> None:
+    def _write_dead_letter(
+        self, entry: Entry, code: str, reason: str, *, details: str = "", level: int = logging.WARNING
+    ) -> None:
+        """Write an entry to the dead-letter stream with the reason, and acknowledge the entry."""
         about = {"code": code, "reason": reason[:2000], "failed_at": timezone.now().isoformat()}
         if details:
             about["details"] = details
         try:
-            is_buried = self._group.bury(entry.id, entry.fields, about)
+            is_written = self._group.write_dead_letter(entry.id, entry.fields, about)
         except redis.ResponseError as error:
-            if is_group_gone(error):
+            if is_group_missing(error):
                 raise
-            # Out of memory, or something else under the name: that must not keep the other entries from the store.
-            logger.error("entry %s stays pending: %s does not take it: %s", entry.id, self._names.dead, error)
+            # Redis is out of memory, or the key has another type. Other entries must still be stored.
+            logger.error("entry %s stays pending: %s refuses dead letters: %s", entry.id, self._names.dead, error)
             self.counts.failed += 1
             return
-        if is_buried:
+        if is_written:
             self.counts.dead += 1
             logger.log(level, "entry %s is a dead letter in %s: %s %s", entry.id, self._names.dead, code, reason[:500])
 
     def _leave(self) -> None:
         try:
             if not self._group.leave():
-                logger.info("entries of consumer %s are pending; it keeps its place", self._group.consumer)
+                logger.info("consumer %s has pending entries and stays in the group", self._group.consumer)
         except redis.RedisError as error:
-            logger.warning("consumer %s could not take its leave: %s", self._group.consumer, error)
+            logger.warning("consumer %s could not leave the group: %s", self._group.consumer, error)
+
+
+# -- Storing: uses the database, and not Redis ------------------------------------------------------------------------
+
+
+def stream_events_receive(*, stream: str, entries: Sequence[Entry]) -> dict[str, EntryResult]:
+    """Read entries and store them as events. Return the result of each entry by its id. Receipts are committed.
+
+    Idempotency: by event id; a repeat returns receipts of duplicates.
+    Errors: an error of django.db for which `is_database_outage` is true; then no entry has a result.
+    Cost: a query for the tenants, a call of `events_receive` for each tenant.
+    """
+    results: dict[str, EntryResult] = {}
+    by_tenant: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        try:
+            event = event_of_entry(stream=stream, entry_id=entry.id, fields=entry.fields)
+        except PortalError as error:
+            results[entry.id] = error
+        except Exception as error:
+            logger.exception("entry %s could not be read", entry.id)
+            results[entry.id] = error
+        else:
+            by_tenant.setdefault(event.tenant, {})[entry.id] = event.value
+    tenants = dict(Tenant.objects.filter(slug__in=by_tenant, is_active=True).values_list("slug", "id"))
+    for slug, values in by_tenant.items():
+        if slug in tenants:
+            results |= _receive_of_tenant(tenants[slug], f"stream {stream}", values)
+        else:
+            results |= dict.fromkeys(values, tenant_not_found(slug))
+    return results
+
+
+def _receive_of_tenant(tenant_id: uuid.UUID, sender: str, values: dict[str, Any]) -> dict[str, EntryResult]:
+    """Store the events of one tenant. If a batch fails, store each event by itself."""
+    try:
+        receipts = events_receive(
+            tenant_id=tenant_id, values=list(values.values()), source=EventSource.STREAM, sender=sender
+        )
+    except Exception as error:
+        if is_database_outage(error):
+            raise
+        if len(values) == 1:
+            return dict.fromkeys(values, _entry_error(error, next(iter(values))))
+        logger.warning("a batch of %d entries failed (%r); each entry is tried by itself", len(values), error)
+        return {
+            entry_id: result
+            for name, value in values.items()
+            for entry_id, result in _receive_of_tenant(tenant_id, sender, {name: value}).items()
+        }
+    return dict(zip(values, receipts, strict=True))
+
+
+def _entry_error(error: Exception, entry_id: str) -> Exception:
+    if is_data_error(error):  # every retry would fail in the same way
+        return InputInvalid(f"PostgreSQL refuses to store the event: {error}", code="EVENT_INVALID")
+    logger.error("entry %s could not be stored", entry_id, exc_info=error)
+    return error

@@ -1,6 +1,8 @@
-"""What an entry of the event stream says (docs/reference/events.md#entry-points). Pure: fields in, the envelope of the REST door out.
+"""Fields of a stream entry, converted to an event as the REST entry point takes it. Pure.
 
-Everything in an entry is text, so an optional field that is empty is a field that was not sent.
+All fields of an entry are text. An empty optional field therefore counts as not sent.
+
+Source: docs/reference/events.md#entry-points
 """
 
 import re
@@ -24,23 +26,25 @@ Problems = list[dict[str, str]]
 
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
 _MILLISECONDS = re.compile(r"[0-9]{1,15}")
-# The same number as seconds would be the year 5138: what is smaller was meant as seconds.
+# A smaller number was probably meant as seconds: as seconds, this number is in the year 5138.
 _FEWEST_MILLISECONDS = 100_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """`value` is an envelope as `events_receive` takes it."""
+    """Event of one entry. `value` is JSON as `events_receive` takes it."""
 
     tenant: str
     value: dict[str, Any]
 
 
 def event_of_entry(*, stream: str, entry_id: str, fields: Fields) -> StreamEvent:
-    """Idempotency: an entry without an event id gets one from its place in the stream, the same at every delivery.
+    """Convert the fields of an entry to an event.
 
-    Errors: InputInvalid EVENT_INVALID with all `problems`; NotFound TENANT_NOT_FOUND for what cannot be a tenant's slug.
+    Idempotency: an entry without an event id gets one from its place in the stream, the same at every delivery.
+    Errors: the sender must act. InputInvalid EVENT_INVALID with all `problems`; NotFound TENANT_NOT_FOUND for text that
+    cannot be a tenant's slug.
     """
     problems: Problems = []
     texts = _texts(fields, problems)
@@ -65,20 +69,23 @@ def event_of_entry(*, stream: str, entry_id: str, fields: Fields) -> StreamEvent
 
 def tenant_not_found(slug: str) -> NotFound:
     return NotFound(
-        f"there is no active tenant {slug[:63]!r}; the sender must name one under `tenant`", code="TENANT_NOT_FOUND"
+        f"There is no active tenant {slug[:63]!r}. The field `tenant` must contain the slug of an active tenant.",
+        code="TENANT_NOT_FOUND",
     )
 
 
 def _texts(fields: Fields, problems: Problems) -> dict[str, str]:
-    """Without those that have a problem."""
+    """Return the decoded fields without those that have a problem."""
     texts: dict[str, str] = {}
     seen: set[str] = set()
     for raw_name, raw_text in fields:
         name = raw_name.decode(errors="backslashreplace")
         if name not in FIELDS:
-            problems.append({"path": name[:100], "message": f"unknown field; an entry has {', '.join(FIELDS)}"})
+            problems.append(
+                {"path": name[:100], "message": f"is not a known field; known fields are {', '.join(FIELDS)}"}
+            )
         elif name in seen:
-            problems.append({"path": name, "message": "stands there twice"})
+            problems.append({"path": name, "message": "occurs twice"})
         else:
             seen.add(name)
             try:
@@ -90,14 +97,14 @@ def _texts(fields: Fields, problems: Problems) -> dict[str, str]:
 
 
 def _payload(text: str, problems: Problems) -> Any:
-    # Looked at first, so that no entry can make this process run out of memory at every delivery.
+    # Checked before parsing: otherwise one entry could exhaust the memory of this process at every delivery.
     if len(text) > settings.REQUEST_MAX_BYTES:
         problems.append({"path": "payload_json", "message": f"has more than {settings.REQUEST_MAX_BYTES} bytes"})
         return None
     try:
         return read_json(text)
     except RecursionError:
-        problems.append({"path": "payload_json", "message": "nests too deep"})
+        problems.append({"path": "payload_json", "message": "is nested too deeply"})
     except ValueError as error:
         problems.append({"path": "payload_json", "message": f"is not JSON: {error}"})
     return None
@@ -106,23 +113,25 @@ def _payload(text: str, problems: Problems) -> Any:
 def _occurred_at(text: str, problems: Problems) -> str | None:
     if _MILLISECONDS.fullmatch(text):
         if int(text) < _FEWEST_MILLISECONDS:
-            message = "a number must count milliseconds since 1970; this one looks like seconds"
+            message = "a number must be milliseconds since 1970, but this one looks like seconds"
             problems.append({"path": "timestamp", "message": message})
             return None
         try:
             return (_EPOCH + timedelta(milliseconds=int(text))).isoformat()
         except OverflowError:
-            text = ""  # told below
+            text = ""  # reported below
     try:
         moment = parse_datetime(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        message = "must be a time of ISO 8601 with a zone, or milliseconds since 1970"
+        message = "must be an ISO 8601 time with a zone, or milliseconds since 1970"
         problems.append({"path": "timestamp", "message": message})
     return text
 
 
 def _invalid(problems: Problems) -> InputInvalid:
-    told = "; ".join(f"{problem['path']} {problem['message']}" for problem in problems[:10])
-    return InputInvalid(f"the entry is no event: {told}", code="EVENT_INVALID", details={"problems": problems[:50]})
+    listed = "; ".join(f"{problem['path']} {problem['message']}" for problem in problems[:10])
+    return InputInvalid(
+        f"The stream entry is not an event: {listed}", code="EVENT_INVALID", details={"problems": problems[:50]}
+    )

@@ -1,12 +1,15 @@
-"""Every call to Redis of the stream door: one consumer of one group (Redis 6.2 or newer). No Django, no database.
+"""Redis calls of the stream entry point: one consumer of one group (Redis 6.2 or newer). No Django, no database.
 
-Answers are read raw (RESP 2), because redis-py's own reading makes a dict of an entry, in which a field that stands
-there twice is silently lost.
+Responses are read raw (RESP 2). redis-py would make a dict of an entry and silently lose a field that occurs twice.
 
-Entries that a consumer left are found with XPENDING, looked up with XRANGE, and taken with XCLAIM, and not with
-XAUTOCLAIM: that one tells neither how often an entry was delivered, nor (before Redis 7) which entry was trimmed, while
-Redis 7 forgets a trimmed one in the act, so that a crash there would lose the last trace of it. This way is one for all
-versions, and a trimmed entry stays pending until its loss has been written down.
+Entries that a consumer left are found with XPENDING, read with XRANGE and claimed with XCLAIM. XAUTOCLAIM is not used:
+
+- It does not return how often an entry was delivered.
+- Before Redis 7 it does not return which entries were trimmed.
+- Redis 7 removes a trimmed entry from the pending list at once. A crash at that moment would lose the last trace of it.
+
+With these three commands, all Redis versions behave the same, and a trimmed entry stays pending until its loss is
+recorded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# Leaving with entries pending would forget them, and another process may just have read some under the same name.
+# Deleting a consumer with pending entries would lose them, and another process may use the same consumer name.
 _LEAVE = """
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
@@ -34,7 +37,7 @@ class StreamNames:
 
 @dataclass(frozen=True)
 class Entry:
-    """`deliveries` counts this one too."""
+    """One delivery of a stream entry. `deliveries` includes this delivery."""
 
     id: str
     fields: tuple[tuple[bytes, bytes], ...]
@@ -42,8 +45,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A page of entries that were delivered and not acknowledged: now ours, or no longer in the stream."""
+class PendingPage:
+    """A page of entries that were delivered and not acknowledged: those claimed now, and the ids of trimmed ones."""
 
     entries: list[Entry]
     trimmed: list[str]
@@ -51,17 +54,20 @@ class Pending:
 
 
 def stream_client(url: str) -> redis.Redis:
-    """A call is made once: repeated by the client, a read whose answer was lost would leave its entries behind unseen."""
+    """Return a client that never repeats a call. After a lost response, a repeated read would miss entries."""
     client = redis.Redis.from_url(
         url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=5, socket_connect_timeout=2
     )
     for command in ("XREADGROUP", "XRANGE", "XCLAIM"):
-        client.set_response_callback(command, lambda answer, **_: answer)
+        client.set_response_callback(command, lambda response, **_: response)
     return client
 
 
 class StreamGroup:
-    """Errors: redis.RedisError out of every method; `is_group_gone` tells the one that `ensure` mends."""
+    """One consumer of the group.
+
+    Errors: redis.RedisError from every method. If `is_group_missing` is true for it, `ensure` creates the group again.
+    """
 
     def __init__(self, client: redis.Redis, names: StreamNames, consumer: str) -> None:
         self._client: Any = client
@@ -69,7 +75,10 @@ class StreamGroup:
         self.consumer = consumer
 
     def ensure(self) -> bool:
-        """Make stream and group where they are missing, from the stream's beginning. True: they were."""
+        """Create the stream and the group if they are missing. The group reads from the stream's beginning.
+
+        Return True if the group was created.
+        """
         try:
             self._client.xgroup_create(self.names.stream, self.names.group, id="0", mkstream=True)
         except redis.ResponseError as error:
@@ -79,13 +88,15 @@ class StreamGroup:
         return True
 
     def read_new(self, *, count: int, block_ms: int | None) -> list[Entry]:
-        """Entries that no consumer has had, waiting up to `block_ms` for the first (None: not at all)."""
+        """Read entries that no consumer has had. Wait up to `block_ms` for the first one (None: do not wait)."""
         streams = {self.names.stream: ">"}
-        answer = self._client.xreadgroup(self.names.group, self.consumer, streams, count=count, block=block_ms)
-        return [_entry(raw) for _, raws in answer or () for raw in raws]
+        response = self._client.xreadgroup(self.names.group, self.consumer, streams, count=count, block=block_ms)
+        return [_entry(raw) for _, raws in response or () for raw in raws]
 
-    def take_pending(self, *, count: int, idle_ms: int, after: str = "", consumer: str | None = None) -> Pending | None:
-        """The next page behind the id `after` of what nobody has touched for `idle_ms`; None at the end."""
+    def claim_pending(
+        self, *, count: int, idle_ms: int, after: str = "", consumer: str | None = None
+    ) -> PendingPage | None:
+        """Claim the next page of entries that were idle for `idle_ms`, after the id `after`. Return None at the end."""
         found = self._client.xpending_range(
             self.names.stream, self.names.group, f"({after}" if after else "-", "+", count, consumer, idle_ms
         )
@@ -95,14 +106,14 @@ class StreamGroup:
         with self._client.pipeline(transaction=False) as pipeline:
             for entry_id in deliveries:
                 pipeline.xrange(self.names.stream, entry_id, entry_id)
-            is_there = dict(zip(deliveries, pipeline.execute(), strict=True))
-        here = [entry_id for entry_id, answer in is_there.items() if answer]
-        # What another consumer took meanwhile does not come back, nor what was trimmed meanwhile: a later page has it.
-        claimed = self._xclaim(here, idle_ms) if here else []
+            content = dict(zip(deliveries, pipeline.execute(), strict=True))
+        present = [entry_id for entry_id, response in content.items() if response]
+        # XCLAIM omits entries that another consumer claimed, or that were trimmed, in between. A later page has them.
+        claimed = self._xclaim(present, idle_ms) if present else []
         entries = [_entry(raw) for raw in claimed if raw is not None and raw[0] is not None]
-        return Pending(
+        return PendingPage(
             entries=[Entry(entry.id, entry.fields, deliveries[entry.id] + 1) for entry in entries],
-            trimmed=[entry_id for entry_id, answer in is_there.items() if not answer],
+            trimmed=[entry_id for entry_id, response in content.items() if not response],
             last_id=next(reversed(deliveries)),
         )
 
@@ -113,10 +124,10 @@ class StreamGroup:
         if ids:
             self._client.xack(self.names.stream, self.names.group, *ids)
 
-    def bury(self, entry_id: str, fields: Sequence[tuple[bytes, bytes]], about: Mapping[str, str]) -> bool:
-        """Write an entry to the dead-letter stream, then acknowledge it. False: somebody else has done so.
+    def write_dead_letter(self, entry_id: str, fields: Sequence[tuple[bytes, bytes]], about: Mapping[str, str]) -> bool:
+        """Write an entry to the dead-letter stream, then acknowledge it. Return False if another process has done so.
 
-        In this order: a crash between the two writes it down twice, with the same `entry_id`, and loses nothing.
+        A crash between the two calls writes the entry twice, with the same `entry_id`, and loses nothing.
         """
         if not self._client.xpending_range(self.names.stream, self.names.group, entry_id, entry_id, 1):
             return False
@@ -128,7 +139,7 @@ class StreamGroup:
         return True
 
     def leave(self, consumer: str | None = None) -> bool:
-        """Take the consumer off the group, unless it has entries pending."""
+        """Remove the consumer from the group, unless it has pending entries. Return True if it was removed."""
         return bool(
             self._client.eval(
                 _LEAVE, 1, self.names.stream, self.names.group, self.consumer if consumer is None else consumer
@@ -136,17 +147,20 @@ class StreamGroup:
         )
 
     def forget_idle_consumers(self, *, idle_ms: int) -> None:
-        """Names of processes that are gone would gather for ever. One that is back is made again by its next read."""
+        """Remove consumers without pending entries that were idle for `idle_ms`: their processes have probably ended.
+
+        Redis creates a consumer again with its next read.
+        """
         for row in self._client.xinfo_consumers(self.names.stream, self.names.group):
             if row["idle"] > idle_ms and not row["pending"]:
                 self.leave(row["name"])
 
     def trim(self, *, keep_ms: int) -> int:
-        """Remove what is older than `keep_ms` and acknowledged in every group of the stream; how many entries."""
+        """Remove entries older than `keep_ms` that every group has acknowledged. Return the number of entries."""
         seconds, _ = self._client.time()
         ids = [f"{max(0, seconds * 1000 - keep_ms)}-0"]
         for row in self._client.xinfo_groups(self.names.stream):
-            # The group's place first, then what is pending: what is delivered in between lies behind that place.
+            # XINFO before XPENDING: an entry that is delivered between the calls has an id after last-delivered-id.
             pending = self._client.xpending(self.names.stream, row["name"])
             ids.append((pending["min"] or row["last-delivered-id"]).decode())
         return int(self._client.xtrim(self.names.stream, minid=min(ids, key=_order), approximate=True))
@@ -155,8 +169,8 @@ class StreamGroup:
         return int(self._client.xpending(self.names.stream, self.names.group)["pending"])
 
 
-def is_group_gone(error: redis.RedisError) -> bool:
-    """After FLUSHALL, or when somebody has deleted the stream."""
+def is_group_missing(error: redis.RedisError) -> bool:
+    """Return True if the group does not exist, for example after FLUSHALL or after the stream was deleted."""
     return str(error).startswith("NOGROUP")
 
 

@@ -1,18 +1,23 @@
-"""A server that is down: told once, waited for with growing pauses, told again when it is back."""
+"""Outages of a server that a consumer needs: logged once, retried with growing pauses, logged again at the end."""
 
 import logging
 import threading
 
+from django.db import InterfaceError, OperationalError
+
 from workflows.backoff import backoff_seconds
+from workflows.database_errors import is_data_error
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
+# SQLSTATE of a write on a standby server, to which a failover can lead an open connection.
+READ_ONLY = "25006"
 
 
 class Outage:
-    """Of one server, as one process sees it. `stop` ends every pause at once."""
+    """Outages of one server, as one process sees them. `stop` ends every pause at once."""
 
     def __init__(self, server: str, stop: threading.Event) -> None:
         self._server = server
@@ -20,14 +25,21 @@ class Outage:
         self._failures = 0
 
     def wait(self, error: Exception) -> None:
-        """Call it after each failure; each pause in a row is twice as long, up to ten seconds."""
+        """Log the first failure and wait. Call it after each failure; the pause doubles up to ten seconds."""
         if not self._failures:
-            logger.error("%s fails (an operator must see to it): %s", self._server, str(error)[:500])
+            logger.error("%s is unavailable; an operator must check the server: %s", self._server, str(error)[:500])
         self._failures += 1
         self._stop.wait(backoff_seconds(self._failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS))
 
-    def over(self) -> None:
-        """Call it after each success."""
+    def end(self) -> None:
+        """Log the end of an outage. Call it after each success."""
         if self._failures:
-            logger.warning("%s works again, after %d failed attempts", self._server, self._failures)
+            logger.warning("%s is available again after %d failed attempts", self._server, self._failures)
             self._failures = 0
+
+
+def is_database_outage(error: Exception) -> bool:
+    """Return True if the database is unreachable or read-only. The entry is not at fault and must be retried."""
+    if getattr(error.__cause__, "sqlstate", None) == READ_ONLY:
+        return True
+    return isinstance(error, OperationalError | InterfaceError) and not is_data_error(error)

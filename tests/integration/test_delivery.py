@@ -7,9 +7,10 @@ import pytest
 from django.utils import timezone
 
 from ingress import tasks
-from ingress.dispatch.delivery import due_deliveries, event_deliver
+from ingress.dispatch.delivery import due_deliveries
 from ingress.dispatch.routing import event_route
 from ingress.tasks import sweep_events, work_events
+from tests.support.deliveries import attempt_delivery
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, publish
 from workflows.models import Event, EventDelivery, Run
@@ -41,7 +42,7 @@ def test_a_signal_that_temporal_refuses_is_tried_again_and_dead_in_the_end(tenan
     (delivery_id,) = event_route(event.id)
     for attempt in range(1, 4):
         EventDelivery.objects.filter(id=delivery_id).update(next_attempt_at=timezone.now())
-        assert event_deliver(delivery_id) == ("dead" if attempt == 3 else "pending")
+        assert attempt_delivery(delivery_id) == ("dead" if attempt == 3 else "pending")
     found = delivery_of(event)
     event.refresh_from_db()
     assert (found.status, found.attempts, len(found.attempt_log), event.outcome) == ("dead", 3, 3, "dead")
@@ -55,7 +56,7 @@ def test_an_attempt_that_is_not_due_or_held_by_another_is_not_made(tenant: Any) 
     later, held = timezone.now() + timedelta(minutes=1), timezone.now() + timedelta(seconds=30)
     for changes in ({"next_attempt_at": later}, {"next_attempt_at": timezone.now(), "claimed_until": held}):
         EventDelivery.objects.filter(id=delivery_id).update(**changes)
-        assert event_deliver(delivery_id) == "pending"
+        assert attempt_delivery(delivery_id) == "pending"
         assert delivery_of(event).attempts == 0
         assert not due_deliveries(id=delivery_id).exists()
 
@@ -144,7 +145,7 @@ def test_one_row_that_fails_does_not_stop_the_sweep(tenant: Any, monkeypatch: py
         return real(events)
 
     monkeypatch.setattr(routing, "plan_event_routes", failing)
-    monkeypatch.setattr(tasks, "_settle_buffered", lambda stop_at: 1 / 0)
+    monkeypatch.setattr(tasks, "_end_buffer_times", lambda stop_at: 1 / 0)
     sweep_events()
     good.refresh_from_db()
     bad.refresh_from_db()

@@ -21,10 +21,11 @@ from django.utils import timezone
 
 from ingress import tasks
 from ingress.dispatch import delivery, work
-from ingress.dispatch.delivery import due_deliveries, event_deliver, events_deliver_due
+from ingress.dispatch.delivery import due_deliveries, events_deliver_due
 from ingress.dispatch.routing import events_route_due
 from ingress.dispatch.targets import TriggerHeld, run_id_of
 from ingress.dispatch.work import events_work
+from tests.support.deliveries import attempt_delivery
 from tests.support.events import open_wait, receive
 from tests.support.factories import eventually, make_actor, make_tenant, publish, wait_for_reply
 from tests.support.records import run_record, write
@@ -114,7 +115,7 @@ def test_no_two_workers_make_one_attempt(tenant: Any, monkeypatch: pytest.Monkey
     def work_off() -> None:
         while due_deliveries(tenant_id=tenant.id).exists():
             events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 0.05)
-            event_deliver(ids[sum(signals.of_delivery.values()) % len(ids)])
+            attempt_delivery(ids[sum(signals.of_delivery.values()) % len(ids)])
 
     in_threads(8, work_off)
     assert signals.of_delivery == dict.fromkeys(map(str, ids), 1)
@@ -453,12 +454,12 @@ def test_a_start_under_way_takes_one_place(tenant: Any, monkeypatch: pytest.Monk
     def start_run(run: RunInput, **others: Any) -> str:
         if len(starts.ids) == 2:  # the first of those that waited: its row stands, Temporal is asked now
             taken = take(run, **others)
-            meanwhile.append(event_deliver(second.id))
+            meanwhile.append(attempt_delivery(second.id))
             return taken
         return take(run, **others)
 
     monkeypatch.setattr(gateway, "start_run", start_run)
-    assert event_deliver(first.id) == "started"
+    assert attempt_delivery(first.id) == "started"
     assert meanwhile == ["started"]
 
 
@@ -513,13 +514,13 @@ def test_an_outage_never_uses_up_attempts(
     monkeypatch.setattr(gateway, "signal_event", fail)
     for _ in range(8):
         EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
-        assert event_deliver(made.id) == "pending"
+        assert attempt_delivery(made.id) == "pending"
     made.refresh_from_db()
-    assert (made.attempts, made.failures, made.reason) == (8, 0, "Temporal did not answer: away")
+    assert (made.attempts, made.failures, made.reason) == (8, 0, "Temporal did not respond: away")
     assert made.next_attempt_at > timezone.now()
     Signals(monkeypatch)
     EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
-    assert event_deliver(made.id) == "sent"
+    assert attempt_delivery(made.id) == "sent"
 
 
 def test_a_run_that_is_busy_delays_nobody_else_and_is_rung_for(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,7 +559,7 @@ def test_only_failures_in_a_row_make_the_pause_longer(tenant: Any, monkeypatch: 
     monkeypatch.setattr(gateway, "signal_event", fail)
     for _ in answers:
         EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
-        event_deliver(made.id)
+        attempt_delivery(made.id)
     assert waited == [1, 2, 1]
 
 

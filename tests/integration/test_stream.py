@@ -15,7 +15,7 @@ import redis
 from django.core.management import call_command
 from django.db import InternalError, OperationalError, connections
 
-from ingress.stream import store
+from ingress.stream import consumer
 from ingress.stream.consumer import EventStream
 from ingress.stream.group import StreamGroup
 from portal.devstack.servers import Servers, embedded_servers
@@ -54,14 +54,14 @@ def running(consumer: EventStream, stop: threading.Event) -> Iterator[None]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], number: int) -> None:
     """Storing the event with this number raises."""
-    receive = store.events_receive
+    receive = consumer.events_receive
 
     def events_receive(*, values: Any, **others: Any) -> Any:
         if any(value["payload"].get("n") == number for value in values):
             raise error()
         return receive(values=values, **others)
 
-    monkeypatch.setattr(store, "events_receive", events_receive)
+    monkeypatch.setattr(consumer, "events_receive", events_receive)
 
 
 def caused_by(error: Exception, cause: Exception) -> Exception:
@@ -131,7 +131,7 @@ def test_what_can_never_be_an_event_is_a_dead_letter_with_the_reason(stream: Str
         assert original.items() <= letter.items()
     reasons = [letter["reason"] for letter in dead.values()]
     assert "payload_json is not JSON" in reasons[0]
-    assert "colour unknown field" in reasons[1]
+    assert "colour is not a known field" in reasons[1]
     assert "/n" in dead[list(wrong)[-1]]["details"]
 
 
@@ -238,7 +238,7 @@ def test_an_entry_that_was_trimmed_while_pending_is_told_and_settled(
     stream.consumer(claim_seconds=0).consume_events(once=True)
     (letter,) = stream.dead()
     assert (letter["entry_id"], letter["code"]) == (ids[0], "EVENT_ENTRY_TRIMMED")
-    assert "trimmed before it was read" in letter["reason"]
+    assert "Redis trimmed the entry" in letter["reason"]
     assert (stored(tenant), stream.pending()) == (["e-2", "e-3"], {})
     assert [record.levelno for record in caplog.records if ids[0] in record.getMessage()] == [logging.ERROR]
 
@@ -292,7 +292,7 @@ def test_a_group_that_was_flushed_away_is_made_again(
         stream.redis.flushdb()
         stream.add(tenant, 2)
         eventually_stored(tenant, "e-1", "e-2")
-    assert "is made again" in caplog.text
+    assert "is created again" in caplog.text
     assert stream.dead() == []
 
 
@@ -305,13 +305,13 @@ def test_an_outage_of_redis_is_told_once_and_waited_for(
             stream.add(tenant, 1)
             eventually_stored(tenant, "e-1")
             own.redis.stop()
-            eventually(lambda: "Redis fails" in caplog.text, what="the outage is told")
+            eventually(lambda: "Redis is unavailable" in caplog.text, what="the outage is told")
             own.redis.start()
             stream.add(tenant, 2)
             eventually_stored(tenant, "e-1", "e-2")
         assert stream.is_read()
         stream.close()
-    assert caplog.text.count("Redis fails") == caplog.text.count("Redis works again") == 1
+    assert caplog.text.count("Redis is unavailable") == caplog.text.count("Redis is available again") == 1
 
 
 def test_an_outage_of_the_database_poisons_nothing(stream: StreamDesk, tenant: Any, tmp_path: Path) -> None:
@@ -322,14 +322,14 @@ def test_an_outage_of_the_database_poisons_nothing(stream: StreamDesk, tenant: A
         eventually_stored(tenant, "e-1")
         door.shut()
         ids = [stream.add(tenant, number) for number in (2, 3)]
-        eventually(lambda: "the database fails" in log.read_text(), what="the outage is told")
+        eventually(lambda: "the database is unavailable" in log.read_text(), what="the outage is told")
         stream.add(tenant, 4, payload_json="{")
         assert ids[0] in stream.pending()
         door.open()
         eventually_stored(tenant, "e-1", "e-2", "e-3")
         eventually(stream.is_read, what="all is acknowledged")
     assert [letter["event_id"] for letter in stream.dead()] == ["e-4"]
-    assert log.read_text().count("the database fails") == log.read_text().count("the database works again") == 1
+    assert log.read_text().count("the database is unavailable") == log.read_text().count("the database is available again") == 1
 
 
 def test_a_database_that_only_reads_is_an_outage(
@@ -341,7 +341,7 @@ def test_a_database_that_only_reads_is_an_outage(
         read_only = psycopg.errors.ReadOnlySqlTransaction
         failing(patch, lambda: caused_by(InternalError("read only"), read_only()), 1)
         stream.add(tenant, 1)
-        eventually(lambda: "the database fails" in caplog.text, what="the outage is told")
+        eventually(lambda: "the database is unavailable" in caplog.text, what="the outage is told")
         patch.undo()
         eventually_stored(tenant, "e-1")
     assert stream.dead() == []
@@ -387,7 +387,7 @@ def test_told_to_stop_in_an_outage_it_keeps_its_entries(stream: StreamDesk, tena
         door.shut()
         process = stream.start(log, "--consumer", "one", DATABASE_URL=door.url)
         entry = stream.add(tenant, 1)
-        eventually(lambda: "the database fails" in log.read_text(), what="the outage is told")
+        eventually(lambda: "the database is unavailable" in log.read_text(), what="the outage is told")
         process.terminate()
         assert process.wait(15) == 0, log.read_text()
     assert (list(stream.pending()), stream.consumers()) == ([entry], {"one"})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ingress.intake import receive, store
+from ingress.intake import receive
 from ingress.stream import consumer
 from workflows import event_outcomes
 from workflows.services.runs import launch
@@ -156,7 +156,7 @@ def _web() -> Iterator[Point]:
     def point(name: str, arm: Arm) -> Point:
         return Point("web", name, arm, needs="rest")
 
-    yield point("before the event is stored", before(store, "_store"))
+    yield point("before the event is stored", before(receive, "_insert_events"))
     yield point("event stored, before the bell", before(receive, "notify_dispatcher_on_commit"))
     yield point("bell rung, before the answer", after(receive, "notify_dispatcher_on_commit"))
     yield point("bell's key made, before its message", before(app, "send_task"))
@@ -179,13 +179,13 @@ def _celery() -> Iterator[Point]:
         return lambda _, message, **__: bool(message.headers["task"] == f"ingress.{task}")
 
     # -- The door
-    yield point("door: before the event is stored", before(tasks, "event_receive"), "task")
+    yield point("door: before the event is stored", before(tasks, "events_receive"), "task")
     yield point(
         "door: stored, before the bell",
-        inside(tasks, "event_receive", before(receive, "notify_dispatcher_on_commit")),
+        inside(tasks, "events_receive", before(receive, "notify_dispatcher_on_commit")),
         "task",
     )
-    yield point("door: stored, before the task ends", after(tasks, "event_receive"), "task")
+    yield point("door: stored, before the task ends", after(tasks, "events_receive"), "task")
     yield point("door: before the acknowledgement", before(Message, "ack", acknowledging("consume_event")), "task")
     yield point("door: acknowledged", after(Message, "ack", acknowledging("consume_event")), "task")
     # -- The bell
@@ -201,17 +201,17 @@ def _celery() -> Iterator[Point]:
     yield point("outbox: committed", at_commit(outbox, "events_receive", is_done=True), "outbox")
     # -- Routing
     yield point("routing: claimed, before the look", before(routing, "plan_event_routes"))
-    yield point("routing: looked, before the deliveries", before(routing, "_make_deliveries"))
-    yield point("routing: deliveries made, before the outcome", after(routing, "_make_deliveries"))
+    yield point("routing: looked, before the deliveries", before(routing, "_create_deliveries"))
+    yield point("routing: deliveries made, before the outcome", after(routing, "_create_deliveries"))
     yield point("routing: before the commit", at_commit(routing, "plan_event_routes", is_done=False))
     yield point("routing: committed", at_commit(routing, "plan_event_routes", is_done=True))
     yield point("routing: done, before the deliveries' turn", after(work, "events_route_due", is_something))
     # -- Deliveries
-    yield point("delivery: claimed, before the commit", at_commit(delivery, "_claimed", is_done=False), "wait")
-    yield point("delivery: claim committed", at_commit(delivery, "_claimed", is_done=True), "wait")
+    yield point("delivery: claimed, before the commit", at_commit(delivery, "_claim", is_done=False), "wait")
+    yield point("delivery: claim committed", at_commit(delivery, "_claim", is_done=True), "wait")
     yield point("delivery: before the signal", before(gateway, "signal_event"), "wait")
     yield point("delivery: signal sent", after(gateway, "signal_event"), "wait")
-    yield point("delivery: attempts made, before they are written", before(delivery, "_settle", _has_some), "wait")
+    yield point("delivery: attempts made, before they are written", before(delivery, "_record_attempts", _has_some), "wait")
     yield point("delivery: before the commit", at_commit(delivery, "deliveries_changing", is_done=False), "wait")
     yield point("delivery: committed", at_commit(delivery, "deliveries_changing", is_done=True), "wait")
     # -- Starts
@@ -226,18 +226,18 @@ def _celery() -> Iterator[Point]:
     )
     yield point("start: run id written", after(launch, "record_first_run_id"), "trigger")
     # -- The sweep
-    yield point("sweep: before it", before(tasks, "_settle_buffered"))
+    yield point("sweep: before it", before(tasks, "_end_buffer_times"))
     yield point(
         "sweep: buffers run out, before the commit",
-        inside(tasks, "_settle_buffered", at_commit(event_outcomes, "update_rows", is_done=False, when=_has_rows)),
+        inside(tasks, "_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=False, when=_has_rows)),
     )
     yield point(
         "sweep: buffers run out, committed",
-        inside(tasks, "_settle_buffered", at_commit(event_outcomes, "update_rows", is_done=True, when=_has_rows)),
+        inside(tasks, "_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=True, when=_has_rows)),
     )
     yield point("sweep: before the launches", before(tasks, "sweep_unstarted_runs"))
-    yield point("sweep: before the tenants", before(tasks, "_work_in_turns"))
-    yield point("sweep: after a tenant", inside(tasks, "_work_in_turns", after(tasks, "events_work")))
+    yield point("sweep: before the tenants", before(tasks, "_dispatch_all_tenants"))
+    yield point("sweep: after a tenant", inside(tasks, "_dispatch_all_tenants", after(tasks, "events_work")))
     yield point("sweep: before the acknowledgement", before(Message, "ack", acknowledging("sweep_events")))
 
 
@@ -264,18 +264,18 @@ def _consumer() -> Iterator[Point]:
 
     read = point("entries read", after(StreamGroup, "read_new", is_something))
     yield read
-    yield point("left entries taken over", after(StreamGroup, "take_pending", has_entries), after=read.name)
-    yield point("before the events are stored", before(store, "_store"))
+    yield point("left entries taken over", after(StreamGroup, "claim_pending", has_entries), after=read.name)
+    yield point("before the events are stored", before(receive, "_insert_events"))
     yield point("events stored, before the bell", before(receive, "notify_dispatcher_on_commit"))
     yield point("events stored", after(consumer, "stream_events_receive"))
     yield point("before the acknowledgement", before(StreamGroup, "acknowledge", has_ids))
     yield point("acknowledged", after(StreamGroup, "acknowledge", has_ids))
     yield point("bell's key made, before its message", before(app, "send_task"))
     yield point("bell's message sent", after(app, "send_task"))
-    yield point("before the dead letter", before(StreamGroup, "bury"), "bad entry")
+    yield point("before the dead letter", before(StreamGroup, "write_dead_letter"), "bad entry")
     yield point(
         "dead letter, before the acknowledgement",
-        inside(StreamGroup, "bury", before(StreamGroup, "acknowledge", has_ids)),
+        inside(StreamGroup, "write_dead_letter", before(StreamGroup, "acknowledge", has_ids)),
         "bad entry",
     )
-    yield point("dead letter, acknowledged", after(StreamGroup, "bury"), "bad entry")
+    yield point("dead letter, acknowledged", after(StreamGroup, "write_dead_letter"), "bad entry")

@@ -25,15 +25,15 @@ def arm(point: str, flag: Path) -> None:
         case "after the acknowledgement":
             StreamGroup.acknowledge = dies_after(StreamGroup.acknowledge, flag)  # type: ignore[method-assign]
         case "before the dead letter":
-            StreamGroup.bury = dies_before(StreamGroup.bury, flag)  # type: ignore[method-assign]
+            StreamGroup.write_dead_letter = dies_before(StreamGroup.write_dead_letter, flag)  # type: ignore[method-assign]
         case "between dead letter and acknowledgement":
-            bury, acknowledge = StreamGroup.bury, StreamGroup.acknowledge
+            write_dead_letter, acknowledge = StreamGroup.write_dead_letter, StreamGroup.acknowledge
 
-            def dying_bury(self: StreamGroup, *arguments: object) -> bool:
+            def dying_write_dead_letter(self: StreamGroup, *arguments: object) -> bool:
                 StreamGroup.acknowledge = dies_before(acknowledge, flag)  # type: ignore[method-assign]
-                return bury(self, *arguments)  # type: ignore[arg-type]
+                return write_dead_letter(self, *arguments)  # type: ignore[arg-type]
 
-            StreamGroup.bury = dying_bury  # type: ignore[method-assign]
+            StreamGroup.write_dead_letter = dying_write_dead_letter  # type: ignore[method-assign]
         case _:
             raise SystemExit(f"no point {point!r}")
 

@@ -1,4 +1,4 @@
-"""`manage.py consume_events`: takes the entries of the event stream in, until told to stop."""
+"""`manage.py consume_events`: store the entries of the event stream as events, until a signal stops the process."""
 
 import _thread
 import os
@@ -18,16 +18,17 @@ from ingress.stream.group import StreamGroup, StreamNames, stream_client
 
 
 class Command(BaseCommand):
-    help = "Store the entries of the Redis stream EVENT_STREAM as events (SIGTERM or Ctrl-C: finish what is in hand)."
+    help = "Store the entries of the Redis stream EVENT_STREAM as events. SIGTERM or Ctrl-C: finish the batch and stop."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--consumer",
             default=f"{socket.gethostname()}-{os.getpid()}",
-            help="name in the group, of this process alone; one that a restart keeps finds its entries at once"
-            " (default: host-pid, whose entries the others take after EVENT_STREAM_CLAIM_SECONDS)",
+            help="consumer name in the group, for this process only. After a restart, a process with the same name"
+            " continues with its pending entries at once. Default: host-pid; this name changes with a restart, and"
+            " other consumers claim the pending entries after EVENT_STREAM_CLAIM_SECONDS.",
         )
-        parser.add_argument("--once", action="store_true", help="take in what is there, then stop")
+        parser.add_argument("--once", action="store_true", help="stop when no entry is left")
 
     def handle(self, *args: Any, consumer: str, once: bool, **options: Any) -> None:
         names = StreamNames(settings.EVENT_STREAM, settings.EVENT_STREAM_GROUP, settings.EVENT_STREAM_DEAD)
@@ -37,20 +38,20 @@ class Command(BaseCommand):
             max_deliveries=settings.EVENT_STREAM_MAX_DELIVERIES,
             keep_seconds=settings.EVENT_STREAM_KEEP_SECONDS,
         )
-        with told_to_stop() as stop, stream_client(settings.REDIS_URL) as client:
+        with stopped_by_signal() as stop, stream_client(settings.REDIS_URL) as client:
             EventStream(group=StreamGroup(client, names, consumer), limits=limits, stop=stop).consume_events(once=once)
 
 
 @contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
-    """Set by SIGTERM or SIGINT; the handlers before are back afterwards."""
+def stopped_by_signal() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM or SIGINT sets. Restore the previous signal handlers afterwards."""
     stop = threading.Event()
 
-    def told(*_: Any) -> None:
-        # On another thread: this one may hold the event's lock at this very moment, and would wait for itself.
+    def handle_signal(*_: Any) -> None:
+        # On another thread: the interrupted thread may hold the lock of the event, and would then deadlock.
         _thread.start_new_thread(stop.set, ())
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handle_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:

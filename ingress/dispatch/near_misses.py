@@ -1,0 +1,60 @@
+"""Near misses: waits that an event without a target almost met. Most of them show a wrong key field or event name.
+
+Source: docs/reference/events.md#decision-trace
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from workflows.models import Event, RunWait
+from workflows.statuses import WaitStatus
+
+NEAR_MISSES = 5
+# Waits that are read per event name, and five times as many for all keys: enough to find the five best near misses.
+READ_WAITS = 20
+
+NearMiss = tuple[RunWait, str]
+
+
+def event_near_misses(events: Sequence[Event], waits: QuerySet[RunWait]) -> dict[uuid.UUID, list[NearMiss]]:
+    """Return up to NEAR_MISSES waits per event, each with the reason why it is a near miss.
+
+    A near miss has the event's name and another key, or the event's key and another name, or both but is closed.
+
+    Shapes: `waits` are all event and human waits of the tenant; the result has an entry for each event's primary key.
+    Cost: one statement, and one more per event type.
+    """
+    if not events:
+        return {}
+    keys = {key for event in events for key in event.correlation_keys}
+    by_key = list(waits.filter(correlation_key__in=keys).order_by("-opened_at")[: 5 * READ_WAITS])
+    by_name = [wait for name in sorted({event.event_type for event in events}) for wait in _newest_open(waits, name)]
+    found: dict[uuid.UUID, list[NearMiss]] = {}
+    for event in events:
+        near = [(wait, why) for wait in (*by_key, *by_name) if (why := _difference(wait, event)) is not None]
+        found[event.id] = near[:NEAR_MISSES]
+    return found
+
+
+def _newest_open(waits: QuerySet[RunWait], name: str) -> Iterable[RunWait]:
+    return waits.filter(event_name=name, status=WaitStatus.WAITING).order_by("-opened_at")[:READ_WAITS]
+
+
+def _difference(wait: RunWait, event: Event) -> str | None:
+    """Return the reason why the wait is a near miss, or None. It has no key, because redaction can hide keys."""
+    same_name, same_key = wait.event_name == event.event_type, wait.correlation_key in event.correlation_keys
+    is_open = wait.status == WaitStatus.WAITING
+    if same_name and same_key and not is_open:
+        return f"the wait is closed: {wait.get_status_display().lower()} {_at(wait.resolved_at)}".strip()
+    if same_name and not same_key and is_open:
+        return "the wait has another key" if event.correlation_keys else "the wait has a key, but this event has none"
+    if same_key and not same_name and is_open:
+        return f"the wait has this key, but waits for {wait.event_name}"
+    return None
+
+
+def _at(moment: datetime | None) -> str:
+    return f"at {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
