@@ -54,7 +54,7 @@ def outbox_counts(*, tenant_id: uuid.UUID) -> OutboxCounts:
     )
 
 
-def outbox_relay(*, tenant_id: uuid.UUID, limit: int = 100) -> int:
+def outbox_relay_events(*, tenant_id: uuid.UUID, limit: int = 100) -> int:
     """Relay the due rows of a tenant that no other relay has locked. Return the number of relayed and refused rows.
 
     Errors: database errors during an outage; then nothing has changed.

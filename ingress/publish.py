@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from ingress.intake.envelope import read_envelope
+from ingress.intake.envelope import read_event_envelope
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import OutboxEvent, Tenant
@@ -39,7 +39,7 @@ def publish_event(
         "occurred_at": occurred_at.isoformat() if isinstance(occurred_at, datetime) else occurred_at,
     }
     envelope = _as_json({name: value for name, value in envelope.items() if value is not None})
-    read_envelope(envelope)
+    read_event_envelope(envelope)
     with tenant_scope(owner.id):  # the calling app does not set a tenant scope
         OutboxEvent.objects.create(tenant=owner, envelope=envelope, sender="outbox")
     notify_dispatcher_on_commit(owner.id)

@@ -42,7 +42,7 @@ class Submission:
     is_batch: bool
 
 
-def read_submission(request: Request) -> Submission:
+def read_event_submission(request: Request) -> Submission:
     """Read the events of a request.
 
     Errors: InputInvalid EVENT_INVALID or EVENT_BATCH_TOO_LARGE; BodyTooLarge for a single event over its limit.

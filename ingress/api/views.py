@@ -24,7 +24,7 @@ from ingress.api.submissions import (
     CloudEventDataParser,
     CloudEventParser,
     is_in_binary_mode,
-    read_submission,
+    read_event_submission,
 )
 from ingress.intake.receive import Receipt, events_receive
 from workflows.api.parsers import StrictJsonParser
@@ -72,7 +72,7 @@ class EventList(TenantScoped, generics.ListAPIView):
         """Receive one event or a batch, plain or as CloudEvents 1.0. A batch returns one result per event, in order."""
         actor = actor_of(self)
         actor.require(Role.OPERATOR, to="send events")
-        submission = read_submission(request)
+        submission = read_event_submission(request)
         results = events_receive(
             tenant_id=actor.tenant_id, values=submission.values, source=EventSource.REST, sender=actor.name
         )

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from ingress.dispatch.delivery import due_deliveries, events_deliver_due
 from ingress.dispatch.routing import events_route_due
-from ingress.outbox import outbox_relay
+from ingress.outbox import outbox_relay_events
 from workflows.models import Event, EventDelivery, OutboxEvent, Tenant
 from workflows.tenancy import tenant_scope
 
@@ -47,7 +47,7 @@ def events_work(*, tenant_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> Work
             worked.has_more = due.is_relay or due.is_routing or (due.is_delivery and may_deliver)
             if not worked.has_more or time.monotonic() > stop_at:
                 return worked
-            relayed = outbox_relay(tenant_id=tenant_id) if due.is_relay else 0
+            relayed = outbox_relay_events(tenant_id=tenant_id) if due.is_relay else 0
             routed = events_route_due(tenant_id=tenant_id) if due.is_routing else 0
             delivered = events_deliver_due(tenant_id=tenant_id, stop_at=stop_at) if due.is_delivery else 0
             may_deliver = delivered is not None

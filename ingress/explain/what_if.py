@@ -14,7 +14,7 @@ from ingress.explain.forecast import forecast_as_json, form_schemas, trigger_for
 from ingress.explain.read_only import reading_only
 from ingress.explain.trace import current_waits, schema_as_json, wait_as_json
 from ingress.explain.what_if_summary import what_if_summary
-from ingress.intake.envelope import read_envelope
+from ingress.intake.envelope import read_event_envelope
 from ingress.intake.receive import IntakeRules, Receipt, event_row, first_events, result_of
 from workflows.errors import InputInvalid, PortalError
 from workflows.event_outcomes import outcome_of
@@ -53,7 +53,7 @@ def _result(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
         "buffer_seconds": None,
     }
     try:
-        envelope = read_envelope(value)
+        envelope = read_event_envelope(value)
     except InputInvalid as error:
         return {**result, "answer": _answer(error)}
     rules = IntakeRules(tenant_id, {envelope.event_type})

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ingress.intake.envelope import MAX_ID_LENGTH, Envelope, event_invalid, read_envelope
+from ingress.intake.envelope import MAX_ID_LENGTH, Envelope, event_invalid, read_event_envelope
 from workflows.errors import InputInvalid
 
 SPEC_VERSION = "1.0"
@@ -65,7 +65,7 @@ def read_cloud_event(value: Any) -> Envelope:
         plain["event_id"] = event_id_of(event["source"], event["id"])
     attributes = {name: item for name, item in event.items() if name not in _ELSEWHERE and _is_name(name)}
     try:
-        envelope = read_envelope(plain, attributes=attributes)
+        envelope = read_event_envelope(plain, attributes=attributes)
     except InputInvalid as error:
         reported = {problem["path"] for problem in problems}
         found = [_renamed(problem) for problem in error.details["problems"]]

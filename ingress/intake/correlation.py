@@ -24,7 +24,6 @@ from workflows.statuses import CorrelationStatus
 EXPLICIT_FIELDS = ("workflowCorrelationKey", "correlationKey")
 
 
-
 @dataclass(frozen=True)
 class Correlation:
     """Result of the search. `trace` has one object per place that was searched: `{source, path, found, key?, note}`."""

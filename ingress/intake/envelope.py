@@ -49,7 +49,7 @@ class Envelope:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def read_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> Envelope:
+def read_event_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> Envelope:
     """Check the JSON of an event and return its envelope.
 
     Shapes: `attributes` are further CloudEvents attributes: a flat object of texts, numbers and booleans.

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
-from ingress.intake.envelope import Envelope, read_envelope
+from ingress.intake.envelope import Envelope, read_event_envelope
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventKey, EventType
@@ -87,7 +87,7 @@ def _read(value: Any) -> Envelope | PortalError:
     if isinstance(value, Envelope | PortalError):
         return value
     try:
-        return read_envelope(value)
+        return read_event_envelope(value)
     except InputInvalid as error:
         return error
 

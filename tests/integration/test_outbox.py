@@ -16,7 +16,7 @@ from django.db import DataError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from ingress import outbox
-from ingress.outbox import outbox_counts, outbox_relay
+from ingress.outbox import outbox_counts, outbox_relay_events
 from ingress.publish import publish_event
 from portal.devstack.child import PROJECT
 from tests.support.factories import make_tenant
@@ -37,7 +37,7 @@ def rows(tenant: Any) -> Any:
 
 
 def relay(tenant: Any, **others: Any) -> int:
-    return outbox_relay(tenant_id=tenant.id, **others)
+    return outbox_relay_events(tenant_id=tenant.id, **others)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], number: int) -> None:

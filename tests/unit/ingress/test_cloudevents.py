@@ -69,10 +69,10 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_attributes_come_from_no_plain_body() -> None:
-    from ingress.intake.envelope import read_envelope
+    from ingress.intake.envelope import read_event_envelope
 
     with pytest.raises(InputInvalid):
-        read_envelope({"event_type": "E", "payload": {}, "attributes": {"subject": "x"}})
+        read_event_envelope({"event_type": "E", "payload": {}, "attributes": {"subject": "x"}})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingress.intake.envelope import read_envelope
+from ingress.intake.envelope import read_event_envelope
 from workflows.errors import InputInvalid
 
 GOOD = {"event_type": "E", "payload": {"a": 1}}
@@ -26,18 +26,18 @@ GOOD = {"event_type": "E", "payload": {"a": 1}}
 )  # fmt: skip
 def test_each_wrong_field_is_named(value: Any, path: str) -> None:
     with pytest.raises(InputInvalid) as raised:
-        read_envelope(value)
+        read_event_envelope(value)
     assert raised.value.code == "EVENT_INVALID"
     assert path in [problem["path"] for problem in raised.value.details["problems"]]
 
 
 def test_a_number_as_key_has_javascripts_form() -> None:
-    assert read_envelope({**GOOD, "workflow_correlation_key": 10**21}).workflow_correlation_key == "1e+21"
+    assert read_event_envelope({**GOOD, "workflow_correlation_key": 10**21}).workflow_correlation_key == "1e+21"
 
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(InputInvalid) as raised:
-        read_envelope({"event_type": "", "payload": 1, "colour": "red"})
+        read_event_envelope({"event_type": "", "payload": 1, "colour": "red"})
     assert [problem["path"] for problem in raised.value.details["problems"]] == ["colour", "event_type", "payload"]
 
 
@@ -46,16 +46,19 @@ def test_nesting_has_a_limit() -> None:
     for _ in range(80):
         deep = [deep]
     with pytest.raises(InputInvalid, match="nests deeper"):
-        read_envelope({**GOOD, "payload": {"a": deep}})
+        read_event_envelope({**GOOD, "payload": {"a": deep}})
 
 
 def test_the_body_hash_ignores_the_order_of_keys_and_sees_every_change() -> None:
-    base = read_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}})
-    assert base.body_hash() == read_envelope({"payload": {"b": 2, "a": 1}, "event_type": "E"}).body_hash()
+    base = read_event_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}})
+    assert base.body_hash() == read_event_envelope({"payload": {"b": 2, "a": 1}, "event_type": "E"}).body_hash()
     for change in (
         {"payload": {"a": 1, "b": 3}},
         {"event_type": "F"},
         {"workflow_correlation_key": "k"},
         {"payload_schema_ref": "r"},
     ):
-        assert base.body_hash() != read_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}, **change}).body_hash()
+        assert (
+            base.body_hash()
+            != read_event_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}, **change}).body_hash()
+        )

@@ -23,14 +23,14 @@ class Pauses(threading.Event):
 def test_it_is_told_once_however_long_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage("Redis", Pauses())
     for _ in range(2):
-        outage.over()
+        outage.end()
         for _ in range(5):
             outage.wait(RuntimeError("refused"))
-        outage.over()
+        outage.end()
     told = [(record.levelno, record.getMessage()) for record in caplog.records]
     assert told == 2 * [
-        (logging.ERROR, "Redis fails (an operator must see to it): refused"),
-        (logging.WARNING, "Redis works again, after 5 failed attempts"),
+        (logging.ERROR, "Redis is unavailable; an operator must check the server: refused"),
+        (logging.WARNING, "Redis is available again after 5 failed attempts"),
     ]
 
 
@@ -39,6 +39,6 @@ def test_pauses_grow_up_to_ten_seconds_and_begin_anew() -> None:
     outage = Outage("Redis", stop)
     for _ in range(9):
         outage.wait(RuntimeError())
-    outage.over()
+    outage.end()
     outage.wait(RuntimeError())
     assert stop.asked == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10, 0.2])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingress.intake.envelope import read_envelope
+from ingress.intake.envelope import read_event_envelope
 from ingress.stream.entry import StreamEvent, event_of_entry
 from workflows.errors import InputInvalid, NotFound
 
@@ -31,7 +31,7 @@ def test_all_fields_become_an_envelope() -> None:
         "occurred_at": "2026-01-01T10:00:00+02:00", "payload": {"zz": 1.0, "a": [None, "ü"]},
     }  # fmt: skip
     assert list(event.value["payload"]) == ["zz", "a"]
-    assert read_envelope(event.value).event_id == "e-1"
+    assert read_event_envelope(event.value).event_id == "e-1"
 
 
 def test_an_entry_without_an_id_has_one_from_its_place() -> None:
@@ -44,7 +44,7 @@ def test_an_empty_optional_field_was_not_sent() -> None:
 
 
 def test_milliseconds_are_a_time() -> None:
-    occurred_at = read_envelope(read({**GOOD, "timestamp": "1767261600123"}).value).occurred_at
+    occurred_at = read_event_envelope(read({**GOOD, "timestamp": "1767261600123"}).value).occurred_at
     assert occurred_at is not None
     assert occurred_at.isoformat() == "2026-01-01T10:00:00.123000+00:00"
 
@@ -52,19 +52,19 @@ def test_milliseconds_are_a_time() -> None:
 @pytest.mark.parametrize(
     ("wrong", "path", "words"),
     [
-        ({"colour": "red"}, "colour", "unknown field"),
-        ({b"\xff": "x"}, "\\xff", "unknown field"),
+        ({"colour": "red"}, "colour", "is not a known field"),
+        ({b"\xff": "x"}, "\\xff", "is not a known field"),
         ({"payload_json": "{"}, "payload_json", "is not JSON"),
-        ({"payload_json": '{"a": NaN}'}, "payload_json", "NaN is no JSON number"),
+        ({"payload_json": '{"a": NaN}'}, "payload_json", "NaN is not a JSON number"),
         ({"payload_json": '{"a": 1e999}'}, "payload_json", "too large"),
-        ({"payload_json": "[" * 100_000}, "payload_json", "nests too deep"),
+        ({"payload_json": "[" * 100_000}, "payload_json", "is nested too deeply"),
         ({"payload_json": json.dumps("x" * 1_100_000)}, "payload_json", "has more than 1048576 bytes"),
         ({"payload_json": b'{"a": "\xff"}'}, "payload_json", "is not UTF-8"),
-        ({"timestamp": "yesterday"}, "timestamp", "must be a time"),
-        ({"timestamp": "2026-01-01T10:00:00"}, "timestamp", "must be a time"),
-        ({"timestamp": "2026-13-01T10:00:00Z"}, "timestamp", "must be a time"),
+        ({"timestamp": "yesterday"}, "timestamp", "must be an ISO 8601 time"),
+        ({"timestamp": "2026-01-01T10:00:00"}, "timestamp", "must be an ISO 8601 time"),
+        ({"timestamp": "2026-13-01T10:00:00Z"}, "timestamp", "must be an ISO 8601 time"),
         ({"timestamp": "1767261600"}, "timestamp", "looks like seconds"),
-        ({"timestamp": "999999999999999"}, "timestamp", "must be a time"),
+        ({"timestamp": "999999999999999"}, "timestamp", "must be an ISO 8601 time"),
     ],
 )
 def test_each_wrong_field_is_named(wrong: dict[Any, Any], path: str, words: str) -> None:
@@ -82,7 +82,7 @@ def test_all_problems_are_told_at_once() -> None:
         read([("tenant", "demo"), ("tenant", "other"), ("event_typ", "E"), ("timestamp", "x")])
     told = {(problem["path"], problem["message"].split(";")[0]) for problem in raised.value.details["problems"]}
     assert {
-        ("tenant", "stands there twice"), ("event_typ", "unknown field"), ("event_type", "is missing"),
+        ("tenant", "occurs twice"), ("event_typ", "is not a known field"), ("event_type", "is missing"),
         ("payload_json", "is missing"),
     } < told  # fmt: skip
 
