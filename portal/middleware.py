@@ -10,7 +10,7 @@ from workflows.actors import Actor
 from workflows.api.errors import error_body
 from workflows.models import Tenant, TenantMembership
 from workflows.statuses import CommandSource, Role
-from workflows.tenancy import NOBODY, Scope, enter_scope, scope_of
+from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
 
 SESSION_TENANT = "tenant_id"
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -66,7 +66,7 @@ class CurrentTenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
         request.tenant_choices = []  # type: ignore[attr-defined]
-        with scope_of(NOBODY):  # until it is known who asks; the scope ends with the request
+        with scope_of(NO_SCOPE):  # until it is known who asks; the scope ends with the request
             if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
                 _choose_tenant(request)
             return self.get_response(request)

@@ -8,12 +8,15 @@ from workflows.tenancy import with_scope
 
 
 class WorkflowsConfig(AppConfig):
+    """Django app with all tables, the engine and the Temporal worker."""
+
     name = "workflows"
     verbose_name = "Workflows"
 
     def ready(self) -> None:
+        """Install the log filter for secrets, register the actions, and connect the tenant scope."""
         from workflows.actions import scrubbed_logs
-        from workflows.api import schema  # noqa: F401  tells drf-spectacular how one signs in
+        from workflows.api import schema  # noqa: F401  registers the authentication scheme with drf-spectacular
 
         scrubbed_logs.install()
         autodiscover_modules("workflow_actions")
@@ -21,6 +24,6 @@ class WorkflowsConfig(AppConfig):
 
 
 def _carry_scopes(connection: Any, **_kwargs: Any) -> None:
-    """Every statement of the application carries the tenant of its work; `owner` is for migrations only."""
+    """Send the scope with every statement of the application. Only migrations use the connection `owner`."""
     if connection.alias == "default" and with_scope not in connection.execute_wrappers:
         connection.execute_wrappers.append(with_scope)

@@ -1,22 +1,20 @@
-"""Which errors of the database are of its own, and which are of what was sent to it."""
+"""Classification of database errors by their SQLSTATE."""
 
 from django.db import DataError
 
-# SQLSTATE classes: data exceptions, and limits of the program such as an index row that is too long.
+# Data exceptions, and program limits such as an index row that is too long.
 DATA_CLASSES = ("22", "54")
+# The server ended one statement or transaction: a deadlock, a lock or a time limit.
+STATEMENT_CLASSES, QUERY_CANCELED = ("40", "55"), "57014"
 
 
-# The server is well: it has ended one statement or transaction (a deadlock, a lock, a time limit).
-OF_ONE_CLASSES, QUERY_CANCELED = ("40", "55"), "57014"
-
-
-def is_of_one_statement(error: Exception) -> bool:
-    """True when what comes next may fare better, in the same database at the same time."""
+def is_statement_error(error: Exception) -> bool:
+    """Return True if the server ended only this statement or transaction. The next statement may succeed at once."""
     state = getattr(error.__cause__, "sqlstate", None) or ""
-    return state[:2] in OF_ONE_CLASSES or state == QUERY_CANCELED
+    return state[:2] in STATEMENT_CLASSES or state == QUERY_CANCELED
 
 
-def is_of_the_data(error: Exception) -> bool:
-    """True when sending the same again can only fail again."""
+def is_data_error(error: Exception) -> bool:
+    """Return True if the data caused the error, so that a repetition would fail again."""
     state = getattr(error.__cause__, "sqlstate", None) or ""
     return isinstance(error, DataError) or state[:2] in DATA_CLASSES

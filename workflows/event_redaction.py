@@ -1,9 +1,12 @@
-"""What may be told of an event, without the values that the tenant's rules hide in its payload (docs/reference/administration.md#tenants-and-roles).
+"""Redaction of keys, traces and reasons of one event (docs/reference/administration.md#tenants-and-roles).
 
-Keys, traces and reasons are stored with the values that they speak of; here they lose what the rules hide, whenever they
-are shown. A key is hidden by the place where it was found, and the sentence of a filter by the filter's path. Of any other
-sentence only the values themselves are known: it is told with `[redacted]` in the place of each that it holds. What an
-expression makes of a value, such as half of it, is not known as one.
+Keys, traces and reasons are stored as they are, and are redacted whenever they are shown:
+
+- A key is hidden by the path where it was found.
+- A filter that did not match is stored as `{code, path, op, value}`. Its sentence is written here. Values are hidden by
+  the filter's path.
+- Any other sentence is searched for the hidden values of the payload. Each one found is replaced by `[redacted]`. The
+  search does not find a value that an expression changed, for example a part of a text.
 """
 
 import json
@@ -12,63 +15,68 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from workflows.engine.filters import OPERATORS, WITHOUT_VALUE, value_at
+from workflows.engine.filters import MISSING, WITHOUT_VALUE, value_at
 from workflows.engine.keys import correlation_key
-from workflows.models import Event
+from workflows.engine.records import FilterMismatch
+from workflows.models import Event, EventDelivery
 from workflows.redaction import HIDDEN, Rules, redact, redact_at
+from workflows.statuses import DeliveryStatus
 
-# With more hidden values than these, of a sentence only what stands before its first colon is told.
+# If the payload has more hidden values, a sentence is shown only up to its first colon.
 MAX_VALUES = 100
-# A value may be cut where it is quoted: so much of its beginning is taken for it, and less at the end of a reason that
-# was cut to be stored.
+MAX_SHOWN_LENGTH = 200
+# A sentence may quote only the beginning of a value. So many characters identify a value within a sentence. Fewer are
+# enough at the end of a reason that was cut when it was stored.
 _BEGINNING, _LAST_BEGINNING = 20, 4
 _CUT_LENGTH = 500
-_OPERATORS = "|".join(re.escape(name) for name in sorted(OPERATORS, key=len, reverse=True))
-_OF_FILTER = re.compile(rf"filter (.+?) ({_OPERATORS}) ", re.DOTALL)
-_IS_MISSING = "the value is missing"
 
 
 class EventRedaction:
-    """Of one event. Cost: it reads the payload when a key came from it or a reason is told, and makes no query."""
+    """Redaction of one event under a tenant's rules.
+
+    Cost: no query. It reads the payload if a key came from the payload, or if a reason is shown.
+    """
 
     def __init__(self, event: Event, rules: Rules) -> None:
         self.event = event
         self.rules = rules
-        self._told: dict[str, str] = {}
+        self._redacted_texts: dict[str, str] = {}
 
     # -- Keys ---------------------------------------------------------------------------------------------------------
 
     def key(self, key: str) -> str:
+        """Return the key, or `[redacted]` if it was found at a hidden path."""
         return HIDDEN if key in self._keys else key
 
     def keys(self, keys: Iterable[str]) -> list[str]:
         return [self.key(key) for key in keys]
 
     def hidden_keys(self, trace: Iterable[dict[str, Any]]) -> set[str]:
-        """The keys that this trace of a correlation found at hidden places of the event."""
+        """Return the keys that this correlation trace found at hidden paths of the event."""
         return {entry["key"] for entry in trace if "key" in entry and self._hides_place(entry)}
 
     def place(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """A place where a key was looked for. Why a value is no key may quote it, after a colon."""
-        told = {**entry, "key": self.key(entry["key"])} if "key" in entry else entry
-        return {**told, "note": entry["note"].partition(":")[0]} if self._hides_place(entry) else told
+        """Return an entry of the correlation trace with its key redacted."""
+        return {**entry, "key": self.key(entry["key"])} if "key" in entry else entry
 
     def wait(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """A wait of the decision trace, with its key. The key of another event that is looked for at hidden places is
-        such a value too, though not of this payload."""
+        """Return a wait of the decision trace with its key redacted.
+
+        The key of a near miss is the key of another event. It is hidden as well if this event type has a hidden path.
+        """
         key = entry["key"]
-        is_strange = key not in self.event.correlation_keys
-        if key not in self._keys and not (is_strange and self._hides_a_place):
-            return entry
-        return {**entry, "key": HIDDEN, "why": entry["why"].replace(repr(key), HIDDEN)}
+        is_of_other_event = key not in self.event.correlation_keys
+        if key in self._keys or (is_of_other_event and self._hides_a_place):
+            return {**entry, "key": HIDDEN}
+        return entry
 
     def trace(self, trace: dict[str, Any]) -> dict[str, Any]:
-        """The decision trace as it is stored."""
-        told = dict(trace)
+        """Return the stored decision trace with the keys of its waits redacted."""
+        redacted = dict(trace)
         for name in ("waits", "nearMisses"):
             if name in trace:
-                told[name] = [self.wait(entry) for entry in trace[name]]
-        return told
+                redacted[name] = [self.wait(entry) for entry in trace[name]]
+        return redacted
 
     @cached_property
     def _keys(self) -> set[str]:
@@ -80,11 +88,14 @@ class EventRedaction:
 
     def _hides_place(self, entry: dict[str, Any]) -> bool:
         path = entry["path"]
-        if redact_at(path, "x", self.rules) != "x":
-            return True
-        return entry["source"] != "envelope" and self._hides_value(path.removeprefix("payload."))
+        if entry["source"] == "envelope":
+            return bool(redact_at(path, "x", self.rules) != "x")
+        return self._hides_path(path.removeprefix("payload."))
 
-    def _hides_value(self, path: str) -> bool:
+    def _hides_path(self, path: str) -> bool:
+        """Return True if the rules hide the value at this path of the payload, or a part of it."""
+        if redact_at(f"payload.{path}", "x", self.rules) != "x":
+            return True
         return bool(value_at(self.event.payload, path) != value_at(self._shown, path))
 
     @cached_property
@@ -93,30 +104,48 @@ class EventRedaction:
 
     # -- Sentences ----------------------------------------------------------------------------------------------------
 
-    def reason(self, text: str) -> str:
-        if text not in self._told:  # thousands of deliveries of one event have the same
-            self._told[text] = self._filter_told(text) or self._without_values(text)
-        return self._told[text]
+    def delivery_reason(self, delivery: EventDelivery) -> str:
+        """Return the sentence that explains the delivery's status, redacted."""
+        is_filtered = delivery.status == DeliveryStatus.FILTERED
+        return self.reason(delivery.reason, delivery.mismatch if is_filtered else None)
+
+    def reason(self, text: str, mismatch: FilterMismatch | None = None) -> str:
+        """Return a sentence without hidden values. A mismatch replaces the text, because it says more."""
+        if mismatch is not None:
+            return self._mismatch_sentence(mismatch)
+        if text not in self._redacted_texts:  # thousands of deliveries of one event can have the same reason
+            self._redacted_texts[text] = self._without_values(text)
+        return self._redacted_texts[text]
 
     def attempts(self, log: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**entry, "reason": self.reason(entry["reason"])} if "reason" in entry else entry for entry in log]
 
     def made(self, value: Any, at: str = "/payload") -> Any:
-        """What a mapping made of the payload, which may have moved a value to where no rule hides it."""
+        """Return the result of a mapping, redacted. A mapping can move a hidden value to a path that no rule hides."""
         return self._without(redact(value, self.rules, at))
 
-    def _filter_told(self, text: str) -> str | None:
-        """A filter's sentence without its values, if one of them is hidden; see `first_mismatch`."""
-        found = _OF_FILTER.match(text)
-        if found is None:
-            return None
-        path, operator = found.groups()
-        # An object is quoted as it is, with whatever stands under its keys.
-        if not (redact_at(f"payload.{path}", "x", self.rules) != "x" or self._hides_value(path) or "{" in text):
-            return None
-        wanted = "" if operator in WITHOUT_VALUE else f" {HIDDEN}"
-        value = _IS_MISSING if text.endswith(_IS_MISSING) else f"the value is {HIDDEN}"
-        return f"filter {path} {operator}{wanted} does not hold: {value}"
+    def _mismatch_sentence(self, mismatch: FilterMismatch) -> str:
+        path, operator = mismatch["path"], mismatch["op"]
+        wanted = "" if operator in WITHOUT_VALUE else f" {self._wanted(mismatch)}"
+        return f"the filter {path} {operator}{wanted} does not match: the value is {self._found(path)}"
+
+    def _found(self, path: str) -> str:
+        if value_at(self.event.payload, path) is MISSING:
+            return "missing"
+        shown = value_at(self._shown, path)  # MISSING if a key above it is hidden
+        return HIDDEN if shown is MISSING else self._as_text(shown)
+
+    def _wanted(self, mismatch: FilterMismatch) -> str:
+        """Return the filter's value as text. Objects are hidden, because not every operator has them at the path."""
+        if "value" not in mismatch:
+            return "…"  # too long to be recorded
+        value = mismatch["value"]
+        return HIDDEN if self._hides_path(mismatch["path"]) or _holds_object(value) else self._as_text(value)
+
+    def _as_text(self, value: Any) -> str:
+        value = self._without(value)
+        text = value if value == HIDDEN else json.dumps(value, ensure_ascii=False)
+        return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 1]}…"
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -140,7 +169,7 @@ class EventRedaction:
 
     @cached_property
     def _values(self) -> list[Any]:
-        """The hidden texts and numbers of the payload, and at most one more than are looked for."""
+        """The hidden texts and numbers of the payload, up to one more than MAX_VALUES."""
         found: list[Any] = []
         for value in _hidden(self.event.payload, self._shown):
             if value not in found:
@@ -151,7 +180,7 @@ class EventRedaction:
 
     @cached_property
     def _forms(self) -> list[str]:
-        """How sentences quote these values; the longest first, because one may hold another."""
+        """The forms in which sentences quote hidden values. The longest is first, because it can contain another."""
         forms: set[str] = set()
         for value in self._values:
             if isinstance(value, str):
@@ -162,8 +191,12 @@ class EventRedaction:
         return sorted(forms - {""}, key=len, reverse=True)
 
 
+def _holds_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_object(item) for item in value))
+
+
 def _hidden(value: Any, shown: Any) -> Iterator[Any]:
-    """The texts and numbers of `value` that are not in `shown`."""
+    """Yield the texts and numbers of `value` that are not in `shown`."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _hidden(item, shown[key] if isinstance(shown, dict) else HIDDEN)
@@ -175,7 +208,7 @@ def _hidden(value: Any, shown: Any) -> Iterator[Any]:
 
 
 def _cut_out(text: str, form: str) -> str:
-    """`text` with `[redacted]` for what it holds of `form`. A short one counts only where it stands by itself."""
+    """Replace a form of a hidden value by `[redacted]`. A short form or a number counts only as a whole word."""
     if len(form) < _LAST_BEGINNING or not re.search(r"[^\d.+-]", form):
         return re.sub(rf"(?<![\w.]){re.escape(form)}(?!\w|\.\d)", HIDDEN, text)
     text = text.replace(form, HIDDEN)

@@ -1,12 +1,14 @@
-"""Payloads as people and programs may see them (docs/reference/administration.md#tenants-and-roles): values under telling keys, and at named places, are hidden.
+"""Redaction of payloads (docs/reference/administration.md#tenants-and-roles).
 
-It is applied where payloads are shown, so a rule that is added today also hides what was stored before. A tenant's rules
-are a list of texts: a JSON pointer such as `/payload/card/number` (`*` is any one key or index), or a pattern of keys such
-as `*iban*`, which holds at every depth. Keys are compared without letter case, `_`, `-` and blanks. The built-in patterns
-always hold.
+Values are replaced by `[redacted]` when they are shown, so a new rule also hides values that were stored before.
 
-A pointer starts at what a thing is called: `/payload` (of a run or an event), `/input` and `/output` (of an action),
-`/error`, `/contextData` and `/response` (of a task).
+A tenant's rules are a list of texts. Each rule is one of:
+
+- a JSON pointer such as `/payload/card/number`, where `*` matches any one key or index
+- a pattern of keys such as `*iban*`, which applies at every depth; letter case, `_`, `-` and blanks do not count
+
+The built-in patterns always apply. A pointer starts with the name of the shown object: `/payload` (of a run or an
+event), `/input` and `/output` (of an action), `/error`, `/contextData` and `/response` (of a human task).
 """
 
 import fnmatch
@@ -32,17 +34,22 @@ Pointer = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Rules:
+    """Compiled redaction rules of one tenant."""
+
     keys: re.Pattern[str]
     pointers: tuple[Pointer, ...] = ()
 
 
 def rules_of(tenant_id: uuid.UUID) -> Rules:
-    """Cost: one query."""
+    """Return the rules of a tenant.
+
+    Cost: one query.
+    """
     return _compiled_stored(Tenant.objects.filter(id=tenant_id).values_list("redaction_rules", flat=True).first())
 
 
 def rules_in(tenant: Tenant) -> Rules:
-    """Those of a tenant that was read already, for lists."""
+    """Return the rules of a tenant that was read before. Lists use this function to save queries."""
     return _compiled_stored(tenant.redaction_rules)
 
 
@@ -58,18 +65,18 @@ def compiled(rules: tuple[str, ...] = ()) -> Rules:
 
 
 def rule_problem(rule: Any) -> str | None:
-    """What is wrong with a rule, as a sentence."""
+    """Return a sentence about the fault of a rule, or None."""
     if not isinstance(rule, str) or not rule.strip():
-        return "a rule is a JSON pointer or a pattern of keys, as a text"
+        return "a rule must be a text: a JSON pointer or a pattern of keys"
     if len(rule) > MAX_RULE_LENGTH:
-        return f"a rule has at most {MAX_RULE_LENGTH} characters"
+        return f"the rule has {len(rule)} characters; at most {MAX_RULE_LENGTH} are allowed"
     if rule.startswith("/"):
-        return None if rule.strip("/") else "a pointer must lead somewhere"
-    return None if _plain(rule).strip("*?") else "this pattern would hide everything"
+        return None if rule.strip("/") else "the pointer has no key; write for example /payload/card/number"
+    return None if _plain(rule).strip("*?") else "the pattern matches every key; add letters of the keys to hide"
 
 
 def redact(value: Any, rules: Rules, at: str = "") -> Any:
-    """A copy of `value`, which stands at the pointer `at`, with what the rules name replaced by `[redacted]`."""
+    """Return a copy of a value with hidden parts replaced by `[redacted]`. `at` is the pointer of the value."""
     live = rules.pointers
     for segment in _segments(at):
         live = _below(live, segment)
@@ -77,7 +84,7 @@ def redact(value: Any, rules: Rules, at: str = "") -> Any:
 
 
 def redact_at(path: str, value: Any, rules: Rules) -> Any:
-    """A copy of `value`, which stands at this dotted path, as `redact` makes it; a key on the way may hide all of it."""
+    """Return a redacted copy of the value at a dotted path. A key of the path can hide the whole value."""
     segments = path.split(".")
     whole = value
     for segment in reversed(segments):
@@ -91,7 +98,7 @@ def redact_at(path: str, value: Any, rules: Rules) -> Any:
 
 
 def redact_filters(filters: Any, rules: Rules) -> Any:
-    """Filters of a wait: the value of each is one of the payload, at the filter's path."""
+    """Return the filters of a wait with their values redacted by the filter's path in the payload."""
     if not isinstance(filters, list):
         return filters
     shown = []
@@ -103,8 +110,10 @@ def redact_filters(filters: Any, rules: Rules) -> Any:
 
 
 def restored(edited: Any, shown: Any, original: Any) -> Any:
-    """What somebody has made of `shown`, the redacted `original`: where they left `[redacted]` as it was, the value that
-    stands behind it."""
+    """Return an edited copy of `shown`, with the values of `original` where `[redacted]` was left unchanged.
+
+    `shown` is the redacted form of `original`.
+    """
     if shown == HIDDEN and edited == HIDDEN:
         return original
     if isinstance(edited, dict) and isinstance(shown, dict) and isinstance(original, dict):
@@ -124,11 +133,11 @@ def _redacted(value: Any, keys: re.Pattern[str], live: tuple[Pointer, ...]) -> A
         return HIDDEN
     if isinstance(value, dict):
         if is_secret(value):
-            return value  # a reference, which names a secret and holds none
-        named = _is_telling(value.get("name", value.get("key")), keys)
+            return value  # a reference to a secret, which has only its name
+        has_hidden_name = _matches_key(value.get("name", value.get("key")), keys)
         return {
             key: HIDDEN
-            if _hides(item) and (_is_telling(key, keys) or (named and key == "value"))
+            if _hides(item) and (_matches_key(key, keys) or (has_hidden_name and key == "value"))
             else _redacted(item, keys, _below(live, key))
             for key, item in value.items()
         }
@@ -138,16 +147,16 @@ def _redacted(value: Any, keys: re.Pattern[str], live: tuple[Pointer, ...]) -> A
 
 
 def _hides(value: Any) -> bool:
-    """Nothing is given away by what is not there, nor by a yes or no. A reference to a secret names it only."""
+    """Return True if the value must be hidden under a matching key. Empty values, booleans and references are shown."""
     return value not in (None, "", [], {}) and not isinstance(value, bool) and not is_secret(value)
 
 
-def _is_telling(key: Any, keys: re.Pattern[str]) -> bool:
+def _matches_key(key: Any, keys: re.Pattern[str]) -> bool:
     return isinstance(key, str) and keys.match(_plain(key)) is not None
 
 
 def _below(live: Iterable[Pointer], segment: str) -> tuple[Pointer, ...]:
-    """What is left of the pointers that lead through this key or index; one that is used up hides all below it."""
+    """Return the rest of each pointer that leads through this key or index. An empty pointer hides everything below."""
     return tuple(pointer[1:] for pointer in live if pointer and pointer[0] in (segment, "*")) + tuple(
         pointer for pointer in live if not pointer
     )

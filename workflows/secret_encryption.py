@@ -1,7 +1,10 @@
-"""Secrets at rest: AES-256-GCM under the keys of WORKFLOW_SECRET_KEYS (docs/reference/administration.md#tenants-and-roles).
+"""Encryption of stored secrets: AES-256-GCM with the keys of WORKFLOW_SECRET_KEYS.
 
-Rules it keeps. The first key encrypts, every key decrypts. The key's id, the tenant and the name are authenticated with
-the value, so a ciphertext that is copied into another row, or another tenant's, does not decrypt there.
+- The first key encrypts. Every key decrypts.
+- The key's id, the tenant and the name of the secret are authenticated with the value. A ciphertext that is copied into
+  another row or another tenant therefore does not decrypt there.
+
+Source: docs/reference/administration.md#tenants-and-roles
 """
 
 import secrets
@@ -11,58 +14,69 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-# What the stored bytes begin with; another way of storing them would have another number.
+# Version of the stored format, and its first byte.
 FORM = b"\x01"
 NONCE_BYTES = 12
 
 
 class KeyMissing(Exception):
-    """The value is encrypted under a key that this process was not given, or there is no key at all. An operator must act."""
+    """This process does not have the key of a value, or has no key at all. The operator must act."""
 
 
 class DecryptionFailed(Exception):
-    """The value is not what was encrypted for this tenant and name. An operator must look."""
+    """The stored value was not encrypted for this tenant and name. The operator must act."""
 
 
 def first_key_id() -> str:
-    """Errors: KeyMissing when no key is set."""
+    """Return the id of the key that encrypts.
+
+    Errors: KeyMissing if no key is set.
+    """
     first = next(iter(settings.WORKFLOW_SECRET_KEYS), None)
     if first is None:
         raise KeyMissing(
-            "WORKFLOW_SECRET_KEYS is not set, and without a key nothing can be encrypted; set it and restart"
+            "WORKFLOW_SECRET_KEYS is not set. Secrets cannot be encrypted without a key."
+            " Set WORKFLOW_SECRET_KEYS and restart."
         )
     return str(first)
 
 
-def can_open(key_id: str) -> bool:
+def has_key(key_id: str) -> bool:
     return key_id in settings.WORKFLOW_SECRET_KEYS
 
 
-def seal(value: str, *, tenant_id: uuid.UUID, name: str) -> tuple[str, bytes]:
-    """The id of the first key, and the value encrypted under it. Errors: KeyMissing."""
+def encrypt(value: str, *, tenant_id: uuid.UUID, name: str) -> tuple[str, bytes]:
+    """Encrypt a value with the first key. Return the id of the key and the ciphertext.
+
+    Errors: KeyMissing if no key is set.
+    """
     key_id = first_key_id()
     nonce = secrets.token_bytes(NONCE_BYTES)
     cipher = AESGCM(settings.WORKFLOW_SECRET_KEYS[key_id])
     return key_id, FORM + nonce + cipher.encrypt(nonce, value.encode(), _associated(key_id, tenant_id, name))
 
 
-def unseal(sealed: bytes, *, key_id: str, tenant_id: uuid.UUID, name: str) -> str:
-    """Errors: KeyMissing, DecryptionFailed."""
+def decrypt(ciphertext: bytes, *, key_id: str, tenant_id: uuid.UUID, name: str) -> str:
+    """Return the value of a secret.
+
+    Errors: KeyMissing if this process does not have the key; DecryptionFailed if the row was changed or copied.
+    """
     key = settings.WORKFLOW_SECRET_KEYS.get(key_id)
     if key is None:
         raise KeyMissing(
-            f"the secret {name} is encrypted under the key {key_id!r}, which this process does not have; add that key to"
-            " WORKFLOW_SECRET_KEYS (behind the first) and restart, or save the secret again"
+            f"The secret {name} is encrypted with the key {key_id!r}, but this process does not have that key."
+            " Add the key to WORKFLOW_SECRET_KEYS, after the first key, and restart. Or save the secret again."
         )
     start = len(FORM) + NONCE_BYTES
+    associated = _associated(key_id, tenant_id, name)
     try:
-        opened = AESGCM(key).decrypt(sealed[len(FORM) : start], sealed[start:], _associated(key_id, tenant_id, name))
+        value = AESGCM(key).decrypt(ciphertext[len(FORM) : start], ciphertext[start:], associated)
     except (InvalidTag, ValueError) as error:  # ValueError: shorter than a nonce
         raise DecryptionFailed(
-            f"the secret {name} does not decrypt under the key {key_id!r}: its row was altered or copied from elsewhere,"
-            " or WORKFLOW_SECRET_KEYS gives that id to another key; save the secret again"
+            f"The secret {name} cannot be decrypted with the key {key_id!r}. Either its row was changed or copied, or"
+            " WORKFLOW_SECRET_KEYS has another key under this id. Save the secret again."
         ) from error
-    return opened.decode()
+    return value.decode()
 
 
 def _associated(key_id: str, tenant_id: uuid.UUID, name: str) -> bytes:

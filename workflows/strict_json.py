@@ -1,4 +1,4 @@
-"""JSON read strictly: only what JSON knows, and PostgreSQL can hold as a number."""
+"""Strict JSON parser: it accepts only what JSON defines, and only numbers that PostgreSQL can store."""
 
 import json
 import math
@@ -6,12 +6,16 @@ from typing import Any, NoReturn
 
 
 def read_json(text: str) -> Any:
-    """Errors: ValueError with what is wrong; RecursionError when it nests too deep."""
-    return json.loads(text, parse_constant=_refused, parse_float=_finite)
+    """Parse a JSON text.
+
+    Errors: ValueError for a text that is not JSON; RecursionError for JSON that is nested too deeply.
+    The sender must act.
+    """
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -1,12 +1,13 @@
-"""Whose rows a statement may see: the tenant of the work at hand, told to PostgreSQL with every statement (docs/reference/administration.md#tenants-and-roles).
+"""Scope of the rows that a statement may see (docs/reference/administration.md#tenants-and-roles).
 
-Row-level security stands behind the application's own scoping: a query that forgot its tenant finds nothing of another. The
-database connects as a role that owns nothing; each statement carries, in the same message, the role that it runs as and
-the tenant, both local to its transaction, so that nothing stays on a pooled connection. Without a scope a statement sees no
-row of any tenant: it fails closed.
+Row-level security in PostgreSQL backs up the application's own tenant filters. A query that forgets its tenant finds no
+row of another tenant.
 
-Scopes are entered where work begins: a request (its session or token), a Celery task, an activity, a command. Work on
-behalf of all tenants (the sweep, the reconciler, retention) says so with `system_scope` and runs as a role of its own.
+- The database connects as a role that owns nothing. Each statement carries its role and its tenant in the same message.
+  Both are local to the transaction, so nothing stays on a pooled connection.
+- Without a scope, a statement sees no row of any tenant.
+- A scope is entered where work begins: in a request, a Celery task, an activity or a command.
+- Work for all tenants (sweep, reconciler, retention) uses `system_scope`, which runs as a role of its own.
 """
 
 from collections.abc import Iterator
@@ -18,14 +19,17 @@ from typing import Any
 from django.conf import settings
 
 TENANT_SETTING, USER_SETTING, TOKEN_SETTING = "pointsman.tenant", "pointsman.user", "pointsman.token_hash"
-# They end a transaction, go back within one (possibly after an error, when no other statement would be taken), or must come
-# first in one.
+# Statements that end a transaction, return to a savepoint (possibly after an error, when PostgreSQL takes no other
+# statement), or must be the first one in a transaction.
 _CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "BEGIN", "SET TRANSACTION")
 
 
 @dataclass(frozen=True)
 class Scope:
-    """`user` and `token_hash` open only the look-up that comes before the tenant: one's memberships, or one token."""
+    """Rows that statements may see.
+
+    `user` and `token_hash` permit only the queries that find the tenant: the memberships of a user, and one API token.
+    """
 
     tenant: str = ""
     user: str = ""
@@ -33,8 +37,8 @@ class Scope:
     is_system: bool = False
 
 
-NOBODY = Scope()
-_current: ContextVar[Scope] = ContextVar("scope", default=NOBODY)
+NO_SCOPE = Scope()
+_current: ContextVar[Scope] = ContextVar("scope", default=NO_SCOPE)
 
 
 def current_scope() -> Scope:
@@ -42,12 +46,13 @@ def current_scope() -> Scope:
 
 
 def enter_scope(scope: Scope) -> None:
-    """For the rest of this context: of a request, when its caller has become known."""
+    """Set the scope for the rest of this context, for example of a request after its authentication."""
     _current.set(scope)
 
 
 @contextmanager
 def scope_of(scope: Scope) -> Iterator[None]:
+    """Use a scope inside a `with` block."""
     token = _current.set(scope)
     try:
         yield
@@ -56,22 +61,25 @@ def scope_of(scope: Scope) -> Iterator[None]:
 
 
 def tenant_scope(tenant_id: Any) -> Any:
-    """Rows of this tenant only."""
+    """Limit the statements of a `with` block to the rows of one tenant."""
     return scope_of(Scope(tenant=str(tenant_id)))
 
 
 def system_scope() -> Any:
-    """Rows of all tenants. Only for what works for all of them: the sweep, the reconciler, retention, commands."""
+    """Permit the rows of all tenants in a `with` block. Only sweep, reconciler, retention and commands use it."""
     return scope_of(Scope(is_system=True))
 
 
 def with_scope(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """A wrapper of Django's: the scope travels before the statement, in the same message and the same transaction."""
+    """Send the scope before a statement, in the same message and transaction. A Django execute wrapper.
+
+    Errors: NotImplementedError for `executemany`. The author of the call must write one statement.
+    """
     if str(sql).startswith(_CONTROL):
         return execute(sql, params, many, context)
     prefix = _prefix(_current.get())
     if many:
-        raise NotImplementedError("executemany cannot carry its tenant; write one statement")
+        raise NotImplementedError("executemany cannot carry the tenant of its statements; write one statement")
     result = execute(f"{prefix}; {sql}", params, many, context)
     context["cursor"].nextset()
     return result
@@ -79,13 +87,13 @@ def with_scope(execute: Any, sql: Any, params: Any, many: bool, context: dict[st
 
 def _prefix(scope: Scope) -> str:
     role = settings.DATABASE_SYSTEM_ROLE if scope.is_system else settings.DATABASE_APP_ROLE
-    given = {"role": role, TENANT_SETTING: scope.tenant, USER_SETTING: scope.user, TOKEN_SETTING: scope.token_hash}
-    parts = (f"set_config('{name}', '{_safe(value)}', true)" for name, value in given.items())
+    values = {"role": role, TENANT_SETTING: scope.tenant, USER_SETTING: scope.user, TOKEN_SETTING: scope.token_hash}
+    parts = (f"set_config('{name}', '{_safe(value)}', true)" for name, value in values.items())
     return f"SELECT {', '.join(parts)}"
 
 
 def _safe(value: str) -> str:
-    """Ids, hashes and role names only; they stand in the statement's text, beside the parameters of the caller."""
+    """Return an id, hash or role name, which becomes part of the statement's text and is no parameter."""
     if not all(character.isalnum() or character in "-_" for character in value):
-        raise ValueError(f"{value!r} is no id")
+        raise ValueError(f"{value!r} is not an id")
     return value

@@ -1,4 +1,4 @@
-"""The built-in actions (docs/reference/engine.md#actions)."""
+"""Registration of the built-in actions (docs/reference/engine.md#actions)."""
 
 from workflows.actions import celery_call, store, store_models
 from workflows.actions.http import HttpRequestInput, HttpRequestOutput, http_request
@@ -12,7 +12,7 @@ register(
         version=1,
         label="Call an HTTP address",
         category="Integration",
-        description="Sends `Idempotency-Key`, so that a target that honours it takes a repeated call once.",
+        description="Sends the header `Idempotency-Key`, so that a target can execute a repeated call only once.",
         input_model=HttpRequestInput,
         output_model=HttpRequestOutput,
         run=http_request,
@@ -56,12 +56,12 @@ register(
         version=1,
         label="Run a Celery task",
         category="Integration",
-        description="Runs a task of another Celery application by name, from those in `CELERY_CALL_TASKS`, and waits for"
-        " its result. A task whose outcome is not known is not sent again, unless `isIdempotent` says that it may be.",
+        description="Runs a task of another Celery application and waits for its result. `CELERY_CALL_TASKS` lists the"
+        " permitted tasks. A task with an unknown outcome is sent again only if `isIdempotent` is true.",
         input_model=celery_call.CeleryCallInput,
         output_model=celery_call.CeleryCallOutput,
         run=celery_call.celery_call,
-        # A lost execution is always entered again: it looks for the first one's result, and sends nothing blindly.
+        # After a crash the action always runs again. It then looks for the result of the first execution.
         is_idempotent=True,
         takes_secrets=False,
         timeout_seconds=celery_call.TIMEOUT_SECONDS,
@@ -93,8 +93,8 @@ register(
         version=1,
         label="Store a value",
         category="Data",
-        description="Up to 64 KiB of JSON, for all runs of the tenant. `onlyIfAbsent` and `expectedVersion` (from an"
-        " earlier read or write) make it fail where another was first.",
+        description="Stores up to 64 KiB of JSON for all runs of the tenant. With `onlyIfAbsent`, or with the"
+        " `expectedVersion` of an earlier read or write, it fails if another run wrote first.",
         input_model=store_models.StoreSetInput,
         output_model=store_models.StoreSetOutput,
         run=store.store_set,
@@ -109,7 +109,7 @@ register(
         version=1,
         label="Delete a stored value",
         category="Data",
-        description="`deleted` is false where there was none.",
+        description="`deleted` is false if the key does not exist.",
         input_model=store_models.StoreDeleteInput,
         output_model=store_models.StoreDeleteOutput,
         run=store.store_delete,
@@ -122,9 +122,9 @@ register(
     Action(
         id="store.increment",
         version=1,
-        label="Count up a stored number",
+        label="Increment a stored number",
         category="Data",
-        description="Adds `by` (1 unless given), beginning at 0. An expiry holds from where the entry begins.",
+        description="Adds `by` (default 1) to the number, which starts at 0. The expiry counts from the first write.",
         input_model=store_models.StoreIncrementInput,
         output_model=store_models.StoreIncrementOutput,
         run=store.store_increment,
@@ -139,7 +139,8 @@ register(
         version=1,
         label="List stored values",
         category="Data",
-        description="The entries whose key begins with `prefix`, by key; `nextCursor` is the next page's `cursor`, or null.",
+        description="Lists the entries whose key starts with `prefix`, sorted by key. `nextCursor` is the `cursor` of"
+        " the next page, or null.",
         input_model=store_models.StoreListInput,
         output_model=store_models.StoreListOutput,
         run=store.store_list,

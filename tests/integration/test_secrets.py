@@ -67,7 +67,7 @@ def test_ciphertext_opens_in_its_own_row_only(tenant: Any) -> None:
         with pytest.raises(RunError) as failed:
             values(row.tenant, row.name)
         assert failed.value.code == "SECRET_UNREADABLE"
-        assert "was altered or copied" in failed.value.message
+        assert "was changed or copied" in failed.value.message
 
 
 def test_a_lost_key_says_what_to_do_and_a_missing_secret_is_no_matter_of_retries(tenant: Any, settings: Any) -> None:
@@ -286,7 +286,7 @@ def test_the_pages_take_values_and_show_none(tenant: Any) -> None:
     pages.append(admin.post(page, {"value": VALUE, "description": "x" * 3000}))
     pages.append(admin.post(reverse(ADD), {"name": "hook", "value": VALUE}))
     pages.append(admin.post(reverse(ADD), {"name": "HOOK", "value": VALUE}))
-    assert b"open it to replace its value" in pages[-1].content
+    assert b"Open that secret to replace its value" in pages[-1].content
     assert b"SECRET_NAME_INVALID" in pages[-2].content
     assert {answer.status_code for answer in pages} == {200}
     assert not any(VALUE in answer.content.decode() or "-----A-----" in answer.content.decode() for answer in pages)

@@ -107,13 +107,15 @@ def without_new_fields(carried: Any, wanted: Any) -> Any:
 
 
 def without_words(value: Any) -> Any:
-    """What a verdict's reason says to a reader may be put better; what was decided may not change."""
+    """Remove the reasons of verdicts and their structure. Their words may change, but the decisions may not."""
     if isinstance(value, list | tuple):
         return [without_words(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {key: without_words(item) for key, item in value.items()}
-    return {**kept, "reason": "…"} if kept.get("kind") == "verdict" and kept.get("reason") else kept
+    if value.get("kind") == "verdict":
+        value = {key: item for key, item in value.items() if key != "mismatch"}
+        return {**value, "reason": "…"} if value.get("reason") else value
+    return {key: without_words(item) for key, item in value.items()}
 
 
 def version_of(path: Path) -> int:

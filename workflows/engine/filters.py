@@ -1,9 +1,13 @@
-"""Filters of an event wait (docs/reference/language.md#filters). Only the workflow asks these; routing signals every candidate."""
+"""Filters of an event wait (docs/reference/language.md#filters).
+
+Only the workflow decides with filters. Routing signals every candidate wait without looking at them.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from workflows.engine.sizes import list_index
+from workflows.engine.records import FilterMismatch
+from workflows.engine.sizes import json_size, list_index
 
 MISSING = object()
 
@@ -11,10 +15,12 @@ OPERATORS = (
     "=", "!=", "in", "not_in", "exists", "not_exists", ">", ">=", "<", "<=", "contains", "starts_with", "ends_with",
 )  # fmt: skip
 WITHOUT_VALUE = frozenset({"exists", "not_exists"})
+# A larger value of a filter is not recorded with a mismatch. The wait's row has it.
+MAX_RECORDED_VALUE_BYTES = 500
 
 
 def value_at(payload: Any, path: str) -> Any:
-    """The value under a dotted path (whole numbers index arrays), or `MISSING`."""
+    """Return the value under a dotted path, or `MISSING`. Whole numbers in the path are array indexes."""
     node = payload
     for part in path.split("."):
         if isinstance(node, dict) and part in node:
@@ -26,19 +32,23 @@ def value_at(payload: Any, path: str) -> Any:
     return node
 
 
-def first_mismatch(filters: list[dict[str, Any]], payload: Any) -> str | None:
-    """None when every filter holds, else a sentence about the first that does not."""
+def first_mismatch(filters: list[dict[str, Any]], payload: Any) -> FilterMismatch | None:
+    """Return the first filter that does not match, or None if all filters match.
+
+    The result has no value of the payload. `EventRedaction.reason` writes the sentence for readers.
+    """
     for condition in filters:
-        found = value_at(payload, condition["path"])
-        if not _holds(condition["op"], found, condition.get("value")):
-            shown = "missing" if found is MISSING else repr(found)
-            wanted = f" {condition['value']!r}" if condition["op"] not in WITHOUT_VALUE else ""
-            return f"filter {condition['path']} {condition['op']}{wanted} does not hold: the value is {shown[:200]}"
+        path, operator, wanted = condition["path"], condition["op"], condition.get("value")
+        if not _holds(operator, value_at(payload, path), wanted):
+            mismatch = FilterMismatch(code="FILTER_MISMATCH", path=path, op=operator)
+            if operator not in WITHOUT_VALUE and json_size(wanted) <= MAX_RECORDED_VALUE_BYTES:
+                mismatch["value"] = wanted
+            return mismatch
     return None
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Deep equality of JSON values: 1 and 1.0 are one number, true is not 1."""
+    """Return True if two JSON values are deeply equal. 1 and 1.0 are the same number; true is not 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):

@@ -1,4 +1,4 @@
-"""Filters, targets, keys, retry delays, times and canonical text: the small parts that the machine stands on."""
+"""Small parts of the engine: filters, targets, keys, retry delays, times and canonical text."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from workflows.engine.clock import iso_time, parse_moment
 from workflows.engine.definition import RetryPolicy, canonical_text, definition_hash
 from workflows.engine.errors import RunError
-from workflows.engine.filters import MISSING, first_mismatch, value_at
+from workflows.engine.filters import MAX_RECORDED_VALUE_BYTES, MISSING, first_mismatch, value_at
 from workflows.engine.keys import correlation_key
 from workflows.engine.mapping import expand_dotted
 from workflows.engine.retry import retry_delay_ms
@@ -26,7 +26,8 @@ PAYLOAD = {"n": 5, "s": "mail", "list": ["a", 1, True], "nul": None, "o": {"k": 
         ("s", "not_in", ["mail"], False), ("flag", "in", [1], False),
         ("n", ">", 4, True), ("n", ">", 5, False), ("n", ">=", 5, True), ("n", "<", 5, False), ("n", "<=", 5, True),
         ("s", ">", "m", True), ("s", ">", 4, False), ("flag", ">", 0, False),
-        ("s", "contains", "ai", True), ("list", "contains", 1, True), ("list", "contains", "b", False), ("n", "contains", 5, False),
+        ("s", "contains", "ai", True), ("list", "contains", 1, True), ("list", "contains", "b", False),
+        ("n", "contains", 5, False),
         ("s", "starts_with", "ma", True), ("s", "ends_with", "il", True), ("n", "starts_with", "5", False),
         ("nul", "exists", None, True), ("nul", "not_exists", None, False), ("nul", "=", None, True),
         ("o.k.1", "=", 20, True), ("o.k.2", "exists", None, False),
@@ -39,13 +40,20 @@ def test_filters(path: str, op: str, value: Any, holds: bool) -> None:
     assert (mismatch is None) is holds, mismatch
 
 
-def test_every_filter_must_hold_and_the_first_that_does_not_is_told() -> None:
+def test_first_mismatch_is_the_first_filter_that_fails() -> None:
     mismatch = first_mismatch([{"path": "n", "op": "=", "value": 5}, {"path": "s", "op": "=", "value": "x"}], PAYLOAD)
-    assert mismatch is not None
-    assert mismatch.startswith("filter s =")
+    assert mismatch == {"code": "FILTER_MISMATCH", "path": "s", "op": "=", "value": "x"}
 
 
-def test_a_path_through_a_scalar_leads_nowhere() -> None:
+def test_mismatch_has_no_value_of_the_payload_and_no_large_value() -> None:
+    assert first_mismatch([{"path": "n", "op": "not_exists"}], PAYLOAD) == {
+        "code": "FILTER_MISMATCH", "path": "n", "op": "not_exists",
+    }  # fmt: skip
+    large = [{"path": "n", "op": "=", "value": "x" * MAX_RECORDED_VALUE_BYTES}]
+    assert first_mismatch(large, PAYLOAD) == {"code": "FILTER_MISMATCH", "path": "n", "op": "="}
+
+
+def test_path_through_a_scalar_is_missing() -> None:
     assert value_at(PAYLOAD, "n.x") is MISSING
 
 
@@ -57,7 +65,7 @@ def test_a_path_through_a_scalar_leads_nowhere() -> None:
         ("payload", "vars", ("payload",)), ("system.x", "vars", ("system", "x")),
     ],
 )  # fmt: skip
-def test_targets(text: str, root: str, segments: tuple[str, ...]) -> None:
+def test_target_is_parsed(text: str, root: str, segments: tuple[str, ...]) -> None:
     target = parse_target(text)
     assert (target.root, target.segments) == (root, segments)
 
@@ -65,12 +73,12 @@ def test_targets(text: str, root: str, segments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "text", ["vars.__proto__", "a.constructor.b", "prototype", "", "vars.", "/system/a", "/vars", "a..b"]
 )
-def test_bad_targets(text: str) -> None:
+def test_invalid_target_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="target|pointer"):
         parse_target(text)
 
 
-def test_put_makes_missing_objects_and_stops_at_scalars() -> None:
+def test_put_creates_missing_objects_and_refuses_scalars() -> None:
     scope = Scope(payload={"s": 1, "l": [1, 2]}, system={})
     scope.put(parse_target("vars.a.b.c"), 1)
     scope.put(parse_target("/payload/l/1"), "x")
@@ -82,7 +90,7 @@ def test_put_makes_missing_objects_and_stops_at_scalars() -> None:
         assert raised.value.category == "ValidationError"
 
 
-def test_vars_never_shadow_the_scopes() -> None:
+def test_vars_never_hide_the_scopes() -> None:
     scope = Scope(payload={"a": 1}, system={}, vars={"payload": "mine", "x": 2})
     assert (scope.view()["payload"], scope.view()["x"]) == ({"a": 1}, 2)
 
@@ -90,16 +98,18 @@ def test_vars_never_shadow_the_scopes() -> None:
 @pytest.mark.parametrize(
     ("value", "key"),
     [
-        ("T-1", "T-1"), (" T-1\n", "T-1"), (7, "7"), (7.0, "7"), (1e21, "1e+21"), (1e-7, "1e-7"), (True, "true"), (-0.0, "0"),
-        ("\ufeffT\u00a0", "T"), ("\x1cT", "\x1cT"),
-        (None, None), ("", None), ("  ", None), ([], None), ({}, None), (["T-1"], None), ("x" * 1001, None), (10**400, None), (-(10**400), None), ("x" * 1000, "x" * 1000), ("\u9999" * 334, None), ("\u9999" * 333, "\u9999" * 333),
+        ("T-1", "T-1"), (" T-1\n", "T-1"), (7, "7"), (7.0, "7"), (1e21, "1e+21"), (1e-7, "1e-7"), (True, "true"),
+        (-0.0, "0"), ("\ufeffT\u00a0", "T"), ("\x1cT", "\x1cT"),
+        (None, None), ("", None), ("  ", None), ([], None), ({}, None), (["T-1"], None),
+        (10**400, None), (-(10**400), None), ("x" * 1000, "x" * 1000), ("x" * 1001, None),
+        ("\u9999" * 333, "\u9999" * 333), ("\u9999" * 334, None),
     ],
 )  # fmt: skip
-def test_correlation_keys_are_javascripts_string_form(value: Any, key: str | None) -> None:
+def test_correlation_key_is_the_javascript_string_form(value: Any, key: str | None) -> None:
     assert correlation_key(value) == key
 
 
-def test_retry_delays_double_up_to_their_limit() -> None:
+def test_retry_delay_doubles_up_to_its_limit() -> None:
     policy = RetryPolicy(max_attempts=5, backoff_ms=100, jitter=False, max_delay_ms=350)
     delays = [retry_delay_ms(policy, attempt=n, category="TransientError", seed="s") for n in range(1, 6)]
     assert delays == [100, 200, 350, 350, None]
@@ -115,7 +125,7 @@ def test_jitter_is_the_same_on_replay_and_differs_between_runs() -> None:
     )
 
 
-def test_huge_backoffs_stay_finite() -> None:
+def test_large_backoff_stays_within_the_limit() -> None:
     policy = RetryPolicy(max_attempts=1000, backoff_ms=60_000, jitter=False)
     assert retry_delay_ms(policy, attempt=900, category="ActionError", seed="s") == 30 * 24 * 3600 * 1000
     wild = RetryPolicy(max_attempts=1000, backoff_ms=1, backoff_multiplier=1e300, jitter=False)
@@ -129,7 +139,7 @@ def test_huge_backoffs_stay_finite() -> None:
         ("1970-01-01T00:00:01", None), ("soon", None), (True, None), (-1, None), (1e20, None), (None, None),
     ],
 )  # fmt: skip
-def test_moments(value: Any, at_ms: int | None) -> None:
+def test_time_is_parsed(value: Any, at_ms: int | None) -> None:
     assert parse_moment(value) == at_ms
 
 
@@ -137,7 +147,7 @@ def test_iso_time_has_milliseconds() -> None:
     assert iso_time(1_700_000_000_007) == "2023-11-14T22:13:20.007Z"
 
 
-def test_canonical_text_sorts_all_keys_but_those_whose_order_is_meaning() -> None:
+def test_canonical_text_sorts_keys_except_ordered_ones() -> None:
     text = canonical_text({"b": 1, "a": {"assign": {"z": {"y": 1, "x": 2}, "c": 2}, "outputMapping": {"q": 1, "p": 2}}})
     assert list(json.loads(text)) == ["a", "b"]
     assert list(json.loads(text)["a"]["assign"]) == ["z", "c"]
@@ -147,13 +157,13 @@ def test_canonical_text_sorts_all_keys_but_those_whose_order_is_meaning() -> Non
     assert '\n  "b": 1' in text
 
 
-def test_the_hash_is_that_of_the_text() -> None:
+def test_hash_depends_only_on_the_canonical_text() -> None:
     one, other = {"a": 1, "ü": "é"}, {"ü": "é", "a": 1}
     assert definition_hash(canonical_text(one)) == definition_hash(canonical_text(other))
     assert definition_hash(canonical_text(one)) != definition_hash(canonical_text({"a": 2, "ü": "é"}))
 
 
-def test_dotted_keys_expand_and_conflicts_are_told() -> None:
+def test_dotted_keys_expand_and_conflicts_are_refused() -> None:
     assert expand_dotted({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}
     with pytest.raises(RunError):
         expand_dotted({"a": 1, "a.b": 2})

@@ -1,4 +1,4 @@
-"""`simulate`: what an author sees of a run before it runs; and that its trace reads as the language says."""
+"""Simulation of runs with stubs, and a check of its trace by the rules of the language."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def play(
 
 
 def call(step_id: str = "call", **beside: Any) -> dict[str, Any]:
-    config = {"actionId": "http.request", "version": 1, "inputMapping": {}, "saveAs": "answer"}
+    config = {"actionId": "http.request", "version": 1, "inputMapping": {}, "saveAs": "response"}
     return {"id": step_id, "type": "action.call", "config": config, **beside}
 
 
@@ -61,22 +61,22 @@ def ends(simulation: Simulation) -> list[tuple[str, str, int, str]]:
     ]
 
 
-TRANSIENT = {"error": {"category": "TransientError", "message": "no answer", "code": "NO_ANSWER"}}
+TRANSIENT = {"error": {"category": "TransientError", "message": "no response", "code": "NO_RESPONSE"}}
 
-# -- What the run meets --------------------------------------------------------------------------------------------------
+# -- Stubs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_step_without_a_stub_gets_an_empty_output() -> None:
-    simulation = play(call(), assign(**{"vars.seen": expr("answer")}))
-    assert (simulation.status, simulation.scopes["vars"]) == ("SUCCEEDED", {"answer": {}, "seen": {}})
+def test_step_without_a_stub_gets_an_empty_output() -> None:
+    simulation = play(call(), assign(**{"vars.seen": expr("response")}))
+    assert (simulation.status, simulation.scopes["vars"]) == ("SUCCEEDED", {"response": {}, "seen": {}})
     assert simulation.command_counts == {"RunAction": 1, "CompleteRun": 1}
     assert (simulation.error, simulation.waits_for, simulation.ended_ms) == (None, None, START_MS)
 
 
-def test_outcomes_are_used_up_attempt_by_attempt_and_the_last_one_repeats() -> None:
+def test_each_attempt_takes_the_next_outcome_and_the_last_one_repeats() -> None:
     retry = {"maxAttempts": 2, "backoffMs": 1000, "jitter": False}
     outcomes = [TRANSIENT, {"output": 1}, {"output": 2}]
-    seen = assign(**{"/vars/seen/-": expr("answer")})
+    seen = assign(**{"/vars/seen/-": expr("response")})
     simulation = play(assign("list", **{"vars.seen": []}), loop(call(retry=retry), seen), outcomes={"call": outcomes})
     assert simulation.scopes["vars"]["seen"] == [1, 2, 2]
     calls = [entry[1:] for entry in ends(simulation) if entry[0] == "call"]
@@ -84,33 +84,34 @@ def test_outcomes_are_used_up_attempt_by_attempt_and_the_last_one_repeats() -> N
     assert simulation.ended_ms == START_MS + 1000
 
 
-def test_an_injected_failure_is_an_error_of_the_step() -> None:
+def test_simulated_failure_is_an_error_of_the_step() -> None:
     simulation = play(call(), outcomes={"call": [TRANSIENT]})
     assert simulation.error == {
-        "category": "TransientError", "message": "no answer", "code": "NO_ANSWER", "nodePath": "root.steps[0]",
+        "category": "TransientError", "message": "no response", "code": "NO_RESPONSE", "nodePath": "root.steps[0]",
         "at": "2023-11-14T22:13:20.000Z",
     }  # fmt: skip
     assert (simulation.status, simulation.scopes["error"]) == ("FAILED", simulation.error)
     assert simulation.trace[-1]["error"] == simulation.error
 
 
-def test_an_injected_failure_may_say_nothing_more() -> None:
+def test_simulated_failure_has_default_values() -> None:
     error = play(call(), outcomes={"call": [{"error": {}}]}).error
     assert error is not None
-    assert (error["category"], error["message"]) == ("ActionError", "an injected failure")
+    assert (error["category"], error["message"]) == ("ActionError", "Simulated failure.")
 
 
-def test_a_child_gives_its_scopes_or_fails_with_its_own_error_inside() -> None:
+def test_child_returns_its_scopes_or_its_error() -> None:
     child = {"id": "child", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1,
              "outputMapping": {"n": expr("childRun.vars.n")}}  # fmt: skip
     assert play(child, outcomes={"child": [{"output": {"vars": {"n": 7}}}]}).scopes["vars"] == {"n": 7}
     error = play(child, outcomes={"child": [TRANSIENT]}).error
     assert error is not None
-    assert (error["category"], error["code"], error["nodePath"]) == ("ChildWorkflowError", "NO_ANSWER", "root.steps[0]")
+    found = (error["category"], error["code"], error["nodePath"])
+    assert found == ("ChildWorkflowError", "NO_RESPONSE", "root.steps[0]")
     assert error["details"]["error"]["category"] == "TransientError"
 
 
-def test_an_event_is_tried_at_the_first_wait_of_its_name() -> None:
+def test_event_is_tried_at_the_first_wait_of_its_name() -> None:
     events = [
         {"eventName": "SENT"},
         {"eventName": "PAID", "payload": {"n": 1}},
@@ -124,17 +125,18 @@ def test_an_event_is_tried_at_the_first_wait_of_its_name() -> None:
     ]
 
 
-def test_an_event_that_does_not_match_is_told_and_the_next_one_is_tried() -> None:
+def test_event_that_does_not_match_gets_a_verdict_and_the_next_is_tried() -> None:
     filters = [{"path": "n", "op": ">", "value": 1}]
     events = [{"eventName": "PAID", "correlationKey": 7}, {"eventName": "PAID", "payload": {"n": 1}},
               {"eventName": "PAID", "payload": {"n": 2}}]  # fmt: skip
     simulation = play(wait(filters=filters), events=events)
     assert [verdict["verdict"] for verdict in simulation.verdicts] == ["filtered", "filtered", "matched"]
-    assert "filter n > 1" in simulation.verdicts[1]["reason"]
+    assert simulation.verdicts[1]["reason"] == "the filter on n does not match"
+    assert simulation.verdicts[1]["mismatch"] == {"code": "FILTER_MISMATCH", "path": "n", "op": ">", "value": 1}
     assert simulation.status == "SUCCEEDED"
 
 
-def test_a_wait_that_nothing_ends_times_out_at_its_deadline() -> None:
+def test_wait_without_an_event_times_out_at_its_deadline() -> None:
     simulation = play(
         {**wait(timeoutMs=5000), "onError": {"policy": "continue"}}, assign(**{"vars.code": expr("error.code")})
     )
@@ -142,17 +144,16 @@ def test_a_wait_that_nothing_ends_times_out_at_its_deadline() -> None:
     assert simulation.ended_ms == START_MS + 5000
 
 
-def test_a_wait_without_a_deadline_ends_the_simulation_and_says_what_it_waits_for() -> None:
+def test_wait_without_a_deadline_ends_the_simulation() -> None:
     simulation = play(loop(wait()))
     assert simulation.status == "waiting"
     assert simulation.waits_for is not None
-    assert [simulation.waits_for[name] for name in ("kind", "step_id", "iteration", "event_name", "key", "deadline_ms")] == [
-        "event", "wait", "0", "PAID", "k", None,
-    ]  # fmt: skip
+    names = ("kind", "step_id", "iteration", "event_name", "key", "deadline_ms")
+    assert [simulation.waits_for[name] for name in names] == ["event", "wait", "0", "PAID", "k", None]
     assert [(entry["id"], entry["status"]) for entry in simulation.trace] == [("loop", "STARTED"), ("wait", "STARTED")]
 
 
-def test_a_response_that_does_not_fit_its_form_is_refused_and_the_task_stays_open() -> None:
+def test_invalid_response_is_refused_and_the_task_stays_open() -> None:
     simulation = play(task(formSchema=FORM), responses={"task": [{"ok": "yes"}, {"ok": True}]})
     assert simulation.status == "waiting"
     ((verdict),) = simulation.verdicts
@@ -160,14 +161,14 @@ def test_a_response_that_does_not_fit_its_form_is_refused_and_the_task_stays_ope
     assert "/ok" in verdict["reason"]
 
 
-def test_responses_are_used_up_execution_by_execution() -> None:
+def test_each_execution_of_a_task_takes_the_next_response() -> None:
     seen = assign(**{"/vars/seen/-": expr("humanTask.response")})
     simulation = play(assign("list", **{"vars.seen": []}), loop(task(formSchema=FORM), seen),
                       responses={"task": [{"ok": True}, {"ok": False}]})  # fmt: skip
     assert simulation.scopes["vars"]["seen"] == [{"ok": True}, {"ok": False}, {"ok": False}]
 
 
-def test_a_task_without_a_response_takes_an_event_of_its_name_or_expires() -> None:
+def test_task_without_a_response_takes_an_event_or_expires() -> None:
     event = {"eventName": "HUMAN_TASK_COMPLETED", "payload": {"response": {"ok": True}}}
     simulation = play(task(dueInMs=1000), events=[event])
     assert simulation.scopes["vars"]["humanTask"]["completedBy"] == "event event-0"
@@ -176,17 +177,17 @@ def test_a_task_without_a_response_takes_an_event_of_its_name_or_expires() -> No
     assert error["code"] == "HUMAN_TASK_EXPIRED"
 
 
-def test_time_is_jumped_over_and_never_goes_past_the_last_moment_that_can_be_written() -> None:
+def test_clock_jumps_and_never_passes_its_maximum() -> None:
     sleep = {"id": "sleep", "type": "time.wait", "config": {"mode": "duration", "durationMs": MAX_MS}}
     retry = {"maxAttempts": 2, "backoffMs": 60_000}
     simulation = play(sleep, call(retry=retry), outcomes={"call": [TRANSIENT, {"output": 1}]})
     assert (simulation.status, simulation.ended_ms) == ("SUCCEEDED", MAX_MS)
 
 
-# -- What it leaves alone ------------------------------------------------------------------------------------------------
+# -- Arguments, limits and invalid stubs -------------------------------------------------------------------------------
 
 
-def test_neither_payload_nor_stubs_are_changed() -> None:
+def test_simulation_does_not_change_its_arguments() -> None:
     payload = {"list": [1]}
     stubs: dict[str, Any] = {
         "outcomes": {"call": [{"output": {"list": []}}], "child": [{"output": {}}]},
@@ -194,7 +195,7 @@ def test_neither_payload_nor_stubs_are_changed() -> None:
         "events": [{"eventName": "PAID", "payload": {"n": 1}}],
     }
     child = {"id": "child", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
-    more = assign(**{"/payload/list/-": 2, "/vars/answer/list/-": 3, "vars.event.more": 4})
+    more = assign(**{"/payload/list/-": 2, "/vars/response/list/-": 3, "vars.event.more": 4})
     before = repr((payload, stubs))
     first = play(loop(call(), child, wait(), more, items="[1]"), task(), more | {"id": "m"}, payload=payload, **stubs)
     again = play(loop(call(), child, wait(), more, items="[1]"), task(), more | {"id": "m"}, payload=payload, **stubs)
@@ -203,7 +204,7 @@ def test_neither_payload_nor_stubs_are_changed() -> None:
     assert repr((payload, stubs)) == before
 
 
-def test_the_system_scope_is_that_of_a_run_of_its_own() -> None:
+def test_system_scope_describes_a_root_run() -> None:
     names = ("runId", "workflowId", "workflowVersion", "tenantId", "rootRunId")
     simulation = play(assign(**{f"vars.{name}": expr(f"system.{name}") for name in names}))
     assert simulation.scopes["vars"] == {
@@ -211,13 +212,13 @@ def test_the_system_scope_is_that_of_a_run_of_its_own() -> None:
     }  # fmt: skip
 
 
-def test_a_run_that_goes_on_too_long_is_stopped() -> None:
+def test_run_with_too_many_turns_is_stopped() -> None:
     simulation = play(loop(call(), items="[1..50]"), max_turns=10)
     assert (simulation.status, simulation.command_counts) == ("stopped", {"RunAction": 10})
     assert play(call(), max_turns=2).status == "SUCCEEDED"
 
 
-def test_a_fault_of_the_engine_ends_as_corruption_as_in_a_run() -> None:
+def test_exception_in_the_engine_ends_in_corruption() -> None:
     simulation = play(wait(timeoutMs=5), assign(**{"vars..bad": 1}), events=[{"eventName": "PAID"}])
     assert simulation.error is not None
     assert (simulation.status, simulation.error["category"]) == ("FAILED", "EngineCorruption")
@@ -226,29 +227,32 @@ def test_a_fault_of_the_engine_ends_as_corruption_as_in_a_run() -> None:
 @pytest.mark.parametrize(
     ("stubs", "message"),
     [
-        ({"outcomes": {"cal": [TRANSIENT]}}, "no action.call or control.callWorkflow step 'cal'"),
-        ({"outcomes": {"task": [TRANSIENT]}}, "no action.call or control.callWorkflow step 'task'"),
-        ({"responses": {"call": [{}]}}, "no human.task step 'call'"),
+        (
+            {"outcomes": {"cal": [TRANSIENT]}},
+            "'cal', but the definition has no such action.call or control.callWorkflow",
+        ),
+        ({"outcomes": {"task": [TRANSIENT]}}, "'task', but the definition has no such action.call"),
+        ({"responses": {"call": [{}]}}, "'call', but the definition has no such human.task step"),
         ({"outcomes": {"call": [{"error": {"category": "Oops"}}]}}, "Oops"),
-        ({"outcomes": {"call": [{"ouput": 1}]}}, r"'call' is no \{output\}, no \{error\}"),
-        ({"outcomes": {"child": [{"output": 7}]}}, "'child' is .* no scopes"),
+        ({"outcomes": {"call": [{"ouput": 1}]}}, r"'call' is \{'ouput': 1\}. It must be \{output\} or \{error\}"),
+        ({"outcomes": {"child": [{"output": 7}]}}, "'child' is .* must be an object of scopes"),
     ],
 )
-def test_a_stub_that_means_nothing_is_refused(stubs: dict[str, Any], message: str) -> None:
+def test_invalid_stub_is_refused(stubs: dict[str, Any], message: str) -> None:
     child = {"id": "child", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
     with pytest.raises(ValueError, match=message):
         play(child, call(), task(), **stubs)
 
 
-# -- The trace, read by the language's own rules --------------------------------------------------------------------------
+# -- Check of the trace by the rules of the language -------------------------------------------------------------------
 
 
 class Failed(Exception):
-    """An error on its way outward."""
+    """Error that moves outward."""
 
 
 class Returned(Exception):
-    """`control.return` on its way outward."""
+    """`control.return` that moves outward."""
 
 
 class Suspended(Exception):
@@ -259,8 +263,11 @@ LENGTHS = {"[1, 2]": 2, "payload.rows": 3, "['a']": 1, "[[1], [2]]": 2, "[]": 0}
 
 
 class Reading:
-    """Walks the definition recursively, with exceptions for errors, and asks the trace only what nobody can know without
-    evaluating: how a step ended, which branch it took, how many items there were. Every entry must be the next one."""
+    """Independent interpreter that walks a definition recursively, with exceptions for errors.
+
+    It reads from the trace only facts that need an evaluation: the end of a step, its branch, the number of items.
+    Every entry that it reads must be the next entry of the trace.
+    """
 
     def __init__(self, definition: Definition, trace: list[dict[str, Any]]) -> None:
         self._blocks = definition.blocks
@@ -301,7 +308,7 @@ class Reading:
         )
 
     def _block(self, block: str, iteration: str, *, catcher: str) -> None:
-        """`catcher`: what is nearest around that catches, `try`, `continue`, `skipItem`, or a loop with policy `fail`."""
+        """Walk a block. `catcher` is the nearest catching construct: `try`, or the `onItemError` policy of a loop."""
         for step in self._blocks[block]:
             try:
                 self._step(step, iteration, catcher)
@@ -339,11 +346,11 @@ class Reading:
             raise Failed(entry["error"])
 
     def _fails_afterwards(self, step: Step, iteration: str) -> bool:
-        """Whether the action's output could not be saved."""
+        """Return True if the output of the action could not be saved."""
         return step.type == "action.call" and self._is_own(step, iteration, "FAILED", "RETRY_SCHEDULED")
 
     def _around(self, step: Step, iteration: str, inside: Any) -> None:
-        """A step that holds blocks: its start, what is inside, and its end, which repeats the error that passed through."""
+        """Walk a step with blocks: its start, its content, and its end, which repeats an uncaught error."""
         entry = self._next(step, iteration)
         if entry["status"] != "STARTED":
             assert step.type == "control.forEach"
@@ -368,7 +375,7 @@ class Reading:
         policy = step.config.get("onItemError", "fail")
         position = 0
         if not self._blocks[f"{step.path}.body"]:
-            return  # items without steps leave no trace
+            return  # items without steps have no entries in the trace
         while not self._is_own(step, iteration, "SUCCEEDED", "FAILED"):
             within = f"{iteration}.{position}".lstrip(".")
             try:
@@ -378,7 +385,7 @@ class Reading:
                     raise
             position += 1
         length = LENGTHS.get(step.config["items"]["$expr"], position)
-        assert position == length or self._is_own(step, iteration, "FAILED"), "items were left out"
+        assert position == length or self._is_own(step, iteration, "FAILED"), "items are missing from the trace"
 
     def _try(self, step: Step, iteration: str, catcher: str) -> None:
         try:
@@ -386,7 +393,7 @@ class Reading:
         except Failed as failed:
             if not self._is_catchable(failed):
                 raise
-            # A FAILED of its own, at once: the error could not be put where `captureErrorAs` says.
+            # The step failed at once because the error could not be written to the target of `captureErrorAs`.
             has_failed = self._is_own(step, iteration, "FAILED")
             self._check_captured(step, has_failed)
             if not has_failed:
@@ -394,7 +401,9 @@ class Reading:
 
     @staticmethod
     def _check_captured(step: Step, has_failed: bool) -> None:
-        assert has_failed or step.config.get("captureErrorAs") != "payload.key.problem", "that leads through a text"
+        assert has_failed or step.config.get("captureErrorAs") != "payload.key.problem", (
+            "the target leads through a text"
+        )
 
     @staticmethod
     def _is_catchable(failed: Failed) -> bool:
@@ -414,18 +423,18 @@ class Reading:
 
 @given(cases())
 @generated
-def test_the_trace_reads_as_the_language_says(case: Case) -> None:
+def test_trace_follows_the_rules_of_the_language(case: Case) -> None:
     with limits(case):
         simulation = simulated(case)
     assert Reading(case.definition, simulation.trace).outcome() == simulation.status
 
 
-def test_the_reading_finds_an_entry_that_was_left_out() -> None:
+def test_reading_detects_a_missing_entry() -> None:
     steps = [loop(assign(), call()), assign("after", **{"vars.n": 1})]
     definition = parse_definition(canonical_text({"id": "flow", "version": 3, "steps": steps}))
     trace = play(*steps).trace
     assert Reading(definition, trace).outcome() == "SUCCEEDED"
     for left_out, entry in enumerate(trace):
-        if (entry["id"], entry["status"]) != ("call", "STARTED"):  # an action that fails at its input has none
+        if (entry["id"], entry["status"]) != ("call", "STARTED"):  # an action with an invalid input has no such entry
             with pytest.raises((AssertionError, Failed)):
                 assert Reading(definition, trace[:left_out] + trace[left_out + 1 :]).outcome() == "SUCCEEDED"
