@@ -147,7 +147,7 @@ def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None)
     assert response.url == reverse("admin:workflows_bulkjob_change", args=[job.id])
     shown = client.get(response.url).content.decode()
     assert "Cancel 2 runs?" in shown
-    assert "the run had ended already" in shown
+    assert "the run had already ended" in shown
     assert not Command.objects.filter(run__in=runs).exists()
     assert client.get(reverse("admin:workflows_bulkjob_start", args=[job.id])).status_code == 302
     assert reread(job).state == "preview"  # a GET starts nothing

@@ -48,7 +48,7 @@ def test_while_temporal_is_down_a_cancel_is_refused_and_nothing_changes(
     try:
         error = error_of(api.post(f"/runs/{run.id}/cancel"), 409)
         assert error["code"] == "WORKFLOW_TEMPORAL_CANCEL_FAILED"
-        assert "not touched" in error["details"]["hint"]
+        assert "not changed" in error["details"]["hint"]
         assert "connect" in error["details"]["error"]
         assert (error["details"]["action"], error["details"]["engine"], error["details"]["runId"]) == (
             "cancel",
