@@ -1,4 +1,4 @@
-"""What an entry of the event stream may say, and what each wrong field is answered."""
+"""Conversion of stream entries to events, and the problems of invalid entries."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def read(fields: Any) -> StreamEvent:
     return event_of_entry(stream="events", entry_id="7-0", fields=raw)
 
 
-def test_all_fields_become_an_envelope() -> None:
+def test_all_fields_are_converted() -> None:
     event = read(
         {
             **GOOD, "event_id": "e-1", "workflow_correlation_key": "K", "payload_schema_ref": "s.v1",
@@ -34,16 +34,16 @@ def test_all_fields_become_an_envelope() -> None:
     assert read_event_envelope(event.value).event_id == "e-1"
 
 
-def test_an_entry_without_an_id_has_one_from_its_place() -> None:
+def test_entry_without_event_id_gets_one_from_its_place_in_the_stream() -> None:
     assert read(GOOD).value["event_id"] == read({**GOOD, "event_id": ""}).value["event_id"] == "stream:events:7-0"
 
 
-def test_an_empty_optional_field_was_not_sent() -> None:
+def test_empty_optional_fields_count_as_not_sent() -> None:
     empty = dict.fromkeys(("event_id", "workflow_correlation_key", "payload_schema_ref", "timestamp"), "")
     assert read({**GOOD, **empty}) == read(GOOD)
 
 
-def test_milliseconds_are_a_time() -> None:
+def test_timestamp_can_be_milliseconds() -> None:
     occurred_at = read_event_envelope(read({**GOOD, "timestamp": "1767261600123"}).value).occurred_at
     assert occurred_at is not None
     assert occurred_at.isoformat() == "2026-01-01T10:00:00.123000+00:00"
@@ -67,7 +67,7 @@ def test_milliseconds_are_a_time() -> None:
         ({"timestamp": "999999999999999"}, "timestamp", "must be an ISO 8601 time"),
     ],
 )
-def test_each_wrong_field_is_named(wrong: dict[Any, Any], path: str, words: str) -> None:
+def test_problem_names_the_invalid_field(wrong: dict[Any, Any], path: str, words: str) -> None:
     with pytest.raises(InputInvalid) as raised:
         read({**GOOD, **wrong})
     assert raised.value.code == "EVENT_INVALID"
@@ -77,18 +77,18 @@ def test_each_wrong_field_is_named(wrong: dict[Any, Any], path: str, words: str)
     assert words in raised.value.message
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(InputInvalid) as raised:
         read([("tenant", "demo"), ("tenant", "other"), ("event_typ", "E"), ("timestamp", "x")])
-    told = {(problem["path"], problem["message"].split(";")[0]) for problem in raised.value.details["problems"]}
+    reported = {(problem["path"], problem["message"].split(";")[0]) for problem in raised.value.details["problems"]}
     assert {
         ("tenant", "occurs twice"), ("event_typ", "is not a known field"), ("event_type", "is missing"),
         ("payload_json", "is missing"),
-    } < told  # fmt: skip
+    } < reported  # fmt: skip
 
 
 @pytest.mark.parametrize("slug", ["", " ", "a b", "a\x00b", "x" * 64, "ü"])
-def test_what_cannot_be_a_slug_never_reaches_the_database(slug: str) -> None:
+def test_invalid_slug_is_refused_before_the_database(slug: str) -> None:
     with pytest.raises(NotFound) as raised:
         read({**GOOD, "tenant": slug})
     assert raised.value.code == "TENANT_NOT_FOUND"
