@@ -1,7 +1,8 @@
-"""A run's state as JSON and back, for the execution that goes on from it (docs/reference/engine.md#long-runs).
+"""Serialisation of a run's state to JSON, for a run that continues as new (docs/reference/engine.md#long-runs).
 
-Everything that decides how the run continues is in it; what a turn counts for itself is not. A field that is added later
-gets a default, because checkpoints outlive the version that wrote them.
+A checkpoint contains everything that decides how the run continues. It does not contain the counters of a turn.
+
+Rule: a new field needs a default value, because a newer version reads the checkpoints of older versions.
 """
 
 from typing import Any
@@ -11,7 +12,10 @@ from workflows.engine.state import AttemptState, Frame, OpenWaitState, Phase, Ru
 
 
 def dump_state(state: RunState) -> dict[str, Any]:
-    """It shares its values with the state, which is not to be used any more."""
+    """Return the state as JSON.
+
+    The result shares its values with the state, so the caller must not use the state again.
+    """
     scope = {name: value for name, value in vars(state.scope).items() if name != "work"}
     scope["loops"] = [vars(loop) for loop in state.scope.loops]
     attempt = state.attempt

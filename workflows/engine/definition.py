@@ -1,9 +1,11 @@
-"""A definition as the engine walks it: blocks of steps under their paths, and the canonical text that is hashed.
+"""Parsed form of a definition: blocks of steps by path, and the canonical text that is hashed.
 
-The engine reads a definition from its canonical text only, because the order of keys in `assign` and `outputMapping` is
-meaning (docs/reference/language.md#bundles). A block is a list of steps; its path is `root`, or a step's path with `.then`, `.else`, `.body`,
-`.try` or `.catch`. A step's path is `<block>.steps[i]`. Frames of a run refer to blocks by path, so that a state can be
-written down and read again.
+The engine reads a definition only from its canonical text, because the order of keys in `assign` and `outputMapping`
+has meaning (docs/reference/language.md#bundles).
+
+A block is a list of steps. Its path is `root`, or a step's path followed by `.then`, `.else`, `.body`, `.try` or
+`.catch`. A step's path is `<block>.steps[i]`. The frames of a run refer to blocks by path, so that the state of a run
+can be serialised.
 """
 
 import hashlib
@@ -23,7 +25,10 @@ ORDERED_KEYS = frozenset({"assign", "outputMapping"})
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Units: milliseconds. `max_attempts` counts the first attempt."""
+    """Retry policy of a step. `max_attempts` counts the first attempt.
+
+    Units: milliseconds for `backoff_ms` and `max_delay_ms`.
+    """
 
     max_attempts: int = 1
     backoff_ms: int = 0
@@ -47,7 +52,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Definition:
-    """`owners`: the step that a block belongs to, by the block's path; the root has none."""
+    """Parsed definition. `blocks` and `owners` are keyed by block path; an owner is the step that contains the block.
+
+    The root block has no owner.
+    """
 
     id: str
     version: int
@@ -56,7 +64,10 @@ class Definition:
 
 
 def canonical_text(document: dict[str, Any]) -> str:
-    """The one text of a definition: sorted keys but where order is meaning, 2-space indent, trailing newline."""
+    """Return the canonical text of a definition: sorted keys, 2-space indent, trailing newline.
+
+    Keys under `ORDERED_KEYS` keep their order.
+    """
     return json.dumps(_ordered(document, keep=False), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
@@ -65,9 +76,9 @@ def definition_hash(text: str) -> str:
 
 
 def parse_definition(text: str) -> Definition:
-    """The blocks of a validated definition.
+    """Parse the canonical text of a validated definition.
 
-    Errors: KeyError, TypeError or ValueError when the text is no definition; a published one always is.
+    Errors: KeyError, TypeError or ValueError if the text is not a valid definition. Published definitions are valid.
     """
     document = json.loads(text)
     blocks: dict[str, tuple[Step, ...]] = {}
@@ -86,14 +97,14 @@ def _ordered(value: Any, *, keep: bool) -> Any:
 
 
 def _read_block(documents: list[dict[str, Any]], path: str, blocks: dict[str, tuple[Step, ...]]) -> None:
-    blocks[path] = ()  # keeps the blocks in document order
+    blocks[path] = ()  # reserves the key now, so that the blocks stay in document order
     blocks[path] = tuple(
         _read_step(document, f"{path}.steps[{index}]", blocks) for index, document in enumerate(documents)
     )
 
 
 def _present(document: dict[str, Any]) -> dict[str, Any]:
-    """A field that is null is as one that is absent."""
+    """Return the fields that are not null. A null field means the same as an absent field."""
     return {key: value for key, value in document.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Errors of a run: what an author's `catch`, the run row and the screens see (docs/reference/engine.md#errors)."""
+"""Errors of a run, as an author's `catch`, the run row and the screens show them (docs/reference/engine.md#errors)."""
 
 import math
 from enum import StrEnum
@@ -20,14 +20,18 @@ class Category(StrEnum):
     CORRUPTION = "EngineCorruption"
 
 
-# Without `retryOn`, an author's retry never repeats these: the same input gives the same answer (docs/reference/language.md#step-fields).
+# Categories that are not retried when `retryOn` is absent, because the same input leads to the same error
+# (docs/reference/language.md#step-fields).
 NOT_RETRIED = frozenset(
     {Category.VALIDATION, Category.EXPRESSION, Category.QUOTA, Category.CANCELLATION, Category.CORRUPTION}
 )
 
 
 class RunError(Exception):
-    """A failure of a step. It is a value to the engine: it is recorded, retried, continued over, or ends the run."""
+    """Failure of a step.
+
+    The engine records it, and then retries the step, continues with the next step, or ends the run.
+    """
 
     def __init__(
         self, category: str, message: str, *, code: str | None = None, details: dict[str, Any] | None = None
@@ -39,7 +43,11 @@ class RunError(Exception):
         super().__init__(f"{category}: {message}")
 
     def as_object(self, *, node_path: str, now_ms: int) -> dict[str, Any]:
-        """Shapes: `{category, message, nodePath, at, code?, details?}`, bounded, because errors travel with records."""
+        """Return the error object for records and for the `error` scope.
+
+        The message and the details are bounded, because errors travel in projection records.
+        Shapes: `{category, message, nodePath, at, code?, details?}`.
+        """
         error: dict[str, Any] = {
             "category": str(self.category) if self.category in set(Category) else str(Category.ACTION),
             "message": _storable(self.message[:MAX_ERROR_MESSAGE_LENGTH]),
@@ -56,7 +64,7 @@ class RunError(Exception):
 
 
 def _storable(value: Any, depth: int = 0) -> Any:
-    """What whoever raised the error put into it, as JSON that can be stored and sent."""
+    """Convert any Python value to JSON that PostgreSQL can store and Temporal can send."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
     if value is None or isinstance(value, bool | int):

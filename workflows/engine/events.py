@@ -1,4 +1,4 @@
-"""What happens to a run, as the engine hears it. Each carries its time, because the engine has no clock."""
+"""Input events of the engine. Each event carries its time, because the engine has no clock."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,9 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class ActionDone:
-    """`error` is the error object of the attempt when the action failed, else None.
+    """End of an attempt of an action. `error` is the error object if the action failed, else None.
 
-    `is_projected` False: the activity itself was lost, so neither the attempt nor the records it carried were written.
+    If `is_projected` is False, the activity was lost. The attempt and the records that it carried were not written.
     """
 
     now_ms: int
@@ -25,9 +25,10 @@ class ActionDone:
 
 @dataclass(frozen=True)
 class ChildDone:
-    """The child's end: its scopes `{payload, vars, meta, system}`, or the error that the parent sees.
+    """End of a child run: its scopes, or the error that the parent sees.
 
-    `is_projected` False: the child's row was not inserted, so the records that went with it were not written either.
+    If `is_projected` is False, the row of the child was not inserted, and the records with it were not written.
+    Shapes: `scopes` is `{payload, vars, meta, system}`.
     """
 
     now_ms: int
@@ -35,7 +36,7 @@ class ChildDone:
     scopes: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     is_projected: bool = True
-    # A workflow of this id has run before: a reset has undone that the parent started it.
+    # Temporal already knows a workflow with this id: the parent started it before a reset.
     is_id_taken: bool = False
 
 
@@ -53,7 +54,7 @@ class RecordsWritten:
 
 @dataclass(frozen=True)
 class EventSignalled:
-    """A business event that Temporal signalled for one wait of this run."""
+    """Business event that was signalled for one wait of this run."""
 
     now_ms: int
     event_id: str
@@ -65,7 +66,7 @@ class EventSignalled:
 
 @dataclass(frozen=True)
 class TaskCompleted:
-    """A person's response to an open human task; the update's validator has checked it."""
+    """Response of a person to an open human task. The validator of the update has checked it."""
 
     now_ms: int
     task_id: str
@@ -82,14 +83,14 @@ class CancelRequested:
 
 @dataclass(frozen=True)
 class PauseRequested:
-    """The execution has grown long: stop at the next safe place, so that the run can go on in a new one."""
+    """Request to stop at the next safe phase, because the history is long and the run must continue as new."""
 
     now_ms: int
 
 
 @dataclass(frozen=True)
 class RunContinued:
-    """The first event of the execution that goes on from a checkpoint."""
+    """First event of an execution that continues from a checkpoint."""
 
     now_ms: int
 

@@ -1,14 +1,14 @@
-"""Correlation keys: the JavaScript string form of a value, trimmed (docs/reference/language.md#correlation-keys)."""
+"""Correlation keys: the trimmed JavaScript string form of a value (docs/reference/language.md#correlation-keys)."""
 
 import sys
 from typing import Any
 
 from workflows.engine.expressions.js_text import number_text
 
-# Bytes of UTF-8: what fits into an index beside tenant and event name.
+# The longest key that fits into an index entry together with tenant and event name. Units: bytes of UTF-8.
 MAX_KEY_BYTES = 1000
 
-# What JavaScript's `trim` removes; Python's `strip` differs in six characters.
+# The characters that JavaScript's `trim` removes. Python's `strip` differs in six characters.
 _JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
@@ -18,7 +18,10 @@ _LARGEST = sys.float_info.max
 
 
 def correlation_key(value: Any) -> str | None:
-    """The key, or None when the value is no key: null, empty, an object or an array, or longer than `MAX_KEY_BYTES`."""
+    """Return the correlation key of a value, or None if the value gives no key.
+
+    No key: null, an empty text, an object, an array, a number beyond JavaScript's range, a text over `MAX_KEY_BYTES`.
+    """
     if isinstance(value, str):
         text = value
     elif value is None or isinstance(value, dict | list):
@@ -26,7 +29,7 @@ def correlation_key(value: Any) -> str | None:
     elif isinstance(value, bool):
         text = "true" if value else "false"
     elif not -_LARGEST <= value <= _LARGEST:
-        return None  # no number of JavaScript
+        return None  # JavaScript has no such number
     else:
         text = number_text(value)
     text = text.strip(_JS_WHITESPACE)

@@ -1,4 +1,4 @@
-"""Values with expressions in them, made plain (docs/reference/language.md#expressions-literals-secrets)."""
+"""Evaluation of values that contain expressions (docs/reference/language.md#expressions-literals-secrets)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def is_expression(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(EXPRESSION_KEY), str)
 
 
-# Evaluation steps that all expressions of one step may take together: what one workflow task certainly has time for.
+# Limit of evaluation steps for all expressions of one step together. One workflow task has time for this number.
 MAX_STEPS_PER_STEP = 600_000
 STEPS_PER_CHARACTER = 20
 
@@ -21,13 +21,14 @@ STEPS_PER_CHARACTER = 20
 def evaluate(
     expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, where: str = "", meter: Meter | None = None
 ) -> Any:
-    """The JSON value of `{"$expr": source}`.
+    """Return the JSON value of `{"$expr": source}`.
 
-    Errors: RunError ExpressionError; its details name the place inside the mapping, the source and the position.
+    Errors: RunError ExpressionError, with the path inside the mapping, the source and the position in its details; the
+    author must act.
     """
     source = expression[EXPRESSION_KEY]
     if meter is not None:
-        # Whether it is compiled already or not: a replay must count the same.
+        # Counted also if the expression is already compiled, because a replay must count the same.
         meter.steps += STEPS_PER_CHARACTER * len(source)
     try:
         value = compile_expression(source).evaluate(view, now_ms=now_ms, meter=meter)
@@ -44,7 +45,7 @@ def evaluate(
     if unstorable is not None:
         raise RunError(
             Category.EXPRESSION,
-            f"{where + ': ' if where else ''}the value {unstorable[1]}",
+            f"{where + ': ' if where else ''}The value of the expression {unstorable[1]}. Change the expression.",
             code="VALUE_NOT_STORABLE",
             details={"source": source, "path": f"{where}{unstorable[0]}"},
         )
@@ -52,10 +53,11 @@ def evaluate(
 
 
 def resolve(value: Any, view: dict[str, Any], *, now_ms: int, where: str = "", meter: Meter | None = None) -> Any:
-    """`value` with every expression in it replaced; literals are copied, so that a run never shares them with another.
+    """Return a copy of `value` in which every expression is replaced by its value.
 
-    `meter` is that of a whole step: its expressions together may take `MAX_STEPS_PER_STEP` evaluation steps.
-    Errors: RunError ExpressionError.
+    Literals are copied, so that two runs never share a value. `meter` counts for a whole step: all its expressions
+    together may take `MAX_STEPS_PER_STEP` evaluation steps.
+    Errors: RunError ExpressionError; the author must act.
     """
     return _Resolver(view, now_ms, meter or Meter()).resolve(value, where)
 
@@ -69,7 +71,8 @@ class _Resolver:
             if self._meter.steps > MAX_STEPS_PER_STEP:
                 raise RunError(
                     Category.EXPRESSION,
-                    f"{where}: the expressions of this step together need more than {MAX_STEPS_PER_STEP} steps",
+                    f"{where}: The expressions of this step together need more than {MAX_STEPS_PER_STEP} evaluation "
+                    "steps. Divide the work between several steps.",
                     code="EXPRESSION_BUDGET",
                 )
             return evaluate(value, self._view, now_ms=self._now_ms, where=where, meter=self._meter)
@@ -81,9 +84,9 @@ class _Resolver:
 
 
 def expand_dotted(mapping: dict[str, Any]) -> dict[str, Any]:
-    """`{"ticket.id": 1}` as `{"ticket": {"id": 1}}` (trigger mappings).
+    """Expand dotted keys of a trigger mapping: `{"ticket.id": 1}` gives `{"ticket": {"id": 1}}`.
 
-    Errors: RunError ValidationError when one key leads through the value of another.
+    Errors: RunError ValidationError if a key leads through the value of another key; the author must act.
     """
     expanded: dict[str, Any] = {}
     for key, value in mapping.items():
@@ -92,7 +95,11 @@ def expand_dotted(mapping: dict[str, Any]) -> dict[str, Any]:
         for part in way:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
-                raise RunError(Category.VALIDATION, f"the key {key!r} leads through a value that is no object")
+                raise RunError(
+                    Category.VALIDATION,
+                    f"The key {key!r} of the trigger mapping leads through the value of another key, which is not an "
+                    "object. Rename one of the keys.",
+                )
         node[last] = value
     return expanded
 

@@ -1,7 +1,7 @@
-"""When an author's retry policy repeats an action, and when. The workflow and the activity ask this same function.
+"""Delay before the next attempt under an author's retry policy.
 
-The activity needs the answer to project the attempt as RETRY_SCHEDULED, the workflow to start the timer: both compute it
-from the same arguments, so that no message has to carry it.
+The activity needs the delay to project the attempt as RETRY_SCHEDULED, and the workflow needs it to start the timer.
+Both compute it with this function from the same arguments, so no message has to carry the delay.
 """
 
 import hashlib
@@ -13,10 +13,11 @@ MAX_DELAY_MS = 30 * 24 * 3600 * 1000
 
 
 def retry_delay_ms(policy: RetryPolicy | None, *, attempt: int, category: str, seed: str) -> int | None:
-    """Milliseconds until the attempt after `attempt`, or None when there is none.
+    """Return the delay from the end of `attempt` to the next attempt, or None if there is no next attempt.
 
-    Jitter spreads the delay over 50 % to 100 % of its length, taken from the hash of `seed` and the attempt: many runs that
-    failed together come back apart, and a replay computes the same value.
+    Jitter reduces the delay to 50 % to 100 % of its length, by a hash of `seed` and the attempt number. Many runs that
+    failed together therefore retry at different times, and a replay computes the same delay.
+    Units: milliseconds.
     """
     if policy is None or attempt >= policy.max_attempts:
         return None

@@ -1,8 +1,10 @@
-"""What an expression sees and where a value is put (docs/reference/language.md#targets). One implementation for every step type.
+"""Scopes of a run: the names that an expression sees, and the targets that a step writes to.
 
-Targets: `payload.a.b`, `vars.a`, `meta.a`, `local.a`, `error.a`, or a JSON pointer into one of these; anything else is a
-path inside `vars`. The total size of the scopes is capped; the cap is kept with an upper bound that grows by what is
-written, so that the exact size is computed only when the bound passes the cap.
+A target is `payload.a.b`, `vars.a`, `meta.a`, `local.a`, `error.a`, or a JSON pointer into one of these scopes. Any
+other target is a path inside `vars` (docs/reference/language.md#targets). All step types use this implementation.
+
+The total size of the scopes is limited. `size_bound` is an upper bound that grows with every write. The exact size is
+computed only when the bound passes the limit.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +28,10 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Errors: ValueError with a sentence for the author."""
+    """Parse the text of a target.
+
+    Errors: ValueError with a sentence for the author, who must act.
+    """
     if len(text) > MAX_TARGET_LENGTH:
         raise ValueError(f"the target is longer than {MAX_TARGET_LENGTH} characters")
     if text.startswith("/"):
@@ -49,9 +54,9 @@ def parse_target(text: str) -> Target:
 
 @dataclass
 class Loop:
-    """A loop that is being walked: its items, the one it is at, its `local`, and what `vars.<itemVar>` was before it.
+    """Open loop: its items, the position of the current item, and its `local` scope.
 
-    `saved` is empty when there was no such variable, else holds its value.
+    `saved` holds the value of `vars.<itemVar>` from before the loop. It is empty if there was no such variable.
     """
 
     item_var: str
@@ -68,15 +73,18 @@ class Scope:
     vars: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
-    # Outermost first; an expression sees the `local` of the last.
+    # Outermost loop first. An expression sees the `local` of the last loop.
     loops: list[Loop] = field(default_factory=list)
     size_bound: int = 0
-    # Bytes that were measured or copied since a turn began: work that its budget counts.
+    # Bytes that were measured or copied since the turn began. The budget of the turn counts them.
     work: int = field(default=0, compare=False)
 
     @property
     def iteration(self) -> str:
-        """The indexes of the loops around the current step, outermost first, with dots; empty outside of any loop."""
+        """Return the indexes of the open loops, outermost first, joined by dots.
+
+        The text is empty outside of a loop.
+        """
         return ".".join(str(loop.position) for loop in self.loops)
 
     @property
@@ -84,7 +92,7 @@ class Scope:
         return self.loops[-1].local if self.loops else {}
 
     def view(self) -> dict[str, Any]:
-        """The names that an expression sees. The six scopes are never shadowed by an entry of `vars`."""
+        """Return the names that an expression sees. An entry of `vars` or `local` never hides one of the six scopes."""
         local = self.local
         self.work += len(self.vars) + len(local)
         return {
@@ -99,7 +107,11 @@ class Scope:
         }
 
     def put(self, target: Target, value: Any) -> None:
-        """Errors: RunError ValidationError when the path leads through a scalar, or the scopes grow over the cap."""
+        """Write a value to a target, and create missing objects on the path.
+
+        Errors: RunError ValidationError if the path leads through a scalar, or the scopes would exceed their size
+        limit.
+        """
         self._keep_cap(value, self._present(target))
         node: Any = self._root(target)
         *way, last = target.segments
@@ -110,10 +122,10 @@ class Scope:
         elif isinstance(node, list):
             self._put_into_list(node, last, value, target)
         else:
-            raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
+            raise _leads_through_scalar(target)
 
     def _present(self, target: Target) -> Any:
-        """What stands under the target now; None when nothing does."""
+        """Return the current value of the target, or None if there is none."""
         node: Any = getattr(self, target.root)
         for segment in target.segments:
             if isinstance(node, dict):
@@ -126,7 +138,10 @@ class Scope:
 
     def _root(self, target: Target) -> Any:
         if target.root == "local" and not self.loops:
-            raise RunError(Category.VALIDATION, f"the target {_shown(target)} stands outside of any loop")
+            raise RunError(
+                Category.VALIDATION,
+                f"The target {_shown(target)} is in `local`, which exists only inside a loop. Use `vars` instead.",
+            )
         if target.root == "error" and self.error is None:
             self.error = {}
         return getattr(self, target.root)
@@ -138,7 +153,7 @@ class Scope:
             return node[segment]
         if isinstance(node, list) and (index := list_index(segment)) is not None and index < len(node):
             return node[index]
-        raise RunError(Category.VALIDATION, f"the target {_shown(target)} leads through a value that is no object")
+        raise _leads_through_scalar(target)
 
     def _put_into_list(self, node: list[Any], segment: str, value: Any, target: Target) -> None:
         index = len(node) if segment == "-" else list_index(segment)
@@ -148,22 +163,27 @@ class Scope:
             node[index] = value
         else:
             raise RunError(
-                Category.VALIDATION, f"the target {_shown(target)} is no index of a list of {len(node)} entries"
+                Category.VALIDATION,
+                f"The target {_shown(target)} has no index of the list, which has {len(node)} entries. "
+                f"Use an index from 0 to {len(node)}, or `-` to append.",
             )
 
     # -- Loops -------------------------------------------------------------------------------------------------------
 
     def enter_loop(self, item_var: str, items: list[Any]) -> None:
-        """Errors: RunError ValidationError when the items do not fit into the run's data any more."""
+        """Open a loop over `items`.
+
+        Errors: RunError ValidationError if the scopes would exceed their size limit with the items.
+        """
         self._keep_cap(items)
         self.loops.append(
             Loop(item_var, items, saved=[self.vars[item_var]] if item_var in self.vars else []),
         )
 
     def next_item(self) -> bool:
-        """Go on to the loop's next item; False when there is none. Every item starts with a fresh `local`.
+        """Move the innermost loop to its next item, with a new `local`. Return False if there is no further item.
 
-        Errors: RunError ValidationError as `put`.
+        Errors: RunError ValidationError if the scopes would exceed their size limit.
         """
         loop = self.loops[-1]
         loop.position += 1
@@ -172,7 +192,7 @@ class Scope:
         item, index, length = loop.items[loop.position], loop.position, len(loop.items)
         loop.local = {}
         self._keep_cap([item, item, item], self.vars.get(loop.item_var))
-        # Copies, so that what the author does to one of them changes no other, as after a checkpoint.
+        # Three separate copies, as a checkpoint also makes them: a change of one must not change the others.
         loop.local = {
             "item": plain_copy(item),
             "index": index,
@@ -185,7 +205,7 @@ class Scope:
         return True
 
     def leave_loop(self) -> None:
-        """Put back what `vars.<itemVar>` was before the loop."""
+        """Close the innermost loop and restore `vars.<itemVar>` to its value from before the loop."""
         loop = self.loops.pop()
         if loop.saved:
             self.vars[loop.item_var] = loop.saved[0]
@@ -199,7 +219,10 @@ class Scope:
         return json_size([self.payload, self.vars, self.meta, self.error, loops])
 
     def _keep_cap(self, value: Any, replaced: Any = None) -> None:
-        """Errors: RunError ValidationError when the scopes with `value` in place of `replaced` are over the cap."""
+        """Check the size limit of the scopes for a write that replaces `replaced` by `value`.
+
+        Errors: RunError ValidationError if the scopes would exceed the limit; the author must act.
+        """
         size = json_size(value)
         self.work += size
         self.size_bound += size + 64
@@ -210,10 +233,19 @@ class Scope:
         if self.size_bound > MAX_SCOPE_BYTES:
             raise RunError(
                 Category.VALIDATION,
-                f"the run's data would grow over {MAX_SCOPE_BYTES} bytes",
+                f"The write would make the data of the run larger than its limit of {MAX_SCOPE_BYTES} bytes. "
+                "Keep less data in the scopes, or move a part of the work into a child workflow.",
                 code="SCOPE_TOO_LARGE",
                 details={"bytes": self.size_bound, "limit": MAX_SCOPE_BYTES},
             )
+
+
+def _leads_through_scalar(target: Target) -> RunError:
+    return RunError(
+        Category.VALIDATION,
+        f"The target {_shown(target)} leads through a value that is neither an object nor a list. "
+        "Choose another target, or remove the value first.",
+    )
 
 
 def _shown(target: Target) -> str:

@@ -1,7 +1,9 @@
-"""Where an action's input refers to secrets (docs/reference/language.md#expressions-literals-secrets): `{"$secret": "NAME"}`, standing literally in the definition.
+"""References to secrets in the input of an action: `{"$secret": "NAME"}`, written literally in the definition.
 
-The rule it keeps: only the definition is looked at, never a value. The same object that comes out of an expression or an
-event is plain data, so nobody who sends an event can name a secret.
+Rule: only the definition is searched, never a value. The same object in the result of an expression, or in an event, is
+plain data. The sender of an event therefore cannot make a run use a secret.
+
+Source: docs/reference/language.md#expressions-literals-secrets.
 """
 
 import re
@@ -13,7 +15,8 @@ from workflows.engine.errors import Category, RunError
 SECRET_KEY = "$secret"  # noqa: S105  a key of the language
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 MAX_SECRET_NAME_LENGTH = 200
-# The places of one action travel with its input. Units: characters of their pointers and names.
+# Limit for the places of one action, which travel in the payload of the action's input.
+# Units: characters of the pointers and names together.
 MAX_PLACES_LENGTH = 16_384
 
 Segments = tuple[str | int, ...]
@@ -28,7 +31,10 @@ def is_secret(value: Any) -> bool:
 
 
 def secret_references(literal: Any, at: Segments = ()) -> Iterator[tuple[Segments, str]]:
-    """Each place below `literal`, with the name that stands there. Keys are texts, indexes of lists are numbers."""
+    """Yield the path and the secret name of each reference in `literal`.
+
+    Object keys are texts, list indexes are numbers.
+    """
     if is_secret(literal):
         yield at, literal[SECRET_KEY]
     elif isinstance(literal, dict):
@@ -40,12 +46,14 @@ def secret_references(literal: Any, at: Segments = ()) -> Iterator[tuple[Segment
 
 
 def secret_places(mapping: Any) -> list[dict[str, str]]:
-    """Shapes: `[{pointer, name}]`, as an activity is told; the pointer (RFC 6901) leads into the resolved input.
+    """Return the places of the secrets in an `inputMapping`, for the activity.
 
-    The mapping's own objects and lists keep their shape when its expressions are resolved, so the pointer holds there too.
+    The objects and lists of a mapping keep their shape when its expressions are resolved. A pointer into the mapping is
+    therefore also valid in the resolved input.
+    Shapes: `[{pointer, name}]`; the pointer is a JSON pointer (RFC 6901).
     """
     if is_secret(mapping):
-        return []  # an input is an object; publishing refuses this
+        return []  # an input must be an object; validation refuses this mapping
     return [{"pointer": pointer(segments), "name": name} for segments, name in secret_references(mapping)]
 
 
@@ -54,7 +62,11 @@ def pointer(segments: Segments) -> str:
 
 
 def are_too_long(mapping: Any) -> bool:
-    """Whether the places are more than may travel. Nesting makes pointers longer than the text they come from."""
+    """Return True if the places are longer than `MAX_PLACES_LENGTH` together.
+
+    The size limit of a definition does not bound them: nested keys occur once in the definition, but in the pointer of
+    every secret below them.
+    """
     left = MAX_PLACES_LENGTH
     for segments, name in secret_references(mapping):
         left -= len(name) + sum(len(str(segment)) + 1 for segment in segments)
@@ -64,16 +76,19 @@ def are_too_long(mapping: Any) -> bool:
 
 
 def with_secrets(value: Any, places: list[dict[str, str]], values: dict[str, str]) -> Any:
-    """A copy of `value` with each place's reference replaced by the secret's value.
+    """Return a copy of `value` in which each reference to a secret is replaced by the value of the secret.
 
-    Errors: RunError EngineCorruption when something else stands at a place.
+    Errors: RunError EngineCorruption if a place does not hold the expected reference; this project must act.
     """
     copied: dict[Any, Any] = {"": value}
     for place in places:
         try:
             _put(copied, place, values[place["name"]])
         except (LookupError, TypeError, ValueError) as error:
-            message = f"no reference to the secret {place['name']} stands at {place['pointer']}"
+            message = (
+                f"The action input has no reference to the secret {place['name']} at {place['pointer']}, "
+                "although the definition has one. This is an error in the portal: report it."
+            )
             raise RunError(Category.CORRUPTION, message) from error
     return copied[""]
 
@@ -88,12 +103,12 @@ def _put(copied: dict[Any, Any], place: dict[str, str], value: str) -> None:
         key = int(part) if isinstance(node, list) else part
         node[key] = _opened(node[key])
     if node[key] != {SECRET_KEY: place["name"]}:
-        raise ValueError("something else stands there")
+        raise ValueError("the place does not hold the reference")
     node[key] = value
 
 
 def _opened(value: Any) -> Any:
-    """Copied one level deep, so that a write into it is not seen by whoever else holds it."""
+    """Return a shallow copy, so that a write into the copy does not change the original value."""
     if isinstance(value, dict):
         return dict(value)
     return list(value) if isinstance(value, list) else value

@@ -1,8 +1,10 @@
-"""Sizes of JSON values and the limits that keep every payload under what Temporal takes.
+"""Sizes of JSON values, and the limits that keep every payload below Temporal's limit.
 
-The server terminates a run over 2 MB in one payload, and nobody can catch that. A run that goes on in a new execution
-carries its definition, scopes, an attempt's input, gathered records and the ids of consumed events in one payload, so
-these limits together must stay under it. Units: bytes of compact JSON.
+The server terminates a run that sends more than 2 MB in one payload, and the run cannot catch this. A run that
+continues as new sends one payload with its definition, its scopes, the input of an attempt, gathered records and the
+ids of consumed events. The limits of these parts together must therefore stay below 2 MB.
+
+Units: bytes of compact JSON.
 """
 
 import json
@@ -18,18 +20,21 @@ MAX_TASK_BYTES = 65_536
 MAX_OUTPUT_BYTES = 262_144
 MAX_ERROR_DETAIL_BYTES = 16_384
 MAX_ERROR_MESSAGE_LENGTH = 4_000
-# Above all of them, with room for their envelopes and for encryption.
+# Larger than every limit above, with room for the envelope and for encryption.
 MAX_PAYLOAD_BYTES = 2_000_000
 
 
 def json_size(value: Any) -> int:
-    """Bytes of the compact JSON text of a value, or of a dataclass that travels as an object."""
+    """Return the size of the compact JSON text of a value. A dataclass counts as the object of its fields.
+
+    Units: bytes of UTF-8.
+    """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=vars)
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def identity(item: Any) -> str:
-    """One text for equal JSON values: 1 and 1.0 are one number, the order of keys does not matter."""
+    """Return a text that is the same for equal JSON values. 1 and 1.0 are equal; the order of keys has no meaning."""
     if isinstance(item, float) and item.is_integer():
         item = int(item)
     if isinstance(item, list):
@@ -40,12 +45,12 @@ def identity(item: Any) -> str:
 
 
 def list_index(segment: str) -> int | None:
-    """The index that a segment of a path names, or None."""
+    """Return the list index that a path segment names, or None if the segment is not an index."""
     return int(segment) if len(segment) <= 9 and segment.isascii() and segment.isdecimal() else None
 
 
 def plain_copy(value: Any) -> Any:
-    """A copy of a JSON value that shares nothing with it."""
+    """Return a deep copy of a JSON value."""
     if isinstance(value, dict):
         return {key: plain_copy(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,7 @@
-"""The fields of envelopes and steps (docs/reference/language.md#definition, docs/reference/language.md#step-fields) as data, and the check of one field."""
+"""Fields of the envelope and of each step type as data, and the check of one field.
+
+Source: docs/reference/language.md#definition, docs/reference/language.md#step-fields.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,21 +18,24 @@ from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
 from workflows.engine.secret_places import SECRET_KEY, are_too_long, is_secret_name, secret_references
 from workflows.engine.storable import storable_problem
 
-# What the columns of steps, waits and runs hold.
+# The longest name that fits into the columns of steps, waits and runs. Units: characters.
 MAX_NAME_LENGTH = 200
-# A name that stands beside the scopes in expressions.
+# A name that an expression can use at top level, beside the names of the scopes.
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TAKEN_NAMES = FORBIDDEN | {*LOOP_NAMES} - {"item"}
 _SCOPES = ("payload", "vars", "meta", "local", "system", "error")
-# Kinds whose values travel with a run, and may not nest deeper than its other values.
+# Kinds whose values become part of a run. They may not nest deeper than its other values.
 _NESTED = frozenset({"value", "mapping", "input", "assign", "filters", "form", "expression_or_text"})
-# code, path below the field, message, suggestion
+# Code, path below the field, message, suggestion.
 Finding = tuple[str, str, str, str | None]
 
 
 @dataclass(frozen=True)
 class Field:
-    """`kind` names the check in `_CHECKS`; `fields` are those of an object with fixed keys."""
+    """Rules for one field.
+
+    `kind` names the check in `_CHECKS`; `fields` are the fields of an object with fixed keys.
+    """
 
     kind: str
     required: bool = False
@@ -53,7 +59,7 @@ def _invalid(message: str, where: str = "") -> Iterator[Finding]:
 
 def _text(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, str) or not value.strip():
-        yield from _invalid("must be a text that is not empty")
+        yield from _invalid("must be a text and must not be empty")
     elif spec.max_length is not None and len(value) > spec.max_length:
         yield from _invalid(f"must be at most {spec.max_length} characters long")
     elif spec.choices and value not in spec.choices:
@@ -113,12 +119,12 @@ def _expression(_spec: Field, value: Any) -> Iterator[Finding]:
     try:
         compile_expression(value[EXPRESSION_KEY])
     except ExpressionError as error:
-        at = "" if error.position is None else f" (at {error.position})"
+        at = "" if error.position is None else f" (at position {error.position})"
         yield (error.code, "", f"{error.message}{at}", error.suggestion)
 
 
 def _value(spec: Field, value: Any) -> Iterator[Finding]:
-    """A literal with expressions anywhere inside, and references to secrets where the kind is `input`."""
+    """Check a literal that may contain expressions at any depth. Secrets are allowed only in the kind `input`."""
     if isinstance(value, dict) and EXPRESSION_KEY in value:
         yield from _expression(spec, value)
     elif isinstance(value, dict) and SECRET_KEY in value:
@@ -126,7 +132,7 @@ def _value(spec: Field, value: Any) -> Iterator[Finding]:
     elif isinstance(value, dict):
         for key, item in value.items():
             if key.startswith("$"):
-                yield ("KEY_DOLLAR", "", f"the key {key!r} begins with $, which is kept for the language", None)
+                yield ("KEY_DOLLAR", "", f"the key {key!r} begins with $, which is reserved for the language", None)
             yield from _below(f".{key}", _value(spec, item))
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -137,23 +143,25 @@ def _secret(spec: Field, value: dict[str, Any]) -> Iterator[Finding]:
     if spec.kind != "input":
         yield from _misplaced_secret("")
     elif len(value) != 1 or not is_secret_name(value[SECRET_KEY]):
-        message = f'a secret is {{"{SECRET_KEY}": "NAME"}} and nothing beside it; a name is made of A-Z, 0-9 and _'
+        message = (
+            f'a secret is written {{"{SECRET_KEY}": "NAME"}} without other keys; the name consists of A-Z, 0-9 and _'
+        )
         yield ("SECRET_NAME_INVALID", "", message, None)
 
 
 def _misplaced_secret(where: str) -> Iterator[Finding]:
-    yield ("SECRET_MISPLACED", where, "a secret may stand in the inputMapping of an action only", None)
+    yield ("SECRET_MISPLACED", where, "a secret is allowed only in the inputMapping of an action", None)
 
 
 def _mapping(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, dict) or EXPRESSION_KEY in value:
         yield from _invalid("must be a JSON object")
     elif spec.kind == "input" and SECRET_KEY in value:
-        yield from _invalid("must be a JSON object; a secret may stand inside of it")
+        yield from _invalid("must be a JSON object; a secret is allowed inside the object, not in its place")
     else:
         yield from _value(spec, value)
         if spec.kind == "input" and are_too_long(value):
-            yield from _invalid("refers to too many secrets, or too deep inside")
+            yield from _invalid("refers to too many secrets, or to secrets that are nested too deep")
 
 
 def _target(_spec: Field, value: Any) -> Iterator[Finding]:
@@ -170,9 +178,10 @@ def _variable(spec: Field, value: Any) -> Iterator[Finding]:
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or len(value) > MAX_NAME_LENGTH:
         yield from _invalid(f"must be a name of letters, digits and underscores ({_VARIABLE.pattern})")
     elif value in _TAKEN_NAMES:
-        yield from _invalid(f"{value!r} is taken by the language; choose another name")
+        yield from _invalid(f"{value!r} is reserved by the language; choose another name")
     elif value in _SCOPES:
-        yield ("NAME_HIDDEN", "", f"{value!r} names a scope, which hides it; the item is vars.{value}", None)
+        message = f"{value!r} is the name of a scope, which hides the item; expressions find the item as vars.{value}"
+        yield ("NAME_HIDDEN", "", message, None)
 
 
 def _form(spec: Field, value: Any) -> Iterator[Finding]:
@@ -210,7 +219,7 @@ def _filters(_spec: Field, value: Any) -> Iterator[Finding]:
 
 def _filter(condition: Any) -> Iterator[Finding]:
     if not isinstance(condition, dict) or not isinstance(condition.get("path"), str) or not condition["path"]:
-        yield from _invalid("a filter is {path, op, value?}; path is a dotted path into the payload")
+        yield from _invalid("a filter must be {path, op, value?}, where path is a dotted path into the payload")
         return
     operator = condition.get("op")
     if operator not in OPERATORS:
@@ -220,7 +229,7 @@ def _filter(condition: Any) -> Iterator[Finding]:
     elif operator in ("in", "not_in") and not (
         isinstance(condition["value"], list) or is_expression(condition["value"])
     ):
-        yield from _invalid(f"the operator {operator} takes an array", ".value")
+        yield from _invalid(f"the operator {operator} needs an array", ".value")
     for key in condition.keys() - {"path", "op", "value"}:
         yield ("KEY_UNKNOWN", f".{key}", f"unknown key {key!r}", None)
     yield from _below(".value", _value(Field("value"), condition.get("value")))
@@ -277,7 +286,7 @@ _COMMON = {"id": _TEXT, "type": _TEXT, "name": Field("prose", max_length=MAX_NAM
 
 
 def _configured(**fields: Field) -> dict[str, Field]:
-    """A step that holds its fields in `config`, with `retry` and `onError` beside it."""
+    """Return the fields of a step with a `config` object, and `retry` and `onError` beside it."""
     return {**_COMMON, "config": Field("object", required=True, fields=fields), "retry": _RETRY, "onError": _ON_ERROR}
 
 

@@ -1,4 +1,4 @@
-"""What each step type does when the run reaches it. `HANDLERS` is the list of what this engine can run."""
+"""Handlers of the step types. `HANDLERS` lists every step type that this engine can run."""
 
 from collections.abc import Callable
 

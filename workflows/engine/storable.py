@@ -1,14 +1,18 @@
-"""What PostgreSQL's JSON cannot hold is refused at the door, with a pointer (docs/reference/language.md#storage-of-definitions)."""
+"""Check for values that PostgreSQL's JSON cannot store (docs/reference/language.md#storage-of-definitions)."""
 
 from typing import Any
 
 MAX_DEPTH = 64
-# Steps within steps: a definition may nest deeper than a payload.
+# A definition may nest deeper than a payload, because steps contain steps.
 MAX_DEFINITION_DEPTH = 250
 
 
 def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, str] | None:
-    """The pointer and a sentence about the first thing that cannot be stored: U+0000, a lone surrogate, too deep nesting."""
+    """Return the pointer and a description of the first value that cannot be stored, or None if all can be stored.
+
+    Not storable are U+0000, half of a surrogate pair, and nesting deeper than `max_depth`. The description is the
+    second part of a sentence that begins with the name of the value.
+    """
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     while waiting:
         pointer, item, depth = waiting.pop()
@@ -23,16 +27,16 @@ def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, st
             for key, inner in entries:
                 problem = _text_problem(key) if isinstance(key, str) else None
                 if problem:
-                    return pointer, f"a key {problem}"
+                    return pointer, f"has a key that {problem}"
                 waiting.append((f"{pointer}/{key}", inner, depth + 1))
     return None
 
 
 def _text_problem(text: str) -> str | None:
     if "\x00" in text:
-        return "holds the character U+0000, which cannot be stored"
+        return "contains the character U+0000, which cannot be stored"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which cannot be stored"
+        return "contains half of a surrogate pair, which cannot be stored"
     return None

@@ -1,7 +1,7 @@
-"""The `transform.*` actions: pure functions of their input, which run in the workflow at no cost of Temporal's.
+"""The `transform.*` actions: pure functions that run inside the workflow, without an activity.
 
-Each takes an object and answers `{"result": value}`. They are part of the engine's semantics version: a change of what
-one answers is a change of the engine.
+Each function takes an object and returns `{"result": value}`. The functions are part of the semantics version of the
+engine: a change of a result needs a new version.
 """
 
 import re
@@ -13,6 +13,7 @@ from workflows.engine.expressions.contract import ExpressionError, compile_expre
 from workflows.engine.filters import MISSING, value_at
 from workflows.engine.sizes import MAX_OUTPUT_BYTES, identity, json_size, plain_copy
 
+_KIND_NAMES = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
@@ -23,16 +24,16 @@ def _invalid(message: str) -> RunError:
 def _take(value: dict[str, Any], name: str, kind: type, default: Any = MISSING) -> Any:
     found = value.get(name, default)
     if found is MISSING:
-        raise _invalid(f"{name} is missing")
+        raise _invalid(f"The field `{name}` is missing from the action input. Add it to `inputMapping`.")
     if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-        raise _invalid(f"{name} must be of type {kind.__name__}")
+        raise _invalid(f"The field `{name}` of the action input must be {_KIND_NAMES[kind]}.")
     return found
 
 
 def _texts(value: dict[str, Any], name: str) -> list[str]:
     found = _take(value, name, list)
     if not all(isinstance(item, str) for item in found):
-        raise _invalid(f"{name} must be a list of texts")
+        raise _invalid(f"The field `{name}` of the action input must be a list of texts, but an entry is not a text.")
     return list(found)
 
 
@@ -47,11 +48,16 @@ def _omit(value: dict[str, Any]) -> Any:
 
 
 def _merge(value: dict[str, Any]) -> Any:
-    """Later objects win; objects under the same key are merged in turn."""
+    """Merge objects.
+
+    A later object replaces values of earlier objects; objects under the same key are merged deeply.
+    """
     result: dict[str, Any] = {}
     for item in _take(value, "values", list):
         if not isinstance(item, dict):
-            raise _invalid("values must be a list of objects")
+            raise _invalid(
+                "The field `values` of the action input must be a list of objects, but an entry is no object."
+            )
         _merge_into(result, item)
     return result
 
@@ -77,7 +83,7 @@ def _join(value: dict[str, Any]) -> Any:
 def _split(value: dict[str, Any]) -> Any:
     separator = _take(value, "separator", str)
     if not separator:
-        raise _invalid("separator must not be empty")
+        raise _invalid("The field `separator` of the action input is empty. It must have at least one character.")
     return _take(value, "text", str).split(separator)
 
 
@@ -89,13 +95,16 @@ def _unique(value: dict[str, Any]) -> Any:
 
 
 def _sort(value: dict[str, Any]) -> Any:
-    """By the value under the dotted path `by`, or by the items themselves: all numbers or all texts."""
+    """Sort a list by the values under the dotted path `by`, or by the items if `by` is absent."""
     path = _take(value, "by", str, "")
     items = _take(value, "values", list)
     keys = [value_at(item, path) if path else item for item in items]
     is_numbers = all(isinstance(key, int | float) and not isinstance(key, bool) for key in keys)
     if not is_numbers and not all(isinstance(key, str) for key in keys):
-        raise _invalid("what is sorted by must be all numbers or all texts")
+        raise _invalid(
+            "The list cannot be sorted because its sort values are not all numbers and not all texts. "
+            "Choose another path in `by`, or convert the values first."
+        )
     order = sorted(range(len(items)), key=keys.__getitem__, reverse=_take(value, "descending", bool, False))
     return [items[position] for position in order]
 
@@ -103,20 +112,23 @@ def _sort(value: dict[str, Any]) -> Any:
 def _chunk(value: dict[str, Any]) -> Any:
     size = _take(value, "size", int)
     if size < 1:
-        raise _invalid("size must be at least 1")
+        raise _invalid(f"The field `size` of the action input is {size}. It must be at least 1.")
     items = _take(value, "values", list)
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _template(value: dict[str, Any]) -> Any:
-    """`{{a.b}}` is replaced by the value under that dotted path of `values`."""
+    """Replace each `{{a.b}}` of a template by the value under that dotted path of `values`."""
     values, length = _take(value, "values", dict, {}), 0
 
     def fill(match: re.Match[str]) -> str:
         nonlocal length
         found = value_at(values, match[1])
         if found is MISSING:
-            raise _invalid(f"the template names {match[1]!r}, which values do not hold")
+            raise _invalid(
+                f"The template refers to {match[1]!r}, but `values` has no such entry. "
+                "Add the entry or change the template."
+            )
         text = _text_of(found)
         length += len(text)
         _keep_size(length)
@@ -126,25 +138,25 @@ def _template(value: dict[str, Any]) -> Any:
 
 
 def _text_of(item: Any) -> str:
-    """The text that `toString` of the expression contract makes of it."""
+    """Return the text of a value by the rules of `toString` in the expression contract."""
     if isinstance(item, str):
         return item
     try:
         return str(compile_expression("toString(x)").evaluate({"x": item}, now_ms=0))
     except ExpressionError as error:
-        raise _invalid(f"a value has no text: {error.message}") from error
+        raise _invalid(f"A value of the action input cannot be converted to text: {error.message}") from error
 
 
 def _keep_size(size: int) -> None:
     if size > MAX_OUTPUT_BYTES:
-        message = f"the action's output has over {MAX_OUTPUT_BYTES} bytes"
+        message = f"The output of the action is larger than {MAX_OUTPUT_BYTES} bytes. Pass less data to the action."
         raise RunError(Category.VALIDATION, message, code="OUTPUT_TOO_LARGE")
 
 
 def _transform(function: Callable[[dict[str, Any]], Any]) -> Callable[[Any], dict[str, Any]]:
     def run(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _invalid("the input must be an object")
+            raise _invalid("The action input must be an object.")
         result = {"result": function(value)}
         _keep_size(json_size(result))
         return result

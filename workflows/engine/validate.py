@@ -1,7 +1,10 @@
-"""Everything that can be known to be wrong with a definition before it runs (docs/reference/language.md#definition, docs/reference/administration.md#definition-life-cycle; docs/reference/language.md#definition, docs/reference/language.md#targets).
+"""Validation of a definition before it is published.
 
-Validate at publish, not at 3 a.m.: unknown keys, missing fields, bad targets and expressions, unknown actions, and what
-this engine does not run yet. A problem has a stable code, the path of the step or field, a sentence, and a suggestion.
+Rule: find every problem at publishing, not when a run fails at night. Validation finds unknown keys, missing fields,
+invalid targets and expressions, unknown actions, and features that this engine does not support. A problem has a stable
+code, the path of the step or field, a message, and a suggestion.
+
+Source: docs/reference/language.md#definition, docs/reference/administration.md#definition-life-cycle.
 """
 
 import difflib
@@ -29,7 +32,8 @@ TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
     "recurring": {"cron": Field("text", required=True), "timezone": Field("text", required=True)},
 }
 MAX_DEPTH = 20
-# Publishing goes on: a child may be published after its parent, and a secret is never part of a bundle.
+# These problems do not prevent publishing. For example, a child definition may be published after its parent, and a
+# bundle never contains secrets.
 WARNINGS = frozenset({"KEY_DOLLAR", "NAME_HIDDEN", "SECRET_UNKNOWN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
 
 
@@ -50,9 +54,10 @@ class Problem:
 
 @dataclass
 class Known:
-    """What definitions of one tenant may refer to: action ids and definitions' keys or ids, each with its versions.
+    """Names that the definitions of one tenant may refer to.
 
-    `secrets` None: the names are not looked at. `without_secrets`: actions that take none.
+    `actions` and `workflows` hold the known versions by action id, and by key or id of a definition. If `secrets` is
+    None, the names of secrets are not checked. `without_secrets` holds the actions that accept no secrets.
     """
 
     actions: Mapping[str, frozenset[int]]
@@ -71,7 +76,7 @@ class _Walk:
 
 
 def validate(document: Any, known: Known) -> list[Problem]:
-    """All problems, in the document's order. It can be published when none of them is an error."""
+    """Return all problems in the document's order. The definition can be published if none of them is an error."""
     if not isinstance(document, dict):
         return [Problem("DEFINITION_INVALID", "", "a definition must be a JSON object")]
     unstorable = storable_problem(document, max_depth=MAX_DEFINITION_DEPTH)
@@ -80,7 +85,8 @@ def validate(document: Any, known: Known) -> list[Problem]:
     size = len(canonical_text(document).encode())
     if size > MAX_DEFINITION_BYTES:
         message = (
-            f"the definition has {size} bytes; {MAX_DEFINITION_BYTES} are allowed: move a part into a child workflow"
+            f"the definition has {size} bytes, but at most {MAX_DEFINITION_BYTES} bytes are allowed; "
+            "move a part of it into a child workflow"
         )
         return [Problem("DEFINITION_TOO_LARGE", "", message)]
     return list(_envelope(document, known))
@@ -95,7 +101,7 @@ def _envelope(document: dict[str, Any], known: Known) -> Iterator[Problem]:
         yield Problem(
             "SCHEMA_UNKNOWN",
             "payloadSchemaRef",
-            f"no payload schema {ref!r} is registered",
+            f"the payload schema {ref!r} is not registered",
             _near(ref, known.schema_refs),
         )
     yield from _trigger(document.get("trigger"))
@@ -116,10 +122,10 @@ def _trigger(trigger: Any) -> Iterator[Problem]:
         yield Problem(
             "TRIGGER_NOT_SUPPORTED",
             "trigger",
-            f"{trigger['type']} triggers are not run by this version; start such runs by an event, the API or the admin",
+            f"this version does not run {trigger['type']} triggers; start the runs by an event, the API or the admin",
         )
     if trigger["type"] == "schedule" and parse_moment(trigger.get("runAt")) is None:
-        yield Problem("TRIGGER_INVALID", "trigger.runAt", "runAt must be a time of ISO 8601 with a zone")
+        yield Problem("TRIGGER_INVALID", "trigger.runAt", "runAt must be an ISO 8601 time with a zone")
 
 
 def _block(steps: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]:
@@ -127,7 +133,8 @@ def _block(steps: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Proble
         yield Problem("FIELD_INVALID", path, "must be a list of steps")
         return
     if depth > MAX_DEPTH:
-        yield Problem("NESTED_TOO_DEEP", path, f"steps nest deeper than {MAX_DEPTH} levels")
+        message = f"the steps are nested deeper than {MAX_DEPTH} levels; move a part into a child workflow"
+        yield Problem("NESTED_TOO_DEEP", path, message)
         return
     for index, step in enumerate(steps):
         yield from _step(step, f"{path}.steps[{index}]", walk, depth=depth)
@@ -140,9 +147,8 @@ def _step(step: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]
     yield from _identity(step, path, walk)
     step_type = step.get("type")
     if not isinstance(step_type, str) or step_type not in STEP_FIELDS:
-        yield Problem(
-            "STEP_TYPE_UNKNOWN", path, f"there is no step type {step_type!r}", _near(str(step_type), STEP_FIELDS)
-        )  # fmt: skip
+        message = f"the step type {step_type!r} does not exist"
+        yield Problem("STEP_TYPE_UNKNOWN", path, message, _near(str(step_type), STEP_FIELDS))
         return
     yield from check_fields(step, STEP_FIELDS[step_type], path)
     if step_type == "action.call" and isinstance(step.get("config"), dict):
@@ -161,7 +167,8 @@ def _identity(step: dict[str, Any], path: str, walk: _Walk) -> Iterator[Problem]
     if not isinstance(step_id, str) or not step_id:
         return  # reported as a missing field
     if step_id in walk.seen_ids:
-        yield Problem("STEP_ID_TWICE", path, f"the id {step_id!r} is also that of {walk.seen_ids[step_id]}")
+        message = f"the id {step_id!r} is already the id of {walk.seen_ids[step_id]}; each step needs its own id"
+        yield Problem("STEP_ID_TWICE", path, message)
     walk.seen_ids.setdefault(step_id, path)
 
 
@@ -171,9 +178,8 @@ def _action(config: dict[str, Any], path: str, known: Known) -> Iterator[Problem
         return
     versions = known.actions.get(action_id)
     if versions is None:
-        yield Problem(
-            "ACTION_UNKNOWN", f"{path}.config.actionId", f"no action {action_id!r} is registered", _near(action_id, known.actions)
-        )  # fmt: skip
+        message = f"the action {action_id!r} is not registered"
+        yield Problem("ACTION_UNKNOWN", f"{path}.config.actionId", message, _near(action_id, known.actions))
     elif isinstance(version, int) and version not in versions:
         yield Problem(
             "ACTION_VERSION_UNKNOWN",
@@ -187,11 +193,13 @@ def _action(config: dict[str, Any], path: str, known: Known) -> Iterator[Problem
 
 def _secret(name: str, action: tuple[str, int], path: str, known: Known) -> Iterator[Problem]:
     if action in TRANSFORMS:
-        yield Problem("SECRET_NOT_ALLOWED", path, f"{action[0]} runs in the workflow, which never sees a secret")
+        message = f"{action[0]} accepts no secrets, because it runs in the workflow, which must not see their values"
+        yield Problem("SECRET_NOT_ALLOWED", path, message)
     elif action in known.without_secrets:
-        yield Problem("SECRET_NOT_ALLOWED", path, f"{action[0]} takes no secrets: it would keep them in clear")
+        message = f"{action[0]} accepts no secrets, because it would store them unencrypted"
+        yield Problem("SECRET_NOT_ALLOWED", path, message)
     elif known.secrets is not None and name not in known.secrets:
-        message = f"there is no secret {name} yet; a run that reaches this step fails until there is"
+        message = f"the secret {name} does not exist yet; a run that reaches this step fails until it is saved"
         yield Problem("SECRET_UNKNOWN", path, message, _near(name, known.secrets))
 
 
@@ -208,7 +216,7 @@ def _child(step: dict[str, Any], path: str, walk: _Walk) -> Iterator[Problem]:
         yield Problem(
             "WORKFLOW_UNKNOWN",
             f"{path}.workflowId",
-            f"no workflow {workflow!r} is published yet; a run that reaches this step fails until it is",
+            f"the workflow {workflow!r} is not published yet; a run that reaches this step fails until it is published",
             _near(workflow, walk.known.workflows),
         )
     elif isinstance(version, int) and version not in versions:
@@ -228,7 +236,7 @@ def _time_mode(config: dict[str, Any], path: str) -> Iterator[Problem]:
 
 
 def check_fields(value: Mapping[str, Any], fields: Mapping[str, Field], path: str) -> Iterator[Problem]:
-    """Missing, unknown and wrong fields of one object."""
+    """Yield the problems of one object: missing fields, unknown fields and invalid values."""
     prefix = f"{path}." if path else ""
     for name, spec in fields.items():
         if spec.required and value.get(name) is None:

@@ -1,25 +1,37 @@
-"""Conformance cases: a definition and what happens to its run, with the commands and the final scopes that must follow.
+"""Conformance cases: a definition, the events of its run, and the expected commands, rows and scopes.
 
-The cases are data (`cases/*.json`), each pins one rule of docs/reference/engine.md or language.md, and together they say what the engine's
-SEMANTICS_VERSION means. This module loads them, runs them through `Drive`, and gives what happened in the cases' forms.
+The cases are data (`cases/*.json`). Each case fixes one rule of docs/reference/engine.md or language.md. All cases
+together define the engine's SEMANTICS_VERSION. This module loads the cases, runs them with `Drive`, and returns the
+result in the form of the cases.
 
-A case: `name` (the rule), `source`, `steps`, `payload`, `triggerEventId`, `events`, `expect`; `unpublishable` when
-validation would refuse the steps. `{"$repeat": [text, n]}` and `{"$join": [text, ...]}` stand for long texts.
+A case has `name` (the rule), `source`, `steps`, `payload`, `triggerEventId`, `events` and `expect`. It has
+`unpublishable` if validation would refuse the steps. `{"$repeat": [text, n]}` and `{"$join": [text, ...]}` make long
+texts.
 
-Events, after the run's start: `{"action": {"output" | "error", "lost", "stale"}}` answers the last action, `{"child":
-{"scopes" | "error", "ended", "lost", "stale"}}` the last child; `{"timer": true}` moves the clock to the last timer's due
-time and fires it (`"stale"`: the one before it); `{"event": {"id", "payload", "name", "key", "wait": "stale"}}` with the
-last wait's name and key unless given; `{"task": {"response", "by", "stale"}}`; `{"written": true}` (or `"stale"`) answers
-the last write of records; `{"cancel": true}`; `{"corrupt": "message"}`; `{"later": ms}`; `{"pause": true}` and `{"continue":
-true}` (dumped, through JSON, loaded), both in one: `{"checkpoint": true}`.
+Events, after the start of the run:
 
-`expect`: `commands`, one list for the start and one for each event, of which the given fields are compared; `final`
-(status, vars, meta, payload, error), or `open` (phase, vars, meta) of a run that stays suspended; `rows` `[step, iteration,
-attempt, status, branch]`, `waits` `[kind, status]` and `tasks` `[status]` with their last status, in the order of their first
-record, and `verdicts` `[event, verdict]`, each with an object of further fields of the record where these are the rule;
-`run`, fields of the run's last record; `unstarted`, children that will not be started. `vars` and `meta` are empty unless
-given. Ids stand as `<run>`, `<wait:1>`, `<child:1>` (in the order of their opening); `<any>` is any value, `{"in": [500,
-1000]}` any delay of this range.
+- `{"action": {"output" | "error", "lost", "stale"}}`: end of the last action
+- `{"child": {"scopes" | "error", "ended", "lost", "stale"}}`: end of the last child run
+- `{"timer": true}`: the clock moves to the due time of the last timer, which fires; `"stale"` fires the timer before it
+- `{"event": {"id", "payload", "name", "key", "wait": "stale"}}`: name and key of the last wait are the default
+- `{"task": {"response", "by", "stale"}}`: response to the last human task
+- `{"written": true}` or `{"written": "stale"}`: end of the last write of records
+- `{"cancel": true}`, `{"corrupt": "message"}`, `{"later": ms}`
+- `{"pause": true}` and `{"continue": true}`: the state is serialised as JSON; `{"checkpoint": true}` is both
+
+Fields of `expect`:
+
+- `commands`: one list for the start and one for each event; only the given fields are compared
+- `final` (status, vars, meta, payload, error), or `open` (phase, vars, meta) for a run that stays open
+- `rows` `[step, iteration, attempt, status, branch]`, `waits` `[kind, status]`, `tasks` `[status]`: the last status, in
+  the order of the first records
+- `verdicts` `[event, verdict]`
+- `run`: fields of the last record of the run
+- `unstarted`: child runs that will not be started
+
+A row, wait, task or verdict may end with an object of further fields of its record. `vars` and `meta` are empty unless
+given. Ids are written `<run>`, `<wait:1>` and `<child:1>`, in the order in which they were opened. `<any>` is any
+value. `{"in": [500, 1000]}` is any delay in this range, in milliseconds.
 """
 
 import copy
@@ -30,8 +42,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.engine.driver import RUN_ID, Drive
-from workflows.engine import commands as ask
-from workflows.engine import events as happened
+from workflows.engine import commands as cmd
+from workflows.engine import events as ev
 from workflows.engine.checkpoint import dump_state, load_state
 from workflows.engine.child_step import child_error
 from workflows.engine.clock import iso_time
@@ -83,59 +95,63 @@ def _documents(path: Path) -> list[dict[str, Any]]:
 
 def _read(file: str, document: dict[str, Any]) -> Case:
     place = f"{file}.json: {document.get('name')}"
-    _only(document, CASE_KEYS, place)
+    _check_keys(document, CASE_KEYS, place)
     _check_expectation(document["expect"], events=len(document["events"]), place=place)
     return Case(
         file=file,
         name=document["name"],
         source=document["source"],
-        steps=_unfolded(document["steps"]),
-        events=_unfolded(document["events"]),
+        steps=_expanded(document["steps"]),
+        events=_expanded(document["events"]),
         expect=document["expect"],
-        payload=_unfolded(document.get("payload", {})),
+        payload=_expanded(document.get("payload", {})),
         trigger_event_id=document.get("triggerEventId", ""),
         is_publishable=not document.get("unpublishable", False),
     )
 
 
 def _check_expectation(expect: dict[str, Any], *, events: int, place: str) -> None:
-    """A slip of the pen in an expectation must not make a case pass."""
-    _only(expect, EXPECT_KEYS, place)
-    assert ("final" in expect) != ("open" in expect), f"{place}: one of final and open"
-    _only(expect.get("final", {}), FINAL_KEYS, place)
-    _only(expect.get("open", {}), OPEN_KEYS, place)
+    """Check the form of an expectation, because a misspelt key would let a case pass."""
+    _check_keys(expect, EXPECT_KEYS, place)
+    assert ("final" in expect) != ("open" in expect), f"{place}: `expect` needs either final or open"
+    _check_keys(expect.get("final", {}), FINAL_KEYS, place)
+    _check_keys(expect.get("open", {}), OPEN_KEYS, place)
     if "final" in expect:
         is_failed = expect["final"]["status"] == "FAILED"
-        assert is_failed == ("error" in expect["final"]), f"{place}: a failed run, and no other, has an error"
-    assert len(expect["commands"]) == events + 1, f"{place}: one list of commands for the start and one for each event"
-    for command in [command for answer in expect["commands"] for command in answer]:
+        assert is_failed == ("error" in expect["final"]), (
+            f"{place}: a failed run has an error, and no other run has one"
+        )
+    assert len(expect["commands"]) == events + 1, (
+        f"{place}: needs one list of commands for the start and for each event"
+    )
+    for command in [command for commands in expect["commands"] for command in commands]:
         ((kind, fields),) = command.items()
-        _only(fields if isinstance(fields, dict) else {}, COMMAND_KEYS[kind], place)
+        _check_keys(fields if isinstance(fields, dict) else {}, COMMAND_KEYS[kind], place)
 
 
-def _only(document: dict[str, Any], keys: set[str], place: str) -> None:
+def _check_keys(document: dict[str, Any], keys: set[str], place: str) -> None:
     assert document.keys() <= keys, f"{place}: unknown keys {sorted(document.keys() - keys)}"
 
 
-def _unfolded(value: Any) -> Any:
+def _expanded(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"$repeat"}:
         text, times = value["$repeat"]
         return text * times
     if isinstance(value, dict) and value.keys() == {"$join"}:
-        return "".join(map(_unfolded, value["$join"]))
+        return "".join(map(_expanded, value["$join"]))
     if isinstance(value, dict):
-        return {key: _unfolded(item) for key, item in value.items()}
+        return {key: _expanded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_unfolded(item) for item in value]
+        return [_expanded(item) for item in value]
     return value
 
 
-# -- What happened ---------------------------------------------------------------------------------------------------
+# -- Runs ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`broken`: what no run may leave behind, or do to its records, whatever the case expects."""
+    """Result of a case. `broken` lists violations of rules that hold for every run, regardless of the expectations."""
 
     commands: list[list[dict[str, Any]]]
     status: str
@@ -157,7 +173,7 @@ Between = Callable[["Run"], None]
 
 
 def run_case(case: Case, *, between: Between | None = None) -> Outcome:
-    """The case's run; `between` is done to it after the start and after every event."""
+    """Run a case. Call `between` after the start and after every event."""
     run = Run(case)
     for event in [{"start": True}, *case.events]:
         run.happen(event)
@@ -167,43 +183,46 @@ def run_case(case: Case, *, between: Between | None = None) -> Outcome:
 
 
 def through_json(run: "Run") -> None:
-    """As when the state is written down and read again."""
+    """Serialise the state as JSON and read it again."""
     run.drive.state = load_state(json.loads(json.dumps(dump_state(run.drive.state))))
 
 
 def in_a_new_execution(run: "Run") -> None:
-    """Go on as new wherever the pump may: in a phase where only timers are under way, once all writes are done."""
+    """Continue as new if possible: in a phase in which only timers are open, after all writes have ended."""
     state = run.drive.state
     if state.is_pausing or state.phase not in SAFE_TO_CONTINUE:
         return
-    run.feed(happened.PauseRequested(run.drive.now_ms))
+    run.feed(ev.PauseRequested(run.drive.now_ms))
     for command_id in list(run.open_writes):
-        run.feed(happened.RecordsWritten(run.drive.now_ms, command_id))
-    run.go_on()
+        run.feed(ev.RecordsWritten(run.drive.now_ms, command_id))
+    run.continue_as_new()
 
 
-def heard_twice(run: "Run") -> None:
-    """An answer that arrives again changes nothing. (A signalled event gets a verdict each time it comes.)"""
+def repeat_event(run: "Run") -> None:
+    """Pass the last event again and check that nothing changes.
+
+    Signalled events are excluded, because an event gets a verdict each time it is signalled.
+    """
     event = run.last_event
-    if event is None or isinstance(event, happened.EventSignalled | happened.PauseRequested | happened.RunContinued):
+    if event is None or isinstance(event, ev.EventSignalled | ev.PauseRequested | ev.RunContinued):
         return
     before = json.dumps(dump_state(run.drive.state))
-    assert run.drive.feed(event) == [], f"{event} was heard twice"
-    assert json.dumps(dump_state(run.drive.state)) == before, f"{event} was heard twice"
+    assert run.drive.feed(event) == [], f"the repeated event {event} led to commands"
+    assert json.dumps(dump_state(run.drive.state)) == before, f"the repeated event {event} changed the state"
 
 
 class Run:
-    """A case's run as the pump drives it, and the rows that its records make."""
+    """Run of a case, and the rows that its records produce."""
 
     def __init__(self, case: Case) -> None:
         self.drive = Drive(*case.steps, payload=copy.deepcopy(case.payload), trigger_event_id=case.trigger_event_id)
         self.drive.state.scope.size_bound = json_size(case.payload)
         self.open_writes: list[str] = []
-        self.last_event: happened.EngineEvent | None = None
+        self.last_event: ev.EngineEvent | None = None
         self._rows = _Rows()
-        self._answers: list[list[dict[str, Any]]] = []
+        self._commands: list[list[dict[str, Any]]] = []
         self._open_timers: set[str] = set()
-        self._attempt: ask.RunAction | ask.RunChild | None = None
+        self._attempt: cmd.RunAction | cmd.RunChild | None = None
         self._wait_ids: list[str] = []
         self._child_ids: list[str] = []
         self._broken: list[str] = []
@@ -212,66 +231,66 @@ class Run:
 
     def happen(self, event: dict[str, Any]) -> None:
         ((kind, value),) = event.items()
-        self._answers.append([])
+        self._commands.append([])
         self.last_event = None
         handler: Callable[[Any], None] = getattr(self, f"_on_{kind}")
         handler(value)
 
-    def feed(self, event: happened.EngineEvent) -> None:
+    def feed(self, event: ev.EngineEvent) -> None:
         self.last_event = event
-        if isinstance(event, happened.TimerFired):
+        if isinstance(event, ev.TimerFired):
             self._open_timers.discard(event.command_id)
-        if isinstance(event, happened.RecordsWritten) and event.command_id in self.open_writes:
+        if isinstance(event, ev.RecordsWritten) and event.command_id in self.open_writes:
             self.open_writes.remove(event.command_id)
         for command in self.drive.feed(event):
-            self._answers[-1].append(self._perform(command))
+            self._commands[-1].append(self._perform(command))
 
-    def go_on(self) -> None:
+    def continue_as_new(self) -> None:
         state = self.drive.state
-        assert state.is_pausing, "an execution ends only after it was asked to pause"
+        assert state.is_pausing, "an execution can only end after a request to pause"
         assert state.phase in SAFE_TO_CONTINUE, f"an execution cannot end in the phase {state.phase}"
         through_json(self)
-        self._open_timers.clear()  # they belonged to the execution that has ended
-        self.feed(happened.RunContinued(self.drive.now_ms))
+        self._open_timers.clear()  # they ended with the previous execution
+        self.feed(ev.RunContinued(self.drive.now_ms))
 
     def _on_start(self, _value: Any) -> None:
-        self.feed(happened.RunStarted(self.drive.now_ms))
+        self.feed(ev.RunStarted(self.drive.now_ms))
 
-    def _on_action(self, answer: dict[str, Any]) -> None:
-        command = self._last(ask.RunAction, stale=answer.get("stale"))
-        error = answer.get("error")
+    def _on_action(self, end: dict[str, Any]) -> None:
+        command = self._last(cmd.RunAction, stale=end.get("stale"))
+        error = end.get("error")
         if error is not None:
             error = {"nodePath": command.step_path, "at": iso_time(self.drive.now_ms), **error}
-        is_projected = not answer.get("lost", False)
+        is_projected = not end.get("lost", False)
         self._attempt_ended(command, is_projected=is_projected, error=error)
         self.feed(
-            happened.ActionDone(
-                self.drive.now_ms, command.id, output=answer.get("output"), error=error, is_projected=is_projected
+            ev.ActionDone(
+                self.drive.now_ms, command.id, output=end.get("output"), error=error, is_projected=is_projected
             )
         )
 
-    def _on_child(self, answer: dict[str, Any]) -> None:
-        command = self._last(ask.RunChild, stale=answer.get("stale"))
-        is_projected = not answer.get("lost", False)
+    def _on_child(self, end: dict[str, Any]) -> None:
+        command = self._last(cmd.RunChild, stale=end.get("stale"))
+        is_projected = not end.get("lost", False)
         self._attempt_ended(command, is_projected=is_projected, error=None)
         error = None
-        if "scopes" not in answer:
+        if "scopes" not in end:
             error = child_error(
-                answer.get("error"),
+                end.get("error"),
                 child_run_id=command.child_run_id,
-                ended=answer.get("ended", "FAILED"),
+                ended=end.get("ended", "FAILED"),
                 now_iso=iso_time(self.drive.now_ms),
             )
         self.feed(
-            happened.ChildDone(
-                self.drive.now_ms, command.id, scopes=answer.get("scopes"), error=error, is_projected=is_projected
+            ev.ChildDone(
+                self.drive.now_ms, command.id, scopes=end.get("scopes"), error=error, is_projected=is_projected
             )
         )
 
     def _on_timer(self, which: Any) -> None:
-        timer = self._last(ask.StartTimer, stale=which == "stale")
+        timer = self._last(cmd.StartTimer, stale=which == "stale")
         self.drive.now_ms = max(self.drive.now_ms, timer.due_ms)
-        self.feed(happened.TimerFired(self.drive.now_ms, timer.id))
+        self.feed(ev.TimerFired(self.drive.now_ms, timer.id))
 
     def _on_event(self, event: dict[str, Any]) -> None:
         wait_id = self._wait_ids[-1] if self._wait_ids else STALE_WAIT
@@ -280,7 +299,7 @@ class Run:
             wait_id = self._wait_ids[-2] if len(self._wait_ids) > 1 else STALE_WAIT
         key = event.get("key", opened.get("key", ""))
         self.feed(
-            happened.EventSignalled(
+            ev.EventSignalled(
                 self.drive.now_ms,
                 event_id=event["id"],
                 event_name=event.get("name", opened.get("eventName", "")),
@@ -290,41 +309,41 @@ class Run:
             )
         )
 
-    def _on_task(self, answer: dict[str, Any]) -> None:
-        task_id = self._wait_ids[-2 if answer.get("stale") else -1]
+    def _on_task(self, completion: dict[str, Any]) -> None:
+        task_id = self._wait_ids[-2 if completion.get("stale") else -1]
         self.feed(
-            happened.TaskCompleted(
-                self.drive.now_ms, task_id, copy.deepcopy(answer["response"]), answer.get("by", "user ann")
+            ev.TaskCompleted(
+                self.drive.now_ms, task_id, copy.deepcopy(completion["response"]), completion.get("by", "user ann")
             )
         )
 
     def _on_written(self, which: Any) -> None:
-        command = self._last(ask.WriteRecords, stale=which == "stale")
-        self.feed(happened.RecordsWritten(self.drive.now_ms, command.id))
+        command = self._last(cmd.WriteRecords, stale=which == "stale")
+        self.feed(ev.RecordsWritten(self.drive.now_ms, command.id))
 
     def _on_cancel(self, _value: Any) -> None:
-        self.feed(happened.CancelRequested(self.drive.now_ms))
+        self.feed(ev.CancelRequested(self.drive.now_ms))
 
     def _on_corrupt(self, message: str) -> None:
-        """As when the engine itself raised."""
+        """End the run as after an exception in the engine."""
         self.drive.state, commands = end_as_corrupt(
             self.drive.definition, self.drive.state, now_ms=self.drive.now_ms, message=message
         )
         self.drive.commands += commands
-        self._answers[-1] += [self._perform(command) for command in commands]
+        self._commands[-1] += [self._perform(command) for command in commands]
 
     def _on_later(self, milliseconds: int) -> None:
         self.drive.now_ms += milliseconds
 
     def _on_pause(self, _value: Any) -> None:
-        self.feed(happened.PauseRequested(self.drive.now_ms))
+        self.feed(ev.PauseRequested(self.drive.now_ms))
 
     def _on_continue(self, _value: Any) -> None:
-        self.go_on()
+        self.continue_as_new()
 
     def _on_checkpoint(self, _value: Any) -> None:
         self._on_pause(True)
-        self.go_on()
+        self.continue_as_new()
 
     def _last(self, kind: type, *, stale: Any = False) -> Any:
         found = [command for command in self.drive.commands if isinstance(command, kind)]
@@ -333,38 +352,38 @@ class Run:
 
     # -- Commands ----------------------------------------------------------------------------------------------------
 
-    def _perform(self, command: ask.Command) -> dict[str, Any]:
-        """What the pump would do with the command, and the command in the cases' form."""
+    def _perform(self, command: cmd.Command) -> dict[str, Any]:
+        """Perform a command as the workflow does, and return it in the form of the cases."""
         match command:
-            case ask.RunAction() | ask.RunChild():
-                self._attempt = command  # its records are written by its own activity
+            case cmd.RunAction() | cmd.RunChild():
+                self._attempt = command  # the activity of the attempt writes its records
                 return self._form_of_attempt(command)
-            case ask.OpenWait():
+            case cmd.OpenWait():
                 self._wait_ids.append(command.wait_id)
                 self._write(command.records)
                 return {"open-wait": self._form_of_wait(command)}
-            case ask.StartTimer():
+            case cmd.StartTimer():
                 self._open_timers.add(command.id)
                 return {"start-timer": {"in": command.due_ms - self.drive.now_ms}}
-            case ask.CancelTimer():
+            case cmd.CancelTimer():
                 is_open = command.id in self._open_timers
                 self._open_timers.discard(command.id)
                 return {"cancel-timer": is_open}
-            case ask.CancelAttempt():
+            case cmd.CancelAttempt():
                 is_open = self._attempt is not None and self._attempt.id == command.id
                 self._attempt = None
                 return {"cancel-attempt": is_open}
-            case ask.WriteRecords():
+            case cmd.WriteRecords():
                 self.open_writes.append(command.id)
                 self._write(command.records)
                 return {"write-records": {"count": len(command.records)}}
-            case ask.CompleteRun():
+            case cmd.CompleteRun():
                 self._write(command.records)
                 return {"complete": command.status}
 
-    def _form_of_attempt(self, command: ask.RunAction | ask.RunChild) -> dict[str, Any]:
+    def _form_of_attempt(self, command: cmd.RunAction | cmd.RunChild) -> dict[str, Any]:
         carries = [record["kind"] for record in command.records]
-        if isinstance(command, ask.RunAction):
+        if isinstance(command, cmd.RunAction):
             form = {
                 "step": command.step_id,
                 "iteration": command.iteration,
@@ -389,7 +408,7 @@ class Run:
         }
         return {"run-child": form | {"carries": carries}}
 
-    def _form_of_wait(self, command: ask.OpenWait) -> dict[str, Any]:
+    def _form_of_wait(self, command: cmd.OpenWait) -> dict[str, Any]:
         wait = next(r for r in command.records if r["kind"] == "wait" and r["id"] == command.wait_id)
         step = [r for r in command.records if r["kind"] == "step"][-1]
         form = {
@@ -411,16 +430,16 @@ class Run:
             self._rows.write(record)
 
     def _attempt_ended(
-        self, command: ask.RunAction | ask.RunChild, *, is_projected: bool, error: dict[str, Any] | None
+        self, command: cmd.RunAction | cmd.RunChild, *, is_projected: bool, error: dict[str, Any] | None
     ) -> None:
-        """What the attempt's own activity has written by then."""
+        """Write the records that the activity of the attempt has written by its end."""
         if self._attempt is None or self._attempt.id != command.id:
             return
         self._attempt = None
         if not is_projected:
             return
         self._write(command.records)
-        if isinstance(command, ask.RunAction):
+        if isinstance(command, cmd.RunAction):
             self._write([_start_of(command), *_end_of(command, error, now_ms=self.drive.now_ms)])
 
     # -- The outcome -------------------------------------------------------------------------------------------------
@@ -429,15 +448,15 @@ class Run:
         state, rows = self.drive.state, self._rows
         self._broken += rows.broken
         if state.phase is Phase.ENDED:
-            self._find_what_is_left_open()
+            self._find_open_work()
         elif self._attempt is not None:
             self._write(self._attempt.records)
-            self._write([_start_of(self._attempt)] if isinstance(self._attempt, ask.RunAction) else [])
+            self._write([_start_of(self._attempt)] if isinstance(self._attempt, cmd.RunAction) else [])
         if state.records and not self.open_writes and not state.is_pausing:
-            self._broken.append(f"records that nothing will write: {state.records}")
-        self._write(state.records)  # gathered while a write was under way
+            self._broken.append(f"no command will write these records: {state.records}")
+        self._write(state.records)  # gathered while a write was open
         return Outcome(
-            commands=self._named(self._answers),
+            commands=self._named(self._commands),
             status=state.status,
             phase=str(state.phase),
             vars=self._named(state.scope.vars),
@@ -453,17 +472,17 @@ class Run:
             broken=self._broken,
         )
 
-    def _find_what_is_left_open(self) -> None:
+    def _find_open_work(self) -> None:
         rows, status = self._rows, self.drive.state.status
         for kind, is_open in (("step", "STARTED"), ("wait", "WAITING"), ("task", "pending")):
-            self._broken += [f"left {is_open}: {row}" for row in rows.in_order(kind) if row["status"] == is_open]
-        self._broken += [f"timer left running: {timer}" for timer in sorted(self._open_timers)]
+            self._broken += [f"is still {is_open}: {row}" for row in rows.in_order(kind) if row["status"] == is_open]
+        self._broken += [f"timer is still running: {timer}" for timer in sorted(self._open_timers)]
         if self._attempt is not None:
-            self._broken.append(f"attempt left running: {self._attempt.step_id}")
+            self._broken.append(f"attempt is still running: {self._attempt.step_id}")
         if rows.run["status"] != status:
-            self._broken.append(f"the run's last record says {rows.run['status']}, the run is {status}")
-        if sum(isinstance(command, ask.CompleteRun) for command in self.drive.commands) != 1:
-            self._broken.append("a run completes once")
+            self._broken.append(f"the last record of the run says {rows.run['status']}, but the run is {status}")
+        if sum(isinstance(command, cmd.CompleteRun) for command in self.drive.commands) != 1:
+            self._broken.append("the run did not complete exactly once")
 
     def _named(self, value: Any) -> Any:
         text = json.dumps(value).replace(RUN_ID, "<run>")
@@ -475,7 +494,7 @@ class Run:
 
 @dataclass
 class _Rows:
-    """Rows as the projection keeps them: a record changes its row only when its number is higher than the row's own."""
+    """Rows of the projection. A record changes its row only if its sequence number is higher than that of the row."""
 
     by_key: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
@@ -487,7 +506,7 @@ class _Rows:
         kind, seq = record["kind"], record["seq"]
         first = self._seen.setdefault((kind, seq), copy.deepcopy(record))
         if first != record:
-            self.broken.append(f"two records have the number {seq}: {first} and {record}")
+            self.broken.append(f"two records have the sequence number {seq}: {first} and {record}")
         record = first
         if kind == "run":
             self.run = record if seq > self.run.get("seq", 0) else self.run
@@ -498,18 +517,18 @@ class _Rows:
         if key not in self.by_key or seq > self.by_key[key]["seq"]:
             self.by_key[key] = record
         if kind == "verdict" and record["verdict"] != "matched" and not record["reason"]:
-            self.broken.append(f"a verdict without a reason: {record}")
+            self.broken.append(f"a verdict has no reason: {record}")
 
     def in_order(self, kind: str) -> list[dict[str, Any]]:
         keys = [key for key in self.by_key if key[0] == kind]
         return [self.by_key[key] for key in sorted(keys, key=self._first.__getitem__)]
 
 
-def _start_of(command: ask.RunAction) -> dict[str, Any]:
+def _start_of(command: cmd.RunAction) -> dict[str, Any]:
     return _step_record(command, command.start_seq, "STARTED")
 
 
-def _end_of(command: ask.RunAction, error: dict[str, Any] | None, *, now_ms: int) -> list[dict[str, Any]]:
+def _end_of(command: cmd.RunAction, error: dict[str, Any] | None, *, now_ms: int) -> list[dict[str, Any]]:
     if error is None:
         return [_step_record(command, command.end_seq, "SUCCEEDED")]
     delay = retry_delay_ms(command.retry, attempt=command.attempt, category=error["category"], seed=command.retry_seed)
@@ -519,7 +538,7 @@ def _end_of(command: ask.RunAction, error: dict[str, Any] | None, *, now_ms: int
     return [_step_record(command, command.end_seq, "RETRY_SCHEDULED"), {**wait, "status": "WAITING", "at": now_ms}]
 
 
-def _step_record(command: ask.RunAction, seq: int, status: str) -> dict[str, Any]:
+def _step_record(command: cmd.RunAction, seq: int, status: str) -> dict[str, Any]:
     return {
         "kind": "step",
         "seq": seq,
@@ -535,8 +554,8 @@ def _step_record(command: ask.RunAction, seq: int, status: str) -> dict[str, Any
 
 
 def differences(expect: dict[str, Any], outcome: Outcome) -> list[str]:
-    """One sentence for each thing that is not as expected; nothing that `expect` does not give is compared."""
-    found = [f"whatever the case expects: {problem}" for problem in outcome.broken]
+    """Return a sentence for each difference from the expectations. Only the fields in `expect` are compared."""
+    found = [f"rule of every run: {problem}" for problem in outcome.broken]
     found += _command_differences(expect["commands"], outcome.commands)
     ended = outcome.phase == str(Phase.ENDED)
     if "final" in expect:
@@ -572,7 +591,7 @@ _ROW_FIELDS = {
 def _row_differences(
     place: str, fields: tuple[str, ...], expected: list[list[Any]], actual: list[dict[str, Any]]
 ) -> list[str]:
-    """A row is expected by its first fields, in their order, and by an object of others where they are the rule."""
+    """Compare rows by their first fields in order, and by the object of further fields if there is one."""
     shown = [[row.get(name, "") for name in fields] for row in actual]
     for number, wanted in enumerate(expected[: len(actual)]):
         more = wanted[-1] if isinstance(wanted[-1], dict) else None
@@ -585,18 +604,20 @@ def _row_differences(
 
 def _command_differences(expected: list[list[dict[str, Any]]], actual: list[list[dict[str, Any]]]) -> list[str]:
     found = []
-    for number, (wanted, given) in enumerate(zip(expected, actual, strict=True)):
+    for number, (wanted, got) in enumerate(zip(expected, actual, strict=True)):
         place = f"commands after event {number}" if number else "commands after the start"
-        if [next(iter(command)) for command in wanted] != [next(iter(command)) for command in given]:
-            found.append(f"{place}: expected {_text(wanted)}, got {_text(given)}")
+        if [next(iter(command)) for command in wanted] != [next(iter(command)) for command in got]:
+            found.append(f"{place}: expected {_text(wanted)}, got {_text(got)}")
             continue
-        for command, other in zip(wanted, given, strict=True):
+        for command, other in zip(wanted, got, strict=True):
             ((kind, fields),) = command.items()
             if kind == "write-records" and fields is True:
                 continue
             if kind == "start-timer" and isinstance(fields["in"], list):
                 (low, high), delay = fields["in"], other[kind]["in"]
-                found += [] if low <= delay <= high else [f"{place}: a timer in {delay} ms is not in {low} to {high}"]
+                found += (
+                    [] if low <= delay <= high else [f"{place}: a timer of {delay} ms is not in {low} to {high} ms"]
+                )
                 continue
             found += _difference(f"{place}: {kind}", fields, other[kind], is_partial=True)
     return found
@@ -609,7 +630,10 @@ def _difference(place: str, expected: Any, actual: Any, *, is_partial: bool = Fa
 
 
 def _is_same(expected: Any, actual: Any, *, is_partial: bool = False) -> bool:
-    """Equality of JSON values: true is not 1, and 1.0 is 1. Partial: an object may have more keys than expected."""
+    """Return True if two JSON values are equal. True is not 1, but 1.0 is 1.
+
+    If `is_partial` is True, an object may have more keys than expected.
+    """
     if expected == ANY:
         return True
     if isinstance(expected, dict) and isinstance(actual, dict):

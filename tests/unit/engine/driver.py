@@ -1,11 +1,11 @@
-"""Drives the engine as the pump does, without Temporal: events in, commands out, time by hand."""
+"""Driver for the engine without Temporal. A test passes events, reads commands and sets the time."""
 
 import json
 import uuid
 from typing import Any
 
 from tests.support.factories import make_definition
-from workflows.engine import commands as ask
+from workflows.engine import commands as cmd
 from workflows.engine.checkpoint import dump_state, load_state
 from workflows.engine.definition import canonical_text, parse_definition
 from workflows.engine.events import (
@@ -37,10 +37,10 @@ class Drive:
         system = {"runId": RUN_ID, "workflowId": "flow", "workflowVersion": 1, "tenantId": str(uuid.UUID(int=1))}
         self.state = RunState(scope=Scope(payload=payload or {}, system=system), trigger_event_id=trigger_event_id)
         self.now_ms = START_MS
-        self.commands: list[ask.Command] = []
+        self.commands: list[cmd.Command] = []
         self.records: list[dict[str, Any]] = []
 
-    def feed(self, event: EngineEvent) -> list[ask.Command]:
+    def feed(self, event: EngineEvent) -> list[cmd.Command]:
         self.state, commands = advance(self.definition, self.state, event)
         for command in commands:
             self.records += getattr(command, "records", [])
@@ -64,15 +64,15 @@ class Drive:
         return any(isinstance(command, kind) for command in self.commands)
 
     def action(self, output: Any = None, error: dict[str, Any] | None = None) -> "Drive":
-        self.feed(ActionDone(self.now_ms, self.last(ask.RunAction).id, output=output, error=error))
+        self.feed(ActionDone(self.now_ms, self.last(cmd.RunAction).id, output=output, error=error))
         return self
 
     def fire(self) -> "Drive":
-        self.feed(TimerFired(self.now_ms, self.last(ask.StartTimer).id))
+        self.feed(TimerFired(self.now_ms, self.last(cmd.StartTimer).id))
         return self
 
     def written(self) -> "Drive":
-        self.feed(RecordsWritten(self.now_ms, self.last(ask.WriteRecords).id))
+        self.feed(RecordsWritten(self.now_ms, self.last(cmd.WriteRecords).id))
         return self
 
     def cancel(self) -> "Drive":
@@ -83,7 +83,7 @@ class Drive:
         fields = {
             "event_name": "TICKET_CUSTOMER_REPLIED",
             "correlation_key": "T-1",
-            "wait_id": self.last(ask.OpenWait).wait_id,
+            "wait_id": self.last(cmd.OpenWait).wait_id,
             "payload": payload or {},
             **changed,
         }
@@ -91,24 +91,24 @@ class Drive:
         return self
 
     def child(self, scopes: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> "Drive":
-        self.feed(ChildDone(self.now_ms, self.last(ask.RunChild).id, scopes=scopes, error=error))
+        self.feed(ChildDone(self.now_ms, self.last(cmd.RunChild).id, scopes=scopes, error=error))
         return self
 
     def complete(self, response: Any, by: str = "ann", task_id: str = "") -> "Drive":
-        self.feed(TaskCompleted(self.now_ms, task_id or self.last(ask.OpenWait).wait_id, response, by))
+        self.feed(TaskCompleted(self.now_ms, task_id or self.last(cmd.OpenWait).wait_id, response, by))
         return self
 
     def checkpoint(self) -> "Drive":
-        """Go on in another execution, as the pump does: through JSON."""
+        """Continue as new, with the state serialised as JSON."""
         self.feed(PauseRequested(self.now_ms))
         self.state = load_state(json.loads(json.dumps(dump_state(self.state))))
         self.feed(RunContinued(self.now_ms))
         return self
 
-    # -- What was recorded -------------------------------------------------------------------------------------------
+    # -- Records -----------------------------------------------------------------------------------------------------
 
     def steps(self) -> list[tuple[str, str]]:
-        """Step ids with their last recorded status, in the order of their first record."""
+        """Return step ids with their last recorded status, in the order of their first record."""
         found: dict[tuple[str, int], str] = {}
         for record in self.records:
             if record["kind"] == "step":
@@ -126,8 +126,8 @@ class Drive:
         return [(r["eventId"], r["verdict"]) for r in self.records if r["kind"] == "verdict"]
 
     @property
-    def end(self) -> ask.CompleteRun:
-        return self.last(ask.CompleteRun)
+    def end(self) -> cmd.CompleteRun:
+        return self.last(cmd.CompleteRun)
 
     @property
     def vars(self) -> dict[str, Any]:

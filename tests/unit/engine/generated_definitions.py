@@ -1,8 +1,10 @@
-"""Strategies that make definitions with all that their runs meet: every step type, nested up to four deep, with
-expressions, actions and children that fail, retries, events that match or do not, and people who answer or do not.
+"""Hypothesis strategies for definitions with stubs for everything outside the run.
 
-No assign outside of a loop writes the loops' item variables (`ITEM_VARS`), but for the first step, which sets some of
-them; so after the run each must be what it was before (`Case.before`).
+The definitions have every step type, nested up to four levels. Expressions, actions and child runs fail sometimes,
+events match or do not match, and people respond or do not respond.
+
+Outside of loops, only the first step writes item variables of loops (`ITEM_VARS`). After the run, each variable must
+therefore have its value from before (`Case.before`).
 """
 
 from __future__ import annotations
@@ -27,15 +29,16 @@ RESPONSES = ({"ok": True}, {"ok": True, "note": "n"}, {}, "text", {"ok": 7})
 
 
 def _mostly(fine: tuple[Any, ...], failing: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Choices of which few fail: always, or outside of a loop, or before something has happened."""
+    """Return choices of which few fail: always, outside of a loop, or before a certain step."""
     return fine * (1 + 8 * len(failing) // len(fine)) + failing
 
 
 VALUES = _mostly(
     (
-        1, "text", None, [1, 2], {"a": {"$expr": "payload.n"}}, {"$expr": "payload.n + 1"}, {"$expr": "coalesce(vars.n, 0) + 1"},
-        {"$expr": "append(coalesce(vars.list, []), payload.n)"}, {"$expr": "payload.rows"}, {"$expr": "nowIso()"},
-        {"$expr": "coalesce(error.category, 'none')"}, {"$expr": "coalesce(item, 0)"}, {"$expr": "coalesce(row, cell, 'none')"},
+        1, "text", None, [1, 2], {"a": {"$expr": "payload.n"}}, {"$expr": "payload.n + 1"},
+        {"$expr": "coalesce(vars.n, 0) + 1"}, {"$expr": "append(coalesce(vars.list, []), payload.n)"},
+        {"$expr": "payload.rows"}, {"$expr": "nowIso()"}, {"$expr": "coalesce(error.category, 'none')"},
+        {"$expr": "coalesce(item, 0)"}, {"$expr": "coalesce(row, cell, 'none')"},
         {"$expr": "coalesce(local.mark, index, 0)"}, {"$expr": "coalesce(vars.event.text, '')"},
         {"$expr": "coalesce(vars.row, vars.cell, 'none')"},
     ),
@@ -43,8 +46,9 @@ VALUES = _mostly(
 )  # fmt: skip
 TARGETS = _mostly(
     (
-        "vars.n", "list", "vars.deep.inner", "meta.note", "payload.seen", "error.note", "error.note", "error.category", "/vars/list/-", "payload.nested.list",
-        "/payload/nested/list/0", "vars.event.seen", "vars.humanTask.response.seen", "vars.problem.note",
+        "vars.n", "list", "vars.deep.inner", "meta.note", "payload.seen", "error.note", "error.note", "error.category",
+        "/vars/list/-", "payload.nested.list", "/payload/nested/list/0", "vars.event.seen",
+        "vars.humanTask.response.seen", "vars.problem.note",
     ),
     ("vars.n.deep", "local.mark"),
 )  # fmt: skip
@@ -96,8 +100,10 @@ BRANCHES = ("control.if", "control.forEach", "control.tryCatch", "control.forEac
 
 @dataclass(frozen=True)
 class Case:
-    """A definition, and all that its run meets. The limits of the engine are small ones now and then: `gathered` records
-    make it write on its way, and the scopes hold `scope_bytes`."""
+    """Definition with stubs for everything outside its run, and limits of the engine, which are sometimes small.
+
+    The engine writes after `gathered` records, and the scopes may have `scope_bytes` bytes.
+    """
 
     document: dict[str, Any]
     stubs: Stubs
@@ -129,8 +135,11 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 class _Author:
-    """Draws steps. The details of a step come from one draw of bytes, one byte for a choice, which is fast and shrinks
-    towards the first choices; `loops` are the item variables of the loops around the step."""
+    """Generator of steps.
+
+    The details of a step come from one draw of bytes, one byte for each choice. This is fast, and shrinks towards the
+    first choices. `_loops` holds the item variables of the loops around the step.
+    """
 
     def __init__(self, draw: st.DrawFn) -> None:
         self._draw = draw
@@ -220,8 +229,8 @@ class _Author:
 
     def _child(self) -> dict[str, Any]:
         mapped = {self.pick(*SAVED_AS): {"$expr": self.pick(*CHILD_VALUES)}}
-        given = {"value": self.pick(*VALUES)}
-        return self._maybe("outputMapping", mapped) | self._maybe("inputMapping", given)
+        value = {"value": self.pick(*VALUES)}
+        return self._maybe("outputMapping", mapped) | self._maybe("inputMapping", value)
 
     def _policies(self) -> dict[str, Any]:
         retry = {"maxAttempts": self.pick(2, 3, 1), "backoffMs": self.pick(0, 100), "jitter": self.pick(False, True)}
@@ -250,7 +259,7 @@ class _Author:
         if self.pick(True, False):
             return {"output": self.pick(*outputs)}
         category = self.pick(Category.TRANSIENT, Category.ACTION, Category.TIMEOUT, *Category)
-        error = {"category": str(category), "message": "no answer"}
+        error = {"category": str(category), "message": "no response"}
         return {"error": error | self._maybe("code", "STUBBED") | self._maybe("details", {"list": [1]})}
 
     def event(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an author or a sender gives is bounded where it is checked, so that no workflow task takes long (docs/reference/engine.md#errors)."""
+"""Limits for the data of authors and senders, so that no workflow task takes long (docs/reference/engine.md#errors)."""
 
 from typing import Any
 
@@ -11,26 +11,27 @@ from workflows.engine.transforms import TRANSFORMS
 from workflows.engine.validate import validate
 
 
-def test_a_keyword_that_is_not_looked_at_is_refused() -> None:
+def test_unsupported_keyword_is_refused() -> None:
     form = {"properties": {"a": {"$dynamicRef": "#x"}}}
     assert form_schema_problem(form) == (
-        "the form is no JSON Schema: /properties/a/$dynamicRef: the keyword $dynamicRef is not supported; write $ref"
+        "the form is not a valid JSON Schema: "
+        "/properties/a/$dynamicRef: the keyword $dynamicRef is not supported; write $ref"
     )
 
 
-def test_unique_entries_are_those_of_json() -> None:
+def test_unique_items_compares_json_values() -> None:
     form = {"properties": {"l": {"uniqueItems": True}}}
     assert form_problem(form, {"l": [1, "1", True, None, [1], {"a": 1}]}) is None
-    assert "not unique" in str(form_problem(form, {"l": [{"a": 1, "b": 2}, {"b": 2.0, "a": 1}]}))
+    assert "must be unique" in str(form_problem(form, {"l": [{"a": 1, "b": 2}, {"b": 2.0, "a": 1}]}))
 
 
-def test_a_form_that_multiplies_its_references_is_given_up() -> None:
+def test_check_of_a_form_with_too_many_references_stops() -> None:
     levels = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(20)}
     form = {"$defs": {**levels, "d20": {"type": "object"}}, "$ref": "#/$defs/d0"}
     assert "too complex" in str(form_problem(form, {}))
 
 
-def test_a_response_that_cannot_be_checked_does_not_fit() -> None:
+def test_response_that_cannot_be_checked_is_refused() -> None:
     assert "cannot be checked" in str(form_problem({"properties": {"n": {"$ref": "https://a.example/b"}}}, {"n": 1}))
     assert "cannot be checked" in str(form_problem({"properties": {"n": {"minimum": "1"}}}, {"n": 1}))
     assert "without end" in str(form_problem({"$ref": "#"}, {}))
@@ -45,31 +46,31 @@ def test_a_response_that_cannot_be_checked_does_not_fit() -> None:
         ("split", {"text": "," * 200_000, "separator": ","}),
     ],
 )
-def test_what_a_transform_makes_is_bounded(name: str, value: dict[str, Any]) -> None:
+def test_output_of_a_transform_is_bounded(name: str, value: dict[str, Any]) -> None:
     with pytest.raises(RunError) as raised:
         TRANSFORMS[(f"transform.{name}", 1)](value)
     assert raised.value.code == "OUTPUT_TOO_LARGE"
 
 
-def test_merge_copies_what_it_takes() -> None:
+def test_merge_copies_its_input() -> None:
     first, second = {"a": {"b": 1}}, {"a": {"c": 2}}
     assert TRANSFORMS[("transform.merge", 1)]({"values": [first, second]})["result"] == {"a": {"b": 1, "c": 2}}
     assert first == {"a": {"b": 1}}
 
 
 @pytest.mark.parametrize("target", ["vars." + ".".join("a" * 40), "vars." + "a" * 600])
-def test_a_target_that_leads_too_deep_is_refused(target: str) -> None:
+def test_too_long_target_is_refused(target: str) -> None:
     with pytest.raises(ValueError, match="target"):
         parse_target(target)
 
 
-def test_an_index_of_thousands_of_digits_is_no_index() -> None:
+def test_number_with_hundreds_of_digits_is_not_an_index() -> None:
     scope = Scope(payload={}, system={}, vars={"l": [1]})
-    with pytest.raises(RunError, match="no index"):
+    with pytest.raises(RunError, match="has no index"):
         scope.put(parse_target("/vars/l/" + "1" * 400), 2)
 
 
-def test_a_literal_nests_no_deeper_than_a_payload() -> None:
+def test_literal_nested_deeper_than_a_payload_is_refused() -> None:
     from tests.support.factories import make_definition
     from workflows.engine.validate import Known
 
@@ -81,7 +82,7 @@ def test_a_literal_nests_no_deeper_than_a_payload() -> None:
     assert [problem.code for problem in found] == ["VALUE_NOT_STORABLE"]
 
 
-def test_errors_hold_what_can_be_stored() -> None:
+def test_error_object_contains_only_storable_values() -> None:
     error = RunError(
         "Nonsense", "half \ud800 and \x00", details={"at": object, "list": (1, float("nan")), "x\x00": "\ud800"}
     )

@@ -1,4 +1,4 @@
-"""The engine against its conformance cases: what SEMANTICS_VERSION means, rule by rule (`cases/*.json`, `cases.py`)."""
+"""Conformance cases of the engine, which define SEMANTICS_VERSION rule by rule (`cases/*.json`, `cases.py`)."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,9 +10,9 @@ from tests.unit.engine.cases import (
     FOLDER,
     Case,
     differences,
-    heard_twice,
     in_a_new_execution,
     load_cases,
+    repeat_event,
     run_case,
     through_json,
 )
@@ -30,40 +30,40 @@ EACH_CASE = pytest.mark.parametrize("case", CASES, ids=_id)
 
 
 @EACH_CASE
-def test_the_engine_does_what_the_case_says(case: Case) -> None:
+def test_engine_behaves_as_the_case_says(case: Case) -> None:
     found = differences(case.expect, run_case(case))
     assert not found, (
-        f"The engine's behaviour differs from what semantics version {SEMANTICS_VERSION} pins (rule: {case.name}; "
-        f"{case.source}; cases/{case.file}.json). If that is intended: raise SEMANTICS_VERSION in "
-        "workflows/engine/machine.py, keep the old behaviour for runs that pinned the old version, and add cases for the "
-        "new one.\n  " + "\n  ".join(found)
+        f"The engine does not follow semantics version {SEMANTICS_VERSION} (rule: {case.name}; {case.source}; "
+        f"cases/{case.file}.json). If the change is intended: increase SEMANTICS_VERSION in "
+        "workflows/engine/machine.py, keep the old behaviour for runs with the old version, and add cases for the new "
+        "version.\n  " + "\n  ".join(found)
     )
 
 
 @EACH_CASE
-def test_a_state_that_is_written_down_and_read_after_every_event_changes_nothing(case: Case) -> None:
+def test_serialising_the_state_after_every_event_changes_nothing(case: Case) -> None:
     assert run_case(case, between=through_json) == run_case(case)
 
 
 @EACH_CASE
-def test_a_run_that_goes_on_as_new_after_every_event_ends_the_same(case: Case) -> None:
-    """The timers are set anew and writes are made in another order; all else is the same."""
+def test_continue_as_new_after_every_event_changes_no_outcome(case: Case) -> None:
+    """Only the timers, which start again, and the order of writes differ."""
     whole, in_parts = run_case(case), run_case(case, between=in_a_new_execution)
     assert replace(in_parts, commands=[]) == replace(whole, commands=[], broken=[])
 
 
 @EACH_CASE
-def test_an_answer_that_is_heard_twice_changes_nothing(case: Case) -> None:
-    assert run_case(case, between=heard_twice) == run_case(case)
+def test_repeated_event_changes_nothing(case: Case) -> None:
+    assert run_case(case, between=repeat_event) == run_case(case)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.is_publishable], ids=_id)
-def test_the_cases_steps_can_be_published(case: Case) -> None:
+def test_steps_of_the_cases_can_be_published(case: Case) -> None:
     problems = [problem for problem in validate(make_definition(*case.steps), _known(case)) if problem.is_error]
     assert not problems
 
 
-def test_there_are_enough_cases_and_each_pins_a_rule_of_its_own() -> None:
+def test_cases_are_many_and_their_rules_are_unique() -> None:
     assert len(CASES) >= 150
     twice = [name for name, count in Counter(case.name for case in CASES).items() if count > 1]
     assert not twice
@@ -72,7 +72,7 @@ def test_there_are_enough_cases_and_each_pins_a_rule_of_its_own() -> None:
 
 
 def _known(case: Case) -> Known:
-    """A portal that has every action and workflow that the case calls."""
+    """Return the known names of a portal with every action that the case calls."""
     actions: dict[str, frozenset[int]] = {}
     for step in _steps_in(case.steps):
         config = step.get("config", {})

@@ -1,4 +1,4 @@
-"""The engine alone: what each step does, and what each event does to a run that waits."""
+"""The engine without Temporal: the effect of each step, and of each event on a waiting run."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.factories import expr, wait_for_reply
 from tests.unit.engine.driver import START_MS, Drive
-from workflows.engine import commands as ask
+from workflows.engine import commands as cmd
 from workflows.engine.events import ActionDone
 from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION
 from workflows.engine.machine import CONTRACT_OF_SEMANTICS, SEMANTICS_VERSION, end_as_corrupt
@@ -26,20 +26,20 @@ def call(step_id: str = "call", **more: Any) -> dict[str, Any]:
         "actionId": "http.request",
         "version": 1,
         "inputMapping": {"url": expr("payload.url")},
-        "saveAs": "answer",
+        "saveAs": "response",
     }
     return {"id": step_id, "type": "action.call", "config": {**config, **more.pop("config", {})}, **more}
 
 
-FAILED = {"category": "TransientError", "message": "no answer", "nodePath": "root.steps[0]", "at": "…"}
+FAILED = {"category": "TransientError", "message": "no response", "nodePath": "root.steps[0]", "at": "…"}
 
 
 # -- Pure steps ------------------------------------------------------------------------------------------------------
 
 
-def test_pure_steps_cost_no_command_and_end_the_run_with_one_write() -> None:
+def test_pure_steps_need_only_one_write() -> None:
     run = Drive(state("s", "OPEN"), assign(**{"vars.a": expr("1 + 1"), "b.c": 3, "/vars/d": [expr("vars.a")]})).start()
-    assert [type(command) for command in run.commands] == [ask.CompleteRun]
+    assert [type(command) for command in run.commands] == [cmd.CompleteRun]
     assert (run.end.status, run.state.scope.meta, run.vars) == (
         "SUCCEEDED",
         {"state": "OPEN"},
@@ -48,7 +48,7 @@ def test_pure_steps_cost_no_command_and_end_the_run_with_one_write() -> None:
     assert run.steps() == [("s", "SUCCEEDED"), ("set", "SUCCEEDED")]
 
 
-def test_assign_goes_in_the_documents_order() -> None:
+def test_assign_runs_in_document_order() -> None:
     run = Drive(assign(**{"vars.z": 1, "vars.a": expr("vars.z + 1"), "vars.m": expr("vars.a + 1")})).start()
     assert run.vars == {"z": 1, "a": 2, "m": 3}
 
@@ -64,7 +64,7 @@ def test_if_takes_one_branch_and_records_it(value: int, branch: str) -> None:
     assert next(r["branch"] for r in run.records if r["kind"] == "step" and r["id"] == "if") == branch
 
 
-def test_a_condition_that_is_no_boolean_fails_the_run() -> None:
+def test_condition_that_is_not_boolean_fails_the_run() -> None:
     run = Drive({"id": "if", "type": "control.if", "condition": expr("1"), "then": []}).start()
     assert run.end.status == "FAILED"
     assert run.end.error is not None
@@ -83,41 +83,41 @@ def test_return_ends_the_run_inside_a_branch() -> None:
     assert (run.end.status, run.vars) == ("SUCCEEDED", {})
 
 
-def test_an_expression_without_a_value_names_its_place() -> None:
+def test_error_of_an_undefined_expression_has_its_path() -> None:
     run = Drive(assign(**{"vars.a": {"deep": [expr("payload.missing")]}})).start()
     assert run.end.error is not None
     assert run.end.error["details"]["path"] == "assign.vars.a.deep[0]"
 
 
 @pytest.mark.parametrize("source", ["'a\\u0000'", "['x', {'k': '\\ud800'}]"])
-def test_a_value_that_cannot_be_stored_fails_its_step(source: str) -> None:
+def test_value_that_cannot_be_stored_fails_the_step(source: str) -> None:
     run = Drive(assign(**{"vars.a": expr(source)})).start()
     assert run.end.error is not None
     assert (run.end.error["category"], run.end.error["code"]) == ("ExpressionError", "VALUE_NOT_STORABLE")
 
 
-def test_on_error_continue_records_the_failure_and_goes_on() -> None:
+def test_on_error_continue_records_the_failure_and_continues() -> None:
     failing = {**assign(**{"vars.a": expr("payload.missing")}), "onError": {"policy": "continue"}}
     run = Drive(failing, assign("after", **{"vars.seen": expr("error.category")})).start()
     assert run.steps() == [("set", "FAILED"), ("after", "SUCCEEDED")]
     assert (run.end.status, run.vars) == ("SUCCEEDED", {"seen": "ExpressionError"})
 
 
-def test_a_long_stretch_of_pure_steps_writes_its_records_on_the_way() -> None:
+def test_many_pure_steps_write_records_in_between() -> None:
     run = Drive(*[assign(f"s{i}", **{"vars.n": i}) for i in range(MAX_GATHERED_RECORDS + 10)]).start()
-    assert len(run.last(ask.WriteRecords).records) == MAX_GATHERED_RECORDS
-    assert not run.has(ask.CompleteRun)
+    assert len(run.last(cmd.WriteRecords).records) == MAX_GATHERED_RECORDS
+    assert not run.has(cmd.CompleteRun)
     run.written()
     assert (run.end.status, run.vars["n"]) == ("SUCCEEDED", MAX_GATHERED_RECORDS + 9)
 
 
-def test_a_step_type_that_the_engine_does_not_run_ends_in_corruption() -> None:
+def test_unknown_step_type_ends_in_corruption() -> None:
     run = Drive({"id": "x", "type": "control.while", "onError": {"policy": "continue"}}).start()
     assert run.end.error is not None
     assert (run.end.error["category"], run.end.error["code"]) == ("EngineCorruption", "STEP_TYPE_NOT_SUPPORTED")
 
 
-def test_scopes_over_the_cap_fail_the_step_that_would_grow_them() -> None:
+def test_write_beyond_the_scope_limit_fails_the_step() -> None:
     run = Drive(assign(**{"vars.big": "x" * 1_100_000})).start()
     assert run.end.error is not None
     assert (run.end.error["category"], run.end.error["code"]) == ("ValidationError", "SCOPE_TOO_LARGE")
@@ -126,9 +126,9 @@ def test_scopes_over_the_cap_fail_the_step_that_would_grow_them() -> None:
 # -- Actions ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_action_carries_the_gathered_records_and_saves_its_output() -> None:
+def test_action_carries_the_gathered_records_and_saves_its_output() -> None:
     run = Drive(state("s", "A"), call(), payload={"url": "u"}).start()
-    command = run.last(ask.RunAction)
+    command = run.last(cmd.RunAction)
     assert (command.input, command.attempt, command.idempotency_key) == (
         {"url": "u"},
         1,
@@ -137,30 +137,30 @@ def test_an_action_carries_the_gathered_records_and_saves_its_output() -> None:
     assert [record["kind"] for record in command.records] == ["step", "run"]
     assert command.records[-1]["seq"] < command.start_seq < command.end_seq
     run.action({"status": 200})
-    assert (run.end.status, run.vars) == ("SUCCEEDED", {"answer": {"status": 200}})
+    assert (run.end.status, run.vars) == ("SUCCEEDED", {"response": {"status": 200}})
 
 
-def test_a_failed_action_without_a_policy_fails_the_run_with_its_own_error() -> None:
+def test_failed_action_without_a_policy_fails_the_run() -> None:
     run = Drive(call(), payload={"url": "u"}).start().action(error=FAILED)
     assert (run.end.status, run.end.error) == ("FAILED", FAILED)
 
 
-def test_retries_come_after_their_backoff_with_the_same_key() -> None:
+def test_retry_starts_after_its_backoff_with_the_same_key() -> None:
     run = Drive(call(retry={"maxAttempts": 3, "backoffMs": 1000, "jitter": False}), payload={"url": "u"}).start()
-    first = run.last(ask.RunAction)
+    first = run.last(cmd.RunAction)
     run.action(error=FAILED)
-    assert run.last(ask.StartTimer).due_ms == START_MS + 1000
+    assert run.last(cmd.StartTimer).due_ms == START_MS + 1000
     run.later(1000).fire()
-    second = run.last(ask.RunAction)
+    second = run.last(cmd.RunAction)
     assert (second.attempt, second.idempotency_key, second.input) == (2, first.idempotency_key, first.input)
     run.action(error=FAILED)
-    assert run.last(ask.StartTimer).due_ms == START_MS + 1000 + 2000
+    assert run.last(cmd.StartTimer).due_ms == START_MS + 1000 + 2000
     run.later(2000).fire().action(error=FAILED)
     assert run.end.status == "FAILED"
     assert run.state.failed_step_count == 1
 
 
-def test_a_validation_error_is_not_retried_unless_named() -> None:
+def test_validation_error_is_retried_only_if_named() -> None:
     invalid = {**FAILED, "category": "ValidationError"}
     assert (
         Drive(call(retry={"maxAttempts": 3, "backoffMs": 1}), payload={"url": "u"})
@@ -170,21 +170,21 @@ def test_a_validation_error_is_not_retried_unless_named() -> None:
         == "FAILED"
     )
     named = {"maxAttempts": 3, "backoffMs": 1, "retryOn": ["ValidationError"]}
-    assert not Drive(call(retry=named), payload={"url": "u"}).start().action(error=invalid).has(ask.CompleteRun)
+    assert not Drive(call(retry=named), payload={"url": "u"}).start().action(error=invalid).has(cmd.CompleteRun)
 
 
-def test_an_explicit_idempotency_key_is_taken_as_it_is() -> None:
+def test_explicit_idempotency_key_is_used_unchanged() -> None:
     run = Drive(
         call(config={"idempotencyKey": expr("'ticket-' & toString(payload.n)")}), payload={"url": "u", "n": 7}
     ).start()
-    assert run.last(ask.RunAction).idempotency_key == "ticket-7"
+    assert run.last(cmd.RunAction).idempotency_key == "ticket-7"
 
 
-def test_the_end_of_a_cancelled_action_changes_nothing() -> None:
+def test_end_of_a_cancelled_action_changes_nothing() -> None:
     run = Drive(call(), payload={"url": "u"}).start()
-    before = run.last(ask.RunAction)
+    before = run.last(cmd.RunAction)
     run.cancel()
-    assert run.last(ask.CancelAttempt).id == before.id
+    assert run.last(cmd.CancelAttempt).id == before.id
     count = len(run.commands)
     run.action({"status": 200})
     assert (len(run.commands), run.end.status) == (count, "CANCELED")
@@ -197,48 +197,48 @@ def waiting(**config: Any) -> Drive:
     return Drive(wait_for_reply(**config), payload={"ticketId": " T-1 "}).start()
 
 
-def test_a_wait_opens_with_its_trimmed_key_and_deadline() -> None:
+def test_wait_opens_with_its_trimmed_key_and_deadline() -> None:
     run = waiting(timeoutMs=5000)
-    assert run.last(ask.StartTimer).due_ms == START_MS + 5000
-    wait = next(record for record in run.last(ask.OpenWait).records if record["kind"] == "wait")
+    assert run.last(cmd.StartTimer).due_ms == START_MS + 5000
+    wait = next(record for record in run.last(cmd.OpenWait).records if record["kind"] == "wait")
     assert (wait["key"], wait["eventName"], wait["deadlineAt"], wait["status"]) == (
         "T-1", "TICKET_CUSTOMER_REPLIED", START_MS + 5000, "WAITING",
     )  # fmt: skip
 
 
-def test_a_matching_event_resumes_the_run_and_is_told_so() -> None:
+def test_matching_event_resumes_the_run_with_a_verdict() -> None:
     run = waiting(timeoutMs=5000, assign={"vars.text": expr("vars.event.text")}).signal(payload={"text": "hi"})
     assert (run.end.status, run.vars) == (
         "SUCCEEDED",
         {"event": {"text": "hi"}, "eventName": "TICKET_CUSTOMER_REPLIED", "text": "hi"},
     )
     assert (run.verdicts(), run.waits()) == ([("e1", "matched")], ["RESOLVED"])
-    assert run.last(ask.CancelTimer).id == run.last(ask.StartTimer).id
+    assert run.last(cmd.CancelTimer).id == run.last(cmd.StartTimer).id
 
 
-def test_a_filter_that_does_not_hold_leaves_the_wait_open_with_a_verdict_at_once() -> None:
+def test_filter_mismatch_leaves_the_wait_open_with_a_verdict() -> None:
     run = waiting(filters=[{"path": "channel", "op": "in", "value": ["mail"]}]).signal(payload={"channel": "phone"})
-    assert (run.verdicts(), run.waits(), run.has(ask.CompleteRun)) == ([("e1", "filtered")], ["WAITING"], False)
-    assert "channel" in run.last(ask.WriteRecords).records[0]["reason"]
+    assert (run.verdicts(), run.waits(), run.has(cmd.CompleteRun)) == ([("e1", "filtered")], ["WAITING"], False)
+    assert "channel" in run.last(cmd.WriteRecords).records[0]["reason"]
     run.signal("e2", payload={"channel": "mail"})
     assert run.verdicts() == [("e1", "filtered"), ("e2", "matched")]
 
 
 @pytest.mark.parametrize("changed", [{"event_name": "OTHER"}, {"correlation_key": "T-2"}])
-def test_another_name_or_key_never_resumes_even_when_signalled(changed: dict[str, str]) -> None:
+def test_event_with_another_name_or_key_never_resumes_the_run(changed: dict[str, str]) -> None:
     run = waiting().signal(**changed)
     assert (run.verdicts(), run.waits()) == ([("e1", "filtered")], ["WAITING"])
 
 
-def test_a_signal_for_a_closed_wait_is_late() -> None:
+def test_signal_for_a_closed_wait_is_late() -> None:
     run = Drive(wait_for_reply("one"), wait_for_reply("two"), payload={"ticketId": "T-1"}).start()
-    first = run.last(ask.OpenWait).wait_id
+    first = run.last(cmd.OpenWait).wait_id
     run.signal("e1").signal("e2", wait_id=first)
     assert run.verdicts()[-1] == ("e2", "late")
     assert run.waits() == ["RESOLVED", "WAITING"]
 
 
-def test_an_event_resumes_a_run_at_most_once() -> None:
+def test_event_resumes_a_run_at_most_once() -> None:
     run = (
         Drive(wait_for_reply("one"), wait_for_reply("two"), payload={"ticketId": "T-1"})
         .start()
@@ -249,12 +249,12 @@ def test_an_event_resumes_a_run_at_most_once() -> None:
     assert run.waits() == ["RESOLVED", "WAITING"]
 
 
-def test_the_event_that_started_the_run_never_resolves_its_wait() -> None:
+def test_event_that_started_the_run_never_resolves_its_wait() -> None:
     run = Drive(wait_for_reply(), payload={"ticketId": "T-1"}, trigger_event_id="e0").start().signal("e0")
     assert (run.verdicts(), run.waits()) == ([("e0", "filtered")], ["WAITING"])
 
 
-def test_a_timeout_is_an_error_that_on_error_can_pass() -> None:
+def test_timeout_is_an_error_that_on_error_can_ignore() -> None:
     run = waiting(timeoutMs=5000).later(5000).fire()
     assert run.end.error is not None
     assert (run.end.error["category"], run.end.error["code"], run.waits()) == (
@@ -266,20 +266,20 @@ def test_a_timeout_is_an_error_that_on_error_can_pass() -> None:
     assert patient.start().later(5000).fire().end.status == "SUCCEEDED"
 
 
-def test_a_timer_of_a_resolved_wait_is_stale() -> None:
+def test_timer_of_a_resolved_wait_is_stale() -> None:
     run = Drive(wait_for_reply("one", timeoutMs=5000), wait_for_reply("two"), payload={"ticketId": "T-1"}).start()
     run.signal("e1").later(5000).fire()
     assert run.waits() == ["RESOLVED", "WAITING"]
 
 
 @pytest.mark.parametrize("key", ["null", "''", "[1]", "{}", "'  '"])
-def test_what_is_no_key_fails_the_wait(key: str) -> None:
+def test_invalid_key_fails_the_wait(key: str) -> None:
     run = Drive(wait_for_reply(key=key)).start()
     assert run.end.error is not None
     assert run.end.error["category"] == "ExpressionError"
 
 
-def test_an_event_after_the_end_is_late() -> None:
+def test_event_after_the_end_is_late() -> None:
     run = waiting().signal("e1").signal("e2")
     assert run.verdicts() == [("e1", "matched"), ("e2", "late")]
 
@@ -291,9 +291,9 @@ def time_wait(**config: Any) -> dict[str, Any]:
     return {"id": "sleep", "type": "time.wait", "config": config}
 
 
-def test_a_duration_waits_on_a_timer_and_says_when() -> None:
+def test_duration_waits_for_a_timer_and_records_its_times() -> None:
     run = Drive(time_wait(mode="duration", durationMs=1500)).start()
-    assert run.last(ask.StartTimer).due_ms == START_MS + 1500
+    assert run.last(cmd.StartTimer).due_ms == START_MS + 1500
     run.later(1600).fire()
     assert run.vars["timeWait"] == {
         "mode": "duration", "dueAt": "2023-11-14T22:13:21.500Z", "resumedAt": "2023-11-14T22:13:21.600Z",
@@ -302,13 +302,13 @@ def test_a_duration_waits_on_a_timer_and_says_when() -> None:
 
 
 @pytest.mark.parametrize("until", ["'2001-01-01T00:00:00Z'", "1000", "nowIso()"])
-def test_a_time_that_has_come_does_not_suspend(until: str) -> None:
+def test_time_in_the_past_does_not_suspend_the_run(until: str) -> None:
     run = Drive(time_wait(mode="until", until=expr(until))).start()
-    assert (run.end.status, run.has(ask.StartTimer)) == ("SUCCEEDED", False)
+    assert (run.end.status, run.has(cmd.StartTimer)) == ("SUCCEEDED", False)
 
 
 @pytest.mark.parametrize("until", ["'soon'", "'2030-01-01T00:00:00'", "true", "-5"])
-def test_a_time_that_is_none_is_an_error(until: str) -> None:
+def test_invalid_time_is_an_error(until: str) -> None:
     run = Drive(time_wait(mode="until", until=expr(until))).start()
     assert run.end.error is not None
     assert run.end.error["code"] == "TIME_INVALID"
@@ -320,32 +320,32 @@ def test_a_time_that_is_none_is_an_error(until: str) -> None:
 def test_cancel_of_a_wait_leaves_nothing_open() -> None:
     run = waiting(timeoutMs=5000).cancel()
     assert (run.end.status, run.waits(), run.steps()) == ("CANCELED", ["CANCELED"], [("reply", "CANCELED")])
-    assert run.last(ask.CancelTimer).id == run.last(ask.StartTimer).id
+    assert run.last(cmd.CancelTimer).id == run.last(cmd.StartTimer).id
 
 
-def test_cancel_is_not_held_up_by_on_error_or_retry() -> None:
+def test_on_error_and_retry_do_not_delay_a_cancel() -> None:
     step = call(retry={"maxAttempts": 9, "backoffMs": 1000}, onError={"policy": "continue"})
     run = Drive(step, assign("after", **{"vars.after": 1}), payload={"url": "u"}).start().action(error=FAILED).cancel()
     assert (run.end.status, run.waits(), run.vars) == ("CANCELED", ["CANCELED"], {})
 
 
-def test_a_cancel_keeps_the_records_that_rode_on_the_action() -> None:
+def test_cancel_keeps_the_records_that_the_action_carried() -> None:
     run = Drive(wait_for_reply(), call(), payload={"ticketId": "T-1", "url": "u"}).start().signal("e1")
-    carried = run.last(ask.RunAction).records
+    carried = run.last(cmd.RunAction).records
     run.cancel()
     assert run.end.records[: len(carried)] == carried
     assert {record["kind"] for record in carried} == {"verdict", "wait", "step", "run"}
 
 
-def test_an_attempt_whose_activity_was_lost_is_recorded_by_the_engine() -> None:
+def test_engine_records_an_attempt_whose_activity_was_lost() -> None:
     run = Drive(call(), payload={"url": "u"}).start()
-    carried = run.last(ask.RunAction)
+    carried = run.last(cmd.RunAction)
     run.feed(ActionDone(run.now_ms, carried.id, error=FAILED, is_projected=False))
     assert run.end.records[: len(carried.records)] == carried.records
     assert run.steps() == [("call", "FAILED")]
 
 
-def test_corruption_closes_what_is_open_and_is_never_continued_over() -> None:
+def test_corruption_closes_open_work_and_ignores_on_error() -> None:
     run = waiting(timeoutMs=5000)
     run.state, commands = end_as_corrupt(run.definition, run.state, now_ms=run.now_ms, message="a bug")
     run.commands += commands
@@ -356,14 +356,14 @@ def test_corruption_closes_what_is_open_and_is_never_continued_over() -> None:
     assert Drive(caught, assign("after", **{"vars.a": 1})).start().end.status == "FAILED"
 
 
-def test_what_the_author_puts_under_error_does_not_change_the_record() -> None:
+def test_write_to_the_error_scope_does_not_change_the_record() -> None:
     failing = {**assign(**{"vars.a": expr("payload.missing")}), "onError": {"policy": "continue"}}
     run = Drive(failing, assign("after", **{"error.category": "Mine", "error.more": 1})).start()
     (record,) = [r for r in run.records if r["kind"] == "step" and r["status"] == "FAILED"]
     assert (record["error"]["category"], "more" in record["error"]) == ("ExpressionError", False)
 
 
-def test_a_null_field_is_as_an_absent_one() -> None:
+def test_null_field_means_absent_field() -> None:
     step = {
         **call(config={"saveAs": None, "idempotencyKey": None}),
         "name": None,
@@ -374,19 +374,20 @@ def test_a_null_field_is_as_an_absent_one() -> None:
     assert (run.end.status, run.vars) == ("SUCCEEDED", {})
 
 
-def test_a_second_cancel_changes_nothing() -> None:
+def test_second_cancel_changes_nothing() -> None:
     run = waiting().cancel()
     count = len(run.commands)
     assert len(run.cancel().commands) == count
 
 
-def test_the_expression_contract_is_part_of_the_semantics_that_a_run_pins() -> None:
+def test_semantics_version_pins_the_expression_contract() -> None:
     assert CONTRACT_OF_SEMANTICS[SEMANTICS_VERSION] == EXPRESSION_CONTRACT_VERSION, (
-        "the expression contract has changed: give the engine a new SEMANTICS_VERSION, and say in CONTRACT_OF_SEMANTICS what it uses"
+        "The expression contract has changed. Give the engine a new SEMANTICS_VERSION, and add its contract version to "
+        "CONTRACT_OF_SEMANTICS."
     )
 
 
-def test_sequence_numbers_never_repeat_and_always_grow() -> None:
+def test_sequence_numbers_always_grow() -> None:
     run = Drive(
         state("a", "A"), wait_for_reply(timeoutMs=9000), call(), payload={"ticketId": "T-1", "url": "u"}
     ).start()

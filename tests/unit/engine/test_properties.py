@@ -1,8 +1,8 @@
-"""Properties of every run, held on generated definitions: some hundreds, 20,000 of each with POINTSMAN_NIGHTLY=1.
+"""Properties of every run, checked with generated definitions: some hundreds, or 20,000 with POINTSMAN_NIGHTLY=1.
 
-`Course` performs a run's commands by hand. In `orderly` all comes at once and in order, as in a simulation; in `chaotic`
-anything may come at any time that the pump allows: answers late or lost, events of strangers, repeats, timers while a
-write is under way, executions that go on as new ones.
+`Course` performs the commands of a run. In `orderly`, every result arrives at once and in order, as in a simulation. In
+`chaotic`, anything may arrive at any time that the workflow allows: late and lost results, foreign and repeated events,
+timers during a write, and executions that continue as new.
 """
 
 import copy
@@ -24,8 +24,8 @@ from tests.unit.engine.generated_definitions import (
     Case,
     cases,
 )
-from workflows.engine import commands as ask
-from workflows.engine import events as on
+from workflows.engine import commands as cmd
+from workflows.engine import events as ev
 from workflows.engine.checkpoint import dump_state, load_state
 from workflows.engine.child_step import child_error
 from workflows.engine.clock import iso_time
@@ -44,120 +44,120 @@ MAX_MESSAGES = 25
 
 seeds = st.integers(0, 2**32 - 1)
 
-# -- Courses -------------------------------------------------------------------------------------------------------------
+# -- Courses -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """The pump has found that the run cannot go on."""
+    """Event for a run that cannot continue because of an exception."""
 
     now_ms: int
 
 
 class Course:
-    """One run: what it was told, what it asked for, and what was written."""
+    """One run: its events, its commands, and the records that were written."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
         self.definition = case.definition
         payload = copy.deepcopy(case.payload)
-        system = {"runId": RUN_ID, "workflowId": "flow", "workflowVersion": 1, "tenantId": TENANT_ID, "definitionHash": "",
-                  "semanticsVersion": SEMANTICS_VERSION, "parentRunId": None, "rootRunId": RUN_ID}  # fmt: skip
+        system = {
+            "runId": RUN_ID, "workflowId": "flow", "workflowVersion": 1, "tenantId": TENANT_ID, "definitionHash": "",
+            "semanticsVersion": SEMANTICS_VERSION, "parentRunId": None, "rootRunId": RUN_ID,
+        }  # fmt: skip
         self.state = RunState(scope=Scope(payload=payload, system=system, size_bound=json_size(payload)))
         self.now_ms = START_MS
-        self.told: list[on.EngineEvent | Corrupted] = []
-        self.asked: list[list[ask.Command]] = []
-        self.under_way: dict[str, Any] = {}
+        self.events: list[ev.EngineEvent | Corrupted] = []
+        self.commands: list[list[cmd.Command]] = []
+        self.open_commands: dict[str, Any] = {}
         self.timers: dict[str, int] = {}
         self.stale: list[str] = []
         self.messages = 0
         self.waits: list[dict[str, Any]] = []
         self.forms: dict[str, Any] = {}
         self.records: list[dict[str, Any]] = []
-        self.ending: ask.CompleteRun | None = None
+        self.ending: cmd.CompleteRun | None = None
         self.used: Counter[str] = Counter()
 
-    def tell(self, event: on.EngineEvent | Corrupted) -> None:
-        assert len(self.told) < MAX_TURNS, "the run does not end"
-        self.told.append(copy.deepcopy(event))
+    def feed(self, event: ev.EngineEvent | Corrupted) -> None:
+        assert len(self.events) < MAX_TURNS, "the run does not end"
+        self.events.append(copy.deepcopy(event))
         if isinstance(event, Corrupted):
             self.state, commands = end_as_corrupt(self.definition, self.state, now_ms=self.now_ms, message="a bug")
         else:
             self.state, commands = advance(self.definition, self.state, event)
-        commands = copy.deepcopy(commands)  # what is sent away does not change any more
-        self.asked.append(commands)
+        commands = copy.deepcopy(commands)  # a sent command must not change later
+        self.commands.append(commands)
         for command in commands:
             self._take(command)
         state = self.state
-        assert state.verdict_write_id in ("", *self.under_way), "a write that has ended is taken for one under way"
+        assert state.verdict_write_id in ("", *self.open_commands), "the state has an open write that has already ended"
         is_stopping = state.is_pausing and state.phase in SAFE_TO_CONTINUE
-        assert not state.records or state.verdict_write_id or is_stopping, (
-            "records are kept, and nothing will write them"
-        )
+        assert not state.records or state.verdict_write_id or is_stopping, "no command will write the gathered records"
 
-    def _take(self, command: ask.Command) -> None:
+    def _take(self, command: cmd.Command) -> None:
         match command:
-            case ask.StartTimer():
+            case cmd.StartTimer():
                 self.timers[command.id] = command.due_ms
-            case ask.CancelTimer():
-                assert command.id in self.timers, "a timer is cancelled that does not run"
+            case cmd.CancelTimer():
+                assert command.id in self.timers, "a cancelled timer was not running"
                 del self.timers[command.id]
                 self.stale.append(command.id)
-            case ask.CancelAttempt():
-                del self.under_way[command.id]
+            case cmd.CancelAttempt():
+                del self.open_commands[command.id]
             case _:
-                self.under_way[command.id] = command
-        if isinstance(command, ask.OpenWait):
+                self.open_commands[command.id] = command
+        if isinstance(command, cmd.OpenWait):
             self.waits += [record for record in command.records if record["kind"] == "wait"][-1:]
             self.forms |= {r["id"]: r.get("formSchema") for r in command.records if r["kind"] == "task"}
-        if isinstance(command, ask.CompleteRun):
+        if isinstance(command, cmd.CompleteRun):
             assert self.ending is None, "the run ends twice"
             self.ending = command
 
-    # -- What comes back -------------------------------------------------------------------------------------------------
+    # -- Results of commands -----------------------------------------------------------------------------------------
 
     def finish(self, command: Any) -> None:
-        """The end of something that is under way, with the outcome that its stub names."""
-        del self.under_way[command.id]
+        """End an open command with the outcome of its stub."""
+        del self.open_commands[command.id]
         match command:
-            case ask.RunAction():
-                self.tell(self._action_done(command))
-            case ask.RunChild():
+            case cmd.RunAction():
+                self.feed(self._action_done(command))
+            case cmd.RunChild():
                 self.records += command.records
-                self.tell(self._child_done(command))
-            case ask.OpenWait():
+                self.feed(self._child_done(command))
+            case cmd.OpenWait():
                 self.records += command.records
             case _:
                 self.records += command.records
-                self.tell(on.RecordsWritten(self.now_ms, command.id))
+                self.feed(ev.RecordsWritten(self.now_ms, command.id))
 
     def lose(self, command: Any) -> None:
-        """The activity was lost, and nothing of it was written."""
-        del self.under_way[command.id]
-        if isinstance(command, ask.RunChild):
+        """End an open command as lost, without writing its records."""
+        del self.open_commands[command.id]
+        if isinstance(command, cmd.RunChild):
             error = {"message": "lost", "code": "ACTIVITY_FAILED"}
             described = child_error(
                 error, child_run_id=command.child_run_id, ended="REFUSED", now_iso=iso_time(self.now_ms)
             )
-            self.tell(on.ChildDone(self.now_ms, command.id, error=described, is_projected=False))
+            self.feed(ev.ChildDone(self.now_ms, command.id, error=described, is_projected=False))
         else:
             described = {"category": "TransientError", "message": "lost", "nodePath": command.step_path}
             described |= {"at": iso_time(self.now_ms), "code": "ACTIVITY_FAILED"}
-            self.tell(on.ActionDone(self.now_ms, command.id, error=described, is_projected=False))
+            self.feed(ev.ActionDone(self.now_ms, command.id, error=described, is_projected=False))
 
-    def find_taken(self, command: ask.RunChild) -> None:
-        """A workflow of the child's id has run before."""
-        del self.under_way[command.id]
+    def find_taken(self, command: cmd.RunChild) -> None:
+        """End an open start of a child run whose id is already in use."""
+        del self.open_commands[command.id]
         self.records += command.records
         at, child = iso_time(self.now_ms), command.child_run_id
         described = child_error(None, child_run_id=child, ended="ALREADY_STARTED", now_iso=at)
-        self.tell(on.ChildDone(self.now_ms, command.id, error=described, is_id_taken=True))
+        self.feed(ev.ChildDone(self.now_ms, command.id, error=described, is_id_taken=True))
 
     def fire(self, timer_id: str) -> None:
         self.now_ms = max(self.now_ms, self.timers.pop(timer_id))
-        self.tell(on.TimerFired(self.now_ms, timer_id))
+        self.feed(ev.TimerFired(self.now_ms, timer_id))
 
-    def _action_done(self, command: ask.RunAction) -> on.ActionDone:
+    def _action_done(self, command: cmd.RunAction) -> ev.ActionDone:
         fields = {name: value for name, value in vars(command).items() if name not in ("id", "retry")}
         rule = None
         if command.retry is not None:
@@ -167,44 +167,44 @@ class Course:
         output, error = self.outcome(command.step_id, command.step_path)
         ends = end_records(request, now_ms=self.now_ms, output=output, error=error)
         self.records += [*command.records, start_record(request), *ends]
-        return on.ActionDone(self.now_ms, command.id, output=output, error=error)
+        return ev.ActionDone(self.now_ms, command.id, output=output, error=error)
 
-    def _child_done(self, command: ask.RunChild) -> on.ChildDone:
+    def _child_done(self, command: cmd.RunChild) -> ev.ChildDone:
         scopes, error = self.outcome(command.step_id, "")
         if error is None:
-            return on.ChildDone(self.now_ms, command.id, scopes=scopes)
+            return ev.ChildDone(self.now_ms, command.id, scopes=scopes)
         at = iso_time(self.now_ms)
         described = child_error(error, child_run_id=command.child_run_id, ended="FAILED", now_iso=at)
-        return on.ChildDone(self.now_ms, command.id, error=described)
+        return ev.ChildDone(self.now_ms, command.id, error=described)
 
     def outcome(self, step_id: str, path: str) -> tuple[Any, dict[str, Any] | None]:
-        given = self.case.stubs.outcomes.get(step_id, [{"output": {}}])
-        outcome = copy.deepcopy(given[min(self.used[step_id], len(given) - 1)])
+        outcomes = self.case.stubs.outcomes.get(step_id, [{"output": {}}])
+        outcome = copy.deepcopy(outcomes[min(self.used[step_id], len(outcomes) - 1)])
         self.used[step_id] += 1
         if "error" not in outcome:
             return outcome["output"], None
         return None, outcome["error"] | {"nodePath": path, "at": iso_time(self.now_ms)}
 
-    # -- Executions ------------------------------------------------------------------------------------------------------
+    # -- Executions --------------------------------------------------------------------------------------------------
 
     @property
     def may_continue(self) -> bool:
-        return self.state.is_pausing and self.state.phase in SAFE_TO_CONTINUE and not self.under_way
+        return self.state.is_pausing and self.state.phase in SAFE_TO_CONTINUE and not self.open_commands
 
-    def go_on_as_new(self) -> None:
+    def continue_as_new(self) -> None:
         self.state = through_text(self.state)
-        self.timers.clear()  # they were those of the execution before
+        self.timers.clear()  # they ended with the previous execution
         self.stale.clear()
-        self.tell(on.RunContinued(self.now_ms))
+        self.feed(ev.RunContinued(self.now_ms))
 
     @property
     def was_cut_off(self) -> bool:
-        return any(isinstance(told, on.CancelRequested | Corrupted) for told in self.told)
+        return any(isinstance(event, ev.CancelRequested | Corrupted) for event in self.events)
 
-    # -- What was written ------------------------------------------------------------------------------------------------
+    # -- Records -----------------------------------------------------------------------------------------------------
 
     def rows(self, kind: str, *key: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-        """The records of each row in the order of their numbers; a record that was written twice counts once."""
+        """Return the records of each row in the order of their numbers. A record that was written twice counts once."""
         found: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
         for record in self.records:
             if record["kind"] == kind:
@@ -226,39 +226,40 @@ def through_text(state: RunState) -> RunState:
 
 
 def orderly(case: Case, *, pauses: random.Random | None = None) -> Course:
-    """What is asked for is done at once, in order. An open wait gets the case's next response or event, else time passes."""
+    """Perform every command at once and in order. An open wait gets the next response or event, or else time passes."""
     course = Course(case)
     events = [*enumerate(case.stubs.events)]
-    asked: set[str] = set()
-    course.tell(on.RunStarted(course.now_ms))
+    responded: set[str] = set()
+    course.feed(ev.RunStarted(course.now_ms))
     while True:
         if pauses is not None and course.ending is None and pauses.random() < 0.2:
-            course.tell(on.PauseRequested(course.now_ms))
-        if course.under_way:
-            course.finish(next(iter(course.under_way.values())))
+            course.feed(ev.PauseRequested(course.now_ms))
+        if course.open_commands:
+            course.finish(next(iter(course.open_commands.values())))
         elif course.may_continue:
-            course.go_on_as_new()
-        elif course.ending is not None or not _answer(course, events, asked):
+            course.continue_as_new()
+        elif course.ending is not None or not _resume(course, events, responded):
             return course
 
 
-def _answer(course: Course, events: list[tuple[int, Any]], asked: set[str]) -> bool:
+def _resume(course: Course, events: list[tuple[int, Any]], responded: set[str]) -> bool:
+    """Pass the next response, event or timer to an open run. Return False if there is none."""
     wait = course.state.wait
-    if wait is not None and wait.kind == "human" and wait.id not in asked:
-        asked.add(wait.id)
-        given = course.case.stubs.responses.get(wait.step_id, [])
-        if given:
-            response = copy.deepcopy(given[min(course.used[wait.step_id], len(given) - 1)])
+    if wait is not None and wait.kind == "human" and wait.id not in responded:
+        responded.add(wait.id)
+        responses = course.case.stubs.responses.get(wait.step_id, [])
+        if responses:
+            response = copy.deepcopy(responses[min(course.used[wait.step_id], len(responses) - 1)])
             course.used[wait.step_id] += 1
             if form_problem(wait.form_schema, response) is None:
-                course.tell(on.TaskCompleted(course.now_ms, wait.id, response, "simulation"))
+                course.feed(ev.TaskCompleted(course.now_ms, wait.id, response, "simulation"))
                 return True
-    of_its_name = [item for item in events if wait is not None and item[1]["eventName"] == wait.event_name]
-    if wait is not None and of_its_name:
-        events.remove(of_its_name[0])
-        position, stub = of_its_name[0]
+    matching = [item for item in events if wait is not None and item[1]["eventName"] == wait.event_name]
+    if wait is not None and matching:
+        events.remove(matching[0])
+        position, stub = matching[0]
         key, payload = str(stub.get("correlationKey", wait.key)), copy.deepcopy(stub["payload"])
-        course.tell(on.EventSignalled(course.now_ms, f"event-{position}", wait.event_name, key, wait.id, payload))
+        course.feed(ev.EventSignalled(course.now_ms, f"event-{position}", wait.event_name, key, wait.id, payload))
         return True
     if course.timers:
         course.fire(min(course.timers, key=lambda timer: (course.timers[timer], int(timer[1:]))))
@@ -266,47 +267,49 @@ def _answer(course: Course, events: list[tuple[int, Any]], asked: set[str]) -> b
     return False
 
 
-def chaotic(case: Case, seed: int, *, cut_at: int = 0, cut: type = on.CancelRequested) -> Course:
-    """Anything that may come, in any order. The run is cut off soon after n turns, or when it would wait for ever."""
+def chaotic(case: Case, seed: int, *, cut_at: int = 0, cut: type = ev.CancelRequested) -> Course:
+    """Pass possible events in random order. End the run soon after `cut_at` events, or if it would wait forever."""
     course, chance = Course(case), random.Random(seed)
-    course.tell(on.RunStarted(course.now_ms))
-    while course.ending is None or course.under_way:
-        choices: list[Any] = [lambda command=command: course.finish(command) for command in course.under_way.values()]
+    course.feed(ev.RunStarted(course.now_ms))
+    while course.ending is None or course.open_commands:
+        choices: list[Any] = [
+            lambda command=command: course.finish(command) for command in course.open_commands.values()
+        ]
         choices += [
             lambda command=command: course.lose(command)
-            for command in course.under_way.values()
-            if isinstance(command, ask.RunAction | ask.RunChild) and chance.random() < 0.2
+            for command in course.open_commands.values()
+            if isinstance(command, cmd.RunAction | cmd.RunChild) and chance.random() < 0.2
         ]
         choices += [
             lambda command=command: course.find_taken(command)
-            for command in course.under_way.values()
-            if isinstance(command, ask.RunChild) and chance.random() < 0.1
+            for command in course.open_commands.values()
+            if isinstance(command, cmd.RunChild) and chance.random() < 0.1
         ]
-        if course.timers and (not course.under_way or chance.random() < 0.2):
+        if course.timers and (not course.open_commands or chance.random() < 0.2):
             choices.append(lambda: course.fire(min(course.timers, key=course.timers.__getitem__)))
-        if course.stale and chance.random() < 0.2:  # it had fired before it was cancelled
-            choices.append(lambda: course.tell(on.TimerFired(course.now_ms, course.stale.pop())))
+        if course.stale and chance.random() < 0.2:  # the timer fired before it was cancelled
+            choices.append(lambda: course.feed(ev.TimerFired(course.now_ms, course.stale.pop())))
         if course.ending is None and not course.state.is_pausing and chance.random() < 0.3:
-            choices.append(lambda: course.tell(on.PauseRequested(course.now_ms)))
+            choices.append(lambda: course.feed(ev.PauseRequested(course.now_ms)))
         if course.may_continue:
-            choices.append(course.go_on_as_new)
+            choices.append(course.continue_as_new)
         if course.messages < MAX_MESSAGES and (course.state.wait is not None or chance.random() < 0.2):
             choices.append(lambda: _message(course, chance))
-        is_time = len(course.told) >= cut_at > 0 and course.ending is None and chance.random() < 0.5
+        is_time = len(course.events) >= cut_at > 0 and course.ending is None and chance.random() < 0.5
         if not choices or is_time:
-            course.tell(cut(course.now_ms))
+            course.feed(cut(course.now_ms))
         else:
             chance.choice(choices)()
-    for command in (command for commands in course.asked for command in commands):
-        if isinstance(command, ask.RunAction | ask.StartTimer):
-            course.tell(on.TimerFired(course.now_ms, command.id))
-            course.tell(on.ActionDone(course.now_ms, command.id, output={"stale": True}))
-            assert course.asked[-1] == course.asked[-2] == [], "something stale has changed a run that has ended"
+    for command in (command for commands in course.commands for command in commands):
+        if isinstance(command, cmd.RunAction | cmd.StartTimer):
+            course.feed(ev.TimerFired(course.now_ms, command.id))
+            course.feed(ev.ActionDone(course.now_ms, command.id, output={"stale": True}))
+            assert course.commands[-1] == course.commands[-2] == [], "a stale event led to commands after the end"
     return course
 
 
 def _message(course: Course, chance: random.Random) -> None:
-    """A signal for one of the waits that there were, most often a fitting one for the last; or a person's response."""
+    """Signal an event for one of the waits so far, most often a matching event for the last wait, or send a response."""
     course.messages += 1
     wait = (
         course.waits[-1] if course.waits and chance.random() < 0.8 else chance.choice([*course.waits, {"id": "none"}])
@@ -316,23 +319,23 @@ def _message(course: Course, chance: random.Random) -> None:
         response = copy.deepcopy(chance.choice(RESPONSES))
         is_open = open_wait is not None and open_wait.id == wait["id"]
         if not is_open or form_problem(course.forms[wait["id"]], response) is None:
-            course.tell(on.TaskCompleted(course.now_ms, wait["id"], response, "ann"))
+            course.feed(ev.TaskCompleted(course.now_ms, wait["id"], response, "ann"))
         return
     is_fitting = "eventName" in wait and chance.random() < 0.7
     name = wait["eventName"] if is_fitting else chance.choice(EVENT_NAMES)
     key = wait["key"] if is_fitting else chance.choice(("k-1", "7", "other"))
     event_id = f"e{chance.randint(1, 12)}"
     payload = copy.deepcopy(chance.choice(EVENT_PAYLOADS))
-    course.tell(on.EventSignalled(course.now_ms, event_id, name, key, wait["id"], payload))
+    course.feed(ev.EventSignalled(course.now_ms, event_id, name, key, wait["id"], payload))
 
 
-# -- Properties ----------------------------------------------------------------------------------------------------------
+# -- Properties --------------------------------------------------------------------------------------------------------
 
 
 def check_end(course: Course) -> None:
-    """Nothing is open, every row has one end, the numbers grow, and the loops have left nothing behind."""
+    """Check that nothing is open, every row has one end, the numbers grow, and loops restored their variables."""
     assert course.ending is not None
-    assert (course.timers, course.under_way) == ({}, {})
+    assert (course.timers, course.open_commands) == ({}, {})
     check_steps(course)
     check_waits(course)
     check_numbers(course)
@@ -350,7 +353,7 @@ def check_steps(course: Course) -> None:
         statuses = [record["status"] for record in records]
         ends = [status for status in statuses if status != "STARTED"]
         assert "STARTED" not in statuses[1:] or records[0]["type"] == "control.callWorkflow", (path, statuses)
-        # An action has succeeded with its activity; what fails then is the saving of its output.
+        # An action that succeeded in its activity can still fail afterwards, if its output cannot be saved.
         is_saving = records[0]["type"] == "action.call" and ends[:1] == ["SUCCEEDED"] and ends[-1] != "SUCCEEDED"
         assert len(ends) == (2 if is_saving else 1), (path, iteration, attempt, statuses)
         if ends[-1] == "RETRY_SCHEDULED":
@@ -358,9 +361,11 @@ def check_steps(course: Course) -> None:
         assert attempt == 1 or rows[path, iteration, attempt - 1][-1]["status"] == "RETRY_SCHEDULED"
         before = rows.get((path, iteration, attempt - 1), [{}])
         if "input" in records[0] and "input" in before[0] and not any(r["status"] == "SUCCEEDED" for r in before):
-            assert records[0]["input"] == before[0]["input"], "a retry has another input"
+            assert records[0]["input"] == before[0]["input"], "the input of a retry differs"
         children = [record["childRunId"] for record in records if "childRunId" in record]
-        assert records[-1].get("childRunId") == (children[-1] if children else None), "the row forgets its child"
+        assert records[-1].get("childRunId") == (children[-1] if children else None), (
+            "the last record has not the last child run"
+        )
 
 
 def check_waits(course: Course) -> None:
@@ -379,14 +384,14 @@ def check_waits(course: Course) -> None:
 
 
 def check_numbers(course: Course) -> None:
-    """Of what the engine has sent, in the order in which it was sent; records that were given back come once more."""
+    """Check the sequence numbers in the order in which the engine sent them. Restored records may occur again."""
     sent: dict[int, Any] = {}
-    for command in (command for commands in course.asked for command in commands):
+    for command in (command for commands in course.commands for command in commands):
         numbers = [record["seq"] for record in getattr(command, "records", []) if sent.get(record["seq"]) != record]
-        if isinstance(command, ask.RunAction):
+        if isinstance(command, cmd.RunAction):
             numbers += [command.start_seq, command.end_seq]
         for number in numbers:
-            assert number > max(sent, default=0), "a number comes twice, or too late"
+            assert number > max(sent, default=0), "a number is repeated or out of order"
             sent[number] = None
         sent |= {record["seq"]: record for record in getattr(command, "records", [])}
     runs = sorted((record for record in course.records if record["kind"] == "run"), key=lambda record: record["seq"])
@@ -399,22 +404,23 @@ def check_numbers(course: Course) -> None:
 
 
 def check_messages(course: Course) -> None:
-    """Every signalled event got a verdict, resumed the run at most once, and responses are recorded as they were given."""
-    signalled = {(told.wait_id, told.event_id) for told in course.told if isinstance(told, on.EventSignalled)}
+    """Check that every signalled event has a verdict and resumed the run at most once. Check recorded responses."""
+    signalled = {(event.wait_id, event.event_id) for event in course.events if isinstance(event, ev.EventSignalled)}
     verdicts = course.rows("verdict", "waitId", "eventId")
     assert signalled == verdicts.keys()
     matched = Counter(key[1] for key, records in verdicts.items() for r in records if r["verdict"] == "matched")
     assert set(matched.values()) <= {1}
-    given = [told.response for told in course.told if isinstance(told, on.TaskCompleted)]
-    given += [told.payload for told in course.told if isinstance(told, on.EventSignalled)]
-    given += [told.payload["response"] for told in course.told if "response" in (getattr(told, "payload", 0) or ())]
+    responses = [event.response for event in course.events if isinstance(event, ev.TaskCompleted)]
+    payloads = [event.payload for event in course.events if isinstance(event, ev.EventSignalled)]
+    responses += payloads
+    responses += [payload["response"] for payload in payloads if "response" in (payload or ())]
     for records in course.rows("task", "id").values():
-        assert records[-1]["status"] != "completed" or records[-1]["response"] in given
+        assert records[-1]["status"] != "completed" or records[-1]["response"] in responses
 
 
 @given(cases())
 @generated
-def test_generated_definitions_could_be_published(case: Case) -> None:
+def test_generated_definitions_are_valid(case: Case) -> None:
     actions = {name: frozenset({1}) for name in ("test.do", "transform.merge", "transform.join")}
     known = Known(actions, frozenset({"payload.Any.v1"}), {"child": frozenset({1})})
     assert validate(case.document, known) == []
@@ -422,7 +428,7 @@ def test_generated_definitions_could_be_published(case: Case) -> None:
 
 @given(cases(), seeds)
 @generated
-def test_a_run_ends_and_leaves_nothing_open(case: Case, seed: int) -> None:
+def test_every_run_ends_and_leaves_nothing_open(case: Case, seed: int) -> None:
     with limits(case):
         course = chaotic(case, seed)
     check_end(course)
@@ -430,7 +436,7 @@ def test_a_run_ends_and_leaves_nothing_open(case: Case, seed: int) -> None:
 
 @given(cases(), seeds, st.integers(1, 40))
 @generated
-def test_a_cancel_at_any_moment_ends_the_run(case: Case, seed: int, at: int) -> None:
+def test_cancel_at_any_time_ends_the_run(case: Case, seed: int, at: int) -> None:
     with limits(case):
         course = chaotic(case, seed, cut_at=at)
     check_end(course)
@@ -439,7 +445,7 @@ def test_a_cancel_at_any_moment_ends_the_run(case: Case, seed: int, at: int) -> 
 
 @given(cases(), seeds, st.integers(1, 40))
 @generated
-def test_corruption_at_any_moment_ends_the_run(case: Case, seed: int, at: int) -> None:
+def test_corruption_at_any_time_ends_the_run(case: Case, seed: int, at: int) -> None:
     with limits(case):
         course = chaotic(case, seed, cut_at=at, cut=Corrupted)
     check_end(course)
@@ -448,20 +454,20 @@ def test_corruption_at_any_moment_ends_the_run(case: Case, seed: int, at: int) -
 
 @given(cases(), seeds)
 @generated
-def test_a_checkpoint_after_every_event_changes_nothing(case: Case, seed: int) -> None:
+def test_checkpoint_after_every_event_changes_nothing(case: Case, seed: int) -> None:
     with limits(case):
         course = chaotic(case, seed)
         straight, resumed = Course(case).state, Course(case).state
-        for told, asked in zip(course.told, course.asked, strict=True):
-            straight, _ = advance(course.definition, straight, copy.deepcopy(told))
-            resumed, commands = advance(course.definition, through_text(resumed), copy.deepcopy(told))
-            assert commands == asked
+        for event, expected in zip(course.events, course.commands, strict=True):
+            straight, _ = advance(course.definition, straight, copy.deepcopy(event))
+            resumed, commands = advance(course.definition, through_text(resumed), copy.deepcopy(event))
+            assert commands == expected
             assert dump_state(resumed) == dump_state(straight)
 
 
 @given(cases(), seeds)
 @generated
-def test_a_run_that_goes_on_in_new_executions_ends_alike(case: Case, seed: int) -> None:
+def test_continue_as_new_at_random_times_changes_no_outcome(case: Case, seed: int) -> None:
     with limits(case):
         straight, resumed = orderly(case), orderly(case, pauses=random.Random(seed))
     assert resumed.scopes == straight.scopes
@@ -474,7 +480,7 @@ def statuses(course: Course) -> dict[Any, str]:
 
 @given(cases())
 @generated
-def test_a_simulation_is_what_the_run_does(case: Case) -> None:
+def test_simulation_equals_the_run(case: Case) -> None:
     with limits(case):
         course = orderly(case)
         simulation = simulated(case)
@@ -485,7 +491,7 @@ def test_a_simulation_is_what_the_run_does(case: Case) -> None:
     steps = {record["seq"]: record for record in course.records if record["kind"] == "step"}
     assert simulation.trace == [{n: steps[seq][n] for n in names if n in steps[seq]} for seq in sorted(steps)]
     assert simulation.ended_ms == course.now_ms
-    counts = Counter(type(command).__name__ for asked in course.asked for command in asked)
+    counts = Counter(type(command).__name__ for commands in course.commands for command in commands)
     assert simulation.command_counts == counts
     if ended == "waiting":
         assert simulation.waits_for == vars(course.state.wait)

@@ -1,4 +1,4 @@
-"""The check of values against JSON Schema: as the reference library decides, in bounded steps, without the values' words."""
+"""Check of values with JSON Schema: results of the reference library, bounded steps, no values in messages."""
 
 import time
 from typing import Any
@@ -32,15 +32,20 @@ def keywords(inner: Any) -> Any:
     return st.fixed_dictionaries(
         {},
         optional={
-            "type": TYPES | st.lists(TYPES, min_size=1, max_size=2, unique=True), "enum": st.lists(VALUES, max_size=3), "const": VALUES,
-            "minimum": st.integers(-2, 2), "exclusiveMaximum": st.integers(-2, 2), "multipleOf": st.sampled_from([1, 2, 0.5]),
-            "minLength": COUNTS, "maxLength": COUNTS, "pattern": st.sampled_from(["^a", "b$", "a+"]), "minItems": COUNTS, "maxItems": COUNTS,
-            "uniqueItems": st.booleans(), "minProperties": COUNTS, "maxProperties": COUNTS, "required": st.lists(NAMES, max_size=2, unique=True),
-            "dependentRequired": st.dictionaries(NAMES, st.lists(NAMES, max_size=1), max_size=1), "properties": named,
-            "patternProperties": st.dictionaries(st.sampled_from(["^a", "b"]), inner, max_size=1), "additionalProperties": inner,
-            "propertyNames": inner, "prefixItems": several, "items": inner, "contains": inner, "minContains": COUNTS, "maxContains": COUNTS,
-            "allOf": several, "anyOf": several, "oneOf": several, "not": inner, "if": inner, "then": inner, "else": inner,
-            "dependentSchemas": named, "unevaluatedItems": inner, "unevaluatedProperties": inner, "$ref": st.just("#/$defs/d"),
+            "type": TYPES | st.lists(TYPES, min_size=1, max_size=2, unique=True),
+            "enum": st.lists(VALUES, max_size=3), "const": VALUES,
+            "minimum": st.integers(-2, 2), "exclusiveMaximum": st.integers(-2, 2),
+            "multipleOf": st.sampled_from([1, 2, 0.5]),
+            "minLength": COUNTS, "maxLength": COUNTS, "pattern": st.sampled_from(["^a", "b$", "a+"]),
+            "minItems": COUNTS, "maxItems": COUNTS, "uniqueItems": st.booleans(),
+            "minProperties": COUNTS, "maxProperties": COUNTS, "required": st.lists(NAMES, max_size=2, unique=True),
+            "dependentRequired": st.dictionaries(NAMES, st.lists(NAMES, max_size=1), max_size=1),
+            "properties": named, "additionalProperties": inner, "propertyNames": inner,
+            "patternProperties": st.dictionaries(st.sampled_from(["^a", "b"]), inner, max_size=1),
+            "prefixItems": several, "items": inner, "contains": inner, "minContains": COUNTS, "maxContains": COUNTS,
+            "allOf": several, "anyOf": several, "oneOf": several, "not": inner,
+            "if": inner, "then": inner, "else": inner, "dependentSchemas": named,
+            "unevaluatedItems": inner, "unevaluatedProperties": inner, "$ref": st.just("#/$defs/d"),
         },
     )  # fmt: skip
 
@@ -54,26 +59,40 @@ SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, max_le
     defined=keywords(st.booleans()).map(lambda d: {k: v for k, v in d.items() if k != "$ref"}),
     value=VALUES,
 )
-def test_it_decides_as_the_reference_library(schema: Any, defined: Any, value: Any) -> None:
+def test_check_agrees_with_the_reference_library(schema: Any, defined: Any, value: Any) -> None:
     whole = {**(schema if isinstance(schema, dict) else {"allOf": [schema]}), "$defs": {"d": defined}}
     assert schema_faults(whole, max_bytes=1_000_000) == []
     assert (not value_problems(link_schema(whole), value)) == Draft202012Validator(whole).is_valid(value)
 
 
-LOOKED_AT = [
-    {"contains": {"const": 1}}, {"prefixItems": [True]}, {"allOf": [{"prefixItems": [True]}]}, {"anyOf": [{"items": {"const": 1}}, {"prefixItems": [True, True]}]},
-    {"oneOf": [{"contains": {"const": 1}}, {"maxItems": 0}]}, {"not": {"prefixItems": [True]}}, {"if": {"prefixItems": [{"const": 1}]}, "then": {"prefixItems": [True, True]}},
-    {"properties": {"a": True}}, {"patternProperties": {"b": True}}, {"dependentSchemas": {"a": {"properties": {"b": True}}}},
-    {"if": {"properties": {"a": {"const": 1}}, "required": ["a"]}, "then": {"properties": {"b": True}}, "else": {"properties": {"ab": True}}},
-    {"anyOf": [{"properties": {"a": True}}, {"properties": {"b": {"const": 1}}}]}, {"$ref": "#/$defs/d"}, {"additionalProperties": {"const": 1}},
-    {"oneOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"required": ["b"]}]}, {"allOf": [{"unevaluatedProperties": {"const": 1}}]},
-]  # fmt: skip
+EVALUATING = [
+    {"contains": {"const": 1}},
+    {"prefixItems": [True]},
+    {"allOf": [{"prefixItems": [True]}]},
+    {"anyOf": [{"items": {"const": 1}}, {"prefixItems": [True, True]}]},
+    {"oneOf": [{"contains": {"const": 1}}, {"maxItems": 0}]},
+    {"not": {"prefixItems": [True]}},
+    {"if": {"prefixItems": [{"const": 1}]}, "then": {"prefixItems": [True, True]}},
+    {"properties": {"a": True}},
+    {"patternProperties": {"b": True}},
+    {"dependentSchemas": {"a": {"properties": {"b": True}}}},
+    {
+        "if": {"properties": {"a": {"const": 1}}, "required": ["a"]},
+        "then": {"properties": {"b": True}},
+        "else": {"properties": {"ab": True}},
+    },
+    {"anyOf": [{"properties": {"a": True}}, {"properties": {"b": {"const": 1}}}]},
+    {"$ref": "#/$defs/d"},
+    {"additionalProperties": {"const": 1}},
+    {"oneOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"required": ["b"]}]},
+    {"allOf": [{"unevaluatedProperties": {"const": 1}}]},
+]
 LISTS = [[], [1], [2], [1, 1], [1, 2], [2, 1], [2, 2, 1]]
 OBJECTS = [{}, {"a": 1}, {"b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "ab": 2}, {"ab": 1}]
 
 
-@pytest.mark.parametrize("schema", LOOKED_AT, ids=str)
-def test_what_is_unevaluated_is_what_the_reference_library_says(schema: dict[str, Any]) -> None:
+@pytest.mark.parametrize("schema", EVALUATING, ids=str)
+def test_unevaluated_keywords_agree_with_the_reference_library(schema: dict[str, Any]) -> None:
     whole = {
         "unevaluatedItems": False,
         "unevaluatedProperties": False,
@@ -88,12 +107,12 @@ def test_what_is_unevaluated_is_what_the_reference_library_says(schema: dict[str
 @given(
     schema=st.dictionaries(st.sampled_from(["type", "items", "required", "enum", "minLength", "anyOf", "$ref"]), VALUES)
 )
-def test_it_calls_a_schema_what_the_specification_calls_one(schema: Any) -> None:
+def test_schema_faults_agree_with_the_meta_schema(schema: Any) -> None:
     is_schema = next(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema), None) is None
     assert (schema_faults(schema, max_bytes=1_000_000) == []) == is_schema
 
 
-def test_every_problem_is_told_with_a_pointer() -> None:
+def test_every_problem_has_a_pointer() -> None:
     schema = {
         "type": "object",
         "required": ["id"],
@@ -109,12 +128,15 @@ def test_every_problem_is_told_with_a_pointer() -> None:
         {"pointer": "", "message": "'id' is missing"},
         {"pointer": "/lines/1/a~1b", "message": "must be integer, but is string"},
         {"pointer": "/lines/1/s", "message": 'must be one of "x", "y"'},
-        {"pointer": "/who", "message": "fits none of 2 alternatives (1: must be string, but is object; 2: 'name' is missing)"},
+        {
+            "pointer": "/who",
+            "message": "matches none of 2 alternatives (1: must be string, but is object; 2: 'name' is missing)",
+        },
         {"pointer": "/more", "message": "is not allowed here"},
-    ]  # fmt: skip
+    ]
 
 
-def test_no_more_problems_are_told_than_wanted_and_none_holds_the_value() -> None:
+def test_problems_are_limited_and_never_contain_the_value() -> None:
     schema = {
         "items": {"type": "integer", "pattern": "^[0-9]+$", "const": 1, "maxLength": 3, "not": {"type": "string"}}
     }
@@ -126,7 +148,7 @@ def test_no_more_problems_are_told_than_wanted_and_none_holds_the_value() -> Non
     assert len(long_key["pointer"]) <= 300
 
 
-def test_numbers_are_those_that_are_written() -> None:
+def test_numbers_are_compared_by_their_decimal_form() -> None:
     assert value_problems(link_schema({"multipleOf": 0.01}), 19.99) == []
     assert value_problems(link_schema({"multipleOf": 0.1}), 10**400) == []
     assert value_problems(link_schema({"type": "integer"}), 1.0) == []
@@ -135,7 +157,7 @@ def test_numbers_are_those_that_are_written() -> None:
 
 
 def multiplied(leaf: Any, levels: int = 20) -> dict[str, Any]:
-    """A schema that looks at one value a million times."""
+    """Return a schema that checks one value a million times."""
     chain = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
     return {"$defs": {**chain, f"d{levels}": leaf}, "$ref": "#/$defs/d0"}
 
@@ -146,31 +168,40 @@ MANY = {f"k{n:05}": "v" for n in range(20_000)}
 @pytest.mark.parametrize(
     ("schema", "value"),
     [
-        ({"pattern": "^(a+)+$"}, "a" * 50_000 + "b"), ({"patternProperties": {"^(k+)+!$": True}}, {"k" * 50_000: 1}),
-        (multiplied({"type": "object"}), {}), (multiplied({"uniqueItems": True}), list(range(50_000))), (multiplied({"const": MANY}), MANY),
-        (multiplied({"pattern": "[ab]*a[ab]{900}c"}), "ab" * 100_000), (multiplied({"propertyNames": True}), MANY),
-        (multiplied({"additionalProperties": True}), MANY), (multiplied({"unevaluatedProperties": True}), MANY),
-        (multiplied({"contains": False, "minContains": 0}), list(range(50_000))), (multiplied({"required": list(MANY)[:5000]}), MANY),
-        (multiplied({"multipleOf": 1e-300}), 1.7e308), (multiplied({"enum": list(range(5000))}), 5),
-        ({"anyOf": [{"type": "string"}] * 9000}, MANY), ({"$ref": "#"}, {}), ({"allOf": [{"$ref": "#"}]}, {}),
+        ({"pattern": "^(a+)+$"}, "a" * 50_000 + "b"),
+        ({"patternProperties": {"^(k+)+!$": True}}, {"k" * 50_000: 1}),
+        (multiplied({"type": "object"}), {}),
+        (multiplied({"uniqueItems": True}), list(range(50_000))),
+        (multiplied({"const": MANY}), MANY),
+        (multiplied({"pattern": "[ab]*a[ab]{900}c"}), "ab" * 100_000),
+        (multiplied({"propertyNames": True}), MANY),
+        (multiplied({"additionalProperties": True}), MANY),
+        (multiplied({"unevaluatedProperties": True}), MANY),
+        (multiplied({"contains": False, "minContains": 0}), list(range(50_000))),
+        (multiplied({"required": list(MANY)[:5000]}), MANY),
+        (multiplied({"multipleOf": 1e-300}), 1.7e308),
+        (multiplied({"enum": list(range(5000))}), 5),
+        ({"anyOf": [{"type": "string"}] * 9000}, MANY),
+        ({"$ref": "#"}, {}),
+        ({"allOf": [{"$ref": "#"}]}, {}),
     ],
     ids=lambda part: str(part)[-60:],
-)  # fmt: skip
-def test_nothing_takes_long(schema: Any, value: Any) -> None:
+)
+def test_check_takes_bounded_time(schema: Any, value: Any) -> None:
     started = time.process_time()
     linked = link_schema(schema)
     value_problems(linked, value, max_steps=500_000)
-    assert time.process_time() - started < 10  # about one second; without a bound it is minutes, or for ever
+    assert time.process_time() - started < 10  # about 1 s; without a limit it takes minutes or never ends
 
 
-def test_what_cannot_be_found_out_is_a_no() -> None:
+def test_value_that_cannot_be_checked_is_refused() -> None:
     assert "too complex" in value_problems(link_schema(multiplied({"type": "object"})), {})[0]["message"]
     assert "without end" in value_problems(link_schema({"$ref": "#"}), {})[0]["message"]
     assert "linear time" in value_problems(link_schema({"pattern": "(?=a)"}), "a")[0]["message"]
-    assert "no JSON Schema" in value_problems(link_schema({"properties": 5}), {})[0]["message"]
+    assert "not a valid JSON Schema" in value_problems(link_schema({"properties": 5}), {})[0]["message"]
 
 
-def test_a_schema_that_refers_to_itself_goes_as_deep_as_a_payload_may() -> None:
+def test_recursive_schema_checks_the_deepest_payload() -> None:
     tree = {"type": "object", "properties": {"children": {"type": "array", "items": {"anyOf": [{"$ref": "#"}]}}}}
     value: dict[str, Any] = {}
     for _ in range(31):
@@ -179,8 +210,8 @@ def test_a_schema_that_refers_to_itself_goes_as_deep_as_a_payload_may() -> None:
     assert value_problems(link_schema(tree), {"children": [{"children": [{"children": 7}]}]}) != []
 
 
-def test_references_lead_to_names_and_addresses_that_the_caller_knows_and_nowhere_else() -> None:
-    asked: list[str] = []
+def test_references_resolve_only_to_documents_of_the_caller() -> None:
+    loaded: list[str] = []
     known = {
         "payload.Address.v1": {
             "$id": "https://example.com/address",
@@ -191,7 +222,7 @@ def test_references_lead_to_names_and_addresses_that_the_caller_knows_and_nowher
     }
 
     def load(address: str) -> Any:
-        asked.append(address)
+        loaded.append(address)
         return known.get(address)
 
     schema = {
@@ -208,10 +239,10 @@ def test_references_lead_to_names_and_addresses_that_the_caller_knows_and_nowher
     (missing,) = value_problems(linked, {"away": 1})
     assert "'https://elsewhere.example/x', which is not known" in missing["message"]
     assert list(linked.missing.values()) == [("https://elsewhere.example/x", ("properties", "away", "$ref"))]
-    assert sorted(set(asked)) == sorted(asked)  # each is asked once
+    assert sorted(set(loaded)) == sorted(loaded)  # each address is loaded once
 
 
-def test_a_schema_leads_to_so_many_others_and_no_more() -> None:
+def test_number_of_referenced_documents_is_limited() -> None:
     linked = link_schema({"$ref": "n1"}, load=lambda name: {"$ref": f"n{int(name[1:]) + 1}"}, base="n0")
     assert len(linked.documents) == MAX_DOCUMENTS
     assert "is not known here" in value_problems(linked, 1)[0]["message"]
@@ -220,26 +251,30 @@ def test_a_schema_leads_to_so_many_others_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("schema", "pointer", "words"),
     [
-        ({"type": "text"}, "/type", "alternatives"), ({"properties": {"a": {"minLength": -1}}}, "/properties/a/minLength", "at least 0"),
-        ({"properties": []}, "/properties", "must be object"), ({"$defs": {"x": {"pattern": r"(a)\1"}}}, "/$defs/x/pattern", "linear time"),
+        ({"type": "text"}, "/type", "alternatives"),
+        ({"properties": {"a": {"minLength": -1}}}, "/properties/a/minLength", "at least 0"),
+        ({"properties": []}, "/properties", "must be object"),
+        ({"$defs": {"x": {"pattern": r"(a)\1"}}}, "/$defs/x/pattern", "linear time"),
         ({"patternProperties": {"a/(?=b)": {}}}, "/patternProperties/a~1(?=b)", "linear time"),
-        ({"items": {"$dynamicRef": "#a"}}, "/items/$dynamicRef", "write $ref"), ({"dependencies": {"a": ["b"]}}, "/dependencies", "dependentRequired"),
-        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema", "2020-12"), ({"a": "x" * 2000}, "", "are allowed"),
+        ({"items": {"$dynamicRef": "#a"}}, "/items/$dynamicRef", "write $ref"),
+        ({"dependencies": {"a": ["b"]}}, "/dependencies", "dependentRequired"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema", "2020-12"),
+        ({"a": "x" * 2000}, "", "are allowed"),
     ],
-)  # fmt: skip
-def test_what_is_wrong_with_a_schema_is_told_with_its_place(schema: Any, pointer: str, words: str) -> None:
+)
+def test_fault_of_a_schema_has_its_pointer(schema: Any, pointer: str, words: str) -> None:
     (fault,) = schema_faults(schema, max_bytes=1000)
     assert (fault["pointer"], words in fault["message"]) == (pointer, True), fault
 
 
-def test_a_schema_that_names_its_dialect_is_checked_in_the_same_way() -> None:
+def test_schema_with_a_dialect_is_checked_in_the_same_way() -> None:
     inner = {"$schema": DIALECT, "$id": "https://example.com/inner", "pattern": "^(a+)+$"}
     started = time.process_time()
     assert value_problems(link_schema({"$schema": DIALECT, "allOf": [inner]}), "a" * 10_000 + "b") != []
     assert time.process_time() - started < 5
 
 
-def test_a_hostile_schema_is_told_in_bounded_time() -> None:
+def test_check_of_a_hostile_schema_takes_bounded_time() -> None:
     started = time.process_time()
     for schema in (
         {"type": [1, "a", None, 2.5] * 15_000},

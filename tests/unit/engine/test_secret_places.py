@@ -1,4 +1,4 @@
-"""Where secrets stand: only where the definition says so itself, and never where a value looks the same."""
+"""Places of secrets: only literal references in the definition count, never a value that looks like a reference."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.factories import expr, make_definition
 from tests.unit.engine.driver import Drive
-from workflows.engine import commands as ask
+from workflows.engine import commands as cmd
 from workflows.engine.errors import Category, RunError
 from workflows.engine.secret_places import secret_places, with_secrets
 from workflows.engine.validate import Known, Problem, validate
@@ -32,23 +32,23 @@ def test_places_are_pointers_into_the_mapping() -> None:
     assert secret_places(SECRET) == secret_places(None) == secret_places({"$expr": "x"}) == []
 
 
-def test_what_comes_out_of_an_expression_is_no_place() -> None:
+def test_result_of_an_expression_is_never_a_secret_reference() -> None:
     mapping = {"auth": SECRET, "body": expr("payload.body"), "items": [expr("payload.body"), {"own": SECRET}]}
     drive = Drive(call(mapping), payload={"body": SECRET}).start()
-    command = drive.last(ask.RunAction)
+    command = drive.last(cmd.RunAction)
     assert command.input == {"auth": SECRET, "body": SECRET, "items": [SECRET, {"own": SECRET}]}
     assert [place["pointer"] for place in command.secrets] == ["/auth", "/items/1/own"]
 
 
-def test_each_attempt_names_its_places_also_in_a_new_execution() -> None:
+def test_each_attempt_carries_its_places_also_after_continue_as_new() -> None:
     drive = Drive({**call({"auth": SECRET}), "retry": {"maxAttempts": 3, "backoffMs": 1}}).start()
     failure = {"category": "TransientError", "message": "", "nodePath": "root.steps[0]", "at": ""}
     drive.action(error=failure).checkpoint().fire()
-    actions = [command for command in drive.commands if isinstance(command, ask.RunAction)]
+    actions = [command for command in drive.commands if isinstance(command, cmd.RunAction)]
     assert [command.secrets for command in actions] == [[{"pointer": "/auth", "name": "DB_PASSWORD"}]] * 2
 
 
-def test_values_are_put_into_a_copy() -> None:
+def test_secret_values_are_written_into_a_copy() -> None:
     value = {"a": SECRET, "b": [{"c": SECRET}], "d": SECRET}
     places = [PLACE, {"pointer": "/b/0/c", "name": "DB_PASSWORD"}]
     assert with_secrets(value, places, {"DB_PASSWORD": "x"}) == {"a": "x", "b": [{"c": "x"}], "d": SECRET}
@@ -56,7 +56,7 @@ def test_values_are_put_into_a_copy() -> None:
 
 
 @pytest.mark.parametrize("value", [{"a": "x"}, {"a": {"$secret": "OTHER"}}, {}, [], "x", {"a": {**SECRET, "b": 1}}])
-def test_a_place_that_holds_something_else_is_corruption(value: Any) -> None:
+def test_place_without_the_expected_reference_is_corruption(value: Any) -> None:
     with pytest.raises(RunError) as caught:
         with_secrets(value, [PLACE], {"DB_PASSWORD": "x"})
     assert caught.value.category == Category.CORRUPTION
@@ -75,7 +75,7 @@ def problems(step: dict[str, Any], **envelope: Any) -> list[Problem]:
     return validate(make_definition(step, **envelope), KNOWN)
 
 
-def test_a_known_secret_in_an_input_is_no_problem() -> None:
+def test_known_secret_in_an_input_is_valid() -> None:
     assert problems(call({"headers": {"Authorization": SECRET}, "list": [[SECRET]]})) == []
 
 
@@ -104,12 +104,18 @@ def test_a_known_secret_in_an_input_is_no_problem() -> None:
             f"{IN_CONFIG}.contextData.x",
         ),
         (
-            {"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": {"default": SECRET}}},
+            {
+                "id": "a", "type": "human.task",
+                "config": {"taskType": "t", "title": "T", "formSchema": {"default": SECRET}},
+            },
             "SECRET_MISPLACED",
             f"{IN_CONFIG}.formSchema",
         ),
         (
-            {"id": "a", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1, "inputMapping": {"x": SECRET}},
+            {
+                "id": "a", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1,
+                "inputMapping": {"x": SECRET},
+            },
             "SECRET_MISPLACED",
             "root.steps[0].inputMapping.x",
         ),
@@ -120,17 +126,17 @@ def test_problems_of_secrets(step: dict[str, Any], code: str, path: str) -> None
     assert (found.code, found.path, found.is_error) == (code, path, code != "SECRET_UNKNOWN")
 
 
-def test_a_secret_in_a_trigger_is_misplaced_and_a_slip_of_the_pen_is_told() -> None:
+def test_secret_in_a_trigger_is_misplaced_and_a_typing_error_gets_a_suggestion() -> None:
     trigger = {"type": "event", "eventName": "E", "payloadMapping": {"a": SECRET}}
     assert problems(call({}), trigger=trigger)[0].code == "SECRET_MISPLACED"
     assert problems(call({"h": {"$secret": "DB_PASWORD"}}))[0].suggestion == "did you mean 'DB_PASSWORD'?"
 
 
-def test_an_action_version_that_is_no_number_is_told_and_nothing_else() -> None:
+def test_invalid_action_version_is_the_only_problem() -> None:
     assert {problem.code for problem in problems(call({"h": SECRET}, version=[1]))} == {"FIELD_INVALID"}
 
 
-def test_places_that_grow_by_nesting_are_refused() -> None:
+def test_too_long_places_are_refused() -> None:
     mapping: Any = {f"k{number}": SECRET for number in range(20)}
     for _ in range(40):
         mapping = {"x" * 50: mapping}

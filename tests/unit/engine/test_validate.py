@@ -1,4 +1,4 @@
-"""What publishing refuses, with the code, the place and the hint."""
+"""Problems that validation finds, with code, path and suggestion."""
 
 from typing import Any
 
@@ -11,6 +11,26 @@ KNOWN = Known(actions={"http.request": frozenset({1})}, schema_refs=frozenset({"
 ASSIGN = {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": 1}}}
 
 
+def state_set(**config: Any) -> dict[str, Any]:
+    return {"id": "a", "type": "state.set", "config": config}
+
+
+def assign(target: str, value: Any) -> dict[str, Any]:
+    return {"id": "a", "type": "transform.assign", "config": {"assign": {target: value}}}
+
+
+def call(action: str, version: int, **fields: Any) -> dict[str, Any]:
+    return {"id": "a", "type": "action.call", "config": {"actionId": action, "version": version}, **fields}
+
+
+def loop(**fields: Any) -> dict[str, Any]:
+    return {"id": "a", "type": "control.forEach", "items": expr("[1]"), "body": [], **fields}
+
+
+def task_with_form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": schema}}
+
+
 def problems(*steps: dict[str, Any], **envelope: Any) -> list[Problem]:
     return validate(make_definition(*steps, **envelope), KNOWN)
 
@@ -21,10 +41,14 @@ def one(*steps: dict[str, Any], **envelope: Any) -> Problem:
     return found[0]
 
 
-def test_a_right_definition_has_no_problem() -> None:
+def test_valid_definition_has_no_problem() -> None:
     call = {
-        "id": "c", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 5}, "onError": {"policy": "continue"},
-        "config": {"actionId": "http.request", "version": 1, "inputMapping": {"url": expr("payload.url")}, "saveAs": "x", "designerTileKind": 1},
+        "id": "c", "type": "action.call",
+        "retry": {"maxAttempts": 3, "backoffMs": 5}, "onError": {"policy": "continue"},
+        "config": {
+            "actionId": "http.request", "version": 1, "inputMapping": {"url": expr("payload.url")}, "saveAs": "x",
+            "designerTileKind": 1,
+        },
     }  # fmt: skip
     choice = {
         "id": "if",
@@ -40,28 +64,40 @@ def test_a_right_definition_has_no_problem() -> None:
     ("step", "code", "path"),
     [
         ({"id": "a", "type": "state.sett", "config": {"state": "X"}}, "STEP_TYPE_UNKNOWN", "root.steps[0]"),
-        ({"id": "a", "type": "state.set", "config": {}}, "FIELD_MISSING", "root.steps[0].config.state"),
-        ({"id": "a", "type": "state.set", "config": {"state": "X", "stat": 1}}, "KEY_UNKNOWN", "root.steps[0].config.stat"),
+        (state_set(), "FIELD_MISSING", "root.steps[0].config.state"),
+        (state_set(state="X", stat=1), "KEY_UNKNOWN", "root.steps[0].config.stat"),
         ({"type": "state.set", "config": {"state": "X"}}, "FIELD_MISSING", "root.steps[0].id"),
-        ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.__proto__": 1}}}, "TARGET_INVALID", "root.steps[0].config.assign.vars.__proto__"),
-        ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("1 +")}}}, "EXPRESSION_SYNTAX", "root.steps[0].config.assign.vars.x"),
-        ({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("lenght(payload)")}}}, "EXPRESSION_FUNCTION_NOT_ALLOWED", "root.steps[0].config.assign.vars.x"),
+        (assign("vars.__proto__", 1), "TARGET_INVALID", "root.steps[0].config.assign.vars.__proto__"),
+        (assign("vars.x", expr("1 +")), "EXPRESSION_SYNTAX", "root.steps[0].config.assign.vars.x"),
+        (
+            assign("vars.x", expr("lenght(payload)")),
+            "EXPRESSION_FUNCTION_NOT_ALLOWED",
+            "root.steps[0].config.assign.vars.x",
+        ),
         ({"id": "a", "type": "control.if", "condition": True, "then": []}, "FIELD_INVALID", "root.steps[0].condition"),
-        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "index", "body": []}, "FIELD_INVALID", "root.steps[0].itemVar"),
-        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "a-b", "body": []}, "FIELD_INVALID", "root.steps[0].itemVar"),
-        ({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "i", "body": [], "concurrency": 2}, "FIELD_INVALID", "root.steps[0].concurrency"),
-        ({"id": "a", "type": "control.tryCatch", "try": [], "catch": [], "captureErrorAs": "__proto__"}, "TARGET_INVALID", "root.steps[0].captureErrorAs"),
-        ({"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": {"type": "nothing"}}}, "FORM_INVALID", "root.steps[0].config.formSchema"),
-        ({"id": "a", "type": "human.task", "config": {"taskType": "t", "title": "T", "formSchema": {"pattern": "(?=x)"}}}, "FORM_INVALID", "root.steps[0].config.formSchema"),
-        (wait_for_reply(filters=[{"path": "a", "op": "like", "value": 1}]), "FIELD_INVALID", "root.steps[0].config.filters[0].op"),
+        (loop(itemVar="index"), "FIELD_INVALID", "root.steps[0].itemVar"),
+        (loop(itemVar="a-b"), "FIELD_INVALID", "root.steps[0].itemVar"),
+        (loop(itemVar="i", concurrency=2), "FIELD_INVALID", "root.steps[0].concurrency"),
+        (
+            {"id": "a", "type": "control.tryCatch", "try": [], "catch": [], "captureErrorAs": "__proto__"},
+            "TARGET_INVALID",
+            "root.steps[0].captureErrorAs",
+        ),
+        (task_with_form({"type": "nothing"}), "FORM_INVALID", "root.steps[0].config.formSchema"),
+        (task_with_form({"pattern": "(?=x)"}), "FORM_INVALID", "root.steps[0].config.formSchema"),
+        (
+            wait_for_reply(filters=[{"path": "a", "op": "like", "value": 1}]),
+            "FIELD_INVALID",
+            "root.steps[0].config.filters[0].op",
+        ),
         (wait_for_reply(filters=[{"path": "a", "op": "="}]), "FIELD_MISSING", "root.steps[0].config.filters[0].value"),
         (wait_for_reply(timeoutMs=0), "FIELD_INVALID", "root.steps[0].config.timeoutMs"),
         ({"id": "a", "type": "time.wait", "config": {"mode": "until"}}, "FIELD_MISSING", "root.steps[0].config.until"),
-        ({"id": "a", "type": "action.call", "config": {"actionId": "http.requst", "version": 1}}, "ACTION_UNKNOWN", "root.steps[0].config.actionId"),
-        ({"id": "a", "type": "action.call", "config": {"actionId": "http.request", "version": 2}}, "ACTION_VERSION_UNKNOWN", "root.steps[0].config.version"),
-        ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 0}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID", "root.steps[0].retry.maxAttempts"),
+        (call("http.requst", 1), "ACTION_UNKNOWN", "root.steps[0].config.actionId"),
+        (call("http.request", 2), "ACTION_VERSION_UNKNOWN", "root.steps[0].config.version"),
+        (call("http.request", 1, retry={"maxAttempts": 0}), "FIELD_INVALID", "root.steps[0].retry.maxAttempts"),
     ],
-)  # fmt: skip
+)
 def test_problems_of_a_step(step: dict[str, Any], code: str, path: str) -> None:
     found = one(step)
     assert (found.code, found.path, found.is_error) == (code, path, True)
@@ -72,29 +108,30 @@ def test_suggestions() -> None:
     assert one(ASSIGN, nam="x").suggestion == "did you mean 'name'?"
 
 
-def test_problems_of_nested_steps_have_their_whole_path() -> None:
+def test_problem_of_a_nested_step_has_its_full_path() -> None:
     bad = {"id": "b", "type": "state.set", "config": {"state": ""}}
     found = one({"id": "if", "type": "control.if", "condition": expr("true"), "then": [], "else": [ASSIGN, bad]})
     assert found.path == "root.steps[0].else.steps[1].config.state"
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800"])
-def test_what_cannot_be_stored_is_refused_with_its_place(text: str) -> None:
-    found = one({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": ["y", text]}}})
+def test_value_that_cannot_be_stored_is_refused_with_its_path(text: str) -> None:
+    found = one(assign("vars.x", ["y", text]))
     assert (found.code, found.path) == ("VALUE_NOT_STORABLE", "/steps/0/config/assign/vars.x/1")
 
 
 @pytest.mark.parametrize(
     ("step", "code"),
     [
-        ({"id": "x" * 201, "type": "state.set", "config": {"state": "X"}}, "FIELD_INVALID"),
-        ({"id": "a", "name": "x" * 201, "type": "state.set", "config": {"state": "X"}}, "FIELD_INVALID"),
-        ({"id": "a", "type": "state.set", "config": {"state": "x" * 201}}, "FIELD_INVALID"),
-        (wait_for_reply(eventName="x" * 201), "FIELD_INVALID"), (wait_for_reply(timeoutMs=10**18), "FIELD_INVALID"),
-        ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 2, "backoffMultiplier": 1e10}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID"),
-        ({"id": "a", "type": "action.call", "retry": {"maxAttempts": 2, "retryOn": [[]]}, "config": {"actionId": "http.request", "version": 1}}, "FIELD_INVALID"),
+        ({**state_set(state="X"), "id": "x" * 201}, "FIELD_INVALID"),
+        ({**state_set(state="X"), "name": "x" * 201}, "FIELD_INVALID"),
+        (state_set(state="x" * 201), "FIELD_INVALID"),
+        (wait_for_reply(eventName="x" * 201), "FIELD_INVALID"),
+        (wait_for_reply(timeoutMs=10**18), "FIELD_INVALID"),
+        (call("http.request", 1, retry={"maxAttempts": 2, "backoffMultiplier": 1e10}), "FIELD_INVALID"),
+        (call("http.request", 1, retry={"maxAttempts": 2, "retryOn": [[]]}), "FIELD_INVALID"),
     ],
-)  # fmt: skip
+)
 def test_limits_of_a_step(step: dict[str, Any], code: str) -> None:
     assert one(step).code == code
 
@@ -105,7 +142,7 @@ def test_limits_of_the_envelope() -> None:
     assert one(ASSIGN, trigger={"type": "event", "eventName": "x" * 201}).code == "FIELD_INVALID"
 
 
-def test_an_id_may_stand_only_once() -> None:
+def test_duplicate_step_id_is_refused() -> None:
     assert one(ASSIGN, ASSIGN).code == "STEP_ID_TWICE"
 
 
@@ -121,29 +158,29 @@ def test_problems_of_the_envelope() -> None:
     assert {problem.path for problem in validate({}, KNOWN)} == {"id", "version", "name", "payloadSchemaRef", "steps"}
 
 
-def test_a_dollar_key_is_a_warning_only() -> None:
-    found = one({"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": {"$ref": 1}}}})
+def test_dollar_key_is_only_a_warning() -> None:
+    found = one(assign("vars.x", {"$ref": 1}))
     assert (found.code, found.is_error) == ("KEY_DOLLAR", False)
 
 
-def test_steps_may_not_nest_without_end() -> None:
+def test_too_deeply_nested_steps_are_refused() -> None:
     step: dict[str, Any] = ASSIGN
     for number in range(30):
         step = {"id": f"if{number}", "type": "control.if", "condition": expr("true"), "then": [step]}
     assert one(step).code == "NESTED_TOO_DEEP"
 
 
-def test_a_child_that_is_not_published_is_a_warning_and_itself_is_known() -> None:
+def test_unpublished_child_is_a_warning_but_not_the_workflow_itself() -> None:
     child = {"id": "c", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
     assert [(p.code, p.is_error) for p in problems(child)] == [("WORKFLOW_UNKNOWN", False)]
     assert problems({**child, "workflowId": "flow"}) == []
 
 
-def test_a_loop_item_under_the_name_of_a_scope_is_a_warning() -> None:
-    found = one({"id": "a", "type": "control.forEach", "items": expr("[1]"), "itemVar": "system", "body": []})
+def test_loop_item_with_the_name_of_a_scope_is_a_warning() -> None:
+    found = one(loop(itemVar="system"))
     assert (found.code, found.is_error) == ("NAME_HIDDEN", False)
 
 
-def test_a_definition_over_its_size_is_refused() -> None:
-    found = one({"id": "a", "type": "state.set", "config": {"state": "X"}}, description="x" * 300_000)
+def test_too_large_definition_is_refused() -> None:
+    found = one(state_set(state="X"), description="x" * 300_000)
     assert found.code == "DEFINITION_TOO_LARGE"

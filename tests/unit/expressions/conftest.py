@@ -1,4 +1,4 @@
-"""Helpers for all tests of the expression contract."""
+"""Fixtures for the tests of the expression contract."""
 
 import os
 import shutil
@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-# The reference implementation is Node's; where it is not at hand, the vectors hold its answers.
+# The reference implementation needs Node. Without it, the vectors contain the results of the reference.
 if not (os.environ.get("POINTSMAN_JSONATA") and shutil.which("node")):
     collect_ignore = ["test_reference.py"]
 
 
 @pytest.fixture
 def with_room() -> Iterator[Callable[[int, Callable[[], Any]], Any]]:
-    """Calls `work` where the interpreter's stack has room for `frames` frames more, by the limit at the test's start."""
+    """Return a function that calls `work` with room for only `frames` more frames on the interpreter's stack.
+
+    The room is relative to the recursion limit at the start of the test.
+    """
     limit = sys.getrecursionlimit()
 
     def used() -> int:

@@ -1,7 +1,8 @@
-"""Grammars and strategies that make expressions: of everything the language has, and of what the library evaluates as the reference.
+"""Grammars and Hypothesis strategies for expressions.
 
-`LIBRARY_SAFE` leaves out what `deviations` names: remainders, divisions, large numbers, index keys, `in` with objects,
-defaults over literals, `true in [1]`, and text outside ASCII inside arrays. What is left must evaluate alike, in the library and in the contract.
+`ANYTHING` covers the whole language. `LIBRARY_SAFE` covers the part that the library evaluates like the reference, so
+that the library and the contract must agree. It excludes the entries of `deviations`: remainders, divisions, large
+numbers, index keys, `in` with objects, defaults over literals, `true in [1]`, and text outside ASCII inside arrays.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ SCOPE: dict[str, Any] = {
     "error": None,
 }
 
-# A grammar is a table of templates; <name> stands for any template of that name. `expr` becomes `leaf` at the bottom.
+# A grammar is a table of templates. <name> is replaced by any template with that name. At the deepest level, `expr` is
+# replaced by `leaf`.
 Grammar = dict[str, tuple[str, ...]]
 
 _SHARED: Grammar = {
@@ -185,7 +187,10 @@ _NONTERMINAL = re.compile(r"<([a-z]+)>")
 
 @st.composite
 def sentences(draw: st.DrawFn, grammar: Grammar, depth: int = 3) -> str:
-    """An expression of a grammar. Units: `depth` counts expressions inside expressions."""
+    """Draw an expression of a grammar.
+
+    Units: `depth` counts levels of nested expressions.
+    """
 
     def expanded(name: str, room: int) -> str:
         templates = grammar["leaf" if name == "expr" and room == 0 else name]
@@ -266,7 +271,7 @@ _FRAGMENTS = (
 
 @st.composite
 def nonsense(draw: st.DrawFn) -> str:
-    """A text that is probably no expression: fragments of one, any text, or an expression with something put into it."""
+    """Draw a text that is probably not an expression: fragments, any text, or an expression with a random change."""
     kind = draw(st.integers(0, 2))
     if kind == 0:
         return "".join(draw(st.lists(st.sampled_from(_FRAGMENTS), max_size=12)))

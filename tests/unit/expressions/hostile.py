@@ -1,7 +1,7 @@
-"""Sources that try to cost more than they may, with the largest scopes that a run can have.
+"""Hostile sources that try to exceed the limits, with the largest scopes that a run can have.
 
-Each case is a name, a source and the name of a scope. What a case ends with is not the point, and may be a value; that it
-ends within the counted limits is.
+A case has a name, a source and the name of a scope. A case may end with a value or an error, but it must end within the
+counted limits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _nested_objects(depth: int) -> dict[str, Any]:
 
 
 def scopes() -> dict[str, dict[str, Any]]:
-    """Scopes of about a megabyte of JSON each, and a small one."""
+    """Return scopes of about a megabyte of JSON each, and a small scope."""
     return {
         "small": {"payload": {"a": 1, "b": [1, 2, 3], "s": "text", "o": {"k": "v"}}, "vars": {"n": 2}, "meta": {}},
         "numbers": {"payload": {"list": [index % 10 for index in range(450_000)]}},

@@ -1,16 +1,16 @@
-// Evaluates expressions with the reference implementation: one JSON request a line, one JSON outcome a line.
+// Evaluates expressions with the reference implementation. Each input line is a JSON request, each output line its result.
 // The first argument is the path of the jsonata package.
 const fs = require('fs');
 const Module = require('module');
 const readline = require('readline');
 
-// The reference with one defect put right: grouping over an empty array pushes an undefined item into that array, be it
-// the caller's. Everything else is as it is.
+// Loads the reference with one correction: grouping over an empty array must not push an undefined item into that array,
+// which can be the caller's array.
 function loadReference(path) {
   const file = require.resolve(path);
   const text = fs.readFileSync(file, 'utf8');
   const pure = text.replace('input.push(undefined);', 'input = [undefined];');
-  if (pure === text) throw new Error('the reference has changed where it was to be corrected');
+  if (pure === text) throw new Error('The code of the reference has changed. Update the correction in loadReference.');
   const loaded = new Module(file);
   loaded._compile(pure, file);
   return loaded.exports;

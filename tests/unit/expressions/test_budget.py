@@ -1,4 +1,4 @@
-"""Nothing that an author can write costs more than is counted, and what is counted decides alike everywhere."""
+"""Limits of evaluation: no source costs more than the counted limits, and the limits decide the same everywhere."""
 
 import bisect
 import threading
@@ -26,7 +26,7 @@ def scopes() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def budgets(monkeypatch: pytest.MonkeyPatch) -> list[Budget]:
-    """Every budget that evaluations of the test use."""
+    """Return a list that collects every budget that the test's evaluations use."""
     used: list[Budget] = []
 
     class Recorded(Budget):
@@ -45,13 +45,13 @@ def _verdict(case: hostile.Hostile, scopes: dict[str, dict[str, Any]]) -> str:
     return "value" if result["ok"] else result["error"].code
 
 
-def test_the_corpus_is_large_and_its_names_differ() -> None:
+def test_corpus_is_large_and_its_names_are_unique() -> None:
     assert len(CORPUS) >= 60
     assert len({case.name for case in CORPUS}) == len(CORPUS)
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
-def test_a_hostile_source_ends_within_its_budget(
+def test_hostile_source_ends_within_its_budget(
     case: hostile.Hostile, scopes: dict[str, dict[str, Any]], budgets: list[Budget]
 ) -> None:
     verdict = _verdict(case, scopes)
@@ -61,7 +61,7 @@ def test_a_hostile_source_ends_within_its_budget(
     assert _verdict(case, scopes) == verdict
 
 
-def test_a_hostile_source_keeps_within_its_memory(scopes: dict[str, dict[str, Any]]) -> None:
+def test_hostile_source_stays_within_its_memory_limit(scopes: dict[str, dict[str, Any]]) -> None:
     too_much = {}
     tracemalloc.start()
     try:
@@ -78,7 +78,7 @@ def test_a_hostile_source_keeps_within_its_memory(scopes: dict[str, dict[str, An
 
 
 @pytest.mark.parametrize("name", ["doubling", "nested ranges", "join of a list with itself", "filter by all"])
-def test_the_verdict_does_not_depend_on_the_stack(
+def test_outcome_does_not_depend_on_the_stack(
     name: str, scopes: dict[str, dict[str, Any]], with_room: Callable[..., Any]
 ) -> None:
     case = next(each for each in CORPUS if each.name == name)
@@ -108,14 +108,14 @@ def test_steps_are_counted_while_the_expression_runs(budgets: list[Budget]) -> N
     assert many - few >= 4000
 
 
-def test_an_evaluation_stops_before_the_work_and_not_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_stops_before_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_STEPS", 1000)
     with pytest.raises(ExpressionError) as caught:
         compile_expression("[1..9000000]").evaluate({}, now_ms=0)
     assert caught.value.code == errors.BUDGET
 
 
-def test_a_step_limit_is_exact(monkeypatch: pytest.MonkeyPatch, budgets: list[Budget]) -> None:
+def test_step_limit_is_exact(monkeypatch: pytest.MonkeyPatch, budgets: list[Budget]) -> None:
     expression = compile_expression("payload.b[$ > 1].($ & 'x')")
     scope = {"payload": {"b": [1, 2, 3]}}
     expression.evaluate(scope, now_ms=0)
@@ -131,7 +131,7 @@ def test_a_step_limit_is_exact(monkeypatch: pytest.MonkeyPatch, budgets: list[Bu
     ("source", "length"),
     [("'é'", 3), ("'\U0001f600'", 4), ("'\\\\\\n'", 6), ("'\\u0001'", 8), ("[1, 0.5, null]", 12), ("{'a': true}", 10)],
 )
-def test_a_result_is_measured_in_utf16_units_of_compact_json(
+def test_result_is_measured_in_utf16_units_of_compact_json(
     source: str, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_RESULT_LENGTH", length)
@@ -142,7 +142,7 @@ def test_a_result_is_measured_in_utf16_units_of_compact_json(
     assert caught.value.code == errors.TOO_LARGE
 
 
-def test_a_result_may_have_256_kib_and_no_more() -> None:
+def test_result_has_at_most_256_kib() -> None:
     expression = compile_expression("payload")
     assert expression.evaluate({"payload": "x" * (256 * 1024 - 2)}, now_ms=0)
     with pytest.raises(ExpressionError) as caught:
@@ -150,7 +150,7 @@ def test_a_result_may_have_256_kib_and_no_more() -> None:
     assert caught.value.code == errors.TOO_LARGE
 
 
-def test_a_result_may_have_200_levels_and_no_more() -> None:
+def test_result_has_at_most_200_levels() -> None:
     deepest = compile_expression("payload").evaluate({"payload": _nested(200)}, now_ms=0)
     assert deepest == _nested(200)
     with pytest.raises(ExpressionError) as caught:
@@ -165,7 +165,7 @@ def _nested(levels: int) -> list[Any]:
     return value
 
 
-def test_threads_share_a_compiled_expression_and_nothing_else() -> None:
+def test_threads_can_share_a_compiled_expression() -> None:
     expression = compile_expression("($x := payload.n; payload.list.($x * $)^(>$)[0])")
     wrong: list[Any] = []
 
@@ -183,7 +183,7 @@ def test_threads_share_a_compiled_expression_and_nothing_else() -> None:
     assert wrong == []
 
 
-def test_a_full_stack_is_no_concern_of_other_threads(with_room: Callable[..., Any]) -> None:
+def test_full_stack_does_not_affect_other_threads(with_room: Callable[..., Any]) -> None:
     source = "[" * 180 + "1" + "]" * 180
     results: list[bool] = []
 
@@ -209,7 +209,7 @@ def test_values_are_followed_to_the_same_level_on_any_stack(source: str, with_ro
     assert with_room(60, lambda: [verdict(limit), verdict(limit + 2)]) == ["value", errors.BUDGET]
 
 
-def test_where_the_stack_really_ends_there_is_still_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overflow_of_the_stack_has_an_error_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless() -> int:
         return endless() + 1
 

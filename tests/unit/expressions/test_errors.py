@@ -1,4 +1,4 @@
-"""Every error has a stable code, the place in the author's source, and a hint where there is a near miss."""
+"""Errors of expressions: a stable code, the position in the author's source, and a suggestion for misspelt names."""
 
 from typing import Any
 
@@ -120,13 +120,13 @@ def test_suggestion(source: str, suggestion: str | None) -> None:
     assert failure(source).suggestion == suggestion
 
 
-def test_an_error_says_everything_in_its_text() -> None:
+def test_text_of_an_error_has_code_position_message_and_suggestion() -> None:
     error = failure("1 + lenght('a')")
     assert str(error).startswith("EXPRESSION_FUNCTION_NOT_ALLOWED at 4: The function lenght is not allowed")
     assert str(error).endswith("(did you mean 'len('?)")
 
 
-def test_codes_are_as_published() -> None:
+def test_codes_never_change() -> None:
     published = {name: value for name, value in vars(errors).items() if name.isupper()}
     assert published == {
         "SYNTAX": "EXPRESSION_SYNTAX",
@@ -141,7 +141,7 @@ def test_codes_are_as_published() -> None:
     }
 
 
-def test_a_message_holds_no_value_of_the_scope() -> None:
+def test_message_contains_no_value_of_the_scope() -> None:
     with pytest.raises(ExpressionError) as caught:
         compile_expression("1 + payload").evaluate({"payload": "a secret"}, now_ms=0)
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Properties of every expression, held on generated ones: 1,000 of them, 20,000 with POINTSMAN_NIGHTLY=1."""
+"""Properties of every expression, checked with 1,000 generated expressions, or 20,000 with POINTSMAN_NIGHTLY=1."""
 
 import copy
 import json
@@ -45,7 +45,7 @@ def _library_outcome(source: str) -> tuple[str, Any]:
 
 
 def _numbers_alike(value: Any) -> Any:
-    """The value with every number as JavaScript's only kind, so that 2 and 2.0 compare alike and true and 1 do not."""
+    """Return the value with every number as a float, so that 2 and 2.0 are equal, but true and 1 are not."""
     if isinstance(value, dict):
         return [(key, _numbers_alike(item)) for key, item in value.items()]
     if isinstance(value, list):
@@ -55,7 +55,7 @@ def _numbers_alike(value: Any) -> Any:
 
 @given(sentences(LIBRARY_SAFE))
 @generated
-def test_the_contract_agrees_with_the_library_where_the_library_is_right(source: str) -> None:
+def test_contract_agrees_with_the_library_where_the_library_is_correct(source: str) -> None:
     kind, expected = _library_outcome(source)
     code, actual = _outcome(source, SCOPE)
     if kind == "value":
@@ -66,20 +66,20 @@ def test_the_contract_agrees_with_the_library_where_the_library_is_right(source:
 
 @given(sentences(ANYTHING))
 @generated
-def test_an_evaluation_is_pure(source: str) -> None:
+def test_evaluation_is_pure(source: str) -> None:
     scope = copy.deepcopy(SCOPE)
     first = _outcome(source, scope)
     assert json.dumps(scope) == json.dumps(SCOPE)
     if first[0] == "value":
         _spoil(first[1])
-    assert json.dumps(scope) == json.dumps(SCOPE), "the result shares something with the scope"
+    assert json.dumps(scope) == json.dumps(SCOPE), "the result shares a value with the scope"
     again = _outcome(source, scope)
     assert again[0] == first[0]
     assert again[0] == "value" or again == first
 
 
 def _spoil(value: Any) -> None:
-    """Change everything in a value that can be changed."""
+    """Change every dict and list in a value."""
     if isinstance(value, dict):
         for item in value.values():
             _spoil(item)
@@ -92,7 +92,7 @@ def _spoil(value: Any) -> None:
 
 @given(sentences(ANYTHING))
 @generated
-def test_a_result_is_json_of_plain_types(source: str) -> None:
+def test_result_is_json_of_plain_types(source: str) -> None:
     code, value = _outcome(source, SCOPE)
     if code == "value":
         assert json.loads(json.dumps(value, allow_nan=False)) == value
@@ -109,7 +109,7 @@ def _plain(value: Any) -> bool:
 
 @given(nonsense())
 @generated
-def test_nothing_but_an_expression_error_comes_out(source: str) -> None:
+def test_only_expression_errors_are_raised(source: str) -> None:
     code, outcome = _outcome(source, SCOPE)
     assert code == "value" or code in _CODES
     assert code == "value" or outcome is None or 0 <= outcome <= len(source)

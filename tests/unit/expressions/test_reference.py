@@ -1,7 +1,7 @@
-"""The contract gives what the reference implementation gives, where the reference is at hand.
+"""Comparison of the contract with the reference implementation, if the reference is installed.
 
-Set POINTSMAN_JSONATA to a folder in which `npm install jsonata@2` ran (`.ci/run` does). Without it these tests are not
-collected; the vectors hold the reference's answers.
+Set POINTSMAN_JSONATA to a folder in which `npm install jsonata@2` ran; `.ci/run` does this. Without the variable these
+tests are not collected. The vectors contain the results of the reference.
 """
 
 import json
@@ -22,7 +22,7 @@ from workflows.engine.expressions.vectors import same_json
 _PACKAGE = Path(os.environ.get("POINTSMAN_JSONATA", "/nonexistent")) / "node_modules" / "jsonata"
 _EXAMPLES = 20_000 if os.environ.get("POINTSMAN_NIGHTLY") == "1" else 1_000
 _NAMES = {errors.SYNTAX: "syntax", errors.RUNTIME: "runtime", errors.NOT_JSON: "not_json"}
-# What the contract refuses and the reference does not.
+# Codes of errors that the contract has and the reference does not.
 _REFUSED = {
     errors.BUDGET,
     errors.TOO_LARGE,
@@ -68,7 +68,7 @@ def _sources(strategy: Any) -> list[str]:
         derandomize=os.environ.get("POINTSMAN_NIGHTLY") != "1",
     )
     def collect(source: str) -> None:
-        # Only text that has nothing to be rewritten means the same to both.
+        # The reference does not know the rewrites, so only a source without them has the same meaning in both.
         if not _TO_BE_REWRITTEN.search(source):
             found.append(source)
 
@@ -92,7 +92,7 @@ def _contract(source: str, scope: dict[str, Any]) -> tuple[str, Any]:
 
 def _agrees(expected: dict[str, Any], code: str, value: Any) -> bool:
     if code == errors.RUNTIME and "async function" in json.dumps(expected):
-        return True  # the string of a function is the reference's own source text
+        return True  # the reference returns its own source text as the string of a function
     if "value" in expected:
         return code == "value" and same_json(expected["value"], value)
     return _NAMES.get(code) == expected["error"]
@@ -100,15 +100,15 @@ def _agrees(expected: dict[str, Any], code: str, value: Any) -> bool:
 
 @pytest.mark.parametrize("scope", _SCOPES, ids=["usual", "odd"])
 @pytest.mark.parametrize("strategy", [sentences(ANYTHING), nonsense()], ids=["expressions", "nonsense"])
-def test_the_contract_agrees_with_the_reference(strategy: Any, scope: dict[str, Any]) -> None:
+def test_contract_agrees_with_the_reference(strategy: Any, scope: dict[str, Any]) -> None:
     outcomes = [(source, *_contract(source, scope)) for source in _sources(strategy)]
-    # What the contract refuses the reference would do, until its memory ends.
-    answered = [outcome for outcome in outcomes if outcome[1] not in _REFUSED]
-    assert len(answered) > _EXAMPLES / 2
-    references = _reference([source for source, _, _ in answered], scope)
+    # The reference has no limits and would use all memory for these sources.
+    comparable = [outcome for outcome in outcomes if outcome[1] not in _REFUSED]
+    assert len(comparable) > _EXAMPLES / 2
+    references = _reference([source for source, _, _ in comparable], scope)
     differing = [
         (outcome, expected)
-        for outcome, expected in zip(answered, references, strict=True)
+        for outcome, expected in zip(comparable, references, strict=True)
         if not _agrees(expected, outcome[1], outcome[2])
     ]
     assert differing == []

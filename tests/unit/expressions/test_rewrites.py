@@ -1,4 +1,4 @@
-"""`==` and bare function names are rewritten as tokens; nothing inside a literal, a name or a comment is."""
+"""Rewrites of `==` and of bare function names, which never change a literal, a quoted name or a comment."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def test_rewrite(source: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     "source", ["payload.len(1)", "payload . len (1)", "payload./* c */len(1)", "`len`(x)", "$.len(x)"]
 )
-def test_a_field_is_no_function(source: str) -> None:
+def test_call_of_a_field_is_an_error(source: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         value(source)
     assert caught.value.code == errors.RUNTIME
@@ -76,7 +76,7 @@ def _tokens(source: str) -> list[tuple[Any, Any, int]]:
     return found
 
 
-def test_a_token_stands_where_it_starts_in_the_authors_source() -> None:
+def test_token_has_its_position_in_the_source() -> None:
     assert _tokens(" len ( x )  == 'a' /* c */ .. $y") == [
         ("variable", "len", 1),
         ("operator", "(", 5),
@@ -89,7 +89,7 @@ def test_a_token_stands_where_it_starts_in_the_authors_source() -> None:
     ]
 
 
-def test_a_slash_divides_after_an_operand_and_opens_a_regex_before_one() -> None:
+def test_slash_divides_after_an_operand_and_opens_a_regex_elsewhere() -> None:
     assert [kind for kind, _, _ in _tokens("a / b / c")] == ["name", "operator", "name", "operator", "name"]
     assert [kind for kind, _, _ in _tokens("a = /b/i")] == ["name", "operator", "regex"]
 
@@ -112,11 +112,12 @@ def test_string_literals(source: str, text: str) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "a", "[^]", "[]", "(?<name>a)\\k<name>", "(?:a)(?=b)(?!c)(?<=d)(?<!e)", "a{2}", "a{2,}?", "a{,3}", "{", "}", "]",
-        "a|", "|", "\\d+\\.\\w*", "[a-z\\d-]", "[\\d-z]", "\\u{1}", "\\cA", "\\k", "(?=a)*", "x{1}?", "[\\b]", "[\\cA-\\cZ]",
+        "a", "[^]", "[]", "(?<name>a)\\k<name>", "(?:a)(?=b)(?!c)(?<=d)(?<!e)", "a{2}", "a{2,}?", "a{,3}", "{", "}",
+        "]", "a|", "|", "\\d+\\.\\w*", "[a-z\\d-]", "[\\d-z]", "\\u{1}", "\\cA", "\\k", "(?=a)*", "x{1}?", "[\\b]",
+        "[\\cA-\\cZ]",
     ],
 )  # fmt: skip
-def test_a_regex_of_javascript_is_accepted(pattern: str) -> None:
+def test_valid_javascript_regex_is_accepted(pattern: str) -> None:
     assert check_regex(RegexLiteral(pattern, "")) is None
 
 
@@ -127,11 +128,11 @@ def test_a_regex_of_javascript_is_accepted(pattern: str) -> None:
         "(?a)", "(?<1>a)", "(?<n>a)(?<n>b)", "(?<n>a)\\k<m>", "a)", "(?",
     ],
 )  # fmt: skip
-def test_another_regex_is_refused(pattern: str) -> None:
+def test_invalid_javascript_regex_is_refused(pattern: str) -> None:
     assert check_regex(RegexLiteral(pattern, "")) is not None
 
 
-def test_a_regex_flag_stands_once() -> None:
+def test_repeated_regex_flag_is_refused() -> None:
     assert compile_expression("/a/im ? 1 : 2").evaluate({}, now_ms=0) == 2
     with pytest.raises(ExpressionError):
         compile_expression("/a/ii ? 1 : 2")

@@ -1,4 +1,4 @@
-"""Values are JavaScript's: numbers, strings, order of keys, and what is kept apart from what."""
+"""Values behave as in JavaScript: numbers, strings, order of keys, undefined and null."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def value(source: str, now_ms: int = 0) -> Any:
         (10**400, "Infinity"),
     ],
 )  # fmt: skip
-def test_the_text_of_a_number(number: float, text: str) -> None:
+def test_number_text(number: float, text: str) -> None:
     assert js_text.number_text(number) == text
     if math.isfinite(js_text.to_double(number)) and not float(number).is_integer():
         assert js_text.fraction_length(float(number)) == len(text)
@@ -58,7 +58,7 @@ def test_the_text_of_a_number(number: float, text: str) -> None:
         (2**60 * 1.0, "1152921504606847000"),
     ],
 )
-def test_a_concatenation_rounds_fractions_to_15_digits(number: float, text: str) -> None:
+def test_concatenation_rounds_fractions_to_15_digits(number: float, text: str) -> None:
     assert js_text.fifteen_digit_text(number) == text
 
 
@@ -91,7 +91,7 @@ def test_numbers_are_doubles(source: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("source", ["payload.huge", "1e308 * 10", "[0/0]", "1/0"])
-def test_a_number_that_is_not_finite_is_no_result(source: str) -> None:
+def test_number_that_is_not_finite_is_not_a_result(source: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         value(source)
     assert caught.value.code == errors.NOT_JSON
@@ -100,7 +100,7 @@ def test_a_number_that_is_not_finite_is_no_result(source: str) -> None:
 @pytest.mark.parametrize(
     "source", ["1/0 ? 1 : 2", "[1, 1/0] ? 1 : 2", "1/0 + 1", "-(1/0)", "'' & [1/0]", "payload.b[1/0]"]
 )
-def test_an_infinite_number_is_no_operand(source: str) -> None:
+def test_infinite_number_is_not_an_operand(source: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         value(source)
     assert caught.value.code == errors.RUNTIME
@@ -144,7 +144,7 @@ def test_functions(source: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     "source", ["toString({})", "toString([{}])", "toString($len)", "toString(payload.odd)", "($len := 1; len('a'))"]
 )
-def test_functions_refuse(source: str) -> None:
+def test_function_refuses_invalid_arguments(source: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         value(source)
     assert caught.value.code == errors.RUNTIME
@@ -159,12 +159,12 @@ def test_functions_refuse(source: str) -> None:
         (-1, "1969-12-31T23:59:59.999Z"),
     ],
 )
-def test_now_is_the_time_of_the_caller(now_ms: int, text: str) -> None:
+def test_now_iso_returns_the_time_of_the_caller(now_ms: int, text: str) -> None:
     assert value("nowIso()", now_ms) == text
     assert value("[nowIso(), nowIso()]", now_ms) == [text, text]
 
 
-def test_a_time_outside_the_calendar_is_an_error() -> None:
+def test_time_outside_the_calendar_is_an_error() -> None:
     with pytest.raises(ExpressionError) as caught:
         value("nowIso()", 10**18)
     assert caught.value.code == errors.RUNTIME
@@ -178,11 +178,11 @@ def test_a_time_outside_the_calendar_is_an_error() -> None:
         ("payload.items{sku: 1, '7': 2}", ["7", "A", "B", "C"]),
     ],
 )
-def test_keys_come_in_the_order_of_javascript(source: str, keys: list[str]) -> None:
+def test_keys_are_in_the_order_of_javascript(source: str, keys: list[str]) -> None:
     assert list(value(source)) == keys
 
 
-def test_key_order_reaches_wildcards_and_text() -> None:
+def test_key_order_applies_to_wildcards_and_text() -> None:
     assert value("payload.keys.*") == [3, 2, 1, 4, 5, 6]
     assert value("'' & payload.keys") == '{"2":3,"10":2,"b":1,"a":4,"01":5,"4294967295":6}'
     assert value("payload.keys.**[1]") == 3
@@ -255,13 +255,13 @@ def test_paths(source: str, expected: Any) -> None:
     assert value(source) == expected
 
 
-def test_a_scope_may_be_any_mapping() -> None:
+def test_scope_may_be_any_mapping() -> None:
     layered = ChainMap({"item": 1}, {"payload": {"a": 2}, "item": 3})
     assert compile_expression("item + payload.a").evaluate(layered, now_ms=0) == 3
     assert list(layered) == ["payload", "item"]
 
 
-def test_a_scope_is_not_changed_where_the_reference_changes_it() -> None:
+def test_scope_is_not_changed_where_the_reference_changes_it() -> None:
     scope = {"payload": {"e": [], "m": [[]]}}
     compile_expression("[payload.e{'a': 1}, payload.m.{'a': 1}]").evaluate(scope, now_ms=0)
     assert scope == {"payload": {"e": [], "m": [[]]}}
@@ -274,18 +274,18 @@ def test_only_the_scope_is_visible() -> None:
         assert caught.value.code == errors.NOT_JSON
 
 
-def test_a_result_is_the_callers() -> None:
+def test_result_belongs_to_the_caller() -> None:
     result = value("[[payload.items], [payload.items]]")
     result[0][0]["sku"] = "changed"
     assert result[1][0]["sku"] == "A"
     assert SCOPE["payload"]["items"][0]["sku"] == "A"
 
 
-def test_a_repeat_compiles_once() -> None:
+def test_repeated_source_compiles_once() -> None:
     assert compile_expression("payload.a + 41") is compile_expression("payload.a + 41")
 
 
-def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     from workflows.engine.expressions import contract
 
     cache = contract._Cache(room=1000)
@@ -298,11 +298,11 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compile_expression("payload.a + 49") is compile_expression("payload.a + 49")
 
 
-def test_the_functions_are_the_five() -> None:
+def test_only_five_functions_are_allowed() -> None:
     assert sorted(functions.ALLOWED_NAMES) == ["append", "coalesce", "len", "nowIso", "toString"]
 
 
-def test_the_contract_has_a_version() -> None:
+def test_contract_has_a_version() -> None:
     assert EXPRESSION_CONTRACT_VERSION == 1
 
 

@@ -1,4 +1,4 @@
-"""Every vector holds, whatever the hash seed and the stack, and the command says so."""
+"""Expression vectors, which must pass with every hash seed and stack depth, and the command that runs them."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from workflows.engine.expressions import vectors
 FILE = Path(__file__).with_name("vectors.json")
 ROOT = Path(__file__).parents[3]
 
-# Evaluates every vector, where the stack has so many frames left, and prints every outcome in full.
+# Evaluates every vector with a given number of free frames on the stack, and prints every outcome in full.
 _OUTCOMES = """
 import json, sys
 from workflows.engine.expressions.vectors import outcome
@@ -32,7 +32,7 @@ def outcomes():
             result.update(code=error.code, position=error.position, message=error.message, hint=error.suggestion)
         print(json.dumps(result))
 
-# The library raises the limit when it is imported, so the depth is counted from the limit's end.
+# The library raises the recursion limit on import, so the depth is counted down from the limit.
 deeper(sys.getrecursionlimit() - int(sys.argv[2]), outcomes)
 """
 
@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
     return loaded
 
 
-def test_all_vectors_hold(document: dict[str, Any]) -> None:
+def test_all_vectors_pass(document: dict[str, Any]) -> None:
     assert len(document["cases"]) == 3521
     assert list(vectors.failures(document)) == []
 
@@ -66,19 +66,19 @@ def test_hash_seed_and_stack_depth_change_nothing() -> None:
     assert _outcomes("4242", 40) == usual
 
 
-def test_a_nearly_full_stack_changes_nothing(with_room: Callable[..., Any]) -> None:
+def test_nearly_full_stack_changes_nothing(with_room: Callable[..., Any]) -> None:
     source = "[" * 150 + "payload.b" + "]" * 150
     scope = {"payload": {"b": [1, 2]}}
     assert with_room(60, lambda: vectors.outcome(source, scope)) == vectors.outcome(source, scope)
     assert vectors.outcome(source, scope)["ok"]
 
 
-def test_the_command_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert vectors.main([str(FILE)]) == 0
     assert capsys.readouterr().out == "3521 passed, 0 failed\n"
 
 
-def test_the_command_shows_each_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_shows_each_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cases = [
         {"expr": "1 + 1", "ctx": 0, "ok": True, "value": 2},
         {"expr": "a", "ctx": 0, "ok": True, "value": 2},
@@ -97,6 +97,6 @@ def test_the_command_shows_each_failure(tmp_path: Path, capsys: pytest.CaptureFi
     assert lines[-1] == "1 passed, 5 failed"
 
 
-def test_the_command_wants_one_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_needs_one_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert vectors.main([]) == 2
     assert "usage" in capsys.readouterr().err

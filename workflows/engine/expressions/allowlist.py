@@ -1,7 +1,7 @@
-"""What an expression may contain: the five functions, and no way to make or find another.
+"""Check that an expression calls only the five allowed functions, and cannot define or find another function.
 
-Rule: everything in the tree is visited, also what would never run. The first violation in the order of the source's
-structure is the one reported.
+Rule: every node of the tree is visited, also a node that would never run. The first violation in the order of the
+source's structure is reported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from workflows.engine.expressions import errors
 from workflows.engine.expressions.functions import ALLOWED_NAMES
 
-# What authors reach for, in JSONata, JavaScript and Python, and what this contract calls it.
+# Names that authors know from JSONata, JavaScript and Python, with the names in this contract.
 _SYNONYMS = {
     "length": "len",
     "count": "len",
@@ -31,9 +31,9 @@ _BY_LOWER_CASE = {name.lower(): name for name in ALLOWED_NAMES}
 
 
 def check(tree: Any) -> frozenset[str]:
-    """The names of the variables that the tree binds.
+    """Check a tree and return the names of the variables that it binds.
 
-    Errors: ExpressionError of the first thing that is not allowed; the author must act.
+    Errors: ExpressionError for the first node that is not allowed; the author must act.
     """
     bound: set[str] = set()
     pending = [tree]
@@ -47,16 +47,16 @@ def check(tree: Any) -> frozenset[str]:
 
 def _check_node(node: Any) -> None:
     if node.type == "lambda":
-        raise errors.ExpressionError(errors.LAMBDA, "Functions cannot be defined in an expression", node.position)
+        raise errors.ExpressionError(errors.LAMBDA, "An expression cannot define a function", node.position)
     if node.type in {"function", "partial"}:
-        _check_callee(node.procedure, node, errors.DYNAMIC_CALL, "Only a function named in place can be called")
+        _check_callee(node.procedure, node, errors.DYNAMIC_CALL, "A function can only be called by its name")
     elif node.type == "apply" and node.rhs.type not in {"function", "partial"}:
         _check_callee(node.rhs, node, errors.APPLY, "The right side of ~> must be an allowed function")
 
 
 def _check_callee(callee: Any, node: Any, code: str, message: str) -> None:
     if callee.type == "lambda":
-        return  # the walk comes to it, and says so
+        return  # the check of this child node reports it
     named = _named(callee)
     if named is None:
         raise errors.ExpressionError(code, message, _position(node))
@@ -68,7 +68,7 @@ def _check_callee(callee: Any, node: Any, code: str, message: str) -> None:
     suffix = "" if node.type == "apply" else "("
     raise errors.ExpressionError(
         errors.FUNCTION_NOT_ALLOWED,
-        f"The function {sigil}{name} is not allowed; allowed are {', '.join(sorted(ALLOWED_NAMES))}",
+        f"The function {sigil}{name} is not allowed. Use one of {', '.join(sorted(ALLOWED_NAMES))}",
         named.position,
         hint and f"{'$' if node.type == 'apply' else sigil}{hint}{suffix}",
     )
@@ -79,7 +79,10 @@ def _position(node: Any) -> int:
 
 
 def _named(callee: Any) -> Any:
-    """The node that names what is called: a variable, the last field of a path, or one of these in parentheses."""
+    """Return the node with the name of the called function, or None.
+
+    The node is a variable, the last field of a path, or one of these in parentheses.
+    """
     while callee.type == "block" and len(callee.expressions) == 1 and callee.predicate is None:
         callee = callee.expressions[0]
     if callee.type == "path" and callee.steps[-1].type == "name":
@@ -88,7 +91,7 @@ def _named(callee: Any) -> Any:
 
 
 def suggestion(name: str) -> str | None:
-    """The allowed function that a name was probably meant to be."""
+    """Return the allowed function that the author probably meant, or None."""
     lowered = name.lower()
     exact = _BY_LOWER_CASE.get(lowered) or _SYNONYMS.get(lowered)
     if exact is not None:
@@ -127,7 +130,7 @@ _LISTS = ("arguments", "steps", "expressions")
 
 
 def _children(node: Any) -> Iterator[Any]:
-    """Every node below this one, in the order of the source where the tree keeps it."""
+    """Yield every child node, in the order of the source as far as the tree keeps this order."""
     if node.type in _LEAVES and node.predicate is None and node.stages is None and node.group is None:
         return
     for name in _CHILDREN:

@@ -1,14 +1,15 @@
-"""What one evaluation may still do: counted, so the verdict is the same on every machine and on replay.
+"""Budget of one evaluation. It counts steps and bytes, so the result is the same on every machine and on replay.
 
-Rule: a loop pays before it runs, from the number of its items and the weight of what it evaluates for each; an operator
-that looks into values pays as it goes. What is made pays its estimated bytes. Nothing here reads a clock.
+Rule: a loop pays before it runs, for the number of its items times the weight of their code. An operator that reads
+nested values pays while it reads. A new value pays its estimated bytes. Nothing here reads a clock.
 """
 
 from __future__ import annotations
 
 from workflows.engine.expressions import errors, limits
 
-# Units: bytes. Estimates of what CPython keeps for a value; part of the contract, so never measured at run time.
+# Estimated memory of a value in CPython. The numbers are part of the contract, so they are never measured at run time.
+# Units: bytes.
 ARRAY_ITEM = 40
 OBJECT = 256
 OBJECT_ENTRY = 64
@@ -17,7 +18,7 @@ COMPARED_CHARS_PER_STEP = 1024
 
 
 class Budget:
-    """The counters of one evaluation, and its time (`now_ms`); never shared between two."""
+    """Counters and time (`now_ms`) of one evaluation. Two evaluations never share a budget."""
 
     __slots__ = ("now_ms", "produced", "steps")
 
@@ -27,31 +28,49 @@ class Budget:
         self.produced = limits.MAX_PRODUCED
 
     def spend(self, steps: int) -> None:
-        """Pay for work that is about to be done. Errors: ExpressionError EXPRESSION_BUDGET."""
+        """Pay for work before it is done.
+
+        Errors: ExpressionError EXPRESSION_BUDGET; the author must act.
+        """
         self.steps -= steps
         if self.steps < 0:
             raise errors.ExpressionError(
-                errors.BUDGET, f"The expression needs more than {limits.MAX_STEPS} evaluation steps"
+                errors.BUDGET,
+                f"The expression needs more than {limits.MAX_STEPS} evaluation steps. Process less data at once",
             )
 
     def enter(self, depth: int) -> None:
-        """Refuse to follow a value deeper than may be, whatever the stack has left. Errors: EXPRESSION_BUDGET."""
+        """Check the depth of a value before it is followed deeper, independent of the room on the interpreter's stack.
+
+        Errors: ExpressionError EXPRESSION_BUDGET past `MAX_VALUE_DEPTH`; the author must act.
+        """
         if depth > limits.MAX_VALUE_DEPTH:
             raise errors.ExpressionError(
-                errors.BUDGET, f"A value is nested more than {limits.MAX_VALUE_DEPTH} levels deep"
+                errors.BUDGET, f"A value is nested deeper than {limits.MAX_VALUE_DEPTH} levels"
             )
 
     def produce(self, size: int) -> None:
-        """Pay for values that are about to be made. Units: estimated bytes. Errors: EXPRESSION_BUDGET."""
+        """Pay for values before they are made.
+
+        Units: estimated bytes.
+        Errors: ExpressionError EXPRESSION_BUDGET; the author must act.
+        """
         self.produced -= size
         if self.produced < 0:
-            raise errors.ExpressionError(errors.BUDGET, "The expression makes more intermediate values than allowed")
+            raise errors.ExpressionError(
+                errors.BUDGET,
+                f"The intermediate values of the expression need more than {limits.MAX_PRODUCED} bytes. "
+                "Process less data at once",
+            )
 
     def spend_text(self, text: str) -> None:
-        """Pay for reading a string through."""
+        """Pay for reading a whole string."""
         if len(text) > COMPARED_CHARS_PER_STEP:
             self.spend(len(text) // COMPARED_CHARS_PER_STEP)
 
     def produce_text(self, length: int) -> None:
-        """Pay for a new string. Units: characters, at the most that one of them takes."""
+        """Pay for a new string at 4 bytes per character, the largest size of a character in CPython.
+
+        Units: characters.
+        """
         self.produce(4 * length)

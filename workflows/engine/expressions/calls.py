@@ -1,7 +1,8 @@
 """Calls of the allowed functions: `len(x)`, `x ~> $len`, `append(?, 1)`.
 
-Rule: only the five functions ever run. A call goes straight to its function unless the expression binds a variable of
-that name itself, in which case the value is looked up, and is no function unless it is one of the five, partly applied.
+Rule: only the five allowed functions ever run. A call goes directly to its function, unless the expression binds a
+variable with the same name. In that case the variable is looked up. Its value is callable only if it is one of the five
+functions, perhaps partially applied.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def compile_function(node: Any, compiler: Compiler) -> Code:
 
 
 def compile_apply(node: Any, compiler: Compiler) -> Code:
-    """`left ~> right`: a call on the right gets the left side as its first argument."""
+    """Compile `left ~> right`: a call on the right gets the left side as its first argument."""
     left = compiler.code(node.lhs)
-    if node.rhs.type == "function":  # what else the call carries is left out, as in the reference
+    if node.rhs.type == "function":  # predicates and groups of the call are ignored, as in the reference
         return _invocation(node.rhs, compiler, left)
     right, position = compiler.code(node.rhs), node.position
     run_left, run_right = left.run, right.run
@@ -76,14 +77,17 @@ def _computed_call(run_function: Run, runs: list[Run], weight: int, position: in
 
 
 def _function_of(run_procedure: Run, procedure: Any, position: int) -> Run:
-    """Code of the value to be called; it helps an author who wrote a field where a function was meant."""
+    """Return code that finds the function.
+
+    The error suggests the function if the author wrote a field with its name.
+    """
     field = procedure.steps[0].value if procedure.type == "path" else None
 
     def run(value: Any, frame: Frame, budget: Budget) -> Any:
         function = run_procedure(value, frame, budget)
         if function is UNDEFINED and field is not None and _is_bound(field, frame):
             raise errors.ExpressionError(
-                errors.RUNTIME, f"{field} is not a function here", position, f"${field}(", reference="T1005"
+                errors.RUNTIME, f"{field} is a field here, not a function", position, f"${field}(", reference="T1005"
             )
         return function
 
@@ -96,12 +100,12 @@ def _is_bound(name: Any, frame: Frame) -> bool:
 
 def _called(function: Any, arguments: list[Any], position: int, budget: Budget) -> Any:
     if type(function) is not FunctionValue or function.call is None:
-        raise errors.ExpressionError(errors.RUNTIME, "This is not a function", position, reference="T1006")
+        raise errors.ExpressionError(errors.RUNTIME, "The called value is not a function", position, reference="T1006")
     return function.call(arguments, position, budget)
 
 
 def compile_partial(node: Any, compiler: Compiler) -> Code:
-    """`append(?, 1)`: the function with its holes to be filled by a later call."""
+    """Compile a partial application such as `append(?, 1)`. A later call fills the open arguments."""
     arguments = [None if argument.type == "operator" else compiler.code(argument) for argument in node.arguments]
     procedure = compiler.code(node.procedure)
     run_function = _function_of(procedure.run, node.procedure, node.position)
@@ -111,7 +115,9 @@ def compile_partial(node: Any, compiler: Compiler) -> Code:
         given = [_HOLE if code is None else code.run(value, frame, budget) for code in arguments]
         function = run_function(value, frame, budget)
         if type(function) is not FunctionValue:
-            raise errors.ExpressionError(errors.RUNTIME, "This is not a function", position, reference="T1008")
+            raise errors.ExpressionError(
+                errors.RUNTIME, "The called value is not a function", position, reference="T1008"
+            )
         return FunctionValue("partial", _filled(function, given) if function.call else None)
 
     return Code(run, 1 + procedure.weight + sum(code.weight for code in arguments if code))
@@ -125,5 +131,5 @@ def _filled(function: FunctionValue, given: list[Any]) -> Any:
     return call
 
 
-# What every expression starts with; a frame of its own lies over it, so nothing is ever bound here.
+# The outermost frame of every expression. Each evaluation adds its own frame, so nothing is ever bound in this one.
 GLOBAL_FRAME = Frame(None, GLOBALS)

@@ -1,7 +1,7 @@
-"""What the compiler makes of a tree: closures, with the weight that a loop pays for running one.
+"""Compiled code: closures, each with the weight that a loop pays for one run.
 
-Rule: a closure keeps no state of an evaluation. All of it is in the arguments (the context value, the frame of
-variables, the budget), so one compiled expression serves any number of threads at once.
+Rule: a closure keeps no state of an evaluation. The whole state is in the arguments: the context value, the frame of
+variables and the budget. Any number of threads can therefore use one compiled expression at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workflows.engine.expressions.values import UNDEFINED, Sequence
 
 
 class Frame:
-    """The variables of a block, over those around it."""
+    """Variables of a block. A name that is not bound here is looked up in the parent frame."""
 
     __slots__ = ("bindings", "parent")
 
@@ -35,9 +35,10 @@ Run = Callable[[Any, Frame, Budget], Any]
 
 
 class Code(NamedTuple):
-    """`weight`: the nodes that one run evaluates at most, loops inside it apart, which pay for themselves.
+    """Compiled node.
 
-    `settled`: the result of a run is never a sequence that still has to unwrap.
+    `weight` is the largest number of nodes that one run evaluates, without the loops inside it, which pay separately.
+    If `settled` is True, the result of a run is never a sequence that must be unwrapped.
     """
 
     run: Run
@@ -46,7 +47,7 @@ class Code(NamedTuple):
 
 
 def settle(sequence: Sequence) -> Any:
-    """A sequence as a value: nothing, its only item, or itself."""
+    """Unwrap a sequence: return undefined for an empty one, the item for a single one, otherwise the sequence."""
     if sequence.tuple_stream:
         return sequence
     if not sequence:
@@ -57,5 +58,5 @@ def settle(sequence: Sequence) -> Any:
 
 
 def as_items(value: Any) -> list[Any]:
-    """An array as it is, any other value (undefined too) as a sequence of one."""
+    """Return an array unchanged, and any other value (also undefined) as a sequence of one item."""
     return value if isinstance(value, list) else Sequence((value,))

@@ -1,7 +1,7 @@
-"""From the library's tree to closures: one function per kind of node, in one table.
+"""Compilation of the library's tree to closures, with one function per type of node in one table.
 
-Rule: each function returns code for the node itself; `Compiler.code` adds what any node may carry (predicates, a group,
-`[]`) and unwraps sequences, as the reference's `evaluate` does around its own switch.
+Rule: each function returns code for the node itself. `Compiler.code` adds predicates, a group and `[]`, which every
+node may carry, and unwraps sequences. The reference does the same in `evaluate`, around its switch over node types.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ _TABLE: dict[str, Callable[[Any, Compiler], Code]] = {
 
 
 class Compiler:
-    """Compiles the nodes of one tree. `rebound`: the names that the expression binds itself somewhere."""
+    """Compiler for the nodes of one tree. `rebound` holds the names of all variables that the expression binds."""
 
     def __init__(self, rebound: frozenset[str]) -> None:
         self.rebound = rebound
 
     def code(self, node: Any) -> Code:
-        """The code of a node with all that it carries; its results are settled."""
+        """Return the code of a node with its predicates, group and `[]`. Its results are settled."""
         bare = _TABLE[node.type](node, self)
         has_group = node.group is not None and node.type != "path"
         if node.predicate is None and not has_group and not node.keep_array:

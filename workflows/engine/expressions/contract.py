@@ -1,12 +1,19 @@
-"""The expression contract: compile a source once, evaluate it over any scope.
+"""The expression contract: compile a source once, and evaluate it over any scope.
 
-One piece of code for validation, simulation, trigger mappings and runs. The same source, scope and time give the same
-value or the same error code on every machine and on every replay: no clock, no randomness, no hash order, no stack
-depth takes part. A scope is never changed, and a result shares nothing with it.
+Validation, simulation, trigger mappings and runs all use this code. The same source, scope and time give the same value
+or the same error code on every machine and on every replay. The result does not depend on a clock, randomness, hash
+order or stack depth. An evaluation never changes its scope, and its result shares no value with the scope.
 
-Theory of operation: `tokens` reads the author's source (both rewrites happen there), `parser` builds the library's tree,
-`allowlist` refuses what is not allowed, `compiler` turns the tree into closures, which `budget` bounds while they run;
-`result` copies out what they return. Where the library and the reference disagree, `deviations` says how and where.
+Theory of operation:
+
+- `tokens` reads the author's source and applies both rewrites.
+- `parser` builds the library's tree.
+- `allowlist` refuses functions that are not allowed.
+- `compiler` turns the tree into closures.
+- `budget` limits the closures while they run.
+- `result` copies their result as JSON.
+
+`deviations` lists the differences between the library and the reference implementation.
 """
 
 from __future__ import annotations
@@ -29,12 +36,13 @@ from workflows.engine.expressions.result import JsonValue, to_json
 
 __all__ = ["EXPRESSION_CONTRACT_VERSION", "Expression", "ExpressionError", "JsonValue", "Meter", "compile_expression"]
 
-# Part of the engine's semantics version: raised with every change after which some source has another value or verdict.
+# Part of the engine's semantics version. Increase it with every change that gives any source another value or error
+# code.
 EXPRESSION_CONTRACT_VERSION = 1
 
 
 class Meter:
-    """Evaluation steps taken, over any number of evaluations."""
+    """Counter of evaluation steps over any number of evaluations."""
 
     __slots__ = ("steps",)
 
@@ -43,7 +51,7 @@ class Meter:
 
 
 class Expression:
-    """A compiled expression. It holds no state of an evaluation, so any number of threads may evaluate it at once."""
+    """Compiled expression. It holds no state of an evaluation, so any number of threads may evaluate it at once."""
 
     __slots__ = ("_code", "source")
 
@@ -52,7 +60,7 @@ class Expression:
         self._code = code
 
     def evaluate(self, scope: Mapping[str, Any], *, now_ms: int, meter: Meter | None = None) -> JsonValue:
-        """The value of the expression over a scope of JSON values. `meter` is told of the steps that it took.
+        """Return the value of the expression over a scope of JSON values. Add the used steps to `meter`.
 
         Units: `now_ms` is epoch milliseconds, the workflow's own time.
         Errors: ExpressionError EXPRESSION_RUNTIME, EXPRESSION_NOT_JSON, EXPRESSION_TOO_LARGE, EXPRESSION_BUDGET; the
@@ -77,15 +85,16 @@ class Expression:
 
 
 def compile_expression(source: str) -> Expression:
-    """The compiled form of a source. Cost: a dictionary read where it was compiled lately.
+    """Compile a source, or return the compiled expression from the cache.
 
-    Errors: ExpressionError with a code, the position in `source` and, for a near miss, a suggestion; the author must act.
+    Errors: ExpressionError with a code, the position in `source` and, for a misspelt name, a suggestion; the author
+    must act.
     """
     cached = _cache.get(source)
     if cached is not None:
         return cached
     if len(source) > limits.MAX_SOURCE_LENGTH:
-        raise ExpressionError(TOO_LARGE, f"The expression is longer than {limits.MAX_SOURCE_LENGTH} characters", 0)
+        raise ExpressionError(TOO_LARGE, f"The expression has more than {limits.MAX_SOURCE_LENGTH} characters", 0)
     expression = with_headroom(lambda: _compiled(source))
     _cache.put(source, expression)
     return expression
@@ -98,7 +107,10 @@ def _compiled(source: str) -> Expression:
 
 
 class _Cache:
-    """Compiled expressions by source, the least recently used dropped first. Units: characters of source."""
+    """Cache of compiled expressions by source. It drops the least recently used expression first.
+
+    Units: characters of source.
+    """
 
     def __init__(self, room: int) -> None:
         self._room = room

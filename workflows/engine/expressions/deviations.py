@@ -1,11 +1,13 @@
-"""Where the library leaves the reference implementation, and where the contract puts it right.
+"""Deviations of the library from the reference implementation, and the modules that correct them.
 
-Rule: data only. Each entry is one deviation with the shortest source that shows it over `SCOPE`; a test evaluates every
-source with the bare library and fails where the library no longer does what is written here, so that an upgrade of it
-shows each correction that has become needless or has changed.
+Rule: data only. Each entry is one deviation with the shortest source that shows it over `SCOPE`. A test evaluates every
+source with the unchanged library, and fails if the library does something else than `library` says. An upgrade of the
+library thus shows each correction that is no longer needed or has changed.
 
-The evaluator is ours altogether (`compiler` and what it uses), so its entries say where the right behaviour lives rather
-than where the library is patched. An outcome is `value <JSON>`, `undefined`, or `error <name> @<position>`.
+The evaluator is our own code (`compiler` and its modules). For `EVALUATION`, `corrected_in` therefore names the module
+with the right behaviour instead of a patch of the library.
+
+Shapes: an outcome is `value <JSON>`, `undefined`, or `error <name> @<position>`.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ TOKENS = (
         "tokens, regex_syntax",
     ),
     Deviation(
-        "an operator that is none is a KeyError",
+        "an unknown operator is a KeyError",
         "!true",
         "error KeyError @None",
         "error EXPRESSION_SYNTAX @0",

@@ -1,4 +1,4 @@
-"""`===`, and the deep equality behind `=` and `!=`.
+"""Equality: JavaScript's `===`, and the deep equality of `=` and `!=`.
 
 Source: the reference implementation's `isDeepEqual`.
 """
@@ -13,7 +13,7 @@ from workflows.engine.expressions.values import Sequence
 
 
 def strict_equal(left: Any, right: Any, budget: Budget) -> bool:
-    """JavaScript's `===`: primitives by value, arrays and objects only with themselves."""
+    """Return True if JavaScript's `===` does: primitives by value, arrays and objects by identity."""
     kind, other = type(left), type(right)
     if kind is str:
         if other is not str or len(left) != len(right):
@@ -34,7 +34,10 @@ def _same_number(left: Any, right: Any) -> bool:
 
 
 def deep_equal(left: Any, right: Any, budget: Budget, depth: int = 0) -> bool:
-    """Whether two values are the same JSON. Cost: some steps for each value looked at."""
+    """Return True if two values are the same JSON.
+
+    Cost: 2 to 4 steps for each compared entry.
+    """
     if isinstance(left, list):
         if isinstance(right, list):
             return left is right or _equal_arrays(left, right, budget, depth + 1)
@@ -71,7 +74,7 @@ def _equal_objects(left: dict[str, Any], right: dict[str, Any], budget: Budget, 
 
 
 def _properties(array: list[Any], budget: Budget) -> dict[str, Any]:
-    """An array as the reference compares it with an object: by the names of its own properties."""
+    """Return the properties of an array, by which the reference compares an array with an object."""
     budget.spend(2 * len(array))
     properties: dict[str, Any] = {str(index): item for index, item in enumerate(array)}
     properties["length"] = len(array)

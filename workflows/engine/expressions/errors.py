@@ -1,6 +1,7 @@
-"""The one exception of the expression contract, and its codes.
+"""The exception of the expression contract, and its codes.
 
-Rule: a code is part of the contract that a run pins (EXPRESSION_CONTRACT_VERSION); a code is never renamed or reused.
+Rule: a code is part of the contract version (EXPRESSION_CONTRACT_VERSION) that a run pins. Never rename or reuse a
+code.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ RUNTIME = "EXPRESSION_RUNTIME"
 
 
 class ExpressionError(Exception):
-    """What an author's expression did wrong; the author of the definition must act.
+    """Error in an expression; the author of the definition must act.
 
-    Units: `position` is a 0-based offset in the author's source, in characters (not in UTF-16 units), or None where the
-    error belongs to the result as a whole. `reference` is the reference implementation's own code (`T2001`) where there
-    is one: for reading, never for deciding.
+    `position` is None if the error belongs to the whole result. `reference` is the code of the reference implementation
+    (for example `T2001`), if it has one. It is for people; no code may decide by it.
+    Units: `position` is a 0-based offset in the author's source in characters, not in UTF-16 units.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Predicates: `[0]`, `[-1]`, `[qty > 1]`.
 
-Rule: a number selects by place, anything else by truth; an array of numbers selects each of its places.
+Rule: a number selects the item with this index, and an array of numbers selects each of these indexes. Any other result
+selects the item if it is true.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compile_filters(bare: Code, predicates: list[Any], compiler: Compiler) -> Code:
-    """Code that runs `bare` and then each predicate over its result."""
+    """Return code that runs `bare`, and then each predicate over its result."""
     filters = [compile_filter(predicate, compiler) for predicate in predicates]
     run_bare, runs = bare.run, [each.run for each in filters]
 
@@ -33,7 +34,7 @@ def compile_filters(bare: Code, predicates: list[Any], compiler: Compiler) -> Co
 
 
 def compile_filter(predicate: Any, compiler: Compiler) -> Code:
-    """Code of one predicate; its context value is the array to be filtered."""
+    """Return the code of one predicate. Its context value is the array to filter."""
     if predicate.expr.type == "number":
         return Code(_at(math.floor(predicate.expr.value)), 4)
     test = compiler.code(predicate.expr)
@@ -82,7 +83,7 @@ def _where(test: Code, position: int) -> Run:
 
 
 def _times(result: Any, index: int, size: int, position: int, budget: Budget) -> int:
-    """How often a predicate's result selects the item at an index."""
+    """Return how many times the result of a predicate selects the item at an index."""
     if is_numeric(result, position):
         return int(_place(result, size) == index)
     if is_array_of_numbers(result, position, budget):

@@ -1,7 +1,7 @@
 """The five functions that an expression may call.
 
-Rule: arguments that are not given are undefined, further ones are ignored, as in the JavaScript functions that authors
-know. Every function is pure; the time is the budget's `now_ms`.
+Rule: missing arguments are undefined and surplus arguments are ignored, as in the JavaScript functions that authors
+know. Every function is pure; the time is `now_ms` of the budget.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from workflows.engine.expressions.js_text import utf16_length
 from workflows.engine.expressions.stringify import string_form
 from workflows.engine.expressions.values import UNDEFINED, FunctionValue
 
-# Takes the evaluated arguments, the position of the call and the budget.
+# Arguments: the evaluated arguments of the call, the position of the call, the budget.
 Function = Callable[[list[Any], int, Budget], Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_iso(_arguments: list[Any], position: int, budget: Budget) -> Any:
-    """The workflow's time as `YYYY-MM-DDTHH:mm:ss.sssZ`."""
+    """Return the workflow's time as `YYYY-MM-DDTHH:mm:ss.sssZ`."""
     try:
         moment = _EPOCH + timedelta(milliseconds=budget.now_ms)
     except OverflowError:
-        raise errors.ExpressionError(errors.RUNTIME, "The time is out of range", position) from None
+        raise errors.ExpressionError(
+            errors.RUNTIME, "The workflow's time is outside the years 1 to 9999", position
+        ) from None
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def coalesce(arguments: list[Any], _position: int, _budget: Budget) -> Any:
-    """The first argument that is neither undefined nor null; null where there is none."""
+    """Return the first argument that is neither undefined nor null, or null if there is none."""
     for argument in arguments:
         if argument is not UNDEFINED and argument is not None:
             return argument
@@ -40,7 +42,7 @@ def coalesce(arguments: list[Any], _position: int, _budget: Budget) -> Any:
 
 
 def length(arguments: list[Any], _position: int, budget: Budget) -> Any:
-    """The UTF-16 units of a string or the items of an array; 0 of anything else."""
+    """Return the number of UTF-16 units of a string, or of items of an array. Return 0 for any other value."""
     value = arguments[0] if arguments else UNDEFINED
     if type(value) is str:
         budget.spend_text(value)
@@ -49,7 +51,7 @@ def length(arguments: list[Any], _position: int, budget: Budget) -> Any:
 
 
 def to_string(arguments: list[Any], position: int, budget: Budget) -> Any:
-    """JavaScript's String of a value; the empty string of undefined and null."""
+    """Return JavaScript's String of a value, and the empty string for undefined and null."""
     value = arguments[0] if arguments else UNDEFINED
     if value is UNDEFINED or value is None:
         return ""
@@ -57,9 +59,9 @@ def to_string(arguments: list[Any], position: int, budget: Budget) -> Any:
 
 
 def append(arguments: list[Any], _position: int, budget: Budget) -> Any:
-    """A new array: the first argument's items, then the second's; what is no array counts as one item.
+    """Return a new array with the items of the first argument, then those of the second. A non-array is one item.
 
-    Undefined or null as the first argument is an empty list; an undefined second one is an item without a JSON form.
+    An undefined or null first argument is an empty list. An undefined second argument is an item without a JSON form.
     """
     first, second = (*arguments, UNDEFINED, UNDEFINED)[:2]
     items: list[Any] = []
@@ -87,7 +89,7 @@ FUNCTIONS: dict[str, Function] = {
 }
 ALLOWED_NAMES = frozenset(FUNCTIONS)
 
-# JSONata's own functions: they exist as values (`$sum = $sum` is true), and the allowlist refuses every call of one.
+# JSONata's own functions. They exist as values (`$sum = $sum` is true), but the allowlist refuses every call of them.
 _LIBRARY = (
     "sum count max min average string substring substringBefore substringAfter lowercase uppercase length "
     "trim pad match contains replace split join formatNumber formatBase formatInteger parseInteger number "

@@ -1,6 +1,6 @@
-"""The library's symbols that do not behave as the reference's, put right.
+"""Corrections of the library's symbols that differ from the reference.
 
-Rule: one class for each, and one table with ours in their places, built once and only copied from.
+Rule: one class for each corrected symbol. The table with the corrected symbols is built once, and only copied later.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 from jsonata.jexception import JException
 from jsonata.parser import Parser
 
-# A node of the library's tree, which has no types of its own.
+# A node of the library's tree. The library has no type annotations.
 Symbol = Any
 
 
 class Minus(Parser.Infix):
-    """The library's unary minus loses its position."""
+    """Unary minus that keeps its position, which the library loses."""
 
     def nud(self) -> Symbol:
         self.expression = self._outer_instance.expression(70)
@@ -24,7 +24,7 @@ class Minus(Parser.Infix):
 
 
 class ObjectConstructor(Parser.InfixObjectConstructor):
-    """The library's object constructor loses its position."""
+    """Object constructor that keeps its position, which the library loses."""
 
     def __init__(self, parser: Parser) -> None:
         super().__init__(parser, 70)
@@ -41,7 +41,7 @@ class ObjectConstructor(Parser.InfixObjectConstructor):
 
 
 class Default(Parser.Infix):
-    """`?:` and `??`: one node with its left side once, where the library puts the same node into the tree twice."""
+    """Operators `?:` and `??` with their left side once. The library puts the same node into the tree twice."""
 
     def led(self, left: Symbol) -> Symbol:
         self.type = "default"
@@ -51,9 +51,9 @@ class Default(Parser.Infix):
 
 
 class Invocation(Parser.InfixFunctionInvocation):
-    """A call, placed at the name of what is called, where the library places it at the parenthesis.
+    """Call with the position of the function's name. The library uses the position of the parenthesis.
 
-    A lambda is read to its end without its signature, since the allowlist refuses it anyway.
+    The signature of a lambda is skipped, because the allowlist refuses every lambda.
     """
 
     def __init__(self, parser: Parser) -> None:
@@ -101,7 +101,7 @@ class Invocation(Parser.InfixFunctionInvocation):
 
 
 def symbols() -> dict[str, Symbol]:
-    """The library's table of symbols with ours in their places."""
+    """Return the library's table of symbols with the corrected symbols in it."""
     parser = Parser()
     ours = (
         Minus(parser, "-"),

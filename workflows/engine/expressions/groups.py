@@ -1,6 +1,6 @@
-"""Object constructors and group-by: the same thing, over one value or over many.
+"""Object constructors and group-by: the same operation, over one value or over many.
 
-Rule: keys keep JavaScript's order, and the values are evaluated in that order, after all keys.
+Rule: keys are in JavaScript's order. The values are evaluated in this order, after all keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedObject, Se
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# Names that the reference keeps for its own marks on objects.
+# Names that the reference reserves for its own marks on objects.
 _RESERVED = frozenset({"_jsonata_lambda", "_jsonata_function"})
 
 
@@ -25,7 +25,7 @@ def compile_object(node: Any, compiler: Compiler) -> Code:
 
 
 def compile_group(pairs: Any, position: int, compiler: Compiler) -> Code:
-    """Code that takes the value to be grouped as its context value."""
+    """Return code whose context value is the value to group."""
     codes = [(compiler.code(key), compiler.code(value)) for key, value in pairs]
     keys = [key.run for key, _ in codes]
     values = [value.run for _, value in codes]
@@ -60,7 +60,10 @@ def _add_item(
     budget: Budget,
     position: int,
 ) -> None:
-    """Put an item into the group of each key it has. A group is its pair's index and its data."""
+    """Put an item into the group of each of its keys.
+
+    Shapes: a group is `[index of the key-value pair, data]`.
+    """
     context, inner = (item["@"], frame_of(item, frame)) if is_tuple else (item, frame)
     for index, run_key in enumerate(keys):
         key = run_key(context, inner, budget)
@@ -68,17 +71,22 @@ def _add_item(
             continue
         if type(key) is not str:
             raise errors.ExpressionError(
-                errors.RUNTIME, "A key of an object must be a string", position, reference="T1003"
+                errors.RUNTIME, "Each key of an object must be a string", position, reference="T1003"
             )
         if key in _RESERVED:
-            raise errors.ExpressionError(errors.RUNTIME, f"The key {key} is reserved", position, reference="D1013")
+            raise errors.ExpressionError(
+                errors.RUNTIME, f"The key {key} is reserved. Use another key", position, reference="D1013"
+            )
         group = groups.get(key)
         if group is None:
             budget.produce(OBJECT_ENTRY)
             groups[key] = [index, item]
         elif group[0] != index:
             raise errors.ExpressionError(
-                errors.RUNTIME, f"Two keys of the object are both {key[:80]!r}", position, reference="D1009"
+                errors.RUNTIME,
+                f"Two keys of the object are {key[:80]!r}, but each key must be unique",
+                position,
+                reference="D1009",
             )
         else:
             group[1] = grow(group[1], item, grown, key, budget)
@@ -93,7 +101,7 @@ def _evaluated(
         index, data = groups[key]
         context, inner = data, frame
         if is_tuples:
-            # The reference takes the item out of a lone tuple itself, so a second pair over it sees none.
+            # The reference removes the item from a single tuple, so a second key-value pair over it finds no item.
             bindings = merged(data, budget) if isinstance(data, list) else data
             context = bindings.pop("@", UNDEFINED)
             inner = Frame(frame, bindings)

@@ -1,12 +1,13 @@
-"""Runs a recursive piece of work whatever the caller's own stack has left.
+"""Run of recursive work independent of the room that the caller's stack has left.
 
-Rule: how deep an expression and the values it follows may go is counted (`limits`), so the interpreter's limit must never
-decide. Where it stops the work, the limit is raised and the work is done again from the start; the work is pure, so doing
-it twice shows only in the time.
+Rule: `limits` counts the depth of expressions and values, so the interpreter's recursion limit must never decide. If
+the interpreter stops the work, the limit is raised and the work starts again. The work is pure, so a repetition costs
+only time.
 
-The limit belongs to the whole interpreter. It is never lowered again: CPython ends the process when another thread is
-deeper than a limit that is lowered under it. Python's own frames take no C stack, and what the contract needs at most is
-a fraction of `_FRAMES`, so this happens once, if ever: the library raises the limit to 10,000 when it is imported.
+The recursion limit belongs to the whole interpreter. It is never lowered again: CPython ends the process if another
+thread is deeper than the lowered limit. Python frames take no C stack. The contract needs at most a fraction of
+`_FRAMES`, so the limit is raised at most once. Usually it is not raised, because the library sets it to 10,000 on
+import.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ Result = TypeVar("Result")
 
 
 def with_headroom(work: Callable[[], Result]) -> Result:
-    """The result of `work`.
+    """Return the result of `work`.
 
-    Errors: those of `work`; EXPRESSION_BUDGET in place of a RecursionError, where the caller itself is so deep that the
-    limit would pass the ceiling.
+    Errors: the errors of `work`. EXPRESSION_BUDGET instead of a RecursionError, if the caller's stack is so deep that
+    the limit would pass `_CEILING`.
     """
     try:
         return work()
@@ -38,7 +39,9 @@ def with_headroom(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except RecursionError:
-        raise errors.ExpressionError(errors.BUDGET, "The interpreter's stack has no room left") from None
+        raise errors.ExpressionError(
+            errors.BUDGET, "The expression cannot be evaluated because the stack of the process is full"
+        ) from None
 
 
 def _raise_limit() -> None:

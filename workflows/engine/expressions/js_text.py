@@ -1,6 +1,6 @@
-"""Numbers and strings as JavaScript writes, measures and orders them.
+"""Text of numbers, and length and order of strings, by the rules of JavaScript.
 
-Rule: pure functions on one value. Source: ECMA-262 Number::toString, String.prototype.length, JSON.stringify.
+Rule: pure functions of one value. Source: ECMA-262 Number::toString, String.prototype.length, JSON.stringify.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FIFTEEN_DIGITS = Context(prec=15, rounding=ROUND_HALF_UP)
 
 
 def to_double(value: int | float) -> float:
-    """The IEEE double of a number; a whole number beyond its range is infinite, as in JavaScript."""
+    """Return the IEEE double of a number. A whole number beyond the range of doubles is infinite, as in JavaScript."""
     try:
         return float(value)
     except OverflowError:
@@ -25,7 +25,7 @@ def to_double(value: int | float) -> float:
 
 
 def number_text(value: int | float) -> str:
-    """The JavaScript string of a number."""
+    """Return the JavaScript string of a number."""
     if type(value) is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
         return str(value)
     double = to_double(value)
@@ -40,7 +40,7 @@ def number_text(value: int | float) -> str:
 
 
 def _shortest_digits(text: str) -> str:
-    """Python's shortest round-trip form, laid out by ECMA-262's rules for the exponent."""
+    """Rewrite Python's shortest round-trip form of a number by ECMA-262's rules for the exponent."""
     mantissa, _, exponent = text.partition("e")
     if not exponent and not text.endswith(".0"):
         return text
@@ -55,7 +55,10 @@ def _shortest_digits(text: str) -> str:
 
 
 def fraction_length(double: float) -> int:
-    """Units: characters of `number_text` of a number that is not whole."""
+    """Return the length of `number_text` for a number that is not whole.
+
+    Units: characters.
+    """
     text = repr(double)
     at = text.find("e")
     if at < 0:
@@ -63,59 +66,63 @@ def fraction_length(double: float) -> int:
     power = -int(text[at + 1 :])
     if power < 7:
         return len(number_text(double))
-    # Python writes at least two digits of the exponent.
+    # Python writes the exponent with at least two digits, JavaScript with one.
     return len(text) - (1 if power < 10 else 0)
 
 
 def fifteen_digit_text(value: int | float) -> str:
-    """The string of a number inside a concatenation: fractions are rounded to 15 digits first."""
+    """Return the string of a number in a concatenation. Fractions are first rounded to 15 digits."""
     double = to_double(value)
     if type(value) is int or double.is_integer():
         return number_text(value)
     text = repr(double)
     if len(text) <= 16:
         return number_text(double)
-    # An exact half, which printf would round to even and JavaScript rounds up, shows as a last digit of 5.
+    # JavaScript rounds an exact half up, but printf rounds it to even. An exact half has 5 as its last digit.
     if text.partition("e")[0][-1] == "5":
         return number_text(float(_FIFTEEN_DIGITS.create_decimal(Decimal(double))))
     return number_text(float(f"{double:.15g}"))
 
 
 def utf16_length(text: str) -> int:
-    """Units: UTF-16 code units. Cost: linear for text outside ASCII."""
+    """Return the length of a string.
+
+    Units: UTF-16 code units.
+    Cost: linear for text outside ASCII.
+    """
     if text.isascii():
         return len(text)
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def utf16_key(text: str) -> Any:
-    """A key that orders strings by UTF-16 code units."""
+    """Return a sort key that orders strings by UTF-16 code units."""
     return text.encode("utf-16-be", "surrogatepass")
 
 
 def text_less(left: str, right: str) -> bool:
-    """Whether `left < right` in JavaScript, where a character outside the BMP sorts as its surrogates."""
+    """Return True if `left < right` in JavaScript, where a character outside the BMP sorts by its surrogates."""
     if left.isascii() or right.isascii():
         return left < right
     return bool(utf16_key(left) < utf16_key(right))
 
 
 def join_surrogates(text: str) -> str:
-    """The same UTF-16 text with every surrogate pair as one character."""
+    """Return the same text with every surrogate pair as one character."""
     if text.isascii():
         return text
     return _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
 def concatenated(left: str, right: str) -> str:
-    """`left` then `right`; a surrogate pair split over the seam becomes one character."""
+    """Return `left + right`. A surrogate pair that is split between both becomes one character."""
     if left and right and "\ud800" <= left[-1] <= "\udbff" and "\udc00" <= right[0] <= "\udfff":
         return left[:-1] + join_surrogates(left[-1] + right[0]) + right[1:]
     return left + right
 
 
 def json_string(text: str) -> str:
-    """The quoted JSON form as JSON.stringify writes it."""
+    """Return the quoted JSON form, as JSON.stringify writes it."""
     quoted = encode_basestring(text)
     return quoted if quoted.isascii() else _escaped_surrogates(quoted)
 
@@ -125,7 +132,10 @@ def _escaped_surrogates(text: str) -> str:
 
 
 def json_string_length(text: str) -> int:
-    """Units: UTF-16 code units of `json_string(text)`."""
+    """Return the length of `json_string(text)`.
+
+    Units: UTF-16 code units.
+    """
     quoted = encode_basestring(text)
     if quoted.isascii():
         return len(quoted)
@@ -133,7 +143,7 @@ def json_string_length(text: str) -> int:
 
 
 def utf16_units(text: str) -> list[str]:
-    """The string's UTF-16 code units, one string each."""
+    """Return the UTF-16 code units of a string, as one string each."""
     if text.isascii():
         return list(text)
     units = text.encode("utf-16-le", "surrogatepass")

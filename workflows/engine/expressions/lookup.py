@@ -1,6 +1,6 @@
 """Fields, wildcards and descendants of values.
 
-Rule: each pays for what it looks at before it looks. None recurses along the data.
+Rule: each function pays for a value before it reads the value. No function recurses into the data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from workflows.engine.expressions.values import UNDEFINED, Sequence, ordered_key
 
 
 def lookup(value: Any, name: str, budget: Budget) -> Any:
-    """A field of an object, or of every object in an array, however deeply nested in arrays."""
+    """Return a field of an object, or the fields of all objects in an array.
+
+    Nested arrays are searched at any depth.
+    """
     if isinstance(value, dict):
         return value.get(name, UNDEFINED)
     if not isinstance(value, list):
@@ -42,7 +45,7 @@ def _collect(found: Sequence, value: Any, budget: Budget) -> None:
 
 
 def wildcard(value: Any, budget: Budget) -> Any:
-    """All values of an object, arrays among them flattened to the ground."""
+    """Return all values of an object or an array. Arrays among the values are flattened completely."""
     found: list[Any] = Sequence()
     budget.spend(4)
     if isinstance(value, dict):
@@ -53,7 +56,7 @@ def wildcard(value: Any, budget: Budget) -> Any:
         budget.spend(len(value))
         for item in value:
             found = _with_flattened(found, item, budget)
-        # The reference lists an array's own marks among its values.
+        # The reference keeps its marks of an array as properties, so they appear among the values.
         if type(value) is Sequence:
             found.extend([True] * (2 if value.keep_singleton else 1))
     return found
@@ -63,7 +66,7 @@ def _with_flattened(found: list[Any], value: Any, budget: Budget) -> list[Any]:
     if not isinstance(value, list):
         found.append(value)
         return found
-    # From the first array on, the reference's result is a plain array and no longer a sequence.
+    # In the reference, the result is a plain array instead of a sequence after the first array.
     result = list(found) if type(found) is Sequence else found
     _flatten(value, result, budget)
     return result
@@ -86,7 +89,7 @@ def _flatten(array: list[Any], found: list[Any], budget: Budget) -> None:
 
 
 def descendants(value: Any, budget: Budget) -> Any:
-    """The value and everything inside it, arrays themselves apart, in document order."""
+    """Return the value and all values inside it, in document order, without the arrays themselves."""
     if value is UNDEFINED:
         return UNDEFINED
     budget.spend(4)

@@ -1,6 +1,6 @@
-"""Code of the simple nodes: literals, variables, wildcards, operators, blocks, choices, array constructors.
+"""Compilation of the simple nodes: literals, variables, wildcards, operators, blocks, conditions, array constructors.
 
-Rule: a chain of operators or of choices is a loop, so that its length never becomes depth.
+Rule: a chain of operators or of conditions becomes a loop, so that a long chain does not become deep recursion.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def compile_literal(node: Any, _compiler: Compiler) -> Code:
 
 
 def compile_opaque(node: Any, compiler: Compiler) -> Code:
-    """A regex or a transform: a function that the contract never calls, so what is inside it never runs."""
+    """Compile a regex or a transform to a function value that the contract never calls. Its content never runs."""
     function = FunctionValue(node.type)
 
     def run(_value: Any, _frame: Frame, _budget: Budget) -> Any:
@@ -83,7 +83,7 @@ def compile_descendant(_node: Any, _compiler: Compiler) -> Code:
 
 
 def compile_binary(node: Any, compiler: Compiler) -> Code:
-    """A chain of binary operators, leftmost first."""
+    """Compile a chain of binary operators, leftmost first."""
     if node.value == "..":
         return _range(node, compiler)
     chain = []
@@ -146,7 +146,9 @@ def _negation(node: Any, compiler: Compiler) -> Code:
         if result is UNDEFINED:
             return UNDEFINED
         if not is_numeric(result, position):
-            raise errors.ExpressionError(errors.RUNTIME, "Only a number can be negated", position, reference="D1002")
+            raise errors.ExpressionError(
+                errors.RUNTIME, "The operand of a minus sign must be a number", position, reference="D1002"
+            )
         return -float(result)
 
     return Code(run, 1 + operand.weight, settled=True)
@@ -200,7 +202,7 @@ def compile_bind(node: Any, compiler: Compiler) -> Code:
 
 
 def compile_condition(node: Any, compiler: Compiler) -> Code:
-    """A chain of conditions, each the `else` of the one before it."""
+    """Compile a chain of conditions, in which each condition is the `else` of the one before."""
     choices = []
     otherwise = Code(_nothing, 0, settled=True)
     while True:
@@ -228,7 +230,7 @@ def _nothing(_value: Any, _frame: Frame, _budget: Budget) -> Any:
 
 
 def compile_default(node: Any, compiler: Compiler) -> Code:
-    """`a ?: b` is a if a is true, `a ?? b` is a if there is one."""
+    """Compile `a ?: b` (a if a is true, else b) and `a ?? b` (a if a is defined, else b)."""
     left, right, position = compiler.code(node.lhs), compiler.code(node.rhs), node.position
     run_left, run_right, needs_truth = left.run, right.run, node.value == "?:"
 

@@ -1,6 +1,6 @@
-"""The binary operators, each as a function of its left value and the code of its right side.
+"""Binary operators. Each is a function of its left value and the code of its right side.
 
-Rule: operands are checked in the reference's order (left, then right, then undefined), and every number is a double.
+Rule: operands are checked in the order of the reference: left, right, then undefined. Every number is a double.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Operation = Callable[[Any, Run, Any, Frame, Budget], Any]
 
 _LARGEST_RANGE = 10_000_000
 
-# Units: steps; an operator that is not named takes 2.
+# Cost of an operator. An operator that is not listed costs 2. Units: steps.
 OPERATOR_WEIGHTS = {"and": 1, "or": 1, "&": 5}
 
 
@@ -81,7 +81,7 @@ def _equality(expected: bool) -> Operation:
 
 
 def _comparison(operator: str, position: int) -> Operation:
-    # a <= b is not (b < a): a NaN makes every comparison false.
+    # `a <= b` cannot be computed as `not b < a`, because a NaN makes every comparison false.
     swapped, or_equal = operator in {">", ">="}, operator in {"<=", ">="}
 
     def operate(left: Any, right_run: Run, value: Any, frame: Frame, budget: Budget) -> Any:
@@ -92,7 +92,7 @@ def _comparison(operator: str, position: int) -> Operation:
         if left_kind is not right_kind:
             raise errors.ExpressionError(
                 errors.RUNTIME,
-                f"Both sides of {operator} must be numbers, or both strings",
+                f"Both sides of {operator} must be numbers, or both must be strings",
                 position,
                 reference="T2009",
             )
@@ -115,7 +115,7 @@ def _comparable_kind(value: Any, position: int) -> type | None:
     if value is UNDEFINED:
         return None
     raise errors.ExpressionError(
-        errors.RUNTIME, "Only numbers and strings can be compared with < <= > >=", position, reference="T2010"
+        errors.RUNTIME, "Only numbers and strings can be compared with <, <=, > and >=", position, reference="T2010"
     )
 
 
@@ -153,7 +153,7 @@ def _boolean(operator: str, position: int) -> Operation:
 
 
 def range_of(left: Any, right: Any, position: int, budget: Budget) -> Any:
-    """The whole numbers from `left` to `right`, as a sequence; undefined where there are none."""
+    """Return the whole numbers from `left` to `right` as a sequence, or undefined if there are none."""
     for reference, side, bound in (("T2003", "left", left), ("T2004", "right", right)):
         if bound is not UNDEFINED and not _is_integer(bound):
             raise errors.ExpressionError(
@@ -164,7 +164,7 @@ def range_of(left: Any, right: Any, position: int, budget: Budget) -> Any:
     size = to_double(right) - to_double(left) + 1
     if size > _LARGEST_RANGE:
         raise errors.ExpressionError(
-            errors.RUNTIME, f"A range has at most {_LARGEST_RANGE} items", position, reference="D2014"
+            errors.RUNTIME, f"The range has more than {_LARGEST_RANGE} items", position, reference="D2014"
         )
     budget.spend(int(size))
     budget.produce(ARRAY_ITEM * int(size))
@@ -179,7 +179,7 @@ _ARITHMETIC = {"+": _add, "-": _subtract, "*": _multiply, "/": _divide, "%": _re
 
 
 def operation(operator: str, position: int) -> Operation:
-    """The function of a binary operator that stands at a position of the source."""
+    """Return the function of a binary operator. `position` is its position in the source."""
     if operator in _ARITHMETIC:
         return _numeric(operator, position, _ARITHMETIC[operator])
     if operator in {"=", "!="}:

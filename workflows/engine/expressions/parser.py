@@ -1,7 +1,7 @@
-"""The library's parser, reading our tokens, with its deviations from the reference put right.
+"""The library's parser on top of our tokens, with corrections of its deviations from the reference.
 
-Rule: the grammar is the library's; each override below corrects one thing that `deviations` names, or keeps the depth
-of the recursion counted instead of left to the interpreter. A tree is built once per source and not kept.
+Rule: the grammar is that of the library. Each override corrects one entry of `deviations`, or counts the depth of the
+recursion so that the interpreter's limit does not decide. A tree is built once per source and is not kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from workflows.engine.expressions.tokens import SourceTokens
 
 
 def parse(source: str) -> Symbol:
-    """The checked-for-syntax tree of a source.
+    """Return the syntax tree of a source.
 
-    Errors: ExpressionError EXPRESSION_SYNTAX, or EXPRESSION_BUDGET and EXPRESSION_TOO_LARGE past a limit.
+    Errors: ExpressionError EXPRESSION_SYNTAX, or EXPRESSION_BUDGET and EXPRESSION_TOO_LARGE past a limit; the author
+    must act.
     """
     try:
         return _SourceParser().parse_source(source)
@@ -38,7 +39,7 @@ _FOREIGN_OPERATORS = (("===", "="), ("!==", "!="), ("&&", "and"), ("||", "or"), 
 
 
 def _operator_hint(source: str, position: int) -> str | None:
-    """What this language calls an operator of another one that stands here."""
+    """Return the operator of this language if the source has an operator of another language here, else None."""
     for foreign, ours in _FOREIGN_OPERATORS:
         start = max(position - len(foreign) + 1, 0)
         if foreign in source[start : position + len(foreign)]:
@@ -47,7 +48,7 @@ def _operator_hint(source: str, position: int) -> str | None:
 
 
 class _Processed(Parser.Symbol):
-    """A left operand whose final tree is known: lets a chain of operators be worked off without recursion."""
+    """Left operand that is already processed. It allows a chain of operators to be processed without recursion."""
 
     def __init__(self, tree: Symbol) -> None:
         self.tree = tree
@@ -55,7 +56,7 @@ class _Processed(Parser.Symbol):
 
 
 class _SourceParser(Parser):
-    """The library's parser for one source. Its table of symbols, slow to build, is shared: it is only copied from."""
+    """Parser for one source. The table of symbols is shared, because it is slow to build, and is only copied."""
 
     def __init__(self) -> None:
         self.dbg = False
@@ -99,7 +100,7 @@ class _SourceParser(Parser):
         return self.node
 
     def _new_node(self, symbol_id: str) -> Symbol:
-        """A node of a table entry; the library's own copy takes ten times as long."""
+        """Return a copy of a table entry as a new node. The copy of the library takes ten times as long."""
         prototype = self.symbol_table[symbol_id]
         node = object.__new__(type(prototype))
         node.__dict__ = {**prototype.__dict__, "_outer_instance": self}
@@ -185,5 +186,5 @@ def _keeping_array(node: Symbol, result: Symbol) -> Symbol:
 
 def _nested_too_deep(position: int) -> errors.ExpressionError:
     return errors.ExpressionError(
-        errors.BUDGET, f"The expression is nested more than {limits.MAX_NESTING} levels deep", position
+        errors.BUDGET, f"The expression is nested deeper than {limits.MAX_NESTING} levels", position
     )

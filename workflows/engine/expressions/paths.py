@@ -1,6 +1,6 @@
-"""Paths: one step after the other, each over the items that the one before it found.
+"""Compilation of paths. Each step of a path runs over the items that the previous step found.
 
-Rule: a path of names over objects is a chain of dictionary reads, and falls into the general walk at the first array.
+Rule: a path of names over objects is a chain of dictionary reads. At the first array it changes to the general walk.
 Source: the reference implementation's evaluatePath, evaluateStep and evaluateTupleStep.
 """
 
@@ -19,7 +19,7 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedArray, Seq
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# What walking into one step and out of it takes, beside the step's own code.
+# Cost of one step of a path without the step's own code. Units: steps.
 _STEP_WEIGHT = 4
 
 
@@ -59,13 +59,13 @@ def _settled(value: Any) -> Any:
 
 
 def _last_found(value: Sequence) -> Any:
-    # An object that the expression built may hold a sequence: the step unwraps it, and the path collects it anew.
+    # An object that the expression built may contain a sequence. The step unwraps it and the path collects it again.
     found = settle(value)
     return Sequence(found) if type(found) is Sequence else found
 
 
 def _items_after(found: list[Any], index: int) -> list[Any]:
-    """The items for a step, from what the step before it found (or, at the start, from the context)."""
+    """Return the items for a step from the result of the previous step, or from the context for the first step."""
     if index == 0:
         return found
     if type(found) is Sequence:
@@ -104,7 +104,7 @@ def _compile_walk(node: Any, compiler: Compiler) -> Code:
 
 
 def _with_extras(node: Any, walk: Code, compiler: Compiler) -> Code:
-    """What a path carries as a whole: `[]`, then a group."""
+    """Add `[]` and the group of the whole path to its code, in this order."""
     if node.keep_singleton_array:
         walk = _keeping(walk, node)
     if node.group is None:
@@ -124,7 +124,9 @@ def _keeping(walk: Code, node: Any) -> Code:
     def run(value: Any, frame: Frame, budget: Budget) -> Any:
         result = run_walk(value, frame, budget)
         if result is UNDEFINED:
-            raise errors.ExpressionError(errors.RUNTIME, "There is no array that [] could keep", position)
+            raise errors.ExpressionError(
+                errors.RUNTIME, "The path before [] has no value that could become an array", position
+            )
         if type(result) is ConstructedArray:
             result = Sequence((result,))
         if type(result) is Sequence:

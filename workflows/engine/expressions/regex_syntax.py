@@ -1,10 +1,10 @@
-"""Whether a regex literal is one for JavaScript.
+"""Syntax check of regex literals by the rules of JavaScript.
 
-Rule: a pattern is checked, never compiled and never run. No allowed function takes a regex, so a literal is an opaque
-value, and a catastrophic pattern costs nothing. Python's `re` would refuse patterns that authors may write (`[^]`,
-`(?<name>a)`) and recurse on deep ones.
+Rule: a pattern is checked, but never compiled and never run. No allowed function takes a regex, so a literal is an
+opaque value and a slow pattern costs nothing. Python's `re` cannot check it, because `re` refuses valid patterns of
+JavaScript (`[^]`, `(?<name>a)`) and recurses into deep patterns.
 
-Source: ECMA-262 annex B, patterns without the `u` flag, as the reference implementation's engine accepts them.
+Source: ECMA-262 annex B, patterns without the `u` flag, as the engine of the reference implementation accepts them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class RegexLiteral:
 
 
 def check_regex(literal: RegexLiteral) -> str | None:
-    """What is wrong with the literal, or None."""
+    """Return the problem of a literal, or None if it is valid."""
     if len(set(literal.flags)) != len(literal.flags):
         return "a flag is repeated"
     return _Pattern(literal.pattern).problem()
 
 
 class _Pattern:
-    """One pass over the pattern with a stack of open groups; never recursive."""
+    """One pass over a pattern with a stack of open groups and without recursion."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.open: list[bool] = []  # for each open group, whether a quantifier may follow it
+        self.open: list[bool] = []  # for each open group: True if a quantifier may follow it
         self.names: list[str] = []
         self.references: list[str | None] = []
 
@@ -51,14 +51,14 @@ class _Pattern:
                 return result
             quantifiable = result
         if self.open:
-            return "unterminated group"
+            return "a group has no closing parenthesis"
         return self._name_problem()
 
     def _name_problem(self) -> str | None:
         if len(set(self.names)) != len(self.names):
-            return "duplicate capture group name"
+            return "two groups have the same name"
         if self.names and any(name not in self.names for name in self.references):
-            return "invalid named reference"
+            return "\\k refers to a group name that does not exist"
         return None
 
     def _literal(self) -> bool:
@@ -71,12 +71,12 @@ class _Pattern:
 
     def _quantifier(self, quantifiable: bool) -> bool | str:
         match = _QUANTIFIER.match(self.text, self.at)
-        if match is None:  # a brace that is no quantifier stands for itself
+        if match is None:  # a brace that does not begin a quantifier is a literal character
             return self._literal()
         if not quantifiable:
-            return "nothing to repeat"
+            return "a quantifier has nothing to repeat"
         if match[3] and int(match[1]) > int(match[3]):
-            return "numbers out of order in quantifier"
+            return "the first number of a quantifier is larger than the second"
         self.at = match.end()
         if self.text.startswith("?", self.at):
             self.at += 1
@@ -96,7 +96,7 @@ class _Pattern:
             else:
                 name = _GROUP_NAME.match(self.text, self.at)
                 if name is None:
-                    return "invalid group"
+                    return "a group begins with an invalid (? construct"
                 self.names.append(name[1])
                 self.at = name.end()
         self.open.append(may_repeat)
@@ -104,14 +104,14 @@ class _Pattern:
 
     def _close_group(self, _quantifiable: bool) -> bool | str:
         if not self.open:
-            return "unmatched )"
+            return "a closing parenthesis has no opening parenthesis"
         self.at += 1
         return self.open.pop()
 
     def _escape(self, _quantifiable: bool) -> bool | str:
         char = self.text[self.at + 1 : self.at + 2]
         if not char:
-            return "\\ at end of pattern"
+            return "the pattern ends with a backslash"
         self.at += 2
         if char == "k":
             name = _GROUP_NAME.match(self.text, self.at)
@@ -131,14 +131,14 @@ class _Pattern:
                 break
             high = self._class_atom()
             if low is not None and high is not None and low > high:
-                return "range out of order in character class"
+                return "the first character of a range comes after the second"
         if self.at >= len(self.text):
-            return "unterminated character class"
+            return "a character class has no closing bracket"
         self.at += 1
         return True
 
     def _class_atom(self) -> int | None:
-        """The code of the next character of a class, or None for a set such as `\\d`."""
+        """Return the code of the next character of a class, or None for a set such as `\\d`."""
         char = self.text[self.at]
         self.at += 1
         if char != "\\" or self.at >= len(self.text):
@@ -160,7 +160,7 @@ class _Pattern:
         if control is not None:
             self.at = control.end()
             return ord(control[1]) % 32
-        if char == "c":  # a backslash that escapes nothing stands for itself
+        if char == "c":  # a backslash that escapes nothing is a literal character
             return ord("\\")
         self.at += 1
         return None if char in _CLASS_SETS else _CONTROLS.get(char, ord(char))

@@ -1,7 +1,7 @@
-"""The result of an evaluation as JSON that the caller owns.
+"""Conversion of the result of an evaluation to JSON that the caller owns.
 
-Rule: what is returned shares nothing with the scope, has JavaScript's key order and numbers, and has been measured while
-it was copied, so that a result past the limit is never built.
+Rule: the result shares no value with the scope, and has JavaScript's key order and numbers. The size is counted during
+the copy, so that a result past the limit is never built.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 
 def to_json(value: Any, budget: Budget) -> JsonValue:
-    """A deep copy of a value as JSON. Cost: paid in steps, as the evaluation was.
+    """Return a deep copy of a value as JSON.
 
     Errors: ExpressionError EXPRESSION_NOT_JSON for undefined, a function or a number that is not finite, anywhere in
-    it; EXPRESSION_TOO_LARGE past the limits of length and depth.
+    the value; EXPRESSION_TOO_LARGE past the limits of length and depth; the author must act.
+    Cost: paid from the budget of the evaluation.
     """
     if type(value) is bool or value is None:
         return value
@@ -35,7 +36,7 @@ def to_json(value: Any, budget: Budget) -> JsonValue:
 
 
 class _Copy:
-    """One copy in progress. `room`: the UTF-16 units of JSON that may still come."""
+    """Copy in progress. `room` is the number of UTF-16 units of JSON that are still allowed."""
 
     __slots__ = ("budget", "room")
 
@@ -66,7 +67,7 @@ class _Copy:
         self.room -= length
         if self.room < 0:
             raise errors.ExpressionError(
-                errors.TOO_LARGE, f"The result is longer than {limits.MAX_RESULT_LENGTH} characters of JSON"
+                errors.TOO_LARGE, f"The result has more than {limits.MAX_RESULT_LENGTH} characters of JSON"
             )
 
     def _number(self, value: int | float) -> int | float:
@@ -76,7 +77,7 @@ class _Copy:
         if not double.is_integer():
             self._take(fraction_length(double))
             return double
-        # Up to 1e21 JavaScript writes all digits, and the same text is read back as a whole number.
+        # JavaScript writes all digits of whole numbers below 1e21. Python reads the same text as a whole number.
         text = str(int(double)) if abs(double) <= MAX_SAFE_INTEGER else number_text(double)
         self._take(len(text))
         return int(text) if abs(double) < 1e21 else double
@@ -104,10 +105,10 @@ class _Copy:
         return copied
 
     def _enter(self, depth: int, least: int) -> None:
-        """Refuse what is too deep, or cannot fit, before its items are copied."""
+        """Refuse a value that is too deep or too large, before its items are copied."""
         if depth > limits.MAX_RESULT_DEPTH:
             raise errors.ExpressionError(
-                errors.TOO_LARGE, f"The result is nested more than {limits.MAX_RESULT_DEPTH} levels deep"
+                errors.TOO_LARGE, f"The result is nested deeper than {limits.MAX_RESULT_DEPTH} levels"
             )
         if least - 1 > self.room:
             self._take(least - 1)
@@ -116,7 +117,9 @@ class _Copy:
 def _not_json(value: Any) -> errors.ExpressionError:
     if value is UNDEFINED:
         return errors.ExpressionError(
-            errors.NOT_JSON, "The expression has no value here; use coalesce to give it one", suggestion="coalesce("
+            errors.NOT_JSON,
+            "The expression, or a part of its result, has no value. Use coalesce to choose a default value",
+            suggestion="coalesce(",
         )
     what = "a function" if type(value) is FunctionValue else f"a {type(value).__name__}"
     return errors.ExpressionError(errors.NOT_JSON, f"The result contains {what}, which has no JSON form")

@@ -1,7 +1,8 @@
 """Order-by: `^(>qty, sku)`.
 
-Rule: the reference's own merge sort, step by step, because its comparison is no total order where keys are undefined or
-NaN. Each key is evaluated once per item, when a comparison first asks for it.
+Rule: the sort is the merge sort of the reference, step by step. With undefined or NaN keys the comparison is not a
+total order, so another algorithm would give another result. Each key is evaluated once per item, when it is first
+compared.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _COMPARISON_STEPS = 4
 
 
 def compile_sort(node: Any, compiler: Compiler) -> Code:
-    """Code that takes the array to be ordered as its context value."""
+    """Return code whose context value is the array to sort."""
     terms = [(compiler.code(term.expression), term.descending) for term in node.terms]
     weight = sum(1 + code.weight for code, _ in terms)
     position = node.position
@@ -40,7 +41,7 @@ def compile_sort(node: Any, compiler: Compiler) -> Code:
 
 
 class _Entry:
-    """An item with the keys evaluated for it so far."""
+    """Item with the sort keys that were evaluated for it so far."""
 
     __slots__ = ("item", "keys")
 
@@ -78,7 +79,7 @@ class _Order:
         return [*result, *left[at_left:], *right[at_right:]]
 
     def _after(self, one: _Entry, other: _Entry) -> bool:
-        """Whether `one` belongs behind `other`."""
+        """Return True if `one` must come after `other`."""
         for index, (_, descending) in enumerate(self.terms):
             self.budget.spend(_COMPARISON_STEPS)
             left, right = self._key(one, index), self._key(other, index)
@@ -103,11 +104,11 @@ class _Order:
         kinds = [_kind(left), _kind(right)]
         if None in kinds:
             raise errors.ExpressionError(
-                errors.RUNTIME, "Only numbers and strings can be sorted by", self.position, reference="T2008"
+                errors.RUNTIME, "Each sort key must be a number or a string", self.position, reference="T2008"
             )
         if kinds[0] is not kinds[1]:
             raise errors.ExpressionError(
-                errors.RUNTIME, "A number and a string cannot be sorted together", self.position, reference="T2007"
+                errors.RUNTIME, "The sort keys must be all numbers or all strings", self.position, reference="T2007"
             )
         if kinds[0] is str:
             self.budget.spend_text(left)

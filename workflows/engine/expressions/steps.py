@@ -1,7 +1,7 @@
-"""One step of a path, over all items that the step before it found.
+"""One step of a path, over all items that the previous step found.
 
-Rule: a step pays for all its items before the first. What it finds is flattened one level, unless an author's array
-constructor made it. Source: the reference implementation's evaluateStep.
+Rule: a step pays for all its items before it processes the first. Its result is flattened by one level, except arrays
+that an array constructor of the author made. Source: the reference implementation's evaluateStep.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedArray, Seq
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# Takes the items, the frame, the budget and whether this is the path's last step.
+# Arguments: the items, the frame, the budget, and True for the last step of the path.
 Step = Callable[[list[Any], Frame, Budget, bool], Any]
 
 
@@ -79,7 +79,7 @@ def _mapping_step(run_node: Run, stages: list[Run], weight: int) -> Step:
 
 
 def whole_step(run_node: Run, position: int) -> Step:
-    """The first step of a path where it is an array constructor: evaluated once, not for each item."""
+    """Return the first step of a path that begins with an array constructor. It runs once, not for each item."""
 
     def step(items: list[Any], frame: Frame, budget: Budget, _is_last: bool) -> Any:
         found = run_node(items, frame, budget)
@@ -89,9 +89,10 @@ def whole_step(run_node: Run, position: int) -> Step:
 
 
 def _units_of(value: Any, position: int, budget: Budget) -> Any:
-    # A predicate may have left no array (`["ab"][0].x`). The reference then walks whatever has a length: a string.
+    # A predicate can return something else than an array (`["ab"][0].x`). The reference then walks over any value with
+    # a length, which includes a string.
     if value is None:
-        raise errors.ExpressionError(errors.RUNTIME, "A path cannot start at null", position)
+        raise errors.ExpressionError(errors.RUNTIME, "A path cannot start with null", position)
     if type(value) is not str:
         return Sequence()
     budget.spend(2 * len(value))

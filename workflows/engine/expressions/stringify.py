@@ -1,6 +1,6 @@
-"""Values as text: in a concatenation (JSON), and in `toString` (JavaScript's String).
+"""Conversion of values to text: for a concatenation (JSON), and for `toString` (JavaScript's String).
 
-Rule: text is paid for before it is joined.
+Rule: the budget pays for text before the text is joined.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedObject, Fu
 
 
 def text_in_concatenation(value: Any, position: int, budget: Budget) -> str:
-    """The text of an operand of `&`: nothing for undefined, JSON for what is not a string."""
+    """Return the text of an operand of `&`: a string unchanged, undefined as the empty string, other values as JSON."""
     if type(value) is str:
         return value
     if value is UNDEFINED or type(value) is FunctionValue:
         return ""
     if type(value) in (int, float) and not math.isfinite(to_double(value)):
         raise errors.ExpressionError(
-            errors.RUNTIME, "An infinite number has no string form", position, reference="D3001"
+            errors.RUNTIME, "A number that is not finite cannot be converted to a string", position, reference="D3001"
         )
     parts: list[str] = []
     _write_json(value, position, budget, parts, 0)
@@ -77,28 +77,29 @@ def _json_scalar(value: Any, position: int) -> str:
         return '""'
     double = to_double(value)
     if math.isinf(double):
-        raise errors.ExpressionError(errors.RUNTIME, "Number out of range", position, reference="D1001")
+        raise errors.ExpressionError(errors.RUNTIME, "A number is infinite or too large", position, reference="D1001")
     return "null" if math.isnan(double) else fifteen_digit_text(value)
 
 
 def string_form(value: Any, position: int, budget: Budget, depth: int = 0) -> str:
-    """JavaScript's String of a value, undefined and null apart.
+    """Return JavaScript's String of a value that is neither undefined nor null.
 
-    Errors: EXPRESSION_RUNTIME for an object that the expression built and for a function; neither has a string form.
+    Errors: ExpressionError EXPRESSION_RUNTIME for a function and for an object that the expression built, because they
+    have no string form; the author must act.
     """
     if type(value) is str:
         return value
     if isinstance(value, list):
         return _joined(value, position, budget, depth + 1)
     if isinstance(value, dict):
-        # An object without a prototype has no toString; a field of that name hides the inherited one.
+        # An object without a prototype has no toString method. A field with this name hides the inherited method.
         if type(value) is ConstructedObject or "toString" in value:
-            raise errors.ExpressionError(errors.RUNTIME, "An object has no string form", position)
+            raise errors.ExpressionError(errors.RUNTIME, "The object cannot be converted to a string", position)
         return "[object Object]"
     if value is True or value is False:
         return "true" if value else "false"
     if type(value) is FunctionValue:
-        raise errors.ExpressionError(errors.RUNTIME, "A function has no string form", position)
+        raise errors.ExpressionError(errors.RUNTIME, "A function cannot be converted to a string", position)
     return number_text(value)
 
 

@@ -1,12 +1,16 @@
-"""The tokens of an author's source, with both rewrites of the contract applied on the way.
+"""Tokenizer for an author's source. It also applies the two rewrites of the contract.
 
-Rule: a token's position is where it starts in the author's source. Nothing is rewritten as text, so no position ever
-needs to be mapped back, and string literals, regex literals, quoted names and comments are out of reach of a rewrite.
+Rule: the position of a token is its start in the author's source. The rewrites change tokens, not text. No position
+must therefore be mapped back, and a rewrite never touches string literals, regex literals, quoted names or comments.
 
-The rewrites: `==` is `=` (pair by pair, so `!==` is `!=` and `===` stays an error), and the bare name of an allowed
-function before `(` gets its `$`, unless it follows a `.`, where it names a field.
+The rewrites:
 
-Source: the reference implementation's tokenizer, quirks included (a `/` where an operand may stand opens a regex).
+- `==` becomes `=`, pair by pair. `!==` thus becomes `!=`, and `===` stays an error.
+- The bare name of an allowed function before `(` gets its `$`. After a `.` it is the name of a field and is not
+  changed.
+
+Source: the reference implementation's tokenizer with its peculiarities. For example, a `/` in the position of an
+operand opens a regex.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ _HEX4 = re.compile(r"[0-9a-fA-F]{1,4}")
 
 
 class SourceTokens:
-    """Hands the library's parser one token at a time; `next(prefix)` is the library's own tokenizer interface."""
+    """Token source for the library's parser. `next(prefix)` is the tokenizer interface of the library."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -44,7 +48,7 @@ class SourceTokens:
         self._after_dot = False
 
     def next(self, prefix: bool) -> Tokenizer.Token | None:
-        """The next token, or None at the end. `prefix`: an operator is expected, so that `/` divides."""
+        """Return the next token, or None at the end. If `prefix` is True, an operator is expected and `/` divides."""
         self._skip()
         if self.position >= len(self.source):
             return None
@@ -62,7 +66,7 @@ class SourceTokens:
         match = _SKIP.match(self.source, self.position)
         self.position = match.end() if match else self.position
         if self.source.startswith("/*", self.position):
-            self._fail("S0106", self.position, "Comment has no closing tag")
+            self._fail("S0106", self.position, "A comment is not closed. Add */")
 
     def _read(self, char: str, prefix: bool) -> tuple[str, Any]:
         if char == "/" and not prefix:
@@ -89,7 +93,7 @@ class SourceTokens:
     def _number(self, text: str) -> float:
         value = float(text)
         if value == float("inf"):
-            self._fail("S0102", self.position, f"Number out of range: {text[:40]}")
+            self._fail("S0102", self.position, f"The number {text[:40]} is too large")
         self.position += len(text)
         return value
 
@@ -97,7 +101,7 @@ class SourceTokens:
         start = self.position + 1
         end = self.source.find("`", start)
         if end < 0:
-            self._fail("S0105", self.position, "Quoted property name must be terminated with a backquote (`)")
+            self._fail("S0105", self.position, "A quoted name is not closed. Add a backquote (`)")
         self.position = end + 1
         return self.source[start:end]
 
@@ -129,7 +133,7 @@ class SourceTokens:
                 parts.append(plain[0])
                 self.position = plain.end()
             if self.position >= len(self.source):
-                self._fail("S0101", start, "String literal must be terminated by a matching quote")
+                self._fail("S0101", start, f"A string is not closed. Add the closing quote {quote}")
             if self.source[self.position] == quote:
                 self.position += 1
                 return join_surrogates("".join(parts))
@@ -141,30 +145,30 @@ class SourceTokens:
             self.position += 2
             return Tokenizer.escapes[escaped]
         if escaped != "u":
-            self._fail("S0103", self.position, f"Unsupported escape sequence: \\{escaped}")
+            self._fail("S0103", self.position, f"The escape sequence \\{escaped} is not supported")
         octets = self.source[self.position + 2 : self.position + 6]
         digits = _HEX4.fullmatch(octets)
         if digits is None:
-            self._fail("S0104", self.position, "The escape sequence \\u must be followed by 4 hex digits")
+            self._fail("S0104", self.position, "The escape sequence \\u needs 4 hexadecimal digits")
         # Fewer than four digits pass only at the end of the source, where the string then lacks its closing quote.
         self.position += 2 + len(octets)
         return chr(int(digits[0], 16))
 
     def _regex(self) -> RegexLiteral:
-        """The literal up to the first `/` that is neither escaped nor inside brackets, with its flags."""
+        """Read a literal with its flags. It ends at the first `/` that is neither escaped nor inside brackets."""
         opening = self.position
         start = opening + 1
         end = self._closing_slash(start)
         if end < 0:
-            self._fail("S0302", opening, "No terminating / in regular expression")
+            self._fail("S0302", opening, "A regular expression is not closed. Add /")
         if end == start:
-            self._fail("S0301", opening, "Empty regular expressions are not allowed")
+            self._fail("S0301", opening, "A regular expression must not be empty")
         flags = re.compile("[im]*").match(self.source, end + 1)
         self.position = flags.end() if flags else end + 1
         literal = RegexLiteral(self.source[start:end], flags[0] if flags else "")
         problem = check_regex(literal)
         if problem is not None:
-            self._fail("S0300", opening, f"Invalid regular expression: {problem}")
+            self._fail("S0300", opening, f"The regular expression is invalid: {problem}")
         return literal
 
     def _closing_slash(self, start: int) -> int:
@@ -174,7 +178,7 @@ class SourceTokens:
             char = self.source[index]
             if char == "/" and depth == 0 and backslashes % 2 == 0:
                 return index
-            # The reference looks at one character before a bracket, so an escaped backslash hides it as well.
+            # The reference checks only one character before a bracket, so an escaped backslash also hides the bracket.
             if char in _BRACKET_DEPTH and backslashes == 0:
                 depth += _BRACKET_DEPTH[char]
             backslashes = backslashes + 1 if char == "\\" else 0

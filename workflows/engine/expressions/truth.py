@@ -1,4 +1,4 @@
-"""What counts as a number, and what counts as true.
+"""Rules for values that count as numbers, and for values that count as true.
 
 Source: the reference implementation's `isNumeric` and `$boolean`.
 """
@@ -17,22 +17,25 @@ _LARGEST = sys.float_info.max
 
 
 def is_numeric(value: Any, position: int) -> bool:
-    """Whether a value is a number; NaN is none. Errors: EXPRESSION_RUNTIME for an infinite one."""
+    """Return True if a value is a number. NaN is not a number here.
+
+    Errors: ExpressionError EXPRESSION_RUNTIME for an infinite number; the author must act.
+    """
     kind = type(value)
     if kind is not float and kind is not int:
         return False
-    # The bounds leave out both infinities, NaN, and whole numbers that have no double.
+    # The bounds exclude both infinities, NaN, and whole numbers beyond the range of doubles.
     return -_LARGEST <= value <= _LARGEST or _refuse_infinite(to_double(value), position)
 
 
 def _refuse_infinite(value: float, position: int) -> bool:
     if math.isinf(value):
-        raise errors.ExpressionError(errors.RUNTIME, "Number out of range", position, reference="D1001")
+        raise errors.ExpressionError(errors.RUNTIME, "A number is infinite or too large", position, reference="D1001")
     return False
 
 
 def truthy(value: Any, position: int, budget: Budget) -> bool:
-    """The boolean that JSONata makes of a value: an array is true if anything in it is."""
+    """Return the boolean of a value by the rules of JSONata. An array is true if any value in it is true."""
     kind = type(value)
     if kind is bool:
         return bool(value)
@@ -46,7 +49,7 @@ def truthy(value: Any, position: int, budget: Budget) -> bool:
 
 
 def _any_truthy(array: list[Any], position: int, budget: Budget) -> bool:
-    # The reference looks at every item even after a true one, and fails on an infinite number among them.
+    # The reference checks every item, also after a true one, and fails if one of them is an infinite number.
     found = False
     pending = [array]
     while pending:
@@ -61,8 +64,8 @@ def _any_truthy(array: list[Any], position: int, budget: Budget) -> bool:
 
 
 def is_array_of_numbers(value: Any, position: int, budget: Budget) -> bool:
-    """Whether a value is an array of numbers only; an empty one is."""
+    """Return True if a value is an array that contains only numbers. An empty array is one."""
     if not isinstance(value, list):
         return False
     budget.spend(1 + 2 * len(value))
-    return all([is_numeric(item, position) for item in value])  # noqa: C419 - an infinite one fails, wherever it is
+    return all([is_numeric(item, position) for item in value])  # noqa: C419 - every item is checked, because an infinite number must fail

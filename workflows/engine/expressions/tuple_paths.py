@@ -1,6 +1,6 @@
-"""Paths that bind variables on the way: `a@$x.b`, `a#$i`, `a.%.b`.
+"""Paths whose steps bind variables: `a@$x.b`, `a#$i`, `a.%.b`.
 
-Rule: from the first binding step on the path carries tuples instead of items.
+Rule: from the first binding step, the path carries tuples instead of items.
 Source: the reference implementation's evaluatePath and evaluateTupleStep.
 """
 
@@ -21,10 +21,11 @@ from workflows.engine.expressions.values import UNDEFINED, Sequence
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# What walking into one step and out of it takes, beside the step's own code.
+# Cost of one step of a path without the step's own code. Units: steps.
 _STEP_WEIGHT = 6
 
-# Takes the tuples so far (None before the first), the items, the frame and the budget; gives the tuples after it.
+# Arguments: the tuples so far (None before the first binding step), the items, the frame, the budget.
+# Result: the tuples after the step.
 _Advance = Callable[[list[Any] | None, Any, Frame, Budget], list[Any]]
 
 
@@ -76,7 +77,9 @@ def _items_of(stream: list[Any] | None, position: int, budget: Budget) -> Sequen
 
 
 def _refuse_binding(position: int) -> NoReturn:
-    raise errors.ExpressionError(errors.RUNTIME, "There is nothing here that a variable could be bound to", position)
+    raise errors.ExpressionError(
+        errors.RUNTIME, "The path has no value here to which a variable can be bound", position
+    )
 
 
 def _as_stream(items: Any, position: int, budget: Budget) -> list[Any]:

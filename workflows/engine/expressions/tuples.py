@@ -1,7 +1,7 @@
-"""Tuple streams: what `@`, `#` and `%` make of a path.
+"""Tuple streams, which carry the variables of paths with `@`, `#` and `%`.
 
-Rule: a tuple is a dict of the variables bound so far, with the item itself under `@`. A tuple is never changed once it
-has left the step that made it, except by `#` after a predicate, as in the reference.
+Rule: a tuple is a dict of the variables bound so far, with the item under `@`. A tuple does not change after the step
+that made it. The only exception is `#` after a predicate, as in the reference.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from workflows.engine.expressions.values import UNDEFINED, Sequence
 
 
 def frame_of(bindings: dict[str, Any], frame: Frame) -> Frame:
-    """A frame in which the variables of a tuple are bound."""
+    """Return a frame in which the variables of a tuple are bound."""
     return Frame(frame, dict(bindings))
 
 
 def merged(stream: list[Any], budget: Budget) -> dict[str, Any]:
-    """One tuple with the values of all tuples of a group, each name's as one array."""
+    """Return one tuple for all tuples of a group. The values of each name become one array."""
     result = dict(stream[0])
     grown: dict[str, list[Any]] = {}
     for bindings in stream[1:]:
@@ -30,7 +30,7 @@ def merged(stream: list[Any], budget: Budget) -> dict[str, Any]:
 
 
 def grow(gathered: Any, value: Any, grown: dict[str, list[Any]], name: str, budget: Budget) -> Any:
-    """`gathered` with `value` behind it, as the reference appends; `grown` holds the arrays that are ours to extend."""
+    """Append `value` to `gathered`, as the reference does. `grown` holds the arrays that may be extended in place."""
     if gathered is UNDEFINED:
         return value
     if value is UNDEFINED:
@@ -47,7 +47,7 @@ def grow(gathered: Any, value: Any, grown: dict[str, list[Any]], name: str, budg
 
 
 class TupleStep:
-    """One step of a tuple path: its code, and what it binds."""
+    """One step of a tuple path: its code and the variables that it binds."""
 
     __slots__ = ("ancestor", "code", "focus", "index")
 
@@ -58,7 +58,7 @@ class TupleStep:
         self.ancestor = node.ancestor
 
     def apply(self, stream: list[Any], frame: Frame, budget: Budget) -> Sequence:
-        """The stream after this step: each tuple once for each result that the step has for it."""
+        """Return the stream after this step. Each tuple occurs once for each result of the step for its item."""
         result = Sequence()
         result.tuple_stream = True
         budget.spend(len(stream) * (5 + self.code.weight))

@@ -1,10 +1,13 @@
-"""The values that exist inside an evaluation, beside plain JSON.
+"""Types of values that exist only inside an evaluation, in addition to plain JSON.
 
-Rule: what JavaScript tells apart stays apart here. Undefined is not null; an array knows whether the evaluator made it
-(a sequence, which unwraps) or the author did (an array constructor, which does not flatten); an object that an
-expression built has no prototype, one from the scope has.
+Rule: values that JavaScript distinguishes are distinguished here.
 
-A plain `list` is an array of the scope or the result of an operator; it carries none of these marks.
+- Undefined is not null.
+- An array that the evaluator made is a sequence, which unwraps.
+- An array from an array constructor of the author does not flatten.
+- An object that the expression built has no prototype. An object from the scope has one.
+
+A plain `list` is an array of the scope or the result of an operator. It has none of these marks.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from workflows.engine.expressions.budget import Budget
 
 
 class _Undefined:
-    """JavaScript's undefined: absent, and never a JSON value."""
+    """JavaScript's undefined: no value. It has no JSON form."""
 
     __slots__ = ()
 
@@ -31,10 +34,10 @@ UNDEFINED = _Undefined()
 
 
 class Sequence(list[Any]):
-    """An array the evaluator made: empty it means undefined, with one item it means the item.
+    """Array that the evaluator made. An empty sequence means undefined; a sequence of one item means the item.
 
-    `keep_singleton`: one item stays an array (`[]` was written). `tuple_stream`: its items are dicts of bindings with
-    the item itself under `@`.
+    If `keep_singleton` is True, one item stays an array, because the author wrote `[]`. If `tuple_stream` is True, the
+    items are dicts of bindings with the item itself under `@`.
     """
 
     __slots__ = ("keep_singleton", "tuple_stream")
@@ -46,19 +49,19 @@ class Sequence(list[Any]):
 
 
 class ConstructedArray(list[Any]):
-    """An array constructor at the edge of a path (`a.[b]`): a step does not flatten it."""
+    """Array from a constructor at the start or the end of a path (`a.[b]`). A step does not flatten it."""
 
     __slots__ = ()
 
 
 class ConstructedObject(dict[str, Any]):
-    """An object that the expression built: without a prototype it has no string form (`toString` of it is an error)."""
+    """Object that the expression built. It has no prototype and thus no string form: `toString` of it is an error."""
 
     __slots__ = ()
 
 
 class FunctionValue:
-    """A function as a value. It has no JSON form; `call` is None where the contract never lets it be called."""
+    """Function as a value. It has no JSON form. `call` is None if the contract does not allow calls of the function."""
 
     __slots__ = ("call", "name")
 
@@ -71,14 +74,14 @@ class FunctionValue:
 
 
 def is_array_index(key: str) -> bool:
-    """Whether JavaScript lists this key of an object before all others, in numeric order."""
+    """Return True if JavaScript lists this key of an object before the other keys, in numeric order."""
     if not key.isascii() or not key.isdigit():
         return False
     return (key == "0" or key[0] != "0") and len(key) <= 10 and int(key) < 4294967295
 
 
 def ordered_keys(mapping: dict[str, Any], budget: Budget | None = None) -> Any:
-    """The keys in JavaScript's order: whole numbers ascending, then the others as they were added."""
+    """Return the keys in JavaScript's order: whole numbers ascending, then the others in the order of insertion."""
     for key in mapping:
         if key[:1].isdigit() and is_array_index(key):
             if budget is not None:

@@ -1,7 +1,8 @@
-"""Runs a file of expression vectors: `python -m workflows.engine.expressions.vectors FILE`.
+"""Command that runs a file of expression vectors: `python -m workflows.engine.expressions.vectors FILE`.
 
-The file is JSON: `contexts`, a list of scopes, and `cases`, each `{expr, ctx, ok, value}` or
-`{expr, ctx, ok: false, stage, reason}`. Numbers compare as doubles; keys compare in order.
+Numbers are compared as doubles, and the order of keys is compared.
+Shapes: the file is JSON with `contexts`, a list of scopes, and `cases`. A case is `{expr, ctx, ok, value}` or
+`{expr, ctx, ok: false, stage, reason}`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from workflows.engine.expressions import errors
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 
-# Any time will do: no case with a value depends on it.
+# An arbitrary time: no case with a value depends on it.
 NOW_MS = 1_775_692_800_000
 
 _REASONS = {
@@ -32,7 +33,10 @@ _REASONS = {
 
 
 def outcome(source: str, scope: dict[str, Any]) -> dict[str, Any]:
-    """What the contract makes of a source: its value, or the stage and the error of its failure."""
+    """Compile and evaluate a source. Return its value, or the stage and the error of its failure.
+
+    Shapes: `{ok: true, value}` or `{ok: false, stage, error}`.
+    """
     try:
         expression = compile_expression(source)
     except ExpressionError as error:
@@ -44,21 +48,28 @@ def outcome(source: str, scope: dict[str, Any]) -> dict[str, Any]:
 
 
 def failures(document: dict[str, Any]) -> Iterator[str]:
-    """One line for each case that does not hold."""
+    """Yield a description of each case that fails."""
     for number, case in enumerate(document["cases"]):
         actual = outcome(case["expr"], document["contexts"][case["ctx"]])
-        if not _holds(case, actual):
-            yield f"case {number} (context {case['ctx']}): {case['expr']}\n  expected {_shown(case)}\n  got      {_shown(actual)}"
+        if not _passes(case, actual):
+            yield (
+                f"case {number} (context {case['ctx']}): {case['expr']}\n"
+                f"  expected {_shown(case)}\n"
+                f"  got      {_shown(actual)}"
+            )
 
 
-def _holds(case: dict[str, Any], actual: dict[str, Any]) -> bool:
+def _passes(case: dict[str, Any], actual: dict[str, Any]) -> bool:
     if case["ok"] or actual["ok"]:
         return bool(case["ok"] and actual["ok"]) and same_json(case["value"], actual["value"])
     return bool(case["stage"] == actual["stage"]) and case["reason"] in _REASONS[actual["error"].code]
 
 
 def same_json(expected: Any, actual: Any) -> bool:
-    """Whether two JSON values are the same to JavaScript: 1 and 1.0 are, true and 1 are not; keys in order."""
+    """Return True if two JSON values are the same in JavaScript. 1 and 1.0 are the same; true and 1 differ.
+
+    The order of keys must be the same.
+    """
     if isinstance(expected, dict) and isinstance(actual, dict):
         return list(expected) == list(actual) and all(same_json(expected[key], actual[key]) for key in expected)
     if isinstance(expected, list) and isinstance(actual, list):
@@ -79,7 +90,7 @@ def _shown(result: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 where every case holds, 1 where one does not, 2 without a file."""
+    """Run the file and return the exit code: 0 if every case passes, 1 if a case fails, 2 without a file."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m workflows.engine.expressions.vectors FILE\n")
         return 2

@@ -1,12 +1,14 @@
-"""Values against JSON Schema 2020-12, in a counted number of steps.
+"""Check of a value with a JSON Schema 2020-12, in a counted number of steps.
 
-One check for everything that is sent: it answers inside workflow code, where it must give the same verdict on every
-machine and on replay, and at the doors, where it must not hold a request up. The `jsonschema` library is the reference of
-the tests, but not what runs: it searches with patterns that backtrack, writes whole values into its messages, compares
-entries pair by pair, and goes over to its own classes wherever a schema says `$schema`. Here patterns run in linear time
-(RE2), every step is counted before it is made, and references were followed beforehand (`schema_links`).
+The same check runs in workflow code and at the entry points. In a workflow, the result must be the same on every
+machine and on replay. At an entry point, the check must not delay a request.
 
-`format` and `content...` are annotations, as the specification has it unless asked otherwise.
+The `jsonschema` library is the reference for the tests, but is not used here, for four reasons: its patterns backtrack,
+its messages contain whole values, it compares list entries pair by pair, and `$schema` switches it to other classes.
+Here patterns run in linear time (RE2), every step is counted before it runs, and `links` resolves references
+beforehand.
+
+`format` and `content...` are annotations, which is the default of the specification.
 """
 
 from collections.abc import Sequence
@@ -22,10 +24,10 @@ from workflows.engine.sizes import identity
 MAX_PROBLEMS = 20
 MAX_MESSAGE_LENGTH = 200
 MAX_POINTER_LENGTH = 300
-# A step takes a microsecond or less.
+# A step takes at most about one microsecond.
 MAX_STEPS = 2_000_000
 
-# A linked list, made longer at no cost: the place of the parent, and the key in it.
+# A linked list, which is cheap to extend: the place of the parent, and the key in the parent.
 Place = tuple[Any, str | int] | None
 
 
@@ -35,19 +37,19 @@ class Problem(TypedDict):
 
 
 class _Enough(Exception):
-    """As many problems were told as are wanted."""
+    """The wanted number of problems was reached."""
 
 
 class _TooCostly(Exception):
-    """The steps are used up."""
+    """No steps are left."""
 
 
-class _LeadsNowhere(Exception):
-    """A reference that this value needs was not found."""
+class _UnknownReference(Exception):
+    """The check of this value needs a reference that was not resolved."""
 
 
 class Check:
-    """One value against one schema. Rules call back: `evaluate`, `attempt`, `tell`, `spend`."""
+    """Check of one value with one schema. Rules call `evaluate`, `attempt`, `report` and `spend`."""
 
     def __init__(self, linked: LinkedSchema, *, max_problems: int, max_steps: int) -> None:
         self.linked = linked
@@ -63,12 +65,15 @@ class Check:
         return self._problems
 
     def evaluate(self, schema: Any, value: Any, at: Place) -> set[Any]:
-        """The names or indexes of `value` that a keyword has looked at. What does not fit is told."""
+        """Check a value and report its problems.
+
+        Return the names or indexes of `value` that a keyword has evaluated.
+        """
         seen: set[Any] = set()
         if isinstance(schema, bool):
             self.spend(1)
             if not schema:
-                self.tell(at, "is not allowed here")
+                self.report(at, "is not allowed here")
             return seen
         self.spend(1 + len(schema))
         subject = Subject(value, at, schema, seen)
@@ -82,7 +87,7 @@ class Check:
         return seen
 
     def attempt(self, schema: Any, value: Any, at: Place) -> tuple[set[Any] | None, str]:
-        """As `evaluate`, but nothing is told: None, and the first problem, where the value does not fit."""
+        """Check a value without reporting. Return the evaluated names or indexes, or None and the first problem."""
         self.spend(3)
         problems, wanted = self._problems, self._wanted
         self._problems, self._wanted = [], 1
@@ -97,7 +102,7 @@ class Check:
         inner = problem["pointer"].removeprefix(_pointer(at))
         return f"{inner} {problem['message']}" if inner else problem["message"]
 
-    def tell(self, at: Place, message: str) -> None:
+    def report(self, at: Place, message: str) -> None:
         self._problems.append({"pointer": _pointer(at), "message": _cut(message, MAX_MESSAGE_LENGTH)})
         if len(self._problems) >= self._wanted:
             raise _Enough
@@ -108,13 +113,16 @@ class Check:
             raise _TooCostly
 
     def target(self, schema: dict[str, Any]) -> Any:
-        """Where the schema's `$ref` leads."""
+        """Return the target of the schema's `$ref`."""
         if id(schema) not in self.linked.targets:
-            raise _LeadsNowhere(self.linked.missing[id(schema)][0])
+            raise _UnknownReference(self.linked.missing[id(schema)][0])
         return self.linked.targets[id(schema)]
 
     def is_found(self, pattern: str, text: str) -> bool:
-        """Cost: at worst each instruction of the pattern's program looks at each character."""
+        """Return True if the pattern matches anywhere in the text.
+
+        Cost: in the worst case, each instruction of the pattern's program reads each character.
+        """
         program = self.linked.pattern(pattern)
         self.spend(4 + (len(text) >> 6) + (len(text) * program.programsize >> 8))
         return program.search(text) is not None
@@ -128,19 +136,19 @@ class Check:
 def value_problems(
     linked: LinkedSchema, value: Any, *, max_problems: int = MAX_PROBLEMS, max_steps: int = MAX_STEPS
 ) -> list[Problem]:
-    """Everything that does not fit, up to `max_problems`; also when it cannot be found out, which is a no."""
+    """Return the problems of a value, at most `max_problems`. A value that cannot be checked has one problem."""
     try:
         return Check(linked, max_problems=max_problems, max_steps=max_steps).run(value)
     except _TooCostly:
-        return whole_problem(f"cannot be checked within {max_steps} steps; the schema is too complex for it")
-    except _LeadsNowhere as missing:
+        return whole_problem(f"cannot be checked within {max_steps} steps, because the schema is too complex for it")
+    except _UnknownReference as missing:
         return whole_problem(f"cannot be checked: the schema refers to {str(missing)!r}, which is not known here")
     except RecursionError:
-        return whole_problem("cannot be checked: it nests too deep, or the schema refers to itself without end")
+        return whole_problem("cannot be checked: it is nested too deep, or the schema refers to itself without end")
     except re2.error:
         return whole_problem("cannot be checked: a pattern of the schema cannot be run in linear time")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        return whole_problem("cannot be checked: the schema is no JSON Schema 2020-12")
+        return whole_problem("cannot be checked: the schema is not a valid JSON Schema 2020-12")
 
 
 def whole_problem(message: str) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Whether something is a JSON Schema 2020-12 that values can be checked with, for whoever writes it down."""
+"""Check that a document is a usable JSON Schema 2020-12, with its faults for the author."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +12,7 @@ from workflows.engine.json_schema.links import LinkedSchema, all_subschemas, com
 from workflows.engine.sizes import json_size
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# Where the dynamic ones lead is known only while a value is looked at; the others are of older drafts.
+# The target of a dynamic reference is known only during the check of a value. The other keywords are from older drafts.
 UNSUPPORTED_KEYWORDS = {
     "$dynamicRef": "write $ref",
     "$dynamicAnchor": "write $anchor",
@@ -23,28 +23,29 @@ UNSUPPORTED_KEYWORDS = {
 
 
 def schema_faults(schema: Any, *, max_bytes: int) -> list[Problem]:
-    """What is wrong with a schema, with pointers into it; empty when values can be checked with it.
+    """Return the faults of a schema with pointers into it. The list is empty if values can be checked with the schema.
 
-    A reference to another schema is no fault here: whether it is known is asked of `link_schema`.
+    A reference to an unknown schema is not a fault here. `link_schema` reports it.
     """
     size = json_size(schema)
     if size > max_bytes:
-        return whole_problem(f"has {size} bytes; {max_bytes} are allowed")
+        return whole_problem(f"has {size} bytes, but at most {max_bytes} bytes are allowed")
     faults = value_problems(_meta_schema(), schema)
     if not faults:
-        faults = [{"pointer": json_pointer(way), "message": message} for way, message in _own_rules(schema)]
+        faults = [{"pointer": json_pointer(path), "message": message} for path, message in _own_rules(schema)]
     return faults[:MAX_PROBLEMS]
 
 
 def _own_rules(schema: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    for way, inner in all_subschemas(schema):
+    """Yield the path and the message of each fault that the meta-schema does not find."""
+    for path, inner in all_subschemas(schema):
         if not isinstance(inner, dict):
             continue
         for keyword, instead in UNSUPPORTED_KEYWORDS.items():
             if keyword in inner:
-                yield (*way, keyword), f"the keyword {keyword} is not supported; {instead}"
+                yield (*path, keyword), f"the keyword {keyword} is not supported; {instead}"
         if inner.get("$schema", DIALECT).rstrip("#") != DIALECT:
-            yield (*way, "$schema"), f"must be {DIALECT}: schemas here are of 2020-12"
+            yield (*path, "$schema"), f"must be {DIALECT}, because only JSON Schema 2020-12 is supported"
         patterns = [("pattern", inner["pattern"])] if "pattern" in inner else []
         patterns += [(f"patternProperties/{name}", name) for name in inner.get("patternProperties", ())]
         for place, pattern in patterns:
@@ -52,28 +53,31 @@ def _own_rules(schema: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
                 compile_pattern(pattern)
             except re2.error as error:
                 yield (
-                    (*way, *place.split("/", 1)),
-                    f"the pattern cannot be run in linear time (no look-around, no back references): {_words(error)}",
+                    (*path, *place.split("/", 1)),
+                    "the pattern cannot be run in linear time; look-around and back references are not supported: "
+                    f"{_error_text(error)}",
                 )
 
 
-def _words(error: re2.error) -> str:
-    told = error.args[0] if error.args else ""
-    return told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+def _error_text(error: re2.error) -> str:
+    text = error.args[0] if error.args else ""
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
 
 
 @cache
 def _meta_schema() -> LinkedSchema:
-    """The specification's own schema of schemas; its dynamic references all lead to its root."""
-    return link_schema(_fixed(REGISTRY.contents(DIALECT)), load=_vocabulary, base=DIALECT)
+    """Return the meta-schema of the specification, linked."""
+    return link_schema(_without_dynamic_refs(REGISTRY.contents(DIALECT)), load=_vocabulary, base=DIALECT)
 
 
 def _vocabulary(address: str) -> Any:
-    return _fixed(REGISTRY.contents(address)) if address in REGISTRY else None
+    return _without_dynamic_refs(REGISTRY.contents(address)) if address in REGISTRY else None
 
 
-def _fixed(part: Any) -> Any:
+def _without_dynamic_refs(part: Any) -> Any:
+    """Replace each dynamic reference by a reference to the root. All of them lead to the root of the meta-schema."""
     if isinstance(part, dict):
-        is_dynamic = isinstance(part.get("$dynamicRef"), str)
-        return {"$ref": DIALECT} if is_dynamic else {key: _fixed(value) for key, value in part.items()}
-    return [_fixed(item) for item in part] if isinstance(part, list) else part
+        if isinstance(part.get("$dynamicRef"), str):
+            return {"$ref": DIALECT}
+        return {key: _without_dynamic_refs(value) for key, value in part.items()}
+    return [_without_dynamic_refs(item) for item in part] if isinstance(part, list) else part

@@ -1,8 +1,8 @@
-"""Responses to human tasks against the form's JSON Schema (2020-12).
+"""Check of responses to human tasks with the JSON Schema (2020-12) of the form.
 
-The same function answers the service before it asks Temporal, the update's validator and the workflow. So it reads
-nothing from outside (references resolve within the schema only), and it is bounded, because a check that takes long would
-hold a workflow task up for longer than Temporal waits.
+The service, the validator of the update and the workflow use the same function. The function therefore reads nothing
+from outside: references resolve only within the schema. It is also bounded, because a long check would exceed
+Temporal's limit for a workflow task.
 """
 
 from typing import Any
@@ -16,16 +16,16 @@ MAX_FORM_STEPS = 300_000
 
 
 def form_schema_problem(schema: Any) -> str | None:
-    """What is wrong with a form, for its author; None when responses can be checked with it."""
+    """Return a sentence about the first fault of a form, or None if responses can be checked with the form."""
     faults = schema_faults(schema, max_bytes=MAX_FORM_BYTES)
-    return f"the form is no JSON Schema: {_sentence(faults[0])}" if faults else None
+    return f"the form is not a valid JSON Schema: {_sentence(faults[0])}" if faults else None
 
 
 def form_problem(schema: dict[str, Any] | None, response: Any) -> str | None:
-    """A sentence with a pointer about what does not fit, or None when all does."""
+    """Return a sentence with a pointer about the first problem of a response, or None if it matches the form."""
     size = json_size(response)
     if size > MAX_FORM_BYTES:
-        return f"the response has {size} bytes; {MAX_FORM_BYTES} are allowed"
+        return f"the response has {size} bytes, but at most {MAX_FORM_BYTES} bytes are allowed"
     if schema is None:
         return None
     problems = value_problems(link_schema(schema), response, max_problems=1, max_steps=MAX_FORM_STEPS)

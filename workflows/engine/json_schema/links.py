@@ -1,8 +1,8 @@
-"""A JSON Schema with its references followed once, before any value is looked at.
+"""Resolution of the references of a JSON Schema, once, before any value is checked.
 
-`$ref` is lexical (the dynamic kind is not supported), so where each leads is known beforehand: a check then never asks for
-an address again. Documents beside the schema come from the caller's `load`, by the name that stands in the reference or by
-their `$id`; nothing else is ever fetched.
+`$ref` is lexical and dynamic references are not supported. The target of every reference is therefore known beforehand,
+and a check never resolves an address. Other documents come only from the caller's `load`, by the name in the reference
+or by their `$id`. Nothing is fetched from elsewhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import re2
 
 from workflows.engine.sizes import identity, list_index
 
-# Where schemas stand within a schema: as the value of a keyword, in its list, under its names.
+# Keywords that contain schemas: as their value, as a list, or under names.
 _ONE = frozenset(
     {
         "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
@@ -34,24 +34,31 @@ _OPTIONS.log_errors = False
 
 @dataclass
 class LinkedSchema:
-    """`targets` and `missing` by the id() of the schema that holds the `$ref`; `documents` keeps those ids valid."""
+    """Schema with the targets of its references.
+
+    `targets` and `missing` are keyed by the id() of the schema that contains the `$ref`. `documents` keeps these
+    objects alive, so that the ids stay valid.
+    """
 
     root: Any
     targets: dict[int, Any] = field(default_factory=dict)
     missing: dict[int, tuple[str, Pointer]] = field(default_factory=dict)
     documents: list[Any] = field(default_factory=list)
-    is_tracking: bool = False  # an `unevaluated...` stands somewhere
+    is_tracking: bool = False  # the schema contains an `unevaluated...` keyword
     _patterns: dict[str, Any] = field(default_factory=dict)
     _members: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def pattern(self, text: str) -> Any:
-        """Errors: re2.error for what cannot be run in linear time."""
+        """Return the compiled pattern, from the cache if possible.
+
+        Errors: re2.error if the pattern cannot be run in linear time; the author of the schema must act.
+        """
         if text not in self._patterns:
             self._patterns[text] = compile_pattern(text)
         return self._patterns[text]
 
     def members(self, values: list[Any]) -> frozenset[str]:
-        """The identities of an `enum`."""
+        """Return the identities of the values of an `enum`, from the cache if possible."""
         if id(values) not in self._members:
             self._members[id(values)] = frozenset(map(identity, values))
         return self._members[id(values)]
@@ -62,7 +69,7 @@ def compile_pattern(text: str) -> Any:
 
 
 def subschemas(schema: Any) -> Iterator[tuple[Pointer, Any]]:
-    """The schemas that stand directly within a schema, with the way to each."""
+    """Yield the direct subschemas of a schema, each with its path."""
     for keyword, value in schema.items() if isinstance(schema, dict) else ():
         if keyword in _ONE and isinstance(value, dict | bool):
             yield (keyword,), value
@@ -73,17 +80,18 @@ def subschemas(schema: Any) -> Iterator[tuple[Pointer, Any]]:
 
 
 def all_subschemas(schema: Any) -> Iterator[tuple[Pointer, Any]]:
-    waiting: list[tuple[Pointer, Any]] = [((), schema)]
-    while waiting:
-        way, item = waiting.pop()
-        yield way, item
-        waiting.extend((way + step, inner) for step, inner in subschemas(item))
+    """Yield a schema and all its subschemas, each with its path."""
+    pending: list[tuple[Pointer, Any]] = [((), schema)]
+    while pending:
+        path, item = pending.pop()
+        yield path, item
+        pending.extend((path + step, inner) for step, inner in subschemas(item))
 
 
 def link_schema(schema: Any, *, load: Load | None = None, base: str = "") -> LinkedSchema:
-    """`base` is the name that the schema itself is known under.
+    """Resolve the references of a schema. `base` is the name of the schema itself.
 
-    Errors: none for a reference that leads nowhere: it is in `missing`, and whoever meets it in a check is told.
+    Errors: none for an unresolved reference. It is listed in `missing`, and the check of a value that needs it fails.
     """
     return _Linker(schema, load or (lambda _name: None), base).link()
 
@@ -100,28 +108,31 @@ class _Linker:
         self._add(schema, base)
 
     def link(self) -> LinkedSchema:
-        """The document itself first, so that what is missing in it has its own place; then what it leads to."""
-        followed = self._walk((), self.linked.root)
-        while followed:
-            way, target = followed.pop()
-            followed.extend((way, further) for _, further in self._walk(way, target, is_foreign=True))
+        """Resolve the references of the root document first, then those of the documents that it refers to.
+
+        A missing reference of the root document is thus reported with its own path.
+        """
+        found = self._walk((), self.linked.root)
+        while found:
+            path, target = found.pop()
+            found.extend((path, further) for _, further in self._walk(path, target, is_foreign=True))
         return self.linked
 
-    def _walk(self, way: Pointer, schema: Any, *, is_foreign: bool = False) -> list[tuple[Pointer, Any]]:
-        """Follow the references in a schema; where they lead, with the place of the reference."""
-        waiting, targets = [(way, schema)], []
-        while waiting:
-            way, schema = waiting.pop()
+    def _walk(self, path: Pointer, schema: Any, *, is_foreign: bool = False) -> list[tuple[Pointer, Any]]:
+        """Resolve the references in a schema. Return their targets, each with the path of the reference."""
+        pending, targets = [(path, schema)], []
+        while pending:
+            path, schema = pending.pop()
             if not isinstance(schema, dict) or id(schema) in self.walked:
                 continue
             self.walked.add(id(schema))
             if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
                 self.linked.is_tracking = True
-            waiting.extend((way if is_foreign else way + step, inner) for step, inner in subschemas(schema))
+            pending.extend((path if is_foreign else path + step, inner) for step, inner in subschemas(schema))
             reference = schema.get("$ref")
             if isinstance(reference, str):
                 found = self._target(reference, self.bases.get(id(schema), ""))
-                place = way if is_foreign else (*way, "$ref")
+                place = path if is_foreign else (*path, "$ref")
                 if isinstance(found, dict | bool):
                     self.linked.targets[id(schema)] = found
                     targets.append((place, found))
@@ -130,12 +141,12 @@ class _Linker:
         return targets
 
     def _add(self, document: Any, base: str) -> None:
-        """Know a document by its name, and what is in it by `$id` and `$anchor`."""
+        """Register a document by its name, and its subschemas by `$id` and `$anchor`."""
         self.linked.documents.append(document)
         self.by_address.setdefault(base, document)
-        waiting = [(document, base)]
-        while waiting:
-            schema, here = waiting.pop()
+        pending = [(document, base)]
+        while pending:
+            schema, here = pending.pop()
             if not isinstance(schema, dict):
                 continue
             if isinstance(schema.get("$id"), str):
@@ -144,10 +155,13 @@ class _Linker:
             if isinstance(schema.get("$anchor"), str):
                 self.anchors.setdefault((here, schema["$anchor"]), schema)
             self.bases[id(schema)] = here
-            waiting.extend((inner, here) for _, inner in subschemas(schema))
+            pending.extend((inner, here) for _, inner in subschemas(schema))
 
     def _target(self, reference: str, base: str) -> Any:
-        """The schema that a reference leads to, or None. A registered name counts before an address made of it."""
+        """Return the target of a reference, or None.
+
+        A registered name wins over the address that the name resolves to.
+        """
         name, fragment = urldefrag(reference) if "#" in reference else (reference, "")
         if not name:
             return self._within(self.by_address.get(base), base, fragment)
@@ -183,20 +197,20 @@ class _Linker:
                 return None
             here = self.bases.get(id(found), here)
         if isinstance(found, dict) and id(found) not in self.bases:
-            self._add_part(found, here)  # it stands under a keyword that holds no schemas otherwise
+            self._add_part(found, here)  # `subschemas` does not find it, because its keyword is not one for schemas
         return found
 
     def _add_part(self, schema: Any, base: str) -> None:
-        waiting = [schema]
-        while waiting:
-            part = waiting.pop()
+        pending = [schema]
+        while pending:
+            part = pending.pop()
             if isinstance(part, dict) and id(part) not in self.bases:
                 self.bases[id(part)] = base
-                waiting.extend(inner for _, inner in subschemas(part))
+                pending.extend(inner for _, inner in subschemas(part))
 
 
 def _joined(base: str, address: str) -> str:
     try:
         return urljoin(base, address)
     except ValueError:
-        return address  # no address that could be parsed; then a name like any other
+        return address  # not a valid URL, so it is used as a plain name

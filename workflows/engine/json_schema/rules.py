@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema 2020-12 that hold other schemas, and the table of all that are looked at."""
+"""Rules for the keywords of JSON Schema 2020-12 that contain other schemas, and the table of all supported keywords."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ def _property_names(check: "Check", given: Any, on: Subject) -> None:
     for name in on.value if isinstance(on.value, dict) else ():
         fitting, problem = check.attempt(given, name, (on.at, name))
         if fitting is None:
-            check.tell((on.at, name), f"the name itself {problem}")
+            check.report((on.at, name), f"the name of the field {problem}")
 
 
 def _contains(check: "Check", given: Any, on: Subject) -> None:
@@ -83,7 +83,7 @@ def _contains(check: "Check", given: Any, on: Subject) -> None:
     least, most = on.schema.get("minContains", 1), on.schema.get("maxContains", len(on.value))
     if not least <= len(found) <= most:
         bounds = f"at least {least:g}" if len(found) < least else f"at most {most:g}"
-        check.tell(on.at, f"must have {bounds} entries of the kind that `contains` describes, but has {len(found)}")
+        check.report(on.at, f"must have {bounds} entries that match `contains`, but has {len(found)}")
 
 
 def _all_of(check: "Check", given: Any, on: Subject) -> None:
@@ -94,19 +94,19 @@ def _all_of(check: "Check", given: Any, on: Subject) -> None:
 def _any_of(check: "Check", given: Any, on: Subject) -> None:
     fits, problems = _attempts(check, given, on, enough=len(given) if check.linked.is_tracking else 1)
     if not fits:
-        check.tell(on.at, _none_fits(problems))
+        check.report(on.at, _none_fits(problems))
 
 
 def _one_of(check: "Check", given: Any, on: Subject) -> None:
     fits, problems = _attempts(check, given, on, enough=2)
     if fits > 1:
-        check.tell(on.at, f"must fit one of {len(given)} alternatives, but fits more")
+        check.report(on.at, f"must match exactly one of {len(given)} alternatives, but matches more than one")
     elif not fits:
-        check.tell(on.at, _none_fits(problems))
+        check.report(on.at, _none_fits(problems))
 
 
 def _attempts(check: "Check", given: Any, on: Subject, *, enough: int) -> tuple[int, list[str]]:
-    """How many of the alternatives fit, looking at no more once `enough` do, and what is wrong with the others."""
+    """Return the number of alternatives that match, and the problems of the others. Stop after `enough` matches."""
     fits, problems = 0, []
     for inner in given:
         fitting, problem = check.attempt(inner, on.value, on.at)
@@ -123,12 +123,12 @@ def _attempts(check: "Check", given: Any, on: Subject, *, enough: int) -> tuple[
 def _none_fits(problems: list[str]) -> str:
     shown = "; ".join(f"{number}: {text}" for number, text in enumerate(problems[:_SHOWN_ALTERNATIVES], 1))
     more = "; …" if len(problems) > _SHOWN_ALTERNATIVES else ""
-    return f"fits none of {len(problems)} alternatives ({shown}{more})"
+    return f"matches none of {len(problems)} alternatives ({shown}{more})"
 
 
 def _not(check: "Check", given: Any, on: Subject) -> None:
     if check.attempt(given, on.value, on.at)[0] is not None:
-        check.tell(on.at, "fits what `not` forbids")
+        check.report(on.at, "must not match the schema in `not`")
 
 
 def _if(check: "Check", given: Any, on: Subject) -> None:
@@ -170,7 +170,7 @@ RULES: dict[str, Rule] = {
     "if": _if,
     "dependentSchemas": _dependent_schemas,
 }
-# After the others, because they ask what those have looked at.
+# These run after the other rules, because they need the entries that the other rules have evaluated.
 LAST_RULES: dict[str, Rule] = {
     "unevaluatedItems": _unevaluated_items,
     "unevaluatedProperties": _unevaluated_properties,

@@ -1,6 +1,7 @@
-"""The keywords of JSON Schema 2020-12 that look at a value by itself.
+"""Rules for the keywords of JSON Schema 2020-12 that check a value without subschemas.
 
-A rule names no value in what it tells: a message is shown and stored where the payload itself may not be.
+Rule: a message never contains the checked value, because messages are shown and stored in places where the payload may
+not be visible.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Subject:
-    """A value, where it stands, the schema it is held against, and which of its entries a keyword has looked at."""
+    """Value under check: its place, its schema, and the entries that a keyword has already evaluated (`seen`)."""
 
     value: Any
     at: "Place"
@@ -24,7 +25,7 @@ class Subject:
     seen: set[Any]
 
 
-# The check, the keyword's own value, and what it is asked of.
+# Arguments: the check, the value of the keyword, the subject.
 Rule = Callable[["Check", Any, Subject], None]
 
 
@@ -57,17 +58,17 @@ def _is_of(value: Any, name: str) -> bool:
 def _type(check: "Check", given: Any, on: Subject) -> None:
     names = [given] if isinstance(given, str) else given
     if not any(_is_of(on.value, name) for name in names):
-        check.tell(on.at, f"must be {' or '.join(names)}, but is {kind_of(on.value)}")
+        check.report(on.at, f"must be {' or '.join(names)}, but is {kind_of(on.value)}")
 
 
 def _enum(check: "Check", given: Any, on: Subject) -> None:
     if check.identity(on.value) not in check.linked.members(given):
-        check.tell(on.at, f"must be one of {_listed(given)}")
+        check.report(on.at, f"must be one of {_listed(given)}")
 
 
 def _const(check: "Check", given: Any, on: Subject) -> None:
     if check.identity(on.value) != check.identity(given):
-        check.tell(on.at, f"must be {_listed([given])}")
+        check.report(on.at, f"must be {_listed([given])}")
 
 
 def _listed(values: list[Any]) -> str:
@@ -77,7 +78,7 @@ def _listed(values: list[Any]) -> str:
 
 def _pattern(check: "Check", given: Any, on: Subject) -> None:
     if isinstance(on.value, str) and not check.is_found(given, on.value):
-        check.tell(on.at, f"does not match the pattern {given}")
+        check.report(on.at, f"does not match the pattern {given}")
 
 
 def _length(kind: type[str] | type[list[Any]] | type[dict[str, Any]], what: str, *, is_least: bool) -> Rule:
@@ -87,7 +88,7 @@ def _length(kind: type[str] | type[list[Any]] | type[dict[str, Any]], what: str,
         if isinstance(on.value, kind):
             has = len(on.value)
             if has < given if is_least else has > given:
-                check.tell(on.at, f"must have {words} {given:g} {what}, but has {has}")
+                check.report(on.at, f"must have {words} {given:g} {what}, but has {has}")
 
     return rule
 
@@ -95,18 +96,18 @@ def _length(kind: type[str] | type[list[Any]] | type[dict[str, Any]], what: str,
 def _limit(words: str, holds: Callable[[Any, Any], bool]) -> Rule:
     def rule(check: "Check", given: Any, on: Subject) -> None:
         if _is_number(on.value) and not holds(on.value, given):
-            check.tell(on.at, f"must be {words} {given}")
+            check.report(on.at, f"must be {words} {given}")
 
     return rule
 
 
 def _multiple_of(check: "Check", given: Any, on: Subject) -> None:
-    """Of the numbers as they are written: 19.99 is a multiple of 0.01, which binary fractions would deny."""
+    """Check the decimal form of the numbers: 19.99 is a multiple of 0.01, although the binary fractions are not."""
     if not _is_number(on.value):
         return
     check.spend(16)
     if (_exact(on.value) / _exact(given)).denominator != 1:
-        check.tell(on.at, f"must be a multiple of {given}")
+        check.report(on.at, f"must be a multiple of {given}")
 
 
 def _exact(number: Any) -> Fraction:
@@ -115,7 +116,7 @@ def _exact(number: Any) -> Fraction:
 
 def _unique(check: "Check", given: Any, on: Subject) -> None:
     if given and isinstance(on.value, list) and len({check.identity(item) for item in on.value}) < len(on.value):
-        check.tell(on.at, "the entries are not unique")
+        check.report(on.at, "has entries that are equal, but they must be unique")
 
 
 def _required(check: "Check", given: Any, on: Subject) -> None:
@@ -124,7 +125,7 @@ def _required(check: "Check", given: Any, on: Subject) -> None:
     check.spend(len(given))
     for name in given:
         if name not in on.value:
-            check.tell(on.at, f"{quoted(name)} is missing")
+            check.report(on.at, f"{quoted(name)} is missing")
 
 
 def _dependent_required(check: "Check", given: Any, on: Subject) -> None:
@@ -137,7 +138,7 @@ def _dependent_required(check: "Check", given: Any, on: Subject) -> None:
         check.spend(len(given[name]))
         for other in given[name]:
             if other not in on.value:
-                check.tell(on.at, f"{quoted(other)} is missing, which {quoted(name)} needs")
+                check.report(on.at, f"{quoted(other)} is missing, but {quoted(name)} requires it")
 
 
 VALUE_RULES: dict[str, Rule] = {
