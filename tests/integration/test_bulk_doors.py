@@ -216,7 +216,7 @@ def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: No
         "sends no more requests" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
     )
     assert reread(job).state == "paused"
-    assert "The job goes on." in step("resume")
+    assert "The job continues." in step("resume")
     assert "The job is stopped." in step("stop")
     assert "BULK_JOB_STATE" in step("resume")
     assert (reread(job).state, told(job)) == ("stopped", {"stopped": 3})

@@ -16,10 +16,12 @@ from tests.support.factories import expr, make_actor, make_run, make_tenant, mak
 from tests.support.members import member_of
 from workflows import event_redaction
 from workflows.engine.filters import first_mismatch
+from workflows.engine.records import FilterMismatch, VerdictRecord
 from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_open
 from workflows.models import ActionInvocation, Command, Event, EventDelivery, EventType, HumanTask, RunStep, Tenant
 from workflows.projections.transaction import projection_writer
+from workflows.projections.verdicts import record_verdicts
 from workflows.redaction import BUILT_IN, HIDDEN, compiled, redact, redact_filters, restored, rule_problem, rules_of
 from workflows.statuses import CommandAction, Role
 
@@ -383,6 +385,26 @@ def test_mismatch_is_shown_only_for_a_filtered_delivery() -> None:
     assert redaction.delivery_reason(delivery) == "the filter amount > 100 does not match: the value is 7"
     delivery.status = "late"
     assert redaction.delivery_reason(delivery) == "the filter on amount"
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_verdict_is_stored_from_new_and_old_records(tenant: Tenant, is_old: bool) -> None:
+    """Histories that were recorded before `mismatch` existed have only a sentence."""
+    wait, event = open_wait(tenant), receive(tenant)
+    event_route(event.id)
+    mismatch: FilterMismatch = {"code": "FILTER_MISMATCH", "path": "amount", "op": ">", "value": 5}
+    record: VerdictRecord = {
+        "kind": "verdict", "seq": 5, "at": 1_000, "waitId": str(wait.id), "eventId": event.event_id,
+        "verdict": "filtered", "reason": "filter amount > 5 does not hold: the value is 3",
+    }  # fmt: skip
+    if not is_old:
+        record |= {"reason": "the filter on amount does not match", "mismatch": mismatch}
+    record_verdicts([record], run=wait.run)
+    delivery = EventDelivery.objects.get(event=event)
+    assert (delivery.status, delivery.reason) == ("filtered", record["reason"])
+    assert delivery.mismatch == (None if is_old else mismatch)
+    shown = EventRedaction(event, compiled()).delivery_reason(delivery)
+    assert shown == (record["reason"] if is_old else "the filter amount > 5 does not match: the value is missing")
 
 
 def test_other_sentences_are_searched_for_hidden_values() -> None:
