@@ -241,7 +241,7 @@ def test_an_author_edits_a_schema_on_its_page(tenant: Any) -> None:
     add = reverse("admin:workflows_payloadschema_add")
     assert "2020-12" in client.get(add).content.decode()
     wrong = client.post(add, {"ref": "a", "title": "", "schema": '{"type": "text"}'})
-    assert (wrong.status_code, "/type: fits none" in wrong.content.decode()) == (200, True)
+    assert (wrong.status_code, "/type: matches none" in wrong.content.decode()) == (200, True)
     missing = client.post(add, {"ref": "a", "title": "", "schema": '{"$ref": "b"}'}, follow=True)
     assert "which is not registered" in missing.content.decode()
     row = PayloadSchema.objects.get(tenant=tenant)
