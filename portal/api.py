@@ -1,4 +1,4 @@
-"""The root of the REST API: `/api/v1/`."""
+"""URLs of the REST API under `/api/v1/`."""
 
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView

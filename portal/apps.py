@@ -7,7 +7,7 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
-        from portal import celery, checks  # noqa: F401  the app that tasks are sent through; the system checks
+        from portal import celery, checks  # noqa: F401  register the Celery application and the system checks
 
 
 class PointsmanAdminConfig(AdminConfig):

@@ -1,12 +1,16 @@
-"""Redis as Celery's broker, without the moment in which a message is nowhere.
+"""Redis transport for Celery that stores every message in Redis at every moment.
 
-kombu takes a message off its list with BRPOP, and writes it down as unacknowledged afterwards. A worker that is killed in
-between, or while an answer to its BRPOP is on the way, loses the message: no visibility timeout brings it back. Here the
-message is moved (BLMOVE) to the list `{queue}.taken`, which it leaves in the transaction that writes it down. What stays
-there for `taken_seconds` belongs to a worker that has died, and goes back to its queue; each worker looks whenever it looks
-for messages whose visibility timeout is over. Had the worker only hung, the message comes twice, which every task bears.
+kombu removes a message from its list with BRPOP and records it as unacknowledged afterwards. If the worker is killed
+between the two, or while the response to BRPOP is on the network, the message is lost. No visibility timeout returns
+it.
 
-It holds for a worker that listens to one queue, as ours do; more than one are read kombu's way.
+This transport moves the message to the list `{queue}.taken` with BLMOVE. The transaction that records the message as
+unacknowledged also removes it from that list. A message that stays in the list for `taken_seconds` belongs to a dead
+worker and returns to its queue. Each worker checks the list when it checks for messages whose visibility timeout is
+over. If the worker was only slow, the message arrives twice. Every task may run twice.
+
+This holds for a worker that reads one queue, as all workers of the portal do. Several queues are read with BRPOP.
+Source: docs/decisions/0004-broker-transport.md
 """
 
 import logging
@@ -21,9 +25,9 @@ from kombu.utils.json import dumps, loads
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 1.0
+PRIORITY_LISTS_SECONDS = 1.0
 
-_GIVE_BACK = """
+_RETURN_TO_QUEUE = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
@@ -31,8 +35,10 @@ return 1
 
 
 class QoS(kombu_redis.QoS):
+    """Bookkeeping of unacknowledged messages."""
+
     def append(self, message: Any, delivery_tag: str) -> None:
-        """As kombu's, in one transaction with the end of `taken`."""
+        """Record the message as unacknowledged and remove it from the taken list, in one transaction."""
         taken = self.channel.taken.pop(delivery_tag, None)
         info = message.delivery_info
         with self.pipe_or_acquire() as pipe:
@@ -46,19 +52,21 @@ class QoS(kombu_redis.QoS):
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         super().restore_visible(*args, **kwargs)
-        self.channel.give_back_taken()
+        self.channel.return_taken()
 
 
 class Channel(kombu_redis.Channel):
+    """Channel that moves messages instead of removing them."""
+
     QoS = QoS
     taken_seconds = 5.0
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "taken_seconds")  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.taken: dict[str, tuple[str, bytes]] = {}  # by delivery tag: the list, and the item as it stands there
+        self.taken: dict[str, tuple[str, bytes]] = {}  # delivery tag -> (list, item in the list)
         self._polled = ""
         self._seen: dict[bytes, float] = {}
-        self._gather_at = 0.0
+        self._next_priority_check = 0.0
         super().__init__(*args, **kwargs)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
@@ -68,17 +76,20 @@ class Channel(kombu_redis.Channel):
             super()._brpop_start(timeout)
             return
         self._polled = queues[0]
-        self._gather()
+        self._merge_priority_lists()
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()  # type: ignore[assignment]
         wait = self.brpop_timeout if timeout is None else timeout
         self.client.connection.send_command("BLMOVE", self._polled, _taken(self._polled), "RIGHT", "LEFT", wait or 0)
 
-    def _gather(self) -> None:
-        """BLMOVE reads one list: what another producer has sent with a priority stands in others, and is put before ours."""
-        if monotonic() < self._gather_at:
+    def _merge_priority_lists(self) -> None:
+        """Move messages with a priority to the front of the queue.
+
+        kombu stores such messages of other producers in lists of their own, and BLMOVE reads only one list.
+        """
+        if monotonic() < self._next_priority_check:
             return
-        self._gather_at = monotonic() + GATHER_SECONDS
+        self._next_priority_check = monotonic() + PRIORITY_LISTS_SECONDS
         others = {self._q_for_pri(self._polled, step) for step in self.priority_steps} - {self._polled}
         with self.conn_or_acquire() as client:
             for key in others:
@@ -107,11 +118,12 @@ class Channel(kombu_redis.Channel):
         tag = message["properties"]["delivery_tag"]
         self.taken[tag] = (_taken(self._polled), item)
         self.connection._deliver(message, self._polled)
-        if self.taken.pop(tag, None):  # of a consumer that acknowledges nothing
+        if self.taken.pop(tag, None):  # the consumer does not acknowledge messages
             with self.conn_or_acquire() as client:
                 client.lrem(_taken(self._polled), 1, item)
 
-    def give_back_taken(self) -> None:
+    def return_taken(self) -> None:
+        """Return the messages of dead workers to their queues."""
         now = monotonic()
         seen: dict[bytes, float] = {}
         with self.conn_or_acquire() as client:
@@ -120,8 +132,12 @@ class Channel(kombu_redis.Channel):
                     since = self._seen.get(item, now)
                     if now - since < self.taken_seconds:
                         seen[item] = since
-                    elif client.eval(_GIVE_BACK, 2, _taken(queue), queue, item):
-                        logger.warning("a message of %s is given back: the worker that took it has died", queue)
+                    elif client.eval(_RETURN_TO_QUEUE, 2, _taken(queue), queue, item):
+                        logger.warning(
+                            "A message of queue %s was returned to the queue, because the worker that received it has"
+                            " died.",
+                            queue,
+                        )
         self._seen = seen
 
 
@@ -130,4 +146,6 @@ def _taken(queue: str) -> str:
 
 
 class Transport(kombu_redis.Transport):
+    """Transport for `redis://` and `rediss://` (portal/celery.py)."""
+
     Channel = Channel

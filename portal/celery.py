@@ -1,6 +1,6 @@
-"""The Celery application: `celery -A portal.celery worker|beat`.
+"""Celery application: `celery -A portal.celery worker|beat`.
 
-Worker and beat refuse to start where a check fails: Celery runs Django's checks and drops what they say.
+Worker and beat do not start if a system check fails. Celery itself runs Django's checks but ignores their result.
 """
 
 import os
@@ -13,23 +13,23 @@ from celery.exceptions import Reject
 from celery.signals import beat_init, worker_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-# A warm shutdown with two tasks under way waits 30 s for messages that have come already; fewer looks end the wait.
+# With two running tasks, billiard's default makes a warm shutdown wait 30 s for messages that have already arrived.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
-# Whoever reads `redis://` in this process gets messages that are moved, not popped (see there).
+# All code in this process that opens `redis://` with kombu uses this transport.
 TRANSPORT_ALIASES.update(redis="portal.broker:Transport", rediss="portal.broker:Transport")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 
 class KeepingTask(DjangoTask):
-    """A task whose message survives a retry that could not be sent."""
+    """Task that keeps its message if a retry cannot be sent."""
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().retry(*args, **kwargs)
         except Reject as rejected:
-            # Celery would throw the message away here, with the database and the broker both in trouble.
+            # Celery would delete the message here. Database and broker are both unavailable at this point.
             raise Reject(rejected.reason, requeue=True) from rejected
 
 
@@ -55,18 +55,18 @@ def refuse_beat(sender: Any, **_: Any) -> None:
 
 @worker_process_shutdown.connect
 def finish_child(**_: Any) -> None:
-    """A prefork child ends without `atexit`: its parent kills it as soon as it has said goodbye."""
+    """Send the remaining queue notifications. A prefork child runs no `atexit` handlers: its parent kills it first."""
     from workflows.dispatch_notification import flush_notifications
 
     flush_notifications()
 
 
 def _refuse(program: str, own_problems: list[Any]) -> None:
-    """Errors: SystemExit, which Celery's signals let through, with all that is wrong."""
+    """Stop the program if a check fails. Errors: SystemExit with all problems; Celery's signals do not swallow it."""
     from django.core.checks import run_checks
 
     problems = [
         problem for problem in run_checks() + own_problems if problem.is_serious() and not problem.is_silenced()
     ]
     if problems:
-        raise SystemExit("\n".join([f"{program} does not start:", *(str(problem) for problem in problems)]))
+        raise SystemExit("\n".join([f"{program} does not start, because checks failed:", *map(str, problems)]))

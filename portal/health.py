@@ -1,4 +1,4 @@
-"""`/healthz`: the process answers. `/readyz`: what it needs answers too (docs/reference/api.md#health)."""
+"""Health pages: `/healthz` for the process, `/readyz` also for its servers (docs/reference/api.md#health)."""
 
 from collections.abc import Callable
 
@@ -11,24 +11,25 @@ from workflows.temporal import gateway
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
+    """Return 200. It checks nothing but the process itself."""
     return JsonResponse({"status": "ok"})
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when all checks hold, else 503; each check says `ok` or what is wrong."""
+    """Return 200 if all checks pass, otherwise 503. The body has the result of each check."""
     checks = health_checks()
-    is_ready = all(answer == "ok" for answer in checks.values())
+    is_ready = all(result == "ok" for result in checks.values())
     return JsonResponse(
         {"status": "ok" if is_ready else "not ready", "checks": checks}, status=200 if is_ready else 503
     )
 
 
 def health_checks() -> dict[str, str]:
-    """`ok`, or what is wrong, for each server that the portal needs. Cost: a call to each, at most a few seconds."""
-    return {name: _answer(check) for name, check in CHECKS.items()}
+    """Return `ok` or the problem for each server that the portal needs. Cost: one call to each server."""
+    return {name: _result_of(check) for name, check in CHECKS.items()}
 
 
-def _answer(check: Callable[[], str]) -> str:
+def _result_of(check: Callable[[], str]) -> str:
     try:
         return check()
     except (DatabaseError, redis.RedisError, gateway.TemporalError, OSError) as error:

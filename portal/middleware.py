@@ -1,4 +1,4 @@
-"""What every request passes: the limit of its body, and the tenant that its user works in."""
+"""Middleware: the limit of the request body, and the current tenant of the user."""
 
 import uuid
 from collections.abc import Callable
@@ -17,10 +17,10 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 class BodySizeLimitMiddleware:
-    """Answers a body over the limit with 413, before anything reads it into memory.
+    """Refuse a body over the limit with status 413, before any code reads it into memory.
 
-    The limit is REQUEST_MAX_BYTES, and EVENT_BATCH_MAX_BYTES where a whole batch of events is sent; a single event's own is
-    asked there.
+    The limit is REQUEST_MAX_BYTES. The URL for batches of events accepts EVENT_BATCH_MAX_BYTES; its view then checks
+    the limit of a single event.
     """
 
     BATCH_PATH = "/api/v1/events"
@@ -39,7 +39,7 @@ class BodySizeLimitMiddleware:
             return JsonResponse(
                 error_body(
                     "PAYLOAD_TOO_LARGE",
-                    f"the body has {length} bytes; {limit} are allowed",
+                    f"The body has {length} bytes. At most {limit} are allowed.",
                     {"bytes": int(length), "limit": limit},
                 ),
                 status=413,
@@ -47,7 +47,7 @@ class BodySizeLimitMiddleware:
         return self.get_response(request)
 
     def _drain(self, request: HttpRequest, length: int) -> None:
-        """A client that is still sending would see a reset connection instead of the answer."""
+        """Read the rest of the body. A client that is still sending would otherwise see a reset connection."""
         if length > self.DRAINED_BYTES:
             return
         while request.read(65536):
@@ -55,9 +55,10 @@ class BodySizeLimitMiddleware:
 
 
 class CurrentTenantMiddleware:
-    """Sets `request.tenant`, `request.actor` and `request.memberships` for a signed-in user.
+    """Set `request.tenant`, `request.tenant_choices` and `request.actor` for a signed-in user.
 
-    The tenant is the one chosen in the session, else the first. A superuser sees one tenant at a time too, as its admin.
+    The tenant is the one chosen in the session, otherwise the first by name. A superuser also works in one tenant at a
+    time, with the role ADMIN.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -66,7 +67,7 @@ class CurrentTenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
         request.tenant_choices = []  # type: ignore[attr-defined]
-        with scope_of(NO_SCOPE):  # until it is known who asks; the scope ends with the request
+        with scope_of(NO_SCOPE):  # no tenant until the user is known; the scope ends with the request
             if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
                 _choose_tenant(request)
             return self.get_response(request)

@@ -18,14 +18,21 @@ urlpatterns = [
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return JsonResponse(error_body("NOT_FOUND", f"there is no {request.path} in this API"), status=404)
+        return JsonResponse(
+            error_body("NOT_FOUND", f"The API has no URL {request.path}. The list of URLs is at /api/v1/docs."),
+            status=404,
+        )
     return defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse(
-            error_body("INTERNAL_ERROR", "a fault of the portal; it is in the log of the web process"), status=500
+            error_body(
+                "INTERNAL_ERROR",
+                "The portal failed because of an error in its code. The log of the web process has the details.",
+            ),
+            status=500,
         )
     return defaults.server_error(request)
 

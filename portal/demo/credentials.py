@@ -1,4 +1,4 @@
-"""The demo's passwords and token: made once, kept under POINTSMAN_HOME, readable by its owner only."""
+"""Passwords and token of the demo. They are generated once and stored under POINTSMAN_HOME for the owner only."""
 
 import json
 import os
@@ -26,7 +26,10 @@ class Credentials:
     users: list[DemoUser]
 
     def as_json(self) -> dict[str, Any]:
-        """Shapes: `{"url", "token", "users": [{"username", "password", "role"}]}`."""
+        """Return the output of `demo_credentials --json`.
+
+        Shapes: `{"url", "token", "users": [{"username", "password", "role"}]}`.
+        """
         return {"url": settings.PUBLIC_URL, "token": self.token, "users": [asdict(user) for user in self.users]}
 
 
@@ -35,7 +38,7 @@ def credentials_path() -> Path:
 
 
 def read_credentials() -> Credentials | None:
-    """None when `demo_load` has not run in this POINTSMAN_HOME."""
+    """Return the stored credentials, or None if `demo_load` has not run in this POINTSMAN_HOME."""
     path = credentials_path()
     if not path.exists():
         return None
@@ -44,16 +47,16 @@ def read_credentials() -> Credentials | None:
 
 
 def make_credentials() -> Credentials:
-    """The stored ones, or new ones that are stored now."""
+    """Return the stored credentials. Generate and store them if there are none."""
     stored = read_credentials()
     if stored is not None:
         return stored
-    made = Credentials(
+    credentials = Credentials(
         token=PREFIX + secrets.token_urlsafe(32),
         users=[DemoUser(role.value, secrets.token_urlsafe(9), role.value) for role in Role],
     )
     path = credentials_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"token": made.token, "users": [asdict(user) for user in made.users]}, file, indent=2)
-    return made
+        json.dump({"token": credentials.token, "users": [asdict(user) for user in credentials.users]}, file, indent=2)
+    return credentials

@@ -1,4 +1,4 @@
-"""The demo: a tenant, a member for each role, a token, an event catalogue and the definitions of a service desk."""
+"""Demo data: a tenant, a member for each role, a token, an event catalogue, and definitions of a service desk."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from workflows.statuses import CommandSource, Role
 
 TENANT = "demo"
 BUNDLES = Path(__file__).parent / "bundles"
-# Where the key stands in each event's payload, as an administrator would write it into the catalogue.
+# Paths of the correlation key in the payload of each event type.
 CORRELATION_PATHS = {
     "TICKET_CREATED": ["payload.ticketId"],
     "TICKET_CUSTOMER_REPLIED": ["payload.ticketId"],
@@ -31,7 +31,10 @@ CORRELATION_PATHS = {
 
 
 def load_demo(credentials: Credentials) -> Tenant:
-    """Idempotency: what is there stays, so that a second `make run` keeps the data."""
+    """Create the demo data that is missing and return the tenant.
+
+    Idempotency: existing rows are not changed, so that a second `make run` keeps the data.
+    """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo service desk"})
     for user in credentials.users:
         account, created = get_user_model().objects.get_or_create(username=user.username)
@@ -45,7 +48,7 @@ def load_demo(credentials: Credentials) -> Tenant:
         EventType.objects.get_or_create(tenant=tenant, name=name, defaults={"correlation_paths": paths})
     actor = Actor("system", "demo", "demo", tenant.id, Role.ADMIN, CommandSource.CLI)
     for bundle in sorted(BUNDLES.glob("*.json")):
-        # One that is there may have been changed since; it is the user's now.
+        # A user may have changed an existing definition, so it is not imported again.
         if not Definition.objects.filter(tenant=tenant, key=bundle.stem).exists():
             bundle_import(actor=actor, document=json.loads(bundle.read_text(encoding="utf-8")), publish=True)
     return tenant

@@ -1,4 +1,4 @@
-"""A believable stream of events for the demo tenant, and an exact account of what became of them."""
+"""Realistic events for the demo tenant, with the exact number of expected results."""
 
 import random
 import uuid
@@ -17,13 +17,13 @@ SUBJECTS = (
     "Laptop does not start",
     "New badge",
 )
-SIDE_BY_SIDE = 8
+STORIES_AT_A_TIME = 8
 TEAMS = ("Service desk", "Finance", "Logistics", "Design")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One event, and what it must do: start a run, resume one (matched), meet a filter (not taken), or nothing."""
+    """One event and its expected result: started, matched, not taken (by a filter), or uncorrelated."""
 
     event_type: str
     payload: dict[str, Any]
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass
 class Story:
-    """Events of one business case, and how its run must stand at the end: SUCCEEDED, FAILED or WAITING."""
+    """Events of one business case, and the expected final status of its run: SUCCEEDED, FAILED or WAITING."""
 
     steps: list[Step]
     ends: str | None
@@ -40,35 +40,35 @@ class Story:
 
 @dataclass
 class Plan:
-    """`events` in the order in which they are sent; the expected numbers are known before the first is sent."""
+    """Events in the order of sending, and the expected numbers. Both are known before the first event is sent."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     expected: dict[str, int] = field(default_factory=dict)
 
 
 def plan_traffic(count: int, *, prefix: str, seed: int) -> Plan:
-    """Exactly `count` events. Stories run side by side, each in its own order; some are meant to stay open."""
+    """Return a plan of exactly `count` events. Several stories are interleaved, each in its own order."""
     chance = random.Random(seed)  # noqa: S311  not for secrets
     stories: list[Story] = []
-    room = count
-    while room > 0:
-        stories.append(_story(chance, f"{prefix}-{len(stories)}", room=room))
-        room -= len(stories[-1].steps)
+    remaining = count
+    while remaining > 0:
+        stories.append(_story(chance, f"{prefix}-{len(stories)}", remaining=remaining))
+        remaining -= len(stories[-1].steps)
     names = ("started", "matched", "not taken", "uncorrelated", "SUCCEEDED", "FAILED", "WAITING")
     plan = Plan(expected=dict.fromkeys(names, 0))
     for story in stories:
         _expect(plan, story)
-    for number, step in enumerate(_side_by_side(chance, stories)):
+    for number, step in enumerate(_interleaved(chance, stories)):
         plan.events.append({"event_id": f"{prefix}-e{number}", "event_type": step.event_type, "payload": step.payload})
     return plan
 
 
-def _side_by_side(chance: random.Random, stories: list[Story]) -> Iterator[Step]:
-    """The steps of all stories, a few stories at a time, each in its own order."""
+def _interleaved(chance: random.Random, stories: list[Story]) -> Iterator[Step]:
+    """Yield the steps of all stories, a few stories at a time, each story in its own order."""
     waiting = [list(story.steps) for story in stories]
     under_way: list[list[Step]] = []
     while waiting or under_way:
-        while waiting and len(under_way) < SIDE_BY_SIDE:
+        while waiting and len(under_way) < STORIES_AT_A_TIME:
             under_way.append(waiting.pop(0))
         steps = chance.choice(under_way)
         yield steps.pop(0)
@@ -84,9 +84,9 @@ def _expect(plan: Plan, story: Story) -> None:
         plan.expected[story.ends] += 1
 
 
-def _story(chance: random.Random, key: str, *, room: int) -> Story:
-    """A story of at most `room` events."""
-    makers = [maker for needed, weight, maker in _MAKERS if needed <= room for _ in range(weight)]
+def _story(chance: random.Random, key: str, *, remaining: int) -> Story:
+    """Return a random story of at most `remaining` events."""
+    makers = [maker for needed, weight, maker in _MAKERS if needed <= remaining for _ in range(weight)]
     return chance.choice(makers)(chance, key)
 
 
@@ -172,14 +172,14 @@ def _forbidden_webhook(chance: random.Random, key: str) -> Story:
 
 
 def _stray(chance: random.Random, key: str) -> Story:
-    """An event whose sender forgot the key."""
+    """Return a story with one event that has no correlation key."""
     return Story(
         [Step("TICKET_CUSTOMER_REPLIED", {"text": "Hello?", "customer": chance.choice(CUSTOMERS)}, "uncorrelated")],
         None,
     )
 
 
-# Events needed, weight, maker.
+# (number of events, weight, function)
 _MAKERS = (
     (2, 6, _ticket),
     (1, 2, _open_ticket),

@@ -1,10 +1,10 @@
-"""Processes that do not outlive their parent.
+"""Processes that end with their parent.
 
-A parent that is killed with SIGKILL can stop nothing any more. On Linux the kernel does it then: a child names the signal
-that it wants when its parent dies. Elsewhere these calls do nothing, and only an orderly stop leaves nothing behind.
+A parent that is killed with SIGKILL cannot stop its children. On Linux the kernel does: a child requests a signal for
+the death of its parent. On other systems these calls do nothing, and only an orderly stop ends all children.
 
-As a program: `python -m portal.devstack.child PARENT_PID SIGNAL COMMAND...` ties itself to its parent, then becomes the
-command. A wrapper, because `preexec_fn` is unsafe in a process that has threads.
+As a program, `python -m portal.devstack.child PARENT_PID SIGNAL COMMAND...` ties itself to its parent and then becomes
+the command. It is a program because `preexec_fn` is unsafe in a process with threads.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# From where `python -m portal.devstack...` finds this package.
+# The working directory in which `python -m portal.devstack...` finds this package.
 PROJECT = Path(__file__).resolve().parents[2]
 
 PR_SET_PDEATHSIG = 1
@@ -30,28 +30,28 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def ask_for_death_signal(signum: int) -> None:
-    """Has the kernel send `signum` when the parent dies. The parent may have died just before: check it afterwards."""
+def request_death_signal(signum: int) -> None:
+    """Let the kernel send `signum` when the parent dies. Check afterwards that the parent has not already died."""
     _prctl(PR_SET_PDEATHSIG, signum)
 
 
 def die_with_parent(signum: int, parent: int) -> None:
-    """Has the kernel send `signum` to this process when `parent` dies; sends it now when it has died already.
+    """Let the kernel send `signum` to this process when `parent` dies, or send it now if the parent has died.
 
-    Survives exec. Does not survive a change of user, so a process that drops privileges calls it afterwards.
+    The request survives exec, but not a change of user. A process that drops privileges calls this function afterwards.
     """
-    ask_for_death_signal(signum)
+    request_death_signal(signum)
     if os.getppid() != parent:
         os.kill(os.getpid(), signum)
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of descendants whose own parent dies, so that it can still find and end them."""
+    """Make this process the parent of descendants whose own parent dies. It can then find and end them."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def command_tied_to(parent: int, signum: signal.Signals, command: Sequence[str], *, python: str) -> list[str]:
-    """`command` so that it gets `signum` when `parent` dies. To be run in PROJECT."""
+    """Return a command that runs `command` and sends it `signum` when `parent` dies. Run it in the folder PROJECT."""
     return [python, "-m", "portal.devstack.child", str(parent), signum.name, *command]
 
 

@@ -1,4 +1,4 @@
-"""What the stack needs to know, taken from the settings once. Nothing else here reads Django's settings."""
+"""Configuration of the stack. No other module of this package reads Django's settings."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Each of these variables names a real server, which then replaces the embedded one.
+# Each of these variables gives the address of a real server, which replaces the embedded one.
 REPLACED_BY = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "temporal": "TEMPORAL_ADDRESS"}
 
 
@@ -32,7 +32,7 @@ class StackConfig:
 
     @classmethod
     def from_settings(cls, settings: Any, environment: Mapping[str, str] = os.environ) -> "StackConfig":
-        """`settings` is `django.conf.settings`; of `environment` it matters only which servers are given by URL."""
+        """Return the configuration. `environment` decides which embedded servers are replaced by real ones."""
         return cls(
             home=settings.POINTSMAN_HOME,
             cache=settings.POINTSMAN_CACHE,
@@ -55,5 +55,5 @@ class StackConfig:
         )
 
     def replaced(self) -> dict[str, str]:
-        """The servers that run elsewhere, each with the variable that says where."""
+        """Return the servers that are not embedded, each with the variable of its address."""
         return {name: variable for name, variable in REPLACED_BY.items() if name not in self.embedded}

@@ -1,4 +1,4 @@
-"""`devstack status|stop|start|restart`: what another shell does to a running stack."""
+"""Control of a running stack from another shell: `devstack status|stop|start|restart`."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ _COLUMNS = "{:<10} {:<11} {:>8} {:>10}  {}"
 
 
 class StackNotRunning(StackError):
-    """There is no `devstack run` in this home. Exit code NOT_RUNNING."""
+    """No stack is running in this home. The command ends with exit code NOT_RUNNING."""
 
 
 class Control:
-    """Acts on the stack of one home. `say` gets each line of the answer."""
+    """Control of the stack of one home. `say` receives each line of output."""
 
     def __init__(
         self,
@@ -33,44 +33,44 @@ class Control:
     ) -> None:
         self._home = folder
         self._say = say
-        self._probes = probes or {}  # by program; those without count as ready when they have stayed up
-        self._replaced = replaced or {}  # server: variable that names another one
+        self._probes = probes or {}  # by program; a program without a probe is ready when it has stayed up
+        self._replaced = replaced or {}  # server -> variable with the address of a real server
         self._supervisor = Supervisor(folder)
 
     def status(self) -> None:
-        """Shows each program. Errors: StackNotRunning."""
+        """Show each program. Errors: StackNotRunning."""
         pid = self._running_pid()
-        self._say(f"The stack runs (pid {pid}) in {self._home}.")
+        self._say(f"The stack is running (pid {pid}) in {self._home}.")
         self._say(_COLUMNS.format("NAME", "STATE", "PID", "UPTIME", "").rstrip())
         for state in self._supervisor.states():
             self._say(_row(state))
         for name, variable in self._replaced.items():
-            self._say(_COLUMNS.format(name, "elsewhere", "-", "-", f"named by {variable}"))
+            self._say(_COLUMNS.format(name, "elsewhere", "-", "-", f"address from {variable}"))
 
     def stop_all(self) -> None:
-        """Returns when `devstack run` has ended, and with it everything. Errors: StackNotRunning, NotReady."""
+        """Stop the stack and return when `devstack run` has ended. Errors: StackNotRunning, NotReady."""
         pid = self._running_pid()
         os.kill(pid, signal.SIGTERM)
 
         def still_running() -> str:
-            return "" if running_pid(self._home) is None else f"pid {pid} is still there"
+            return "" if running_pid(self._home) is None else f"pid {pid} is still running"
 
         wait_until("the end of the stack", still_running, seconds=_STOP_SECONDS)
         self._say("The stack has stopped.")
 
     def stop(self, name: str) -> None:
-        """Returns when the program has ended. It stays so until it is started, or until the next run."""
+        """Stop the program and return when it has ended. It stays stopped until `start` or the next run."""
         self._running_pid()
 
         def at_rest(state: State) -> bool:
-            self._supervisor.stop(name)  # again, in case it was between two lives
+            self._supervisor.stop(name)  # repeated, because a restart may have been in progress
             return state.state in AT_REST
 
         self._await(name, at_rest, _STOP_SECONDS)
         self._show(name)
 
     def start(self, name: str) -> None:
-        """Returns when the program has stayed up for a moment and, where it can be asked, answers."""
+        """Start the program. Return when it has stayed up for START_SECONDS and its probe, if any, succeeds."""
         self._running_pid()
         self._supervisor.start(name)
         try:
@@ -79,7 +79,7 @@ class Control:
                 wait_until(name, probe, seconds=_START_SECONDS)
         except NotReady as error:
             self._show(name)
-            raise StackError(f"{error}\nIts output is in {self._home / 'logs' / f'{name}.log'}.") from error
+            raise StackError(f"{error}\nThe program's output is in {self._home / 'logs' / f'{name}.log'}.") from error
         self._show(name)
 
     def restart(self, name: str) -> None:
@@ -89,18 +89,18 @@ class Control:
     def _running_pid(self) -> int:
         pid = running_pid(self._home)
         if pid is None:
-            raise StackNotRunning(f"The stack is not running in {self._home}; `make run` starts it.")
+            raise StackNotRunning(f"The stack is not running in {self._home}. Start it with `make run`.")
         problem = self._supervisor.problem()
         if problem:
             self._say(f"The stack (pid {pid}) is starting or stopping: {problem}.")
         return pid
 
     def _await(self, name: str, wanted: Callable[[State], bool], seconds: float) -> None:
-        def look() -> str:
+        def probe() -> str:
             state = self._supervisor.state(name)
-            return "" if wanted(state) else f"it is {state.state} {state.detail}".rstrip()
+            return "" if wanted(state) else f"its state is {state.state} {state.detail}".rstrip()
 
-        wait_until(name, look, seconds=seconds)
+        wait_until(name, probe, seconds=seconds)
 
     def _show(self, name: str) -> None:
         self._say(_row(self._supervisor.state(name)))

@@ -1,4 +1,4 @@
-"""One server process of ours without a supervisor: started, stopped and killed by whoever holds it."""
+"""One embedded server without a supervisor. Its owner starts, stops and kills it."""
 
 import signal
 import subprocess
@@ -15,13 +15,13 @@ from portal.devstack.waiting import NotReady, wait_until
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 _ATTEMPTS = 6
-# A child with a death signal gets it when the thread that forked it ends, not only when the process does. So that a test may
-# start a server from any thread, all are forked by one that lives as long as the process.
+# The kernel sends the death signal already when the thread that forked the child ends. This thread lives as long as the
+# process and forks all servers, so that a test can start a server from any thread.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-forker")
 
 
 class EmbeddedServer:
-    """One server process of ours: start, stop and kill it; port and data stay the same."""
+    """One server process. Its port and data survive stop, kill and start."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """Errors: StackError when it does not run."""
+        """Return the process id. Errors: StackError if the server is not running."""
         if self._process is None or self._process.poll() is not None:
-            raise StackError(f"{self.name} does not run")
+            raise StackError(f"{self.name} is not running; call start() first")
         return self._process.pid
 
     @property
@@ -55,13 +55,16 @@ class EmbeddedServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Returns when the server answers; at once when it runs already. Errors: StackError with the end of its log."""
+        """Start the server and return when it responds. Do nothing if it is running.
+
+        Errors: StackError with the end of the server's log.
+        """
         if self.running:
             return
         for attempt in range(_ATTEMPTS):
-            # After a crash, children of the old process may hold its lock or memory for a moment longer.
+            # After a crash, children of the old process can hold its lock or shared memory for a moment.
             time.sleep(0.2 * attempt)
-            if not self._was_ready and ports.why_not_free(ports.LOOPBACK, self.port):
+            if not self._was_ready and ports.listen_error(ports.LOOPBACK, self.port):
                 self.port = ports.free_port()
             if self._start_once():
                 return
@@ -70,7 +73,7 @@ class EmbeddedServer:
     def _start_once(self) -> bool:
         self._process = process = _forker.submit(self._spawn).result()
         try:
-            wait_until(self.name, lambda: self._look(process), seconds=READY_SECONDS, pause=0.05)
+            wait_until(self.name, lambda: self._problem_of(process), seconds=READY_SECONDS, pause=0.05)
         except NotReady as error:
             self.kill()
             raise StackError(f"{error}; {self._log_tail()}") from error
@@ -80,11 +83,11 @@ class EmbeddedServer:
         self._on_ready(self.port)
         return True
 
-    def _look(self, process: "subprocess.Popen[bytes]") -> str:
+    def _problem_of(self, process: "subprocess.Popen[bytes]") -> str:
         if process.poll() is not None:
-            return ""  # nothing to wait for; the caller sees that it has ended
+            return ""  # it has ended; the caller checks the exit code
         if not ports.listens(process.pid, self.port):
-            return f"it does not listen on port {self.port}"
+            return f"it is not listening on port {self.port}"
         return self._problem(self.port)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
@@ -100,7 +103,7 @@ class EmbeddedServer:
             )
 
     def stop(self) -> None:
-        """Returns when the server has ended in order; after STOP_SECONDS it is killed."""
+        """Stop the server and return when it has ended. Kill it after STOP_SECONDS."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(self._stop_signal)
@@ -110,7 +113,7 @@ class EmbeddedServer:
             self.kill()
 
     def kill(self) -> None:
-        """As a crash: the server gets no chance to tidy up."""
+        """Kill the server with SIGKILL, as in a crash."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()

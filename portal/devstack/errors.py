@@ -1,5 +1,5 @@
-"""The one exception of the development stack."""
+"""Base exception of the development stack."""
 
 
 class StackError(Exception):
-    """The stack cannot go on as asked; the message says why and what to do. Whoever ran the command must act."""
+    """The stack cannot do what was requested. The message gives reason and remedy for the user of the command."""

@@ -1,4 +1,4 @@
-"""POINTSMAN_HOME: its folders, and the lock by which one home has one stack."""
+"""POINTSMAN_HOME: its folders, and the lock that allows one stack per home."""
 
 import contextlib
 import fcntl
@@ -12,11 +12,11 @@ from typing import TextIO
 from portal.devstack.errors import StackError
 from portal.devstack.waiting import NotReady, wait_until
 
-# PostgreSQL may need passage through the home (see postgres.py), so what is in it is closed by itself.
+# Other users may get access to the path of the home (see postgres.py), so each of these folders is closed.
 _PRIVATE_FOLDERS = ("logs", "supervisor", "redis", "temporal", "celery", "mail")
 _LOCK_FILE = "devstack.lock"
 _SOCKET_FOLDER = "supervisor/socket-folder"
-# The kernel allows 107 bytes, of which supervisord takes some for a temporary name.
+# The kernel allows 107 bytes. supervisord needs some of them for a temporary name.
 _SOCKET_PATH_BYTES = 90
 
 
@@ -33,15 +33,18 @@ def log_file(home: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def lock(home: Path) -> Iterator[None]:
-    """Holds the home for this process. Errors: StackError when another stack runs in it. The kernel ends the lock with us."""
+    """Lock the home for this process. The kernel releases the lock when the process ends.
+
+    Errors: StackError if another stack is running in this home.
+    """
     with (home / _LOCK_FILE).open("a+") as file:
         try:
-            # Others hold it for an instant when they look who has it.
-            wait_until("the home", lambda: "" if _take(file, fcntl.LOCK_EX) else "another stack has it", seconds=1)
+            # `running_pid` in another process holds the lock for an instant.
+            wait_until("the home", lambda: "" if _lock(file, fcntl.LOCK_EX) else "another stack uses it", seconds=1)
         except NotReady:
             raise StackError(
-                f"already running (pid {_read_pid(file)}) in {home}; "
-                "use `manage.py devstack status` or `manage.py devstack stop`"
+                f"A stack is already running (pid {_read_pid(file)}) in {home}. "
+                "Use it (`manage.py devstack status`), or stop it first (`manage.py devstack stop`)."
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -50,15 +53,15 @@ def lock(home: Path) -> Iterator[None]:
 
 
 def running_pid(home: Path) -> int | None:
-    """The pid of the `devstack run` that holds the home, or None."""
+    """Return the pid of the running `devstack run` of this home, or None."""
     try:
         with (home / _LOCK_FILE).open() as file:
-            return None if _take(file, fcntl.LOCK_SH) else _read_pid(file)
+            return None if _lock(file, fcntl.LOCK_SH) else _read_pid(file)
     except FileNotFoundError:
         return None
 
 
-def _take(file: TextIO, kind: int) -> bool:
+def _lock(file: TextIO, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -73,7 +76,10 @@ def _read_pid(file: TextIO) -> int | None:
 
 
 def make_socket_path(home: Path) -> Path:
-    """Where the supervisor shall put its socket: in the home, or, when that path is too long, in a folder that the home names."""
+    """Return the path for the supervisor's socket. If a path in the home is too long, create a temporary folder for it.
+
+    A file in the home records the temporary folder.
+    """
     if known := socket_path(home):
         return known
     folder = Path(tempfile.mkdtemp(prefix="pointsman-"))
@@ -82,7 +88,7 @@ def make_socket_path(home: Path) -> Path:
 
 
 def socket_path(home: Path) -> Path | None:
-    """Where the supervisor's socket is; None when no place was made for it yet."""
+    """Return the path of the supervisor's socket, or None if `make_socket_path` was not called yet."""
     path = home / "supervisor" / "socket"
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
         return path
@@ -91,7 +97,7 @@ def socket_path(home: Path) -> Path | None:
 
 
 def remove_socket_folder(home: Path) -> None:
-    """Takes away the folder that `make_socket_path` made outside the home, if it did."""
+    """Delete the temporary folder of `make_socket_path`, if there is one."""
     if folder := _socket_folder(home):
         (folder / "socket").unlink(missing_ok=True)
         folder.rmdir()
@@ -101,10 +107,10 @@ def remove_socket_folder(home: Path) -> None:
 def _socket_folder(home: Path) -> Path | None:
     record = home / _SOCKET_FOLDER
     folder = Path(record.read_text().strip()) if record.exists() else None
-    return folder if folder and _is_ours_alone(folder) else None
+    return folder if folder and _is_private(folder) else None
 
 
-def _is_ours_alone(folder: Path) -> bool:
+def _is_private(folder: Path) -> bool:
     try:
         status = folder.lstat()
     except OSError:

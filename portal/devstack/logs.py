@@ -1,4 +1,4 @@
-"""Follows log files while supervisord writes and rotates them."""
+"""Followers of log files that supervisord writes and rotates."""
 
 import os
 import threading
@@ -10,16 +10,16 @@ from portal.devstack.output import Output
 
 _PAUSE_SECONDS = 0.1
 _CHUNK = 65_536
-# A line longer than this is shown in pieces, so that a program that never ends its line cannot fill our memory.
-_LONGEST = 65_536
+# A longer line is shown in pieces. A program that never ends its line could otherwise fill the memory.
+_LONGEST_LINE = 65_536
 
 
 class FollowedFile:
-    """Gives the lines that are added to one file from now on, across rotations (`x.log` becomes `x.log.1`, and so on)."""
+    """Reader of the lines that are added to one file, across rotations (`x.log` becomes `x.log.1`, and so on)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._begun = b""
+        self._partial = b""
         self._file: BinaryIO | None = self._open(path)
         if self._file is not None:
             self._file.seek(0, os.SEEK_END)
@@ -32,10 +32,10 @@ class FollowedFile:
             return None
 
     def read(self, show: Callable[[str], None]) -> None:
-        """Shows every line that is complete now."""
+        """Show all complete lines."""
         while True:
             successor = self._successor()
-            # Only after a successor was seen is the old file final, so it is read once more after that look.
+            # The old file is final only after its successor exists, so it is read again after the search.
             self._read_open_file(show)
             if successor is None:
                 return
@@ -44,14 +44,14 @@ class FollowedFile:
             self._file = successor
 
     def flush(self, show: Callable[[str], None]) -> None:
-        """Shows all that there is, with a last line that has no end."""
+        """Show all lines, and the last line also if it is incomplete."""
         self.read(show)
-        if self._begun:
-            show(self._begun.decode(errors="replace"))
-            self._begun = b""
+        if self._partial:
+            show(self._partial.decode(errors="replace"))
+            self._partial = b""
 
     def finish(self, show: Callable[[str], None]) -> None:
-        """Shows the rest, as `flush`, and closes the file."""
+        """Show the rest, as `flush` does, and close the file."""
         self.flush(show)
         if self._file is not None:
             self._file.close()
@@ -61,17 +61,17 @@ class FollowedFile:
         if self._file is None:
             return
         if os.fstat(self._file.fileno()).st_size < self._file.tell():
-            self._file.seek(0)  # somebody emptied it
+            self._file.seek(0)  # the file was truncated
         while chunk := self._file.read(_CHUNK):
-            *lines, self._begun = (self._begun + chunk).split(b"\n")
+            *lines, self._partial = (self._partial + chunk).split(b"\n")
             for line in lines:
                 show(line.rstrip(b"\r").decode(errors="replace"))
-            if len(self._begun) > _LONGEST:
-                show(self._begun.decode(errors="replace"))
-                self._begun = b""
+            if len(self._partial) > _LONGEST_LINE:
+                show(self._partial.decode(errors="replace"))
+                self._partial = b""
 
     def _successor(self) -> BinaryIO | None:
-        """The file written after the open one; None while the open one is the newest."""
+        """Return the file that follows the open file, or None if the open file is the newest."""
         if self._file is None:
             return self._open(self._path)
         current = os.fstat(self._file.fileno()).st_ino
@@ -81,7 +81,7 @@ class FollowedFile:
         for path in (self._path, *(Path(f"{self._path}.{number}") for number in range(1, 10))):
             candidate = self._open(path)
             if candidate is None and path != self._path:
-                break  # ours has been rotated out of existence: go on with the oldest that is left
+                break  # the open file was deleted by a rotation: continue with the oldest remaining file
             if candidate is None:
                 continue
             if os.fstat(candidate.fileno()).st_ino == current:
@@ -96,11 +96,11 @@ class FollowedFile:
         try:
             return self._path.stat().st_ino == inode
         except FileNotFoundError:
-            return True  # between the renaming of the old file and the creation of the new one
+            return True  # the old file was renamed, and the new file does not exist yet
 
 
 class LogFollower:
-    """A thread that shows what is added to several files, each under its name."""
+    """Thread that shows the new lines of several files, each line with the name of its file."""
 
     def __init__(self, files: Mapping[str, Path], output: Output) -> None:
         self._files = {name: FollowedFile(path) for name, path in files.items()}
@@ -113,12 +113,12 @@ class LogFollower:
         self._thread.start()
 
     def flush(self, name: str) -> None:
-        """Returns when all that is in one file now has been shown."""
+        """Show everything that one file contains now."""
         with self._reading:
             self._files[name].flush(self._shower(name))
 
     def finish(self) -> None:
-        """Returns when all that was written has been shown."""
+        """Show everything that was written, then end the thread."""
         self._ending.set()
         self._thread.join()
         for name, file in self._files.items():

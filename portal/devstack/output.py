@@ -1,4 +1,4 @@
-"""What `devstack run` shows: lines with the name of the program before them."""
+"""Output of `devstack run`: lines with the name of the program in front."""
 
 import select
 import threading
@@ -9,7 +9,7 @@ OWN_NAME = "devstack"
 
 
 class Output:
-    """Writes whole lines, from any thread; none any more once nobody reads them."""
+    """Writer of whole lines for any thread. It stops writing when the reader has gone."""
 
     def __init__(self, stream: TextIO, names: list[str]) -> None:
         self._stream = stream
@@ -20,9 +20,9 @@ class Output:
 
     @property
     def broken(self) -> bool:
-        """Whether nobody reads any more: the terminal was closed, or the pipe. Whoever runs the stack then stops it.
+        """Return True if the terminal or the pipe was closed. The stack stops then.
 
-        Asked of the kernel, because a closed terminal signals only its session's leader, which may be `make`.
+        The kernel is queried, because a closed terminal signals only the leader of its session, which may be `make`.
         """
         with self._lock:
             self._broken = self._broken or _hung_up(self._stream)
@@ -35,12 +35,12 @@ class Output:
         self._write(f"{prefix} {text}\n")
 
     def say(self, text: str) -> None:
-        """A line of our own."""
+        """Write a message of `devstack` itself."""
         for line in text.splitlines() or [""]:
             self.line(OWN_NAME, line)
 
     def block(self, text: str) -> None:
-        """Text as it is, without a prefix."""
+        """Write the text without a prefix."""
         self._write(text if text.endswith("\n") else f"{text}\n")
 
     def _write(self, text: str) -> None:
@@ -59,5 +59,5 @@ def _hung_up(stream: TextIO) -> bool:
     try:
         poller.register(stream.fileno(), 0)
     except (OSError, ValueError):
-        return stream.closed  # not a file of the system
+        return stream.closed  # not a real file
     return bool(poller.poll(0))

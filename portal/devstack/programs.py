@@ -1,4 +1,4 @@
-"""The programs of the stack: what runs, in which order, and when each counts as ready."""
+"""Programs of the stack: their commands, their order, and their readiness."""
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from portal.devstack.errors import StackError
 from portal.devstack.ports import LOOPBACK, PortUse
 from portal.devstack.waiting import Probe
 
-# Groups start in this order and stop in the reverse; the programs of one start and stop together.
+# Groups start in this order and stop in reverse order. The programs of a group start and stop together.
 SERVERS, APPS = GROUPS = ("servers", "apps")
 
 
@@ -20,17 +20,17 @@ class Program:
     name: str
     group: str
     command: Sequence[str]
-    # It gets `stop_signal`, and after `stop_seconds` SIGKILL together with all of its children.
+    # The program gets `stop_signal`. After `stop_seconds`, it and all of its children get SIGKILL.
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: int = 10
     environment: Mapping[str, str] = field(default_factory=dict)
-    # None: it is ready when it has stayed up for a moment.
+    # Without a probe, the program is ready when it has stayed up for a moment.
     problem: Probe | None = None
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command that must succeed between the start of the servers and that of the apps."""
+    """Command that must succeed after the start of the servers and before the start of the apps."""
 
     title: str
     command: Sequence[str]
@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that `devstack run` does; tests make their own, with small programs."""
+    """Plan of one `devstack run`. Tests use plans with small programs."""
 
     home: Path
     project: Path
@@ -54,7 +54,7 @@ class Plan:
 
 
 def port_uses(config: StackConfig) -> list[PortUse]:
-    """Every port that the stack will listen on."""
+    """Return every port on which the stack will listen."""
     uses = [PortUse("web", config.host, config.port, "PORT")]
     if "postgres" in config.embedded:
         uses.append(PortUse("PostgreSQL", LOOPBACK, config.postgres_port, "POSTGRES_PORT"))
@@ -67,7 +67,7 @@ def port_uses(config: StackConfig) -> list[PortUse]:
 
 
 def plan(config: StackConfig, cli: Path | None) -> Plan:
-    """The real stack. `cli` is the Temporal CLI, None when Temporal is not embedded."""
+    """Return the plan of the real stack. `cli` is None if Temporal is not embedded."""
     manage = [config.python, str(config.project / "manage.py")]
     return Plan(
         home=config.home,
@@ -97,13 +97,15 @@ def _servers(config: StackConfig, cli: Path | None) -> list[Program]:
         servers.append(_redis(config))
     if "temporal" in config.embedded:
         if cli is None:
-            raise StackError("The embedded Temporal server needs the CLI.")
+            raise StackError(
+                "The embedded Temporal server needs the Temporal CLI. Set TEMPORAL_CLI or TEMPORAL_ADDRESS."
+            )
         servers.append(_temporal(config, cli))
     return servers
 
 
 def _postgres(config: StackConfig) -> Program:
-    # Parent 0: the supervisor, whose pid is not known yet.
+    # Parent 0 is the supervisor; its pid is not known yet.
     data = config.home / "postgres" / "data"
     return Program(
         "postgres",
@@ -144,10 +146,9 @@ def _temporal(config: StackConfig, cli: Path) -> Program:
 
 def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
     celery = [config.python, "-m", "celery", "-A", "portal"]
-    pool = {
-        "DATABASE_POOL": "true"
-    }  # for these two only, never for Celery's forked children (docs/architecture.md#facts-found-by-trial)
-    # A stable name, so that the broker keeps no queues of workers that are gone.
+    # Only for the web process and the Temporal worker, not for Celery (docs/architecture.md#facts-found-by-trial).
+    pool = {"DATABASE_POOL": "true"}
+    # With a stable name, the broker keeps no queues of dead workers.
     worker = ["-c", "2", "-l", "INFO", "-n", "pointsman@localhost", "--without-mingle", "--without-gossip"]
     schedule = str(config.home / "celery" / "beat-schedule")
     drain = int(config.temporal_drain_seconds) + 10
@@ -161,10 +162,11 @@ def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
             problem=lambda: web.problem(config, "/healthz"),
         ),
         Program("worker", APPS, [*manage, "temporal_worker"], stop_seconds=drain, environment=pool),
-        # Celery 5.7 stopped with two tasks in flight waits 30 s for one that is done (billiard's _ensure_messages_consumed).
-        # Killing it earlier loses nothing: tasks are acknowledged late, and the sweeper finds what they left.
+        # If Celery 5.7 stops with two running tasks, it waits 30 s for a task that is done (billiard's
+        # _ensure_messages_consumed). An earlier kill loses nothing: tasks are acknowledged late, and the sweep finds
+        # unfinished work.
         Program("celery", APPS, [*celery, "worker", *worker], stop_seconds=10, environment={"DATABASE_POOL": "false"}),
         Program("beat", APPS, [*celery, "beat", "-l", "WARNING", "-s", schedule, "--pidfile="], stop_seconds=5),
-        # A name that a restart keeps: what a killed process had in hand is taken up at once.
+        # With a stable name, a restarted consumer continues with the entries of the killed process at once.
         Program("stream", APPS, [*manage, "consume_events", "--consumer", "devstack"], stop_seconds=10),
     ]

@@ -1,4 +1,4 @@
-"""A long-running child process, with a sign of life every few seconds."""
+"""Long-running child processes with progress messages."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from portal.devstack.waiting import Abandoned
 
 @dataclass(frozen=True)
 class Listener:
-    """Whoever waits for long work: hears how it goes, and may no longer want it."""
+    """Receiver of progress messages. `gone` returns True if the caller no longer waits for the work."""
 
     say: Callable[[str], None]
     gone: Callable[[], bool] = lambda: False
@@ -38,10 +38,11 @@ def run_reporting(
     environment: Mapping[str, str] | None = None,
     report_every: float = REPORT_SECONDS,
 ) -> None:
-    """Runs `command` to its end and says every `report_every` seconds how long it has taken and its last line of output.
+    """Run `command` to its end. Every `report_every` seconds, report the elapsed time and the last line of output.
 
-    Must be called by a thread that lives as long as the command, which ends with it.
-    Errors: Abandoned when the listener is gone; StackError with the end of its output when it fails, cannot be started, or takes longer than `seconds`.
+    The calling thread must live as long as the command, because the command ends with it.
+    Errors: Abandoned if the listener is gone. StackError with the end of the output if the command fails, cannot be
+    started, or takes longer than `seconds`.
     """
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     process = _start(command, environment)
@@ -52,9 +53,9 @@ def run_reporting(
         while process.poll() is None:
             now = time.monotonic()
             if listener.gone():
-                raise Abandoned(f"{what}: no longer wanted")
+                raise Abandoned(f"{what} was cancelled")
             if now - began > seconds:
-                raise StackError(f"not done after {seconds:g} s; last output: {lines[-1] if lines else 'none'}")
+                raise StackError(f"not finished after {seconds:g} s; last output: {lines[-1] if lines else 'none'}")
             if now - reported >= report_every:
                 reported = now
                 listener.say(f"{what}: {now - began:.0f} s{f', {lines[-1]}' if lines else ''}")
@@ -64,7 +65,7 @@ def run_reporting(
         _end(process)
         reader.join(timeout=5)
     if process.returncode != 0:
-        raise StackError(f"ended with {process.returncode}: {' | '.join(lines) or 'no output'}")
+        raise StackError(f"ended with exit code {process.returncode}: {' | '.join(lines) or 'no output'}")
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> "subprocess.Popen[str]":
@@ -77,13 +78,13 @@ def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> "su
         errors="replace",
         cwd=PROJECT,
         env=environment,
-        start_new_session=True,  # so that its compilers can be ended with it
+        start_new_session=True,  # so that its child processes can be ended with it
     )
 
 
 def _collect(process: "subprocess.Popen[str]", lines: deque[str]) -> None:
     if process.stdout is None:
-        raise AssertionError("the process was started with a pipe")
+        raise AssertionError("the process was started without a pipe")
     with process.stdout as output:
         lines.extend(line.strip() for line in output if line.strip())
 

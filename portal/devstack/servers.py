@@ -1,11 +1,11 @@
-"""Real servers for tests, as direct children on free ports.
+"""Embedded servers for tests, as direct child processes on free ports.
 
     with embedded_servers(Path(folder)) as servers:
         servers.database_url, servers.redis_url, servers.temporal_address, servers.temporal_cli
         servers.temporal.stop(); ...; servers.temporal.start()      # same port, same data
-        servers.postgres.kill()                                     # as a crash
+        servers.postgres.kill()                                     # as in a crash
 
-No supervisor: an outage lasts until the test ends it. When the process that started them dies, so do they.
+There is no supervisor, so an outage lasts until the test ends it. The servers end with the process that started them.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from portal.devstack.progress import Listener
 
 
 class Servers:
-    """The running servers. Errors: StackError on asking for one that `embedded_servers` was told to leave out."""
+    """Running servers. Errors: StackError for a server that was excluded in the call of `embedded_servers`."""
 
     def __init__(self, servers: Mapping[str, EmbeddedServer], cli: Path | None) -> None:
         self._servers = servers
@@ -51,7 +51,7 @@ class Servers:
 
     @property
     def temporal_cli(self) -> Path:
-        """The `temporal` binary; with `--address {servers.temporal_address}` it talks to this server."""
+        """Return the path of the `temporal` binary. Use it with `--address {servers.temporal_address}`."""
         if self._cli is None:
             raise StackError("embedded_servers was called without temporal")
         return self._cli
@@ -73,10 +73,10 @@ class Servers:
 def embedded_servers(
     home: Path, *, postgres: bool = True, redis: bool = True, temporal: bool = True, temporal_in_memory: bool = False
 ) -> Iterator[Servers]:
-    """Running servers with their files under `home`; all have ended when the block does.
+    """Run servers with their files under `home`. All servers have ended at the end of the block.
 
-    PostgreSQL has the database `pointsman` and does not wait for the disk. Temporal keeps its data in a file, so that
-    stop and start keep it; in memory it forgets.
+    PostgreSQL has the database `pointsman` and does not wait for the disk. Temporal keeps its data in a file, which
+    survives stop and start. With `temporal_in_memory`, a stop loses the data.
     """
     home.mkdir(parents=True, exist_ok=True)
     servers: dict[str, EmbeddedServer] = {}

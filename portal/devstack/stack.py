@@ -1,4 +1,4 @@
-"""`devstack run`: brings the stack up, shows what it says, and takes it down whole."""
+"""`devstack run`: start the stack, show its output, and stop it completely."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from portal.devstack.output import Output
 from portal.devstack.ports import check_ports
 from portal.devstack.programs import APPS, SERVERS, Plan
 from portal.devstack.progress import Listener
-from portal.devstack.steps import answer_of, run_step
+from portal.devstack.steps import output_of, run_step
 from portal.devstack.stopping import StopRequest, kill_descendants, stop_signals
 from portal.devstack.supervision import RUNNING, STOPPED, STOPPING, NoSupervisor, State, Supervisor, configuration
 from portal.devstack.waiting import Abandoned, NotReady, Probe, wait_until
@@ -25,16 +25,16 @@ SETUP = "setup"
 _SUPERVISOR_SECONDS = 20
 _SERVER_SECONDS = 60
 _READY_SECONDS = 60
-# For servers' own children, which end by themselves when their parent is gone.
+# Time for the servers' own children, which end by themselves after their parent.
 _ORPHAN_SECONDS = 5
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
-# An earlier stack whose `run` was killed stops its programs for at most this long.
+# If an earlier `run` was killed, its supervisor needs at most this time to stop the programs.
 _EARLIER_SECONDS = 90
 
 
 def run(config: StackConfig, stream: TextIO) -> int:
-    """Runs the stack until it is told to stop; returns the exit code. Errors: StackError before anything was started."""
+    """Run the stack until it is stopped and return the exit code. Errors: StackError before anything was started."""
     request = StopRequest()
     out = Output(stream, [])
     home.make_folders(config.home)
@@ -49,7 +49,7 @@ def run(config: StackConfig, stream: TextIO) -> int:
 
 
 def run_plan(plan: Plan, stream: TextIO) -> int:
-    """As `run`, for a plan that is ready; ports are the caller's affair."""
+    """Run a plan as `run` does, but without a check of its ports."""
     request = StopRequest()
     home.make_folders(plan.home)
     with stop_signals(request), home.lock(plan.home):
@@ -58,29 +58,29 @@ def run_plan(plan: Plan, stream: TextIO) -> int:
 
 
 def find_cli(config: StackConfig, listener: Listener) -> Path | None:
-    """The Temporal CLI; None when the stack does not need it. Cost: see `temporal_cli`."""
+    """Return the Temporal CLI, or None if the stack does not need it. Cost: see `temporal_cli`."""
     if "temporal" not in config.embedded:
         return None
     return temporal_cli.obtain(config.temporal_cli, config.cache, listener)
 
 
 def end_earlier(folder: Path, out: Output, request: StopRequest) -> None:
-    """Waits for the supervisor of a `run` that was killed: it is stopping its programs, or is told to."""
+    """Stop the supervisor of an earlier `run` that was killed, and wait for its end."""
     supervisor = Supervisor(folder)
     if supervisor.gone():
         return
-    out.say("An earlier stack is still there; waiting until it has stopped.")
-    with contextlib.suppress(NoSupervisor):  # it is stopping already
+    out.say("An earlier stack is still running. Waiting until it has stopped.")
+    with contextlib.suppress(NoSupervisor):  # it is already stopping
         supervisor.shut_down()
 
-    def still_there() -> str:
-        return "" if supervisor.gone() else "its supervisor still answers"
+    def still_running() -> str:
+        return "" if supervisor.gone() else "its supervisor still responds"
 
-    wait_until("the end of the earlier stack", still_there, seconds=_EARLIER_SECONDS, abandon=request)
+    wait_until("the end of the earlier stack", still_running, seconds=_EARLIER_SECONDS, abandon=request)
 
 
 class Stack:
-    """One run of a plan. `run` is called once, by the main thread: its children end when the thread that made them does."""
+    """One run of a plan. Call `run` once, in the main thread: child processes end with the thread that started them."""
 
     def __init__(self, plan: Plan, stream: TextIO, request: StopRequest) -> None:
         self._plan = plan
@@ -93,7 +93,7 @@ class Stack:
         self._supervisor = Supervisor(plan.home)
         self._daemon: subprocess.Popen[bytes] | None = None
         self._last: dict[str, State] = {}
-        self._stopped: set[str] = set()  # on purpose
+        self._stopped: set[str] = set()  # by a user
 
     def run(self) -> int:
         adopt_orphans()
@@ -110,7 +110,7 @@ class Stack:
         finally:
             left = self._take_down()
             self._follower.finish()
-        self._out.say(f"Could not be ended: {', '.join(left)}" if left else "Stopped; nothing is left running.")
+        self._out.say(f"Could not be ended: {', '.join(left)}" if left else "Stopped. No process is left.")
         return 1 if left else code
 
     # -- up ----------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Stack:
         file.write_text(configuration(self._plan))
         command = [self._plan.python, "-m", "portal.devstack.supervisord", str(os.getpid()), str(file)]
         with home.log_file(self._plan.home, "supervisord-errors").open("wb") as errors:
-            # A session of its own: Ctrl-C is for us, and we tell it when to stop.
+            # In a session of its own it does not receive Ctrl-C. This process stops it.
             self._daemon = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -149,21 +149,21 @@ class Stack:
                 self._wait(program.name, program.problem, _SERVER_SECONDS)
 
     def _wait(self, what: str, probe: Probe, seconds: float, pause: float = _PAUSE_SECONDS) -> None:
-        def look() -> str:
+        def checked_probe() -> str:
             self._check_supervisor()
             return probe()
 
-        wait_until(what, look, seconds=seconds, abandon=self._must_stop, pause=pause)
+        wait_until(what, checked_probe, seconds=seconds, abandon=self._must_stop, pause=pause)
 
     def _must_stop(self) -> bool:
-        return self._request.asked or self._out.broken
+        return self._request.requested or self._out.broken
 
     def _check_supervisor(self) -> None:
-        """Errors: StackError when it has ended by itself, which ends its programs too."""
+        """Check that the supervisor is running. Errors: StackError if it has ended; its programs end with it."""
         if self._daemon is not None and self._daemon.poll() is not None:
             errors = home.log_file(self._plan.home, "supervisord-errors").read_text(errors="replace").strip()
             raise StackError(
-                f"The supervisor ended ({self._daemon.returncode}); the stack ends with it. {errors}".strip()
+                f"The supervisor ended with exit code {self._daemon.returncode}, so the stack stops. {errors}".strip()
             )
 
     def _run_step(self, step: programs.Step) -> None:
@@ -171,33 +171,35 @@ class Stack:
         code = run_step(step.command, python=plan.python, project=plan.project, log=log, abandon=self._must_stop)
         self._follower.flush(SETUP)
         if code != 0:
-            raise StackError(f"`{step.title}` ended with {code}; its output is above, after `{SETUP}`.")
+            raise StackError(
+                f"`{step.title}` ended with exit code {code}, so the stack stops. Its output is above (`{SETUP}`)."
+            )
 
     def _await_ready(self) -> None:
         if self._plan.ready is None:
             return self._show_banner()
         try:
-            # Seldom: the portal logs each answer that it is not ready yet.
+            # With a long pause, because the portal logs each response of `/readyz` that is not 200.
             self._wait("the portal", self._plan.ready, _READY_SECONDS, pause=1.0)
         except NotReady as error:
-            self._out.say(f"{error}\nThe stack goes on running; `manage.py devstack status` shows its programs.")
+            self._out.say(f"{error}\nThe stack is still running. `manage.py devstack status` shows its programs.")
             return None
         return self._show_banner()
 
     def _show_banner(self) -> None:
         if self._plan.banner:
-            answer = answer_of(self._plan.banner, python=self._plan.python, project=self._plan.project)
-            self._out.block(f"\n{answer}\n")
+            banner = output_of(self._plan.banner, python=self._plan.python, project=self._plan.project)
+            self._out.block(f"\n{banner}\n")
         self._out.block("Ctrl-C stops everything.\n")
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        next_look = 0.0
+        next_check = 0.0
         while not self._must_stop():
             self._check_supervisor()
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + _LOOK_SECONDS
+            if time.monotonic() >= next_check:
+                next_check = time.monotonic() + _CHECK_SECONDS
                 self._report_changes()
             time.sleep(_PAUSE_SECONDS)
 
@@ -205,7 +207,7 @@ class Stack:
         try:
             states = {state.name: state for state in self._supervisor.states()}
         except NoSupervisor:
-            return  # it has just ended; the next look finds that
+            return  # it has just ended; the next check reports that
         for name, state in states.items():
             self._report_change(name, self._last.get(name, state), state)
         self._last = states
@@ -213,28 +215,30 @@ class Stack:
     def _report_change(self, name: str, before: State, now: State) -> None:
         if before.state not in {STOPPED, STOPPING} and now.state in {STOPPED, STOPPING}:
             self._stopped.add(name)
-            self._out.say(f"{name} is stopped until `manage.py devstack start {name}`")
+            self._out.say(f"{name} was stopped. Start it with `manage.py devstack start {name}`.")
         elif before.state == RUNNING and now.pid != before.pid:
-            self._out.say(f"{name}: pid {before.pid} has ended, {now.pid or 'soon another'} takes its place")
+            self._out.say(
+                f"{name}: pid {before.pid} has ended; {f'pid {now.pid} replaces it' if now.pid else 'it is restarted'}"
+            )
         elif name in self._stopped and now.state == RUNNING:
             self._stopped.remove(name)
-            self._out.say(f"{name} runs again (pid {now.pid})")
+            self._out.say(f"{name} is running again (pid {now.pid})")
 
     # -- down --------------------------------------------------------------------------------------------------------
 
     def _take_down(self) -> list[str]:
-        """Ends all that was started; returns what could not be ended."""
+        """End all processes and return those that could not be ended."""
         daemon = self._daemon
         if daemon is None:
             return []
         if daemon.poll() is None:
-            self._out.say("Stopping: first the programs, then the servers. Ctrl-C again kills them.")
+            self._out.say("Stopping the programs, then the servers. Press Ctrl-C again to kill them.")
             daemon.terminate()
             deadline = time.monotonic() + self._longest_stop()
             while daemon.poll() is None and not self._request.hurry and time.monotonic() < deadline:
                 time.sleep(_PAUSE_SECONDS)
             if daemon.poll() is None:
-                # The supervisor first, or it would restart the others.
+                # The supervisor is killed first. It would restart the other processes.
                 daemon.kill()
                 daemon.wait()
                 kill_descendants()
@@ -243,5 +247,5 @@ class Stack:
         return left
 
     def _longest_stop(self) -> float:
-        """How long an orderly stop may take: each group in turn, its slowest program each, and a margin."""
+        """Return the longest time of an orderly stop in seconds: the slowest program of each group, and a margin."""
         return 15 + sum(max((p.stop_seconds for p in self._plan.group(group)), default=0) for group in (APPS, SERVERS))

@@ -1,4 +1,4 @@
-"""Commands that `devstack run` runs itself, between the start of the servers and that of the programs, and after."""
+"""Commands that `devstack run` executes once: the set-up between servers and programs, and the banner."""
 
 import os
 import signal
@@ -15,7 +15,10 @@ _PAUSE_SECONDS = 0.1
 
 
 def run_step(command: Sequence[str], *, python: str, project: Path, log: Path, abandon: Callable[[], bool]) -> int:
-    """The command's exit code; its output goes to `log`. Errors: Abandoned, after it has been ended."""
+    """Run the command with its output in `log` and return its exit code.
+
+    Errors: Abandoned if `abandon` returns True; the command has been ended then.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
             command_tied_to(os.getpid(), signal.SIGTERM, command, python=python),
@@ -23,18 +26,18 @@ def run_step(command: Sequence[str], *, python: str, project: Path, log: Path, a
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=project,
-            start_new_session=True,  # Ctrl-C is for us, and we end it with its children
+            start_new_session=True,  # Ctrl-C does not reach it; this process ends it with its children
         )
     while process.poll() is None:
         if abandon():
             _end(process)
-            raise Abandoned("a step of the set-up")
+            raise Abandoned("The set-up was cancelled.")
         time.sleep(_PAUSE_SECONDS)
     return process.returncode
 
 
-def answer_of(command: Sequence[str], *, python: str, project: Path) -> str:
-    """What the command prints, or its complaint when it fails."""
+def output_of(command: Sequence[str], *, python: str, project: Path) -> str:
+    """Return the output of the command, or its error output if it fails."""
     done = subprocess.run(  # noqa: S603
         command_tied_to(os.getpid(), signal.SIGTERM, command, python=python),
         check=False,

@@ -1,4 +1,4 @@
-"""Being told to stop, and leaving no process behind."""
+"""Stop signals, and the end of all child processes."""
 
 import os
 import signal
@@ -10,51 +10,54 @@ from types import FrameType
 import psutil
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# One Ctrl-C can arrive twice, from the terminal and from whoever started us.
+# One Ctrl-C can arrive twice, from the terminal and from the parent process.
 _SAME_KEY_SECONDS = 0.5
 _KILL_ROUNDS = 5
 
 
 class StopRequest:
-    """Whether a stop was asked for, and whether in a hurry. Plain flags: a lock could deadlock in a signal handler."""
+    """Flags for a requested stop. They are plain attributes, because a lock can deadlock in a signal handler."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.hurry = False
-        self._asked_at = 0.0
+        self._requested_at = 0.0
 
     def __call__(self) -> bool:
-        return self.asked
+        return self.requested
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
-        """The signal handler: the first signal asks to stop, a later Ctrl-C hastens."""
+        """Handle a signal. The first signal requests a stop, a later Ctrl-C requests an immediate stop."""
         now = time.monotonic()
-        if not self.asked:
-            self.asked, self._asked_at = True, now
-        elif signum == signal.SIGINT and now - self._asked_at > _SAME_KEY_SECONDS:
+        if not self.requested:
+            self.requested, self._requested_at = True, now
+        elif signum == signal.SIGINT and now - self._requested_at > _SAME_KEY_SECONDS:
             self.hurry = True
 
 
 @contextmanager
 def stop_signals(request: StopRequest) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP only ask, as long as the block runs. Once asked we are leaving: later ones change nothing."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into stop requests during the block.
+
+    If a stop was requested, the signals stay ignored after the block, because the process is about to end.
+    """
     before = {signum: signal.signal(signum, request.receive) for signum in _SIGNALS}
     try:
         yield
     finally:
         for signum, handler in before.items():
-            signal.signal(signum, signal.SIG_IGN if request.asked else handler)
+            signal.signal(signum, signal.SIG_IGN if request.requested else handler)
 
 
 def kill_descendants(*, patience: float = 0.0) -> list[str]:
-    """Kills every process that descends from this one and is still there after `patience` seconds; returns who would not die.
+    """Kill all descendants that still run after `patience` seconds, and return those that could not be killed.
 
-    Needs `adopt_orphans`, or those whose parent has died are not ours to find.
+    Call `adopt_orphans` before. Otherwise descendants whose parent has died cannot be found.
     """
     deadline = time.monotonic() + patience
     while _living_descendants() and time.monotonic() < deadline:
         time.sleep(0.1)
-    for _ in range(_KILL_ROUNDS):  # a process may have started another one before it died
+    for _ in range(_KILL_ROUNDS):  # a process may have started another process before it died
         living = _living_descendants()
         for process in living:
             with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""The supervisor's configuration file, and talking to it over its socket."""
+"""Supervisor: its configuration file, and calls over its socket."""
 
 import http.client
 import shlex
@@ -13,14 +13,14 @@ from portal.devstack.errors import StackError
 from portal.devstack.home import log_file, make_socket_path, socket_path
 from portal.devstack.programs import GROUPS, Plan, Program
 
-# A program that lived for less counts as not started, and its restart waits a little longer each time.
+# A program that ends earlier counts as not started. The pause before its restart grows each time.
 START_SECONDS = 2
 LOG_BACKUPS = 3
 _LOG_SIZE = "5MB"
 _CALL_SECONDS = 10
 
 RUNNING, STOPPED, STOPPING = "RUNNING", "STOPPED", "STOPPING"
-# States in which no process is there and none will be, unless somebody starts it. (EXITED lasts for a moment: it restarts.)
+# States without a process and without a coming restart. (EXITED lasts for a moment only, because a restart follows.)
 AT_REST = {STOPPED, "FATAL", "UNKNOWN"}
 
 
@@ -35,16 +35,18 @@ class State:
 
 
 def configuration(plan: Plan) -> str:
-    """The text of supervisord.conf. Programs start when told to, in our order; they stop group by group, the last one first.
+    """Return the text of supervisord.conf.
 
-    Errors: StackError for a path that cannot be written there.
+    The stack starts the programs in its order. supervisord stops them group by group, the last group first.
+    Errors: StackError for a path that the file cannot contain.
     """
     home = plan.home
     for path in (home, plan.project):
-        # These begin a comment there, end the line, or are expanded, some once and some twice; nothing can quote them.
+        # In this file, these characters begin a comment, end the line, or are expanded. They cannot be quoted.
         if any(mark in str(path) for mark in (" #", " ;", "\n", "%")):
             raise StackError(
-                f"The path {str(path)!r} cannot be used: the supervisor cannot be told ' #', ' ;', '%' in it."
+                f"The path {str(path)!r} cannot be used, because supervisord.conf cannot contain ' #', ' ;' or '%'."
+                " Use another folder."
             )
     sections = [
         _section("unix_http_server", {"file": make_socket_path(home), "chmod": "0700"}),
@@ -84,10 +86,10 @@ def _program(plan: Plan, program: Program) -> str:
             "autostart": "false",
             "autorestart": "true",
             "startsecs": START_SECONDS,
-            "startretries": 1_000_000_000,  # no giving up; see supervisord.py for the pause between two
+            "startretries": 1_000_000_000,  # without limit; supervisord.py limits the pause between restarts
             "stopsignal": program.stop_signal.name.removeprefix("SIG"),
             "stopwaitsecs": program.stop_seconds,
-            # The stop signal goes to the program alone, which tells its children in order; SIGKILL goes to all.
+            # The program gets the stop signal and stops its children in order. SIGKILL goes to all of them.
             "stopasgroup": "false",
             "killasgroup": "true",
             "redirect_stderr": "true",
@@ -105,7 +107,7 @@ def _section(name: str, values: dict[str, Any]) -> str:
 
 
 def _command(words: Iterable[str]) -> str:
-    # A blank before these marks begins a comment even between quotes: '' in between changes the file, not the word.
+    # A space before these characters begins a comment even inside quotes. An added '' does not change the word.
     return shlex.join(words).replace(" #", " ''#").replace(" ;", " '';")
 
 
@@ -130,11 +132,11 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 
 class NoSupervisor(StackError):
-    """Nobody answers at the socket, or it is shutting down."""
+    """The supervisor does not respond, or it is shutting down."""
 
 
 class Supervisor:
-    """The running supervisor of one home. Every call opens a connection of its own. Errors: NoSupervisor, StackError."""
+    """Client of one home's supervisor. Every call opens its own connection. Errors: NoSupervisor, StackError."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -142,19 +144,19 @@ class Supervisor:
     def _call(self, method: str, *arguments: Any) -> Any:
         path = socket_path(self._home)
         if path is None:
-            raise NoSupervisor("the supervisor has no socket yet")
+            raise NoSupervisor("The supervisor has no socket yet.")
         with xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(path)) as proxy:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
             except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
-                raise NoSupervisor(f"the supervisor does not answer: {error}") from error
+                raise NoSupervisor(f"The supervisor does not respond: {error}") from error
             except xmlrpc.client.Fault as fault:
                 if fault.faultString == "SHUTDOWN_STATE":
-                    raise NoSupervisor("the supervisor is shutting down") from fault
+                    raise NoSupervisor("The supervisor is shutting down.") from fault
                 raise StackError(fault.faultString) from fault
 
     def problem(self) -> str:
-        """A probe: "" when it answers."""
+        """Return "" if the supervisor responds, otherwise the problem."""
         try:
             self._call("getState")
         except StackError as error:
@@ -162,7 +164,7 @@ class Supervisor:
         return ""
 
     def gone(self) -> bool:
-        """Whether nobody listens at the socket any more. While it shuts down it still does."""
+        """Return True if no process listens on the socket. The supervisor still listens while it shuts down."""
         path = socket_path(self._home)
         if path is None:
             return True
@@ -174,25 +176,25 @@ class Supervisor:
         return False
 
     def states(self) -> list[State]:
-        """One per program, servers first."""
+        """Return the state of each program, servers first."""
         states = [_state(info) for info in self._call("getAllProcessInfo")]
         return sorted(states, key=lambda state: GROUPS.index(state.group))
 
     def state(self, name: str) -> State:
-        """Errors: StackError that lists the known names."""
+        """Return the state of one program. Errors: StackError with the known names."""
         states = {state.name: state for state in self.states()}
         if name not in states:
-            raise StackError(f"There is no program {name!r}; there are: {', '.join(states)}.")
+            raise StackError(f"There is no program {name!r}. The programs are: {', '.join(states)}.")
         return states[name]
 
     def start(self, name: str) -> None:
-        """Begins to start it, unless it runs or is being restarted already."""
+        """Request the start of the program, unless it is running or restarting."""
         state = self.state(name)
         if state.state in AT_REST:
             self._call("startProcess", f"{state.group}:{name}", False)
 
     def stop(self, name: str) -> None:
-        """Begins to stop it, unless it is at rest or being stopped already."""
+        """Request the stop of the program, unless it is stopped or stopping."""
         state = self.state(name)
         if state.state not in AT_REST and state.state != STOPPING:
             self._call("stopProcess", f"{state.group}:{name}", False)

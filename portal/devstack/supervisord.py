@@ -1,9 +1,9 @@
-"""The supervisor: supervisord with three habits that it lacks.
+"""supervisord with three additions.
 
-- It ends when `devstack run` is killed, and its programs end when it is killed itself.
-- The pause between restarts grows to MAX_BACKOFF_SECONDS and no further, and it never gives up.
-- What a dead program leaves of its process group is ended: the children of a Celery worker that was killed would otherwise
-  stay, hold its pipes and take its tasks.
+- It ends when `devstack run` is killed. Its programs end when it is killed.
+- The pause between restarts grows up to MAX_BACKOFF_SECONDS. It never stops restarting.
+- When a program dies, the rest of its process group is killed. Otherwise the children of a killed Celery worker would
+  keep its pipes open and process its tasks.
 
 As a program: `python -m portal.devstack.supervisord PARENT_PID CONFIG_FILE`.
 """
@@ -19,13 +19,13 @@ import supervisor.process
 import supervisor.supervisord
 from supervisor.states import ProcessStates
 
-from portal.devstack.child import adopt_orphans, ask_for_death_signal, die_with_parent
+from portal.devstack.child import adopt_orphans, die_with_parent, request_death_signal
 
 MAX_BACKOFF_SECONDS = 30
 
 
 class StackProcess(supervisor.process.Subprocess):
-    """One program. Overrides three methods of supervisor 4.3, which is pinned; a test covers each."""
+    """One program. The class overrides methods of supervisor 4.3, which is pinned. A test covers each method."""
 
     delay: float
     parent: int
@@ -42,9 +42,9 @@ class StackProcess(supervisor.process.Subprocess):
 
     def _spawn_as_child(self, filename: str, argv: list[str]) -> None:
         try:
-            ask_for_death_signal(self.config.stopsignal)
+            request_death_signal(self.config.stopsignal)
         except OSError as error:
-            os.write(2, f"no death signal: {error}\n".encode())
+            os.write(2, f"The death signal could not be requested: {error}\n".encode())
         if os.getppid() != self.parent:
             os._exit(0)
         super()._spawn_as_child(filename, argv)
@@ -55,20 +55,23 @@ class StackProcess(supervisor.process.Subprocess):
 
 
 def end_group(group: int) -> None:
-    """Kills what is left of a dead program's process group. Its number cannot be another's: the session must be ours."""
+    """Kill the rest of a dead program's process group.
+
+    Only processes of this session are killed, so a reused group number does no harm.
+    """
     session = os.getsid(0)
     for pid in psutil.pids():
         try:
             if os.getpgid(pid) == group and os.getsid(pid) == session:
                 os.kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
-            continue  # it ended meanwhile, or is not ours to look at
+            continue  # the process has ended, or belongs to another user
 
 
 def main(parent: int, config_file: str) -> None:
     die_with_parent(signal.SIGTERM, parent)
     adopt_orphans()
-    supervisor.process.Subprocess = StackProcess  # where supervisor looks the class up when it makes its processes
+    supervisor.process.Subprocess = StackProcess  # supervisor looks the class up here
     supervisor.supervisord.main(["--nodaemon", "--configuration", config_file])
 
 

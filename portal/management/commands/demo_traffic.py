@@ -1,4 +1,4 @@
-"""`manage.py demo_traffic [--count N] [--verify]`: events for the demo through the REST API, and their exact account."""
+"""`manage.py demo_traffic [--count N] [--verify]`: send demo events through the REST API and count the results."""
 
 import random
 import time
@@ -16,31 +16,33 @@ from workflows.models import Event, EventDelivery, Run
 
 
 class Command(SystemCommand):
-    help = "Send a believable stream of events through the API; with --verify, account for every one of them."
+    help = "Send realistic demo events through the API. With --verify, compare the results with the expected numbers."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--count", type=int, default=60, help="events to send (default 60)")
+        parser.add_argument("--count", type=int, default=60, help="number of events to send (default 60)")
         parser.add_argument(
-            "--verify", action="store_true", help="wait until all is settled and compare; exit 1 on a difference"
+            "--verify", action="store_true", help="wait for the results and compare them; exit 1 if they differ"
         )
-        parser.add_argument("--seed", type=int, help="the same seed sends the same stories")
-        parser.add_argument("--timeout", type=float, default=180, help="seconds that --verify waits (default 180)")
+        parser.add_argument("--seed", type=int, help="seed of the random events; the same seed sends the same events")
+        parser.add_argument(
+            "--timeout", type=float, default=180, help="longest wait of --verify in seconds (default 180)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["count"] < 1:
-            raise CommandError("--count must be at least 1")
+            raise CommandError("--count must be at least 1.")
         credentials = read_credentials()
         if credentials is None:
-            raise CommandError("there is no demo in this POINTSMAN_HOME; `make run` makes one")
+            raise CommandError("This POINTSMAN_HOME has no demo data. Run `make run` to create it.")
         seed = random.randrange(2**31) if options["seed"] is None else options["seed"]  # noqa: S311
         prefix = traffic_prefix()
         plan = plan_traffic(options["count"], prefix=prefix, seed=seed)
-        self.stdout.write(f"sending {len(plan.events)} events to {settings.PUBLIC_URL} (seed {seed})")
+        self.stdout.write(f"Sending {len(plan.events)} events to {settings.PUBLIC_URL} (seed {seed}).")
         self._send(plan, credentials.token)
         if not options["verify"]:
-            self.stdout.write(f"sent {len(plan.events)}; their event ids begin with {prefix}")
+            self.stdout.write(f"Sent {len(plan.events)} events. Their event ids begin with {prefix}.")
             return
-        found = self._settled(plan, prefix, options["timeout"])
+        found = self._wait_for_results(plan, prefix, options["timeout"])
         self._compare(plan, found)
 
     def _send(self, plan: Plan, token: str) -> None:
@@ -48,14 +50,18 @@ class Command(SystemCommand):
         with httpx.Client(base_url=settings.PUBLIC_URL, headers=headers, timeout=30, trust_env=False) as client:
             for event in plan.events:
                 try:
-                    answer = client.post("/api/v1/events", json=event)
+                    response = client.post("/api/v1/events", json=event)
                 except httpx.HTTPError as error:
-                    raise CommandError(f"the portal at {settings.PUBLIC_URL} does not answer: {error}") from error
-                if answer.status_code != 202:
-                    raise CommandError(f"{event['event_id']} was answered {answer.status_code}: {answer.text[:500]}")
+                    raise CommandError(
+                        f"The portal at {settings.PUBLIC_URL} does not respond: {error}. Start it with `make run`."
+                    ) from error
+                if response.status_code != 202:
+                    raise CommandError(
+                        f"Event {event['event_id']} was refused with {response.status_code}: {response.text[:500]}"
+                    )
 
-    def _settled(self, plan: Plan, prefix: str, timeout: float) -> dict[str, int]:
-        """The numbers as they are, once they are as expected or the time is over."""
+    def _wait_for_results(self, plan: Plan, prefix: str, timeout: float) -> dict[str, int]:
+        """Return the numbers as soon as they match the plan, or after the timeout (in seconds)."""
         deadline = time.monotonic() + timeout
         while True:
             found = tally(prefix)
@@ -71,20 +77,20 @@ class Command(SystemCommand):
             self.stdout.write(f"{_title(name):<14}{expected:>10}{shown.get(name, 0):>10}")
         differences = self._differences(plan, found)
         if differences:
-            raise CommandError("it does not add up: " + ", ".join(differences))
-        self.stdout.write("it adds up")
+            raise CommandError("The results differ from the plan: " + ", ".join(differences))
+        self.stdout.write("All results match the plan.")
 
     def _differences(self, plan: Plan, found: dict[str, int]) -> list[str]:
         expected = {"stored": len(plan.events), "not routed": 0, **plan.expected}
         return [
-            f"{name}: {number} expected, {found.get(name, 0)} found"
+            f"{name}: expected {number}, found {found.get(name, 0)}"
             for name, number in expected.items()
             if found.get(name, 0) != number
         ]
 
 
 def tally(prefix: str) -> dict[str, int]:
-    """What the portal holds of the events whose ids begin with the prefix, and of the runs that they started."""
+    """Count the events whose ids begin with the prefix, their deliveries, and the runs that they started."""
     events = Event.objects.filter(event_id__startswith=f"{prefix}-", occupies_id=True)
     outcomes = Counter(events.values_list("outcome", flat=True))
     deliveries = Counter(EventDelivery.objects.filter(event__in=events).values_list("status", flat=True))
@@ -94,7 +100,7 @@ def tally(prefix: str) -> dict[str, int]:
         "not routed": outcomes.get("received", 0) + outcomes.get("routing", 0),
         "started": deliveries.get("started", 0),
         "matched": deliveries.get("matched", 0),
-        # The wrong one of two payments is filtered, late, or finds nobody waiting: it depends on which is routed first.
+        # A wrong payment is filtered, late, or finds no wait. The result depends on which payment is routed first.
         "not taken": events.filter(event_type="INVOICE_PAID").exclude(deliveries__status="matched").count(),
         "uncorrelated": outcomes.get("uncorrelated", 0),
         **dict(runs.items()),

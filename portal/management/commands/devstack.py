@@ -1,4 +1,4 @@
-"""`manage.py devstack`: the development stack, from the shell."""
+"""`manage.py devstack`: run and control the development stack (docs/devstack.md)."""
 
 import sys
 from typing import Any
@@ -16,22 +16,20 @@ _ACTIONS = ("run", "status", "stop", "start", "restart")
 
 
 class Command(BaseCommand):
-    help = (
-        "Runs the development stack (run), or looks at one that runs (status) and stops or starts its programs by name."
-    )
-    # The stack must come up, and be stopped, also when a check fails: the checks need its servers.
+    help = "Run the development stack (run), show its programs (status), or stop, start and restart programs by name."
+    # The system checks need the servers of the stack, so they cannot run before the stack is started.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=_ACTIONS, help="`stop` without a name stops the whole stack")
-        parser.add_argument("name", nargs="?", default="", help="a program, as `status` lists them")
+        parser.add_argument("action", choices=_ACTIONS, help="action; `stop` without a name stops the whole stack")
+        parser.add_argument("name", nargs="?", default="", help="name of a program, as in the output of `status`")
 
     def handle(self, *args: Any, action: str, name: str, **options: Any) -> None:
         if name and action in {"run", "status"}:
-            raise CommandError(f"`devstack {action}` takes no name.")
+            raise CommandError(f"`devstack {action}` takes no program name.")
         if not name and action in {"start", "restart"}:
             raise CommandError(
-                f"`devstack {action}` needs the name of a program; `devstack run` starts the whole stack."
+                f"`devstack {action}` needs the name of a program. `devstack run` starts the whole stack."
             )
         try:
             config = StackConfig.from_settings(settings)
