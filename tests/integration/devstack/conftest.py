@@ -1,4 +1,4 @@
-"""Homes and running stacks for these tests. Everything that they start is ended by its pid."""
+"""Homes and running stacks for these tests. Every started process is ended by its pid."""
 
 import contextlib
 import os
@@ -24,14 +24,14 @@ SECONDS = 60.0
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """An empty home. Not under pytest's own folder, whose permissions pytest corrects while PostgreSQL passes through."""
+    """Return the path of an empty home. It is outside of pytest's folder, because pytest resets folder permissions."""
     folder = Path(tempfile.mkdtemp(prefix="pointsman-test-"))
     yield folder / "home"
     shutil.rmtree(folder, ignore_errors=True)
 
 
 class SmallStack:
-    """A `devstack run` of small programs in a process of its own, and what it has printed so far."""
+    """A process with a `devstack run` of small programs, and its output."""
 
     def __init__(self, home: Path, words: tuple[str, ...], output: int | None) -> None:
         self.home = home
@@ -55,12 +55,12 @@ class SmallStack:
 
     @staticmethod
     def eventually(what: str, check: Callable[[], object]) -> None:
-        """Waits until `check` is true; fails with `what` when it never is."""
+        """Wait until `check` returns a true value. Fail with `what` after the timeout."""
         wait_until(what, lambda: "" if check() else "not yet", seconds=SECONDS)
 
     @staticmethod
     def all_gone(processes: list[psutil.Process]) -> bool:
-        """Whether none of them lives. One that has ended and that nobody has collected yet does not live."""
+        """Return True if none of the processes is running. A zombie counts as ended."""
         return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
     def state(self, name: str) -> State:
@@ -72,22 +72,22 @@ class SmallStack:
         return self
 
     def await_running(self, name: str) -> State:
-        self.eventually(f"{name} runs", lambda: self.state(name).state == "RUNNING")
+        self.eventually(f"{name} is running", lambda: self.state(name).state == "RUNNING")
         return self.state(name)
 
     def family(self) -> list[psutil.Process]:
-        """This process and all that descend from it now."""
+        """Return the process and all its current descendants."""
         return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
 
     def end(self, signum: signal.Signals) -> int:
-        """Its exit code, after a signal."""
+        """Send a signal and return the exit code."""
         self.process.send_signal(signum)
         return self.process.wait(timeout=SECONDS)
 
 
 @pytest.fixture
 def small_stack(home: Path) -> Iterator[Callable[..., SmallStack]]:
-    """Starts a stack: `small_stack("base", "alpha", "beta:forking")`."""
+    """Return a function that starts a stack: `small_stack("base", "alpha", "beta:forking")`."""
     stacks: list[SmallStack] = []
 
     def start(*words: str, home: Path = home, output: int | None = None) -> SmallStack:

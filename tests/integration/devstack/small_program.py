@@ -1,7 +1,7 @@
-"""A small program for the supervisor: `small_program.py NAME [KIND]`. It says what happens to it, one line each.
+"""Small program for the supervisor: `small_program.py NAME [KIND]`. It prints one line for each thing that happens.
 
-Kinds: `forking` starts a child that knows nothing of its parent's death, as the workers of a pool; `stubborn` ignores
-SIGTERM; `dying` ends at once.
+Kinds: `forking` starts a child that does not notice its parent's death, as pool workers do. `stubborn` ignores SIGTERM.
+`dying` ends at once.
 """
 
 import os
@@ -17,12 +17,12 @@ def say(text: str) -> None:
     print(f"{name} {text}", flush=True)
 
 
-def leave(signum: int, frame: object) -> None:
-    say(f"leaves on {signal.Signals(signum).name}")
+def stop(signum: int, frame: object) -> None:
+    say(f"stops on {signal.Signals(signum).name}")
     sys.exit(0)
 
 
-signal.signal(signal.SIGTERM, signal.SIG_IGN if kind == "stubborn" else leave)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if kind == "stubborn" else stop)
 say(f"runs as {os.getpid()}")
 if kind == "dying":
     sys.exit(1)

@@ -1,4 +1,7 @@
-"""`small_stack.py HOME NAME[:KIND]... [setup:KIND]`: a stack of small programs, run as `devstack run` does. `base` is its server."""
+"""Run a stack of small programs as `devstack run` does: `small_stack.py HOME NAME[:KIND]... [setup:KIND]`.
+
+`base` is the server of the stack.
+"""
 
 import sys
 from pathlib import Path
@@ -23,7 +26,7 @@ def program(word: str) -> Program:
     )
 
 
-# What `setup:KIND` does.
+# Program of the set-up step for each `setup:KIND`.
 SETUP = {
     "": "print('hello from setup', end='')",
     "failing": "import sys; print('no such table'); sys.exit(3)",

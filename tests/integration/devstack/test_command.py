@@ -1,4 +1,4 @@
-"""`manage.py devstack` itself: its exit codes and what it says when it cannot do as it is asked."""
+"""The command `manage.py devstack`: its exit codes and error messages."""
 
 import os
 import socket
@@ -24,42 +24,42 @@ def devstack(home: Path, *words: str, **variables: str) -> "subprocess.Completed
 
 
 @pytest.mark.parametrize("words", [("status",), ("stop",), ("start", "web")])
-def test_without_a_stack_it_says_so_with_code_3(home: Path, words: tuple[str, ...]) -> None:
+def test_exit_code_is_3_without_a_running_stack(home: Path, words: tuple[str, ...]) -> None:
     done = devstack(home, *words, TEMPORAL_ADDRESS="127.0.0.1:1")
     assert done.returncode == 3
     assert "The stack is not running" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (("start",), "needs the name of a program"),
         (("restart",), "needs the name of a program"),
-        (("run", "web"), "takes no name"),
+        (("run", "web"), "takes no program name"),
         (("halt",), "invalid choice: 'halt'"),
     ],
 )
-def test_a_wrong_call_is_explained(home: Path, words: tuple[str, ...], complaint: str) -> None:
+def test_wrong_arguments_are_explained(home: Path, words: tuple[str, ...], message: str) -> None:
     done = devstack(home, *words)
     assert done.returncode != 0
-    assert complaint in done.stderr
+    assert message in done.stderr
 
 
-def test_a_busy_port_stops_the_run_before_anything_starts(home: Path) -> None:
+def test_busy_port_stops_the_run_before_anything_starts(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = devstack(home, "run", PORT=str(port))
     assert done.returncode == 1
-    assert f"Port {port}, wanted by web, is in use by " in done.stderr
+    assert f"Port {port} of web is in use by " in done.stderr
     assert f"(pid {os.getpid()})" in done.stderr
     assert "set PORT to another port" in done.stderr
     assert not (home / "supervisor" / "supervisord.conf").exists()
     assert not list((home / "logs").iterdir())
 
 
-def test_a_wrong_cli_stops_the_run_and_names_the_variable(home: Path) -> None:
+def test_wrong_temporal_cli_stops_the_run_and_names_the_variable(home: Path) -> None:
     servers = {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
     free = {name: str(free_port()) for name in ("PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")}
     done = devstack(home, "run", TEMPORAL_ADDRESS="", TEMPORAL_CLI="/no/such/temporal", **servers, **free)
     assert done.returncode == 1
-    assert "TEMPORAL_CLI is '/no/such/temporal', but /no/such/temporal is not there" in done.stderr
+    assert "TEMPORAL_CLI is '/no/such/temporal', but /no/such/temporal does not exist" in done.stderr

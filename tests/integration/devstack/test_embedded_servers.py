@@ -1,4 +1,4 @@
-"""The embedded servers themselves: each keeps its data over a stop and a crash, and none outlives its owner."""
+"""Embedded servers keep their data over a stop and a crash, and end with their owner."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def write(servers: Servers) -> None:
 
 def check(servers: Servers) -> None:
     with psycopg.connect(servers.database_url) as connection:
-        # Upper case beyond ASCII, as search in the admin needs it.
+        # The admin's search needs upper case beyond ASCII.
         assert connection.execute("select upper(word) from kept").fetchone() == ("ÜBERFÜHRT",)
         assert connection.execute("select current_setting('max_connections')").fetchone() == ("100",)
     [(_, fields)] = redis.Redis.from_url(servers.redis_url).xrange("kept")
@@ -53,15 +53,15 @@ def check(servers: Servers) -> None:
 
 
 @pytest.mark.parametrize("end", [EmbeddedServer.stop, EmbeddedServer.kill], ids=["stopped", "killed"])
-def test_data_outlives_the_process(servers: Servers, end: Callable[[EmbeddedServer], None]) -> None:
+def test_data_survives_the_process(servers: Servers, end: Callable[[EmbeddedServer], None]) -> None:
     write(servers)
     for server in (servers.postgres, servers.redis, servers.temporal):
         port, pid = server.port, server.pid
         end(server)
         assert not server.running
-        with pytest.raises(StackError, match="does not run"):
+        with pytest.raises(StackError, match="is not running"):
             _ = server.pid
-        # As a test does that restores a server from another thread, which then ends.
+        # A test may start the server from a thread that ends afterwards.
         thread = threading.Thread(target=server.start)
         thread.start()
         thread.join()
@@ -71,7 +71,7 @@ def test_data_outlives_the_process(servers: Servers, end: Callable[[EmbeddedServ
     check(servers)
 
 
-def test_servers_that_were_not_asked_for_are_not_there(home: Path) -> None:
+def test_excluded_servers_are_not_started(home: Path) -> None:
     with embedded_servers(home, postgres=False, temporal=False) as servers:
         assert redis.Redis.from_url(servers.redis_url).ping()
         with pytest.raises(StackError, match="without postgres"):
@@ -80,7 +80,7 @@ def test_servers_that_were_not_asked_for_are_not_there(home: Path) -> None:
             _ = servers.temporal_cli
 
 
-def test_a_port_that_is_taken_meanwhile_is_exchanged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_that_is_taken_meanwhile_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with embedded_servers(home / "first", postgres=False, temporal=False) as first:
         taken = first.redis.port
         free = iter([taken])
@@ -91,7 +91,9 @@ def test_a_port_that_is_taken_meanwhile_is_exchanged(home: Path, monkeypatch: py
             assert redis.Redis.from_url(second.redis_url).ping()
 
 
-def test_a_server_that_cannot_start_shows_the_end_of_its_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_server_that_cannot_start_contains_the_end_of_its_log(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("portal.devstack.embedded._ATTEMPTS", 2)
     (home / "redis" / "appendonly.aof").mkdir(parents=True)
     with (
@@ -101,7 +103,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(home: Path, monkeyp
         pass
 
 
-def test_servers_end_with_a_killed_owner(home: Path) -> None:
+def test_servers_end_when_their_owner_is_killed(home: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from portal.devstack.servers import embedded_servers\n"
         "with embedded_servers(Path(sys.argv[1])) as s:\n"
@@ -128,7 +130,7 @@ def test_servers_end_with_a_killed_owner(home: Path) -> None:
     wait_until("the end of the servers", alive, seconds=SECONDS)
 
 
-def test_only_passage_is_opened_and_only_for_the_user_that_root_runs_postgresql_as(home: Path) -> None:
+def test_other_users_get_only_passage_to_the_data_folder(home: Path) -> None:
     is_root = os.geteuid() == 0
     secret = home / "secret"
     home.mkdir(mode=0o700)

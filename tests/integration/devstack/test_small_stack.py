@@ -1,4 +1,4 @@
-"""Supervision, with real processes: what dies comes back, what is stopped stays stopped, and nothing outlives its stack."""
+"""Supervision of real processes: restarts, deliberate stops, and no process after the end of the stack."""
 
 import os
 import re
@@ -21,7 +21,7 @@ StartStack = Callable[..., Any]  # `SmallStack` of conftest.py
 SECONDS = 60.0
 
 
-def test_it_comes_up_in_order_and_shows_each_line_under_its_name(small_stack: StartStack, home: Path) -> None:
+def test_programs_start_in_order_and_lines_carry_program_names(small_stack: StartStack, home: Path) -> None:
     stack = small_stack("base", "alpha").await_up()
     stack.eventually("alpha's first line", lambda: re.search(r"^alpha    \| alpha runs as \d+$", stack.printed, re.M))
     assert stack.end(signal.SIGINT) == 0
@@ -29,12 +29,12 @@ def test_it_comes_up_in_order_and_shows_each_line_under_its_name(small_stack: St
     assert stack.printed.index("hello from setup\n") < stack.printed.index("alpha runs"), stack.printed
     for line in (
         "base     | base runs",
-        "setup    | hello from setup\n",  # printed without an end of line
-        "alpha    | alpha leaves on SIGTERM",
-        "base     | base leaves on SIGTERM",
+        "setup    | hello from setup\n",  # the program printed no line end
+        "alpha    | alpha stops on SIGTERM",
+        "base     | base stops on SIGTERM",
     ):
         assert line in stack.printed
-    # Lines of different programs within a moment have no order; the supervisor's own log has.
+    # The output has no reliable order between programs. The supervisor's log has.
     log = (home / "logs" / "supervisord.log").read_text()
     assert 0 < log.index("spawned: 'base'") < log.index("spawned: 'alpha'")
     assert 0 < log.index("stopped: alpha") < log.index("stopped: base")
@@ -42,7 +42,7 @@ def test_it_comes_up_in_order_and_shows_each_line_under_its_name(small_stack: St
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_leaves_no_process(small_stack: StartStack, home: Path, signum: signal.Signals) -> None:
+def test_stop_signal_ends_every_process(small_stack: StartStack, home: Path, signum: signal.Signals) -> None:
     stack = small_stack("base", "alpha", "beta:forking").await_up()
     stack.eventually("beta's worker", lambda: "has worker" in stack.printed)
     family = stack.family()
@@ -53,8 +53,8 @@ def test_a_stop_leaves_no_process(small_stack: StartStack, home: Path, signum: s
     assert running_pid(home) is None
 
 
-def test_a_closed_terminal_or_pipe_stops_it(small_stack: StartStack) -> None:
-    # The terminal signals its session's leader only, which may be `make`, or nobody when it is a pipe.
+def test_closed_terminal_or_pipe_stops_the_stack(small_stack: StartStack) -> None:
+    # A terminal signals only the leader of its session, which may be `make`. A pipe sends no signal.
     reading, writing = os.pipe()
     stack = small_stack("base", "alpha:forking", output=writing)
     os.close(writing)
@@ -65,25 +65,25 @@ def test_a_closed_terminal_or_pipe_stops_it(small_stack: StartStack) -> None:
     assert stack.all_gone(family)
 
 
-def test_a_set_up_that_fails_ends_the_stack_with_its_output(small_stack: StartStack) -> None:
+def test_failed_setup_stops_the_stack_and_shows_its_output(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha", "setup:failing")
     assert stack.process.wait(timeout=SECONDS) == 1
     assert "setup    | no such table" in stack.printed
-    assert "`greeting` ended with 3" in stack.printed
-    assert "base leaves" in stack.printed
+    assert "`greeting` ended with exit code 3" in stack.printed
+    assert "base stops" in stack.printed
     assert "alpha runs" not in stack.printed
 
 
-def test_a_stop_during_the_set_up_ends_it(small_stack: StartStack) -> None:
+def test_stop_during_setup_ends_the_stack(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha", "setup:endless")
-    stack.eventually("the set-up", lambda: "migrating" in stack.printed)
+    stack.eventually("the setup", lambda: "migrating" in stack.printed)
     family = stack.family()
     assert stack.end(signal.SIGTERM) == 0
     assert stack.all_gone(family)
     assert "alpha runs" not in stack.printed
 
 
-def test_a_killed_run_takes_everything_with_it(small_stack: StartStack) -> None:
+def test_every_process_ends_when_run_is_killed(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha", "beta:forking").await_up()
     stack.eventually("beta's worker", lambda: "has worker" in stack.printed)
     family = stack.family()
@@ -92,7 +92,7 @@ def test_a_killed_run_takes_everything_with_it(small_stack: StartStack) -> None:
     stack.eventually("the end of the family", lambda: stack.all_gone(family))
 
 
-def test_a_killed_supervisor_takes_everything_with_it(small_stack: StartStack) -> None:
+def test_every_process_ends_when_the_supervisor_is_killed(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha", "beta:forking").await_up()
     stack.eventually("beta's worker", lambda: "has worker" in stack.printed)
     family = stack.family()
@@ -104,11 +104,11 @@ def test_a_killed_supervisor_takes_everything_with_it(small_stack: StartStack) -
     assert stack.all_gone(family)
 
 
-def test_programs_end_also_when_nobody_is_left_to_stop_them(small_stack: StartStack) -> None:
+def test_programs_end_when_run_and_supervisor_are_killed(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha").await_up()
     family = stack.family()
     run, supervisor, *programs = family
-    # Frozen, the supervisor cannot act on the death of `run`, and then it is killed itself.
+    # A suspended supervisor cannot react to the death of `run`. Then it is killed too.
     supervisor.suspend()
     run.kill()
     stack.process.wait(timeout=SECONDS)
@@ -116,7 +116,7 @@ def test_programs_end_also_when_nobody_is_left_to_stop_them(small_stack: StartSt
     stack.eventually("the end of the programs", lambda: stack.all_gone(programs))
 
 
-def test_a_second_interrupt_does_not_wait_for_a_stubborn_program(small_stack: StartStack) -> None:
+def test_second_interrupt_kills_a_stubborn_program(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha:stubborn").await_up()
     stack.await_running("alpha")
     family = stack.family()
@@ -124,7 +124,7 @@ def test_a_second_interrupt_does_not_wait_for_a_stubborn_program(small_stack: St
     stack.eventually("the stop", lambda: "Stopping" in stack.printed)
 
     def interrupted() -> bool:
-        # More than once: the first may count as the same key still.
+        # Repeated, because an early one counts as the same key press.
         stack.process.send_signal(signal.SIGINT)
         return stack.process.poll() is not None
 
@@ -133,7 +133,7 @@ def test_a_second_interrupt_does_not_wait_for_a_stubborn_program(small_stack: St
     assert stack.all_gone(family)
 
 
-def test_a_killed_program_comes_back_and_its_workers_are_ended(small_stack: StartStack) -> None:
+def test_killed_program_restarts_and_its_workers_are_ended(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha:forking").await_up()
     before = stack.await_running("alpha").pid
     workers = psutil.Process(before).children()
@@ -145,21 +145,21 @@ def test_a_killed_program_comes_back_and_its_workers_are_ended(small_stack: Star
     assert stack.await_running("alpha").pid != before
 
 
-def test_a_program_that_dies_at_once_is_tried_again_and_again(small_stack: StartStack) -> None:
+def test_program_that_ends_at_once_is_restarted_repeatedly(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha:dying").await_up()
-    stack.eventually("three lives", lambda: stack.printed.count("alpha runs as") >= 3)
+    stack.eventually("three starts", lambda: stack.printed.count("alpha runs as") >= 3)
     assert stack.state("alpha").state in {"BACKOFF", "STARTING"}
 
 
-def test_what_is_stopped_on_purpose_stays_stopped(small_stack: StartStack) -> None:
+def test_program_stopped_by_a_user_stays_stopped(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha", "beta").await_up()
     stack.await_running("alpha")
     beta = stack.await_running("beta").pid
     stack.control.stop("alpha")
     assert re.match(r"alpha +STOPPED", stack.said[-1])
-    stack.eventually("word of it", lambda: "alpha is stopped until" in stack.printed)
+    stack.eventually("the message", lambda: "alpha was stopped." in stack.printed)
 
-    # The supervisor gives a killed neighbour a new life, and would have given alpha one by then.
+    # The supervisor restarts the killed beta. By then, it would also have restarted alpha.
     psutil.Process(beta).kill()
     stack.eventually("another beta", lambda: stack.state("beta").pid not in {0, beta})
     assert stack.await_running("beta").pid != beta
@@ -168,10 +168,10 @@ def test_what_is_stopped_on_purpose_stays_stopped(small_stack: StartStack) -> No
 
     stack.control.start("alpha")
     assert re.match(r"alpha +RUNNING +\d+", stack.said[-1])
-    stack.eventually("word of it", lambda: "alpha runs again" in stack.printed)
+    stack.eventually("the message", lambda: "alpha is running again" in stack.printed)
 
 
-def test_a_dying_program_can_be_stopped_too(small_stack: StartStack) -> None:
+def test_restarting_program_can_be_stopped(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha:dying").await_up()
     stack.control.stop("alpha")
     assert stack.state("alpha").state == "STOPPED"
@@ -189,11 +189,11 @@ def test_status_restart_and_unknown_names(small_stack: StartStack) -> None:
     assert stack.state("alpha").pid not in {0, before}
 
     for action in (stack.control.stop, stack.control.start, stack.control.restart):
-        with pytest.raises(StackError, match="no program 'gamma'; there are: base, alpha"):
+        with pytest.raises(StackError, match="no program 'gamma'. The programs are: base, alpha"):
             action("gamma")
 
 
-def test_stop_without_a_name_ends_the_run(small_stack: StartStack) -> None:
+def test_stop_without_a_name_stops_the_stack(small_stack: StartStack) -> None:
     stack = small_stack("base", "alpha").await_up()
     family = stack.family()
     stack.control.stop_all()
@@ -203,7 +203,7 @@ def test_stop_without_a_name_ends_the_run(small_stack: StartStack) -> None:
         stack.control.status()
 
 
-def test_without_a_stack_every_action_says_so(home: Path) -> None:
+def test_every_action_fails_without_a_running_stack(home: Path) -> None:
     control = Control(home, lambda line: None)
     actions = [control.status, control.stop_all, lambda: control.stop("web"), lambda: control.start("web")]
     for action in actions:
@@ -211,7 +211,7 @@ def test_without_a_stack_every_action_says_so(home: Path) -> None:
             action()
 
 
-def test_a_second_run_in_one_home_is_refused(small_stack: StartStack, home: Path) -> None:
+def test_second_run_in_the_same_home_is_refused(small_stack: StartStack, home: Path) -> None:
     first = small_stack("base").await_up()
     program = Path(__file__).with_name("small_stack.py")
     second = subprocess.run(
@@ -227,7 +227,7 @@ def test_a_second_run_in_one_home_is_refused(small_stack: StartStack, home: Path
     assert first.await_running("base")
 
 
-def test_a_home_with_a_long_and_odd_path_works(small_stack: StartStack, home: Path) -> None:
+def test_home_with_a_long_and_unusual_path_works(small_stack: StartStack, home: Path) -> None:
     odd = home / ("too-long-for-a-socket" * 5) / "and 'quoted' with blanks"
     stack = small_stack("base", "alpha", home=odd).await_up()
     socket_folder = Path((odd / "supervisor" / "socket-folder").read_text())
@@ -238,7 +238,7 @@ def test_a_home_with_a_long_and_odd_path_works(small_stack: StartStack, home: Pa
 
 
 @pytest.mark.parametrize("name", ["my #1", "100%(here)s"])
-def test_a_home_that_the_supervisor_cannot_be_told_is_refused(small_stack: StartStack, home: Path, name: str) -> None:
+def test_home_that_supervisord_cannot_parse_is_refused(small_stack: StartStack, home: Path, name: str) -> None:
     stack = small_stack("base", home=home / name)
     assert stack.process.wait(timeout=SECONDS) == 1
     assert "cannot be used" in stack.printed

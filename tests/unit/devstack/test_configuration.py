@@ -1,4 +1,4 @@
-"""What the supervisor is told, read back as it reads it; and which programs the stack has."""
+"""The supervisor's configuration as supervisord parses it, and the programs of the stack."""
 
 import shlex
 from dataclasses import replace
@@ -57,13 +57,13 @@ def small_plan(folder: Path, *command: str) -> Plan:
 @pytest.mark.parametrize(
     "word", ["plain", "with blank", "50%(here)s", "a #b", "a ;b", "it's", 'a "quote"', "$HOME", "-k ''", "ü", ""]
 )
-def test_words_of_a_command_arrive_as_they_are(tmp_path: Path, word: str) -> None:
+def test_supervisord_parses_command_words_unchanged(tmp_path: Path, word: str) -> None:
     parser = parse(small_plan(tmp_path, "/bin/echo", word, "end"))
     command = parser.saneget("program:one", "command", "", do_expand=True, expansions={"here": "/"})
     assert shlex.split(command) == ["/bin/echo", word, "end"]
 
 
-def test_programs_restart_for_ever_but_start_only_when_told(tmp_path: Path) -> None:
+def test_programs_restart_without_limit_but_do_not_start_automatically(tmp_path: Path) -> None:
     section = dict(parse(small_plan(tmp_path, "true")).items("program:one"))
     assert section["autorestart"] == "true"
     assert section["autostart"] == "false"
@@ -76,20 +76,20 @@ def test_apps_stop_before_servers(config: StackConfig) -> None:
     parser = parse(programs.plan(config, Path("/cache/temporal")))
     assert parser.get("group:servers", "programs") == "postgres,redis,temporal"
     assert parser.get("group:apps", "programs") == "web,worker,celery,beat,stream"
-    # The group with the highest number stops first.
+    # supervisord stops the group with the highest number first.
     assert int(parser.get("group:apps", "priority")) > int(parser.get("group:servers", "priority"))
     assert parser.get("program:postgres", "stopsignal") == "INT"
     assert parser.get("unix_http_server", "chmod") == "0700"
 
 
 @pytest.mark.parametrize("name", ["my #1", "my ;1", "100%", "two\nlines"])
-def test_a_path_that_cannot_be_told_is_refused(tmp_path: Path, name: str) -> None:
+def test_path_that_supervisord_cannot_parse_is_refused(tmp_path: Path, name: str) -> None:
     plan = replace(small_plan(tmp_path, "true"), home=tmp_path / name)
     with pytest.raises(StackError, match="cannot be used"):
         configuration(plan)
 
 
-def test_a_server_named_by_a_variable_is_not_started(config: StackConfig) -> None:
+def test_server_with_an_address_variable_is_not_started(config: StackConfig) -> None:
     config = replace(config, embedded=frozenset({"redis"}))
     plan = programs.plan(config, None)
     assert [program.name for program in plan.group(SERVERS)] == ["redis"]
@@ -102,19 +102,19 @@ def test_every_port_of_the_full_stack_is_checked(config: StackConfig) -> None:
     assert variables == {"PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT"}
 
 
-def test_only_web_and_worker_get_the_pool(config: StackConfig) -> None:
+def test_only_web_and_worker_use_the_connection_pool(config: StackConfig) -> None:
     plan = programs.plan(config, Path("/cache/temporal"))
     pooled = {program.name for program in plan.programs if program.environment.get("DATABASE_POOL") == "true"}
     assert pooled == {"web", "worker"}
 
 
-def test_the_worker_gets_time_to_drain(config: StackConfig) -> None:
+def test_worker_gets_time_to_drain(config: StackConfig) -> None:
     plan = programs.plan(replace(config, temporal_drain_seconds=120), Path("/cache/temporal"))
     [worker] = [program for program in plan.programs if program.name == "worker"]
     assert worker.stop_seconds > 120
 
 
-def test_another_namespace_is_created(config: StackConfig) -> None:
+def test_configured_namespace_is_created(config: StackConfig) -> None:
     plan = programs.plan(replace(config, temporal_namespace="desk"), Path("/cache/temporal"))
     [temporal] = [program for program in plan.programs if program.name == "temporal"]
     command = list(temporal.command)
@@ -122,7 +122,7 @@ def test_another_namespace_is_created(config: StackConfig) -> None:
 
 
 @pytest.mark.parametrize(("value", "embedded"), [("", True), ("  ", True), ("redis://elsewhere/0", False)])
-def test_a_variable_without_a_value_replaces_nothing(config: StackConfig, value: str, embedded: bool) -> None:
+def test_empty_address_variable_replaces_no_server(config: StackConfig, value: str, embedded: bool) -> None:
     settings = SimpleNamespace(
         POINTSMAN_HOME=config.home,
         POINTSMAN_CACHE=config.cache,

@@ -1,4 +1,4 @@
-"""Busy ports are found before anything is started, and the message says whose they are and what to change."""
+"""Busy ports are found before anything starts. The message names the process and the variable to change."""
 
 import os
 import socket
@@ -22,41 +22,41 @@ def test_free_ports_pass() -> None:
     assert not listens(os.getpid(), first)
 
 
-def test_a_busy_port_is_named_with_its_holder_and_its_variable(busy: int) -> None:
+def test_message_names_busy_port_process_and_variable(busy: int) -> None:
     free = free_port()
     with pytest.raises(StackError) as caught:
         check_ports([PortUse("web", "127.0.0.1", free, "PORT"), PortUse("Redis", "127.0.0.1", busy, "REDIS_PORT")])
     message = str(caught.value)
-    assert f"Port {busy}, wanted by Redis, is in use by " in message
+    assert f"Port {busy} of Redis is in use by " in message
     assert f"(pid {os.getpid()})" in message
     assert "set REDIS_PORT to another port" in message
     assert str(free) not in message
     assert listens(os.getpid(), busy)
 
 
-def test_every_busy_port_is_named_at_once(busy: int) -> None:
+def test_message_names_every_busy_port(busy: int) -> None:
     uses = [PortUse("web", "0.0.0.0", busy, "PORT"), PortUse("Redis", "127.0.0.1", busy, "REDIS_PORT")]
     with pytest.raises(StackError) as caught:
         check_ports(uses)
-    assert "wanted by web" in str(caught.value)
-    assert "wanted by Redis" in str(caught.value)
+    assert f"Port {busy} of web" in str(caught.value)
+    assert f"Port {busy} of Redis" in str(caught.value)
 
 
-def test_one_port_for_two_programs_is_refused() -> None:
+def test_same_port_for_two_programs_is_refused() -> None:
     port = free_port()
     uses = [PortUse("web", "127.0.0.1", port, "PORT"), PortUse("Redis", "127.0.0.1", port, "REDIS_PORT")]
     with pytest.raises(StackError, match=f"REDIS_PORT and PORT are both {port}"):
         check_ports(uses)
 
 
-def test_an_address_that_is_not_ours_names_the_host() -> None:
+def test_message_for_a_foreign_address_names_host_variable() -> None:
     with pytest.raises(StackError, match=r"web cannot listen on 192\.0\.2\.1:\d+ .*PORT and HOST"):
         check_ports([PortUse("web", "192.0.2.1", free_port(), "PORT")])
 
 
-def test_a_port_of_closing_connections_counts_as_free() -> None:
+def test_port_with_closing_connections_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         with socket.create_connection(address):
-            server.accept()[0].close()  # the server closes first, so its side lingers
+            server.accept()[0].close()  # the server closes first, so its side stays in TIME_WAIT
     check_ports([PortUse("web", "127.0.0.1", address[1], "PORT")])

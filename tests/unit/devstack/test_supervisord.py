@@ -1,4 +1,4 @@
-"""The pause between two lives of a program that dies at once: it grows, and stops growing."""
+"""The pause before the restart of a failing program grows up to a limit."""
 
 import time
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ from supervisor.states import ProcessStates
 from portal.devstack.supervisord import MAX_BACKOFF_SECONDS, StackProcess
 
 
-def test_the_pause_grows_up_to_a_limit() -> None:
+def test_restart_pause_grows_up_to_a_limit() -> None:
     process = StackProcess(SimpleNamespace(name="web"))
     pauses = []
     for _ in range(MAX_BACKOFF_SECONDS + 20):

