@@ -46,7 +46,7 @@ def is_whole(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class BundleWorkflow:
-    """One definition of a bundle, checked but not stored."""
+    """Definition from a bundle, checked but not stored."""
 
     key: str
     definition: dict[str, Any]

@@ -5,7 +5,7 @@ a trace. The database refuses every state change that `models.commands.TRANSITIO
 
 Verbs:
 - `command_open` writes the row, in state `requested`.
-- `command_finish` and `command_refuse` write the outcome in a commit of its own, after the effect.
+- `command_finish` and `command_refuse` write the outcome after the effect, in a separate commit.
 - `commands_finish_in_transaction` writes the outcome in the transaction that makes the change.
 - `command_transaction` does all of this for a command that changes only this database.
 - `command_resolve_unknown` is for the reconciler.

@@ -1,4 +1,7 @@
-"""The ledger is append-only, and the audit chain reveals every manipulation (docs/reference/authority.md#command-ledger)."""
+"""The ledger is append-only, and the audit chain reveals every manipulation.
+
+Source: docs/reference/authority.md#command-ledger
+"""
 
 import threading
 from collections.abc import Callable
@@ -63,32 +66,45 @@ def triggers_off() -> Any:
 
 OTHER_ID = "00000000-0000-0000-0000-000000000001"
 CHANGES: dict[str, tuple[str, str]] = {
-    "a row's text": ("UPDATE workflow_commands SET reason = 'another' WHERE id = %(id)s", "changed without a link: reason"),
-    "a row's state": ("UPDATE workflow_commands SET state = 'failed' WHERE id = %(id)s", "changed without a link: state"),
-    "a row taken out": ("DELETE FROM workflow_commands WHERE id = %(id)s", "has links and no row"),
-    "a link's text": (
+    "text of a row": (
+        "UPDATE workflow_commands SET reason = 'another' WHERE id = %(id)s",
+        "changed without a link: reason",
+    ),
+    "state of a row": (
+        "UPDATE workflow_commands SET state = 'failed' WHERE id = %(id)s",
+        "changed without a link: state",
+    ),
+    "deleted row": ("DELETE FROM workflow_commands WHERE id = %(id)s", "has links and no row"),
+    "text of a link": (
         "UPDATE workflow_command_entries SET content = replace(content, 'cancel', 'replay') WHERE command_id = %(id)s",
         "does not match its hash",
     ),
-    "a link taken out": ("DELETE FROM workflow_command_entries WHERE seq = 2 AND tenant_id = %(tenant)s", "link 2 is missing"),
-    "the last links taken out": ("DELETE FROM workflow_command_entries WHERE seq > 4 AND tenant_id = %(tenant)s", "no longer in the chain"),
-    "a row put in": (
-        "INSERT INTO workflow_commands SELECT (jsonb_populate_record(c, jsonb_build_object('id', '" + OTHER_ID + "'))).* "
+    "deleted link": (
+        "DELETE FROM workflow_command_entries WHERE seq = 2 AND tenant_id = %(tenant)s",
+        "link 2 is missing",
+    ),
+    "deleted last links": (
+        "DELETE FROM workflow_command_entries WHERE seq > 4 AND tenant_id = %(tenant)s",
+        "no longer in the chain",
+    ),
+    "inserted row": (
+        "INSERT INTO workflow_commands SELECT "
+        "(jsonb_populate_record(c, jsonb_build_object('id', '" + OTHER_ID + "'))).* "
         "FROM workflow_commands c WHERE id = %(id)s",
         "has no link",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_manipulation_is_reported(tenant: Any, kept: list[Command], change: str) -> None:
     before = audit_verify(tenant_id=tenant.id)
-    statement, words = CHANGES[change]
+    statement, message = CHANGES[change]
     with triggers_off() as cursor:
         cursor.execute(statement, {"id": kept[0].id, "tenant": tenant.id})
     try:
         problems = audit_verify(tenant_id=tenant.id, expected_hash=before.last_hash).problems
-        assert any(words in problem for problem in problems), problems
+        assert any(message in problem for problem in problems), problems
         with pytest.raises(CommandError, match="does not match its audit chain"):
             call_command("verify_audit", tenant=tenant.slug, expect=before.last_hash, stdout=StringIO())
     finally:
@@ -112,7 +128,7 @@ def test_ledger_that_grows_during_its_verification_is_intact(
 
 
 def test_the_chain_causes_no_deadlock(tenant: Any, kept: list[Command]) -> None:
-    """One writes the ledger and then locks a row, the other locks that row and then writes the ledger."""
+    """One transaction writes the ledger and then locks a row. The other locks the row first."""
     both_hold_one = threading.Barrier(2, timeout=10)
     failed: list[DatabaseError] = []
 
@@ -130,8 +146,8 @@ def test_the_chain_causes_no_deadlock(tenant: Any, kept: list[Command]) -> None:
         finally:
             connection.close()
 
-    settle = [partial(command_finish, command, CommandState.ACCEPTED) for command in kept[1:]]
-    orders = [[settle[0], lock], [lock, settle[1]]]
+    finish = [partial(command_finish, command, CommandState.ACCEPTED) for command in kept[1:]]
+    orders = [[finish[0], lock], [lock, finish[1]]]
     threads = [threading.Thread(target=work, args=(steps,)) for steps in orders]
     for thread in threads:
         thread.start()
@@ -161,7 +177,7 @@ def test_the_application_may_only_read_the_chain(tenant: Any, kept: list[Command
 def test_concurrent_commands_make_one_chain(tenant: Any) -> None:
     actor = make_actor(tenant)
 
-    def ask(number: int) -> None:
+    def write_commands(number: int) -> None:
         try:
             with tenant_scope(tenant.id):
                 for index in range(10):
@@ -173,7 +189,7 @@ def test_concurrent_commands_make_one_chain(tenant: Any) -> None:
             close_old_connections()
             connection.close()
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=write_commands, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

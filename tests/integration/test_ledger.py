@@ -1,4 +1,7 @@
-"""Requests that change rows of the portal's own database: the change and its outcome in the ledger are one commit (docs/reference/authority.md#command-ledger)."""
+"""Commands that change only this database are committed together with their outcome.
+
+Source: docs/reference/authority.md#command-ledger
+"""
 
 import time
 from collections.abc import Callable
@@ -30,7 +33,7 @@ RUN = {"id": "s", "type": "state.set", "config": {"state": "DONE"}}
 
 
 class Killed(BaseException):
-    """The process ends here: nothing catches it."""
+    """End of the process. No `except Exception` catches it."""
 
 
 def killed(*_: Any, **__: Any) -> None:
@@ -38,11 +41,11 @@ def killed(*_: Any, **__: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def abandoned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
 
 
-# What is asked, and what it would have changed.
+# Name -> the request, and a check of its effect.
 CHANGES: dict[str, tuple[Callable[[Actor], Any], Callable[[Tenant], bool]]] = {
     "a secret": (
         lambda actor: secret_save(actor=actor, name="KEY", value="long-enough-value"),
@@ -64,15 +67,15 @@ CHANGES: dict[str, tuple[Callable[[Actor], Any], Callable[[Tenant], bool]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_is_killed_before_the_outcome_is_written_has_changed_nothing(
+def test_process_killed_before_the_outcome_has_changed_nothing(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     publish(tenant, RUN)
-    ask, is_changed = CHANGES[change]
+    request, is_changed = CHANGES[change]
     with monkeypatch.context() as patched:
         patched.setattr(ledger, "commands_finish_in_transaction", killed)
         with pytest.raises(Killed):
-            ask(make_actor(tenant, Role.ADMIN))
+            request(make_actor(tenant, Role.ADMIN))
     command = Command.objects.get(tenant=tenant, state=CommandState.REQUESTED)
     assert not is_changed(tenant)
     commands_reconcile(stop_at=time.monotonic() + 60)
@@ -82,13 +85,11 @@ def test_who_is_killed_before_the_outcome_is_written_has_changed_nothing(
         "NOT_CARRIED_OUT",
         True,
     )
-    ask(make_actor(tenant, Role.ADMIN))
+    request(make_actor(tenant, Role.ADMIN))
     assert is_changed(tenant)
 
 
-def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_process_killed_during_a_bulk_request_has_changed_nothing(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     actor, run = make_actor(tenant), make_run(tenant)
     with monkeypatch.context() as patched:
         patched.setattr(preview, "commands_finish_in_transaction", killed)
@@ -107,7 +108,9 @@ def test_who_is_killed_while_a_bulk_job_is_made_or_started_leaves_it_as_it_was(
     assert job.state == "preview"
 
 
-def test_what_was_given_up_meanwhile_is_rolled_back(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_is_rolled_back_if_the_reconciler_gave_the_command_up(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (
         pytest.raises(Conflict) as raised,
         command_transaction(
@@ -120,23 +123,27 @@ def test_what_was_given_up_meanwhile_is_rolled_back(tenant: Any, monkeypatch: py
     assert Tenant.objects.get(id=tenant.id).name == tenant.name
 
 
-def test_a_repeat_of_what_was_given_up_is_refused_and_not_answered(tenant: Any) -> None:
-    asked = {
-        "actor": make_actor(tenant), "action": CommandAction.CANCEL, "target_type": "run", "target_id": "x", "idempotency_key": "k",
-    }  # fmt: skip
-    command = command_request(**asked).command
+def test_repeat_of_a_given_up_request_is_refused(tenant: Any) -> None:
+    request = {
+        "actor": make_actor(tenant),
+        "action": CommandAction.CANCEL,
+        "target_type": "run",
+        "target_id": "x",
+        "idempotency_key": "k",
+    }
+    command = command_request(**request).command
     command_resolve_unknown(command, CommandState.FAILED, message="Temporal has no request")
     with pytest.raises(Conflict, match="Temporal has no request"):
-        command_request(**asked)
+        command_request(**request)
 
 
-def test_a_refusal_that_was_cut_off_is_decided_too(tenant: Any) -> None:
-    """Whatever can be asked: a process may end between the row and the role that is looked at."""
-    undecidable = {CommandAction.SEND_EVENT}  # its event is kept whatever became of the request
+def test_reconciler_can_resolve_every_action(tenant: Any) -> None:
+    """A process can be killed between the ledger row and the check of the role, for every action."""
+    undecidable = {CommandAction.SEND_EVENT}  # its event may be stored although the request failed
     assert set(CommandAction) - set(DECIDERS) == undecidable
 
 
-def test_what_nobody_has_decided_is_found_by_an_index(tenant: Any) -> None:
+def test_unresolved_commands_are_found_by_an_index(tenant: Any) -> None:
     command_open(actor=make_actor(tenant), action=CommandAction.PAUSE, target_type="x", target_id="x")
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
@@ -147,9 +154,9 @@ def test_what_nobody_has_decided_is_found_by_an_index(tenant: Any) -> None:
     assert "workflow_commands_undecided" in plan
 
 
-def test_what_was_accepted_after_it_was_looked_at_is_not_decided_by_that_look(tenant: Any) -> None:
-    asked = command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="x")
-    Command.objects.filter(id=asked.id).update(state=CommandState.ACCEPTED)
-    assert not command_resolve_unknown(asked, CommandState.FAILED, message="Temporal has no request")
-    asked.refresh_from_db()
-    assert asked.state == "accepted"
+def test_command_that_changed_after_the_read_is_not_resolved(tenant: Any) -> None:
+    command = command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="x")
+    Command.objects.filter(id=command.id).update(state=CommandState.ACCEPTED)
+    assert not command_resolve_unknown(command, CommandState.FAILED, message="Temporal has no request")
+    command.refresh_from_db()
+    assert command.state == "accepted"

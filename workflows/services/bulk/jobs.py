@@ -104,7 +104,7 @@ def bulk_stop(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_
 def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
     """Make the items pending again that `bulk_failures` returns. Start the job again if it was done.
 
-    An unknown item whose command was accepted meanwhile becomes accepted.
+    An unknown item becomes accepted if its command was accepted in the meantime.
 
     Errors: NotFound, PermissionRefused; Conflict, also if no item can be retried.
     """

@@ -1,4 +1,4 @@
-"""One slice of a bulk job: claim items, send their requests, write the outcomes (docs/reference/screens.md#run-list).
+"""Work on a bulk job in slices: claim items, send requests, write outcomes (docs/reference/screens.md#run-list).
 
 A slice is short. A job with more items sends a queue notification for its next slice, so jobs take turns. An outage
 of Temporal makes no item fail: after OUTAGES requests in a row without a response, the job pauses and gives the reason.
@@ -168,10 +168,10 @@ def _outages_in_a_row(job: BulkJob) -> int:
     """
     commands = Command.objects.filter(tenant_id=job.tenant_id, parent_id=job.command_id)
     last = list(commands.order_by("-requested_at").values_list("state", "code")[:OUTAGES])
-    answered = (
+    responded = (
         n for n, (state, code) in enumerate(last) if state != CommandState.UNKNOWN and code not in PASSING_CODES
     )
-    return next(answered, len(last))
+    return next(responded, len(last))
 
 
 def _message_of(outage: Outcome) -> str:

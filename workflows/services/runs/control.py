@@ -37,7 +37,7 @@ NOT_CHANGED = "The run was not changed. Restore Temporal, then {action} the run 
 def run_cancel(
     *, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = "", part_of: Command | None = None
 ) -> Command:
-    """Ask Temporal to cancel a run and return the accepted command. The run is CANCELED when its workflow records it.
+    """Send a cancel request to Temporal and return the accepted command. The workflow's own record cancels the run.
 
     Errors: NotFound, PermissionRefused, Conflict.
     """
@@ -105,7 +105,7 @@ def run_terminate(
             workflow_id=run.temporal_workflow_id, first_run_id=run.temporal_first_run_id, reason=reason
         )
     except gateway.TemporalUnreachable as error:
-        temporal_down(command, error, what="the run was not terminated", hint=NOT_CHANGED.format(action="terminate"))
+        temporal_down(command, error, effect="the run was not terminated", hint=NOT_CHANGED.format(action="terminate"))
     except gateway.TemporalError as error:
         temporal_failed(
             run,

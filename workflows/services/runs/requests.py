@@ -159,7 +159,7 @@ def temporal_failed(
     )
 
 
-def temporal_down(command: Command, error: gateway.TemporalError, *, what: str, hint: str) -> NoReturn:
+def temporal_down(command: Command, error: gateway.TemporalError, *, effect: str, hint: str) -> NoReturn:
     """Refuse a request with 503. Only the ledger was written.
 
     Errors: always DependencyDown; an operator must restore Temporal.
@@ -167,7 +167,7 @@ def temporal_down(command: Command, error: gateway.TemporalError, *, what: str, 
     raise command_refuse(
         command,
         DependencyDown(
-            f"Temporal is not reachable; {what}",
+            f"Temporal is not reachable; {effect}",
             code="TEMPORAL_UNAVAILABLE",
             details={"error": str(error), "hint": hint},
         ),

@@ -91,7 +91,7 @@ def run_repair(
         temporal_down(
             command,
             error,
-            what="nothing was repaired",
+            effect="nothing was repaired",
             hint="Check that Temporal is running, then repair again.",
         )
     except Exception:
