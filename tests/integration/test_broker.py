@@ -1,4 +1,4 @@
-"""A message of the broker is never nowhere, whoever dies (docs/reference/events.md#crashes-and-outages)."""
+"""Broker transport: no message is lost when a worker dies (docs/reference/events.md#crashes-and-outages)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def client(servers: Servers) -> Iterator[Any]:
 
 
 class Worker:
-    """Consumes one queue the way a Celery worker does, as far as its broker can tell."""
+    """Consumer of one queue. To the broker, it looks like a Celery worker."""
 
     def __init__(self, servers: Servers, name: str = "q", **consumer: Any) -> None:
         options = {"visibility_timeout": 1, "unacked_restore_throttle": 1, "taken_seconds": 0.2, "polling_interval": 10}
@@ -54,16 +54,16 @@ def left(client: Any) -> dict[str, int]:
     return {key: size for key in ("q", "q.taken") if (size := client.llen(key))} | {"unacked": client.hlen("unacked")}
 
 
-def test_a_message_is_taken_once(servers: Servers, client: Any) -> None:
+def test_message_is_received_once(servers: Servers, client: Any) -> None:
     worker = Worker(servers)
     worker.send({"n": 1})
     eventually(lambda: worker.turn() == [{"n": 1}])
     assert left(client) == {"unacked": 0}
 
 
-def test_what_was_given_to_a_worker_that_never_read_it_goes_to_another(servers: Servers, client: Any) -> None:
+def test_message_that_a_dead_worker_never_read_goes_to_another_worker(servers: Servers, client: Any) -> None:
     dead = Worker(servers)
-    assert dead.turn() == []  # it has asked for a message, and never looks again
+    assert dead.turn() == []  # it has requested a message and never reads again
     dead.send({"n": 1})
     eventually(lambda: client.llen("q.taken") == 1)
     assert left(client) == {"q.taken": 1, "unacked": 0}
@@ -72,14 +72,14 @@ def test_what_was_given_to_a_worker_that_never_read_it_goes_to_another(servers: 
     assert left(client) == {"unacked": 0}
 
 
-def test_a_consumer_that_acknowledges_nothing_leaves_nothing_behind(servers: Servers, client: Any) -> None:
+def test_consumer_without_acknowledgements_leaves_nothing_behind(servers: Servers, client: Any) -> None:
     worker = Worker(servers, no_ack=True)
     worker.send({"n": 1})
     eventually(lambda: worker.turn() == [{"n": 1}])
     assert left(client) == {"unacked": 0}
 
 
-def test_a_message_that_was_sent_with_a_priority_is_taken_too(servers: Servers, client: Any) -> None:
+def test_message_with_a_priority_is_received(servers: Servers, client: Any) -> None:
     worker = Worker(servers)
     for priority in (0, 3, 6, 9):
         worker.send({"n": priority}, priority=priority)

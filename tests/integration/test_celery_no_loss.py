@@ -1,4 +1,7 @@
-"""Celery loses nothing: settings that would are refused, and killed processes give their messages back (docs/reference/events.md#crashes-and-outages)."""
+"""Celery loses no message: unsafe settings are refused, and messages of killed processes are delivered again.
+
+Source: docs/reference/events.md#crashes-and-outages
+"""
 
 import json
 import os
@@ -26,31 +29,31 @@ from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
 from tests.support.factories import eventually
 
-# -- The checks ------------------------------------------------------------------------------------------------------
+# -- The checks -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", autouse=True)
 def bound_tasks() -> None:
-    """Tasks take their options from the configuration once, which a test must not have changed then."""
+    """Bind the tasks to the original configuration. A task reads its options only once."""
     app.loader.import_default_modules()
     app.finalize(auto=True)
 
 
 @pytest.fixture
 def conf() -> Iterator[Any]:
-    """What Celery works with, to be changed as a settings file would."""
+    """Return the configuration of Celery, and restore it after the test."""
     before = dict(app.conf.changes)
     yield app.conf
     app.conf.changes.clear()
     app.conf.changes.update(before)
 
 
-def ids() -> list[str | None]:
+def check_ids() -> list[str | None]:
     return [message.id for message in run_checks()]
 
 
-def test_the_settings_as_they_are_pass() -> None:
-    assert ids() == []
+def test_present_settings_pass() -> None:
+    assert check_ids() == []
 
 
 @pytest.mark.parametrize(
@@ -67,21 +70,21 @@ def test_the_settings_as_they_are_pass() -> None:
         ("task_soft_time_limit", 60, "portal.E015"),
     ],
 )
-def test_a_setting_that_can_lose_work_is_refused(conf: Any, name: str, value: Any, check: str) -> None:
+def test_setting_that_can_lose_messages_is_refused(conf: Any, name: str, value: Any, check: str) -> None:
     conf[name] = value
-    assert ids() == [check]
+    assert check_ids() == [check]
 
 
 @pytest.mark.parametrize("value", [None, 0])
 def test_tasks_must_have_a_time_limit(conf: Any, value: Any) -> None:
     conf["task_time_limit"] = value
-    assert set(ids()) == {"portal.E014", "portal.E017"}
+    assert set(check_ids()) == {"portal.E014", "portal.E017"}
 
 
 @pytest.mark.parametrize(
     ("name", "value", "check"),
     [
-        ("visibility_timeout", 180, "portal.E002"),  # 120 s of a task and 60 s of a countdown
+        ("visibility_timeout", 180, "portal.E002"),  # 120 s for a task and 60 s for a countdown
         ("socket_timeout", None, "portal.E010"),
         ("socket_timeout", 60, "portal.E010"),
         ("socket_connect_timeout", None, "portal.E010"),
@@ -91,21 +94,23 @@ def test_tasks_must_have_a_time_limit(conf: Any, value: Any) -> None:
         ("ack_emulation", False, "portal.E013"),
     ],
 )
-def test_a_transport_option_that_can_lose_work_is_refused(conf: Any, name: str, value: Any, check: str) -> None:
+def test_transport_option_that_can_lose_messages_is_refused(conf: Any, name: str, value: Any, check: str) -> None:
     conf["broker_transport_options"] = {**conf.broker_transport_options, name: value}
-    assert ids() == [check]
+    assert check_ids() == [check]
 
 
-def test_celerys_own_defaults_are_refused(conf: Any) -> None:
-    """Taking the options out of the settings is no way around the checks."""
+def test_defaults_of_celery_are_refused(conf: Any) -> None:
+    """Removing the options from the settings does not avoid the checks."""
     conf["broker_transport_options"] = {}
-    assert set(ids()) == {"portal.E002", "portal.E010", "portal.E011", "portal.E012"}
+    assert set(check_ids()) == {"portal.E002", "portal.E010", "portal.E011", "portal.E012"}
 
 
 @pytest.mark.parametrize("variable", ["CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
 @pytest.mark.parametrize("url", ["redis://:secret@127.0.0.1:1/0", "amqp://guest:secret@127.0.0.1:1//"])
-def test_another_broker_than_the_bells_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, url: str) -> None:
-    """Celery reads these from the environment, past our settings."""
+def test_broker_that_differs_from_the_notifications_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    """Celery reads these variables itself and ignores the settings."""
     monkeypatch.setenv(variable, url)
     (problem,) = run_checks()
     assert problem.id == "portal.E009"
@@ -122,7 +127,9 @@ def test_another_broker_than_the_bells_is_refused(monkeypatch: pytest.MonkeyPatc
         ("soft_time_limit", 5, "soft_time_limit"),
     ],
 )
-def test_a_task_may_not_go_its_own_way(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, words: str) -> None:
+def test_unsafe_option_of_a_single_task_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any, words: str
+) -> None:
     monkeypatch.setattr(app.tasks["ingress.consume_event"], name, value)
     (problem,) = run_checks()
     assert problem.id == "portal.E016"
@@ -131,23 +138,23 @@ def test_a_task_may_not_go_its_own_way(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 @pytest.mark.parametrize("options", ["-c role=x", "-c role=x -c statement_timeout=120000", "-c statement_timeout=0"])
-def test_a_database_that_may_hang_is_refused(monkeypatch: pytest.MonkeyPatch, options: str) -> None:
+def test_database_without_a_safe_statement_timeout_is_refused(monkeypatch: pytest.MonkeyPatch, options: str) -> None:
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "options", options)
-    assert ids() == ["portal.E017"]
+    assert check_ids() == ["portal.E017"]
 
 
-def test_kombus_own_transport_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transport_of_kombu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "kombu.transport.redis:Transport")
-    assert ids() == ["portal.E020"]
+    assert check_ids() == ["portal.E020"]
 
 
-def test_a_pool_of_persistent_connections_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_with_persistent_connections_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "pool", True)
     monkeypatch.setitem(settings.DATABASES["default"], "CONN_MAX_AGE", 300)
-    assert ids() == ["portal.E003"]
+    assert check_ids() == ["portal.E003"]
 
 
-def test_a_worker_answers_for_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsafe_worker_options_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(**changes: Any) -> list[str | None]:
         own = {"prefetch_multiplier": 1, "time_limit": 120, "soft_time_limit": None, "pool_cls": "prefork", **changes}
         return [problem.id for problem in worker_problems(SimpleNamespace(app=app, **own))]
@@ -174,11 +181,11 @@ def test_every_check_is_documented() -> None:
 
 
 @pytest.mark.parametrize("name", ["temporal_worker", "consume_events"])
-def test_our_long_running_commands_check_first(name: str) -> None:
+def test_long_running_commands_run_the_checks_first(name: str) -> None:
     assert load_command_class(get_commands()[name], name).requires_system_checks == "__all__"
 
 
-def test_statements_end_and_those_of_migrations_do_not(database: None) -> None:
+def test_statements_have_a_timeout_and_migrations_have_none(database: None) -> None:
     def timeout_of(alias: str) -> str:
         with connections[alias].cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
@@ -190,7 +197,7 @@ def test_statements_end_and_those_of_migrations_do_not(database: None) -> None:
         connections["owner"].close()
 
 
-# -- Processes that do not start -------------------------------------------------------------------------------------
+# -- Processes that do not start --------------------------------------------------------------------------------------
 
 WORKER = ["-m", "celery", "-A", "portal", "worker", "-c", "1", "-l", "WARNING", "--without-mingle", "--without-gossip"]
 BEAT = ["-m", "celery", "-A", "portal", "beat", "-l", "WARNING", "--pidfile="]
@@ -217,7 +224,7 @@ def environment(changes: dict[str, Any], **variables: str) -> dict[str, str]:
     ],
     ids=["worker that skips checks", "beat", "pool", "command line", "temporal worker"],
 )
-def test_a_process_that_could_lose_work_does_not_start(
+def test_process_that_could_lose_messages_does_not_start(
     tmp_path: Path, command: list[str], changes: dict[str, Any], variables: dict[str, str], check: str
 ) -> None:
     if command is BEAT:
@@ -231,13 +238,13 @@ def test_a_process_that_could_lose_work_does_not_start(
     assert check in ended.stderr
 
 
-# -- Processes that are killed ---------------------------------------------------------------------------------------
+# -- Processes that are killed ----------------------------------------------------------------------------------------
 
 VISIBILITY_SECONDS = 3
 
 
 class Broker:
-    """A database of Redis of its own, since a worker restores the messages of every worker on the same one."""
+    """Broker in a separate Redis database, because a worker restores the messages of all workers in its database."""
 
     def __init__(self, url: str) -> None:
         self.url, self.queue = url, f"no-loss-{uuid.uuid4().hex[:8]}"
@@ -248,29 +255,29 @@ class Broker:
             app.send_task(task, args=arguments, queue=self.queue, connection=connection, **options)
 
     def begun(self, key: str) -> list[int]:
-        """The processes that have begun the task, in order."""
+        """Return the process ids of all starts of the task, in order."""
         return [int(pid) for pid in self.redis.lrange(f"{key}:begun", 0, -1)]
 
     def begins(self, key: str, times: int) -> int:
-        """The process of the beginning with this number."""
+        """Wait for the start with this number. Return its process id."""
         eventually(lambda: len(self.begun(key)) >= times, seconds=60, what=f"{key} has begun {times} times")
         return self.begun(key)[times - 1]
 
     def ends(self, key: str) -> None:
-        """The task is let go and done, and no message is left, not even of a repeat."""
+        """Let the task end. Wait until it is done and no message is left, not even of a repeat."""
         self.redis.rpush(f"{key}:open", "1")
         eventually(lambda: self.redis.llen(f"{key}:done"), what=f"{key} is done")
         eventually(self._is_empty, what="all messages are acknowledged")
 
     def _is_empty(self) -> bool:
-        pipe = self.redis.pipeline()  # in one transaction: a message is in one or in the other
+        pipe = self.redis.pipeline()  # one transaction: a message is in one of the two
         pipe.hlen("unacked").llen(self.queue)
         return pipe.execute() == [0, 0]
 
 
 @pytest.fixture(scope="module")
 def broker(servers: Servers) -> Iterator[Broker]:
-    """That of the worker which lives through the tests."""
+    """Return the broker of the worker that all tests of the module share."""
     broker = Broker(servers.redis_url.removesuffix("/0") + "/1")
     with broker.redis:
         yield broker
@@ -285,7 +292,7 @@ def own_broker(servers: Servers) -> Iterator[Broker]:
 
 @contextmanager
 def celery_worker(broker: Broker, log: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """The portal's own worker with prefork, whose messages come back after three seconds. A group of its own, to be killed."""
+    """Run the prefork worker in its own process group, with a visibility timeout of three seconds."""
     changes = {
         "CELERY_BROKER_TRANSPORT_OPTIONS": {"visibility_timeout": VISIBILITY_SECONDS, "unacked_restore_interval": 0.5},
         "SILENCED_SYSTEM_CHECKS": ["portal.E002"],
@@ -323,7 +330,7 @@ def key() -> str:
     return f"hold-{uuid.uuid4().hex[:8]}"
 
 
-def test_a_killed_child_gives_its_message_back(broker: Broker, worker: None, key: str) -> None:
+def test_message_of_a_killed_child_is_delivered_again(broker: Broker, worker: None, key: str) -> None:
     broker.send("tests.hold", key)
     first = broker.begins(key, 1)
     os.kill(first, signal.SIGKILL)
@@ -331,21 +338,21 @@ def test_a_killed_child_gives_its_message_back(broker: Broker, worker: None, key
     broker.ends(key)
 
 
-def test_a_task_that_is_killed_at_its_time_limit_comes_back(broker: Broker, worker: None, key: str) -> None:
+def test_task_killed_at_its_time_limit_is_delivered_again(broker: Broker, worker: None, key: str) -> None:
     broker.send("tests.hold", key, time_limit=1)
     first = broker.begins(key, 1)
     assert broker.begins(key, 2) != first
     broker.ends(key)
 
 
-def test_a_task_whose_retry_cannot_be_sent_comes_back(broker: Broker, worker: None, key: str) -> None:
+def test_task_whose_retry_cannot_be_sent_is_delivered_again(broker: Broker, worker: None, key: str) -> None:
     broker.send("tests.retry", key)
     broker.ends(key)
     assert len(broker.begun(key)) == 2
 
 
-def test_a_killed_worker_gives_its_messages_back(own_broker: Broker, key: str, tmp_path: Path) -> None:
-    """Another worker takes them when the visibility timeout is over."""
+def test_messages_of_a_killed_worker_are_delivered_again(own_broker: Broker, key: str, tmp_path: Path) -> None:
+    """Another worker receives them after the visibility timeout."""
     own_broker.send("tests.hold", key)
     with celery_worker(own_broker, tmp_path / "log") as process:
         first = own_broker.begins(key, 1)
@@ -357,7 +364,7 @@ def test_a_killed_worker_gives_its_messages_back(own_broker: Broker, key: str, t
         own_broker.ends(key)
 
 
-def test_a_child_that_ends_hands_over_its_rings(own_broker: Broker, key: str, tmp_path: Path) -> None:
+def test_child_sends_its_notifications_before_it_ends(own_broker: Broker, key: str, tmp_path: Path) -> None:
     with celery_worker(own_broker, tmp_path / "log", "--max-tasks-per-child", "1"):
-        own_broker.send("tests.ring", f"{key}:bells", 20)
-        eventually(lambda: own_broker.redis.llen(f"{key}:bells") == 20, seconds=60, what="all rings were handed over")
+        own_broker.send("tests.ring", f"{key}:tenants", 20)
+        eventually(lambda: own_broker.redis.llen(f"{key}:tenants") == 20, seconds=60, what="all notifications are sent")

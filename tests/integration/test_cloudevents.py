@@ -1,4 +1,4 @@
-"""CloudEvents over HTTP in their three modes, and batches: one call, one result each, in order."""
+"""CloudEvents over HTTP in three modes, and batches with one result per event."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def send(client: Client, body: Any, content_type: str, **headers: str) -> Any:
     return client.post("/api/v1/events", text, content_type=content_type, headers=headers)
 
 
-def test_the_modes_are_one_event(client: Client, tenant: Any) -> None:
+def test_all_modes_store_the_same_event(client: Client, tenant: Any) -> None:
     first = send(client, {**EVENT, "traceparent": "00-a", "subject": "Grüße"}, STRUCTURED)
     assert (first.status_code, first.json()["event_id"], first.json()["correlation_key"]) == (202, "/crm#1", "T-1")
     binary = send(client, EVENT["data"], "application/json", **BINARY, **{"ce-traceparent": "00-b"})
@@ -48,7 +48,7 @@ def test_the_modes_are_one_event(client: Client, tenant: Any) -> None:
     assert stored.attributes == {"id": "1", "source": "/crm", "traceparent": "00-a", "subject": "Grüße"}
 
 
-def test_attributes_are_shown_to_whoever_sees_payloads(client: Client, tenant: Any) -> None:
+def test_attributes_are_shown_to_readers_who_may_see_payloads(client: Client, tenant: Any) -> None:
     send(client, {**EVENT, "subject": "about"}, STRUCTURED)
     viewer = Api(make_token(tenant, Role.VIEWER))
     assert (
@@ -58,7 +58,7 @@ def test_attributes_are_shown_to_whoever_sees_payloads(client: Client, tenant: A
     assert "attributes" not in viewer.get("/events").json()["results"][0]
 
 
-def test_another_body_under_the_same_source_and_id_is_a_conflict(client: Client) -> None:
+def test_another_body_with_the_same_source_and_id_is_a_conflict(client: Client) -> None:
     send(client, EVENT, STRUCTURED)
     assert error_of(send(client, {**EVENT, "data": {}}, STRUCTURED), 409)["code"] == "EVENT_ID_CONFLICT"
     assert send(client, {**EVENT, "source": "/shop", "data": {}}, STRUCTURED).status_code == 202
@@ -67,13 +67,17 @@ def test_another_body_under_the_same_source_and_id_is_a_conflict(client: Client)
 @pytest.mark.parametrize(
     ("body", "content_type", "headers", "path"),
     [
-        ({**EVENT, "specversion": "0.3"}, STRUCTURED, {}, "specversion"), ([EVENT], STRUCTURED, {}, ""), ({**EVENT, "data": "x"}, STRUCTURED, {}, "data"),
-        ("hello", "text/plain", BINARY, "datacontenttype"), ([1], "application/json", BINARY, "data"),
-        ({}, "application/json", {**BINARY, "ce-specversion": "2.0"}, "specversion"), ({}, "application/json", {"ce-type": "E"}, "specversion"),
+        ({**EVENT, "specversion": "0.3"}, STRUCTURED, {}, "specversion"),
+        ([EVENT], STRUCTURED, {}, ""),
+        ({**EVENT, "data": "x"}, STRUCTURED, {}, "data"),
+        ("hello", "text/plain", BINARY, "datacontenttype"),
+        ([1], "application/json", BINARY, "data"),
+        ({}, "application/json", {**BINARY, "ce-specversion": "2.0"}, "specversion"),
+        ({}, "application/json", {"ce-type": "E"}, "specversion"),
         ({}, "application/json", {**BINARY, "ce-subject": "%FF"}, "subject"),
     ],
-)  # fmt: skip
-def test_what_is_no_cloud_event_is_refused_and_nothing_is_stored(
+)
+def test_invalid_cloud_event_is_refused_and_not_stored(
     client: Client, tenant: Any, body: Any, content_type: str, headers: dict[str, str], path: str
 ) -> None:
     error = error_of(send(client, body, content_type, **headers), 400)
@@ -82,17 +86,17 @@ def test_what_is_no_cloud_event_is_refused_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("content_type", [STRUCTURED, BATCH])
-def test_a_body_that_is_no_json_is_told(client: Client, content_type: str) -> None:
+def test_body_that_is_not_json_is_refused(client: Client, content_type: str) -> None:
     assert error_of(send(client, "{", content_type), 400)["code"] == "BODY_INVALID"
 
 
-def test_formats_that_are_not_spoken_are_refused(client: Client) -> None:
+def test_unsupported_formats_are_refused(client: Client) -> None:
     response = send(client, "x", "application/cloudevents+avro", **BINARY)
     assert error_of(response, 415)["code"] == "MEDIA_TYPE_UNSUPPORTED"
     assert error_of(send(client, "x", "text/plain"), 415)["code"] == "MEDIA_TYPE_UNSUPPORTED"
 
 
-def test_what_is_wrong_in_a_batch_stands_in_its_place(client: Client, tenant: Any) -> None:
+def test_batch_returns_each_error_in_its_place(client: Client, tenant: Any) -> None:
     events = [EVENT, {**EVENT, "id": "2", "data": 7}, 5, {**EVENT, "id": "3"}, EVENT, {**EVENT, "data": {"other": 1}}]
     response = send(client, events, BATCH)
     results = response.json()["results"]
@@ -103,14 +107,14 @@ def test_what_is_wrong_in_a_batch_stands_in_its_place(client: Client, tenant: An
     assert error_of(send(client, {"a": 1}, BATCH), 400)["code"] == "EVENT_INVALID"
 
 
-def test_a_plain_batch_is_stored_in_one_call(client: Client, tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_batch_is_stored_with_one_call(client: Client, tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingress.api import views
 
     calls: list[int] = []
     receive = views.events_receive
     monkeypatch.setattr(views, "events_receive", lambda **given: calls.append(len(given["values"])) or receive(**given))
     events = [{"event_type": "REPLIED", "event_id": str(n), "payload": {"text": "x" * 2000}} for n in range(1000)]
-    response = send(client, {"events": events}, "application/json")  # 2 MB: more than a single event may have
+    response = send(client, {"events": events}, "application/json")  # 2 MB: more than the limit of a single event
     assert (response.status_code, calls) == (207, [1000])
     assert {result["status"] for result in response.json()["results"]} == {202}
     assert [result["event_id"] for result in response.json()["results"]] == [str(n) for n in range(1000)]
@@ -118,12 +122,12 @@ def test_a_plain_batch_is_stored_in_one_call(client: Client, tenant: Any, monkey
 
 
 @pytest.mark.parametrize("body", [{"events": [{}] * 1001}, [EVENT] * 1001], ids=["plain", "cloudevents"])
-def test_a_batch_has_so_many_events_and_no_more(client: Client, body: Any) -> None:
+def test_number_of_events_per_batch_is_limited(client: Client, body: Any) -> None:
     content_type = "application/json" if isinstance(body, dict) else BATCH
     assert error_of(send(client, body, content_type), 400)["code"] == "EVENT_BATCH_TOO_LARGE"
 
 
-def test_a_single_event_keeps_its_own_limit(client: Client, tenant: Any, settings: Any) -> None:
+def test_size_of_a_single_event_is_limited(client: Client, tenant: Any, settings: Any) -> None:
     large = {"text": "x" * 1_100_000}
     plain, cloud = {"event_type": "E", "payload": large}, {**EVENT, "data": large}
     for body, content_type, headers in (
@@ -140,7 +144,7 @@ def test_a_single_event_keeps_its_own_limit(client: Client, tenant: Any, setting
     assert error["details"]["limit"] == 1_200_000
 
 
-def test_a_viewer_sends_nothing(tenant: Any) -> None:
+def test_viewer_cannot_send_events(tenant: Any) -> None:
     client = Client(headers={"Authorization": f"Bearer {make_token(tenant, Role.VIEWER)}"})
     for body, content_type, headers in (
         (EVENT, STRUCTURED, {}),

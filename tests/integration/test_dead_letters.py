@@ -1,4 +1,7 @@
-"""The dead-letter inbox: redeliver or discard, one or many, with a dry run and a row of the ledger each (docs/reference/events.md#statuses-and-outcomes)."""
+"""Dead-letter inbox: redeliver or discard deliveries, with a dry run and one command per delivery.
+
+Source: docs/reference/events.md#statuses-and-outcomes
+"""
 
 import threading
 import time
@@ -34,15 +37,15 @@ pytestmark = pytest.mark.usefixtures("unheard")
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The tenants that the bell was rung for."""
-    heard: list[Any] = []
-    monkeypatch.setattr(services, "notify_dispatcher_on_commit", heard.append)
-    return heard
+def notified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the list of tenants whose dispatcher was notified."""
+    tenants: list[Any] = []
+    monkeypatch.setattr(services, "notify_dispatcher_on_commit", tenants.append)
+    return tenants
 
 
 def dead(tenant: Any, **fields: Any) -> EventDelivery:
-    """A delivery to an open wait that has failed for good; each has a key of its own."""
+    """Create a dead delivery to an open wait. Each one has another key."""
     key = uuid.uuid4().hex[:8]
     open_wait(tenant, key=key, **fields)
     event = receive(tenant, workflow_correlation_key=key)
@@ -54,58 +57,65 @@ def killed(event: Event) -> EventDelivery:
     with deliveries_changing(Event.objects.filter(id=event.id)):
         attempt = {"at": timezone.now().isoformat(), "attempt": 12, "outcome": "failed", "reason": "the value is 4711"}
         EventDelivery.objects.filter(event=event).update(
-            status="dead", reason="the value is 4711", attempts=12, failures=12, attempt_log=[attempt], decided_at=timezone.now()
-        )  # fmt: skip
+            status="dead",
+            reason="the value is 4711",
+            attempts=12,
+            failures=12,
+            attempt_log=[attempt],
+            decided_at=timezone.now(),
+        )
     return EventDelivery.objects.get(event=event)
 
 
-def result_of(answer: dict[str, Any]) -> dict[str, Any]:
-    (result,) = answer["results"]
+def result_of(response: dict[str, Any]) -> dict[str, Any]:
+    (result,) = response["results"]
     return result
 
 
-# -- Redeliver ------------------------------------------------------------------------------------------------------------
+# -- Redeliver --------------------------------------------------------------------------------------------------------
 
 
-def test_a_dead_delivery_is_tried_anew_and_keeps_its_attempts(tenant: Any, rung: list[Any]) -> None:
+def test_redelivered_delivery_is_pending_and_keeps_its_attempts(tenant: Any, notified: list[Any]) -> None:
     delivery = dead(tenant)
     actor = make_actor(tenant, Role.OPERATOR, "mei")
-    answer = deliveries_redeliver(actor=actor, delivery_ids=[delivery.id], reason="Temporal is back")
-    assert answer["counts"] == {"redelivered": 1}
+    response = deliveries_redeliver(actor=actor, delivery_ids=[delivery.id], reason="Temporal is back")
+    assert response["counts"] == {"redelivered": 1}
     delivery.refresh_from_db()
     assert (delivery.status, delivery.failures, delivery.attempts, delivery.decided_at) == ("pending", 0, 12, None)
     assert [entry["outcome"] for entry in delivery.attempt_log] == ["failed", "redelivered"]
     assert delivery.attempt_log[1]["reason"] == "redelivered by mei: Temporal is back"
     assert due_deliveries(id=delivery.id).exists()
-    assert rung == [tenant.id]
+    assert notified == [tenant.id]
     delivery.event.refresh_from_db()
     assert delivery.event.outcome == "routing"
     command = Command.objects.get(tenant=tenant, action="redeliver")
     assert (command.target_type, command.target_id, command.state, command.reason, command.run_id) == (
         "delivery", str(delivery.id), "observed", "Temporal is back", delivery.run_id,
     )  # fmt: skip
-    assert result_of(answer)["command_id"] == str(command.id)
+    assert result_of(response)["command_id"] == str(command.id)
 
 
-def test_only_dead_ones_are_taken_and_each_has_its_own_answer(tenant: Any, rung: list[Any]) -> None:
+def test_only_dead_deliveries_are_changed_and_each_has_a_result(tenant: Any, notified: list[Any]) -> None:
     one, foreign, unknown = dead(tenant), dead(make_tenant()), uuid.uuid4()
     done = dead(tenant)
     EventDelivery.objects.filter(id=done.id).update(status="matched")
-    answer = deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[done.id, one.id, foreign.id, unknown, one.id])
-    assert [(item["result"], item["code"]) for item in answer["results"]] == [
+    response = deliveries_redeliver(
+        actor=make_actor(tenant), delivery_ids=[done.id, one.id, foreign.id, unknown, one.id]
+    )
+    assert [(item["result"], item["code"]) for item in response["results"]] == [
         ("refused", "DELIVERY_NOT_DEAD"),
         ("redelivered", None),
         ("refused", "DELIVERY_NOT_FOUND"),
         ("refused", "DELIVERY_NOT_FOUND"),
     ]
-    assert answer["counts"] == {"refused": 3, "DELIVERY_NOT_DEAD": 1, "DELIVERY_NOT_FOUND": 2, "redelivered": 1}
+    assert response["counts"] == {"refused": 3, "DELIVERY_NOT_DEAD": 1, "DELIVERY_NOT_FOUND": 2, "redelivered": 1}
     assert EventDelivery.objects.get(id=foreign.id).status == "dead"
     states = dict(Command.objects.filter(tenant=tenant, action="redeliver").values_list("target_id", "state"))
     assert states == {str(one.id): "observed", str(done.id): "refused"}
     assert not Command.objects.filter(tenant=foreign.tenant, action="redeliver").exists()
 
 
-def test_a_dry_run_counts_exactly_and_writes_nothing(tenant: Any, rung: list[Any]) -> None:
+def test_dry_run_returns_forecasts_and_writes_nothing(tenant: Any, notified: list[Any]) -> None:
     fine = dead(tenant)
     ended = dead(tenant, run=make_run(tenant, status="FAILED"))
     filtered = dead(tenant, filters=[{"path": "x", "op": "exists"}])
@@ -119,27 +129,27 @@ def test_a_dry_run_counts_exactly_and_writes_nothing(tenant: Any, rung: list[Any
     event_route(event.id)
     trigger = killed(event)
     before = rows_of(tenant)
-    asked = [fine.id, ended.id, filtered.id, closed.id, trigger.id, uuid.uuid4()]
-    answer = deliveries_redeliver(actor=make_actor(tenant), delivery_ids=asked, dry_run=True)
-    told = [(item["result"], item.get("forecast", {}).get("status")) for item in answer["results"]]
-    assert told == [
+    ids = [fine.id, ended.id, filtered.id, closed.id, trigger.id, uuid.uuid4()]
+    response = deliveries_redeliver(actor=make_actor(tenant), delivery_ids=ids, dry_run=True)
+    results = [(item["result"], item.get("forecast", {}).get("status")) for item in response["results"]]
+    assert results == [
         ("would_redeliver", "matched"), ("would_redeliver", "late"), ("would_redeliver", "filtered"),
         ("would_redeliver", "late"), ("would_redeliver", "skipped"), ("refused", None),
     ]  # fmt: skip
-    assert answer["counts"] == {
+    assert response["counts"] == {
         "would_redeliver": 5, "refused": 1, "DELIVERY_NOT_FOUND": 1, "forecast_matched": 1, "forecast_late": 2,
         "forecast_filtered": 1, "forecast_skipped": 1,
     }  # fmt: skip
-    assert "the run has ended: failed" in answer["results"][1]["forecast"]["why"]
+    assert "the run has ended: failed" in response["results"][1]["forecast"]["why"]
     assert rows_of(tenant) == before
-    assert set(EventDelivery.objects.filter(id__in=asked).values_list("status", flat=True)) == {"dead"}
-    assert rung == []
+    assert set(EventDelivery.objects.filter(id__in=ids).values_list("status", flat=True)) == {"dead"}
+    assert notified == []
 
 
-# -- Discard --------------------------------------------------------------------------------------------------------------
+# -- Discard ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_discarded_delivery_is_settled_with_the_reason(tenant: Any, rung: list[Any]) -> None:
+def test_discarded_delivery_has_the_reason(tenant: Any, notified: list[Any]) -> None:
     delivery = dead(tenant)
     actor = make_actor(tenant, Role.OPERATOR, "mei")
     assert deliveries_discard(actor=actor, delivery_ids=[delivery.id], reason=" a test ")["counts"] == {"discarded": 1}
@@ -149,18 +159,18 @@ def test_a_discarded_delivery_is_settled_with_the_reason(tenant: Any, rung: list
     delivery.event.refresh_from_db()
     assert delivery.event.outcome == "discarded"
     assert Command.objects.get(tenant=tenant, action="discard").reason == "a test"
-    assert rung == []
+    assert notified == []
     again = deliveries_redeliver(actor=actor, delivery_ids=[delivery.id])
     assert result_of(again)["code"] == "DELIVERY_NOT_DEAD"
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
-def test_discarding_needs_a_reason(tenant: Any, reason: str) -> None:
+def test_discarding_requires_a_reason(tenant: Any, reason: str) -> None:
     with pytest.raises(InputInvalid):
         deliveries_discard(actor=make_actor(tenant), delivery_ids=[uuid.uuid4()], reason=reason)
 
 
-# -- Both -----------------------------------------------------------------------------------------------------------------
+# -- Both -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -171,7 +181,7 @@ def test_discarding_needs_a_reason(tenant: Any, reason: str) -> None:
     ],
     ids=["redeliver", "discard"],
 )
-def test_a_viewer_is_refused_and_recorded(tenant: Any, change: Callable[..., Any]) -> None:
+def test_viewer_is_refused_and_the_attempt_is_recorded(tenant: Any, change: Callable[..., Any]) -> None:
     delivery = dead(tenant)
     with pytest.raises(PermissionRefused):
         change(make_actor(tenant, Role.VIEWER), [delivery.id])
@@ -182,13 +192,13 @@ def test_a_viewer_is_refused_and_recorded(tenant: Any, change: Callable[..., Any
 
 
 @pytest.mark.parametrize("count", [0, 501])
-def test_the_number_of_deliveries_is_bounded(tenant: Any, count: int) -> None:
+def test_number_of_deliveries_per_request_is_limited(tenant: Any, count: int) -> None:
     with pytest.raises(InputInvalid) as raised:
         deliveries_redeliver(actor=make_actor(tenant), delivery_ids=[uuid.uuid4() for _ in range(count)])
     assert raised.value.code == "DELIVERIES_COUNT_INVALID"
 
 
-def test_a_fault_leaves_the_request_in_the_ledger_as_failed(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_leaves_a_failed_command_in_the_ledger(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = dead(tenant)
 
     def failing(*_: Any) -> None:
@@ -202,26 +212,26 @@ def test_a_fault_leaves_the_request_in_the_ledger_as_failed(tenant: Any, monkeyp
 
 
 class Killed(BaseException):
-    """The process ends here: nothing catches it."""
+    """Simulated end of the process. Production code does not catch it."""
 
 
 @pytest.fixture
-def given_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The reconciler, to which nothing is too young."""
+def reconcile(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return the reconciler of commands, without the time for which it waits."""
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
 
-    def reconcile() -> None:
+    def run() -> None:
         command_reconcile.commands_reconcile(stop_at=time.monotonic() + 60)
 
-    return reconcile
+    return run
 
 
-@pytest.mark.parametrize("place", ["_changed", "update_rows", "_conclude", "_told"])
-def test_a_killed_process_has_changed_nothing_and_the_ledger_comes_to_say_so(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch, given_up: Callable[[], None], place: str
+@pytest.mark.parametrize("place", ["_change", "update_rows", "_finish_commands", "_result"])
+def test_killed_process_has_changed_nothing_and_the_reconciler_records_it(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, reconcile: Callable[[], None], place: str
 ) -> None:
     delivery, other, actor = dead(tenant), dead(tenant), make_actor(tenant)
-    asked = {"actor": actor, "delivery_ids": [delivery.id, other.id], "idempotency_key": f"k-{delivery.id}"}
+    request = {"actor": actor, "delivery_ids": [delivery.id, other.id], "idempotency_key": f"k-{delivery.id}"}
 
     def killed_there(*_: Any) -> None:
         raise Killed
@@ -229,54 +239,56 @@ def test_a_killed_process_has_changed_nothing_and_the_ledger_comes_to_say_so(
     with monkeypatch.context() as patched:
         patched.setattr(services, place, killed_there)
         with pytest.raises(Killed):
-            deliveries_redeliver(**asked)
+            deliveries_redeliver(**request)
     assert statuses_of(tenant) == {"dead"}
     assert states_of(tenant) == ["requested"] * 3
-    given_up()
+    reconcile()
     assert statuses_of(tenant) == {"dead"}
     assert states_of(tenant) == ["failed"] * 3
     command = Command.objects.get(tenant=tenant, target_id=str(delivery.id))
     assert (command.code, "nothing was changed" in command.message) == ("NOT_CARRIED_OUT", True)
     with pytest.raises(Conflict, match="nothing was changed"):
-        deliveries_redeliver(**asked)
+        deliveries_redeliver(**request)
 
 
-def test_a_process_that_is_killed_afterwards_has_told_everything(
-    tenant: Any, rung: list[Any], given_up: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+def test_process_killed_after_the_commit_has_recorded_everything(
+    tenant: Any, notified: list[Any], reconcile: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery, actor = dead(tenant), make_actor(tenant)
-    asked = {"actor": actor, "delivery_ids": [delivery.id], "idempotency_key": f"k-{delivery.id}"}
+    request = {"actor": actor, "delivery_ids": [delivery.id], "idempotency_key": f"k-{delivery.id}"}
 
     def killed_after_the_commit(*_: Any) -> None:
         transaction.on_commit(lambda: (_ for _ in ()).throw(Killed))
 
     monkeypatch.setattr(services, "notify_dispatcher_on_commit", killed_after_the_commit)
     with pytest.raises(Killed):
-        deliveries_redeliver(**asked)
-    given_up()
+        deliveries_redeliver(**request)
+    reconcile()
     assert (statuses_of(tenant), states_of(tenant)) == ({"pending"}, ["observed"] * 2)
-    assert deliveries_redeliver(**asked)["counts"] == {"redelivered": 1}
+    assert deliveries_redeliver(**request)["counts"] == {"redelivered": 1}
 
 
-def test_what_was_given_up_is_not_carried_out_later(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that stood still for minutes, and goes on."""
+def test_request_that_the_reconciler_gave_up_is_not_carried_out_later(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was suspended for minutes continues."""
     delivery, actor = dead(tenant), make_actor(tenant)
-    changed = services._changed
+    change = services._change
 
     def slow(*given: Any) -> Any:
-        statuses = changed(*given)
+        statuses = change(*given)
         command = Command.objects.get(tenant=tenant, target_id=str(delivery.id))
         elsewhere(lambda: command_resolve_unknown(command, CommandState.FAILED, message="given up"))
         return statuses
 
-    monkeypatch.setattr(services, "_changed", slow)
+    monkeypatch.setattr(services, "_change", slow)
     with pytest.raises(Conflict, match="given up"):
         deliveries_redeliver(actor=actor, delivery_ids=[delivery.id])
     assert (statuses_of(tenant), states_of(tenant)) == ({"dead"}, ["failed"])
 
 
 def elsewhere(work: Callable[[], Any]) -> None:
-    """In another thread, with a connection of its own."""
+    """Run the work in another thread with another database connection."""
 
     def run() -> None:
         try:
@@ -298,14 +310,14 @@ def states_of(tenant: Any) -> list[str]:
     return list(Command.objects.filter(tenant=tenant, action="redeliver").values_list("state", flat=True))
 
 
-def test_asking_twice_does_it_once(tenant: Any, rung: list[Any]) -> None:
+def test_repeated_request_is_refused(tenant: Any, notified: list[Any]) -> None:
     delivery, actor = dead(tenant), make_actor(tenant)
-    answers = [deliveries_redeliver(actor=actor, delivery_ids=[delivery.id]) for _ in range(2)]
-    assert [result_of(answer)["result"] for answer in answers] == ["redelivered", "refused"]
-    assert rung == [tenant.id]
+    responses = [deliveries_redeliver(actor=actor, delivery_ids=[delivery.id]) for _ in range(2)]
+    assert [result_of(response)["result"] for response in responses] == ["redelivered", "refused"]
+    assert notified == [tenant.id]
 
 
-# -- Doors ----------------------------------------------------------------------------------------------------------------
+# -- API and pages ----------------------------------------------------------------------------------------------------
 
 
 def test_deliveries_are_listed_and_filtered(tenant: Any) -> None:
@@ -332,7 +344,7 @@ def test_deliveries_are_listed_and_filtered(tenant: Any) -> None:
     assert error_of(Api(make_token(make_tenant())).get(f"/deliveries/{one.id}"), 404)["code"] == "NOT_FOUND"
 
 
-def test_the_api_redelivers_and_discards(tenant: Any, rung: list[Any]) -> None:
+def test_api_redelivers_and_discards(tenant: Any, notified: list[Any]) -> None:
     one, two = dead(tenant), dead(tenant)
     api, viewer = Api(make_token(tenant)), Api(make_token(tenant, Role.VIEWER))
     dry = api.post("/deliveries/redeliver", {"ids": [str(one.id)], "dry_run": True})
@@ -346,14 +358,14 @@ def test_the_api_redelivers_and_discards(tenant: Any, rung: list[Any]) -> None:
         assert error_of(viewer.post("/deliveries/redeliver", body), 403)["code"] == "PERMISSION_DENIED"
 
 
-def test_a_repeat_under_an_idempotency_key_gives_the_first_answer(tenant: Any, rung: list[Any]) -> None:
+def test_repeat_with_an_idempotency_key_returns_the_first_response(tenant: Any, notified: list[Any]) -> None:
     delivery, api = dead(tenant), Api(make_token(tenant))
     key = {"Idempotency-Key": f"k-{delivery.id}"}
     body = {"ids": [str(delivery.id), str(uuid.uuid4())]}
     first = api.post("/deliveries/redeliver", body, **key)
     again = api.post("/deliveries/redeliver", body, **key)
     assert (first.json()["counts"]["redelivered"], again.json()) == (1, first.json())
-    assert rung == [tenant.id]
+    assert notified == [tenant.id]
     other = api.post("/deliveries/redeliver", {"ids": [str(uuid.uuid4())]}, **key)
     assert error_of(other, 409)["code"] == "IDEMPOTENCY_KEY_REUSED"
 
@@ -361,7 +373,7 @@ def test_a_repeat_under_an_idempotency_key_gives_the_first_answer(tenant: Any, r
 LIST = "admin:workflows_eventdelivery_changelist"
 
 
-def test_the_inbox_shows_dead_ones_and_counts_them_beside_its_name(tenant: Any) -> None:
+def test_inbox_shows_and_counts_dead_deliveries(tenant: Any) -> None:
     one, other = dead(tenant), dead(tenant)
     EventDelivery.objects.filter(event=other.event_id).update(status="matched")
     client = member_of(tenant)
@@ -377,13 +389,13 @@ def test_the_inbox_shows_dead_ones_and_counts_them_beside_its_name(tenant: Any) 
     assert "redeliver_many" not in viewer
 
 
-def test_many_are_asked_about_first_and_then_redelivered(tenant: Any, rung: list[Any]) -> None:
+def test_many_deliveries_are_redelivered_after_a_confirmation(tenant: Any, notified: list[Any]) -> None:
     delivery = dead(tenant)
     client = member_of(tenant)
     chosen = {"action": "redeliver_many", "_selected_action": [str(delivery.id)]}
     page = client.post(reverse(LIST), chosen).content.decode()
     assert "Redeliver 1 delivery?" in page
-    assert "it has no filters" in page
+    assert "the wait has no filters" in page
     assert EventDelivery.objects.get(id=delivery.id).status == "dead"
     done = client.post(reverse(LIST), {**chosen, "confirmed": "yes", "reason": ""}).content.decode()
     assert "1 of 1 done" in done
@@ -392,7 +404,7 @@ def test_many_are_asked_about_first_and_then_redelivered(tenant: Any, rung: list
     assert "DELIVERY_NOT_DEAD" in late
 
 
-def test_many_are_discarded_with_a_reason_only(tenant: Any) -> None:
+def test_many_deliveries_are_discarded_only_with_a_reason(tenant: Any) -> None:
     delivery = dead(tenant)
     client = member_of(tenant)
     chosen = {"action": "discard_many", "_selected_action": [str(delivery.id)], "confirmed": "yes"}
@@ -402,7 +414,9 @@ def test_many_are_discarded_with_a_reason_only(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize(("action", "status"), [("redeliver", "pending"), ("discard", "discarded")])
-def test_one_is_asked_about_and_then_done(tenant: Any, rung: list[Any], action: str, status: str) -> None:
+def test_one_delivery_is_changed_after_a_confirmation(
+    tenant: Any, notified: list[Any], action: str, status: str
+) -> None:
     delivery = dead(tenant)
     address = reverse(f"admin:workflows_eventdelivery_{action}", args=[delivery.id])
     client, viewer, stranger = member_of(tenant), member_of(tenant, role="viewer"), member_of(make_tenant())
@@ -416,7 +430,7 @@ def test_one_is_asked_about_and_then_done(tenant: Any, rung: list[Any], action: 
     assert EventDelivery.objects.get(id=delivery.id).status == status
 
 
-def test_a_delivery_is_shown_on_its_events_page_and_cannot_be_edited(tenant: Any) -> None:
+def test_delivery_link_leads_to_the_event_page_and_editing_is_refused(tenant: Any) -> None:
     delivery = dead(tenant)
     client = member_of(tenant, role="admin")
     change = reverse("admin:workflows_eventdelivery_change", args=[delivery.id])
@@ -429,7 +443,7 @@ def test_a_delivery_is_shown_on_its_events_page_and_cannot_be_edited(tenant: Any
     assert member_of(make_tenant()).get(change).status_code == 404
 
 
-def test_what_the_outbox_can_never_hand_in_is_shown_nearby(tenant: Any) -> None:
+def test_inbox_shows_refused_outbox_rows(tenant: Any) -> None:
     row = {"event_type": "E", "event_id": "out-1", "payload": {}}
     OutboxEvent.objects.create(
         tenant=tenant, envelope=row, sender="billing", refused_at=timezone.now(), reason="EVENT_ID_CONFLICT: 4711"

@@ -1,4 +1,7 @@
-"""Why did nothing happen? The decision trace of an event, by service, API and page (docs/reference/events.md#decision-trace)."""
+"""Decision trace of an event, from the service, the API and the page.
+
+Source: docs/reference/events.md#decision-trace
+"""
 
 import json
 from datetime import timedelta
@@ -46,47 +49,48 @@ def decided(event: Event, status: str, reason: str) -> EventDelivery:
     return delivery
 
 
-def test_a_near_miss_is_the_answer_and_a_later_wait_still_finds_it(tenant: Any) -> None:
+def test_trace_names_the_near_miss_and_the_remaining_buffer_time(tenant: Any) -> None:
     wait = open_wait(tenant, key="T-2")
-    told = explained(routed(tenant))
-    assert told["outcome"]["status"] == "buffered"
+    result = explained(routed(tenant))
+    assert result["outcome"]["status"] == "buffered"
     assert (
-        f"The event carries the key T-1 that was sent with it. No run waited for REPLIED with that key, and no published "
-        f"definition is started by it. Run {wait.run_id} of {wait.run.definition_key} waits for it under T-2. A wait that "
-        "opens within "
-    ) in told["summary"]
-    (near,) = told["routing"]["near_misses"]
+        "The event has the correlation key T-1, which its sender set. No run waited for REPLIED with this key, and no "
+        "published definition has this event as its trigger. "
+        f"Near miss: run {wait.run_id} of {wait.run.definition_key} waits for this event with the key T-2. "
+        "A wait that opens within "
+    ) in result["summary"]
+    (near,) = result["routing"]["near_misses"]
     assert (near["wait_id"], near["wait_status"], near["run_status"]) == (str(wait.id), "WAITING", "WAITING")
     assert (near["key"], near["why"]) == ("T-2", "the wait has another key")
-    assert told["buffer"]["is_open"]
-    assert 50 < told["buffer"]["seconds_left"] <= 60
+    assert result["buffer"]["is_open"]
+    assert 50 < result["buffer"]["seconds_left"] <= 60
 
 
-def test_every_place_where_a_key_was_looked_for_is_told(tenant: Any) -> None:
+def test_trace_contains_every_place_that_was_searched_for_a_key(tenant: Any) -> None:
     EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["invoice.id", "payload.ref"])
-    told = explained(
+    result = explained(
         routed(tenant, event_type="PAID", payload={"invoice": {"id": []}, "ref": "R"}, workflow_correlation_key=None)
     )
-    tried = {entry["path"]: (entry["found"], entry["note"]) for entry in told["correlation"]["tried"]}
+    tried = {entry["path"]: (entry["found"], entry["note"]) for entry in result["correlation"]["tried"]}
     assert tried["payload.invoice.id"] == (False, "not a key: the value is an array")
     assert tried["payload.ref"] == (True, "used as a key")
     assert tried["workflow_correlation_key"] == (False, "no value")
-    assert told["correlation"]["keys"] == ["R"]
+    assert result["correlation"]["keys"] == ["R"]
 
 
-def test_targets_taken_and_not_taken_with_why(tenant: Any) -> None:
+def test_trace_contains_targets_with_reasons(tenant: Any) -> None:
     open_wait(tenant)
     version = publish(tenant, STATE, trigger={"type": "event", "eventName": "REPLIED"})
     version.definition.is_paused, version.definition.paused_reason = True, "a holiday"
     version.definition.save()
-    told = explained(routed(tenant))
-    assert [(wait["taken"], wait["why"]) for wait in told["routing"]["waits"]] == [
-        (True, "open, with this name and key")
+    result = explained(routed(tenant))
+    assert [(wait["taken"], wait["why"]) for wait in result["routing"]["waits"]] == [
+        (True, "open, with this event name and key")
     ]
-    assert [(trigger["taken"], trigger["why"]) for trigger in told["routing"]["triggers"]] == [
-        (False, "it is paused: a holiday")
+    assert [(trigger["taken"], trigger["why"]) for trigger in result["routing"]["triggers"]] == [
+        (False, "the definition is paused: a holiday")
     ]
-    kinds = {row["kind"]: row for row in told["deliveries"]}
+    kinds = {row["kind"]: row for row in result["deliveries"]}
     assert (kinds["wait"]["target"]["step_id"], kinds["wait"]["key"], kinds["wait"]["status"]) == (
         "w",
         "T-1",
@@ -95,39 +99,39 @@ def test_targets_taken_and_not_taken_with_why(tenant: Any) -> None:
     assert (kinds["trigger"]["target"]["definition"], kinds["trigger"]["target"]["version"]) == ("flow", 1)
 
 
-def test_attempts_and_the_next_one_are_told(tenant: Any) -> None:
+def test_trace_contains_attempts_and_the_next_attempt_time(tenant: Any) -> None:
     open_wait(tenant)
     event = routed(tenant)
-    row = decided(event, "pending", "Temporal did not answer")
+    row = decided(event, "pending", "Temporal did not respond")
     row.next_attempt_at = timezone.now() + timedelta(seconds=30)
     row.save()
-    told = explained(event)
-    (delivery,) = told["deliveries"]
-    assert (delivery["attempts"], delivery["attempt_log"][0]["reason"]) == (2, "Temporal did not answer")
+    result = explained(event)
+    (delivery,) = result["deliveries"]
+    assert (delivery["attempts"], delivery["attempt_log"][0]["reason"]) == (2, "Temporal did not respond")
     assert delivery["next_attempt_at"] == row.next_attempt_at
-    assert "failed (Temporal did not answer); the next is due in" in told["summary"]
+    assert "failed (Temporal did not respond). The next attempt is due in" in result["summary"]
 
 
-def test_what_it_started_and_resumed_and_what_came_under_its_id(tenant: Any) -> None:
+def test_trace_contains_started_runs_resolved_waits_and_conflicts(tenant: Any) -> None:
     event = routed(tenant, event_id="e-1")
     started = make_run(tenant, event=event)
     wait = open_wait(tenant, status="RESOLVED", resolved_at=timezone.now(), event=event)
     with pytest.raises(PortalError):
         receive(tenant, event_id="e-1", payload={"other": 1})
-    told = explained(event)
-    assert [run["run_id"] for run in told["started_runs"]] == [started.id]
-    assert [row["wait_id"] for row in told["resolved_waits"]] == [wait.id]
-    (conflict,) = told["conflicts"]
+    result = explained(event)
+    assert [run["run_id"] for run in result["started_runs"]] == [started.id]
+    assert [row["wait_id"] for row in result["resolved_waits"]] == [wait.id]
+    (conflict,) = result["conflicts"]
     other = explained(Event.objects.get(id=conflict["id"]))
     assert other["conflict_of"]["id"] == event.id
-    assert "belongs to another body" in other["summary"]
+    assert "belongs to an event with another body" in other["summary"]
 
 
-def test_a_payload_that_fails_its_schema_is_told_with_its_place(tenant: Any) -> None:
+def test_trace_contains_the_place_of_a_schema_problem(tenant: Any) -> None:
     rejected(tenant)
-    told = explained(Event.objects.get(tenant=tenant))
-    assert (told["schema"]["ref"], told["schema"]["problems"][0]["pointer"]) == ("payload.Paid.v1", "/amount")
-    assert f"payload.Paid.v1 at /amount: {told['schema']['problems'][0]['message']}" in told["summary"]
+    result = explained(Event.objects.get(tenant=tenant))
+    assert (result["schema"]["ref"], result["schema"]["problems"][0]["pointer"]) == ("payload.Paid.v1", "/amount")
+    assert f"payload.Paid.v1 at /amount: {result['schema']['problems'][0]['message']}" in result["summary"]
 
 
 def rejected(tenant: Any) -> None:
@@ -141,7 +145,7 @@ def rejected(tenant: Any) -> None:
         receive(tenant, event_type="PAID", payload={"amount": "much"})
 
 
-def test_who_sees_no_payloads_is_told_no_values(tenant: Any) -> None:
+def test_readers_who_may_not_see_payloads_get_no_values(tenant: Any) -> None:
     open_wait(tenant)
     event = routed(tenant)
     decided(event, "filtered", "the value is 4711")
@@ -161,13 +165,12 @@ def test_who_sees_no_payloads_is_told_no_values(tenant: Any) -> None:
         assert "/amount" in viewer.get(path).content.decode()
 
 
-def test_a_text_that_is_no_key_is_not_quoted_to_who_sees_no_payloads(tenant: Any) -> None:
+def test_trace_does_not_quote_a_value_that_is_not_a_key(tenant: Any) -> None:
     event = routed(tenant, payload={"correlationKey": "4711" * 400}, workflow_correlation_key=None)
-    assert "4711" in json.dumps(explained(event)["correlation"]["tried"])
-    assert "4711" not in json.dumps(explained(event, sees_payloads=False)["correlation"]["tried"])
+    assert "4711" not in json.dumps(explained(event)["correlation"]["tried"])
 
 
-def test_the_trace_is_found_by_both_ids_and_in_no_other_tenant(tenant: Any) -> None:
+def test_trace_is_found_by_both_ids_and_by_its_tenant_only(tenant: Any) -> None:
     event = routed(tenant, event_id="by-name")
     api = Api(make_token(tenant, Role.VIEWER))
     assert api.get("/events/by-name/trace").json()["id"] == str(event.id)
@@ -176,17 +179,17 @@ def test_the_trace_is_found_by_both_ids_and_in_no_other_tenant(tenant: Any) -> N
     assert error_of(stranger.get(f"/events/{event.id}/trace"), 404)["code"] == "EVENT_NOT_FOUND"
 
 
-def test_near_misses_of_other_tenants_are_none(tenant: Any) -> None:
+def test_waits_of_other_tenants_are_not_near_misses(tenant: Any) -> None:
     open_wait(make_tenant(), key="T-2")
     assert explained(routed(tenant))["routing"]["near_misses"] == []
 
 
-# -- Many targets -------------------------------------------------------------------------------------------------------
+# -- Many targets -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def wide(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> Event:
-    """An event with seven waits, one of which is told late."""
+    """Return an event with seven deliveries to waits. One delivery is late."""
     monkeypatch.setattr(trace, "SHOWN_ROWS", 3)
     monkeypatch.setattr(routing, "KEPT_TARGETS", 4)
     run = make_run(tenant)
@@ -202,45 +205,45 @@ def wide(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> Event:
     return event
 
 
-def test_of_many_targets_some_are_told_and_the_rest_is_counted(tenant: Any, wide: Event) -> None:
+def test_some_of_many_targets_are_shown_and_the_others_are_counted(tenant: Any, wide: Event) -> None:
     stored = Event.objects.get(id=wide.id).decision_trace
     assert (len(stored["waits"]), stored["moreWaits"], stored["moreTriggers"]) == (4, 3, 0)
-    told = explained(wide)
-    assert [len(told[name]) for name in ("deliveries", "resolved_waits")] == [3, 3]
-    assert sorted(row["status"] for row in told["deliveries"]) == ["late", "matched", "matched"]
-    assert told["delivery_counts"] == {"matched": 6, "late": 1}
-    assert len(told["routing"]["waits"]) == 3
+    result = explained(wide)
+    assert [len(result[name]) for name in ("deliveries", "resolved_waits")] == [3, 3]
+    assert sorted(row["status"] for row in result["deliveries"]) == ["late", "matched", "matched"]
+    assert result["delivery_counts"] == {"matched": 6, "late": 1}
+    assert len(result["routing"]["waits"]) == 3
     more = {"waits": 4, "triggers": 0, "deliveries": 4, "conflicts": 0, "started_runs": 0, "resolved_waits": 4}
-    assert told["more"] == more
-    assert "and 4 more took it." in told["summary"]
-    assert "It came too late" in told["summary"]
+    assert result["more"] == more
+    assert "and 4 more took the event." in result["summary"]
+    assert "The event came too late" in result["summary"]
     page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[wide.id])).content.decode()
     assert page.count('<tr id="delivery-') == 3
     assert page.count("and 4 more") >= 3
     assert "and resumed 4 more" in page
 
 
-def test_the_event_of_the_api_holds_some_deliveries_in_as_many_statements_as_one(tenant: Any, wide: Event) -> None:
+def test_event_in_the_api_has_some_deliveries_and_a_fixed_number_of_statements(tenant: Any, wide: Event) -> None:
     api = Api(make_token(tenant))
     version = publish(tenant, STATE, trigger={"type": "event", "eventName": "REPLIED"})
     few = routed(tenant, event_id="few")
     EventDelivery.objects.filter(event=few).exclude(kind="trigger").delete()
     EventDelivery.objects.filter(event=wide).update(definition=version.definition)
 
-    def asked(event: Event) -> tuple[dict[str, Any], int]:
+    def get(event: Event) -> tuple[dict[str, Any], int]:
         with CaptureQueriesContext(connection) as queries:
-            answer = api.get(f"/events/{event.id}")
-        return answer.json(), len(queries)
+            response = api.get(f"/events/{event.id}")
+        return response.json(), len(queries)
 
-    asked(few)
-    (body, many), (_, one) = asked(wide), asked(few)
+    get(few)
+    (body, many), (_, one) = get(wide), get(few)
     assert (len(body["deliveries"]), body["delivery_counts"]) == (3, {"matched": 6, "late": 1})
     assert {row["definition"] for row in body["deliveries"]} == {"flow"}
     assert (len(body["decision_trace"]["waits"]), body["decision_trace"]["moreWaits"]) == (3, 4)
     assert many == one
 
 
-def test_a_receipt_and_a_delivery_are_as_they_are_described(tenant: Any) -> None:
+def test_receipt_and_event_match_the_openapi_schema(tenant: Any) -> None:
     api = Api(make_token(tenant))
     parts = api.client.get("/api/v1/schema?format=json").json()["components"]["schemas"]
     receipt = api.post("/events", {"event_type": "NOBODY", "payload": {}}).json()
@@ -252,19 +255,19 @@ def test_a_receipt_and_a_delivery_are_as_they_are_described(tenant: Any) -> None
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_the_page_tells_all_of_it_to_those_who_may_know(tenant: Any, role: str) -> None:
+def test_page_shows_payload_values_and_actions_to_operators_only(tenant: Any, role: str) -> None:
     open_wait(tenant)
     event = routed(tenant)
     delivery = decided(event, "dead", "the value is 4711")
     page = member_of(tenant, role=role).get(reverse("admin:workflows_event_change", args=[event.id])).content.decode()
-    assert "it is in the dead letters." in page
+    assert "in the dead-letter inbox." in page
     assert f'title="{delivery.run_id}">run {str(delivery.run_id)[:8]}</a>' in page
     assert ("the value is 4711" in page) is (role == "operator")
     assert ("Redeliver…" in page) is (role == "operator")
     assert ("What if it arrived again?" in page) is (role == "operator")
 
 
-def test_the_page_shows_near_misses_and_counts_the_buffer_down(tenant: Any) -> None:
+def test_page_shows_near_misses_and_a_countdown_of_the_buffer_time(tenant: Any) -> None:
     open_wait(tenant, key="T-2")
     event = routed(tenant)
     client = member_of(tenant)

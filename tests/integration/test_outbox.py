@@ -1,4 +1,7 @@
-"""Events that an app writes down in its own transaction become events exactly when it commits (docs/reference/events.md#entry-points, docs/reference/events.md#crashes-and-outages)."""
+"""Outbox: an app's event exists exactly if the app's transaction commits.
+
+Source: docs/reference/events.md#entry-points, docs/reference/events.md#crashes-and-outages
+"""
 
 import os
 import signal
@@ -41,7 +44,7 @@ def relay(tenant: Any, **others: Any) -> int:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], number: int) -> None:
-    """Storing the event with this number raises, after the others of its batch."""
+    """Make `events_receive` raise after it has stored a batch with this event."""
     receive = outbox.events_receive
 
     def events_receive(*, values: Any, **others: Any) -> Any:
@@ -53,16 +56,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], num
     monkeypatch.setattr(outbox, "events_receive", events_receive)
 
 
-# -- Writing it down ---------------------------------------------------------------------------------------------------
+# -- Publishing -------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_exists_when_its_transaction_commits(tenant: Any) -> None:
+def test_event_is_published_by_the_commit(tenant: Any) -> None:
     with transaction.atomic():
         event_id = publish(tenant, correlation_key=7, payload_schema_ref="s.v1", occurred_at=timezone.now())
         with ThreadPoolExecutor(1) as elsewhere:
-            assert elsewhere.submit(
-                on_a_connection_of_its_own, lambda: (rows(tenant).count(), relay(tenant))
-            ).result() == (0, 0)
+            assert elsewhere.submit(on_own_connection, lambda: (rows(tenant).count(), relay(tenant))).result() == (0, 0)
     assert relay(tenant) == 1
     event = Event.objects.get(tenant=tenant)
     assert (event.event_id, event.event_type, event.payload) == (event_id, "PAID", {"n": 1})
@@ -71,7 +72,7 @@ def test_an_event_exists_when_its_transaction_commits(tenant: Any) -> None:
     assert not rows(tenant).exists()
 
 
-def test_it_is_rolled_back_with_its_transaction(tenant: Any) -> None:
+def test_event_is_rolled_back_with_its_transaction(tenant: Any) -> None:
     def write_and_fail() -> None:
         with transaction.atomic():
             publish(tenant, 1)
@@ -87,19 +88,19 @@ def test_it_is_rolled_back_with_its_transaction(tenant: Any) -> None:
     assert (stored(tenant), rows(tenant).count()) == (["kept"], 0)
 
 
-def test_the_bell_is_rung_after_the_commit_and_only_then(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rung: list[int] = []
+def test_dispatcher_is_notified_after_the_commit_only(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    notified: list[int] = []
     monkeypatch.setattr(
-        "workflows.dispatch_notification.notify_dispatcher", lambda tenant_id: rung.append(rows(tenant_id).count())
+        "workflows.dispatch_notification.notify_dispatcher", lambda tenant_id: notified.append(rows(tenant_id).count())
     )
     with transaction.atomic():
         publish(tenant)
-        assert rung == []
-    assert rung == [1]
+        assert notified == []
+    assert notified == [1]
 
 
 @pytest.mark.parametrize("how", ["slug", "row"])
-def test_a_tenant_is_named_by_its_slug_or_given(tenant: Any, how: str) -> None:
+def test_tenant_can_be_a_row_or_a_slug(tenant: Any, how: str) -> None:
     publish(tenant.slug if how == "slug" else tenant, event_id="e-1")
     relay(tenant)
     assert stored(tenant) == ["e-1"]
@@ -113,7 +114,7 @@ def test_a_tenant_is_named_by_its_slug_or_given(tenant: Any, how: str) -> None:
         {"correlation_key": {"a": 1}}, {"occurred_at": "yesterday"},
     ],
 )  # fmt: skip
-def test_what_is_no_event_is_refused_at_once(tenant: Any, wrong: dict[str, Any]) -> None:
+def test_invalid_event_is_refused_at_once(tenant: Any, wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"event_type": "PAID", "payload": {"n": 1}, "tenant": tenant, **wrong}
     with transaction.atomic():
         with pytest.raises(InputInvalid) as raised:
@@ -123,7 +124,7 @@ def test_what_is_no_event_is_refused_at_once(tenant: Any, wrong: dict[str, Any])
     assert rows(tenant).count() == 1
 
 
-def test_a_tenant_that_is_not_there_or_asleep_is_refused_at_once(tenant: Any) -> None:
+def test_unknown_or_inactive_tenant_is_refused_at_once(tenant: Any) -> None:
     Tenant.objects.filter(id=tenant.id).update(is_active=False)
     tenant.refresh_from_db()
     for unknown in ("nobody", tenant, tenant.slug):
@@ -132,10 +133,10 @@ def test_a_tenant_that_is_not_there_or_asleep_is_refused_at_once(tenant: Any) ->
         assert raised.value.code == "TENANT_NOT_FOUND"
 
 
-# -- Handing it in -----------------------------------------------------------------------------------------------------
+# -- Relaying ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_is_handed_in_once_in_its_order_for_every_tenant(tenant: Any) -> None:
+def test_rows_are_relayed_once_and_in_order_for_every_tenant(tenant: Any) -> None:
     other = make_tenant()
     ids = [publish(who, number) for number in range(5) for who in (tenant, other)]
     assert outbox_counts(tenant_id=tenant.id).waiting == 5
@@ -145,19 +146,19 @@ def test_what_waits_is_handed_in_once_in_its_order_for_every_tenant(tenant: Any)
     assert (relay(tenant), stored(tenant)) == (0, ids[::2])
 
 
-def test_the_same_event_id_twice_is_one_event(tenant: Any) -> None:
+def test_repeated_event_id_is_stored_once(tenant: Any) -> None:
     for _ in range(2):
         publish(tenant, 1, event_id="e-1")
     assert (relay(tenant), stored(tenant), rows(tenant).count()) == (2, ["e-1"], 0)
 
 
-def test_one_call_takes_a_batch(tenant: Any) -> None:
+def test_one_call_relays_one_batch(tenant: Any) -> None:
     ids = [publish(tenant, number) for number in range(5)]
     assert [relay(tenant, limit=2) for _ in range(4)] == [2, 2, 1, 0]
     assert stored(tenant) == ids
 
 
-def test_a_kill_between_commit_and_relay_leaves_the_event_to_the_next_relay(tenant: Any) -> None:
+def test_kill_between_commit_and_relay_leaves_the_row_for_the_next_relay(tenant: Any) -> None:
     code = (
         "import django, os, signal; django.setup()\n"
         "from ingress.publish import publish_event\n"
@@ -172,7 +173,7 @@ def test_a_kill_between_commit_and_relay_leaves_the_event_to_the_next_relay(tena
     assert (relay(tenant), stored(tenant)) == (1, ["e-1"])
 
 
-def test_a_relay_that_dies_after_the_event_is_stored_leaves_the_row_and_no_event(
+def test_relay_that_dies_before_the_commit_leaves_the_row_and_no_event(
     tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tenant, event_id="e-1")
@@ -184,7 +185,7 @@ def test_a_relay_that_dies_after_the_event_is_stored_leaves_the_row_and_no_event
     assert (relay(tenant), stored(tenant)) == (1, ["e-1"])
 
 
-def test_a_relay_takes_no_row_that_another_holds(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relay_skips_rows_that_another_relay_has_locked(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [publish(tenant, number) for number in range(4)]
     receive, inside, go_on = outbox.events_receive, threading.Event(), threading.Event()
 
@@ -197,7 +198,7 @@ def test_a_relay_takes_no_row_that_another_holds(tenant: Any, monkeypatch: pytes
 
     monkeypatch.setattr(outbox, "events_receive", slow)
     with ThreadPoolExecutor(1) as elsewhere:
-        first = elsewhere.submit(on_a_connection_of_its_own, lambda: relay(tenant, limit=3))
+        first = elsewhere.submit(on_own_connection, lambda: relay(tenant, limit=3))
         assert inside.wait(20)
         assert (relay(tenant), stored(tenant)) == (1, ids[3:])
         go_on.set()
@@ -206,7 +207,7 @@ def test_a_relay_takes_no_row_that_another_holds(tenant: Any, monkeypatch: pytes
     assert Event.objects.filter(tenant=tenant).count() == 4
 
 
-def test_many_relays_at_once_store_each_event_once(tenant: Any) -> None:
+def test_concurrent_relays_store_each_event_once(tenant: Any) -> None:
     ids = [publish(tenant, number) for number in range(200)]
 
     def drain() -> int:
@@ -216,24 +217,24 @@ def test_many_relays_at_once_store_each_event_once(tenant: Any) -> None:
         return done
 
     with ThreadPoolExecutor(4) as relays:
-        done = [relays.submit(on_a_connection_of_its_own, drain) for _ in range(4)]
+        done = [relays.submit(on_own_connection, drain) for _ in range(4)]
         assert sum(one.result(60) for one in done) == 200
     assert Event.objects.filter(tenant=tenant).count() == 200
     assert set(stored(tenant)) == set(ids)
 
 
 @as_system
-def on_a_connection_of_its_own(work: Callable[[], Any]) -> Any:
+def on_own_connection(work: Callable[[], Any]) -> Any:
     try:
         return work()
     finally:
         connections.close_all()
 
 
-# -- What cannot be handed in ------------------------------------------------------------------------------------------
+# -- Rows that cannot be relayed --------------------------------------------------------------------------------------
 
 
-def test_a_row_that_can_never_be_taken_is_kept_with_the_reason_and_stops_no_other(tenant: Any) -> None:
+def test_row_that_can_never_be_an_event_is_kept_with_the_reason(tenant: Any) -> None:
     PayloadSchema.objects.create(tenant=tenant, ref="n.v1", schema={"properties": {"n": {"type": "number"}}})
     EventType.objects.create(tenant=tenant, name="COUNTED", payload_schema_ref="n.v1")
     publish(tenant, 1, event_id="e-1")
@@ -251,7 +252,7 @@ def test_a_row_that_can_never_be_taken_is_kept_with_the_reason_and_stops_no_othe
     assert relay(tenant) == 0
 
 
-def test_data_that_the_database_refuses_can_never_be_taken(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_the_database_refuses_is_kept_as_refused(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, lambda: DataError("out of range"), 2)
     for number in (1, 2, 3):
         publish(tenant, number, event_id=f"e-{number}")
@@ -260,7 +261,7 @@ def test_data_that_the_database_refuses_can_never_be_taken(tenant: Any, monkeypa
     assert (row.refused_at is not None, "out of range" in row.reason) == (True, True)
 
 
-def test_a_row_that_fails_waits_longer_each_time_and_stops_no_other(
+def test_failed_row_is_retried_with_growing_pauses_and_stops_no_other(
     tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -283,7 +284,7 @@ def test_a_row_that_fails_waits_longer_each_time_and_stops_no_other(
     assert (relay(tenant), stored(tenant)) == (1, ["e-1", "e-3", "e-2"])
 
 
-def test_a_deadlock_costs_a_moment_and_no_event(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_is_retried_after_a_deadlock(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     error = OperationalError("deadlock detected")
     error.__cause__ = psycopg.errors.DeadlockDetected()
     with monkeypatch.context() as patch:
@@ -295,16 +296,14 @@ def test_a_deadlock_costs_a_moment_and_no_event(tenant: Any, monkeypatch: pytest
     assert (relay(tenant), stored(tenant)) == (1, ["e-1"])
 
 
-def test_a_database_that_is_away_is_told_to_the_caller_and_changes_nothing(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_database_outage_raises_and_changes_nothing(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tenant, event_id="e-1")
 
-    def away(*_: Any, **__: Any) -> Any:
+    def unavailable(*_: Any, **__: Any) -> Any:
         raise OperationalError("the connection is closed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "_due", away)
+        patch.setattr(outbox, "_due", unavailable)
         with pytest.raises(OperationalError):
             relay(tenant)
     row = rows(tenant).get()
