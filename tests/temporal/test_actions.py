@@ -1,4 +1,4 @@
-"""Actions through the worker: their output, their errors, retries, and the ledger that keeps an effect single."""
+"""Actions that a worker executes: output, errors, retries, and one effect per idempotency key."""
 
 import threading
 from typing import Any
@@ -21,7 +21,7 @@ def http(url: str, **fields: Any) -> dict[str, Any]:
     return {"inputMapping": {"method": "POST", "url": url, "body": {"n": expr("payload.n")}, **fields}}
 
 
-def test_a_call_sends_its_body_and_key_and_keeps_the_answer(desk: Desk) -> None:
+def test_http_call_sends_body_and_key_and_stores_the_response(desk: Desk) -> None:
     with fake_api(lambda number: (201, {"id": 5})) as api:
         publish(
             desk.tenant,
@@ -48,10 +48,10 @@ def test_a_call_sends_its_body_and_key_and_keeps_the_answer(desk: Desk) -> None:
     invocation = ActionInvocation.objects.get(run=run)
     assert (invocation.status, invocation.executions, invocation.output["body"]) == ("SUCCEEDED", 1, {"id": 5})
     types = desk.history_types(run)
-    assert types.count("ACTIVITY_TASK_SCHEDULED") == 2  # the action, and the last record
+    assert types.count("ACTIVITY_TASK_SCHEDULED") == 2  # the action, and the write of the last records
 
 
-def test_retries_follow_the_authors_policy_and_are_visible(desk: Desk) -> None:
+def test_retries_follow_the_retry_policy_and_have_rows(desk: Desk) -> None:
     with fake_api(lambda number: (503, {"busy": True}) if number < 3 else (200, {"ok": number})) as api:
         publish(desk.tenant, call(retry={"maxAttempts": 3, "backoffMs": 100}, **http(api.url)))
         run = desk.start({"n": 1})
@@ -64,7 +64,7 @@ def test_retries_follow_the_authors_policy_and_are_visible(desk: Desk) -> None:
     assert ActionInvocation.objects.get(run=run).executions == 3
 
 
-def test_the_actions_own_error_reaches_the_run(desk: Desk) -> None:
+def test_error_of_an_action_becomes_the_error_of_the_run(desk: Desk) -> None:
     with fake_api(lambda number: (404, {"no": "such"})) as api:
         publish(desk.tenant, call(**http(api.url)))
         run = desk.start({"n": 1})
@@ -79,19 +79,22 @@ def test_the_actions_own_error_reaches_the_run(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("value", "category", "code"),
     [
-        ({"url": "http://10.0.0.1/x"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"), ({"url": "http://[::1]/x"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"),
-        ({"url": "http://169.254.169.254/"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"), ({"url": "ftp://127.0.0.1/"}, "ValidationError", "HTTP_URL_INVALID"),
-        ({"url": "http://127.0.0.1:9/"}, "TransientError", "HTTP_FAILED"), ({"url": 5}, "ValidationError", "ACTION_INPUT_INVALID"),
+        ({"url": "http://10.0.0.1/x"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"),
+        ({"url": "http://[::1]/x"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"),
+        ({"url": "http://169.254.169.254/"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"),
+        ({"url": "ftp://127.0.0.1/"}, "ValidationError", "HTTP_URL_INVALID"),
+        ({"url": "http://127.0.0.1:9/"}, "TransientError", "HTTP_FAILED"),
+        ({"url": 5}, "ValidationError", "ACTION_INPUT_INVALID"),
         ({"url": "http://127.0.0.1/", "verb": "GET"}, "ValidationError", "ACTION_INPUT_INVALID"),
     ],
-)  # fmt: skip
-def test_what_a_call_refuses(desk: Desk, value: dict[str, Any], category: str, code: str) -> None:
+)
+def test_http_call_refuses_invalid_input(desk: Desk, value: dict[str, Any], category: str, code: str) -> None:
     publish(desk.tenant, call(inputMapping=value))
     failed = desk.run_is("FAILED", id=desk.start().id)
     assert (failed.error_category, failed.error_code) == (category, code)
 
 
-def test_an_explicit_key_makes_the_effect_once_for_many_runs(desk: Desk) -> None:
+def test_explicit_idempotency_key_allows_one_effect_for_many_runs(desk: Desk) -> None:
     with fake_api(lambda number: (200, {"number": number})) as api:
         publish(desk.tenant, call(idempotencyKey=expr("'order-' & toString(payload.n)"), **http(api.url)))
         runs = [desk.start({"n": 7}) for _ in range(3)]
@@ -102,7 +105,7 @@ def test_an_explicit_key_makes_the_effect_once_for_many_runs(desk: Desk) -> None
     assert outputs == [{"number": 1}] * 3
 
 
-def test_a_notification_reaches_members_by_role_and_name(desk: Desk) -> None:
+def test_notification_reaches_members_by_role_and_name(desk: Desk) -> None:
     members = {}
     for role in ("viewer", "operator"):
         members[role] = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}")
@@ -120,7 +123,7 @@ def test_a_notification_reaches_members_by_role_and_name(desk: Desk) -> None:
     assert RunStep.objects.get(run=run).output == {"sent": 2, "unknown": [stranger.username]}
 
 
-def test_a_mail_is_sent_by_djangos_backend(desk: Desk) -> None:
+def test_mail_is_sent_through_the_django_backend(desk: Desk) -> None:
     subject = f"Hello {desk.tenant.slug}"
     publish(
         desk.tenant,
@@ -135,23 +138,21 @@ def test_a_mail_is_sent_by_djangos_backend(desk: Desk) -> None:
     )
 
 
-def test_an_answer_that_cannot_be_stored_is_an_error_and_wedges_nothing(desk: Desk) -> None:
+def test_response_that_cannot_be_stored_fails_the_run(desk: Desk) -> None:
     with fake_api(lambda number: (200, {"text": "\ud800"})) as api:
         publish(desk.tenant, call(**http(api.url)))
         failed = desk.run_is("FAILED", id=desk.start({"n": 1}).id)
     assert (failed.error_category, failed.error_code) == ("ValidationError", "VALUE_NOT_STORABLE")
 
 
-def test_a_failed_action_that_may_continue_goes_on(desk: Desk) -> None:
+def test_run_continues_after_a_failed_action_with_policy_continue(desk: Desk) -> None:
     step = {**call(inputMapping={"url": "ftp://x"}), "onError": {"policy": "continue"}}
     publish(desk.tenant, step, {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
     run = desk.run_is("SUCCEEDED", id=desk.start().id)
     assert (run.state, desk.steps(run)) == ("AFTER", [("call", 1, "FAILED"), ("s", 1, "SUCCEEDED")])
 
 
-def test_an_action_that_the_worker_does_not_know_fails_with_its_name(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_action_fails_the_run_and_names_the_action(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     from workflows.actions import registry
 
     publish(desk.tenant, call(inputMapping={"url": "http://127.0.0.1/"}))
@@ -161,7 +162,7 @@ def test_an_action_that_the_worker_does_not_know_fails_with_its_name(
 
 
 class Gate:
-    """A fake API that answers only when it is let."""
+    """Answers of a fake API that are held back until `release` is set."""
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.entered, self.release, self.answers = threading.Event(), threading.Event(), answers
@@ -172,7 +173,7 @@ class Gate:
         return self.answers[min(number, len(self.answers)) - 1]
 
 
-def test_cancel_reaches_a_run_whose_action_is_under_way_and_its_late_end_opens_nothing(desk: Desk) -> None:
+def test_cancel_during_an_action_and_its_late_end_opens_no_row(desk: Desk) -> None:
     gate = Gate((503, {}))
     with fake_api(gate) as api:
         publish(desk.tenant, call(retry={"maxAttempts": 5, "backoffMs": 1}, **http(api.url)))
@@ -181,11 +182,14 @@ def test_cancel_reaches_a_run_whose_action_is_under_way_and_its_late_end_opens_n
         run_cancel(actor=desk.actor, run_id=run.id)
         desk.run_is("CANCELED", id=run.id)
         gate.release.set()
-        eventually(lambda: ActionInvocation.objects.filter(run=run, status="FAILED").exists(), what="the late end")
+        eventually(
+            lambda: ActionInvocation.objects.filter(run=run, status="FAILED").exists(),
+            what="the late end of the action",
+        )
     assert (desk.steps(run), RunWait.objects.filter(run=run).count()) == ([("call", 1, "CANCELED")], 0)
 
 
-def test_a_worker_that_stops_takes_no_action_for_failed(desk: Desk, settings: Any) -> None:
+def test_action_is_not_failed_when_its_worker_stops(desk: Desk, settings: Any) -> None:
     settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_DRAIN_SECONDS = f"own-{desk.tenant.slug}", 0.2
     gate = Gate((200, {"ok": True}))
     with fake_api(gate) as api:
@@ -201,11 +205,11 @@ def test_a_worker_that_stops_takes_no_action_for_failed(desk: Desk, settings: An
 
 
 @pytest.mark.parametrize(
-    ("repeatable", "category", "code"),
+    ("is_idempotent", "category", "code"),
     [(True, "TimeoutError", "ACTION_TIMEOUT"), (False, "ActionError", "ACTION_OUTCOME_UNKNOWN")],
 )
-def test_an_action_that_does_not_return_in_its_time(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, repeatable: bool, category: str, code: str
+def test_action_that_exceeds_its_time_limit(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, is_idempotent: bool, category: str, code: str
 ) -> None:
     from workflows.actions import registry
 
@@ -227,17 +231,17 @@ def test_an_action_that_does_not_return_in_its_time(
         output_model=Nothing,
         run=slow,
         timeout_seconds=0.3,
-        is_idempotent=repeatable,
+        is_idempotent=is_idempotent,
     )
     monkeypatch.setitem(registry._actions, ("test.slow", 1), slow_action)
     publish(desk.tenant, call(action="test.slow", retry={"maxAttempts": 2, "backoffMs": 1}))
     failed = desk.run_is("FAILED", id=desk.start().id)
     release.set()
     assert (failed.error_category, failed.error_code) == (category, code)
-    assert len(calls) == (2 if repeatable else 1)
+    assert len(calls) == (2 if is_idempotent else 1)
 
 
-def test_a_server_that_drips_is_left_after_the_calls_time(desk: Desk) -> None:
+def test_slow_response_body_ends_at_the_time_limit_of_the_call(desk: Desk) -> None:
     from tests.support.fakes import dripping_api
 
     with dripping_api() as url:

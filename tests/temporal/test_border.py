@@ -1,4 +1,7 @@
-"""No event is lost, doubled, or crosses tenants at the border between events and waits (docs/reference/engine.md#event-waits)."""
+"""No event is lost, delivered twice or delivered to another tenant when it meets a wait.
+
+Source: docs/reference/engine.md#event-waits
+"""
 
 import threading
 import time
@@ -45,15 +48,15 @@ def stage(database: None, unheard: None, monkeypatch: pytest.MonkeyPatch) -> Ite
 # -- Every order -------------------------------------------------------------------------------------------------------
 
 
-def test_whatever_the_order_of_commits_looks_and_signal(tenant: Any, stage: Stage, signals: Signals) -> None:
+def test_every_order_of_commits_searches_and_signal(tenant: Any, stage: Stage, signals: Signals) -> None:
     orders = whole_orders()
     assert len(orders) == 10
     assert play_all(tenant, stage, signals, orders * 20) == []
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_whatever_happens_inside_of_a_look(tenant: Any, stage: Stage, signals: Signals, part: int) -> None:
-    """Routing and the wait's look between finding, locking and committing; the worker between signal and settling; the verdict."""
+def test_every_order_of_steps_within_a_search(tenant: Any, stage: Stage, signals: Signals, part: int) -> None:
+    """Interleave routing, lookback, delivery and verdict between their steps: find, lock, commit, signal, settle."""
     orders = list(split_orders())
     assert len(orders) == len(set(orders)) == 727
     assert play_all(tenant, stage, signals, orders[part::4]) == []
@@ -62,7 +65,7 @@ def test_whatever_happens_inside_of_a_look(tenant: Any, stage: Stage, signals: S
 def play_all(
     tenant: Any, stage: Stage, signals: Signals, orders: list[Order], meet: type[Meeting] = Meeting
 ) -> list[tuple[Order, str]]:
-    """After which of these orders something is wrong, and what."""
+    """Play each order. Return the orders after which something is wrong, with the fault."""
     found: list[tuple[Order, str]] = []
     for number, (order, run) in enumerate(zip(orders, make_runs(tenant, len(orders)), strict=True)):
         if number == 20:
@@ -80,11 +83,11 @@ def sides_of(order: Order) -> set[str]:
     return {side for side, steps in SPLIT.items() if set(steps) & set(order)}
 
 
-# -- That it can fail --------------------------------------------------------------------------------------------------
+# -- Wrong designs fail ------------------------------------------------------------------------------------------------
 
 
-class RoutedBeforeItsCommit(Meeting):
-    """Routing that looks for waits within the transaction that stores the event."""
+class RoutedBeforeCommit(Meeting):
+    """Wrong design: routing searches for waits within the transaction that stores the event."""
 
     def event_comes(self) -> None:
         with transaction.atomic():
@@ -94,8 +97,8 @@ class RoutedBeforeItsCommit(Meeting):
             self.stage.gate("E")
 
 
-class LookedBeforeItsCommit(Meeting):
-    """A look for events within the transaction that stores the wait."""
+class LookedBackBeforeCommit(Meeting):
+    """Wrong design: the wait searches for events within the transaction that stores the wait."""
 
     def wait_opens(self) -> None:
         with transaction.atomic():
@@ -108,13 +111,13 @@ class LookedBeforeItsCommit(Meeting):
 @pytest.mark.parametrize(
     ("meet", "buffer", "before", "loses"),
     [
-        (RoutedBeforeItsCommit, 60, (("W?", "E"), ("W", "E?")), ("W?", "W", "E?", "E")),
-        (LookedBeforeItsCommit, 60, (("E", "W?"), ("E?", "W")), ("E?", "E", "W?", "W")),
+        (RoutedBeforeCommit, 60, (("W?", "E"), ("W", "E?")), ("W?", "W", "E?", "E")),
+        (LookedBackBeforeCommit, 60, (("E", "W?"), ("E?", "W")), ("E?", "E", "W?", "W")),
         (Meeting, 0, AS_BUILT, ("E", "W?", "W", "E?")),
     ],
-    ids=["routed before its commit", "looked before its commit", "no buffer"],
+    ids=["routed before commit", "looked back before commit", "no buffer"],
 )
-def test_a_border_built_otherwise_loses_events(
+def test_other_order_of_commit_and_search_loses_events(
     tenant: Any,
     stage: Stage,
     signals: Signals,
@@ -131,7 +134,7 @@ def test_a_border_built_otherwise_loses_events(
     assert {order for order, what in found if what.startswith("deliveries: []")} == {loses}
 
 
-def test_a_look_without_the_lock_meets_routing(
+def test_lookback_without_the_lock_conflicts_with_routing(
     tenant: Any, stage: Stage, signals: Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
@@ -142,12 +145,12 @@ def test_a_look_without_the_lock_meets_routing(
 
     monkeypatch.setattr(wait_lookback, "deliveries_changing", without_lock)
     between = ("W?", "event locked", "routed")
-    orders = [order for order in split_orders() if is_in(order, *between)][:6]
+    orders = [order for order in split_orders() if has_in_order(order, *between)][:6]
     found = play_all(tenant, stage, signals, orders)
     assert any(what.startswith("IntegrityError") for _, what in found), found
 
 
-def is_in(order: Order, *steps: str) -> bool:
+def has_in_order(order: Order, *steps: str) -> bool:
     places = [order.index(step) for step in steps if step in order]
     return len(places) == len(steps) and places == sorted(places)
 
@@ -156,7 +159,7 @@ def is_in(order: Order, *steps: str) -> bool:
 
 
 def blocked_by_me() -> int:
-    """Backends that wait for a lock of this thread's transaction, or for one that waits so."""
+    """Return the number of database backends that wait, directly or not, for a lock of this thread's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH RECURSIVE waiting (pid) AS (SELECT pg_backend_pid() UNION SELECT locks.pid FROM waiting "
@@ -167,34 +170,34 @@ def blocked_by_me() -> int:
 
 
 @as_system
-def elsewhere(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """On a connection that ends with the call."""
+def on_own_connection(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call the function on a database connection of its own, and close the connection."""
     try:
         return call(*arguments, **named)
     finally:
         connections.close_all()
 
 
-def test_the_same_events_in_two_batches_of_another_order(tenant: Any, unheard: None) -> None:
-    """Both wait for a third that has the one in the middle, and then neither for the other."""
+def test_two_batches_with_the_same_events_in_different_order(tenant: Any, unheard: None) -> None:
+    """Both wait for a transaction that holds the event in the middle. Afterwards they do not block each other."""
 
-    def hand_in(*ids: str) -> list[Any]:
+    def receive_events(*ids: str) -> list[Any]:
         values = [{**REPLY, "event_id": event_id} for event_id in ids]
         return events_receive(tenant_id=tenant.id, values=values, source=EventSource.REST)
 
     with ThreadPoolExecutor(2) as threads:
         with transaction.atomic():
             receive(tenant, event_id="m")
-            batches = [threads.submit(elsewhere, hand_in, *ids) for ids in ("amz", "zma")]
-            eventually(lambda: blocked_by_me() == 2, what="both wait for the third")
+            batches = [threads.submit(on_own_connection, receive_events, *ids) for ids in ("amz", "zma")]
+            eventually(lambda: blocked_by_me() == 2, what="both wait for that transaction")
         receipts = [receipt for batch in batches for receipt in batch.result()]
     assert sorted(receipt.is_duplicate for receipt in receipts) == [False, False, True, True, True, True]
 
 
-def test_a_reset_and_a_look_that_want_the_same_events(
+def test_reset_and_lookback_that_lock_the_same_events(
     tenant: Any, unheard: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first records of a reset take one event back, and hold a verdict on an older one; a look has found both."""
+    """A reset takes one event back and has a verdict on an older one. The lookback has found both events."""
     run, wait_id = make_run(tenant), str(new_id())
     older, newer = (receive(tenant, event_type="E", workflow_correlation_key="k") for _ in range(2))
 
@@ -207,34 +210,36 @@ def test_a_reset_and_a_look_that_want_the_same_events(
         event_route(event.id)
     write(run, verdict(3, newer, "matched"), wait_record(4, "RESOLVED", wait_id), verdict(5, older, "late"))
     other = open_wait(tenant, key="k", name="E")
-    taken_back = threading.Event()
+    took_back = threading.Event()
     record_reset = batches.record_reset
 
-    def reset_and_meet(*arguments: Any, **named: Any) -> None:
+    def reset_and_wait(*arguments: Any, **named: Any) -> None:
         record_reset(*arguments, **named)
-        taken_back.set()
-        eventually(blocked_by_me, what="the look waits for the event that was taken back")
+        took_back.set()
+        eventually(blocked_by_me, what="the lookback waits for the event that was taken back")
 
-    monkeypatch.setattr(batches, "record_reset", reset_and_meet)
+    monkeypatch.setattr(batches, "record_reset", reset_and_wait)
     with ThreadPoolExecutor(2) as threads:
         again = (verdict(3, older, "matched"), wait_record(4, "RESOLVED", wait_id))
-        writing = threads.submit(elsewhere, write, run, *again, epoch="epoch-2", current="epoch-2")
-        assert taken_back.wait(10)
-        looking = threads.submit(elsewhere, wait_look_for_events, tenant_id=str(tenant.id), wait_id=str(other.id))
+        writing = threads.submit(on_own_connection, write, run, *again, epoch="epoch-2", current="epoch-2")
+        assert took_back.wait(10)
+        looking = threads.submit(
+            on_own_connection, wait_look_for_events, tenant_id=str(tenant.id), wait_id=str(other.id)
+        )
         assert (writing.result(), looking.result()) == (True, 2)
     statuses = dict(EventDelivery.objects.filter(wait_id=wait_id).values_list("event", "status"))
     assert statuses[older.id] == "matched"
-    assert statuses[newer.id] in ("late", "pending")  # taken back
+    assert statuses[newer.id] in ("late", "pending")  # the reset took it back
 
 
 # -- At random ---------------------------------------------------------------------------------------------------------
 
-# Groups of so many events and as many waits that meet: 2,500 pairs in each of four tenants.
+# Number of groups by size. A group has as many events as waits: 2,500 pairs in each of four tenants.
 SIZES = {1: 164, 2: 20, 4: 10, 8: 8, 12: 11}
 
 
-@pytest.mark.timeout(600)  # most of its time is the processor's
-def test_ten_thousand_pairs_that_meet_at_random(unheard: None, database: None, signals: Signals) -> None:
+@pytest.mark.timeout(600)  # it needs mostly CPU time
+def test_ten_thousand_random_pairs_of_event_and_wait(unheard: None, database: None, signals: Signals) -> None:
     trials = Trials([make_tenant() for _ in range(4)], SIZES, signals=signals, seed=6)
     began = time.monotonic()
     trials.run(actors=6, workers=2)
@@ -244,7 +249,7 @@ def test_ten_thousand_pairs_that_meet_at_random(unheard: None, database: None, s
     assert trials.counts["pairs"] == trials.counts["deliveries"] == trials.counts["signals"] == 10_000
 
 
-def test_without_the_buffer_pairs_are_lost(unheard: None, database: None, signals: Signals, settings: Any) -> None:
+def test_pairs_are_lost_without_the_buffer_time(unheard: None, database: None, signals: Signals, settings: Any) -> None:
     settings.EVENT_BUFFER_SECONDS = 0
     trials = Trials([make_tenant() for _ in range(2)], {1: 20, 4: 5}, signals=signals, seed=7)
     trials.run(actors=6, workers=2)
@@ -256,7 +261,7 @@ def test_without_the_buffer_pairs_are_lost(unheard: None, database: None, signal
 # -- On a real Temporal ------------------------------------------------------------------------------------------------
 
 
-def test_runs_whose_event_comes_about_when_their_wait_opens(
+def test_runs_whose_event_arrives_while_their_wait_opens(
     desk: Desk, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desks = [desk, Desk(make_tenant(), servers)]

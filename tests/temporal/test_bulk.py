@@ -1,4 +1,7 @@
-"""Bulk jobs on a real Temporal, with real workers: by Celery, through an outage, and with killed processes (docs/reference/screens.md#run-list)."""
+"""Bulk jobs on a real Temporal with real workers, during an outage, and with killed processes.
+
+Source: docs/reference/screens.md#run-list
+"""
 
 import os
 import subprocess
@@ -35,7 +38,7 @@ def waiting(desk: Desk) -> list[Run]:
 
 
 @pytest.mark.parametrize(("action", "status"), [("cancel", "CANCELED"), ("terminate", None), ("replay", "WAITING")])
-def test_a_job_started_by_api_is_worked_off_by_celery(
+def test_celery_completes_a_job_that_the_api_started(
     desk: Desk, waiting: list[Run], action: str, status: str | None
 ) -> None:
     api = Api(make_token(desk.tenant, Role.ADMIN))
@@ -49,7 +52,7 @@ def test_a_job_started_by_api_is_worked_off_by_celery(
     row = BulkJob.objects.get(id=job["id"])
     assert row.ended_at is not None
     assert row.started_at is not None
-    assert row.ended_at - row.started_at >= timedelta(seconds=1)  # six at four a second
+    assert row.ended_at - row.started_at >= timedelta(seconds=1)  # six items at four per second
     for run in waiting:
         if action == "replay":
             desk.run_is("WAITING", replay_of=run)
@@ -61,7 +64,7 @@ def test_a_job_started_by_api_is_worked_off_by_celery(
         eventually(lambda: Command.objects.filter(parent=row.command_id, state="observed").count() == 6)
 
 
-def test_an_outage_of_the_server_pauses_the_job_and_refuses_no_run(
+def test_temporal_outage_pauses_the_job_and_refuses_no_run(
     desk: Desk,
     waiting: list[Run],
     servers: Servers,
@@ -89,8 +92,8 @@ def test_an_outage_of_the_server_pauses_the_job_and_refuses_no_run(
     desk.run_is("CANCELED", id=waiting[-1].id)
 
 
-def test_processes_killed_at_any_moment_start_no_run_twice(desk: Desk, settings: Any, servers: Servers) -> None:
-    """Replays, because a second request would be a second run."""
+def test_killed_processes_start_no_run_twice(desk: Desk, settings: Any, servers: Servers) -> None:
+    """The job replays runs, because a second request would be visible as a second run."""
     settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
     runs = many_runs(desk.tenant, 40, status="FAILED")
     job = started(desk.tenant, CommandAction.REPLAY)
@@ -98,7 +101,7 @@ def test_processes_killed_at_any_moment_start_no_run_twice(desk: Desk, settings:
     kills = 0
     while not reread(job).ended_at:
         goal = min(40, asked.count() + 14)
-        environment = {**os.environ, "TEMPORAL_TASK_QUEUE": "nobody-works-here"}
+        environment = {**os.environ, "TEMPORAL_TASK_QUEUE": "no-worker"}
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.support.bulk_worker", str(job.id)], cwd=PROJECT, env=environment
         )

@@ -1,4 +1,7 @@
-"""Child workflows: rows and links of their own, outputs, errors, retries, and cancellation both ways (docs/reference/language.md#step-types)."""
+"""Child runs: rows, links, outputs, errors, retries, and cancellation of parent and child.
+
+Source: docs/reference/language.md#step-types
+"""
 
 from typing import Any
 
@@ -16,7 +19,7 @@ def child_of(desk: Desk, run: Run) -> Run:
     return eventually(lambda: Run.objects.filter(tenant=desk.tenant, parent_run=run).first(), what="a child row")
 
 
-def test_a_child_has_its_own_row_and_its_outputs_come_back(desk: Desk) -> None:
+def test_child_has_its_own_row_and_returns_outputs(desk: Desk) -> None:
     double = {
         "id": "d",
         "type": "transform.assign",
@@ -45,12 +48,16 @@ def test_a_child_has_its_own_row_and_its_outputs_come_back(desk: Desk) -> None:
     assert connection.call(result)["vars"] == {"result": 4, "next": 5, "of": "child", "in": 2}
 
 
-def test_a_childs_failure_is_caught_with_its_own_error(desk: Desk) -> None:
+def test_parent_catches_the_error_of_a_failed_child(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply(timeoutMs=50), key="child")
-    guarded = {"id": "try", "type": "control.tryCatch", "captureErrorAs": "problem",
-               "try": [calling(inputMapping={"ticketId": "T"})],
-               "catch": [{"id": "c", "type": "transform.assign", "config": {"assign": {
-                   "meta.state": expr("problem.category & ' ' & problem.code & ' ' & problem.details.error.category")}}}]}  # fmt: skip
+    state = "problem.category & ' ' & problem.code & ' ' & problem.details.error.category"
+    guarded = {
+        "id": "try",
+        "type": "control.tryCatch",
+        "captureErrorAs": "problem",
+        "try": [calling(inputMapping={"ticketId": "T"})],
+        "catch": [{"id": "c", "type": "transform.assign", "config": {"assign": {"meta.state": expr(state)}}}],
+    }
     publish(desk.tenant, guarded, key="parent")
     run = desk.run_is("SUCCEEDED", id=desk.start(key="parent").id)
     assert run.state == "ChildWorkflowError EVENT_WAIT_TIMEOUT TimeoutError"
@@ -72,10 +79,10 @@ def test_each_retry_is_a_new_child_run(desk: Desk) -> None:
     assert list(RunWait.objects.filter(run=run).values_list("kind", "status")) == [("retry", "RESOLVED")] * 2
 
 
-def test_a_child_that_does_not_exist_fails_the_step(desk: Desk) -> None:
+def test_unknown_child_definition_fails_the_step(desk: Desk) -> None:
     publish(
         desk.tenant,
-        calling(key="nobody", onError={"policy": "continue"}),
+        calling(key="unknown", onError={"policy": "continue"}),
         calling("again", key="child", version=7),
         key="parent",
     )
@@ -100,7 +107,7 @@ def test_cancelling_the_parent_cancels_the_child(desk: Desk) -> None:
     eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED")
 
 
-def test_cancelling_the_child_is_an_error_that_the_parent_catches(desk: Desk) -> None:
+def test_cancelling_the_child_fails_the_parent(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply(), key="child")
     publish(desk.tenant, calling(inputMapping={"ticketId": "T-1"}), key="parent")
     run = desk.start(key="parent")
@@ -112,7 +119,7 @@ def test_cancelling_the_child_is_an_error_that_the_parent_catches(desk: Desk) ->
     assert failed.error["details"]["childRunId"] == str(child.id)
 
 
-def test_a_workflow_that_calls_itself_ends_at_the_limit(desk: Desk, monkeypatch: Any) -> None:
+def test_definition_that_calls_itself_fails_at_the_depth_limit(desk: Desk, monkeypatch: Any) -> None:
     from workflows.temporal.activities import children
 
     monkeypatch.setattr(children, "MAX_CHILD_DEPTH", 3)

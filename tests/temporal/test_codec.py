@@ -1,4 +1,4 @@
-"""What Temporal holds of a run whose payloads are encrypted, read raw; and that keys may come, change and go missing."""
+"""Raw history of a run with encrypted payloads; keys that are added, rotated or missing."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ UseKeys = Callable[[dict[str, bytes]], None]
 CALL = {
     "id": "call",
     "type": "action.call",
-    # A port that is no number: the message of the error quotes it.
+    # The port is not a number, so the error message quotes it.
     "config": {
         "actionId": "http.request",
         "version": 1,
@@ -35,25 +35,25 @@ CALL = {
 
 @pytest.fixture
 def own_desk(tenant: Any, servers: Servers, celery_worker: None, settings: Any) -> Desk:
-    """A tenant whose runs no worker but the test's own takes."""
+    """Return a tenant with its own task queue. Only workers of the test poll it."""
     settings.TEMPORAL_TASK_QUEUE = f"own-{tenant.slug}"
     return Desk(tenant, servers)
 
 
 @pytest.fixture
 def use_keys() -> Iterator[UseKeys]:
-    """Clients and workers that connect from now on have these keys, as after a restart with another setting."""
-    before = connection.DATA_CONVERTER
+    """Give keys to clients and workers that connect from now on, as a restart with other settings would."""
+    original = connection.DATA_CONVERTER
 
     def use(keys: dict[str, bytes]) -> None:
         connection.DATA_CONVERTER, connection._connection._client = build_converter(keys), None
 
     yield use
-    connection.DATA_CONVERTER, connection._connection._client = before, None
+    connection.DATA_CONVERTER, connection._connection._client = original, None
 
 
 def canaries(history: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Where the canary can be read: the event's type, and the field beneath its attributes."""
+    """Return the places that show the canary: the type of the history event, and the field of its attributes."""
     found = set()
     for event in history:
         attributes = next((value for key, value in event.items() if key.endswith("EventAttributes")), {})
@@ -65,7 +65,7 @@ def canaries(history: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 
 def encodings(value: Any) -> set[str]:
-    """Of all payloads, at any depth."""
+    """Return the encodings of all payloads, at any depth."""
     if isinstance(value, list):
         return set().union(*map(encodings, value))
     if not isinstance(value, dict):
@@ -75,34 +75,37 @@ def encodings(value: Any) -> set[str]:
 
 
 def failed_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run with the canary everywhere: payload, definition, summary, event, action, and the errors of activity and run."""
+    """Return a run with the canary in payload, definition, summary, event, action and errors."""
     write, failures = records.write_records, [CANARY]
 
-    def write_at_the_second_time(*args: Any, **fields: Any) -> bool:
+    def fail_the_first_write(*args: Any, **fields: Any) -> bool:
         if failures:
             raise RuntimeError(failures.pop())
         return write(*args, **fields)
 
-    monkeypatch.setattr(records, "write_records", write_at_the_second_time)
+    monkeypatch.setattr(records, "write_records", fail_the_first_write)
     publish(desk.tenant, wait_for_reply(timeoutMs=600_000), CALL, name=CANARY)
     with running_temporal_worker():
         run = desk.start({"ticketId": CANARY})
         desk.run_is("WAITING", id=run.id)
         desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": CANARY})
         failed = desk.run_is("FAILED", id=run.id)
-        history_ends(desk, run, "WORKFLOW_EXECUTION_FAILED")
+        history_ends_with(desk, run, "WORKFLOW_EXECUTION_FAILED")
         return failed
 
 
-def history_ends(desk: Desk, run: Run, event_type: str) -> None:
-    """Rows are written a moment before the workflow goes on; a worker that stops in between leaves a task behind."""
+def history_ends_with(desk: Desk, run: Run, event_type: str) -> None:
+    """Wait until Temporal has this last event.
+
+    Rows are written shortly before the workflow continues. A worker that stops in between leaves an open task.
+    """
     eventually(lambda: desk.history_types(run)[-1] == event_type, what=f"{event_type} in Temporal")
 
 
-def test_without_keys_the_canary_is_in_every_place(
+def test_without_keys_every_place_shows_the_canary(
     own_desk: Desk, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the next test's look is worth."""
+    """Prove that the search of the next test can find the canary."""
     use_keys({})
     run = failed_run(own_desk, monkeypatch)
     assert CANARY in run.error["message"]
@@ -119,7 +122,7 @@ def test_without_keys_the_canary_is_in_every_place(
     assert encodings(history) == {"json/plain", "binary/null"}
 
 
-def test_with_keys_the_canary_is_nowhere_in_the_raw_history(
+def test_with_keys_no_place_of_the_raw_history_shows_the_canary(
     own_desk: Desk, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_keys(NEW)
@@ -133,42 +136,40 @@ def test_with_keys_the_canary_is_nowhere_in_the_raw_history(
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_the_look_finds_the_word_at_every_alignment(shift: int) -> None:
+def test_search_finds_the_canary_at_every_base64_alignment(shift: int) -> None:
     for after in range(4):
         text = base64.b64encode(b"\xff" * shift + CANARY.encode() + b"\xff" * after).decode()
         assert any(spelling in text for spelling in spellings(CANARY)), (shift, after)
 
 
-@pytest.mark.parametrize("before", [{}, OLD])
-def test_a_run_from_before_a_switch_or_a_rotation_goes_on(
-    own_desk: Desk, use_keys: UseKeys, before: dict[str, bytes]
-) -> None:
+@pytest.mark.parametrize("old_keys", [{}, OLD])
+def test_run_continues_after_a_change_of_keys(own_desk: Desk, use_keys: UseKeys, old_keys: dict[str, bytes]) -> None:
     publish(own_desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
-    use_keys(before)
+    use_keys(old_keys)
     with running_temporal_worker():
         run = own_desk.start({"ticketId": "T-1"})
         own_desk.run_is("WAITING", id=run.id)
-        history_ends(own_desk, run, "WORKFLOW_TASK_COMPLETED")
-    use_keys({**NEW, **before})
+        history_ends_with(own_desk, run, "WORKFLOW_TASK_COMPLETED")
+    use_keys({**NEW, **old_keys})
     with running_temporal_worker():
         own_desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
         assert own_desk.run_is("SUCCEEDED", id=run.id).state == "AFTER"
 
 
-@pytest.mark.parametrize("before", [{}, OLD])
-def test_an_event_under_a_key_that_the_worker_lacks_waits_for_it(
-    own_desk: Desk, use_keys: UseKeys, before: dict[str, bytes]
+@pytest.mark.parametrize("old_keys", [{}, OLD])
+def test_event_encrypted_under_a_missing_key_waits_for_the_key(
+    own_desk: Desk, use_keys: UseKeys, old_keys: dict[str, bytes]
 ) -> None:
-    """The SDK would drop a signal that its payload converter cannot read; the codec must fail the task before."""
+    """The SDK drops a signal that its payload converter cannot read, so the codec must fail the task earlier."""
     publish(own_desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
-    use_keys(before)
+    use_keys(old_keys)
     with running_temporal_worker():
         run = own_desk.start({"ticketId": "T-1"})
         own_desk.run_is("WAITING", id=run.id)
         use_keys(NEW)
         own_desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
-        eventually(lambda: "WORKFLOW_TASK_FAILED" in own_desk.history_types(run), what="a task that cannot be read")
+        eventually(lambda: "WORKFLOW_TASK_FAILED" in own_desk.history_types(run), what="a failed workflow task")
     assert Run.objects.get(id=run.id).status == "WAITING"
-    use_keys({**NEW, **before})
+    use_keys({**NEW, **old_keys})
     with running_temporal_worker():
         assert own_desk.run_is("SUCCEEDED", id=run.id).state == "AFTER"

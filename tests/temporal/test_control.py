@@ -1,4 +1,7 @@
-"""Cancel goes to Temporal first; a cancel that Temporal refused changes nothing (docs/reference/authority.md#control-matrix)."""
+"""Cancel, start and delivery on a real Temporal (docs/reference/authority.md#control-matrix).
+
+A cancel goes to Temporal first. A cancel that Temporal refused changes nothing.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +22,7 @@ def waiting_run(desk: Desk, **config: Any) -> Run:
     return desk.run_is("WAITING", id=run.id)
 
 
-def test_cancel_is_recorded_by_the_workflow_itself(desk: Desk) -> None:
+def test_cancel_is_recorded_by_the_workflow(desk: Desk) -> None:
     run = waiting_run(desk, timeoutMs=600_000)
     response = Api(make_token(desk.tenant)).post(f"/runs/{run.id}/cancel", {"reason": "a duplicate"})
     assert (response.status_code, response.json()["state"]) in ((202, "accepted"), (202, "observed"))
@@ -38,9 +41,7 @@ def test_cancel_is_recorded_by_the_workflow_itself(desk: Desk) -> None:
     )
 
 
-def test_while_temporal_is_down_a_cancel_is_refused_and_nothing_changes(
-    desk: Desk, servers: Servers, outage: Callable[[], None]
-) -> None:
+def test_cancel_is_refused_while_temporal_is_down(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
     run = waiting_run(desk)
     api = Api(make_token(desk.tenant))
     before = rows_of(run)
@@ -72,7 +73,7 @@ def test_while_temporal_is_down_a_cancel_is_refused_and_nothing_changes(
     ]  # fmt: skip
 
 
-def test_an_answer_that_does_not_come_is_unknown(
+def test_cancel_without_a_response_has_an_unknown_outcome(
     desk: Desk, servers: Servers, settings: Any, outage: Callable[[], None]
 ) -> None:
     import os
@@ -93,7 +94,7 @@ def test_an_answer_that_does_not_come_is_unknown(
     outage()
 
 
-def test_a_cancel_of_what_temporal_does_not_know_is_told_in_its_words(desk: Desk) -> None:
+def test_cancel_of_an_unknown_workflow_returns_temporals_message(desk: Desk) -> None:
     from tests.support.factories import make_run
 
     run = make_run(desk.tenant)
@@ -102,7 +103,9 @@ def test_a_cancel_of_what_temporal_does_not_know_is_told_in_its_words(desk: Desk
     assert Run.objects.get(id=run.id).status == "WAITING"
 
 
-def test_events_wait_for_temporal_and_none_is_lost(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
+def test_events_wait_during_an_outage_and_none_is_lost(
+    desk: Desk, servers: Servers, outage: Callable[[], None]
+) -> None:
     from ingress.tasks import sweep_events
 
     run = waiting_run(desk)
@@ -113,17 +116,19 @@ def test_events_wait_for_temporal_and_none_is_lost(desk: Desk, servers: Servers,
         created = desk.send("TICKET_CREATED", {"ticketId": "T-2"})
         waiting = EventDelivery.objects.filter(tenant=desk.tenant, status="pending")
         tried = waiting.filter(attempts__gte=1, reason__contains="Temporal did not respond")
-        eventually(lambda: tried.exists() and waiting.count() == 2, what="one was tried, and both wait")
+        eventually(lambda: tried.exists() and waiting.count() == 2, what="one delivery was tried, and both wait")
     finally:
         outage()
-    eventually(lambda: (sweep_events(), waiting.count() == 0)[1], what="the sweep has made both")
-    assert not EventDelivery.objects.filter(tenant=desk.tenant, failures__gt=0).exists()  # an outage uses none up
+    eventually(lambda: (sweep_events(), waiting.count() == 0)[1], what="the sweep has delivered both")
+    assert not EventDelivery.objects.filter(
+        tenant=desk.tenant, failures__gt=0
+    ).exists()  # an outage does not count as a failure
     desk.run_is("SUCCEEDED", id=run.id)
     desk.run_is("WAITING", correlation_key="T-2")
     eventually(lambda: Event.objects.filter(id__in=[reply.id, created.id], outcome="delivered").count() == 2)
 
 
-def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
+def test_sweep_starts_an_interrupted_launch(desk: Desk) -> None:
     from datetime import timedelta
 
     from django.utils import timezone
@@ -142,7 +147,7 @@ def test_a_launch_that_was_cut_off_is_taken_up_by_the_sweep(desk: Desk) -> None:
     desk.run_is("WAITING", id=run.id)
 
 
-def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: Desk) -> None:
+def test_run_that_temporal_cannot_accept_is_closed_and_delays_no_other(desk: Desk) -> None:
     from datetime import timedelta
 
     from django.utils import timezone
@@ -167,7 +172,7 @@ def test_a_run_that_temporal_never_takes_is_ended_and_holds_up_no_other(desk: De
     assert (ended.status, ended.error_code) == ("FAILED", "TEMPORAL_REFUSED")
 
 
-def test_a_cancel_in_the_same_task_as_a_timer_ends_the_workflow_and_loses_no_record(desk: Desk, settings: Any) -> None:
+def test_cancel_in_the_same_workflow_task_as_a_timer(desk: Desk, settings: Any) -> None:
     from tests.support.workers import running_temporal_worker
     from workflows.services.runs.control import run_cancel
 
@@ -182,19 +187,20 @@ def test_a_cancel_in_the_same_task_as_a_timer_ends_the_workflow_and_loses_no_rec
     run = desk.start()
     with running_temporal_worker():
         desk.run_is("WAITING", id=run.id)
-    eventually(lambda: "TIMER_FIRED" in desk.history_types(run), what="the timer fires without a worker")
+    eventually(lambda: "TIMER_FIRED" in desk.history_types(run), what="the timer fires while no worker runs")
     run_cancel(actor=desk.actor, run_id=run.id)
     with running_temporal_worker():
         desk.run_is("CANCELED", id=run.id)
         eventually(
-            lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED", what="Temporal has ended it too"
+            lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED",
+            what="the workflow has ended in Temporal",
         )
     assert [w.status for w in RunWait.objects.filter(run=run)] == ["RESOLVED"]
     assert desk.steps(run)[:2] == [("nap", 1, "SUCCEEDED"), ("call", 1, "CANCELED")]
 
 
 @pytest.mark.parametrize("version", [None, 1])
-def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) -> None:
+def test_manual_start_is_observed(desk: Desk, version: int | None) -> None:
     publish(desk.tenant, wait_for_reply())
     api = Api(make_token(desk.tenant))
     body = {"definition": "flow", "version": version, "payload": {"ticketId": "T-1"}, "reason": "by hand"}
@@ -207,7 +213,7 @@ def test_a_run_is_started_by_hand_and_observed(desk: Desk, version: int | None) 
     assert api.get(f"/runs/{run.id}").json()["waiting_on"][0]["event_name"] == "TICKET_CUSTOMER_REPLIED"
 
 
-def test_a_cancel_that_comes_before_the_first_worker_is_recorded_too(desk: Desk, settings: Any) -> None:
+def test_cancel_before_the_first_workflow_task_is_recorded(desk: Desk, settings: Any) -> None:
     from tests.support.workers import running_temporal_worker
     from workflows.services.runs.control import run_cancel
 

@@ -1,5 +1,8 @@
-"""A worker killed with SIGKILL at the worst points: the run finishes soon after the restart, with the effect once where it
-can be had once, and with `ACTION_OUTCOME_UNKNOWN` elsewhere; never a silent second effect."""
+"""Workers that are killed with SIGKILL at critical points. The run must finish soon after the restart.
+
+An effect that can be repeated or rolled back happens once. Any other ends as `ACTION_OUTCOME_UNKNOWN`. A second effect
+without a report never happens.
+"""
 
 import os
 import subprocess
@@ -24,7 +27,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 @pytest.fixture
 def start_worker(desk: Desk, settings: Any, tmp_path: Path) -> Iterator[Start]:
-    """Starts the tenant's own worker, on a task queue of its own."""
+    """Start workers on a task queue that only this test uses."""
     settings.TEMPORAL_TASK_QUEUE = f"crash-{desk.tenant.slug}"
     env = {**os.environ, "TEMPORAL_TASK_QUEUE": settings.TEMPORAL_TASK_QUEUE}
     started: list[subprocess.Popen[bytes]] = []
@@ -32,9 +35,12 @@ def start_worker(desk: Desk, settings: Any, tmp_path: Path) -> Iterator[Start]:
     def start(point: str = "nowhere", **more: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.crashing_worker", point, str(tmp_path / "killed")], cwd=ROOT, env={**env, **more},
-                stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [sys.executable, "-m", "tests.support.crashing_worker", point, str(tmp_path / "killed")],
+                cwd=ROOT,
+                env={**env, **more},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         started.append(worker)
         return worker
 
@@ -44,8 +50,8 @@ def start_worker(desk: Desk, settings: Any, tmp_path: Path) -> Iterator[Start]:
         worker.wait(10)
 
 
-def dies_and_comes_back(start: Start, point: str, begin: Callable[[], Run]) -> Run:
-    """The run that `begin` has started, after the kill and the restart."""
+def kill_and_restart(start: Start, point: str, begin: Callable[[], Run]) -> Run:
+    """Start a run with `begin`, let its worker be killed at the point, and start another worker. Return the run."""
     worker = start(point)
     run = begin()
     assert worker.wait(60) == -9, "the worker was not killed"
@@ -53,8 +59,12 @@ def dies_and_comes_back(start: Start, point: str, begin: Callable[[], Run]) -> R
     return run
 
 
-def soon(desk: Desk, run: Run, status: str) -> Run:
-    """Heartbeats end a lost activity after 12 s (here after 4, but in the first test), the sticky queue a lost task after 2."""
+def ends_soon(desk: Desk, run: Run, status: str) -> Run:
+    """Wait for the run's end.
+
+    Temporal notices a lost activity after 12 s without heartbeats (4 s in these tests, except in the first one). It
+    gives a lost workflow task to another worker after 2 s.
+    """
     return eventually(
         lambda: Run.objects.filter(id=run.id, status=status).first(), seconds=60, what=f"{status} run {run.id}"
     )
@@ -62,7 +72,8 @@ def soon(desk: Desk, run: Run, status: str) -> Run:
 
 def call(url: str) -> dict[str, Any]:
     mapping = {"method": "POST", "url": url, "body": {"a": 1}}
-    return {"id": "call", "type": "action.call", "config": {"actionId": "http.request", "version": 1, "inputMapping": mapping, "saveAs": "answer"}}  # fmt: skip
+    config = {"actionId": "http.request", "version": 1, "inputMapping": mapping, "saveAs": "answer"}
+    return {"id": "call", "type": "action.call", "config": config}
 
 
 def notify(desk: Desk) -> dict[str, Any]:
@@ -73,10 +84,11 @@ def notify(desk: Desk) -> dict[str, Any]:
     user = User.objects.create_user(f"member-{desk.tenant.slug}")
     TenantMembership.objects.create(tenant=desk.tenant, user=user, role="operator")
     mapping = {"recipients": {"roles": ["operator"]}, "severity": "info", "title": "Once"}
-    return {"id": "tell", "type": "action.call", "config": {"actionId": "notifications.send_in_app", "version": 1, "inputMapping": mapping}}  # fmt: skip
+    config = {"actionId": "notifications.send_in_app", "version": 1, "inputMapping": mapping}
+    return {"id": "notify", "type": "action.call", "config": config}
 
 
-def test_killed_inside_an_activity_a_call_is_repeated_with_the_same_key(desk: Desk, start_worker: Start) -> None:
+def test_kill_during_a_call_repeats_it_with_the_same_key(desk: Desk, start_worker: Start) -> None:
     workers: list[subprocess.Popen[bytes]] = []
 
     def answer(number: int) -> tuple[int, Any]:
@@ -90,7 +102,7 @@ def test_killed_inside_an_activity_a_call_is_repeated_with_the_same_key(desk: De
         run = desk.start()
         assert workers[0].wait(60) == -9
         start_worker("nowhere", REAL_TIMEOUTS="1")
-        soon(desk, run, "SUCCEEDED")
+        ends_soon(desk, run, "SUCCEEDED")
         keys = {request.headers["Idempotency-Key"] for request in api.requests}
     assert (len(api.requests), keys) == (2, {f"{run.id}/root.steps[0]"})
     invocation = ActionInvocation.objects.get(run=run)
@@ -99,25 +111,26 @@ def test_killed_inside_an_activity_a_call_is_repeated_with_the_same_key(desk: De
 
 
 @pytest.mark.parametrize("point", ["between activity and projection", "after the effect, before its outcome is stored"])
-def test_an_effect_in_the_ledgers_transaction_is_made_once(desk: Desk, start_worker: Start, point: str) -> None:
+def test_kill_around_a_transactional_effect_leaves_one_effect(desk: Desk, start_worker: Start, point: str) -> None:
     publish(desk.tenant, notify(desk))
-    run = dies_and_comes_back(start_worker, point, desk.start)
-    soon(desk, run, "SUCCEEDED")
+    run = kill_and_restart(start_worker, point, desk.start)
+    ends_soon(desk, run, "SUCCEEDED")
     assert Notification.objects.filter(tenant=desk.tenant).count() == 1
-    assert desk.steps(run) == [("tell", 1, "SUCCEEDED")]
+    assert desk.steps(run) == [("notify", 1, "SUCCEEDED")]
 
 
-def test_an_effect_that_cannot_be_repeated_is_unknown(desk: Desk, start_worker: Start) -> None:
+def test_kill_after_an_effect_that_cannot_be_repeated_is_reported(desk: Desk, start_worker: Start) -> None:
     mapping = {"to": ["someone@example.org"], "subject": "Once", "text": "A line."}
-    mail = {"id": "mail", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 10}, "config": {"actionId": "email.send", "version": 1, "inputMapping": mapping}}  # fmt: skip
+    config = {"actionId": "email.send", "version": 1, "inputMapping": mapping}
+    mail = {"id": "mail", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 10}, "config": config}
     publish(desk.tenant, mail)
-    run = dies_and_comes_back(start_worker, "after the effect, before its outcome is stored", desk.start)
-    failed = soon(desk, run, "FAILED")
+    run = kill_and_restart(start_worker, "after the effect, before its outcome is stored", desk.start)
+    failed = ends_soon(desk, run, "FAILED")
     assert failed.error_code == "ACTION_OUTCOME_UNKNOWN"
     assert ActionInvocation.objects.get(run=run).executions == 1
 
 
-def test_killed_during_continue_as_new(desk: Desk, start_worker: Start) -> None:
+def test_kill_during_continue_as_new(desk: Desk, start_worker: Start) -> None:
     publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": "=", "value": 7}]))
 
     def begin() -> Run:
@@ -127,9 +140,9 @@ def test_killed_during_continue_as_new(desk: Desk, start_worker: Start) -> None:
             signal_number(run, number)
         return run
 
-    run = dies_and_comes_back(start_worker, "during continue-as-new", begin)
-    signal_number(run, 7)  # only now: together with the others it could resume the run before it grows long
-    done = soon(desk, run, "SUCCEEDED")
+    run = kill_and_restart(start_worker, "during continue-as-new", begin)
+    signal_number(run, 7)  # sent last: an earlier one could resume the run before it continues as new
+    done = ends_soon(desk, run, "SUCCEEDED")
     assert done.event_count == 1
     assert RunWait.objects.get(run=run).status == "RESOLVED"
 
@@ -145,20 +158,20 @@ def signal_number(run: Run, number: int) -> None:
             return False
         return True
 
-    eventually(taken, what="the signal is taken")
+    eventually(taken, what="Temporal accepts the signal")
 
 
-def test_killed_between_a_wait_and_its_look_an_earlier_event_is_still_found(desk: Desk, start_worker: Start) -> None:
+def test_kill_between_a_wait_and_its_lookback_loses_no_event(desk: Desk, start_worker: Start) -> None:
     publish(desk.tenant, wait_for_reply())
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
-    run = dies_and_comes_back(
+    run = kill_and_restart(
         start_worker, "after a wait was written, before the look", lambda: desk.start({"ticketId": "T-1"})
     )
-    soon(desk, run, "SUCCEEDED")
+    ends_soon(desk, run, "SUCCEEDED")
     assert EventDelivery.objects.filter(run=run, status="matched").count() == 1
 
 
-def test_killed_before_a_child_is_started_it_is_started_once(desk: Desk, start_worker: Start) -> None:
+def test_kill_before_the_start_of_a_child_starts_it_once(desk: Desk, start_worker: Start) -> None:
     publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "CHILD"}}, key="child")
     step = {
         "id": "child",
@@ -168,17 +181,15 @@ def test_killed_before_a_child_is_started_it_is_started_once(desk: Desk, start_w
         "inputMapping": {"a": expr("1")},
     }
     publish(desk.tenant, step, key="parent")
-    run = dies_and_comes_back(start_worker, "after a child's row was written", lambda: desk.start(key="parent"))
-    soon(desk, run, "SUCCEEDED")
+    run = kill_and_restart(start_worker, "after a child's row was written", lambda: desk.start(key="parent"))
+    ends_soon(desk, run, "SUCCEEDED")
     assert Run.objects.filter(parent_run=run, status="SUCCEEDED").count() == 1
     assert RunStep.objects.get(run=run).child_run is not None
 
 
 @pytest.mark.parametrize("seconds", [float(os.environ.get("POINTSMAN_TEST_OUTAGE_SECONDS", "6"))])
-def test_a_database_that_is_down_delays_a_run_and_never_fails_it(
-    desk: Desk, start_worker: Start, seconds: float
-) -> None:
-    """The worker reaches its database through a door that is shut while its timer fires."""
+def test_database_outage_delays_a_run_and_does_not_fail_it(desk: Desk, start_worker: Start, seconds: float) -> None:
+    """The worker's connections to the database are blocked while its timer fires."""
     with fake_api() as api, Door(os.environ["DATABASE_URL"]) as door:
         nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 1_000}}
         publish(desk.tenant, nap, {**call(api.url), "retry": {"maxAttempts": 2, "backoffMs": 10}})
@@ -187,19 +198,21 @@ def test_a_database_that_is_down_delays_a_run_and_never_fails_it(
         desk.run_is("WAITING", id=run.id)
         door.shut()
         tries = eventually(
-            lambda: pending_attempt(run) >= 2 and pending_attempt(run), seconds=20, what="a write that fails"
+            lambda: attempts_of_open_activity(run) >= 2 and attempts_of_open_activity(run),
+            seconds=20,
+            what="a write that failed",
         )
         threading.Timer(seconds, door.open).start()
-        eventually(lambda: pending_attempt(run) > tries, what="a further try in vain")
+        eventually(lambda: attempts_of_open_activity(run) > tries, what="another failed attempt")
         assert Run.objects.get(id=run.id).status == "WAITING"
-        eventually(lambda: not door.is_shut, seconds=seconds + 10, what="the door opens")
-        soon(desk, run, "SUCCEEDED")
+        eventually(lambda: not door.is_shut, seconds=seconds + 10, what="the database is reachable again")
+        ends_soon(desk, run, "SUCCEEDED")
         assert len(api.requests) == 1
     assert desk.steps(run) == [("nap", 1, "SUCCEEDED"), ("call", 1, "SUCCEEDED")]
 
 
-def pending_attempt(run: Run) -> int:
-    """Temporal's attempts of the activity that is under way."""
+def attempts_of_open_activity(run: Run) -> int:
+    """Return the number of Temporal's attempts of the open activity."""
 
     async def ask(client: Any) -> int:
         described = await client.get_workflow_handle(run.temporal_workflow_id).describe()

@@ -1,4 +1,4 @@
-"""`manage.py describe_run`: the row, Temporal's view, and the difference (issue of a night shift)."""
+"""`manage.py describe_run`: the row, Temporal's view, and the differences."""
 
 import json
 import uuid
@@ -20,7 +20,7 @@ def described(run: Run) -> dict[str, Any]:
     return dict(json.loads(out.getvalue()))
 
 
-def test_a_run_that_waits_and_its_drift(desk: Desk) -> None:
+def test_waiting_run_and_its_drift(desk: Desk) -> None:
     publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "OPEN"}}, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
@@ -33,18 +33,18 @@ def test_a_run_that_waits_and_its_drift(desk: Desk) -> None:
         RunWait.objects.filter(run=run).update(status="CANCELED")
     drift = "\n".join(described(run)["Difference"])
     for words in (
-        "the row says SUCCEEDED, Temporal RUNNING",
-        "the row is at 99",
-        "step: the row says",
+        "status: SUCCEEDED in the row, RUNNING in Temporal",
+        "sequence number: 99 in the row",
+        "step: root.steps[0] in the row",
         "open in the workflow",
     ):
         assert words in drift
     out = StringIO()
     call_command("describe_run", str(run.id), stdout=out)
-    assert "the row says SUCCEEDED" in out.getvalue()
+    assert "status: SUCCEEDED in the row" in out.getvalue()
 
 
-def test_a_run_that_temporal_does_not_know_and_one_that_does_not_exist(desk: Desk) -> None:
+def test_run_unknown_to_temporal_and_unknown_run(desk: Desk) -> None:
     from tests.support.factories import make_run
 
     shown = described(make_run(desk.tenant))

@@ -1,4 +1,4 @@
-"""Long runs go on in new executions, and lose and double nothing (docs/reference/engine.md#long-runs)."""
+"""Long runs continue in new executions, and lose or repeat nothing (docs/reference/engine.md#long-runs)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from workflows.temporal import performing
 
 @pytest.fixture
 def short_executions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Executions go on as new after a few messages instead of after 1,500."""
+    """Continue as new after 5 messages and not after 1,500."""
     monkeypatch.setattr(performing, "MAX_MESSAGES", 5)
 
 
@@ -26,7 +26,7 @@ def executions(desk: Desk, run: Run) -> int:
 
 
 def each_reply(count: int, **config: Any) -> dict[str, Any]:
-    """A loop that waits for a reply in each round, and keeps what came."""
+    """Return a loop that waits for a reply in each iteration and collects the replies."""
     keep = {"vars.got": expr("append(coalesce(vars.got, []), vars.event.n)")}
     body = [wait_for_reply(assign=keep, **config)]
     items = expr(f"[1..{count}]")
@@ -40,7 +40,7 @@ def result_of(run: Run) -> dict[str, Any]:
     return dict(temporal_connection.call(result))
 
 
-def test_events_resume_each_round_once_across_executions(desk: Desk, short_executions: None) -> None:
+def test_events_resume_each_iteration_once_across_executions(desk: Desk, short_executions: None) -> None:
     publish(desk.tenant, each_reply(14))
     run = desk.start({"ticketId": "T-1"})
     for number in range(14):
@@ -53,7 +53,7 @@ def test_events_resume_each_round_once_across_executions(desk: Desk, short_execu
     eventually(lambda: executions(desk, run) >= 4, what="several executions")
 
 
-def test_a_wait_and_its_deadline_outlive_the_execution(desk: Desk, short_executions: None) -> None:
+def test_wait_and_deadline_survive_continue_as_new(desk: Desk, short_executions: None) -> None:
     publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}], timeoutMs=4_000))
     run = desk.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
@@ -67,7 +67,7 @@ def test_a_wait_and_its_deadline_outlive_the_execution(desk: Desk, short_executi
     assert failed.temporal_first_run_id == run.temporal_first_run_id
 
 
-def test_a_cancel_reaches_the_execution_that_goes_on(desk: Desk, short_executions: None) -> None:
+def test_cancel_reaches_the_current_execution(desk: Desk, short_executions: None) -> None:
     from workflows.services.runs.control import run_cancel
 
     publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}]))
@@ -92,8 +92,8 @@ def test_ten_thousand_steps(desk: Desk) -> None:
     assert RunStep.objects.filter(run=run, status="SUCCEEDED").count() == 10_001
 
 
-def test_twelve_thousand_events_to_one_run_while_it_loops(desk: Desk) -> None:
-    """Most are for no wait that is open; in each round one resumes the run."""
+def test_twelve_thousand_events_to_one_looping_run(desk: Desk) -> None:
+    """In each iteration, one event resumes the run. All others are for a wait that does not exist."""
     from concurrent.futures import ThreadPoolExecutor
 
     from django.db import connection
@@ -103,7 +103,7 @@ def test_twelve_thousand_events_to_one_run_while_it_loops(desk: Desk) -> None:
     run = desk.start({"ticketId": "T-1"})
     stale = "00000000-0000-0000-0000-000000000000"
 
-    def flood(first: int) -> None:
+    def send_stale_signals(first: int) -> None:
         for number in range(first, first + total // rounds):
             signal(run, number, stale)
         connection.close()
@@ -111,10 +111,10 @@ def test_twelve_thousand_events_to_one_run_while_it_loops(desk: Desk) -> None:
     with ThreadPoolExecutor(rounds) as pool:
         for round_number in range(rounds):
             wait = eventually(lambda: RunWait.objects.filter(run=run, status="WAITING").first(), seconds=60)
-            pool.submit(flood, 1 + round_number * (total // rounds))
+            pool.submit(send_stale_signals, 1 + round_number * (total // rounds))
             signal(run, -round_number - 1, str(wait.id))
             eventually(
-                lambda w=wait: RunWait.objects.get(id=w.id).status == "RESOLVED", seconds=60, what="the round ends"
+                lambda w=wait: RunWait.objects.get(id=w.id).status == "RESOLVED", seconds=60, what="the iteration ends"
             )
     done = desk.run_is("SUCCEEDED", id=run.id)
     assert result_of(run)["vars"]["got"] == [-n - 1 for n in range(rounds)]

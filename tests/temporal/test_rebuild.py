@@ -1,4 +1,7 @@
-"""Rows made again from Temporal's history alone, field by field (docs/reference/authority.md#age-and-repair-of-projections)."""
+"""Rebuild of rows from Temporal's history alone, field by field.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
+"""
 
 import threading
 from typing import Any
@@ -32,8 +35,8 @@ from workflows.statuses import TaskStatus
 from workflows.temporal import gateway, performing, run_history
 from workflows.temporal.attempt_records import end_records
 from workflows.temporal.contracts import ActionRequest
-from workflows.temporal.run_history import read_run_history
 from workflows.temporal.history import read_history
+from workflows.temporal.run_history import read_run_history
 
 EVERYTHING = [
     state("s"),
@@ -49,11 +52,11 @@ EVERYTHING = [
 
 @pytest.fixture
 def everything(desk: Desk) -> list[Run]:
-    """A run that has done all that is projected, started by an event; and its child."""
+    """Return a run with every kind of projection row, started by an event, and its child run."""
     publish(desk.tenant, wait_for_reply(timeoutMs=20), key="child")
     publish(desk.tenant, *EVERYTHING, trigger={"type": "event", "eventName": "TICKET_CREATED"})
     desk.send("TICKET_CREATED", {"ticketId": "T-1", "n": 3})
-    run = eventually(lambda: Run.objects.filter(tenant=desk.tenant, parent_run=None).first(), what="it is started")
+    run = eventually(lambda: Run.objects.filter(tenant=desk.tenant, parent_run=None).first(), what="the run is started")
     waiting(run, kind="human")
     complete(desk, run)
     wait = waiting(run, kind="event")
@@ -63,29 +66,31 @@ def everything(desk: Desk) -> list[Run]:
     return [desk.run_is("SUCCEEDED", id=run.id), desk.run_is("FAILED", parent_run=run)]
 
 
-def test_altered_and_deleted_rows_become_what_they_were(desk: Desk, everything: list[Run]) -> None:
+def test_changed_and_deleted_rows_are_restored(desk: Desk, everything: list[Run]) -> None:
     run, _ = everything
     before = rows_of(*everything)
     assert len(before) >= 24
     assert "equal" in command("rebuild_projections", "--run", str(run.id), "--dry-run")
     as_owner(
-        f"UPDATE workflow_runs SET status = 'FAILED', state = 'X', input = '{{}}', requested_by = 'me', correlation_key = '', "
-        f'error = \'{{"category": "no", "message": "no", "nodePath": ""}}\', projection_seq = 999 WHERE id = \'{run.id}\'',
+        f"UPDATE workflow_runs SET status = 'FAILED', state = 'X', input = '{{}}', requested_by = 'me', "
+        f'correlation_key = \'\', error = \'{{"category": "no", "message": "no", "nodePath": ""}}\', '
+        f"projection_seq = 999 WHERE id = '{run.id}'",
         f"UPDATE workflow_run_steps SET output = NULL, child_run_id = NULL WHERE run_id = '{run.id}'",
         f"DELETE FROM workflow_run_steps WHERE run_id = '{run.id}' AND step_id IN ('keep', 'f')",
-        f"UPDATE workflow_run_waits SET status = 'WAITING', correlation_key = 'T-9' WHERE run_id = '{run.id}' AND kind = 'event'",
+        f"UPDATE workflow_run_waits SET status = 'WAITING', correlation_key = 'T-9' "
+        f"WHERE run_id = '{run.id}' AND kind = 'event'",
         f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}' AND kind = 'retry'",
         f"UPDATE workflow_tasks SET response = NULL, status = 'pending' WHERE run_id = '{run.id}'",
     )
     damaged = rows_of(*everything)
-    told = command("rebuild_projections", "--run", str(run.id), "--dry-run")
-    assert ("run status: FAILED -> SUCCEEDED" in told, "1 would be rebuilt" in told) == (True, True)
+    output = command("rebuild_projections", "--run", str(run.id), "--dry-run")
+    assert ("run status: FAILED -> SUCCEEDED" in output, "1 would be rebuilt" in output) == (True, True)
     assert rows_of(*everything) == damaged != before
     assert "1 rebuilt" in command("rebuild_projections", "--run", str(run.id))
     assert rows_of(*everything) == before
 
 
-def test_what_is_gone_from_the_database_comes_back_whole(desk: Desk, everything: list[Run]) -> None:
+def test_all_rows_of_a_tenant_are_restored(desk: Desk, everything: list[Run]) -> None:
     before = rows_of(*everything)
     tables = ("workflow_tasks", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
     as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{desk.tenant.id}'" for table in tables))
@@ -95,35 +100,35 @@ def test_what_is_gone_from_the_database_comes_back_whole(desk: Desk, everything:
     assert "2 equal" in command("rebuild_projections", "--tenant", desk.tenant.slug)
 
 
-def test_after_a_reset_the_course_is_the_new_one_and_deliveries_keep_their_waits(desk: Desk, servers: Servers) -> None:
+def test_rebuild_after_a_reset_keeps_waits_with_deliveries(desk: Desk, servers: Servers) -> None:
     never = wait_for_reply("never", filters=[{"path": "n", "op": "=", "value": 9}])
     publish(desk.tenant, nap("z", 20), task(), never)
     run = desk.start({"ticketId": "T-1"})
     person = waiting(run, kind="human")
     complete(desk, run)
-    cut = waiting(run, kind="event")
+    undone = waiting(run, kind="event")
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
-    eventually(lambda: cut.deliveries.filter(status="filtered").exists(), what="an event is filtered")
+    eventually(lambda: undone.deliveries.filter(status="filtered").exists(), what="an event is filtered")
     reset(desk, servers, run, "--reapply-exclude", "All")
     waits = RunWait.objects.filter(run=run)
-    eventually(lambda: waits.get(id=cut.id).status == "CANCELED" and waits.get(id=person.id).status == "WAITING")
+    eventually(lambda: waits.get(id=undone.id).status == "CANCELED" and waits.get(id=person.id).status == "WAITING")
     before = rows_of(Run.objects.get(id=run.id))
-    assert cut.deliveries.get().status == "late"
+    assert undone.deliveries.get().status == "late"
     assert run_rebuild(run_id=run.id).differences == []
     as_owner(f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
     assert rows_of(run) == before
 
 
-def test_a_run_of_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Followed from the last to the first; without the first, what it told stays and the rest is made again."""
+def test_run_with_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the first history, the rows of that time stay and the later ones are rebuilt."""
     monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
     publish(desk.tenant, each("loop", "[1..5]", wait_for_reply()))
     run = desk.start({"ticketId": "T-1"})
     for number in range(5):
         waiting(run)
         desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
-        eventually(lambda n=number: run.waits.filter(status="RESOLVED").count() > n, what="it is taken")
+        eventually(lambda n=number: run.waits.filter(status="RESOLVED").count() > n, what="the run consumes the event")
     run = desk.run_is("SUCCEEDED", id=run.id)
     before = rows_of(run)
     assert len({row["projection_epoch"] for row in before.values()}) > 1
@@ -138,56 +143,56 @@ def test_a_run_of_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
     as_owner(*damage)
     first = run.temporal_first_run_id
 
-    def without_the_first(*, workflow_id: str, run_id: str) -> Any:
+    def without_first_history(*, workflow_id: str, run_id: str) -> Any:
         if run_id == first:
             raise gateway.TemporalNotFound("Temporal's retention has deleted it")
         return read_history(workflow_id=workflow_id, run_id=run_id)
 
-    monkeypatch.setattr(run_history, "read_history", without_the_first)
-    made = run_rebuild(run_id=run.id)
-    assert (made.outcome, run.temporal_first_run_id in made.notes[0]) == ("rebuilt", True)
+    monkeypatch.setattr(run_history, "read_history", without_first_history)
+    rebuilt = run_rebuild(run_id=run.id)
+    assert (rebuilt.outcome, run.temporal_first_run_id in rebuilt.notes[0]) == ("rebuilt", True)
     assert rows_of(run) == before
 
 
-def test_what_temporal_has_deleted_is_told_and_left_alone(desk: Desk) -> None:
+def test_history_that_temporal_has_deleted_is_reported_and_rows_stay(desk: Desk) -> None:
     run = make_run(desk.tenant, status="SUCCEEDED")
     before = rows_of(run)
     assert "1 gone" in command("rebuild_projections", "--run", str(run.id))
     assert rows_of(run) == before
 
 
-def test_an_attempt_whose_end_is_written_and_not_returned_yet_keeps_it(desk: Desk, servers: Servers) -> None:
-    go_on = threading.Event()
-    with fake_api(lambda _: (200 if go_on.wait(30) else 500, {"ok": True})) as api:
+def test_end_of_an_attempt_that_is_not_yet_in_the_history_is_kept(desk: Desk, servers: Servers) -> None:
+    may_respond = threading.Event()
+    with fake_api(lambda _: (200 if may_respond.wait(30) else 500, {"ok": True})) as api:
         config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": api.url}}
         publish(desk.tenant, {"id": "call", "type": "action.call", "config": config}, task(), wait_for_reply())
         run = desk.start({"ticketId": "T-1"})
-        eventually(lambda: api.requests, what="the action is under way")
+        eventually(lambda: api.requests, what="the action is running")
         run.refresh_from_db()
         assert run_rebuild(run_id=run.id).differences == []
-        told = next(iter(read_run_history(workflow_id=run.temporal_workflow_id).begin.activities.values()))
-        assert isinstance(told.request, ActionRequest)
-        end = end_records(told.request, now_ms=1_700_000_000_000, output={"early": True})
+        recorded = next(iter(read_run_history(workflow_id=run.temporal_workflow_id).begin.activities.values()))
+        assert isinstance(recorded.request, ActionRequest)
+        end = end_records(recorded.request, now_ms=1_700_000_000_000, output={"early": True})
         record_batch(end, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch,
                      first_run_id="", current_epoch=lambda: run.projection_epoch)  # fmt: skip
-        rebuilt_to(rows_of(run), run)
+        rebuild_restores(rows_of(run), run)
         assert RunStep.objects.get(run=run).output == {"early": True}
-        go_on.set()
+        may_respond.set()
         waiting(run, kind="human")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
-    assert RunStep.objects.get(run=run, step_id="call").output["status"] == 200  # now Temporal has it
+    assert RunStep.objects.get(run=run, step_id="call").output["status"] == 200  # now the history has it
 
 
-def test_who_holds_a_task_is_decided_by_people_and_stays(desk: Desk) -> None:
+def test_holder_of_a_task_is_kept(desk: Desk) -> None:
     publish(desk.tenant, task())
     run = desk.start()
     waiting(run, kind="human")
     HumanTask.objects.filter(run=run).update(status=TaskStatus.CLAIMED, claimed_at=run.created_at)
-    rebuilt_to(rows_of(Run.objects.get(id=run.id)), run)
+    rebuild_restores(rows_of(Run.objects.get(id=run.id)), run)
 
 
-def rebuilt_to(before: dict[str, Any], run: Run) -> None:
-    """The rows are as they were, after a rebuild that had something to repair."""
+def rebuild_restores(before: dict[str, Any], run: Run) -> None:
+    """Change the row, rebuild the run, and compare all rows with `before`."""
     as_owner(f"UPDATE workflow_runs SET state = 'altered' WHERE id = '{run.id}'")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
     assert rows_of(run) == before

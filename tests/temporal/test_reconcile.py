@@ -1,4 +1,7 @@
-"""Rows that have lost touch with Temporal, and how the reconciler brings them back (docs/reference/authority.md#age-and-repair-of-projections)."""
+"""Rows that differ from Temporal, and their repair by the reconciler.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
+"""
 
 import subprocess
 from collections.abc import Callable
@@ -20,9 +23,9 @@ from tests.support.records import run_record, wait_record
 from tests.support.rows import as_owner, rows_of
 from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.projections.batches import record_batch
 from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_drift, record_end
-from workflows.projections.batches import record_batch
 from workflows.projections.transaction import projection_writer
 from workflows.selectors import drift_counts
 from workflows.services import command_reconcile
@@ -38,25 +41,24 @@ from workflows.temporal.history import HistoryUnreadable
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is too young to be looked at."""
+def no_minimum_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the reconciler compare runs and commands of any age."""
     for module in (run_reconcile_module, reconcile_sweep):
         monkeypatch.setattr(module, "QUIET_AFTER", timedelta(0))
         monkeypatch.setattr(module, "UNSTARTED_AFTER", timedelta(0))
     monkeypatch.setattr(command_reconcile, "DECIDE_AFTER", timedelta(0))
 
 
-def cli(servers: Servers, run: Run, *words: str) -> None:
+def cli(servers: Servers, run: Run, *arguments: str) -> None:
+    options = ["--workflow-id", run.temporal_workflow_id, "--reason", "by hand", "--address", servers.temporal_address]
     done = subprocess.run(
-        [str(servers.temporal_cli), "workflow", *words, "--workflow-id", run.temporal_workflow_id, "--reason", "by hand",
-         "--address", servers.temporal_address],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [str(servers.temporal_cli), "workflow", *arguments, *options], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
-def swept(run: Run) -> str:
-    """What the sweep that has found this run says of it; Temporal's lists are a moment behind."""
+def sweep_line(run: Run) -> str:
+    """Sweep until a report has a line about this run, and return it. Temporal's lists are slightly out of date."""
 
     def look() -> str | None:
         return next((line for line in runs_reconcile().lines if line.startswith(str(run.id))), None)
@@ -64,9 +66,7 @@ def swept(run: Run) -> str:
     return eventually(look, what="a sweep finds the run").removeprefix(f"{run.id} ")
 
 
-def test_a_workflow_that_was_terminated_gets_its_end_and_everything_open_is_closed(
-    desk: Desk, servers: Servers
-) -> None:
+def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, servers: Servers) -> None:
     publish(desk.tenant, each("loop", "[1]", task(completeOn={"eventName": "E", "correlationKey": {"$expr": "'k'"}})))
     run = desk.start()
     wait = waiting(run, kind="human")
@@ -78,12 +78,14 @@ def test_a_workflow_that_was_terminated_gets_its_end_and_everything_open_is_clos
     delivery = EventDelivery.objects.create(
         tenant=desk.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later
     )
-    asked = command_open(actor=desk.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run)  # fmt: skip
+    asked = command_open(
+        actor=desk.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run
+    )
     command_finish(asked, CommandState.ACCEPTED)
     cli(servers, run, "terminate")
     execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
 
-    assert swept(run).startswith("ended: Temporal says TERMINATED")
+    assert sweep_line(run).startswith("ended: Temporal reports TERMINATED")
     run.refresh_from_db()
     assert (run.status, run.ended_at, run.error["code"]) == ("TERMINATED", execution.closed_at, "RUN_TERMINATED")
     assert "by hand" in run.error["message"]
@@ -97,29 +99,41 @@ def test_a_workflow_that_was_terminated_gets_its_end_and_everything_open_is_clos
     assert asked.state == "observed"
     before = rows_of(run)
     assert (run_rebuild(run_id=run.id).outcome, run_reconcile(run_id=run.id).outcome) == ("equal", "equal")
-    # Records of the run's own that come after its end open nothing again; only a reset does.
+    # The run's own records that arrive after its end reopen nothing. Only a reset does.
     late = [run_record(50, "WAITING"), wait_record(51, "WAITING", str(wait.id))]
     record_batch(late, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch, first_run_id="",
                  current_epoch=lambda: run.projection_epoch)  # fmt: skip
     assert rows_of(run) == before
-    record_batch([run_record(50, "WAITING")], tenant_id=str(run.tenant_id), run_id=str(run.id), epoch="reset", first_run_id="",
-                 current_epoch=lambda: "reset")  # fmt: skip
+    record_batch(
+        [run_record(50, "WAITING")],
+        tenant_id=str(run.tenant_id),
+        run_id=str(run.id),
+        epoch="reset",
+        first_run_id="",
+        current_epoch=lambda: "reset",
+    )
     run.refresh_from_db()
     delivery.refresh_from_db()
     assert (run.status, run.ended_at, HumanTask.objects.get(run=run).status) == ("WAITING", None, "pending")
     assert {step.status for step in RunStep.objects.filter(run=run)} == {"STARTED"}
     assert (RunWait.objects.get(run=run).status, delivery.decided_at) == ("WAITING", None)
-    # Temporal knows of no such reset: its word is the last one.
+    # Temporal has no such reset, so the reconciler closes the run again.
     assert run_reconcile(run_id=run.id).outcome == "ended"
     assert rows_of(run) == before
 
 
-def test_an_end_is_not_written_over_what_the_run_has_told_meanwhile(desk: Desk) -> None:
+def test_end_is_not_written_over_newer_records(desk: Desk) -> None:
     run = make_run(desk.tenant, projection_epoch="e-1")
     end = RunEnd("e-1", "TERMINATED", timezone.now())
     asked = Run.objects.get(id=run.id)
-    record_batch([run_record(7, "RUNNING")], tenant_id=str(run.tenant_id), run_id=str(run.id), epoch="e-1", first_run_id="",
-                 current_epoch=lambda: "e-1")  # fmt: skip
+    record_batch(
+        [run_record(7, "RUNNING")],
+        tenant_id=str(run.tenant_id),
+        run_id=str(run.id),
+        epoch="e-1",
+        first_run_id="",
+        current_epoch=lambda: "e-1",
+    )
     assert (record_end(asked, end), record_drift(asked, "no"), Run.objects.get(id=run.id).status) == (
         False,
         False,
@@ -129,7 +143,7 @@ def test_an_end_is_not_written_over_what_the_run_has_told_meanwhile(desk: Desk) 
     assert Run.objects.get(id=run.id).status == "TERMINATED"
 
 
-def test_an_end_is_known_even_when_the_history_cannot_be_read(
+def test_end_is_recorded_even_if_the_history_is_unreadable(
     desk: Desk, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(desk.tenant, wait_for_reply())
@@ -150,7 +164,7 @@ def test_an_end_is_known_even_when_the_history_cannot_be_read(
     )  # fmt: skip
 
 
-def test_a_launch_that_was_cut_off_is_started_once(desk: Desk) -> None:
+def test_interrupted_launch_is_started_once(desk: Desk) -> None:
     version = publish(desk.tenant, wait_for_reply())
     fields = {"definition_version": version, "status": "STARTING", "input": {"ticketId": "T-1"}}
     run, child, old = make_run(desk.tenant, **fields), make_run(desk.tenant, **fields), make_run(desk.tenant, **fields)
@@ -166,7 +180,7 @@ def test_a_launch_that_was_cut_off_is_started_once(desk: Desk) -> None:
     first = desk.run_is("WAITING", id=run.id).temporal_first_run_id
     execution = gateway.describe_run(workflow_id=workflow_id_of(run.id))
     assert (execution.first_run_id, execution.run_id) == (first, first)
-    # Nobody starts the child of a run that has ended, or what Temporal would not remember any more.
+    # No process starts the child of a closed run, or a run so old that Temporal would not remember it.
     assert (run_reconcile(run_id=child.id).outcome, run_reconcile(run_id=old.id).outcome) == (
         "unstarted child",
         "ended",
@@ -176,7 +190,7 @@ def test_a_launch_that_was_cut_off_is_started_once(desk: Desk) -> None:
     assert (ended.status, ended.error_code) == ("FAILED", "RUN_NOT_STARTED")
 
 
-def test_a_run_that_temporal_no_longer_knows_is_marked_and_never_started_again(desk: Desk) -> None:
+def test_run_that_temporal_no_longer_knows_is_marked_and_not_restarted(desk: Desk) -> None:
     run = make_run(desk.tenant, temporal_first_run_id="a-run-id", temporal_workflow_id=workflow_id_of(desk.tenant.id))
     closed = make_run(desk.tenant, status="SUCCEEDED", temporal_first_run_id="another")
     assert [run_reconcile(run_id=run.id).outcome for _ in range(2)] == ["drift", "still drift"]
@@ -193,11 +207,11 @@ def test_a_run_that_temporal_no_longer_knows_is_marked_and_never_started_again(d
     assert (shown["drift_reason"], shown["projection_age_seconds"] < 60) == (run.drift_reason, True)
 
 
-def test_a_reset_into_an_open_wait_is_seen_before_anything_happens(desk: Desk, servers: Servers) -> None:
+def test_reset_into_an_open_wait_is_found_before_the_run_continues(desk: Desk, servers: Servers) -> None:
     publish(desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
     run = desk.start({"ticketId": "T-1"})
     waiting(run)
-    eventually(lambda: "ACTIVITY_TASK_COMPLETED" in desk.history_types(run), what="the wait is open in Temporal too")
+    eventually(lambda: "ACTIVITY_TASK_COMPLETED" in desk.history_types(run), what="the wait is open in Temporal")
     eventually(lambda: desk.history_types(run).count("WORKFLOW_TASK_COMPLETED") == 2)
     point = len(desk.history(run))
     event = desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
@@ -206,10 +220,10 @@ def test_a_reset_into_an_open_wait_is_seen_before_anything_happens(desk: Desk, s
     cli(servers, run, "reset", "--event-id", str(point), "--reapply-exclude", "Signal")
     assert Run.objects.get(id=run.id).status == "SUCCEEDED"
 
-    told = swept(run)
-    assert told.startswith("rebuilt: Temporal says RUNNING")
-    assert "status: SUCCEEDED -> WAITING" in told
-    # The event is not consumed any more: the wait that is open again finds it, and the run ends again.
+    line = sweep_line(run)
+    assert line.startswith("rebuilt: Temporal reports RUNNING")
+    assert "status: SUCCEEDED -> WAITING" in line
+    # The event is free again, the reopened wait finds it, and the run ends again.
     again = eventually(
         lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").exclude(projection_epoch=old.projection_epoch).first()
     )
@@ -218,10 +232,8 @@ def test_a_reset_into_an_open_wait_is_seen_before_anything_happens(desk: Desk, s
     assert run_rebuild(run_id=run.id).differences == []
 
 
-def test_altered_rows_of_an_open_run_are_found_by_the_walk_and_the_walk_goes_round(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # no run of another test
+def test_walk_finds_changed_rows_and_moves_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # excludes runs of other tests
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     wait = waiting(run)
@@ -230,32 +242,30 @@ def test_altered_rows_of_an_open_run_are_found_by_the_walk_and_the_walk_goes_rou
     assert (seen.history_event_count >= 5, seen.history_bytes > 500) == (True, True)
     as_owner(f"UPDATE workflow_run_waits SET status = 'CANCELED' WHERE id = '{wait.id}'",
              f"UPDATE workflow_runs SET history_event_count = 0 WHERE id = '{run.id}'",
-             longest_ago(run))  # fmt: skip
-    assert swept(run).startswith("rebuilt: ")
+             make_oldest(run))  # fmt: skip
+    assert sweep_line(run).startswith("rebuilt: ")
     assert RunWait.objects.get(id=wait.id).status == "WAITING"
-    as_owner(longest_ago(run))
+    as_owner(make_oldest(run))
     runs_reconcile()
     assert Run.objects.get(id=run.id).projected_at > timezone.now() - timedelta(minutes=1)
 
 
-def longest_ago(run: Run) -> str:
-    """As if it had not been written or compared for days."""
+def make_oldest(run: Run) -> str:
+    """Return SQL that makes this run the one that was compared longest ago."""
     return f"UPDATE workflow_runs SET projected_at = now() - interval '9 days' WHERE id = '{run.id}'"
 
 
-def test_while_temporal_is_down_nothing_is_written_and_the_report_says_so(
-    desk: Desk, servers: Servers, outage: Callable[[], None]
-) -> None:
+def test_nothing_is_written_while_temporal_is_down(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     waiting(run)
     before, stamp = rows_of(run), Run.objects.get(id=run.id).projected_at
     servers.temporal.kill()
     try:
-        assert "does not answer" in runs_reconcile().problem
-        for words in (("reconcile_runs", "--run", str(run.id)), ("rebuild_projections", "--run", str(run.id))):
-            with pytest.raises(CommandError, match="does not answer"):
-                call_command(*words)
+        assert "does not respond" in runs_reconcile().problem
+        for arguments in (("reconcile_runs", "--run", str(run.id)), ("rebuild_projections", "--run", str(run.id))):
+            with pytest.raises(CommandError, match="does not respond"):
+                call_command(*arguments)
         api = Api(make_token(desk.tenant))
         for body in ({}, {"repair": True}):
             assert error_of(api.post(f"/runs/{run.id}/verify", body), 503)["code"] == "TEMPORAL_UNAVAILABLE"
@@ -266,8 +276,8 @@ def test_while_temporal_is_down_nothing_is_written_and_the_report_says_so(
     assert run_reconcile(run_id=run.id).outcome == "equal"
 
 
-def test_requests_of_unknown_outcome_are_decided_by_what_temporal_says(desk: Desk, settings: Any) -> None:
-    settings.TEMPORAL_TASK_QUEUE = f"nobody-{desk.tenant.slug}"  # no worker: a cancel stays a request
+def test_commands_with_unknown_outcome_are_decided_from_temporal(desk: Desk, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE = f"no-worker-{desk.tenant.slug}"  # no worker runs, so a cancel stays requested
     publish(desk.tenant, wait_for_reply())
     run, other = desk.start({"ticketId": "T-1"}), desk.start({"ticketId": "T-2"})
 
@@ -275,38 +285,38 @@ def test_requests_of_unknown_outcome_are_decided_by_what_temporal_says(desk: Des
         made = command_open(
             actor=desk.actor, action=action, target_type="run", target_id=target or str(run.id), run=run
         )
-        command_finish(made, CommandState.UNKNOWN, code="X", message="nobody knows")
+        command_finish(made, CommandState.UNKNOWN, code="X", message="unknown")
         return made
 
     arrived, lost = unknown(CommandAction.CANCEL, run), unknown(CommandAction.CANCEL, other)
     gateway.cancel_run(workflow_id=run.temporal_workflow_id, first_run_id="", reason="", request_id=str(arrived.id))
-    goes_on, start = unknown(CommandAction.TERMINATE, other), unknown(CommandAction.START_RUN, other)
+    still_running, start = unknown(CommandAction.TERMINATE, other), unknown(CommandAction.START_RUN, other)
     never = unknown(CommandAction.START_RUN, other, target=str(desk.tenant.id))
     eventually(
         lambda: (
             runs_reconcile().problem == "" and not Command.objects.filter(tenant=desk.tenant, state="unknown").exists()
         )
     )
-    wanted = {arrived: "observed", lost: "failed", goes_on: "failed", start: "observed", never: "failed"}
+    wanted = {arrived: "observed", lost: "failed", still_running: "failed", start: "observed", never: "failed"}
     for made, state in wanted.items():
         made.refresh_from_db()
         assert (made.action, made.state, bool(made.message)) == (made.action, state, True)
     assert drift_counts(tenant_id=desk.tenant.id).unknown_commands == 0
 
 
-def test_a_workflow_without_a_row_is_told_and_not_invented(desk: Desk) -> None:
+def test_workflow_without_a_row_is_reported_and_its_row_not_created(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     waiting(run)
     as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{desk.tenant.id}'"
                for table in ("workflow_run_steps", "workflow_run_waits", "workflow_runs")))  # fmt: skip
-    eventually(lambda: run.temporal_workflow_id in runs_reconcile().without_row, what="it is told")
+    eventually(lambda: run.temporal_workflow_id in runs_reconcile().without_row, what="the workflow is reported")
     assert not Run.objects.filter(id=run.id).exists()
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
     assert desk.run_is("WAITING", id=run.id).input == {"ticketId": "T-1"}
 
 
-def test_a_member_compares_and_an_operator_repairs(desk: Desk) -> None:
+def test_member_compares_and_operator_repairs(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     waiting(run)

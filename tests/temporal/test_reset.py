@@ -1,4 +1,7 @@
-"""A reset with Temporal's own CLI: the projection follows the new execution, and what was cut off is taken back (docs/reference/engine.md#event-waits, docs/reference/engine.md#cost)."""
+"""Resets with Temporal's CLI. The projection follows the new execution, and undone rows are taken back.
+
+Source: docs/reference/engine.md#event-waits
+"""
 
 import pytest
 
@@ -10,7 +13,7 @@ from workflows.models import EventDelivery, Run, RunStep, RunWait
 
 
 @pytest.mark.parametrize("options", [(), ("--reapply-exclude", "Signal")], ids=["signals again", "without signals"])
-def test_a_reset_before_an_event_wait(desk: Desk, servers: Servers, options: tuple[str, ...]) -> None:
+def test_reset_before_an_event_wait(desk: Desk, servers: Servers, options: tuple[str, ...]) -> None:
     keep = {"vars.got": expr("vars.event.n"), "meta.state": expr("'got ' & toString(vars.event.n)")}
     publish(
         desk.tenant,
@@ -25,28 +28,30 @@ def test_a_reset_before_an_event_wait(desk: Desk, servers: Servers, options: tup
     eventually(lambda: RunWait.objects.filter(run=run, step_id="second", status="WAITING").exists())
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 2})
     old = desk.run_is("SUCCEEDED", id=run.id)
-    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED", what="Temporal has ended it too")
+    eventually(
+        lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED", what="the workflow has ended in Temporal"
+    )
 
     reset(desk, servers, run, *options)
     eventually(lambda: Run.objects.get(id=run.id).projection_epoch != old.projection_epoch, what="a new epoch")
     again = desk.run_is("SUCCEEDED", id=run.id)
     assert (again.projection_epoch != old.projection_epoch, again.state, again.event_count) == (True, "AFTER", 2)
-    # The batches of records were written side by side; the last of them may be an early one.
+    # Batches of records are written in parallel, so the last one written may be an early one.
     done = [(step, 1, "SUCCEEDED") for step in ("s", "reply", "second", "after")]
     eventually(lambda: desk.steps(again) == done, what="all steps have ended")
     waits = RunWait.objects.filter(run=run)
     resolved = [("reply", "RESOLVED"), ("second", "RESOLVED")]
     eventually(lambda: sorted(waits.values_list("step_id", "status")) == resolved, what="both waits are resolved")
-    of_the_past = RunStep.objects.filter(run=run).exclude(projection_epoch=again.projection_epoch).exclude(step_id="s")
-    eventually(lambda: not of_the_past.exists(), what="no row of the past course is left")
+    older_rows = RunStep.objects.filter(run=run).exclude(projection_epoch=again.projection_epoch).exclude(step_id="s")
+    eventually(lambda: not older_rows.exists(), what="no row of the old execution is left")
     matched = EventDelivery.objects.filter(run=run, status="matched").values_list("wait__step_id", "event_id")
     eventually(
-        lambda: len(matched.all()) == 2 and ("reply", first.id) in matched.all(), what="each event is taken once"
+        lambda: len(matched.all()) == 2 and ("reply", first.id) in matched.all(), what="each event is consumed once"
     )
 
 
-def test_what_a_reset_has_cut_off_is_closed_until_it_happens_again(desk: Desk, servers: Servers) -> None:
-    """The new course takes another way: the steps of the old one are gone, its waits closed."""
+def test_rows_that_a_reset_has_undone_are_closed_until_they_happen_again(desk: Desk, servers: Servers) -> None:
+    """The new execution takes another path. Steps of the old one are deleted and its waits are closed."""
     nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 100}}
     publish(desk.tenant, nap, wait_for_reply(), wait_for_reply("never"))
     run = desk.start({"ticketId": "T-1"})
@@ -54,7 +59,7 @@ def test_what_a_reset_has_cut_off_is_closed_until_it_happens_again(desk: Desk, s
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
     eventually(lambda: RunWait.objects.filter(run=run, step_id="never", status="WAITING").exists())
     reset(desk, servers, run, "--reapply-exclude", "Signal")
-    # The event is found again by the wait that opens anew, for its delivery was taken back.
+    # The delivery was taken back, so the wait that opens again finds the event.
     eventually(
         lambda: (
             RunWait.objects.filter(run=run, step_id="never", status="WAITING")
@@ -68,7 +73,7 @@ def test_what_a_reset_has_cut_off_is_closed_until_it_happens_again(desk: Desk, s
 
 
 @pytest.mark.parametrize("is_finished", [True, False], ids=["finished", "open"])
-def test_a_reset_before_a_child_starts_another_child(desk: Desk, servers: Servers, is_finished: bool) -> None:
+def test_reset_before_a_child_starts_another_child(desk: Desk, servers: Servers, is_finished: bool) -> None:
     publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, key="child")
     step = {"id": "child", "type": "control.callWorkflow", "workflowId": "child", "workflowVersion": 1}
     publish(desk.tenant, step, *([] if is_finished else [wait_for_reply()]), key="parent")
@@ -81,7 +86,7 @@ def test_a_reset_before_a_child_starts_another_child(desk: Desk, servers: Server
     eventually(lambda: Run.objects.filter(parent_run=run, status="SUCCEEDED").count() == 2, what="a second child")
     again = eventually(
         lambda: Run.objects.filter(id=run.id, status=wanted).exclude(projection_epoch=old.projection_epoch).first(),
-        what="the run stands as before",
+        what="the run has its former status",
     )
     step_row = RunStep.objects.get(run=again, step_id="child")
     assert (step_row.status, step_row.attempt) == ("SUCCEEDED", 1)

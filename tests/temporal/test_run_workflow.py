@@ -1,4 +1,4 @@
-"""The pump: times, long stretches, corruption, and what Temporal's history shows of a run."""
+"""The run workflow: timers, many steps, corruption, queries and the history in Temporal."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from workflows.services.runs.launch import run_start_workflow
 from workflows.temporal import connection
 
 
-def test_a_time_wait_is_a_durable_timer(desk: Desk) -> None:
+def test_time_wait_is_a_durable_timer(desk: Desk) -> None:
     publish(
         desk.tenant, {"id": "z", "type": "time.wait", "name": "Nap", "config": {"mode": "duration", "durationMs": 300}}
     )
@@ -23,7 +23,7 @@ def test_a_time_wait_is_a_durable_timer(desk: Desk) -> None:
     assert "TIMER_FIRED" in desk.history_types(run)
 
 
-def test_a_deadline_that_passes_is_a_timeout_error(desk: Desk) -> None:
+def test_expired_deadline_is_a_timeout_error(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply(timeoutMs=200))
     failed = desk.run_is("FAILED", id=desk.start({"ticketId": "T-1"}).id)
     assert (failed.error_category, failed.error_code) == ("TimeoutError", "EVENT_WAIT_TIMEOUT")
@@ -31,21 +31,21 @@ def test_a_deadline_that_passes_is_a_timeout_error(desk: Desk) -> None:
     assert desk.steps(failed) == [("reply", 1, "FAILED")]
 
 
-def test_a_run_of_pure_steps_costs_one_activity(desk: Desk) -> None:
+def test_run_of_pure_steps_costs_one_activity(desk: Desk) -> None:
     publish(desk.tenant, *[{"id": f"s{n}", "type": "state.set", "config": {"state": f"S{n}"}} for n in range(50)])
     run = desk.run_is("SUCCEEDED", id=desk.start().id)
     assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") == 1
     assert (RunStep.objects.filter(run=run, status="SUCCEEDED").count(), run.step_count, run.state) == (50, 50, "S49")
 
 
-def test_more_records_than_one_write_takes_are_written_on_the_way(desk: Desk) -> None:
+def test_many_records_are_written_in_several_batches(desk: Desk) -> None:
     publish(desk.tenant, *[{"id": f"s{n}", "type": "state.set", "config": {"state": "S"}} for n in range(450)])
     run = desk.run_is("SUCCEEDED", id=desk.start().id)
     assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") == 3
     assert RunStep.objects.filter(run=run).count() == 450
 
 
-def test_the_run_keeps_its_version_when_a_new_one_is_published(desk: Desk) -> None:
+def test_run_keeps_its_version_when_another_is_published(desk: Desk) -> None:
     old = publish(desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "OLD"}})
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
@@ -56,8 +56,8 @@ def test_the_run_keeps_its_version_when_a_new_one_is_published(desk: Desk) -> No
     assert desk.run_is("SUCCEEDED", id=desk.start().id).state == "NEW"
 
 
-def launched_with(desk: Desk, **changed: Any) -> Run:
-    """A run whose pinned text or hash is not what it should be."""
+def launch_with(desk: Desk, **changed: Any) -> Run:
+    """Launch a run whose pinned text or hash is wrong."""
     version = publish(desk.tenant, wait_for_reply())
     fields = {"definition_hash": version.definition_hash, **changed}
     run = make_run(desk.tenant, definition_version=version, status="STARTING", input={"ticketId": "T-1"}, **fields)
@@ -68,14 +68,14 @@ def launched_with(desk: Desk, **changed: Any) -> Run:
     return run
 
 
-def test_a_definition_that_is_not_the_pinned_one_ends_in_corruption(desk: Desk) -> None:
-    failed = desk.run_is("FAILED", id=launched_with(desk, definition_hash="0" * 64).id)
+def test_definition_with_another_hash_ends_as_corruption(desk: Desk) -> None:
+    failed = desk.run_is("FAILED", id=launch_with(desk, definition_hash="0" * 64).id)
     assert failed.error_category == "EngineCorruption"
     assert desk.history_types(failed)[-1] == "WORKFLOW_EXECUTION_FAILED"
 
 
-def test_records_that_no_column_holds_end_the_run_and_wedge_nothing(desk: Desk) -> None:
-    """Such a definition is refused when it is published; this one was published before that rule."""
+def test_records_that_cannot_be_stored_end_the_run(desk: Desk) -> None:
+    """Publishing refuses such a definition today. This one was published before that rule."""
     document = make_definition({"id": "x" * 300, "type": "state.set", "config": {"state": "X"}})
     version = publish(desk.tenant, wait_for_reply())
     text = canonical_text(document)
@@ -87,7 +87,7 @@ def test_records_that_no_column_holds_end_the_run_and_wedge_nothing(desk: Desk) 
     eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED")
 
 
-def test_a_bug_of_the_engine_ends_the_run_and_wedges_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_bug_ends_the_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     from workflows.engine import steps
 
     def broken(turn: Any, step: Any) -> Any:
@@ -100,7 +100,7 @@ def test_a_bug_of_the_engine_ends_the_run_and_wedges_nothing(desk: Desk, monkeyp
     assert "WORKFLOW_TASK_FAILED" not in desk.history_types(failed)
 
 
-def test_a_payload_that_is_no_signal_of_ours_wedges_nothing(desk: Desk) -> None:
+def test_malformed_signal_does_not_block_the_run(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
@@ -108,14 +108,14 @@ def test_a_payload_that_is_no_signal_of_ours_wedges_nothing(desk: Desk) -> None:
     async def send(client: Any) -> None:
         handle = client.get_workflow_handle(run.temporal_workflow_id)
         await handle.signal("event", "not an object")
-        await handle.signal("nobody-listens", {"a": 1})
+        await handle.signal("unknown-signal", {"a": 1})
 
     connection.call(send)
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
     desk.run_is("SUCCEEDED", id=run.id)
 
 
-def test_queries_tell_where_a_run_stands(desk: Desk) -> None:
+def test_queries_return_the_state_of_a_run(desk: Desk) -> None:
     publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "OPEN"}}, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
@@ -128,7 +128,7 @@ def test_queries_tell_where_a_run_stands(desk: Desk) -> None:
     assert (step, wait["key"], summary["phase"], summary["state"]) == ("root.steps[1]", "T-1", "event_wait", "OPEN")
 
 
-def test_the_result_of_the_workflow_holds_the_scopes(desk: Desk) -> None:
+def test_workflow_result_contains_the_scopes(desk: Desk) -> None:
     publish(
         desk.tenant,
         {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("payload.n + 1"), "meta.y": 2}}},

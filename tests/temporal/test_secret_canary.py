@@ -1,7 +1,7 @@
-"""Canaries: secrets that are sent, echoed, raised and logged, and a look for them in everything that anybody could read.
+"""Secrets that are sent, echoed, raised and logged, and a search for them in everything that a person can read.
 
-The look goes over the whole database, Temporal's raw history, log lines, every command that Redis was sent, pages and
-answers. That it would find them is shown by the second test, which takes the scrubber away.
+The search covers the whole database, Temporal's raw history, log lines, every command that Redis received, pages and
+API responses. The second test removes the scrubber. It proves that the search would find the secrets.
 """
 
 import base64
@@ -32,7 +32,7 @@ from workflows.actions.scrubbing import Scrubber
 from workflows.models import Command, Event, Run, Secret
 from workflows.statuses import Role
 
-# Letters and digits only, so that one look finds it however it is quoted; each secret has others around it.
+# Letters only, so that one search finds it in every quoting. Each secret has other characters around it.
 WORD = "goldhaehnchen"
 SECRETS = {
     "IN_HEADER": f"Bearer {WORD}1/+%x",
@@ -53,7 +53,7 @@ class Value(BaseModel):
 
 @pytest.fixture(autouse=True)
 def careless_actions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Actions whose authors did not think of secrets."""
+    """Register actions whose authors did not think of secrets."""
     failures = ["the first execution only"]
 
     def raises(value: Value, context: registry.ActionContext) -> Value:
@@ -77,17 +77,22 @@ def careless_actions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(number: int) -> tuple[int, Any]:
-    """A server that repeats what it was sent, in its answer and in its error."""
+    """Return a response that repeats the request: first as a success, then as an error."""
     header, body = SECRETS["IN_HEADER"], SECRETS["IN_BODY"]
     echo = {
-        "plain": f"you sent {header}", "token": f"the token {header.split()[1]} is old", header: [body],
-        "basic": base64.b64encode(f"me:{body}".encode()).decode(), "quoted": f"/x?y={quote(body, safe='')}",
-        "json": json.dumps({"sent": {"body": body}}), "query": f"?q={quote(SECRETS['IN_QUERY'])}", "hex": body.encode().hex(),
-    }  # fmt: skip
+        "plain": f"you sent {header}",
+        "token": f"the token {header.split()[1]} is old",
+        header: [body],
+        "basic": base64.b64encode(f"me:{body}".encode()).decode(),
+        "quoted": f"/x?y={quote(body, safe='')}",
+        "json": json.dumps({"sent": {"body": body}}),
+        "query": f"?q={quote(SECRETS['IN_QUERY'])}",
+        "hex": body.encode().hex(),
+    }
     return (200 if number == 1 else 403), echo
 
 
-def go_on(step: dict[str, Any]) -> dict[str, Any]:
+def continue_on_error(step: dict[str, Any]) -> dict[str, Any]:
     return {**step, "onError": {"policy": "continue"}}
 
 
@@ -97,11 +102,12 @@ def secret(name: str) -> dict[str, str]:
 
 def careless(step_id: str, name: str) -> dict[str, Any]:
     action = f"careless.{step_id}"
-    return go_on(call(step_id, action=action, saveAs=f"vars.{step_id}", inputMapping={"value": secret(name)}))
+    step = call(step_id, action=action, saveAs=f"vars.{step_id}", inputMapping={"value": secret(name)})
+    return continue_on_error(step)
 
 
-def played(desk: Desk, url: str) -> Run:
-    """A run with a secret in every place of an action, and one of the event that asks for a secret."""
+def run_with_secrets(desk: Desk, url: str) -> Run:
+    """Return a run with a secret in every place of an action. Its event also refers to a secret."""
     sent = {
         "method": "POST", "url": url, "headers": {"Authorization": secret("IN_HEADER")},
         "body": {"deep": [secret("IN_BODY"), expr("payload")]}, "query": {"q": secret("IN_QUERY")},
@@ -109,7 +115,7 @@ def played(desk: Desk, url: str) -> Run:
     publish(
         desk.tenant,
         call("sends", saveAs="vars.sends", inputMapping=sent),
-        go_on(call("refused", inputMapping=sent)),
+        continue_on_error(call("refused", inputMapping=sent)),
         careless("raises", "RAISED"),
         {"id": "keep", "type": "transform.assign", "config": {"assign": {"vars.kept": expr("error")}}},
         careless("logs", "LOGGED"),
@@ -121,8 +127,8 @@ def played(desk: Desk, url: str) -> Run:
     return desk.run_is("FAILED")
 
 
-def save_through_every_door(desk: Desk) -> list[str]:
-    """What the doors have answered."""
+def save_by_every_entry_point(desk: Desk) -> list[str]:
+    """Save each secret by API or screen, and return the responses."""
     admin = member_of(desk.tenant, role="admin")
     program = Client(headers={"Authorization": f"Bearer {make_token(desk.tenant, Role.ADMIN)}"})
     answers = []
@@ -135,10 +141,10 @@ def save_through_every_door(desk: Desk) -> list[str]:
                 admin.post(reverse("admin:workflows_secret_add"), {"name": name, "value": value}, follow=True)
             )
     assert Secret.objects.filter(tenant=desk.tenant).count() == len(SECRETS)
-    return [told.content.decode() for told in answers]
+    return [response.content.decode() for response in answers]
 
 
-# -- Where to look -------------------------------------------------------------------------------------------------------
+# -- Places to search --------------------------------------------------------------------------------------------------
 
 
 def database() -> str:
@@ -154,23 +160,23 @@ def database() -> str:
 
 
 @contextmanager
-def overheard() -> Iterator[list[str]]:
-    """Every command that Redis is sent meanwhile, by whomever."""
-    heard: list[str] = []
+def recorded_redis_commands() -> Iterator[list[str]]:
+    """Record every command that Redis receives from any client during the block."""
+    commands: list[str] = []
     ready = threading.Event()
 
     def listen() -> None:
         with redis.Redis.from_url(settings.REDIS_URL).monitor() as monitor:
             ready.set()
             for command in monitor.listen():
-                heard.append(command["command"])
+                commands.append(command["command"])
                 if "canary-is-over" in command["command"]:
                     return
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     assert ready.wait(10)
-    yield heard
+    yield commands
     redis.Redis.from_url(settings.REDIS_URL).publish("canary-is-over", "")
     thread.join(10)
 
@@ -201,24 +207,24 @@ def pages(desk: Desk, run: Run) -> dict[str, str]:
         "/api/v1/definitions/flow/versions",
     ]
     asked += [f"/api/v1/{name}" for name in ("runs", "events", "commands", "secrets", "definitions", "tasks")]
-    told = {}
+    texts = {}
     for client, kind, of_it in ((admin, "page", addresses), (program, "answer", asked)):
         for address in of_it:
             response = client.get(address)
             assert response.status_code == 200, address
-            told[f"{kind} {address}"] = response.content.decode()
-    return told
+            texts[f"{kind} {address}"] = response.content.decode()
+    return texts
 
 
-def looked_at(desk: Desk, caplog: pytest.LogCaptureFixture) -> Places:
+def collect_places(desk: Desk, caplog: pytest.LogCaptureFixture) -> Places:
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "temporalio", "django", "celery", "kombu"):
         caplog.set_level(logging.DEBUG, logger=name)
-    with overheard() as heard, fake_api(answer) as api:
-        answers = save_through_every_door(desk)
-        run = played(desk, api.url)
+    with recorded_redis_commands() as commands, fake_api(answer) as api:
+        answers = save_by_every_entry_point(desk)
+        run = run_with_secrets(desk, api.url)
         received = [f"{request.path} {request.headers} {request.body!r}" for request in api.requests]
-    assert all(WORD in told for told in received), "the target was given the secrets"
+    assert all(WORD in request for request in received), "the target received the secrets"
     assert run.error_code == "HTTP_FAILED"
     assert {step_id: status for step_id, _, status in desk.steps(run)} == {
         "sends": "SUCCEEDED", "refused": "FAILED", "raises": "FAILED", "keep": "SUCCEEDED", "logs": "SUCCEEDED",
@@ -226,33 +232,37 @@ def looked_at(desk: Desk, caplog: pytest.LogCaptureFixture) -> Places:
     }  # fmt: skip
     assert not Secret.objects.filter(tenant=desk.tenant, last_used_at=None).exists()
     lines = [caplog.text, *(repr(record.msg) + repr(record.args) + repr(record.exc_info) for record in caplog.records)]
-    caplog.set_level(logging.INFO, logger="django.template")  # megabytes for each page, when all was said
+    caplog.set_level(logging.INFO, logger="django.template")  # at DEBUG it logs megabytes for each page
     return {
-        "doors": "\n".join(answers), "database": database(), "history": json.dumps(desk.history(run)), "logs": "\n".join(lines),
-        "redis": "\n".join([*heard, in_redis()]), **pages(desk, run),
-    }  # fmt: skip
+        "saving": "\n".join(answers),
+        "database": database(),
+        "history": json.dumps(desk.history(run)),
+        "logs": "\n".join(lines),
+        "redis": "\n".join([*commands, in_redis()]),
+        **pages(desk, run),
+    }
 
 
-def found_in(places: Places) -> set[str]:
-    """Kinds of places where a canary can be read, in clear, in base64 or in hexadecimal, forwards."""
+def kinds_with_canary(places: Places) -> set[str]:
+    """Return the kinds of places that show a secret as plain text, base64, base32 or hexadecimal."""
     sought = [*spellings(WORD), WORD.encode().hex(), base64.b32encode(WORD.encode()).decode().rstrip("=")[:16]]
     return {
         place.split()[0] for place, text in places.items() if any(word.lower() in text.lower() for word in sought)
     }  # fmt: skip
 
 
-def test_a_secret_can_be_read_nowhere(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    places = looked_at(desk, caplog)
-    assert found_in(places) == set()
+def test_no_place_shows_a_secret(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    places = collect_places(desk, caplog)
+    assert kinds_with_canary(places) == set()
     marks = {name for name in SECRETS if any(f"[secret {name}]" in text for text in places.values())}
     assert marks == set(SECRETS)
     assert places["redis"].count("ingress") > 0
     assert "calling with" in places["logs"]
 
 
-def test_without_the_scrubber_it_can_be_read_everywhere(
+def test_without_the_scrubber_every_place_shows_a_secret(
     desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the look above is worth. Celery's messages name a tenant only, whatever actions do."""
+    """Prove that the search works. Redis shows no secret, because Celery messages name only a tenant."""
     monkeypatch.setattr(Scrubber, "scrub", lambda self, value, depth=0: value)
-    assert found_in(looked_at(desk, caplog)) == {"database", "history", "logs", "page", "answer"}
+    assert kinds_with_canary(collect_places(desk, caplog)) == {"database", "history", "logs", "page", "answer"}

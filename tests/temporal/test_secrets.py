@@ -1,4 +1,4 @@
-"""Secrets in actions: resolved in the activity, only where the definition says so, and gone from all that comes back."""
+"""Secrets in actions: resolved only where the definition refers to them, and scrubbed from all output."""
 
 import base64
 from typing import Any
@@ -24,28 +24,27 @@ def saved(desk: Desk) -> Secret:
     return secret_save(actor=desk.actor, name="DB_PASSWORD", value=VALUE)[0]
 
 
-class Any_(BaseModel):
+class AnyValue(BaseModel):
     value: Any = None
     number: int = 0
 
 
 @pytest.fixture
 def act(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`act(run, **options)` registers `test.act`."""
+    """Return a function that registers `run` as the action `test.act`."""
 
     def register(run: Any, **options: Any) -> None:
-        action = registry.Action("test.act", 1, "", options.pop("input_model", Any_), Any_, run, **options)
+        action = registry.Action("test.act", 1, "", options.pop("input_model", AnyValue), AnyValue, run, **options)
         monkeypatch.setitem(registry._actions, ("test.act", 1), action)
 
     return register
 
 
-def test_a_secret_reaches_the_target_and_comes_back_as_its_name(desk: Desk, saved: Secret) -> None:
+def test_target_receives_the_secret_and_rows_show_its_name(desk: Desk, saved: Secret) -> None:
     basic = base64.b64encode(f"me:{VALUE}".encode()).decode()
     with fake_api(lambda number: (200, {"you": f"said {VALUE}", "basic": basic, "n": 1})) as api:
-        mapping = {
-            "method": "POST", "url": api.url, "headers": {"X-Key": SECRET}, "body": {"list": [SECRET], "n": expr("payload.n")},
-        }  # fmt: skip
+        body = {"list": [SECRET], "n": expr("payload.n")}
+        mapping = {"method": "POST", "url": api.url, "headers": {"X-Key": SECRET}, "body": body}
         publish(desk.tenant, call(inputMapping=mapping))
         run = desk.run_is("SUCCEEDED", id=desk.start({"n": 7}).id)
     (request,) = api.requests
@@ -60,8 +59,8 @@ def test_a_secret_reaches_the_target_and_comes_back_as_its_name(desk: Desk, save
     assert saved.last_used_at is not None
 
 
-def test_an_event_cannot_ask_for_a_secret(desk: Desk, saved: Secret) -> None:
-    """What has the shape of a reference and comes out of an expression is data, and arrives as that."""
+def test_event_cannot_refer_to_a_secret(desk: Desk, saved: Secret) -> None:
+    """A value with the shape of a reference that comes from an expression is data and is sent unchanged."""
     mapping = {
         "method": "POST",
         "headers": {"X-Key": SECRET},
@@ -78,7 +77,7 @@ def test_an_event_cannot_ask_for_a_secret(desk: Desk, saved: Secret) -> None:
     assert run.input == {"asked": SECRET}
 
 
-def test_a_whole_mapping_of_an_event_resolves_nothing(desk: Desk, saved: Secret) -> None:
+def test_mapped_event_payload_resolves_no_secret(desk: Desk, saved: Secret) -> None:
     with fake_api() as api:
         publish(desk.tenant, call(inputMapping={"method": "POST", "url": api.url, "body": expr("payload.body")}))
         desk.run_is("SUCCEEDED", id=desk.start({"body": {"a": [SECRET, {"b": SECRET}]}}).id)
@@ -87,7 +86,7 @@ def test_a_whole_mapping_of_an_event_resolves_nothing(desk: Desk, saved: Secret)
     assert saved.last_used_at is None
 
 
-def test_a_failure_tells_nothing_of_it_and_each_attempt_resolves_anew(desk: Desk, saved: Secret) -> None:
+def test_failure_hides_the_secret_and_each_attempt_reads_it_again(desk: Desk, saved: Secret) -> None:
     @as_system
     def answer(number: int) -> tuple[int, Any]:
         secret_save(actor=desk.actor, name="DB_PASSWORD", value=f"{VALUE}-{number + 1}")
@@ -95,13 +94,7 @@ def test_a_failure_tells_nothing_of_it_and_each_attempt_resolves_anew(desk: Desk
 
     with fake_api(answer) as api:
         mapping = {"url": api.url, "headers": {"X-Key": SECRET}}
-        publish(
-            desk.tenant,
-            call(
-                inputMapping=mapping,
-            )
-            | {"retry": {"maxAttempts": 2, "backoffMs": 1}},
-        )
+        publish(desk.tenant, call(inputMapping=mapping, retry={"maxAttempts": 2, "backoffMs": 1}))
         run = desk.run_is("FAILED", id=desk.start().id)
     assert [request.headers["X-Key"] for request in api.requests] == [VALUE, f"{VALUE}-2"]
     first = RunStep.objects.get(run=run, attempt=1)
@@ -109,17 +102,17 @@ def test_a_failure_tells_nothing_of_it_and_each_attempt_resolves_anew(desk: Desk
     assert "hunt" not in str(first.error)
 
 
-def raises_it(value: Any, context: registry.ActionContext) -> Any:
+def raises_with_value(value: Any, context: registry.ActionContext) -> Any:
     raise ValueError(f"cannot log in with {value.value!r}")
 
 
-def returns_what_does_not_fit(value: Any, context: registry.ActionContext) -> Any:
-    """Pydantic quotes it, without its middle."""
+def returns_invalid_output(value: Any, context: registry.ActionContext) -> Any:
+    """Return an invalid value. Pydantic quotes it in its message, without the middle part."""
     return {"number": value.value * 9}
 
 
-@pytest.mark.parametrize("run", [raises_it, returns_what_does_not_fit])
-def test_an_exception_tells_nothing_of_it(desk: Desk, saved: Secret, act: Any, run: Any) -> None:
+@pytest.mark.parametrize("run", [raises_with_value, returns_invalid_output])
+def test_exception_hides_the_secret(desk: Desk, saved: Secret, act: Any, run: Any) -> None:
     act(run)
     publish(desk.tenant, call(action="test.act", inputMapping={"value": SECRET}))
     failed = desk.run_is("FAILED", id=desk.start().id)
@@ -128,7 +121,7 @@ def test_an_exception_tells_nothing_of_it(desk: Desk, saved: Secret, act: Any, r
     assert not any(part in str(failed.error) for part in (VALUE, "hunt", "more"))
 
 
-def test_an_input_that_does_not_fit_tells_nothing_of_it(desk: Desk, saved: Secret, act: Any) -> None:
+def test_invalid_input_hides_the_secret(desk: Desk, saved: Secret, act: Any) -> None:
     class Strict(BaseModel):
         value: int
 
@@ -139,16 +132,17 @@ def test_an_input_that_does_not_fit_tells_nothing_of_it(desk: Desk, saved: Secre
     assert VALUE not in str(failed.error)
 
 
-def test_a_key_that_is_made_of_the_input_does_not_hold_it(desk: Desk, saved: Secret, act: Any) -> None:
+def test_computed_idempotency_key_hides_the_secret(desk: Desk, saved: Secret, act: Any) -> None:
     act(
-        lambda value, context: Any_(value=context.idempotency_key), idempotency_key=lambda value: f"order/{value.value}"
+        lambda value, context: AnyValue(value=context.idempotency_key),
+        idempotency_key=lambda value: f"order/{value.value}",
     )
     publish(desk.tenant, call(action="test.act", inputMapping={"value": SECRET}))
     run = desk.run_is("SUCCEEDED", id=desk.start().id)
     assert ActionInvocation.objects.get(run=run).idempotency_key == f"order/{MARK}"
 
 
-def test_a_stored_output_is_given_without_a_second_execution(desk: Desk, saved: Secret) -> None:
+def test_stored_output_is_returned_without_a_second_execution(desk: Desk, saved: Secret) -> None:
     with fake_api(lambda number: (200, {"said": VALUE})) as api:
         publish(
             desk.tenant, call(idempotencyKey=expr("'k'"), inputMapping={"url": api.url, "headers": {"X-Key": SECRET}})
@@ -171,20 +165,20 @@ def failed_with(desk: Desk, code: str, category: str, attempts: int) -> Run:
     return failed
 
 
-def test_an_unknown_secret_is_not_retried(desk: Desk, saved: Secret) -> None:
+def test_unknown_secret_is_not_retried(desk: Desk, saved: Secret) -> None:
     secret_delete(actor=desk.actor, name="DB_PASSWORD")
     failed = failed_with(desk, "SECRET_UNKNOWN", "ValidationError", 1)
     assert "there is no secret DB_PASSWORD" in failed.error["message"]
     assert not ActionInvocation.objects.filter(run=failed).exists()
 
 
-def test_a_lost_key_is_retried_by_the_authors_policy_and_says_whose_turn_it_is(desk: Desk, saved: Secret) -> None:
+def test_missing_encryption_key_is_retried_and_named(desk: Desk, saved: Secret) -> None:
     Secret.objects.filter(id=saved.id).update(key_id="2019")
     failed = failed_with(desk, "SECRET_UNREADABLE", "TransientError", 2)
     assert "under the key '2019'" in failed.error["message"]
 
 
-def test_an_action_that_would_store_it_in_clear_is_refused_also_when_it_was_published(
+def test_published_action_that_would_store_a_secret_is_refused(
     desk: Desk, saved: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workflows.services import definitions
@@ -196,7 +190,7 @@ def test_an_action_that_would_store_it_in_clear_is_refused_also_when_it_was_publ
     assert not DataStoreEntry.objects.filter(tenant=desk.tenant).exists()
 
 
-def test_another_tenants_secret_is_unknown(desk: Desk) -> None:
+def test_secret_of_another_tenant_is_unknown(desk: Desk) -> None:
     from tests.support.factories import make_actor, make_tenant
 
     secret_save(actor=make_actor(make_tenant()), name="DB_PASSWORD", value=VALUE)

@@ -1,4 +1,4 @@
-"""Terminate and replay, by API and screen: Temporal decides, and the ledger tells (docs/reference/authority.md#control-matrix)."""
+"""Terminate and replay by API and screen (docs/reference/authority.md#control-matrix)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def admin_api(desk: Desk) -> Api:
     return Api(make_token(desk.tenant, Role.ADMIN))
 
 
-def test_terminate_ends_the_workflow_and_leaves_the_projection_to_the_reconciler(desk: Desk, waiting: Run) -> None:
+def test_terminate_ends_the_workflow_and_writes_no_projection(desk: Desk, waiting: Run) -> None:
     before = rows_of(waiting)
     response = admin_api(desk).post(f"/runs/{waiting.id}/terminate", {"reason": "it does not react"})
     assert (response.status_code, response.json()["state"]) == (202, "accepted")
@@ -37,7 +37,7 @@ def test_terminate_ends_the_workflow_and_leaves_the_projection_to_the_reconciler
     assert ended["reason"] == "it does not react"
 
 
-def test_terminate_needs_a_reason_and_the_admin(desk: Desk, waiting: Run) -> None:
+def test_terminate_needs_a_reason_and_the_role_admin(desk: Desk, waiting: Run) -> None:
     address = f"/runs/{waiting.id}/terminate"
     assert error_of(admin_api(desk).post(address, {}), 400)["code"] == "REASON_REQUIRED"
     refused = Api(make_token(desk.tenant, Role.AUTHOR)).post(address, {"reason": "x"})
@@ -46,7 +46,7 @@ def test_terminate_needs_a_reason_and_the_admin(desk: Desk, waiting: Run) -> Non
     assert desk.history_types(waiting)[-1] != "WORKFLOW_EXECUTION_TERMINATED"
 
 
-def test_terminate_and_replay_while_temporal_is_down_write_nothing_but_the_ledger(
+def test_terminate_and_replay_write_only_the_ledger_while_temporal_is_down(
     desk: Desk, waiting: Run, servers: Servers, outage: Callable[[], None]
 ) -> None:
     before = rows_of(waiting)
@@ -66,7 +66,7 @@ def test_terminate_and_replay_while_temporal_is_down_write_nothing_but_the_ledge
 
 
 @pytest.mark.parametrize("address", ["cancel", "terminate"])
-def test_a_closed_run_is_refused(desk: Desk, address: str) -> None:
+def test_request_about_a_closed_run_is_refused(desk: Desk, address: str) -> None:
     run = make_run(desk.tenant, status="SUCCEEDED")
     error = error_of(admin_api(desk).post(f"/runs/{run.id}/{address}", {"reason": "x"}), 409)
     assert (error["code"], error["details"]["action"], error["details"]["runId"]) == (
@@ -77,7 +77,7 @@ def test_a_closed_run_is_refused(desk: Desk, address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["cancel", "terminate", "replay", "resume", "retry", "requeue-event-wait"])
-def test_a_run_of_an_older_engine_is_only_read(desk: Desk, address: str) -> None:
+def test_run_of_an_older_engine_is_read_only(desk: Desk, address: str) -> None:
     run = make_run(desk.tenant, engine="db")
     before = rows_of(run)
     error = error_of(admin_api(desk).post(f"/runs/{run.id}/{address}", {"reason": "x"}), 409)
@@ -85,7 +85,7 @@ def test_a_run_of_an_older_engine_is_only_read(desk: Desk, address: str) -> None
     assert rows_of(run) == before
 
 
-def test_a_replay_is_a_fresh_run_of_the_pinned_version_linked_both_ways(desk: Desk, waiting: Run) -> None:
+def test_replay_is_a_new_run_of_the_pinned_version_linked_both_ways(desk: Desk, waiting: Run) -> None:
     publish(desk.tenant, {"id": "other", "type": "state.set", "config": {"state": "X"}})  # version 2
     api = Api(make_token(desk.tenant))
     first = api.post(f"/runs/{waiting.id}/replay", {"reason": "again"}, **{"Idempotency-Key": "r-1"})
@@ -99,7 +99,7 @@ def test_a_replay_is_a_fresh_run_of_the_pinned_version_linked_both_ways(desk: De
     assert Run.objects.get(id=waiting.id).status == "WAITING"
 
 
-def test_a_replay_with_an_edited_input_shows_the_difference_first(desk: Desk, waiting: Run) -> None:
+def test_replay_with_edited_input_shows_the_difference_first(desk: Desk, waiting: Run) -> None:
     client = member_of(desk.tenant, role=Role.OPERATOR)
     address = f"/admin/workflows/run/{waiting.id}/replay/"
     edited = {"payload": '{"ticketId": "T-2", "note": "first"}', "reason": "the wrong ticket"}
@@ -114,12 +114,12 @@ def test_a_replay_with_an_edited_input_shows_the_difference_first(desk: Desk, wa
         assert f"/run/{link.id}/change/" in client.get(f"/admin/workflows/run/{page.id}/change/").content.decode()
 
 
-def test_the_screens_ask_before_and_tell_refusals(desk: Desk, waiting: Run) -> None:
+def test_screens_require_a_reason_and_show_refusals(desk: Desk, waiting: Run) -> None:
     address = f"/admin/workflows/run/{waiting.id}/terminate/"
     operator: Client = member_of(desk.tenant, role=Role.OPERATOR)
     assert "You need the role admin." in operator.get(f"/admin/workflows/run/{waiting.id}/change/").content.decode()
-    told: Any = operator.post(address, {"reason": "x"}, follow=True).content.decode()
-    assert "PERMISSION_DENIED" in told
+    page_text: Any = operator.post(address, {"reason": "x"}, follow=True).content.decode()
+    assert "PERMISSION_DENIED" in page_text
     admin = member_of(desk.tenant, role=Role.ADMIN)
     assert "This field is required" in admin.post(address, {"reason": ""}).content.decode()
     assert admin.post(address, {"reason": "stuck"}).status_code == 302

@@ -1,4 +1,7 @@
-"""No input of an author or a sender wedges a workflow task: each ends in an error that is caught, or that ends the run (docs/reference/engine.md#errors)."""
+"""No input of an author or a sender blocks a workflow task. Each ends in a caught error, or ends the run.
+
+Source: docs/reference/engine.md#errors
+"""
 
 from typing import Any
 
@@ -20,34 +23,40 @@ def each(items: str, *body: dict[str, Any]) -> dict[str, Any]:
     return {"id": "each", "type": "control.forEach", "items": expr(items), "itemVar": "it", "body": list(body)}
 
 
-def unwedged(desk: Desk, run: Run) -> None:
+def assert_no_failed_task(desk: Desk, run: Run) -> None:
     assert not [kind for kind in desk.history_types(run) if kind in ("WORKFLOW_TASK_FAILED", "WORKFLOW_TASK_TIMED_OUT")]
 
 
-def test_a_long_loop_of_heavy_expressions_is_split_over_tasks(desk: Desk) -> None:
+def test_long_loop_of_expensive_expressions_uses_several_tasks(desk: Desk) -> None:
     publish(desk.tenant, each("[1..60]", assign("a", **{"vars.n": expr("[1..20000][$ > 19998][0]")})))
     run = desk.run_is("SUCCEEDED", id=desk.start().id)
-    unwedged(desk, run)
-    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") > 3, "the work of one task is bounded"
+    assert_no_failed_task(desk, run)
+    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") > 3, "the loop must be split over several tasks"
 
 
-def test_an_empty_loop_over_many_items_is_split_over_tasks(desk: Desk) -> None:
+def test_empty_loop_over_many_items_does_not_block_the_task(desk: Desk) -> None:
     publish(desk.tenant, each("[1..9000]"))
     run = desk.run_is("SUCCEEDED", id=desk.start().id)
-    unwedged(desk, run)
+    assert_no_failed_task(desk, run)
 
 
-def test_scopes_that_grow_over_the_cap_end_in_a_catchable_error(desk: Desk) -> None:
+def test_scopes_over_the_size_limit_raise_a_catchable_error(desk: Desk) -> None:
     grow = each(
         "[1..40]",
         assign("g", **{"vars.big": expr("coalesce(vars.big, '') & payload.chunk")}),
         assign("k", **{"vars.more": expr("append(coalesce(vars.more, []), vars.big)")}),
     )
-    caught = {"id": "try", "type": "control.tryCatch", "captureErrorAs": "p", "try": [grow], "catch": [assign("c", **{"meta.state": expr("p.code")})]}  # fmt: skip
+    caught = {
+        "id": "try",
+        "type": "control.tryCatch",
+        "captureErrorAs": "p",
+        "try": [grow],
+        "catch": [assign("c", **{"meta.state": expr("p.code")})],
+    }
     publish(desk.tenant, caught)
     run = desk.run_is("SUCCEEDED", id=desk.start({"chunk": "x" * 30_000}).id)
     assert run.state in ("SCOPE_TOO_LARGE", "EXPRESSION_TOO_LARGE")
-    unwedged(desk, run)
+    assert_no_failed_task(desk, run)
 
 
 @pytest.mark.parametrize("step", [
@@ -55,17 +64,17 @@ def test_scopes_that_grow_over_the_cap_end_in_a_catchable_error(desk: Desk) -> N
     {"id": "w", "type": "time.wait", "config": {"mode": "until", "until": expr("'9999-12-31T23:59:59Z'")}},
     wait_for_reply("w", timeoutMs=MAX_MS),
 ])  # fmt: skip
-def test_a_wait_until_the_end_of_time_is_a_wait(desk: Desk, step: dict[str, Any]) -> None:
+def test_wait_for_the_longest_time_is_an_ordinary_wait(desk: Desk, step: dict[str, Any]) -> None:
     publish(desk.tenant, step)
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
     eventually(lambda: "TIMER_STARTED" in desk.history_types(run))
     run_cancel(actor=desk.actor, run_id=run.id)
     desk.run_is("CANCELED", id=run.id)
-    unwedged(desk, run)
+    assert_no_failed_task(desk, run)
 
 
-def test_a_signal_with_a_payload_over_the_cap_fails_the_step(desk: Desk) -> None:
+def test_signal_with_too_large_a_payload_fails_the_step(desk: Desk) -> None:
     publish(desk.tenant, wait_for_reply())
     run = desk.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
@@ -76,11 +85,11 @@ def test_a_signal_with_a_payload_over_the_cap_fails_the_step(desk: Desk) -> None
     gateway.signal_event(event, workflow_id=run.temporal_workflow_id, request_id="big")
     failed = desk.run_is("FAILED", id=run.id)
     assert failed.error_code == "SCOPE_TOO_LARGE"
-    unwedged(desk, run)
+    assert_no_failed_task(desk, run)
 
 
-def test_a_flood_of_verdicts_is_gathered(desk: Desk) -> None:
-    """While one write is under way, further verdicts wait for the next: far fewer writes than signals."""
+def test_many_verdicts_share_a_write(desk: Desk) -> None:
+    """Verdicts that arrive during a write are written together by the next one."""
     publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": "<", "value": 0}]))
     run = desk.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
@@ -91,20 +100,20 @@ def test_a_flood_of_verdicts_is_gathered(desk: Desk) -> None:
     assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") < 200
 
 
-def test_a_response_that_is_dear_to_check_is_checked_in_time(desk: Desk) -> None:
+def test_expensive_form_check_ends_in_time(desk: Desk) -> None:
     form = {"properties": {"l": {"uniqueItems": True}}, "required": ["l"]}
-    config = {"taskType": "t", "title": "T", "formSchema": form,
-              "completeOn": {"eventName": "TICKET_CUSTOMER_REPLIED", "correlationKey": expr("payload.ticketId")}}  # fmt: skip
+    complete_on = {"eventName": "TICKET_CUSTOMER_REPLIED", "correlationKey": expr("payload.ticketId")}
+    config = {"taskType": "t", "title": "T", "formSchema": form, "completeOn": complete_on}
     publish(desk.tenant, {"id": "t", "type": "human.task", "config": config})
     run = desk.start({"ticketId": "T-1"})
     desk.run_is("WAITING", id=run.id)
     mixed = [item for number in range(2_600) for item in (number, str(number))]
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "l": mixed})
     desk.run_is("SUCCEEDED", id=run.id)
-    unwedged(desk, run)
+    assert_no_failed_task(desk, run)
 
 
-def test_a_bug_while_a_wait_resumes_leaves_no_timer_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_bug_during_a_resume_leaves_no_timer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     from workflows.engine import event_steps
 
     def broken(*_args: Any, **_more: Any) -> None:
@@ -117,4 +126,6 @@ def test_a_bug_while_a_wait_resumes_leaves_no_timer_behind(desk: Desk, monkeypat
     desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
     failed = desk.run_is("FAILED", id=run.id)
     assert failed.error_category == "EngineCorruption"
-    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED", what="Temporal has ended it too")
+    eventually(
+        lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED", what="the workflow has ended in Temporal"
+    )

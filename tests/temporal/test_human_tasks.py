@@ -1,4 +1,4 @@
-"""Human tasks: opened with a form, completed by an update whose validator refuses what is wrong (docs/reference/engine.md#human-tasks)."""
+"""Human tasks: forms, claims, completion by update or event, and expiry (docs/reference/engine.md#human-tasks)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +43,7 @@ def open_task(desk: Desk, **config: Any) -> tuple[Run, HumanTask]:
     return run, task
 
 
-def test_a_task_opens_with_its_form_and_is_completed_by_an_update(desk: Desk) -> None:
+def test_task_opens_with_a_form_and_is_completed_by_an_update(desk: Desk) -> None:
     run, task = open_task(desk)
     assert (task.title, task.context_data, task.form_schema, task.due_at) == (
         "Approve T-1",
@@ -69,14 +69,13 @@ def test_a_task_opens_with_its_form_and_is_completed_by_an_update(desk: Desk) ->
     assert error_of(api.post(f"/tasks/{task.id}/complete", body), 409)["code"] == "TASK_NOT_OPEN"
 
 
-def test_a_wrong_response_is_refused_before_it_enters_history(desk: Desk, monkeypatch: Any) -> None:
+def test_invalid_response_is_refused_and_not_in_the_history(desk: Desk, monkeypatch: Any) -> None:
     run, task = open_task(desk)
     api = Api(make_token(desk.tenant))
     wrong = {"response": {"approved": "yes"}}
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
-    # The same without the service's own check: the workflow's validator says it too.
-
+    # Without the check of the service, the workflow's validator refuses the response.
     monkeypatch.setattr(human_tasks, "form_problem", lambda schema, response: None)
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
@@ -88,12 +87,12 @@ def test_a_wrong_response_is_refused_before_it_enters_history(desk: Desk, monkey
     }
 
 
-def test_the_run_refuses_a_task_that_it_has_closed(desk: Desk) -> None:
+def test_run_refuses_a_closed_task(desk: Desk) -> None:
     run, task = open_task(desk)
     run_cancel(actor=desk.actor, run_id=run.id)
     desk.run_is("CANCELED", id=run.id)
     assert HumanTask.objects.get(id=task.id).status == "canceled"
-    HumanTask.objects.filter(id=task.id).update(status="pending")  # a projection that is behind
+    HumanTask.objects.filter(id=task.id).update(status="pending")  # an outdated projection
     error = error_of(
         Api(make_token(desk.tenant)).post(f"/tasks/{task.id}/complete", {"response": {"approved": True}}), 409
     )
@@ -135,7 +134,7 @@ def test_claim_release_and_assignees(desk: Desk) -> None:
         refusal(lambda: human_tasks.task_assign(actor=operator, task_id=task.id, username="nobody")) == "MEMBER_UNKNOWN"
     )
     assert refusal(lambda: human_tasks.task_claim(actor=ann, task_id=task.id)) == "TASK_CLAIMED"
-    # Given to somebody who is not among the assignees: the holder may act, nobody else.
+    # The task is assigned to a member who is no longer an assignee: only the holder may act.
     HumanTask.objects.filter(id=task.id).update(assigned_users=[ann.name], assigned_roles=[])
     assert (
         refusal(lambda: human_tasks.task_complete(actor=ann, task_id=task.id, response={"approved": True}))
@@ -154,10 +153,10 @@ def refusal(work: Callable[[], Any]) -> str:
         work()
     except PortalError as error:
         return error.code
-    raise AssertionError("it was not refused")
+    raise AssertionError("the request was not refused")
 
 
-def test_an_event_completes_a_task_when_it_fits_the_form(desk: Desk) -> None:
+def test_event_that_fits_the_form_completes_a_task(desk: Desk) -> None:
     run, task = open_task(desk, completeOn={"eventName": "APPROVED", "correlationKey": expr("payload.ticketId")})
     desk.send("APPROVED", {"approved": "perhaps"}, workflow_correlation_key="T-1")
     refused = eventually(lambda: EventDelivery.objects.filter(run=run, status="filtered").first(), what="a verdict")
@@ -169,13 +168,13 @@ def test_an_event_completes_a_task_when_it_fits_the_form(desk: Desk) -> None:
     assert (task.status, task.response) == ("completed", {"approved": True})
 
 
-def test_the_event_of_a_task_finds_it_by_its_id(desk: Desk) -> None:
+def test_task_event_finds_the_task_by_its_id(desk: Desk) -> None:
     run, task = open_task(desk)
     desk.send("HUMAN_TASK_COMPLETED", {"response": {"approved": True}}, workflow_correlation_key=str(task.id))
     assert desk.run_is("SUCCEEDED", id=run.id).state == "YES"
 
 
-def test_a_task_that_nobody_completes_expires_as_a_timeout(desk: Desk) -> None:
+def test_uncompleted_task_expires_as_a_timeout(desk: Desk) -> None:
     publish(desk.tenant, approval(dueInMs=100))
     run = desk.run_is("FAILED", id=desk.start({"ticketId": "T-1"}).id)
     assert (run.error_category, run.error_code) == ("TimeoutError", "HUMAN_TASK_EXPIRED")
@@ -183,7 +182,7 @@ def test_a_task_that_nobody_completes_expires_as_a_timeout(desk: Desk) -> None:
     assert (task.status, task.due_at is not None) == ("expired", True)
 
 
-def test_two_responses_at_once_resume_the_run_once(desk: Desk) -> None:
+def test_concurrent_responses_resume_the_run_once(desk: Desk) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from django.db import connection
@@ -197,7 +196,7 @@ def test_two_responses_at_once_resume_the_run_once(desk: Desk) -> None:
         try:
             task_complete(actor=desk.actor, task_id=task.id, response={"approved": approved})
             return "accepted"
-        except Exception as error:  # noqa: BLE001  told by its code
+        except Exception as error:  # noqa: BLE001  the caller checks the code
             return str(getattr(error, "code", error))
         finally:
             connection.close()
@@ -210,7 +209,7 @@ def test_two_responses_at_once_resume_the_run_once(desk: Desk) -> None:
     assert desk.history_types(run).count("WORKFLOW_EXECUTION_UPDATE_ACCEPTED") == 1
 
 
-def test_while_temporal_is_down_a_task_stays_open(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
+def test_task_stays_open_while_temporal_is_down(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
     run, task = open_task(desk)
     api = Api(make_token(desk.tenant))
     servers.temporal.kill()
