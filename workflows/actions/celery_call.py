@@ -1,9 +1,13 @@
-"""`celery.call`: a task of another Celery application, run by name and waited for (docs/reference/engine.md#actions).
+"""Action `celery.call`: run a task of another Celery application and wait for its result.
 
-Celery cannot promise to run a task once, so this does what can be done from outside. The task's id comes from the
-idempotency key. A mark, committed before the message is sent, tells a later execution with the key that the task may be
-under way: it waits for that one's result and sends nothing, unless the input says that the task is idempotent. A failure
-that was told closes the round: the author's retry runs the task again, under another id.
+Celery cannot guarantee that a task runs only once. The action reduces repetitions from outside:
+
+- The task id is derived from the idempotency key.
+- A mark in the database is committed before the message is sent. A later execution with the same key finds the mark. It
+  then waits for the result and sends nothing, unless the input says that the task is idempotent.
+- A reported failure ends the round. The author's retry runs the task again, with another task id.
+
+Source: docs/reference/engine.md#actions
 """
 
 import json
@@ -22,7 +26,7 @@ from workflows.actions.registry import ActionContext, ActionFailed, ActionOutcom
 from workflows.engine.errors import Category
 from workflows.models import DataStoreEntry
 
-# The action's own time, and the longest wait that leaves room for servers that answer late.
+# Time limit of the action, and the longest wait for a result within it. The rest is for slow servers.
 TIMEOUT_SECONDS = 600
 MAX_WAIT_SECONDS = 570
 LONGEST_PAUSE_SECONDS = 1.0
@@ -32,6 +36,8 @@ NAMES = uuid.UUID("5f0c2c1e-6a0f-5c57-9d0e-0d6f3f6d0a1b")
 
 
 class CeleryCallInput(BaseModel):
+    """Input of `celery.call`. Units: `timeoutSeconds` is in seconds."""
+
     model_config = ConfigDict(extra="forbid")
 
     task: str = Field(min_length=1, max_length=300)
@@ -43,6 +49,8 @@ class CeleryCallInput(BaseModel):
 
 
 class CeleryCallOutput(BaseModel):
+    """Output of `celery.call`."""
+
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     task_id: str = Field(alias="taskId")
@@ -50,6 +58,10 @@ class CeleryCallOutput(BaseModel):
 
 
 def celery_call(value: CeleryCallInput, context: ActionContext) -> CeleryCallOutput:
+    """Run a task of another Celery application and return its result.
+
+    Errors: ActionFailed if the task is not permitted, was not sent or failed; ActionOutcomeUnknown if it may have run.
+    """
     _require_allowed(value)
     with CeleryClient() as client:
         return _Call(client, value, context).outcome()
@@ -59,45 +71,50 @@ def _require_allowed(value: CeleryCallInput) -> None:
     allowed = settings.CELERY_CALL_TASKS
     if not any(value.task == name or (name.endswith(".*") and value.task.startswith(name[:-1])) for name in allowed):
         raise ActionFailed(
-            f"the task {value.task!r} may not be called; an administrator can allow it in CELERY_CALL_TASKS",
+            f"The task {value.task!r} is not permitted. An administrator can add it to CELERY_CALL_TASKS.",
             category=Category.VALIDATION,
             code="CELERY_TASK_NOT_ALLOWED",
         )
     is_ours = settings.CELERY_CALL_BROKER_URL == settings.CELERY_BROKER_URL
     if is_ours and value.queue == settings.CELERY_TASK_DEFAULT_QUEUE:
         raise ActionFailed(
-            f"{value.queue!r} is the portal's own queue, whose workers do not have the task; name the queue of the other"
-            " application in `queue`, or an administrator can rename the portal's in CELERY_QUEUE",
+            f"The queue {value.queue!r} belongs to the portal, and its workers do not have the task. Set `queue` to the"
+            " queue of the other application. Or an administrator can set another CELERY_QUEUE for the portal.",
             category=Category.VALIDATION,
             code="CELERY_QUEUE_NOT_ALLOWED",
         )
 
 
 class _Call:
+    """One execution of the action for one idempotency key."""
+
     def __init__(self, client: CeleryClient, value: CeleryCallInput, context: ActionContext) -> None:
         self._client, self._value, self._tenant_id = client, value, context.tenant_id
         self._until = time.monotonic() + value.timeout_seconds
         self._key = uuid.uuid5(NAMES, f"{context.tenant_id}/{context.idempotency_key}")
         mark = DataStoreEntry.objects.filter(tenant_id=self._tenant_id, namespace=MARKS, key=str(self._key)).first()
         self._round = 0
-        self._may_be_under_way = False
+        self._may_be_running = False
         if mark is not None:
-            self._may_be_under_way = not mark.value["ended"]
+            self._may_be_running = not mark.value["ended"]
             self._round = mark.value["round"] + (1 if mark.value["ended"] else 0)
         self._task_id = str(uuid.uuid5(self._key, str(self._round)))
 
     def outcome(self) -> CeleryCallOutput:
-        """Errors: ActionFailed, ActionOutcomeUnknown."""
+        """Send the task if necessary, and return its result.
+
+        Errors: ActionFailed, ActionOutcomeUnknown.
+        """
         try:
-            found = self._client.look(self._task_id)
-            if found.is_unheard_of and (self._value.is_idempotent or not self._may_be_under_way):
+            found = self._client.read_result(self._task_id)
+            if found.is_pending and (self._value.is_idempotent or not self._may_be_running):
                 self._send()
-            return self._settled(found if found.is_ready else self._awaited())
+            return self._output(found if found.is_ready else self._wait_for_result())
         except Unreachable as error:
-            if self._may_be_under_way:
-                raise self._unsure(str(error), category=Category.TRANSIENT, code="CELERY_UNAVAILABLE") from error
+            if self._may_be_running:
+                raise self._no_result(str(error), category=Category.TRANSIENT, code="CELERY_UNAVAILABLE") from error
             raise ActionFailed(
-                f"{error}; the task was not sent", category=Category.TRANSIENT, code="CELERY_UNAVAILABLE"
+                f"{error} The task was not sent.", category=Category.TRANSIENT, code="CELERY_UNAVAILABLE"
             ) from error
         except Unreadable as error:
             raise self._invalid_result(str(error)) from error
@@ -105,7 +122,7 @@ class _Call:
     def _send(self) -> None:
         with self._client.connection() as connection:
             self._store_mark(ended=False)
-            self._may_be_under_way = True
+            self._may_be_running = True
             self._client.send(
                 connection,
                 self._value.task,
@@ -115,39 +132,39 @@ class _Call:
                 queue=self._value.queue,
             )
 
-    def _awaited(self) -> TaskResult:
-        """The result, once it is there. A backend that does not answer for a while is waited for, too."""
-        pause, trouble = 0.05, ""
+    def _wait_for_result(self) -> TaskResult:
+        """Wait for the result until the timeout, also through a short outage of the result backend."""
+        pause, outage = 0.05, ""
         while True:
             try:
-                found = self._client.look(self._task_id)
-                trouble = ""
+                found = self._client.read_result(self._task_id)
+                outage = ""
                 if found.is_ready:
                     return found
             except Unreachable as error:
-                trouble = f"; {error}"
+                outage = f" {error}"
             left = self._until - time.monotonic()
             if left <= 0:
-                raise self._unsure(
-                    f"no result within {self._value.timeout_seconds:g} s{trouble}",
+                raise self._no_result(
+                    f"There was no result within {self._value.timeout_seconds:g} s.{outage}",
                     category=Category.TIMEOUT,
                     code="CELERY_TASK_TIMEOUT",
                 )
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
-    def _settled(self, found: TaskResult) -> CeleryCallOutput:
+    def _output(self, found: TaskResult) -> CeleryCallOutput:
         if found.has_succeeded:
             return CeleryCallOutput(task_id=self._task_id, result=self._as_json(found.value))
-        # Before it is told: should the mark not be stored, the next execution tells it.
+        # The mark comes first. If it cannot be stored, the next execution reports the failure.
         self._store_mark(ended=True)
         text = _exception_text(found)
         raise ActionFailed(
-            f"the task {self._value.task} failed: {text}", code="CELERY_TASK_FAILED", details={"taskId": self._task_id}
+            f"The task {self._value.task} failed: {text}", code="CELERY_TASK_FAILED", details={"taskId": self._task_id}
         )
 
     def _as_json(self, value: Any) -> Any:
-        """Celery's JSON knows times, decimals and UUIDs; they become texts."""
+        """Return the result as plain JSON. Celery's JSON also has times, decimals and UUIDs, which become texts."""
         try:
             plain = to_jsonable_python(value)
             json.dumps(plain, allow_nan=False)
@@ -157,17 +174,19 @@ class _Call:
 
     def _invalid_result(self, why: str) -> ActionFailed:
         return ActionFailed(
-            f"the result of the task {self._value.task} is not JSON: {why}",
+            f"The result of the task {self._value.task} is not JSON: {why}",
             category=Category.VALIDATION,
             code="CELERY_RESULT_INVALID",
             details={"taskId": self._task_id},
         )
 
-    def _unsure(self, why: str, *, category: str, code: str) -> ActionFailed:
-        message, details = f"{self._value.task}: {why}", {"taskId": self._task_id}
+    def _no_result(self, why: str, *, category: str, code: str) -> ActionFailed:
+        message, details = f"The task {self._value.task} has no known outcome. {why}", {"taskId": self._task_id}
         if self._value.is_idempotent:
             return ActionFailed(message, category=category, code=code, details=details)
-        return ActionOutcomeUnknown(f"{message}; whether the task has run is not known", details=details)
+        return ActionOutcomeUnknown(
+            f"{message} The task may have run. Check its effect before you start it again.", details=details
+        )
 
     def _store_mark(self, *, ended: bool) -> None:
         value = {"task": self._value.task, "taskId": self._task_id, "round": self._round, "ended": ended}
@@ -180,7 +199,7 @@ class _Call:
 
 
 def _exception_text(found: TaskResult) -> str:
-    """`Type: message` of what Celery stores for an exception: `{exc_type, exc_message, exc_module}`."""
+    """Return `Type: message` of a stored exception. Celery stores `{exc_type, exc_message, exc_module}`."""
     if not isinstance(found.value, dict):
         return found.state
     message = found.value.get("exc_message")

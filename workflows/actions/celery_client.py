@@ -1,7 +1,8 @@
-"""Another application's Celery, as `celery.call` needs it: its broker and its result backend, reached by name.
+"""Client for the broker and the result backend of another Celery application.
 
-Every socket has a timeout, so that a server that hangs is an error and never a wait without an end. Nothing is sent
-twice from here: a publish whose answer did not come may have arrived. Messages and results are JSON, never pickle.
+- Every socket has a timeout, so that a server that hangs causes an error.
+- The client never repeats a publish, because a message without a confirmation may have arrived.
+- Messages and results are JSON, never pickle.
 """
 
 from collections.abc import Iterator
@@ -21,16 +22,16 @@ ANSWER_SECONDS = 5
 
 
 class Unreachable(Exception):
-    """The broker or the result backend is down, hangs or refuses."""
+    """The broker or the result backend is down, hangs or refuses the connection."""
 
 
 class Unreadable(Exception):
-    """What stands in the result backend is not what Celery writes as JSON."""
+    """The entry in the result backend is not a Celery result in JSON."""
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """`value` is the task's own where it succeeded, and Celery's description of an exception where it failed."""
+    """Result of a task. `value` is the return value of the task, or Celery's description of its exception."""
 
     state: str
     value: Any = None
@@ -44,16 +45,16 @@ class TaskResult:
         return bool(self.state == states.SUCCESS)
 
     @property
-    def is_unheard_of(self) -> bool:
-        """Not sent, or not taken by a worker yet, or over so long that its result has expired: Celery cannot tell."""
+    def is_pending(self) -> bool:
+        """Return True if there is no result. The task was not sent, has not ended, or its result has expired."""
         return bool(self.state == states.PENDING)
 
 
 class CeleryClient:
-    """One for each call: connections belong to the thread that uses them, and settings may differ between calls."""
+    """Client for one call. Connections belong to one thread, and the settings can differ between calls."""
 
     def __init__(self) -> None:
-        # Without a backend of its own: the application would subscribe to each task that it sends.
+        # With a backend, the Celery app would subscribe to the result of each task that it sends.
         self._app = Celery("pointsman-calls", backend="disabled", set_as_current=False, fixups=[])
         self._app.conf.update(
             accept_content=["json"],
@@ -74,16 +75,19 @@ class CeleryClient:
         self._backend.client.connection_pool.disconnect()
         self._app.close()
 
-    def look(self, task_id: str) -> TaskResult:
-        """Errors: Unreachable, Unreadable."""
+    def read_result(self, task_id: str) -> TaskResult:
+        """Return the present result of a task.
+
+        Errors: Unreachable, Unreadable.
+        """
         try:
             stored = self._backend.get(self._backend.get_key_for_task(task_id))
         except (RedisError, OSError) as error:
-            raise Unreachable(f"the result backend does not answer: {error}") from error
+            raise Unreachable(f"The result backend is unreachable: {error}.") from error
         if stored is None:
             return TaskResult(states.PENDING)
         try:
-            # Not the backend's own reading of a result, which makes an exception of whatever class the text names.
+            # The backend's own reader would create an exception of any class that the text names.
             meta = self._backend.decode(stored)
             return TaskResult(str(meta["status"]), meta.get("result"))
         except (KombuError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -91,7 +95,10 @@ class CeleryClient:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection to a broker that has answered. Errors: Unreachable, and then nothing was sent."""
+        """Connect to the broker and check that it responds.
+
+        Errors: Unreachable. Nothing was sent.
+        """
         with self._app.connection_for_write(settings.CELERY_CALL_BROKER_URL) as connection:
             with _broker_errors(connection):
                 connection.channel().close()
@@ -100,7 +107,10 @@ class CeleryClient:
     def send(
         self, connection: Connection, task: str, args: list[Any], kwargs: dict[str, Any], *, task_id: str, queue: str
     ) -> None:
-        """Errors: Unreachable, and then nobody knows whether the message was taken."""
+        """Send the message of a task.
+
+        Errors: Unreachable. The broker may have accepted the message.
+        """
         with _broker_errors(connection):
             self._app.send_task(
                 task,
@@ -108,7 +118,7 @@ class CeleryClient:
                 kwargs=kwargs,
                 task_id=task_id,
                 queue=queue,
-                declare=[],  # the queue is the other application's, made with arguments that only it knows
+                declare=[],  # the other application declares its queue, with arguments that only it knows
                 connection=connection,
                 confirm_timeout=ANSWER_SECONDS,
             )
@@ -125,4 +135,4 @@ def _broker_errors(connection: Connection) -> Iterator[None]:
     try:
         yield
     except (KombuError, RedisError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
-        raise Unreachable(f"the broker does not answer: {error}") from error
+        raise Unreachable(f"The broker is unreachable: {error}.") from error

@@ -1,8 +1,8 @@
-"""`http.request`: one HTTP call, with a guard against private addresses.
+"""Action `http.request`: one HTTP call, with a guard against private addresses.
 
-The guard resolves the host itself and connects to the address that it has checked, so that a name cannot answer with
-another address a moment later. Redirects are not followed: their target would need the same check, and an author can read
-`location`. Hosts in `HTTP_ALLOWED_PRIVATE_HOSTS` (`host` or `host:port`) pass.
+The guard resolves the host and then connects to the checked address. A second look-up could return another address.
+Redirects are not followed, because their target would need the same check. An author can read the header `location`.
+Hosts in `HTTP_ALLOWED_PRIVATE_HOSTS` (`host` or `host:port`) are always permitted.
 """
 
 import ipaddress
@@ -23,6 +23,8 @@ GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 
 
 class HttpRequestInput(BaseModel):
+    """Input of `http.request`."""
+
     model_config = ConfigDict(extra="forbid")
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
@@ -35,17 +37,23 @@ class HttpRequestInput(BaseModel):
 
 
 class HttpRequestOutput(BaseModel):
+    """Output of `http.request`. `body` is JSON if the server says so, otherwise text."""
+
     status: int
     headers: dict[str, str]
     body: Any
 
 
 def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequestOutput:
+    """Send one HTTP request and return the response.
+
+    Errors: ActionFailed, as TransientError if a repetition can succeed.
+    """
     url = _parsed(value.url)
     address = checked_address(url.host, url.port or (443 if url.scheme == "https" else 80))
     headers = {"Idempotency-Key": context.idempotency_key, **value.headers, "Host": _host_header(url)}
     content = {"json": value.body} if value.body is not None else {}
-    # httpx's own timeout is for each read; a server that drips would never end.
+    # The timeout of httpx applies to each read. A server that sends slowly could respond for ever.
     deadline = time.monotonic() + value.timeout_seconds
     try:
         with (
@@ -62,13 +70,13 @@ def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequest
             text = _read_bounded(response, until=deadline)
     except httpx.TimeoutException as error:
         raise ActionFailed(
-            f"no answer from {url.host} within {value.timeout_seconds:g} s",
+            f"{url.host} did not respond within {value.timeout_seconds:g} s.",
             category=Category.TRANSIENT,
             code="HTTP_TIMEOUT",
         ) from error
     except httpx.HTTPError as error:
         raise ActionFailed(
-            f"the call to {url.host} failed: {error}", category=Category.TRANSIENT, code="HTTP_FAILED"
+            f"The request to {url.host} failed: {error}", category=Category.TRANSIENT, code="HTTP_FAILED"
         ) from error
     if value.fail_on_status and response.status_code >= 400:
         raise _status_failed(url.host, response.status_code, text)
@@ -76,15 +84,16 @@ def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequest
 
 
 def checked_address(host: str, port: int) -> str:
-    """An address of the host that may be called.
+    """Return a permitted address of the host.
 
-    Errors: ActionFailed when it does not resolve (TransientError), or leads to a private network (ValidationError).
+    Errors: ActionFailed if the host has no address (TransientError) or a private one (ValidationError). The author or
+    an administrator must act.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ActionFailed(
-            f"the host {host!r} cannot be resolved: {error}", category=Category.TRANSIENT, code="HTTP_HOST_UNKNOWN"
+            f"The host {host!r} cannot be resolved: {error}", category=Category.TRANSIENT, code="HTTP_HOST_UNKNOWN"
         ) from error
     addresses = [str(entry[4][0]) for entry in found]
     allowed = {name.lower() for name in settings.HTTP_ALLOWED_PRIVATE_HOSTS}
@@ -93,7 +102,8 @@ def checked_address(host: str, port: int) -> str:
     for address in addresses:
         if not _is_public(address):
             raise ActionFailed(
-                f"{host} leads to the private address {address}; an administrator can allow it in HTTP_ALLOWED_PRIVATE_HOSTS",
+                f"{host} has the private address {address}, which is not permitted. An administrator can add the host"
+                " to HTTP_ALLOWED_PRIVATE_HOSTS.",
                 category=Category.VALIDATION,
                 code="HTTP_HOST_NOT_ALLOWED",
             )
@@ -107,7 +117,7 @@ def _is_public(text: str) -> bool:
     inner = address.ipv4_mapped or address.sixtofour
     if inner is not None:
         return inner.is_global and not inner.is_multicast
-    # Everything else that is public lies in 2000::/3: no translated (NAT64), site-local or compatible addresses.
+    # All other public addresses are in 2000::/3. This excludes NAT64, site-local and IPv4-compatible addresses.
     return address in GLOBAL_IPV6 and address.is_global
 
 
@@ -116,11 +126,11 @@ def _parsed(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
         raise ActionFailed(
-            f"the URL cannot be read: {error}", category=Category.VALIDATION, code="HTTP_URL_INVALID"
+            f"The URL is invalid: {error}", category=Category.VALIDATION, code="HTTP_URL_INVALID"
         ) from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ActionFailed(
-            "the URL must begin with http:// or https:// and name a host",
+            "The URL must start with http:// or https:// and have a host.",
             category=Category.VALIDATION,
             code="HTTP_URL_INVALID",
         )
@@ -135,11 +145,11 @@ def _read_bounded(response: httpx.Response, *, until: float) -> bytes:
     content = b""
     for chunk in response.iter_bytes():
         if time.monotonic() > until:
-            raise httpx.ReadTimeout("the answer was not complete in time")
+            raise httpx.ReadTimeout("the response was not complete in time")
         content += chunk
         if len(content) > MAX_RESPONSE_BYTES:
             raise ActionFailed(
-                f"the answer has more than {MAX_RESPONSE_BYTES} bytes",
+                f"The response has more than {MAX_RESPONSE_BYTES} bytes, which is the limit.",
                 category=Category.VALIDATION,
                 code="HTTP_RESPONSE_TOO_LARGE",
             )
@@ -147,7 +157,7 @@ def _read_bounded(response: httpx.Response, *, until: float) -> bytes:
 
 
 def _body(response: httpx.Response, content: bytes) -> Any:
-    """JSON where the server says that it is JSON and it is, else text."""
+    """Return the body as JSON if the content type is JSON and the body is valid, otherwise as text."""
     text = content.decode(response.encoding or "utf-8", "replace")
     if "json" not in response.headers.get("content-type", ""):
         return text
@@ -160,7 +170,7 @@ def _body(response: httpx.Response, content: bytes) -> Any:
 def _status_failed(host: str, status: int, content: bytes) -> ActionFailed:
     transient = status in (408, 425, 429) or status >= 500
     return ActionFailed(
-        f"{host} answered {status}",
+        f"{host} responded with status {status}.",
         category=Category.TRANSIENT if transient else Category.ACTION,
         code=f"HTTP_{status}",
         details={"status": status, "body": content[:2000].decode("utf-8", "replace")},

@@ -1,7 +1,7 @@
-"""The invocation ledger: one effect per (tenant, action, version, idempotency key), whatever is retried or killed.
+"""Action ledger: one invocation per tenant, action, version and idempotency key.
 
-`claim` answers one of three: execute, here is the stored output, or nobody knows what became of an earlier execution. A
-key that somebody else holds, alive, is waited for: the activity fails with a short delay and Temporal looks again.
+A claim has one of three results: execute the action, use the stored output, or the outcome of an earlier execution is
+unknown. If another execution holds the key, the activity fails and Temporal retries it after a short delay.
 """
 
 import uuid
@@ -20,20 +20,20 @@ LEASE = timedelta(seconds=60)
 
 
 class KeyLost(Exception):
-    """Another execution has taken the key over; this one's outcome is not stored, and its transaction rolls back."""
+    """Another execution has claimed the key. The outcome of this one is not stored, and its transaction rolls back."""
 
 
 class KeyHeld(Exception):
-    """Another execution with this key is alive. Look again in `seconds`."""
+    """Another execution with this key is running. Try again after `seconds`."""
 
     def __init__(self, owner: str, seconds: float) -> None:
         self.seconds = seconds
-        super().__init__(f"the idempotency key is held by {owner}")
+        super().__init__(f"The execution {owner} holds the idempotency key. Try again in {seconds:g} s.")
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The activity execution that asks: `attempt` counts Temporal's attempts of the same activity."""
+    """Activity execution that claims a key. `attempt` is Temporal's attempt number of the activity."""
 
     activity: str
     attempt: int
@@ -42,14 +42,18 @@ class Owner:
         return f"{self.activity}#{self.attempt}"
 
     def has_outlived(self, other: str) -> bool:
-        """Temporal starts the next attempt of an activity only when the one before is lost."""
+        """Return True if `other` is an earlier attempt of this activity. Temporal has then given that attempt up."""
         activity, _, attempt = other.rpartition("#")
         return activity == self.activity and attempt.isdecimal() and int(attempt) < self.attempt
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`execute` False with an invocation SUCCEEDED: take its output. False with one STARTED: its outcome is unknown."""
+    """Result of a claim.
+
+    If `execute` is False, the status of the invocation decides: SUCCEEDED has the output to use, STARTED has an unknown
+    outcome.
+    """
 
     invocation: ActionInvocation
     execute: bool
@@ -66,9 +70,9 @@ def invocation_claim(
     value: Any,
     owner: Owner,
 ) -> Claim:
-    """Call it inside a transaction: the row stays locked until that ends.
+    """Claim an idempotency key. Call it inside a transaction, because the row stays locked until the transaction ends.
 
-    Errors: KeyHeld.
+    Errors: KeyHeld if another execution with the key is running.
     """
     now = timezone.now()
     lease = now + LEASE
@@ -107,7 +111,10 @@ def invocation_claim(
 
 
 def invocation_end(invocation: ActionInvocation, *, output: Any = None, error: dict[str, Any] | None = None) -> None:
-    """Store what became of it. Errors: KeyLost when another execution has taken the key over."""
+    """Store the outcome of an invocation.
+
+    Errors: KeyLost if another execution has claimed the key.
+    """
     stored = _owned(invocation).update(
         status=InvocationStatus.SUCCEEDED if error is None else InvocationStatus.FAILED,
         output=output,
@@ -116,16 +123,16 @@ def invocation_end(invocation: ActionInvocation, *, output: Any = None, error: d
         lease_expires_at=None,
     )
     if not stored:
-        raise KeyLost(f"the idempotency key {invocation.idempotency_key} was taken over")
+        raise KeyLost(f"Another execution has claimed the idempotency key {invocation.idempotency_key}.")
 
 
 def invocation_renew(invocation: ActionInvocation) -> None:
-    """Its owner is alive: keep the key for another while."""
+    """Extend the lease of a running invocation."""
     _owned(invocation).update(lease_expires_at=timezone.now() + LEASE)
 
 
 def invocation_leave(invocation: ActionInvocation) -> None:
-    """Its outcome is unknown: whoever asks for the key next is told so at once."""
+    """End the lease of an invocation with an unknown outcome, so that the next claim learns this at once."""
     _owned(invocation).update(lease_expires_at=timezone.now())
 
 

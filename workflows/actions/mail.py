@@ -1,4 +1,4 @@
-"""`email.send`: one mail through Django's e-mail backend."""
+"""Action `email.send`: one e-mail through Django's e-mail backend."""
 
 import smtplib
 import socket
@@ -12,6 +12,8 @@ from workflows.engine.errors import Category
 
 
 class EmailInput(BaseModel):
+    """Input of `email.send`."""
+
     model_config = ConfigDict(extra="forbid")
 
     to: list[EmailStr] = Field(min_length=1, max_length=100)
@@ -23,13 +25,24 @@ class EmailInput(BaseModel):
 
 
 class EmailOutput(BaseModel):
+    """Output of `email.send`. `accepted` is the number of recipients."""
+
     message_id: str
     accepted: int
 
 
 def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
+    """Send one e-mail.
+
+    Errors: ActionFailed if the server refused the e-mail or was never reached; ActionOutcomeUnknown if the connection
+    broke during the transfer.
+    """
     if "\n" in value.subject or "\r" in value.subject:
-        raise ActionFailed("the subject must be one line", category=Category.VALIDATION, code="EMAIL_SUBJECT_INVALID")
+        raise ActionFailed(
+            "The subject has a line break. It must be one line.",
+            category=Category.VALIDATION,
+            code="EMAIL_SUBJECT_INVALID",
+        )
     message_id = make_msgid(domain="pointsman")
     mail = EmailMultiAlternatives(
         subject=value.subject,
@@ -44,19 +57,20 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
     try:
         mail.send()
     except smtplib.SMTPRecipientsRefused as error:
-        raise ActionFailed(f"the mail server refused the recipients: {error}", code="EMAIL_REFUSED") from error
+        raise ActionFailed(f"The mail server refused the recipients: {error}", code="EMAIL_REFUSED") from error
     except (
         smtplib.SMTPResponseException,
         smtplib.SMTPNotSupportedError,
         ConnectionRefusedError,
         socket.gaierror,
     ) as error:
-        # The server said no, or was never reached: the mail was certainly not taken.
+        # The server refused the e-mail or was never reached, so it has certainly not accepted the e-mail.
         raise ActionFailed(
-            f"the mail was not sent: {error}", category=Category.TRANSIENT, code="EMAIL_FAILED"
+            f"The e-mail was not sent: {error}", category=Category.TRANSIENT, code="EMAIL_FAILED"
         ) from error
     except (smtplib.SMTPException, OSError) as error:
         raise ActionOutcomeUnknown(
-            f"the connection to the mail server broke while the mail was sent: {error}"
+            f"The connection to the mail server broke during the transfer: {error}. The e-mail may have been sent."
+            " Check with a recipient before you send it again."
         ) from error
     return EmailOutput(message_id=message_id, accepted=len(value.to) + len(value.cc))

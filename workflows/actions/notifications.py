@@ -1,4 +1,7 @@
-"""`notifications.send_in_app`: a message in the portal for members of the tenant. It writes in the ledger's transaction."""
+"""Action `notifications.send_in_app`: a message in the portal for members of the tenant.
+
+It writes in the transaction of the action ledger.
+"""
 
 from typing import Literal
 
@@ -12,7 +15,7 @@ from workflows.statuses import Role
 
 
 class Recipients(BaseModel):
-    """`user_ids` are ids or user names of members; `roles` reach everyone with that role."""
+    """Recipients of a message. `user_ids` are ids or user names of members. `roles` select all members with a role."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -21,6 +24,8 @@ class Recipients(BaseModel):
 
 
 class NotificationInput(BaseModel):
+    """Input of `notifications.send_in_app`."""
+
     model_config = ConfigDict(extra="forbid")
 
     recipients: Recipients
@@ -31,11 +36,18 @@ class NotificationInput(BaseModel):
 
 
 class NotificationOutput(BaseModel):
+    """Output of `notifications.send_in_app`. `unknown` has the given names that are not members."""
+
     sent: int
     unknown: list[str]
 
 
 def send_in_app(value: NotificationInput, context: ActionContext) -> NotificationOutput:
+    """Write one message for each recipient.
+
+    Idempotency: one message per member and idempotency key.
+    Errors: ActionFailed if no recipient is a member of the tenant. The author must act.
+    """
     named = value.recipients.user_ids
     members = TenantMembership.objects.filter(tenant_id=context.tenant_id).select_related("user")
     found = list(
@@ -47,7 +59,7 @@ def send_in_app(value: NotificationInput, context: ActionContext) -> Notificatio
     )
     if not found:
         raise ActionFailed(
-            "none of the recipients is a member of this tenant",
+            "No recipient is a member of this tenant, so no message was sent. Name other users or roles.",
             category=Category.VALIDATION,
             code="NOTIFICATION_NO_RECIPIENT",
         )

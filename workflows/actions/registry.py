@@ -1,13 +1,13 @@
-"""Actions that workflows can call (docs/reference/engine.md#actions).
+"""Registry of the actions that workflows can call (docs/reference/engine.md#actions).
 
-Any installed app registers its own in a module `workflow_actions.py`, which is discovered as `admin.py` is:
+An installed app registers its actions in a module `workflow_actions.py`. Django discovers it like `admin.py`:
 
     @workflow_action(id="crm.add_note", version=1, label="Add a note", input_model=NoteInput, output_model=NoteOutput)
     def add_note(value: NoteInput, context: ActionContext) -> NoteOutput: ...
 
-The function runs in an activity, on a thread, with Django. It raises `ActionFailed` for a failure that the workflow shall
-see; the author's retry policy decides what follows. A database that is down is no failure of the action: such errors pass
-through and Temporal repeats the activity.
+The function runs in an activity, on a thread, with Django. It raises `ActionFailed` for a failure of the action. The
+author's retry policy then decides. An outage of the database is not a failure of the action: such an error passes
+through, and Temporal repeats the activity.
 """
 
 import uuid
@@ -22,7 +22,7 @@ from workflows.engine.transforms import TRANSFORMS
 
 
 class ActionFailed(RunError):
-    """The action could not do it. `category` decides whether the default retry policy repeats it."""
+    """Failure of an action. The default retry policy decides by `category` about a repetition."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class ActionFailed(RunError):
 
 
 class ActionOutcomeUnknown(ActionFailed):
-    """Nobody knows whether the effect was made, and making it again could double it. An operator must look."""
+    """The action may have taken effect, and a repetition could double the effect. The operator must check."""
 
     def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
         super().__init__(message, code="ACTION_OUTCOME_UNKNOWN", details=details)
@@ -44,7 +44,7 @@ class ActionOutcomeUnknown(ActionFailed):
 
 @dataclass(frozen=True)
 class ActionContext:
-    """What an action knows of its call. Units: seconds."""
+    """Context of an action call. Units: `timeout_seconds` is in seconds."""
 
     tenant_id: uuid.UUID
     run_id: uuid.UUID
@@ -55,9 +55,14 @@ class ActionContext:
 
 @dataclass(frozen=True)
 class Action:
-    """`is_idempotent`: a second execution with the same key has no second effect, so a lost one may be repeated.
-    `is_transactional`: it only writes this database, and does so in the transaction of the ledger.
-    `takes_secrets` False: it hands its input to somebody who keeps it in clear, as a broker does."""
+    """Registered action with its version.
+
+    - `is_idempotent`: a second execution with the same key has no second effect, so a lost one may be repeated.
+    - `is_transactional`: the action writes only this database, in the transaction of the action ledger.
+    - `takes_secrets`: False if the action passes its input to a server that stores it unencrypted, such as a broker.
+
+    Units: `timeout_seconds` is in seconds.
+    """
 
     id: str
     version: int
@@ -71,7 +76,7 @@ class Action:
     is_idempotent: bool = False
     is_transactional: bool = False
     takes_secrets: bool = True
-    # Kept inside the activity; what still runs then is left behind, so an action should keep shorter ones itself.
+    # After this time the activity ends and leaves the thread behind. An action should set shorter timeouts itself.
     timeout_seconds: float = 30
     idempotency_key: Callable[[Any], str] | None = None
     retry_hint: dict[str, Any] = field(default_factory=dict)
@@ -79,12 +84,12 @@ class Action:
 
     @property
     def may_repeat(self) -> bool:
-        """Whether an execution whose outcome was lost may be repeated without asking anyone."""
+        """Return True if an execution with a lost outcome may be repeated automatically."""
         return self.is_idempotent or self.is_transactional or not self.has_side_effects
 
     @property
     def may_take_secrets(self) -> bool:
-        """One that writes this database would store them there, in clear."""
+        """Return True if secrets may be in the input. A transactional action would store them unencrypted."""
         return self.takes_secrets and not self.is_transactional
 
 
@@ -92,15 +97,18 @@ _actions: dict[tuple[str, int], Action] = {}
 
 
 def register(action: Action) -> None:
-    """Errors: ValueError when another action has the id and version."""
+    """Add an action to the registry.
+
+    Errors: ValueError if another action has this id and version. The author of the action must act.
+    """
     key = (action.id, action.version)
     if key in _actions and _actions[key] != action:
-        raise ValueError(f"the action {action.id}@{action.version} is registered twice")
+        raise ValueError(f"The action {action.id}@{action.version} is registered twice. Change its id or version.")
     _actions[key] = action
 
 
 def workflow_action(**options: Any) -> Callable[[Callable[[Any, ActionContext], BaseModel]], Callable[..., BaseModel]]:
-    """Register the decorated function; the options are the fields of `Action`."""
+    """Register the decorated function as an action. The options are the fields of `Action`."""
 
     def decorate(function: Callable[[Any, ActionContext], BaseModel]) -> Callable[..., BaseModel]:
         register(Action(run=function, **options))
@@ -114,12 +122,12 @@ def find_action(action_id: str, version: int) -> Action | None:
 
 
 def actions_without_secrets() -> frozenset[tuple[str, int]]:
-    """Those whose input may hold no secret."""
+    """Return the actions whose input may not contain a secret."""
     return frozenset(key for key, action in _actions.items() if not action.may_take_secrets)
 
 
 def known_actions() -> dict[str, frozenset[int]]:
-    """Action ids with their versions, for validation; the pure ones of the engine among them."""
+    """Return all action ids with their versions, including the pure actions of the engine."""
     versions: dict[str, set[int]] = {}
     for action_id, version in (*_actions, *TRANSFORMS):
         versions.setdefault(action_id, set()).add(version)

@@ -1,7 +1,7 @@
-"""Log lines without secrets, whoever writes them and whichever handler takes them.
+"""Removal of secrets from log lines.
 
-A record is scrubbed where it is made, because a handler's filter would leave every other handler as it is. What a caller
-adds by `extra` comes after that; the filter of our own handler takes care of it.
+A record is scrubbed when it is created, so that every handler gets it without secrets. Values from `extra` are added
+after that. The filter of the portal's own handler scrubs them.
 """
 
 import logging
@@ -14,7 +14,7 @@ _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({})))
 
 
 def install() -> None:
-    """Once a process: every record that is made from now on is scrubbed."""
+    """Scrub every log record of this process from now on. A repeated call does nothing."""
     make = logging.getLogRecordFactory()
     if getattr(make, "scrubs", False):
         return
@@ -29,25 +29,28 @@ def install() -> None:
 
 
 class ScrubFilter(logging.Filter):
+    """Log filter that scrubs records, including their `extra` values."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         scrub_record(record)
         return True
 
 
 def scrub_record(record: logging.LogRecord) -> None:
+    """Remove the values of all open scrubbers from a record."""
     for scrubber in known_scrubbers():
         _scrub(record, scrubber)
 
 
 def _scrub(record: logging.LogRecord, scrubber: Scrubber) -> None:
-    told = _message(record)
-    scrubbed = scrubber.scrub(told)
-    if scrubbed != told:
+    message = _message(record)
+    scrubbed = scrubber.scrub(message)
+    if scrubbed != message:
         record.msg, record.args = scrubbed, None
     trace = record.exc_text or (_FORMATTER.formatException(record.exc_info) if record.exc_info else "")
     scrubbed = scrubber.scrub(trace)
     if scrubbed != trace:
-        # Without the exception itself, which a formatter of another kind would spell out again.
+        # The exception itself is removed, because another formatter would write its text again.
         record.exc_info, record.exc_text = None, scrubbed
     for name in vars(record).keys() - _OWN_FIELDS:
         setattr(record, name, scrubber.scrub(getattr(record, name)))
@@ -57,6 +60,6 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):
-        # Its arguments do not fit its text; logging would print both as they are.
+        # The arguments do not match the text. The logging module would print both.
         record.msg, record.args = f"{record.msg} {record.args!r}", None
         return str(record.msg)

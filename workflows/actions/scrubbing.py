@@ -1,9 +1,11 @@
-"""Takes the values of secrets out of everything that leaves an action (docs/reference/engine.md#actions): outputs, errors, log lines.
+"""Removal of secret values from the outputs, errors and log lines of actions (docs/reference/engine.md#actions).
 
-`scrubbing(values)` is open while an action may know them. Inside of it `scrub` replaces every spelling of a value by
-`[secret NAME]`, and an exception that leaves it has been scrubbed. It is bound to the context, which the action's thread
-copies, so that an action which is left behind after its time is still scrubbed when it logs; `known_scrubbers` also names
-those open elsewhere in the process, for threads that an action starts by itself.
+`scrubbing(values)` is open while an action can know the values. Inside it, `scrub` replaces every spelling of a value
+by `[secret NAME]`. Exceptions that leave the block are scrubbed as well.
+
+The scrubber belongs to the context, and the thread of the action copies the context. The log lines of an action that
+runs on after its timeout are therefore still scrubbed. `known_scrubbers` also returns the scrubbers of other contexts,
+for threads that an action starts by itself.
 """
 
 import re
@@ -17,7 +19,7 @@ from workflows.actions.spellings import spellings
 from workflows.engine.errors import RunError
 
 MIN_SECRET_LENGTH = 4
-# A text this long may have been cut, in the middle of a value. Others say so themselves.
+# A text of this length may have been cut inside a value. A shorter cut text has an ellipsis.
 MIN_CUT_LENGTH = 100
 _LEFT_OUT = re.compile(r"(\.\.\.|\u2026)")
 MAX_DEPTH = 100
@@ -25,11 +27,11 @@ _REPLACED = r"\[secret [A-Z][A-Z0-9_]*\]"
 
 
 class ScrubbedError(Exception):
-    """Stands for an exception whose text held a secret. Its words are those of the first, without the secret."""
+    """Replacement for an exception whose text contained a secret. It has the same text without the secret."""
 
 
 class Scrubber:
-    """Replaces the values, by name, in texts and JSON values."""
+    """Replaces secret values in texts and JSON values by their names."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         names: dict[str, str] = {}
@@ -40,7 +42,7 @@ class Scrubber:
         longest_first = sorted(names, key=len, reverse=True)
         self._names = {spelling.lower(): names[spelling] for spelling in longest_first}
         self._backwards = {spelling[::-1]: name for spelling, name in self._names.items()}
-        # What is replaced already stays: a value may be a part of such a mark.
+        # Existing marks are matched first and kept, because a value can be a part of a mark.
         self._pattern = re.compile("|".join([_REPLACED, *map(re.escape, longest_first)]), re.IGNORECASE)
 
     def scrub(self, value: Any, depth: int = 0) -> Any:
@@ -55,9 +57,9 @@ class Scrubber:
         if isinstance(value, int | float):
             name = self._names.get(str(value))
             return value if name is None else f"[secret {name}]"
-        told = str(value)
-        scrubbed = self._text(told)
-        return value if scrubbed == told else scrubbed
+        text = str(value)
+        scrubbed = self._text(text)
+        return value if scrubbed == text else scrubbed
 
     def _text(self, text: str) -> str:
         lowered = text.lower()
@@ -73,10 +75,10 @@ class Scrubber:
         return found[0] if name is None else f"[secret {name}]"
 
     def _without_cuts(self, text: str) -> str:
-        """A text that ends with the beginning of a value, or begins with the end of one, was cut there."""
+        """Replace the beginning of a value at the end of the text, and the end of a value at its beginning."""
         lowered = text.lower()
         if len(lowered) != len(text):
-            return text  # letters that have no lower case of one character: places would not be the same
+            return text  # the lower case of some letters has more characters, so the positions would differ
         backwards = lowered[::-1]
         for spelling, name in self._names.items():
             if (beginning := _cut_end(lowered, spelling)) is not None:
@@ -89,7 +91,7 @@ class Scrubber:
 
 
 def _cut_end(text: str, spelling: str) -> int | None:
-    """Where the beginning of `spelling` stands that `text` ends with."""
+    """Return the position in the text from which it ends with a beginning of the spelling, or None."""
     beginning = spelling[:MIN_SECRET_LENGTH]
     if beginning not in text:
         return None
@@ -108,7 +110,10 @@ _lock = threading.Lock()
 
 @contextmanager
 def scrubbing(values: Mapping[str, str]) -> Iterator[None]:
-    """Errors: a RunError leaves it scrubbed; another exception whose words hold a value leaves it as ScrubbedError."""
+    """Scrub everything that leaves the block.
+
+    Errors: a RunError leaves the block scrubbed. Any other exception with a value in its text becomes a ScrubbedError.
+    """
     if not values:
         yield
         return
@@ -121,9 +126,9 @@ def scrubbing(values: Mapping[str, str]) -> Iterator[None]:
     except RunError as error:
         raise scrub_error(error) from None
     except Exception as error:
-        told = _told(error)
-        scrubbed = scrubber.scrub(told)
-        if scrubbed == told:
+        text = _texts_of(error)
+        scrubbed = scrubber.scrub(text)
+        if scrubbed == text:
             raise
         raise ScrubbedError(scrubbed) from None
     finally:
@@ -133,20 +138,20 @@ def scrubbing(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def scrub(value: Any) -> Any:
-    """`value` without the secrets that the action which runs here knows."""
+    """Return a value without the secrets of the action that runs in this context."""
     scrubber = _here.get()
     return value if scrubber is None else scrubber.scrub(value)
 
 
 def scrub_error(error: RunError) -> RunError:
-    """The same error, its words changed in place."""
+    """Scrub the texts of an error in place, and return the error."""
     error.message, error.code, error.details = scrub(str(error.message)), scrub(error.code), scrub(error.details)
     error.args = (f"{error.category}: {error.message}",)
     return error
 
 
 def known_scrubbers() -> list[Scrubber]:
-    """That of this context, and all that are open in the process."""
+    """Return the scrubber of this context and all other open scrubbers of the process."""
     with _lock:
         found = dict(_open)
     here = _here.get()
@@ -155,8 +160,8 @@ def known_scrubbers() -> list[Scrubber]:
     return list(found.values())
 
 
-def _told(error: BaseException) -> str:
-    """The words of an exception and of those that led to it."""
+def _texts_of(error: BaseException) -> str:
+    """Return the texts of an exception and of its causes."""
     lines: list[str] = []
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]

@@ -1,7 +1,6 @@
-"""The ways in which a value shows up in what others say about it: quoted, encoded, escaped, or only a part of it.
+"""Spellings of a secret value in texts of other programs: quoted, encoded, escaped, or a part of the value.
 
-Pure. What is looked for is lower-cased by the caller, so letter case (of percent signs, hexadecimal, host names) is no
-spelling of its own.
+Pure. The caller compares in lower case, so letter case makes no further spelling.
 """
 
 import base64
@@ -11,27 +10,27 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-# A part of a value is looked for on its own only when it is long enough to be telling.
+# A shorter part of a value is not searched for, because it would match too often.
 MIN_PART_LENGTH = 8
 
 
 def spellings(value: str) -> list[str]:
-    """Every spelling, longest first, so that a longer one is taken where it holds a shorter one."""
+    """Return every spelling, longest first, so that a longer one is replaced before a part of it."""
     found = {spelling for part in _parts(value) for spelling in _spellings(part) if spelling}
     return sorted(found, key=lambda spelling: (-len(spelling), spelling))
 
 
 def _parts(value: str) -> Iterator[str]:
-    """The value, and what a target may repeat of it without the rest."""
+    """Yield the value, and the parts that another program may repeat alone."""
     yield value
     yield value.strip()
-    for part in (*_words(value), *_parts_of_an_address(value), *_texts_in(value)):
+    for part in (*_words(value), *_parts_of_url(value), *_texts_in(value)):
         if len(part) >= MIN_PART_LENGTH:
             yield part
 
 
 def _words(value: str) -> Iterator[str]:
-    """Of `Bearer TOKEN`, `Basic BASE64` and `user:password`: what stands behind; of many lines: each one."""
+    """Yield the secret part of `Bearer TOKEN`, `Basic BASE64` and `user:password`, and each line of several lines."""
     for word in value.split() if len(value.splitlines()) < 2 else (line.strip() for line in value.splitlines()):
         yield word
         pair = _decoded(word) or word
@@ -42,22 +41,22 @@ def _words(value: str) -> Iterator[str]:
 def _decoded(word: str) -> str:
     try:
         return base64.b64decode(word, validate=True).decode()
-    except ValueError:  # neither base64 nor a text in it
+    except ValueError:  # not base64, or not a text
         return ""
 
 
-def _parts_of_an_address(value: str) -> list[str]:
+def _parts_of_url(value: str) -> list[str]:
     if "://" not in value:
         return []
     try:
         address = urlsplit(value.strip())
         return [address.password or "", address.path, f"{address.path}?{address.query}", address.query]
-    except ValueError:  # no address after all
+    except ValueError:  # not a URL
         return []
 
 
 def _texts_in(value: str) -> Iterator[str]:
-    """Of a value that is JSON (the key file of a service account): the texts in it."""
+    """Yield the texts in a JSON value, such as the key file of a service account."""
     try:
         waiting: list[Any] = [json.loads(value)] if value.lstrip().startswith(("{", "[")) else []
     except (ValueError, RecursionError):
@@ -83,7 +82,7 @@ def _spellings(text: str) -> Iterator[str]:
 
 
 def _base64(encoded: bytes, shift: int) -> Iterator[str]:
-    """What of the base64 does not depend on what stands around the value, `shift` bytes off the grid of three."""
+    """Yield the base64 characters that depend only on the value, `shift` bytes after a multiple of three."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(b"\0" * shift + encoded).decode()
         if shift == 0:

@@ -1,7 +1,8 @@
-"""`store.*`: small values of a tenant that outlive a run (docs/reference/engine.md#actions). They work in the ledger's transaction.
+"""Actions `store.*`: small values of a tenant that outlive a run (docs/reference/engine.md#actions).
 
-A writer locks its one row first, with an upsert that holds it whether it existed or not, and looks at it then: what
-several runs do to one key happens one after the other. An entry whose time has passed is absent, though its row is there.
+They work in the transaction of the action ledger. A writer first locks its row with an upsert, which also works for a
+new row, and then reads it. Changes of several runs to one key therefore happen one after the other. An expired entry
+counts as absent, even if its row still exists.
 """
 
 import math
@@ -31,16 +32,17 @@ from workflows.engine.errors import Category
 from workflows.engine.sizes import json_size
 from workflows.models import DataStoreEntry
 
-# A page of `store.list` ends here, under what an action may put out.
+# A page of `store.list` ends at this size, which is below the limit for the output of an action.
 MAX_PAGE_BYTES = 200_000
 ENTRY_OVERHEAD_BYTES = 120
-# A page often ends by its size, long before its limit: so many entries are held at once.
+# Number of rows per query. A page often ends by its size, before it has `limit` entries.
 ROWS_AT_ONCE = 100
-# Whole numbers beyond it are not exact in an expression.
+# Larger whole numbers are not exact in an expression.
 MAX_WHOLE = 2**53 - 1
 
 
 def store_get(value: StoreGetInput, context: ActionContext) -> StoreGetOutput:
+    """Return an entry, or `found: false`."""
     entry = _alive(_namespace(value, context), timezone.now()).filter(key=value.key).first()
     if entry is None:
         return StoreGetOutput(found=False)
@@ -48,10 +50,13 @@ def store_get(value: StoreGetInput, context: ActionContext) -> StoreGetOutput:
 
 
 def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
-    """Without an expiry of its own the entry has none afterwards, whatever it had before."""
+    """Write an entry. Without an expiry in the input, the entry has no expiry afterwards.
+
+    Errors: ActionFailed STORE_CONDITION_FAILED if the condition of the input is not met. The author must act.
+    """
     now = timezone.now()
     until = _until(value, now)
-    entry, exists = _held(value, context, now)
+    entry, exists = _locked(value, context, now)
     if value.only_if_absent and exists:
         raise _condition_failed(value.key, "it exists", entry.row_version)
     _require_version(value, entry if exists else None)
@@ -61,6 +66,10 @@ def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
 
 
 def store_delete(value: StoreDeleteInput, context: ActionContext) -> StoreDeleteOutput:
+    """Delete an entry.
+
+    Errors: ActionFailed STORE_CONDITION_FAILED if the entry has another version. The author must act.
+    """
     entry = _namespace(value, context).select_for_update().filter(key=value.key).first()
     exists = entry is not None and not _has_expired(entry, timezone.now())
     _require_version(value, entry if exists else None)
@@ -70,13 +79,17 @@ def store_delete(value: StoreDeleteInput, context: ActionContext) -> StoreDelete
 
 
 def store_increment(value: StoreIncrementInput, context: ActionContext) -> StoreIncrementOutput:
+    """Add to the number of an entry. A new entry starts at 0.
+
+    Errors: ActionFailed if the value is not a number, or if the sum is too large. The author must act.
+    """
     now = timezone.now()
     until = _until(value, now)
-    entry, exists = _held(value, context, now)
+    entry, exists = _locked(value, context, now)
     before = entry.value if exists else 0
     if isinstance(before, bool) or not isinstance(before, int | float):
         raise ActionFailed(
-            f"the value of {value.key!r} is no number, so it cannot be incremented",
+            f"The value of {value.key!r} is not a number, so it cannot be incremented.",
             category=Category.VALIDATION,
             code="STORE_NOT_A_NUMBER",
         )
@@ -88,7 +101,7 @@ def store_increment(value: StoreIncrementInput, context: ActionContext) -> Store
 
 
 def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput:
-    """In the order in which the database's index has the keys; a page ends at `limit`, or earlier by its size."""
+    """Return a page of entries in the order of the key index. A page ends at `limit`, or earlier by its size."""
     rows = _alive(_namespace(value, context), timezone.now()).filter(key__startswith=value.prefix)
     entries: list[StoreListEntry] = []
     size = 0
@@ -101,14 +114,14 @@ def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput
 
 
 def _after(rows: QuerySet[DataStoreEntry], key: str | None, count: int) -> Iterator[DataStoreEntry]:
-    """The first `count` behind this key, in slices. The portal keeps no cursors on the server, so `iterator` reads all."""
+    """Yield the first `count` rows after this key, in slices. Without server-side cursors `iterator` reads all rows."""
     while count > 0:
-        asked = min(ROWS_AT_ONCE, count)
-        found = list((rows if key is None else rows.filter(key__gt=key)).order_by("key")[:asked])
+        wanted = min(ROWS_AT_ONCE, count)
+        found = list((rows if key is None else rows.filter(key__gt=key)).order_by("key")[:wanted])
         yield from found
-        if len(found) < asked:
+        if len(found) < wanted:
             return
-        count -= asked
+        count -= wanted
         key = found[-1].key
 
 
@@ -127,16 +140,16 @@ def _has_expired(entry: DataStoreEntry, now: datetime) -> bool:
     return entry.expires_at is not None and entry.expires_at <= now
 
 
-def _held(
+def _locked(
     value: StoreSetInput | StoreIncrementInput, context: ActionContext, now: datetime
 ) -> tuple[DataStoreEntry, bool]:
-    """The entry, locked until the transaction ends, and whether it was there. A failure rolls a new one back."""
+    """Return the entry, locked until the transaction ends, and True if it existed. A failure rolls a new one back."""
     fresh = DataStoreEntry(tenant_id=context.tenant_id, namespace=value.namespace, key=value.key, row_version=0)
     DataStoreEntry.objects.bulk_create(
         [fresh],
         update_conflicts=True,
         unique_fields=["tenant", "namespace", "key"],
-        update_fields=["updated_at"],  # writes nothing that matters; it waits for the row and locks it
+        update_fields=["updated_at"],  # the update exists only to wait for the row and to lock it
     )
     entry = _namespace(value, context).get(key=value.key)
     return entry, entry.id != fresh.id and not _has_expired(entry, now)
@@ -147,7 +160,7 @@ def _until(value: Expiring, now: datetime) -> datetime | None:
         return now + timedelta(seconds=value.ttl_seconds)
     if value.expires_at is not None and value.expires_at <= now:
         raise ActionFailed(
-            f"expiresAt has passed: {value.expires_at.isoformat()}",
+            f"expiresAt is in the past: {value.expires_at.isoformat()}. Use a later time, or ttlSeconds.",
             category=Category.VALIDATION,
             code="STORE_EXPIRY_PASSED",
         )
@@ -155,7 +168,7 @@ def _until(value: Expiring, now: datetime) -> datetime | None:
 
 
 def _save(entry: DataStoreEntry) -> None:
-    # Counted on over an expiry, so that a version from before it is never met again.
+    # The count continues after an expiry, so that an old version number never matches again.
     entry.row_version += 1
     entry.save(update_fields=["value", "expires_at", "row_version", "updated_at"])
 
@@ -164,14 +177,14 @@ def _require_version(value: StoreSetInput | StoreDeleteInput, entry: DataStoreEn
     found = None if entry is None else entry.row_version
     if value.expected_version is not None and value.expected_version != found:
         have = "does not exist" if found is None else f"has version {found}"
-        raise _condition_failed(value.key, f"it {have}, not version {value.expected_version}", found)
+        raise _condition_failed(value.key, f"it {have}, but version {value.expected_version} was expected", found)
 
 
 def _condition_failed(key: str, why: str, version: int | None) -> ActionFailed:
-    # ValidationError, though the input is well-formed: the one category of which a default retry knows that the same
-    # input meets the same answer. A version that has passed never comes back.
+    # ValidationError is the only category that the default retry policy does not repeat. A repetition with the same
+    # input could not succeed, because an old version never returns.
     return ActionFailed(
-        f"{key!r} was not changed: {why}",
+        f"The entry {key!r} was not changed: {why}. Read the entry again before you write it.",
         category=Category.VALIDATION,
         code="STORE_CONDITION_FAILED",
         details={"version": version},
@@ -186,7 +199,7 @@ def _sum(before: int | float, by: int | float) -> int | float:
         kept = False
     if not kept:
         raise ActionFailed(
-            "the sum is beyond the numbers that are kept exactly",
+            f"The sum is too large. Whole numbers up to {MAX_WHOLE} are exact. The entry was not changed.",
             category=Category.VALIDATION,
             code="STORE_NUMBER_TOO_LARGE",
         )

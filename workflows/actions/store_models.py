@@ -1,4 +1,7 @@
-"""What the `store.*` actions take and give: camelCase outside, and everything that has a limit is refused here, with its place."""
+"""Inputs and outputs of the `store.*` actions.
+
+Field names are in camelCase in JSON. Values over a limit are refused here, with their path.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -38,7 +41,7 @@ def _small(value: Any) -> Any:
 
 def _free(namespace: str) -> str:
     if namespace.startswith("_"):
-        raise ValueError("namespaces that begin with _ are kept for Pointsman itself")
+        raise ValueError("namespaces that start with _ are reserved for Pointsman; use another name")
     return namespace
 
 
@@ -47,6 +50,8 @@ Key = Annotated[Text, Field(min_length=1)]
 
 
 class StoreInput(BaseModel):
+    """Common fields of all inputs."""
+
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     namespace: Annotated[Key, AfterValidator(_free)] = "default"
@@ -57,13 +62,15 @@ class StoreOutput(BaseModel):
 
 
 class Expiring(StoreInput):
+    """Input with an expiry. Units: `ttlSeconds` is in seconds."""
+
     ttl_seconds: float | None = Field(default=None, gt=0, le=MAX_TTL_SECONDS)
     expires_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if self.ttl_seconds is not None and self.expires_at is not None:
-            raise ValueError("give ttlSeconds or expiresAt, not both")
+            raise ValueError("set either ttlSeconds or expiresAt, not both")
         return self
 
 
@@ -80,7 +87,7 @@ class StoreSetInput(Expiring):
     @model_validator(mode="after")
     def _one_condition(self) -> Self:
         if self.only_if_absent and self.expected_version is not None:
-            raise ValueError("give onlyIfAbsent or expectedVersion, not both")
+            raise ValueError("set either onlyIfAbsent or expectedVersion, not both")
         return self
 
 
@@ -90,7 +97,7 @@ class StoreDeleteInput(StoreInput):
 
 
 class StoreIncrementInput(Expiring):
-    """The expiry counts where the entry begins; one that is there keeps its own."""
+    """Input of `store.increment`. The expiry applies only to a new entry. An existing entry keeps its own expiry."""
 
     key: Key
     by: StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] = 1

@@ -1,6 +1,7 @@
-"""Who calls the API: a program with a bearer token, or a member with a session (docs/reference/api.md#authentication).
+"""Authentication of the API: a client with a bearer token, or a member with a session.
 
-Both become an `Actor`, which is `request.auth`; the tenant comes from it and from nowhere else.
+Both become an `Actor` in `request.auth`. The tenant of a request comes only from its actor.
+Source: docs/reference/api.md#authentication
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ SCHEME = "Bearer"
 
 
 class TokenUser(AnonymousUser):
-    """A program: authenticated, but no account of the portal."""
+    """User of a request with a token. It is authenticated, but has no account in the portal."""
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]
@@ -29,7 +30,13 @@ class TokenUser(AnonymousUser):
 
 
 class TokenAuthentication(BaseAuthentication):
+    """Bearer token of an API client."""
+
     def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
+        """Return the user and the actor of a token, or None for a request without a token.
+
+        Errors: AuthenticationFailed for an unknown, revoked or expired token. The API client must act.
+        """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != SCHEME.lower():
             return None
@@ -38,9 +45,14 @@ class TokenAuthentication(BaseAuthentication):
             row = ApiToken.objects.select_related("tenant").filter(token_hash=wanted).first()
         now = timezone.now()
         if row is None or row.revoked_at is not None or not row.tenant.is_active:
-            raise AuthenticationFailed("the token is unknown or revoked", code="TOKEN_INVALID")
+            raise AuthenticationFailed(
+                "The token is unknown or revoked. Create a new token in the portal.", code="TOKEN_INVALID"
+            )
         if row.expires_at is not None and row.expires_at <= now:
-            raise AuthenticationFailed("the token has expired", code="TOKEN_EXPIRED")
+            raise AuthenticationFailed(
+                f"The token expired at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC. Create a new token in the portal.",
+                code="TOKEN_EXPIRED",
+            )
         enter_scope(Scope(tenant=str(row.tenant_id)))
         if row.last_used_at is None or (now - row.last_used_at).total_seconds() > 60:
             ApiToken.objects.filter(id=row.id).update(last_used_at=now)
@@ -52,7 +64,7 @@ class TokenAuthentication(BaseAuthentication):
 
 
 class TenantSessionAuthentication(SessionAuthentication):
-    """A member's session; the tenant is the one chosen in the portal."""
+    """Session of a member. Its tenant is the tenant that the member chose in the portal."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         found = super().authenticate(request)
@@ -60,5 +72,5 @@ class TenantSessionAuthentication(SessionAuthentication):
             return None
         actor = getattr(request._request, "actor", None)
         if actor is None:
-            raise PermissionDenied("you are not a member of any tenant; an administrator can add you")
+            raise PermissionDenied("You are not a member of any tenant. Ask an administrator to add you.")
         return found[0], actor

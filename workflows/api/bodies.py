@@ -1,4 +1,7 @@
-"""Bodies of requests, read so that who asks comes before what is asked (docs/reference/authority.md#control-matrix)."""
+"""Request bodies. Permission is checked before errors in the body are reported.
+
+Source: docs/reference/authority.md#control-matrix
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +16,10 @@ from workflows.errors import PortalError
 
 @contextmanager
 def role_first(check: Callable[[], object]) -> Iterator[None]:
-    """What is wrong with a body that is read in this block is told to those only who may ask at all.
+    """Check permission before an error of the block is reported. The block reads a request body.
 
-    `check` is the service's own, and records a denied attempt. Errors: its 404 and 403 before those of the block.
+    `check` is the service's own check. It records a denied attempt in the command ledger.
+    Errors: the 404 or 403 of `check`, before the error of the block.
     """
     try:
         yield
@@ -25,7 +29,10 @@ def role_first(check: Callable[[], object]) -> Iterator[None]:
 
 
 def read_body(kind: type[Serializer[Any]], request: Request, check: Callable[[], object]) -> dict[str, Any]:
-    """The body as `kind` takes it; none is an empty one. Errors: as `role_first`, ValidationError, ParseError."""
+    """Return the validated body. A missing body counts as an empty one.
+
+    Errors: those of `check`; ValidationError and ParseError for a wrong body. The API client must act.
+    """
     with role_first(check):
         body = kind(data=request.data or {})
         body.is_valid(raise_exception=True)

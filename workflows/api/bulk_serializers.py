@@ -1,4 +1,4 @@
-"""Bulk jobs and their items as the API shows and takes them."""
+"""Serializers of bulk jobs and of their items."""
 
 from typing import Any
 
@@ -13,16 +13,21 @@ from workflows.statuses import BulkState
 
 class BulkRequestSerializer(serializers.Serializer[Any]):
     action = serializers.ChoiceField(choices=[str(action) for action in BULK_ACTIONS])
-    filters = serializers.DictField(required=False, help_text="The filters of `GET /runs`; at least one.")
-    ids = serializers.ListField(child=serializers.UUIDField(), required=False, help_text="Instead of `filters`.")
+    filters = serializers.DictField(required=False, help_text="Filters of `GET /runs`. At least one is required.")
+    ids = serializers.ListField(
+        child=serializers.UUIDField(), required=False, help_text="Ids of runs, instead of `filters`."
+    )
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
     rate_per_second = serializers.FloatField(
-        required=False, allow_null=True, default=None, help_text=f"Absent: {settings.BULK_RATE_PER_SECOND:g}."
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text=f"Runs per second. The default is {settings.BULK_RATE_PER_SECOND:g}.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("filters" in attrs) == ("ids" in attrs):
-            raise serializers.ValidationError("name either `filters` or `ids`")
+            raise serializers.ValidationError("Send either `filters` or `ids`, not both and not neither.")
         return attrs
 
 
@@ -38,9 +43,9 @@ class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):
 
 
 class BulkJobDetailSerializer(BulkJobSerializer):
-    counts = serializers.SerializerMethodField(help_text="Items by state; together they are `total`.")
+    counts = serializers.SerializerMethodField(help_text="Number of items by state. The sum is `total`.")
     preview = serializers.SerializerMethodField(
-        help_text="Until it is started: `by_status` of the eligible, `ineligible` by the code that says why."
+        help_text="Only before the start: eligible runs in `by_status`, other runs in `ineligible` by error code."
     )
     pause_reason = serializers.SerializerMethodField()
 
@@ -58,15 +63,15 @@ class BulkJobDetailSerializer(BulkJobSerializer):
 
 
 class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
-    run = serializers.UUIDField(source="target_id", help_text="The run, which may be deleted since.")
+    run = serializers.UUIDField(source="target_id", help_text="Id of the run. Retention may have deleted the run.")
     label = serializers.CharField(source="target_label")  # type: ignore[assignment]
     command_state = serializers.CharField(
-        source="command.state", default=None, help_text="Observed: the effect was seen."
+        source="command.state", default=None, help_text="State of the command. `observed` means that it took effect."
     )
 
     class Meta:
         model = BulkItem
         fields = (
-            "position", "run", "label", "status_then", "state", "code", "message", "command", "command_state", "attempts",
-            "decided_at",
+            "position", "run", "label", "status_then", "state", "code", "message", "command", "command_state",
+            "attempts", "decided_at",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bulk jobs over HTTP (docs/reference/screens.md#run-list, docs/reference/api.md#scope): a preview, then the steps of a job, then a result for each run."""
+"""Bulk jobs in the API: preview, steps of a job, and a result for each run (docs/reference/screens.md#run-list)."""
 
 import uuid
 from collections.abc import Callable
@@ -48,8 +48,10 @@ class BulkItemFilter(django_filters.FilterSet):
 
 
 class BulkJobList(TenantScoped, generics.ListAPIView):
+    """Return the bulk jobs of the tenant, newest first."""
+
     model = BulkJob
-    newest_first = ("-created_at", "-id")
+    row_order = ("-created_at", "-id")
     serializer_class = BulkJobSerializer
     filterset_class = BulkJobFilter
 
@@ -57,35 +59,39 @@ class BulkJobList(TenantScoped, generics.ListAPIView):
         request=BulkRequestSerializer, responses={201: BulkJobDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
     )
     def post(self, request: Request) -> Response:
-        """Freeze the set and count it. Nothing is asked of any run before the job is started."""
+        """Create a bulk job as a preview: freeze the selection and count it. No run changes before the start."""
         actor = actor_of(self)
-        asked = read_body(BulkRequestSerializer, request, lambda: require_bulk_preview_role(actor=actor))
-        action = CommandAction(asked["action"])
-        filters = asked.get("filters")
+        body = read_body(BulkRequestSerializer, request, lambda: require_bulk_preview_role(actor=actor))
+        action = CommandAction(body["action"])
+        filters = body.get("filters")
         with role_first(lambda: require_bulk_preview_role(actor=actor, action=action)):
             runs = None if filters is None else runs_by_filters(tenant_id=actor.tenant_id, filters=filters)
         job = bulk_preview(
             actor=actor,
             action=action,
             runs=runs,
-            ids=asked.get("ids"),
+            ids=body.get("ids"),
             selection={"filters": filters},
-            reason=asked["reason"],
-            rate_per_second=asked["rate_per_second"],
+            reason=body["reason"],
+            rate_per_second=body["rate_per_second"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return Response(BulkJobDetailSerializer(job).data, status=status.HTTP_201_CREATED)
 
 
 class BulkJobDetail(TenantScoped, generics.RetrieveAPIView):
+    """Return a bulk job with the number of its items by state."""
+
     model = BulkJob
     serializer_class = BulkJobDetailSerializer
 
 
 class BulkItemList(TenantScoped, generics.ListAPIView):
+    """Return the items of a bulk job: one result for each run."""
+
     model = BulkItem
     related = ("command",)
-    newest_first = ("position", "id")
+    row_order = ("position", "id")
     serializer_class = BulkItemSerializer
     filterset_class = BulkItemFilter
 
@@ -97,7 +103,7 @@ class BulkItemList(TenantScoped, generics.ListAPIView):
 
 
 class BulkStep(APIView):
-    """A step of a job, by the service that the address names; answered with the job."""
+    """Start, pause, resume or stop a bulk job. The response is the job."""
 
     step: Callable[..., BulkJob] = staticmethod(bulk_start)
 
@@ -106,11 +112,11 @@ class BulkStep(APIView):
     )
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         actor = actor_of(self)
-        asked = read_body(CommandRequestSerializer, request, lambda: require_bulk_role(actor=actor, job_id=pk))
+        body = read_body(CommandRequestSerializer, request, lambda: require_bulk_role(actor=actor, job_id=pk))
         job = self.step(
             actor=actor,
             job_id=pk,
-            reason=asked["reason"],
+            reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return Response(BulkJobDetailSerializer(job).data, status=status.HTTP_202_ACCEPTED)

@@ -1,7 +1,9 @@
+"""URL converters of the API."""
+
 from django.urls.converters import StringConverter
 
 
 class NameConverter(StringConverter):
-    """A name in an address: as `str`, without the character that PostgreSQL cannot compare."""
+    """Name in a URL. The character NUL is not allowed, because PostgreSQL cannot compare it."""
 
     regex = "[^/\x00]+"

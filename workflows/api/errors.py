@@ -1,4 +1,4 @@
-"""Every error of the API in one shape: `{"error": {"code", "message", "details"}}` (docs/reference/api.md#errors)."""
+"""Error responses of the API: `{"error": {"code", "message", "details"}}` (docs/reference/api.md#errors)."""
 
 import logging
 from typing import Any
@@ -10,7 +10,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from workflows.database_errors import is_of_the_data
+from workflows.database_errors import is_data_error
 from workflows.errors import PortalError
 
 logger = logging.getLogger(__name__)
@@ -29,30 +29,34 @@ _CODES: dict[type[Exception], str] = {
 
 
 def error_body(code: str, message: str, details: Any = None) -> dict[str, Any]:
+    """Return the body of an error response."""
     return {"error": {"code": code, "message": message, "details": details or {}}}
 
 
 def exception_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler. None: a bug, which Django answers with 500."""
+    """Return the response for an error, or None for a bug, which Django reports with status 500.
+
+    This is the exception handler of Django REST framework.
+    """
     set_rollback()
     if isinstance(error, PortalError):
         return Response(error.as_body(), status=error.status)
     if isinstance(error, Http404):
-        error = exceptions.NotFound("there is no such thing here")
+        error = exceptions.NotFound("No row with this id or name exists in your tenant.")
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(str(error) or None)
-    elif isinstance(error, DatabaseError) and is_of_the_data(error):
-        logger.warning("a value cannot be stored: %s", error)
-        return Response(error_body("VALIDATION_ERROR", "a value is too long, or cannot be stored"), status=400)
+    elif isinstance(error, DatabaseError) and is_data_error(error):
+        logger.warning("PostgreSQL refused a value of a request: %s", error)
+        message = "A value is too long, or PostgreSQL cannot store it. Nothing was stored. Correct the request."
+        return Response(error_body("VALIDATION_ERROR", message), status=400)
     elif isinstance(error, OperationalError | InterfaceError):
-        logger.error("the database did not answer: %s", error)
-        return Response(
-            error_body("DATABASE_UNAVAILABLE", "the database does not answer; nothing was stored, try again"),
-            status=503,
-        )
+        logger.error("The database is unreachable: %s", error)
+        message = "The database is unreachable. Nothing was stored. Send the request again later."
+        return Response(error_body("DATABASE_UNAVAILABLE", message), status=503)
     if isinstance(error, exceptions.ValidationError):
         return Response(
-            error_body("VALIDATION_ERROR", "the request is invalid", {"fields": error.detail}), status=error.status_code
+            error_body("VALIDATION_ERROR", "The request is invalid. See details.fields.", {"fields": error.detail}),
+            status=error.status_code,
         )
     if isinstance(error, exceptions.APIException):
         return _api_exception(error)

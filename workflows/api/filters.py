@@ -1,3 +1,5 @@
+"""Query filters of the API lists."""
+
 import django_filters
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -14,9 +16,9 @@ class RunFilter(django_filters.FilterSet):
     parent_run = django_filters.UUIDFilter(field_name="parent_run_id")
     root_run = django_filters.UUIDFilter(field_name="root_run_id")
     correlation_key = django_filters.CharFilter(
-        method="by_key", help_text="Of the event that started it, or of a wait."
+        method="by_key", help_text="Correlation key of the event that started the run, or of a wait of the run."
     )
-    event_id = django_filters.CharFilter(method="by_event", help_text="An event that started or resumed it.")
+    event_id = django_filters.CharFilter(method="by_event", help_text="Id of an event that started or resumed the run.")
     created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
@@ -44,7 +46,7 @@ class CommandFilter(django_filters.FilterSet):
     action = django_filters.ChoiceFilter(choices=CommandAction.choices)
     state = django_filters.MultipleChoiceFilter(choices=CommandState.choices, distinct=False)
     code = django_filters.CharFilter()
-    parent = django_filters.UUIDFilter(field_name="parent_id", help_text="The request for many that it is a part of.")
+    parent = django_filters.UUIDFilter(field_name="parent_id", help_text="Command of the bulk job.")
 
     class Meta:
         model = Command

@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly: what PostgreSQL or the workflow language cannot hold is refused here."""
+"""Parser of JSON bodies. It refuses numbers that PostgreSQL or the workflow language cannot store."""
 
 from typing import Any
 
@@ -12,12 +12,15 @@ class StrictJsonParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        """Errors: ParseError with what is wrong; the sender must act."""
+        """Return the parsed body.
+
+        Errors: ParseError. The API client must act.
+        """
         try:
             return read_json(stream.read().decode("utf-8"))
         except UnicodeDecodeError as error:
-            raise ParseError(f"the body is not UTF-8: {error}") from error
+            raise ParseError(f"The body is not UTF-8: {error}. Send JSON in UTF-8.") from error
         except RecursionError as error:
-            raise ParseError("the body nests too deep") from error
+            raise ParseError("The body is nested too deeply. Send fewer levels of objects and arrays.") from error
         except ValueError as error:
-            raise ParseError(f"the body is not JSON: {error}") from error
+            raise ParseError(f"The body is not JSON: {error}.") from error

@@ -1,3 +1,5 @@
+"""Serializers of payload schemas."""
+
 from typing import Any
 
 from rest_framework import serializers
@@ -8,11 +10,11 @@ from workflows.services.schema_use import User, schema_users
 
 
 class PayloadSchemaFieldsSerializer(serializers.Serializer[Any]):
-    """The name and the schema itself are checked by the service, which says everything that is wrong with them."""
+    """Fields of a schema. The service checks the name and the schema, and reports all their faults."""
 
     ref = serializers.CharField(max_length=200)
     title = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
-    schema = serializers.JSONField(help_text="A JSON Schema 2020-12.")
+    schema = serializers.JSONField(help_text="JSON Schema 2020-12.")
 
 
 class PayloadSchemaSerializer(serializers.ModelSerializer[PayloadSchema]):
@@ -22,7 +24,9 @@ class PayloadSchemaSerializer(serializers.ModelSerializer[PayloadSchema]):
 
 
 class PayloadSchemaDetailSerializer(PayloadSchemaSerializer):
-    used_by = serializers.SerializerMethodField(help_text="`{kind, name, version?}` of everything that refers to it.")
+    used_by = serializers.SerializerMethodField(
+        help_text="Definitions and event types that use the schema: `{kind, name, version?}`."
+    )
 
     class Meta(PayloadSchemaSerializer.Meta):
         fields = (*PayloadSchemaSerializer.Meta.fields, "schema", "used_by")
@@ -32,7 +36,9 @@ class PayloadSchemaDetailSerializer(PayloadSchemaSerializer):
 
 
 class SavedPayloadSchemaSerializer(PayloadSchemaSerializer):
-    warnings = serializers.SerializerMethodField(help_text="`{pointer, message}` of references that lead nowhere yet.")
+    warnings = serializers.SerializerMethodField(
+        help_text="References to schemas that do not exist yet: `{pointer, message}`."
+    )
 
     class Meta(PayloadSchemaSerializer.Meta):
         fields = (*PayloadSchemaSerializer.Meta.fields, "schema", "warnings")

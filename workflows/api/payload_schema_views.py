@@ -1,4 +1,4 @@
-"""The registry of payload schemas over HTTP (docs/reference/screens.md#other-screens, docs/reference/api.md#scope)."""
+"""Payload schemas in the API (docs/reference/api.md#scope)."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -19,18 +19,23 @@ from workflows.services.schemas import SavedSchema, require_schema_role, schema_
 
 
 class PayloadSchemaList(TenantScoped, generics.ListAPIView):
+    """Return the payload schemas of the tenant, by name."""
+
     model = PayloadSchema
-    newest_first = ("ref",)
+    row_order = ("ref",)
     serializer_class = PayloadSchemaSerializer
 
     @extend_schema(request=PayloadSchemaFieldsSerializer, responses={201: SavedPayloadSchemaSerializer})
     def post(self, request: Request) -> Response:
+        """Create a payload schema."""
         actor = actor_of(self)
-        asked = read_body(PayloadSchemaFieldsSerializer, request, lambda: require_schema_role(actor=actor))
-        return _answer(schema_save(actor=actor, must_be_new=True, **asked))
+        body = read_body(PayloadSchemaFieldsSerializer, request, lambda: require_schema_role(actor=actor))
+        return _saved(schema_save(actor=actor, must_be_new=True, **body))
 
 
 class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
+    """Return a payload schema and the definitions and event types that use it."""
+
     model = PayloadSchema
     serializer_class = PayloadSchemaDetailSerializer
 
@@ -42,22 +47,23 @@ class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
         responses={200: SavedPayloadSchemaSerializer, 201: SavedPayloadSchemaSerializer},
     )
     def put(self, request: Request, ref: str) -> Response:
-        """In the place of the schema under this name, or new."""
+        """Replace the payload schema with this name, or create it."""
         actor = actor_of(self)
         with role_first(lambda: require_schema_role(actor=actor, ref=ref)):
             sent = request.data if isinstance(request.data, dict) else {}
             if sent.get("ref", ref) != ref:
-                raise ValidationError({"ref": [f"must be {ref!r}, as in the address, or left out"]})
+                raise ValidationError({"ref": [f"Must be {ref!r}, as in the URL. Or leave it out."]})
             body = PayloadSchemaFieldsSerializer(data={**sent, "ref": ref})
             body.is_valid(raise_exception=True)
-        return _answer(schema_save(actor=actor, **body.validated_data))
+        return _saved(schema_save(actor=actor, **body.validated_data))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, ref: str) -> Response:
+        """Delete a payload schema that nothing uses."""
         schema_delete(actor=actor_of(self), ref=ref)
         return Response(status=204)
 
 
-def _answer(saved: SavedSchema) -> Response:
+def _saved(saved: SavedSchema) -> Response:
     shown = SavedPayloadSchemaSerializer(saved.row, context={"warnings": saved.warnings})
     return Response(shown.data, status=201 if saved.is_new else 200)

@@ -1,5 +1,7 @@
-"""Runs chosen by the filters of `GET /runs`, where they come in a body or on a command line. Nothing is ignored: a filter that
-is not known would choose more than was meant."""
+"""Selection of runs by the filters of `GET /runs`, from a request body or a command line.
+
+An unknown filter is refused. To ignore it would select more runs than the caller wants.
+"""
 
 import uuid
 from collections.abc import Mapping
@@ -14,12 +16,15 @@ from workflows.models import Run
 
 
 def runs_by_filters(*, tenant_id: uuid.UUID, filters: Mapping[str, Any]) -> QuerySet[Run]:
-    """Errors: InputInvalid with `details.fields`."""
+    """Return the runs of a tenant that match all filters.
+
+    Errors: InputInvalid with `details.fields`. The caller must act.
+    """
     if not filters:
-        raise _invalid({"filters": ["name at least one filter"]})
+        raise _invalid({"filters": ["At least one filter is required."]})
     unknown = sorted(set(filters) - set(RunFilter.base_filters))
     if unknown:
-        raise _invalid({name: ["there is no such filter"] for name in unknown})
+        raise _invalid({name: ["This filter does not exist."] for name in unknown})
     data = MultiValueDict({name: _texts(name, value) for name, value in filters.items()})
     chosen = RunFilter(data=data, queryset=Run.objects.filter(tenant_id=tenant_id))
     if not chosen.is_valid():
@@ -31,9 +36,9 @@ def runs_by_filters(*, tenant_id: uuid.UUID, filters: Mapping[str, Any]) -> Quer
 def _texts(name: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(one, str | int) and not isinstance(one, bool) and one != "" for one in values):
-        raise _invalid({name: ["must be a text or a number, or a list of them"]})
+        raise _invalid({name: ["Must be a text, a number, or a list of texts and numbers."]})
     return [str(one) for one in values]
 
 
 def _invalid(fields: dict[str, list[str]]) -> InputInvalid:
-    return InputInvalid("the filters are wrong", details={"fields": fields})
+    return InputInvalid("The filters are invalid. See details.fields.", details={"fields": fields})

@@ -1,4 +1,4 @@
-"""How OpenAPI describes our two ways to sign in. drf-spectacular finds these classes once the module is imported."""
+"""OpenAPI descriptions of the two authentication schemes. The import of this module registers them."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
@@ -8,7 +8,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "bearer token"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "A token of the portal; the tenant is the token's."}
+        return {"type": "http", "scheme": "bearer", "description": "API token. It determines the tenant."}
 
 
 class SessionScheme(OpenApiAuthenticationExtension):
@@ -16,4 +16,4 @@ class SessionScheme(OpenApiAuthenticationExtension):
     name = "session"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "A member who is signed in."}
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Session of a tenant member."}

@@ -1,4 +1,4 @@
-"""Rows of the caller's tenant, and of no other."""
+"""Limitation of views to the rows of the caller's tenant."""
 
 from typing import Any
 
@@ -9,16 +9,17 @@ from workflows.actors import Actor
 
 
 def actor_of(view: APIView) -> Actor:
+    """Return the actor of the request."""
     actor = view.request.auth
-    assert isinstance(actor, Actor), "the permission classes let nobody in without an actor"
+    assert isinstance(actor, Actor), "The permission classes refuse a request without an actor."
     return actor
 
 
 class TenantScoped:
-    """A list or detail view over `model`; another tenant's row does not exist for it."""
-
+    # A list or detail view over the rows of `model` that belong to the tenant. This is a comment, because OpenAPI would
+    # take a docstring as the description of each view.
     model: Any
-    newest_first: tuple[str, ...] = ("-id",)
+    row_order: tuple[str, ...] = ("-id",)
     related: tuple[str, ...] = ()
 
     def get_queryset(self) -> QuerySet[Any]:

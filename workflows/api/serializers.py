@@ -1,4 +1,7 @@
-"""Rows as the API shows them: envelope fields in snake_case, objects of the workflow language unchanged (docs/reference/api.md#scope)."""
+"""Serializers of runs, tasks, commands and definitions (docs/reference/api.md#scope).
+
+Names of the API's own fields are in snake_case. Objects of the workflow language are returned unchanged.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +14,12 @@ from workflows.redaction import Rules, compiled, redact, redact_filters, rules_o
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
-    """Payloads as the caller may see them (docs/reference/administration.md#tenants-and-roles).
-
-    The fields named in `payload_fields`, and details of errors, which may hold what a target answered, are left out for
-    actors who may not see payloads. For everybody else they, and `redacted_fields`, are redacted; `payload_at` says where
-    redaction takes a field to stand, other than under its own name.
-    """
+    # Payloads are limited to what the caller may see (docs/reference/administration.md#tenants-and-roles). This is a
+    # comment, because OpenAPI would take a docstring as the description of each serializer.
+    # - `payload_fields`, and the details of errors, are left out for actors who may not see payloads. Details of errors
+    #   can contain the response of a target.
+    # - For other actors, these fields and `redacted_fields` are redacted.
+    # - `payload_at` has the redaction pointer of a field if it is not the field's own name.
 
     payload_fields: tuple[str, ...] = ()
     redacted_fields: tuple[str, ...] = ()
@@ -42,7 +45,10 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
 
 
 def request_rules(request: Any, actor: Actor | None) -> Rules:
-    """The redaction rules of the caller's tenant, read once a request."""
+    """Return the redaction rules of the caller's tenant.
+
+    Cost: one query for each request.
+    """
     if actor is None:
         return compiled()
     rules: Rules | None = getattr(request, "redaction_rules", None)
@@ -57,22 +63,25 @@ class RunWaitSerializer(PayloadHidingSerializer):
     def redacted(self, name: str, value: Any, rules: Rules) -> Any:
         return redact_filters(value, rules) if name == "filters" else super().redacted(name, value, rules)
 
-    event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that resolved it.")
+    event_id = serializers.CharField(
+        source="event.event_id", default=None, help_text="Id of the event that resolved the wait."
+    )
 
     class Meta:
         model = RunWait
         fields = (
-            "id", "run", "kind", "status", "step_path", "step_id", "iteration", "event_name", "correlation_key", "filters",
-            "opened_at", "deadline_at", "resolved_at", "event_id", "projected_at",
+            "id", "run", "kind", "status", "step_path", "step_id", "iteration", "event_name", "correlation_key",
+            "filters", "opened_at", "deadline_at", "resolved_at", "event_id", "projected_at",
         )  # fmt: skip
 
 
 RUN_FIELDS = (
     "id", "definition", "version", "definition_hash", "semantics_version", "engine", "status", "state", "trigger_type",
     "trigger_metadata", "event_id", "correlation_key", "parent_run", "root_run", "replay_of", "temporal_workflow_id",
-    "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "projection_age_seconds", "drift_reason",
-    "drift_found_at", "current_step_path", "error", "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested", "requested_by",
-    "input", "created_at", "started_at", "ended_at",
+    "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "projection_age_seconds",
+    "drift_reason", "drift_found_at", "current_step_path", "error", "error_category", "error_code", "step_count",
+    "failed_step_count", "event_count", "cancel_requested", "requested_by", "input", "created_at", "started_at",
+    "ended_at",
 )  # fmt: skip
 
 
@@ -81,10 +90,12 @@ class RunSerializer(PayloadHidingSerializer):
     redacted_fields = ("trigger_metadata",)
     payload_at = {"input": "/payload"}
     definition = serializers.CharField(source="definition_key")
-    event_id = serializers.CharField(source="event.event_id", default=None, help_text="The event that started it.")
+    event_id = serializers.CharField(
+        source="event.event_id", default=None, help_text="Id of the event that started the run."
+    )
     cancel_requested = serializers.SerializerMethodField()
     projection_age_seconds = serializers.SerializerMethodField(
-        help_text="Of an open run: since it was written from Temporal, or compared with it. A closed one does not age."
+        help_text="Seconds since the run was last written from Temporal or compared with it. Null for a closed run."
     )
 
     class Meta:
@@ -99,7 +110,7 @@ class RunSerializer(PayloadHidingSerializer):
 
 
 class RunDetailSerializer(RunSerializer):
-    waiting_on = serializers.SerializerMethodField(help_text="Open waits.")
+    waiting_on = serializers.SerializerMethodField(help_text="Open waits of the run.")
 
     class Meta(RunSerializer.Meta):
         fields = (*RUN_FIELDS, "waiting_on")
@@ -115,9 +126,9 @@ class RunStepSerializer(PayloadHidingSerializer):
     class Meta:
         model = RunStep
         fields = (
-            "id", "run", "step_path", "iteration", "attempt", "step_id", "step_type", "name", "status", "branch", "action_id",
-            "action_version", "input", "output", "error", "child_run", "started_at", "ended_at", "next_attempt_at",
-            "projection_seq", "projected_at",
+            "id", "run", "step_path", "iteration", "attempt", "step_id", "step_type", "name", "status", "branch",
+            "action_id", "action_version", "input", "output", "error", "child_run", "started_at", "ended_at",
+            "next_attempt_at", "projection_seq", "projected_at",
         )  # fmt: skip
 
 
@@ -127,8 +138,8 @@ class InvocationSerializer(PayloadHidingSerializer):
     class Meta:
         model = ActionInvocation
         fields = (
-            "id", "run", "step_path", "iteration", "action_id", "action_version", "idempotency_key", "status", "executions",
-            "input", "output", "error", "started_at", "ended_at",
+            "id", "run", "step_path", "iteration", "action_id", "action_version", "idempotency_key", "status",
+            "executions", "input", "output", "error", "started_at", "ended_at",
         )  # fmt: skip
 
 
@@ -165,8 +176,8 @@ class CommandSerializer(PayloadHidingSerializer):
     class Meta:
         model = Command
         fields = (
-            "id", "action", "target_type", "target", "run", "parent", "actor", "actor_type", "source", "reason", "state", "code",
-            "message", "details", "requested_at", "decided_at", "observed_at",
+            "id", "action", "target_type", "target", "run", "parent", "actor", "actor_type", "source", "reason",
+            "state", "code", "message", "details", "requested_at", "decided_at", "observed_at",
         )  # fmt: skip
 
 
@@ -182,7 +193,7 @@ class DefinitionSerializer(serializers.ModelSerializer[Definition]):
 
 
 class VersionSerializer(serializers.ModelSerializer[DefinitionVersion]):
-    definition = serializers.SerializerMethodField(help_text="The definition as published.")
+    definition = serializers.SerializerMethodField(help_text="Published text of the definition.")
 
     class Meta:
         model = DefinitionVersion
@@ -200,7 +211,7 @@ class RunStartSerializer(serializers.Serializer[Any]):
 
 
 class RunReplaySerializer(serializers.Serializer[Any]):
-    payload = serializers.JSONField(default=None, help_text="Absent: the input of the run that is replayed.")
+    payload = serializers.JSONField(default=None, help_text="Absent: the input of the original run.")
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
@@ -209,7 +220,7 @@ class CommandRequestSerializer(serializers.Serializer[Any]):
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):
-    """202: the command was taken. Its effect is seen when the command is `observed`."""
+    """The command was accepted. It has taken effect when its state is `observed`."""
 
     command_id = serializers.UUIDField()
     state = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Human tasks over HTTP (docs/reference/engine.md#human-tasks, docs/reference/api.md#scope)."""
+"""Human tasks in the API (docs/reference/engine.md#human-tasks)."""
 
 import uuid
 
@@ -24,32 +24,38 @@ from workflows.statuses import CommandAction
 
 
 class TaskList(TenantScoped, generics.ListAPIView):
+    """Return the human tasks of the tenant, newest first."""
+
     model = HumanTask
     related = ("claimed_by",)
-    newest_first = ("-created_at", "-id")
+    row_order = ("-created_at", "-id")
     serializer_class = TaskSerializer
     filterset_class = TaskFilter
 
 
 class TaskDetail(TenantScoped, generics.RetrieveAPIView):
+    """Return a human task."""
+
     model = HumanTask
     related = ("claimed_by",)
     serializer_class = TaskSerializer
 
 
 class TaskComplete(APIView):
+    """Complete a human task with a response. The run continues when Temporal has accepted the response."""
+
     @extend_schema(request=TaskResponseSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         actor = actor_of(self)
         action = CommandAction.COMPLETE_TASK
-        asked = read_body(
+        body = read_body(
             TaskResponseSerializer, request, lambda: require_task_role(actor=actor, task_id=pk, action=action)
         )  # fmt: skip
         command = task_complete(
             actor=actor,
             task_id=pk,
-            response=asked["response"],
-            reason=asked["reason"],
+            response=body["response"],
+            reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return Response(
@@ -59,31 +65,37 @@ class TaskComplete(APIView):
 
 
 class TaskChange(APIView):
-    """A change that is made here and now: answered with the task."""
+    # A change of the task's row, without Temporal. The response is the task.
 
     def shown(self, request: Request, task: HumanTask) -> Response:
         return Response(TaskSerializer(task, context={"request": request}).data)
 
 
 class TaskClaim(TaskChange):
+    """Claim a human task for the caller."""
+
     @extend_schema(request=None, responses={200: TaskSerializer})
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         return self.shown(request, task_claim(actor=actor_of(self), task_id=pk))
 
 
 class TaskRelease(TaskChange):
+    """Release a claimed task, so that other members can claim it."""
+
     @extend_schema(request=None, responses={200: TaskSerializer})
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         return self.shown(request, task_release(actor=actor_of(self), task_id=pk))
 
 
 class TaskAssign(TaskChange):
+    """Assign a human task to a member of the tenant."""
+
     @extend_schema(request=TaskAssignSerializer, responses={200: TaskSerializer})
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         actor = actor_of(self)
         action = CommandAction.ASSIGN_TASK
-        asked = read_body(
+        body = read_body(
             TaskAssignSerializer, request, lambda: require_task_role(actor=actor, task_id=pk, action=action)
         )  # fmt: skip
-        task = task_assign(actor=actor, task_id=pk, username=asked["username"])
+        task = task_assign(actor=actor, task_id=pk, username=body["username"])
         return self.shown(request, task)

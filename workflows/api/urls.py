@@ -1,3 +1,5 @@
+"""URLs of the API for runs, tasks, bulk jobs, commands, definitions, schemas and secrets."""
+
 from django.urls import path, register_converter
 
 from workflows.api import bulk_views, payload_schema_views, secret_views, task_views, verify_views, views

@@ -1,4 +1,7 @@
-"""Comparing a run with Temporal over HTTP, and repairing its rows (docs/reference/authority.md#age-and-repair-of-projections)."""
+"""Comparison of a run with Temporal, and repair of its rows, in the API.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
+"""
 
 import uuid
 from typing import Any
@@ -18,43 +21,47 @@ from workflows.services.runs.verify import run_repair, run_verify
 
 
 class RunVerifyRequestSerializer(serializers.Serializer[Any]):
-    repair = serializers.BooleanField(required=False, default=False, help_text="Make the rows what Temporal says.")
+    repair = serializers.BooleanField(
+        required=False, default=False, help_text="True: rewrite the rows from Temporal's history."
+    )
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
 class DifferenceSerializer(serializers.Serializer[Any]):
-    where = serializers.CharField(help_text="Which row.")
+    where = serializers.CharField(help_text="Row with the difference.")
     field = serializers.CharField()
-    row = serializers.CharField(help_text="What stood there; of JSON its size only.")
-    temporal = serializers.CharField()
+    row = serializers.CharField(help_text="Value in the row. Of JSON only its size.")
+    temporal = serializers.CharField(help_text="Value in Temporal's history. Of JSON only its size.")
 
 
 class RunVerifySerializer(serializers.Serializer[Any]):
-    """`equal` is null when it could not be told; `notes` say why."""
+    """Result of the comparison. `equal` is null if the comparison was not possible. `notes` have the reason."""
 
     run_id = serializers.UUIDField()
     verified_at = serializers.DateTimeField()
     equal = serializers.BooleanField(allow_null=True)
     differences = DifferenceSerializer(many=True)
     notes = serializers.ListField(child=serializers.CharField())
-    repair = serializers.DictField(required=False, help_text="`command_id`, `state`, `outcome`, when it was asked for.")
+    repair = serializers.DictField(
+        required=False, help_text="`command_id`, `state` and `outcome` of the repair, if it was requested."
+    )
 
 
 class RunVerify(APIView):
-    """Compares every field of the run's rows with Temporal's history; with `repair` makes them what Temporal says."""
+    """Compare every field of the run's rows with Temporal's history. With `repair`, rewrite the rows from it."""
 
     @extend_schema(
         request=RunVerifyRequestSerializer, responses={200: RunVerifySerializer}, parameters=[IDEMPOTENCY_HEADER]
     )
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         actor = actor_of(self)
-        asked = read_body(RunVerifyRequestSerializer, request, lambda: run_find(actor=actor, run_id=pk))
+        body = read_body(RunVerifyRequestSerializer, request, lambda: run_find(actor=actor, run_id=pk))
         repair: dict[str, Any] = {}
-        if asked["repair"]:
+        if body["repair"]:
             command, found = run_repair(
                 actor=actor,
                 run_id=pk,
-                reason=asked["reason"],
+                reason=body["reason"],
                 idempotency_key=request.headers.get("Idempotency-Key", ""),
             )
             outcome = found.outcome if found else (command.details or {}).get("outcome", "")

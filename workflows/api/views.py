@@ -1,4 +1,4 @@
-"""Runs, commands and definitions over HTTP. Views name the intent; services do it (docs/architecture.md#principles)."""
+"""Runs, commands and definitions in the API. Views state the intent, and services carry it out."""
 
 import uuid
 from typing import Any
@@ -40,9 +40,11 @@ IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.H
 
 
 class RunList(TenantScoped, generics.ListAPIView):
+    """Return the runs of the tenant, newest first."""
+
     model = Run
     related = ("event",)
-    newest_first = ("-created_at", "-id")
+    row_order = ("-created_at", "-id")
     serializer_class = RunSerializer
     filterset_class = RunFilter
 
@@ -51,20 +53,23 @@ class RunList(TenantScoped, generics.ListAPIView):
 
     @extend_schema(request=RunStartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request) -> Response:
+        """Start a run of a published definition."""
         actor = actor_of(self)
-        asked = read_body(RunStartSerializer, request, lambda: require_run_start_role(actor=actor))
+        body = read_body(RunStartSerializer, request, lambda: require_run_start_role(actor=actor))
         run_id, command = run_start(
             actor=actor,
-            definition_key=asked["definition"],
-            version=asked.get("version"),
-            payload=asked["payload"],
-            reason=asked["reason"],
+            definition_key=body["definition"],
+            version=body.get("version"),
+            payload=body["payload"],
+            reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, run_id)
 
 
 class RunDetail(TenantScoped, generics.RetrieveAPIView):
+    """Return a run with its open waits."""
+
     model = Run
     related = ("event",)
     serializer_class = RunDetailSerializer
@@ -74,7 +79,7 @@ class RunDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 class RunPart(TenantScoped, generics.ListAPIView):
-    """Rows that belong to one run of the tenant."""
+    # Rows of one run of the tenant.
 
     def get_queryset(self) -> QuerySet[Any]:
         rows = super().get_queryset()
@@ -85,25 +90,33 @@ class RunPart(TenantScoped, generics.ListAPIView):
 
 
 class RunSteps(RunPart):
+    """Return the step attempts of a run, in the order of their last change."""
+
     model = RunStep
-    newest_first = ("projection_seq", "id")
+    row_order = ("projection_seq", "id")
     serializer_class = RunStepSerializer
 
 
 class RunWaits(RunPart):
+    """Return the open and closed waits of a run, in the order of their opening."""
+
     model = RunWait
     related = ("event",)
-    newest_first = ("opened_at", "id")
+    row_order = ("opened_at", "id")
     serializer_class = RunWaitSerializer
 
 
 class RunInvocations(RunPart):
+    """Return the action calls of a run, in the order of their start."""
+
     model = ActionInvocation
-    newest_first = ("started_at", "id")
+    row_order = ("started_at", "id")
     serializer_class = InvocationSerializer
 
 
 class RunCancel(APIView):
+    """Request the cancellation of a run. The run is canceled when its workflow has handled the request."""
+
     @extend_schema(
         request=CommandRequestSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER]
     )
@@ -111,13 +124,15 @@ class RunCancel(APIView):
         command = run_cancel(
             actor=actor_of(self),
             run_id=pk,
-            reason=_asked(self, CommandAction.CANCEL, pk)["reason"],
+            reason=_body_of(self, CommandAction.CANCEL, pk)["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, pk)
 
 
 class RunTerminate(APIView):
+    """End a run at once. The run executes no further step."""
+
     @extend_schema(
         request=CommandRequestSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER]
     )
@@ -125,30 +140,30 @@ class RunTerminate(APIView):
         command = run_terminate(
             actor=actor_of(self),
             run_id=pk,
-            reason=_asked(self, CommandAction.TERMINATE, pk)["reason"],
+            reason=_body_of(self, CommandAction.TERMINATE, pk)["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, pk)
 
 
 class RunReplay(APIView):
-    """A fresh run with the original input, or with `payload`; the answer's `run_id` is the new run."""
+    """Start a new run with the input of this run, or with `payload`. `run_id` in the response is the new run."""
 
     @extend_schema(request=RunReplaySerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request, pk: uuid.UUID) -> Response:
-        asked = _asked(self, CommandAction.REPLAY, pk, RunReplaySerializer)
+        body = _body_of(self, CommandAction.REPLAY, pk, RunReplaySerializer)
         new_run_id, command = run_replay(
             actor=actor_of(self),
             run_id=pk,
-            payload=asked["payload"],
-            reason=asked["reason"],
+            payload=body["payload"],
+            reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return _accepted(command, new_run_id)
 
 
 class RunUnsupported(APIView):
-    """Requests that belong to another kind of engine: always refused, with what to do instead."""
+    """Refuse a request that this engine does not support. The error message names the alternative."""
 
     action: CommandAction = CommandAction.RESUME
 
@@ -158,31 +173,39 @@ class RunUnsupported(APIView):
             actor=actor_of(self),
             run_id=pk,
             action=self.action,
-            reason=_asked(self, self.action, pk)["reason"],
+            reason=_body_of(self, self.action, pk)["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
 
 
 class CommandList(TenantScoped, generics.ListAPIView):
+    """Return the command ledger of the tenant, newest first."""
+
     model = Command
-    newest_first = ("-requested_at", "-id")
+    row_order = ("-requested_at", "-id")
     serializer_class = CommandSerializer
     filterset_class = CommandFilter
 
 
 class CommandDetail(TenantScoped, generics.RetrieveAPIView):
+    """Return a command."""
+
     model = Command
     serializer_class = CommandSerializer
 
 
 class DefinitionList(TenantScoped, generics.ListAPIView):
+    """Return the definitions of the tenant, by key."""
+
     model = Definition
     related = ("published_version",)
-    newest_first = ("key",)
+    row_order = ("key",)
     serializer_class = DefinitionSerializer
 
 
 class DefinitionDetail(TenantScoped, generics.RetrieveAPIView):
+    """Return a definition."""
+
     model = Definition
     related = ("published_version",)
     lookup_field = "key"
@@ -190,8 +213,10 @@ class DefinitionDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 class DefinitionVersions(TenantScoped, generics.ListAPIView):
+    """Return the published versions of a definition, newest first."""
+
     model = DefinitionVersion
-    newest_first = ("-version", "-id")
+    row_order = ("-version", "-id")
     serializer_class = VersionSerializer
 
     def get_queryset(self) -> QuerySet[DefinitionVersion]:
@@ -202,10 +227,10 @@ class DefinitionVersions(TenantScoped, generics.ListAPIView):
         return rows.filter(definition=definition)
 
 
-def _asked(
+def _body_of(
     view: APIView, action: CommandAction, run_id: uuid.UUID, kind: type[Serializer[Any]] = CommandRequestSerializer
 ) -> dict[str, Any]:
-    """The body of a request about a run."""
+    """Return the validated body of a request about a run. Permission is checked first."""
     actor = actor_of(view)
     return read_body(kind, view.request, lambda: require_run_role(actor=actor, run_id=run_id, action=action))
 
