@@ -28,7 +28,7 @@ FIELDS = frozenset(EventTypeFields.__dataclass_fields__)
 
 class EventTypeList(TenantScoped, generics.ListAPIView):
     model = EventType
-    newest_first = ("name",)
+    row_order = ("name",)
     serializer_class = EventTypeSerializer
 
     @extend_schema(request=EventTypeFieldsSerializer, responses={201: EventTypeSerializer})

@@ -43,7 +43,7 @@ class DeliveryFilter(django_filters.FilterSet):
 class DeliveryList(TenantScoped, generics.ListAPIView):
     model = EventDelivery
     related = ("event", "definition")
-    newest_first = ("-created_at", "-id")
+    row_order = ("-created_at", "-id")
     serializer_class = DeliveryDetailSerializer
     filterset_class = DeliveryFilter
 

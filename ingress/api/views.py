@@ -50,7 +50,7 @@ class EventFilter(django_filters.FilterSet):
 
 class EventList(TenantScoped, generics.ListAPIView):
     model = Event
-    newest_first = ("-received_at", "-id")
+    row_order = ("-received_at", "-id")
     serializer_class = EventSerializer
     filterset_class = EventFilter
     parser_classes = (StrictJsonParser, CloudEventParser, CloudEventBatchParser)
