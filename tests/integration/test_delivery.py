@@ -1,4 +1,7 @@
-"""Deliveries have their own life; what a crash leaves behind is found by the sweep (docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages)."""
+"""Deliveries are independent, and the sweep finds the work that a crash leaves behind.
+
+Source: docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -19,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("unheard")
 
 
 @pytest.fixture(autouse=True)
-def time_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep works for the tenants of other tests too, and those that have waited longer come first."""
+def enough_sweep_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the sweep enough time: it first works for tenants of other tests that have waited longer."""
     monkeypatch.setattr(tasks, "SWEEP_BUDGET_SECONDS", 60)
 
 
@@ -33,8 +36,8 @@ def delivery_of(event: Event) -> EventDelivery:
     return EventDelivery.objects.get(event=event)
 
 
-def test_a_signal_that_temporal_refuses_is_tried_again_and_dead_in_the_end(tenant: Any, settings: Any) -> None:
-    """A namespace that is not there: Temporal answers, and says no."""
+def test_refused_signal_is_retried_and_then_dead(tenant: Any, settings: Any) -> None:
+    """Temporal refuses a signal to a namespace that does not exist."""
     settings.TEMPORAL_NAMESPACE = "nowhere"
     settings.DELIVERY_MAX_ATTEMPTS = 3
     open_wait(tenant)
@@ -49,7 +52,7 @@ def test_a_signal_that_temporal_refuses_is_tried_again_and_dead_in_the_end(tenan
     assert "nowhere" in found.reason
 
 
-def test_an_attempt_that_is_not_due_or_held_by_another_is_not_made(tenant: Any) -> None:
+def test_delivery_that_is_not_due_or_claimed_is_not_attempted(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant)
     (delivery_id,) = event_route(event.id)
@@ -61,7 +64,7 @@ def test_an_attempt_that_is_not_due_or_held_by_another_is_not_made(tenant: Any) 
         assert not due_deliveries(id=delivery_id).exists()
 
 
-def test_a_claim_of_a_worker_that_died_runs_out(tenant: Any) -> None:
+def test_claim_of_a_dead_worker_expires(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant)
     (delivery_id,) = event_route(event.id)
@@ -69,16 +72,16 @@ def test_a_claim_of_a_worker_that_died_runs_out(tenant: Any) -> None:
     assert due_deliveries(id=delivery_id).exists()
 
 
-def test_the_sweep_routes_what_was_stored_and_never_enqueued(tenant: Any) -> None:
+def test_sweep_routes_events_without_notification(tenant: Any) -> None:
     open_wait(tenant, run=make_run(tenant))
     event = aged(receive(tenant), minutes=1)
     assert sweep_events()["routed"] >= 1
     event.refresh_from_db()
     assert event.routed_at is not None
-    assert delivery_of(event).status == "late"  # the run of this test is unknown to Temporal
+    assert delivery_of(event).status == "late"  # Temporal does not know the run of this test
 
 
-def test_the_sweep_makes_deliveries_that_were_left(tenant: Any) -> None:
+def test_sweep_attempts_deliveries_that_were_left(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant)
     event_route(event.id)
@@ -86,7 +89,7 @@ def test_the_sweep_makes_deliveries_that_were_left(tenant: Any) -> None:
     assert delivery_of(event).status == "late"
 
 
-def test_the_sweep_settles_events_whose_buffer_is_over(tenant: Any) -> None:
+def test_sweep_writes_the_outcome_after_the_buffer_time(tenant: Any) -> None:
     event = receive(tenant)
     event_route(event.id)
     event.refresh_from_db()
@@ -97,7 +100,7 @@ def test_the_sweep_settles_events_whose_buffer_is_over(tenant: Any) -> None:
     assert event.outcome == "unmatched"
 
 
-def test_the_sweep_settles_more_buffers_than_one_statement_takes(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_handles_more_expired_buffers_than_one_batch(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "SWEEP_BATCH", 2)
     for _ in range(5):
         event_route(receive(tenant).id)
@@ -106,7 +109,7 @@ def test_the_sweep_settles_more_buffers_than_one_statement_takes(tenant: Any, mo
     assert set(Event.objects.filter(tenant=tenant).values_list("outcome", flat=True)) == {"unmatched"}
 
 
-def test_a_repeated_message_repeats_nothing(tenant: Any) -> None:
+def test_repeated_notification_repeats_nothing(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant)
     for _ in range(3):
@@ -114,7 +117,7 @@ def test_a_repeated_message_repeats_nothing(tenant: Any) -> None:
     assert (delivery_of(event).attempts, EventDelivery.objects.filter(event=event).count()) == (1, 1)
 
 
-def test_one_target_that_fails_does_not_stop_another(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_target_does_not_stop_others(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingress.dispatch import delivery
 
     waits = [open_wait(tenant), open_wait(tenant)]
@@ -133,7 +136,7 @@ def test_one_target_that_fails_does_not_stop_another(tenant: Any, monkeypatch: p
     assert "RuntimeError: a bug" in found[waits[0].id].reason
 
 
-def test_one_row_that_fails_does_not_stop_the_sweep(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_event_does_not_stop_the_sweep(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingress.dispatch import routing
 
     bad, good = aged(receive(tenant), minutes=2), aged(receive(tenant), minutes=1)
@@ -151,10 +154,10 @@ def test_one_row_that_fails_does_not_stop_the_sweep(tenant: Any, monkeypatch: py
     bad.refresh_from_db()
     assert (good.routed_at is not None, bad.routed_at, bad.routing_attempts) == (True, None, 1)
     assert "a bad row" in bad.outcome_reason
-    assert bad.route_at > timezone.now()  # later, and by itself
+    assert bad.route_at > timezone.now()  # retried later by itself
 
 
-def test_a_trigger_whose_payload_does_not_fit_is_skipped_with_a_pointer(tenant: Any) -> None:
+def test_trigger_whose_payload_does_not_match_its_schema_is_skipped_with_a_pointer(tenant: Any) -> None:
     from workflows.models import PayloadSchema
 
     schema = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}

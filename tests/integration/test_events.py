@@ -1,4 +1,4 @@
-"""Events are stored first, once, and explained; nothing here needs Temporal (docs/reference/events.md)."""
+"""Intake, correlation, routing and lookback of events, without Temporal (docs/reference/events.md)."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from workflows.services.wait_lookback import wait_look_for_events
 pytestmark = pytest.mark.usefixtures("unheard")
 
 
-def test_a_repeat_answers_with_the_first_record(tenant: Any) -> None:
+def test_repeat_returns_the_first_record(tenant: Any) -> None:
     api = Api(make_token(tenant))
     first = api.post("/events", {**REPLY, "event_id": "e-1"})
     again = api.post(
@@ -31,7 +31,7 @@ def test_a_repeat_answers_with_the_first_record(tenant: Any) -> None:
     assert Event.objects.filter(tenant=tenant).count() == 1
 
 
-def test_another_body_under_a_used_id_is_refused_and_kept(tenant: Any) -> None:
+def test_another_body_under_a_used_id_is_refused_and_kept_as_rejected(tenant: Any) -> None:
     first = receive(tenant, event_id="e-1")
     with pytest.raises(Conflict) as raised:
         receive(tenant, event_id="e-1", payload={"ticketId": "T-2"})
@@ -41,15 +41,15 @@ def test_another_body_under_a_used_id_is_refused_and_kept(tenant: Any) -> None:
     assert receive(tenant, event_id="e-1").id == first.id
 
 
-def test_two_tenants_may_use_one_id(tenant: Any) -> None:
+def test_two_tenants_can_use_the_same_event_id(tenant: Any) -> None:
     assert receive(tenant, event_id="e-1").id != receive(make_tenant(), event_id="e-1").id
 
 
-def test_an_id_is_made_when_the_sender_has_none(tenant: Any) -> None:
+def test_event_without_id_gets_one(tenant: Any) -> None:
     assert receive(tenant).event_id != receive(tenant).event_id
 
 
-def test_a_batch_answers_for_each_event(tenant: Any) -> None:
+def test_batch_returns_a_result_for_each_event(tenant: Any) -> None:
     body = {
         "events": [
             {**REPLY, "event_id": "a"},
@@ -64,7 +64,7 @@ def test_a_batch_answers_for_each_event(tenant: Any) -> None:
     assert response.json()["results"][1]["error"]["code"] == "EVENT_INVALID"
 
 
-def test_payloads_keep_the_order_of_their_keys(tenant: Any) -> None:
+def test_payload_keeps_the_order_of_its_keys(tenant: Any) -> None:
     stored = Event.objects.get(id=receive(tenant, payload={"zz": 1, "a": {"y": 1, "b": 2}, "mm": 1.0}).id)
     assert (list(stored.payload), list(stored.payload["a"]), type(stored.payload["mm"])) == (
         ["zz", "a", "mm"],
@@ -73,7 +73,7 @@ def test_payloads_keep_the_order_of_their_keys(tenant: Any) -> None:
     )
 
 
-def test_the_catalogue_tells_where_the_key_stands(tenant: Any) -> None:
+def test_catalogue_paths_give_the_keys(tenant: Any) -> None:
     EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["invoice.id", "payload.ref"])
     event = receive(
         tenant, event_type="PAID", payload={"invoice": {"id": 7}, "ref": "R"}, workflow_correlation_key=None
@@ -82,7 +82,7 @@ def test_the_catalogue_tells_where_the_key_stands(tenant: Any) -> None:
     assert sorted(EventKey.objects.filter(event=event).values_list("key", flat=True)) == ["7", "R"]
 
 
-def test_an_event_without_a_key_is_uncorrelated_and_signals_nothing(tenant: Any) -> None:
+def test_event_without_a_key_is_uncorrelated_and_has_no_deliveries(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant, workflow_correlation_key=None, payload={"text": "hi"})
     assert event_route(event.id) == []
@@ -92,7 +92,7 @@ def test_an_event_without_a_key_is_uncorrelated_and_signals_nothing(tenant: Any)
     assert not EventDelivery.objects.filter(event=event).exists()
 
 
-def test_routing_makes_one_delivery_for_each_candidate_and_never_asks_filters(tenant: Any) -> None:
+def test_routing_creates_a_delivery_for_each_candidate_and_ignores_filters(tenant: Any) -> None:
     waits = [open_wait(tenant), open_wait(tenant, filters=[{"path": "x", "op": "=", "value": 1}])]
     open_wait(tenant, key="T-2")
     open_wait(tenant, name="OTHER")
@@ -110,13 +110,13 @@ def test_routing_makes_one_delivery_for_each_candidate_and_never_asks_filters(te
     assert EventDelivery.objects.filter(event=event).count() == 2
 
 
-def test_the_event_that_started_a_run_is_no_candidate_for_its_wait(tenant: Any) -> None:
+def test_event_is_no_candidate_for_the_run_that_it_started(tenant: Any) -> None:
     event = receive(tenant)
     open_wait(tenant, run=make_run(tenant, event=event))
     assert event_route(event.id) == []
 
 
-def test_a_published_trigger_is_a_target_with_or_without_a_key(tenant: Any) -> None:
+def test_trigger_is_a_target_of_an_event_without_a_key(tenant: Any) -> None:
     publish(
         tenant,
         {"id": "s", "type": "state.set", "config": {"state": "X"}},
@@ -127,7 +127,7 @@ def test_a_published_trigger_is_a_target_with_or_without_a_key(tenant: Any) -> N
     assert EventDelivery.objects.get(id=delivery_id).definition.key == "flow"
 
 
-def test_near_misses_are_told_when_nothing_was_found(tenant: Any) -> None:
+def test_trace_of_an_event_without_target_has_near_misses(tenant: Any) -> None:
     wait = open_wait(tenant, key="T-2")
     event = receive(tenant)
     event_route(event.id)
@@ -135,16 +135,16 @@ def test_near_misses_are_told_when_nothing_was_found(tenant: Any) -> None:
     assert (event.outcome, event.decision_trace["nearMisses"][0]["waitId"]) == ("buffered", str(wait.id))
 
 
-def test_a_wait_that_opens_finds_the_event_that_came_just_before(tenant: Any) -> None:
+def test_wait_that_opens_finds_an_event_within_the_buffer_time(tenant: Any) -> None:
     event = receive(tenant)
     event_route(event.id)
     wait = open_wait(tenant)
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1
-    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1  # unique per wait and event
+    assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1  # one delivery per wait and event
     assert EventDelivery.objects.filter(event=event, wait=wait).count() == 1
 
 
-def test_a_wait_finds_no_event_older_than_the_buffer(tenant: Any) -> None:
+def test_wait_does_not_find_an_event_after_the_buffer_time(tenant: Any) -> None:
     EventType.objects.create(tenant=tenant, name="REPLIED", buffer_seconds=0.001)
     event = receive(tenant)
     event_route(event.id)
@@ -152,7 +152,7 @@ def test_a_wait_finds_no_event_older_than_the_buffer(tenant: Any) -> None:
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 0
 
 
-def test_a_wait_finds_the_event_that_was_late_for_the_one_before(tenant: Any) -> None:
+def test_wait_finds_an_event_that_was_late_for_the_previous_wait_of_the_run(tenant: Any) -> None:
     run = make_run(tenant)
     first = open_wait(tenant, run=run)
     event = receive(tenant)
@@ -166,7 +166,7 @@ def test_a_wait_finds_the_event_that_was_late_for_the_one_before(tenant: Any) ->
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(second.id)) == 1
 
 
-def test_time_that_an_event_lay_unrouted_does_not_count(tenant: Any) -> None:
+def test_buffer_time_starts_when_the_event_is_routed(tenant: Any) -> None:
     event = receive(tenant)
     Event.objects.filter(id=event.id).update(received_at=timezone.now() - timedelta(hours=2))
     EventKey.objects.filter(event=event).update(received_at=timezone.now() - timedelta(hours=2))
@@ -175,9 +175,9 @@ def test_time_that_an_event_lay_unrouted_does_not_count(tenant: Any) -> None:
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1
 
 
-def test_the_celery_door_names_its_tenant(tenant: Any) -> None:
-    answer = consume_event({**REPLY, "tenant": tenant.slug, "event_id": "c-1"})
-    assert answer["duplicate"] is False
+def test_celery_entry_point_requires_a_tenant(tenant: Any) -> None:
+    receipt = consume_event({**REPLY, "tenant": tenant.slug, "event_id": "c-1"})
+    assert receipt["duplicate"] is False
     assert Event.objects.get(tenant=tenant).source == "celery"
     for value, error in (
         ({**REPLY, "tenant": "nobody"}, NotFound),
@@ -189,7 +189,7 @@ def test_the_celery_door_names_its_tenant(tenant: Any) -> None:
     assert Event.objects.filter(tenant=tenant).count() == 1
 
 
-def test_an_event_is_found_by_both_of_its_ids(tenant: Any) -> None:
+def test_event_is_found_by_both_ids(tenant: Any) -> None:
     api, event = Api(make_token(tenant)), receive(tenant, event_id="by-name")
     assert api.get(f"/events/{event.id}").json()["event_id"] == "by-name"
     assert api.get("/events/by-name").json()["id"] == str(event.id)
