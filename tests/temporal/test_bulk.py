@@ -97,17 +97,17 @@ def test_killed_processes_start_no_run_twice(desk: Desk, settings: Any, servers:
     settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
     runs = many_runs(desk.tenant, 40, status="FAILED")
     job = started(desk.tenant, CommandAction.REPLAY)
-    asked = Command.objects.filter(tenant=desk.tenant, action="replay")
+    replays = Command.objects.filter(tenant=desk.tenant, action="replay")
     kills = 0
     while not reread(job).ended_at:
-        goal = min(40, asked.count() + 14)
+        goal = min(40, replays.count() + 14)
         environment = {**os.environ, "TEMPORAL_TASK_QUEUE": "no-worker"}
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.support.bulk_worker", str(job.id)], cwd=PROJECT, env=environment
         )
         try:
             eventually(
-                lambda goal=goal, worker=worker: (asked.count() >= goal and goal < 40) or worker.poll() is not None
+                lambda goal=goal, worker=worker: (replays.count() >= goal and goal < 40) or worker.poll() is not None
             )
             kills += worker.poll() is None
         finally:
@@ -116,8 +116,8 @@ def test_killed_processes_start_no_run_twice(desk: Desk, settings: Any, servers:
         leases_end(job)
     assert kills >= 2
     assert told(reread(job)) == {"accepted": 40}
-    assert asked.count() == 40
-    assert set(asked.values_list("state", flat=True)) <= {"accepted", "observed"}
+    assert replays.count() == 40
+    assert set(replays.values_list("state", flat=True)) <= {"accepted", "observed"}
     assert [run.replays.count() for run in runs] == [1] * 40
     for run in Run.objects.filter(tenant=desk.tenant, trigger_type="replay"):
         assert gateway.describe_run(workflow_id=workflow_id_of(run.id)).status == "RUNNING"

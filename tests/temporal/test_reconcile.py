@@ -78,10 +78,10 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, se
     delivery = EventDelivery.objects.create(
         tenant=desk.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later
     )
-    asked = command_open(
+    terminate = command_open(
         actor=desk.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run
     )
-    command_finish(asked, CommandState.ACCEPTED)
+    command_finish(terminate, CommandState.ACCEPTED)
     cli(servers, run, "terminate")
     execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
 
@@ -95,8 +95,8 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, se
     delivery.refresh_from_db()
     event.refresh_from_db()
     assert (delivery.status, event.outcome) == ("late", "unmatched")
-    asked.refresh_from_db()
-    assert asked.state == "observed"
+    terminate.refresh_from_db()
+    assert terminate.state == "observed"
     before = rows_of(run)
     assert (run_rebuild(run_id=run.id).outcome, run_reconcile(run_id=run.id).outcome) == ("equal", "equal")
     # The run's own records that arrive after its end reopen nothing. Only a reset does.
@@ -125,7 +125,7 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, se
 def test_end_is_not_written_over_newer_records(desk: Desk) -> None:
     run = make_run(desk.tenant, projection_epoch="e-1")
     end = RunEnd("e-1", "TERMINATED", timezone.now())
-    asked = Run.objects.get(id=run.id)
+    stale = Run.objects.get(id=run.id)
     record_batch(
         [run_record(7, "RUNNING")],
         tenant_id=str(run.tenant_id),
@@ -134,7 +134,7 @@ def test_end_is_not_written_over_newer_records(desk: Desk) -> None:
         first_run_id="",
         current_epoch=lambda: "e-1",
     )
-    assert (record_end(asked, end), record_drift(asked, "no"), Run.objects.get(id=run.id).status) == (
+    assert (record_end(stale, end), record_drift(stale, "no"), Run.objects.get(id=run.id).status) == (
         False,
         False,
         "RUNNING",

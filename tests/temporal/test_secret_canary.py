@@ -202,13 +202,13 @@ def pages(desk: Desk, run: Run) -> dict[str, str]:
         rows = model.objects.filter(tenant=desk.tenant)
         addresses += [reverse(f"admin:workflows_{kind}_change", args=[row.id]) for row in rows]
     parts = ("", "/steps", "/waits", "/invocations")
-    asked = [f"/api/v1/runs/{run.id}{part}" for part in parts] + [
+    api_addresses = [f"/api/v1/runs/{run.id}{part}" for part in parts] + [
         f"/api/v1/events/{event.id}",
         "/api/v1/definitions/flow/versions",
     ]
-    asked += [f"/api/v1/{name}" for name in ("runs", "events", "commands", "secrets", "definitions", "tasks")]
+    api_addresses += [f"/api/v1/{name}" for name in ("runs", "events", "commands", "secrets", "definitions", "tasks")]
     texts = {}
-    for client, kind, of_it in ((admin, "page", addresses), (program, "answer", asked)):
+    for client, kind, of_it in ((admin, "page", addresses), (program, "response", api_addresses)):
         for address in of_it:
             response = client.get(address)
             assert response.status_code == 200, address
@@ -265,4 +265,4 @@ def test_without_the_scrubber_every_place_shows_a_secret(
 ) -> None:
     """Prove that the search works. Redis shows no secret, because Celery messages name only a tenant."""
     monkeypatch.setattr(Scrubber, "scrub", lambda self, value, depth=0: value)
-    assert kinds_with_canary(collect_places(desk, caplog)) == {"database", "history", "logs", "page", "answer"}
+    assert kinds_with_canary(collect_places(desk, caplog)) == {"database", "history", "logs", "page", "response"}

@@ -12,7 +12,7 @@ from workflows.statuses import RunStatus
 
 
 def record_launch(run: Run) -> bool:
-    """Insert the run row with status STARTING. Call it before Temporal is asked to start the workflow.
+    """Insert the run row with status STARTING. Call it before the workflow is started in Temporal.
 
     Return False if the row exists already.
     """

@@ -1,4 +1,4 @@
-"""The one Temporal client of the process, and the thread in which it runs.
+"""Connection to Temporal: the client of this process, and the thread in which it runs.
 
 The client is connected on first use, and again after a fork. Each call has a timeout and is sent once. The SDK's own
 retries would delay a request by ten seconds when Temporal is down. The callers have retries of their own (a delivery),

@@ -9,7 +9,7 @@ The cost must follow what happens, and not the number of open runs. So the sweep
    each. This finds what no list can show: runs that Temporal no longer knows, changed rows, and what happened while the
    reconciler was down. `projected_at`, the time of the last comparison, is the cursor of the walk.
 
-A list may be out of date, so what it shows is only a candidate. `run_reconcile` describes the workflow again.
+A list may be out of date, so a run on it is only a candidate. `run_reconcile` describes the workflow again.
 """
 
 import logging
