@@ -1,8 +1,8 @@
 """Control steps: selection of the next block, and search for the place that catches an error.
 
-A control step with blocks enters a block with a frame, and ends when the frame is left. Its row is STARTED first. It
-then ends once: SUCCEEDED after its block has ended or `control.return` was reached, FAILED after an uncaught error
-inside it. `control.if` is different: it ends as soon as it has chosen its branch.
+A control step with blocks adds a frame when it enters a block, and ends when the frame is left. Its row is STARTED
+first. The row then ends once: SUCCEEDED after the block has ended or `control.return` was reached, FAILED after an
+uncaught error in the block. `control.if` is different: it ends as soon as it has chosen its branch.
 
 An error moves outward from the failed step, frame by frame, to the nearest of these places:
 

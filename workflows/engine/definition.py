@@ -103,13 +103,13 @@ def _read_block(documents: list[dict[str, Any]], path: str, blocks: dict[str, tu
     )
 
 
-def _present(document: dict[str, Any]) -> dict[str, Any]:
+def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that are not null. A null field means the same as an absent field."""
     return {key: value for key, value in document.items() if value is not None}
 
 
 def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step, ...]]) -> Step:
-    document = _present(document)
+    document = _without_nulls(document)
     inner = {name: f"{path}.{name}" for name in BLOCK_FIELDS.get(document["type"], ())}
     for name, block_path in inner.items():
         _read_block(document.get(name) or [], block_path, blocks)
@@ -119,7 +119,7 @@ def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step
         type=document["type"],
         path=path,
         name=document.get("name", ""),
-        config=document if is_control else _present(document.get("config", {})),
+        config=document if is_control else _without_nulls(document.get("config", {})),
         retry=_read_retry(document.get("retry")),
         continues_on_error=(document.get("onError") or {}).get("policy") == "continue",
         blocks=inner,
@@ -129,7 +129,7 @@ def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step
 def _read_retry(document: dict[str, Any] | None) -> RetryPolicy | None:
     if document is None:
         return None
-    document = _present(document)
+    document = _without_nulls(document)
     retry_on = document.get("retryOn")
     return RetryPolicy(
         max_attempts=document.get("maxAttempts", 1),

@@ -54,7 +54,7 @@ def parse_target(text: str) -> Target:
 
 @dataclass
 class Loop:
-    """Open loop: its items, the position of the current item, and its `local` scope.
+    """Loop that is being executed: its items, the position of the current item, and its `local` scope.
 
     `saved` holds the value of `vars.<itemVar>` from before the loop. It is empty if there was no such variable.
     """
@@ -112,7 +112,7 @@ class Scope:
         Errors: RunError ValidationError if the path leads through a scalar, or the scopes would exceed their size
         limit.
         """
-        self._keep_cap(value, self._present(target))
+        self._check_size(value, self._value_at(target))
         node: Any = self._root(target)
         *way, last = target.segments
         for segment in way:
@@ -124,7 +124,7 @@ class Scope:
         else:
             raise _leads_through_scalar(target)
 
-    def _present(self, target: Target) -> Any:
+    def _value_at(self, target: Target) -> Any:
         """Return the current value of the target, or None if there is none."""
         node: Any = getattr(self, target.root)
         for segment in target.segments:
@@ -175,7 +175,7 @@ class Scope:
 
         Errors: RunError ValidationError if the scopes would exceed their size limit with the items.
         """
-        self._keep_cap(items)
+        self._check_size(items)
         self.loops.append(
             Loop(item_var, items, saved=[self.vars[item_var]] if item_var in self.vars else []),
         )
@@ -191,7 +191,7 @@ class Scope:
             return False
         item, index, length = loop.items[loop.position], loop.position, len(loop.items)
         loop.local = {}
-        self._keep_cap([item, item, item], self.vars.get(loop.item_var))
+        self._check_size([item, item, item], self.vars.get(loop.item_var))
         # Three separate copies, as a checkpoint also makes them: a change of one must not change the others.
         loop.local = {
             "item": plain_copy(item),
@@ -218,7 +218,7 @@ class Scope:
         loops = [[loop.items, loop.local, loop.saved] for loop in self.loops]
         return json_size([self.payload, self.vars, self.meta, self.error, loops])
 
-    def _keep_cap(self, value: Any, replaced: Any = None) -> None:
+    def _check_size(self, value: Any, replaced: Any = None) -> None:
         """Check the size limit of the scopes for a write that replaces `replaced` by `value`.
 
         Errors: RunError ValidationError if the scopes would exceed the limit; the author must act.

@@ -61,7 +61,7 @@ def pointer(segments: Segments) -> str:
     return "".join(f"/{str(segment).replace('~', '~0').replace('/', '~1')}" for segment in segments)
 
 
-def are_too_long(mapping: Any) -> bool:
+def are_places_too_long(mapping: Any) -> bool:
     """Return True if the places are longer than `MAX_PLACES_LENGTH` together.
 
     The size limit of a definition does not bound them: nested keys occur once in the definition, but in the pointer of
@@ -96,18 +96,18 @@ def with_secrets(value: Any, places: list[dict[str, str]], values: dict[str, str
 def _put(copied: dict[Any, Any], place: dict[str, str], value: str) -> None:
     node: Any = copied
     key: Any = ""
-    node[key] = _opened(node[key])
+    node[key] = _shallow_copy(node[key])
     for segment in place["pointer"].split("/")[1:]:
         node = node[key]
         part = segment.replace("~1", "/").replace("~0", "~")
         key = int(part) if isinstance(node, list) else part
-        node[key] = _opened(node[key])
+        node[key] = _shallow_copy(node[key])
     if node[key] != {SECRET_KEY: place["name"]}:
         raise ValueError("the place does not hold the reference")
     node[key] = value
 
 
-def _opened(value: Any) -> Any:
+def _shallow_copy(value: Any) -> Any:
     """Return a shallow copy, so that a write into the copy does not change the original value."""
     if isinstance(value, dict):
         return dict(value)

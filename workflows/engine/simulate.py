@@ -172,7 +172,7 @@ class _Simulator:
     def _wake(self) -> ev.EngineEvent | None:
         """Return a response or event for the open wait, or fire the nearest timer.
 
-        Return None if there is none of them.
+        Return None if there is no response, event or timer.
         """
         wait = self._state.wait
         event = None if wait is None else self._response(wait) or self._event(wait)

@@ -31,7 +31,7 @@ SAFE_TO_CONTINUE = frozenset({Phase.RETRY, Phase.EVENT_WAIT, Phase.HUMAN_WAIT, P
 
 @dataclass
 class Frame:
-    """Open block. `index` is the step that runs now; `started_ms` is the time when the owner entered the block."""
+    """Block that is being executed. `index` is its current step. `started_ms` is the time when the run entered it."""
 
     block: str
     index: int = 0

@@ -15,7 +15,7 @@ from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
 from workflows.engine.json_schema.forms import form_schema_problem
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
 from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
-from workflows.engine.secret_places import SECRET_KEY, are_too_long, is_secret_name, secret_references
+from workflows.engine.secret_places import SECRET_KEY, are_places_too_long, is_secret_name, secret_references
 from workflows.engine.storable import storable_problem
 
 # The longest name that fits into the columns of steps, waits and runs. Units: characters.
@@ -160,7 +160,7 @@ def _mapping(spec: Field, value: Any) -> Iterator[Finding]:
         yield from _invalid("must be a JSON object; a secret is allowed inside the object, not in its place")
     else:
         yield from _value(spec, value)
-        if spec.kind == "input" and are_too_long(value):
+        if spec.kind == "input" and are_places_too_long(value):
             yield from _invalid("refers to too many secrets, or to secrets that are nested too deep")
 
 

@@ -120,9 +120,9 @@ def resume_from_task(
 
 
 def response_in(event_name: str, payload: Any) -> Any:
-    """Return the response in an event:
+    """Return the response that an event carries.
 
-    `response` of a HUMAN_TASK_COMPLETED payload if present, else the whole payload.
+    It is `response` in the payload of HUMAN_TASK_COMPLETED. If that is absent, and for other events, it is the payload.
     """
     if event_name == TASK_COMPLETED and isinstance(payload, dict) and "response" in payload:
         return payload["response"]

@@ -309,7 +309,7 @@ def chaotic(case: Case, seed: int, *, cut_at: int = 0, cut: type = ev.CancelRequ
 
 
 def _message(course: Course, chance: random.Random) -> None:
-    """Signal an event for one of the waits so far, most often a matching event for the last wait, or send a response."""
+    """Signal an event or send a response for one of the waits so far, most often a matching one for the last wait."""
     course.messages += 1
     wait = (
         course.waits[-1] if course.waits and chance.random() < 0.8 else chance.choice([*course.waits, {"id": "none"}])

@@ -40,7 +40,7 @@ class Budget:
             )
 
     def enter(self, depth: int) -> None:
-        """Check the depth of a value before it is followed deeper, independent of the room on the interpreter's stack.
+        """Refuse a value that is nested too deep, independent of the room on the interpreter's stack.
 
         Errors: ExpressionError EXPRESSION_BUDGET past `MAX_VALUE_DEPTH`; the author must act.
         """

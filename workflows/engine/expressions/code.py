@@ -1,4 +1,4 @@
-"""Compiled code: closures, each with the weight that a loop pays for one run.
+"""Compiled code: closures, each with the weight that a loop pays for one execution.
 
 Rule: a closure keeps no state of an evaluation. The whole state is in the arguments: the context value, the frame of
 variables and the budget. Any number of threads can therefore use one compiled expression at once.
@@ -37,8 +37,8 @@ Run = Callable[[Any, Frame, Budget], Any]
 class Code(NamedTuple):
     """Compiled node.
 
-    `weight` is the largest number of nodes that one run evaluates, without the loops inside it, which pay separately.
-    If `settled` is True, the result of a run is never a sequence that must be unwrapped.
+    `weight` is the largest number of nodes that one execution evaluates. It does not include loops inside the node,
+    because they pay separately. If `settled` is True, the result is never a sequence that must be unwrapped.
     """
 
     run: Run

@@ -13,7 +13,7 @@ from workflows.engine.expressions.values import Sequence
 
 
 def strict_equal(left: Any, right: Any, budget: Budget) -> bool:
-    """Return True if JavaScript's `===` does: primitives by value, arrays and objects by identity."""
+    """Return the result of JavaScript's `===`. Primitives are compared by value, arrays and objects by identity."""
     kind, other = type(left), type(right)
     if kind is str:
         if other is not str or len(left) != len(right):

@@ -41,7 +41,7 @@ class ObjectConstructor(Parser.InfixObjectConstructor):
 
 
 class Default(Parser.Infix):
-    """Operators `?:` and `??` with their left side once. The library puts the same node into the tree twice."""
+    """Operators `?:` and `??`, with their left side once in the tree. The library puts it into the tree twice."""
 
     def led(self, left: Symbol) -> Symbol:
         self.type = "default"

@@ -1,4 +1,4 @@
-"""Run of recursive work independent of the room that the caller's stack has left.
+"""Execution of recursive work, also if the caller has used most of the interpreter's stack.
 
 Rule: `limits` counts the depth of expressions and values, so the interpreter's recursion limit must never decide. If
 the interpreter stops the work, the limit is raised and the work starts again. The work is pure, so a repetition costs

@@ -1,6 +1,6 @@
 """Limits of the expression contract. All of them are counted; none depends on time.
 
-Rule: a limit is part of the contract's version. Another limit can change the result of an expression, so increase
+Rule: a limit is part of the contract's version. A changed limit can change the result of an expression, so increase
 `contract.EXPRESSION_CONTRACT_VERSION` with it.
 """
 
