@@ -68,4 +68,5 @@ def is_array_of_numbers(value: Any, position: int, budget: Budget) -> bool:
     if not isinstance(value, list):
         return False
     budget.spend(1 + 2 * len(value))
-    return all([is_numeric(item, position) for item in value])  # noqa: C419 - every item is checked, because an infinite number must fail
+    # A list, not a generator: every item is checked, because an infinite number must fail.
+    return all([is_numeric(item, position) for item in value])  # noqa: C419
