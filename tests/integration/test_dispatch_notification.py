@@ -1,4 +1,7 @@
-"""The bell: nobody waits for the broker, many rings are one message, and no work stays behind (docs/reference/events.md#crashes-and-outages)."""
+"""Queue notifications: callers never wait, many calls send one message, and no work is left behind.
+
+Source: docs/reference/events.md#crashes-and-outages
+"""
 
 import json
 import os
@@ -36,17 +39,18 @@ from workflows.models import Event
 from workflows.services.wait_lookback import wait_look_for_events
 
 QUICK_SECONDS = 2.0
-DOWN, UP = "the broker takes no bells", "the broker takes bells again"
+DOWN = "the broker does not accept queue notifications"
+UP = "the broker accepts queue notifications again"
 
 
 class Queue:
-    """A queue of the test's own, that no worker hears."""
+    """Queue of one test, without a worker."""
 
     def __init__(self, name: str, client: "redis.Redis[bytes]") -> None:
         self.name, self.redis = name, client
 
     def tenants(self) -> list[str]:
-        """Whom the messages are for, oldest first."""
+        """Return the tenants of the messages, oldest first."""
         return [self._tenant(message) for message in reversed(self.redis.lrange(self.name, 0, -1))]
 
     def take(self) -> str | None:
@@ -65,8 +69,8 @@ class Queue:
 
 @pytest.fixture
 def queue(servers: Servers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """Rings go to this queue, from a bell without a past and with short pauses."""
-    name = f"bell-{uuid.uuid4().hex[:8]}"
+    """Return the queue to which a new notifier with short pauses sends."""
+    name = f"queue-{uuid.uuid4().hex[:8]}"
     settings.CELERY_TASK_DEFAULT_QUEUE = name
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 0.5)
@@ -77,17 +81,17 @@ def queue(servers: Servers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def gate(queue: Queue, servers: Servers, settings: Any) -> Iterator[BrokerGate]:
-    """The portal reaches Redis only through it."""
+    """Return a gate through which the portal reaches Redis."""
     with BrokerGate(servers.redis_url) as gate:
         settings.REDIS_URL = gate.url
         yield gate
 
 
 def idle() -> None:
-    eventually(notifications_are_sent, what="all rings were handed over")
+    eventually(notifications_are_sent, what="all notifications are sent")
 
 
-def told(caplog: pytest.LogCaptureFixture, text: str) -> int:
+def logged(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(text in record.getMessage() for record in caplog.records)
 
 
@@ -95,59 +99,61 @@ def some_tenants(count: int = 3) -> list[str]:
     return [str(uuid.uuid4()) for _ in range(count)]
 
 
-# -- Faults of the broker --------------------------------------------------------------------------------------------
+# -- Broker outages ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["hang", "refuse"])
-def test_nobody_waits_for_a_broker_that_is_down(
-    queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture, fault: str
+@pytest.mark.parametrize("outage", ["hang", "refuse"])
+def test_callers_do_not_wait_for_an_unavailable_broker(
+    queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture, outage: str
 ) -> None:
     tenants = some_tenants()
-    getattr(gate, fault)()
+    getattr(gate, outage)()
     began = time.monotonic()
     for _ in range(500):
         for tenant in tenants:
             notify_dispatcher(tenant)
     assert time.monotonic() - began < QUICK_SECONDS
-    eventually(lambda: told(caplog, DOWN), what="the breaker is open")
+    eventually(lambda: logged(caplog, DOWN), what="the circuit breaker is open")
     gate.open()
     idle()
     assert sorted(queue.tenants()) == sorted(tenants)
-    assert (told(caplog, DOWN), told(caplog, UP)) == (1, 1)
+    assert (logged(caplog, DOWN), logged(caplog, UP)) == (1, 1)
 
 
-def test_a_broker_that_is_down_is_left_alone(
+def test_open_circuit_breaker_makes_no_connections(
     queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 600.0)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 600.0)
     gate.hang()
     notify_dispatcher(uuid.uuid4())
-    eventually(lambda: told(caplog, DOWN), what="the breaker is open")
+    eventually(lambda: logged(caplog, DOWN), what="the circuit breaker is open")
     accepted = gate.accepted
     for tenant in some_tenants(200):
         notify_dispatcher(tenant)
     began = time.monotonic()
-    dispatch_notification._notifier.wait_until_idle(60)  # a process that ends now does not wait
+    dispatch_notification._notifier.wait_until_idle(60)  # a process that ends now must not wait
     assert time.monotonic() - began < 30
     assert (gate.accepted, notifications_are_sent()) == (accepted, False)
 
 
-def test_the_pauses_grow_to_a_limit_and_begin_anew(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_double_up_to_a_limit_and_start_again_after_a_success(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 30.0)
-    bell, door = dispatch_notification._Notifier(), dispatch_notification.Target("q", "task", "t")
+    notifier, target = dispatch_notification._Notifier(), dispatch_notification.Target("q", "task", "t")
 
     def pause_after_a_failure() -> int:
-        bell._failed(door, OSError("down"))
-        return round(bell._pause())
+        notifier._failed(target, OSError("down"))
+        return round(notifier._pause())
 
     assert [pause_after_a_failure() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
-    bell._succeeded()
+    notifier._succeeded()
     assert pause_after_a_failure() == 1
 
 
-def test_an_event_is_taken_while_the_broker_hangs(tenant: Any, queue: Queue, gate: BrokerGate) -> None:
+def test_events_are_accepted_while_the_broker_hangs(tenant: Any, queue: Queue, gate: BrokerGate) -> None:
     api = Api(make_token(tenant))
     gate.hang()
     for number in range(3):
@@ -161,8 +167,8 @@ def test_an_event_is_taken_while_the_broker_hangs(tenant: Any, queue: Queue, gat
     assert queue.tenants() == [str(tenant.id)]
 
 
-def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the rings of ten seconds would be taken for answered."""
+def test_message_that_was_not_accepted_leaves_no_key(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key without a message would suppress notifications for ten seconds."""
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 600)
     real, (tenant,) = dispatch_notification._Line._connection, some_tenants(1)
     keys = []
@@ -179,14 +185,14 @@ def test_a_message_that_was_not_taken_leaves_no_key(queue: Queue, monkeypatch: p
     assert (queue.tenants(), keys) == ([tenant], [1, 1, 1])
 
 
-def test_a_broker_that_hangs_between_key_and_message_delays_it_until_the_key_expires(
+def test_broker_that_hangs_between_key_and_message_delays_it_until_the_key_expires(
     queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
     (tenant,) = some_tenants(1)
     gate.hang_at(b"LPUSH")
     notify_dispatcher(tenant)
-    eventually(lambda: gate.hangs and told(caplog, DOWN), what="the message was given up")
+    eventually(lambda: gate.hangs and logged(caplog, DOWN), what="the message was given up")
     eventually(lambda: not queue.redis.exists(queue.key(tenant)), what="the key has expired")
     assert queue.tenants() == []
     gate.open()
@@ -194,57 +200,59 @@ def test_a_broker_that_hangs_between_key_and_message_delays_it_until_the_key_exp
     assert queue.tenants() == [tenant]
 
 
-def test_a_worker_whose_redis_is_down_goes_on(queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture) -> None:
+def test_worker_continues_when_the_key_cannot_be_deleted(
+    queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture
+) -> None:
     gate.refuse()
     notification_received(uuid.uuid4())
-    assert told(caplog, "was not deleted")
+    assert logged(caplog, "was not deleted")
 
 
-def test_more_tenants_than_the_set_holds_are_left_to_the_sweep(
+def test_tenants_beyond_the_limit_of_the_set_are_left_to_the_sweep(
     queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "MOST_WAITING", 2)
     gate.hang()
     first, *others = some_tenants(6)
     notify_dispatcher(first)
-    eventually(lambda: told(caplog, DOWN), what="the breaker is open")
+    eventually(lambda: logged(caplog, DOWN), what="the circuit breaker is open")
     for tenant in [*others, first]:
         notify_dispatcher(tenant)
     gate.open()
     idle()
     assert first in queue.tenants()
-    assert (len(queue.tenants()), told(caplog, "the sweep finds the others")) == (2, 1)
+    assert (len(queue.tenants()), logged(caplog, "no more are kept, and the sweep finds the work")) == (2, 1)
 
 
-def test_a_bug_does_not_end_the_bell(
+def test_bug_does_not_end_the_thread(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real, (bad, good) = dispatch_notification._Line.send, some_tenants(2)
 
-    def failing(line: Any, door: dispatch_notification.Door) -> None:
-        if door.id == bad:
+    def failing(line: Any, target: dispatch_notification.Target) -> None:
+        if target.id == bad:
             raise ZeroDivisionError("a bug")
-        real(line, door)
+        real(line, target)
 
     monkeypatch.setattr(dispatch_notification._Line, "send", failing)
     notify_dispatcher(bad)
-    eventually(lambda: told(caplog, "ringing failed"), what="the bug was met")
+    eventually(lambda: logged(caplog, "the notification of"), what="the bug occurred")
     notify_dispatcher(good)
-    eventually(lambda: queue.tenants() == [good], what="the other tenant was rung")
+    eventually(lambda: queue.tenants() == [good], what="the other tenant was notified")
     monkeypatch.setattr(dispatch_notification._Line, "send", real)
     idle()
     assert queue.tenants() == [good, bad]
 
 
-# -- One message for many rings --------------------------------------------------------------------------------------
+# -- One message for many calls ---------------------------------------------------------------------------------------
 
 
-def test_many_rings_are_one_message_until_it_is_answered(queue: Queue) -> None:
+def test_many_calls_send_one_message_until_it_is_received(queue: Queue) -> None:
     one, other = some_tenants(2)
     for _ in range(20):
         for _ in range(25):
             notify_dispatcher(one)
-        idle()  # so the thread, too, meets a ring that was not answered
+        idle()  # the thread now meets a key that no worker has deleted
     notify_dispatcher(other)
     idle()
     assert queue.tenants() == [one, other]
@@ -256,15 +264,17 @@ def test_many_rings_are_one_message_until_it_is_answered(queue: Queue) -> None:
     assert 0 < queue.redis.ttl(queue.key(one)) <= dispatch_notification.KEY_SECONDS
 
 
-def test_a_ring_for_later_waits_for_its_time_and_holds_nobody_up(queue: Queue) -> None:
+def test_delayed_notification_is_sent_at_its_time_and_delays_no_other(queue: Queue) -> None:
     first, second, third = some_tenants()
     notify_dispatcher(first, after=600)
     notify_dispatcher(second, after=0.05)
     notify_dispatcher(third)
-    eventually(lambda: queue.tenants() == [third, second], what="those whose time has come")
-    assert notifications_are_sent()  # a process that ends does not wait for the one that is for later
+    eventually(lambda: queue.tenants() == [third, second], what="the due notifications")
+    assert notifications_are_sent()  # a process that ends does not wait for delayed notifications
     notify_dispatcher(first)
-    eventually(lambda: queue.tenants() == [third, second, first], what="a ring for now is one of its own")
+    eventually(
+        lambda: queue.tenants() == [third, second, first], what="an immediate notification beside the delayed one"
+    )
     for tenant in (second, third):
         notification_received(tenant)
     for after in (0.02, 0.2, 600):
@@ -274,7 +284,7 @@ def test_a_ring_for_later_waits_for_its_time_and_holds_nobody_up(queue: Queue) -
     eventually(lambda: queue.tenants()[3:] == [third, third], what="and the second")
 
 
-def test_a_ring_within_a_transaction_waits_for_its_end(tenant: Any, queue: Queue) -> None:
+def test_notification_on_commit_waits_for_the_commit(tenant: Any, queue: Queue) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         notify_dispatcher_on_commit(tenant.id)
         raise ZeroDivisionError
@@ -286,7 +296,7 @@ def test_a_ring_within_a_transaction_waits_for_its_end(tenant: Any, queue: Queue
     assert queue.tenants() == [str(tenant.id)]
 
 
-def test_a_wait_that_finds_an_event_rings(tenant: Any, queue: Queue) -> None:
+def test_lookback_that_finds_an_event_notifies_the_dispatcher(tenant: Any, queue: Queue) -> None:
     receive(tenant)
     idle()
     notification_received(tenant.id)
@@ -295,42 +305,42 @@ def test_a_wait_that_finds_an_event_rings(tenant: Any, queue: Queue) -> None:
     assert queue.tenants() == [str(tenant.id)] * 2
 
 
-def test_work_that_is_committed_before_a_ring_is_never_left_behind(
+def test_work_committed_before_a_notification_is_never_left_behind(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In each round senders commit and ring at once, while workers answer and look; no later ring helps, and no expiry.
+    """In each round, senders commit and notify while workers receive and search. No later call or expiry helps.
 
-    All dawdle between two steps, so that every order of them comes up.
+    Random pauses between the steps produce every order of them.
     """
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 600)
     (tenant,), client = some_tenants(1), queue.redis
     work, done, senders = f"{queue.name}:work", f"{queue.name}:done", 4
     is_over, chance, real_send = threading.Event(), random.Random(1), dispatch_notification._Line.send
 
-    def dawdle() -> None:
+    def random_pause() -> None:
         time.sleep(chance.random() * 0.004)
 
-    def slow_send(line: Any, door: dispatch_notification.Door) -> None:
-        real_send(line, door)
-        dawdle()
+    def slow_send(line: Any, target: dispatch_notification.Target) -> None:
+        real_send(line, target)
+        random_pause()
 
     def send(round_number: int, number: int) -> None:
-        dawdle()
+        random_pause()
         client.sadd(work, f"{round_number}/{number}")
         notify_dispatcher(tenant)
 
-    def answer() -> None:
+    def receive_and_search() -> None:
         while not is_over.is_set():
             if queue.take():
                 notification_received(tenant)
-                dawdle()
+                random_pause()
                 found = client.smembers(work)
                 if found:
                     client.srem(work, *found)
                     client.sadd(done, *found)
 
     monkeypatch.setattr(dispatch_notification._Line, "send", slow_send)
-    workers = [threading.Thread(target=answer) for _ in range(2)]
+    workers = [threading.Thread(target=receive_and_search) for _ in range(2)]
     for worker in workers:
         worker.start()
     try:
@@ -348,10 +358,10 @@ def test_work_that_is_committed_before_a_ring_is_never_left_behind(
     assert client.scard(work) == 0
 
 
-# -- What Redis forgets ----------------------------------------------------------------------------------------------
+# -- Lost data of Redis -----------------------------------------------------------------------------------------------
 
 
-def test_a_redis_that_forgot_everything_is_rung_anew(queue: Queue) -> None:
+def test_notification_is_sent_again_after_redis_lost_its_data(queue: Queue) -> None:
     (tenant,) = some_tenants(1)
     notify_dispatcher(tenant)
     idle()
@@ -361,7 +371,7 @@ def test_a_redis_that_forgot_everything_is_rung_anew(queue: Queue) -> None:
     assert queue.tenants() == [tenant]
 
 
-def test_a_lost_message_hides_its_tenant_only_until_the_key_expires(
+def test_lost_message_suppresses_notifications_only_until_the_key_expires(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
@@ -370,15 +380,15 @@ def test_a_lost_message_hides_its_tenant_only_until_the_key_expires(
     idle()
     queue.redis.delete(queue.name)
 
-    def rung() -> bool:
+    def is_notified() -> bool:
         notify_dispatcher(tenant)
         idle()
         return queue.tenants() == [tenant]
 
-    eventually(rung, seconds=10, what="a ring after the key had expired")
+    eventually(is_notified, seconds=10, what="a message after the key has expired")
 
 
-# -- Processes -------------------------------------------------------------------------------------------------------
+# -- Processes --------------------------------------------------------------------------------------------------------
 
 SCRIPT_START = """
 import os, sys, time
@@ -406,22 +416,22 @@ def run(queue: Queue, body: str, *arguments: str, **environment: str) -> subproc
     )
 
 
-def test_a_process_that_ends_hands_over_what_it_has(queue: Queue) -> None:
-    """More than one thread's start can send, so without a moment at the end most would be gone."""
+def test_process_sends_its_notifications_before_it_ends(queue: Queue) -> None:
+    """The thread needs more time than the process lives. Without the wait at the end, most would be lost."""
     tenants = some_tenants(50)
     ended = run(queue, "for tenant in sys.argv[1:]: notify_dispatcher(tenant)", *tenants)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert queue.tenants() == tenants
 
 
-def test_a_process_ends_though_its_broker_hangs(queue: Queue, gate: BrokerGate) -> None:
+def test_process_ends_while_the_broker_hangs(queue: Queue, gate: BrokerGate) -> None:
     gate.hang()
-    ended = run(queue, "notify_dispatcher(sys.argv[1]); print('rung')", *some_tenants(1), REDIS_URL=gate.url)
-    assert (ended.returncode, ended.stdout) == (0, "rung\n")
+    ended = run(queue, "notify_dispatcher(sys.argv[1]); print('notified')", *some_tenants(1), REDIS_URL=gate.url)
+    assert (ended.returncode, ended.stdout) == (0, "notified\n")
 
 
-def test_the_child_of_a_fork_has_a_bell_of_its_own(queue: Queue, tmp_path: Path) -> None:
-    """As with a web server that forks its workers: the parent has rung before."""
+def test_child_of_a_fork_has_its_own_notifier(queue: Queue, tmp_path: Path) -> None:
+    """A web server that forks its workers may have sent notifications before."""
     body = """
 parent, child, again, late = sys.argv[1:]
 notify_dispatcher(parent)
@@ -429,7 +439,7 @@ idle()
 pid = os.fork()
 if pid == 0:
     notify_dispatcher(child)
-    sys.exit(0)  # as gunicorn's workers end
+    sys.exit(0)  # gunicorn workers end in this way
 assert os.waitpid(pid, 0)[1] == 0
 notify_dispatcher(again)
 idle()
@@ -441,7 +451,7 @@ notify_dispatcher(late)
     assert queue.tenants() == tenants
 
 
-def test_a_fork_may_come_while_another_thread_rings(queue: Queue) -> None:
+def test_fork_is_safe_while_another_thread_notifies(queue: Queue) -> None:
     body = """
 import signal, threading
 from workflows import dispatch_notification

@@ -1,4 +1,7 @@
-"""Who has the next turn: claims, limits, floods, backoff (docs/reference/events.md#routing). Temporal is a stand-in that says what a test wants."""
+"""Claims, limits, order, back-off and fairness of deliveries. Temporal is replaced by a stand-in.
+
+Source: docs/reference/events.md#routing
+"""
 
 import queue
 import threading
@@ -38,26 +41,26 @@ from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, RunInput
 
-LOAD_SECONDS = 0.002  # of one call to Temporal, for the load of it
+LOAD_SECONDS = 0.002  # simulated duration of one call to Temporal
 
 
 @pytest.fixture(autouse=True)
-def temporal_was_never_away(unheard: None, database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pause_after_an_outage(unheard: None, database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery._pause, "until", 0.0)
 
 
 class Signals:
-    """What was sent to whom; `look` is called in each call."""
+    """Stand-in for the gateway. It counts signals, and calls `before_signal` in each call."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, look: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, before_signal: Callable[[], None] = lambda: None) -> None:
         self.of_delivery: Counter[str] = Counter()
         self.of_run: Counter[str] = Counter()
         self.events: list[str] = []
-        self._look = look
+        self._before_signal = before_signal
         monkeypatch.setattr(gateway, "signal_event", self._take)
 
     def _take(self, signal: EventSignal, *, workflow_id: str, request_id: str, **_: Any) -> None:
-        self._look()
+        self._before_signal()
         time.sleep(LOAD_SECONDS)
         self.of_delivery[request_id] += 1
         self.of_run[workflow_id] += 1
@@ -74,8 +77,8 @@ def make_events(tenant: Tenant, count: int, **fields: Any) -> list[Event]:
 
 
 def make_deliveries(tenant: Tenant, count: int) -> list[EventDelivery]:
-    """Due ones, each of an event of its own, in turn for one of a few waits."""
-    waits = [open_wait(tenant, key="none of theirs") for _ in range(min(count, 20))]
+    """Create due deliveries, each of another event, spread over up to 20 waits."""
+    waits = [open_wait(tenant, key="another key") for _ in range(min(count, 20))]
     events = make_events(tenant, count, routed_at=timezone.now())
     rows = (
         EventDelivery(tenant=tenant, event=event, kind="wait", wait=wait, run=wait.run)
@@ -85,7 +88,7 @@ def make_deliveries(tenant: Tenant, count: int) -> list[EventDelivery]:
 
 
 def in_threads(count: int, play: Callable[[], None]) -> None:
-    """All begin at once, each on a connection of its own; the first error is raised."""
+    """Run the function in threads that start together, each with another connection. Raise the first error."""
     barrier = threading.Barrier(count)
 
     def one() -> None:
@@ -93,22 +96,22 @@ def in_threads(count: int, play: Callable[[], None]) -> None:
         play()
 
     with ThreadPoolExecutor(count) as threads:
-        for played in [threads.submit(_on_its_own_connection, one) for _ in range(count)]:
+        for played in [threads.submit(_on_own_connection, one) for _ in range(count)]:
             played.result()
 
 
 @as_system
-def _on_its_own_connection(play: Callable[[], Any]) -> Any:
+def _on_own_connection(play: Callable[[], Any]) -> Any:
     try:
         return play()
     finally:
         connections.close_all()
 
 
-# -- Claims and the limit of a tenant ----------------------------------------------------------------------------------
+# -- Claims and the limit of a tenant ---------------------------------------------------------------------------------
 
 
-def test_no_two_workers_make_one_attempt(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_never_attempt_the_same_delivery(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     signals = Signals(monkeypatch)
     ids = [made.id for made in make_deliveries(tenant, 200)]
 
@@ -123,7 +126,7 @@ def test_no_two_workers_make_one_attempt(tenant: Any, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("own", [3, None])
-def test_a_tenant_never_has_more_under_way_than_it_may(
+def test_tenant_never_has_more_claims_than_its_limit(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, own: int | None
 ) -> None:
     settings.DELIVERY_TENANT_LIMIT = 5
@@ -132,12 +135,12 @@ def test_a_tenant_never_has_more_under_way_than_it_may(
     held: list[int] = []
     is_refused = threading.Event()
 
-    def look() -> None:
-        """The first ones keep their claims until another worker is refused one."""
+    def wait_for_refusal() -> None:
+        """Keep the first claims until another worker is refused a claim."""
         assert is_refused.wait(20)
         held.append(EventDelivery.objects.filter(tenant=tenant, claimed_until__gt=timezone.now()).count())
 
-    signals = Signals(monkeypatch, look)
+    signals = Signals(monkeypatch, wait_for_refusal)
     made = make_deliveries(tenant, 150)
 
     def work_off() -> None:
@@ -150,8 +153,8 @@ def test_a_tenant_never_has_more_under_way_than_it_may(
     assert max(held) == (own or 5)
 
 
-def test_a_worker_that_can_do_nothing_does_not_spin(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another worker holds the event's lock, and the tenant's claims."""
+def test_worker_pauses_while_other_workers_hold_all_work(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker has locked the event and holds the tenant's only claim."""
     Signals(monkeypatch)
     Tenant.objects.filter(id=tenant.id).update(delivery_concurrency_limit=1)
     claimed, _ = make_deliveries(tenant, 2)
@@ -160,47 +163,47 @@ def test_a_worker_that_can_do_nothing_does_not_spin(tenant: Any, monkeypatch: py
     calls: list[str] = []
     due = work._due_of
 
-    def look(tenant_id: uuid.UUID) -> Any:
-        calls.append("look")
+    def search(tenant_id: uuid.UUID) -> Any:
+        calls.append("search")
         return due(tenant_id)
 
     def pause(seconds: float) -> None:
         calls.append("pause")
         time.sleep(seconds)
 
-    monkeypatch.setattr(work, "_due_of", look)
+    monkeypatch.setattr(work, "_due_of", search)
     monkeypatch.setattr(work, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
     with ThreadPoolExecutor(1) as thread, transaction.atomic():
         Event.objects.select_for_update(no_key=True).get(id=event.id)
-        worked = thread.submit(_on_its_own_connection, lambda: events_work(tenant_id=tenant.id, seconds=0.4)).result()
+        worked = thread.submit(_on_own_connection, lambda: events_work(tenant_id=tenant.id, seconds=0.4)).result()
     assert (worked.routed, worked.delivered, worked.has_more) == (0, 0, True)
-    assert calls == ["look", "pause"] * (len(calls) // 2) + ["look"]
+    assert calls == ["search", "pause"] * (len(calls) // 2) + ["search"]
     EventDelivery.objects.filter(tenant=tenant).update(status="discarded")
     events_work(tenant_id=tenant.id)
 
 
-# -- A flood of one tenant ---------------------------------------------------------------------------------------------
+# -- A flood of one tenant --------------------------------------------------------------------------------------------
 
 
-class Bells:
-    """The queue of the workers, in the order of the rings; a tenant that waits in it already is not put there again."""
+class Notifications:
+    """Stand-in for the queue of notifications, in order. A tenant is queued once until a worker receives it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._queue: queue.Queue[str] = queue.Queue()
-        self._rung: set[str] = set()
+        self._queued: set[str] = set()
         self._lock = threading.Lock()
-        monkeypatch.setattr(tasks, "notify_dispatcher", self.ring)
-        monkeypatch.setattr(tasks, "notification_received", self.answered)
+        monkeypatch.setattr(tasks, "notify_dispatcher", self.notify)
+        monkeypatch.setattr(tasks, "notification_received", self.received)
 
-    def ring(self, tenant_id: Any) -> None:
+    def notify(self, tenant_id: Any) -> None:
         with self._lock:
-            if str(tenant_id) not in self._rung:
-                self._rung.add(str(tenant_id))
+            if str(tenant_id) not in self._queued:
+                self._queued.add(str(tenant_id))
                 self._queue.put(str(tenant_id))
 
-    def answered(self, tenant_id: str) -> None:
+    def received(self, tenant_id: str) -> None:
         with self._lock:
-            self._rung.discard(tenant_id)
+            self._queued.discard(tenant_id)
 
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
@@ -209,7 +212,7 @@ class Bells:
                 tasks.work_events(tenant_id)
 
         with ThreadPoolExecutor(count) as threads:
-            working = [threads.submit(_on_its_own_connection, work_off) for _ in range(count)]
+            working = [threads.submit(_on_own_connection, work_off) for _ in range(count)]
             try:
                 yield
             finally:
@@ -219,32 +222,34 @@ class Bells:
                 worker.result(20)
 
 
-def test_a_flood_of_deliveries_leaves_others_their_turn(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    signals, bells = Signals(monkeypatch), Bells(monkeypatch)
+def test_flood_of_deliveries_does_not_block_other_tenants(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, notifications = Signals(monkeypatch), Notifications(monkeypatch)
     make_deliveries(tenant, 3000)
     left = EventDelivery.objects.filter(tenant=tenant, status="pending")
-    _served_beside(left, tenant, bells, signals)
+    _served_beside(left, tenant, notifications, signals)
     left.update(status="discarded")
 
 
-def test_a_flood_of_events_leaves_others_their_turn(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    signals, bells = Signals(monkeypatch), Bells(monkeypatch)
+def test_flood_of_events_does_not_block_other_tenants(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, notifications = Signals(monkeypatch), Notifications(monkeypatch)
     make_events(tenant, 6000)
     left = Event.objects.filter(tenant=tenant, routed_at=None)
-    _served_beside(left, tenant, bells, signals)
-    Event.objects.filter(tenant=tenant).update(routed_at=timezone.now(), outcome="unmatched")  # no sweep's work
+    _served_beside(left, tenant, notifications, signals)
+    Event.objects.filter(tenant=tenant).update(
+        routed_at=timezone.now(), outcome="unmatched"
+    )  # leave no work for sweeps
 
 
-def test_a_bell_that_was_lost_is_rung_by_the_sweep_beside_a_flood(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many tenants are flooded, the sweep's own turns are not what the others wait for."""
-    signals, bells = Signals(monkeypatch), Bells(monkeypatch)
+def test_sweep_replaces_a_lost_notification_during_a_flood(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep itself does no work here. Its notification alone must be enough."""
+    signals, notifications = Signals(monkeypatch), Notifications(monkeypatch)
     monkeypatch.setattr(tasks, "SWEEP_BUDGET_SECONDS", 0)
     make_deliveries(tenant, 2000)
     left = EventDelivery.objects.filter(tenant=tenant, status="pending")
     other = make_tenant()
     wait = open_wait(other)
-    bells.ring(tenant.id)
-    with bells.workers(2):
+    notifications.notify(tenant.id)
+    with notifications.workers(2):
         eventually(lambda: left.count() < 2000)
         receive(other)
         tasks.sweep_events()
@@ -254,21 +259,21 @@ def test_a_bell_that_was_lost_is_rung_by_the_sweep_beside_a_flood(tenant: Any, m
     left.update(status="discarded")
 
 
-# -- The order of one wait's events ------------------------------------------------------------------------------------
+# -- Order of the events of one wait ----------------------------------------------------------------------------------
 
 
 def events_for_one_wait(tenant: Any, count: int) -> list[EventDelivery]:
-    """Pending deliveries of so many events to one wait, the oldest first."""
+    """Return pending deliveries of several events to one wait, the oldest first."""
     wait = open_wait(tenant)
     make_events(tenant, count)
     while Event.objects.filter(tenant=tenant, routed_at=None).exists():
         events_route_due(tenant_id=tenant.id)
     made = EventDelivery.objects.filter(wait=wait).select_related("event").order_by("event__received_at")
-    made.update(next_attempt_at=timezone.now())  # as one look writes them
+    made.update(next_attempt_at=timezone.now())  # one lookback writes them with the same time
     return list(made)
 
 
-def test_workers_that_share_a_wait_try_its_events_oldest_first(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_deliver_the_events_of_one_wait_in_order(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = events_for_one_wait(tenant, 90)
     signals = Signals(monkeypatch)
     in_threads(4, lambda: events_work(tenant_id=tenant.id, seconds=5))
@@ -276,19 +281,20 @@ def test_workers_that_share_a_wait_try_its_events_oldest_first(tenant: Any, monk
     assert signals.events == [row.event.event_id for row in made]
 
 
-def test_an_event_that_temporal_did_not_answer_is_not_passed_by_later_ones(
+def test_later_events_wait_for_an_event_without_response_from_temporal(
     tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = events_for_one_wait(tenant, 3)
     signals = Signals(monkeypatch)
-    take, answers = gateway.signal_event, iter([gateway.TemporalUnreachable("away"), gateway.TemporalBusy("busy")])
+    take = gateway.signal_event
+    errors = iter([gateway.TemporalUnreachable("unavailable"), gateway.TemporalBusy("busy")])
 
-    def answer(*args: Any, **kwargs: Any) -> None:
-        for error in answers:
+    def signal_event(*args: Any, **kwargs: Any) -> None:
+        for error in errors:
             raise error
         take(*args, **kwargs)
 
-    monkeypatch.setattr(gateway, "signal_event", answer)
+    monkeypatch.setattr(gateway, "signal_event", signal_event)
     for _ in range(2):
         assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)
         assert not due_deliveries(tenant=tenant).exists()
@@ -298,43 +304,43 @@ def test_an_event_that_temporal_did_not_answer_is_not_passed_by_later_ones(
     assert signals.events == [row.event.event_id for row in made]
 
 
-def test_an_event_that_temporal_refused_holds_nobody_up(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_events_do_not_wait_for_a_refused_event(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = events_for_one_wait(tenant, 3)
     signals = Signals(monkeypatch)
     take = gateway.signal_event
 
-    def answer(signal: EventSignal, **kwargs: Any) -> None:
+    def signal_event(signal: EventSignal, **kwargs: Any) -> None:
         if signal.eventId == made[0].event.event_id:
             raise gateway.TemporalRefused("no")
         take(signal, **kwargs)
 
-    monkeypatch.setattr(gateway, "signal_event", answer)
+    monkeypatch.setattr(gateway, "signal_event", signal_event)
     assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 3
     assert signals.events == [row.event.event_id for row in made[1:]]
 
 
-def _served_beside(left: QuerySet[Any], flooding: Tenant, bells: Bells, signals: Signals) -> None:
-    """An event of another tenant is delivered soon, while two workers have the flood in hand."""
+def _served_beside(left: QuerySet[Any], flooding: Tenant, notifications: Notifications, signals: Signals) -> None:
+    """Check that an event of another tenant is delivered while two workers process the flood."""
     other, many = make_tenant(), left.count()
     wait = open_wait(other)
-    bells.ring(flooding.id)
-    with bells.workers(2):
+    notifications.notify(flooding.id)
+    with notifications.workers(2):
         eventually(lambda: left.count() < many)
-        bells.ring(flooding.id)  # so that both workers have it in hand
+        notifications.notify(flooding.id)  # now both workers process it
         began = time.monotonic()
         receive(other)
-        bells.ring(other.id)
+        notifications.notify(other.id)
         eventually(lambda: signals.of_run[wait.run.temporal_workflow_id] == 1)
         seconds, still = time.monotonic() - began, left.count()
-    print(f"served after {seconds:.2f} s; of another tenant's {many} {still} are left")
+    print(f"delivered after {seconds:.2f} s; {still} of {many} of the flooding tenant are left")
     assert still > 0
 
 
-# -- The limit of a definition -----------------------------------------------------------------------------------------
+# -- Concurrency limits -----------------------------------------------------------------------------------------------
 
 
 class Starts:
-    """The runs that were started, in their order, and how many were open at each start."""
+    """Stand-in for starts: started runs in order, and the number of open runs at each start."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tenant: Tenant, limit: int) -> None:
         self.version = publish(tenant, wait_for_reply(), trigger={"type": "event", "eventName": "REPLIED"})
@@ -344,7 +350,7 @@ class Starts:
         self.ids: list[uuid.UUID] = []
         self.open: list[int] = []
         monkeypatch.setattr(gateway, "start_run", self._take)
-        monkeypatch.setattr(delivery, "HELD_RETRY_SECONDS", 600)  # only a free place brings the next one its turn
+        monkeypatch.setattr(delivery, "HELD_RETRY_SECONDS", 600)  # only a freed slot starts the next one
         self._is_over = threading.Event()
 
     def _take(self, run: RunInput, **_: Any) -> str:
@@ -367,7 +373,7 @@ class Starts:
             working.result()
 
     def held(self) -> list[EventDelivery]:
-        """Those that wait for a free place, the longest first."""
+        """Return the held starts, the longest waiting first."""
         pending = EventDelivery.objects.filter(tenant=self.tenant, status="pending", held_since__isnull=False)
         return list(pending.order_by("held_since", "id"))
 
@@ -379,7 +385,7 @@ class Starts:
         assert write(run, run_record(1, "SUCCEEDED"))
 
 
-def test_people_who_start_at_once_never_take_one_place(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_manual_starts_never_use_the_same_slot(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = Starts(monkeypatch, tenant, limit=2)
     monkeypatch.setattr(gateway, "check_reachable", lambda: None)
     actor, refused = make_actor(tenant), list[str]()
@@ -395,9 +401,7 @@ def test_people_who_start_at_once_never_take_one_place(tenant: Any, monkeypatch:
     assert Run.objects.filter(tenant=tenant).count() == 2
 
 
-def test_starts_over_the_limit_of_a_definition_have_their_turn_in_order(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_held_starts_are_started_in_order(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = Starts(monkeypatch, tenant, limit=4)
     for _ in range(30):
         receive(tenant, workflow_correlation_key=None)
@@ -406,7 +410,7 @@ def test_starts_over_the_limit_of_a_definition_have_their_turn_in_order(
         in_turn = [run_id_of(row.event_id, row.definition_id) for row in starts.held() if row.definition_id]
         for number in range(26):
             starts.end(starts.ids[number])
-            eventually(lambda n=number: starts.started() == 5 + n, what="the next has its turn")  # type: ignore[misc]
+            eventually(lambda n=number: starts.started() == 5 + n, what="the next held start has a run")  # type: ignore[misc]
     assert starts.ids[4:] == in_turn
     assert max(starts.open) == 4
     assert len(set(starts.ids)) == len(starts.ids) == 30
@@ -420,12 +424,12 @@ def test_slots_that_become_free_together_are_all_used(tenant: Any, monkeypatch: 
         eventually(lambda: len(starts.held()) == 6, what="6 wait for a free slot")
         ending = iter(starts.ids[:6])
         in_threads(6, lambda: starts.end(next(ending)))
-        eventually(lambda: starts.started() == 12, seconds=5, what="all have their turn")
+        eventually(lambda: starts.started() == 12, seconds=5, what="all have started")
     assert max(starts.open) <= 6
 
 
 def _held(tenant: Tenant, monkeypatch: pytest.MonkeyPatch, *, limit: int, events: int) -> Starts:
-    """As many runs are open as may be; the other events wait."""
+    """Use all slots of a definition, and hold the other starts."""
     starts = Starts(monkeypatch, tenant, limit)
     for _ in range(events):
         receive(tenant, workflow_correlation_key=None)
@@ -442,7 +446,7 @@ def test_each_free_slot_wakes_one_held_start(tenant: Any, monkeypatch: pytest.Mo
     assert [row.next_attempt_at <= now for row in starts.held()] == [True, True, False]
 
 
-def test_a_start_under_way_takes_one_place(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_in_progress_uses_one_slot(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = _held(tenant, monkeypatch, limit=2, events=4)
     first, second = starts.held()
     for run_id in starts.ids:
@@ -452,7 +456,7 @@ def test_a_start_under_way_takes_one_place(tenant: Any, monkeypatch: pytest.Monk
     take = gateway.start_run
 
     def start_run(run: RunInput, **others: Any) -> str:
-        if len(starts.ids) == 2:  # the first of those that waited: its row stands, Temporal is asked now
+        if len(starts.ids) == 2:  # the first held start: its run row exists, and Temporal is called now
             taken = take(run, **others)
             meanwhile.append(attempt_delivery(second.id))
             return taken
@@ -463,7 +467,7 @@ def test_a_start_under_way_takes_one_place(tenant: Any, monkeypatch: pytest.Monk
     assert meanwhile == ["started"]
 
 
-def test_a_place_that_becomes_free_during_the_attempt_is_taken(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slot_freed_during_an_attempt_is_used(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = _held(tenant, monkeypatch, limit=1, events=1)
     start = delivery.event_start_run
 
@@ -480,11 +484,11 @@ def test_a_place_that_becomes_free_during_the_attempt_is_taken(tenant: Any, monk
     assert starts.started() == 2
 
 
-# -- Backoff and outages -----------------------------------------------------------------------------------------------
+# -- Backoff and outages ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["shortest", "longest"])
-def test_the_backoff_doubles_up_to_its_limit(monkeypatch: pytest.MonkeyPatch, settings: Any, end: str) -> None:
+def test_backoff_doubles_up_to_its_limit(monkeypatch: pytest.MonkeyPatch, settings: Any, end: str) -> None:
     settings.DELIVERY_BACKOFF_SECONDS = 2
     monkeypatch.setattr(backoff.random, "uniform", min if end == "shortest" else max)
     part = 0.5 if end == "shortest" else 1
@@ -493,7 +497,7 @@ def test_the_backoff_doubles_up_to_its_limit(monkeypatch: pytest.MonkeyPatch, se
     assert delivery._backoff(10**6) / part == 300
 
 
-def test_those_that_failed_together_come_back_apart() -> None:
+def test_backoff_spreads_deliveries_that_failed_together() -> None:
     waits = [delivery._backoff(5) for _ in range(200)]
     whole = configured.DELIVERY_BACKOFF_SECONDS * 16
     assert all(whole / 2 <= wait <= whole for wait in waits)
@@ -502,79 +506,84 @@ def test_those_that_failed_together_come_back_apart() -> None:
 
 
 @pytest.mark.parametrize("fault", [gateway.TemporalUnreachable, gateway.TemporalTimeout])
-def test_an_outage_never_uses_up_attempts(
+def test_outage_does_not_count_as_a_failure(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, fault: type[Exception]
 ) -> None:
     settings.DELIVERY_MAX_ATTEMPTS = 3
     (made,) = make_deliveries(tenant, 1)
 
     def fail(*_: Any, **__: Any) -> None:
-        raise fault("away")
+        raise fault("unavailable")
 
     monkeypatch.setattr(gateway, "signal_event", fail)
     for _ in range(8):
         EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
         assert attempt_delivery(made.id) == "pending"
     made.refresh_from_db()
-    assert (made.attempts, made.failures, made.reason) == (8, 0, "Temporal did not respond: away")
+    assert (made.attempts, made.failures, made.reason) == (8, 0, "Temporal did not respond: unavailable")
     assert made.next_attempt_at > timezone.now()
     Signals(monkeypatch)
     EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
     assert attempt_delivery(made.id) == "sent"
 
 
-def test_a_run_that_is_busy_delays_nobody_else_and_is_rung_for(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    signals, rung = Signals(monkeypatch), list[float]()
+def test_busy_run_delays_no_other_and_is_retried_by_notifications(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, delays = Signals(monkeypatch), list[float]()
     first, second = make_deliveries(tenant, 2)
     take = gateway.signal_event
 
     def busy_once(*args: Any, **kwargs: Any) -> None:
-        if kwargs["request_id"] == str(first.id) and len(rung) < 3:
-            raise gateway.TemporalBusy("goes on in a new execution")
+        if kwargs["request_id"] == str(first.id) and len(delays) < 3:
+            raise gateway.TemporalBusy("continues as new")
         take(*args, **kwargs)
 
     monkeypatch.setattr(gateway, "signal_event", busy_once)
-    monkeypatch.setattr(delivery, "notify_dispatcher", lambda _tenant, *, after: rung.append(after))
+    monkeypatch.setattr(delivery, "notify_dispatcher", lambda _tenant, *, after: delays.append(after))
     while EventDelivery.objects.filter(tenant=tenant, status="pending").exists():
         EventDelivery.objects.filter(tenant=tenant).update(next_attempt_at=timezone.now())
         assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)
     first.refresh_from_db()
     assert signals.of_delivery == {str(first.id): 1, str(second.id): 1}
     assert (first.status, first.attempts, first.failures) == ("sent", 4, 0)
-    assert first.attempt_log[0]["reason"] == "the run is busy: goes on in a new execution"
-    assert rung == [0.05, 0.1, 0.2]
+    assert first.attempt_log[0]["reason"] == "the run is busy: continues as new"
+    assert delays == [0.05, 0.1, 0.2]
 
 
-def test_only_failures_in_a_row_make_the_pause_longer(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pause_grows_only_with_failures_in_a_row(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (made,) = make_deliveries(tenant, 1)
-    answers = [TriggerHeld("full"), gateway.TemporalUnreachable("away"), gateway.TemporalUnreachable("away"),
-               TriggerHeld("full"), gateway.TemporalUnreachable("away")]  # fmt: skip
-    waited, asked = [], iter(answers)
+    errors = [
+        TriggerHeld("full"),
+        gateway.TemporalUnreachable("unavailable"),
+        gateway.TemporalUnreachable("unavailable"),
+        TriggerHeld("full"),
+        gateway.TemporalUnreachable("unavailable"),
+    ]
+    waited, errors_left = [], iter(errors)
     backoff = delivery._backoff
     monkeypatch.setattr(delivery, "_backoff", lambda number: (waited.append(number), backoff(number))[1])
 
     def fail(*_: Any, **__: Any) -> None:
-        raise next(asked)
+        raise next(errors_left)
 
     monkeypatch.setattr(gateway, "signal_event", fail)
-    for _ in answers:
+    for _ in errors:
         EventDelivery.objects.filter(id=made.id).update(next_attempt_at=timezone.now())
         attempt_delivery(made.id)
     assert waited == [1, 2, 1]
 
 
-def test_in_an_outage_one_asks_for_all(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[None] = []
+def test_outage_stops_the_attempts_of_all_deliveries(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
 
     def fail(*_: Any, **__: Any) -> None:
-        asked.append(None)
-        raise gateway.TemporalUnreachable("away")
+        calls.append(None)
+        raise gateway.TemporalUnreachable("unavailable")
 
     monkeypatch.setattr(gateway, "signal_event", fail)
     make_deliveries(tenant, 30)
     assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 1
     assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) is None
-    assert len(asked) == 1
+    assert len(calls) == 1
     rows = EventDelivery.objects.filter(tenant=tenant, status="pending", claimed_until=None, failures=0)
     assert sorted(rows.values_list("attempts", flat=True)) == [0] * 29 + [1]
     monkeypatch.setattr(delivery._pause, "until", 0.0)
