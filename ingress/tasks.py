@@ -80,9 +80,8 @@ def work_events(tenant_id: str) -> None:
 def sweep_events() -> dict[str, int]:
     """Find work that a crash or a broker outage left: events, deliveries, expired buffers, unstarted runs, bulk jobs.
 
-    Each tenant with due work gets a queue notification. It then has its turn even when other tenants have much work.
-    A lost message can suppress that notification, so the sweep also works itself, for a short time. The tenants take
-    turns; the longest waiting is first.
+    Each tenant with due work gets a queue notification. A lost message can suppress this notification. Therefore the
+    sweep also does due work itself, for a short time, one slice per tenant. The longest waiting tenant is first.
     """
     with system_scope():
         return _sweep()

@@ -127,7 +127,7 @@ def _unclaimed(now: datetime) -> Q:
 
 
 def _claim_for_tenant(tenant_id: uuid.UUID) -> list[EventDelivery] | None:
-    """Claim due deliveries. Return None if the tenant has no claim left, or if other workers hold all due waits."""
+    """Claim due deliveries. Return None if the claims of other workers leave nothing for this one."""
     own_limit = Tenant.objects.filter(id=tenant_id).values_list("delivery_concurrency_limit", flat=True).first()
     limit = own_limit or settings.DELIVERY_TENANT_LIMIT
     with transaction.atomic():
@@ -193,7 +193,7 @@ def _attempt(delivery: EventDelivery) -> Attempt:
 
 
 def _failures_in_a_row(delivery: EventDelivery) -> int:
-    """Return the number of failed attempts since the last one that did not fail, up to KEPT_ATTEMPTS."""
+    """Return the number of consecutive failed attempts at the end of the attempt log."""
     failed = itertools.takewhile(lambda entry: entry["outcome"] == "failed", reversed(delivery.attempt_log))
     return sum(1 for _ in failed)
 

@@ -22,7 +22,7 @@ RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
 
 
 class TriggerHeld(Exception):
-    """The definition has no free slot. The delivery is held and retried."""
+    """Refusal of a start, because the definition has no free slot. The delivery is held and retried."""
 
 
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
@@ -89,12 +89,12 @@ def _require_slot(definition: Definition, delivery: EventDelivery) -> None:
 
 
 def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
-    """Return the id of the run that this event starts of this definition."""
+    """Return the id of the run that an event starts for a definition."""
     return uuid.uuid5(RUN_OF_EVENT, f"{event_pk}/{definition_pk}")
 
 
 def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, Any], str]:
-    """Return the payload of a run of this version that this event starts, and its problem ("" for none)."""
+    """Map the event to the input of a run of this version. Return the input, and its problem ("" for none)."""
     document = version.document()
     try:
         payload = trigger_payload(document.get("trigger") or {}, event)

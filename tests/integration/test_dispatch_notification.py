@@ -25,7 +25,7 @@ from kombu.exceptions import OperationalError
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
 from tests.support.api import Api
-from tests.support.broker_gate import BrokerGate
+from tests.support.broker_proxy import BrokerProxy
 from tests.support.events import open_wait, receive
 from tests.support.factories import eventually, make_token
 from workflows import dispatch_notification
@@ -80,11 +80,11 @@ def queue(servers: Servers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.fixture
-def gate(queue: Queue, servers: Servers, settings: Any) -> Iterator[BrokerGate]:
-    """Return a gate through which the portal reaches Redis."""
-    with BrokerGate(servers.redis_url) as gate:
-        settings.REDIS_URL = gate.url
-        yield gate
+def proxy(queue: Queue, servers: Servers, settings: Any) -> Iterator[BrokerProxy]:
+    """Return a proxy through which the portal reaches Redis."""
+    with BrokerProxy(servers.redis_url) as proxy:
+        settings.REDIS_URL = proxy.url
+        yield proxy
 
 
 def idle() -> None:
@@ -104,37 +104,37 @@ def some_tenants(count: int = 3) -> list[str]:
 
 @pytest.mark.parametrize("outage", ["hang", "refuse"])
 def test_callers_do_not_wait_for_an_unavailable_broker(
-    queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture, outage: str
+    queue: Queue, proxy: BrokerProxy, caplog: pytest.LogCaptureFixture, outage: str
 ) -> None:
     tenants = some_tenants()
-    getattr(gate, outage)()
+    getattr(proxy, outage)()
     began = time.monotonic()
     for _ in range(500):
         for tenant in tenants:
             notify_dispatcher(tenant)
     assert time.monotonic() - began < QUICK_SECONDS
     eventually(lambda: logged(caplog, DOWN), what="the circuit breaker is open")
-    gate.open()
+    proxy.restore()
     idle()
     assert sorted(queue.tenants()) == sorted(tenants)
     assert (logged(caplog, DOWN), logged(caplog, UP)) == (1, 1)
 
 
 def test_open_circuit_breaker_makes_no_connections(
-    queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    queue: Queue, proxy: BrokerProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "FIRST_PAUSE_SECONDS", 600.0)
     monkeypatch.setattr(dispatch_notification, "LONGEST_PAUSE_SECONDS", 600.0)
-    gate.hang()
+    proxy.hang()
     notify_dispatcher(uuid.uuid4())
     eventually(lambda: logged(caplog, DOWN), what="the circuit breaker is open")
-    accepted = gate.accepted
+    accepted = proxy.accepted
     for tenant in some_tenants(200):
         notify_dispatcher(tenant)
     began = time.monotonic()
     dispatch_notification._notifier.wait_until_idle(60)  # a process that ends now must not wait
     assert time.monotonic() - began < 30
-    assert (gate.accepted, notifications_are_sent()) == (accepted, False)
+    assert (proxy.accepted, notifications_are_sent()) == (accepted, False)
 
 
 def test_pauses_double_up_to_a_limit_and_start_again_after_a_success(
@@ -153,16 +153,16 @@ def test_pauses_double_up_to_a_limit_and_start_again_after_a_success(
     assert pause_after_a_failure() == 1
 
 
-def test_events_are_accepted_while_the_broker_hangs(tenant: Any, queue: Queue, gate: BrokerGate) -> None:
+def test_events_are_accepted_while_the_broker_hangs(tenant: Any, queue: Queue, proxy: BrokerProxy) -> None:
     api = Api(make_token(tenant))
-    gate.hang()
+    proxy.hang()
     for number in range(3):
         began = time.monotonic()
         body = {"event_type": "E", "payload": {}, "workflow_correlation_key": "k", "event_id": f"e-{number}"}
         assert api.post("/events", body).status_code == 202
         assert time.monotonic() - began < QUICK_SECONDS
     assert Event.objects.filter(tenant=tenant).count() == 3
-    gate.open()
+    proxy.restore()
     idle()
     assert queue.tenants() == [str(tenant.id)]
 
@@ -186,39 +186,39 @@ def test_message_that_was_not_accepted_leaves_no_key(queue: Queue, monkeypatch: 
 
 
 def test_broker_that_hangs_between_key_and_message_delays_it_until_the_key_expires(
-    queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    queue: Queue, proxy: BrokerProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "KEY_SECONDS", 1)
     (tenant,) = some_tenants(1)
-    gate.hang_at(b"LPUSH")
+    proxy.hang_at(b"LPUSH")
     notify_dispatcher(tenant)
-    eventually(lambda: gate.hangs and logged(caplog, DOWN), what="the message was given up")
+    eventually(lambda: proxy.hangs and logged(caplog, DOWN), what="the message was given up")
     eventually(lambda: not queue.redis.exists(queue.key(tenant)), what="the key has expired")
     assert queue.tenants() == []
-    gate.open()
+    proxy.restore()
     idle()
     assert queue.tenants() == [tenant]
 
 
 def test_worker_continues_when_the_key_cannot_be_deleted(
-    queue: Queue, gate: BrokerGate, caplog: pytest.LogCaptureFixture
+    queue: Queue, proxy: BrokerProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate.refuse()
+    proxy.refuse()
     notification_received(uuid.uuid4())
     assert logged(caplog, "was not deleted")
 
 
 def test_tenants_beyond_the_limit_of_the_set_are_left_to_the_sweep(
-    queue: Queue, gate: BrokerGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    queue: Queue, proxy: BrokerProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch_notification, "MOST_WAITING", 2)
-    gate.hang()
+    proxy.hang()
     first, *others = some_tenants(6)
     notify_dispatcher(first)
     eventually(lambda: logged(caplog, DOWN), what="the circuit breaker is open")
     for tenant in [*others, first]:
         notify_dispatcher(tenant)
-    gate.open()
+    proxy.restore()
     idle()
     assert first in queue.tenants()
     assert (len(queue.tenants()), logged(caplog, "no more are kept, and the sweep finds the work")) == (2, 1)
@@ -308,7 +308,7 @@ def test_lookback_that_finds_an_event_notifies_the_dispatcher(tenant: Any, queue
 def test_work_committed_before_a_notification_is_never_left_behind(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In each round, senders commit and notify while workers receive and search. No later call or expiry helps.
+    """Senders commit and notify in each round, while workers receive and search. No later call or expiry helps.
 
     Random pauses between the steps produce every order of them.
     """
@@ -424,9 +424,9 @@ def test_process_sends_its_notifications_before_it_ends(queue: Queue) -> None:
     assert queue.tenants() == tenants
 
 
-def test_process_ends_while_the_broker_hangs(queue: Queue, gate: BrokerGate) -> None:
-    gate.hang()
-    ended = run(queue, "notify_dispatcher(sys.argv[1]); print('notified')", *some_tenants(1), REDIS_URL=gate.url)
+def test_process_ends_while_the_broker_hangs(queue: Queue, proxy: BrokerProxy) -> None:
+    proxy.hang()
+    ended = run(queue, "notify_dispatcher(sys.argv[1]); print('notified')", *some_tenants(1), REDIS_URL=proxy.url)
     assert (ended.returncode, ended.stdout) == (0, "notified\n")
 
 

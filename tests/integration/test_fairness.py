@@ -32,7 +32,7 @@ from tests.support.deliveries import attempt_delivery
 from tests.support.events import open_wait, receive
 from tests.support.factories import eventually, make_actor, make_tenant, publish, wait_for_reply
 from tests.support.records import run_record, write
-from tests.support.scopes import as_system
+from tests.support.system_scope import in_system_scope
 from workflows import backoff
 from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant
@@ -45,7 +45,7 @@ LOAD_SECONDS = 0.002  # simulated duration of one call to Temporal
 
 
 @pytest.fixture(autouse=True)
-def no_pause_after_an_outage(unheard: None, database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pause_after_an_outage(no_dispatcher: None, database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery._pause, "until", 0.0)
 
 
@@ -100,7 +100,7 @@ def in_threads(count: int, play: Callable[[], None]) -> None:
             played.result()
 
 
-@as_system
+@in_system_scope
 def _on_own_connection(play: Callable[[], Any]) -> Any:
     try:
         return play()
@@ -505,15 +505,15 @@ def test_backoff_spreads_deliveries_that_failed_together() -> None:
     assert max(waits) - min(waits) > whole / 4
 
 
-@pytest.mark.parametrize("fault", [gateway.TemporalUnreachable, gateway.TemporalTimeout])
+@pytest.mark.parametrize("error", [gateway.TemporalUnreachable, gateway.TemporalTimeout])
 def test_outage_does_not_count_as_a_failure(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, fault: type[Exception]
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, error: type[Exception]
 ) -> None:
     settings.DELIVERY_MAX_ATTEMPTS = 3
     (made,) = make_deliveries(tenant, 1)
 
     def fail(*_: Any, **__: Any) -> None:
-        raise fault("unavailable")
+        raise error("unavailable")
 
     monkeypatch.setattr(gateway, "signal_event", fail)
     for _ in range(8):
