@@ -1131,7 +1131,6 @@ class Migration(migrations.Migration):
                 ("body", models.TextField(blank=True)),
                 ("link", models.CharField(blank=True, max_length=1000)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("read_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "user",
                     models.ForeignKey(

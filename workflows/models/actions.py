@@ -59,7 +59,6 @@ class Notification(TenantRow):
     body = models.TextField(blank=True)
     link = models.CharField(max_length=1000, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-    read_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "workflow_notifications"
