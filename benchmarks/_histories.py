@@ -151,7 +151,7 @@ class Shape:
     name: str
     n: int
     steps: Callable[[int], list[dict[str, Any]]]
-    drive: Callable[[Desk, Run, int], None] = lambda desk, run, n: None
+    drive: Callable[[Desk, Run, int], None] = lambda driver, run, n: None
     payload: dict[str, Any] = field(default_factory=dict)
     # Goals: at most, for one more of what n counts; and for the whole run with n.
     actions: float | None = None
@@ -237,13 +237,13 @@ def _wait(number: int) -> dict[str, Any]:
     return {"id": f"wait{number}", "type": "event.wait", "config": config}
 
 
-def _answer_waits(desk: Desk, run: Run, n: int) -> None:
+def _answer_waits(driver: Desk, run: Run, n: int) -> None:
     """Sends, through ingress and delivery, the event of every wait that opens."""
     for index in range(n):
         waits = RunWait.objects.filter(run=run).order_by("opened_at")[index : index + 1]
         wait = eventually(waits.all().first, what=f"wait {index + 1} of {run.definition_key}")
         number = wait.filters[0]["value"]
-        desk.send({"ticketId": run.definition_key, "number": number, "text": "It works again, thank you."})
+        driver.send({"ticketId": run.definition_key, "number": number, "text": "It works again, thank you."})
 
 
 def _ten(number: int) -> list[dict[str, Any]]:
@@ -288,10 +288,10 @@ def _task(number: int) -> dict[str, Any]:
     return {"id": f"task{number}", "type": "human.task", "config": config}
 
 
-def _complete_tasks(desk: Desk, run: Run, n: int) -> None:
+def _complete_tasks(driver: Desk, run: Run, n: int) -> None:
     for _ in range(n):
         task = eventually(lambda: HumanTask.objects.filter(run=run, status="pending").first(), what="an open task")
-        task_complete(actor=desk.actor, task_id=task.id, response={"approved": True})
+        task_complete(actor=driver.actor, task_id=task.id, response={"approved": True})
 
 
 def _times(step: Callable[[int], dict[str, Any]]) -> Callable[[int], list[dict[str, Any]]]:
@@ -310,7 +310,7 @@ def shapes(flaky_url: str, *, scale: int = 1) -> list[Shape]:
         Shape("8 KB in, 8 KB out", 10 // scale, two_kinds, payload=big, actions=1, events=6),
         Shape("waits, deadline", 2, _times(_wait), _answer_waits, actions=3),
         Shape("10 steps, 2 waits", 1, lambda n: [step for number in range(n) for step in _ten(number)],
-              lambda desk, run, n: _answer_waits(desk, run, 2 * n), actions=14, run_actions=16),
+              lambda driver, run, n: _answer_waits(driver, run, 2 * n), actions=14, run_actions=16),
         Shape("loop of actions", 20 // scale, _loop, actions=1, events=6, run_actions=20 // scale + RUN_ACTIONS),
         Shape("2 failures each", 2, _times(lambda i: _action(i, "http.request", body, retry=retry)), actions=5),
         Shape("time waits", 2, _times(_nap), actions=2),
@@ -338,11 +338,11 @@ _GROUPS = {
 
 def measure(*, quick: bool = False) -> bool:
     """Print what each shape costs. True: every goal holds."""
-    desk = Desk()
+    driver = Desk()
     measured: Measured = []
     with fake_api(lambda number: (503, {"busy": True}) if number % 3 else (200, {"ok": True})) as api:
         for shape in shapes(api.url, scale=2 if quick else 1):
-            measured.append((shape, cost_of(desk.run(shape, shape.n)), cost_of(desk.run(shape, 2 * shape.n))))
+            measured.append((shape, cost_of(driver.run(shape, shape.n)), cost_of(driver.run(shape, 2 * shape.n))))
     held = [_print_actions(measured), _print_bytes(measured)]
     _print_groups(measured)
     return all(held)

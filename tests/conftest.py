@@ -1,7 +1,7 @@
-"""Real servers for every test: PostgreSQL, Redis and Temporal, started once a session, before Django reads its settings.
+"""Servers and fixtures for all tests. Each session starts its own PostgreSQL, Redis and Temporal.
 
-Rows are committed, because the servers' other ends (Temporal worker, Celery worker) must see them; so nothing is rolled
-back or flushed, and every test works in a tenant of its own (`tests/support/factories.py`).
+Tests commit their rows, because the workers must see them. Nothing is rolled back or flushed. So each test works in a
+tenant of its own (`tests/support/factories.py`).
 """
 
 import os
@@ -23,12 +23,13 @@ _servers: Servers | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers, point the environment at them, and let Django read its settings from that."""
+    """Start the servers and set the environment variables. Then load Django, which reads its settings from them."""
     global _servers
     if config.option.collectonly or os.environ.get("POINTSMAN_TEST_NO_SERVERS"):
         return
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
-        # It only hands out tests; each of its workers has servers of its own. The CLI is made once, before they ask for it.
+        # This process only distributes tests, and each xdist worker starts its own servers. The Temporal CLI is
+        # downloaded here, once, before the workers need it.
         temporal_cli.from_environment(Listener(lambda line: sys.stderr.write(f"{line}\n")))
         return
     home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-tests-")))
@@ -53,11 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     from workflows.tenancy import Scope, enter_scope
 
-    # What a test makes and looks at is of any tenant; what it calls narrows the scope itself, and threads begin with none.
+    # A test creates and reads rows of any tenant. The code under test narrows the scope. Other threads have no scope.
     enter_scope(Scope(is_system=True))
     from portal.celery import app
 
-    assert set(app.amqp.queues) == {"celery"}  # made now, before a test may change the setting they are made from
+    # Reading `app.amqp` creates the queues from the settings, before a test changes the setting of the queue name.
+    assert set(app.amqp.queues) == {"celery"}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -72,7 +74,7 @@ def servers() -> Servers:
 
 @pytest.fixture(scope="session")
 def database(servers: Servers, django_db_blocker: Any) -> None:
-    """The migrated database of the session's own server, open to every thread. It goes with the server."""
+    """Migrate the database and open it to all threads. The database ends with its server."""
     from django.core.management import call_command
 
     django_db_blocker.unblock()
@@ -81,12 +83,12 @@ def database(servers: Servers, django_db_blocker: Any) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(database: None) -> None:
-    """pytest-django's own would make another database and flush it."""
+    """Replace the fixture of pytest-django, which would create a second database and flush it."""
 
 
 @pytest.fixture
 def tenant(database: None) -> Any:
-    """A tenant of the test's own."""
+    """Return a new tenant for this test."""
     from tests.support.factories import make_tenant
 
     return make_tenant()
@@ -94,7 +96,7 @@ def tenant(database: None) -> Any:
 
 @pytest.fixture(scope="session")
 def temporal_worker(database: None) -> Iterator[None]:
-    """The portal's own Temporal worker, in a thread of this process."""
+    """Run the portal's Temporal worker in a thread of this process."""
     from tests.support.workers import running_temporal_worker
 
     with running_temporal_worker():
@@ -103,7 +105,7 @@ def temporal_worker(database: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def celery_worker(database: None) -> Iterator[None]:
-    """The portal's own Celery worker, in threads of this process."""
+    """Run the portal's Celery worker in threads of this process."""
     from tests.support.workers import running_celery_worker
 
     with running_celery_worker():
@@ -111,32 +113,33 @@ def celery_worker(database: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def portal(tenant: Any, temporal_worker: None, celery_worker: None) -> Any:
-    """A tenant with everything behind it running."""
+def tenant_with_workers(tenant: Any, temporal_worker: None, celery_worker: None) -> Any:
+    """Return a new tenant, with a running Temporal worker and a running Celery worker."""
     return tenant
 
 
 @pytest.fixture
-def unheard(settings: Any) -> None:
-    """Messages go to a queue that no worker listens to: what happens next is the test's own doing."""
-    settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
+def no_dispatcher(settings: Any) -> None:
+    """Send Celery messages to a queue without a worker, so that only the test routes and delivers events."""
+    settings.CELERY_TASK_DEFAULT_QUEUE = "no-worker"
 
 
 @pytest.fixture
-def desk(portal: Any, servers: Servers) -> Any:
-    from tests.support.desk import Desk
+def driver(tenant_with_workers: Any, servers: Servers) -> Any:
+    """Return a test driver for a new tenant with workers."""
+    from tests.support.tenant_driver import TenantDriver
 
-    return Desk(portal, servers)
+    return TenantDriver(tenant_with_workers, servers)
 
 
 @pytest.fixture
-def outage(servers: Servers) -> Callable[[], None]:
-    """Ends an outage of Temporal: starts it and waits until the portal reaches it."""
-    from tests.support.desk import temporal_answers
+def restart_temporal(servers: Servers) -> Callable[[], None]:
+    """Return a function that starts Temporal after an outage and waits until the portal reaches it."""
     from tests.support.factories import eventually
+    from tests.support.tenant_driver import temporal_is_reachable
 
-    def back() -> None:
+    def restart() -> None:
         servers.temporal.start()
-        eventually(temporal_answers, what="Temporal answers again")
+        eventually(temporal_is_reachable, what="Temporal is reachable again")
 
-    return back
+    return restart

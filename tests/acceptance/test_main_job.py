@@ -1,4 +1,4 @@
-"""The main job on the whole stack, as the README tells it: processes are stopped, killed and started under it."""
+"""The main job of the README on the whole stack, while processes are stopped, killed and started."""
 
 import json
 import os
@@ -41,13 +41,12 @@ def post_event(api: httpx.Client, event_type: str, **payload: Any) -> dict[str, 
 def run_of(
     api: httpx.Client, key: str, status: str, *, definition: str = "ticket-escalation", seconds: float = 60
 ) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        found = api.get("/runs", params={"correlation_key": key, "status": status, "definition": definition}).json()[
-            "results"
-        ]
+    def find() -> dict[str, Any] | None:
+        params = {"correlation_key": key, "status": status, "definition": definition}
+        found = api.get("/runs", params=params).json()["results"]
         return found[0] if found else None
 
-    return eventually(look, seconds=seconds, what=f"a run of {key} that is {status}")
+    return eventually(find, seconds=seconds, what=f"a run of {key} with the status {status}")
 
 
 def waiting_ticket(api: httpx.Client, ticket: str) -> dict[str, Any]:
@@ -55,14 +54,14 @@ def waiting_ticket(api: httpx.Client, ticket: str) -> dict[str, Any]:
     return run_of(api, ticket, "WAITING")
 
 
-def rows_of(api: httpx.Client, run_id: str) -> str:
-    """Run, steps and waits as the API shows them, byte for byte; but for the run's age, which grows."""
+def api_view_of(api: httpx.Client, run_id: str) -> str:
+    """Return run, steps and waits from the API as text, without the age of the projection, which grows."""
     parts = [api.get(f"/runs/{run_id}{part}").json() for part in ("", "/steps", "/waits")]
     assert parts[0].pop("projection_age_seconds") is not None
     return json.dumps(parts)
 
 
-def test_started_by_one_event_and_resumed_by_another(api: httpx.Client, ticket: str) -> None:
+def test_one_event_starts_a_run_and_another_resumes_it(api: httpx.Client, ticket: str) -> None:
     waiting = waiting_ticket(api, ticket)
     assert (waiting["state"], waiting["trigger_type"]) == ("WAITING_FOR_CUSTOMER", "event")
     reply = post_event(api, "TICKET_CUSTOMER_REPLIED", ticketId=ticket, text="thanks")
@@ -72,9 +71,9 @@ def test_started_by_one_event_and_resumed_by_another(api: httpx.Client, ticket: 
     assert (event["outcome"], [d["status"] for d in event["deliveries"]]) == ("delivered", ["matched"])
 
 
-def test_without_a_key_the_event_says_why_and_signals_nothing(api: httpx.Client) -> None:
-    stray = post_event(api, "TICKET_CUSTOMER_REPLIED", text="who am I?")
-    event = eventually(lambda: _routed(api, stray["event_id"]))
+def test_event_without_key_shows_the_reason_and_signals_no_run(api: httpx.Client) -> None:
+    keyless = post_event(api, "TICKET_CUSTOMER_REPLIED", text="no ticket id")
+    event = eventually(lambda: _routed(api, keyless["event_id"]))
     assert (event["outcome"], event["correlation_status"], event["deliveries"]) == ("uncorrelated", "missing", [])
     assert "payload.ticketId" in event["correlation_reason"]
 
@@ -84,14 +83,16 @@ def _routed(api: httpx.Client, event_id: str) -> dict[str, Any] | None:
     return event if event["routed_at"] else None
 
 
-def test_cancel_while_temporal_is_stopped_and_after(stack: Stack, api: httpx.Client, ticket: str) -> None:
+def test_cancel_is_refused_while_temporal_is_stopped_and_accepted_afterwards(
+    stack: Stack, api: httpx.Client, ticket: str
+) -> None:
     run = waiting_ticket(api, ticket)
-    before = rows_of(api, run["id"])
+    before = api_view_of(api, run["id"])
     stack.devstack("stop", "temporal")
     try:
         refused = api.post(f"/runs/{run['id']}/cancel")
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "WORKFLOW_TEMPORAL_CANCEL_FAILED")
-        assert rows_of(api, run["id"]) == before
+        assert api_view_of(api, run["id"]) == before
     finally:
         stack.devstack("start", "temporal")
     accepted = eventually(lambda: _accepted(api, run["id"]), what="the cancel is accepted")
@@ -107,9 +108,7 @@ def _accepted(api: httpx.Client, run_id: str) -> dict[str, Any] | None:
     return response.json() if response.status_code == 202 else None
 
 
-def test_a_worker_that_is_killed_comes_back_and_the_event_still_resumes(
-    stack: Stack, api: httpx.Client, ticket: str
-) -> None:
+def test_killed_worker_restarts_and_the_event_resumes_the_run(stack: Stack, api: httpx.Client, ticket: str) -> None:
     waiting_ticket(api, ticket)
     killed = stack.pid_of("worker")
     os.kill(killed, signal.SIGKILL)
@@ -118,7 +117,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_event_still_resumes(
     assert stack.pid_of("worker") != killed
 
 
-def test_a_worker_that_is_stopped_leaves_the_event_for_later(stack: Stack, api: httpx.Client, ticket: str) -> None:
+def test_event_waits_while_the_worker_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
     run = waiting_ticket(api, ticket)
     stack.devstack("stop", "worker")
     try:
@@ -132,7 +131,7 @@ def test_a_worker_that_is_stopped_leaves_the_event_for_later(stack: Stack, api: 
     run_of(api, ticket, "SUCCEEDED", seconds=90)
 
 
-def test_events_are_taken_while_celery_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
+def test_events_are_accepted_while_celery_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
     keys = [f"{ticket}-{number}" for number in range(5)]
     for key in keys:
         waiting_ticket(api, key)
@@ -146,7 +145,7 @@ def test_events_are_taken_while_celery_is_stopped(stack: Stack, api: httpx.Clien
         run_of(api, key, "SUCCEEDED", seconds=90)
 
 
-def test_events_are_taken_while_the_broker_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
+def test_events_are_accepted_while_the_broker_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
     waiting_ticket(api, ticket)
     stack.devstack("stop", "redis")
     try:
@@ -158,33 +157,34 @@ def test_events_are_taken_while_the_broker_is_stopped(stack: Stack, api: httpx.C
     run_of(api, ticket, "SUCCEEDED", seconds=120)
 
 
-def test_traffic_adds_up(stack: Stack) -> None:
+def test_demo_traffic_has_the_expected_results(stack: Stack) -> None:
     done = stack.manage("demo_traffic", "--count", "80", "--verify", "--seed", "7")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All results match the plan" in done.stdout
 
 
-def test_the_shell_cannot_write_a_projection(stack: Stack) -> None:
+def test_shell_cannot_write_a_projection(stack: Stack) -> None:
     done = stack.manage("shell", "-c", "Run.objects.filter(status='WAITING').update(status='CANCELED')")
     assert done.returncode != 0
     assert "projection rows follow Temporal" in done.stderr
 
 
-def test_bad_input_through_the_real_server(stack: Stack, api: httpx.Client) -> None:
-    found = stack.credentials()
-    url = f"{found['url']}/api/v1/events"
-    headers = {"Authorization": f"Bearer {found['token']}", "Content-Type": "application/json"}
+def test_web_server_refuses_bad_input_with_codes(stack: Stack, api: httpx.Client) -> None:
+    credentials = stack.credentials()
+    url = f"{credentials['url']}/api/v1/events"
+    headers = {"Authorization": f"Bearer {credentials['token']}", "Content-Type": "application/json"}
     cases: list[tuple[bytes, dict[str, str], int, str]] = [
         (b"{not json", headers, 400, "BODY_INVALID"), (b'{"payload": {}}', headers, 400, "EVENT_INVALID"),
         (b'{"x": "' + b"y" * 5_000_000 + b'"}', headers, 413, "PAYLOAD_TOO_LARGE"),
-        (b"{}", {**headers, "Authorization": "Bearer pm_other"}, 401, "TOKEN_INVALID"), (b"{}", {"Content-Type": "application/json"}, 401, "NOT_AUTHENTICATED"),
+        (b"{}", {**headers, "Authorization": "Bearer pm_other"}, 401, "TOKEN_INVALID"),
+        (b"{}", {"Content-Type": "application/json"}, 401, "NOT_AUTHENTICATED"),
     ]  # fmt: skip
     for body, sent, status, code in cases:
         response = httpx.post(url, content=body, headers=sent, trust_env=False, timeout=30)
         assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
-def test_credentials_are_those_of_each_role(stack: Stack) -> None:
+def test_credentials_contain_a_user_for_each_role(stack: Stack) -> None:
     found = stack.credentials()
     assert set(found) == {"url", "token", "users"}
     assert [user["role"] for user in found["users"]] == ["viewer", "operator", "author", "admin"]
@@ -192,7 +192,7 @@ def test_credentials_are_those_of_each_role(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: signal.Signals) -> None:
+def test_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: signal.Signals) -> None:
     with running_stack(tmp_path / "home") as stack:
         token = stack.credentials()["token"]
         processes = stack.processes()

@@ -86,14 +86,14 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def member(desk: Any) -> dict[str, Any]:
+def member(driver: Any) -> dict[str, Any]:
     from django.contrib.auth import get_user_model
 
     from workflows.models import TenantMembership
 
     made: dict[str, Any] = {}
     for role in ("viewer", "operator"):
-        user = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}", password="a long passphrase")
-        TenantMembership.objects.create(tenant=desk.tenant, user=user, role=role)
+        user = get_user_model().objects.create_user(f"{role}-{driver.tenant.slug}", password="a long passphrase")
+        TenantMembership.objects.create(tenant=driver.tenant, user=user, role=role)
         made[role] = user
     return made

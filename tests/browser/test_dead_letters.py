@@ -7,16 +7,16 @@ import pytest
 
 from ingress.dispatch import delivery
 from tests.support.browser import sign_in, waiting_run
-from tests.support.desk import Desk
 from tests.support.factories import eventually
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import Command, EventDelivery
 
 REPLIED = "TICKET_CUSTOMER_REPLIED"
 
 
-def dead_delivery(desk: Desk, monkeypatch: pytest.MonkeyPatch, settings: Any) -> EventDelivery:
+def dead_delivery(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch, settings: Any) -> EventDelivery:
     """Return a dead delivery to a waiting run. Its only attempt failed."""
-    waiting_run(desk)
+    waiting_run(driver)
 
     def failing(row: EventDelivery) -> tuple[str, str]:
         raise RuntimeError("simulated failure")
@@ -24,19 +24,19 @@ def dead_delivery(desk: Desk, monkeypatch: pytest.MonkeyPatch, settings: Any) ->
     settings.DELIVERY_MAX_ATTEMPTS = 1
     with monkeypatch.context() as patched:
         patched.setattr(delivery, "event_deliver_to_wait", failing)
-        event = desk.send(REPLIED, {"ticketId": "T-1"})
+        event = driver.send(REPLIED, {"ticketId": "T-1"})
         return eventually(lambda: EventDelivery.objects.filter(event=event, status="dead").first())
 
 
 def test_dead_delivery_is_found_and_redelivered_by_keyboard(
     page: Any,
     site: str,
-    desk: Desk,
+    driver: TenantDriver,
     member: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    row = dead_delivery(desk, monkeypatch, settings)
+    row = dead_delivery(driver, monkeypatch, settings)
     sign_in(page, site, member["operator"])
     page.get_by_role("link", name="Dead letters 1").press("Enter")
     page.get_by_role("link", name=REPLIED).press("Enter")
@@ -49,7 +49,7 @@ def test_dead_delivery_is_found_and_redelivered_by_keyboard(
     page.fill("input[name=reason]", "the bug is fixed")
     page.get_by_role("button", name="Redeliver 1 delivery").press("Enter")
     page.get_by_text("The delivery is redelivered").wait_for()
-    desk.run_is("SUCCEEDED", id=row.run_id)
+    driver.wait_for_run("SUCCEEDED", id=row.run_id)
     page.reload()
     page.get_by_text("took it.").wait_for()
     assert "the bug is fixed" in page.inner_text(".pm-page")
@@ -60,11 +60,11 @@ def test_dead_delivery_is_found_and_redelivered_by_keyboard(
 def test_what_if_form_is_filled_from_event_and_buffer_time_counts_down(
     page: Any,
     site: str,
-    desk: Desk,
+    driver: TenantDriver,
     member: dict[str, Any],
 ) -> None:
-    run = waiting_run(desk)
-    event = desk.send(REPLIED, {"ticketId": "T-l"})
+    run = waiting_run(driver)
+    event = driver.send(REPLIED, {"ticketId": "T-l"})
     eventually(lambda: type(event).objects.filter(id=event.id, outcome="buffered").exists())
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/event/{event.id}/change/")
@@ -79,4 +79,4 @@ def test_what_if_form_is_filled_from_event_and_buffer_time_counts_down(
     page.get_by_role("heading", name="The event would be delivered").wait_for()
     page.get_by_role("link", name=f"run {str(run.id)[:8]}").click()
     assert str(run.id) in page.url
-    assert desk.run_is("WAITING", id=run.id)
+    assert driver.wait_for_run("WAITING", id=run.id)

@@ -4,15 +4,15 @@ import json
 from typing import Any
 
 from tests.support.browser import sign_in, waiting_run
-from tests.support.desk import Desk
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import BulkJob, Command
 
 
 def test_waiting_run_is_found_and_page_updates_when_event_arrives(
-    page: Any, site: str, desk: Desk, member: dict[str, Any]
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
 ) -> None:
-    run = waiting_run(desk)
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-l"})  # the letter l instead of the digit 1: a near miss
+    run = waiting_run(driver)
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-l"})  # the letter l instead of the digit 1: a near miss
     sign_in(page, site, member["operator"])
     page.locator('#nav-sidebar a[href="/admin/workflows/run/"]').click()
     page.get_by_role("link", name="Waiting 1").click()
@@ -35,8 +35,10 @@ def test_waiting_run_is_found_and_page_updates_when_event_arrives(
     assert "resolved" in page.inner_text("#run-live")
 
 
-def test_cancel_shows_confirmation_and_outcome(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
-    run = waiting_run(desk)
+def test_cancel_shows_confirmation_and_outcome(
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
+) -> None:
+    run = waiting_run(driver)
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/")
     page.get_by_role("link", name="Cancel…").click()
@@ -50,8 +52,10 @@ def test_cancel_shows_confirmation_and_outcome(page: Any, site: str, desk: Desk,
     assert Command.objects.get(run=run).actor_name == member["operator"].username
 
 
-def test_bulk_cancel_shows_one_result_per_run(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
-    runs = [waiting_run(desk, f"T-{number}") for number in range(2)]
+def test_bulk_cancel_shows_one_result_per_run(
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
+) -> None:
+    runs = [waiting_run(driver, f"T-{number}") for number in range(2)]
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/")
     page.locator("#action-toggle").check()
@@ -63,16 +67,16 @@ def test_bulk_cancel_shows_one_result_per_run(page: Any, site: str, desk: Desk, 
     page.get_by_role("heading", name="2 of 2 accepted by Temporal").wait_for()
     page.locator(".pm-pill", has_text="done").wait_for()
     for run in runs:
-        desk.run_is("CANCELED", id=run.id)
+        driver.wait_for_run("CANCELED", id=run.id)
     page.reload()
     assert page.locator(".pm-table .pm-pill", has_text="accepted").count() == 2
 
 
 def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
-    page: Any, site: str, desk: Desk, member: dict[str, Any]
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
 ) -> None:
     for number in range(3):
-        waiting_run(desk, f"T-{number}")
+        waiting_run(driver, f"T-{number}")
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/?status__exact=WAITING")
     page.locator("#action-toggle").check()
@@ -80,7 +84,7 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     page.select_option("select[name=action]", "replay_runs")
     page.get_by_role("button", name="Run").click()
     page.get_by_role("heading", name="Replay 3 runs?").wait_for()
-    job = BulkJob.objects.get(tenant=desk.tenant)
+    job = BulkJob.objects.get(tenant=driver.tenant)
     assert job.selection == {"list": {"status__exact": ["WAITING"]}}
     BulkJob.objects.filter(id=job.id).update(rate_per_second=0.1)  # one request now, the next after ten seconds
     page.get_by_role("button", name="Replay 3 runs").click()
@@ -93,7 +97,9 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     page.get_by_role("link", name="Stopped 2").wait_for()
 
 
-def test_invalid_json_error_is_shown_beside_field(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
+def test_invalid_json_error_is_shown_beside_field(
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
+) -> None:
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/event/send/")
     page.fill("input[name=event_type]", "E")
@@ -102,8 +108,10 @@ def test_invalid_json_error_is_shown_beside_field(page: Any, site: str, desk: De
     assert "This is not valid JSON" in page.inner_text(".pm-error")
 
 
-def test_viewer_sees_no_payload_and_no_command(page: Any, site: str, desk: Desk, member: dict[str, Any]) -> None:
-    run = waiting_run(desk)
+def test_viewer_sees_no_payload_and_no_command(
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
+) -> None:
+    run = waiting_run(driver)
     sign_in(page, site, member["viewer"])
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/?tab=input")
     assert "may not view payloads" in page.inner_text("#run-live")

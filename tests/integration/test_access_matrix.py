@@ -19,8 +19,18 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 from django.urls import resolve, reverse
 
-from tests.support.access import SUPERUSER, Answer, Caller, Cell, ask, endpoints, nobody, person, program
-from tests.support.access_rows import furnish, texts_of
+from tests.support.access import (
+    SUPERUSER,
+    Caller,
+    CallResult,
+    Cell,
+    anonymous,
+    api_client,
+    call_endpoint,
+    endpoints,
+    user,
+)
+from tests.support.access_rows import fill_tenant, identifying_texts
 from tests.support.access_table import CELLS
 from tests.support.factories import make_tenant
 from workflows import tenancy
@@ -37,31 +47,31 @@ class World:
 
     def __init__(self) -> None:
         empty = make_tenant()
-        self.newcomers = [person(f"newcomer-{empty.slug}", Role.ADMIN, empty), program(Role.ADMIN, empty)]
+        self.newcomers = [user(f"newcomer-{empty.slug}", Role.ADMIN, empty), api_client(Role.ADMIN, empty)]
         self.empty = empty
         self.pages_before = self.empty_pages()
-        self.own = furnish(HOME)
-        self.other = furnish(FOREIGN)
+        self.own = fill_tenant(HOME)
+        self.other = fill_tenant(FOREIGN)
         self.tenants = [self.own.tenant, self.other.tenant]
-        self.stranger = person(f"stranger-{self.own.tenant.slug}", "", None)
-        self.nobody = nobody()
-        self.texts = {HOME: texts_of(self.own), FOREIGN: texts_of(self.other)}
+        self.stranger = user(f"stranger-{self.own.tenant.slug}", "", None)
+        self.nobody = anonymous()
+        self.texts = {HOME: identifying_texts(self.own), FOREIGN: identifying_texts(self.other)}
         self.seen: dict[str, dict[str, str]] = {}
 
     def callers(self, cell: Cell) -> list[Caller]:
         if cell.is_open:  # the same for all
-            return [self.own.people[Role.ADMIN]]
-        people = dict(self.own.people)
+            return [self.own.users[Role.ADMIN]]
+        people = dict(self.own.users)
         if cell.needs != SUPERUSER:
             del people[SUPERUSER]
-        if not cell.is_api or cell.people_only:
+        if not cell.is_api or cell.users_only:
             return list(people.values())
-        return [*self.own.programs.values(), people[Role.VIEWER], people[Role.ADMIN]]
+        return [*self.own.api_clients.values(), people[Role.VIEWER], people[Role.ADMIN]]
 
-    def ask(self, cell: Cell, caller: Caller, *, ids: Any = None, **more: Any) -> Answer:
-        return ask(cell, caller, ids or self.own.ids, self.tenants, **more)
+    def ask(self, cell: Cell, caller: Caller, *, ids: Any = None, **more: Any) -> CallResult:
+        return call_endpoint(cell, caller, ids or self.own.ids, self.tenants, **more)
 
-    def ask_for_foreign(self, cell: Cell, caller: Caller, **more: Any) -> Answer:
+    def ask_for_foreign(self, cell: Cell, caller: Caller, **more: Any) -> CallResult:
         """With the other tenant's ids in address, query and body, and nothing of the caller's own."""
         own, caller.ids = caller.ids, {}
         try:
@@ -73,9 +83,9 @@ class World:
         """Every page and list without a row of its own, as a member of the tenant without rows sees it."""
         pages = {}
         for cell in CELLS.values():
-            if cell.method == "GET" and cell.foreign is None and not cell.args and not cell.is_open:
+            if cell.method == "GET" and cell.foreign_statuses is None and not cell.args and not cell.is_open:
                 caller = self.newcomers[cell.is_api]
-                answer = ask(cell, caller, {"tenant": str(self.empty.id)}, [])
+                answer = call_endpoint(cell, caller, {"tenant": str(self.empty.id)}, [])
                 pages[cell.label] = f"{answer.status} {_without_noise(answer.text)}"
         return pages
 
@@ -94,7 +104,7 @@ class World:
 def world(database: None) -> Iterator[World]:
     logging.disable(logging.WARNING)  # each refusal is a line with a traceback
     try:
-        with override_settings(CELERY_TASK_DEFAULT_QUEUE="unheard"):
+        with override_settings(CELERY_TASK_DEFAULT_QUEUE="no-worker"):
             made = World()
             yield made
     finally:
@@ -144,10 +154,10 @@ def test_who_may(world: World, label: str) -> None:
     assert_strangers_are_refused(world, cell)
 
 
-def assert_admitted(world: World, cell: Cell, caller: Caller, answer: Answer) -> None:
+def assert_admitted(world: World, cell: Cell, caller: Caller, answer: CallResult) -> None:
     told = f"{caller}: {answer.status} {answer.text[:600]}"
-    if cell.answers:
-        assert answer.status in cell.answers, told
+    if cell.statuses:
+        assert answer.status in cell.statuses, told
     else:
         assert answer.status not in (401, 403, 404, 405), told
         assert answer.status < 500, told
@@ -162,7 +172,7 @@ def assert_admitted(world: World, cell: Cell, caller: Caller, answer: Answer) ->
         assert found(world, HOME, cell, answer.text), told
 
 
-def assert_refused(cell: Cell, caller: Caller, answer: Answer) -> None:
+def assert_refused(cell: Cell, caller: Caller, answer: CallResult) -> None:
     told = f"{caller}: {answer.status} {answer.changed} {answer.commands} {answer.text[:600]}"
     assert HOME not in answer.text or not cell.is_api, told
     assert answer.changed == frozenset(), told
@@ -170,7 +180,7 @@ def assert_refused(cell: Cell, caller: Caller, answer: Answer) -> None:
         assert answer.status == 403, told
         assert '"PERMISSION_DENIED"' in answer.text, told
     else:
-        assert answer.status in cell.denies or "PERMISSION_DENIED" in answer.text, told
+        assert answer.status in cell.denied_statuses or "PERMISSION_DENIED" in answer.text, told
     if cell.is_recorded:
         assert set(answer.commands) == {("refused", "PERMISSION_DENIED")}, told
     else:
@@ -185,7 +195,7 @@ def assert_strangers_are_refused(world: World, cell: Cell) -> None:
         told = f"{column}: {answer.status} {answer.text[:300]}"
         assert answer.changed == frozenset(), told
         if cell.is_open:
-            assert answer.status in (cell.answers or (200, 302)), told
+            assert answer.status in (cell.statuses or (200, 302)), told
             continue
         assert HOME not in answer.text, told
         if cell.is_api:
@@ -194,7 +204,7 @@ def assert_strangers_are_refused(world: World, cell: Cell) -> None:
             assert f'"{code}"' in answer.text, told
         else:
             is_of_session = cell.name in ("admin:logout", "admin:login")  # there is none; it leads to the first page
-            assert _is_login(answer) or (is_of_session and answer.to == reverse("admin:index")), told
+            assert _is_login(answer) or (is_of_session and answer.redirect == reverse("admin:index")), told
 
 
 def bodies() -> list[str]:
@@ -217,18 +227,18 @@ def test_what_is_written_is_seen(world: World) -> None:
         "POST api:events": "workflow_runtime_events",
     }
     for label, table in wanted.items():
-        assert table in world.ask(CELLS[label], world.own.people[Role.ADMIN]).changed, label
+        assert table in world.ask(CELLS[label], world.own.users[Role.ADMIN]).changed, label
 
 
 @pytest.mark.parametrize("label", bodies())
 def test_a_role_counts_before_what_is_wrong_with_a_body(world: World, label: str) -> None:
     cell = CELLS[label]
     for body in (BROKEN, b"[1]"):
-        for caller in world.own.programs.values():
+        for caller in world.own.api_clients.values():
             if not cell.admits(caller.role):
                 assert_refused(cell, caller, world.ask(cell, caller, body=body))
-        if cell.foreign == {404} and cell.args:
-            assert world.ask_for_foreign(cell, world.own.programs[Role.ADMIN], body=body).status == 404
+        if cell.foreign_statuses == {404} and cell.args:
+            assert world.ask_for_foreign(cell, world.own.api_clients[Role.ADMIN], body=body).status == 404
 
 
 # -- Another tenant ----------------------------------------------------------------------------------------------------
@@ -251,24 +261,26 @@ foreign = pytest.mark.usefixtures("no_second_guard")
 
 
 @foreign
-@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.foreign])
+@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.foreign_statuses])
 def test_another_tenants_rows_are_not_there(world: World, label: str) -> None:
     cell = CELLS[label]
-    callers = [world.own.people[Role.ADMIN], *([world.own.programs[Role.ADMIN]] if cell.is_api else [])]
+    callers = [world.own.users[Role.ADMIN], *([world.own.api_clients[Role.ADMIN]] if cell.is_api else [])]
     for caller in callers:
         answer = world.ask_for_foreign(cell, caller, follow=True)
         world.note(cell, "foreign", answer.status)
         told = f"{caller}: {answer.status} {answer.text[:600]}"
-        is_sent_home = answer.status == 302 and answer.place == reverse("admin:index")
-        assert is_sent_home or answer.status in cell.foreign or answer.landed in cell.foreign, told
-        if cell.foreign == {404}:
+        is_sent_home = answer.status == 302 and answer.final_address == reverse("admin:index")
+        assert is_sent_home or answer.status in cell.foreign_statuses or answer.final_status in cell.foreign_statuses, (
+            told
+        )
+        if cell.foreign_statuses == {404}:
             assert answer.changed == frozenset(), told
             assert all(code.endswith("_NOT_FOUND") for _, code in answer.commands), told
         assert found(world, FOREIGN, cell, answer.text) == [], told
-    if cell.foreign == {404} and cell.method == "GET" and not cell.is_api:
+    if cell.foreign_statuses == {404} and cell.method == "GET" and not cell.is_api:
         # A superuser too sees one tenant at a time. The switcher names the others.
-        answer = world.ask_for_foreign(cell, world.own.people[SUPERUSER], follow=True)
-        assert answer.place == reverse("admin:index") or answer.landed == 404, answer
+        answer = world.ask_for_foreign(cell, world.own.users[SUPERUSER], follow=True)
+        assert answer.final_address == reverse("admin:index") or answer.final_status == 404, answer
 
 
 def found(world: World, mark: str, cell: Cell, text: str) -> list[str]:
@@ -288,7 +300,7 @@ def asking(cell: Cell, **query: str) -> Cell:
 @foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api_list])
 def test_no_filter_of_the_api_finds_another_tenants_rows(world: World, label: str) -> None:
-    cell, caller = CELLS[label], world.own.programs[Role.ADMIN]
+    cell, caller = CELLS[label], world.own.api_clients[Role.ADMIN]
     filters = getattr(resolve(cell.address({})).func.cls, "filterset_class", None)  # type: ignore[attr-defined]
     for name in filters.base_filters if filters else ():
         for value in (world.other.ids[heard] for heard in HEARD):
@@ -299,7 +311,7 @@ def test_no_filter_of_the_api_finds_another_tenants_rows(world: World, label: st
 @foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_list_of_the_admin])
 def test_no_search_and_no_filter_of_a_list_finds_another_tenants_rows(world: World, label: str) -> None:
-    cell, caller = CELLS[label], world.own.people[Role.ADMIN]
+    cell, caller = CELLS[label], world.own.users[Role.ADMIN]
     page = caller.as_new().get(cell.address({}))
     filters = [name for spec in page.context["cl"].filter_specs for name in spec.expected_parameters()]
     ids = world.other.ids
@@ -328,7 +340,7 @@ def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
         of = {"app_label": "workflows", "model_name": str(model_name), "field_name": field_name}
         for term in ("", world.other.ids["correlation_key"], world.other.ids["definition_key"]):
             cell = asking(CELLS["GET admin:autocomplete"], **of, term=term)
-            answer = world.ask(cell, world.own.people[Role.ADMIN])
+            answer = world.ask(cell, world.own.users[Role.ADMIN])
             assert answer.status in (200, 403, 404), (of, answer)
             assert [text for text in world.texts[FOREIGN] if text in answer.text] == [], (of, answer)
             seen.add((related, answer.status))
@@ -345,14 +357,16 @@ def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) 
     if method == "GET" and cell.is_open:
         return  # a description for programs, and a page that is no part of it
     asked, sent = replace(cell, method=method), {"Accept": "text/html"} if method == "GET" else {}
-    viewer, administrator = world.own.people[Role.VIEWER], world.own.people[Role.ADMIN]
+    viewer, administrator = world.own.users[Role.VIEWER], world.own.users[Role.ADMIN]
     answer = world.ask(asked, viewer, headers=sent)
     good = {200} if cell.admits(Role.VIEWER) else {403}
     assert answer.status in good or (method == "OPTIONS" and answer.status in (200, 405)), answer
     assert (answer.changed, answer.commands) == (frozenset(), ())
     assert cell.admits(Role.VIEWER) or HOME not in answer.text, answer
     answer = (
-        world.ask_for_foreign(asked, administrator, headers=sent) if cell.foreign else world.ask(asked, administrator)
+        world.ask_for_foreign(asked, administrator, headers=sent)
+        if cell.foreign_statuses
+        else world.ask(asked, administrator)
     )
     assert answer.status < 500, answer
     assert found(world, FOREIGN, cell, answer.text) == [], answer
@@ -376,5 +390,5 @@ def _without_noise(text: str) -> str:
     return NOISE.sub("", text)
 
 
-def _is_login(answer: Answer) -> bool:
-    return answer.status == 302 and answer.to.split("?")[0] == reverse("admin:login")
+def _is_login(answer: CallResult) -> bool:
+    return answer.status == 302 and answer.redirect.split("?")[0] == reverse("admin:login")

@@ -12,7 +12,7 @@ from tests.support.factories import make_run, make_tenant, make_token, publish
 from workflows.models import ApiToken, Command, Event, Run
 from workflows.statuses import Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 EVENT = {"event_type": "E", "payload": {"a": 1}}
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from tests.support.bulk_jobs import (
-    Killed,
-    an_id,
-    flood,
+    WorkerKilled,
+    complete_job,
+    expire_leases,
+    insert_open_runs,
+    item_counts,
     item_of,
-    leases_end,
-    many_runs,
-    previewed,
-    reread,
-    started,
-    told,
-    work_off,
+    make_runs,
+    preview_job,
+    reload_job,
+    start_job,
+    unknown_id,
 )
 from tests.support.factories import make_actor, make_run, make_tenant
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
@@ -31,7 +31,7 @@ from workflows.services.bulk.work import OUTAGES, bulk_work
 from workflows.statuses import CommandAction, CommandState, Role
 from workflows.temporal import gateway
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 CANCEL, TERMINATE, REPLAY = CommandAction.CANCEL, CommandAction.TERMINATE, CommandAction.REPLAY
 
@@ -51,11 +51,11 @@ class Temporal:
             raise gateway.TemporalTimeout("no answer in time")
         if len(self.asked) + 1 == self.killed_before:
             self.killed_before = 0
-            raise Killed
+            raise WorkerKilled
         self.asked.append(f"{name} {call.get('request_id') or call['workflow_id']}")
         if len(self.asked) == self.killed_after:
             self.killed_after = 0
-            raise Killed
+            raise WorkerKilled
         return "temporal-run-id"
 
 
@@ -78,11 +78,11 @@ def test_a_preview_freezes_its_set_and_says_what_is_not_eligible(tenant: Any) ->
     closed, legacy, asked = make_run(tenant, status="FAILED"), make_run(tenant, engine="db"), make_run(tenant)
     command_open(actor=make_actor(tenant), action=CANCEL, target_type="run", target_id=str(asked.id), run=asked)
     Command.objects.filter(run=asked).update(state="accepted")
-    job = previewed(
+    job = preview_job(
         tenant, runs=Run.objects.filter(id__in=[waiting.id, running.id, closed.id, legacy.id, asked.id, other.id])
     )
     make_run(tenant)  # comes later, and is none of it
-    assert (job.state, job.total, told(job)) == ("preview", 5, {"pending": 2, "ineligible": 3})
+    assert (job.state, job.total, item_counts(job)) == ("preview", 5, {"pending": 2, "ineligible": 3})
     assert bulk_split(job) == {
         "by_status": {"WAITING": 1, "RUNNING": 1},
         "ineligible": {"WORKFLOW_RUN_CLOSED": 1, "WORKFLOW_LEGACY_RUN_READ_ONLY": 1, "BULK_ALREADY_ASKED": 1},
@@ -101,15 +101,15 @@ def test_a_preview_freezes_its_set_and_says_what_is_not_eligible(tenant: Any) ->
 
 def test_ids_that_are_not_there_or_anothers_are_told_alike(tenant: Any) -> None:
     own, others = make_run(tenant), make_run(make_tenant())
-    job = previewed(tenant, ids=[others.id, own.id, an_id(), own.id])
-    assert told(job) == {"pending": 1, "ineligible": 2}
+    job = preview_job(tenant, ids=[others.id, own.id, unknown_id(), own.id])
+    assert item_counts(job) == {"pending": 1, "ineligible": 2}
     assert bulk_split(job)["ineligible"] == {"RUN_NOT_FOUND": 2}
     assert item_of(job, others).target_label == item_of(job, others).status_then == ""
 
 
 def test_a_run_that_has_ended_can_be_replayed(tenant: Any) -> None:
     make_run(tenant, status="FAILED"), make_run(tenant, engine="db")
-    assert told(previewed(tenant, REPLAY)) == {"pending": 1, "ineligible": 1}
+    assert item_counts(preview_job(tenant, REPLAY)) == {"pending": 1, "ineligible": 1}
 
 
 def test_filters_of_a_screen_with_percent_signs_and_joins_are_frozen_too(tenant: Any) -> None:
@@ -117,7 +117,7 @@ def test_filters_of_a_screen_with_percent_signs_and_joins_are_frozen_too(tenant:
 
     make_run(tenant, correlation_key="100%"), make_run(tenant, correlation_key="x")
     runs = runs_with_open_cancel(Run.objects.filter(correlation_key__contains="0%"))
-    assert previewed(tenant, runs=runs.extra(where=["correlation_key LIKE '%%0%%'"])).total == 1
+    assert preview_job(tenant, runs=runs.extra(where=["correlation_key LIKE '%%0%%'"])).total == 1
 
 
 @pytest.mark.parametrize(
@@ -132,20 +132,20 @@ def test_filters_of_a_screen_with_percent_signs_and_joins_are_frozen_too(tenant:
 )
 def test_a_preview_of_nothing_or_at_no_rate_is_refused(tenant: Any, more: dict[str, Any], code: str) -> None:
     with pytest.raises(InputInvalid) as refused:
-        previewed(tenant, **more)
+        preview_job(tenant, **more)
     assert refused.value.code == code
     assert not BulkJob.objects.filter(tenant=tenant).exists()
 
 
 def test_more_runs_than_the_limit_are_refused_and_leave_nothing(tenant: Any, settings: Any) -> None:
     settings.BULK_MAX_RUNS = 2
-    runs = many_runs(tenant, 3)
+    runs = make_runs(tenant, 3)
     for chosen in ({}, {"ids": [run.id for run in runs]}):
         with pytest.raises(InputInvalid) as refused:
-            previewed(tenant, **chosen)
+            preview_job(tenant, **chosen)
         assert refused.value.code == "BULK_TOO_MANY_RUNS"
     assert not BulkItem.objects.filter(tenant=tenant).exists()
-    assert previewed(tenant, ids=[run.id for run in runs[:2]]).total == 2
+    assert preview_job(tenant, ids=[run.id for run in runs[:2]]).total == 2
 
 
 # -- Who may -----------------------------------------------------------------------------------------------------------
@@ -158,18 +158,18 @@ def test_each_step_needs_the_role_of_the_action_and_denials_are_recorded(
     make_run(tenant)
     actor = make_actor(tenant, role)
     with pytest.raises(PermissionRefused):
-        previewed(tenant, action, actor=actor)
-    job = previewed(tenant, action)
+        preview_job(tenant, action, actor=actor)
+    job = preview_job(tenant, action)
     for step in (bulk_start, bulk_pause, bulk_resume, bulk_stop, bulk_retry_failures):
         with pytest.raises(PermissionRefused):
             step(actor=actor, job_id=job.id)
     assert Command.objects.filter(tenant=tenant, action="bulk", code="PERMISSION_DENIED").count() == 6
-    assert reread(job).state == "preview"
+    assert reload_job(job).state == "preview"
 
 
 def test_another_tenants_job_is_not_there(tenant: Any) -> None:
     make_run(tenant)
-    job = previewed(tenant)
+    job = preview_job(tenant)
     for step in (bulk_start, bulk_stop):
         with pytest.raises(NotFound):
             step(actor=make_actor(make_tenant()), job_id=job.id)
@@ -177,7 +177,7 @@ def test_another_tenants_job_is_not_there(tenant: Any) -> None:
 
 def test_terminate_needs_a_reason_and_a_job_its_states(tenant: Any) -> None:
     make_run(tenant)
-    job = previewed(tenant, TERMINATE, reason="")
+    job = preview_job(tenant, TERMINATE, reason="")
     with pytest.raises(InputInvalid, match="reason"):
         bulk_start(actor=make_actor(tenant), job_id=job.id)
     for step in (bulk_pause, bulk_resume, bulk_retry_failures):
@@ -186,7 +186,7 @@ def test_terminate_needs_a_reason_and_a_job_its_states(tenant: Any) -> None:
         assert refused.value.code == "BULK_JOB_STATE"
     job = bulk_start(actor=make_actor(tenant), job_id=job.id, reason="stuck")
     assert (job.state, job.reason) == ("running", "stuck")
-    nothing = previewed(tenant, ids=[an_id()])
+    nothing = preview_job(tenant, ids=[unknown_id()])
     with pytest.raises(Conflict) as refused:
         bulk_start(actor=make_actor(tenant), job_id=nothing.id)
     assert refused.value.code == "BULK_NOTHING_TO_DO"
@@ -196,10 +196,10 @@ def test_terminate_needs_a_reason_and_a_job_its_states(tenant: Any) -> None:
 
 
 def test_every_item_is_a_request_of_its_own_below_the_jobs(tenant: Any, temporal: Temporal) -> None:
-    runs = many_runs(tenant, 3)
+    runs = make_runs(tenant, 3)
     make_run(tenant, status="SUCCEEDED")
-    job = work_off(started(tenant, actor=make_actor(tenant, Role.OPERATOR, "Olga")))
-    assert (job.state, told(job)) == ("done", {"accepted": 3, "ineligible": 1})
+    job = complete_job(start_job(tenant, actor=make_actor(tenant, Role.OPERATOR, "Olga")))
+    assert (job.state, item_counts(job)) == ("done", {"accepted": 3, "ineligible": 1})
     assert job.ended_at is not None
     assert (job.command.state, job.command.details["counts"]["accepted"]) == ("observed", 3)
     for run in runs:
@@ -217,18 +217,18 @@ def test_every_item_is_a_request_of_its_own_below_the_jobs(tenant: Any, temporal
 def test_a_run_that_ended_meanwhile_is_refused_alone(tenant: Any, temporal: Temporal) -> None:
     from tests.support.records import run_record, write
 
-    runs = many_runs(tenant, 3)
-    job = started(tenant)
+    runs = make_runs(tenant, 3)
+    job = start_job(tenant)
     write(runs[1], run_record(3, "SUCCEEDED"))
-    job = work_off(job)
-    assert told(job) == {"accepted": 2, "refused": 1}
+    job = complete_job(job)
+    assert item_counts(job) == {"accepted": 2, "refused": 1}
     assert item_of(job, runs[1]).code == "WORKFLOW_RUN_CLOSED"
 
 
 def test_a_bug_at_one_run_is_told_and_stops_no_other(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = many_runs(tenant, 3)
+    runs = make_runs(tenant, 3)
     take = temporal.take
 
     def broken(name: str, **call: Any) -> str:
@@ -237,13 +237,13 @@ def test_a_bug_at_one_run_is_told_and_stops_no_other(
         return take(name, **call)
 
     monkeypatch.setattr(temporal, "take", broken)
-    job = work_off(started(tenant))
-    assert told(job) == {"accepted": 2, "failed": 1}
+    job = complete_job(start_job(tenant))
+    assert item_counts(job) == {"accepted": 2, "failed": 1}
     assert item_of(job, runs[1]).code == "INTERNAL_ERROR"
     assert Command.objects.get(run=runs[1]).state == "failed"
     monkeypatch.setattr(temporal, "take", take)
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
-    assert told(work_off(job)) == {"accepted": 3}
+    assert item_counts(complete_job(job)) == {"accepted": 3}
     assert [c.idempotency_key[-2:] for c in Command.objects.filter(run=runs[1]).order_by("requested_at")] == [
         ":1",
         ":2",
@@ -258,20 +258,22 @@ def test_a_bug_at_one_run_is_told_and_stops_no_other(
 def test_what_a_killed_worker_asked_is_taken_up_as_the_same_request(
     tenant: Any, temporal: Temporal, action: CommandAction, point: str
 ) -> None:
-    runs = many_runs(tenant, 4)
-    job = started(tenant, action)
+    runs = make_runs(tenant, 4)
+    job = start_job(tenant, action)
     setattr(temporal, point, 3)
-    with pytest.raises(Killed):
+    with pytest.raises(WorkerKilled):
         bulk_work(job_id=job.id, seconds=30)
-    assert told(reread(job)) == {"pending": 4}  # the account is whole, though nothing of the batch was written down
+    assert item_counts(reload_job(job)) == {
+        "pending": 4
+    }  # the account is whole, though nothing of the batch was written down
     BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at)
     asked = list(temporal.asked)
     assert bulk_work(job_id=job.id, seconds=30) is None
     assert temporal.asked == asked  # nobody else may have them before the lease is over
-    assert reread(job).next_slice_at == job.items.first().claimed_until
-    leases_end(job)
-    job = work_off(job)
-    assert (job.state, told(job)) == ("done", {"accepted": 4})
+    assert reload_job(job).next_slice_at == job.items.first().claimed_until
+    expire_leases(job)
+    job = complete_job(job)
+    assert (job.state, item_counts(job)) == ("done", {"accepted": 4})
     assert Command.objects.filter(tenant=tenant, action=action).count() == 4
     repeated = [request for request, number in Counter(temporal.asked).items() if number > 1]
     assert len(set(temporal.asked)) == 4
@@ -284,14 +286,14 @@ def test_what_a_killed_worker_asked_is_taken_up_as_the_same_request(
 def test_a_terminate_that_a_killed_worker_asked_is_unknown_and_not_asked_again(
     tenant: Any, temporal: Temporal, point: str
 ) -> None:
-    many_runs(tenant, 3)
-    job = started(tenant, TERMINATE)
+    make_runs(tenant, 3)
+    job = start_job(tenant, TERMINATE)
     setattr(temporal, point, 2)
-    with pytest.raises(Killed):
+    with pytest.raises(WorkerKilled):
         bulk_work(job_id=job.id, seconds=30)
-    leases_end(job)
-    job = work_off(job)
-    assert told(job) == {"accepted": 2, "unknown": 1}
+    expire_leases(job)
+    job = complete_job(job)
+    assert item_counts(job) == {"accepted": 2, "unknown": 1}
     assert max(Counter(temporal.asked).values()) == 1
     item = BulkItem.objects.get(job=job, state="unknown")
     assert (item.command.state, item.code) == ("unknown", "BULK_WORKER_LOST")
@@ -304,19 +306,19 @@ def test_a_worker_that_was_thought_dead_does_not_overwrite_the_result(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tenant)
-    job = started(tenant)
+    job = start_job(tenant)
     take = temporal.take
 
     def slow(name: str, **call: Any) -> str:
         monkeypatch.setattr(temporal, "take", take)
-        leases_end(job)
-        work_off(job)
+        expire_leases(job)
+        complete_job(job)
         raise gateway.TemporalRefused("too late")
 
     monkeypatch.setattr(temporal, "take", slow)
     bulk_work(job_id=job.id, seconds=30)
-    job = reread(job)
-    assert told(job) == {"accepted": 1}
+    job = reload_job(job)
+    assert item_counts(job) == {"accepted": 1}
     assert Command.objects.get(parent=job.command).state == "accepted"
 
 
@@ -325,17 +327,17 @@ def test_the_sweep_finds_a_job_whose_message_was_lost(
 ) -> None:
     from workflows.services.bulk import work as work
 
-    many_runs(tenant, 2)
-    job = started(tenant)
+    make_runs(tenant, 2)
+    job = start_job(tenant)
     rung: list[Any] = []
     monkeypatch.setattr(work, "notify_bulk_dispatcher", rung.append)
     work.bulk_sweep()
     assert job.id not in rung  # its message may be on its way
-    leases_end(job)
+    expire_leases(job)
     BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at - 2 * work.LATE)
     work.bulk_sweep()
     assert job.id in rung
-    work_off(job)
+    complete_job(job)
     rung.clear()
     work.bulk_sweep()
     assert job.id not in rung
@@ -346,66 +348,66 @@ def test_the_sweep_finds_a_job_whose_message_was_lost(
 
 @pytest.mark.parametrize("action", [CANCEL, TERMINATE, REPLAY])
 def test_an_outage_pauses_the_job_and_costs_no_item(tenant: Any, temporal: Temporal, action: CommandAction) -> None:
-    many_runs(tenant, 30)
-    job = started(tenant, action)
+    make_runs(tenant, 30)
+    job = start_job(tenant, action)
     temporal.mood = "down"
-    job = work_off(job)
-    assert (job.state, told(job)) == ("paused", {"pending": 30})
+    job = complete_job(job)
+    assert (job.state, item_counts(job)) == ("paused", {"pending": 30})
     assert Command.objects.filter(parent=job.command).count() == OUTAGES
     assert "nobody listens" in bulk_pause_reason(job)
     assert bulk_work(job_id=job.id, seconds=30) is None
     temporal.mood = ""
     bulk_resume(actor=make_actor(tenant), job_id=job.id)
-    job = work_off(job)
-    assert (job.state, told(job)) == ("done", {"accepted": 30})
+    job = complete_job(job)
+    assert (job.state, item_counts(job)) == ("done", {"accepted": 30})
     assert bulk_pause_reason(job) == ""
 
 
 def test_a_short_outage_pauses_nothing(tenant: Any, temporal: Temporal) -> None:
-    many_runs(tenant, 3)
-    job = started(tenant)
+    make_runs(tenant, 3)
+    job = start_job(tenant)
     temporal.mood = "down"
     wait = bulk_work(job_id=job.id, seconds=30)
     assert wait is not None
     assert 1 < wait <= 2
-    assert told(reread(job)) == {"pending": 3}
+    assert item_counts(reload_job(job)) == {"pending": 3}
     temporal.mood = ""
-    leases_end(job)
-    assert told(work_off(job)) == {"accepted": 3}
+    expire_leases(job)
+    assert item_counts(complete_job(job)) == {"accepted": 3}
 
 
 def test_a_server_that_hangs_pauses_the_job_after_a_few_unknown_ones(tenant: Any, temporal: Temporal) -> None:
-    many_runs(tenant, 30)
-    job = started(tenant)
+    make_runs(tenant, 30)
+    job = start_job(tenant)
     temporal.mood = "silent"
-    job = work_off(job)
-    assert (job.state, told(job)) == ("paused", {"pending": 25, "unknown": OUTAGES})
+    job = complete_job(job)
+    assert (job.state, item_counts(job)) == ("paused", {"pending": 25, "unknown": OUTAGES})
     temporal.mood = ""
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
-    assert reread(job).state == "paused"
+    assert reload_job(job).state == "paused"
     bulk_resume(actor=make_actor(tenant), job_id=job.id)
-    assert told(work_off(job)) == {"accepted": 30}
+    assert item_counts(complete_job(job)) == {"accepted": 30}
 
 
 def test_refusals_of_temporal_pause_nothing(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
-    many_runs(tenant, 2 * OUTAGES)
-    job = started(tenant)
+    make_runs(tenant, 2 * OUTAGES)
+    job = start_job(tenant)
 
     def refuse(**_: Any) -> None:
         raise gateway.TemporalNotFound("workflow not found")
 
     monkeypatch.setattr(gateway, "cancel_run", refuse)
-    assert told(work_off(job)) == {"refused": 2 * OUTAGES}
+    assert item_counts(complete_job(job)) == {"refused": 2 * OUTAGES}
 
 
 def test_a_replay_of_which_nobody_knows_is_not_asked_again(
     tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tenant, status="FAILED")
-    job = started(tenant, REPLAY)
+    job = start_job(tenant, REPLAY)
     temporal.mood = "silent"
-    job = work_off(job)
-    assert told(job) == {"unknown": 1}
+    job = complete_job(job)
+    assert item_counts(job) == {"unknown": 1}
     temporal.mood = ""
     with pytest.raises(Conflict) as refused:
         bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
@@ -414,7 +416,7 @@ def test_a_replay_of_which_nobody_knows_is_not_asked_again(
     command = item_of(job, run).command
     Command.objects.filter(id=command.id).update(state="failed")  # the reconciler: it was never started
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
-    assert told(work_off(job)) == {"accepted": 1}
+    assert item_counts(complete_job(job)) == {"accepted": 1}
 
 
 # -- Pause, stop, retry ------------------------------------------------------------------------------------------------
@@ -423,9 +425,9 @@ def test_a_replay_of_which_nobody_knows_is_not_asked_again(
 def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
     from workflows.services.bulk import work as work
 
-    many_runs(tenant, 5)
+    make_runs(tenant, 5)
     monkeypatch.setattr(work, "STATE_CHECK_SECONDS", 0)
-    job = started(tenant)
+    job = start_job(tenant)
     take = temporal.take
 
     def paused_meanwhile(name: str, **call: Any) -> str:
@@ -435,11 +437,11 @@ def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, mo
 
     monkeypatch.setattr(temporal, "take", paused_meanwhile)
     assert bulk_work(job_id=job.id, seconds=30) is None
-    job = reread(job)
-    assert (job.state, told(job)) == ("paused", {"accepted": 2, "pending": 3})
+    job = reload_job(job)
+    assert (job.state, item_counts(job)) == ("paused", {"accepted": 2, "pending": 3})
     assert bulk_pause_reason(job) == "wait"
     bulk_resume(actor=make_actor(tenant), job_id=job.id)
-    assert told(work_off(job)) == {"accepted": 5}
+    assert item_counts(complete_job(job)) == {"accepted": 5}
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -448,30 +450,30 @@ def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
 ) -> None:
     from workflows.services.bulk import work as work
 
-    many_runs(tenant, 9)
+    make_runs(tenant, 9)
     monkeypatch.setattr(work, "STATE_CHECK_SECONDS", 0)
     monkeypatch.setattr(claims, "BATCH", 6)
-    job = started(tenant)
+    job = start_job(tenant)
     take = temporal.take
 
     def stopped_meanwhile(name: str, **call: Any) -> str:
         take(name, **call)
         if len(temporal.asked) == 2:
             bulk_stop(actor=make_actor(tenant), job_id=job.id)
-            assert told(reread(job)) == {"pending": 6, "stopped": 3}
+            assert item_counts(reload_job(job)) == {"pending": 6, "stopped": 3}
             if is_killed:
-                raise Killed
+                raise WorkerKilled
         return "x"
 
     monkeypatch.setattr(temporal, "take", stopped_meanwhile)
     if is_killed:
-        with pytest.raises(Killed):
+        with pytest.raises(WorkerKilled):
             bulk_work(job_id=job.id, seconds=30)
-        assert reread(job).ended_at is None
-        leases_end(job)
-    job = work_off(job)
+        assert reload_job(job).ended_at is None
+        expire_leases(job)
+    job = complete_job(job)
     expected = {"accepted": 1, "unknown": 1, "stopped": 7} if is_killed else {"accepted": 2, "stopped": 7}
-    assert (job.state, told(job), len(temporal.asked)) == ("stopped", expected, 2)
+    assert (job.state, item_counts(job), len(temporal.asked)) == ("stopped", expected, 2)
     assert job.ended_at is not None
     assert (job.command.state, job.command.details["counts"]["stopped"]) == ("observed", 7)
     with pytest.raises(Conflict):
@@ -479,17 +481,17 @@ def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
 
 
 def test_a_preview_that_is_stopped_has_asked_nothing(tenant: Any, temporal: Temporal) -> None:
-    many_runs(tenant, 2)
-    job = bulk_stop(actor=make_actor(tenant), job_id=previewed(tenant).id)
-    assert (job.state, told(reread(job)), temporal.asked) == ("stopped", {"stopped": 2}, [])
+    make_runs(tenant, 2)
+    job = bulk_stop(actor=make_actor(tenant), job_id=preview_job(tenant).id)
+    assert (job.state, item_counts(reload_job(job)), temporal.asked) == ("stopped", {"stopped": 2}, [])
     assert job.ended_at is not None
 
 
 def test_every_step_stands_in_the_ledger_and_a_repeat_is_one_step(tenant: Any, temporal: Temporal) -> None:
-    many_runs(tenant, 2)
+    make_runs(tenant, 2)
     actor = make_actor(tenant)
-    first = previewed(tenant, idempotency_key="p")
-    assert previewed(tenant, idempotency_key="p").id == first.id
+    first = preview_job(tenant, idempotency_key="p")
+    assert preview_job(tenant, idempotency_key="p").id == first.id
     for _ in range(2):
         assert bulk_start(actor=actor, job_id=first.id, idempotency_key="s").state == "running"
     bulk_pause(actor=actor, job_id=first.id)
@@ -509,8 +511,8 @@ def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, mo
     from types import SimpleNamespace
 
     monkeypatch.setattr(outcomes, "item_request", lambda job, item: Command(id=None, state=CommandState.ACCEPTED))
-    flood(tenant, 400)
-    job = started(tenant, rate_per_second=10)
+    insert_open_runs(tenant, 400)
+    job = start_job(tenant, rate_per_second=10)
     begin = job.next_slice_at
     clock = {"now": begin}
     monkeypatch.setattr(claims, "timezone", SimpleNamespace(now=lambda: clock["now"]))
@@ -525,7 +527,7 @@ def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, mo
     assert done[190] == 200
     assert done[250] - done[240] == 30  # who comes late catches up two seconds, no more
     assert done[299] == 10 * 30 - 30
-    assert reread(job).state == "running"
+    assert reload_job(job).state == "running"
 
 
 # -- Fifty thousand ----------------------------------------------------------------------------------------------------
@@ -536,7 +538,7 @@ def test_a_big_job_with_killed_workers_has_an_exact_account(
 ) -> None:
     """BULK_TEST_RUNS=50000 for the real size. A stand-in answers for the service of one run; every 997th worker dies."""
     number = int(os.environ.get("BULK_TEST_RUNS", "5000"))
-    flood(tenant, number - 40)
+    insert_open_runs(tenant, number - 40)
     for n in range(40):
         make_run(tenant, status="FAILED" if n % 2 else "WAITING", engine="temporal" if n % 2 else "db")
     asked: Counter[Any] = Counter()
@@ -546,7 +548,7 @@ def test_a_big_job_with_killed_workers_has_an_exact_account(
         asked[item.target_id] += 1
         count = len(asked)
         if count % 997 == 0 and asked[item.target_id] == 1:
-            raise Killed
+            raise WorkerKilled
         kind = next(
             (kind for part, kind in ((11, "refused"), (13, "failed"), (17, "unknown")) if count % part == 0), "accepted"
         )
@@ -557,19 +559,19 @@ def test_a_big_job_with_killed_workers_has_an_exact_account(
 
     monkeypatch.setattr(outcomes, "item_request", stand_in)
     began = time.monotonic()
-    job = previewed(tenant)
+    job = preview_job(tenant)
     frozen = time.monotonic() - began
-    assert (job.total, told(job)) == (number, {"pending": number - 40, "ineligible": 40})
+    assert (job.total, item_counts(job)) == (number, {"pending": number - 40, "ineligible": 40})
     job = bulk_start(actor=make_actor(tenant), job_id=job.id)
     killed = 0
-    while not reread(job).ended_at:
+    while not reload_job(job).ended_at:
         try:
-            work_off(job)
-        except Killed:
+            complete_job(job)
+        except WorkerKilled:
             killed += 1
-        leases_end(job)
-    job = reread(job)
-    counts = told(job)
+        expire_leases(job)
+    job = reload_job(job)
+    counts = item_counts(job)
     print(
         f"\n{number} runs: frozen in {frozen:.2f} s, worked in {time.monotonic() - began - frozen:.2f} s, {killed} workers killed"
     )

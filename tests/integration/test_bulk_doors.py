@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from tests.support.api import Api, error_of
-from tests.support.bulk_jobs import an_id, many_runs, previewed, reread, started, told, work_off
+from tests.support.bulk_jobs import complete_job, item_counts, make_runs, preview_job, reload_job, start_job, unknown_id
 from tests.support.factories import make_actor, make_run, make_tenant, make_token
 from tests.support.members import member_of
 from workflows.models import BulkJob, Command
@@ -16,7 +16,7 @@ from workflows.services.bulk.jobs import bulk_pause, bulk_start
 from workflows.statuses import CommandAction, Role
 from workflows.temporal import gateway
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 STEPS = ("start", "pause", "resume", "stop", "retry-failures")
 
@@ -36,7 +36,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_job_by_api_from_preview_to_results(api: Api, tenant: Any, taken: None) -> None:
-    runs = many_runs(tenant, 3, status="RUNNING")
+    runs = make_runs(tenant, 3, status="RUNNING")
     make_run(tenant)
     closed = make_run(tenant, status="FAILED", definition_version=runs[0].definition_version)
     body = {
@@ -53,7 +53,7 @@ def test_a_job_by_api_from_preview_to_results(api: Api, tenant: Any, taken: None
     assert api.post("/bulk", body, **{"Idempotency-Key": "k"}).json()["id"] == job["id"]
     begun = api.post(f"/bulk/{job['id']}/start")
     assert (begun.status_code, begun.json()["state"], begun.json()["preview"]) == (202, "running", None)
-    work_off(BulkJob.objects.get(id=job["id"]))
+    complete_job(BulkJob.objects.get(id=job["id"]))
     done = api.get(f"/bulk/{job['id']}").json()
     assert (done["state"], done["counts"]["accepted"], done["selection"]["filters"]["version"]) == ("done", 3, 1)
     items = api.get(f"/bulk/{job['id']}/items?page_size=2").json()
@@ -101,7 +101,7 @@ def test_all_values_of_a_filter_count(api: Api, tenant: Any) -> None:
 def test_another_tenant_sees_and_reaches_nothing_of_a_job(api: Api, tenant: Any) -> None:
     other = make_tenant()
     theirs = make_run(other)
-    job = previewed(other)
+    job = preview_job(other)
     for path in ("", "/items"):
         error_of(api.get(f"/bulk/{job.id}{path}"), 404)
     for step in STEPS:
@@ -139,7 +139,7 @@ def choose(client: Any, action: str, runs: list[Any], query: str = "", **more: s
 
 
 def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None) -> None:
-    runs = many_runs(tenant, 3)
+    runs = make_runs(tenant, 3)
     closed = make_run(tenant, status="FAILED")
     client = member_of(tenant)
     response = choose(client, "cancel_runs", [*runs[:2], closed])
@@ -150,13 +150,13 @@ def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None)
     assert "the run had already ended" in shown
     assert not Command.objects.filter(run__in=runs).exists()
     assert client.get(reverse("admin:workflows_bulkjob_start", args=[job.id])).status_code == 302
-    assert reread(job).state == "preview"  # a GET starts nothing
+    assert reload_job(job).state == "preview"  # a GET starts nothing
     started_page = client.post(
         reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "twice"}, follow=True
     )
     assert "0 of 2 accepted by Temporal" in started_page.content.decode()
-    job = work_off(job)
-    assert (told(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
+    job = complete_job(job)
+    assert (item_counts(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
     page = client.get(response.url).content.decode()
     assert "2 of 2 accepted by Temporal" in page
     assert "hx-get" not in page  # nothing moves any more
@@ -165,7 +165,7 @@ def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None)
 
 
 def test_all_of_the_lists_filter_is_chosen_across_pages(tenant: Any) -> None:
-    many_runs(tenant, 60)
+    make_runs(tenant, 60)
     make_run(tenant, status="RUNNING")
     client = member_of(tenant)
     one = make_run(tenant)
@@ -176,7 +176,11 @@ def test_all_of_the_lists_filter_is_chosen_across_pages(tenant: Any) -> None:
     job = BulkJob.objects.get(tenant=tenant)
     assert "status = WAITING" in client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
     assert "bulk job" in client.get(reverse("admin:workflows_command_changelist")).content.decode()
-    assert (job.total, told(job), job.selection) == (61, {"pending": 61}, {"list": {"status__exact": ["WAITING"]}})
+    assert (job.total, item_counts(job), job.selection) == (
+        61,
+        {"pending": 61},
+        {"list": {"status__exact": ["WAITING"]}},
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,9 +202,9 @@ def test_the_list_offers_what_the_role_may_do(tenant: Any, role: Role, offered: 
 
 
 def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: None) -> None:
-    many_runs(tenant, 3)
+    make_runs(tenant, 3)
     client, viewer = member_of(tenant), member_of(tenant, role=Role.VIEWER)
-    job = started(tenant)
+    job = start_job(tenant)
     page = reverse("admin:workflows_bulkjob_change", args=[job.id])
 
     def step(name: str, by: Any = client) -> str:
@@ -215,18 +219,18 @@ def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: No
     assert (
         "sends no more requests" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
     )
-    assert reread(job).state == "paused"
+    assert reload_job(job).state == "paused"
     assert "The job continues." in step("resume")
     assert "The job is stopped." in step("stop")
     assert "BULK_JOB_STATE" in step("resume")
-    assert (reread(job).state, told(job)) == ("stopped", {"stopped": 3})
+    assert (reload_job(job).state, item_counts(job)) == ("stopped", {"stopped": 3})
     listed = client.get(reverse("admin:workflows_bulkjob_changelist")).content.decode()
     assert "3 stopped" in listed
 
 
 def test_results_come_in_pages(tenant: Any, taken: None) -> None:
-    many_runs(tenant, 120)
-    job = work_off(started(tenant))
+    make_runs(tenant, 120)
+    job = complete_job(start_job(tenant))
     client = member_of(tenant)
     page = reverse("admin:workflows_bulkjob_change", args=[job.id])
     first = client.get(page).content.decode()
@@ -238,20 +242,20 @@ def test_results_come_in_pages(tenant: Any, taken: None) -> None:
 
 def test_no_page_of_a_job_is_another_tenants(tenant: Any) -> None:
     make_run(tenant)
-    job = previewed(tenant)
+    job = preview_job(tenant)
     stranger = member_of(make_tenant())
     assert stranger.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).status_code == 404
     for step in STEPS:
         address = reverse(f"admin:workflows_bulkjob_{step}", args=[job.id])
         assert stranger.post(address).status_code == 404
     assert stranger.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).status_code == 404
-    assert reread(job).state == "preview"
+    assert reload_job(job).state == "preview"
 
 
 @pytest.mark.parametrize("role", Role.values)
 def test_a_terminate_page_asks_admins_for_the_reason(tenant: Any, role: str) -> None:
     make_run(tenant)
-    job = previewed(tenant, CommandAction.TERMINATE, reason="")
+    job = preview_job(tenant, CommandAction.TERMINATE, reason="")
     client = member_of(tenant, role=role)
     shown = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
     assert ('name="reason"' in shown) is (role == "admin")
@@ -265,7 +269,7 @@ def test_a_terminate_page_asks_admins_for_the_reason(tenant: Any, role: str) -> 
 
 
 def test_a_job_from_a_shell_shows_first_and_starts_when_told(tenant: Any, taken: None) -> None:
-    many_runs(tenant, 2)
+    make_runs(tenant, 2)
     make_run(tenant, status="RUNNING"), make_run(tenant, status="SUCCEEDED")
     asked = [
         "bulk_runs",
@@ -284,7 +288,11 @@ def test_a_job_from_a_shell_shows_first_and_starts_when_told(tenant: Any, taken:
     assert "1 not eligible: WORKFLOW_RUN_CLOSED" in out.getvalue()
     call_command(*asked, "--start", "--reason", "night", stdout=out)
     job = BulkJob.objects.get(tenant=tenant, state="running")
-    assert (told(work_off(job)), job.source, job.reason) == ({"accepted": 2, "ineligible": 1}, "cli", "night")
+    assert (item_counts(complete_job(job)), job.source, job.reason) == (
+        {"accepted": 2, "ineligible": 1},
+        "cli",
+        "night",
+    )
 
 
 @pytest.mark.parametrize("given", ["nonsense", "statu=FAILED", "status="])
@@ -292,11 +300,11 @@ def test_a_shell_is_told_what_is_wrong(tenant: Any, given: str) -> None:
     with pytest.raises(CommandError, match="KEY=VALUE|VALIDATION_ERROR"):
         call_command("bulk_runs", "cancel", "--tenant", tenant.slug, "--filter", given)
     with pytest.raises(CommandError, match="no tenant"):
-        call_command("bulk_runs", "cancel", "--tenant", str(an_id()), "--filter", "status=FAILED")
+        call_command("bulk_runs", "cancel", "--tenant", str(unknown_id()), "--filter", "status=FAILED")
 
 
 def test_the_reason_of_a_pause_is_shown(api: Api, tenant: Any) -> None:
-    many_runs(tenant, 2)
-    job = bulk_start(actor=make_actor(tenant), job_id=previewed(tenant).id)
+    make_runs(tenant, 2)
+    job = bulk_start(actor=make_actor(tenant), job_id=preview_job(tenant).id)
     bulk_pause(actor=make_actor(tenant, name="Olga"), job_id=job.id)
     assert api.get(f"/bulk/{job.id}").json()["pause_reason"] == "paused by Olga"

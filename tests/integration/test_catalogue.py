@@ -16,7 +16,7 @@ from workflows.services.schemas import schema_save
 from workflows.services.wait_lookback import buffer_times
 from workflows.statuses import Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 def api_of(tenant: Any, role: Role = Role.AUTHOR) -> Api:

@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from portal.devstack.child import PROJECT, command_tied_to
 from portal.devstack.servers import Servers, embedded_servers
 from tests.support.factories import eventually, make_run, make_tenant
-from tests.support.scopes import as_system
+from tests.support.system_scope import in_system_scope
 from workflows.actions import celery_client
 from workflows.actions.celery_call import CeleryCallInput, CeleryCallOutput, celery_call
 from workflows.actions.ledger import Owner, invocation_claim
@@ -98,7 +98,7 @@ def call(context: ActionContext, **value: Any) -> CeleryCallOutput:
     return celery_call(CeleryCallInput.model_validate(value), context)
 
 
-@as_system
+@in_system_scope
 def in_a_thread(context: ActionContext, **value: Any) -> CeleryCallOutput:
     try:
         return call(context, **value)

@@ -301,7 +301,7 @@ def celery_worker(broker: Broker, log: Path, *options: str) -> Iterator["subproc
         sys.executable,
         *WORKER,
         "-I",
-        "tests.support.no_loss_tasks",
+        "tests.support.message_loss_tasks",
         "-n",
         f"{uuid.uuid4().hex}@localhost",
         *options,

@@ -11,7 +11,7 @@ from tests.support.factories import make_token
 from workflows.models import Event
 from workflows.statuses import Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 EVENT = {
     "specversion": "1.0",

@@ -23,7 +23,8 @@ from tests.support.api import Api, error_of
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
-from tests.support.triggers import STATE, TRIGGER, rows_of
+from tests.support.row_counts import row_counts
+from tests.support.triggers import STATE, TRIGGER
 from workflows.errors import Conflict, InputInvalid, PermissionRefused
 from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import command_resolve_unknown
@@ -33,7 +34,7 @@ from workflows.services import command_reconcile
 from workflows.statuses import CommandState, Role
 from workflows.tenancy import system_scope
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_dry_run_returns_forecasts_and_writes_nothing(tenant: Any, notified: lis
     event = receive(tenant, event_type="PAID")
     event_route(event.id)
     trigger = killed(event)
-    before = rows_of(tenant)
+    before = row_counts(tenant)
     ids = [fine.id, ended.id, filtered.id, closed.id, trigger.id, uuid.uuid4()]
     response = deliveries_redeliver(actor=make_actor(tenant), delivery_ids=ids, dry_run=True)
     results = [(item["result"], item.get("forecast", {}).get("status")) for item in response["results"]]
@@ -141,7 +142,7 @@ def test_dry_run_returns_forecasts_and_writes_nothing(tenant: Any, notified: lis
         "forecast_filtered": 1, "forecast_skipped": 1,
     }  # fmt: skip
     assert "the run has ended: failed" in response["results"][1]["forecast"]["why"]
-    assert rows_of(tenant) == before
+    assert row_counts(tenant) == before
     assert set(EventDelivery.objects.filter(id__in=ids).values_list("status", flat=True)) == {"dead"}
     assert notified == []
 

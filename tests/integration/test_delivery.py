@@ -18,7 +18,7 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, publish
 from workflows.models import Event, EventDelivery, Run
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from workflows.models import Event, EventDelivery, EventType, PayloadSchema, Run
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}
 

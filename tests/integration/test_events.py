@@ -16,7 +16,7 @@ from workflows.models import Event, EventDelivery, EventKey, EventType, RunWait
 from workflows.projections.transaction import projection_writer
 from workflows.services.wait_lookback import wait_look_for_events
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 def test_repeat_returns_the_first_record(tenant: Any) -> None:

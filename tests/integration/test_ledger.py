@@ -27,7 +27,7 @@ from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, CommandState, Role
 
-pytestmark = pytest.mark.usefixtures("database", "unheard")
+pytestmark = pytest.mark.usefixtures("database", "no_dispatcher")
 
 RUN = {"id": "s", "type": "state.set", "config": {"state": "DONE"}}
 

@@ -29,7 +29,7 @@ RUN = {
 
 
 @pytest.fixture(autouse=True)
-def published(tenant: Any, unheard: None) -> None:
+def published(tenant: Any, no_dispatcher: None) -> None:
     publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}})
 
 

@@ -12,7 +12,7 @@ from django.db.migrations.state import ProjectState
 
 from portal.management.commands.migrate import OLD_HISTORY
 from tests.support.schema_catalogue import catalogue_differences, schema_catalogue
-from tests.support.tenant_tables import INDEXES_OF_ALL_TENANTS, tenant_table_faults
+from tests.support.tenant_tables import INDEXES_OF_ALL_TENANTS, tenant_table_violations
 from workflows.models.row_level_security import AddTenantForeignKey, EnableTenantPolicy
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -92,7 +92,7 @@ def test_names_of_the_old_history_are_not_used_again() -> None:
 
 def test_tenant_tables_follow_the_rules() -> None:
     with connections["owner"].cursor() as cursor:
-        assert tenant_table_faults(cursor) == []
+        assert tenant_table_violations(cursor) == []
         cursor.execute("SELECT count(*) FROM pg_indexes WHERE indexname = ANY(%s)", [list(INDEXES_OF_ALL_TENANTS)])
         assert cursor.fetchone() == (len(INDEXES_OF_ALL_TENANTS),)
 
@@ -111,7 +111,7 @@ def test_a_tenant_table_that_breaks_the_rules_is_found(owner_cursor: Any) -> Non
         " run_id uuid REFERENCES workflow_runs, at timestamptz)"
     )
     owner_cursor.execute("CREATE INDEX invoices_newest ON invoices (at)")
-    assert tenant_table_faults(owner_cursor) == [
+    assert tenant_table_violations(owner_cursor) == [
         "invoices: row-level security is off; add EnableTenantPolicy to the migration",
         "invoices: the policy system_access is missing or different",
         "invoices: the policy tenant_isolation is missing or different",
@@ -149,7 +149,7 @@ def test_the_next_tenant_table_needs_one_operation(second_database: Any) -> None
             operation.database_forwards("workflows", editor, states[-1], state)
         states.append(state)
     with second_database.cursor() as cursor:
-        assert tenant_table_faults(cursor) == []
+        assert tenant_table_violations(cursor) == []
     for operation, (earlier, later) in reversed(list(zip(operations, pairwise(states), strict=True))):
         with second_database.schema_editor() as editor:
             operation.database_backwards("workflows", editor, later, earlier)

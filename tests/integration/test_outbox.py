@@ -23,12 +23,12 @@ from ingress.outbox import outbox_counts, outbox_relay_events
 from ingress.publish import publish_event
 from portal.devstack.child import PROJECT
 from tests.support.factories import make_tenant
-from tests.support.scopes import as_system
-from tests.support.streams import stored
+from tests.support.stream_driver import stored_event_ids
+from tests.support.system_scope import in_system_scope
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import Event, EventType, OutboxEvent, PayloadSchema, Tenant
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 def publish(tenant: Any, number: int = 1, **others: Any) -> str:
@@ -85,7 +85,7 @@ def test_event_is_rolled_back_with_its_transaction(tenant: Any) -> None:
         with pytest.raises(RuntimeError):
             write_and_fail()  # a savepoint
     relay(tenant)
-    assert (stored(tenant), rows(tenant).count()) == (["kept"], 0)
+    assert (stored_event_ids(tenant), rows(tenant).count()) == (["kept"], 0)
 
 
 def test_dispatcher_is_notified_after_the_commit_only(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_dispatcher_is_notified_after_the_commit_only(tenant: Any, monkeypatch: 
 def test_tenant_can_be_a_row_or_a_slug(tenant: Any, how: str) -> None:
     publish(tenant.slug if how == "slug" else tenant, event_id="e-1")
     relay(tenant)
-    assert stored(tenant) == ["e-1"]
+    assert stored_event_ids(tenant) == ["e-1"]
 
 
 @pytest.mark.parametrize(
@@ -141,21 +141,21 @@ def test_rows_are_relayed_once_and_in_order_for_every_tenant(tenant: Any) -> Non
     ids = [publish(who, number) for number in range(5) for who in (tenant, other)]
     assert outbox_counts(tenant_id=tenant.id).waiting == 5
     assert [relay(who) for who in (tenant, other)] == [5, 5]
-    assert (stored(tenant), stored(other)) == (ids[::2], ids[1::2])
+    assert (stored_event_ids(tenant), stored_event_ids(other)) == (ids[::2], ids[1::2])
     assert outbox_counts(tenant_id=tenant.id) == outbox.OutboxCounts(0, 0, 0, None)
-    assert (relay(tenant), stored(tenant)) == (0, ids[::2])
+    assert (relay(tenant), stored_event_ids(tenant)) == (0, ids[::2])
 
 
 def test_repeated_event_id_is_stored_once(tenant: Any) -> None:
     for _ in range(2):
         publish(tenant, 1, event_id="e-1")
-    assert (relay(tenant), stored(tenant), rows(tenant).count()) == (2, ["e-1"], 0)
+    assert (relay(tenant), stored_event_ids(tenant), rows(tenant).count()) == (2, ["e-1"], 0)
 
 
 def test_one_call_relays_one_batch(tenant: Any) -> None:
     ids = [publish(tenant, number) for number in range(5)]
     assert [relay(tenant, limit=2) for _ in range(4)] == [2, 2, 1, 0]
-    assert stored(tenant) == ids
+    assert stored_event_ids(tenant) == ids
 
 
 def test_kill_between_commit_and_relay_leaves_the_row_for_the_next_relay(tenant: Any) -> None:
@@ -166,11 +166,11 @@ def test_kill_between_commit_and_relay_leaves_the_row_for_the_next_relay(tenant:
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, env={**os.environ, "CELERY_QUEUE": "unheard"}, check=False
+        [sys.executable, "-c", code], cwd=PROJECT, env={**os.environ, "CELERY_QUEUE": "no-worker"}, check=False
     )
     assert ended.returncode == -signal.SIGKILL
-    assert stored(tenant) == []
-    assert (relay(tenant), stored(tenant)) == (1, ["e-1"])
+    assert stored_event_ids(tenant) == []
+    assert (relay(tenant), stored_event_ids(tenant)) == (1, ["e-1"])
 
 
 def test_relay_that_dies_before_the_commit_leaves_the_row_and_no_event(
@@ -181,8 +181,8 @@ def test_relay_that_dies_before_the_commit_leaves_the_row_and_no_event(
         failing(patch, KeyboardInterrupt, 1)  # type: ignore[arg-type]
         with pytest.raises(KeyboardInterrupt):
             relay(tenant)
-    assert (stored(tenant), rows(tenant).count()) == ([], 1)
-    assert (relay(tenant), stored(tenant)) == (1, ["e-1"])
+    assert (stored_event_ids(tenant), rows(tenant).count()) == ([], 1)
+    assert (relay(tenant), stored_event_ids(tenant)) == (1, ["e-1"])
 
 
 def test_relay_skips_rows_that_another_relay_has_locked(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,10 +200,10 @@ def test_relay_skips_rows_that_another_relay_has_locked(tenant: Any, monkeypatch
     with ThreadPoolExecutor(1) as elsewhere:
         first = elsewhere.submit(on_own_connection, lambda: relay(tenant, limit=3))
         assert inside.wait(20)
-        assert (relay(tenant), stored(tenant)) == (1, ids[3:])
+        assert (relay(tenant), stored_event_ids(tenant)) == (1, ids[3:])
         go_on.set()
         assert first.result(20) == 3
-    assert sorted(stored(tenant)) == sorted(ids)
+    assert sorted(stored_event_ids(tenant)) == sorted(ids)
     assert Event.objects.filter(tenant=tenant).count() == 4
 
 
@@ -220,10 +220,10 @@ def test_concurrent_relays_store_each_event_once(tenant: Any) -> None:
         done = [relays.submit(on_own_connection, drain) for _ in range(4)]
         assert sum(one.result(60) for one in done) == 200
     assert Event.objects.filter(tenant=tenant).count() == 200
-    assert set(stored(tenant)) == set(ids)
+    assert set(stored_event_ids(tenant)) == set(ids)
 
 
-@as_system
+@in_system_scope
 def on_own_connection(work: Callable[[], Any]) -> Any:
     try:
         return work()
@@ -241,7 +241,7 @@ def test_row_that_can_never_be_an_event_is_kept_with_the_reason(tenant: Any) -> 
     publish(tenant, 2, event_id="e-1")
     publish_event("COUNTED", {"n": "x"}, tenant=tenant, event_id="e-2")
     publish(tenant, 3, event_id="e-3")
-    assert (relay(tenant), stored(tenant)) == (4, ["e-1", "e-3"])
+    assert (relay(tenant), stored_event_ids(tenant)) == (4, ["e-1", "e-3"])
     refused = {row.envelope["event_id"]: row for row in rows(tenant)}
     assert {name: row.reason.split(":")[0] for name, row in refused.items()} == {
         "e-1": "EVENT_ID_CONFLICT", "e-2": "EVENT_PAYLOAD_INVALID",
@@ -256,7 +256,7 @@ def test_data_that_the_database_refuses_is_kept_as_refused(tenant: Any, monkeypa
     failing(monkeypatch, lambda: DataError("out of range"), 2)
     for number in (1, 2, 3):
         publish(tenant, number, event_id=f"e-{number}")
-    assert (relay(tenant), stored(tenant)) == (3, ["e-1", "e-3"])
+    assert (relay(tenant), stored_event_ids(tenant)) == (3, ["e-1", "e-3"])
     row = rows(tenant).get()
     assert (row.refused_at is not None, "out of range" in row.reason) == (True, True)
 
@@ -268,7 +268,7 @@ def test_failed_row_is_retried_with_growing_pauses_and_stops_no_other(
         failing(patch, lambda: RuntimeError("a bug"), 2)
         for number in (1, 2, 3):
             publish(tenant, number, event_id=f"e-{number}")
-        assert (relay(tenant), stored(tenant)) == (2, ["e-1", "e-3"])
+        assert (relay(tenant), stored_event_ids(tenant)) == (2, ["e-1", "e-3"])
         pauses = []
         for attempt in (1, 2, 3):
             row = rows(tenant).get()
@@ -281,7 +281,7 @@ def test_failed_row_is_retried_with_growing_pauses_and_stops_no_other(
         assert [round(pause) for pause in pauses] == [2, 4, 8]
         assert outbox_counts(tenant_id=tenant.id).failing == 1
     rows(tenant).update(next_attempt_at=timezone.now())
-    assert (relay(tenant), stored(tenant)) == (1, ["e-1", "e-3", "e-2"])
+    assert (relay(tenant), stored_event_ids(tenant)) == (1, ["e-1", "e-3", "e-2"])
 
 
 def test_row_is_retried_after_a_deadlock(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ def test_row_is_retried_after_a_deadlock(tenant: Any, monkeypatch: pytest.Monkey
         assert relay(tenant) == 0
     assert rows(tenant).get().refused_at is None
     rows(tenant).update(next_attempt_at=timezone.now())
-    assert (relay(tenant), stored(tenant)) == (1, ["e-1"])
+    assert (relay(tenant), stored_event_ids(tenant)) == (1, ["e-1"])
 
 
 def test_database_outage_raises_and_changes_nothing(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from workflows.services.runs.verify import run_repair
 from workflows.statuses import CommandAction, CommandState
 from workflows.temporal import gateway
 
-pytestmark = pytest.mark.usefixtures("database", "unheard")
+pytestmark = pytest.mark.usefixtures("database", "no_dispatcher")
 
 
 def busy() -> None:

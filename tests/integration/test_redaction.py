@@ -25,7 +25,7 @@ from workflows.projections.verdicts import record_verdicts
 from workflows.redaction import BUILT_IN, HIDDEN, compiled, redact, redact_filters, restored, rule_problem, rules_of
 from workflows.statuses import CommandAction, Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 CARD, IBAN, WORD = "4111-1111", "AT61-1904", "open-sesame"
 RULES = ["/payload/card/number", "/input/cards/*/number", "*iban*"]
 

@@ -19,7 +19,7 @@ from workflows.services.tokens import token_hash
 from workflows.temporal.interceptors import _releasing_connections
 from workflows.tenancy import NO_SCOPE, Scope, current_scope, scope_of, system_scope, tenant_scope
 
-pytestmark = pytest.mark.usefixtures("database", "unheard")
+pytestmark = pytest.mark.usefixtures("database", "no_dispatcher")
 
 TABLES = {model._meta.db_table for model in apps.get_app_config("workflows").get_models()}
 

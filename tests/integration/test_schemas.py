@@ -18,7 +18,7 @@ from workflows.services.payload_check import PayloadChecker, payload_problem, pa
 from workflows.services.schemas import schema_save
 from workflows.statuses import EventSource, Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 TICKET = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 STEP = {"id": "s", "type": "state.set", "config": {"state": "X"}}

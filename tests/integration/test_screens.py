@@ -7,14 +7,14 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
-from tests.support.bulk_jobs import previewed
+from tests.support.bulk_jobs import preview_job
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
 from workflows.models import Command, Definition, EventType, HumanTask, Notification
 from workflows.statuses import Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 LISTS = ("run", "event", "definition", "command", "notification", "eventtype", "humantask", "bulkjob")
 
@@ -40,7 +40,7 @@ def pages(tenant: Any) -> list[str]:
     definition = Definition.objects.get(tenant=tenant)
     entry = EventType.objects.create(tenant=tenant, name="E", correlation_paths=["a"])
     command = Command.objects.filter(tenant=tenant).first()
-    job = previewed(tenant)
+    job = preview_job(tenant)
     found = [reverse("admin:index"), reverse("admin:workflows_event_send")]
     found += [reverse("admin:workflows_bulkjob_change", args=[job.id])]
     found += [reverse(f"admin:workflows_{name}_changelist") for name in LISTS]

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.support.factories import make_run, make_tenant
-from tests.support.scopes import as_system
+from tests.support.system_scope import in_system_scope
 from workflows.actions.ledger import Owner, invocation_claim
 from workflows.actions.registry import ActionContext, find_action
 from workflows.engine.errors import RunError
@@ -129,7 +129,7 @@ def test_an_expected_version_of_nothing_fails_and_leaves_nothing(store: Store, t
 def test_of_many_at_once_one_takes_the_lock(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
-    @as_system
+    @in_system_scope
     def take(number: int) -> str | None:
         try:
             start.wait(20)
@@ -147,7 +147,7 @@ def test_of_many_at_once_one_takes_the_lock(tenant: Any) -> None:
 def test_a_write_that_meets_a_delete_is_never_lost(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
-    @as_system
+    @in_system_scope
     def work(number: int) -> int:
         try:
             start.wait(20)
@@ -176,7 +176,7 @@ def test_increment_begins_at_zero_and_adds(store: Store) -> None:
 def test_increments_of_many_threads_are_all_counted(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
-    @as_system
+    @in_system_scope
     def count(_: int) -> list[int]:
         try:
             start.wait(20)

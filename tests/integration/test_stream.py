@@ -22,19 +22,19 @@ from ingress.stream import consumer
 from ingress.stream.consumer import EventStream
 from ingress.stream.group import StreamGroup
 from portal.devstack.servers import Servers, embedded_servers
-from tests.support.entry_points import Door
+from tests.support.database_proxy import DatabaseProxy
 from tests.support.factories import eventually, make_tenant
-from tests.support.streams import StreamDesk, eventually_stored, stored
+from tests.support.stream_driver import StreamDriver, stored_event_ids, wait_until_stored
 from workflows.models import Event, EventType, PayloadSchema, Tenant
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 @pytest.fixture
-def stream(servers: Servers, tenant: Any) -> Iterator[StreamDesk]:
-    desk = StreamDesk(servers.redis_url, tenant.slug)
-    yield desk
-    desk.close()
+def stream(servers: Servers, tenant: Any) -> Iterator[StreamDriver]:
+    driver = StreamDriver(servers.redis_url, tenant.slug)
+    yield driver
+    driver.close()
 
 
 @contextmanager
@@ -75,14 +75,14 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
 # -- Entries ----------------------------------------------------------------------------------------------------------
 
 
-def test_entries_are_stored_in_order_and_acknowledged(stream: StreamDesk, tenant: Any) -> None:
+def test_entries_are_stored_in_order_and_acknowledged(stream: StreamDriver, tenant: Any) -> None:
     other = make_tenant()
     for number in range(25):
         stream.add(tenant, number, timestamp="2026-01-01T10:00:00Z")
         stream.add(other, number)
     counts = stream.consumer().consume_events(once=True)
-    assert stored(tenant) == stored(other) == [f"e-{number}" for number in range(25)]
-    assert (counts.stored, counts.repeats, counts.dead, stream.pending(), stream.dead()) == (50, 0, 0, {}, [])
+    assert stored_event_ids(tenant) == stored_event_ids(other) == [f"e-{number}" for number in range(25)]
+    assert (counts.stored, counts.repeats, counts.dead, stream.pending(), stream.dead_letters()) == (50, 0, 0, {}, [])
     event = Event.objects.get(tenant=tenant, event_id="e-3")
     assert (event.source, event.sender) == ("stream", f"stream {stream.names.stream}")
     assert (event.correlation_key, event.payload, event.occurred_at and event.occurred_at.year) == (
@@ -92,14 +92,14 @@ def test_entries_are_stored_in_order_and_acknowledged(stream: StreamDesk, tenant
     )
 
 
-def test_repeated_event_is_acknowledged_and_stored_once(stream: StreamDesk, tenant: Any) -> None:
+def test_repeated_event_is_acknowledged_and_stored_once(stream: StreamDriver, tenant: Any) -> None:
     for _ in range(3):
         stream.add(tenant, 1)
     counts = stream.consumer().consume_events(once=True)
-    assert (stored(tenant), counts.stored, counts.repeats, stream.pending()) == (["e-1"], 1, 2, {})
+    assert (stored_event_ids(tenant), counts.stored, counts.repeats, stream.pending()) == (["e-1"], 1, 2, {})
 
 
-def test_entry_that_can_never_be_an_event_is_a_dead_letter_with_the_reason(stream: StreamDesk, tenant: Any) -> None:
+def test_entry_that_can_never_be_an_event_is_a_dead_letter_with_the_reason(stream: StreamDriver, tenant: Any) -> None:
     inactive = make_tenant()
     Tenant.objects.filter(id=inactive.id).update(is_active=False)
     PayloadSchema.objects.create(tenant=tenant, ref="n.v1", schema={"properties": {"n": {"type": "number"}}})
@@ -120,8 +120,8 @@ def test_entry_that_can_never_be_an_event_is_a_dead_letter_with_the_reason(strea
     }
     stream.add(tenant, 13)
     counts = stream.consumer().consume_events(once=True)
-    assert stored(tenant) == ["e-1", "e-13"]
-    dead = {letter["entry_id"]: letter for letter in stream.dead()}
+    assert stored_event_ids(tenant) == ["e-1", "e-13"]
+    dead = {letter["entry_id"]: letter for letter in stream.dead_letters()}
     assert {name: letter["code"] for name, letter in dead.items()} == wrong
     assert (counts.stored, counts.dead, stream.pending()) == (2, len(wrong), {})
     for name, letter in dead.items():
@@ -139,60 +139,60 @@ def test_entry_that_can_never_be_an_event_is_a_dead_letter_with_the_reason(strea
 
 
 def test_data_that_the_database_refuses_is_not_an_outage(
-    stream: StreamDesk, tenant: Any, monkeypatch: pytest.MonkeyPatch
+    stream: StreamDriver, tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An index row that is too long raises OperationalError. A retry would fail in the same way."""
     failing(monkeypatch, lambda: caused_by(OperationalError("too long"), psycopg.errors.ProgramLimitExceeded()), 2)
     for number in (1, 2, 3):
         stream.add(tenant, number)
     stream.consumer().consume_events(once=True)
-    assert stored(tenant) == ["e-1", "e-3"]
-    assert [(letter["event_id"], letter["code"]) for letter in stream.dead()] == [("e-2", "EVENT_INVALID")]
+    assert stored_event_ids(tenant) == ["e-1", "e-3"]
+    assert [(letter["event_id"], letter["code"]) for letter in stream.dead_letters()] == [("e-2", "EVENT_INVALID")]
 
 
 def test_entry_that_fails_repeatedly_becomes_a_dead_letter_and_stops_no_other(
-    stream: StreamDesk, tenant: Any, monkeypatch: pytest.MonkeyPatch
+    stream: StreamDriver, tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, lambda: RuntimeError("a bug"), 2)
     ids = [stream.add(tenant, number) for number in (1, 2, 3)]
     stream.consumer().consume_events(once=True)
-    assert (stored(tenant), stream.pending(), stream.dead()) == (["e-1", "e-3"], {ids[1]: 1}, [])
+    assert (stored_event_ids(tenant), stream.pending(), stream.dead_letters()) == (["e-1", "e-3"], {ids[1]: 1}, [])
     assert stream.consumers() == {"one"}  # it must stay: Redis would forget its pending entries
     stream.consumer().consume_events(once=True)
-    assert (stream.pending(), stream.dead()) == ({ids[1]: 2}, [])
+    assert (stream.pending(), stream.dead_letters()) == ({ids[1]: 2}, [])
     stream.consumer().consume_events(once=True)
-    (letter,) = stream.dead()
+    (letter,) = stream.dead_letters()
     assert (letter["code"], letter["entry_id"], stream.pending()) == ("EVENT_ENTRY_FAILED", ids[1], {})
     assert "RuntimeError: a bug" in letter["reason"]
 
 
 def test_entry_is_stored_when_the_bug_is_fixed_in_time(
-    stream: StreamDesk, tenant: Any, monkeypatch: pytest.MonkeyPatch
+    stream: StreamDriver, tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         failing(patch, lambda: RuntimeError("a bug"), 2)
         stream.add(tenant, 2)
         stream.consumer().consume_events(once=True)
     stream.consumer().consume_events(once=True)
-    assert (stored(tenant), stream.pending(), stream.dead()) == (["e-2"], {}, [])
+    assert (stored_event_ids(tenant), stream.pending(), stream.dead_letters()) == (["e-2"], {}, [])
 
 
-def test_broken_dead_letter_stream_does_not_stop_valid_entries(stream: StreamDesk, tenant: Any) -> None:
+def test_broken_dead_letter_stream_does_not_stop_valid_entries(stream: StreamDriver, tenant: Any) -> None:
     stream.redis.set(stream.names.dead, "something else")
     bad = stream.add(tenant, 1, payload_json="{")
     stream.add(tenant, 2)
     stream.consumer().consume_events(once=True)
-    assert (stored(tenant), list(stream.pending())) == (["e-2"], [bad])
+    assert (stored_event_ids(tenant), list(stream.pending())) == (["e-2"], [bad])
     stream.redis.delete(stream.names.dead)
     stream.consumer().consume_events(once=True)
-    assert ([letter["entry_id"] for letter in stream.dead()], stream.pending()) == ([bad], {})
+    assert ([letter["entry_id"] for letter in stream.dead_letters()], stream.pending()) == ([bad], {})
 
 
 # -- Repeated deliveries ----------------------------------------------------------------------------------------------
 
 
 def test_lost_acknowledgement_gives_a_duplicate(
-    stream: StreamDesk, tenant: Any, monkeypatch: pytest.MonkeyPatch
+    stream: StreamDriver, tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks after the commit. An entry without event id is recognised by its place in the stream."""
     acknowledge, broken = StreamGroup.acknowledge, [True]
@@ -207,46 +207,46 @@ def test_lost_acknowledgement_gives_a_duplicate(
     place = stream.add(tenant, 1, event_id=None)
     stream.add(tenant, 2)
     counts = stream.consumer().consume_events(once=True)
-    assert stored(tenant) == [f"stream:{stream.names.stream}:{place}", "e-2"]
+    assert stored_event_ids(tenant) == [f"stream:{stream.names.stream}:{place}", "e-2"]
     assert (counts.stored, counts.repeats, stream.pending()) == (2, 2, {})
 
 
-def test_idle_entries_of_a_dead_consumer_are_claimed(stream: StreamDesk, tenant: Any) -> None:
+def test_idle_entries_of_a_dead_consumer_are_claimed(stream: StreamDriver, tenant: Any) -> None:
     stream.add(tenant, 1)
     assert stream.read_as("gone")
     stream.consumer(claim_seconds=60).consume_events(once=True)
-    assert stored(tenant) == []
+    assert stored_event_ids(tenant) == []
     stop = threading.Event()
     with running(stream.consumer(claim_seconds=0.3, stop=stop), stop):
-        eventually_stored(tenant, "e-1")
+        wait_until_stored(tenant, "e-1")
         eventually(lambda: not stream.pending(), what="the entry is acknowledged")
 
 
-def test_consumer_that_returns_stores_its_pending_entries_first(stream: StreamDesk, tenant: Any) -> None:
+def test_consumer_that_returns_stores_its_pending_entries_first(stream: StreamDriver, tenant: Any) -> None:
     """There are more pending entries than one page has."""
     for number in range(25):
         stream.add(tenant, number)
     assert len(stream.read_as("one", 22)) == 22
     stream.consumer("one").consume_events(once=True)
-    assert (stored(tenant), stream.pending()) == ([f"e-{number}" for number in range(25)], {})
+    assert (stored_event_ids(tenant), stream.pending()) == ([f"e-{number}" for number in range(25)], {})
 
 
 @pytest.mark.parametrize("reader", ["one", "gone"])
 def test_entry_trimmed_while_pending_is_logged_and_becomes_a_dead_letter(
-    stream: StreamDesk, tenant: Any, reader: str, caplog: pytest.LogCaptureFixture
+    stream: StreamDriver, tenant: Any, reader: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = [stream.add(tenant, number) for number in (1, 2, 3)]
     stream.read_as(reader, 2)
     stream.redis.xtrim(stream.names.stream, minid=ids[1], approximate=False)
     stream.consumer(claim_seconds=0).consume_events(once=True)
-    (letter,) = stream.dead()
+    (letter,) = stream.dead_letters()
     assert (letter["entry_id"], letter["code"]) == (ids[0], "EVENT_ENTRY_TRIMMED")
     assert "Redis trimmed the entry" in letter["reason"]
-    assert (stored(tenant), stream.pending()) == (["e-2", "e-3"], {})
+    assert (stored_event_ids(tenant), stream.pending()) == (["e-2", "e-3"], {})
     assert [record.levelno for record in caplog.records if ids[0] in record.getMessage()] == [logging.ERROR]
 
 
-def test_consumer_leaves_the_group_only_without_pending_entries(stream: StreamDesk, tenant: Any) -> None:
+def test_consumer_leaves_the_group_only_without_pending_entries(stream: StreamDriver, tenant: Any) -> None:
     stream.add(tenant, 1)
     stream.read_as("one")
     assert not stream.group("one").leave()
@@ -255,7 +255,7 @@ def test_consumer_leaves_the_group_only_without_pending_entries(stream: StreamDe
     assert stream.consumers() == set()
 
 
-def test_idle_consumers_without_entries_are_removed(stream: StreamDesk, tenant: Any) -> None:
+def test_idle_consumers_without_entries_are_removed(stream: StreamDriver, tenant: Any) -> None:
     stream.add(tenant, 1)
     stream.read_as("gone, with an entry")
     stream.redis.xgroup_createconsumer(stream.names.stream, stream.names.group, "gone, with nothing")
@@ -265,7 +265,7 @@ def test_idle_consumers_without_entries_are_removed(stream: StreamDesk, tenant: 
     assert stream.consumers() == {"gone, with an entry"}
 
 
-def test_only_entries_acknowledged_by_every_group_are_trimmed(stream: StreamDesk, tenant: Any) -> None:
+def test_only_entries_acknowledged_by_every_group_are_trimmed(stream: StreamDriver, tenant: Any) -> None:
     for number in range(1, 1001):
         stream.add(tenant, number, at=f"{number}-0")
     stream.redis.xgroup_create(stream.names.stream, "another", id="0")
@@ -285,55 +285,55 @@ def test_only_entries_acknowledged_by_every_group_are_trimmed(stream: StreamDesk
 # -- Outages ----------------------------------------------------------------------------------------------------------
 
 
-def test_flushed_group_is_created_again(stream: StreamDesk, tenant: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_flushed_group_is_created_again(stream: StreamDriver, tenant: Any, caplog: pytest.LogCaptureFixture) -> None:
     stop = threading.Event()
     stream.add(tenant, 1)
     with running(stream.consumer(stop=stop), stop):
-        eventually_stored(tenant, "e-1")
+        wait_until_stored(tenant, "e-1")
         stream.redis.flushdb()
         stream.add(tenant, 2)
-        eventually_stored(tenant, "e-1", "e-2")
+        wait_until_stored(tenant, "e-1", "e-2")
     assert "is created again" in caplog.text
-    assert stream.dead() == []
+    assert stream.dead_letters() == []
 
 
 def test_redis_outage_is_logged_once_and_retried(tenant: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with embedded_servers(tmp_path, postgres=False, temporal=False) as own:
-        stream, stop = StreamDesk(own.redis_url, tenant.slug), threading.Event()
+        stream, stop = StreamDriver(own.redis_url, tenant.slug), threading.Event()
         with running(stream.consumer(stop=stop), stop):
             stream.add(tenant, 1)
-            eventually_stored(tenant, "e-1")
+            wait_until_stored(tenant, "e-1")
             own.redis.stop()
             eventually(lambda: "Redis is unavailable" in caplog.text, what="the outage is logged")
             own.redis.start()
             stream.add(tenant, 2)
-            eventually_stored(tenant, "e-1", "e-2")
-        assert stream.is_read()
+            wait_until_stored(tenant, "e-1", "e-2")
+        assert stream.is_consumed()
         stream.close()
     assert caplog.text.count("Redis is unavailable") == caplog.text.count("Redis is available again") == 1
 
 
-def test_database_outage_makes_no_dead_letters(stream: StreamDesk, tenant: Any, tmp_path: Path) -> None:
+def test_database_outage_makes_no_dead_letters(stream: StreamDriver, tenant: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Door(os.environ["DATABASE_URL"]) as door:
-        stream.start(log, "--consumer", "one", DATABASE_URL=door.url, EVENT_STREAM_MAX_DELIVERIES="1")
+    with DatabaseProxy(os.environ["DATABASE_URL"]) as proxy:
+        stream.start(log, "--consumer", "one", DATABASE_URL=proxy.url, EVENT_STREAM_MAX_DELIVERIES="1")
         stream.add(tenant, 1)
-        eventually_stored(tenant, "e-1")
-        door.shut()
+        wait_until_stored(tenant, "e-1")
+        proxy.refuse()
         ids = [stream.add(tenant, number) for number in (2, 3)]
         eventually(lambda: "the database is unavailable" in log.read_text(), what="the outage is logged")
         stream.add(tenant, 4, payload_json="{")
         assert ids[0] in stream.pending()
-        door.open()
-        eventually_stored(tenant, "e-1", "e-2", "e-3")
-        eventually(stream.is_read, what="all entries are acknowledged")
-    assert [letter["event_id"] for letter in stream.dead()] == ["e-4"]
+        proxy.restore()
+        wait_until_stored(tenant, "e-1", "e-2", "e-3")
+        eventually(stream.is_consumed, what="all entries are acknowledged")
+    assert [letter["event_id"] for letter in stream.dead_letters()] == ["e-4"]
     text = log.read_text()
     assert (text.count("the database is unavailable"), text.count("the database is available again")) == (1, 1)
 
 
 def test_read_only_database_is_an_outage(
-    stream: StreamDesk, tenant: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stream: StreamDriver, tenant: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a failover, a connection may lead to a standby. Every write then raises InternalError."""
     stop = threading.Event()
@@ -343,8 +343,8 @@ def test_read_only_database_is_an_outage(
         stream.add(tenant, 1)
         eventually(lambda: "the database is unavailable" in caplog.text, what="the outage is logged")
         patch.undo()
-        eventually_stored(tenant, "e-1")
-    assert stream.dead() == []
+        wait_until_stored(tenant, "e-1")
+    assert stream.dead_letters() == []
 
 
 # -- Stops and kills --------------------------------------------------------------------------------------------------
@@ -352,19 +352,19 @@ def test_read_only_database_is_an_outage(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_process_leaves_no_pending_entries(
-    stream: StreamDesk, tenant: Any, tmp_path: Path, number: signal.Signals
+    stream: StreamDriver, tenant: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
     log = tmp_path / "log"
     process = stream.start(log, "--consumer", "one")
     stream.add(tenant, 1)
-    eventually_stored(tenant, "e-1")
+    wait_until_stored(tenant, "e-1")
     process.send_signal(number)
     assert process.wait(15) == 0, log.read_text()
     assert (stream.pending(), stream.consumers()) == ({}, set())
     assert "consumer one stopped: 1 stored" in log.read_text()
 
 
-def test_stop_finishes_the_current_batch(stream: StreamDesk, tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_finishes_the_current_batch(stream: StreamDriver, tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     stop, read_new = threading.Event(), StreamGroup.read_new
 
     def stopped_after_the_read(self: StreamGroup, **arguments: Any) -> Any:
@@ -376,25 +376,25 @@ def test_stop_finishes_the_current_batch(stream: StreamDesk, tenant: Any, monkey
     for number in range(5):
         stream.add(tenant, number)
     stream.consumer(stop=stop, batch=3).consume_events()
-    assert (stored(tenant), stream.pending(), stream.consumers()) == (["e-0", "e-1", "e-2"], {}, set())
+    assert (stored_event_ids(tenant), stream.pending(), stream.consumers()) == (["e-0", "e-1", "e-2"], {}, set())
 
 
-def test_stop_during_an_outage_keeps_the_pending_entries(stream: StreamDesk, tenant: Any, tmp_path: Path) -> None:
+def test_stop_during_an_outage_keeps_the_pending_entries(stream: StreamDriver, tenant: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Door(os.environ["DATABASE_URL"]) as door:
-        door.shut()
-        process = stream.start(log, "--consumer", "one", DATABASE_URL=door.url)
+    with DatabaseProxy(os.environ["DATABASE_URL"]) as proxy:
+        proxy.refuse()
+        process = stream.start(log, "--consumer", "one", DATABASE_URL=proxy.url)
         entry = stream.add(tenant, 1)
         eventually(lambda: "the database is unavailable" in log.read_text(), what="the outage is logged")
         process.terminate()
         assert process.wait(15) == 0, log.read_text()
     assert (list(stream.pending()), stream.consumers()) == ([entry], {"one"})
     stream.consumer("one").consume_events(once=True)
-    assert (stored(tenant), stream.pending()) == (["e-1"], {})
+    assert (stored_event_ids(tenant), stream.pending()) == (["e-1"], {})
 
 
 @pytest.mark.parametrize("point", ["after the read", "after the commit", "after the acknowledgement"])
-def test_kill_loses_and_duplicates_no_event(stream: StreamDesk, tenant: Any, tmp_path: Path, point: str) -> None:
+def test_kill_loses_and_duplicates_no_event(stream: StreamDriver, tenant: Any, tmp_path: Path, point: str) -> None:
     for number in range(20):
         stream.add(tenant, number, event_id=None)
     arguments = (point, str(tmp_path / "flag"), "--consumer", "one", "--once")
@@ -405,13 +405,13 @@ def test_kill_loses_and_duplicates_no_event(stream: StreamDesk, tenant: Any, tmp
         assert process.wait(60) == expected, (tmp_path / "log").read_text()
     payloads = Event.objects.filter(tenant=tenant).values_list("payload", flat=True)
     assert sorted(payload["n"] for payload in payloads) == list(range(20))
-    assert (stream.pending(), stream.dead()) == ({}, [])
+    assert (stream.pending(), stream.dead_letters()) == ({}, [])
 
 
 @pytest.mark.parametrize(
     ("point", "letters"), [("before the dead letter", 1), ("between dead letter and acknowledgement", 2)]
 )
-def test_kill_loses_no_dead_letter(stream: StreamDesk, tenant: Any, tmp_path: Path, point: str, letters: int) -> None:
+def test_kill_loses_no_dead_letter(stream: StreamDriver, tenant: Any, tmp_path: Path, point: str, letters: int) -> None:
     """A kill between the two writes gives two dead letters with the same entry id, and loses none."""
     bad = stream.add(tenant, 1, payload_json="{")
     stream.add(tenant, 2)
@@ -419,11 +419,13 @@ def test_kill_loses_no_dead_letter(stream: StreamDesk, tenant: Any, tmp_path: Pa
     for expected in (-signal.SIGKILL, 0):
         process = stream.start(tmp_path / "log", *arguments, module="tests.support.crashing_stream")
         assert process.wait(60) == expected, (tmp_path / "log").read_text()
-    assert [letter["entry_id"] for letter in stream.dead()] == [bad] * letters
-    assert (stored(tenant), stream.pending()) == (["e-2"], {})
+    assert [letter["entry_id"] for letter in stream.dead_letters()] == [bad] * letters
+    assert (stored_event_ids(tenant), stream.pending()) == (["e-2"], {})
 
 
-def test_two_repeatedly_killed_processes_store_each_event_once(stream: StreamDesk, tenant: Any, tmp_path: Path) -> None:
+def test_two_repeatedly_killed_processes_store_each_event_once(
+    stream: StreamDriver, tenant: Any, tmp_path: Path
+) -> None:
     environment = {"EVENT_STREAM_BATCH": "7", "EVENT_STREAM_CLAIM_SECONDS": "1", "EVENT_STREAM_MAX_DELIVERIES": "1"}
     total = 400
     for number in range(total):
@@ -432,22 +434,22 @@ def test_two_repeatedly_killed_processes_store_each_event_once(stream: StreamDes
         pair = [
             stream.start(tmp_path / "log", "--consumer", f"c{round_number}-{side}", **environment) for side in (0, 1)
         ]
-        more = len(stored(tenant)) + 30
-        eventually(lambda more=more: len(stored(tenant)) >= more, what=f"{more} events")
+        more = len(stored_event_ids(tenant)) + 30
+        eventually(lambda more=more: len(stored_event_ids(tenant)) >= more, what=f"{more} events")
         for process in pair:
             process.kill()
             process.wait(10)
     stream.start(tmp_path / "log", "--consumer", "last", **environment)
-    eventually(stream.is_read, what="all entries are acknowledged", seconds=60)
-    assert sorted(stored(tenant)) == sorted(f"e-{number}" for number in range(total))
-    assert stream.dead() == []
+    eventually(stream.is_consumed, what="all entries are acknowledged", seconds=60)
+    assert sorted(stored_event_ids(tenant)) == sorted(f"e-{number}" for number in range(total))
+    assert stream.dead_letters() == []
 
 
-def test_command_with_once_stores_all_entries_and_stops(stream: StreamDesk, tenant: Any, settings: Any) -> None:
+def test_command_with_once_stores_all_entries_and_stops(stream: StreamDriver, tenant: Any, settings: Any) -> None:
     settings.REDIS_URL = stream.url
     settings.EVENT_STREAM, settings.EVENT_STREAM_DEAD = stream.names.stream, stream.names.dead
     before = signal.getsignal(signal.SIGTERM)
     stream.add(tenant, 1)
     call_command("consume_events", "--once")
-    assert stored(tenant) == ["e-1"]
+    assert stored_event_ids(tenant) == ["e-1"]
     assert signal.getsignal(signal.SIGTERM) == before

@@ -19,19 +19,20 @@ from tests.support.api import Api, error_of
 from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import expr, make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
-from tests.support.triggers import STATE, TRIGGER, rows_of
+from tests.support.row_counts import row_counts
+from tests.support.triggers import STATE, TRIGGER
 from workflows.errors import InputInvalid
 from workflows.models import Definition, Event, EventDelivery, EventType, HumanTask, PayloadSchema, RunWait
 from workflows.statuses import Role
 
-pytestmark = pytest.mark.usefixtures("unheard")
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
 def what_if_of(tenant: Any, **value: Any) -> dict[str, Any]:
     """Return the result. Check that no row of any table has changed."""
-    before = rows_of(tenant)
+    before = row_counts(tenant)
     result = event_what_if(tenant_id=tenant.id, value={**REPLY, **value})
-    assert rows_of(tenant) == before
+    assert row_counts(tenant) == before
     return result
 
 
@@ -206,9 +207,9 @@ def test_other_paths_are_compared_on_stored_events(tenant: Any) -> None:
     open_wait(tenant, key="7", name="PAID")
     open_wait(tenant, key="8", name="PAID")
     open_wait(tenant, key="8", name="OTHER")
-    before = rows_of(tenant)
+    before = row_counts(tenant)
     result = correlation_what_if(tenant_id=tenant.id, paths={"PAID": "payload.invoice.id"})
-    assert rows_of(tenant) == before
+    assert row_counts(tenant) == before
     assert result["counts"] == {"same": 1, "changed": 1, "gained": 1, "lost": 1}
     assert (result["looked_at"], result["open_waits"], result["has_more_changes"]) == (4, 2, False)
     found = {change["id"]: (change["change"], change["before"], change["after"]) for change in result["changes"]}

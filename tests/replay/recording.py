@@ -1,7 +1,7 @@
-"""`make record-histories`: plays every shape on a real server and keeps its history for the replay tests.
+"""Recording of histories for the replay tests (`make record-histories`): runs every case on a real Temporal server.
 
-Not collected with the tests. Histories of the present semantics version are written anew; those of older versions are never
-touched, for runs that pinned them may still be open somewhere.
+Pytest does not collect this file with the tests. Only histories of the current semantics version are recorded again.
+Histories of older versions stay, because open runs may still use these versions.
 """
 
 import json
@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk
 from tests.support.factories import publish
-from tests.support.history_shapes import SHAPES, Shape
+from tests.support.history_cases import CASES, HistoryCase
+from tests.support.tenant_driver import TenantDriver
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import Run
 from workflows.temporal import connection, performing
 
 FOLDER = Path(__file__).parent / "histories" / f"v{SEMANTICS_VERSION}"
-# What tells of the machine and the process that recorded it, and decides nothing.
-UNTOLD = ("identity", "requestId", "sdkName", "stackTrace", "workerVersion")
+# Fields that depend on the machine and the process of the recording. They do not affect the replay.
+LEFT_OUT = ("identity", "requestId", "sdkName", "stackTrace", "workerVersion")
 STICKY = re.compile(r'"pointsman-portal@[^"]*"')
 
 
@@ -31,25 +31,25 @@ def empty_folder() -> None:
     FOLDER.mkdir(parents=True)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_record(desk: Desk, shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shape.is_long:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_record(driver: TenantDriver, case: HistoryCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.is_long:
         monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
-    if shape.children:
-        publish(desk.tenant, *shape.children, key="child")
-    publish(desk.tenant, *shape.steps)
-    run = desk.start(shape.payload)
-    shape.play(desk, run)
-    ended = desk.run_is(shape.ends, id=run.id)
+    if case.children:
+        publish(driver.tenant, *case.children, key="child")
+    publish(driver.tenant, *case.steps)
+    run = driver.start(case.payload)
+    case.act(driver, run)
+    ended = driver.wait_for_run(case.ends, id=run.id)
     for number, text in enumerate(histories(ended)):
-        name = shape.name if number == 0 else f"{shape.name}-{number + 1}"
+        name = case.name if number == 0 else f"{case.name}-{number + 1}"
         (FOLDER / f"{name}.json").write_text(text)
     for child in Run.objects.filter(parent_run=run).order_by("created_at")[:1]:
-        (FOLDER / f"{shape.name}-of-the-child.json").write_text(histories(child)[0])
+        (FOLDER / f"{case.name}-of-the-child.json").write_text(histories(child)[0])
 
 
 def histories(run: Run) -> list[str]:
-    """Of every execution of the run, the first one first."""
+    """Return the history of each execution of the run as JSON text, the first execution first."""
 
     async def fetch(client: Any) -> list[str]:
         found: list[str] = []
@@ -62,17 +62,18 @@ def histories(run: Run) -> list[str]:
             execution = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
         return found
 
-    return [told(text) for text in connection.call(fetch)]
+    return [normalised(text) for text in connection.call(fetch)]
 
 
-def told(text: str) -> str:
-    document = without_place(json.loads(text))
+def normalised(text: str) -> str:
+    """Return the history without fields that differ between two recordings, sorted and indented."""
+    document = without_machine(json.loads(text))
     return STICKY.sub('"sticky"', json.dumps(document, indent=1, sort_keys=True)) + "\n"
 
 
-def without_place(value: Any) -> Any:
+def without_machine(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_place(item) for key, item in value.items() if key not in UNTOLD}
+        return {key: without_machine(item) for key, item in value.items() if key not in LEFT_OUT}
     if isinstance(value, list):
-        return [without_place(item) for item in value]
+        return [without_machine(item) for item in value]
     return value

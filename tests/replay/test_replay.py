@@ -1,7 +1,9 @@
-"""Recorded histories of every semantics version replay under the present code, payload by payload (docs/reference/engine.md#determinism).
+"""Recorded histories of every semantics version replay with the current code.
 
-The replayer compares commands; the second look compares what the commands carry (records, inputs, keys) and what the run
-returns, which is where a change of the engine's behaviour shows.
+The first test compares the commands. The second test compares the payloads of the commands (records, inputs, keys) and
+the result of the run. A change of the engine's behaviour shows in the payloads.
+
+Source: docs/reference/engine.md#determinism
 """
 
 import asyncio
@@ -33,10 +35,10 @@ FOLDER = Path(__file__).parent / "histories"
 FILES = sorted(FOLDER.glob("v*/*.json"))
 CONVERTER = build_converter({})
 ADVICE = """
-{name}: the engine behaves differently from what semantics version {version} has recorded.
-If that was not meant, undo it. If it was meant: raise SEMANTICS_VERSION in workflows/engine/machine.py, keep the old
-behaviour for runs that pinned version {version}, then `make record-histories` adds the histories of the new version. Only
-while no released portal runs version {version}, `make record-histories` alone refreshes them.
+{name}: the engine behaves differently from the recording of semantics version {version}.
+If the change is a mistake, undo it. If it is intended, raise SEMANTICS_VERSION in workflows/engine/machine.py and keep
+the old behaviour for runs of version {version}. Then `make record-histories` adds the histories of the new version.
+If no released portal runs version {version}, only run `make record-histories`. It replaces the histories.
 """
 sent: list[Any] = []
 
@@ -61,7 +63,7 @@ class _Inbound(WorkflowInboundInterceptor):
         return result
 
 
-class Listener(Interceptor):
+class PayloadRecorder(Interceptor):
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         return _Inbound
 
@@ -75,7 +77,7 @@ def history_of(path: Path) -> WorkflowHistory:
 
 
 def recorded(history: WorkflowHistory) -> list[Any]:
-    """What the commands of this history carried, in their order, and the result."""
+    """Return name and payloads of each command of the history in order, and the result."""
     found: list[Any] = []
     for event in history.events:
         kind = event.WhichOneof("attributes")
@@ -94,16 +96,16 @@ def payloads(container: Any) -> Any:
     return [json.loads(payload.data) for payload in container.payloads]
 
 
-def without_new_fields(carried: Any, wanted: Any) -> Any:
-    """Payload types grow: a field that came after the recording does no harm as long as nothing stands in it."""
-    (kind, payloads_now), (_, payloads_then) = carried, wanted
-    shown = []
+def without_new_fields(replayed: Any, wanted: Any) -> Any:
+    """Remove empty fields that the recording does not have. Payload types grow, and an empty new field is harmless."""
+    (kind, payloads_now), (_, payloads_then) = replayed, wanted
+    compared = []
     for position, now in enumerate(payloads_now):
         then = payloads_then[position] if position < len(payloads_then) else None
         if isinstance(now, dict) and isinstance(then, dict):
             now = {key: value for key, value in now.items() if key in then or value not in ([], {}, "", None)}
-        shown.append(now)
-    return kind, shown
+        compared.append(now)
+    return kind, compared
 
 
 def without_words(value: Any) -> Any:
@@ -128,7 +130,7 @@ def version_of(path: Path) -> int:
 
 
 @pytest.fixture(autouse=True)
-def as_it_was_recorded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def message_limit_of_the_recording(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "goes-on-as-new" in request.node.name:
         monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
 
@@ -137,7 +139,7 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}-{path.stem}"
 
 
-def test_at_least_twenty_shapes_of_the_present_version_are_recorded() -> None:
+def test_at_least_twenty_cases_of_the_current_version_are_recorded() -> None:
     assert len([path for path in FILES if version_of(path) == SEMANTICS_VERSION]) >= 20
 
 
@@ -151,16 +153,16 @@ def test_commands_replay_in_the_sandbox(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_what_the_commands_carry_is_the_same(path: Path) -> None:
+def test_payloads_of_the_commands_are_the_same(path: Path) -> None:
     sent.clear()
     history = history_of(path)
     replayer = Replayer(
         workflows=[RunWorkflow],
         workflow_runner=UnsandboxedWorkflowRunner(),
         data_converter=CONVERTER,
-        interceptors=[Listener()],
+        interceptors=[PayloadRecorder()],
     )
     asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False))
     wanted = recorded(history)
-    carried = [without_new_fields(*pair) for pair in zip(sent, wanted, strict=False)]
-    assert without_words(carried) == without_words(wanted), ADVICE.format(name=path.name, version=version_of(path))
+    replayed = [without_new_fields(*pair) for pair in zip(sent, wanted, strict=False)]
+    assert without_words(replayed) == without_words(wanted), ADVICE.format(name=path.name, version=version_of(path))

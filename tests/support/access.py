@@ -1,4 +1,4 @@
-"""What the access matrix is made of: every address by Django's own resolver, callers of every role, and calls that are undone."""
+"""Access matrix: all endpoints from Django's resolver, callers of every role, and calls that are rolled back."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ from tests.support.factories import make_token
 from workflows.models import ApiToken, Command, Tenant, TenantMembership
 from workflows.statuses import Role
 
-# Who may, beside the roles: everybody; Django's superusers; nobody, whatever their role.
+# Values of `Cell.needs` beside the roles. PUBLIC: no sign-in. SUPERUSER: Django's superusers only. NOBODY: no caller.
 PUBLIC, SUPERUSER, NOBODY = "public", "superuser", "nobody"
 RANKS = list(Role)
 LEDGER = {"workflow_commands", "workflow_command_entries"}
@@ -29,14 +29,14 @@ SESSIONS = {"django_session"}
 Ids = Mapping[str, str]
 
 
-# -- Addresses ---------------------------------------------------------------------------------------------------------
+# -- Endpoints ---------------------------------------------------------------------------------------------------------
 
 
 def endpoints() -> dict[str, set[str]]:
-    """The methods of every address, by the address's name, or by its route where it has no name."""
+    """Return the methods of every endpoint, by URL name, or by route for an endpoint without a name."""
     found: dict[str, set[str]] = {}
     for name, pattern in _patterns(get_resolver().url_patterns):
-        assert name not in found, f"two addresses are called {name}"
+        assert name not in found, f"two endpoints have the name {name}"
         found[name] = _methods(pattern)
     return found
 
@@ -52,7 +52,7 @@ def _patterns(entries: list[Any], route: str = "", space: str = "") -> Iterator[
 
 
 def _methods(pattern: URLPattern) -> set[str]:
-    """Of an API view those that it defines; a page takes GET and POST, and says itself what it does not take."""
+    """Return the methods of an API view, or GET and POST for a page, because a page refuses methods itself."""
     view = getattr(pattern.callback, "cls", None)
     if view is None:
         return {"GET", "POST"}
@@ -64,7 +64,7 @@ def _methods(pattern: URLPattern) -> set[str]:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one method of one address asks for. `variant` tells cells of one method apart, by what they ask for."""
+    """Expected access to one method of an endpoint. `variant` distinguishes requests to the same method."""
 
     name: str
     method: str
@@ -73,15 +73,15 @@ class Cell:
     body: Callable[[Ids], Any] | None = None
     query: Callable[[Ids], dict[str, str]] = lambda ids: {}
     variant: str = ""
-    path: str = ""  # where the address cannot be made of its name
-    is_recorded: bool = False  # a denied attempt is a row of the ledger
-    writes: bool = True  # False: changes nothing, for nobody
-    is_alone: bool = False  # opens a read-only transaction of its own, so none may be around it
-    people_only: bool = False  # a program has no use for it
-    answers: frozenset[int] = frozenset()  # to those who may, where a good answer is no success
-    denies: frozenset[int] = frozenset({403})
-    foreign: frozenset[int] | None = frozenset({404})  # with ids of another tenant; None: it takes none
-    shows: bool = False  # a page or answer that shows the row that its ids name
+    path: str = ""  # for endpoints that `reverse` cannot build
+    is_recorded: bool = False  # a denied request is recorded in the ledger
+    writes: bool = True  # False: the request changes nothing for any caller
+    is_alone: bool = False  # the request opens a read-only transaction, so no transaction may surround it
+    users_only: bool = False  # no sense for API tokens
+    statuses: frozenset[int] = frozenset()  # of responses to allowed callers; empty: any status of success
+    denied_statuses: frozenset[int] = frozenset({403})
+    foreign_statuses: frozenset[int] | None = frozenset({404})  # with ids of another tenant; None: takes no ids
+    shows: bool = False  # the response shows the row that its ids name
 
     @property
     def label(self) -> str:
@@ -131,48 +131,49 @@ class Cell:
 
 @dataclass
 class Caller:
-    """Somebody with a session or a token; a role of the tenant, superuser, or none of it (`role` empty)."""
+    """Caller with a session or a token. `role` is a tenant role, SUPERUSER, or empty without a tenant."""
 
     role: str
     is_program: bool
     client: Client
     actor_id: str = ""
-    ids: dict[str, str] = field(default_factory=dict)  # of rows that are their own
+    ids: dict[str, str] = field(default_factory=dict)  # ids of rows that belong to this caller
 
     def __post_init__(self) -> None:
         self._cookies = copy.deepcopy(self.client.cookies)
 
     def as_new(self) -> Client:
-        """Without what earlier answers left: messages, a session that was ended."""
+        """Return the client without the messages and session changes of earlier calls."""
         self.client.cookies = copy.deepcopy(self._cookies)
         return self.client
 
     def __str__(self) -> str:
-        return f"{self.role or 'nobody'} by {'token' if self.is_program else 'session'}"
+        return f"{self.role or 'no role'} by {'token' if self.is_program else 'session'}"
 
 
-def nobody() -> Caller:
+def anonymous() -> Caller:
     return Caller("", False, Client(raise_request_exception=False))
 
 
-def person(name: str, role: str, tenant: Tenant | None) -> Caller:
-    """A member, a superuser who looks at the tenant, or somebody who is in none."""
-    user = get_user_model().objects.create_user(name, is_superuser=role == SUPERUSER, is_staff=True)
+def user(name: str, role: str, tenant: Tenant | None) -> Caller:
+    """Return a tenant member, a superuser who has chosen the tenant, or a user without a tenant."""
+    account = get_user_model().objects.create_user(name, is_superuser=role == SUPERUSER, is_staff=True)
     if tenant is not None and role != SUPERUSER:
-        TenantMembership.objects.create(tenant=tenant, user=user, role=role)
+        TenantMembership.objects.create(tenant=tenant, user=account, role=role)
     client = Client(raise_request_exception=False)
-    client.force_login(user)
+    client.force_login(account)
     if tenant is not None:
         session = client.session
         session[SESSION_TENANT] = str(tenant.id)
         session.save()
-    return Caller(role, False, client, str(user.pk))
+    return Caller(role, False, client, str(account.pk))
 
 
-def program(role: str, tenant: Tenant) -> Caller:
+def api_client(role: str, tenant: Tenant) -> Caller:
     token = make_token(tenant, Role(role))
     row = ApiToken.objects.filter(tenant=tenant).latest("created_at")
-    ApiToken.objects.filter(id=row.id).update(last_used_at="2100-01-01T00:00:00Z")  # using it writes nothing
+    # A recent time of use is not written again, so that calls with this token change no row.
+    ApiToken.objects.filter(id=row.id).update(last_used_at="2100-01-01T00:00:00Z")
     client = Client(headers={"Authorization": f"Bearer {token}"}, raise_request_exception=False)
     return Caller(role, True, client, str(row.id))
 
@@ -181,17 +182,17 @@ def program(role: str, tenant: Tenant) -> Caller:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CallResult:
     status: int
-    text: str  # with that of the page that it leads to
-    landed: int  # the status of that page
-    place: str  # its address
-    to: str  # where the answer itself redirects
-    changed: frozenset[str]  # tables, the ledger and sessions apart
-    commands: tuple[tuple[str, str], ...]  # (state, code) of the ledger's new rows
+    text: str  # of the response, and of the pages that it redirects to
+    final_status: int  # of the last of these pages
+    final_address: str
+    redirect: str  # address that the response itself redirects to
+    changed: frozenset[str]  # tables with changes, except the ledger and the sessions
+    commands: tuple[tuple[str, str], ...]  # (state, code) of the caller's rows in the ledger
 
 
-def ask(
+def call_endpoint(
     cell: Cell,
     caller: Caller,
     ids: Ids,
@@ -201,10 +202,12 @@ def ask(
     exact: bool = True,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Call and undo. `body` replaces the cell's own, as it is sent; `follow` looks at the page that the answer leads to.
+) -> CallResult:
+    """Send the request of a cell and roll back its changes.
 
-    Not `exact`: a table counts as changed even if what was written to it was taken back within the call.
+    - `body` replaces the body of the cell.
+    - `follow`: follow redirects to pages of the portal.
+    - `exact=False`: a table counts as changed even if the request itself undid its changes.
     """
     ids = {**ids, **caller.ids}
     data = body if body is not None or cell.body is None else cell.body(ids)
@@ -212,19 +215,21 @@ def ask(
         data = b"" if data is None else json.dumps(data).encode()
     before = row_sums(tenants) if cell.is_alone else {}
     sums: dict[str, Any] = {}
-    with nullcontext() if cell.is_alone else undone():
-        written = writes()
+    with nullcontext() if cell.is_alone else rolled_back():
+        written = written_rows()
         response = _send(caller.as_new(), cell, cell.address(ids), data, headers or {})
-        landed, place, text = _landing(caller.client, response, 4 if follow else 0)
-        touched = {name for name, number in writes().items() if number != written.get(name, 0)} - LEDGER - SESSIONS
+        final_status, final_address, text = _follow(caller.client, response, 4 if follow else 0)
+        counts = written_rows().items()
+        touched = {name for name, number in counts if number != written.get(name, 0)} - LEDGER - SESSIONS
         if cell.is_alone or (touched and exact):
             sums = row_sums(tenants)
         rows = Command.objects.filter(actor_id=caller.actor_id) if caller.actor_id else Command.objects.none()
         commands = tuple(rows.values_list("state", "code"))
     if sums and not cell.is_alone:
-        before = row_sums(tenants)  # undone, it is as it was
+        before = row_sums(tenants)  # the rollback has restored the state before the call
     changed = frozenset(name for name in sums if sums[name] != before.get(name)) if sums else frozenset(touched)
-    return Answer(response.status_code, text, landed, place, response.headers.get("Location", ""), changed, commands)
+    redirect = response.headers.get("Location", "")
+    return CallResult(response.status_code, text, final_status, final_address, redirect, changed, commands)
 
 
 def _send(client: Client, cell: Cell, address: str, data: Any, headers: Mapping[str, str]) -> Any:
@@ -235,16 +240,16 @@ def _send(client: Client, cell: Cell, address: str, data: Any, headers: Mapping[
     return client.generic(cell.method, address)
 
 
-def _landing(client: Client, response: Any, steps: int) -> tuple[int, str, str]:
-    """What stands in an answer, and on the pages of ours that it leads to."""
-    texts, to = [_text(response)], ""
+def _follow(client: Client, response: Any, steps: int) -> tuple[int, str, str]:
+    """Follow redirects inside the portal. Return status and address of the last page, and the text of all pages."""
+    texts, address = [_text(response)], ""
     for _ in range(steps):
         if response.status_code not in (301, 302) or not response.headers["Location"].startswith("/"):
             break
-        to = response.headers["Location"]
-        response = client.get(to)
+        address = response.headers["Location"]
+        response = client.get(address)
         texts.append(_text(response))
-    return response.status_code, to, "\n".join(texts)
+    return response.status_code, address, "\n".join(texts)
 
 
 def _text(response: Any) -> str:
@@ -253,14 +258,17 @@ def _text(response: Any) -> str:
 
 
 @contextmanager
-def undone() -> Iterator[None]:
+def rolled_back() -> Iterator[None]:
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
-def writes() -> dict[str, int]:
-    """Rows written in this transaction, by table; a difference of two looks tells, for the server counts on a little."""
+def written_rows() -> dict[str, int]:
+    """Return the number of rows written in this transaction, by table.
+
+    Use only differences of two calls, because the counts of the server contain earlier writes too.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
@@ -270,7 +278,10 @@ def writes() -> dict[str, int]:
 
 
 def row_sums(tenants: list[Any]) -> dict[str, Any]:
-    """One number for all rows of each table: those of the tenants, and of tables that belong to none. The ledger apart."""
+    """Return row count and checksum of each table, without the ledger and the sessions.
+
+    Of a tenant table, only the rows of the given tenants count.
+    """
     parts = []
     for model in apps.get_models():
         table = model._meta.db_table
@@ -279,7 +290,8 @@ def row_sums(tenants: list[Any]) -> dict[str, Any]:
         columns = {f.column for f in model._meta.concrete_fields}
         where = "WHERE t.tenant_id = ANY(%s)" if "tenant_id" in columns else "WHERE %s::uuid[] IS NOT NULL"
         parts.append(
-            f"SELECT '{table}', count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {table} t {where}"
+            f"SELECT '{table}', count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)"
+            f" FROM {table} t {where}"
         )
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(parts), [[tenant.id for tenant in tenants]] * len(parts))

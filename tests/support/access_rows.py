@@ -1,4 +1,4 @@
-"""A tenant with a row of every kind, whose texts carry a mark: what is shown of it is found again."""
+"""Tenant with one row of each kind. All texts contain a mark, so that a test can find them in responses."""
 
 import uuid
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ingress.catalogue import EventTypeFields, event_type_save
 from ingress.intake.receive import event_receive
-from tests.support.access import SUPERUSER, Caller, person, program
+from tests.support.access import SUPERUSER, Caller, api_client, user
 from tests.support.factories import make_actor, make_run, make_tenant, publish
 from workflows.models import (
     ActionInvocation,
@@ -35,20 +35,20 @@ from workflows.statuses import CommandAction, EventSource, Role
 
 
 @dataclass
-class Furnished:
+class FilledTenant:
     tenant: Tenant
-    mark: str  # stands in every text that no address and no body of a call names
+    mark: str  # in every text that no address and no request body contains
     ids: dict[str, str]
-    people: dict[str, Caller]
-    programs: dict[str, Caller]
+    users: dict[str, Caller]
+    api_clients: dict[str, Caller]
 
 
-def furnish(mark: str) -> Furnished:
-    """`mark` in capitals; names and keys have it in small letters, in front of the tenant's own number."""
+def fill_tenant(mark: str) -> FilledTenant:
+    """Create a tenant with rows. `mark` is in capitals. Names and keys contain it in small letters, with a number."""
     tenant = make_tenant(f"{mark} tenant")
     own = f"{mark.lower()}-{tenant.slug}"
-    people = {role: person(f"{role}-{own}", role, tenant) for role in (*Role.values, SUPERUSER)}
-    programs = {role: program(role, tenant) for role in Role.values}
+    users = {role: user(f"{role}-{own}", role, tenant) for role in (*Role.values, SUPERUSER)}
+    api_clients = {role: api_client(role, tenant) for role in Role.values}
     ids = {
         "tenant": str(tenant.id),
         "member": f"{Role.OPERATOR}-{own}",
@@ -59,19 +59,22 @@ def furnish(mark: str) -> Furnished:
     }
     _definition_and_run(tenant, mark, own, ids)
     _event(tenant, mark, own, ids)
-    _of_authors_and_admins(tenant, mark, own, ids)
-    _of_operators(tenant, mark, own, ids)
-    for caller in people.values():
+    _author_and_admin_rows(tenant, mark, own, ids)
+    _operator_rows(tenant, mark, own, ids)
+    for caller in users.values():
         row = Notification.objects.create(
             tenant=tenant, user_id=int(caller.actor_id), idempotency_key=own, title=f"{mark} title", body=mark
         )
         caller.ids["notification"] = str(row.id)
-    ids["notification"] = people[Role.ADMIN].ids["notification"]
-    return Furnished(tenant, mark, ids, people, programs)
+    ids["notification"] = users[Role.ADMIN].ids["notification"]
+    return FilledTenant(tenant, mark, ids, users, api_clients)
 
 
 def _definition_and_run(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
-    """The definition is paused: a start is refused by that, after the role, and nothing reaches Temporal."""
+    """Create a run of a paused definition.
+
+    A start request passes the role check and is then refused because of the pause. So Temporal gets no request.
+    """
     step = {"id": "s", "type": "state.set", "config": {"state": f"{mark} state"}}
     version = publish(tenant, step, key=f"{own}-flow", name=f"{mark} flow")
     error = {"category": "ActionError", "message": f"{mark} error", "nodePath": "x", "at": "y", "details": {"m": mark}}
@@ -84,8 +87,8 @@ def _definition_and_run(tenant: Tenant, mark: str, own: str, ids: dict[str, str]
         error=error,
         error_category="ActionError",
         trigger_metadata={"eventName": f"{mark} event"},
-        requested_by=f"{mark} asker",
-        temporal_first_run_id=str(uuid.uuid4()),  # it was started once: nobody starts it anew
+        requested_by=f"{mark} requester",
+        temporal_first_run_id=str(uuid.uuid4()),  # a run with this id is not started again
     )
     Definition.objects.filter(tenant=tenant).update(
         name=f"{mark} name", description=mark, is_paused=True, paused_reason=f"{mark} pause"
@@ -99,7 +102,8 @@ def _definition_and_run(tenant: Tenant, mark: str, own: str, ids: dict[str, str]
         )  # fmt: skip
         wait = RunWait.objects.create(
             **where, step_path="root.steps[1]", step_id="w", kind="event", status="WAITING", opened_at=now,
-            event_name=f"{own}-event-type", correlation_key=f"{own}-key", filters=[{"path": "a", "op": "=", "value": mark}],
+            event_name=f"{own}-event-type", correlation_key=f"{own}-key",
+            filters=[{"path": "a", "op": "=", "value": mark}],
         )  # fmt: skip
     RunLog.objects.create(**where, at=now, message=f"{mark} log")
     ActionInvocation.objects.create(
@@ -138,7 +142,7 @@ def _event(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
     ids |= {"event": str(event.id), "event_id": event.event_id, "delivery": str(delivery.id)}
 
 
-def _of_authors_and_admins(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
     actor = make_actor(tenant, name=f"{mark} actor")
     schema = schema_save(
         actor=actor, ref=f"{own}.v1", schema={"type": "object", "title": mark}, title=f"{mark} title"
@@ -158,7 +162,7 @@ def _of_authors_and_admins(tenant: Tenant, mark: str, own: str, ids: dict[str, s
     }
 
 
-def _of_operators(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+def _operator_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
     actor = make_actor(tenant, name=f"{mark} actor")
     for name, action in (("bulk_job", CommandAction.CANCEL), ("terminate_job", CommandAction.TERMINATE)):
         runs = Run.objects.filter(tenant=tenant)
@@ -170,9 +174,9 @@ def _of_operators(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> N
     ids["command"] = str(command.id)
 
 
-def texts_of(furnished: Furnished) -> list[str]:
-    """What tells of this tenant's rows: its mark, its ids, its names."""
-    apart = {"app", "content_type", "user", "group"}
-    people = [get_user_model().objects.get(pk=one.actor_id).get_username() for one in furnished.people.values()]
-    named = {value for key, value in furnished.ids.items() if key not in apart}
-    return [furnished.mark, *sorted(named), *people, furnished.tenant.slug]
+def identifying_texts(filled: FilledTenant) -> list[str]:
+    """Return the texts that reveal rows of this tenant: mark, ids, names, slug."""
+    shared = {"app", "content_type", "user", "group"}
+    accounts = get_user_model().objects.filter(pk__in=[caller.actor_id for caller in filled.users.values()])
+    ids = {value for key, value in filled.ids.items() if key not in shared}
+    return [filled.mark, *sorted(ids), *(account.get_username() for account in accounts), filled.tenant.slug]

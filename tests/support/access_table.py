@@ -1,4 +1,4 @@
-"""Who may do what: one entry for every method of every address. What has no entry fails the access matrix."""
+"""Expected access: one cell for every method of every endpoint. The access matrix fails for a method without a cell."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +10,7 @@ VIEWER, OPERATOR, AUTHOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.AUTHOR, Role.
 OK = frozenset({200, 302})
 GONE = frozenset({404})
 FORBIDDEN = frozenset({403})
-REFUSED = frozenset({403, 405})  # to everybody
+REFUSED = frozenset({403, 405})  # for every caller
 REASON: dict[str, Any] = {"reason": "a test"}
 
 
@@ -31,15 +31,15 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("definition-versions", "definition_key")
     yield _read("payload-schema", "schema_ref")
     yield _read("event", "event_id")
-    yield _read("event", "event", variant="by our id")
+    yield _read("event", "event", variant="by row id")
     yield _read("event-trace", "event_id")
     yield _read("event-type", "event_type_name")
     yield _read("delivery", "delivery")
     yield _read("secrets", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
-    yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign=None)
-    yield Cell("api:docs", "GET", PUBLIC, writes=False, foreign=None)
+    yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
+    yield Cell("api:docs", "GET", PUBLIC, writes=False, foreign_statuses=None)
     yield from _api_runs()
     yield from _api_bulk()
     yield from _api_events()
@@ -49,7 +49,7 @@ def _api_cells() -> Iterator[Cell]:
 
 def _read(name: str, *args: str, needs: str = VIEWER, shows: bool = True, variant: str = "") -> Cell:
     foreign = GONE if args else None
-    return Cell(f"api:{name}", "GET", needs, args, writes=False, foreign=foreign, shows=shows, variant=variant)
+    return Cell(f"api:{name}", "GET", needs, args, writes=False, foreign_statuses=foreign, shows=shows, variant=variant)
 
 
 def _write(name: str, needs: str, *args: str, body: Callable[[Ids], Any] = lambda ids: REASON, **more: Any) -> Cell:
@@ -64,20 +64,21 @@ def _api_runs() -> Iterator[Cell]:
     yield Cell("api:run-verify", "POST", VIEWER, ("run",), lambda ids: {}, writes=False)
     yield _write("run-verify", OPERATOR, "run", body=lambda ids: {"repair": True}, variant="repair")
     yield _write("task-complete", OPERATOR, "task", body=lambda ids: {"response": {}})
-    yield _write("task-claim", OPERATOR, "task", people_only=True)
-    yield _write("task-release", OPERATOR, "task", people_only=True)
+    yield _write("task-claim", OPERATOR, "task", users_only=True)
+    yield _write("task-release", OPERATOR, "task", users_only=True)
     yield _write("task-assign", OPERATOR, "task", body=lambda ids: {"username": ids["member"]})
 
 
 def _api_bulk() -> Iterator[Cell]:
-    ineligible = frozenset({201})  # another's run is as one that is not there, and told as such for each
+    # A run of another tenant gets an item with the code RUN_NOT_FOUND, as an unknown id does.
+    ineligible = frozenset({201})
     for action, needs in (("cancel", OPERATOR), ("replay", OPERATOR), ("terminate", ADMIN)):
         yield _write(
             "bulk-jobs", needs, body=lambda ids, action=action: {"action": action, "ids": [ids["run"]]}, variant=action,
-            foreign=ineligible,
+            foreign_statuses=ineligible,
         )  # fmt: skip
     yield _write(
-        "bulk-jobs", OPERATOR, variant="filters", foreign=frozenset({400}),
+        "bulk-jobs", OPERATOR, variant="filters", foreign_statuses=frozenset({400}),
         body=lambda ids: {"action": "cancel", "filters": {"definition": ids["definition_key"]}},
     )  # fmt: skip
     for step in ("start", "pause", "resume", "stop", "retry-failures"):
@@ -87,39 +88,55 @@ def _api_bulk() -> Iterator[Cell]:
 
 def _api_events() -> Iterator[Cell]:
     event: dict[str, Any] = {"event_type": "E", "payload": {}}
-    # An event that was refused is none: there is no row of it, in the ledger neither.
-    yield Cell("api:events", "POST", OPERATOR, body=lambda ids: event, foreign=None)
-    yield Cell("api:event-what-if", "POST", OPERATOR, body=lambda ids: event, writes=False, is_alone=True, foreign=None)
+    # A refused event leaves no row, and no command in the ledger.
+    yield Cell("api:events", "POST", OPERATOR, body=lambda ids: event, foreign_statuses=None)
+    yield Cell(
+        "api:event-what-if",
+        "POST",
+        OPERATOR,
+        body=lambda ids: event,
+        writes=False,
+        is_alone=True,
+        foreign_statuses=None,
+    )
     yield Cell(
         "api:event-types-what-if", "POST", OPERATOR, body=lambda ids: {"paths": {"*": "ticketId"}, "last": 10},
-        writes=False, is_alone=True, foreign=None,
+        writes=False, is_alone=True, foreign_statuses=None,
     )  # fmt: skip
-    told_each = frozenset({200})
+    one_result_each = frozenset({200})  # the response has a result for each id
     for name in ("redeliver", "discard"):
         yield _write(
-            f"deliveries-{name}", OPERATOR, body=lambda ids: {"ids": [ids["delivery"]], **REASON}, foreign=told_each
+            f"deliveries-{name}",
+            OPERATOR,
+            body=lambda ids: {"ids": [ids["delivery"]], **REASON},
+            foreign_statuses=one_result_each,
         )
     yield Cell(
-        "api:deliveries-redeliver", "POST", OPERATOR, variant="dry run", is_alone=True, writes=False, foreign=told_each,
+        "api:deliveries-redeliver", "POST", OPERATOR, variant="dry run", is_alone=True, writes=False,
+        foreign_statuses=one_result_each,
         body=lambda ids: {"ids": [ids["delivery"]], "dry_run": True},
     )  # fmt: skip
 
 
 def _api_authors() -> Iterator[Cell]:
-    own = frozenset({201})  # names are of a tenant: under another's name the caller's own is made
-    yield _write("schemas", AUTHOR, body=lambda ids: {"ref": "new.v1", "schema": {}}, foreign=None)
-    yield _write("payload-schema", AUTHOR, "schema_ref", method="PUT", body=lambda ids: {"schema": {}}, foreign=own)
+    own = frozenset({201})  # names are unique per tenant, so the request creates a row of the caller's tenant
+    yield _write("schemas", AUTHOR, body=lambda ids: {"ref": "new.v1", "schema": {}}, foreign_statuses=None)
+    yield _write(
+        "payload-schema", AUTHOR, "schema_ref", method="PUT", body=lambda ids: {"schema": {}}, foreign_statuses=own
+    )
     yield _write("payload-schema", AUTHOR, "schema_ref", method="DELETE", body=lambda ids: None)
-    yield _write("event-types", AUTHOR, body=lambda ids: {"name": "NEW"}, foreign=None)
-    yield _write("event-type", AUTHOR, "event_type_name", method="PUT", body=lambda ids: {}, foreign=own)
+    yield _write("event-types", AUTHOR, body=lambda ids: {"name": "NEW"}, foreign_statuses=None)
+    yield _write("event-type", AUTHOR, "event_type_name", method="PUT", body=lambda ids: {}, foreign_statuses=own)
     yield _write("event-type", AUTHOR, "event_type_name", method="DELETE", body=lambda ids: None)
 
 
 def _api_admins() -> Iterator[Cell]:
     own = frozenset({201})
-    yield _write("secret", ADMIN, "secret_name", method="PUT", body=lambda ids: {"value": "a value"}, foreign=own)
+    yield _write(
+        "secret", ADMIN, "secret_name", method="PUT", body=lambda ids: {"value": "a value"}, foreign_statuses=own
+    )
     yield _write("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
-    yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign=None)
+    yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign_statuses=None)
 
 
 # -- The screens -------------------------------------------------------------------------------------------------------
@@ -137,24 +154,24 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _other_screens()
     for model in ("user", "group"):
         yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
-    yield from _both("admin:auth_user_password_change", SUPERUSER, "user", foreign=None)
+    yield from _both("admin:auth_user_password_change", SUPERUSER, "user", foreign_statuses=None)
 
 
 def _get(name: str, needs: str = VIEWER, *args: str, **more: Any) -> Cell:
-    more.setdefault("foreign", GONE if args else None)
+    more.setdefault("foreign_statuses", GONE if args else None)
     return Cell(
         f"admin:{name}" if ":" not in name and "/" not in name else name, "GET", needs, args, writes=False, **more
     )
 
 
 def _post(name: str, needs: str, *args: str, **more: Any) -> Cell:
-    more.setdefault("foreign", GONE if args else None)
+    more.setdefault("foreign_statuses", GONE if args else None)
     more.setdefault("body", lambda ids: REASON)
     return Cell(f"admin:{name}" if ":" not in name and "/" not in name else name, "POST", needs, args, **more)
 
 
 def _both(name: str, needs: str, *args: str, **more: Any) -> Iterator[Cell]:
-    """A page that a POST gets as a GET does: nothing is asked there."""
+    """Yield the cells of a page that treats a POST like a GET."""
     yield _get(name, needs, *args, **more)
     yield _post(name, needs, *args, writes=False, **more)
 
@@ -162,66 +179,69 @@ def _both(name: str, needs: str, *args: str, **more: Any) -> Iterator[Cell]:
 def _site_cells() -> Iterator[Cell]:
     for name in ("healthz", "readyz", "home"):
         for method in ("GET", "POST"):
-            answers = frozenset({200, 503}) if name == "readyz" else OK  # ready when a Temporal worker polls
+            statuses = frozenset({200, 503}) if name == "readyz" else OK  # 503 while no Temporal worker polls
             yield Cell(
                 name,
                 method,
                 PUBLIC,
                 path=f"/{name if name != 'home' else ''}",
-                answers=answers,
+                statuses=statuses,
                 writes=False,
-                foreign=None,
+                foreign_statuses=None,
             )
     yield from _both("admin:index", VIEWER)
     yield from _both("admin:support", VIEWER)
     yield from _both("admin:search", VIEWER, query=lambda ids: {"s": "run"})
     yield from _both("admin:password_change", VIEWER)
     yield _get("password_change_done")
-    yield _post("password_change_done", NOBODY, denies=REFUSED)
-    yield from _both("admin:app_list", VIEWER, "app", foreign=None)
+    yield _post("password_change_done", NOBODY, denied_statuses=REFUSED)
+    yield from _both("admin:app_list", VIEWER, "app", foreign_statuses=None)
     yield from _both("admin:login", PUBLIC)
-    yield _get("choose_tenant", NOBODY, denies=REFUSED)
-    yield _post("choose_tenant", VIEWER, body=lambda ids: {"tenant": ids["tenant"]}, foreign=OK)
-    yield _get("logout", NOBODY, denies=REFUSED)
+    yield _get("choose_tenant", NOBODY, denied_statuses=REFUSED)
+    yield _post("choose_tenant", VIEWER, body=lambda ids: {"tenant": ids["tenant"]}, foreign_statuses=OK)
+    yield _get("logout", NOBODY, denied_statuses=REFUSED)
     yield _post("logout", VIEWER)
     yield _get("jsi18n")
-    yield _post("jsi18n", NOBODY, denies=REFUSED)
+    yield _post("jsi18n", NOBODY, denied_statuses=REFUSED)
     source = {"app_label": "workflows", "model_name": "command", "field_name": "run"}
     yield _get(
-        "autocomplete", VIEWER, query=lambda ids: {**source, "term": ids["correlation_key"]}, foreign=frozenset({200})
+        "autocomplete",
+        VIEWER,
+        query=lambda ids: {**source, "term": ids["correlation_key"]},
+        foreign_statuses=frozenset({200}),
     )
-    yield _post("autocomplete", NOBODY, denies=REFUSED)
-    nowhere = {"answers": GONE, "foreign": GONE}
-    yield from _both("admin:view_on_site", VIEWER, "content_type", "run", **nowhere)
-    yield from _both("admin/(?P<url>.*)$", VIEWER, path="/admin/nothing/", **nowhere)
+    yield _post("autocomplete", NOBODY, denied_statuses=REFUSED)
+    missing = {"statuses": GONE, "foreign_statuses": GONE}
+    yield from _both("admin:view_on_site", VIEWER, "content_type", "run", **missing)
+    yield from _both("admin/(?P<url>.*)$", VIEWER, path="/admin/no-such-page/", **missing)
 
 
 def _pages(model: str, *, app: str = "workflows", reads: str = VIEWER, edits: str = NOBODY) -> Iterator[Cell]:
-    """The pages that Django's admin makes for every model. Rows that other parts write cannot be edited by anybody."""
+    """Yield the cells of the admin's standard pages of a model. No role can edit most models."""
     name, row = f"{app}_{model}", _ROWS.get(model, model)
     foreign = None if app == "auth" else GONE
     shows = app != "auth"
     denied = (
-        {"denies": REFUSED, "foreign": frozenset({403, 404, 405}) if foreign else None}
+        {"denied_statuses": REFUSED, "foreign_statuses": frozenset({403, 404, 405}) if foreign else None}
         if edits == NOBODY
-        else {"foreign": foreign}
+        else {"foreign_statuses": foreign}
     )
     yield _get(f"{name}_changelist", reads, shows=shows)
-    if model in ("run", "eventdelivery"):  # with actions: without one of them it is the list again
+    if model in ("run", "eventdelivery"):  # a POST without an action shows the list again
         yield _post(f"{name}_changelist", reads, writes=False)
         yield _action(model, "delete_selected", NOBODY, row, FORBIDDEN)
     else:
-        yield _post(f"{name}_changelist", edits, denies=REFUSED)
-    yield _get(f"{name}_change", reads, row, shows=shows, foreign=foreign)
-    yield _get(f"{name}_history", reads, row, foreign=foreign)
-    yield _post(f"{name}_history", reads, row, foreign=foreign, writes=False)
-    yield from _both(f"admin/{app}/{model}/<path:object_id>/", VIEWER, row, foreign=foreign)  # leads to the page itself
+        yield _post(f"{name}_changelist", edits, denied_statuses=REFUSED)
+    yield _get(f"{name}_change", reads, row, shows=shows, foreign_statuses=foreign)
+    yield _get(f"{name}_history", reads, row, foreign_statuses=foreign)
+    yield _post(f"{name}_history", reads, row, foreign_statuses=foreign, writes=False)
+    yield from _both(f"admin/{app}/{model}/<path:object_id>/", VIEWER, row, foreign_statuses=foreign)
     yield from _edit_pages(name, row, edits, **denied)
 
 
 def _edit_pages(name: str, row: str, edits: str, **more: Any) -> Iterator[Cell]:
-    yield _get(f"{name}_add", edits, denies=REFUSED)
-    yield _post(f"{name}_add", edits, denies=REFUSED)
+    yield _get(f"{name}_add", edits, denied_statuses=REFUSED)
+    yield _post(f"{name}_add", edits, denied_statuses=REFUSED)
     yield _get(f"{name}_delete", edits, row, **more)
     yield _post(f"{name}_delete", edits, row, body=lambda ids: {"post": "yes"}, **more)
     if name != "workflows_humantask":
@@ -241,7 +261,7 @@ def _author_pages(model: str) -> Iterator[Cell]:
     name, row = f"workflows_{model}", _ROWS[model]
     body: dict[str, Any] = {"name": "NEW", "ref": "new.v1", "schema": "{}", "is_active": "on"}
     yield _get(f"{name}_changelist", shows=True)
-    yield _post(f"{name}_changelist", NOBODY, denies=REFUSED)
+    yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
     yield _get(f"{name}_change", VIEWER, row, shows=True)
     yield _get(f"{name}_history", VIEWER, row)
     yield _post(f"{name}_history", VIEWER, row, writes=False)
@@ -257,7 +277,7 @@ def _secret_pages() -> Iterator[Cell]:
     name, row = "workflows_secret", "secret"
     body = {"name": "NEW", "value": "a value"}
     yield _get(f"{name}_changelist", ADMIN, shows=True)
-    yield _post(f"{name}_changelist", NOBODY, denies=REFUSED)
+    yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
     yield _get(f"{name}_change", ADMIN, row, shows=True)
     yield _get(f"{name}_history", ADMIN, row)
     yield _post(f"{name}_history", ADMIN, row, writes=False)
@@ -287,7 +307,7 @@ def _run_screens() -> Iterator[Cell]:
 
 def _action(model: str, action: str, needs: str, row: str, foreign: frozenset[int] = OK, **more: Any) -> Cell:
     return _post(
-        f"workflows_{model}_changelist", needs, variant=action, foreign=foreign,
+        f"workflows_{model}_changelist", needs, variant=action, foreign_statuses=foreign,
         body=lambda ids: {"action": action, "_selected_action": [ids[row]], **more},
     )  # fmt: skip
 
@@ -301,12 +321,12 @@ def _event_screens() -> Iterator[Cell]:
         "workflows_event_what_if",
         VIEWER,
         query=lambda ids: {"event": ids["event"]},
-        variant="of an event",
-        foreign=GONE,
+        variant="for an event",
+        foreign_statuses=GONE,
         shows=True,
     )
-    asked = {"event": '{"event_type": "E", "payload": {}}'}
-    yield _post("workflows_event_what_if", OPERATOR, body=lambda ids: asked, writes=False, is_alone=True)
+    request = {"event": '{"event_type": "E", "payload": {}}'}
+    yield _post("workflows_event_what_if", OPERATOR, body=lambda ids: request, writes=False, is_alone=True)
     yield _get("workflows_event_what_if_correlation", VIEWER)
     paths = {"paths": '{"*": "ticketId"}', "last": "10"}
     yield _post("workflows_event_what_if_correlation", OPERATOR, body=lambda ids: paths, writes=False, is_alone=True)

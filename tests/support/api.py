@@ -1,4 +1,4 @@
-"""API client for tests."""
+"""API client for tests, and a check of error responses."""
 
 import json
 from typing import Any
@@ -19,6 +19,7 @@ class Api:
 
 
 def error_of(response: Any, status: int) -> dict[str, Any]:
+    """Check that the response is an error with this status, and return the `error` object of its body."""
     assert response.status_code == status, response.content
     body = response.json()
     assert set(body) == {"error"}

@@ -3,8 +3,11 @@
 import base64
 
 
-def spellings(word: str) -> list[str]:
-    """The word in clear, and the part of its base64 that is the same whatever stands around it, at each alignment."""
+def encoded_forms(word: str) -> list[str]:
+    """Return the word, and its base64 form at each of the three alignments.
+
+    The characters of the base64 form that depend on the bytes around the word are left out.
+    """
     found = [word]
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + word.encode()).decode().rstrip("=")

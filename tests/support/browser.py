@@ -1,9 +1,9 @@
-"""Steps that several browser tests share."""
+"""Sign-in and test data for browser tests."""
 
 from typing import Any
 
-from tests.support.desk import Desk
 from tests.support.factories import publish, wait_for_reply
+from tests.support.tenant_driver import TenantDriver
 
 
 def sign_in(page: Any, site: str, user: Any) -> None:
@@ -14,11 +14,11 @@ def sign_in(page: Any, site: str, user: Any) -> None:
     page.wait_for_url("**/admin/")
 
 
-def waiting_run(desk: Desk, key: str = "T-1") -> Any:
+def waiting_run(driver: TenantDriver, key: str = "T-1") -> Any:
     publish(
-        desk.tenant,
+        driver.tenant,
         {"id": "s", "type": "state.set", "config": {"state": "WAITING_FOR_CUSTOMER"}},
         wait_for_reply(timeoutMs=3_600_000),
     )
-    run = desk.start({"ticketId": key})
-    return desk.run_is("WAITING", id=run.id)
+    run = driver.start({"ticketId": key})
+    return driver.wait_for_run("WAITING", id=run.id)

@@ -1,4 +1,4 @@
-"""Bulk jobs as tests make them: many runs by one statement, jobs worked by the test itself, and killed workers."""
+"""Bulk jobs for tests: preview, start, and execution inside the test, with killed workers and expired leases."""
 
 import uuid
 from datetime import timedelta
@@ -17,8 +17,8 @@ from workflows.services.bulk.work import bulk_work
 from workflows.statuses import CommandAction
 
 
-def many_runs(tenant: Any, number: int, **fields: Any) -> list[Run]:
-    """Rows of one definition that Temporal knows nothing of."""
+def make_runs(tenant: Any, number: int, **fields: Any) -> list[Run]:
+    """Create rows of runs of one definition. Temporal has no such runs."""
     first = make_run(tenant, **fields)
     made = [first]
     for n in range(1, number):
@@ -26,54 +26,57 @@ def many_runs(tenant: Any, number: int, **fields: Any) -> list[Run]:
     return made
 
 
-def flood(tenant: Any, number: int) -> None:
-    """So many open runs, written by the database itself."""
+def insert_open_runs(tenant: Any, number: int) -> None:
+    """Insert rows of open runs with one statement."""
     run = make_run(tenant)
     columns = [field.column for field in Run._meta.concrete_fields]
     own = {"id": "gen_random_uuid()", "temporal_workflow_id": "'flood-' || n || temporal_workflow_id"}
-    picked = ", ".join(own.get(name, name) for name in columns)
+    selected = ", ".join(own.get(name, name) for name in columns)
     with projection_writer("test"), connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO workflow_runs ({', '.join(columns)}) SELECT {picked} FROM workflow_runs, generate_series(2, %s) n WHERE id = %s",
+            f"INSERT INTO workflow_runs ({', '.join(columns)}) SELECT {selected}"
+            " FROM workflow_runs, generate_series(2, %s) n WHERE id = %s",
             [number, run.id],
         )
 
 
-def previewed(tenant: Any, action: CommandAction = CommandAction.CANCEL, **more: Any) -> BulkJob:
-    asked = {"rate_per_second": 1000, "reason": "a test", **more}
-    if "ids" not in asked and "runs" not in asked:
-        asked |= {"runs": Run.objects.all(), "selection": {"filters": {}}}
-    asked.setdefault("actor", make_actor(tenant))
-    return bulk_preview(action=action, **asked)
+def preview_job(tenant: Any, action: CommandAction = CommandAction.CANCEL, **more: Any) -> BulkJob:
+    """Create a previewed bulk job. Without `ids` or `runs` it contains all runs of the tenant."""
+    request = {"rate_per_second": 1000, "reason": "a test", **more}
+    if "ids" not in request and "runs" not in request:
+        request |= {"runs": Run.objects.all(), "selection": {"filters": {}}}
+    request.setdefault("actor", make_actor(tenant))
+    return bulk_preview(action=action, **request)
 
 
-def started(tenant: Any, action: CommandAction = CommandAction.CANCEL, **more: Any) -> BulkJob:
-    job = previewed(tenant, action, **more)
+def start_job(tenant: Any, action: CommandAction = CommandAction.CANCEL, **more: Any) -> BulkJob:
+    job = preview_job(tenant, action, **more)
     return bulk_start(actor=more.get("actor") or make_actor(tenant), job_id=job.id)
 
 
-def work_off(job: BulkJob, most: int = 1000) -> BulkJob:
-    """Slice after slice, without the pauses of the rate, until the job wants none."""
-    for _ in range(most):
+def complete_job(job: BulkJob, max_slices: int = 1000) -> BulkJob:
+    """Execute the slices of a job without the pauses of its rate, until no slice is due."""
+    for _ in range(max_slices):
         if bulk_work(job_id=job.id, seconds=30) is None:
             break
         BulkJob.objects.filter(id=job.id, next_slice_at__isnull=False).update(next_slice_at=timezone.now())
-    return reread(job)
+    return reload_job(job)
 
 
-def reread(job: BulkJob) -> BulkJob:
+def reload_job(job: BulkJob) -> BulkJob:
+    """Read the job again, and check that the counts of its items add up."""
     job = BulkJob.objects.select_related("command").get(id=job.id)
-    assert sum(bulk_counts(job).values()) == job.total, "the account is not whole"
+    assert sum(bulk_counts(job).values()) == job.total, "the counts of the items do not add up to the total"
     return job
 
 
-def told(job: BulkJob) -> dict[str, int]:
-    """The counts that are not zero."""
+def item_counts(job: BulkJob) -> dict[str, int]:
+    """Return the number of items in each state, without the zeros."""
     return {state: number for state, number in bulk_counts(job).items() if number}
 
 
-def leases_end(job: BulkJob) -> None:
-    """A minute later: what a killed worker held is free, and the job is due."""
+def expire_leases(job: BulkJob) -> None:
+    """Let the claims of a killed worker expire, and make the job due."""
     past = timezone.now() - timedelta(seconds=1)
     BulkItem.objects.filter(job=job, claimed_until__isnull=False).update(claimed_until=past)
     BulkJob.objects.filter(id=job.id).exclude(state__in=["preview", "paused"]).filter(ended_at__isnull=True).update(
@@ -81,13 +84,14 @@ def leases_end(job: BulkJob) -> None:
     )
 
 
-class Killed(BaseException):
-    """Of a worker, at this point: nothing after it is done, no `except Exception` sees it."""
+class WorkerKilled(BaseException):
+    """Kill of a worker at this point. `except Exception` does not catch it, so no later code of the worker runs."""
 
 
 def item_of(job: BulkJob, run: Run) -> BulkItem:
     return BulkItem.objects.get(job=job, target_id=run.id)
 
 
-def an_id() -> uuid.UUID:
+def unknown_id() -> uuid.UUID:
+    """Return an id that no row has."""
     return uuid.uuid4()

@@ -1,4 +1,4 @@
-"""A worker of one bulk job in a process of its own, to be killed: `python -m tests.support.bulk_worker JOB`."""
+"""Worker of one bulk job in a process that a test can kill: `python -m tests.support.bulk_worker JOB_ID`."""
 
 import os
 import sys

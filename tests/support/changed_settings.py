@@ -1,6 +1,7 @@
-"""The portal's settings as a developer may have edited them: `CHANGED_SETTINGS` is a JSON object of names and values.
+"""Settings of the portal with changes, for test processes: `DJANGO_SETTINGS_MODULE=tests.support.changed_settings`.
 
-For processes of their own, `DJANGO_SETTINGS_MODULE=tests.support.changed_settings`. An object is merged into the object of the portal.
+The environment variable CHANGED_SETTINGS has a JSON object of names and values. A value that is an object is merged
+into the portal's value.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""The points at which a program of the portal can be killed: before and after each commit, signal, message and acknowledgement.
+"""Crash points of the portal: before and after each commit, signal, message and acknowledgement.
 
-A point is armed in a process of its own (`crash_stage.py`), by wrapping a function of the portal that stands there. The
-portal itself knows of no points.
+A point is armed in a process of its own (`crash_supervisor.py`). Arming wraps the function of the portal at this point.
+The portal's code contains no crash points.
 """
 
 import functools
@@ -16,7 +16,7 @@ from ingress.stream import consumer
 from workflows import event_outcomes
 from workflows.services.runs import launch
 
-KILLED = 70  # the exit code of a process that a point has killed
+KILLED = 70  # exit code of a process that a crash point has killed
 
 Hit = Callable[[], None]
 Arm = Callable[[Hit], None]
@@ -25,9 +25,10 @@ When = Callable[..., bool]
 
 @dataclass(frozen=True)
 class Point:
-    """`needs` names what leads there: a door, or what an event is for (`crash_load.py`).
+    """Crash point of a program.
 
-    `after` names the point whose kill leaves behind what leads here.
+    `needs` is the event that leads to the point: an entry point, or a purpose of events (see `crash_load.py`).
+    `after` is another point. A kill at that point leaves work behind that leads to this point.
     """
 
     role: str
@@ -40,9 +41,9 @@ class Point:
     def title(self) -> str:
         return f"{self.role}: {self.name}"
 
-    def kill_at(self, number: int) -> None:
-        """Kill this process when it comes here for the so-many-th time."""
-        counter = iter(range(1, number))
+    def kill_at(self, visit: int) -> None:
+        """Kill this process at this visit of the point. The first visit is 1."""
+        counter = iter(range(1, visit))
         self.arm(lambda: None if next(counter, None) else os._exit(KILLED))
 
 
@@ -50,47 +51,56 @@ def always(result: Any, *_: Any, **__: Any) -> bool:
     return True
 
 
-def is_something(result: Any, *_: Any, **__: Any) -> bool:
+def is_truthy(result: Any, *_: Any, **__: Any) -> bool:
     return bool(result)
 
 
 def before(owner: Any, name: str, when: When = always) -> Arm:
-    """`when` gets None and the call's arguments."""
+    """Return a function that arms the point before each call of `owner.name`.
+
+    `when` gets None and the arguments of the call, and returns False to skip the call.
+    """
 
     def arm(hit: Hit) -> None:
         function = getattr(owner, name)
 
         @functools.wraps(function)
-        def dying(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
             if when(None, *args, **kwargs):
                 hit()
             return function(*args, **kwargs)
 
-        setattr(owner, name, dying)
+        setattr(owner, name, wrapped)
 
     return arm
 
 
 def after(owner: Any, name: str, when: When = always) -> Arm:
-    """`when` gets the result and the call's arguments."""
+    """Return a function that arms the point after each call of `owner.name`.
+
+    `when` gets the result and the arguments of the call, and returns False to skip the call.
+    """
 
     def arm(hit: Hit) -> None:
         function = getattr(owner, name)
 
         @functools.wraps(function)
-        def dying(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)
             if when(result, *args, **kwargs):
                 hit()
             return result
 
-        setattr(owner, name, dying)
+        setattr(owner, name, wrapped)
 
     return arm
 
 
-def at_commit(owner: Any, name: str, *, is_done: bool, when: When = is_something) -> Arm:
-    """At the first commit of this thread after the function: before PostgreSQL hears of it, or when it has answered."""
+def at_commit(owner: Any, name: str, *, is_done: bool, when: When = is_truthy) -> Arm:
+    """Return a function that arms the point at the first commit of the thread after the function.
+
+    With `is_done`, the point is after PostgreSQL has confirmed the commit. Otherwise it is before the COMMIT is sent.
+    """
 
     def arm(hit: Hit) -> None:
         from django.db.backends.base.base import BaseDatabaseWrapper
@@ -121,7 +131,7 @@ def at_commit(owner: Any, name: str, *, is_done: bool, when: When = is_something
 
 
 def inside(owner: Any, name: str, inner: Arm) -> Arm:
-    """`inner`, but only while this thread is inside the function."""
+    """Return a function that arms `inner`, but only while the thread executes `owner.name`."""
 
     def arm(hit: Hit) -> None:
         thread = threading.local()
@@ -142,7 +152,7 @@ def inside(owner: Any, name: str, inner: Arm) -> Arm:
 
 
 def points() -> list[Point]:
-    """Django must have been set up."""
+    """Return all crash points. Call `django.setup()` first."""
     return [*_web(), *_celery(), *_consumer()]
 
 
@@ -157,12 +167,12 @@ def _web() -> Iterator[Point]:
         return Point("web", name, arm, needs="rest")
 
     yield point("before the event is stored", before(receive, "_insert_events"))
-    yield point("event stored, before the bell", before(receive, "notify_dispatcher_on_commit"))
-    yield point("bell rung, before the answer", after(receive, "notify_dispatcher_on_commit"))
-    yield point("bell's key made, before its message", before(app, "send_task"))
-    yield point("bell's message sent", after(app, "send_task"))
-    yield point("answer made, before it is sent", after(WSGIHandler, "__call__"))
-    yield point("answer sent", before(TCPServer, "shutdown_request"))
+    yield point("event stored, before the queue notification", before(receive, "notify_dispatcher_on_commit"))
+    yield point("queue notification sent, before the response", after(receive, "notify_dispatcher_on_commit"))
+    yield point("notification key set, before its message", before(app, "send_task"))
+    yield point("notification message sent", after(app, "send_task"))
+    yield point("response made, before it is sent", after(WSGIHandler, "__call__"))
+    yield point("response sent", before(TCPServer, "shutdown_request"))
 
 
 def _celery() -> Iterator[Point]:
@@ -178,61 +188,71 @@ def _celery() -> Iterator[Point]:
     def acknowledging(task: str) -> When:
         return lambda _, message, **__: bool(message.headers["task"] == f"ingress.{task}")
 
-    # -- The door
-    yield point("door: before the event is stored", before(tasks, "events_receive"), "task")
+    # -- The entry point
+    yield point("entry point: before the event is stored", before(tasks, "events_receive"), "task")
     yield point(
-        "door: stored, before the bell",
+        "entry point: stored, before the queue notification",
         inside(tasks, "events_receive", before(receive, "notify_dispatcher_on_commit")),
         "task",
     )
-    yield point("door: stored, before the task ends", after(tasks, "events_receive"), "task")
-    yield point("door: before the acknowledgement", before(Message, "ack", acknowledging("consume_event")), "task")
-    yield point("door: acknowledged", after(Message, "ack", acknowledging("consume_event")), "task")
-    # -- The bell
-    yield point("bell: before it is answered", before(tasks, "notification_received"))
-    yield point("bell: answered, before the look", after(tasks, "notification_received"))
-    yield point("bell: all done, before the acknowledgement", before(Message, "ack", acknowledging("work_events")))
-    yield point("bell: acknowledged", after(Message, "ack", acknowledging("work_events")))
+    yield point("entry point: stored, before the task ends", after(tasks, "events_receive"), "task")
+    yield point(
+        "entry point: before the acknowledgement", before(Message, "ack", acknowledging("consume_event")), "task"
+    )
+    yield point("entry point: acknowledged", after(Message, "ack", acknowledging("consume_event")), "task")
+    # -- The queue notification
+    yield point("notification: before it is received", before(tasks, "notification_received"))
+    yield point("notification: received, before the search", after(tasks, "notification_received"))
+    yield point(
+        "notification: all done, before the acknowledgement", before(Message, "ack", acknowledging("work_events"))
+    )
+    yield point("notification: acknowledged", after(Message, "ack", acknowledging("work_events")))
     # -- The outbox
     yield point("outbox: rows locked, before their events", before(outbox, "events_receive"), "outbox")
     yield point(
-        "outbox: events and rows, before the commit", at_commit(outbox, "events_receive", is_done=False), "outbox"
+        "outbox: events stored, rows deleted, before the commit",
+        at_commit(outbox, "events_receive", is_done=False),
+        "outbox",
     )
     yield point("outbox: committed", at_commit(outbox, "events_receive", is_done=True), "outbox")
     # -- Routing
-    yield point("routing: claimed, before the look", before(routing, "plan_event_routes"))
-    yield point("routing: looked, before the deliveries", before(routing, "_create_deliveries"))
+    yield point("routing: claimed, before the search for waits", before(routing, "plan_event_routes"))
+    yield point("routing: searched, before the deliveries", before(routing, "_create_deliveries"))
     yield point("routing: deliveries made, before the outcome", after(routing, "_create_deliveries"))
     yield point("routing: before the commit", at_commit(routing, "plan_event_routes", is_done=False))
     yield point("routing: committed", at_commit(routing, "plan_event_routes", is_done=True))
-    yield point("routing: done, before the deliveries' turn", after(work, "events_route_due", is_something))
+    yield point("routing: done, before the delivery attempts", after(work, "events_route_due", is_truthy))
     # -- Deliveries
     yield point("delivery: claimed, before the commit", at_commit(delivery, "_claim", is_done=False), "wait")
     yield point("delivery: claim committed", at_commit(delivery, "_claim", is_done=True), "wait")
     yield point("delivery: before the signal", before(gateway, "signal_event"), "wait")
     yield point("delivery: signal sent", after(gateway, "signal_event"), "wait")
-    yield point("delivery: attempts made, before they are written", before(delivery, "_record_attempts", _has_some), "wait")
+    yield point(
+        "delivery: attempts made, before they are recorded", before(delivery, "_record_attempts", _has_some), "wait"
+    )
     yield point("delivery: before the commit", at_commit(delivery, "deliveries_changing", is_done=False), "wait")
     yield point("delivery: committed", at_commit(delivery, "deliveries_changing", is_done=True), "wait")
     # -- Starts
-    yield point("start: run row made, before the commit", at_commit(launch, "record_launch", is_done=False), "trigger")
-    yield point("start: run row committed", at_commit(launch, "record_launch", is_done=True), "trigger")
-    yield point("start: before Temporal is asked", before(gateway, "start_run"), "trigger")
-    yield point("start: Temporal has it", after(gateway, "start_run"), "trigger")
     yield point(
-        "start: run id made, before the commit",
+        "start: run row inserted, before the commit", at_commit(launch, "record_launch", is_done=False), "trigger"
+    )
+    yield point("start: run row committed", at_commit(launch, "record_launch", is_done=True), "trigger")
+    yield point("start: before the start request", before(gateway, "start_run"), "trigger")
+    yield point("start: run started in Temporal", after(gateway, "start_run"), "trigger")
+    yield point(
+        "start: run id recorded, before the commit",
         at_commit(launch, "record_first_run_id", is_done=False, when=always),
         "trigger",
     )
-    yield point("start: run id written", after(launch, "record_first_run_id"), "trigger")
+    yield point("start: run id committed", after(launch, "record_first_run_id"), "trigger")
     # -- The sweep
-    yield point("sweep: before it", before(tasks, "_end_buffer_times"))
+    yield point("sweep: before its work", before(tasks, "_end_buffer_times"))
     yield point(
-        "sweep: buffers run out, before the commit",
+        "sweep: buffer times ended, before the commit",
         inside(tasks, "_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=False, when=_has_rows)),
     )
     yield point(
-        "sweep: buffers run out, committed",
+        "sweep: buffer times ended, committed",
         inside(tasks, "_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=True, when=_has_rows)),
     )
     yield point("sweep: before the launches", before(tasks, "sweep_unstarted_runs"))
@@ -262,16 +282,16 @@ def _consumer() -> Iterator[Point]:
     def has_entries(page: Any, *_: Any, **__: Any) -> bool:
         return page is not None and bool(page.entries)
 
-    read = point("entries read", after(StreamGroup, "read_new", is_something))
+    read = point("entries read", after(StreamGroup, "read_new", is_truthy))
     yield read
-    yield point("left entries taken over", after(StreamGroup, "claim_pending", has_entries), after=read.name)
+    yield point("pending entries claimed", after(StreamGroup, "claim_pending", has_entries), after=read.name)
     yield point("before the events are stored", before(receive, "_insert_events"))
-    yield point("events stored, before the bell", before(receive, "notify_dispatcher_on_commit"))
+    yield point("events stored, before the queue notification", before(receive, "notify_dispatcher_on_commit"))
     yield point("events stored", after(consumer, "stream_events_receive"))
     yield point("before the acknowledgement", before(StreamGroup, "acknowledge", has_ids))
     yield point("acknowledged", after(StreamGroup, "acknowledge", has_ids))
-    yield point("bell's key made, before its message", before(app, "send_task"))
-    yield point("bell's message sent", after(app, "send_task"))
+    yield point("notification key set, before its message", before(app, "send_task"))
+    yield point("notification message sent", after(app, "send_task"))
     yield point("before the dead letter", before(StreamGroup, "write_dead_letter"), "bad entry")
     yield point(
         "dead letter, before the acknowledgement",

@@ -1,4 +1,4 @@
-"""The processes of `crash_stage.py` with senders before them, as a test sees them."""
+"""Programs of `crash_supervisor.py` and the load on them, as a test controls them."""
 
 import json
 import os
@@ -16,77 +16,82 @@ from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
 from tests.support.crash_load import Load
 from tests.support.crash_points import KILLED
-from tests.support.crash_stage import SLOTS
+from tests.support.crash_supervisor import SLOTS
 from tests.support.factories import eventually, make_actor, make_token
 
-# A database of Redis for these processes alone: workers of one database take up each other's messages.
+# Only these programs use this Redis database. Workers of one database restore each other's unacknowledged messages.
 REDIS_DATABASE = "6"
 SWEEP_SECONDS = 0.3
 
-Lives = dict[str, list[tuple[str, int]]]
+# For each role, the crash point and the visit that kill each program, in the order of the programs.
+KillPlan = dict[str, list[tuple[str, int]]]
 
 
 class Programs:
-    """What the stage's lines tell. `armed` names the point of each program that is to die, `lives` its process."""
+    """State of the programs, read from the supervisor's output.
+
+    `armed` has the crash point of the program in each slot, and `pids` the process id.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self.port = 0
         self.armed: dict[str, str] = {}
-        self.lives: dict[str, int] = {}
+        self.pids: dict[str, int] = {}
         self.kills: Counter[str] = Counter()
         self.other_ends: list[str] = []
         self._points: dict[int, str] = {}
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._news:
-                self._hear(json.loads(line))
-                self._news.notify_all()
+            with self._changed:
+                self._handle(json.loads(line))
+                self._changed.notify_all()
 
-    def _hear(self, what: dict[str, Any]) -> None:
-        if "port" in what:
-            self.port = what["port"]
+    def _handle(self, change: dict[str, Any]) -> None:
+        if "port" in change:
+            self.port = change["port"]
             return
-        slot, pid = what["slot"], what["pid"]
-        if "point" in what:
-            self.lives[slot] = pid
-            self.armed[slot] = self._points[pid] = what["point"]
+        slot, pid = change["slot"], change["pid"]
+        if "point" in change:
+            self.pids[slot] = pid
+            self.armed[slot] = self._points[pid] = change["point"]
             return
         self.armed[slot] = ""
-        if what["code"] == KILLED:
+        if change["code"] == KILLED:
             self.kills[self._points[pid]] += 1
         else:
-            self.other_ends.append(f"{slot} ended with {what['code']} ({self._points[pid] or 'no point'})")
+            self.other_ends.append(f"{slot} ended with {change['code']} ({self._points[pid] or 'no point'})")
 
     def are_started(self) -> bool:
         assert self._process.poll() is None, self.log()[-3000:]
         return self.armed.keys() == set(chain(*SLOTS.values()))
 
     def wait(self, seconds: float) -> None:
-        """For news, or so long."""
-        with self._news:
-            self._news.wait(seconds)
+        """Wait until a program starts or ends, or until the time is over."""
+        with self._changed:
+            self._changed.wait(seconds)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
     def warnings(self) -> str:
-        """The last of them, and tracebacks."""
+        """Return the last 40 log lines that are not of level INFO."""
         return "\n".join([line for line in self.log().splitlines() if " INFO " not in line][-40:])
 
 
 @contextmanager
 def running_programs(plan: dict[str, Any], folder: Path) -> Iterator[Programs]:
     (folder / "plan.json").write_text(json.dumps(plan))
-    log = folder / "stage.log"
+    log = folder / "programs.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.crash_stage", str(folder / "plan.json")], cwd=PROJECT, stdout=subprocess.PIPE, stderr=output,
+            [sys.executable, "-m", "tests.support.crash_supervisor", str(folder / "plan.json")], cwd=PROJECT,
+            stdout=subprocess.PIPE, stderr=output,
             env={**os.environ, "CELERY_QUEUE": plan["queue"], "REDIS_URL": plan["redis"]},
         )  # fmt: skip
     try:
@@ -100,13 +105,16 @@ def running_programs(plan: dict[str, Any], folder: Path) -> Iterator[Programs]:
 
 @contextmanager
 def loaded_programs(
-    tenant: Any, servers: Servers, settings: Any, folder: Path, *, lives: Lives, seed: int
+    tenant: Any, servers: Servers, settings: Any, folder: Path, *, kills: KillPlan, seed: int
 ) -> Iterator[tuple[Programs, Load]]:
-    """Web, Celery workers and consumer of a queue and a stream of their own, and senders. Without lives nobody is killed."""
+    """Run web servers, Celery workers and a stream consumer under load, with a queue and a stream of their own.
+
+    With an empty kill plan, no program is killed.
+    """
     settings.REDIS_URL = servers.redis_url.rsplit("/", 1)[0] + "/" + REDIS_DATABASE
     settings.CELERY_TASK_DEFAULT_QUEUE = f"crash-{tenant.slug}"
     plan = {
-        "lives": lives, "redis": settings.REDIS_URL, "queue": settings.CELERY_TASK_DEFAULT_QUEUE,
+        "kills": kills, "redis": settings.REDIS_URL, "queue": settings.CELERY_TASK_DEFAULT_QUEUE,
         "stream": f"events-{tenant.slug}", "group": "portal", "dead": f"dead-{tenant.slug}",
     }  # fmt: skip
     with running_programs(plan, folder) as programs:
@@ -115,27 +123,28 @@ def loaded_programs(
             load.prepare()
             yield programs, load
         except AssertionError as error:
-            raise AssertionError(f"{error}; {load.faults}; {programs.other_ends}; {programs.warnings()}") from error
+            details = (load.sender_errors, programs.other_ends, programs.warnings())
+            raise AssertionError("; ".join(map(str, (error, *details)))) from error
         finally:
             load.close()
 
 
-def until_settled(programs: Programs, load: Load, *, seconds: float) -> None:
-    """Until nothing is under way any more."""
+def wait_until_settled(programs: Programs, load: Load, *, seconds: float) -> None:
+    """Run sweeps until no event, delivery, run or message is in progress."""
     try:
-        sweeping(programs, load, load.is_settled, seconds=seconds)
+        sweep_until(programs, load, load.is_settled, seconds=seconds)
     except AssertionError as error:
-        raise AssertionError(f"not settled within {seconds:g} s: {load.under_way}") from error
+        raise AssertionError(f"after {seconds:g} s still in progress: {load.in_progress}") from error
 
 
-def sweeping(programs: Programs, load: Load, look: Callable[[], bool], *, seconds: float) -> None:
-    """Sweeps, as beat does, until the look is true."""
+def sweep_until(programs: Programs, load: Load, condition: Callable[[], bool], *, seconds: float) -> None:
+    """Start sweeps, as Celery beat does, until the condition is true."""
 
-    def swept_look() -> bool:
-        if look():
+    def is_true() -> bool:
+        if condition():
             return True
         load.sweep()
         programs.wait(SWEEP_SECONDS)
         return False
 
-    eventually(swept_look, seconds=seconds, what=f"{look.__name__} with sweeps")
+    eventually(is_true, seconds=seconds, what=f"{condition.__name__} with sweeps")

@@ -1,4 +1,8 @@
-"""`consume_events` that kills itself at a named point: `python -m tests.support.crashing_stream POINT FLAG [ARGUMENTS OF THE COMMAND]`."""
+"""`consume_events` that kills itself at a crash point.
+
+Usage: `python -m tests.support.crashing_stream POINT FLAG [ARGUMENT...]`. The arguments after FLAG go to the command.
+FLAG is a file, as in `crashing_worker.py`.
+"""
 
 import os
 import sys
@@ -21,11 +25,13 @@ def arm(point: str, flag: Path) -> None:
         case "after the read":
             StreamGroup.read_new = dies_after(StreamGroup.read_new, flag, always)  # type: ignore[method-assign]
         case "after the commit":
-            consumer.stream_events_receive = dies_after(consumer.stream_events_receive, flag, always)  # type: ignore[assignment]
+            receive = dies_after(consumer.stream_events_receive, flag, always)
+            consumer.stream_events_receive = receive  # type: ignore[assignment]
         case "after the acknowledgement":
             StreamGroup.acknowledge = dies_after(StreamGroup.acknowledge, flag)  # type: ignore[method-assign]
         case "before the dead letter":
-            StreamGroup.write_dead_letter = dies_before(StreamGroup.write_dead_letter, flag)  # type: ignore[method-assign]
+            write = dies_before(StreamGroup.write_dead_letter, flag)
+            StreamGroup.write_dead_letter = write  # type: ignore[method-assign]
         case "between dead letter and acknowledgement":
             write_dead_letter, acknowledge = StreamGroup.write_dead_letter, StreamGroup.acknowledge
 
@@ -35,7 +41,7 @@ def arm(point: str, flag: Path) -> None:
 
             StreamGroup.write_dead_letter = dying_write_dead_letter  # type: ignore[method-assign]
         case _:
-            raise SystemExit(f"no point {point!r}")
+            raise SystemExit(f"there is no crash point {point!r}; `arm` in {__file__} lists them")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The portal's Temporal worker, killed with SIGKILL when it first reaches a named point: `python -m tests.support.crashing_worker POINT FLAG`.
+"""Temporal worker that kills itself at a crash point: `python -m tests.support.crashing_worker POINT FLAG`.
 
-The flag is a file that is made at the kill, so that the worker that is started next runs through.
+The worker kills itself with SIGKILL at the first visit of the point and creates the file FLAG. If the file exists, the
+worker runs normally.
 """
 
 import asyncio
@@ -51,14 +52,14 @@ def arm(point: str, flag: Path) -> None:
             action._Attempt.write_end = dies_before(action._Attempt.write_end, flag)  # type: ignore[method-assign]
         case "during continue-as-new":
             performing.fitting = dies_after(performing.fitting, flag, lambda p: bool(getattr(p, "checkpoint", None)))
-        case "after a wait was written, before the look":
+        case "after a wait was written, before the lookback":
             records.wait_look_for_events = dies_before(records.wait_look_for_events, flag)  # type: ignore[assignment]
         case "after a child's row was written":
             children._run_input = dies_before(children._run_input, flag)  # type: ignore[assignment]
-        case "nowhere":
+        case "no point":
             pass
         case _:
-            raise SystemExit(f"no point {point!r}")
+            raise SystemExit(f"there is no crash point {point!r}; `arm` in {__file__} lists them")
 
 
 if __name__ == "__main__":

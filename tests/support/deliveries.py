@@ -1,4 +1,4 @@
-"""One attempt of one delivery, for tests that control the order of attempts."""
+"""Single delivery attempts, for tests that control the order of attempts."""
 
 import uuid
 

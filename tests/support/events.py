@@ -1,4 +1,4 @@
-"""Events and open waits for tests that need no workflow."""
+"""Events and open waits for tests that do not run a workflow."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ def receive(tenant: Any, **value: Any) -> Event:
 
 
 def open_wait(tenant: Any, key: str = "T-1", name: str = "REPLIED", **fields: Any) -> RunWait:
+    """Create the row of an open wait, in the given `run` or in a new one."""
     run = fields.pop("run", None) or make_run(tenant)
     values = {
         "step_path": "root.steps[0]",

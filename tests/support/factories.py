@@ -1,4 +1,4 @@
-"""What tests are made of: tenants, actors, tokens, definitions; each test has its own."""
+"""Factories for tenants, actors, tokens, definitions and runs. Each test creates its own."""
 
 import itertools
 import time
@@ -62,20 +62,23 @@ def wait_for_reply(step_id: str = "reply", key: str = "payload.ticketId", **conf
     }
 
 
-def eventually(look: Callable[[], Found], *, seconds: float = 30, what: str = "") -> Found:
-    """The first true answer of `look`, polled until a deadline; fails with the last answer."""
+def eventually(check: Callable[[], Found], *, seconds: float = 30, what: str = "") -> Found:
+    """Call `check` until its result is true, and return the result.
+
+    Errors: AssertionError after the deadline, with the last result. `what` names the expected state.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        found = look()
+        found = check()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what or look}; last: {found!r}")
+            raise AssertionError(f"not within {seconds:g} s: {what or check}; last result: {found!r}")
         time.sleep(0.03)
 
 
 def make_run(tenant: Tenant, **fields: Any) -> Run:
-    """A run row as its own activities would have written it; Temporal knows nothing of it."""
+    """Create the row of an open run. Temporal has no such run."""
     number = next(_numbers)
     version = fields.pop("definition_version", None) or publish(
         tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, key=f"made-{number}"

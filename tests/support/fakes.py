@@ -1,4 +1,4 @@
-"""A stand-in for what lies outside: somebody's HTTP API, as a real server on this machine."""
+"""Fake HTTP APIs of other systems, as real servers on this machine."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass
-class Received:
+class ReceivedRequest:
     method: str
     path: str
     headers: dict[str, str]
@@ -19,20 +19,20 @@ class Received:
 
 @dataclass
 class FakeApi:
-    """Answers as `answer` says: `(status, body)` for the number of the request, counted from 1."""
+    """`respond` gets the number of the request, counted from 1, and returns status and body of the response."""
 
     url: str
-    answer: Callable[[int], tuple[int, Any]]
-    requests: list[Received] = field(default_factory=list)
+    respond: Callable[[int], tuple[int, Any]]
+    requests: list[ReceivedRequest] = field(default_factory=list)
 
 
 @contextmanager
-def fake_api(answer: Callable[[int], tuple[int, Any]] = lambda number: (200, {"ok": True})) -> Iterator[FakeApi]:
+def fake_api(respond: Callable[[int], tuple[int, Any]] = lambda number: (200, {"ok": True})) -> Iterator[FakeApi]:
     class Handler(BaseHTTPRequestHandler):
-        def respond(self) -> None:
+        def handle_request(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            api.requests.append(Received(self.command, self.path, dict(self.headers), self.rfile.read(length)))
-            status, body = api.answer(len(api.requests))
+            api.requests.append(ReceivedRequest(self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            status, body = api.respond(len(api.requests))
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -40,13 +40,13 @@ def fake_api(answer: Callable[[int], tuple[int, Any]] = lambda number: (200, {"o
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = respond
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet: the test looks at `requests`."""
+            """Print nothing. Tests read `FakeApi.requests`."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    api = FakeApi(f"http://127.0.0.1:{server.server_port}", answer)
+    api = FakeApi(f"http://127.0.0.1:{server.server_port}", respond)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -58,8 +58,8 @@ def fake_api(answer: Callable[[int], tuple[int, Any]] = lambda number: (200, {"o
 
 
 @contextmanager
-def dripping_api() -> Iterator[str]:
-    """A server that sends a byte now and then, and never ends."""
+def slow_api() -> Iterator[str]:
+    """Run a server that sends one byte each 0.2 s and never completes its response. Return its URL."""
     stop = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -75,7 +75,7 @@ def dripping_api() -> Iterator[str]:
                     return
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

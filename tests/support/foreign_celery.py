@@ -1,4 +1,4 @@
-"""Somebody else's Celery application: it knows nothing of the portal, and runs in a process of its own."""
+"""Celery application of another team. It imports nothing from the portal and runs in a process of its own."""
 
 import datetime
 import decimal
@@ -34,10 +34,10 @@ def fail_once(key: str) -> str:
 
 @app.task(name="foreign.gate")
 def gate(key: str) -> str:
-    """Ends when something is pushed to `<key>:open`."""
+    """Wait until the test pushes a value to `<key>:open`."""
     counters.incr(key)
     if counters.blpop([f"{key}:open"], timeout=60) is None:
-        raise TimeoutError("nobody has opened")
+        raise TimeoutError(f"the test pushed nothing to {key}:open within 60 s")
     return "through"
 
 

@@ -1,4 +1,4 @@
-"""Settings and simulation of generated definitions."""
+"""Hypothesis settings and simulation for generated definitions."""
 
 import os
 import uuid
@@ -34,6 +34,7 @@ generated = settings(
 
 @contextmanager
 def limits(case: Case) -> Iterator[None]:
+    """Use the limits of the case for gathered records and for the size of the scope."""
     with (
         mock.patch("workflows.engine.turn.MAX_GATHERED_RECORDS", case.gathered),
         mock.patch("workflows.engine.scope.MAX_SCOPE_BYTES", case.scope_bytes),

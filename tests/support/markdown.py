@@ -1,4 +1,4 @@
-"""Headings and links of Markdown pages, and the text files of the repository, for tests of the documentation."""
+"""Headings and links of Markdown pages, and text files of the repository, for tests of the documentation."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
 @cache
 def text_files() -> tuple[Path, ...]:
-    """Return the text files that git tracks, and those that it would add."""
+    """Return the text files that git tracks or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -27,7 +27,7 @@ def text_files() -> tuple[Path, ...]:
 
 @cache
 def anchors_of(page: Path) -> frozenset[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings by GitHub's rules."""
     text = _FENCE.sub("", page.read_text(encoding="utf-8"))
     seen: Counter[str] = Counter()
     anchors = []

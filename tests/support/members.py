@@ -7,6 +7,7 @@ from workflows.models import Tenant, TenantMembership
 
 
 def member_of(*tenants: Tenant, role: str = "operator", superuser: bool = False) -> Client:
+    """Create a user with this role in the tenants, and return a test client that is signed in as the user."""
     number = get_user_model().objects.count()
     user = get_user_model().objects.create_user(f"user{number}-{tenants[0].slug}", password="x", is_superuser=superuser)
     for tenant in tenants:

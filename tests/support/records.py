@@ -1,4 +1,4 @@
-"""Projection records, and a function that writes them as an activity does."""
+"""Projection records, and a function that writes them in the way of the activity."""
 
 from typing import Any
 
@@ -22,19 +22,21 @@ def run_record(seq: int, status: str, **more: Any) -> dict[str, Any]:
 
 def step_record(seq: int, status: str, attempt: int = 1) -> dict[str, Any]:
     return {
-        "kind": "step", "seq": seq, "at": 1_700_000_000_000 + seq, "path": "root.steps[0]", "iteration": "", "attempt": attempt,
-        "id": "s", "type": "event.wait", "status": status, "startedAt": 1_700_000_000_000,
+        "kind": "step", "seq": seq, "at": 1_700_000_000_000 + seq, "path": "root.steps[0]", "iteration": "",
+        "attempt": attempt, "id": "s", "type": "event.wait", "status": status, "startedAt": 1_700_000_000_000,
     }  # fmt: skip
 
 
 def wait_record(seq: int, status: str, wait_id: str = WAIT_ID) -> dict[str, Any]:
     return {
-        "kind": "wait", "seq": seq, "at": 1_700_000_000_000 + seq, "id": wait_id, "path": "root.steps[0]", "stepId": "s",
-        "iteration": "", "waitKind": "event", "status": status, "openedAt": 1_700_000_000_000, "eventName": "E", "key": "k", "filters": [],
+        "kind": "wait", "seq": seq, "at": 1_700_000_000_000 + seq, "id": wait_id, "path": "root.steps[0]",
+        "stepId": "s", "iteration": "", "waitKind": "event", "status": status, "openedAt": 1_700_000_000_000,
+        "eventName": "E", "key": "k", "filters": [],
     }  # fmt: skip
 
 
 def write(run: Run, *records: dict[str, Any], epoch: str = "epoch-1", current: str = "epoch-1") -> bool:
+    """Write records of `epoch`. `current` is the epoch that Temporal reports. Return True if they were written."""
     return record_batch(
         list(records),
         tenant_id=str(run.tenant_id),

@@ -1,8 +1,8 @@
-"""Everything that migrations leave in a database, read from PostgreSQL's own catalogue."""
+"""Schema objects of a database, read from PostgreSQL's catalogue, to compare the results of migrations."""
 
 from typing import Any
 
-# Columns are listed by name, because their order says only in which order they were added.
+# Columns are compared by name. Their order shows only the order in which they were added.
 CATALOGUE: dict[str, str] = {
     "relations": "SELECT relname, relkind::text, relpersistence::text, relrowsecurity, relforcerowsecurity"
     " FROM pg_class WHERE relnamespace = 'public'::regnamespace",

@@ -1,4 +1,4 @@
-"""The whole portal as a user runs it: `manage.py devstack run` in a folder and on ports of its own."""
+"""The whole portal, started with `manage.py devstack run` in a folder of its own and on free ports."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from tests.support.factories import eventually
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")
 READY_LINE = "Ctrl-C stops everything"
-# What the test session's own environment says of servers is not for this stack.
-FOREIGN = (
+# Variables that point to the servers of the test session. The stack has servers of its own.
+SESSION_VARIABLES = (
     "DATABASE_URL",
     "REDIS_URL",
     "TEMPORAL_ADDRESS",
@@ -33,10 +33,10 @@ FOREIGN = (
 class Stack:
     def __init__(self, home: Path) -> None:
         self.home = home
-        own = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
-        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        ports = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+        kept = {name: value for name, value in os.environ.items() if name not in SESSION_VARIABLES}
         kept.pop("WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON", None)
-        self.env = {**kept, **own, "POINTSMAN_HOME": str(home), "SWEEP_INTERVAL_SECONDS": "1"}
+        self.env = {**kept, **ports, "POINTSMAN_HOME": str(home), "SWEEP_INTERVAL_SECONDS": "1"}
         self.log = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -46,7 +46,7 @@ class Stack:
                 [sys.executable, "manage.py", "devstack", "run"], cwd=ROOT, env=self.env, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        eventually(self._is_up, seconds=180, what="the stack is up")
+        eventually(self._is_up, seconds=180, what="the stack is started")
 
     def _is_up(self) -> bool:
         assert self.process is not None
@@ -55,13 +55,13 @@ class Stack:
         return READY_LINE in text
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """As Ctrl-C, or as a supervisor would; the exit code."""
+        """Send SIGINT, as Ctrl-C does, or another signal. Return the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(90)
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that runs under the stack's own process, and it itself."""
+        """Return the process of the stack and all processes below it."""
         assert self.process is not None
         try:
             parent = psutil.Process(self.process.pid)
@@ -71,7 +71,8 @@ class Stack:
 
     def manage(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, check=False,
+            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True,
+            timeout=timeout, check=False,
         )  # fmt: skip
 
     def devstack(self, *arguments: str) -> None:
@@ -83,9 +84,9 @@ class Stack:
             columns = line.split()
             if columns[:2] == [name, "RUNNING"]:
                 return int(columns[2])
-        raise AssertionError(f"{name} does not run")
+        raise AssertionError(f"the program {name} is not running")
 
-    # -- The API, with the demo's token ------------------------------------------------------------------------------
+    # -- API with the token of the demo --------------------------------------------------------------------------------
 
     def credentials(self) -> dict[str, Any]:
         done = self.manage("demo_credentials", "--json")
@@ -93,9 +94,9 @@ class Stack:
         return json.loads(done.stdout)
 
     def client(self) -> httpx.Client:
-        found = self.credentials()
-        headers = {"Authorization": f"Bearer {found['token']}"}
-        return httpx.Client(base_url=f"{found['url']}/api/v1", headers=headers, timeout=30, trust_env=False)
+        credentials = self.credentials()
+        headers = {"Authorization": f"Bearer {credentials['token']}"}
+        return httpx.Client(base_url=f"{credentials['url']}/api/v1", headers=headers, timeout=30, trust_env=False)
 
 
 @contextmanager
@@ -110,11 +111,11 @@ def running_stack(home: Path) -> Iterator[Stack]:
 
 
 def free_ports(count: int) -> list[int]:
-    with_sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _ in range(count)]
     try:
-        for one in with_sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in with_sockets]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
     finally:
-        for one in with_sockets:
-            one.close()
+        for each in sockets:
+            each.close()

@@ -1,4 +1,4 @@
-"""Rules for tenant tables, checked in PostgreSQL's catalogue: policies, unique keys, indexes and foreign keys."""
+"""Check of the rules for tenant tables in PostgreSQL's catalogue: policies, unique keys, indexes and foreign keys."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ INDEXES_OF_ALL_TENANTS = {
 }
 
 
-def tenant_table_faults(cursor: Any) -> list[str]:
+def tenant_table_violations(cursor: Any) -> list[str]:
     """Return one sentence for each rule that a table with `tenant_id` breaks."""
-    faults = []
+    violations = []
     for table in _tenant_tables(cursor):
-        faults += _policy_faults(cursor, table)
-        faults += _index_faults(cursor, table)
-        faults += _foreign_key_faults(cursor, table)
-    return faults
+        violations += _policy_violations(cursor, table)
+        violations += _index_violations(cursor, table)
+        violations += _foreign_key_violations(cursor, table)
+    return violations
 
 
 def _rows(cursor: Any, sql: str, *values: Any) -> list[Any]:
@@ -45,10 +45,10 @@ def _tenant_tables(cursor: Any) -> list[str]:
     ]
 
 
-def _policy_faults(cursor: Any, table: str) -> list[str]:
-    faults = []
+def _policy_violations(cursor: Any, table: str) -> list[str]:
+    violations = []
     if _rows(cursor, "SELECT relrowsecurity FROM pg_class WHERE oid = %s::regclass", table) != [(True,)]:
-        faults.append(f"{table}: row-level security is off; add EnableTenantPolicy to the migration")
+        violations.append(f"{table}: row-level security is off; add EnableTenantPolicy to the migration")
     found = set(
         _rows(
             cursor,
@@ -61,13 +61,13 @@ def _policy_faults(cursor: Any, table: str) -> list[str]:
         (TENANT_POLICY, f"{{{settings.DATABASE_APP_ROLE}}}", "ALL", CONDITION, CONDITION),
         (SYSTEM_POLICY, f"{{{settings.DATABASE_SYSTEM_ROLE}}}", "ALL", "true", "true"),
     }
-    faults += [f"{table}: the policy {policy[0]} is missing or different" for policy in sorted(wanted - found)]
+    violations += [f"{table}: the policy {policy[0]} is missing or different" for policy in sorted(wanted - found)]
     more = {policy[0] for policy in found - wanted}
     allowed = {"api_tokens": {"own_token"}, "tenant_memberships": {"own_memberships"}}.get(table, set())
-    return faults + [f"{table}: the policy {name} is not known" for name in sorted(more - allowed)]
+    return violations + [f"{table}: the policy {name} is not known" for name in sorted(more - allowed)]
 
 
-def _index_faults(cursor: Any, table: str) -> list[str]:
+def _index_violations(cursor: Any, table: str) -> list[str]:
     """Check that unique keys and indexes start with the tenant. Primary keys and single foreign keys are exempt."""
     indexes = _rows(
         cursor,
@@ -82,16 +82,16 @@ def _index_faults(cursor: Any, table: str) -> list[str]:
         " AND a.attnum = c.conkey[1] WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conrelid = %s::regclass",
         table,
     )}  # fmt: skip
-    faults = []
+    violations = []
     for name, is_unique, columns in indexes:
         is_foreign_key = not is_unique and len(columns) == 1 and columns[0] in keys
         if columns[:1] != ["tenant_id"] and not is_foreign_key and name not in INDEXES_OF_ALL_TENANTS:
             kind = "unique key" if is_unique else "index"
-            faults.append(f"{table}: the {kind} {name} does not start with tenant_id")
-    return faults
+            violations.append(f"{table}: the {kind} {name} does not start with tenant_id")
+    return violations
 
 
-def _foreign_key_faults(cursor: Any, table: str) -> list[str]:
+def _foreign_key_violations(cursor: Any, table: str) -> list[str]:
     """Check that a foreign key to a tenant table has a second constraint with the tenant."""
     keys = _rows(
         cursor,

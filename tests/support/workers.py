@@ -1,4 +1,4 @@
-"""The portal's workers inside the test process, on the session's servers."""
+"""Temporal worker and Celery worker of the portal in threads of the test process."""
 
 import asyncio
 import threading
@@ -29,13 +29,13 @@ def running_temporal_worker() -> Iterator[None]:
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(serve())
-        except BaseException as error:  # noqa: BLE001  told to the test that waits
+        except BaseException as error:  # noqa: BLE001  the waiting test raises it
             failure.append(error)
             started.set()
 
     thread = threading.Thread(target=run, name="temporal-worker", daemon=True)
     thread.start()
-    assert started.wait(30), "the Temporal worker did not start"
+    assert started.wait(30), "the Temporal worker did not start within 30 s"
     if failure:
         raise failure[0]
     yield

@@ -8,10 +8,10 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from pydantic import BaseModel
 
-from tests.support.action_steps import call
-from tests.support.desk import Desk
+from tests.support.action_steps import action_step
 from tests.support.factories import eventually, expr, publish
 from tests.support.fakes import fake_api
+from tests.support.tenant_driver import TenantDriver
 from tests.support.workers import running_temporal_worker
 from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
 from workflows.services.runs.control import run_cancel
@@ -21,15 +21,15 @@ def http(url: str, **fields: Any) -> dict[str, Any]:
     return {"inputMapping": {"method": "POST", "url": url, "body": {"n": expr("payload.n")}, **fields}}
 
 
-def test_http_call_sends_body_and_key_and_stores_the_response(desk: Desk) -> None:
+def test_http_call_sends_body_and_key_and_stores_the_response(driver: TenantDriver) -> None:
     with fake_api(lambda number: (201, {"id": 5})) as api:
         publish(
-            desk.tenant,
-            call(**http(f"{api.url}/hook?x=1", headers={"X-Own": "1"})),
+            driver.tenant,
+            action_step(**http(f"{api.url}/hook?x=1", headers={"X-Own": "1"})),
             {"id": "s", "type": "state.set", "config": {"state": "DONE"}},
         )
-        run = desk.start({"n": 7})
-        desk.run_is("SUCCEEDED", id=run.id)
+        run = driver.start({"n": 7})
+        driver.wait_for_run("SUCCEEDED", id=run.id)
     (request,) = api.requests
     assert (request.method, request.path, request.body, request.headers["X-Own"]) == (
         "POST",
@@ -47,16 +47,20 @@ def test_http_call_sends_body_and_key_and_stores_the_response(desk: Desk) -> Non
     )
     invocation = ActionInvocation.objects.get(run=run)
     assert (invocation.status, invocation.executions, invocation.output["body"]) == ("SUCCEEDED", 1, {"id": 5})
-    types = desk.history_types(run)
+    types = driver.history_types(run)
     assert types.count("ACTIVITY_TASK_SCHEDULED") == 2  # the action, and the write of the last records
 
 
-def test_retries_follow_the_retry_policy_and_have_rows(desk: Desk) -> None:
+def test_retries_follow_the_retry_policy_and_have_rows(driver: TenantDriver) -> None:
     with fake_api(lambda number: (503, {"busy": True}) if number < 3 else (200, {"ok": number})) as api:
-        publish(desk.tenant, call(retry={"maxAttempts": 3, "backoffMs": 100}, **http(api.url)))
-        run = desk.start({"n": 1})
-        desk.run_is("SUCCEEDED", id=run.id)
-    assert desk.steps(run) == [("call", 1, "RETRY_SCHEDULED"), ("call", 2, "RETRY_SCHEDULED"), ("call", 3, "SUCCEEDED")]
+        publish(driver.tenant, action_step(retry={"maxAttempts": 3, "backoffMs": 100}, **http(api.url)))
+        run = driver.start({"n": 1})
+        driver.wait_for_run("SUCCEEDED", id=run.id)
+    assert driver.steps(run) == [
+        ("call", 1, "RETRY_SCHEDULED"),
+        ("call", 2, "RETRY_SCHEDULED"),
+        ("call", 3, "SUCCEEDED"),
+    ]
     assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
     first = RunStep.objects.get(run=run, attempt=1)
     assert (first.error["code"], first.next_attempt_at is not None) == ("HTTP_503", True)
@@ -64,15 +68,15 @@ def test_retries_follow_the_retry_policy_and_have_rows(desk: Desk) -> None:
     assert ActionInvocation.objects.get(run=run).executions == 3
 
 
-def test_error_of_an_action_becomes_the_error_of_the_run(desk: Desk) -> None:
+def test_error_of_an_action_becomes_the_error_of_the_run(driver: TenantDriver) -> None:
     with fake_api(lambda number: (404, {"no": "such"})) as api:
-        publish(desk.tenant, call(**http(api.url)))
-        run = desk.start({"n": 1})
-        failed = desk.run_is("FAILED", id=run.id)
+        publish(driver.tenant, action_step(**http(api.url)))
+        run = driver.start({"n": 1})
+        failed = driver.wait_for_run("FAILED", id=run.id)
     assert (failed.error_category, failed.error_code) == ("ActionError", "HTTP_404")
     assert failed.error["nodePath"] == "root.steps[0]"
     assert "404" in failed.error["message"]
-    assert desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED"
+    assert driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED"
     assert RunStep.objects.get(run=run).error == failed.error
 
 
@@ -88,48 +92,48 @@ def test_error_of_an_action_becomes_the_error_of_the_run(desk: Desk) -> None:
         ({"url": "http://127.0.0.1/", "verb": "GET"}, "ValidationError", "ACTION_INPUT_INVALID"),
     ],
 )
-def test_http_call_refuses_invalid_input(desk: Desk, value: dict[str, Any], category: str, code: str) -> None:
-    publish(desk.tenant, call(inputMapping=value))
-    failed = desk.run_is("FAILED", id=desk.start().id)
+def test_http_call_refuses_invalid_input(driver: TenantDriver, value: dict[str, Any], category: str, code: str) -> None:
+    publish(driver.tenant, action_step(inputMapping=value))
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert (failed.error_category, failed.error_code) == (category, code)
 
 
-def test_explicit_idempotency_key_allows_one_effect_for_many_runs(desk: Desk) -> None:
+def test_explicit_idempotency_key_allows_one_effect_for_many_runs(driver: TenantDriver) -> None:
     with fake_api(lambda number: (200, {"number": number})) as api:
-        publish(desk.tenant, call(idempotencyKey=expr("'order-' & toString(payload.n)"), **http(api.url)))
-        runs = [desk.start({"n": 7}) for _ in range(3)]
+        publish(driver.tenant, action_step(idempotencyKey=expr("'order-' & toString(payload.n)"), **http(api.url)))
+        runs = [driver.start({"n": 7}) for _ in range(3)]
         for run in runs:
-            desk.run_is("SUCCEEDED", id=run.id)
+            driver.wait_for_run("SUCCEEDED", id=run.id)
     assert len(api.requests) == 1
     outputs = [RunStep.objects.get(run=run).output["body"] for run in runs]
     assert outputs == [{"number": 1}] * 3
 
 
-def test_notification_reaches_members_by_role_and_name(desk: Desk) -> None:
+def test_notification_reaches_members_by_role_and_name(driver: TenantDriver) -> None:
     members = {}
     for role in ("viewer", "operator"):
-        members[role] = get_user_model().objects.create_user(f"{role}-{desk.tenant.slug}")
-        TenantMembership.objects.create(tenant=desk.tenant, user=members[role], role=role)
-    stranger = get_user_model().objects.create_user(f"stranger-{desk.tenant.slug}")
+        members[role] = get_user_model().objects.create_user(f"{role}-{driver.tenant.slug}")
+        TenantMembership.objects.create(tenant=driver.tenant, user=members[role], role=role)
+    stranger = get_user_model().objects.create_user(f"stranger-{driver.tenant.slug}")
     value = {
         "recipients": {"roles": ["operator"], "user_ids": [members["viewer"].username, stranger.username]},
         "title": expr("'Ticket ' & payload.id"), "severity": "warning", "body": "Please call.",
     }  # fmt: skip
-    publish(desk.tenant, call(action="notifications.send_in_app", inputMapping=value))
-    run = desk.run_is("SUCCEEDED", id=desk.start({"id": "T-1"}).id)
-    found = Notification.objects.filter(tenant=desk.tenant)
+    publish(driver.tenant, action_step(action="notifications.send_in_app", inputMapping=value))
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start({"id": "T-1"}).id)
+    found = Notification.objects.filter(tenant=driver.tenant)
     assert {n.user for n in found} == set(members.values())
     assert {(n.title, n.severity, n.run_id) for n in found} == {("Ticket T-1", "warning", run.id)}
     assert RunStep.objects.get(run=run).output == {"sent": 2, "unknown": [stranger.username]}
 
 
-def test_mail_is_sent_through_the_django_backend(desk: Desk) -> None:
-    subject = f"Hello {desk.tenant.slug}"
+def test_mail_is_sent_through_the_django_backend(driver: TenantDriver) -> None:
+    subject = f"Hello {driver.tenant.slug}"
     publish(
-        desk.tenant,
-        call(action="email.send", inputMapping={"to": ["a@example.org"], "subject": subject, "text": "Zoë"}),
+        driver.tenant,
+        action_step(action="email.send", inputMapping={"to": ["a@example.org"], "subject": subject, "text": "Zoë"}),
     )
-    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start().id)
     (sent,) = [message for message in mail.outbox if message.subject == subject]
     assert (sent.to, sent.body, sent.extra_headers["X-Pointsman-Key"]) == (
         ["a@example.org"],
@@ -138,26 +142,28 @@ def test_mail_is_sent_through_the_django_backend(desk: Desk) -> None:
     )
 
 
-def test_response_that_cannot_be_stored_fails_the_run(desk: Desk) -> None:
+def test_response_that_cannot_be_stored_fails_the_run(driver: TenantDriver) -> None:
     with fake_api(lambda number: (200, {"text": "\ud800"})) as api:
-        publish(desk.tenant, call(**http(api.url)))
-        failed = desk.run_is("FAILED", id=desk.start({"n": 1}).id)
+        publish(driver.tenant, action_step(**http(api.url)))
+        failed = driver.wait_for_run("FAILED", id=driver.start({"n": 1}).id)
     assert (failed.error_category, failed.error_code) == ("ValidationError", "VALUE_NOT_STORABLE")
 
 
-def test_run_continues_after_a_failed_action_with_policy_continue(desk: Desk) -> None:
-    step = {**call(inputMapping={"url": "ftp://x"}), "onError": {"policy": "continue"}}
-    publish(desk.tenant, step, {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
-    run = desk.run_is("SUCCEEDED", id=desk.start().id)
-    assert (run.state, desk.steps(run)) == ("AFTER", [("call", 1, "FAILED"), ("s", 1, "SUCCEEDED")])
+def test_run_continues_after_a_failed_action_with_policy_continue(driver: TenantDriver) -> None:
+    step = {**action_step(inputMapping={"url": "ftp://x"}), "onError": {"policy": "continue"}}
+    publish(driver.tenant, step, {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start().id)
+    assert (run.state, driver.steps(run)) == ("AFTER", [("call", 1, "FAILED"), ("s", 1, "SUCCEEDED")])
 
 
-def test_unknown_action_fails_the_run_and_names_the_action(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_action_fails_the_run_and_names_the_action(
+    driver: TenantDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from workflows.actions import registry
 
-    publish(desk.tenant, call(inputMapping={"url": "http://127.0.0.1/"}))
+    publish(driver.tenant, action_step(inputMapping={"url": "http://127.0.0.1/"}))
     monkeypatch.delitem(registry._actions, ("http.request", 1))
-    failed = desk.run_is("FAILED", id=desk.start().id)
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert (failed.error_code, "http.request@1" in failed.error["message"]) == ("ACTION_UNKNOWN", True)
 
 
@@ -173,33 +179,33 @@ class Gate:
         return self.answers[min(number, len(self.answers)) - 1]
 
 
-def test_cancel_during_an_action_and_its_late_end_opens_no_row(desk: Desk) -> None:
+def test_cancel_during_an_action_and_its_late_end_opens_no_row(driver: TenantDriver) -> None:
     gate = Gate((503, {}))
     with fake_api(gate) as api:
-        publish(desk.tenant, call(retry={"maxAttempts": 5, "backoffMs": 1}, **http(api.url)))
-        run = desk.start({"n": 1})
+        publish(driver.tenant, action_step(retry={"maxAttempts": 5, "backoffMs": 1}, **http(api.url)))
+        run = driver.start({"n": 1})
         assert gate.entered.wait(20)
-        run_cancel(actor=desk.actor, run_id=run.id)
-        desk.run_is("CANCELED", id=run.id)
+        run_cancel(actor=driver.actor, run_id=run.id)
+        driver.wait_for_run("CANCELED", id=run.id)
         gate.release.set()
         eventually(
             lambda: ActionInvocation.objects.filter(run=run, status="FAILED").exists(),
             what="the late end of the action",
         )
-    assert (desk.steps(run), RunWait.objects.filter(run=run).count()) == ([("call", 1, "CANCELED")], 0)
+    assert (driver.steps(run), RunWait.objects.filter(run=run).count()) == ([("call", 1, "CANCELED")], 0)
 
 
-def test_action_is_not_failed_when_its_worker_stops(desk: Desk, settings: Any) -> None:
-    settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_DRAIN_SECONDS = f"own-{desk.tenant.slug}", 0.2
+def test_action_is_not_failed_when_its_worker_stops(driver: TenantDriver, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE, settings.TEMPORAL_DRAIN_SECONDS = f"own-{driver.tenant.slug}", 0.2
     gate = Gate((200, {"ok": True}))
     with fake_api(gate) as api:
-        publish(desk.tenant, call(**http(api.url)))
-        run = desk.start({"n": 1})
+        publish(driver.tenant, action_step(**http(api.url)))
+        run = driver.start({"n": 1})
         with running_temporal_worker():
             assert gate.entered.wait(20)
             threading.Timer(1.5, gate.release.set).start()
         with running_temporal_worker():
-            desk.run_is("SUCCEEDED", id=run.id)
+            driver.wait_for_run("SUCCEEDED", id=run.id)
     assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
     assert ActionInvocation.objects.get(run=run).status == "SUCCEEDED"
 
@@ -209,7 +215,7 @@ def test_action_is_not_failed_when_its_worker_stops(desk: Desk, settings: Any) -
     [(True, "TimeoutError", "ACTION_TIMEOUT"), (False, "ActionError", "ACTION_OUTCOME_UNKNOWN")],
 )
 def test_action_that_exceeds_its_time_limit(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, is_idempotent: bool, category: str, code: str
+    driver: TenantDriver, monkeypatch: pytest.MonkeyPatch, is_idempotent: bool, category: str, code: str
 ) -> None:
     from workflows.actions import registry
 
@@ -234,17 +240,17 @@ def test_action_that_exceeds_its_time_limit(
         is_idempotent=is_idempotent,
     )
     monkeypatch.setitem(registry._actions, ("test.slow", 1), slow_action)
-    publish(desk.tenant, call(action="test.slow", retry={"maxAttempts": 2, "backoffMs": 1}))
-    failed = desk.run_is("FAILED", id=desk.start().id)
+    publish(driver.tenant, action_step(action="test.slow", retry={"maxAttempts": 2, "backoffMs": 1}))
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     release.set()
     assert (failed.error_category, failed.error_code) == (category, code)
     assert len(calls) == (2 if is_idempotent else 1)
 
 
-def test_slow_response_body_ends_at_the_time_limit_of_the_call(desk: Desk) -> None:
-    from tests.support.fakes import dripping_api
+def test_slow_response_body_ends_at_the_time_limit_of_the_call(driver: TenantDriver) -> None:
+    from tests.support.fakes import slow_api
 
-    with dripping_api() as url:
-        publish(desk.tenant, call(inputMapping={"url": url, "timeout_seconds": 1}))
-        failed = desk.run_is("FAILED", id=desk.start().id)
+    with slow_api() as url:
+        publish(driver.tenant, action_step(inputMapping={"url": url, "timeout_seconds": 1}))
+        failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert (failed.error_category, failed.error_code) == ("TransientError", "HTTP_TIMEOUT")

@@ -16,16 +16,17 @@ from django.db import connection, connections, transaction
 from ingress.dispatch.routing import event_route
 from ingress.intake.receive import events_receive
 from portal.devstack.servers import Servers
-from tests.support.border import Meeting, Signals, Stage, analyze, faults, make_runs, open_stage
-from tests.support.border_orders import AS_BUILT, SPLIT, Order, split_orders, whole_orders
-from tests.support.border_runs import Scattered
-from tests.support.border_trials import Trials
-from tests.support.desk import Desk
 from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import eventually, make_run, make_tenant
+from tests.support.race_orders import PROGRAM_ORDER, STEPS, Order, action_orders, step_orders
+from tests.support.race_scenario import Race, RecordedSignals, analyze_tables, insert_runs, race_errors
+from tests.support.race_scheduler import RaceScheduler, race_scheduler
+from tests.support.racing_runs import RacingRuns
+from tests.support.random_races import RandomRaces
 from tests.support.records import wait_record, write
-from tests.support.scopes import as_system
-from tests.support.streams import StreamDesk
+from tests.support.stream_driver import StreamDriver
+from tests.support.system_scope import in_system_scope
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import new_id
 from workflows.projections import batches
@@ -35,77 +36,81 @@ from workflows.statuses import EventSource
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
-    return Signals().take(monkeypatch)
+def signals(monkeypatch: pytest.MonkeyPatch) -> RecordedSignals:
+    return RecordedSignals().install(monkeypatch)
 
 
 @pytest.fixture
-def stage(database: None, unheard: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with open_stage(monkeypatch) as made:
+def scheduler(database: None, no_dispatcher: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[RaceScheduler]:
+    with race_scheduler(monkeypatch) as made:
         yield made
 
 
 # -- Every order -------------------------------------------------------------------------------------------------------
 
 
-def test_every_order_of_commits_searches_and_signal(tenant: Any, stage: Stage, signals: Signals) -> None:
-    orders = whole_orders()
+def test_every_order_of_commits_searches_and_signal(
+    tenant: Any, scheduler: RaceScheduler, signals: RecordedSignals
+) -> None:
+    orders = action_orders()
     assert len(orders) == 10
-    assert play_all(tenant, stage, signals, orders * 20) == []
+    assert play_all(tenant, scheduler, signals, orders * 20) == []
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_every_order_of_steps_within_a_search(tenant: Any, stage: Stage, signals: Signals, part: int) -> None:
+def test_every_order_of_steps_within_a_search(
+    tenant: Any, scheduler: RaceScheduler, signals: RecordedSignals, part: int
+) -> None:
     """Interleave routing, lookback, delivery and verdict between their steps: find, lock, commit, signal, settle."""
-    orders = list(split_orders())
+    orders = list(step_orders())
     assert len(orders) == len(set(orders)) == 727
-    assert play_all(tenant, stage, signals, orders[part::4]) == []
+    assert play_all(tenant, scheduler, signals, orders[part::4]) == []
 
 
 def play_all(
-    tenant: Any, stage: Stage, signals: Signals, orders: list[Order], meet: type[Meeting] = Meeting
+    tenant: Any, scheduler: RaceScheduler, signals: RecordedSignals, orders: list[Order], meet: type[Race] = Race
 ) -> list[tuple[Order, str]]:
     """Play each order. Return the orders after which something is wrong, with the fault."""
     found: list[tuple[Order, str]] = []
-    for number, (order, run) in enumerate(zip(orders, make_runs(tenant, len(orders)), strict=True)):
+    for number, (order, run) in enumerate(zip(orders, insert_runs(tenant, len(orders)), strict=True)):
         if number == 20:
-            analyze()
+            analyze_tables()
         signals.sent.clear()
-        meeting = meet(stage, run, f"key-{number}")
-        plays = {side: play for side, play in meeting.plays().items() if side in sides_of(order)}
-        raised = stage.follow(order, plays)
-        wrong = [f"{type(error).__name__}: {error}" for error in raised] + faults(meeting, order, signals)
+        meeting = meet(scheduler, run, f"key-{number}")
+        plays = {side: play for side, play in meeting.sides().items() if side in sides_of(order)}
+        raised = scheduler.run(order, plays)
+        wrong = [f"{type(error).__name__}: {error}" for error in raised] + race_errors(meeting, order, signals)
         found += [(order, what) for what in wrong]
     return found
 
 
 def sides_of(order: Order) -> set[str]:
-    return {side for side, steps in SPLIT.items() if set(steps) & set(order)}
+    return {side for side, steps in STEPS.items() if set(steps) & set(order)}
 
 
 # -- Wrong designs fail ------------------------------------------------------------------------------------------------
 
 
-class RoutedBeforeCommit(Meeting):
+class RoutedBeforeCommit(Race):
     """Wrong design: routing searches for waits within the transaction that stores the event."""
 
-    def event_comes(self) -> None:
+    def receive_event(self) -> None:
         with transaction.atomic():
             self.store_event()
-            self.stage.gate("W?")
+            self.scheduler.wait_for_turn("W?")
             self.route()
-            self.stage.gate("E")
+            self.scheduler.wait_for_turn("E")
 
 
-class LookedBackBeforeCommit(Meeting):
+class LookedBackBeforeCommit(Race):
     """Wrong design: the wait searches for events within the transaction that stores the wait."""
 
-    def wait_opens(self) -> None:
+    def open_wait(self) -> None:
         with transaction.atomic():
             self.store_wait()
-            self.stage.gate("E?")
-            self.look()
-            self.stage.gate("W")
+            self.scheduler.wait_for_turn("E?")
+            self.lookback()
+            self.scheduler.wait_for_turn("W")
 
 
 @pytest.mark.parametrize(
@@ -113,40 +118,40 @@ class LookedBackBeforeCommit(Meeting):
     [
         (RoutedBeforeCommit, 60, (("W?", "E"), ("W", "E?")), ("W?", "W", "E?", "E")),
         (LookedBackBeforeCommit, 60, (("E", "W?"), ("E?", "W")), ("E?", "E", "W?", "W")),
-        (Meeting, 0, AS_BUILT, ("E", "W?", "W", "E?")),
+        (Race, 0, PROGRAM_ORDER, ("E", "W?", "W", "E?")),
     ],
     ids=["routed before commit", "looked back before commit", "no buffer"],
 )
 def test_other_order_of_commit_and_search_loses_events(
     tenant: Any,
-    stage: Stage,
-    signals: Signals,
+    scheduler: RaceScheduler,
+    signals: RecordedSignals,
     settings: Any,
-    meet: type[Meeting],
+    meet: type[Race],
     buffer: float,
     before: Any,
     loses: Order,
 ) -> None:
     settings.EVENT_BUFFER_SECONDS = buffer
-    orders = whole_orders(("E", "W?", "W", "E?"), before)
+    orders = action_orders(("E", "W?", "W", "E?"), before)
     assert len(orders) == 6
-    found = play_all(tenant, stage, signals, orders, meet)
+    found = play_all(tenant, scheduler, signals, orders, meet)
     assert {order for order, what in found if what.startswith("deliveries: []")} == {loses}
 
 
 def test_lookback_without_the_lock_conflicts_with_routing(
-    tenant: Any, stage: Stage, signals: Signals, monkeypatch: pytest.MonkeyPatch
+    tenant: Any, scheduler: RaceScheduler, signals: RecordedSignals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
     def without_lock(events: Any) -> Iterator[list[Event]]:
         with transaction.atomic():
             yield list(events)
-            stage.gate("looked")
+            scheduler.wait_for_turn("lookback done")
 
     monkeypatch.setattr(wait_lookback, "deliveries_changing", without_lock)
     between = ("W?", "event locked", "routed")
-    orders = [order for order in split_orders() if has_in_order(order, *between)][:6]
-    found = play_all(tenant, stage, signals, orders)
+    orders = [order for order in step_orders() if has_in_order(order, *between)][:6]
+    found = play_all(tenant, scheduler, signals, orders)
     assert any(what.startswith("IntegrityError") for _, what in found), found
 
 
@@ -169,7 +174,7 @@ def blocked_by_me() -> int:
         return int(cursor.fetchone()[0])
 
 
-@as_system
+@in_system_scope
 def on_own_connection(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call the function on a database connection of its own, and close the connection."""
     try:
@@ -178,7 +183,7 @@ def on_own_connection(call: Callable[..., Any], *arguments: Any, **named: Any) -
         connections.close_all()
 
 
-def test_two_batches_with_the_same_events_in_different_order(tenant: Any, unheard: None) -> None:
+def test_two_batches_with_the_same_events_in_different_order(tenant: Any, no_dispatcher: None) -> None:
     """Both wait for a transaction that holds the event in the middle. Afterwards they do not block each other."""
 
     def receive_events(*ids: str) -> list[Any]:
@@ -195,7 +200,7 @@ def test_two_batches_with_the_same_events_in_different_order(tenant: Any, unhear
 
 
 def test_reset_and_lookback_that_lock_the_same_events(
-    tenant: Any, unheard: None, monkeypatch: pytest.MonkeyPatch
+    tenant: Any, no_dispatcher: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reset takes one event back and has a verdict on an older one. The lookback has found both events."""
     run, wait_id = make_run(tenant), str(new_id())
@@ -239,36 +244,40 @@ SIZES = {1: 164, 2: 20, 4: 10, 8: 8, 12: 11}
 
 
 @pytest.mark.timeout(600)  # it needs mostly CPU time
-def test_ten_thousand_random_pairs_of_event_and_wait(unheard: None, database: None, signals: Signals) -> None:
-    trials = Trials([make_tenant() for _ in range(4)], SIZES, signals=signals, seed=6)
+def test_ten_thousand_random_pairs_of_event_and_wait(
+    no_dispatcher: None, database: None, signals: RecordedSignals
+) -> None:
+    trials = RandomRaces([make_tenant() for _ in range(4)], SIZES, signals=signals, seed=6)
     began = time.monotonic()
     trials.run(actors=6, workers=2)
-    faults = trials.faults()
+    race_errors = trials.errors()
     print(f"{time.monotonic() - began:.1f} s: {dict(trials.counts)}")
-    assert {kind: found[:5] for kind, found in faults.items() if found} == {}
+    assert {kind: found[:5] for kind, found in race_errors.items() if found} == {}
     assert trials.counts["pairs"] == trials.counts["deliveries"] == trials.counts["signals"] == 10_000
 
 
-def test_pairs_are_lost_without_the_buffer_time(unheard: None, database: None, signals: Signals, settings: Any) -> None:
+def test_pairs_are_lost_without_the_buffer_time(
+    no_dispatcher: None, database: None, signals: RecordedSignals, settings: Any
+) -> None:
     settings.EVENT_BUFFER_SECONDS = 0
-    trials = Trials([make_tenant() for _ in range(2)], {1: 20, 4: 5}, signals=signals, seed=7)
+    trials = RandomRaces([make_tenant() for _ in range(2)], {1: 20, 4: 5}, signals=signals, seed=7)
     trials.run(actors=6, workers=2)
-    faults = trials.faults()
-    assert faults["lost"]
-    assert not faults["without cause"]
+    race_errors = trials.errors()
+    assert race_errors["lost"]
+    assert not race_errors["without cause"]
 
 
 # -- On a real Temporal ------------------------------------------------------------------------------------------------
 
 
 def test_runs_whose_event_arrives_while_their_wait_opens(
-    desk: Desk, servers: Servers, monkeypatch: pytest.MonkeyPatch
+    driver: TenantDriver, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desks = [desk, Desk(make_tenant(), servers)]
-    tenants = {one.tenant.id: one.tenant.slug for one in desks}
+    drivers = [driver, TenantDriver(make_tenant(), servers)]
+    tenants = {one.tenant.id: one.tenant.slug for one in drivers}
     runs, events = Run.objects.filter(tenant__in=tenants), Event.objects.filter(tenant__in=tenants)
-    with closing(StreamDesk(servers.redis_url, desk.tenant.slug)) as stream:
-        scattered = Scattered(desks, stream, count=76, seconds=10, seed=8)
+    with closing(StreamDriver(servers.redis_url, driver.tenant.slug)) as stream:
+        scattered = RacingRuns(drivers, stream, count=76, seconds=10, seed=8)
         with scattered.running(monkeypatch):
             eventually(lambda: runs.filter(status="SUCCEEDED").count() == 152, seconds=90, what="every run has ended")
             eventually(lambda: events.filter(outcome="delivered").count() == 152, what="every event is delivered")

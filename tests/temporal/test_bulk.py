@@ -15,9 +15,9 @@ import pytest
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
 from tests.support.api import Api
-from tests.support.bulk_jobs import leases_end, many_runs, reread, started, told, work_off
-from tests.support.desk import Desk
+from tests.support.bulk_jobs import complete_job, expire_leases, item_counts, make_runs, reload_job, start_job
 from tests.support.factories import eventually, make_token, publish, wait_for_reply
+from tests.support.tenant_driver import TenantDriver
 from workflows import tasks  # noqa: F401  the Celery worker must know the task
 from workflows.models import BulkJob, Command, Run
 from workflows.services.bulk import work as work
@@ -29,19 +29,19 @@ from workflows.temporal import gateway
 
 
 @pytest.fixture
-def waiting(desk: Desk) -> list[Run]:
-    publish(desk.tenant, wait_for_reply())
-    runs = [desk.start({"ticketId": f"T-{number}"}) for number in range(6)]
+def waiting(driver: TenantDriver) -> list[Run]:
+    publish(driver.tenant, wait_for_reply())
+    runs = [driver.start({"ticketId": f"T-{number}"}) for number in range(6)]
     for run in runs:
-        desk.run_is("WAITING", id=run.id)
+        driver.wait_for_run("WAITING", id=run.id)
     return runs
 
 
 @pytest.mark.parametrize(("action", "status"), [("cancel", "CANCELED"), ("terminate", None), ("replay", "WAITING")])
 def test_celery_completes_a_job_that_the_api_started(
-    desk: Desk, waiting: list[Run], action: str, status: str | None
+    driver: TenantDriver, waiting: list[Run], action: str, status: str | None
 ) -> None:
-    api = Api(make_token(desk.tenant, Role.ADMIN))
+    api = Api(make_token(driver.tenant, Role.ADMIN))
     body = {"action": action, "filters": {"status": "WAITING"}, "reason": "a bad rollout", "rate_per_second": 4}
     job = api.post("/bulk", body).json()
     assert api.post(f"/bulk/{job['id']}/start").status_code == 202
@@ -55,51 +55,51 @@ def test_celery_completes_a_job_that_the_api_started(
     assert row.ended_at - row.started_at >= timedelta(seconds=1)  # six items at four per second
     for run in waiting:
         if action == "replay":
-            desk.run_is("WAITING", replay_of=run)
+            driver.wait_for_run("WAITING", replay_of=run)
         elif status:
-            desk.run_is(status, id=run.id)
+            driver.wait_for_run(status, id=run.id)
         else:
-            eventually(lambda run=run: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_TERMINATED")
+            eventually(lambda run=run: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_TERMINATED")
     if action == "cancel":
         eventually(lambda: Command.objects.filter(parent=row.command_id, state="observed").count() == 6)
 
 
 def test_temporal_outage_pauses_the_job_and_refuses_no_run(
-    desk: Desk,
+    driver: TenantDriver,
     waiting: list[Run],
     servers: Servers,
-    outage: Callable[[], None],
+    restart_temporal: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
+    settings.CELERY_TASK_DEFAULT_QUEUE = "no-worker"
     monkeypatch.setattr(work, "OUTAGE_PAUSE", timedelta(0))
-    job = started(desk.tenant)
+    job = start_job(driver.tenant)
     servers.temporal.kill()
     try:
-        job = work_off(job)
-        counts = told(job)
+        job = complete_job(job)
+        counts = item_counts(job)
         assert job.state == "paused"
         assert set(counts) <= {"pending", "unknown"}, counts
         assert "connect" in bulk_pause_reason(job)
-        assert {run.status for run in Run.objects.filter(tenant=desk.tenant)} == {"WAITING"}
+        assert {run.status for run in Run.objects.filter(tenant=driver.tenant)} == {"WAITING"}
     finally:
-        outage()
-    bulk_resume(actor=desk.actor, job_id=job.id)
-    job = work_off(job)
-    assert (job.state, told(job)) == ("done", {**({"unknown": counts["unknown"]} if "unknown" in counts else {}),
+        restart_temporal()
+    bulk_resume(actor=driver.actor, job_id=job.id)
+    job = complete_job(job)
+    assert (job.state, item_counts(job)) == ("done", {**({"unknown": counts["unknown"]} if "unknown" in counts else {}),
                                                "accepted": 6 - counts.get("unknown", 0)})  # fmt: skip
-    desk.run_is("CANCELED", id=waiting[-1].id)
+    driver.wait_for_run("CANCELED", id=waiting[-1].id)
 
 
-def test_killed_processes_start_no_run_twice(desk: Desk, settings: Any, servers: Servers) -> None:
+def test_killed_processes_start_no_run_twice(driver: TenantDriver, settings: Any, servers: Servers) -> None:
     """The job replays runs, because a second request would be visible as a second run."""
-    settings.CELERY_TASK_DEFAULT_QUEUE = "unheard"
-    runs = many_runs(desk.tenant, 40, status="FAILED")
-    job = started(desk.tenant, CommandAction.REPLAY)
-    replays = Command.objects.filter(tenant=desk.tenant, action="replay")
+    settings.CELERY_TASK_DEFAULT_QUEUE = "no-worker"
+    runs = make_runs(driver.tenant, 40, status="FAILED")
+    job = start_job(driver.tenant, CommandAction.REPLAY)
+    replays = Command.objects.filter(tenant=driver.tenant, action="replay")
     kills = 0
-    while not reread(job).ended_at:
+    while not reload_job(job).ended_at:
         goal = min(40, replays.count() + 14)
         environment = {**os.environ, "TEMPORAL_TASK_QUEUE": "no-worker"}
         worker = subprocess.Popen(
@@ -113,11 +113,11 @@ def test_killed_processes_start_no_run_twice(desk: Desk, settings: Any, servers:
         finally:
             worker.kill()
             worker.wait()
-        leases_end(job)
+        expire_leases(job)
     assert kills >= 2
-    assert told(reread(job)) == {"accepted": 40}
+    assert item_counts(reload_job(job)) == {"accepted": 40}
     assert replays.count() == 40
     assert set(replays.values_list("state", flat=True)) <= {"accepted", "observed"}
     assert [run.replays.count() for run in runs] == [1] * 40
-    for run in Run.objects.filter(tenant=desk.tenant, trigger_type="replay"):
+    for run in Run.objects.filter(tenant=driver.tenant, trigger_type="replay"):
         assert gateway.describe_run(workflow_id=workflow_id_of(run.id)).status == "RUNNING"

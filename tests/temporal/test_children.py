@@ -5,8 +5,8 @@ Source: docs/reference/language.md#step-types
 
 from typing import Any
 
-from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import Run, RunStep, RunWait
 from workflows.services.runs.control import run_cancel
 
@@ -15,23 +15,23 @@ def calling(step_id: str = "child", key: str = "child", version: int = 1, **more
     return {"id": step_id, "type": "control.callWorkflow", "workflowId": key, "workflowVersion": version, **more}
 
 
-def child_of(desk: Desk, run: Run) -> Run:
-    return eventually(lambda: Run.objects.filter(tenant=desk.tenant, parent_run=run).first(), what="a child row")
+def child_of(driver: TenantDriver, run: Run) -> Run:
+    return eventually(lambda: Run.objects.filter(tenant=driver.tenant, parent_run=run).first(), what="a child row")
 
 
-def test_child_has_its_own_row_and_returns_outputs(desk: Desk) -> None:
+def test_child_has_its_own_row_and_returns_outputs(driver: TenantDriver) -> None:
     double = {
         "id": "d",
         "type": "transform.assign",
         "config": {"assign": {"vars.twice": expr("payload.n * 2"), "meta.m": 1}},
     }
-    publish(desk.tenant, double, key="child")
+    publish(driver.tenant, double, key="child")
     mapped = {"vars.result": expr("childRun.vars.twice"), "vars.next": expr("vars.result + childRun.meta.m"),
               "vars.of": expr("childRun.system.workflowId"), "vars.in": expr("childRun.payload.n")}  # fmt: skip
     each = {"id": "each", "type": "control.forEach", "items": expr("[1, 2]"), "itemVar": "n",
             "body": [calling(inputMapping={"n": expr("n")}, outputMapping=mapped)]}  # fmt: skip
-    publish(desk.tenant, each, {"id": "s", "type": "state.set", "config": {"state": "DONE"}}, key="parent")
-    run = desk.run_is("SUCCEEDED", id=desk.start(key="parent").id)
+    publish(driver.tenant, each, {"id": "s", "type": "state.set", "config": {"state": "DONE"}}, key="parent")
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start(key="parent").id)
     children = list(Run.objects.filter(parent_run=run).order_by("created_at"))
     assert [(c.status, c.trigger_type, c.root_run_id, c.parent_step_path, c.input) for c in children] == [
         ("SUCCEEDED", "child", run.id, "root.steps[0].body.steps[0]", {"n": n}) for n in (1, 2)
@@ -48,8 +48,8 @@ def test_child_has_its_own_row_and_returns_outputs(desk: Desk) -> None:
     assert connection.call(result)["vars"] == {"result": 4, "next": 5, "of": "child", "in": 2}
 
 
-def test_parent_catches_the_error_of_a_failed_child(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply(timeoutMs=50), key="child")
+def test_parent_catches_the_error_of_a_failed_child(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply(timeoutMs=50), key="child")
     state = "problem.category & ' ' & problem.code & ' ' & problem.details.error.category"
     guarded = {
         "id": "try",
@@ -58,19 +58,19 @@ def test_parent_catches_the_error_of_a_failed_child(desk: Desk) -> None:
         "try": [calling(inputMapping={"ticketId": "T"})],
         "catch": [{"id": "c", "type": "transform.assign", "config": {"assign": {"meta.state": expr(state)}}}],
     }
-    publish(desk.tenant, guarded, key="parent")
-    run = desk.run_is("SUCCEEDED", id=desk.start(key="parent").id)
+    publish(driver.tenant, guarded, key="parent")
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start(key="parent").id)
     assert run.state == "ChildWorkflowError EVENT_WAIT_TIMEOUT TimeoutError"
-    assert child_of(desk, run).status == "FAILED"
+    assert child_of(driver, run).status == "FAILED"
     failed = RunStep.objects.get(run=run, step_id="child")
-    assert (failed.status, failed.child_run_id) == ("FAILED", child_of(desk, run).id)
+    assert (failed.status, failed.child_run_id) == ("FAILED", child_of(driver, run).id)
 
 
-def test_each_retry_is_a_new_child_run(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply(timeoutMs=20), key="child")
+def test_each_retry_is_a_new_child_run(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply(timeoutMs=20), key="child")
     step = calling(inputMapping={"ticketId": "T"}, retry={"maxAttempts": 3, "backoffMs": 10, "jitter": False})
-    publish(desk.tenant, step, key="parent")
-    run = desk.run_is("FAILED", id=desk.start(key="parent").id)
+    publish(driver.tenant, step, key="parent")
+    run = driver.wait_for_run("FAILED", id=driver.start(key="parent").id)
     assert run.error_category == "ChildWorkflowError"
     assert Run.objects.filter(parent_run=run, status="FAILED").count() == 3
     rows = RunStep.objects.filter(run=run, step_id="child").order_by("attempt")
@@ -79,51 +79,51 @@ def test_each_retry_is_a_new_child_run(desk: Desk) -> None:
     assert list(RunWait.objects.filter(run=run).values_list("kind", "status")) == [("retry", "RESOLVED")] * 2
 
 
-def test_unknown_child_definition_fails_the_step(desk: Desk) -> None:
+def test_unknown_child_definition_fails_the_step(driver: TenantDriver) -> None:
     publish(
-        desk.tenant,
+        driver.tenant,
         calling(key="unknown", onError={"policy": "continue"}),
         calling("again", key="child", version=7),
         key="parent",
     )
-    run = desk.run_is("FAILED", id=desk.start(key="parent").id)
+    run = driver.wait_for_run("FAILED", id=driver.start(key="parent").id)
     assert (run.error_category, run.error_code) == ("ChildWorkflowError", "CHILD_NOT_FOUND")
-    assert [(s, st) for s, _, st in desk.steps(run)] == [("child", "FAILED"), ("again", "FAILED")]
+    assert [(s, st) for s, _, st in driver.steps(run)] == [("child", "FAILED"), ("again", "FAILED")]
     assert not Run.objects.filter(parent_run=run).exists()
 
 
-def test_cancelling_the_parent_cancels_the_child(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply(), key="child")
+def test_cancelling_the_parent_cancels_the_child(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply(), key="child")
     guarded = {"id": "try", "type": "control.tryCatch", "try": [calling(inputMapping={"ticketId": "T-1"})], "catch": []}
-    publish(desk.tenant, guarded, key="parent")
-    run = desk.start(key="parent")
-    child = child_of(desk, run)
-    desk.run_is("WAITING", id=child.id)
-    run_cancel(actor=desk.actor, run_id=run.id)
-    desk.run_is("CANCELED", id=run.id)
-    desk.run_is("CANCELED", id=child.id)
-    assert [(s, st) for s, _, st in desk.steps(run)] == [("child", "CANCELED"), ("try", "CANCELED")]
+    publish(driver.tenant, guarded, key="parent")
+    run = driver.start(key="parent")
+    child = child_of(driver, run)
+    driver.wait_for_run("WAITING", id=child.id)
+    run_cancel(actor=driver.actor, run_id=run.id)
+    driver.wait_for_run("CANCELED", id=run.id)
+    driver.wait_for_run("CANCELED", id=child.id)
+    assert [(s, st) for s, _, st in driver.steps(run)] == [("child", "CANCELED"), ("try", "CANCELED")]
     assert not RunWait.objects.filter(run__in=[run, child], status="WAITING").exists()
-    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED")
+    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED")
 
 
-def test_cancelling_the_child_fails_the_parent(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply(), key="child")
-    publish(desk.tenant, calling(inputMapping={"ticketId": "T-1"}), key="parent")
-    run = desk.start(key="parent")
-    child = child_of(desk, run)
-    desk.run_is("WAITING", id=child.id)
-    run_cancel(actor=desk.actor, run_id=child.id)
-    failed = desk.run_is("FAILED", id=run.id)
+def test_cancelling_the_child_fails_the_parent(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply(), key="child")
+    publish(driver.tenant, calling(inputMapping={"ticketId": "T-1"}), key="parent")
+    run = driver.start(key="parent")
+    child = child_of(driver, run)
+    driver.wait_for_run("WAITING", id=child.id)
+    run_cancel(actor=driver.actor, run_id=child.id)
+    failed = driver.wait_for_run("FAILED", id=run.id)
     assert (failed.error_category, failed.error_code) == ("ChildWorkflowError", "CHILD_CANCELED")
     assert failed.error["details"]["childRunId"] == str(child.id)
 
 
-def test_definition_that_calls_itself_fails_at_the_depth_limit(desk: Desk, monkeypatch: Any) -> None:
+def test_definition_that_calls_itself_fails_at_the_depth_limit(driver: TenantDriver, monkeypatch: Any) -> None:
     from workflows.temporal.activities import children
 
     monkeypatch.setattr(children, "MAX_CHILD_DEPTH", 3)
-    publish(desk.tenant, calling(key="flow", version=1))
-    run = desk.run_is("FAILED", id=desk.start().id)
+    publish(driver.tenant, calling(key="flow", version=1))
+    run = driver.wait_for_run("FAILED", id=driver.start().id)
     assert run.error_code == "CHILD_TOO_DEEP"
     assert Run.objects.filter(root_run=run).count() == 3

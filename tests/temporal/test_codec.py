@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from portal.devstack.servers import Servers
-from tests.support.base64_forms import spellings
-from tests.support.desk import Desk
+from tests.support.base64_forms import encoded_forms
 from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.tenant_driver import TenantDriver
 from tests.support.workers import running_temporal_worker
 from workflows.models import Run
 from workflows.temporal import connection
@@ -34,10 +34,10 @@ CALL = {
 
 
 @pytest.fixture
-def own_desk(tenant: Any, servers: Servers, celery_worker: None, settings: Any) -> Desk:
+def own_desk(tenant: Any, servers: Servers, celery_worker: None, settings: Any) -> TenantDriver:
     """Return a tenant with its own task queue. Only workers of the test poll it."""
     settings.TEMPORAL_TASK_QUEUE = f"own-{tenant.slug}"
-    return Desk(tenant, servers)
+    return TenantDriver(tenant, servers)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def canaries(history: list[dict[str, Any]]) -> set[tuple[str, str]]:
         attributes = next((value for key, value in event.items() if key.endswith("EventAttributes")), {})
         for field, value in {**event, **attributes}.items():
             text = json.dumps(value)
-            if not field.endswith("EventAttributes") and any(spelling in text for spelling in spellings(CANARY)):
+            if not field.endswith("EventAttributes") and any(spelling in text for spelling in encoded_forms(CANARY)):
                 found.add((event["eventType"].removeprefix("EVENT_TYPE_"), field))
     return found
 
@@ -74,7 +74,7 @@ def encodings(value: Any) -> set[str]:
     return encodings(list(value.values())) | ({base64.b64decode(own).decode()} if own else set())
 
 
-def failed_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Run:
+def failed_run(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a run with the canary in payload, definition, summary, event, action and errors."""
     write, failures = records.write_records, [CANARY]
 
@@ -84,26 +84,26 @@ def failed_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Run:
         return write(*args, **fields)
 
     monkeypatch.setattr(records, "write_records", fail_the_first_write)
-    publish(desk.tenant, wait_for_reply(timeoutMs=600_000), CALL, name=CANARY)
+    publish(driver.tenant, wait_for_reply(timeoutMs=600_000), CALL, name=CANARY)
     with running_temporal_worker():
-        run = desk.start({"ticketId": CANARY})
-        desk.run_is("WAITING", id=run.id)
-        desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": CANARY})
-        failed = desk.run_is("FAILED", id=run.id)
-        history_ends_with(desk, run, "WORKFLOW_EXECUTION_FAILED")
+        run = driver.start({"ticketId": CANARY})
+        driver.wait_for_run("WAITING", id=run.id)
+        driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": CANARY})
+        failed = driver.wait_for_run("FAILED", id=run.id)
+        history_ends_with(driver, run, "WORKFLOW_EXECUTION_FAILED")
         return failed
 
 
-def history_ends_with(desk: Desk, run: Run, event_type: str) -> None:
+def history_ends_with(driver: TenantDriver, run: Run, event_type: str) -> None:
     """Wait until Temporal has this last event.
 
     Rows are written shortly before the workflow continues. A worker that stops in between leaves an open task.
     """
-    eventually(lambda: desk.history_types(run)[-1] == event_type, what=f"{event_type} in Temporal")
+    eventually(lambda: driver.history_types(run)[-1] == event_type, what=f"{event_type} in Temporal")
 
 
 def test_without_keys_every_place_shows_the_canary(
-    own_desk: Desk, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
+    own_desk: TenantDriver, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prove that the search of the next test can find the canary."""
     use_keys({})
@@ -123,14 +123,14 @@ def test_without_keys_every_place_shows_the_canary(
 
 
 def test_with_keys_no_place_of_the_raw_history_shows_the_canary(
-    own_desk: Desk, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
+    own_desk: TenantDriver, use_keys: UseKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_keys(NEW)
     run = failed_run(own_desk, monkeypatch)
     assert (CANARY in run.error["message"], run.error_code) == (True, "HTTP_URL_INVALID")
     history = own_desk.history(run)
     assert canaries(history) == set()
-    assert not any(spelling in json.dumps(history) for spelling in spellings(CANARY))
+    assert not any(spelling in json.dumps(history) for spelling in encoded_forms(CANARY))
     assert encodings(history) == {"binary/encrypted"}
     assert history[-1]["workflowExecutionFailedEventAttributes"]["failure"]["message"] == "Encoded failure"
 
@@ -139,37 +139,39 @@ def test_with_keys_no_place_of_the_raw_history_shows_the_canary(
 def test_search_finds_the_canary_at_every_base64_alignment(shift: int) -> None:
     for after in range(4):
         text = base64.b64encode(b"\xff" * shift + CANARY.encode() + b"\xff" * after).decode()
-        assert any(spelling in text for spelling in spellings(CANARY)), (shift, after)
+        assert any(spelling in text for spelling in encoded_forms(CANARY)), (shift, after)
 
 
 @pytest.mark.parametrize("old_keys", [{}, OLD])
-def test_run_continues_after_a_change_of_keys(own_desk: Desk, use_keys: UseKeys, old_keys: dict[str, bytes]) -> None:
+def test_run_continues_after_a_change_of_keys(
+    own_desk: TenantDriver, use_keys: UseKeys, old_keys: dict[str, bytes]
+) -> None:
     publish(own_desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
     use_keys(old_keys)
     with running_temporal_worker():
         run = own_desk.start({"ticketId": "T-1"})
-        own_desk.run_is("WAITING", id=run.id)
+        own_desk.wait_for_run("WAITING", id=run.id)
         history_ends_with(own_desk, run, "WORKFLOW_TASK_COMPLETED")
     use_keys({**NEW, **old_keys})
     with running_temporal_worker():
         own_desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
-        assert own_desk.run_is("SUCCEEDED", id=run.id).state == "AFTER"
+        assert own_desk.wait_for_run("SUCCEEDED", id=run.id).state == "AFTER"
 
 
 @pytest.mark.parametrize("old_keys", [{}, OLD])
 def test_event_encrypted_under_a_missing_key_waits_for_the_key(
-    own_desk: Desk, use_keys: UseKeys, old_keys: dict[str, bytes]
+    own_desk: TenantDriver, use_keys: UseKeys, old_keys: dict[str, bytes]
 ) -> None:
     """The SDK drops a signal that its payload converter cannot read, so the codec must fail the task earlier."""
     publish(own_desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "AFTER"}})
     use_keys(old_keys)
     with running_temporal_worker():
         run = own_desk.start({"ticketId": "T-1"})
-        own_desk.run_is("WAITING", id=run.id)
+        own_desk.wait_for_run("WAITING", id=run.id)
         use_keys(NEW)
         own_desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
         eventually(lambda: "WORKFLOW_TASK_FAILED" in own_desk.history_types(run), what="a failed workflow task")
     assert Run.objects.get(id=run.id).status == "WAITING"
     use_keys({**NEW, **old_keys})
     with running_temporal_worker():
-        assert own_desk.run_is("SUCCEEDED", id=run.id).state == "AFTER"
+        assert own_desk.wait_for_run("SUCCEEDED", id=run.id).state == "AFTER"

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk
-from tests.support.entry_points import Door
+from tests.support.database_proxy import DatabaseProxy
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.fakes import fake_api
 from tests.support.stack import ROOT
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import ActionInvocation, EventDelivery, Notification, Run, RunStep, RunWait
 from workflows.temporal import connection, contracts, gateway
 
@@ -26,13 +26,13 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def start_worker(desk: Desk, settings: Any, tmp_path: Path) -> Iterator[Start]:
+def start_worker(driver: TenantDriver, settings: Any, tmp_path: Path) -> Iterator[Start]:
     """Start workers on a task queue that only this test uses."""
-    settings.TEMPORAL_TASK_QUEUE = f"crash-{desk.tenant.slug}"
+    settings.TEMPORAL_TASK_QUEUE = f"crash-{driver.tenant.slug}"
     env = {**os.environ, "TEMPORAL_TASK_QUEUE": settings.TEMPORAL_TASK_QUEUE}
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(point: str = "nowhere", **more: str) -> subprocess.Popen[bytes]:
+    def start(point: str = "no point", **more: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.crashing_worker", point, str(tmp_path / "killed")],
@@ -55,11 +55,11 @@ def kill_and_restart(start: Start, point: str, begin: Callable[[], Run]) -> Run:
     worker = start(point)
     run = begin()
     assert worker.wait(60) == -9, "the worker was not killed"
-    start("nowhere")
+    start("no point")
     return run
 
 
-def ends_soon(desk: Desk, run: Run, status: str) -> Run:
+def ends_soon(driver: TenantDriver, run: Run, status: str) -> Run:
     """Wait for the run's end.
 
     Temporal notices a lost activity after 12 s without heartbeats (4 s in these tests, except in the first one). It
@@ -76,19 +76,19 @@ def call(url: str) -> dict[str, Any]:
     return {"id": "call", "type": "action.call", "config": config}
 
 
-def notify(desk: Desk) -> dict[str, Any]:
+def notify(driver: TenantDriver) -> dict[str, Any]:
     from django.contrib.auth.models import User
 
     from workflows.models import TenantMembership
 
-    user = User.objects.create_user(f"member-{desk.tenant.slug}")
-    TenantMembership.objects.create(tenant=desk.tenant, user=user, role="operator")
+    user = User.objects.create_user(f"member-{driver.tenant.slug}")
+    TenantMembership.objects.create(tenant=driver.tenant, user=user, role="operator")
     mapping = {"recipients": {"roles": ["operator"]}, "severity": "info", "title": "Once"}
     config = {"actionId": "notifications.send_in_app", "version": 1, "inputMapping": mapping}
     return {"id": "notify", "type": "action.call", "config": config}
 
 
-def test_kill_during_a_call_repeats_it_with_the_same_key(desk: Desk, start_worker: Start) -> None:
+def test_kill_during_a_call_repeats_it_with_the_same_key(driver: TenantDriver, start_worker: Start) -> None:
     workers: list[subprocess.Popen[bytes]] = []
 
     def answer(number: int) -> tuple[int, Any]:
@@ -97,44 +97,46 @@ def test_kill_during_a_call_repeats_it_with_the_same_key(desk: Desk, start_worke
         return 200, {"number": number}
 
     with fake_api(answer) as api:
-        publish(desk.tenant, call(api.url), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
-        workers.append(start_worker("nowhere", REAL_TIMEOUTS="1"))
-        run = desk.start()
+        publish(driver.tenant, call(api.url), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
+        workers.append(start_worker("no point", REAL_TIMEOUTS="1"))
+        run = driver.start()
         assert workers[0].wait(60) == -9
-        start_worker("nowhere", REAL_TIMEOUTS="1")
-        ends_soon(desk, run, "SUCCEEDED")
+        start_worker("no point", REAL_TIMEOUTS="1")
+        ends_soon(driver, run, "SUCCEEDED")
         keys = {request.headers["Idempotency-Key"] for request in api.requests}
     assert (len(api.requests), keys) == (2, {f"{run.id}/root.steps[0]"})
     invocation = ActionInvocation.objects.get(run=run)
     assert (invocation.executions, invocation.status) == (2, "SUCCEEDED")
-    assert desk.steps(run) == [("call", 1, "SUCCEEDED"), ("s", 1, "SUCCEEDED")]
+    assert driver.steps(run) == [("call", 1, "SUCCEEDED"), ("s", 1, "SUCCEEDED")]
 
 
 @pytest.mark.parametrize("point", ["between activity and projection", "after the effect, before its outcome is stored"])
-def test_kill_around_a_transactional_effect_leaves_one_effect(desk: Desk, start_worker: Start, point: str) -> None:
-    publish(desk.tenant, notify(desk))
-    run = kill_and_restart(start_worker, point, desk.start)
-    ends_soon(desk, run, "SUCCEEDED")
-    assert Notification.objects.filter(tenant=desk.tenant).count() == 1
-    assert desk.steps(run) == [("notify", 1, "SUCCEEDED")]
+def test_kill_around_a_transactional_effect_leaves_one_effect(
+    driver: TenantDriver, start_worker: Start, point: str
+) -> None:
+    publish(driver.tenant, notify(driver))
+    run = kill_and_restart(start_worker, point, driver.start)
+    ends_soon(driver, run, "SUCCEEDED")
+    assert Notification.objects.filter(tenant=driver.tenant).count() == 1
+    assert driver.steps(run) == [("notify", 1, "SUCCEEDED")]
 
 
-def test_kill_after_an_effect_that_cannot_be_repeated_is_reported(desk: Desk, start_worker: Start) -> None:
+def test_kill_after_an_effect_that_cannot_be_repeated_is_reported(driver: TenantDriver, start_worker: Start) -> None:
     mapping = {"to": ["someone@example.org"], "subject": "Once", "text": "A line."}
     config = {"actionId": "email.send", "version": 1, "inputMapping": mapping}
     mail = {"id": "mail", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 10}, "config": config}
-    publish(desk.tenant, mail)
-    run = kill_and_restart(start_worker, "after the effect, before its outcome is stored", desk.start)
-    failed = ends_soon(desk, run, "FAILED")
+    publish(driver.tenant, mail)
+    run = kill_and_restart(start_worker, "after the effect, before its outcome is stored", driver.start)
+    failed = ends_soon(driver, run, "FAILED")
     assert failed.error_code == "ACTION_OUTCOME_UNKNOWN"
     assert ActionInvocation.objects.get(run=run).executions == 1
 
 
-def test_kill_during_continue_as_new(desk: Desk, start_worker: Start) -> None:
-    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": "=", "value": 7}]))
+def test_kill_during_continue_as_new(driver: TenantDriver, start_worker: Start) -> None:
+    publish(driver.tenant, wait_for_reply(filters=[{"path": "n", "op": "=", "value": 7}]))
 
     def begin() -> Run:
-        run = desk.start({"ticketId": "T-1"})
+        run = driver.start({"ticketId": "T-1"})
         eventually(lambda: RunWait.objects.filter(run=run).first())
         for number in range(7):
             signal_number(run, number)
@@ -142,7 +144,7 @@ def test_kill_during_continue_as_new(desk: Desk, start_worker: Start) -> None:
 
     run = kill_and_restart(start_worker, "during continue-as-new", begin)
     signal_number(run, 7)  # sent last: an earlier one could resume the run before it continues as new
-    done = ends_soon(desk, run, "SUCCEEDED")
+    done = ends_soon(driver, run, "SUCCEEDED")
     assert done.event_count == 1
     assert RunWait.objects.get(run=run).status == "RESOLVED"
 
@@ -161,18 +163,18 @@ def signal_number(run: Run, number: int) -> None:
     eventually(taken, what="Temporal accepts the signal")
 
 
-def test_kill_between_a_wait_and_its_lookback_loses_no_event(desk: Desk, start_worker: Start) -> None:
-    publish(desk.tenant, wait_for_reply())
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+def test_kill_between_a_wait_and_its_lookback_loses_no_event(driver: TenantDriver, start_worker: Start) -> None:
+    publish(driver.tenant, wait_for_reply())
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
     run = kill_and_restart(
-        start_worker, "after a wait was written, before the look", lambda: desk.start({"ticketId": "T-1"})
+        start_worker, "after a wait was written, before the lookback", lambda: driver.start({"ticketId": "T-1"})
     )
-    ends_soon(desk, run, "SUCCEEDED")
+    ends_soon(driver, run, "SUCCEEDED")
     assert EventDelivery.objects.filter(run=run, status="matched").count() == 1
 
 
-def test_kill_before_the_start_of_a_child_starts_it_once(desk: Desk, start_worker: Start) -> None:
-    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "CHILD"}}, key="child")
+def test_kill_before_the_start_of_a_child_starts_it_once(driver: TenantDriver, start_worker: Start) -> None:
+    publish(driver.tenant, {"id": "s", "type": "state.set", "config": {"state": "CHILD"}}, key="child")
     step = {
         "id": "child",
         "type": "control.callWorkflow",
@@ -180,35 +182,37 @@ def test_kill_before_the_start_of_a_child_starts_it_once(desk: Desk, start_worke
         "workflowVersion": 1,
         "inputMapping": {"a": expr("1")},
     }
-    publish(desk.tenant, step, key="parent")
-    run = kill_and_restart(start_worker, "after a child's row was written", lambda: desk.start(key="parent"))
-    ends_soon(desk, run, "SUCCEEDED")
+    publish(driver.tenant, step, key="parent")
+    run = kill_and_restart(start_worker, "after a child's row was written", lambda: driver.start(key="parent"))
+    ends_soon(driver, run, "SUCCEEDED")
     assert Run.objects.filter(parent_run=run, status="SUCCEEDED").count() == 1
     assert RunStep.objects.get(run=run).child_run is not None
 
 
 @pytest.mark.parametrize("seconds", [float(os.environ.get("POINTSMAN_TEST_OUTAGE_SECONDS", "6"))])
-def test_database_outage_delays_a_run_and_does_not_fail_it(desk: Desk, start_worker: Start, seconds: float) -> None:
+def test_database_outage_delays_a_run_and_does_not_fail_it(
+    driver: TenantDriver, start_worker: Start, seconds: float
+) -> None:
     """The worker's connections to the database are blocked while its timer fires."""
-    with fake_api() as api, Door(os.environ["DATABASE_URL"]) as door:
+    with fake_api() as api, DatabaseProxy(os.environ["DATABASE_URL"]) as proxy:
         nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 1_000}}
-        publish(desk.tenant, nap, {**call(api.url), "retry": {"maxAttempts": 2, "backoffMs": 10}})
-        start_worker("nowhere", DATABASE_URL=door.url)
-        run = desk.start()
-        desk.run_is("WAITING", id=run.id)
-        door.shut()
+        publish(driver.tenant, nap, {**call(api.url), "retry": {"maxAttempts": 2, "backoffMs": 10}})
+        start_worker("no point", DATABASE_URL=proxy.url)
+        run = driver.start()
+        driver.wait_for_run("WAITING", id=run.id)
+        proxy.refuse()
         tries = eventually(
             lambda: attempts_of_open_activity(run) >= 2 and attempts_of_open_activity(run),
             seconds=20,
             what="a write that failed",
         )
-        threading.Timer(seconds, door.open).start()
+        threading.Timer(seconds, proxy.restore).start()
         eventually(lambda: attempts_of_open_activity(run) > tries, what="another failed attempt")
         assert Run.objects.get(id=run.id).status == "WAITING"
-        eventually(lambda: not door.is_shut, seconds=seconds + 10, what="the database is reachable again")
-        ends_soon(desk, run, "SUCCEEDED")
+        eventually(lambda: not proxy.is_refusing, seconds=seconds + 10, what="the database is reachable again")
+        ends_soon(driver, run, "SUCCEEDED")
         assert len(api.requests) == 1
-    assert desk.steps(run) == [("nap", 1, "SUCCEEDED"), ("call", 1, "SUCCEEDED")]
+    assert driver.steps(run) == [("nap", 1, "SUCCEEDED"), ("call", 1, "SUCCEEDED")]
 
 
 def attempts_of_open_activity(run: Run) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.support.desk import Desk
 from tests.support.factories import publish, wait_for_reply
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import Run, RunWait
 from workflows.projections.transaction import projection_writer
 
@@ -20,10 +20,10 @@ def described(run: Run) -> dict[str, Any]:
     return dict(json.loads(out.getvalue()))
 
 
-def test_waiting_run_and_its_drift(desk: Desk) -> None:
-    publish(desk.tenant, {"id": "s", "type": "state.set", "config": {"state": "OPEN"}}, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    desk.run_is("WAITING", id=run.id)
+def test_waiting_run_and_its_drift(driver: TenantDriver) -> None:
+    publish(driver.tenant, {"id": "s", "type": "state.set", "config": {"state": "OPEN"}}, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING", id=run.id)
     shown = described(run)
     assert (shown["Difference"], shown["Could not be read"]) == ("none", "nothing")
     assert (shown["Temporal"]["status"], shown["Workflow"]["summary"]["phase"]) == ("RUNNING", "event_wait")
@@ -44,10 +44,10 @@ def test_waiting_run_and_its_drift(desk: Desk) -> None:
     assert "status: SUCCEEDED in the row" in out.getvalue()
 
 
-def test_run_unknown_to_temporal_and_unknown_run(desk: Desk) -> None:
+def test_run_unknown_to_temporal_and_unknown_run(driver: TenantDriver) -> None:
     from tests.support.factories import make_run
 
-    shown = described(make_run(desk.tenant))
+    shown = described(make_run(driver.tenant))
     assert shown["Temporal"] == "Temporal does not know the run"
     assert "TemporalNotFound" in shown["Could not be read"][0]
     with pytest.raises(CommandError, match="there is no run"):

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
-from tests.support.signals import signal
+from tests.support.signals import send_signal
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import Run, RunStep, RunWait
 from workflows.temporal import connection as temporal_connection
 from workflows.temporal import performing
@@ -18,7 +18,7 @@ def short_executions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performing, "MAX_MESSAGES", 5)
 
 
-def executions(desk: Desk, run: Run) -> int:
+def executions(driver: TenantDriver, run: Run) -> int:
     async def count(client: Any) -> int:
         return (await client.count_workflows(f"WorkflowId = '{run.temporal_workflow_id}'")).count
 
@@ -40,82 +40,82 @@ def result_of(run: Run) -> dict[str, Any]:
     return dict(temporal_connection.call(result))
 
 
-def test_events_resume_each_iteration_once_across_executions(desk: Desk, short_executions: None) -> None:
-    publish(desk.tenant, each_reply(14))
-    run = desk.start({"ticketId": "T-1"})
+def test_events_resume_each_iteration_once_across_executions(driver: TenantDriver, short_executions: None) -> None:
+    publish(driver.tenant, each_reply(14))
+    run = driver.start({"ticketId": "T-1"})
     for number in range(14):
-        desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
-    done = desk.run_is("SUCCEEDED", id=run.id)
+        driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
+    done = driver.wait_for_run("SUCCEEDED", id=run.id)
     assert sorted(result_of(run)["vars"]["got"]) == list(range(14))
     assert done.event_count == 14
     assert RunWait.objects.filter(run=run, status="RESOLVED").count() == 14
     assert RunStep.objects.filter(run=run, step_id="reply", status="SUCCEEDED").count() == 14
-    eventually(lambda: executions(desk, run) >= 4, what="several executions")
+    eventually(lambda: executions(driver, run) >= 4, what="several executions")
 
 
-def test_wait_and_deadline_survive_continue_as_new(desk: Desk, short_executions: None) -> None:
-    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}], timeoutMs=4_000))
-    run = desk.start({"ticketId": "T-1"})
+def test_wait_and_deadline_survive_continue_as_new(driver: TenantDriver, short_executions: None) -> None:
+    publish(driver.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}], timeoutMs=4_000))
+    run = driver.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
     for number in range(12):
-        signal(run, number, str(wait.id))
-    eventually(lambda: executions(desk, run) >= 2, what="a second execution")
+        send_signal(run, number, str(wait.id))
+    eventually(lambda: executions(driver, run) >= 2, what="a second execution")
     assert Run.objects.get(id=run.id).status == "WAITING"
-    failed = desk.run_is("FAILED", id=run.id)
+    failed = driver.wait_for_run("FAILED", id=run.id)
     assert failed.error_code == "EVENT_WAIT_TIMEOUT"
     assert RunWait.objects.get(run=run).status == "TIMED_OUT"
     assert failed.temporal_first_run_id == run.temporal_first_run_id
 
 
-def test_cancel_reaches_the_current_execution(desk: Desk, short_executions: None) -> None:
+def test_cancel_reaches_the_current_execution(driver: TenantDriver, short_executions: None) -> None:
     from workflows.services.runs.control import run_cancel
 
-    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}]))
-    run = desk.start({"ticketId": "T-1"})
+    publish(driver.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}]))
+    run = driver.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
     for number in range(12):
-        signal(run, number, str(wait.id))
-    eventually(lambda: executions(desk, run) >= 2, what="a second execution")
-    run_cancel(actor=desk.actor, run_id=run.id)
-    desk.run_is("CANCELED", id=run.id)
+        send_signal(run, number, str(wait.id))
+    eventually(lambda: executions(driver, run) >= 2, what="a second execution")
+    run_cancel(actor=driver.actor, run_id=run.id)
+    driver.wait_for_run("CANCELED", id=run.id)
     assert RunWait.objects.get(run=run).status == "CANCELED"
 
 
-def test_ten_thousand_steps(desk: Desk) -> None:
+def test_ten_thousand_steps(driver: TenantDriver) -> None:
     items = expr("[1..2000]")
     body = [{"id": f"s{n}", "type": "state.set", "config": {"state": f"S{n}"}} for n in range(5)]
     loop = {"id": "each", "type": "control.forEach", "items": items, "itemVar": "n", "body": body}
-    publish(desk.tenant, loop)
-    run = desk.start()
+    publish(driver.tenant, loop)
+    run = driver.start()
     done = eventually(lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").first(), seconds=120, what="the end")
     assert done.step_count == 10_001
     assert RunStep.objects.filter(run=run, status="SUCCEEDED").count() == 10_001
 
 
-def test_twelve_thousand_events_to_one_looping_run(desk: Desk) -> None:
+def test_twelve_thousand_events_to_one_looping_run(driver: TenantDriver) -> None:
     """In each iteration, one event resumes the run. All others are for a wait that does not exist."""
     from concurrent.futures import ThreadPoolExecutor
 
     from django.db import connection
 
     rounds, total = 12, 12_000
-    publish(desk.tenant, each_reply(rounds))
-    run = desk.start({"ticketId": "T-1"})
+    publish(driver.tenant, each_reply(rounds))
+    run = driver.start({"ticketId": "T-1"})
     stale = "00000000-0000-0000-0000-000000000000"
 
     def send_stale_signals(first: int) -> None:
         for number in range(first, first + total // rounds):
-            signal(run, number, stale)
+            send_signal(run, number, stale)
         connection.close()
 
     with ThreadPoolExecutor(rounds) as pool:
         for round_number in range(rounds):
             wait = eventually(lambda: RunWait.objects.filter(run=run, status="WAITING").first(), seconds=60)
             pool.submit(send_stale_signals, 1 + round_number * (total // rounds))
-            signal(run, -round_number - 1, str(wait.id))
+            send_signal(run, -round_number - 1, str(wait.id))
             eventually(
                 lambda w=wait: RunWait.objects.get(id=w.id).status == "RESOLVED", seconds=60, what="the iteration ends"
             )
-    done = desk.run_is("SUCCEEDED", id=run.id)
+    done = driver.wait_for_run("SUCCEEDED", id=run.id)
     assert result_of(run)["vars"]["got"] == [-n - 1 for n in range(rounds)]
     assert (done.event_count, RunWait.objects.filter(run=run, status="RESOLVED").count()) == (rounds, rounds)

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import EventDelivery, Run, RunWait
 
 TRIGGER = {"type": "event", "eventName": "TICKET_CREATED"}
@@ -21,25 +21,25 @@ def verdict_is(event: Any, status: str) -> EventDelivery:
     )
 
 
-def test_one_event_starts_a_run_and_another_resumes_it(desk: Desk) -> None:
+def test_one_event_starts_a_run_and_another_resumes_it(driver: TenantDriver) -> None:
     publish(
-        desk.tenant,
+        driver.tenant,
         {"id": "state", "type": "state.set", "config": {"state": "WAITING_FOR_CUSTOMER"}},
         wait_for_reply(assign={"vars.reply": expr("vars.event.text")}),
         {"id": "done", "type": "transform.assign", "config": {"assign": {"vars.answer": expr("'got ' & vars.reply")}}},
         trigger=TRIGGER,
     )
-    created = desk.send("TICKET_CREATED", {"ticketId": "T-1"})
-    run = desk.run_is("WAITING")
+    created = driver.send("TICKET_CREATED", {"ticketId": "T-1"})
+    run = driver.wait_for_run("WAITING")
     assert (run.correlation_key, run.state, run.event_id) == ("T-1", "WAITING_FOR_CUSTOMER", created.id)
     wait = RunWait.objects.get(run=run)
     assert (wait.event_name, wait.correlation_key, wait.status) == (REPLIED, "T-1", "WAITING")
 
-    reply = desk.send(REPLIED, {"ticketId": "T-1", "text": "hello"})
-    desk.run_is("SUCCEEDED")
+    reply = driver.send(REPLIED, {"ticketId": "T-1", "text": "hello"})
+    driver.wait_for_run("SUCCEEDED")
     wait.refresh_from_db()
     assert (wait.status, wait.event_id) == ("RESOLVED", reply.id)
-    assert desk.steps(run) == [("state", 1, "SUCCEEDED"), ("reply", 1, "SUCCEEDED"), ("done", 1, "SUCCEEDED")]
+    assert driver.steps(run) == [("state", 1, "SUCCEEDED"), ("reply", 1, "SUCCEEDED"), ("done", 1, "SUCCEEDED")]
     delivery = EventDelivery.objects.get(event=reply)
     assert (delivery.status, delivery.run_id, delivery.correlation_key) == ("matched", run.id, "T-1")
     reply.refresh_from_db()
@@ -47,13 +47,13 @@ def test_one_event_starts_a_run_and_another_resumes_it(desk: Desk) -> None:
     assert (reply.outcome, created.outcome) == ("delivered", "delivered")
 
 
-def test_signal_has_the_documented_fields_in_order(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    desk.run_is("WAITING")
-    event = desk.send(REPLIED, {"zz": 1, "ticketId": "T-1", "a": 2})
-    desk.run_is("SUCCEEDED")
-    (signal,) = [e for e in desk.history(run) if e["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED"]
+def test_signal_has_the_documented_fields_in_order(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING")
+    event = driver.send(REPLIED, {"zz": 1, "ticketId": "T-1", "a": 2})
+    driver.wait_for_run("SUCCEEDED")
+    (signal,) = [e for e in driver.history(run) if e["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED"]
     (encoded,) = signal["workflowExecutionSignaledEventAttributes"]["input"]["payloads"]
     sent = json.loads(base64.b64decode(encoded["data"]))
     assert list(sent) == ["eventId", "eventName", "correlationKey", "waitId", "payload", "receivedAt"]
@@ -61,21 +61,21 @@ def test_signal_has_the_documented_fields_in_order(desk: Desk) -> None:
     assert list(sent["payload"]) == ["zz", "ticketId", "a"]
 
 
-def test_both_candidate_waits_are_signalled_and_the_workflows_decide(desk: Desk) -> None:
+def test_both_candidate_waits_are_signalled_and_the_workflows_decide(driver: TenantDriver) -> None:
     filtered = {"filters": [{"path": "channel", "op": "=", "value": "mail"}]}
-    publish(desk.tenant, wait_for_reply(), key="any")
-    publish(desk.tenant, wait_for_reply(**filtered), key="mail-only")
-    runs = [desk.start({"ticketId": "T-1"}, key=key) for key in ("any", "mail-only")]
+    publish(driver.tenant, wait_for_reply(), key="any")
+    publish(driver.tenant, wait_for_reply(**filtered), key="mail-only")
+    runs = [driver.start({"ticketId": "T-1"}, key=key) for key in ("any", "mail-only")]
     for run in runs:
-        desk.run_is("WAITING", id=run.id)
-    event = desk.send(REPLIED, {"ticketId": "T-1", "channel": "phone"})
-    desk.run_is("SUCCEEDED", id=runs[0].id)
+        driver.wait_for_run("WAITING", id=run.id)
+    event = driver.send(REPLIED, {"ticketId": "T-1", "channel": "phone"})
+    driver.wait_for_run("SUCCEEDED", id=runs[0].id)
     verdict_is(event, "filtered")
     assert {d.run_id: d.status for d in EventDelivery.objects.filter(event=event)} == {
         runs[0].id: "matched", runs[1].id: "filtered",
     }  # fmt: skip
     for run in runs:
-        assert "WORKFLOW_EXECUTION_SIGNALED" in desk.history_types(run)
+        assert "WORKFLOW_EXECUTION_SIGNALED" in driver.history_types(run)
     assert Run.objects.get(id=runs[1].id).status == "WAITING"
     delivery = EventDelivery.objects.get(event=event, run=runs[1])
     assert delivery.mismatch == {"code": "FILTER_MISMATCH", "path": "channel", "op": "=", "value": "mail"}
@@ -83,46 +83,46 @@ def test_both_candidate_waits_are_signalled_and_the_workflows_decide(desk: Desk)
     assert "phone" not in delivery.reason
 
 
-def test_event_that_arrives_before_the_wait_is_found(desk: Desk) -> None:
+def test_event_that_arrives_before_the_wait_is_found(driver: TenantDriver) -> None:
     publish(
-        desk.tenant,
+        driver.tenant,
         {"id": "pause", "type": "time.wait", "config": {"mode": "duration", "durationMs": 600}},
         wait_for_reply(),
     )
-    run = desk.start({"ticketId": "T-1"})
-    event = desk.send(REPLIED, {"ticketId": "T-1"})
+    run = driver.start({"ticketId": "T-1"})
+    event = driver.send(REPLIED, {"ticketId": "T-1"})
     eventually(
         lambda: type(event).objects.filter(id=event.id, outcome="buffered").exists(), what="the event is buffered"
     )
-    desk.run_is("SUCCEEDED", id=run.id)
+    driver.wait_for_run("SUCCEEDED", id=run.id)
     assert verdict_is(event, "matched").run_id == run.id
 
 
-def test_repeated_event_changes_nothing(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply("one"), wait_for_reply("two"), trigger=TRIGGER)
+def test_repeated_event_changes_nothing(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply("one"), wait_for_reply("two"), trigger=TRIGGER)
     for _ in range(2):
-        desk.send("TICKET_CREATED", {"ticketId": "T-1"}, event_id="created")
-    run = desk.run_is("WAITING")
+        driver.send("TICKET_CREATED", {"ticketId": "T-1"}, event_id="created")
+    run = driver.wait_for_run("WAITING")
     for _ in range(2):
-        event = desk.send(REPLIED, {"ticketId": "T-1"}, event_id="reply")
+        event = driver.send(REPLIED, {"ticketId": "T-1"}, event_id="reply")
     verdict_is(event, "matched")
     eventually(lambda: RunWait.objects.filter(run=run).count() == 2, what="the second wait is open")
-    assert Run.objects.filter(tenant=desk.tenant).count() == 1
+    assert Run.objects.filter(tenant=driver.tenant).count() == 1
     assert EventDelivery.objects.filter(event=event).count() == 1
     assert RunWait.objects.filter(run=run, status="WAITING").count() == 1
 
 
-def test_signal_to_a_closed_run_is_late(desk: Desk) -> None:
+def test_signal_to_a_closed_run_is_late(driver: TenantDriver) -> None:
     from tests.support.deliveries import attempt_delivery
     from workflows.services.wait_lookback import new_wait_delivery
 
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    desk.run_is("WAITING")
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING")
     wait = RunWait.objects.get(run=run)
-    desk.send(REPLIED, {"ticketId": "T-1"})
-    desk.run_is("SUCCEEDED")
-    late = desk.send(REPLIED, {"ticketId": "T-1"})
+    driver.send(REPLIED, {"ticketId": "T-1"})
+    driver.wait_for_run("SUCCEEDED")
+    late = driver.send(REPLIED, {"ticketId": "T-1"})
     eventually(
         lambda: type(late).objects.filter(id=late.id, routed_at__isnull=False).exists(), what="the event is routed"
     )
@@ -133,46 +133,46 @@ def test_signal_to_a_closed_run_is_late(desk: Desk) -> None:
     assert "ended" in delivery.reason
 
 
-def test_paused_definition_is_skipped_with_its_reason(desk: Desk) -> None:
+def test_paused_definition_is_skipped_with_its_reason(driver: TenantDriver) -> None:
     from workflows.services.definitions import definition_set_paused
 
-    publish(desk.tenant, wait_for_reply(), trigger=TRIGGER)
-    definition_set_paused(actor=desk.actor, key="flow", is_paused=True, reason="maintenance")
-    event = desk.send("TICKET_CREATED", {"ticketId": "T-1"})
+    publish(driver.tenant, wait_for_reply(), trigger=TRIGGER)
+    definition_set_paused(actor=driver.actor, key="flow", is_paused=True, reason="maintenance")
+    event = driver.send("TICKET_CREATED", {"ticketId": "T-1"})
     assert "maintenance" in verdict_is(event, "skipped").reason
-    assert not Run.objects.filter(tenant=desk.tenant).exists()
+    assert not Run.objects.filter(tenant=driver.tenant).exists()
 
 
-def test_trigger_maps_the_payload(desk: Desk) -> None:
+def test_trigger_maps_the_payload(driver: TenantDriver) -> None:
     mapping = {
         "ticket.id": expr("event.payload.ticketId"),
         "ticket.key": expr("event.correlationKey"),
         "name": expr("event.name"),
         "fixed": [1],
     }
-    publish(desk.tenant, wait_for_reply(key="payload.ticket.id"), trigger={**TRIGGER, "payloadMapping": mapping})
-    desk.send("TICKET_CREATED", {"ticketId": "T-9"})
-    run = desk.run_is("WAITING")
+    publish(driver.tenant, wait_for_reply(key="payload.ticket.id"), trigger={**TRIGGER, "payloadMapping": mapping})
+    driver.send("TICKET_CREATED", {"ticketId": "T-9"})
+    run = driver.wait_for_run("WAITING")
     assert run.input == {"ticket": {"id": "T-9", "key": "T-9"}, "name": "TICKET_CREATED", "fixed": [1]}
 
 
-def test_failed_payload_mapping_is_skipped_with_its_path(desk: Desk) -> None:
+def test_failed_payload_mapping_is_skipped_with_its_path(driver: TenantDriver) -> None:
     mapping = {"ticket.id": expr("event.payload.missing")}
-    publish(desk.tenant, wait_for_reply(), trigger={**TRIGGER, "payloadMapping": mapping})
-    event = desk.send("TICKET_CREATED", {"ticketId": "T-9"})
+    publish(driver.tenant, wait_for_reply(), trigger={**TRIGGER, "payloadMapping": mapping})
+    event = driver.send("TICKET_CREATED", {"ticketId": "T-9"})
     assert "payloadMapping.ticket.id" in verdict_is(event, "skipped").reason
 
 
-def test_start_over_the_concurrency_limit_is_held(desk: Desk) -> None:
-    version = publish(desk.tenant, wait_for_reply(), trigger=TRIGGER)
+def test_start_over_the_concurrency_limit_is_held(driver: TenantDriver) -> None:
+    version = publish(driver.tenant, wait_for_reply(), trigger=TRIGGER)
     version.definition.concurrency_limit = 1
     version.definition.save()
-    desk.send("TICKET_CREATED", {"ticketId": "T-1"})
-    desk.run_is("WAITING")
-    second = desk.send("TICKET_CREATED", {"ticketId": "T-2"})
+    driver.send("TICKET_CREATED", {"ticketId": "T-1"})
+    driver.wait_for_run("WAITING")
+    second = driver.send("TICKET_CREATED", {"ticketId": "T-2"})
     held = EventDelivery.objects.filter(event=second, status="pending", held_since__isnull=False)
     assert "1 of 1 slots are used by open runs" in eventually(held.first).reason
     held.update(next_attempt_at=timezone.now() + timedelta(hours=1))
-    desk.send(REPLIED, {"ticketId": "T-1"})
-    desk.run_is("SUCCEEDED")
-    desk.run_is("WAITING", correlation_key="T-2")  # the end of the first run made it due
+    driver.send(REPLIED, {"ticketId": "T-1"})
+    driver.wait_for_run("SUCCEEDED")
+    driver.wait_for_run("WAITING", correlation_key="T-2")  # the end of the first run made it due

@@ -9,25 +9,26 @@ from typing import Any
 import pytest
 
 from portal.devstack.servers import Servers
-from tests.support.commands import command
-from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, make_run, publish, wait_for_reply
 from tests.support.fakes import fake_api
-from tests.support.history_shapes import (
+from tests.support.history_cases import (
     assign,
-    child,
-    complete,
-    each,
-    failing,
-    guarded,
-    nap,
-    state,
-    store,
-    task,
-    waiting,
+    call_child,
+    complete_task,
+    failing_action,
+    for_each,
+    human_task,
+    open_wait_of,
+    set_state,
+    short_wait,
+    store_value,
+    try_catch,
 )
+from tests.support.management_commands import run_command
+from tests.support.projection_rows import rows_of_runs
 from tests.support.resets import reset
-from tests.support.rows import as_owner, rows_of
+from tests.support.table_owner import execute_as_owner
+from tests.support.tenant_driver import TenantDriver
 from workflows.models import HumanTask, Run, RunStep, RunWait
 from workflows.projections.batches import record_batch
 from workflows.services.runs.rebuild import run_rebuild
@@ -39,39 +40,41 @@ from workflows.temporal.history import read_history
 from workflows.temporal.run_history import read_run_history
 
 EVERYTHING = [
-    state("s"),
-    each("loop", "[1, 2]", store("keep", "'k' & toString(it)"), assign("a", **{"vars.n": expr("it")})),
-    guarded("try", failing("f", retry={"maxAttempts": 2, "backoffMs": 20}), catch=[state("caught")]),
-    nap("z", 20),
-    child(onError={"policy": "continue"}),
-    task(),
+    set_state("s"),
+    for_each("loop", "[1, 2]", store_value("keep", "'k' & toString(it)"), assign("a", **{"vars.n": expr("it")})),
+    try_catch("try", failing_action("f", retry={"maxAttempts": 2, "backoffMs": 20}), catch=[set_state("caught")]),
+    short_wait("z", 20),
+    call_child(onError={"policy": "continue"}),
+    human_task(),
     wait_for_reply(filters=[{"path": "n", "op": "=", "value": 2}], timeoutMs=600_000),
-    {"id": "end", "type": "control.if", "condition": expr("vars.event.n = 2"), "then": [state("t")], "else": []},
+    {"id": "end", "type": "control.if", "condition": expr("vars.event.n = 2"), "then": [set_state("t")], "else": []},
 ]
 
 
 @pytest.fixture
-def everything(desk: Desk) -> list[Run]:
+def everything(driver: TenantDriver) -> list[Run]:
     """Return a run with every kind of projection row, started by an event, and its child run."""
-    publish(desk.tenant, wait_for_reply(timeoutMs=20), key="child")
-    publish(desk.tenant, *EVERYTHING, trigger={"type": "event", "eventName": "TICKET_CREATED"})
-    desk.send("TICKET_CREATED", {"ticketId": "T-1", "n": 3})
-    run = eventually(lambda: Run.objects.filter(tenant=desk.tenant, parent_run=None).first(), what="the run is started")
-    waiting(run, kind="human")
-    complete(desk, run)
-    wait = waiting(run, kind="event")
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
+    publish(driver.tenant, wait_for_reply(timeoutMs=20), key="child")
+    publish(driver.tenant, *EVERYTHING, trigger={"type": "event", "eventName": "TICKET_CREATED"})
+    driver.send("TICKET_CREATED", {"ticketId": "T-1", "n": 3})
+    run = eventually(
+        lambda: Run.objects.filter(tenant=driver.tenant, parent_run=None).first(), what="the run is started"
+    )
+    open_wait_of(run, kind="human")
+    complete_task(driver, run)
+    wait = open_wait_of(run, kind="event")
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
     eventually(lambda: wait.deliveries.filter(status="filtered").exists(), what="an event is filtered")
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 2})
-    return [desk.run_is("SUCCEEDED", id=run.id), desk.run_is("FAILED", parent_run=run)]
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 2})
+    return [driver.wait_for_run("SUCCEEDED", id=run.id), driver.wait_for_run("FAILED", parent_run=run)]
 
 
-def test_changed_and_deleted_rows_are_restored(desk: Desk, everything: list[Run]) -> None:
+def test_changed_and_deleted_rows_are_restored(driver: TenantDriver, everything: list[Run]) -> None:
     run, _ = everything
-    before = rows_of(*everything)
+    before = rows_of_runs(*everything)
     assert len(before) >= 24
-    assert "equal" in command("rebuild_projections", "--run", str(run.id), "--dry-run")
-    as_owner(
+    assert "equal" in run_command("rebuild_projections", "--run", str(run.id), "--dry-run")
+    execute_as_owner(
         f"UPDATE workflow_runs SET status = 'FAILED', state = 'X', input = '{{}}', requested_by = 'me', "
         f'correlation_key = \'\', error = \'{{"category": "no", "message": "no", "nodePath": ""}}\', '
         f"projection_seq = 999 WHERE id = '{run.id}'",
@@ -82,65 +85,65 @@ def test_changed_and_deleted_rows_are_restored(desk: Desk, everything: list[Run]
         f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}' AND kind = 'retry'",
         f"UPDATE workflow_tasks SET response = NULL, status = 'pending' WHERE run_id = '{run.id}'",
     )
-    damaged = rows_of(*everything)
-    output = command("rebuild_projections", "--run", str(run.id), "--dry-run")
+    damaged = rows_of_runs(*everything)
+    output = run_command("rebuild_projections", "--run", str(run.id), "--dry-run")
     assert ("run status: FAILED -> SUCCEEDED" in output, "1 would be rebuilt" in output) == (True, True)
-    assert rows_of(*everything) == damaged != before
-    assert "1 rebuilt" in command("rebuild_projections", "--run", str(run.id))
-    assert rows_of(*everything) == before
+    assert rows_of_runs(*everything) == damaged != before
+    assert "1 rebuilt" in run_command("rebuild_projections", "--run", str(run.id))
+    assert rows_of_runs(*everything) == before
 
 
-def test_all_rows_of_a_tenant_are_restored(desk: Desk, everything: list[Run]) -> None:
-    before = rows_of(*everything)
+def test_all_rows_of_a_tenant_are_restored(driver: TenantDriver, everything: list[Run]) -> None:
+    before = rows_of_runs(*everything)
     tables = ("workflow_tasks", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
-    as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{desk.tenant.id}'" for table in tables))
-    assert rows_of(*everything) == {}
-    assert "rebuilt" in command("rebuild_projections", "--tenant", desk.tenant.slug)
-    assert rows_of(*everything) == before
-    assert "2 equal" in command("rebuild_projections", "--tenant", desk.tenant.slug)
+    execute_as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{driver.tenant.id}'" for table in tables))
+    assert rows_of_runs(*everything) == {}
+    assert "rebuilt" in run_command("rebuild_projections", "--tenant", driver.tenant.slug)
+    assert rows_of_runs(*everything) == before
+    assert "2 equal" in run_command("rebuild_projections", "--tenant", driver.tenant.slug)
 
 
-def test_rebuild_after_a_reset_keeps_waits_with_deliveries(desk: Desk, servers: Servers) -> None:
+def test_rebuild_after_a_reset_keeps_waits_with_deliveries(driver: TenantDriver, servers: Servers) -> None:
     never = wait_for_reply("never", filters=[{"path": "n", "op": "=", "value": 9}])
-    publish(desk.tenant, nap("z", 20), task(), never)
-    run = desk.start({"ticketId": "T-1"})
-    person = waiting(run, kind="human")
-    complete(desk, run)
-    undone = waiting(run, kind="event")
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
+    publish(driver.tenant, short_wait("z", 20), human_task(), never)
+    run = driver.start({"ticketId": "T-1"})
+    person = open_wait_of(run, kind="human")
+    complete_task(driver, run)
+    undone = open_wait_of(run, kind="event")
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 1})
     eventually(lambda: undone.deliveries.filter(status="filtered").exists(), what="an event is filtered")
-    reset(desk, servers, run, "--reapply-exclude", "All")
+    reset(driver, servers, run, "--reapply-exclude", "All")
     waits = RunWait.objects.filter(run=run)
     eventually(lambda: waits.get(id=undone.id).status == "CANCELED" and waits.get(id=person.id).status == "WAITING")
-    before = rows_of(Run.objects.get(id=run.id))
+    before = rows_of_runs(Run.objects.get(id=run.id))
     assert undone.deliveries.get().status == "late"
     assert run_rebuild(run_id=run.id).differences == []
-    as_owner(f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
+    execute_as_owner(f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
-    assert rows_of(run) == before
+    assert rows_of_runs(run) == before
 
 
-def test_run_with_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_many_executions(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the first history, the rows of that time stay and the later ones are rebuilt."""
     monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
-    publish(desk.tenant, each("loop", "[1..5]", wait_for_reply()))
-    run = desk.start({"ticketId": "T-1"})
+    publish(driver.tenant, for_each("loop", "[1..5]", wait_for_reply()))
+    run = driver.start({"ticketId": "T-1"})
     for number in range(5):
-        waiting(run)
-        desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
+        open_wait_of(run)
+        driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": number})
         eventually(lambda n=number: run.waits.filter(status="RESOLVED").count() > n, what="the run consumes the event")
-    run = desk.run_is("SUCCEEDED", id=run.id)
-    before = rows_of(run)
+    run = driver.wait_for_run("SUCCEEDED", id=run.id)
+    before = rows_of_runs(run)
     assert len({row["projection_epoch"] for row in before.values()}) > 1
     assert run_rebuild(run_id=run.id).differences == []
     damage = (
         f"DELETE FROM workflow_run_steps WHERE run_id = '{run.id}' AND projection_epoch = '{run.projection_epoch}'",
         f"UPDATE workflow_runs SET status = 'WAITING', ended_at = NULL WHERE id = '{run.id}'",
     )
-    as_owner(*damage, f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
+    execute_as_owner(*damage, f"DELETE FROM workflow_run_waits WHERE run_id = '{run.id}'")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
-    assert rows_of(run) == before
-    as_owner(*damage)
+    assert rows_of_runs(run) == before
+    execute_as_owner(*damage)
     first = run.temporal_first_run_id
 
     def without_first_history(*, workflow_id: str, run_id: str) -> Any:
@@ -151,22 +154,22 @@ def test_run_with_many_executions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(run_history, "read_history", without_first_history)
     rebuilt = run_rebuild(run_id=run.id)
     assert (rebuilt.outcome, run.temporal_first_run_id in rebuilt.notes[0]) == ("rebuilt", True)
-    assert rows_of(run) == before
+    assert rows_of_runs(run) == before
 
 
-def test_history_that_temporal_has_deleted_is_reported_and_rows_stay(desk: Desk) -> None:
-    run = make_run(desk.tenant, status="SUCCEEDED")
-    before = rows_of(run)
-    assert "1 gone" in command("rebuild_projections", "--run", str(run.id))
-    assert rows_of(run) == before
+def test_history_that_temporal_has_deleted_is_reported_and_rows_stay(driver: TenantDriver) -> None:
+    run = make_run(driver.tenant, status="SUCCEEDED")
+    before = rows_of_runs(run)
+    assert "1 gone" in run_command("rebuild_projections", "--run", str(run.id))
+    assert rows_of_runs(run) == before
 
 
-def test_end_of_an_attempt_that_is_not_yet_in_the_history_is_kept(desk: Desk, servers: Servers) -> None:
+def test_end_of_an_attempt_that_is_not_yet_in_the_history_is_kept(driver: TenantDriver, servers: Servers) -> None:
     may_respond = threading.Event()
     with fake_api(lambda _: (200 if may_respond.wait(30) else 500, {"ok": True})) as api:
         config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": api.url}}
-        publish(desk.tenant, {"id": "call", "type": "action.call", "config": config}, task(), wait_for_reply())
-        run = desk.start({"ticketId": "T-1"})
+        publish(driver.tenant, {"id": "call", "type": "action.call", "config": config}, human_task(), wait_for_reply())
+        run = driver.start({"ticketId": "T-1"})
         eventually(lambda: api.requests, what="the action is running")
         run.refresh_from_db()
         assert run_rebuild(run_id=run.id).differences == []
@@ -175,24 +178,24 @@ def test_end_of_an_attempt_that_is_not_yet_in_the_history_is_kept(desk: Desk, se
         end = end_records(recorded.request, now_ms=1_700_000_000_000, output={"early": True})
         record_batch(end, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch,
                      first_run_id="", current_epoch=lambda: run.projection_epoch)  # fmt: skip
-        rebuild_restores(rows_of(run), run)
+        rebuild_restores(rows_of_runs(run), run)
         assert RunStep.objects.get(run=run).output == {"early": True}
         may_respond.set()
-        waiting(run, kind="human")
+        open_wait_of(run, kind="human")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
     assert RunStep.objects.get(run=run, step_id="call").output["status"] == 200  # now the history has it
 
 
-def test_holder_of_a_task_is_kept(desk: Desk) -> None:
-    publish(desk.tenant, task())
-    run = desk.start()
-    waiting(run, kind="human")
+def test_holder_of_a_task_is_kept(driver: TenantDriver) -> None:
+    publish(driver.tenant, human_task())
+    run = driver.start()
+    open_wait_of(run, kind="human")
     HumanTask.objects.filter(run=run).update(status=TaskStatus.CLAIMED, claimed_at=run.created_at)
-    rebuild_restores(rows_of(Run.objects.get(id=run.id)), run)
+    rebuild_restores(rows_of_runs(Run.objects.get(id=run.id)), run)
 
 
 def rebuild_restores(before: dict[str, Any], run: Run) -> None:
     """Change the row, rebuild the run, and compare all rows with `before`."""
-    as_owner(f"UPDATE workflow_runs SET state = 'altered' WHERE id = '{run.id}'")
+    execute_as_owner(f"UPDATE workflow_runs SET state = 'altered' WHERE id = '{run.id}'")
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
-    assert rows_of(run) == before
+    assert rows_of_runs(run) == before

@@ -14,13 +14,14 @@ from django.utils import timezone
 
 from portal.devstack.servers import Servers
 from tests.support.api import Api, error_of
-from tests.support.commands import command
-from tests.support.desk import Desk
 from tests.support.factories import eventually, make_run, make_token, publish, wait_for_reply
-from tests.support.history_shapes import each, task, waiting
+from tests.support.history_cases import for_each, human_task, open_wait_of
+from tests.support.management_commands import run_command
 from tests.support.members import member_of
+from tests.support.projection_rows import rows_of_runs
 from tests.support.records import run_record, wait_record
-from tests.support.rows import as_owner, rows_of
+from tests.support.table_owner import execute_as_owner
+from tests.support.tenant_driver import TenantDriver
 from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.batches import record_batch
@@ -66,20 +67,23 @@ def sweep_line(run: Run) -> str:
     return eventually(look, what="a sweep finds the run").removeprefix(f"{run.id} ")
 
 
-def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, servers: Servers) -> None:
-    publish(desk.tenant, each("loop", "[1]", task(completeOn={"eventName": "E", "correlationKey": {"$expr": "'k'"}})))
-    run = desk.start()
-    wait = waiting(run, kind="human")
+def test_termination_in_temporal_closes_the_run_and_its_open_rows(driver: TenantDriver, servers: Servers) -> None:
+    publish(
+        driver.tenant,
+        for_each("loop", "[1]", human_task(completeOn={"eventName": "E", "correlationKey": {"$expr": "'k'"}})),
+    )
+    run = driver.start()
+    wait = open_wait_of(run, kind="human")
     event = Event.objects.create(
-        tenant=desk.tenant, event_id="e-1", event_type="E", body_hash="", source="rest", correlation_status="explicit",
+        tenant=driver.tenant, event_id="e-1", event_type="E", body_hash="", source="rest", correlation_status="explicit",
         routed_at=timezone.now(), outcome="routing",
     )  # fmt: skip
     later = timezone.now() + timedelta(hours=1)
     delivery = EventDelivery.objects.create(
-        tenant=desk.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later
+        tenant=driver.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later
     )
     terminate = command_open(
-        actor=desk.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run
+        actor=driver.actor, action=CommandAction.TERMINATE, target_type="run", target_id=str(run.id), run=run
     )
     command_finish(terminate, CommandState.ACCEPTED)
     cli(servers, run, "terminate")
@@ -97,13 +101,13 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, se
     assert (delivery.status, event.outcome) == ("late", "unmatched")
     terminate.refresh_from_db()
     assert terminate.state == "observed"
-    before = rows_of(run)
+    before = rows_of_runs(run)
     assert (run_rebuild(run_id=run.id).outcome, run_reconcile(run_id=run.id).outcome) == ("equal", "equal")
     # The run's own records that arrive after its end reopen nothing. Only a reset does.
     late = [run_record(50, "WAITING"), wait_record(51, "WAITING", str(wait.id))]
     record_batch(late, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch, first_run_id="",
                  current_epoch=lambda: run.projection_epoch)  # fmt: skip
-    assert rows_of(run) == before
+    assert rows_of_runs(run) == before
     record_batch(
         [run_record(50, "WAITING")],
         tenant_id=str(run.tenant_id),
@@ -119,11 +123,11 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(desk: Desk, se
     assert (RunWait.objects.get(run=run).status, delivery.decided_at) == ("WAITING", None)
     # Temporal has no such reset, so the reconciler closes the run again.
     assert run_reconcile(run_id=run.id).outcome == "ended"
-    assert rows_of(run) == before
+    assert rows_of_runs(run) == before
 
 
-def test_end_is_not_written_over_newer_records(desk: Desk) -> None:
-    run = make_run(desk.tenant, projection_epoch="e-1")
+def test_end_is_not_written_over_newer_records(driver: TenantDriver) -> None:
+    run = make_run(driver.tenant, projection_epoch="e-1")
     end = RunEnd("e-1", "TERMINATED", timezone.now())
     stale = Run.objects.get(id=run.id)
     record_batch(
@@ -144,11 +148,11 @@ def test_end_is_not_written_over_newer_records(desk: Desk) -> None:
 
 
 def test_end_is_recorded_even_if_the_history_is_unreadable(
-    desk: Desk, servers: Servers, monkeypatch: pytest.MonkeyPatch
+    driver: TenantDriver, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    waiting(run)
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    open_wait_of(run)
 
     def unreadable(**_: Any) -> Any:
         raise HistoryUnreadable("the key is missing")
@@ -164,20 +168,24 @@ def test_end_is_recorded_even_if_the_history_is_unreadable(
     )  # fmt: skip
 
 
-def test_interrupted_launch_is_started_once(desk: Desk) -> None:
-    version = publish(desk.tenant, wait_for_reply())
+def test_interrupted_launch_is_started_once(driver: TenantDriver) -> None:
+    version = publish(driver.tenant, wait_for_reply())
     fields = {"definition_version": version, "status": "STARTING", "input": {"ticketId": "T-1"}}
-    run, child, old = make_run(desk.tenant, **fields), make_run(desk.tenant, **fields), make_run(desk.tenant, **fields)
+    run, child, old = (
+        make_run(driver.tenant, **fields),
+        make_run(driver.tenant, **fields),
+        make_run(driver.tenant, **fields),
+    )
     with projection_writer("test"):
         Run.objects.filter(id=run.id).update(temporal_workflow_id=workflow_id_of(run.id))
         Run.objects.filter(id=child.id).update(
-            trigger_type="child", parent_run=make_run(desk.tenant, status="SUCCEEDED")
+            trigger_type="child", parent_run=make_run(driver.tenant, status="SUCCEEDED")
         )
         Run.objects.filter(id=old.id).update(created_at=timezone.now() - timedelta(days=3))
-    assert "started" in command("reconcile_runs", "--run", str(run.id), "--dry-run")
+    assert "started" in run_command("reconcile_runs", "--run", str(run.id), "--dry-run")
     assert run_reconcile(run_id=run.id).outcome == "started"
     assert run_reconcile(run_id=run.id).outcome != "started"
-    first = desk.run_is("WAITING", id=run.id).temporal_first_run_id
+    first = driver.wait_for_run("WAITING", id=run.id).temporal_first_run_id
     execution = gateway.describe_run(workflow_id=workflow_id_of(run.id))
     assert (execution.first_run_id, execution.run_id) == (first, first)
     # No process starts the child of a closed run, or a run so old that Temporal would not remember it.
@@ -190,33 +198,35 @@ def test_interrupted_launch_is_started_once(desk: Desk) -> None:
     assert (ended.status, ended.error_code) == ("FAILED", "RUN_NOT_STARTED")
 
 
-def test_run_that_temporal_no_longer_knows_is_marked_and_not_restarted(desk: Desk) -> None:
-    run = make_run(desk.tenant, temporal_first_run_id="a-run-id", temporal_workflow_id=workflow_id_of(desk.tenant.id))
-    closed = make_run(desk.tenant, status="SUCCEEDED", temporal_first_run_id="another")
+def test_run_that_temporal_no_longer_knows_is_marked_and_not_restarted(driver: TenantDriver) -> None:
+    run = make_run(
+        driver.tenant, temporal_first_run_id="a-run-id", temporal_workflow_id=workflow_id_of(driver.tenant.id)
+    )
+    closed = make_run(driver.tenant, status="SUCCEEDED", temporal_first_run_id="another")
     assert [run_reconcile(run_id=run.id).outcome for _ in range(2)] == ["drift", "still drift"]
     assert run_reconcile(run_id=closed.id).outcome == "equal"
     run.refresh_from_db()
     assert (run.status, "does not know" in run.drift_reason) == ("WAITING", True)
-    assert drift_counts(tenant_id=desk.tenant.id).marked_runs == 1
+    assert drift_counts(tenant_id=driver.tenant.id).marked_runs == 1
     with pytest.raises(gateway.TemporalNotFound):
         gateway.describe_run(workflow_id=run.temporal_workflow_id)
-    client = member_of(desk.tenant)
+    client = member_of(driver.tenant)
     assert "This page may be wrong" in client.get(f"/admin/workflows/run/{run.id}/change/").content.decode()
     assert "1 open run with drift from Temporal" in client.get("/admin/").content.decode()
-    shown = Api(make_token(desk.tenant)).get(f"/runs/{run.id}").json()
+    shown = Api(make_token(driver.tenant)).get(f"/runs/{run.id}").json()
     assert (shown["drift_reason"], shown["projection_age_seconds"] < 60) == (run.drift_reason, True)
 
 
-def test_reset_into_an_open_wait_is_found_before_the_run_continues(desk: Desk, servers: Servers) -> None:
-    publish(desk.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
-    run = desk.start({"ticketId": "T-1"})
-    waiting(run)
-    eventually(lambda: "ACTIVITY_TASK_COMPLETED" in desk.history_types(run), what="the wait is open in Temporal")
-    eventually(lambda: desk.history_types(run).count("WORKFLOW_TASK_COMPLETED") == 2)
-    point = len(desk.history(run))
-    event = desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
-    old = desk.run_is("SUCCEEDED", id=run.id)
-    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+def test_reset_into_an_open_wait_is_found_before_the_run_continues(driver: TenantDriver, servers: Servers) -> None:
+    publish(driver.tenant, wait_for_reply(), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
+    run = driver.start({"ticketId": "T-1"})
+    open_wait_of(run)
+    eventually(lambda: "ACTIVITY_TASK_COMPLETED" in driver.history_types(run), what="the wait is open in Temporal")
+    eventually(lambda: driver.history_types(run).count("WORKFLOW_TASK_COMPLETED") == 2)
+    point = len(driver.history(run))
+    event = driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    old = driver.wait_for_run("SUCCEEDED", id=run.id)
+    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
     cli(servers, run, "reset", "--event-id", str(point), "--reapply-exclude", "Signal")
     assert Run.objects.get(id=run.id).status == "SUCCEEDED"
 
@@ -228,24 +238,24 @@ def test_reset_into_an_open_wait_is_found_before_the_run_continues(desk: Desk, s
         lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").exclude(projection_epoch=old.projection_epoch).first()
     )
     assert (again.event_count, [wait.event_id for wait in RunWait.objects.filter(run=run)]) == (1, [event.id])
-    eventually(lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
     assert run_rebuild(run_id=run.id).differences == []
 
 
-def test_walk_finds_changed_rows_and_moves_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_walk_finds_changed_rows_and_moves_on(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # excludes runs of other tests
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    wait = waiting(run)
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    wait = open_wait_of(run)
     assert run_reconcile(run_id=run.id).outcome == "equal"
-    seen = desk.run_is("WAITING", id=run.id)
+    seen = driver.wait_for_run("WAITING", id=run.id)
     assert (seen.history_event_count >= 5, seen.history_bytes > 500) == (True, True)
-    as_owner(f"UPDATE workflow_run_waits SET status = 'CANCELED' WHERE id = '{wait.id}'",
+    execute_as_owner(f"UPDATE workflow_run_waits SET status = 'CANCELED' WHERE id = '{wait.id}'",
              f"UPDATE workflow_runs SET history_event_count = 0 WHERE id = '{run.id}'",
              make_oldest(run))  # fmt: skip
     assert sweep_line(run).startswith("rebuilt: ")
     assert RunWait.objects.get(id=wait.id).status == "WAITING"
-    as_owner(make_oldest(run))
+    execute_as_owner(make_oldest(run))
     runs_reconcile()
     assert Run.objects.get(id=run.id).projected_at > timezone.now() - timedelta(minutes=1)
 
@@ -255,35 +265,37 @@ def make_oldest(run: Run) -> str:
     return f"UPDATE workflow_runs SET projected_at = now() - interval '9 days' WHERE id = '{run.id}'"
 
 
-def test_nothing_is_written_while_temporal_is_down(desk: Desk, servers: Servers, outage: Callable[[], None]) -> None:
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    waiting(run)
-    before, stamp = rows_of(run), Run.objects.get(id=run.id).projected_at
+def test_nothing_is_written_while_temporal_is_down(
+    driver: TenantDriver, servers: Servers, restart_temporal: Callable[[], None]
+) -> None:
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    open_wait_of(run)
+    before, stamp = rows_of_runs(run), Run.objects.get(id=run.id).projected_at
     servers.temporal.kill()
     try:
         assert "does not respond" in runs_reconcile().problem
         for arguments in (("reconcile_runs", "--run", str(run.id)), ("rebuild_projections", "--run", str(run.id))):
             with pytest.raises(CommandError, match="does not respond"):
                 call_command(*arguments)
-        api = Api(make_token(desk.tenant))
+        api = Api(make_token(driver.tenant))
         for body in ({}, {"repair": True}):
             assert error_of(api.post(f"/runs/{run.id}/verify", body), 503)["code"] == "TEMPORAL_UNAVAILABLE"
         assert list(Command.objects.filter(run=run).values_list("action", "state")) == [("repair", "refused")]
-        assert (rows_of(run), Run.objects.get(id=run.id).projected_at) == (before, stamp)
+        assert (rows_of_runs(run), Run.objects.get(id=run.id).projected_at) == (before, stamp)
     finally:
-        outage()
+        restart_temporal()
     assert run_reconcile(run_id=run.id).outcome == "equal"
 
 
-def test_commands_with_unknown_outcome_are_decided_from_temporal(desk: Desk, settings: Any) -> None:
-    settings.TEMPORAL_TASK_QUEUE = f"no-worker-{desk.tenant.slug}"  # no worker runs, so a cancel stays requested
-    publish(desk.tenant, wait_for_reply())
-    run, other = desk.start({"ticketId": "T-1"}), desk.start({"ticketId": "T-2"})
+def test_commands_with_unknown_outcome_are_decided_from_temporal(driver: TenantDriver, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE = f"no-worker-{driver.tenant.slug}"  # no worker runs, so a cancel stays requested
+    publish(driver.tenant, wait_for_reply())
+    run, other = driver.start({"ticketId": "T-1"}), driver.start({"ticketId": "T-2"})
 
     def unknown(action: CommandAction, run: Run, target: str = "") -> Command:
         made = command_open(
-            actor=desk.actor, action=action, target_type="run", target_id=target or str(run.id), run=run
+            actor=driver.actor, action=action, target_type="run", target_id=target or str(run.id), run=run
         )
         command_finish(made, CommandState.UNKNOWN, code="X", message="unknown")
         return made
@@ -291,44 +303,45 @@ def test_commands_with_unknown_outcome_are_decided_from_temporal(desk: Desk, set
     arrived, lost = unknown(CommandAction.CANCEL, run), unknown(CommandAction.CANCEL, other)
     gateway.cancel_run(workflow_id=run.temporal_workflow_id, first_run_id="", reason="", request_id=str(arrived.id))
     still_running, start = unknown(CommandAction.TERMINATE, other), unknown(CommandAction.START_RUN, other)
-    never = unknown(CommandAction.START_RUN, other, target=str(desk.tenant.id))
+    never = unknown(CommandAction.START_RUN, other, target=str(driver.tenant.id))
     eventually(
         lambda: (
-            runs_reconcile().problem == "" and not Command.objects.filter(tenant=desk.tenant, state="unknown").exists()
+            runs_reconcile().problem == ""
+            and not Command.objects.filter(tenant=driver.tenant, state="unknown").exists()
         )
     )
     wanted = {arrived: "observed", lost: "failed", still_running: "failed", start: "observed", never: "failed"}
     for made, state in wanted.items():
         made.refresh_from_db()
         assert (made.action, made.state, bool(made.message)) == (made.action, state, True)
-    assert drift_counts(tenant_id=desk.tenant.id).unknown_commands == 0
+    assert drift_counts(tenant_id=driver.tenant.id).unknown_commands == 0
 
 
-def test_workflow_without_a_row_is_reported_and_its_row_not_created(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    waiting(run)
-    as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{desk.tenant.id}'"
+def test_workflow_without_a_row_is_reported_and_its_row_not_created(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    open_wait_of(run)
+    execute_as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{driver.tenant.id}'"
                for table in ("workflow_run_steps", "workflow_run_waits", "workflow_runs")))  # fmt: skip
     eventually(lambda: run.temporal_workflow_id in runs_reconcile().without_row, what="the workflow is reported")
     assert not Run.objects.filter(id=run.id).exists()
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
-    assert desk.run_is("WAITING", id=run.id).input == {"ticketId": "T-1"}
+    assert driver.wait_for_run("WAITING", id=run.id).input == {"ticketId": "T-1"}
 
 
-def test_member_compares_and_operator_repairs(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
-    waiting(run)
-    viewer, operator = (Api(make_token(desk.tenant, role)) for role in (Role.VIEWER, Role.OPERATOR))
+def test_member_compares_and_operator_repairs(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
+    open_wait_of(run)
+    viewer, operator = (Api(make_token(driver.tenant, role)) for role in (Role.VIEWER, Role.OPERATOR))
     address = f"/runs/{run.id}/verify"
     assert viewer.post(address).json()["equal"] is True
-    as_owner(f"UPDATE workflow_runs SET state = 'ALTERED', input = '{{\"secret\": 1}}' WHERE id = '{run.id}'")
+    execute_as_owner(f"UPDATE workflow_runs SET state = 'ALTERED', input = '{{\"secret\": 1}}' WHERE id = '{run.id}'")
     found = viewer.post(address).json()
     assert (found["equal"], {one["field"] for one in found["differences"]}) == (False, {"state", "input"})
     assert "secret" not in str(found)
     assert error_of(viewer.post(address, {"repair": True}), 403)["code"] == "PERMISSION_DENIED"
-    client = member_of(desk.tenant, role="operator")
+    client = member_of(driver.tenant, role="operator")
     page = f"/admin/workflows/run/{run.id}/verify/"
     assert "Nothing is changed" in client.get(page).content.decode()
     assert "2 fields differ" in client.post(page).content.decode()
@@ -341,5 +354,5 @@ def test_member_compares_and_operator_repairs(desk: Desk) -> None:
     assert list(Command.objects.filter(run=run).order_by("requested_at").values_list("action", "state")) == [
         ("repair", "refused"), ("repair", "observed"), ("repair", "observed"),
     ]  # fmt: skip
-    legacy = make_run(desk.tenant, engine="db")
+    legacy = make_run(driver.tenant, engine="db")
     assert error_of(viewer.post(f"/runs/{legacy.id}/verify"), 409)["code"] == "WORKFLOW_LEGACY_RUN_READ_ONLY"

@@ -21,12 +21,12 @@ from django.test import Client
 from django.urls import reverse
 from pydantic import BaseModel
 
-from tests.support.action_steps import call
-from tests.support.base64_forms import spellings
-from tests.support.desk import Desk
+from tests.support.action_steps import action_step
+from tests.support.base64_forms import encoded_forms
 from tests.support.factories import expr, make_token, publish
 from tests.support.fakes import fake_api
 from tests.support.members import member_of
+from tests.support.tenant_driver import TenantDriver
 from workflows.actions import registry
 from workflows.actions.scrubbing import Scrubber
 from workflows.models import Command, Event, Run, Secret
@@ -102,35 +102,35 @@ def secret(name: str) -> dict[str, str]:
 
 def careless(step_id: str, name: str) -> dict[str, Any]:
     action = f"careless.{step_id}"
-    step = call(step_id, action=action, saveAs=f"vars.{step_id}", inputMapping={"value": secret(name)})
+    step = action_step(step_id, action=action, saveAs=f"vars.{step_id}", inputMapping={"value": secret(name)})
     return continue_on_error(step)
 
 
-def run_with_secrets(desk: Desk, url: str) -> Run:
+def run_with_secrets(driver: TenantDriver, url: str) -> Run:
     """Return a run with a secret in every place of an action. Its event also refers to a secret."""
     sent = {
         "method": "POST", "url": url, "headers": {"Authorization": secret("IN_HEADER")},
         "body": {"deep": [secret("IN_BODY"), expr("payload")]}, "query": {"q": secret("IN_QUERY")},
     }  # fmt: skip
     publish(
-        desk.tenant,
-        call("sends", saveAs="vars.sends", inputMapping=sent),
-        continue_on_error(call("refused", inputMapping=sent)),
+        driver.tenant,
+        action_step("sends", saveAs="vars.sends", inputMapping=sent),
+        continue_on_error(action_step("refused", inputMapping=sent)),
         careless("raises", "RAISED"),
         {"id": "keep", "type": "transform.assign", "config": {"assign": {"vars.kept": expr("error")}}},
         careless("logs", "LOGGED"),
         careless("loses_the_database", "LOST"),
-        call("fails", inputMapping={"url": url, "headers": {"X-Key": secret("ILLEGAL")}}),
+        action_step("fails", inputMapping={"url": url, "headers": {"X-Key": secret("ILLEGAL")}}),
         trigger={"type": "event", "eventName": "ASKED", "payloadMapping": {"asked": expr("event.payload")}},
     )
-    desk.send("ASKED", {"body": secret("IN_BODY"), "name": "IN_BODY"})
-    return desk.run_is("FAILED")
+    driver.send("ASKED", {"body": secret("IN_BODY"), "name": "IN_BODY"})
+    return driver.wait_for_run("FAILED")
 
 
-def save_by_every_entry_point(desk: Desk) -> list[str]:
+def save_by_every_entry_point(driver: TenantDriver) -> list[str]:
     """Save each secret by API or screen, and return the responses."""
-    admin = member_of(desk.tenant, role="admin")
-    program = Client(headers={"Authorization": f"Bearer {make_token(desk.tenant, Role.ADMIN)}"})
+    admin = member_of(driver.tenant, role="admin")
+    program = Client(headers={"Authorization": f"Bearer {make_token(driver.tenant, Role.ADMIN)}"})
     answers = []
     for number, (name, value) in enumerate(SECRETS.items()):
         if number % 2:
@@ -140,7 +140,7 @@ def save_by_every_entry_point(desk: Desk) -> list[str]:
             answers.append(
                 admin.post(reverse("admin:workflows_secret_add"), {"name": name, "value": value}, follow=True)
             )
-    assert Secret.objects.filter(tenant=desk.tenant).count() == len(SECRETS)
+    assert Secret.objects.filter(tenant=driver.tenant).count() == len(SECRETS)
     return [response.content.decode() for response in answers]
 
 
@@ -188,10 +188,10 @@ def in_redis() -> str:
     return "\n".join(texts)
 
 
-def pages(desk: Desk, run: Run) -> dict[str, str]:
-    admin = member_of(desk.tenant, role="admin")
-    program = Client(headers={"Authorization": f"Bearer {make_token(desk.tenant, Role.ADMIN)}"})
-    event = Event.objects.get(tenant=desk.tenant)
+def pages(driver: TenantDriver, run: Run) -> dict[str, str]:
+    admin = member_of(driver.tenant, role="admin")
+    program = Client(headers={"Authorization": f"Bearer {make_token(driver.tenant, Role.ADMIN)}"})
+    event = Event.objects.get(tenant=driver.tenant)
     tabs = ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
     lists = ("run", "event", "definition", "command", "notification", "humantask", "secret")
     addresses = [f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}" for tab in tabs]
@@ -199,7 +199,7 @@ def pages(desk: Desk, run: Run) -> dict[str, str]:
     addresses += [reverse("admin:workflows_event_change", args=[event.id])]
     addresses += [reverse("admin:workflows_definition_change", args=[run.definition_id])]
     for kind, model in (("command", Command), ("secret", Secret)):
-        rows = model.objects.filter(tenant=desk.tenant)
+        rows = model.objects.filter(tenant=driver.tenant)
         addresses += [reverse(f"admin:workflows_{kind}_change", args=[row.id]) for row in rows]
     parts = ("", "/steps", "/waits", "/invocations")
     api_addresses = [f"/api/v1/runs/{run.id}{part}" for part in parts] + [
@@ -216,43 +216,43 @@ def pages(desk: Desk, run: Run) -> dict[str, str]:
     return texts
 
 
-def collect_places(desk: Desk, caplog: pytest.LogCaptureFixture) -> Places:
+def collect_places(driver: TenantDriver, caplog: pytest.LogCaptureFixture) -> Places:
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "temporalio", "django", "celery", "kombu"):
         caplog.set_level(logging.DEBUG, logger=name)
     with recorded_redis_commands() as commands, fake_api(answer) as api:
-        answers = save_by_every_entry_point(desk)
-        run = run_with_secrets(desk, api.url)
+        answers = save_by_every_entry_point(driver)
+        run = run_with_secrets(driver, api.url)
         received = [f"{request.path} {request.headers} {request.body!r}" for request in api.requests]
     assert all(WORD in request for request in received), "the target received the secrets"
     assert run.error_code == "HTTP_FAILED"
-    assert {step_id: status for step_id, _, status in desk.steps(run)} == {
+    assert {step_id: status for step_id, _, status in driver.steps(run)} == {
         "sends": "SUCCEEDED", "refused": "FAILED", "raises": "FAILED", "keep": "SUCCEEDED", "logs": "SUCCEEDED",
         "loses_the_database": "SUCCEEDED", "fails": "FAILED",
     }  # fmt: skip
-    assert not Secret.objects.filter(tenant=desk.tenant, last_used_at=None).exists()
+    assert not Secret.objects.filter(tenant=driver.tenant, last_used_at=None).exists()
     lines = [caplog.text, *(repr(record.msg) + repr(record.args) + repr(record.exc_info) for record in caplog.records)]
     caplog.set_level(logging.INFO, logger="django.template")  # at DEBUG it logs megabytes for each page
     return {
         "saving": "\n".join(answers),
         "database": database(),
-        "history": json.dumps(desk.history(run)),
+        "history": json.dumps(driver.history(run)),
         "logs": "\n".join(lines),
         "redis": "\n".join([*commands, in_redis()]),
-        **pages(desk, run),
+        **pages(driver, run),
     }
 
 
 def kinds_with_canary(places: Places) -> set[str]:
     """Return the kinds of places that show a secret as plain text, base64, base32 or hexadecimal."""
-    sought = [*spellings(WORD), WORD.encode().hex(), base64.b32encode(WORD.encode()).decode().rstrip("=")[:16]]
+    sought = [*encoded_forms(WORD), WORD.encode().hex(), base64.b32encode(WORD.encode()).decode().rstrip("=")[:16]]
     return {
         place.split()[0] for place, text in places.items() if any(word.lower() in text.lower() for word in sought)
     }  # fmt: skip
 
 
-def test_no_place_shows_a_secret(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    places = collect_places(desk, caplog)
+def test_no_place_shows_a_secret(driver: TenantDriver, caplog: pytest.LogCaptureFixture) -> None:
+    places = collect_places(driver, caplog)
     assert kinds_with_canary(places) == set()
     marks = {name for name in SECRETS if any(f"[secret {name}]" in text for text in places.values())}
     assert marks == set(SECRETS)
@@ -261,8 +261,8 @@ def test_no_place_shows_a_secret(desk: Desk, caplog: pytest.LogCaptureFixture) -
 
 
 def test_without_the_scrubber_every_place_shows_a_secret(
-    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    driver: TenantDriver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prove that the search works. Redis shows no secret, because Celery messages name only a tenant."""
     monkeypatch.setattr(Scrubber, "scrub", lambda self, value, depth=0: value)
-    assert kinds_with_canary(collect_places(desk, caplog)) == {"database", "history", "logs", "page", "response"}
+    assert kinds_with_canary(collect_places(driver, caplog)) == {"database", "history", "logs", "page", "response"}

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.support.action_steps import call
-from tests.support.desk import Desk
+from tests.support.action_steps import action_step
 from tests.support.factories import expr, publish
 from tests.support.fakes import fake_api
-from tests.support.scopes import as_system
+from tests.support.system_scope import in_system_scope
+from tests.support.tenant_driver import TenantDriver
 from workflows.actions import registry
 from workflows.models import ActionInvocation, DataStoreEntry, Run, RunStep, Secret
 from workflows.services.secrets import secret_delete, secret_save
@@ -20,8 +20,8 @@ MARK, SECRET = "[secret DB_PASSWORD]", {"$secret": "DB_PASSWORD"}
 
 
 @pytest.fixture
-def saved(desk: Desk) -> Secret:
-    return secret_save(actor=desk.actor, name="DB_PASSWORD", value=VALUE)[0]
+def saved(driver: TenantDriver) -> Secret:
+    return secret_save(actor=driver.actor, name="DB_PASSWORD", value=VALUE)[0]
 
 
 class AnyValue(BaseModel):
@@ -40,13 +40,13 @@ def act(monkeypatch: pytest.MonkeyPatch) -> Any:
     return register
 
 
-def test_target_receives_the_secret_and_rows_show_its_name(desk: Desk, saved: Secret) -> None:
+def test_target_receives_the_secret_and_rows_show_its_name(driver: TenantDriver, saved: Secret) -> None:
     basic = base64.b64encode(f"me:{VALUE}".encode()).decode()
     with fake_api(lambda number: (200, {"you": f"said {VALUE}", "basic": basic, "n": 1})) as api:
         body = {"list": [SECRET], "n": expr("payload.n")}
         mapping = {"method": "POST", "url": api.url, "headers": {"X-Key": SECRET}, "body": body}
-        publish(desk.tenant, call(inputMapping=mapping))
-        run = desk.run_is("SUCCEEDED", id=desk.start({"n": 7}).id)
+        publish(driver.tenant, action_step(inputMapping=mapping))
+        run = driver.wait_for_run("SUCCEEDED", id=driver.start({"n": 7}).id)
     (request,) = api.requests
     assert (request.headers["X-Key"], request.body) == (VALUE, b'{"list":["hunter2-and-more"],"n":7}')
     step, invocation = RunStep.objects.get(run=run, step_id="call"), ActionInvocation.objects.get(run=run)
@@ -59,7 +59,7 @@ def test_target_receives_the_secret_and_rows_show_its_name(desk: Desk, saved: Se
     assert saved.last_used_at is not None
 
 
-def test_event_cannot_refer_to_a_secret(desk: Desk, saved: Secret) -> None:
+def test_event_cannot_refer_to_a_secret(driver: TenantDriver, saved: Secret) -> None:
     """A value with the shape of a reference that comes from an expression is data and is sent unchanged."""
     mapping = {
         "method": "POST",
@@ -68,34 +68,36 @@ def test_event_cannot_refer_to_a_secret(desk: Desk, saved: Secret) -> None:
     }
     with fake_api() as api:
         trigger = {"type": "event", "eventName": "ASKED", "payloadMapping": {"asked": expr("event.payload.body")}}
-        publish(desk.tenant, call(inputMapping={**mapping, "url": api.url}), trigger=trigger)
-        desk.send("ASKED", {"body": SECRET})
-        run = desk.run_is("SUCCEEDED")
+        publish(driver.tenant, action_step(inputMapping={**mapping, "url": api.url}), trigger=trigger)
+        driver.send("ASKED", {"body": SECRET})
+        run = driver.wait_for_run("SUCCEEDED")
     (request,) = api.requests
     assert request.headers["X-Key"] == VALUE
     assert request.body == b'{"theirs":{"$secret":"DB_PASSWORD"}}'
     assert run.input == {"asked": SECRET}
 
 
-def test_mapped_event_payload_resolves_no_secret(desk: Desk, saved: Secret) -> None:
+def test_mapped_event_payload_resolves_no_secret(driver: TenantDriver, saved: Secret) -> None:
     with fake_api() as api:
-        publish(desk.tenant, call(inputMapping={"method": "POST", "url": api.url, "body": expr("payload.body")}))
-        desk.run_is("SUCCEEDED", id=desk.start({"body": {"a": [SECRET, {"b": SECRET}]}}).id)
+        publish(
+            driver.tenant, action_step(inputMapping={"method": "POST", "url": api.url, "body": expr("payload.body")})
+        )
+        driver.wait_for_run("SUCCEEDED", id=driver.start({"body": {"a": [SECRET, {"b": SECRET}]}}).id)
     assert api.requests[0].body == b'{"a":[{"$secret":"DB_PASSWORD"},{"b":{"$secret":"DB_PASSWORD"}}]}'
     saved.refresh_from_db()
     assert saved.last_used_at is None
 
 
-def test_failure_hides_the_secret_and_each_attempt_reads_it_again(desk: Desk, saved: Secret) -> None:
-    @as_system
+def test_failure_hides_the_secret_and_each_attempt_reads_it_again(driver: TenantDriver, saved: Secret) -> None:
+    @in_system_scope
     def answer(number: int) -> tuple[int, Any]:
-        secret_save(actor=desk.actor, name="DB_PASSWORD", value=f"{VALUE}-{number + 1}")
+        secret_save(actor=driver.actor, name="DB_PASSWORD", value=f"{VALUE}-{number + 1}")
         return 503, {"error": f"{VALUE} is wrong", "cut": "x" * 1950 + VALUE * 5}
 
     with fake_api(answer) as api:
         mapping = {"url": api.url, "headers": {"X-Key": SECRET}}
-        publish(desk.tenant, call(inputMapping=mapping, retry={"maxAttempts": 2, "backoffMs": 1}))
-        run = desk.run_is("FAILED", id=desk.start().id)
+        publish(driver.tenant, action_step(inputMapping=mapping, retry={"maxAttempts": 2, "backoffMs": 1}))
+        run = driver.wait_for_run("FAILED", id=driver.start().id)
     assert [request.headers["X-Key"] for request in api.requests] == [VALUE, f"{VALUE}-2"]
     first = RunStep.objects.get(run=run, attempt=1)
     assert (first.error["code"], f"{MARK} is wrong" in first.error["details"]["body"]) == ("HTTP_503", True)
@@ -112,86 +114,89 @@ def returns_invalid_output(value: Any, context: registry.ActionContext) -> Any:
 
 
 @pytest.mark.parametrize("run", [raises_with_value, returns_invalid_output])
-def test_exception_hides_the_secret(desk: Desk, saved: Secret, act: Any, run: Any) -> None:
+def test_exception_hides_the_secret(driver: TenantDriver, saved: Secret, act: Any, run: Any) -> None:
     act(run)
-    publish(desk.tenant, call(action="test.act", inputMapping={"value": SECRET}))
-    failed = desk.run_is("FAILED", id=desk.start().id)
+    publish(driver.tenant, action_step(action="test.act", inputMapping={"value": SECRET}))
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert failed.error_code == "ACTION_RAISED"
     assert MARK in failed.error["message"]
     assert not any(part in str(failed.error) for part in (VALUE, "hunt", "more"))
 
 
-def test_invalid_input_hides_the_secret(desk: Desk, saved: Secret, act: Any) -> None:
+def test_invalid_input_hides_the_secret(driver: TenantDriver, saved: Secret, act: Any) -> None:
     class Strict(BaseModel):
         value: int
 
     act(lambda value, context: value, input_model=Strict)
-    publish(desk.tenant, call(action="test.act", inputMapping={"value": SECRET}))
-    failed = desk.run_is("FAILED", id=desk.start().id)
+    publish(driver.tenant, action_step(action="test.act", inputMapping={"value": SECRET}))
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert failed.error_code == "ACTION_INPUT_INVALID"
     assert VALUE not in str(failed.error)
 
 
-def test_computed_idempotency_key_hides_the_secret(desk: Desk, saved: Secret, act: Any) -> None:
+def test_computed_idempotency_key_hides_the_secret(driver: TenantDriver, saved: Secret, act: Any) -> None:
     act(
         lambda value, context: AnyValue(value=context.idempotency_key),
         idempotency_key=lambda value: f"order/{value.value}",
     )
-    publish(desk.tenant, call(action="test.act", inputMapping={"value": SECRET}))
-    run = desk.run_is("SUCCEEDED", id=desk.start().id)
+    publish(driver.tenant, action_step(action="test.act", inputMapping={"value": SECRET}))
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start().id)
     assert ActionInvocation.objects.get(run=run).idempotency_key == f"order/{MARK}"
 
 
-def test_stored_output_is_returned_without_a_second_execution(desk: Desk, saved: Secret) -> None:
+def test_stored_output_is_returned_without_a_second_execution(driver: TenantDriver, saved: Secret) -> None:
     with fake_api(lambda number: (200, {"said": VALUE})) as api:
         publish(
-            desk.tenant, call(idempotencyKey=expr("'k'"), inputMapping={"url": api.url, "headers": {"X-Key": SECRET}})
+            driver.tenant,
+            action_step(idempotencyKey=expr("'k'"), inputMapping={"url": api.url, "headers": {"X-Key": SECRET}}),
         )
         outputs = []
-        for run in (desk.start(), desk.start()):
-            desk.run_is("SUCCEEDED", id=run.id)
+        for run in (driver.start(), driver.start()):
+            driver.wait_for_run("SUCCEEDED", id=run.id)
             outputs.append(RunStep.objects.get(run=run).output["body"])
     assert (len(api.requests), outputs) == (1, [{"said": MARK}] * 2)
 
 
-def failed_with(desk: Desk, code: str, category: str, attempts: int) -> Run:
+def failed_with(driver: TenantDriver, code: str, category: str, attempts: int) -> Run:
     publish(
-        desk.tenant,
-        call(retry={"maxAttempts": 2, "backoffMs": 1}, inputMapping={"url": "http://127.0.0.1:9/", "body": SECRET}),
+        driver.tenant,
+        action_step(
+            retry={"maxAttempts": 2, "backoffMs": 1}, inputMapping={"url": "http://127.0.0.1:9/", "body": SECRET}
+        ),
     )
-    failed = desk.run_is("FAILED", id=desk.start().id)
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert (failed.error_code, failed.error_category) == (code, category)
     assert RunStep.objects.filter(run=failed).count() == attempts
     return failed
 
 
-def test_unknown_secret_is_not_retried(desk: Desk, saved: Secret) -> None:
-    secret_delete(actor=desk.actor, name="DB_PASSWORD")
-    failed = failed_with(desk, "SECRET_UNKNOWN", "ValidationError", 1)
+def test_unknown_secret_is_not_retried(driver: TenantDriver, saved: Secret) -> None:
+    secret_delete(actor=driver.actor, name="DB_PASSWORD")
+    failed = failed_with(driver, "SECRET_UNKNOWN", "ValidationError", 1)
     assert "there is no secret DB_PASSWORD" in failed.error["message"]
     assert not ActionInvocation.objects.filter(run=failed).exists()
 
 
-def test_missing_encryption_key_is_retried_and_named(desk: Desk, saved: Secret) -> None:
+def test_missing_encryption_key_is_retried_and_named(driver: TenantDriver, saved: Secret) -> None:
     Secret.objects.filter(id=saved.id).update(key_id="2019")
-    failed = failed_with(desk, "SECRET_UNREADABLE", "TransientError", 2)
+    failed = failed_with(driver, "SECRET_UNREADABLE", "TransientError", 2)
     assert "under the key '2019'" in failed.error["message"]
 
 
 def test_published_action_that_would_store_a_secret_is_refused(
-    desk: Desk, saved: Secret, monkeypatch: pytest.MonkeyPatch
+    driver: TenantDriver, saved: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workflows.services import definitions
 
     monkeypatch.setattr(definitions, "actions_without_secrets", frozenset)
-    publish(desk.tenant, call(action="store.set", inputMapping={"key": "k", "value": SECRET}))
-    failed = desk.run_is("FAILED", id=desk.start().id)
+    publish(driver.tenant, action_step(action="store.set", inputMapping={"key": "k", "value": SECRET}))
+    failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert (failed.error_code, failed.error_category) == ("SECRET_NOT_ALLOWED", "ValidationError")
-    assert not DataStoreEntry.objects.filter(tenant=desk.tenant).exists()
+    assert not DataStoreEntry.objects.filter(tenant=driver.tenant).exists()
 
 
-def test_secret_of_another_tenant_is_unknown(desk: Desk) -> None:
+def test_secret_of_another_tenant_is_unknown(driver: TenantDriver) -> None:
     from tests.support.factories import make_actor, make_tenant
 
     secret_save(actor=make_actor(make_tenant()), name="DB_PASSWORD", value=VALUE)
-    failed_with(desk, "SECRET_UNKNOWN", "ValidationError", 1)
+    failed_with(driver, "SECRET_UNKNOWN", "ValidationError", 1)

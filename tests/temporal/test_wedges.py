@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk
 from tests.support.factories import eventually, expr, publish, wait_for_reply
-from tests.support.signals import signal
+from tests.support.signals import send_signal
+from tests.support.tenant_driver import TenantDriver
 from workflows.engine.clock import MAX_MS
 from workflows.models import Run, RunWait
 from workflows.services.runs.control import run_cancel
@@ -23,24 +23,26 @@ def each(items: str, *body: dict[str, Any]) -> dict[str, Any]:
     return {"id": "each", "type": "control.forEach", "items": expr(items), "itemVar": "it", "body": list(body)}
 
 
-def assert_no_failed_task(desk: Desk, run: Run) -> None:
-    assert not [kind for kind in desk.history_types(run) if kind in ("WORKFLOW_TASK_FAILED", "WORKFLOW_TASK_TIMED_OUT")]
+def assert_no_failed_task(driver: TenantDriver, run: Run) -> None:
+    assert not [
+        kind for kind in driver.history_types(run) if kind in ("WORKFLOW_TASK_FAILED", "WORKFLOW_TASK_TIMED_OUT")
+    ]
 
 
-def test_long_loop_of_expensive_expressions_uses_several_tasks(desk: Desk) -> None:
-    publish(desk.tenant, each("[1..60]", assign("a", **{"vars.n": expr("[1..20000][$ > 19998][0]")})))
-    run = desk.run_is("SUCCEEDED", id=desk.start().id)
-    assert_no_failed_task(desk, run)
-    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") > 3, "the loop must be split over several tasks"
+def test_long_loop_of_expensive_expressions_uses_several_tasks(driver: TenantDriver) -> None:
+    publish(driver.tenant, each("[1..60]", assign("a", **{"vars.n": expr("[1..20000][$ > 19998][0]")})))
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start().id)
+    assert_no_failed_task(driver, run)
+    assert driver.history_types(run).count("ACTIVITY_TASK_SCHEDULED") > 3, "the loop must be split over several tasks"
 
 
-def test_empty_loop_over_many_items_does_not_block_the_task(desk: Desk) -> None:
-    publish(desk.tenant, each("[1..9000]"))
-    run = desk.run_is("SUCCEEDED", id=desk.start().id)
-    assert_no_failed_task(desk, run)
+def test_empty_loop_over_many_items_does_not_block_the_task(driver: TenantDriver) -> None:
+    publish(driver.tenant, each("[1..9000]"))
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start().id)
+    assert_no_failed_task(driver, run)
 
 
-def test_scopes_over_the_size_limit_raise_a_catchable_error(desk: Desk) -> None:
+def test_scopes_over_the_size_limit_raise_a_catchable_error(driver: TenantDriver) -> None:
     grow = each(
         "[1..40]",
         assign("g", **{"vars.big": expr("coalesce(vars.big, '') & payload.chunk")}),
@@ -53,10 +55,10 @@ def test_scopes_over_the_size_limit_raise_a_catchable_error(desk: Desk) -> None:
         "try": [grow],
         "catch": [assign("c", **{"meta.state": expr("p.code")})],
     }
-    publish(desk.tenant, caught)
-    run = desk.run_is("SUCCEEDED", id=desk.start({"chunk": "x" * 30_000}).id)
+    publish(driver.tenant, caught)
+    run = driver.wait_for_run("SUCCEEDED", id=driver.start({"chunk": "x" * 30_000}).id)
     assert run.state in ("SCOPE_TOO_LARGE", "EXPRESSION_TOO_LARGE")
-    assert_no_failed_task(desk, run)
+    assert_no_failed_task(driver, run)
 
 
 @pytest.mark.parametrize("step", [
@@ -64,68 +66,68 @@ def test_scopes_over_the_size_limit_raise_a_catchable_error(desk: Desk) -> None:
     {"id": "w", "type": "time.wait", "config": {"mode": "until", "until": expr("'9999-12-31T23:59:59Z'")}},
     wait_for_reply("w", timeoutMs=MAX_MS),
 ])  # fmt: skip
-def test_wait_for_the_longest_time_is_an_ordinary_wait(desk: Desk, step: dict[str, Any]) -> None:
-    publish(desk.tenant, step)
-    run = desk.start({"ticketId": "T-1"})
-    desk.run_is("WAITING", id=run.id)
-    eventually(lambda: "TIMER_STARTED" in desk.history_types(run))
-    run_cancel(actor=desk.actor, run_id=run.id)
-    desk.run_is("CANCELED", id=run.id)
-    assert_no_failed_task(desk, run)
+def test_wait_for_the_longest_time_is_an_ordinary_wait(driver: TenantDriver, step: dict[str, Any]) -> None:
+    publish(driver.tenant, step)
+    run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING", id=run.id)
+    eventually(lambda: "TIMER_STARTED" in driver.history_types(run))
+    run_cancel(actor=driver.actor, run_id=run.id)
+    driver.wait_for_run("CANCELED", id=run.id)
+    assert_no_failed_task(driver, run)
 
 
-def test_signal_with_too_large_a_payload_fails_the_step(desk: Desk) -> None:
-    publish(desk.tenant, wait_for_reply())
-    run = desk.start({"ticketId": "T-1"})
+def test_signal_with_too_large_a_payload_fails_the_step(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply())
+    run = driver.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
 
     from workflows.temporal import contracts, gateway
 
     event = contracts.EventSignal("big", "TICKET_CUSTOMER_REPLIED", "T-1", str(wait.id), {"x": "x" * 1_200_000}, "now")
     gateway.signal_event(event, workflow_id=run.temporal_workflow_id, request_id="big")
-    failed = desk.run_is("FAILED", id=run.id)
+    failed = driver.wait_for_run("FAILED", id=run.id)
     assert failed.error_code == "SCOPE_TOO_LARGE"
-    assert_no_failed_task(desk, run)
+    assert_no_failed_task(driver, run)
 
 
-def test_many_verdicts_share_a_write(desk: Desk) -> None:
+def test_many_verdicts_share_a_write(driver: TenantDriver) -> None:
     """Verdicts that arrive during a write are written together by the next one."""
-    publish(desk.tenant, wait_for_reply(filters=[{"path": "n", "op": "<", "value": 0}]))
-    run = desk.start({"ticketId": "T-1"})
+    publish(driver.tenant, wait_for_reply(filters=[{"path": "n", "op": "<", "value": 0}]))
+    run = driver.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
     for number in range(300):
-        signal(run, number, str(wait.id))
-    signal(run, -1, str(wait.id))
-    desk.run_is("SUCCEEDED", id=run.id)
-    assert desk.history_types(run).count("ACTIVITY_TASK_SCHEDULED") < 200
+        send_signal(run, number, str(wait.id))
+    send_signal(run, -1, str(wait.id))
+    driver.wait_for_run("SUCCEEDED", id=run.id)
+    assert driver.history_types(run).count("ACTIVITY_TASK_SCHEDULED") < 200
 
 
-def test_expensive_form_check_ends_in_time(desk: Desk) -> None:
+def test_expensive_form_check_ends_in_time(driver: TenantDriver) -> None:
     form = {"properties": {"l": {"uniqueItems": True}}, "required": ["l"]}
     complete_on = {"eventName": "TICKET_CUSTOMER_REPLIED", "correlationKey": expr("payload.ticketId")}
     config = {"taskType": "t", "title": "T", "formSchema": form, "completeOn": complete_on}
-    publish(desk.tenant, {"id": "t", "type": "human.task", "config": config})
-    run = desk.start({"ticketId": "T-1"})
-    desk.run_is("WAITING", id=run.id)
+    publish(driver.tenant, {"id": "t", "type": "human.task", "config": config})
+    run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING", id=run.id)
     mixed = [item for number in range(2_600) for item in (number, str(number))]
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "l": mixed})
-    desk.run_is("SUCCEEDED", id=run.id)
-    assert_no_failed_task(desk, run)
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "l": mixed})
+    driver.wait_for_run("SUCCEEDED", id=run.id)
+    assert_no_failed_task(driver, run)
 
 
-def test_engine_bug_during_a_resume_leaves_no_timer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_bug_during_a_resume_leaves_no_timer(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     from workflows.engine import event_steps
 
     def broken(*_args: Any, **_more: Any) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(event_steps, "resume_from_event", broken)
-    publish(desk.tenant, wait_for_reply(timeoutMs=3_600_000))
-    run = desk.start({"ticketId": "T-1"})
-    desk.run_is("WAITING", id=run.id)
-    desk.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
-    failed = desk.run_is("FAILED", id=run.id)
+    publish(driver.tenant, wait_for_reply(timeoutMs=3_600_000))
+    run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING", id=run.id)
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
+    failed = driver.wait_for_run("FAILED", id=run.id)
     assert failed.error_category == "EngineCorruption"
     eventually(
-        lambda: desk.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED", what="the workflow has ended in Temporal"
+        lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED", what="the workflow has ended in Temporal"
     )

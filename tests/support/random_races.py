@@ -1,5 +1,8 @@
-"""Many events and waits that meet at random: several tenants with the same keys and the same event ids, every door, and
-workers that route and deliver meanwhile. In threads of one process; Temporal is a stand-in that takes every signal."""
+"""Many events and waits that meet in random order, in threads of one process.
+
+Several tenants use the same correlation keys and event ids. Events arrive through every entry point while workers route
+and deliver. A replacement for Temporal accepts every signal.
+"""
 
 import json
 import random
@@ -23,24 +26,23 @@ from ingress.publish import publish_event
 from ingress.stream.consumer import stream_events_receive
 from ingress.stream.group import Entry
 from ingress.tasks import consume_event
-from tests.support.border import Signals, analyze, make_runs
 from tests.support.events import open_wait
-from tests.support.scopes import as_system
+from tests.support.race_scenario import RecordedSignals, analyze_tables, insert_runs
+from tests.support.system_scope import in_system_scope
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import EventSource
 
 NAMES = ("REPLIED", "PAID")
-CHAOS_SECONDS = 0.002
-WORK_PAUSE_SECONDS = 0.05  # so that they find more than one event, as a rule
-REPEATED = 0.25
-Meet = tuple[uuid.UUID, str, uuid.UUID]  # tenant, event id, wait
+MAX_DELAY_SECONDS = 0.002
+WORK_PAUSE_SECONDS = 0.05  # long enough that a worker usually finds more than one event
+REPEATED = 0.25  # share of the requests that are sent twice
 Action = Callable[[random.Random], None]
 
 
 @dataclass(frozen=True)
 class Group:
-    """So many events and as many waits under one name and one key, in every tenant."""
+    """`size` events and `size` waits with one event name and one correlation key, in every tenant."""
 
     number: int
     size: int
@@ -51,33 +53,36 @@ class Group:
 
     @property
     def key(self) -> str:
-        return f"K-{self.number // 2}"  # so two groups have one key, under different names
+        return f"K-{self.number // 2}"  # two groups share a key under different event names
 
     @property
     def event_ids(self) -> list[str]:
         return [f"e-{self.number}-{index}" for index in range(self.size)]
 
 
-class Trials:
-    """`sizes`: how many groups there are of each size."""
+class RandomRaces:
+    """Races of all groups in all tenants. `sizes` gives the number of groups for each group size."""
 
-    def __init__(self, tenants: list[Tenant], sizes: dict[int, int], *, signals: Signals, seed: int) -> None:
+    def __init__(self, tenants: list[Tenant], sizes: dict[int, int], *, signals: RecordedSignals, seed: int) -> None:
         self.tenants, self.signals = tenants, signals
         self.counts: Counter[str] = Counter()
         self.waits: dict[uuid.UUID, tuple[Run, Group]] = {}
         self._random = random.Random(seed)
-        in_order = [size for size, count in sizes.items() for _ in range(count)]
-        self._random.shuffle(in_order)
-        self.groups = [Group(number, size) for number, size in enumerate(in_order)]
+        group_sizes = [size for size, count in sizes.items() for _ in range(count)]
+        self._random.shuffle(group_sizes)
+        self.groups = [Group(number, size) for number, size in enumerate(group_sizes)]
         self._actions = iter(self._plan())
         self._lock = threading.Lock()
         self._is_over = threading.Event()
 
     def run(self, *, actors: int, workers: int) -> None:
-        analyze()
+        """Execute all actions in `actors` threads while `workers` threads route and deliver."""
+        analyze_tables()
         with ThreadPoolExecutor(actors + workers) as threads:
-            working = [threads.submit(_alone, self._work, seed) for seed in range(workers)]
-            acting = [threads.submit(_alone, self._act, seed) for seed in range(workers, workers + actors)]
+            working = [threads.submit(_with_own_connections, self._work, seed) for seed in range(workers)]
+            acting = [
+                threads.submit(_with_own_connections, self._act, seed) for seed in range(workers, workers + actors)
+            ]
             try:
                 for actor in acting:
                     actor.result()
@@ -89,36 +94,39 @@ class Trials:
             while events_work(tenant_id=tenant.id).has_more:
                 pass
 
-    def _act(self, chance: random.Random) -> None:
+    def _act(self, rng: random.Random) -> None:
         while True:
             with self._lock:
                 action = next(self._actions, None)
             if action is None:
                 return
-            time.sleep(chance.random() * CHAOS_SECONDS)
-            action(chance)
+            time.sleep(rng.random() * MAX_DELAY_SECONDS)
+            action(rng)
 
-    def _work(self, chance: random.Random) -> None:
+    def _work(self, rng: random.Random) -> None:
         while not self._is_over.is_set():
-            events_work(tenant_id=chance.choice(self.tenants).id, seconds=0.1)
-            time.sleep(chance.random() * WORK_PAUSE_SECONDS)
+            events_work(tenant_id=rng.choice(self.tenants).id, seconds=0.1)
+            time.sleep(rng.random() * WORK_PAUSE_SECONDS)
 
-    # -- What happens, and about when ----------------------------------------------------------------------------------
+    # -- Plan ----------------------------------------------------------------------------------------------------------
 
     def _plan(self) -> list[Action]:
-        """The actions of one group fall together, those of its neighbours between them, and repeats a little later."""
+        """Return all actions in order.
+
+        The actions of one group are close together and mixed with those of the next groups. Repeats come later.
+        """
         timed: list[tuple[float, Action]] = []
-        chance = self._random
+        rng = self._random
         for tenant in self.tenants:
-            runs = iter(make_runs(tenant, sum(group.size for group in self.groups)))
+            runs = iter(insert_runs(tenant, sum(group.size for group in self.groups)))
             for group in self.groups:
-                at = partial(chance.uniform, group.number, group.number + 2)
+                at = partial(rng.uniform, group.number, group.number + 2)
                 timed += [(at(), partial(self._open, tenant, next(runs), group)) for _ in range(group.size)]
                 for event_ids in self._chunks(group.event_ids):
                     send = partial(self._send, tenant, group, event_ids)
                     timed.append((at(), send))
-                    if chance.random() < REPEATED:
-                        timed.append((at() + chance.random(), send))
+                    if rng.random() < REPEATED:
+                        timed.append((at() + rng.random(), send))
         timed.sort(key=lambda action: action[0])
         return [action for _, action in timed]
 
@@ -134,21 +142,21 @@ class Trials:
         with self._lock:
             self.waits[wait.id] = (run, group)
 
-    def _send(self, tenant: Tenant, group: Group, event_ids: list[str], chance: random.Random) -> None:
+    def _send(self, tenant: Tenant, group: Group, event_ids: list[str], rng: random.Random) -> None:
         about = {"event_type": group.name, "workflow_correlation_key": group.key, "payload": {"tenant": tenant.slug}}
-        door = chance.choice(list(DOORS))
-        DOORS[door](tenant, [{**about, "event_id": event_id} for event_id in event_ids])
+        entry_point = rng.choice(list(ENTRY_POINTS))
+        ENTRY_POINTS[entry_point](tenant, [{**about, "event_id": event_id} for event_id in event_ids])
         with self._lock:
-            self.counts[f"sent through {door}"] += len(event_ids)
-        if chance.random() < 0.2:  # beside the workers, who may have it in hand
+            self.counts[f"sent through {entry_point}"] += len(event_ids)
+        if rng.random() < 0.2:  # a worker may have claimed the event at the same time
             event = Event.objects.filter(tenant=tenant, event_id=event_ids[0]).values_list("id", flat=True).first()
-            if event is not None:  # else it lies in the outbox
+            if event is not None:  # None: the event is still in the outbox
                 event_route(event)
 
-    # -- What must have come of it -------------------------------------------------------------------------------------
+    # -- Check ---------------------------------------------------------------------------------------------------------
 
-    def faults(self) -> dict[str, list[Any]]:
-        """By their kind; none of any kind, when the border holds."""
+    def errors(self) -> dict[str, list[Any]]:
+        """Return the errors of each kind. All lists are empty if every event reached every wait exactly once."""
         slugs = {tenant.id: tenant.slug for tenant in self.tenants}
         due = {
             (run.tenant_id, event_id, wait_id): run
@@ -156,19 +164,19 @@ class Trials:
             for event_id in group.event_ids
         }
         rows = EventDelivery.objects.filter(tenant__in=slugs)
-        made = Counter(rows.values_list("tenant_id", "event__event_id", "wait_id"))
+        created = Counter(rows.values_list("tenant_id", "event__event_id", "wait_id"))
         due_signals = {(run.temporal_workflow_id, event_id, str(wait)) for (_, event_id, wait), run in due.items()}
         sent = Counter((to, signal.eventId, signal.waitId) for to, signal in self.signals.sent)
         owner = {str(wait_id): slugs[run.tenant_id] for wait_id, (run, _) in self.waits.items()}
         events = Event.objects.filter(tenant__in=slugs)
         self.counts.update(
-            pairs=len(due), events=events.count(), waits=len(self.waits), deliveries=sum(made.values()),
+            pairs=len(due), events=events.count(), waits=len(self.waits), deliveries=sum(created.values()),
             signals=sum(sent.values()),
         )  # fmt: skip
         return {
-            "lost": [*(due.keys() - made.keys()), *(due_signals - sent.keys())],
-            "double": [*_more_than_once(made), *_more_than_once(sent)],
-            "without cause": [*(made.keys() - due.keys()), *(sent.keys() - due_signals)],
+            "lost": [*(due.keys() - created.keys()), *(due_signals - sent.keys())],
+            "double": [*_more_than_once(created), *_more_than_once(sent)],
+            "without cause": [*(created.keys() - due.keys()), *(sent.keys() - due_signals)],
             "across tenants": [
                 *rows.exclude(event__tenant=F("tenant"), wait__tenant=F("tenant"), run__tenant=F("tenant")),
                 *(signal for _, signal in self.signals.sent if signal.payload["tenant"] != owner[signal.waitId]),
@@ -177,11 +185,11 @@ class Trials:
         }
 
 
-@as_system
-def _alone(play: Callable[[random.Random], None], seed: int) -> None:
-    """On the connections of this thread, which end with it."""
+@in_system_scope
+def _with_own_connections(function: Callable[[random.Random], None], seed: int) -> None:
+    """Call the function in this thread, and close the database connections of the thread afterwards."""
     try:
-        play(random.Random(seed))
+        function(random.Random(seed))
     finally:
         connections.close_all()
 
@@ -190,11 +198,11 @@ def _more_than_once(counts: Counter[Any]) -> list[Any]:
     return [item for item, count in counts.items() if count > 1]
 
 
-# -- Doors -------------------------------------------------------------------------------------------------------------
+# -- Entry points ------------------------------------------------------------------------------------------------------
 
 
 def _rest(tenant: Tenant, values: list[dict[str, Any]]) -> None:
-    _all_stored(events_receive(tenant_id=tenant.id, values=values, source=EventSource.REST))
+    _assert_stored(events_receive(tenant_id=tenant.id, values=values, source=EventSource.REST))
 
 
 def _celery(tenant: Tenant, values: list[dict[str, Any]]) -> None:
@@ -204,7 +212,7 @@ def _celery(tenant: Tenant, values: list[dict[str, Any]]) -> None:
 
 def _stream(tenant: Tenant, values: list[dict[str, Any]]) -> None:
     entries = [Entry(f"{number}-0", _fields(tenant, value)) for number, value in enumerate(values)]
-    _all_stored(list(stream_events_receive(stream="trials", entries=entries).values()))
+    _assert_stored(list(stream_events_receive(stream="trials", entries=entries).values()))
 
 
 def _fields(tenant: Tenant, value: dict[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
@@ -221,8 +229,8 @@ def _outbox(tenant: Tenant, values: list[dict[str, Any]]) -> None:
         )  # fmt: skip
 
 
-def _all_stored(results: list[Any]) -> None:
+def _assert_stored(results: list[Any]) -> None:
     assert all(isinstance(result, Receipt) for result in results), results
 
 
-DOORS = {"REST": _rest, "Celery": _celery, "stream": _stream, "outbox": _outbox}
+ENTRY_POINTS = {"REST": _rest, "Celery": _celery, "stream": _stream, "outbox": _outbox}

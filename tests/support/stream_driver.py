@@ -1,4 +1,4 @@
-"""A stream of a test's own, and consumers of it: in this process, or in one that can be killed."""
+"""Test driver for one Redis stream: writes entries, and runs consumers in this process or in other processes."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from portal.devstack.child import PROJECT
 from tests.support.factories import eventually
 from workflows.models import Event
 
-# A database of Redis for these tests alone, which they may flush.
+# Only the stream tests use this Redis database, so they may flush it.
 REDIS_DATABASE = "7"
 
 
-class StreamDesk:
+class StreamDriver:
     def __init__(self, redis_url: str, name: str) -> None:
         self.url = redis_url.rsplit("/", 1)[0] + "/" + REDIS_DATABASE
         self.redis: Any = redis.Redis.from_url(self.url)
@@ -28,41 +28,41 @@ class StreamDesk:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def add(self, tenant: Any, number: Any = 1, *, at: str = "*", **fields: Any) -> str:
-        """An entry of a good event, changed by `fields` (None takes one away); its id."""
-        good = {
+        """Add an entry with a valid event and return the entry id. `fields` replace fields; None removes a field."""
+        valid = {
             "event_id": f"e-{number}", "event_type": "REPLIED", "tenant": getattr(tenant, "slug", tenant),
             "payload_json": json.dumps({"n": number}), "workflow_correlation_key": f"K-{number}",
         }  # fmt: skip
-        values = {name: value for name, value in {**good, **fields}.items() if value is not None}
+        values = {name: value for name, value in {**valid, **fields}.items() if value is not None}
         return str(self.redis.xadd(self.names.stream, values, id=at).decode())
 
     def consumer(self, name: str = "one", *, stop: threading.Event | None = None, **limits: Any) -> EventStream:
-        given = {"batch": 10, "claim_seconds": 60, "max_deliveries": 3, "keep_seconds": 0, **limits}
+        chosen = {"batch": 10, "claim_seconds": 60, "max_deliveries": 3, "keep_seconds": 0, **limits}
         group = StreamGroup(stream_client(self.url), self.names, name)
-        return EventStream(group=group, limits=StreamLimits(**given), stop=stop or threading.Event())
+        return EventStream(group=group, limits=StreamLimits(**chosen), stop=stop or threading.Event())
 
     def group(self, name: str = "one") -> StreamGroup:
         return StreamGroup(stream_client(self.url), self.names, name)
 
     def read_as(self, consumer: str, count: int = 10) -> list[str]:
-        """Entries that a consumer has read and left: it died with them in hand."""
+        """Read entries and do not acknowledge them, as a consumer that dies after the read. Return the entry ids."""
         self.group(consumer).ensure()
         return [entry.id for entry in self.group(consumer).read_new(count=count, block_ms=None)]
 
-    def dead(self) -> list[dict[str, str]]:
+    def dead_letters(self) -> list[dict[str, str]]:
         entries = self.redis.xrange(self.names.dead)
         return [{k.decode(): v.decode(errors="replace") for k, v in fields.items()} for _, fields in entries]
 
     def pending(self) -> dict[str, int]:
-        """Deliveries of each entry that is not acknowledged."""
+        """Return the number of deliveries of each entry that is not acknowledged, by entry id."""
         rows = self.redis.xpending_range(self.names.stream, self.names.group, "-", "+", 1000)
         return {row["message_id"].decode(): row["times_delivered"] for row in rows}
 
     def consumers(self) -> set[str]:
         return {row["name"].decode() for row in self.redis.xinfo_consumers(self.names.stream, self.names.group)}
 
-    def is_read(self) -> bool:
-        """Nothing waits: all was delivered and acknowledged."""
+    def is_consumed(self) -> bool:
+        """Return True if every entry was delivered and acknowledged."""
         if not self.redis.exists(self.names.stream):
             return True
         (group,) = self.redis.xinfo_groups(self.names.stream) or ({"last-delivered-id": b"0-0", "pending": 1},)
@@ -70,10 +70,10 @@ class StreamDesk:
         return group["last-delivered-id"] == last and not group["pending"]
 
     def start(self, log: Path, *arguments: str, module: str = "manage.py", **environment: str) -> Any:
-        """`manage.py consume_events` (or a test's own module that ends up there) in a process."""
+        """Start `manage.py consume_events` in a process, or a test module that calls this command."""
         command = [module, "consume_events"] if module == "manage.py" else ["-m", module]
         env = {
-            **os.environ, "REDIS_URL": self.url, "CELERY_QUEUE": "unheard", "EVENT_STREAM": self.names.stream,
+            **os.environ, "REDIS_URL": self.url, "CELERY_QUEUE": "no-worker", "EVENT_STREAM": self.names.stream,
             "EVENT_STREAM_GROUP": self.names.group, "EVENT_STREAM_DEAD": self.names.dead, "PYTHONUNBUFFERED": "1",
             **environment,
         }  # fmt: skip
@@ -91,11 +91,11 @@ class StreamDesk:
         self.redis.close()
 
 
-def stored(tenant: Any) -> list[str]:
-    """Event ids of the tenant, in the order in which they were stored; rejected ones are left out."""
+def stored_event_ids(tenant: Any) -> list[str]:
+    """Return the event ids of the tenant in the order of storage, without rejected events."""
     rows = Event.objects.filter(tenant=tenant, occupies_id=True).order_by("id")
     return list(rows.values_list("event_id", flat=True))
 
 
-def eventually_stored(tenant: Any, *event_ids: str) -> None:
-    eventually(lambda: set(stored(tenant)) == set(event_ids), what=f"stored: {event_ids}")
+def wait_until_stored(tenant: Any, *event_ids: str) -> None:
+    eventually(lambda: set(stored_event_ids(tenant)) == set(event_ids), what=f"the events {event_ids} are stored")

@@ -1,4 +1,4 @@
-"""A tenant as its users work with it: sending events, looking at rows, and reading histories."""
+"""Test driver for one tenant: sends events, starts runs, and reads rows and histories."""
 
 import json
 import subprocess
@@ -13,8 +13,8 @@ from workflows.statuses import EventSource
 from workflows.temporal import gateway
 
 
-class Desk:
-    """A tenant as its users work with it."""
+class TenantDriver:
+    """Test driver for one tenant."""
 
     def __init__(self, tenant: Any, servers: Servers) -> None:
         self.tenant = tenant
@@ -29,25 +29,25 @@ class Desk:
         run_id, _ = run_start(actor=self.actor, definition_key=key, payload=payload or {})
         return Run.objects.get(id=run_id)
 
-    def run_is(self, status: str, **fields: Any) -> Run:
-        """The one run of the tenant (or of these fields), once it has this status."""
+    def wait_for_run(self, status: str, **fields: Any) -> Run:
+        """Wait until a run of the tenant with these fields has the status, and return the run."""
 
-        def look() -> Run | None:
+        def find() -> Run | None:
             return Run.objects.filter(tenant=self.tenant, **fields).filter(status=status).first()
 
         try:
-            return eventually(look)
+            return eventually(find)
         except AssertionError as error:
-            raise AssertionError(f"no run that is {status}; there are {self._rows()}") from error
+            raise AssertionError(f"no run has the status {status}; the tenant has {self._runs()}") from error
 
-    def _rows(self) -> list[Any]:
+    def _runs(self) -> list[Any]:
         return list(Run.objects.filter(tenant=self.tenant).values_list("status", "error"))
 
     def steps(self, run: Run) -> list[tuple[str, int, str]]:
         return [(s.step_id, s.attempt, s.status) for s in RunStep.objects.filter(run=run).order_by("projection_seq")]
 
     def history(self, run: Run) -> list[dict[str, Any]]:
-        """The run's history as Temporal's own CLI shows it."""
+        """Return the history events of a run as the Temporal CLI prints them."""
         shown = subprocess.run(
             [str(self._servers.temporal_cli), "workflow", "show", "--workflow-id", run.temporal_workflow_id,
              "--address", self._servers.temporal_address, "--output", "json", "--no-json-shorthand-payloads"],
@@ -59,7 +59,7 @@ class Desk:
         return [event["eventType"].removeprefix("EVENT_TYPE_") for event in self.history(run)]
 
 
-def temporal_answers() -> bool:
+def temporal_is_reachable() -> bool:
     try:
         gateway.check_reachable()
     except gateway.TemporalError:

@@ -1,4 +1,7 @@
-"""Tasks that a test holds at a point: `celery -A portal worker -I tests.support.no_loss_tasks`, in a process of its own."""
+"""Celery tasks for the tests of message loss: `celery -A portal worker -I tests.support.message_loss_tasks`.
+
+The worker runs in a process of its own, and the test controls the tasks through Redis lists.
+"""
 
 import os
 import uuid
@@ -17,18 +20,18 @@ def _client() -> "redis.Redis[bytes]":
 
 @shared_task(name="tests.hold")
 def hold(key: str) -> None:
-    """Tells its process, and ends when something was pushed to `<key>:open`."""
+    """Push the process id to `<key>:begun`, wait for a value in `<key>:open`, then push the id to `<key>:done`."""
     client = _client()
     client.rpush(f"{key}:begun", os.getpid())
     if client.blpop([f"{key}:open"], timeout=HOLD_SECONDS) is None:
-        raise TimeoutError("nobody has opened")
-    client.rpush(f"{key}:open", "1")  # for a repeat
+        raise TimeoutError(f"the test pushed nothing to {key}:open within {HOLD_SECONDS} s")
+    client.rpush(f"{key}:open", "1")  # for a second delivery of the same message
     client.rpush(f"{key}:done", os.getpid())
 
 
 @shared_task(name="tests.retry", bind=True)
 def retry(self: Any, key: str) -> None:
-    """The first time it cannot send the message of its retry."""
+    """Retry once with a message that cannot be sent. The next execution ends."""
     client = _client()
     if client.rpush(f"{key}:begun", os.getpid()) == 1:
         raise self.retry(countdown=0, serializer="no such serializer")
@@ -37,7 +40,7 @@ def retry(self: Any, key: str) -> None:
 
 @shared_task(name="tests.ring")
 def notify_dispatcher(queue: str, count: int) -> None:
-    """Many rings, the last thing that its process does."""
+    """Send queue notifications for `count` tenants. This is the last work of the process before it exits."""
     from workflows import dispatch_notification
 
     settings.CELERY_TASK_DEFAULT_QUEUE = queue

@@ -1,4 +1,4 @@
-"""A gate between the portal and Redis: what the portal sees is a broker that hangs, or one that refuses connections."""
+"""TCP proxy to Redis. A test can let it hang or refuse connections, and the portal then sees a broker in this state."""
 
 import contextlib
 import socket
@@ -7,11 +7,13 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 
-class BrokerGate:
-    """`url` leads through the gate, which begins open.
+class BrokerProxy:
+    """TCP proxy with the Redis URL `url`. At first it forwards everything.
 
-    `hang`: connections are accepted, and nothing is ever answered. `hang_at`: from the first request with this word on.
-    `refuse`: nothing listens. `open` ends each of them.
+    - `hang`: accept connections and forward nothing.
+    - `hang_at`: hang from the first request that contains this word.
+    - `refuse`: close the port.
+    - `restore`: forward everything again.
     """
 
     def __init__(self, redis_url: str) -> None:
@@ -19,13 +21,13 @@ class BrokerGate:
         self._target = (parts.hostname or "127.0.0.1", parts.port or 6379)
         self._hangs = threading.Event()
         self._word = b""
-        self._ends: set[socket.socket] = set()
+        self._sockets: set[socket.socket] = set()
         self.accepted = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._address = self._listener.getsockname()
         self.url = f"redis://127.0.0.1:{self._address[1]}{parts.path}"
 
-    def __enter__(self) -> "BrokerGate":
+    def __enter__(self) -> "BrokerProxy":
         self._listen()
         return self
 
@@ -46,21 +48,21 @@ class BrokerGate:
 
     def refuse(self) -> None:
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # an accept under way would keep the port open
+            self._listener.shutdown(socket.SHUT_RDWR)  # a blocked accept() would keep the port open
         self._listener.close()
-        self._cut()
+        self._disconnect()
 
-    def open(self) -> None:
-        was_shut = self._listener.fileno() == -1
+    def restore(self) -> None:
+        was_refusing = self._listener.fileno() == -1
         self._word = b""
         self._hangs.clear()
-        self._cut()  # what was swallowed is never answered
-        if was_shut:
+        self._disconnect()  # no connection may wait for a response to a request that was not forwarded
+        if was_refusing:
             self._listener = socket.create_server(self._address)
             self._listen()
 
-    def _cut(self) -> None:
-        for end in list(self._ends):
+    def _disconnect(self) -> None:
+        for end in list(self._sockets):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
@@ -76,17 +78,17 @@ class BrokerGate:
             self.accepted += 1
             server = socket.create_connection(self._target)
             for source, target in ((client, server), (server, client)):
-                self._ends.add(source)
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+                self._sockets.add(source)
+                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
                 if self._word and self._word in data:
                     self._hangs.set()
                 if not self._hangs.is_set():
                     target.sendall(data)
-        self._ends.discard(source)
+        self._sockets.discard(source)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""A door between a process and the session's PostgreSQL, which a test can shut: what the process sees is a server that is down."""
+"""TCP proxy to PostgreSQL. A test can cut it, and the process behind it then sees a server that is down."""
 
 import contextlib
 import socket
@@ -7,22 +7,25 @@ from types import TracebackType
 from urllib.parse import parse_qs, quote, urlsplit
 
 
-class Door:
-    """`url` leads through the door; `shut` cuts every connection and refuses new ones until `open` is called."""
+class DatabaseProxy:
+    """TCP proxy with the database URL `url`.
+
+    `refuse` closes all connections and refuses new ones until `restore` is called.
+    """
 
     def __init__(self, database_url: str) -> None:
         parts = urlsplit(database_url)
         query = parse_qs(parts.query)
         self._folder = query.get("host", [parts.hostname or ""])[0]
         self._port = int(query.get("port", [parts.port or 5432])[0])
-        self._is_shut = threading.Event()
-        self._ends: set[socket.socket] = set()
+        self._refuses = threading.Event()
+        self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         user = quote(parts.username or "postgres")
         secret = f":{quote(parts.password)}" if parts.password else ""
         self.url = f"postgresql://{user}{secret}@127.0.0.1:{self._listener.getsockname()[1]}{parts.path}"
 
-    def __enter__(self) -> "Door":
+    def __enter__(self) -> "DatabaseProxy":
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
@@ -30,20 +33,20 @@ class Door:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._listener.close()
-        self.shut()
+        self.refuse()
 
-    def shut(self) -> None:
-        self._is_shut.set()
-        for end in list(self._ends):
+    def refuse(self) -> None:
+        self._refuses.set()
+        for end in list(self._sockets):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
     @property
-    def is_shut(self) -> bool:
-        return self._is_shut.is_set()
+    def is_refusing(self) -> bool:
+        return self._refuses.is_set()
 
-    def open(self) -> None:
-        self._is_shut.clear()
+    def restore(self) -> None:
+        self._refuses.clear()
 
     def _serve(self) -> None:
         while True:
@@ -51,13 +54,13 @@ class Door:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._is_shut.is_set():
+            if self._refuses.is_set():
                 client.close()
                 continue
             server = self._connect()
             for source, target in ((client, server), (server, client)):
-                self._ends.add(source)
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+                self._sockets.add(source)
+                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
     def _connect(self) -> socket.socket:
         if self._folder.startswith("/"):
@@ -66,11 +69,11 @@ class Door:
             return server
         return socket.create_connection((self._folder, self._port))
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
                 target.sendall(data)
-        self._ends.discard(source)
+        self._sockets.discard(source)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

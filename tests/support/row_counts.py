@@ -1,0 +1,13 @@
+"""Row counts of a tenant, to show that a request wrote nothing."""
+
+from typing import Any
+
+from django.apps import apps
+
+from workflows.models import Tenant
+
+
+def row_counts(tenant: Any) -> dict[str, int]:
+    """Return the number of rows of the tenant in each table, by model name."""
+    models = [model for label in ("workflows", "ingress") for model in apps.get_app_config(label).get_models()]
+    return {model.__name__: model.objects.filter(tenant=tenant).count() for model in models if model is not Tenant}
