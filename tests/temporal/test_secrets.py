@@ -180,7 +180,7 @@ def test_unknown_secret_is_not_retried(driver: TenantDriver, saved: Secret) -> N
 def test_missing_encryption_key_is_retried_and_named(driver: TenantDriver, saved: Secret) -> None:
     Secret.objects.filter(id=saved.id).update(key_id="2019")
     failed = failed_with(driver, "SECRET_UNREADABLE", "TransientError", 2)
-    assert "under the key '2019'" in failed.error["message"]
+    assert "with the key '2019'" in failed.error["message"]
 
 
 def test_published_action_that_would_store_a_secret_is_refused(

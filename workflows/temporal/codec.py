@@ -65,7 +65,7 @@ class EncryptionCodec(PayloadCodec):
         cipher = self._ciphers.get(shown)
         if cipher is None:
             raise PayloadKeyUnknown(
-                f"a payload is encrypted under the key {shown!r}, which this process does not have; add that key"
+                f"a payload is encrypted with the key {shown!r}, which this process does not have; add that key"
                 " to TEMPORAL_PAYLOAD_KEYS (after the first key, if there is one) and restart"
             )
         nonce, ciphertext = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
