@@ -90,7 +90,10 @@ class BulkJobAdmin(BulkStepViews):
     def _preview(self, job: BulkJob) -> dict[str, Any]:
         form = RequiredReasonForm if BULK_ACTIONS[job.action].needs_reason else ReasonForm
         split = bulk_split(job)
-        ineligible = [{"code": code, "why": INELIGIBLE_REASONS[code], "count": n} for code, n in split["ineligible"].items()]
+        ineligible = [
+            {"code": code, "why": INELIGIBLE_REASONS[code], "count": count}
+            for code, count in split["ineligible"].items()
+        ]
         return {
             "form": form(initial={"reason": job.reason}),
             "by_status": split["by_status"],
