@@ -1,7 +1,8 @@
-"""Every endpoint and screen crossed with every role and with a foreign tenant (docs/reference/authority.md#control-matrix, docs/reference/administration.md#tenants-and-roles).
+"""Every endpoint and screen with every role, and with the ids of another tenant.
 
-The addresses come from Django's resolver, what is expected of them from `tests/support/access_table.py`. An address, a method or an
-action of a list without an expectation fails. With `-s` the matrix is printed; ACCESS_MATRIX_FILE names a file for it.
+The URLs come from Django's resolver. The expectations are in `tests/support/access_table.py`. A URL, a method or a list
+action without an expectation fails. With `-s` the matrix is printed. ACCESS_MATRIX_FILE names a file for it.
+Source: docs/reference/authority.md#control-matrix
 """
 
 import logging
@@ -38,12 +39,12 @@ from workflows.models import Run
 from workflows.statuses import Role
 
 HOME, FOREIGN = "HOME-MARK", "FOREIGN-MARK"
-BROKEN = b"{"  # no JSON at all
+BROKEN = b"{"  # not JSON
 COLUMNS = ("anonymous", "no tenant", *Role.values, SUPERUSER, "foreign")
 
 
 class World:
-    """A tenant, another, and callers; what each cell was answered, for the table."""
+    """Two tenants with rows, one without, and their callers. It collects the statuses for the printed table."""
 
     def __init__(self) -> None:
         empty = make_tenant()
@@ -54,12 +55,12 @@ class World:
         self.other = fill_tenant(FOREIGN)
         self.tenants = [self.own.tenant, self.other.tenant]
         self.stranger = user(f"stranger-{self.own.tenant.slug}", "", None)
-        self.nobody = anonymous()
+        self.anonymous = anonymous()
         self.texts = {HOME: identifying_texts(self.own), FOREIGN: identifying_texts(self.other)}
         self.seen: dict[str, dict[str, str]] = {}
 
     def callers(self, cell: Cell) -> list[Caller]:
-        if cell.is_open:  # the same for all
+        if cell.is_open:  # the response is the same for all callers
             return [self.own.users[Role.ADMIN]]
         people = dict(self.own.users)
         if cell.needs != SUPERUSER:
@@ -68,25 +69,25 @@ class World:
             return list(people.values())
         return [*self.own.api_clients.values(), people[Role.VIEWER], people[Role.ADMIN]]
 
-    def ask(self, cell: Cell, caller: Caller, *, ids: Any = None, **more: Any) -> CallResult:
+    def call(self, cell: Cell, caller: Caller, *, ids: Any = None, **more: Any) -> CallResult:
         return call_endpoint(cell, caller, ids or self.own.ids, self.tenants, **more)
 
-    def ask_for_foreign(self, cell: Cell, caller: Caller, **more: Any) -> CallResult:
-        """With the other tenant's ids in address, query and body, and nothing of the caller's own."""
+    def call_with_foreign_ids(self, cell: Cell, caller: Caller, **more: Any) -> CallResult:
+        """Call the cell with the ids of the other tenant in URL, query and body, and with no own id."""
         own, caller.ids = caller.ids, {}
         try:
-            return self.ask(cell, caller, ids=self.other.ids, **more)
+            return self.call(cell, caller, ids=self.other.ids, **more)
         finally:
             caller.ids = own
 
     def empty_pages(self) -> dict[str, str]:
-        """Every page and list without a row of its own, as a member of the tenant without rows sees it."""
+        """Return every page and list that needs no row, as a member of the tenant without rows sees it."""
         pages = {}
         for cell in CELLS.values():
             if cell.method == "GET" and cell.foreign_statuses is None and not cell.args and not cell.is_open:
                 caller = self.newcomers[cell.is_api]
-                answer = call_endpoint(cell, caller, {"tenant": str(self.empty.id)}, [])
-                pages[cell.label] = f"{answer.status} {_without_noise(answer.text)}"
+                response = call_endpoint(cell, caller, {"tenant": str(self.empty.id)}, [])
+                pages[cell.label] = f"{response.status} {_without_noise(response.text)}"
         return pages
 
     def note(self, cell: Cell, column: str, status: int) -> None:
@@ -102,7 +103,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(database: None) -> Iterator[World]:
-    logging.disable(logging.WARNING)  # each refusal is a line with a traceback
+    logging.disable(logging.WARNING)  # each refusal would log a traceback
     try:
         with override_settings(CELERY_TASK_DEFAULT_QUEUE="no-worker"):
             made = World()
@@ -114,10 +115,10 @@ def world(database: None) -> Iterator[World]:
         Path(os.environ["ACCESS_MATRIX_FILE"]).write_text(made.table() + "\n", encoding="utf-8")
 
 
-# -- The table is whole ------------------------------------------------------------------------------------------------
+# -- Completeness of the table ---------------------------------------------------------------------------------------
 
 
-def test_every_method_of_every_address_has_an_expectation() -> None:
+def test_every_method_of_every_url_has_an_expectation() -> None:
     expected: dict[str, set[str]] = {}
     for cell in CELLS.values():
         expected.setdefault(cell.name, set()).add(cell.method)
@@ -134,92 +135,95 @@ def test_every_action_of_every_list_has_an_expectation() -> None:
         assert {name for name in actions if f"{label} [{name}]" not in CELLS} == set()
 
 
-# -- Roles -------------------------------------------------------------------------------------------------------------
+# -- Roles -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("label", CELLS)
-def test_who_may(world: World, label: str) -> None:
+def test_roles(world: World, label: str) -> None:
     cell = CELLS[label]
     for caller in world.callers(cell):
         is_admitted = cell.admits(caller.role)
         is_change = cell.writes and is_admitted
-        answer = world.ask(
+        response = world.call(
             cell, caller, follow=cell.writes and not cell.is_api and not is_admitted, exact=not is_change
         )
-        world.note(cell, caller.role, answer.status)
+        world.note(cell, caller.role, response.status)
         if is_admitted:
-            assert_admitted(world, cell, caller, answer)
+            assert_admitted(world, cell, caller, response)
         else:
-            assert_refused(cell, caller, answer)
+            assert_refused(cell, caller, response)
     assert_strangers_are_refused(world, cell)
 
 
-def assert_admitted(world: World, cell: Cell, caller: Caller, answer: CallResult) -> None:
-    told = f"{caller}: {answer.status} {answer.text[:600]}"
+def assert_admitted(world: World, cell: Cell, caller: Caller, response: CallResult) -> None:
+    shown = f"{caller}: {response.status} {response.text[:600]}"
     if cell.statuses:
-        assert answer.status in cell.statuses, told
+        assert response.status in cell.statuses, shown
     else:
-        assert answer.status not in (401, 403, 404, 405), told
-        assert answer.status < 500, told
-    assert "PERMISSION_DENIED" not in answer.text, told
-    assert ("refused", "PERMISSION_DENIED") not in answer.commands, told
-    assert not _is_login(answer), told
+        assert response.status not in (401, 403, 404, 405), shown
+        assert response.status < 500, shown
+    assert "PERMISSION_DENIED" not in response.text, shown
+    assert ("refused", "PERMISSION_DENIED") not in response.commands, shown
+    assert not _is_login(response), shown
     if not cell.writes:
-        assert (answer.changed, answer.commands) == (frozenset(), ()), told
+        assert (response.changed, response.commands) == (frozenset(), ()), shown
     if cell.is_recorded:
-        assert answer.commands, told
+        assert response.commands, shown
     if cell.shows:
-        assert found(world, HOME, cell, answer.text), told
+        assert texts_in_response(world, HOME, cell, response.text), shown
 
 
-def assert_refused(cell: Cell, caller: Caller, answer: CallResult) -> None:
-    told = f"{caller}: {answer.status} {answer.changed} {answer.commands} {answer.text[:600]}"
-    assert HOME not in answer.text or not cell.is_api, told
-    assert answer.changed == frozenset(), told
+def assert_refused(cell: Cell, caller: Caller, response: CallResult) -> None:
+    shown = f"{caller}: {response.status} {response.changed} {response.commands} {response.text[:600]}"
+    assert HOME not in response.text or not cell.is_api, shown
+    assert response.changed == frozenset(), shown
     if cell.is_api:
-        assert answer.status == 403, told
-        assert '"PERMISSION_DENIED"' in answer.text, told
+        assert response.status == 403, shown
+        assert '"PERMISSION_DENIED"' in response.text, shown
     else:
-        assert answer.status in cell.denied_statuses or "PERMISSION_DENIED" in answer.text, told
+        assert response.status in cell.denied_statuses or "PERMISSION_DENIED" in response.text, shown
     if cell.is_recorded:
-        assert set(answer.commands) == {("refused", "PERMISSION_DENIED")}, told
+        assert set(response.commands) == {("refused", "PERMISSION_DENIED")}, shown
     else:
-        assert answer.commands == (), told
+        assert response.commands == (), shown
 
 
 def assert_strangers_are_refused(world: World, cell: Cell) -> None:
-    """Without a session, and with one but in no tenant."""
-    for column, caller in (("anonymous", world.nobody), ("no tenant", world.stranger)):
-        answer = world.ask(cell, caller)
-        world.note(cell, column, answer.status)
-        told = f"{column}: {answer.status} {answer.text[:300]}"
-        assert answer.changed == frozenset(), told
+    """Check callers without a session, and a user who is not a member of any tenant."""
+    for column, caller in (("anonymous", world.anonymous), ("no tenant", world.stranger)):
+        response = world.call(cell, caller)
+        world.note(cell, column, response.status)
+        shown = f"{column}: {response.status} {response.text[:300]}"
+        assert response.changed == frozenset(), shown
         if cell.is_open:
-            assert answer.status in (cell.statuses or (200, 302)), told
+            assert response.status in (cell.statuses or (200, 302)), shown
             continue
-        assert HOME not in answer.text, told
+        assert HOME not in response.text, shown
         if cell.is_api:
-            assert answer.status == (401 if caller is world.nobody else 403), told
-            code = "NOT_AUTHENTICATED" if caller is world.nobody else "PERMISSION_DENIED"
-            assert f'"{code}"' in answer.text, told
+            assert response.status == (401 if caller is world.anonymous else 403), shown
+            code = "NOT_AUTHENTICATED" if caller is world.anonymous else "PERMISSION_DENIED"
+            assert f'"{code}"' in response.text, shown
         else:
-            is_of_session = cell.name in ("admin:logout", "admin:login")  # there is none; it leads to the first page
-            assert _is_login(answer) or (is_of_session and answer.redirect == reverse("admin:index")), told
+            is_of_session = cell.name in (
+                "admin:logout",
+                "admin:login",
+            )  # without a session they lead to the first page
+            assert _is_login(response) or (is_of_session and response.redirect == reverse("admin:index")), shown
 
 
 def bodies() -> list[str]:
-    """Of each request to the API that has a body, the cell that asks for the least: a broken body does not say for what."""
+    """Return one cell for each API request with a body: the cell with the lowest role. A broken body names no cell."""
     found: dict[Any, Cell] = {}
     for cell in CELLS.values():
         key = (cell.name, cell.method, cell.args)
-        is_asked = cell.is_api and cell.body and cell.method != "DELETE"
-        if is_asked and (key not in found or not found[key].admits(cell.needs)):
+        has_body = cell.is_api and cell.body and cell.method != "DELETE"
+        if has_body and (key not in found or not found[key].admits(cell.needs)):
             found[key] = cell
     return [cell.label for cell in found.values()]
 
 
-def test_what_is_written_is_seen(world: World) -> None:
-    """That nothing was changed is worth something only if a change shows."""
+def test_changes_are_detected(world: World) -> None:
+    """Prove that the check for unchanged rows can fail."""
     wanted = {
         "DELETE api:event-type": "workflow_event_types",
         "PUT api:redaction-rules": "tenants",
@@ -227,107 +231,119 @@ def test_what_is_written_is_seen(world: World) -> None:
         "POST api:events": "workflow_runtime_events",
     }
     for label, table in wanted.items():
-        assert table in world.ask(CELLS[label], world.own.users[Role.ADMIN]).changed, label
+        assert table in world.call(CELLS[label], world.own.users[Role.ADMIN]).changed, label
 
 
 @pytest.mark.parametrize("label", bodies())
-def test_a_role_counts_before_what_is_wrong_with_a_body(world: World, label: str) -> None:
+def test_permission_is_checked_before_the_body(world: World, label: str) -> None:
     cell = CELLS[label]
     for body in (BROKEN, b"[1]"):
         for caller in world.own.api_clients.values():
             if not cell.admits(caller.role):
-                assert_refused(cell, caller, world.ask(cell, caller, body=body))
+                assert_refused(cell, caller, world.call(cell, caller, body=body))
         if cell.foreign_statuses == {404} and cell.args:
-            assert world.ask_for_foreign(cell, world.own.api_clients[Role.ADMIN], body=body).status == 404
+            assert world.call_with_foreign_ids(cell, world.own.api_clients[Role.ADMIN], body=body).status == 404
 
 
-# -- Another tenant ----------------------------------------------------------------------------------------------------
+# -- Another tenant --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def no_second_guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Row-level security would hide a query that forgot its tenant: here every statement may see the rows of all."""
+def without_row_level_security(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every statement see the rows of all tenants. Row-level security would hide a missing tenant filter."""
     prefix = tenancy._prefix
     monkeypatch.setattr(tenancy, "_prefix", lambda scope: prefix(replace(scope, is_system=True)))
 
 
-@pytest.mark.usefixtures("no_second_guard")
-def test_the_second_guard_is_off_here(world: World) -> None:
+@pytest.mark.usefixtures("without_row_level_security")
+def test_row_level_security_is_off_in_these_tests(world: World) -> None:
     with tenancy.tenant_scope(world.own.tenant.id):
         assert Run.objects.filter(tenant_id=world.other.tenant.id).exists()
 
 
-foreign = pytest.mark.usefixtures("no_second_guard")
+foreign = pytest.mark.usefixtures("without_row_level_security")
 
 
 @foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.foreign_statuses])
-def test_another_tenants_rows_are_not_there(world: World, label: str) -> None:
+def test_rows_of_another_tenant_are_not_found(world: World, label: str) -> None:
     cell = CELLS[label]
     callers = [world.own.users[Role.ADMIN], *([world.own.api_clients[Role.ADMIN]] if cell.is_api else [])]
     for caller in callers:
-        answer = world.ask_for_foreign(cell, caller, follow=True)
-        world.note(cell, "foreign", answer.status)
-        told = f"{caller}: {answer.status} {answer.text[:600]}"
-        is_sent_home = answer.status == 302 and answer.final_address == reverse("admin:index")
-        assert is_sent_home or answer.status in cell.foreign_statuses or answer.final_status in cell.foreign_statuses, (
-            told
-        )
+        response = world.call_with_foreign_ids(cell, caller, follow=True)
+        world.note(cell, "foreign", response.status)
+        shown = f"{caller}: {response.status} {response.text[:600]}"
+        is_sent_home = response.status == 302 and response.final_address == reverse("admin:index")
+        assert (
+            is_sent_home or response.status in cell.foreign_statuses or response.final_status in cell.foreign_statuses
+        ), shown
         if cell.foreign_statuses == {404}:
-            assert answer.changed == frozenset(), told
-            assert all(code.endswith("_NOT_FOUND") for _, code in answer.commands), told
-        assert found(world, FOREIGN, cell, answer.text) == [], told
+            assert response.changed == frozenset(), shown
+            assert all(code.endswith("_NOT_FOUND") for _, code in response.commands), shown
+        assert texts_in_response(world, FOREIGN, cell, response.text) == [], shown
     if cell.foreign_statuses == {404} and cell.method == "GET" and not cell.is_api:
-        # A superuser too sees one tenant at a time. The switcher names the others.
-        answer = world.ask_for_foreign(cell, world.own.users[SUPERUSER], follow=True)
-        assert answer.final_address == reverse("admin:index") or answer.final_status == 404, answer
+        # A superuser also sees one tenant at a time. The tenant switcher shows the names of the others.
+        response = world.call_with_foreign_ids(cell, world.own.users[SUPERUSER], follow=True)
+        assert response.final_address == reverse("admin:index") or response.final_status == 404, response
 
 
-def found(world: World, mark: str, cell: Cell, text: str) -> list[str]:
-    """Texts of a tenant that stand in an answer, those apart that the call itself named."""
+def texts_in_response(world: World, mark: str, cell: Cell, text: str) -> list[str]:
+    """Return the texts of a tenant in a response, except those that the call itself contained."""
     ids = (world.own if mark == HOME else world.other).ids
     sent = cell.address(ids) + str(cell.body(ids) if cell.body else "")
     return [known for known in world.texts[mark] if known in text and known not in sent]
 
 
-HEARD = ("run", "event", "event_id", "correlation_key", "definition_key", "event_type_name", "workflow_id", "member")
+SEARCH_TERMS = (
+    "run",
+    "event",
+    "event_id",
+    "correlation_key",
+    "definition_key",
+    "event_type_name",
+    "workflow_id",
+    "member",
+)
 
 
-def asking(cell: Cell, **query: str) -> Cell:
+def with_query(cell: Cell, **query: str) -> Cell:
     return replace(cell, query=lambda ids: query)
 
 
 @foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api_list])
-def test_no_filter_of_the_api_finds_another_tenants_rows(world: World, label: str) -> None:
+def test_api_filters_find_no_rows_of_another_tenant(world: World, label: str) -> None:
     cell, caller = CELLS[label], world.own.api_clients[Role.ADMIN]
     filters = getattr(resolve(cell.address({})).func.cls, "filterset_class", None)  # type: ignore[attr-defined]
     for name in filters.base_filters if filters else ():
-        for value in (world.other.ids[heard] for heard in HEARD):
-            answer = world.ask(asking(cell, **{name: value}), caller)
-            assert answer.status == 400 or (answer.status, '"results":[]' in answer.text) == (200, True), answer
+        for value in (world.other.ids[term] for term in SEARCH_TERMS):
+            response = world.call(with_query(cell, **{name: value}), caller)
+            assert response.status == 400 or (response.status, '"results":[]' in response.text) == (200, True), response
 
 
 @foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_list_of_the_admin])
-def test_no_search_and_no_filter_of_a_list_finds_another_tenants_rows(world: World, label: str) -> None:
+def test_searches_and_filters_of_lists_find_no_rows_of_another_tenant(world: World, label: str) -> None:
     cell, caller = CELLS[label], world.own.users[Role.ADMIN]
     page = caller.as_new().get(cell.address({}))
     filters = [name for spec in page.context["cl"].filter_specs for name in spec.expected_parameters()]
     ids = world.other.ids
-    asked = [("tenant", ids["tenant"]), ("run__tenant", ids["tenant"])]
-    asked += [("q", ids[heard]) for heard in HEARD[:6] if page.context["cl"].search_fields]
+    queries = [("tenant", ids["tenant"]), ("run__tenant", ids["tenant"])]
+    queries += [("q", ids[term]) for term in SEARCH_TERMS[:6] if page.context["cl"].search_fields]
     for name in (name for name in filters if not re.search(r"_(from|to)(_\d)?$", name)):
-        asked += [(name, ids["definition_key"]), (name, ids["event_type_name"])]
-    for name, value in asked:
-        answer = world.ask(asking(cell, **{name: value}), caller)
-        assert answer.status in (200, 302, 400), answer
-        assert [text for text in world.texts[FOREIGN] if text in answer.text and text not in value] == [], (name, value)
-        assert name != "q" or "result_list" not in answer.text, value
+        queries += [(name, ids["definition_key"]), (name, ids["event_type_name"])]
+    for name, value in queries:
+        response = world.call(with_query(cell, **{name: value}), caller)
+        assert response.status in (200, 302, 400), response
+        assert [text for text in world.texts[FOREIGN] if text in response.text and text not in value] == [], (
+            name,
+            value,
+        )
+        assert name != "q" or "result_list" not in response.text, value
 
 
 @foreign
-def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
+def test_autocomplete_finds_no_rows_of_another_tenant(world: World) -> None:
     models = apps.get_app_config("workflows").get_models()
     fields = {
         field.related_model: (model._meta.model_name, field.name)
@@ -339,11 +355,11 @@ def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
     for related, (model_name, field_name) in fields.items():
         of = {"app_label": "workflows", "model_name": str(model_name), "field_name": field_name}
         for term in ("", world.other.ids["correlation_key"], world.other.ids["definition_key"]):
-            cell = asking(CELLS["GET admin:autocomplete"], **of, term=term)
-            answer = world.ask(cell, world.own.users[Role.ADMIN])
-            assert answer.status in (200, 403, 404), (of, answer)
-            assert [text for text in world.texts[FOREIGN] if text in answer.text] == [], (of, answer)
-            seen.add((related, answer.status))
+            cell = with_query(CELLS["GET admin:autocomplete"], **of, term=term)
+            response = world.call(cell, world.own.users[Role.ADMIN])
+            assert response.status in (200, 403, 404), (of, response)
+            assert [text for text in world.texts[FOREIGN] if text in response.text] == [], (of, response)
+            seen.add((related, response.status))
     assert (User, 403) in seen
     assert (Run, 200) in seen
 
@@ -351,38 +367,39 @@ def test_no_autocomplete_finds_another_tenants_rows(world: World) -> None:
 @foreign
 @pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_api and cell.method == "GET"])
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_the_browsable_api_shows_no_more(world: World, label: str, method: str) -> None:
-    """As a browser asks for it, with forms and descriptions of what can be asked."""
+def test_browsable_api_shows_nothing_more(world: World, label: str, method: str) -> None:
+    """Request the API as a browser does. The response then has forms and descriptions."""
     cell = CELLS[label]
     if method == "GET" and cell.is_open:
-        return  # a description for programs, and a page that is no part of it
-    asked, sent = replace(cell, method=method), {"Accept": "text/html"} if method == "GET" else {}
+        return  # the OpenAPI document, and a page that is not part of the browsable API
+    request, sent = replace(cell, method=method), {"Accept": "text/html"} if method == "GET" else {}
     viewer, administrator = world.own.users[Role.VIEWER], world.own.users[Role.ADMIN]
-    answer = world.ask(asked, viewer, headers=sent)
+    response = world.call(request, viewer, headers=sent)
     good = {200} if cell.admits(Role.VIEWER) else {403}
-    assert answer.status in good or (method == "OPTIONS" and answer.status in (200, 405)), answer
-    assert (answer.changed, answer.commands) == (frozenset(), ())
-    assert cell.admits(Role.VIEWER) or HOME not in answer.text, answer
-    answer = (
-        world.ask_for_foreign(asked, administrator, headers=sent)
+    assert response.status in good or (method == "OPTIONS" and response.status in (200, 405)), response
+    assert (response.changed, response.commands) == (frozenset(), ())
+    assert cell.admits(Role.VIEWER) or HOME not in response.text, response
+    response = (
+        world.call_with_foreign_ids(request, administrator, headers=sent)
         if cell.foreign_statuses
-        else world.ask(asked, administrator)
+        else world.call(request, administrator)
     )
-    assert answer.status < 500, answer
-    assert found(world, FOREIGN, cell, answer.text) == [], answer
-    assert cell.is_open or world.ask(asked, world.nobody, headers=sent).status == 401
+    assert response.status < 500, response
+    assert texts_in_response(world, FOREIGN, cell, response.text) == [], response
+    assert cell.is_open or world.call(request, world.anonymous, headers=sent).status == 401
 
 
 @foreign
-def test_what_others_have_changes_no_page_of_a_tenant(world: World) -> None:
-    """Counts, badges, choices of filters: the pages of a tenant without rows are as before there were others."""
+def test_pages_of_an_empty_tenant_do_not_depend_on_other_tenants(world: World) -> None:
+    """Check counts, badges and filter choices: rows of other tenants must not change them."""
     after = world.empty_pages()
     assert [label for label, page in after.items() if page != world.pages_before[label]] == []
     assert len(after) > 25
 
 
 NOISE = re.compile(
-    r'csrfmiddlewaretoken" value="[^"]+"|"csrfToken": "[^"]+"|nonce="[^"]+"|\d+(\.\d+)? ?(ms|s|seconds)\b|20\d\d-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?'
+    r'csrfmiddlewaretoken" value="[^"]+"|"csrfToken": "[^"]+"|nonce="[^"]+"'
+    r"|\d+(\.\d+)? ?(ms|s|seconds)\b|20\d\d-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?"
 )
 
 
@@ -390,5 +407,5 @@ def _without_noise(text: str) -> str:
     return NOISE.sub("", text)
 
 
-def _is_login(answer: CallResult) -> bool:
-    return answer.status == 302 and answer.redirect.split("?")[0] == reverse("admin:login")
+def _is_login(response: CallResult) -> bool:
+    return response.status == 302 and response.redirect.split("?")[0] == reverse("admin:login")

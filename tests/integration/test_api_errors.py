@@ -1,4 +1,7 @@
-"""Bad input and wrong callers: each a clear error of docs/reference/api.md#errors, and nothing stored by halves."""
+"""Errors of the API for invalid input and for callers without permission (docs/reference/api.md#errors).
+
+An invalid request never stores a part of its content.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -25,10 +28,13 @@ def api(tenant: Any) -> Api:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ("{not json", 400, "BODY_INVALID"), (b"\xff\xfe", 400, "BODY_INVALID"), ('{"event_type": "E", "payload": {"x": NaN}}', 400, "BODY_INVALID"),
+        ("{not json", 400, "BODY_INVALID"), (b"\xff\xfe", 400, "BODY_INVALID"),
+        ('{"event_type": "E", "payload": {"x": NaN}}', 400, "BODY_INVALID"),
         ('{"event_type": "E", "payload": {"x": 1e999}}', 400, "BODY_INVALID"), ("[" * 100_000, 400, "BODY_INVALID"),
-        ('{"payload": {}}', 400, "EVENT_INVALID"), ("[]", 400, "EVENT_INVALID"), ('"text"', 400, "EVENT_INVALID"), ("null", 400, "EVENT_INVALID"),
-        ('{"event_type": "E", "payload": {"x": "\\u0000"}}', 400, "EVENT_INVALID"), ('{"event_type": "E", "payload": {}, "tenant": "t"}', 400, "EVENT_INVALID"),
+        ('{"payload": {}}', 400, "EVENT_INVALID"), ("[]", 400, "EVENT_INVALID"), ('"text"', 400, "EVENT_INVALID"),
+        ("null", 400, "EVENT_INVALID"),
+        ('{"event_type": "E", "payload": {"x": "\\u0000"}}', 400, "EVENT_INVALID"),
+        ('{"event_type": "E", "payload": {}, "tenant": "t"}', 400, "EVENT_INVALID"),
         ('{"events": []}', 400, "EVENT_INVALID"), ('{"events": {}, "x": 1}', 400, "EVENT_INVALID"),
         ('{"event_type": "E", "payload": {"x": "' + "x" * 5_000_000 + '"}}', 413, "PAYLOAD_TOO_LARGE"),
     ],
@@ -41,7 +47,7 @@ def test_bad_events_are_refused_and_nothing_is_stored(
     assert not Event.objects.filter(tenant=tenant).exists()
 
 
-def test_a_missing_field_is_named(api: Api) -> None:
+def test_missing_field_is_named(api: Api) -> None:
     error = error_of(api.post("/events", {"payload": {}}), 400)
     assert error["details"]["problems"] == [{"path": "event_type", "message": "is missing"}]
 
@@ -52,13 +58,13 @@ def test_another_media_type_is_refused(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/runs", "/events", "/commands", "/definitions"])
-def test_nobody_reads_without_a_token(database: None, path: str) -> None:
+def test_request_without_a_token_is_refused(database: None, path: str) -> None:
     response = Client().get(f"/api/v1{path}")
     assert error_of(response, 401)["code"] == "NOT_AUTHENTICATED"
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_tokens_that_are_unknown_revoked_or_expired(tenant: Any) -> None:
+def test_unknown_revoked_and_expired_tokens_are_refused(tenant: Any) -> None:
     assert error_of(Api("pm_wrong").get("/runs"), 401)["code"] == "TOKEN_INVALID"
     token = make_token(tenant)
     row = ApiToken.objects.get(tenant=tenant)
@@ -70,7 +76,7 @@ def test_tokens_that_are_unknown_revoked_or_expired(tenant: Any) -> None:
     assert error_of(Api(token).get("/runs"), 401)["code"] == "TOKEN_INVALID"
 
 
-def test_another_tenants_rows_do_not_exist(api: Api, tenant: Any) -> None:
+def test_rows_of_another_tenant_are_not_found(api: Api, tenant: Any) -> None:
     other = make_run(make_tenant())
     for path in ("", "/steps", "/waits", "/invocations"):
         assert error_of(api.get(f"/runs/{other.id}{path}"), 404)["code"] in ("NOT_FOUND", "RUN_NOT_FOUND")
@@ -80,7 +86,7 @@ def test_another_tenants_rows_do_not_exist(api: Api, tenant: Any) -> None:
     assert not Command.objects.filter(target_id=str(other.id)).exists()
 
 
-def test_a_viewer_reads_without_payloads_and_every_attempt_is_recorded(tenant: Any) -> None:
+def test_viewer_sees_no_payloads_and_refused_requests_are_recorded(tenant: Any) -> None:
     run = make_run(tenant, input={"secret": 1})
     viewer = Api(make_token(tenant, Role.VIEWER))
     shown = viewer.get(f"/runs/{run.id}").json()
@@ -99,9 +105,7 @@ def test_a_viewer_reads_without_payloads_and_every_attempt_is_recorded(tenant: A
 @pytest.mark.parametrize(
     ("path", "action"), [("resume", "resume"), ("retry", "retry"), ("requeue-event-wait", "requeue_event_wait")]
 )
-def test_what_temporal_does_not_offer_is_refused_with_what_to_do_instead(
-    api: Api, tenant: Any, path: str, action: str
-) -> None:
+def test_unsupported_action_is_refused_with_a_hint(api: Api, tenant: Any, path: str, action: str) -> None:
     run = make_run(tenant)
     before = row_of(run)
     error = error_of(api.post(f"/runs/{run.id}/{path}", {"reason": "please"}), 409)
@@ -129,13 +133,13 @@ def test_legacy_runs_are_read_only(api: Api, tenant: Any, path: str) -> None:
     assert Command.objects.get(run=run).code == "WORKFLOW_LEGACY_RUN_READ_ONLY"
 
 
-def test_a_closed_run_cannot_be_cancelled(api: Api, tenant: Any) -> None:
+def test_closed_run_cannot_be_canceled(api: Api, tenant: Any) -> None:
     run = make_run(tenant, status="SUCCEEDED", ended_at=timezone.now())
     error = error_of(api.post(f"/runs/{run.id}/cancel"), 409)
     assert (error["code"], error["details"]["action"]) == ("WORKFLOW_RUN_CLOSED", "cancel")
 
 
-def test_starting_what_cannot_start(api: Api, tenant: Any) -> None:
+def test_invalid_start_is_refused_and_starts_no_run(api: Api, tenant: Any) -> None:
     assert error_of(api.post("/runs", {"definition": "nothing"}), 404)["code"] == "DEFINITION_NOT_FOUND"
     assert error_of(api.post("/runs", {}), 400)["details"]["fields"]["definition"]
     version = publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, key="flow")
@@ -152,7 +156,7 @@ def test_starting_what_cannot_start(api: Api, tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("payload", [{"a": "\x00"}, {"a": ["\ud800"]}])
-def test_a_payload_that_cannot_be_stored_starts_nothing(api: Api, tenant: Any, payload: dict[str, Any]) -> None:
+def test_payload_that_cannot_be_stored_starts_no_run(api: Api, tenant: Any, payload: dict[str, Any]) -> None:
     publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}})
     error = error_of(api.post("/runs", {"definition": "flow", "payload": payload}), 400)
     assert (error["code"], error["details"]["path"].startswith("/payload/a")) == ("PAYLOAD_INVALID", True)
@@ -164,7 +168,7 @@ def test_a_payload_that_cannot_be_stored_starts_nothing(api: Api, tenant: Any, p
 
 
 @pytest.mark.parametrize("body", [{"definition": "nothing"}, {"definition": "flow", "payload": [1]}])
-def test_a_refusal_is_repeated_with_the_same_status(api: Api, tenant: Any, body: dict[str, Any]) -> None:
+def test_repeated_request_gets_the_same_refusal(api: Api, tenant: Any, body: dict[str, Any]) -> None:
     publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}})
     first, again = (api.post("/runs", body, **{"Idempotency-Key": "k"}) for _ in range(2))
     assert (first.status_code, first.json()) == (again.status_code, again.json())
@@ -172,11 +176,11 @@ def test_a_refusal_is_repeated_with_the_same_status(api: Api, tenant: Any, body:
 
 
 @pytest.mark.parametrize("path", ["/events/%00", "/definitions/%00", "/definitions/%00/versions"])
-def test_a_nul_in_an_address_is_not_found(api: Api, path: str) -> None:
+def test_nul_character_in_a_url_is_not_found(api: Api, path: str) -> None:
     assert error_of(api.get(path), 404)["code"] == "NOT_FOUND"
 
 
-def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_of_a_run_that_ends_meanwhile_fails(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support.factories import make_actor
     from tests.support.records import run_record, write
     from workflows.services.runs.control import run_cancel
@@ -188,7 +192,7 @@ def test_a_cancel_that_lost_the_race_is_settled(tenant: Any, monkeypatch: pytest
     assert (command.state, command.code) == ("failed", "WORKFLOW_RUN_CLOSED")
 
 
-def test_a_viewer_sees_no_details_of_errors_and_no_filters(tenant: Any) -> None:
+def test_viewer_sees_no_error_details_and_no_filters(tenant: Any) -> None:
     from tests.support.events import open_wait
 
     error = {"category": "ActionError", "message": "no", "nodePath": "x", "at": "y", "details": {"body": "hidden"}}
@@ -200,7 +204,7 @@ def test_a_viewer_sees_no_details_of_errors_and_no_filters(tenant: Any) -> None:
         assert b"hidden" in operator.get(path).content
 
 
-def test_an_idempotency_key_gives_the_same_answer_and_refuses_another_body(api: Api, tenant: Any) -> None:
+def test_idempotency_key_repeats_the_response_and_refuses_another_request(api: Api, tenant: Any) -> None:
     run, other = make_run(tenant), make_run(tenant)
     first = api.post(f"/runs/{run.id}/resume", **{"Idempotency-Key": "k1"})
     again = api.post(f"/runs/{run.id}/resume", **{"Idempotency-Key": "k1"})
@@ -213,13 +217,13 @@ def test_an_idempotency_key_gives_the_same_answer_and_refuses_another_body(api: 
     assert Command.objects.filter(tenant=tenant, action="resume").count() == 1
 
 
-def test_unknown_addresses_and_methods_answer_in_the_same_shape(api: Api, tenant: Any) -> None:
+def test_unknown_urls_and_methods_use_the_error_format(api: Api, tenant: Any) -> None:
     assert error_of(api.get("/nothing"), 404)["code"] == "NOT_FOUND"
     assert error_of(api.client.delete("/api/v1/runs"), 405)["code"] == "METHOD_NOT_ALLOWED"
     assert error_of(api.get("/runs?status=NONSENSE"), 400)["code"] == "VALIDATION_ERROR"
 
 
-def test_lists_page_by_cursor_and_filter(api: Api, tenant: Any) -> None:
+def test_lists_have_pages_and_filters(api: Api, tenant: Any) -> None:
     made = [make_run(tenant, correlation_key=f"K{n % 2}", status="FAILED" if n < 2 else "WAITING") for n in range(5)]
     first = api.get("/runs?page_size=2").json()
     second = api.client.get(first["next"]).json()
@@ -229,7 +233,7 @@ def test_lists_page_by_cursor_and_filter(api: Api, tenant: Any) -> None:
     assert len(api.get("/runs?correlation_key=K1").json()["results"]) == 2
 
 
-def test_the_schema_describes_every_address(database: None) -> None:
+def test_openapi_schema_lists_the_urls(database: None) -> None:
     response = Client().get("/api/v1/schema", headers={"Accept": "application/json"})
     assert response.status_code == 200
     paths = set(response.json()["paths"])

@@ -1,4 +1,7 @@
-"""`celery.call` against another application: its worker in a process of its own, on the session's Redis (docs/reference/engine.md#actions)."""
+"""Action `celery.call` with another Celery application, whose worker runs in its own process on the session's Redis.
+
+Source: docs/reference/engine.md#actions
+"""
 
 import dataclasses
 import os
@@ -33,18 +36,18 @@ from workflows.temporal.activities.execution import execute, validated_input
 
 
 class Foreign:
-    """The other application, and what a test sees of it."""
+    """The other application, and its traces in Redis."""
 
     def __init__(self, queue: str, client: "redis.Redis[bytes]") -> None:
         self.queue, self.redis = queue, client
         self.unheard = f"{queue}-unheard"
 
     def runs(self, key: str) -> int:
-        """How often a task has counted itself under the key."""
+        """Return the number of task runs that were counted under the key."""
         return int(self.redis.get(key) or 0)
 
     def waiting(self) -> int:
-        """Messages in the queue that no worker hears."""
+        """Return the number of messages in the queue that no worker consumes."""
         return int(self.redis.llen(self.unheard))
 
     def store_result(self, task_id: str, content: bytes) -> None:
@@ -83,7 +86,7 @@ def allowed(settings: Any) -> None:
 
 @pytest.fixture
 def key(foreign: Foreign) -> Iterator[str]:
-    """A name of the test's own in Redis; a gate with this name is opened at the end."""
+    """Return a name in Redis for one test. The gate with this name is opened at the end."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
     foreign.redis.rpush(f"{name}:open", "1", "1")
@@ -120,14 +123,12 @@ UNKNOWN = ("ActionError", "ACTION_OUTCOME_UNKNOWN")
 UNAVAILABLE = ("TransientError", "CELERY_UNAVAILABLE")
 
 
-def test_a_task_gets_its_arguments_and_its_result_comes_back(
-    foreign: Foreign, context: ActionContext, key: str
-) -> None:
+def test_task_gets_its_arguments_and_returns_its_result(foreign: Foreign, context: ActionContext, key: str) -> None:
     output = call(context, task="foreign.count", args=[key], kwargs={"step": 5}, queue=foreign.queue)
     assert output.result == {"n": 5}
 
 
-def test_through_the_ledger_it_runs_once_and_gives_json(tenant: Any, foreign: Foreign, key: str) -> None:
+def test_repeated_activity_runs_the_task_once(tenant: Any, foreign: Foreign, key: str) -> None:
     action, run = find_action("celery.call", 1), make_run(tenant)
     assert action is not None
     value = {"task": "foreign.count", "args": [key], "queue": foreign.queue}
@@ -142,15 +143,15 @@ def test_through_the_ledger_it_runs_once_and_gives_json(tenant: Any, foreign: Fo
     assert (again.execute, again.invocation.output) == (False, output)
 
 
-def test_celerys_times_and_decimals_become_texts(foreign: Foreign, context: ActionContext) -> None:
+def test_times_and_decimals_become_texts(foreign: Foreign, context: ActionContext) -> None:
     output = call(context, task="foreign.times", queue=foreign.queue)
     assert output.result == {"at": "2026-01-02T03:04:05Z", "price": "1.10", "list": [None, 1.5]}
 
 
-# -- Failures ----------------------------------------------------------------------------------------------------------
+# -- Failures ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_task_tells_its_exception_and_a_retry_runs_it_again(
+def test_failed_task_has_its_exception_and_a_retry_runs_it_again(
     foreign: Foreign, context: ActionContext, key: str
 ) -> None:
     value = {"task": "foreign.fail_once", "args": [key], "queue": foreign.queue}
@@ -163,12 +164,12 @@ def test_a_failed_task_tells_its_exception_and_a_retry_runs_it_again(
     assert (call(context, **value), foreign.runs(key)) == (output, 2)
 
 
-def test_a_task_that_the_worker_does_not_have_is_a_failure(foreign: Foreign, context: ActionContext) -> None:
+def test_unknown_task_is_a_failure(foreign: Foreign, context: ActionContext) -> None:
     error = failed(context, task="foreign.none", queue=foreign.queue)
     assert (error.code, "NotRegistered" in error.message) == ("CELERY_TASK_FAILED", True)
 
 
-def test_a_result_that_is_no_json_is_refused_and_nothing_runs_again(foreign: Foreign, context: ActionContext) -> None:
+def test_result_that_is_not_json_is_refused_without_another_run(foreign: Foreign, context: ActionContext) -> None:
     for _ in range(2):
         error = failed(context, task="foreign.no_number", queue=foreign.queue)
         assert codes(error) == ("ValidationError", "CELERY_RESULT_INVALID")
@@ -188,7 +189,7 @@ def test_a_result_that_is_no_json_is_refused_and_nothing_runs_again(foreign: For
     ],
     ids=["pickle", "list", "revoked", "no exception", "not storable"],
 )  # fmt: skip
-def test_whatever_stands_in_the_backend_is_only_read(
+def test_entry_of_the_backend_is_only_read(
     foreign: Foreign, context: ActionContext, stored: bytes, code: str, text: str
 ) -> None:
     value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.01}
@@ -197,18 +198,20 @@ def test_whatever_stands_in_the_backend_is_only_read(
     assert (error.code, text in error.message) == (code, True)
 
 
-# -- What may be called ------------------------------------------------------------------------------------------------
+# -- Permitted tasks and queues ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("tasks", "task", "passes"),
     [
-        ([], "foreign.count", False), (["foreign.count"], "foreign.count", True), (["foreign.count"], "foreign.counts", False),
-        (["a.b", "foreign.*"], "foreign.count", True), (["foreign.*"], "foreign", False), (["foreign.*"], "foreigner.count", False),
+        ([], "foreign.count", False), (["foreign.count"], "foreign.count", True),
+        (["foreign.count"], "foreign.counts", False),
+        (["a.b", "foreign.*"], "foreign.count", True), (["foreign.*"], "foreign", False),
+        (["foreign.*"], "foreigner.count", False),
         (["foreign.c.*"], "foreign.count", False),
     ],
 )  # fmt: skip
-def test_only_tasks_that_the_operator_has_named_are_sent(
+def test_only_permitted_tasks_are_sent(
     foreign: Foreign, context: ActionContext, settings: Any, tasks: list[str], task: str, passes: bool
 ) -> None:
     settings.CELERY_CALL_TASKS = tasks
@@ -220,28 +223,28 @@ def test_only_tasks_that_the_operator_has_named_are_sent(
         assert "CELERY_CALL_TASKS" in error.message
 
 
-def test_the_portals_own_queue_is_not_for_others(foreign: Foreign, context: ActionContext) -> None:
+def test_queue_of_the_portal_is_refused(foreign: Foreign, context: ActionContext) -> None:
     error = failed(context, task="foreign.count")
     assert codes(error) == ("ValidationError", "CELERY_QUEUE_NOT_ALLOWED")
     assert ("`queue`" in error.message, "CELERY_QUEUE" in error.message) == (True, True)
 
 
-# -- Once --------------------------------------------------------------------------------------------------------------
+# -- One run per key --------------------------------------------------------------------------------------------------
 
 
-def test_a_repeated_execution_takes_the_first_ones_result(foreign: Foreign, context: ActionContext, key: str) -> None:
+def test_repeated_execution_returns_the_first_result(foreign: Foreign, context: ActionContext, key: str) -> None:
     value = {"task": "foreign.count", "args": [key], "queue": foreign.queue, "isIdempotent": True}
     outputs = [call(context, **value) for _ in range(3)]
     assert (outputs, foreign.runs(key)) == ([outputs[0]] * 3, 1)
 
 
-def test_the_key_is_of_one_tenant(foreign: Foreign, context: ActionContext, key: str) -> None:
+def test_idempotency_key_belongs_to_one_tenant(foreign: Foreign, context: ActionContext, key: str) -> None:
     other = dataclasses.replace(context, tenant_id=make_tenant().id)
     value = {"task": "foreign.count", "args": [key], "queue": foreign.queue}
     assert [call(context, **value).result, call(other, **value).result] == [{"n": 1}, {"n": 2}]
 
 
-def test_after_its_time_the_outcome_is_unknown_and_a_later_execution_takes_the_result(
+def test_outcome_is_unknown_after_the_timeout_and_a_later_execution_gets_the_result(
     foreign: Foreign, context: ActionContext, key: str
 ) -> None:
     value = {"task": "foreign.gate", "args": [key], "queue": foreign.queue}
@@ -254,15 +257,13 @@ def test_after_its_time_the_outcome_is_unknown_and_a_later_execution_takes_the_r
     assert (output.result, output.task_id, foreign.runs(key)) == ("through", error.details["taskId"], 1)
 
 
-def test_an_execution_after_a_lost_one_waits_for_the_same_task(
-    foreign: Foreign, context: ActionContext, key: str
-) -> None:
+def test_execution_after_a_lost_one_waits_for_the_same_task(foreign: Foreign, context: ActionContext, key: str) -> None:
     value = {"task": "foreign.gate", "args": [key], "queue": foreign.queue}
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(in_a_thread, context, **value)
         eventually(lambda: foreign.runs(key) == 1, what="the task runs")
         assert codes(failed(context, **value, timeoutSeconds=0.3)) == UNKNOWN
-        # Through the same queue: what was sent before it has been taken by then.
+        # It uses the same queue, so all earlier messages have been consumed by then.
         other = dataclasses.replace(context, idempotency_key="other")
         call(other, task="foreign.count", args=[f"{key}:other"], queue=foreign.queue)
         assert foreign.runs(key) == 1
@@ -270,9 +271,7 @@ def test_an_execution_after_a_lost_one_waits_for_the_same_task(
         assert lost.result(30).result == "through"
 
 
-def test_a_lost_execution_without_a_result_is_unknown_and_sends_nothing(
-    foreign: Foreign, context: ActionContext
-) -> None:
+def test_lost_execution_without_a_result_is_unknown_and_sends_nothing(foreign: Foreign, context: ActionContext) -> None:
     before = foreign.waiting()
     value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.2}
     errors = [failed(context, **value) for _ in range(3)]
@@ -280,7 +279,7 @@ def test_a_lost_execution_without_a_result_is_unknown_and_sends_nothing(
     assert foreign.waiting() - before == 1
 
 
-def test_an_idempotent_task_times_out_and_is_sent_again(foreign: Foreign, context: ActionContext) -> None:
+def test_idempotent_task_is_sent_again_after_a_timeout(foreign: Foreign, context: ActionContext) -> None:
     before = foreign.waiting()
     value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.2, "isIdempotent": True}
     errors = [failed(context, **value) for _ in range(2)]
@@ -289,18 +288,18 @@ def test_an_idempotent_task_times_out_and_is_sent_again(foreign: Foreign, contex
     assert errors[0].details == errors[1].details
 
 
-# -- Outages -----------------------------------------------------------------------------------------------------------
+# -- Outages ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer may take half a second, so that an outage is a short test."""
+    """Limit the response time to half a second, so that tests of outages are short."""
     monkeypatch.setattr(celery_client, "ANSWER_SECONDS", 0.5)
 
 
 @pytest.fixture
 def hung_redis(tmp_path: Path) -> Iterator[str]:
-    """A Redis that takes connections and does not answer."""
+    """Return the URL of a Redis that accepts connections and does not respond."""
     with embedded_servers(tmp_path, postgres=False, temporal=False) as own:
         os.kill(own.redis.pid, signal.SIGSTOP)
         try:
@@ -310,7 +309,7 @@ def hung_redis(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("what", ["CELERY_CALL_BROKER_URL", "CELERY_CALL_RESULT_BACKEND"])
-def test_a_server_that_hangs_is_a_transient_failure_and_nothing_was_sent(
+def test_hung_server_is_a_transient_failure_and_nothing_is_sent(
     foreign: Foreign, context: ActionContext, key: str, hung_redis: str, impatient: None, settings: Any, what: str
 ) -> None:
     own = getattr(settings, what)
@@ -321,7 +320,7 @@ def test_a_server_that_hangs_is_a_transient_failure_and_nothing_was_sent(
     assert (codes(error), "not sent" in error.message) == (UNAVAILABLE, True)
     assert time.monotonic() - started < 10
     setattr(settings, what, own)
-    assert call(context, **value).result == {"n": 1}  # so the next execution has no doubt
+    assert call(context, **value).result == {"n": 1}  # nothing was sent, so the next execution may send
 
 
 @contextmanager
@@ -335,7 +334,7 @@ def silent_listener(*, listening: bool) -> Iterator[int]:
 
 @pytest.mark.parametrize("listening", [True, False])
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
-def test_a_broker_that_is_not_one_is_a_transient_failure(
+def test_server_that_is_no_broker_is_a_transient_failure(
     foreign: Foreign, context: ActionContext, impatient: None, settings: Any, scheme: str, listening: bool
 ) -> None:
     with silent_listener(listening=listening) as port:
@@ -347,10 +346,10 @@ def test_a_broker_that_is_not_one_is_a_transient_failure(
 
 
 class MutingProxy:
-    """Passes Redis on. Where it is mute, what a client sends arrives, and no answer comes back."""
+    """Proxy in front of Redis. On a mute connection requests arrive, but responses are dropped."""
 
     def __init__(self, target: str, *, mute_at: bytes = b"") -> None:
-        """`mute_at`: a connection that sends this is mute from then on."""
+        """Start the proxy. A connection that sends `mute_at` is mute from then on."""
         self._target, self._mute_at = redis.connection.parse_url(target), mute_at
         self.is_mute, self.has_muted = threading.Event(), threading.Event()
         self.connections = 0
@@ -394,7 +393,7 @@ def _received(end: socket.socket) -> bytes:
         return b""
 
 
-def test_a_message_whose_receipt_was_lost_is_not_sent_twice(
+def test_message_with_a_lost_confirmation_is_not_sent_twice(
     foreign: Foreign, context: ActionContext, servers: Servers, impatient: None, settings: Any
 ) -> None:
     proxy, before = MutingProxy(servers.redis_url, mute_at=b"LPUSH"), foreign.waiting()
@@ -411,7 +410,7 @@ def test_a_message_whose_receipt_was_lost_is_not_sent_twice(
     assert foreign.waiting() - before == 1
 
 
-def test_a_backend_that_is_mute_for_a_while_is_waited_for(
+def test_action_waits_for_a_backend_that_is_silent_for_a_while(
     foreign: Foreign, context: ActionContext, servers: Servers, key: str, impatient: None, settings: Any
 ) -> None:
     proxy = MutingProxy(servers.redis_url)
@@ -431,7 +430,7 @@ def test_a_backend_that_is_mute_for_a_while_is_waited_for(
         proxy.close()
 
 
-def test_a_mark_says_what_was_sent(foreign: Foreign, context: ActionContext, tenant: Any) -> None:
+def test_mark_records_the_sent_task(foreign: Foreign, context: ActionContext, tenant: Any) -> None:
     error = failed(context, task="foreign.count", queue=foreign.unheard, timeoutSeconds=0.01)
     mark = DataStoreEntry.objects.get(tenant=tenant, namespace="_celery.call")
     assert mark.value == {

@@ -1,4 +1,7 @@
-"""The database itself refuses writes to projections, and changes of the ledger (docs/reference/authority.md#projection-writers, docs/reference/authority.md#command-ledger)."""
+"""Refusal of writes to projections, and of changes of the command ledger, by the database.
+
+Source: docs/reference/authority.md#projection-writers
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,8 +39,12 @@ WRITES: dict[str, Callable[[Run], Any]] = {
     "update": lambda run: Run.objects.filter(id=run.id).update(status="CANCELED"),
     "update of no row": lambda run: Run.objects.filter(id=run.tenant_id).update(status="CANCELED"),
     "delete": lambda run: run.delete(),
-    "create": lambda run: RunWait.objects.create(tenant_id=run.tenant_id, run=run, kind="event", status="WAITING", opened_at=timezone.now()),
-    "bulk_create": lambda run: RunStep.objects.bulk_create([RunStep(tenant_id=run.tenant_id, run=run, started_at=timezone.now())]),
+    "create": lambda run: RunWait.objects.create(
+        tenant_id=run.tenant_id, run=run, kind="event", status="WAITING", opened_at=timezone.now()
+    ),
+    "bulk_create": lambda run: RunStep.objects.bulk_create(
+        [RunStep(tenant_id=run.tenant_id, run=run, started_at=timezone.now())]
+    ),
     "bulk_update": lambda run: Run.objects.bulk_update([run], ["status"]),
     "raw update": sql("UPDATE workflow_runs SET status = 'CANCELED' WHERE id = ID"),
     "raw delete": sql("DELETE FROM workflow_run_steps"),
@@ -54,7 +61,7 @@ def test_every_kind_of_write_is_refused(tenant: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_also_after_a_writer_in_the_same_transaction(tenant: Any, name: str) -> None:
+def test_write_after_a_writer_in_the_same_transaction_is_refused(tenant: Any, name: str) -> None:
     run = make_run(tenant)
     with pytest.raises(DatabaseError, match=REFUSAL), transaction.atomic():
         with projection_writer("activity"):
@@ -62,7 +69,7 @@ def test_also_after_a_writer_in_the_same_transaction(tenant: Any, name: str) -> 
         WRITES[name](run)
 
 
-def test_a_writer_inside_a_writer_gives_the_marker_back(tenant: Any) -> None:
+def test_inner_writer_restores_the_marker_of_the_outer_writer(tenant: Any) -> None:
     run = make_run(tenant)
     with projection_writer("activity"):
         with projection_writer("reconciler"):
@@ -71,7 +78,7 @@ def test_a_writer_inside_a_writer_gives_the_marker_back(tenant: Any) -> None:
     assert Run.objects.get(id=run.id).state == "OUTER"
 
 
-def test_a_writer_that_fails_leaves_no_marker(tenant: Any) -> None:
+def test_failed_writer_leaves_no_marker(tenant: Any) -> None:
     run = make_run(tenant)
     with transaction.atomic():
         with pytest.raises(RuntimeError), projection_writer("activity"):
@@ -83,7 +90,7 @@ def test_a_writer_that_fails_leaves_no_marker(tenant: Any) -> None:
 @pytest.mark.parametrize(
     "table", ["workflow_runs", "workflow_run_steps", "workflow_run_waits", "workflow_commands", "tenants"]
 )
-def test_the_applications_role_may_not_truncate_or_alter(tenant: Any, table: str) -> None:
+def test_application_role_cannot_truncate_or_alter(tenant: Any, table: str) -> None:
     with (
         pytest.raises(ProgrammingError, match="permission denied"),
         transaction.atomic(),
@@ -95,7 +102,7 @@ def test_the_applications_role_may_not_truncate_or_alter(tenant: Any, table: str
 
 
 @pytest.mark.parametrize("table", ["workflow_runs", "workflow_run_steps", "workflow_run_waits"])
-def test_the_owner_may_not_truncate_either(tenant: Any, table: str) -> None:
+def test_owner_cannot_truncate(tenant: Any, table: str) -> None:
     from django.db import connections
 
     owner = connections["owner"]
@@ -114,7 +121,7 @@ def test_no_foreign_key_into_a_projection_cascades(tenant: Any) -> None:
     assert {kind for _, kind in found} == {"a"}  # NO ACTION
 
 
-# -- The ledger, and published versions ------------------------------------------------------------------------------
+# -- Command ledger and published versions ----------------------------------------------------------------------------
 
 
 def opened(tenant: Any) -> Command:
@@ -124,27 +131,27 @@ def opened(tenant: Any) -> Command:
 
 
 @pytest.mark.parametrize("field", ["reason", "actor_name", "target_id", "action"])
-def test_what_was_asked_never_changes(tenant: Any, field: str) -> None:
+def test_request_of_a_command_never_changes(tenant: Any, field: str) -> None:
     command = opened(tenant)
     with refused("Cannot update|cannot update"):
         Command.objects.filter(id=command.id).update(**{field: "changed"})
 
 
-def test_a_command_is_never_deleted(tenant: Any) -> None:
+def test_command_is_never_deleted(tenant: Any) -> None:
     command = opened(tenant)
     with refused("Cannot delete|cannot delete"):
         Command.objects.filter(id=command.id).delete()
 
 
 @pytest.mark.parametrize(("before", "after"), [("refused", "accepted"), ("observed", "failed"), ("failed", "observed")])
-def test_the_state_moves_along_its_arrows_only(tenant: Any, before: str, after: str) -> None:
+def test_state_changes_only_along_its_transitions(tenant: Any, before: str, after: str) -> None:
     command = opened(tenant)
     command_finish(command, CommandState(before))
     with refused("Invalid transition"):
         Command.objects.filter(id=command.id).update(state=after)
 
 
-def test_a_published_version_is_immutable(tenant: Any) -> None:
+def test_published_version_is_immutable(tenant: Any) -> None:
     version = make_run(tenant).definition_version
     with refused("Cannot update|cannot update"):
         DefinitionVersion.objects.filter(id=version.id).update(canonical_text="{}")

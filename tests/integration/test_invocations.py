@@ -1,4 +1,4 @@
-"""The invocation ledger: who holds a key, who has lost it, and what is told to the next one (docs/reference/engine.md#actions)."""
+"""Action ledger: held keys, lost keys, and the result of the next claim (docs/reference/engine.md#actions)."""
 
 from datetime import timedelta
 from typing import Any
@@ -51,21 +51,21 @@ def claim(run: Run, owner: Owner, *, what: Action | None = None) -> Claim:
 FIRST, AGAIN, OTHER = Owner("run/1", 1), Owner("run/1", 2), Owner("other/1", 1)
 
 
-def test_a_stored_output_is_given_and_nothing_executed(tenant: Any) -> None:
+def test_stored_output_is_returned_without_an_execution(tenant: Any) -> None:
     run = make_run(tenant)
     invocation_end(claim(run, FIRST).invocation, output={"n": 1})
     again = claim(run, OTHER)
     assert (again.execute, again.invocation.output, again.invocation.executions) == (False, {"n": 1}, 1)
 
 
-def test_a_failed_one_is_executed_again(tenant: Any) -> None:
+def test_failed_invocation_is_executed_again(tenant: Any) -> None:
     run = make_run(tenant)
     invocation_end(claim(run, FIRST).invocation, error={"category": "ActionError"})
     again = claim(run, OTHER)
     assert (again.execute, again.invocation.executions, again.invocation.error) == (True, 2, None)
 
 
-def test_a_key_that_is_held_alive_is_waited_for(tenant: Any) -> None:
+def test_key_of_a_running_execution_is_held(tenant: Any) -> None:
     run = make_run(tenant)
     held = claim(run, FIRST)
     with pytest.raises(KeyHeld):
@@ -87,7 +87,7 @@ def test_a_key_that_is_held_alive_is_waited_for(tenant: Any) -> None:
         ({"has_side_effects": False}, True),
     ],
 )
-def test_after_a_lost_execution_only_what_may_be_repeated_is(
+def test_lost_execution_is_repeated_only_if_the_action_permits_it(
     tenant: Any, options: dict[str, bool], execute: bool
 ) -> None:
     run = make_run(tenant)
@@ -96,7 +96,7 @@ def test_after_a_lost_execution_only_what_may_be_repeated_is(
     assert (again.execute, again.invocation.status) == (execute, "STARTED")
 
 
-def test_an_owner_whose_key_was_taken_over_stores_nothing(tenant: Any) -> None:
+def test_owner_that_lost_its_key_stores_nothing(tenant: Any) -> None:
     run, idempotent = make_run(tenant), action(is_idempotent=True)
     lost = claim(run, FIRST, what=idempotent)
     taken = claim(run, AGAIN, what=idempotent)
@@ -106,7 +106,7 @@ def test_an_owner_whose_key_was_taken_over_stores_nothing(tenant: Any) -> None:
     assert ActionInvocation.objects.get(run=run).output == {"by": "the next one"}
 
 
-def test_an_unknown_outcome_is_told_to_the_next_at_once(tenant: Any) -> None:
+def test_next_claim_learns_of_an_unknown_outcome_at_once(tenant: Any) -> None:
     run = make_run(tenant)
     invocation_leave(claim(run, FIRST).invocation)
     assert claim(run, OTHER).execute is False

@@ -1,4 +1,4 @@
-"""Secrets: taken in, encrypted for one tenant and one name, never shown; saved, deleted and rotated by administrators only."""
+"""Secrets: encryption for one tenant and one name, and use by administrators only. No response shows a value."""
 
 import json
 import secrets
@@ -43,10 +43,10 @@ def commands(tenant: Any) -> list[tuple[str, str, str, str]]:
     return [(row.action, row.target_id, row.state, row.code) for row in rows]
 
 
-# -- At rest -------------------------------------------------------------------------------------------------------------
+# -- Encryption -------------------------------------------------------------------------------------------------------
 
 
-def test_a_value_is_encrypted_and_comes_back(tenant: Any) -> None:
+def test_value_is_encrypted_and_decrypted(tenant: Any) -> None:
     secret = save(tenant, description="for the hook")
     assert VALUE.encode() not in bytes(secret.ciphertext)
     assert values(tenant) == {"HOOK": VALUE}
@@ -59,7 +59,7 @@ def test_a_value_is_encrypted_and_comes_back(tenant: Any) -> None:
     )
 
 
-def test_ciphertext_opens_in_its_own_row_only(tenant: Any) -> None:
+def test_ciphertext_is_valid_only_in_its_own_row(tenant: Any) -> None:
     hook, other = save(tenant), save(tenant, "OTHER", "another-value")
     stranger = save(make_tenant())
     for row, ciphertext in ((other, hook.ciphertext), (stranger, hook.ciphertext), (hook, hook.ciphertext[:5])):
@@ -70,13 +70,11 @@ def test_ciphertext_opens_in_its_own_row_only(tenant: Any) -> None:
         assert "was changed or copied" in failed.value.message
 
 
-def test_a_lost_key_says_what_to_do_and_a_missing_secret_is_no_matter_of_retries(tenant: Any, settings: Any) -> None:
+def test_missing_key_is_transient_and_a_missing_secret_is_not(tenant: Any, settings: Any) -> None:
     settings.WORKFLOW_SECRET_KEYS = OLD
     save(tenant)
     settings.WORKFLOW_SECRET_KEYS = NEW
-    with pytest.raises(
-        RunError, match="with the key '2025', but this process does not have that key"
-    ) as failed:
+    with pytest.raises(RunError, match="with the key '2025', but this process does not have that key") as failed:
         values(tenant)
     assert (failed.value.code, failed.value.category) == ("SECRET_UNREADABLE", "TransientError")
     with pytest.raises(RunError) as failed:
@@ -91,7 +89,7 @@ def test_a_lost_key_says_what_to_do_and_a_missing_secret_is_no_matter_of_retries
     assert failed.value.code == "SECRET_UNKNOWN"
 
 
-def test_without_any_key_nothing_is_saved(tenant: Any, settings: Any) -> None:
+def test_nothing_is_saved_without_a_key(tenant: Any, settings: Any) -> None:
     settings.WORKFLOW_SECRET_KEYS = {}
     with pytest.raises(DependencyDown, match="WORKFLOW_SECRET_KEYS"):
         save(tenant)
@@ -99,7 +97,7 @@ def test_without_any_key_nothing_is_saved(tenant: Any, settings: Any) -> None:
     assert commands(tenant) == [("save_secret", "HOOK", "refused", "SECRET_KEYS_MISSING")]
 
 
-def test_rotation_encrypts_anew_and_tells_what_it_cannot_read(tenant: Any, settings: Any) -> None:
+def test_rotation_encrypts_again_and_reports_unreadable_secrets(tenant: Any, settings: Any) -> None:
     settings.WORKFLOW_SECRET_KEYS = OLD
     before = save(tenant)
     save(tenant, "LOST")
@@ -119,11 +117,11 @@ def test_rotation_encrypts_anew_and_tells_what_it_cannot_read(tenant: Any, setti
         secrets_rotate(actor=make_actor(tenant, Role.AUTHOR), dry_run=True)
 
 
-def test_the_command_rotates_every_tenant_and_fails_for_what_is_lost(tenant: Any, settings: Any) -> None:
+def test_command_rotates_every_tenant_and_fails_for_unreadable_secrets(tenant: Any, settings: Any) -> None:
     mine = settings.WORKFLOW_SECRET_KEYS
     save(tenant)
     settings.WORKFLOW_SECRET_KEYS = NEW | OLD | mine
-    # Rows that other tests have made unreadable are not this one's matter.
+    # Other tests leave unreadable rows behind.
     Secret.objects.exclude(tenant=tenant).delete()
     out = StringIO()
     call_command("rotate_secrets", "--dry-run", stdout=out)
@@ -136,18 +134,21 @@ def test_the_command_rotates_every_tenant_and_fails_for_what_is_lost(tenant: Any
         call_command("rotate_secrets", stdout=StringIO(), stderr=StringIO())
 
 
-# -- Rules ---------------------------------------------------------------------------------------------------------------
+# -- Rules ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "value", "code"),
     [
-        ("hook", VALUE, "SECRET_NAME_INVALID"), ("", VALUE, "SECRET_NAME_INVALID"), ("A" * 201, VALUE, "SECRET_NAME_INVALID"),
-        ("HOOK", "abc", "SECRET_VALUE_INVALID"), ("HOOK", "  abc  ", "SECRET_VALUE_INVALID"), ("HOOK", 12345, "SECRET_VALUE_INVALID"),
-        ("HOOK", None, "SECRET_VALUE_INVALID"), ("HOOK", "x" * 65_537, "SECRET_VALUE_INVALID"), ("HOOK", "ab\x00cd", "SECRET_VALUE_INVALID"),
+        ("hook", VALUE, "SECRET_NAME_INVALID"), ("", VALUE, "SECRET_NAME_INVALID"),
+        ("A" * 201, VALUE, "SECRET_NAME_INVALID"),
+        ("HOOK", "abc", "SECRET_VALUE_INVALID"), ("HOOK", "  abc  ", "SECRET_VALUE_INVALID"),
+        ("HOOK", 12345, "SECRET_VALUE_INVALID"),
+        ("HOOK", None, "SECRET_VALUE_INVALID"), ("HOOK", "x" * 65_537, "SECRET_VALUE_INVALID"),
+        ("HOOK", "ab\x00cd", "SECRET_VALUE_INVALID"),
     ],
 )  # fmt: skip
-def test_what_is_no_secret(tenant: Any, name: str, value: Any, code: str) -> None:
+def test_invalid_names_and_values_are_refused(tenant: Any, name: str, value: Any, code: str) -> None:
     with pytest.raises(InputInvalid) as failed:
         save(tenant, name, value)
     assert failed.value.code == code
@@ -156,7 +157,7 @@ def test_what_is_no_secret(tenant: Any, name: str, value: Any, code: str) -> Non
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.AUTHOR])
-def test_only_administrators_and_every_attempt_is_recorded_without_the_value(tenant: Any, role: Role) -> None:
+def test_only_administrators_save_and_every_attempt_is_recorded_without_the_value(tenant: Any, role: Role) -> None:
     save(tenant, description="old")
     with pytest.raises(PermissionRefused):
         secret_save(actor=make_actor(tenant, role), name="HOOK", value="another-value")
@@ -175,7 +176,7 @@ def test_only_administrators_and_every_attempt_is_recorded_without_the_value(ten
     assert not any(value in told for value in (VALUE, "another-value"))
 
 
-def test_use_is_noted_once_a_minute(tenant: Any) -> None:
+def test_use_is_recorded_at_most_once_a_minute(tenant: Any) -> None:
     secret = save(tenant)
     assert secret.last_used_at is None
     values(tenant)
@@ -188,7 +189,7 @@ def test_use_is_noted_once_a_minute(tenant: Any) -> None:
     assert Secret.objects.get(id=secret.id).last_used_at > earlier + timedelta(seconds=30)
 
 
-def test_who_uses_a_secret(tenant: Any) -> None:
+def test_users_of_a_secret_are_listed(tenant: Any) -> None:
     publish(tenant, CALL, key="uses-it")
     publish(tenant, CALL, key="used-it")
     publish(
@@ -205,7 +206,7 @@ def test_who_uses_a_secret(tenant: Any) -> None:
     assert secret_uses(tenant_id=tenant.id, name="HOO") == []
 
 
-# -- API -----------------------------------------------------------------------------------------------------------------
+# -- API --------------------------------------------------------------------------------------------------------------
 
 
 class Api:
@@ -219,7 +220,7 @@ class Api:
         return self.client.get(f"/api/v1/secrets{path}")
 
 
-def test_the_api_takes_values_and_shows_none(tenant: Any) -> None:
+def test_api_accepts_values_and_never_returns_them(tenant: Any) -> None:
     api = Api(tenant)
     answers = [
         api.put("HOOK", {"value": VALUE, "description": "d"}), api.put("HOOK", {"value": f"{VALUE}-2"}),
@@ -237,7 +238,7 @@ def test_the_api_takes_values_and_shows_none(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"value": None}, {"value": 12345}, {"value": ["abcdef"]}, {"value": "abc"}, []])
-def test_the_api_refuses_what_is_no_value(tenant: Any, body: Any) -> None:
+def test_api_refuses_invalid_values(tenant: Any, body: Any) -> None:
     answer = Api(tenant).put("HOOK", body)
     assert (answer.status_code, answer.json()["error"]["code"] in ("VALIDATION_ERROR", "SECRET_VALUE_INVALID")) == (
         400,
@@ -246,7 +247,7 @@ def test_the_api_refuses_what_is_no_value(tenant: Any, body: Any) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.AUTHOR])
-def test_the_api_is_for_administrators(tenant: Any, role: Role) -> None:
+def test_api_is_only_for_administrators(tenant: Any, role: Role) -> None:
     save(tenant)
     api = Api(tenant, role)
     answers = [
@@ -259,7 +260,7 @@ def test_the_api_is_for_administrators(tenant: Any, role: Role) -> None:
     assert values(tenant) == {"HOOK": VALUE}
 
 
-def test_another_tenants_secrets_do_not_exist(tenant: Any) -> None:
+def test_secrets_of_another_tenant_are_not_found(tenant: Any) -> None:
     save(tenant)
     stranger = Api(make_tenant())
     assert stranger.get().json()["results"] == []
@@ -267,12 +268,12 @@ def test_another_tenants_secrets_do_not_exist(tenant: Any) -> None:
     assert values(tenant) == {"HOOK": VALUE}
 
 
-# -- Screens -------------------------------------------------------------------------------------------------------------
+# -- Screens ----------------------------------------------------------------------------------------------------------
 
 LIST, ADD = "admin:workflows_secret_changelist", "admin:workflows_secret_add"
 
 
-def test_the_pages_take_values_and_show_none(tenant: Any) -> None:
+def test_pages_accept_values_and_never_show_them(tenant: Any) -> None:
     admin = member_of(tenant, role="admin")
     added = admin.post(reverse(ADD), {"name": "HOOK", "value": f" {VALUE}\r\n", "description": "d"}, follow=True)
     secret = Secret.objects.get(tenant=tenant)
@@ -282,7 +283,7 @@ def test_the_pages_take_values_and_show_none(tenant: Any) -> None:
     pages = [added, admin.get(reverse(LIST)), admin.get(reverse(ADD)), admin.get(page), admin.get(delete)]
     pages.append(admin.post(page, {"value": "-----A-----\r\nB\r\n", "description": "e"}, follow=True))
     assert values(tenant) == {"HOOK": "-----A-----\nB\n"}
-    # Refused: the page comes back without what was typed.
+    # The page of a refused request does not repeat the value.
     pages.append(admin.post(page, {"value": VALUE, "description": "x" * 3000}))
     pages.append(admin.post(reverse(ADD), {"name": "hook", "value": VALUE}))
     pages.append(admin.post(reverse(ADD), {"name": "HOOK", "value": VALUE}))
@@ -297,7 +298,7 @@ def test_the_pages_take_values_and_show_none(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "author"])
-def test_the_pages_are_for_administrators(tenant: Any, role: str) -> None:
+def test_pages_are_only_for_administrators(tenant: Any, role: str) -> None:
     secret = save(tenant)
     client = member_of(tenant, role=role)
     pages = [
@@ -318,7 +319,7 @@ def test_the_pages_are_for_administrators(tenant: Any, role: str) -> None:
     assert reverse(LIST).encode() in member_of(tenant, role="admin").get(reverse("admin:index")).content
 
 
-def test_another_tenants_secret_has_no_page(tenant: Any) -> None:
+def test_secret_of_another_tenant_has_no_page(tenant: Any) -> None:
     secret = save(tenant)
     stranger = member_of(make_tenant(), role="admin")
     for what in ("change", "delete"):
@@ -326,7 +327,7 @@ def test_another_tenants_secret_has_no_page(tenant: Any) -> None:
     assert b"HOOK" not in stranger.get(reverse(LIST)).content
 
 
-def test_a_missing_key_is_told_on_the_pages(tenant: Any, settings: Any) -> None:
+def test_pages_show_a_missing_key(tenant: Any, settings: Any) -> None:
     secret = save(tenant)
     settings.WORKFLOW_SECRET_KEYS = NEW
     admin = member_of(tenant, role="admin")

@@ -1,4 +1,7 @@
-"""`store.*` as an activity runs them: input as authors write it, the ledger's transaction around, output as JSON (docs/reference/engine.md#actions)."""
+"""Actions `store.*` as an activity runs them, inside the transaction of the action ledger.
+
+Source: docs/reference/engine.md#actions
+"""
 
 import itertools
 import threading
@@ -26,7 +29,10 @@ _keys = itertools.count(1)
 
 
 def perform(run: Run, name: str, value: dict[str, Any], *, key: str = "") -> Any:
-    """One execution of `store.<name>`. Errors: RunError."""
+    """Execute `store.<name>` once and return its output.
+
+    Errors: RunError.
+    """
     action = find_action(f"store.{name}", 1)
     assert action is not None
     checked = validated_input(action, value)
@@ -51,25 +57,25 @@ def store(tenant: Any) -> Store:
 def refused(store: Store, name: str, **value: Any) -> RunError:
     with pytest.raises(RunError) as caught:
         store(name, **value)
-    assert caught.value.category == "ValidationError"  # which an author's default retry does not repeat
+    assert caught.value.category == "ValidationError"  # the default retry policy does not repeat it
     return caught.value
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", "Zoë", [1, [2]], {"b": 1, "a": {"x": None}}, 1e300])
-def test_any_json_comes_back_as_it_went_in(store: Store, value: Any) -> None:
+def test_any_json_is_returned_unchanged(store: Store, value: Any) -> None:
     assert store("set", key="k", value=value) == {"version": 1, "created": True}
     found = store("get", key="k")
     assert found == {"found": True, "value": value, "version": 1, "expiresAt": None}
-    assert str(found["value"]) == str(value)  # the order of keys, too
+    assert str(found["value"]) == str(value)  # also in the order of keys
 
 
-def test_what_is_not_there_is_told_apart_from_null(store: Store) -> None:
+def test_missing_entry_differs_from_null(store: Store) -> None:
     store("set", key="k", value=None)
     assert store("get", key="k")["found"] is True
     assert store("get", key="other") == {"found": False, "value": None, "version": None, "expiresAt": None}
 
 
-def test_a_second_write_counts_the_version_and_replaces(store: Store) -> None:
+def test_second_write_replaces_the_value_and_increments_the_version(store: Store) -> None:
     store("set", key="k", value={"a": 1})
     assert store("set", key="k", value=[]) == {"version": 2, "created": False}
     assert store("get", key="k")["value"] == []
@@ -81,7 +87,7 @@ def test_delete(store: Store) -> None:
     assert store("get", key="k")["found"] is False
 
 
-def test_namespaces_and_tenants_are_apart(store: Store) -> None:
+def test_namespaces_and_tenants_are_separate(store: Store) -> None:
     run = make_run(make_tenant())
 
     def other(name: str, **value: Any) -> Any:
@@ -98,7 +104,7 @@ def test_namespaces_and_tenants_are_apart(store: Store) -> None:
     assert store("increment", key="n")["value"] == 1
 
 
-# -- Conditions --------------------------------------------------------------------------------------------------------
+# -- Conditions -------------------------------------------------------------------------------------------------------
 
 
 def test_only_if_absent(store: Store) -> None:
@@ -108,7 +114,7 @@ def test_only_if_absent(store: Store) -> None:
     assert store("get", key="lock")["value"] == "first"
 
 
-def test_expected_version_lets_one_writer_through(store: Store) -> None:
+def test_expected_version_permits_one_writer(store: Store) -> None:
     store("set", key="k", value="a")
     assert store("set", key="k", value="b", expectedVersion=1)["version"] == 2
     error = refused(store, "set", key="k", value="c", expectedVersion=1)
@@ -119,14 +125,14 @@ def test_expected_version_lets_one_writer_through(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["set", "delete"])
-def test_an_expected_version_of_nothing_fails_and_leaves_nothing(store: Store, tenant: Any, name: str) -> None:
+def test_expected_version_of_a_missing_entry_fails_without_a_row(store: Store, tenant: Any, name: str) -> None:
     value = {"value": 1} if name == "set" else {}
     error = refused(store, name, key="none", expectedVersion=1, **value)
     assert (error.code, error.details) == ("STORE_CONDITION_FAILED", {"version": None})
     assert DataStoreEntry.objects.filter(tenant=tenant).count() == 0
 
 
-def test_of_many_at_once_one_takes_the_lock(tenant: Any) -> None:
+def test_one_of_many_concurrent_writers_gets_the_lock(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
     @in_system_scope
@@ -144,7 +150,7 @@ def test_of_many_at_once_one_takes_the_lock(tenant: Any) -> None:
         assert sorted(pool.map(take, range(8))) == ["STORE_CONDITION_FAILED"] * 7 + ["taken"]
 
 
-def test_a_write_that_meets_a_delete_is_never_lost(tenant: Any) -> None:
+def test_write_concurrent_with_a_delete_is_not_lost(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
     @in_system_scope
@@ -160,20 +166,20 @@ def test_a_write_that_meets_a_delete_is_never_lost(tenant: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         counts = list(pool.map(work, range(8)))
     left = 1 if perform(run, "get", {"key": "n"})["found"] else 0
-    assert sum(counts[0::2]) == sum(counts[1::2]) + left  # each entry that began was deleted once, or is there
+    assert sum(counts[0::2]) == sum(counts[1::2]) + left  # each new entry was deleted once, or still exists
 
 
-# -- Increment ---------------------------------------------------------------------------------------------------------
+# -- Increment --------------------------------------------------------------------------------------------------------
 
 
-def test_increment_begins_at_zero_and_adds(store: Store) -> None:
+def test_increment_starts_at_zero(store: Store) -> None:
     assert store("increment", key="n") == {"value": 1, "version": 1}
     assert store("increment", key="n", by=-3) == {"value": -2, "version": 2}
     assert store("increment", key="n", by=0.5) == {"value": -1.5, "version": 3}
     assert store("get", key="n")["value"] == -1.5
 
 
-def test_increments_of_many_threads_are_all_counted(tenant: Any) -> None:
+def test_concurrent_increments_are_all_counted(tenant: Any) -> None:
     run, start = make_run(tenant), threading.Barrier(8)
 
     @in_system_scope
@@ -186,11 +192,11 @@ def test_increments_of_many_threads_are_all_counted(tenant: Any) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         seen = list(itertools.chain.from_iterable(pool.map(count, range(8))))
-    assert sorted(seen) == list(range(1, 121))  # each value was given out once
+    assert sorted(seen) == list(range(1, 121))  # each value was returned once
     assert perform(run, "get", {"key": "n"})["version"] == 120
 
 
-def test_a_repeated_execution_counts_once(tenant: Any) -> None:
+def test_repeated_execution_increments_once(tenant: Any) -> None:
     run = make_run(tenant)
     assert [perform(run, "increment", {"key": "n"}, key="same")["value"] for _ in range(3)] == [1, 1, 1]
     assert ActionInvocation.objects.get(run=run).executions == 1
@@ -207,12 +213,12 @@ def test_only_numbers_are_incremented(store: Store, value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "by"), [(2**53 - 1, 1), (1.7e308, 1.7e308), (10**400, 1), (1, 10**400), (0.5, 10**400)]
 )
-def test_a_sum_beyond_what_is_exact_is_refused(store: Store, value: Any, by: Any) -> None:
+def test_sum_that_is_not_exact_is_refused(store: Store, value: Any, by: Any) -> None:
     store("set", key="k", value=value)
     assert refused(store, "increment", key="k", by=by).code == "STORE_NUMBER_TOO_LARGE"
 
 
-# -- Expiry ------------------------------------------------------------------------------------------------------------
+# -- Expiry -----------------------------------------------------------------------------------------------------------
 
 
 def pass_expiry(tenant: Any, key: str) -> None:
@@ -220,7 +226,7 @@ def pass_expiry(tenant: Any, key: str) -> None:
     assert DataStoreEntry.objects.filter(tenant=tenant, key=key, expires_at__gt=past).update(expires_at=past) == 1
 
 
-def test_an_expired_entry_is_absent(store: Store, tenant: Any) -> None:
+def test_expired_entry_is_absent(store: Store, tenant: Any) -> None:
     store("set", key="k", value=5, ttlSeconds=3600)
     store("set", key="stays", value=1)
     expires = DataStoreEntry.objects.get(tenant=tenant, key="k").expires_at
@@ -232,7 +238,7 @@ def test_an_expired_entry_is_absent(store: Store, tenant: Any) -> None:
     assert store("delete", key="k") == {"deleted": False}
 
 
-def test_after_an_expiry_an_entry_begins_again_with_a_new_version(store: Store, tenant: Any) -> None:
+def test_new_entry_after_an_expiry_continues_the_version(store: Store, tenant: Any) -> None:
     store("set", key="k", value=5, ttlSeconds=3600)
     pass_expiry(tenant, "k")
     assert refused(store, "set", key="k", value=6, expectedVersion=1).details == {"version": None}
@@ -240,7 +246,7 @@ def test_after_an_expiry_an_entry_begins_again_with_a_new_version(store: Store, 
     assert store("get", key="k") == {"found": True, "value": 6, "version": 2, "expiresAt": None}
 
 
-def test_an_increment_keeps_the_expiry_with_which_the_entry_began(store: Store, tenant: Any) -> None:
+def test_increment_keeps_the_first_expiry(store: Store, tenant: Any) -> None:
     store("increment", key="n", ttlSeconds=60)
     first = store("get", key="n")["expiresAt"]
     assert store("increment", key="n", ttlSeconds=3600)["value"] == 2
@@ -250,16 +256,16 @@ def test_an_increment_keeps_the_expiry_with_which_the_entry_began(store: Store, 
     assert store("get", key="n")["expiresAt"] is None
 
 
-def test_an_expiry_may_be_a_time_that_is_to_come(store: Store) -> None:
+def test_expiry_can_be_a_future_time(store: Store) -> None:
     store("set", key="k", value=1, expiresAt="2999-01-01T01:00:00+01:00")
     assert store("get", key="k")["expiresAt"] == "2999-01-01T00:00:00Z"
     assert refused(store, "set", key="k", value=2, expiresAt="2001-01-01T00:00:00Z").code == "STORE_EXPIRY_PASSED"
 
 
-# -- List --------------------------------------------------------------------------------------------------------------
+# -- List -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_in_pages(store: Store) -> None:
+def test_list_is_read_in_pages(store: Store) -> None:
     for number in reversed(range(7)):
         store("set", key=f"a{number}", value=number)
     store("set", key="b0", value="no")
@@ -272,7 +278,7 @@ def test_a_list_is_read_in_pages(store: Store) -> None:
     assert (seen, cursor) == ([(f"a{number}", number) for number in range(7)], None)
 
 
-def test_a_page_with_exactly_the_last_entry_has_no_cursor(store: Store) -> None:
+def test_page_that_ends_with_the_last_entry_has_no_cursor(store: Store) -> None:
     for number in range(3):
         store("set", key=f"a{number}", value=number)
     assert store("list", limit=3)["nextCursor"] is None
@@ -282,13 +288,13 @@ def test_a_page_with_exactly_the_last_entry_has_no_cursor(store: Store) -> None:
 @pytest.mark.parametrize(
     ("prefix", "keys"), [("a%", ["a%b"]), ("a_", ["a_b"]), ("a.", ["a.b"]), ("b", []), ("A", ["A%b"])]
 )
-def test_a_prefix_is_taken_literally(store: Store, prefix: str, keys: list[str]) -> None:
+def test_prefix_is_literal(store: Store, prefix: str, keys: list[str]) -> None:
     for key in ("a%b", "axb", "a_b", "a.b", "A%b"):
         store("set", key=key, value=1)
     assert [entry["key"] for entry in store("list", prefix=prefix)["entries"]] == keys
 
 
-def test_a_page_ends_before_it_is_too_large_to_be_an_output(store: Store, tenant: Any) -> None:
+def test_page_ends_below_the_limit_of_an_output(store: Store, tenant: Any) -> None:
     DataStoreEntry.objects.bulk_create(
         DataStoreEntry(tenant=tenant, key=f"{number:04}" + "ü" * 190, value="x" * (60_000 if number < 5 else 1))
         for number in range(1000)
@@ -304,7 +310,7 @@ def test_a_page_ends_before_it_is_too_large_to_be_an_output(store: Store, tenant
     assert (seen, pages) == ([f"{number:04}" for number in range(1000)], 5)
 
 
-def test_a_page_that_its_size_ends_reads_no_more_than_a_slice_beyond(
+def test_page_ended_by_its_size_reads_at_most_one_further_slice(
     store: Store, tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workflows.actions import store as module
@@ -321,16 +327,19 @@ def test_a_page_that_its_size_ends_reads_no_more_than_a_slice_beyond(
     assert len(store("list", limit=3)["entries"]) == 3
 
 
-# -- Input -------------------------------------------------------------------------------------------------------------
+# -- Input ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "value", "path"),
     [
         ("get", {"key": ""}, "key"), ("get", {"key": "k" * 201}, "key"), ("get", {"key": "a\x00"}, "key"),
-        ("get", {"key": "k", "namespace": "_celery.call"}, "namespace"), ("get", {"key": "k", "namespace": "n" * 201}, "namespace"),
-        ("get", {"key": "k", "also": 1}, "also"), ("set", {"key": "k"}, "value"), ("set", {"key": "k", "value": "\x00"}, "value"),
-        ("set", {"key": "k", "value": "x" * 65_535}, "value"), ("set", {"key": "k", "value": 1, "ttlSeconds": 0}, "ttlSeconds"),
+        ("get", {"key": "k", "namespace": "_celery.call"}, "namespace"),
+        ("get", {"key": "k", "namespace": "n" * 201}, "namespace"),
+        ("get", {"key": "k", "also": 1}, "also"), ("set", {"key": "k"}, "value"),
+        ("set", {"key": "k", "value": "\x00"}, "value"),
+        ("set", {"key": "k", "value": "x" * 65_535}, "value"),
+        ("set", {"key": "k", "value": 1, "ttlSeconds": 0}, "ttlSeconds"),
         ("set", {"key": "k", "value": 1, "ttlSeconds": 1e12}, "ttlSeconds"),
         ("set", {"key": "k", "value": 1, "expiresAt": "2999-01-01T00:00:00"}, "expiresAt"),
         ("set", {"key": "k", "value": 1, "ttl_seconds": 5}, "ttl_seconds"),
@@ -340,12 +349,10 @@ def test_a_page_that_its_size_ends_reads_no_more_than_a_slice_beyond(
         ("list", {"limit": 1001}, "limit"), ("list", {"limit": 0}, "limit"),
     ],
 )  # fmt: skip
-def test_input_outside_its_limits_is_refused_with_its_place(
-    store: Store, name: str, value: dict[str, Any], path: str
-) -> None:
+def test_input_over_a_limit_is_refused_with_its_path(store: Store, name: str, value: dict[str, Any], path: str) -> None:
     error = refused(store, name, **value)
     assert (error.code, error.details["problems"][0]["path"].split(".")[0]) == ("ACTION_INPUT_INVALID", path)
 
 
-def test_what_is_just_within_the_limits_is_taken(store: Store) -> None:
+def test_input_at_the_limits_is_accepted(store: Store) -> None:
     assert store("set", key="ü" * 200, namespace="n" * 200, value="x" * 65_534)["version"] == 1

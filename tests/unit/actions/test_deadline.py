@@ -1,4 +1,4 @@
-"""An action's own timeout: what returns in time is passed on, what does not is left behind."""
+"""Timeout of an action inside its activity."""
 
 import threading
 
@@ -13,7 +13,7 @@ def test_values_and_errors_are_passed_on() -> None:
         within(5, lambda: 1 / 0)
 
 
-def test_what_does_not_return_in_time_is_left_behind() -> None:
+def test_action_that_exceeds_its_timeout_is_left_behind() -> None:
     release = threading.Event()
     with pytest.raises(DeadlinePassed, match=r"within 0.05 s"):
         within(0.05, lambda: release.wait(30))

@@ -1,4 +1,4 @@
-"""Values of secrets in whatever spelling are taken out of outputs, errors and log lines."""
+"""Removal of secret values in every spelling from outputs, errors and log lines."""
 
 import base64
 import html
@@ -24,20 +24,21 @@ SCRUBBER = Scrubber({"KEY": VALUE})
     "spell",
     [
         str, lambda v: quote(v, safe=""), quote, quote_plus, lambda v: quote(v, safe="").lower(), html.escape,
-        lambda v: json.dumps(v)[1:-1], lambda v: json.dumps(v, ensure_ascii=False)[1:-1], lambda v: json.dumps(v)[1:-1].replace("/", "\\/"),
+        lambda v: json.dumps(v)[1:-1], lambda v: json.dumps(v, ensure_ascii=False)[1:-1],
+        lambda v: json.dumps(v)[1:-1].replace("/", "\\/"),
         lambda v: json.dumps(json.dumps(v)[1:-1])[1:-1], lambda v: repr(v)[1:-1], lambda v: repr(v.encode())[2:-1],
         lambda v: v.encode().hex(), lambda v: v.encode().hex().upper(), str.upper, str.lower,
         lambda v: base64.b64encode(v.encode()).decode(), lambda v: base64.urlsafe_b64encode(v.encode()).decode(),
     ],
 )  # fmt: skip
-def test_every_spelling_is_replaced_inside_of_longer_texts(spell: Callable[[str], str]) -> None:
+def test_every_spelling_is_replaced_in_longer_texts(spell: Callable[[str], str]) -> None:
     text = f"<{spell(VALUE)}> and again: {spell(VALUE)}."
     assert SCRUBBER.scrub(text) == f"<{MARK}> and again: {MARK}."
 
 
 @pytest.mark.parametrize("before", ["", "a", "us", "user:"])
 @pytest.mark.parametrize("after", ["", "z", "zz"])
-def test_base64_of_a_text_around_it(before: str, after: str) -> None:
+def test_base64_of_a_longer_text_is_scrubbed(before: str, after: str) -> None:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         scrubbed = SCRUBBER.scrub(f"Basic {encode(f'{before}{VALUE}{after}'.encode()).decode()}!")
         assert MARK in scrubbed
@@ -47,19 +48,21 @@ def test_base64_of_a_text_around_it(before: str, after: str) -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("Bearer sk_live_0123456789", "token sk_live_0123456789 is wrong"), ("user:correct-horse", "no user with correct-horse"),
+        ("Bearer sk_live_0123456789", "token sk_live_0123456789 is wrong"),
+        ("user:correct-horse", "no user with correct-horse"),
         ("Basic " + base64.b64encode(b"user:correct-horse").decode(), "password correct-horse"),
         ("https://hooks.example/services/T00/B00XXXX", "POST /services/T00/B00XXXX failed"),
         ("postgresql://me:correct-horse@db/x", "password correct-horse is wrong"),
         ("-----BEGIN-----\nMIIEvQIBADANBgkq\n-----END-----\n", "line MIIEvQIBADANBgkq"),
-        (json.dumps({"type": "x", "keys": ["MIIEvQIBADANBgkq"]}), "key MIIEvQIBADANBgkq"), ("  padded-value \n", "got padded-value"),
+        (json.dumps({"type": "x", "keys": ["MIIEvQIBADANBgkq"]}), "key MIIEvQIBADANBgkq"),
+        ("  padded-value \n", "got padded-value"),
     ],
 )  # fmt: skip
-def test_what_a_target_repeats_of_a_value_is_replaced(value: str, told: str) -> None:
+def test_parts_of_a_value_are_replaced(value: str, told: str) -> None:
     assert MARK in Scrubber({"KEY": value}).scrub(told)
 
 
-def test_json_values_are_scrubbed_at_every_depth_keys_and_numbers_too() -> None:
+def test_json_values_are_scrubbed_at_every_depth_with_keys_and_numbers() -> None:
     scrubber = Scrubber({"PIN": "12345678", "WORD": "open sesame"})
     value = {"a": ["x open sesame y", {"open sesame": 12345678}], "n": 123456789, "t": True, "z": None, "f": 1.5}
     assert scrubber.scrub(value) == {
@@ -67,14 +70,14 @@ def test_json_values_are_scrubbed_at_every_depth_keys_and_numbers_too() -> None:
     }  # fmt: skip
 
 
-def test_the_longer_of_two_values_wins_and_scrubbing_twice_changes_nothing() -> None:
+def test_longer_value_is_replaced_first_and_a_second_scrub_changes_nothing() -> None:
     scrubber = Scrubber({"SHORT": "secret", "LONG": "secret-and-more"})
     once = scrubber.scrub("secret-and-more secret")
     assert once == "[secret LONG] [secret SHORT]"
     assert scrubber.scrub(once) == once
 
 
-def test_a_value_that_was_cut_is_replaced_too() -> None:
+def test_cut_value_is_replaced() -> None:
     scrubber = Scrubber({"KEY": "abcdefghijklmnop"})
     assert scrubber.scrub("x" * 200 + "abcdefgh") == "x" * 200 + MARK
     assert scrubber.scrub("mnop" + "x" * 200) == MARK + "x" * 200
@@ -83,7 +86,7 @@ def test_a_value_that_was_cut_is_replaced_too() -> None:
     assert scrubber.scrub("x" * 200 + "abc") == "x" * 200 + "abc"
 
 
-def test_an_error_leaves_without_the_value() -> None:
+def test_run_error_is_scrubbed() -> None:
     with pytest.raises(RunError) as failed, scrubbing({"KEY": VALUE}):
         raise RunError("ActionError", f"no {VALUE}", code=f"X_{VALUE}", details={"body": [VALUE]}) from ValueError(
             VALUE
@@ -93,7 +96,7 @@ def test_an_error_leaves_without_the_value() -> None:
     assert (VALUE in str(error), error.__cause__) == (False, None)
 
 
-def test_any_other_exception_leaves_as_it_is_unless_it_tells_the_value() -> None:
+def test_other_exception_is_replaced_only_if_it_has_the_value() -> None:
     with pytest.raises(KeyError), scrubbing({"KEY": VALUE}):
         raise KeyError("something else")
     for cause in (None, ValueError(f"inner {VALUE}")):
@@ -105,13 +108,13 @@ def test_any_other_exception_leaves_as_it_is_unless_it_tells_the_value() -> None
         assert failed.value.__suppress_context__
 
 
-def test_outside_of_an_action_nothing_is_changed() -> None:
+def test_nothing_is_changed_outside_of_an_action() -> None:
     with scrubbing({"KEY": VALUE}):
         assert scrub(VALUE) == MARK
     assert scrub(VALUE) == VALUE
 
 
-# -- Log lines -----------------------------------------------------------------------------------------------------------
+# -- Log lines --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def test_messages_arguments_and_tracebacks_are_scrubbed(lines: pytest.LogCapture
     assert lines.records[-1].args == (5,)
 
 
-def test_what_a_thread_of_the_action_logs_is_scrubbed_while_it_runs(lines: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_a_thread_of_the_action_are_scrubbed(lines: pytest.LogCaptureFixture) -> None:
     with scrubbing({"KEY": VALUE}):
         thread = threading.Thread(target=LOGGER.info, args=("sent %s", VALUE))
         thread.start()
@@ -152,7 +155,7 @@ def test_what_a_thread_of_the_action_logs_is_scrubbed_while_it_runs(lines: pytes
     assert VALUE in lines.text
 
 
-def test_what_is_added_to_a_record_is_scrubbed_by_the_handlers_filter(lines: pytest.LogCaptureFixture) -> None:
+def test_extra_values_are_scrubbed_by_the_filter_of_the_handler(lines: pytest.LogCaptureFixture) -> None:
     lines.handler.addFilter(scrubbed_logs.ScrubFilter())
     with scrubbing({"KEY": VALUE}):
         LOGGER.info("sent", extra={"headers": {"auth": VALUE}})
