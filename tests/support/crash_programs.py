@@ -47,10 +47,11 @@ class Programs:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self._handle(json.loads(line))
-                self._changed.notify_all()
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._changed:
+                    self._handle(json.loads(line))
+                    self._changed.notify_all()
 
     def _handle(self, change: dict[str, Any]) -> None:
         if "port" in change:

@@ -32,6 +32,8 @@ def running_temporal_worker() -> Iterator[None]:
         except BaseException as error:  # noqa: BLE001  the waiting test raises it
             failure.append(error)
             started.set()
+        finally:
+            loop.close()
 
     thread = threading.Thread(target=run, name="temporal-worker", daemon=True)
     thread.start()
@@ -39,7 +41,8 @@ def running_temporal_worker() -> Iterator[None]:
     if failure:
         raise failure[0]
     yield
-    loop.call_soon_threadsafe(stop.set)
+    if thread.is_alive():
+        loop.call_soon_threadsafe(stop.set)
     thread.join(30)
 
 

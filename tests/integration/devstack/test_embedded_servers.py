@@ -116,7 +116,8 @@ def test_servers_end_when_their_owner_is_killed(home: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
     assert owner.stdout is not None
-    servers = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
+    with owner.stdout as lines:
+        servers = [psutil.Process(int(pid)) for pid in lines.readline().split()]
     assert len(servers) == 3
     backends = servers[0].children()
     owner.send_signal(signal.SIGKILL)
