@@ -65,7 +65,7 @@ def compiled(rules: tuple[str, ...] = ()) -> Rules:
 
 
 def rule_problem(rule: Any) -> str | None:
-    """Return a sentence about the fault of a rule, or None."""
+    """Return a sentence that says why a rule is invalid, or None."""
     if not isinstance(rule, str) or not rule.strip():
         return "a rule must be a text: a JSON pointer or a pattern of keys"
     if len(rule) > MAX_RULE_LENGTH:

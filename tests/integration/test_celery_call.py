@@ -422,7 +422,7 @@ def test_action_waits_for_a_backend_that_is_silent_for_a_while(
             eventually(lambda: foreign.runs(key) == 1, what="the task runs")
             proxy.is_mute.set()
             seen = proxy.connections
-            eventually(lambda: proxy.connections >= seen + 2, what="looks that were given up")
+            eventually(lambda: proxy.connections >= seen + 2, what="searches that were abandoned")
             foreign.redis.rpush(f"{key}:open", "1")
             proxy.is_mute.clear()
             assert waiting.result(30).result == "through"

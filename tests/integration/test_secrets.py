@@ -172,8 +172,8 @@ def test_only_administrators_save_and_every_attempt_is_recorded_without_the_valu
         ("delete_secret", "HOOK", "refused", "PERMISSION_DENIED"), ("delete_secret", "HOOK", "observed", ""),
         ("delete_secret", "HOOK", "refused", "SECRET_NOT_FOUND"),
     ]  # fmt: skip
-    told = json.dumps(list(Command.objects.filter(tenant=tenant).values()), default=str)
-    assert not any(value in told for value in (VALUE, "another-value"))
+    stored = json.dumps(list(Command.objects.filter(tenant=tenant).values()), default=str)
+    assert not any(value in stored for value in (VALUE, "another-value"))
 
 
 def test_use_is_recorded_at_most_once_a_minute(tenant: Any) -> None:
@@ -222,14 +222,14 @@ class Api:
 
 def test_api_accepts_values_and_never_returns_them(tenant: Any) -> None:
     api = Api(tenant)
-    answers = [
+    responses = [
         api.put("HOOK", {"value": VALUE, "description": "d"}), api.put("HOOK", {"value": f"{VALUE}-2"}),
         api.get(), api.get("/HOOK"),
     ]  # fmt: skip
-    assert [answer.status_code for answer in answers] == [201, 200, 200, 200]
-    assert not any(VALUE in answer.content.decode() for answer in answers)
-    (shown,) = answers[2].json()["results"]
-    assert shown == answers[3].json()
+    assert [response.status_code for response in responses] == [201, 200, 200, 200]
+    assert not any(VALUE in response.content.decode() for response in responses)
+    (shown,) = responses[2].json()["results"]
+    assert shown == responses[3].json()
     assert set(shown) == {"name", "description", "created_by", "created_at", "replaced_at", "last_used_at", "readable"}
     assert (shown["name"], shown["description"], shown["readable"]) == ("HOOK", "d", True)
     assert values(tenant) == {"HOOK": f"{VALUE}-2"}
@@ -239,8 +239,8 @@ def test_api_accepts_values_and_never_returns_them(tenant: Any) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"value": None}, {"value": 12345}, {"value": ["abcdef"]}, {"value": "abc"}, []])
 def test_api_refuses_invalid_values(tenant: Any, body: Any) -> None:
-    answer = Api(tenant).put("HOOK", body)
-    assert (answer.status_code, answer.json()["error"]["code"] in ("VALIDATION_ERROR", "SECRET_VALUE_INVALID")) == (
+    response = Api(tenant).put("HOOK", body)
+    assert (response.status_code, response.json()["error"]["code"] in ("VALIDATION_ERROR", "SECRET_VALUE_INVALID")) == (
         400,
         True,
     )
@@ -250,13 +250,13 @@ def test_api_refuses_invalid_values(tenant: Any, body: Any) -> None:
 def test_api_is_only_for_administrators(tenant: Any, role: Role) -> None:
     save(tenant)
     api = Api(tenant, role)
-    answers = [
+    responses = [
         api.get(),
         api.get("/HOOK"),
         api.put("HOOK", {"value": "another-value"}),
         api.client.delete("/api/v1/secrets/HOOK"),
     ]
-    assert [answer.status_code for answer in answers] == [403] * 4
+    assert [response.status_code for response in responses] == [403] * 4
     assert values(tenant) == {"HOOK": VALUE}
 
 
@@ -289,8 +289,10 @@ def test_pages_accept_values_and_never_show_them(tenant: Any) -> None:
     pages.append(admin.post(reverse(ADD), {"name": "HOOK", "value": VALUE}))
     assert b"Open that secret to replace its value" in pages[-1].content
     assert b"SECRET_NAME_INVALID" in pages[-2].content
-    assert {answer.status_code for answer in pages} == {200}
-    assert not any(VALUE in answer.content.decode() or "-----A-----" in answer.content.decode() for answer in pages)
+    assert {response.status_code for response in pages} == {200}
+    assert not any(
+        VALUE in response.content.decode() or "-----A-----" in response.content.decode() for response in pages
+    )
     assert b"uses-it" in pages[3].content
     assert b"uses-it" in pages[4].content
     assert admin.post(delete, {"reason": "gone"}).status_code == 302

@@ -42,7 +42,7 @@ class Owner:
         return f"{self.activity}#{self.attempt}"
 
     def has_outlived(self, other: str) -> bool:
-        """Return True if `other` is an earlier attempt of this activity. Temporal has then given that attempt up."""
+        """Return True if `other` is an earlier attempt of this activity. Temporal then treats that attempt as lost."""
         activity, _, attempt = other.rpartition("#")
         return activity == self.activity and attempt.isdecimal() and int(attempt) < self.attempt
 

@@ -46,7 +46,7 @@ def test_base64_of_a_longer_text_is_scrubbed(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [
         ("Bearer sk_live_0123456789", "token sk_live_0123456789 is wrong"),
         ("user:correct-horse", "no user with correct-horse"),
@@ -58,8 +58,8 @@ def test_base64_of_a_longer_text_is_scrubbed(before: str, after: str) -> None:
         ("  padded-value \n", "got padded-value"),
     ],
 )  # fmt: skip
-def test_parts_of_a_value_are_replaced(value: str, told: str) -> None:
-    assert MARK in Scrubber({"KEY": value}).scrub(told)
+def test_parts_of_a_value_are_replaced(value: str, text: str) -> None:
+    assert MARK in Scrubber({"KEY": value}).scrub(text)
 
 
 def test_json_values_are_scrubbed_at_every_depth_with_keys_and_numbers() -> None:
