@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("portal", "ingress", "workflows")
 # Places where the code names an error code: an argument, an attribute, or the first field of a problem.
 CODE = re.compile(
-    r"""(?:code\s*(?::\s*str)?\s*=\s*|Problem\(\s*|yield\s*\(\s*|error_body\(\s*|exceptions\.\w+:\s*)["']([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|CONFLICT)["']"""
+    r"(?:code\s*(?::\s*str)?\s*=\s*|Problem\(\s*|yield\s*\(\s*|error_body\(\s*|exceptions\.\w+:\s*)"
+    r"""["']([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|CONFLICT)["']"""
 )
 
 

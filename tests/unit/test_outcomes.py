@@ -9,7 +9,8 @@ from workflows.event_outcomes import outcome_of
     ("statuses", "correlation", "buffered", "outcome"),
     [
         (["matched"], "derived", False, "delivered"), (["started", "skipped"], "missing", False, "delivered"),
-        (["matched", "dead"], "derived", False, "partly_delivered"), (["matched", "pending"], "derived", False, "delivered"),
+        (["matched", "dead"], "derived", False, "partly_delivered"),
+        (["matched", "pending"], "derived", False, "delivered"),
         (["pending", "dead"], "derived", False, "routing"), (["sent"], "derived", True, "routing"),
         (["dead", "filtered"], "derived", True, "dead"), (["discarded"], "derived", False, "discarded"),
         ([], "missing", False, "uncorrelated"), ([], "derived", True, "buffered"), ([], "derived", False, "unmatched"),
@@ -17,7 +18,7 @@ from workflows.event_outcomes import outcome_of
         (["skipped"], "missing", False, "unmatched"),
     ],
 )  # fmt: skip
-def test_outcomes(statuses: list[str], correlation: str, buffered: bool, outcome: str) -> None:
+def test_outcome_of_deliveries(statuses: list[str], correlation: str, buffered: bool, outcome: str) -> None:
     found, reason = outcome_of(statuses, is_routed=True, correlation_status=correlation, is_buffered=buffered)
     assert found == outcome
     assert reason or outcome == "delivered"
