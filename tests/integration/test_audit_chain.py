@@ -25,21 +25,22 @@ from workflows.tenancy import tenant_scope
 
 
 @pytest.fixture
-def kept(tenant: Any) -> list[Command]:
+def commands(tenant: Any) -> list[Command]:
+    """Return three commands of the tenant. The first is accepted. The tenant also has a refused command."""
     actor = make_actor(tenant)
-    commands = [
+    opened = [
         command_open(actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=f"r{number}")
         for number in range(3)
     ]
-    command_finish(commands[0], CommandState.ACCEPTED)
+    command_finish(opened[0], CommandState.ACCEPTED)
     with pytest.raises(InputInvalid), command_transaction(
         actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id="d"
     ):  # fmt: skip
         raise InputInvalid("wrong")
-    return commands
+    return opened
 
 
-def test_every_state_change_of_a_command_is_a_link(tenant: Any, kept: list[Command]) -> None:
+def test_every_state_change_of_a_command_adds_a_link(tenant: Any, commands: list[Command]) -> None:
     report = audit_verify(tenant_id=tenant.id)
     assert (report.problems, report.commands, report.links) == ([], 4, 6)
     output = StringIO()
@@ -47,7 +48,7 @@ def test_every_state_change_of_a_command_is_a_link(tenant: Any, kept: list[Comma
     assert output.getvalue().strip() == f"{tenant.slug}: intact: 4 commands, 6 links, last hash {report.last_hash}"
 
 
-def test_each_tenant_has_its_own_chain(tenant: Any, kept: list[Command]) -> None:
+def test_each_tenant_has_its_own_chain(tenant: Any, commands: list[Command]) -> None:
     other = make_tenant()
     command_open(actor=make_actor(other), action=CommandAction.CANCEL, target_type="run", target_id="x")
     assert [entry.seq for entry in CommandEntry.objects.filter(tenant=other)] == [1]
@@ -55,7 +56,7 @@ def test_each_tenant_has_its_own_chain(tenant: Any, kept: list[Command]) -> None
 
 @contextmanager
 def triggers_off() -> Any:
-    """Return a cursor of the owner of the tables, with all triggers switched off."""
+    """Yield a cursor of the tables' owner, with all triggers switched off."""
     with connections["owner"].cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         try:
@@ -97,11 +98,11 @@ CHANGES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_manipulation_is_reported(tenant: Any, kept: list[Command], change: str) -> None:
+def test_manipulation_is_reported(tenant: Any, commands: list[Command], change: str) -> None:
     before = audit_verify(tenant_id=tenant.id)
     statement, message = CHANGES[change]
     with triggers_off() as cursor:
-        cursor.execute(statement, {"id": kept[0].id, "tenant": tenant.id})
+        cursor.execute(statement, {"id": commands[0].id, "tenant": tenant.id})
     try:
         problems = audit_verify(tenant_id=tenant.id, expected_hash=before.last_hash).problems
         assert any(message in problem for problem in problems), problems
@@ -113,13 +114,13 @@ def test_manipulation_is_reported(tenant: Any, kept: list[Command], change: str)
 
 
 def test_ledger_that_grows_during_its_verification_is_intact(
-    tenant: Any, kept: list[Command], monkeypatch: pytest.MonkeyPatch
+    tenant: Any, commands: list[Command], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     links = audit_verify_module._links
 
     def links_and_then_more(tenant_id: Any) -> Any:
         yield from links(tenant_id)
-        command_finish(kept[1], CommandState.ACCEPTED)
+        command_finish(commands[1], CommandState.ACCEPTED)
         command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="late")
 
     monkeypatch.setattr(audit_verify_module, "_links", links_and_then_more)
@@ -127,10 +128,10 @@ def test_ledger_that_grows_during_its_verification_is_intact(
     assert (report.problems, report.links, report.commands) == ([], 6, 5)
 
 
-def test_the_chain_causes_no_deadlock(tenant: Any, kept: list[Command]) -> None:
+def test_audit_chain_causes_no_deadlock(tenant: Any, commands: list[Command]) -> None:
     """One transaction writes the ledger and then locks a row. The other locks the row first."""
-    both_hold_one = threading.Barrier(2, timeout=10)
-    failed: list[DatabaseError] = []
+    both_have_the_first = threading.Barrier(2, timeout=10)
+    errors: list[DatabaseError] = []
 
     def lock() -> None:
         Tenant.objects.select_for_update(no_key=True).get(id=tenant.id)
@@ -139,21 +140,21 @@ def test_the_chain_causes_no_deadlock(tenant: Any, kept: list[Command]) -> None:
         try:
             with tenant_scope(tenant.id), transaction.atomic():
                 steps[0]()
-                both_hold_one.wait()
+                both_have_the_first.wait()
                 steps[1]()
         except DatabaseError as error:
-            failed.append(error)
+            errors.append(error)
         finally:
             connection.close()
 
-    finish = [partial(command_finish, command, CommandState.ACCEPTED) for command in kept[1:]]
+    finish = [partial(command_finish, command, CommandState.ACCEPTED) for command in commands[1:]]
     orders = [[finish[0], lock], [lock, finish[1]]]
     threads = [threading.Thread(target=work, args=(steps,)) for steps in orders]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failed == []
+    assert errors == []
     assert audit_verify(tenant_id=tenant.id).problems == []
 
 
@@ -167,14 +168,14 @@ WRITES: dict[str, Callable[[CommandEntry], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_the_application_may_only_read_the_chain(tenant: Any, kept: list[Command], write: str) -> None:
+def test_application_can_only_read_the_chain(tenant: Any, commands: list[Command], write: str) -> None:
     entry = CommandEntry.objects.filter(tenant=tenant).first()
     assert entry is not None
     with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
         WRITES[write](entry)
 
 
-def test_concurrent_commands_make_one_chain(tenant: Any) -> None:
+def test_concurrent_commands_form_one_chain(tenant: Any) -> None:
     actor = make_actor(tenant)
 
     def write_commands(number: int) -> None:

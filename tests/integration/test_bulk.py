@@ -1,4 +1,7 @@
-"""Bulk jobs: a frozen set, every item asked once whatever is killed, and an account that is always whole (docs/reference/screens.md#run-list)."""
+"""Bulk jobs: a frozen selection, one request for each item even after kills, and item counts that always add up.
+
+Source: docs/reference/screens.md#run-list
+"""
 
 import os
 import time
@@ -36,52 +39,57 @@ pytestmark = pytest.mark.usefixtures("no_dispatcher")
 CANCEL, TERMINATE, REPLAY = CommandAction.CANCEL, CommandAction.TERMINATE, CommandAction.REPLAY
 
 
-class Temporal:
-    """What the gateway was asked. `down` answers as a server that is not there, `silent` as one that hangs."""
+class FakeTemporal:
+    """Replacement for the gateway that records the requests.
+
+    With the outage "down" the server is unreachable, with "silent" it does not respond. `killed_before` and
+    `killed_after` are the number of the request at which the worker is killed.
+    """
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.mood = ""
+        self.requests: list[str] = []
+        self.outage = ""
         self.killed_before = self.killed_after = 0
 
-    def take(self, name: str, **call: Any) -> str:
-        if self.mood == "down":
-            raise gateway.TemporalUnreachable("connect error: nobody listens")
-        if self.mood == "silent":
-            raise gateway.TemporalTimeout("no answer in time")
-        if len(self.asked) + 1 == self.killed_before:
+    def request(self, name: str, **call: Any) -> str:
+        if self.outage == "down":
+            raise gateway.TemporalUnreachable("connect error: connection refused")
+        if self.outage == "silent":
+            raise gateway.TemporalTimeout("no response in time")
+        if len(self.requests) + 1 == self.killed_before:
             self.killed_before = 0
             raise WorkerKilled
-        self.asked.append(f"{name} {call.get('request_id') or call['workflow_id']}")
-        if len(self.asked) == self.killed_after:
+        self.requests.append(f"{name} {call.get('request_id') or call['workflow_id']}")
+        if len(self.requests) == self.killed_after:
             self.killed_after = 0
             raise WorkerKilled
         return "temporal-run-id"
 
 
 @pytest.fixture
-def temporal(monkeypatch: pytest.MonkeyPatch) -> Temporal:
-    server = Temporal()
-    monkeypatch.setattr(gateway, "cancel_run", lambda **call: server.take("cancel", **call))
-    monkeypatch.setattr(gateway, "terminate_run", lambda **call: server.take("terminate", **call))
-    monkeypatch.setattr(gateway, "start_run", lambda run, **call: server.take("start", **call))
-    monkeypatch.setattr(gateway, "check_reachable", lambda: server.mood == "down" and server.take("check"))
+def temporal(monkeypatch: pytest.MonkeyPatch) -> FakeTemporal:
+    server = FakeTemporal()
+    monkeypatch.setattr(gateway, "cancel_run", lambda **call: server.request("cancel", **call))
+    monkeypatch.setattr(gateway, "terminate_run", lambda **call: server.request("terminate", **call))
+    monkeypatch.setattr(gateway, "start_run", lambda run, **call: server.request("start", **call))
+    monkeypatch.setattr(gateway, "check_reachable", lambda: server.outage == "down" and server.request("check"))
     return server
 
 
 # -- Preview -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_preview_freezes_its_set_and_says_what_is_not_eligible(tenant: Any) -> None:
+def test_preview_freezes_the_selection_and_marks_ineligible_runs(tenant: Any) -> None:
     other = make_run(make_tenant())
     waiting, running = make_run(tenant), make_run(tenant, status="RUNNING")
-    closed, legacy, asked = make_run(tenant, status="FAILED"), make_run(tenant, engine="db"), make_run(tenant)
-    command_open(actor=make_actor(tenant), action=CANCEL, target_type="run", target_id=str(asked.id), run=asked)
-    Command.objects.filter(run=asked).update(state="accepted")
+    closed, legacy = make_run(tenant, status="FAILED"), make_run(tenant, engine="db")
+    canceling = make_run(tenant)
+    command_open(actor=make_actor(tenant), action=CANCEL, target_type="run", target_id=str(canceling.id), run=canceling)
+    Command.objects.filter(run=canceling).update(state="accepted")
     job = preview_job(
-        tenant, runs=Run.objects.filter(id__in=[waiting.id, running.id, closed.id, legacy.id, asked.id, other.id])
+        tenant, runs=Run.objects.filter(id__in=[waiting.id, running.id, closed.id, legacy.id, canceling.id, other.id])
     )
-    make_run(tenant)  # comes later, and is none of it
+    make_run(tenant)  # created after the preview, so not part of the selection
     assert (job.state, job.total, item_counts(job)) == ("preview", 5, {"pending": 2, "ineligible": 3})
     assert bulk_split(job) == {
         "by_status": {"WAITING": 1, "RUNNING": 1},
@@ -92,14 +100,14 @@ def test_a_preview_freezes_its_set_and_says_what_is_not_eligible(tenant: Any) ->
         running.id,
         closed.id,
         legacy.id,
-        asked.id,
+        canceling.id,
     ]
     assert item_of(job, waiting).target_label.startswith(f"{waiting.definition_key}@1")
     row = Command.objects.get(target_id=str(job.id))
     assert (row.action, row.target_type, row.state, row.details["total"]) == ("bulk", "bulk job", "observed", 5)
 
 
-def test_ids_that_are_not_there_or_anothers_are_told_alike(tenant: Any) -> None:
+def test_unknown_ids_and_ids_of_another_tenant_get_the_same_code(tenant: Any) -> None:
     own, others = make_run(tenant), make_run(make_tenant())
     job = preview_job(tenant, ids=[others.id, own.id, unknown_id(), own.id])
     assert item_counts(job) == {"pending": 1, "ineligible": 2}
@@ -107,12 +115,12 @@ def test_ids_that_are_not_there_or_anothers_are_told_alike(tenant: Any) -> None:
     assert item_of(job, others).target_label == item_of(job, others).status_then == ""
 
 
-def test_a_run_that_has_ended_can_be_replayed(tenant: Any) -> None:
+def test_preview_of_replay_accepts_ended_runs(tenant: Any) -> None:
     make_run(tenant, status="FAILED"), make_run(tenant, engine="db")
     assert item_counts(preview_job(tenant, REPLAY)) == {"pending": 1, "ineligible": 1}
 
 
-def test_filters_of_a_screen_with_percent_signs_and_joins_are_frozen_too(tenant: Any) -> None:
+def test_preview_freezes_query_sets_with_percent_signs_and_joins(tenant: Any) -> None:
     from workflows.selectors import runs_with_open_cancel
 
     make_run(tenant, correlation_key="100%"), make_run(tenant, correlation_key="x")
@@ -130,29 +138,29 @@ def test_filters_of_a_screen_with_percent_signs_and_joins_are_frozen_too(tenant:
         ({"rate_per_second": 1e9}, "VALIDATION_ERROR"),
     ],
 )
-def test_a_preview_of_nothing_or_at_no_rate_is_refused(tenant: Any, more: dict[str, Any], code: str) -> None:
-    with pytest.raises(InputInvalid) as refused:
+def test_preview_without_runs_or_with_invalid_rate_is_refused(tenant: Any, more: dict[str, Any], code: str) -> None:
+    with pytest.raises(InputInvalid) as raised:
         preview_job(tenant, **more)
-    assert refused.value.code == code
+    assert raised.value.code == code
     assert not BulkJob.objects.filter(tenant=tenant).exists()
 
 
-def test_more_runs_than_the_limit_are_refused_and_leave_nothing(tenant: Any, settings: Any) -> None:
+def test_preview_over_the_limit_is_refused_and_stores_nothing(tenant: Any, settings: Any) -> None:
     settings.BULK_MAX_RUNS = 2
     runs = make_runs(tenant, 3)
-    for chosen in ({}, {"ids": [run.id for run in runs]}):
-        with pytest.raises(InputInvalid) as refused:
-            preview_job(tenant, **chosen)
-        assert refused.value.code == "BULK_TOO_MANY_RUNS"
+    for selection in ({}, {"ids": [run.id for run in runs]}):
+        with pytest.raises(InputInvalid) as raised:
+            preview_job(tenant, **selection)
+        assert raised.value.code == "BULK_TOO_MANY_RUNS"
     assert not BulkItem.objects.filter(tenant=tenant).exists()
     assert preview_job(tenant, ids=[run.id for run in runs[:2]]).total == 2
 
 
-# -- Who may -----------------------------------------------------------------------------------------------------------
+# -- Permissions -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("action", "role"), [(CANCEL, Role.VIEWER), (REPLAY, Role.VIEWER), (TERMINATE, Role.AUTHOR)])
-def test_each_step_needs_the_role_of_the_action_and_denials_are_recorded(
+def test_each_request_needs_the_role_of_the_action_and_refusals_are_recorded(
     tenant: Any, action: CommandAction, role: Role
 ) -> None:
     make_run(tenant)
@@ -167,7 +175,7 @@ def test_each_step_needs_the_role_of_the_action_and_denials_are_recorded(
     assert reload_job(job).state == "preview"
 
 
-def test_another_tenants_job_is_not_there(tenant: Any) -> None:
+def test_job_of_another_tenant_is_not_found(tenant: Any) -> None:
     make_run(tenant)
     job = preview_job(tenant)
     for step in (bulk_start, bulk_stop):
@@ -175,27 +183,27 @@ def test_another_tenants_job_is_not_there(tenant: Any) -> None:
             step(actor=make_actor(make_tenant()), job_id=job.id)
 
 
-def test_terminate_needs_a_reason_and_a_job_its_states(tenant: Any) -> None:
+def test_terminate_needs_a_reason_and_requests_need_the_right_state(tenant: Any) -> None:
     make_run(tenant)
     job = preview_job(tenant, TERMINATE, reason="")
     with pytest.raises(InputInvalid, match="reason"):
         bulk_start(actor=make_actor(tenant), job_id=job.id)
     for step in (bulk_pause, bulk_resume, bulk_retry_failures):
-        with pytest.raises(Conflict) as refused:
+        with pytest.raises(Conflict) as raised:
             step(actor=make_actor(tenant), job_id=job.id)
-        assert refused.value.code == "BULK_JOB_STATE"
+        assert raised.value.code == "BULK_JOB_STATE"
     job = bulk_start(actor=make_actor(tenant), job_id=job.id, reason="stuck")
     assert (job.state, job.reason) == ("running", "stuck")
-    nothing = preview_job(tenant, ids=[unknown_id()])
-    with pytest.raises(Conflict) as refused:
-        bulk_start(actor=make_actor(tenant), job_id=nothing.id)
-    assert refused.value.code == "BULK_NOTHING_TO_DO"
+    empty = preview_job(tenant, ids=[unknown_id()])
+    with pytest.raises(Conflict) as raised:
+        bulk_start(actor=make_actor(tenant), job_id=empty.id)
+    assert raised.value.code == "BULK_NOTHING_TO_DO"
 
 
-# -- Work --------------------------------------------------------------------------------------------------------------
+# -- Execution ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_item_is_a_request_of_its_own_below_the_jobs(tenant: Any, temporal: Temporal) -> None:
+def test_every_item_has_a_command_below_the_command_of_the_job(tenant: Any, temporal: FakeTemporal) -> None:
     runs = make_runs(tenant, 3)
     make_run(tenant, status="SUCCEEDED")
     job = complete_job(start_job(tenant, actor=make_actor(tenant, Role.OPERATOR, "Olga")))
@@ -211,10 +219,10 @@ def test_every_item_is_a_request_of_its_own_below_the_jobs(tenant: Any, temporal
             "a test",
         )
         assert (item.command_id, command.idempotency_key) == (command.id, f"bulk:{job.id}:{item.id}:1")
-    assert len(temporal.asked) == 3
+    assert len(temporal.requests) == 3
 
 
-def test_a_run_that_ended_meanwhile_is_refused_alone(tenant: Any, temporal: Temporal) -> None:
+def test_run_that_ended_after_the_preview_is_refused_and_no_other(tenant: Any, temporal: FakeTemporal) -> None:
     from tests.support.records import run_record, write
 
     runs = make_runs(tenant, 3)
@@ -225,23 +233,23 @@ def test_a_run_that_ended_meanwhile_is_refused_alone(tenant: Any, temporal: Temp
     assert item_of(job, runs[1]).code == "WORKFLOW_RUN_CLOSED"
 
 
-def test_a_bug_at_one_run_is_told_and_stops_no_other(
-    tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+def test_internal_error_at_one_run_is_recorded_and_stops_no_other(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = make_runs(tenant, 3)
-    take = temporal.take
+    request = temporal.request
 
-    def broken(name: str, **call: Any) -> str:
+    def request_with_bug(name: str, **call: Any) -> str:
         if call["workflow_id"] == runs[1].temporal_workflow_id:
             raise ZeroDivisionError
-        return take(name, **call)
+        return request(name, **call)
 
-    monkeypatch.setattr(temporal, "take", broken)
+    monkeypatch.setattr(temporal, "request", request_with_bug)
     job = complete_job(start_job(tenant))
     assert item_counts(job) == {"accepted": 2, "failed": 1}
     assert item_of(job, runs[1]).code == "INTERNAL_ERROR"
     assert Command.objects.get(run=runs[1]).state == "failed"
-    monkeypatch.setattr(temporal, "take", take)
+    monkeypatch.setattr(temporal, "request", request)
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
     assert item_counts(complete_job(job)) == {"accepted": 3}
     assert [c.idempotency_key[-2:] for c in Command.objects.filter(run=runs[1]).order_by("requested_at")] == [
@@ -255,36 +263,34 @@ def test_a_bug_at_one_run_is_told_and_stops_no_other(
 
 @pytest.mark.parametrize("action", [CANCEL, REPLAY])
 @pytest.mark.parametrize("point", ["killed_before", "killed_after"])
-def test_what_a_killed_worker_asked_is_taken_up_as_the_same_request(
-    tenant: Any, temporal: Temporal, action: CommandAction, point: str
+def test_requests_of_a_killed_worker_are_repeated_with_the_same_ids(
+    tenant: Any, temporal: FakeTemporal, action: CommandAction, point: str
 ) -> None:
     runs = make_runs(tenant, 4)
     job = start_job(tenant, action)
     setattr(temporal, point, 3)
     with pytest.raises(WorkerKilled):
         bulk_work(job_id=job.id, seconds=30)
-    assert item_counts(reload_job(job)) == {
-        "pending": 4
-    }  # the account is whole, though nothing of the batch was written down
+    assert item_counts(reload_job(job)) == {"pending": 4}  # the counts add up, although the worker recorded no result
     BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at)
-    asked = list(temporal.asked)
+    requests = list(temporal.requests)
     assert bulk_work(job_id=job.id, seconds=30) is None
-    assert temporal.asked == asked  # nobody else may have them before the lease is over
+    assert temporal.requests == requests  # no other worker claims the items before the lease has ended
     assert reload_job(job).next_slice_at == job.items.first().claimed_until
     expire_leases(job)
     job = complete_job(job)
     assert (job.state, item_counts(job)) == ("done", {"accepted": 4})
     assert Command.objects.filter(tenant=tenant, action=action).count() == 4
-    repeated = [request for request, number in Counter(temporal.asked).items() if number > 1]
-    assert len(set(temporal.asked)) == 4
-    assert len(repeated) == (1 if point == "killed_after" else 0)  # under the same id, which Temporal takes once
+    repeated = [request for request, number in Counter(temporal.requests).items() if number > 1]
+    assert len(set(temporal.requests)) == 4
+    assert len(repeated) == (1 if point == "killed_after" else 0)  # same request id: Temporal executes it once
     if action == REPLAY:
         assert [run.replays.count() for run in runs] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("point", ["killed_before", "killed_after"])
-def test_a_terminate_that_a_killed_worker_asked_is_unknown_and_not_asked_again(
-    tenant: Any, temporal: Temporal, point: str
+def test_terminate_of_a_killed_worker_is_unknown_and_not_repeated(
+    tenant: Any, temporal: FakeTemporal, point: str
 ) -> None:
     make_runs(tenant, 3)
     job = start_job(tenant, TERMINATE)
@@ -294,102 +300,104 @@ def test_a_terminate_that_a_killed_worker_asked_is_unknown_and_not_asked_again(
     expire_leases(job)
     job = complete_job(job)
     assert item_counts(job) == {"accepted": 2, "unknown": 1}
-    assert max(Counter(temporal.asked).values()) == 1
+    assert max(Counter(temporal.requests).values()) == 1
     item = BulkItem.objects.get(job=job, state="unknown")
     assert (item.command.state, item.code) == ("unknown", "BULK_WORKER_LOST")
-    Command.objects.filter(id=item.command_id).update(state="observed")  # the reconciler has seen what happened
+    Command.objects.filter(id=item.command_id).update(state="observed")  # the reconciler has found the result
     with pytest.raises(Conflict, match="nothing failed"):
         bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
 
 
-def test_a_worker_that_was_thought_dead_does_not_overwrite_the_result(
-    tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+def test_slow_worker_with_expired_lease_does_not_overwrite_the_result(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tenant)
     job = start_job(tenant)
-    take = temporal.take
+    request = temporal.request
 
-    def slow(name: str, **call: Any) -> str:
-        monkeypatch.setattr(temporal, "take", take)
+    def slow_request(name: str, **call: Any) -> str:
+        monkeypatch.setattr(temporal, "request", request)
         expire_leases(job)
         complete_job(job)
         raise gateway.TemporalRefused("too late")
 
-    monkeypatch.setattr(temporal, "take", slow)
+    monkeypatch.setattr(temporal, "request", slow_request)
     bulk_work(job_id=job.id, seconds=30)
     job = reload_job(job)
     assert item_counts(job) == {"accepted": 1}
     assert Command.objects.get(parent=job.command).state == "accepted"
 
 
-def test_the_sweep_finds_a_job_whose_message_was_lost(
-    tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+def test_sweep_notifies_for_a_job_whose_queue_notification_was_lost(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workflows.services.bulk import work as work
 
     make_runs(tenant, 2)
     job = start_job(tenant)
-    rung: list[Any] = []
-    monkeypatch.setattr(work, "notify_bulk_dispatcher", rung.append)
+    notified: list[Any] = []
+    monkeypatch.setattr(work, "notify_bulk_dispatcher", notified.append)
     work.bulk_sweep()
-    assert job.id not in rung  # its message may be on its way
+    assert job.id not in notified  # the notification may still be in the queue
     expire_leases(job)
     BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at - 2 * work.LATE)
     work.bulk_sweep()
-    assert job.id in rung
+    assert job.id in notified
     complete_job(job)
-    rung.clear()
+    notified.clear()
     work.bulk_sweep()
-    assert job.id not in rung
+    assert job.id not in notified
 
 
-# -- An outage ---------------------------------------------------------------------------------------------------------
+# -- Outages -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", [CANCEL, TERMINATE, REPLAY])
-def test_an_outage_pauses_the_job_and_costs_no_item(tenant: Any, temporal: Temporal, action: CommandAction) -> None:
+def test_outage_pauses_the_job_and_fails_no_item(tenant: Any, temporal: FakeTemporal, action: CommandAction) -> None:
     make_runs(tenant, 30)
     job = start_job(tenant, action)
-    temporal.mood = "down"
+    temporal.outage = "down"
     job = complete_job(job)
     assert (job.state, item_counts(job)) == ("paused", {"pending": 30})
     assert Command.objects.filter(parent=job.command).count() == OUTAGES
-    assert "nobody listens" in bulk_pause_reason(job)
+    assert "connection refused" in bulk_pause_reason(job)
     assert bulk_work(job_id=job.id, seconds=30) is None
-    temporal.mood = ""
+    temporal.outage = ""
     bulk_resume(actor=make_actor(tenant), job_id=job.id)
     job = complete_job(job)
     assert (job.state, item_counts(job)) == ("done", {"accepted": 30})
     assert bulk_pause_reason(job) == ""
 
 
-def test_a_short_outage_pauses_nothing(tenant: Any, temporal: Temporal) -> None:
+def test_short_outage_does_not_pause_the_job(tenant: Any, temporal: FakeTemporal) -> None:
     make_runs(tenant, 3)
     job = start_job(tenant)
-    temporal.mood = "down"
-    wait = bulk_work(job_id=job.id, seconds=30)
-    assert wait is not None
-    assert 1 < wait <= 2
+    temporal.outage = "down"
+    pause = bulk_work(job_id=job.id, seconds=30)
+    assert pause is not None
+    assert 1 < pause <= 2
     assert item_counts(reload_job(job)) == {"pending": 3}
-    temporal.mood = ""
+    temporal.outage = ""
     expire_leases(job)
     assert item_counts(complete_job(job)) == {"accepted": 3}
 
 
-def test_a_server_that_hangs_pauses_the_job_after_a_few_unknown_ones(tenant: Any, temporal: Temporal) -> None:
+def test_hanging_server_pauses_the_job_after_a_few_unknown_items(tenant: Any, temporal: FakeTemporal) -> None:
     make_runs(tenant, 30)
     job = start_job(tenant)
-    temporal.mood = "silent"
+    temporal.outage = "silent"
     job = complete_job(job)
     assert (job.state, item_counts(job)) == ("paused", {"pending": 25, "unknown": OUTAGES})
-    temporal.mood = ""
+    temporal.outage = ""
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
     assert reload_job(job).state == "paused"
     bulk_resume(actor=make_actor(tenant), job_id=job.id)
     assert item_counts(complete_job(job)) == {"accepted": 30}
 
 
-def test_refusals_of_temporal_pause_nothing(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_by_temporal_do_not_pause_the_job(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_runs(tenant, 2 * OUTAGES)
     job = start_job(tenant)
 
@@ -400,21 +408,21 @@ def test_refusals_of_temporal_pause_nothing(tenant: Any, temporal: Temporal, mon
     assert item_counts(complete_job(job)) == {"refused": 2 * OUTAGES}
 
 
-def test_a_replay_of_which_nobody_knows_is_not_asked_again(
-    tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+def test_replay_with_unknown_result_is_not_repeated(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tenant, status="FAILED")
     job = start_job(tenant, REPLAY)
-    temporal.mood = "silent"
+    temporal.outage = "silent"
     job = complete_job(job)
     assert item_counts(job) == {"unknown": 1}
-    temporal.mood = ""
-    with pytest.raises(Conflict) as refused:
+    temporal.outage = ""
+    with pytest.raises(Conflict) as raised:
         bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
-    assert refused.value.code == "BULK_NOTHING_TO_RETRY"
+    assert raised.value.code == "BULK_NOTHING_TO_RETRY"
     assert run.replays.count() == 1
     command = item_of(job, run).command
-    Command.objects.filter(id=command.id).update(state="failed")  # the reconciler: it was never started
+    Command.objects.filter(id=command.id).update(state="failed")  # the reconciler found that it never started
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
     assert item_counts(complete_job(job)) == {"accepted": 1}
 
@@ -422,20 +430,22 @@ def test_a_replay_of_which_nobody_knows_is_not_asked_again(
 # -- Pause, stop, retry ------------------------------------------------------------------------------------------------
 
 
-def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pause_takes_effect_within_a_batch(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from workflows.services.bulk import work as work
 
     make_runs(tenant, 5)
     monkeypatch.setattr(work, "STATE_CHECK_SECONDS", 0)
     job = start_job(tenant)
-    take = temporal.take
+    request = temporal.request
 
-    def paused_meanwhile(name: str, **call: Any) -> str:
-        if len(temporal.asked) == 1:
+    def request_and_pause(name: str, **call: Any) -> str:
+        if len(temporal.requests) == 1:
             bulk_pause(actor=make_actor(tenant), job_id=job.id, reason="wait")
-        return take(name, **call)
+        return request(name, **call)
 
-    monkeypatch.setattr(temporal, "take", paused_meanwhile)
+    monkeypatch.setattr(temporal, "request", request_and_pause)
     assert bulk_work(job_id=job.id, seconds=30) is None
     job = reload_job(job)
     assert (job.state, item_counts(job)) == ("paused", {"accepted": 2, "pending": 3})
@@ -445,8 +455,8 @@ def test_pause_takes_effect_within_the_batch(tenant: Any, temporal: Temporal, mo
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
-    tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+def test_stop_keeps_results_of_sent_requests_and_sends_no_more(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
     from workflows.services.bulk import work as work
 
@@ -454,18 +464,18 @@ def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
     monkeypatch.setattr(work, "STATE_CHECK_SECONDS", 0)
     monkeypatch.setattr(claims, "BATCH", 6)
     job = start_job(tenant)
-    take = temporal.take
+    request = temporal.request
 
-    def stopped_meanwhile(name: str, **call: Any) -> str:
-        take(name, **call)
-        if len(temporal.asked) == 2:
+    def request_and_stop(name: str, **call: Any) -> str:
+        request(name, **call)
+        if len(temporal.requests) == 2:
             bulk_stop(actor=make_actor(tenant), job_id=job.id)
             assert item_counts(reload_job(job)) == {"pending": 6, "stopped": 3}
             if is_killed:
                 raise WorkerKilled
         return "x"
 
-    monkeypatch.setattr(temporal, "take", stopped_meanwhile)
+    monkeypatch.setattr(temporal, "request", request_and_stop)
     if is_killed:
         with pytest.raises(WorkerKilled):
             bulk_work(job_id=job.id, seconds=30)
@@ -473,21 +483,23 @@ def test_stop_leaves_what_was_asked_its_result_and_never_asks_the_rest(
         expire_leases(job)
     job = complete_job(job)
     expected = {"accepted": 1, "unknown": 1, "stopped": 7} if is_killed else {"accepted": 2, "stopped": 7}
-    assert (job.state, item_counts(job), len(temporal.asked)) == ("stopped", expected, 2)
+    assert (job.state, item_counts(job), len(temporal.requests)) == ("stopped", expected, 2)
     assert job.ended_at is not None
     assert (job.command.state, job.command.details["counts"]["stopped"]) == ("observed", 7)
     with pytest.raises(Conflict):
         bulk_resume(actor=make_actor(tenant), job_id=job.id)
 
 
-def test_a_preview_that_is_stopped_has_asked_nothing(tenant: Any, temporal: Temporal) -> None:
+def test_stopped_preview_has_sent_no_request(tenant: Any, temporal: FakeTemporal) -> None:
     make_runs(tenant, 2)
     job = bulk_stop(actor=make_actor(tenant), job_id=preview_job(tenant).id)
-    assert (job.state, item_counts(reload_job(job)), temporal.asked) == ("stopped", {"stopped": 2}, [])
+    assert (job.state, item_counts(reload_job(job)), temporal.requests) == ("stopped", {"stopped": 2}, [])
     assert job.ended_at is not None
 
 
-def test_every_step_stands_in_the_ledger_and_a_repeat_is_one_step(tenant: Any, temporal: Temporal) -> None:
+def test_every_job_request_is_in_the_ledger_and_a_repeated_request_only_once(
+    tenant: Any, temporal: FakeTemporal
+) -> None:
     make_runs(tenant, 2)
     actor = make_actor(tenant)
     first = preview_job(tenant, idempotency_key="p")
@@ -502,11 +514,13 @@ def test_every_step_stands_in_the_ledger_and_a_repeat_is_one_step(tenant: Any, t
     assert {row.state for row in rows} == {"observed"}
 
 
-# -- The rate ----------------------------------------------------------------------------------------------------------
+# -- Rate --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a minute of two workers that look whenever they like; for five seconds none comes."""
+def test_rate_limits_several_workers_together(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulate 30 s of two workers that request work every 0.1 s, with a pause of 5 s."""
     from datetime import timedelta
     from types import SimpleNamespace
 
@@ -517,47 +531,47 @@ def test_the_rate_holds_over_several_workers(tenant: Any, temporal: Temporal, mo
     clock = {"now": begin}
     monkeypatch.setattr(claims, "timezone", SimpleNamespace(now=lambda: clock["now"]))
     done: list[int] = []
-    for tick in range(300):  # ten a second
+    for tick in range(300):  # 10 ticks per second
         second = tick / 10
         clock["now"] = begin + timedelta(seconds=second)
         for _ in range(0 if 20 <= second < 25 else 2):
             bulk_work(job_id=job.id, seconds=30)
         done.append(BulkItem.objects.filter(job=job, state="accepted").count())
-    assert all(done[n + 10] - done[n] <= 10 for n in range(190))  # never more than ten in a second
+    assert all(done[n + 10] - done[n] <= 10 for n in range(190))  # never more than 10 items per second
     assert done[190] == 200
-    assert done[250] - done[240] == 30  # who comes late catches up two seconds, no more
+    assert done[250] - done[240] == 30  # after the pause, the job catches up at most 2 s
     assert done[299] == 10 * 30 - 30
     assert reload_job(job).state == "running"
 
 
-# -- Fifty thousand ----------------------------------------------------------------------------------------------------
+# -- Large jobs --------------------------------------------------------------------------------------------------------
 
 
-def test_a_big_job_with_killed_workers_has_an_exact_account(
-    tenant: Any, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+def test_large_job_with_killed_workers_has_exact_counts(
+    tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BULK_TEST_RUNS=50000 for the real size. A stand-in answers for the service of one run; every 997th worker dies."""
+    """Run 5,000 items (BULK_TEST_RUNS sets the number) with a fake request. Every 997th request kills the worker."""
     number = int(os.environ.get("BULK_TEST_RUNS", "5000"))
     insert_open_runs(tenant, number - 40)
     for n in range(40):
         make_run(tenant, status="FAILED" if n % 2 else "WAITING", engine="temporal" if n % 2 else "db")
-    asked: Counter[Any] = Counter()
-    answered: dict[Any, str] = {}
+    requested: Counter[Any] = Counter()
+    results: dict[Any, str] = {}
 
-    def stand_in(job: BulkJob, item: BulkItem) -> Command:
-        asked[item.target_id] += 1
-        count = len(asked)
-        if count % 997 == 0 and asked[item.target_id] == 1:
+    def fake_request(job: BulkJob, item: BulkItem) -> Command:
+        requested[item.target_id] += 1
+        count = len(requested)
+        if count % 997 == 0 and requested[item.target_id] == 1:
             raise WorkerKilled
         kind = next(
             (kind for part, kind in ((11, "refused"), (13, "failed"), (17, "unknown")) if count % part == 0), "accepted"
         )
-        answered[item.target_id] = kind
+        results[item.target_id] = kind
         if kind == "refused":
-            raise Conflict("no", code="SOME_REFUSAL")
+            raise Conflict("refused by the test", code="SOME_REFUSAL")
         return Command(id=None, state=kind)
 
-    monkeypatch.setattr(outcomes, "item_request", stand_in)
+    monkeypatch.setattr(outcomes, "item_request", fake_request)
     began = time.monotonic()
     job = preview_job(tenant)
     frozen = time.monotonic() - began
@@ -573,10 +587,11 @@ def test_a_big_job_with_killed_workers_has_an_exact_account(
     job = reload_job(job)
     counts = item_counts(job)
     print(
-        f"\n{number} runs: frozen in {frozen:.2f} s, worked in {time.monotonic() - began - frozen:.2f} s, {killed} workers killed"
+        f"\n{number} runs: preview in {frozen:.2f} s, execution in {time.monotonic() - began - frozen:.2f} s,"
+        f" {killed} workers killed"
     )
     assert killed >= (number - 40) // 997
-    assert (job.state, len(asked)) == ("done", number - 40)
-    assert counts == {"ineligible": 40, **Counter(answered.values())}
+    assert (job.state, len(requested)) == ("done", number - 40)
+    assert counts == {"ineligible": 40, **Counter(results.values())}
     assert sum(counts.values()) == number
     assert job.command.details["counts"]["accepted"] == counts["accepted"]

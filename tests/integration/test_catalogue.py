@@ -1,4 +1,4 @@
-"""The event catalogue by API and screen: one service, roles, tenants, and entries that do what they say."""
+"""Event catalogue by API and admin: roles, tenants, and the effect of entries on events."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def buffer_of(tenant: Any, name: str) -> float:
     return buffer_times(tenant_id=tenant.id, event_types=[name])[name].total_seconds()
 
 
-def test_an_entry_is_written_read_changed_and_deleted(tenant: Any, settings: Any) -> None:
+def test_api_creates_reads_changes_and_deletes_an_entry(tenant: Any, settings: Any) -> None:
     schema_save(actor=make_actor(tenant), ref="payload.Paid.v1", schema={})
     api = api_of(tenant)
     entry = {
@@ -52,27 +52,33 @@ def test_an_entry_is_written_read_changed_and_deleted(tenant: Any, settings: Any
     assert {row["name"] for row in api.get("/event-types").json()["results"]} == {"com.example/order", "PAID"}
     assert api.client.delete("/api/v1/event-types/PAID").status_code == 204
     assert error_of(api.get("/event-types/PAID"), 404)["code"] == "EVENT_TYPE_NOT_FOUND"
-    kept = Command.objects.filter(tenant=tenant, action="edit_event_type", target_id="PAID").order_by("requested_at")
-    assert [(c.state, c.payload["operation"]) for c in kept] == [
+    commands = Command.objects.filter(tenant=tenant, action="edit_event_type", target_id="PAID").order_by(
+        "requested_at"
+    )
+    assert [(c.state, c.payload["operation"]) for c in commands] == [
         ("observed", "save"), ("refused", "save"), ("observed", "save"), ("observed", "delete"),
     ]  # fmt: skip
-    assert kept[0].payload["buffer_seconds"] == 5
+    assert commands[0].payload["buffer_seconds"] == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"buffer_seconds": 0}, "buffer_seconds"), ({"buffer_seconds": -1}, "buffer_seconds"), ({"buffer_seconds": 86_401}, "buffer_seconds"),
-        ({"buffer_seconds": True}, "buffer_seconds"), ({"buffer_seconds": "5"}, "buffer_seconds"), ({"correlation_paths": ["a..b"]}, "correlation_paths"),
-        ({"correlation_paths": {}}, "correlation_paths"), ({"correlation_paths": ["a\x00"]}, "correlation_paths"), ({"correlation_paths": ["a"] * 21}, "correlation_paths"),
-        ({"name": ""}, "name"), ({"name": " E"}, "name"), ({"name": "x" * 201}, "name"), ({"name": "\x00"}, "name"), ({"name": 7}, "name"),
-        ({"is_active": "yes"}, "is_active"), ({"payload_schema_ref": "nothing"}, "payload_schema_ref"), ({"payload_schema_ref": None}, "payload_schema_ref"),
-        ({"colour": "red"}, "colour"), ({"description": "\ud800"}, "description"), ({"name": "*", "buffer_seconds": 5}, "name"),
+        ({"buffer_seconds": 0}, "buffer_seconds"), ({"buffer_seconds": -1}, "buffer_seconds"),
+        ({"buffer_seconds": 86_401}, "buffer_seconds"), ({"buffer_seconds": True}, "buffer_seconds"),
+        ({"buffer_seconds": "5"}, "buffer_seconds"), ({"correlation_paths": ["a..b"]}, "correlation_paths"),
+        ({"correlation_paths": {}}, "correlation_paths"), ({"correlation_paths": ["a\x00"]}, "correlation_paths"),
+        ({"correlation_paths": ["a"] * 21}, "correlation_paths"),
+        ({"name": ""}, "name"), ({"name": " E"}, "name"), ({"name": "x" * 201}, "name"), ({"name": "\x00"}, "name"),
+        ({"name": 7}, "name"), ({"is_active": "yes"}, "is_active"),
+        ({"payload_schema_ref": "nothing"}, "payload_schema_ref"), ({"payload_schema_ref": None}, "payload_schema_ref"),
+        ({"colour": "red"}, "colour"), ({"description": "\ud800"}, "description"),
+        ({"name": "*", "buffer_seconds": 5}, "name"),
         ({"name": "*", "payload_schema_ref": "payload.Any.v1"}, "name"),
     ],
     ids=lambda value: ascii(value)[:50],
 )  # fmt: skip
-def test_each_wrong_field_is_named(tenant: Any, changes: dict[str, Any], path: str) -> None:
+def test_error_names_the_invalid_field(tenant: Any, changes: dict[str, Any], path: str) -> None:
     error = error_of(api_of(tenant).post("/event-types", {"name": "E", **changes}), 400)
     assert (error["code"], [problem["path"] for problem in error["details"]["problems"]]) == (
         "EVENT_TYPE_INVALID",
@@ -82,7 +88,7 @@ def test_each_wrong_field_is_named(tenant: Any, changes: dict[str, Any], path: s
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
-def test_only_authors_write(tenant: Any, role: Role) -> None:
+def test_api_lets_only_authors_and_admins_write(tenant: Any, role: Role) -> None:
     EventType.objects.create(tenant=tenant, name="E")
     api = api_of(tenant, role)
     for response in (
@@ -95,7 +101,7 @@ def test_only_authors_write(tenant: Any, role: Role) -> None:
     assert Command.objects.filter(tenant=tenant, state="refused", code="PERMISSION_DENIED").count() == 3
 
 
-def test_another_tenants_entry_does_not_exist(tenant: Any) -> None:
+def test_entry_of_another_tenant_is_not_found(tenant: Any) -> None:
     EventType.objects.create(tenant=tenant, name="E", description="ours")
     other = api_of(make_tenant(), Role.ADMIN)
     assert other.get("/event-types").json()["results"] == []
@@ -105,13 +111,13 @@ def test_another_tenants_entry_does_not_exist(tenant: Any) -> None:
     assert EventType.objects.get(tenant=tenant).description == "ours"
 
 
-def test_another_tenants_schema_is_none_to_choose(tenant: Any) -> None:
+def test_schema_of_another_tenant_is_refused(tenant: Any) -> None:
     schema_save(actor=make_actor(make_tenant()), ref="payload.Theirs.v1", schema={})
     error = error_of(api_of(tenant).post("/event-types", {"name": "E", "payload_schema_ref": "payload.Theirs.v1"}), 400)
     assert error["details"]["problems"][0]["path"] == "payload_schema_ref"
 
 
-def test_an_entry_counts_from_the_next_event_on(tenant: Any, settings: Any) -> None:
+def test_entry_applies_from_the_next_event(tenant: Any, settings: Any) -> None:
     author = make_actor(tenant, Role.AUTHOR)
     no_key = {"workflow_correlation_key": None, "payload": {"ref": "R-1", "id": "I-1"}}
     assert receive(tenant, **no_key).correlation_status == "missing"
@@ -124,7 +130,7 @@ def test_an_entry_counts_from_the_next_event_on(tenant: Any, settings: Any) -> N
     assert buffer_of(tenant, "REPLIED") == settings.EVENT_BUFFER_SECONDS
 
 
-def test_an_author_edits_an_entry_on_its_page(tenant: Any) -> None:
+def test_author_edits_an_entry_in_the_admin(tenant: Any) -> None:
     schema_save(actor=make_actor(tenant), ref="payload.Paid.v1", schema={})
     client = member_of(tenant, role="author")
     data = {
@@ -152,7 +158,7 @@ def test_an_author_edits_an_entry_on_its_page(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_others_read_the_page_and_change_nothing(tenant: Any, role: str) -> None:
+def test_other_roles_read_the_page_and_change_nothing(tenant: Any, role: str) -> None:
     row = EventType.objects.create(tenant=tenant, name="E", description="<b>about</b>")
     client = member_of(tenant, role=role)
     page = reverse("admin:workflows_eventtype_change", args=[row.id])

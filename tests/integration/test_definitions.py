@@ -1,4 +1,7 @@
-"""Bundles, publication and versions (docs/reference/administration.md#definition-life-cycle, docs/reference/language.md#bundles)."""
+"""Bundles, publication and versions of definitions.
+
+Source: docs/reference/administration.md#definition-life-cycle, docs/reference/language.md#bundles
+"""
 
 import json
 from pathlib import Path
@@ -32,25 +35,25 @@ def imported(tenant: Any, document: Any, *, publish: bool = True, role: Role = R
 
 
 @pytest.mark.parametrize("path", sorted(BUNDLES.glob("*.json")), ids=lambda path: path.stem)
-def test_the_demos_bundles_are_canonical_and_can_be_published(tenant: Any, path: Path) -> None:
+def test_demo_bundles_are_canonical_and_can_be_published(tenant: Any, path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert canonical_text(json.loads(text)) == text
     assert imported(tenant, json.loads(text))[0].versions == [1]
 
 
-def test_a_foreign_bundle_is_taken_with_its_metadata(tenant: Any) -> None:
+def test_import_of_another_format_keeps_the_metadata(tenant: Any) -> None:
     (result,) = imported(tenant, bundle(STATE))
     definition = Definition.objects.get(tenant=tenant, key="flow")
     assert (result.versions, definition.concurrency_limit, definition.published_version.version) == ([1], 3, 1)
 
 
-def test_the_same_import_again_changes_nothing(tenant: Any) -> None:
+def test_repeated_import_changes_nothing(tenant: Any) -> None:
     imported(tenant, bundle(STATE))
     (again,) = imported(tenant, bundle(STATE))
     assert (again.unchanged, DefinitionVersion.objects.filter(tenant=tenant).count()) == (True, 1)
 
 
-def test_a_change_makes_the_next_version_and_leaves_the_first(tenant: Any) -> None:
+def test_publication_of_a_change_creates_the_next_version(tenant: Any) -> None:
     first = publish(tenant, STATE)
     second = publish(tenant, {**STATE, "config": {"state": "Y"}})
     assert (first.version, second.version, second.definition.published_version_id) == (1, 2, second.id)
@@ -58,7 +61,7 @@ def test_a_change_makes_the_next_version_and_leaves_the_first(tenant: Any) -> No
     assert second.definition_hash == definition_hash(second.canonical_text) != first.definition_hash
 
 
-def test_publishing_refuses_with_every_problem_and_stores_nothing(tenant: Any) -> None:
+def test_refused_publication_lists_every_problem_and_stores_nothing(tenant: Any) -> None:
     bad = {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.x": expr("len(")}}}
     with pytest.raises(InputInvalid) as raised:
         imported(tenant, bundle(bad, {**STATE, "type": "human.task"}))
@@ -67,7 +70,7 @@ def test_publishing_refuses_with_every_problem_and_stores_nothing(tenant: Any) -
     assert not Definition.objects.filter(tenant=tenant).exists()
 
 
-def test_missing_dependencies_are_all_named(tenant: Any) -> None:
+def test_refused_import_lists_all_missing_dependencies(tenant: Any) -> None:
     needs = {
         "actions": [{"actionId": "crm.note", "version": 1}, {"actionId": "http.request", "version": 1}],
         "schemaRefs": ["payload.None.v1"],
@@ -80,17 +83,18 @@ def test_missing_dependencies_are_all_named(tenant: Any) -> None:
 @pytest.mark.parametrize(
     ("document", "path"),
     [
-        ([], ""), ({"format": "x", "formatVersion": 2, "workflows": []}, "formatVersion"), ({"format": "x", "formatVersion": 1, "workflows": []}, "workflows"),
+        ([], ""), ({"format": "x", "formatVersion": 2, "workflows": []}, "formatVersion"),
+        ({"format": "x", "formatVersion": 1, "workflows": []}, "workflows"),
         (bundle(STATE, key="Bad Key"), "workflows[0].key"), (bundle(STATE, draft=None), "workflows[0]"),
     ],
 )  # fmt: skip
-def test_a_wrong_bundle_says_where(tenant: Any, document: Any, path: str) -> None:
+def test_invalid_bundle_is_refused_with_the_path(tenant: Any, document: Any, path: str) -> None:
     with pytest.raises(InputInvalid) as raised:
         imported(tenant, document)
     assert (raised.value.code, raised.value.details["path"]) == ("BUNDLE_INVALID", path)
 
 
-def test_operators_do_not_import(tenant: Any) -> None:
+def test_operators_cannot_import(tenant: Any) -> None:
     with pytest.raises(PermissionRefused):
         imported(tenant, bundle(STATE), role=Role.OPERATOR)
 
@@ -98,45 +102,48 @@ def test_operators_do_not_import(tenant: Any) -> None:
 @pytest.mark.parametrize(
     ("metadata", "path"),
     [
-        ({"isPaused": "yes"}, "isPaused"), ({"concurrencyLimit": -1}, "concurrencyLimit"), ({"concurrencyLimit": True}, "concurrencyLimit"),
-        ({"name": "x" * 300}, "name"), ({"payloadSchemaMode": "other"}, "payloadSchemaMode"), ({"retentionPolicyOverride": [1]}, "retentionPolicyOverride"),
+        ({"isPaused": "yes"}, "isPaused"), ({"concurrencyLimit": -1}, "concurrencyLimit"),
+        ({"concurrencyLimit": True}, "concurrencyLimit"), ({"name": "x" * 300}, "name"),
+        ({"payloadSchemaMode": "other"}, "payloadSchemaMode"),
+        ({"retentionPolicyOverride": [1]}, "retentionPolicyOverride"),
         ({"failureRateThreshold": "high"}, "failureRateThreshold"), ({"description": 5}, "description"),
     ],
 )  # fmt: skip
-def test_wrong_metadata_says_where(tenant: Any, metadata: dict[str, Any], path: str) -> None:
+def test_invalid_metadata_is_refused_with_the_path(tenant: Any, metadata: dict[str, Any], path: str) -> None:
     with pytest.raises(InputInvalid) as raised:
         imported(tenant, bundle(STATE, metadata=metadata))
     assert raised.value.details["path"] == f"workflows[0].metadata.{path}"
 
 
-def test_what_cannot_be_stored_is_refused_before_anything_is(tenant: Any) -> None:
+def test_text_that_cannot_be_stored_is_refused_before_any_row_is_written(tenant: Any) -> None:
     with pytest.raises(InputInvalid, match="surrogate"):
         imported(tenant, bundle({**STATE, "config": {"state": "\ud800"}}))
     assert not Definition.objects.filter(tenant=tenant).exists()
 
 
-def test_every_request_stands_in_the_ledger_refused_or_not(tenant: Any) -> None:
+def test_accepted_and_refused_requests_are_in_the_ledger(tenant: Any) -> None:
     from workflows.services.definitions import definition_publish, definition_set_paused
 
     viewer = make_actor(tenant, Role.VIEWER)
     imported(tenant, bundle(STATE))
-    for refused in (
+    for request in (
         lambda: imported(tenant, bundle(STATE), role=Role.VIEWER),
         lambda: definition_publish(actor=viewer, key="flow"),
         lambda: definition_set_paused(actor=viewer, key="flow", is_paused=True),
     ):
         with pytest.raises(PermissionRefused):
-            refused()
+            request()
     with pytest.raises(InputInvalid):
         imported(tenant, bundle({**STATE, "type": "nonsense"}))
     rows = Command.objects.filter(tenant=tenant).order_by("requested_at").values_list("action", "state", "code")
     assert list(rows) == [
-        ("import", "observed", ""), ("import", "refused", "PERMISSION_DENIED"), ("publish", "refused", "PERMISSION_DENIED"),
-        ("pause", "refused", "PERMISSION_DENIED"), ("import", "refused", "DEFINITION_INVALID"),
+        ("import", "observed", ""), ("import", "refused", "PERMISSION_DENIED"),
+        ("publish", "refused", "PERMISSION_DENIED"), ("pause", "refused", "PERMISSION_DENIED"),
+        ("import", "refused", "DEFINITION_INVALID"),
     ]  # fmt: skip
 
 
-def test_loading_the_demo_again_keeps_what_its_user_has_changed(database: None) -> None:
+def test_demo_load_keeps_changes_of_the_user(database: None) -> None:
     from portal.demo.credentials import make_credentials
     from portal.demo.load import load_demo
 
@@ -149,7 +156,7 @@ def test_loading_the_demo_again_keeps_what_its_user_has_changed(database: None) 
     assert (definition.is_paused, "Changed" in definition.draft_text, definition.versions.count()) == (True, True, 1)
 
 
-def test_the_command_tells_each_problem(tenant: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_command_prints_each_problem(tenant: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(bundle(STATE)))
     bad.write_text(json.dumps(bundle({**STATE, "type": "state.sett"})))
@@ -157,5 +164,5 @@ def test_the_command_tells_each_problem(tenant: Any, tmp_path: Path, capsys: pyt
     assert "flow: saved, published version 1" in capsys.readouterr().out
     with pytest.raises(CommandError, match="STEP_TYPE_UNKNOWN at root.steps\\[0\\]"):
         call_command("import_bundle", bad, "--publish", "--tenant", tenant.slug)
-    with pytest.raises(CommandError, match="no active tenant 'nobody'"):
-        call_command("import_bundle", good, "--tenant", "nobody")
+    with pytest.raises(CommandError, match="no active tenant 'no-such-tenant'"):
+        call_command("import_bundle", good, "--tenant", "no-such-tenant")

@@ -1,15 +1,15 @@
-"""`/healthz` and `/readyz` tell what answers (docs/reference/api.md#health)."""
+"""`/healthz` and `/readyz` (docs/reference/api.md#health)."""
 
 from typing import Any
 
 from django.test import Client
 
 
-def test_the_process_answers_without_anything_behind_it(database: None) -> None:
+def test_healthz_needs_no_server(database: None) -> None:
     assert Client().get("/healthz").json() == {"status": "ok"}
 
 
-def test_ready_says_which_server_is_down(database: None, servers: Any, temporal_worker: None) -> None:
+def test_readyz_names_the_server_that_is_down(database: None, servers: Any, temporal_worker: None) -> None:
     from tests.support.factories import eventually
 
     eventually(lambda: Client().get("/readyz").status_code == 200)
@@ -24,7 +24,7 @@ def test_ready_says_which_server_is_down(database: None, servers: Any, temporal_
     assert checks["broker"].startswith("down: ")
 
 
-def test_ready_misses_a_worker(database: None, settings: Any) -> None:
-    settings.TEMPORAL_TASK_QUEUE = "nobody-polls-this"
+def test_readyz_is_down_without_a_temporal_worker(database: None, settings: Any) -> None:
+    settings.TEMPORAL_TASK_QUEUE = "no-worker-polls-this"
     response = Client().get("/readyz")
     assert (response.status_code, "no Temporal worker polls" in response.json()["checks"]["worker"]) == (503, True)

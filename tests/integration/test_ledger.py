@@ -36,7 +36,7 @@ class Killed(BaseException):
     """End of the process. No `except Exception` catches it."""
 
 
-def killed(*_: Any, **__: Any) -> None:
+def kill(*_: Any, **__: Any) -> None:
     raise Killed
 
 
@@ -73,7 +73,7 @@ def test_process_killed_before_the_outcome_has_changed_nothing(
     publish(tenant, RUN)
     request, is_changed = CHANGES[change]
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "commands_finish_in_transaction", killed)
+        patched.setattr(ledger, "commands_finish_in_transaction", kill)
         with pytest.raises(Killed):
             request(make_actor(tenant, Role.ADMIN))
     command = Command.objects.get(tenant=tenant, state=CommandState.REQUESTED)
@@ -92,7 +92,7 @@ def test_process_killed_before_the_outcome_has_changed_nothing(
 def test_process_killed_during_a_bulk_request_has_changed_nothing(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     actor, run = make_actor(tenant), make_run(tenant)
     with monkeypatch.context() as patched:
-        patched.setattr(preview, "commands_finish_in_transaction", killed)
+        patched.setattr(preview, "commands_finish_in_transaction", kill)
         with pytest.raises(Killed):
             preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     assert not BulkJob.objects.filter(tenant=tenant).exists()
@@ -101,7 +101,7 @@ def test_process_killed_during_a_bulk_request_has_changed_nothing(tenant: Any, m
         preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id], idempotency_key="k")
     job = preview.bulk_preview(actor=actor, action=CommandAction.CANCEL, ids=[run.id])
     with monkeypatch.context() as patched:
-        patched.setattr(jobs, "commands_finish_in_transaction", killed)
+        patched.setattr(jobs, "commands_finish_in_transaction", kill)
         with pytest.raises(Killed):
             jobs.bulk_start(actor=actor, job_id=job.id)
     job.refresh_from_db()

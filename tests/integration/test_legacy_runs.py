@@ -1,4 +1,7 @@
-"""History of an older engine: imported, read, and never acted on (docs/reference/authority.md#control-matrix)."""
+"""Runs of an older engine: they are imported and shown, and every request for them is refused.
+
+Source: docs/reference/authority.md#control-matrix
+"""
 
 import json
 from io import StringIO
@@ -36,9 +39,9 @@ def published(tenant: Any, no_dispatcher: None) -> None:
 def imported(tenant: Any, tmp_path: Path, *runs: dict[str, Any], **document: Any) -> str:
     file = tmp_path / "runs.json"
     file.write_text(json.dumps({"format": "pointsman.legacy-runs", "formatVersion": 1, "runs": runs, **document}))
-    told = StringIO()
-    call_command("import_legacy_runs", str(file), tenant=tenant.slug, stdout=told)
-    return told.getvalue().strip()
+    output = StringIO()
+    call_command("import_legacy_runs", str(file), tenant=tenant.slug, stdout=output)
+    return output.getvalue().strip()
 
 
 def test_legacy_runs_are_imported_once_and_shown(tenant: Any, tmp_path: Path) -> None:
@@ -59,13 +62,13 @@ def test_routing_skips_a_legacy_wait(tenant: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ["cancel", "terminate", "replay", "resume", "retry", "requeue-event-wait"])
-def test_every_request_is_refused_from_shell_and_api(tenant: Any, tmp_path: Path, action: str) -> None:
+def test_shell_and_api_refuse_every_request(tenant: Any, tmp_path: Path, action: str) -> None:
     imported(tenant, tmp_path, RUN)
     run = Run.objects.get(tenant=tenant)
     with pytest.raises(CommandError, match="WORKFLOW_LEGACY_RUN_READ_ONLY"):
         call_command("control_run", action, str(run.id), reason="x")
-    answer = Api(make_token(tenant, Role.ADMIN)).post(f"/runs/{run.id}/{action}", {"reason": "x"})
-    assert error_of(answer, 409)["code"] == "WORKFLOW_LEGACY_RUN_READ_ONLY"
+    response = Api(make_token(tenant, Role.ADMIN)).post(f"/runs/{run.id}/{action}", {"reason": "x"})
+    assert error_of(response, 409)["code"] == "WORKFLOW_LEGACY_RUN_READ_ONLY"
     assert list(Command.objects.filter(run=run).values_list("state", "source").order_by("requested_at")) == [
         ("refused", "cli"),
         ("refused", "api"),
@@ -83,7 +86,7 @@ def test_every_request_is_refused_from_shell_and_api(tenant: Any, tmp_path: Path
         ({**RUN, "input": {"a": "\x00"}}, {}, "input"),
     ],
 )
-def test_a_bad_file_imports_nothing(
+def test_invalid_file_imports_nothing(
     tenant: Any, tmp_path: Path, run: dict[str, Any], document: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(CommandError, match=words):

@@ -1,4 +1,7 @@
-"""Records that come twice, late, in any order or from a past epoch change nothing (docs/reference/engine.md#cost)."""
+"""Projection records that are repeated, late, out of order or of an older epoch change nothing.
+
+Source: docs/reference/engine.md#cost
+"""
 
 import itertools
 import uuid
@@ -14,7 +17,7 @@ from workflows.projections.batches import record_batch
 from workflows.statuses import CommandAction, CommandState
 
 
-def seen(run: Run) -> dict[str, Any]:
+def projection(run: Run) -> dict[str, Any]:
     run.refresh_from_db()
     return {
         "run": (run.status, run.state, run.projection_seq, run.ended_at),
@@ -36,25 +39,25 @@ def with_own_wait(run: Run, batch: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_any_order_and_any_repeat_end_the_same(tenant: Any, order: tuple[int, ...]) -> None:
+def test_any_order_and_repeat_of_batches_has_the_same_result(tenant: Any, order: tuple[int, ...]) -> None:
     run = make_run(tenant, status="STARTING")
     for index in (*order, order[0], order[1]):
         assert write(run, *with_own_wait(run, BATCHES[index]))
-    found = seen(run)
+    found = projection(run)
     assert found["run"][:3] == ("SUCCEEDED", "S8", 8)
     assert found["steps"] == [(1, "SUCCEEDED", 5), (2, "STARTED", 7)]
     assert found["waits"] == [("RESOLVED", 4)]
 
 
-def test_a_past_epoch_changes_nothing(tenant: Any) -> None:
+def test_records_of_an_older_epoch_change_nothing(tenant: Any) -> None:
     run = make_run(tenant)
     write(run, run_record(5, "RUNNING"))
-    before = seen(run)
+    before = projection(run)
     assert write(run, run_record(9, "SUCCEEDED"), epoch="epoch-0", current="epoch-1") is False
-    assert seen(run) == before
+    assert projection(run) == before
 
 
-def test_an_epoch_that_temporal_names_as_current_begins_anew(tenant: Any) -> None:
+def test_new_current_epoch_replaces_the_state_of_the_run(tenant: Any) -> None:
     run = make_run(tenant)
     write(run, run_record(9, "SUCCEEDED"))
     assert write(run, run_record(4, "RUNNING"), epoch="epoch-2", current="epoch-2") is True
@@ -62,52 +65,52 @@ def test_an_epoch_that_temporal_names_as_current_begins_anew(tenant: Any) -> Non
     assert (run.status, run.projection_epoch, run.ended_at) == ("RUNNING", "epoch-2", None)
 
 
-def test_the_first_records_confirm_the_start(tenant: Any) -> None:
+def test_first_records_confirm_the_start(tenant: Any) -> None:
     run = make_run(tenant, status="STARTING")
-    asked = command_open(
+    command = command_open(
         actor=make_actor(tenant), action=CommandAction.START_RUN, target_type="run", target_id=str(run.id)
     )
-    command_finish(asked, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
     write(run, run_record(1, "RUNNING"))
     run.refresh_from_db()
-    asked.refresh_from_db()
-    assert (run.temporal_first_run_id, asked.state) == ("first", "observed")
+    command.refresh_from_db()
+    assert (run.temporal_first_run_id, command.state) == ("first", "observed")
 
 
 @pytest.mark.parametrize(
     ("end", "state", "code"), [("CANCELED", "observed", ""), ("SUCCEEDED", "failed", "WORKFLOW_RUN_CLOSED")]
 )
-def test_the_end_of_a_run_settles_its_cancel(tenant: Any, end: str, state: str, code: str) -> None:
+def test_end_of_a_run_decides_its_cancel_command(tenant: Any, end: str, state: str, code: str) -> None:
     run = make_run(tenant)
-    asked = command_open(
+    command = command_open(
         actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
     )
-    command_finish(asked, CommandState.ACCEPTED)
+    command_finish(command, CommandState.ACCEPTED)
     write(run, run_record(3, end))
-    found = Command.objects.get(id=asked.id)
+    found = Command.objects.get(id=command.id)
     assert (found.state, found.code) == (state, code)
 
 
-def test_an_observation_that_comes_before_the_answer_stands(tenant: Any) -> None:
+def test_observed_command_stays_observed_when_the_response_arrives(tenant: Any) -> None:
     run = make_run(tenant)
-    asked = command_open(
+    command = command_open(
         actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run
     )
     write(run, run_record(3, "CANCELED"))
-    command_finish(asked, CommandState.ACCEPTED)
-    assert (asked.state, asked.decided_at is not None) == ("observed", True)
+    command_finish(command, CommandState.ACCEPTED)
+    assert (command.state, command.decided_at is not None) == ("observed", True)
 
 
-def test_an_epoch_that_changes_while_temporal_is_asked_is_asked_for_again(tenant: Any) -> None:
+def test_epoch_that_changes_during_the_request_is_requested_again(tenant: Any) -> None:
     run = make_run(tenant)
     write(run, run_record(1, "RUNNING"))
-    asked: list[str] = []
+    requests: list[str] = []
 
     def current() -> str:
-        if not asked:
+        if not requests:
             write(run, run_record(1, "WAITING"), epoch="epoch-3", current="epoch-3")
-        asked.append("x")
-        return "epoch-2" if len(asked) == 1 else "epoch-3"
+        requests.append("x")
+        return "epoch-2" if len(requests) == 1 else "epoch-3"
 
     written = record_batch(
         [run_record(9, "SUCCEEDED")],
@@ -118,10 +121,10 @@ def test_an_epoch_that_changes_while_temporal_is_asked_is_asked_for_again(tenant
         current_epoch=current,
     )
     run.refresh_from_db()
-    assert (written, len(asked), run.projection_epoch, run.status) == (False, 2, "epoch-3", "WAITING")
+    assert (written, len(requests), run.projection_epoch, run.status) == (False, 2, "epoch-3", "WAITING")
 
 
-def test_nothing_is_opened_late_in_a_run_that_has_ended(tenant: Any) -> None:
+def test_late_records_open_no_wait_in_an_ended_run(tenant: Any) -> None:
     run = make_run(tenant)
     write(run, run_record(9, "CANCELED"))
     wait_id = str(run.id)[:-2] + "fe"
@@ -131,10 +134,10 @@ def test_nothing_is_opened_late_in_a_run_that_has_ended(tenant: Any) -> None:
         wait_record(5, "WAITING", wait_id),
         step_record(4, "SUCCEEDED", attempt=2),
     )
-    assert (seen(run)["waits"], seen(run)["steps"]) == ([], [(2, "SUCCEEDED", 4)])
+    assert (projection(run)["waits"], projection(run)["steps"]) == ([], [(2, "SUCCEEDED", 4)])
 
 
-def test_the_end_of_a_short_wait_may_come_before_its_opening(tenant: Any) -> None:
+def test_end_of_a_wait_can_arrive_before_its_opening(tenant: Any) -> None:
     run, wait_id = make_run(tenant, status="STARTING"), str(uuid.uuid4())
     write(run, wait_record(4, "RESOLVED", wait_id), step_record(5, "SUCCEEDED"), run_record(6, "SUCCEEDED"))
     write(run, run_record(1, "WAITING"), step_record(2, "STARTED"), wait_record(3, "WAITING", wait_id))
@@ -142,7 +145,7 @@ def test_the_end_of_a_short_wait_may_come_before_its_opening(tenant: Any) -> Non
     assert RunWait.objects.get(id=wait_id).status == "RESOLVED"
 
 
-def test_a_late_verdict_of_a_new_execution_does_not_reopen_its_run(tenant: Any) -> None:
+def test_late_verdict_does_not_reopen_the_run(tenant: Any) -> None:
     run, wait_id = make_run(tenant, status="RUNNING"), str(uuid.uuid4())
     write(run, run_record(1, "WAITING"), step_record(2, "STARTED"), wait_record(3, "WAITING", wait_id))
     ending = (wait_record(102, "RESOLVED", wait_id), step_record(103, "SUCCEEDED"), run_record(104, "SUCCEEDED"))
@@ -161,7 +164,7 @@ def test_a_late_verdict_of_a_new_execution_does_not_reopen_its_run(tenant: Any) 
     assert (ended.status, ended.ended_at is not None) == ("SUCCEEDED", True)
 
 
-def test_a_reset_into_an_open_wait_opens_it_again(tenant: Any) -> None:
+def test_reset_into_an_open_wait_opens_the_wait_again(tenant: Any) -> None:
     run, wait_id = make_run(tenant, status="RUNNING"), str(uuid.uuid4())
     write(run, run_record(1, "WAITING"), step_record(2, "STARTED"), wait_record(3, "WAITING", wait_id))
     write(run, wait_record(5, "RESOLVED", wait_id), step_record(6, "SUCCEEDED"), run_record(7, "SUCCEEDED"))
@@ -179,7 +182,7 @@ def test_a_reset_into_an_open_wait_opens_it_again(tenant: Any) -> None:
     assert Run.objects.get(id=run.id).status == "RUNNING"
 
 
-def test_after_a_reset_a_wait_of_the_same_number_may_be_another(tenant: Any) -> None:
+def test_after_a_reset_the_same_wait_id_can_be_a_different_wait(tenant: Any) -> None:
     run, wait_id = make_run(tenant, status="RUNNING"), str(uuid.uuid4())
     write(run, wait_record(5, "WAITING", wait_id), run_record(6, "WAITING"))
     other = {
@@ -199,7 +202,7 @@ def test_after_a_reset_a_wait_of_the_same_number_may_be_another(tenant: Any) -> 
     )
 
 
-def test_a_failure_after_the_action_keeps_what_the_action_has_told(tenant: Any) -> None:
+def test_failure_after_an_action_keeps_the_output_of_the_action(tenant: Any) -> None:
     run = make_run(tenant, status="RUNNING")
     done = {
         **step_record(2, "SUCCEEDED"),

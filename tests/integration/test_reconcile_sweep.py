@@ -1,4 +1,7 @@
-"""The reconciler's sweep, and what it writes, where no Temporal is needed to show it (docs/reference/authority.md#age-and-repair-of-projections)."""
+"""Sweep of the reconciler, tested without Temporal.
+
+Source: docs/reference/authority.md#age-and-repair-of-projections
+"""
 
 import time
 import uuid
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("database", "no_dispatcher")
 
 
 def busy() -> None:
-    raise gateway.TemporalBusy("it goes on in a new execution")
+    raise gateway.TemporalBusy("the run continues as a new execution")
 
 
 def too_slow() -> None:
@@ -45,8 +48,8 @@ def lost() -> None:
 
 
 @pytest.fixture
-def trouble(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, Callable[[], None]]:
-    """What happens when these runs are compared; all others are equal."""
+def failures(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, Callable[[], None]]:
+    """Return a dict of functions that the comparison of a run calls, by run id. All other runs are equal."""
     found: dict[uuid.UUID, Callable[[], None]] = {}
 
     def reconcile(*, run_id: uuid.UUID, **_: Any) -> Reconciled:
@@ -57,46 +60,46 @@ def trouble(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, Callable[[], Non
     return found
 
 
-@pytest.mark.parametrize(("what", "outcome"), [(busy, "busy"), (too_slow, "failed")])
-def test_one_run_in_trouble_holds_up_no_other(
-    tenant: Any, trouble: dict[uuid.UUID, Callable[[], None]], what: Callable[[], None], outcome: str
+@pytest.mark.parametrize(("failure", "outcome"), [(busy, "busy"), (too_slow, "failed")])
+def test_failed_comparison_of_a_run_stops_no_other(
+    tenant: Any, failures: dict[uuid.UUID, Callable[[], None]], failure: Callable[[], None], outcome: str
 ) -> None:
     first, _ = sorted([make_run(tenant).id, make_run(tenant).id])
-    trouble[first] = what
+    failures[first] = failure
     report = runs_reconcile_all(tenant_id=tenant.id)
     assert (dict(report.counts), report.problem) == ({outcome: 1, "equal": 1}, "")
     assert report.lines[0].startswith(f"{first} {outcome}: ")
 
 
-def test_a_database_that_is_lost_ends_the_sweep(tenant: Any, trouble: dict[uuid.UUID, Callable[[], None]]) -> None:
-    trouble[make_run(tenant).id] = lost
+def test_lost_database_connection_ends_the_sweep(tenant: Any, failures: dict[uuid.UUID, Callable[[], None]]) -> None:
+    failures[make_run(tenant).id] = lost
     with pytest.raises((InterfaceError, OperationalError)):
         runs_reconcile_all(tenant_id=tenant.id)
 
 
-def test_the_report_has_only_so_many_lines(
-    tenant: Any, trouble: dict[uuid.UUID, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+def test_report_has_a_limited_number_of_lines(
+    tenant: Any, failures: dict[uuid.UUID, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [uuid.uuid4() for _ in range(MAX_LINES + 5)]
-    trouble.update(dict.fromkeys(ids, busy))
+    failures.update(dict.fromkeys(ids, busy))
     monkeypatch.setattr(reconcile_sweep, "ids_of", lambda rows: iter(ids))
     report = runs_reconcile_all(tenant_id=tenant.id)
     assert (report.counts["busy"], len(report.lines)) == (len(ids), MAX_LINES)
 
 
-def test_a_busy_time_leaves_the_walk_and_the_requests_their_turn(
-    monkeypatch: pytest.MonkeyPatch, trouble: dict[uuid.UUID, Callable[[], None]]
+def test_many_changed_runs_leave_time_for_the_walk_and_the_commands(
+    monkeypatch: pytest.MonkeyPatch, failures: dict[uuid.UUID, Callable[[], None]]
 ) -> None:
     walked, decided = uuid.uuid4(), []
-    heard: list[uuid.UUID] = []
-    trouble[walked] = lambda: heard.append(walked)
+    compared: list[uuid.UUID] = []
+    failures[walked] = lambda: compared.append(walked)
 
-    def without_end(_: Any) -> Any:
+    def endless(_: Any) -> Any:
         while True:
             time.sleep(0.01)
             yield uuid.uuid4()
 
-    monkeypatch.setattr(reconcile_sweep, "_changed", without_end)
+    monkeypatch.setattr(reconcile_sweep, "_changed", endless)
     monkeypatch.setattr(reconcile_sweep, "_walk", lambda: iter([walked]))
 
     def decide(*, stop_at: float) -> dict[str, int]:
@@ -105,23 +108,23 @@ def test_a_busy_time_leaves_the_walk_and_the_requests_their_turn(
 
     monkeypatch.setattr(reconcile_sweep, "commands_reconcile", decide)
     report = runs_reconcile(budget_seconds=1)
-    assert (heard, decided, report.counts["out of time"]) == ([walked], [True], 1)
+    assert (compared, decided, report.counts["out of time"]) == ([walked], [True], 1)
 
 
-def test_a_request_about_a_busy_run_holds_up_no_other(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_of_a_busy_run_stops_no_other(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
     monkeypatch.setitem(command_reconcile.DECIDERS, CommandAction.CANCEL, lambda _: busy())
-    asked = [
+    commands = [
         command_open(actor=make_actor(tenant), action=action, target_type="run", target_id="x")
         for action in (CommandAction.CANCEL, CommandAction.PAUSE)
     ]
     command_reconcile.commands_reconcile(stop_at=time.monotonic() + 60)
-    for command in asked:
+    for command in commands:
         command.refresh_from_db()
-    assert [command.state for command in asked] == ["requested", "failed"]
+    assert [command.state for command in commands] == ["requested", "failed"]
 
 
-def test_runs_to_rebuild_are_read_a_page_at_a_time(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_to_rebuild_are_read_in_pages(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuild, "PAGE", 2)
     monkeypatch.setattr(rebuild, "list_runs", lambda: iter([]))
     made = sorted(make_run(tenant).id for _ in range(5))
@@ -131,17 +134,17 @@ def test_runs_to_rebuild_are_read_a_page_at_a_time(tenant: Any, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("outcome", "state"), [("equal", "observed"), ("rebuilt", "observed"), ("busy", "failed"), ("drift", "failed")]
 )
-def test_a_repair_is_observed_only_when_the_rows_are_right(
+def test_repair_is_observed_only_if_the_projection_is_correct(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, outcome: str, state: str
 ) -> None:
     run = make_run(tenant)
-    monkeypatch.setattr(verify, "run_reconcile", lambda **_: Reconciled(run.id, outcome, "so it is"))
+    monkeypatch.setattr(verify, "run_reconcile", lambda **_: Reconciled(run.id, outcome, "a detail"))
     command, _ = run_repair(actor=make_actor(tenant), run_id=run.id)
     assert (command.state, (command.details or {})["outcome"]) == (state, outcome)
 
 
-def test_a_start_is_observed_when_temporal_tells_of_the_runs_end_only(tenant: Any) -> None:
-    """It was terminated before it could record anything."""
+def test_start_of_a_run_without_records_is_observed_at_its_end(tenant: Any) -> None:
+    """Record the end of a run that was terminated before it wrote any record."""
     run = make_run(tenant, status="STARTING", temporal_first_run_id="a-run-id")
     command = command_open(
         actor=make_actor(tenant), action=CommandAction.START_RUN, target_type="run", target_id=str(run.id)
@@ -153,33 +156,38 @@ def test_a_start_is_observed_when_temporal_tells_of_the_runs_end_only(tenant: An
 
 
 class Killed(BaseException):
-    """The process ends here: nothing catches it."""
+    """Kill of the process at this point. No handler of the code under test catches it."""
 
 
-def test_a_replay_that_temporal_may_have_is_not_taken_back(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker of a bulk job is killed when Temporal has the run; then Temporal goes away before the item is taken up."""
+def test_replay_that_temporal_may_have_started_is_not_deleted(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill the worker of a bulk job after Temporal has the run. Then repeat the item while Temporal is unreachable."""
     version = publish(tenant, wait_for_reply())
     run = make_run(tenant, status="FAILED", definition_version=version, input={"ticketId": "T-1"})
     actor = make_actor(tenant)
-    whole = command_request(
+    bulk_command = command_request(
         actor=actor, action=CommandAction.BULK, target_type="bulk job", target_id="j"
     ).command
-    asked: dict[str, Any] = {"actor": actor, "run_id": run.id, "idempotency_key": "bulk:j:i:1", "part_of": whole}
+    request: dict[str, Any] = {
+        "actor": actor,
+        "run_id": run.id,
+        "idempotency_key": "bulk:j:i:1",
+        "part_of": bulk_command,
+    }
 
-    def killed(**_: Any) -> None:
+    def kill(**_: Any) -> None:
         raise Killed
 
-    def away() -> None:
-        raise gateway.TemporalUnreachable("away")
+    def unreachable() -> None:
+        raise gateway.TemporalUnreachable("connection refused")
 
     monkeypatch.setattr(gateway, "check_reachable", lambda: None)
     monkeypatch.setattr(gateway, "start_run", lambda *_, **__: "a-run-id")
-    monkeypatch.setattr(launch, "record_first_run_id", killed)
+    monkeypatch.setattr(launch, "record_first_run_id", kill)
     with pytest.raises(Killed):
-        run_replay(**asked)
-    monkeypatch.setattr(gateway, "check_reachable", away)
+        run_replay(**request)
+    monkeypatch.setattr(gateway, "check_reachable", unreachable)
     with pytest.raises(PortalError) as raised:
-        run_replay(**asked)
+        run_replay(**request)
     assert raised.value.details["outcome"] == "unknown"
     assert Run.objects.filter(replay_of=run, status="STARTING").count() == 1
     assert Command.objects.get(tenant=tenant, action=CommandAction.REPLAY).state == "unknown"
@@ -188,10 +196,10 @@ def test_a_replay_that_temporal_may_have_is_not_taken_back(tenant: Any, monkeypa
 @pytest.mark.parametrize(
     ("status", "state"), [("CANCELED", "observed"), ("SUCCEEDED", "failed"), ("WAITING", "accepted")]
 )
-def test_what_was_accepted_before_the_run_ended_is_decided_by_the_end(
+def test_accepted_cancel_is_decided_by_the_end_of_the_run(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, status: str, state: str
 ) -> None:
-    """The process was killed between Temporal's answer and the look at the run, which ended in between."""
+    """Decide a command whose process was killed after Temporal's response. The run has ended since then."""
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
     run = make_run(tenant, status=status)
     command = command_open(
@@ -203,7 +211,7 @@ def test_what_was_accepted_before_the_run_ended_is_decided_by_the_end(
     assert command.state == state
 
 
-def test_launches_that_were_cut_off_are_found_by_an_index(tenant: Any) -> None:
+def test_query_of_unstarted_runs_uses_an_index(tenant: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
         try:

@@ -1,4 +1,4 @@
-"""The registry of payload schemas: who may change it, what is no schema, what is checked with it, and what keeps one."""
+"""Registry of payload schemas: roles, validation of schemas, checks of payloads, and schemas in use."""
 
 import json
 from typing import Any
@@ -41,10 +41,10 @@ def problems(tenant: Any, ref: str, payload: Any) -> list[str]:
     return [f"{problem['pointer']} {problem['message']}" for problem in found]
 
 
-# -- The API ---------------------------------------------------------------------------------------------------------
+# -- API -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_schema_is_written_read_changed_and_deleted(tenant: Any) -> None:
+def test_api_creates_reads_changes_and_deletes_a_schema(tenant: Any) -> None:
     api = api_of(tenant)
     made = api.post("/schemas", {"ref": "payload.Ticket.v1", "title": "Ticket", "schema": TICKET})
     assert (made.status_code, made.json()["schema"], made.json()["warnings"]) == (201, TICKET, [])
@@ -57,16 +57,17 @@ def test_a_schema_is_written_read_changed_and_deleted(tenant: Any) -> None:
     assert (shown["schema"], shown["used_by"]) == ({"type": "object"}, [])
     assert api.client.delete("/api/v1/schemas/payload.Ticket.v1").status_code == 204
     assert error_of(api.get("/schemas/payload.Ticket.v1"), 404)["code"] == "SCHEMA_NOT_FOUND"
-    kept = Command.objects.filter(tenant=tenant).order_by("requested_at")
-    assert {command.action for command in kept} == {"edit_schema"}
-    assert [(c.target_id, c.state, c.payload["operation"]) for c in kept] == [
-        ("payload.Ticket.v1", "observed", "save"), ("payload.Ticket.v1", "refused", "save"), ("payload.Ticket.v1", "observed", "save"),
-        ("payload.New.v1", "observed", "save"), ("payload.Ticket.v1", "observed", "delete"),
+    commands = Command.objects.filter(tenant=tenant).order_by("requested_at")
+    assert {command.action for command in commands} == {"edit_schema"}
+    assert [(c.target_id, c.state, c.payload["operation"]) for c in commands] == [
+        ("payload.Ticket.v1", "observed", "save"), ("payload.Ticket.v1", "refused", "save"),
+        ("payload.Ticket.v1", "observed", "save"), ("payload.New.v1", "observed", "save"),
+        ("payload.Ticket.v1", "observed", "delete"),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
-def test_only_authors_write(tenant: Any, role: Role) -> None:
+def test_api_lets_only_authors_and_admins_write(tenant: Any, role: Role) -> None:
     save(tenant, "payload.Ticket.v1", TICKET)
     api = api_of(tenant, role)
     for response in (
@@ -79,7 +80,7 @@ def test_only_authors_write(tenant: Any, role: Role) -> None:
     assert Command.objects.filter(tenant=tenant, state="refused", code="PERMISSION_DENIED").count() == 3
 
 
-def test_another_tenants_schema_does_not_exist(tenant: Any) -> None:
+def test_schema_of_another_tenant_is_not_found(tenant: Any) -> None:
     save(tenant, "payload.Ticket.v1", TICKET)
     other = api_of(make_tenant(), Role.ADMIN)
     assert other.get("/schemas").json()["results"] == []
@@ -92,15 +93,18 @@ def test_another_tenants_schema_does_not_exist(tenant: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        ({"ref": "a", "schema": {"type": "text"}}, ("schema", "/type")), ({"ref": "a", "schema": []}, ("schema", "")), ({"ref": "a b", "schema": {}}, ("ref", "")),
-        ({"ref": "payload.Any.v1", "schema": {}}, ("ref", "")), ({"ref": "a/b", "schema": {}}, ("ref", "")),
-        ({"ref": "a", "schema": {"pattern": "(?=a)"}}, ("schema", "/pattern")), ({"ref": "a", "schema": {"title": "x" * 270_000}}, ("schema", "")),
-        ({"ref": "a", "schema": {"title": "\x00"}}, ("schema", "/title")), ({"ref": "a", "schema": {"$schema": "http://json-schema.org/draft-04/schema#"}}, ("schema", "/$schema")),
+        ({"ref": "a", "schema": {"type": "text"}}, ("schema", "/type")), ({"ref": "a", "schema": []}, ("schema", "")),
+        ({"ref": "a b", "schema": {}}, ("ref", "")), ({"ref": "payload.Any.v1", "schema": {}}, ("ref", "")),
+        ({"ref": "a/b", "schema": {}}, ("ref", "")),
+        ({"ref": "a", "schema": {"pattern": "(?=a)"}}, ("schema", "/pattern")),
+        ({"ref": "a", "schema": {"title": "x" * 270_000}}, ("schema", "")),
+        ({"ref": "a", "schema": {"title": "\x00"}}, ("schema", "/title")),
+        ({"ref": "a", "schema": {"$schema": "http://json-schema.org/draft-04/schema#"}}, ("schema", "/$schema")),
         ({"ref": "a", "schema": {"$dynamicRef": "#b"}}, ("schema", "/$dynamicRef")),
     ],
     ids=lambda value: ascii(value)[:60],
 )  # fmt: skip
-def test_what_is_no_schema_is_refused_with_its_place(tenant: Any, body: Any, place: tuple[str, str]) -> None:
+def test_invalid_schema_is_refused_with_the_pointer(tenant: Any, body: Any, place: tuple[str, str]) -> None:
     error = error_of(api_of(tenant).post("/schemas", body), 400)
     first = error["details"]["problems"][0]
     assert (error["code"], (first["field"], first["pointer"])) == ("SCHEMA_INVALID", place)
@@ -108,7 +112,7 @@ def test_what_is_no_schema_is_refused_with_its_place(tenant: Any, body: Any, pla
     assert Command.objects.get(tenant=tenant).state == "refused"
 
 
-def test_an_address_leads_to_one_schema(tenant: Any) -> None:
+def test_schema_id_is_unique_in_the_tenant(tenant: Any) -> None:
     api = api_of(tenant)
     save(tenant, "a", {"$id": "https://example.com/a"})
     error = error_of(api.post("/schemas", {"ref": "b", "schema": {"$id": "https://example.com/a"}}), 400)
@@ -118,30 +122,30 @@ def test_an_address_leads_to_one_schema(tenant: Any) -> None:
     assert put(api, "/schemas/a", {"schema": {"$id": "https://example.com/a", "type": "object"}}).status_code == 200
 
 
-# -- What is checked with it -----------------------------------------------------------------------------------------
+# -- Checks of payloads --------------------------------------------------------------------------------------------
 
 
-def test_references_lead_to_the_tenants_own_schemas(tenant: Any) -> None:
+def test_references_use_schemas_of_the_same_tenant(tenant: Any) -> None:
     save(
         tenant, "payload.Address.v1", {"$id": "https://example.com/address", "properties": {"zip": {"type": "string"}}}
     )
     save(tenant, "payload.Order.v1", {
-        "properties": {"to": {"$ref": "payload.Address.v1"}, "from": {"$ref": "https://example.com/address#/properties/zip"},
+        "properties": {"to": {"$ref": "payload.Address.v1"},
+                       "from": {"$ref": "https://example.com/address#/properties/zip"},
                        "any": {"$ref": "payload.Any.v1"}},
     })  # fmt: skip
     assert problems(tenant, "payload.Order.v1", {"to": {"zip": "1"}, "from": "1", "any": {}}) == []
     assert sorted(problems(tenant, "payload.Order.v1", {"to": {"zip": 1}, "from": 2, "any": 3})) == [
-        "/any must be object, but is number", "/from must be string, but is number", "/to/zip must be string, but is number",
+        "/any must be object, but is number", "/from must be string, but is number",
+        "/to/zip must be string, but is number",
     ]  # fmt: skip
 
 
-def test_a_reference_leads_into_no_other_tenant_and_to_no_other_host(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_references_reach_no_other_tenant_and_no_network(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     def no_network(*_: Any) -> None:
-        raise AssertionError("a check went to the network")
+        raise AssertionError("the check opened a network connection")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     save(make_tenant(), "payload.Address.v1", {"$id": "https://example.com/address"})
@@ -157,7 +161,7 @@ def test_a_reference_leads_into_no_other_tenant_and_to_no_other_host(
     assert problems(tenant, "a", {"z": 1}) == []
 
 
-def test_a_schema_may_refer_to_itself_and_in_a_ring(tenant: Any) -> None:
+def test_recursive_and_circular_references(tenant: Any) -> None:
     save(tenant, "tree", {"properties": {"children": {"items": {"$ref": "tree"}}, "name": {"type": "string"}}})
     assert problems(tenant, "tree", {"children": [{"children": [{"name": 7}]}]}) == [
         "/children/0/children/0/name must be string, but is number"
@@ -167,12 +171,12 @@ def test_a_schema_may_refer_to_itself_and_in_a_ring(tenant: Any) -> None:
     assert "without end" in problems(tenant, "ring1", {})[0]
 
 
-def test_a_pattern_that_backtracks_elsewhere_takes_no_time_here(tenant: Any) -> None:
+def test_pattern_with_nested_repetition_is_fast(tenant: Any) -> None:
     save(tenant, "a", {"properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}})
     assert problems(tenant, "a", {"x": "a" * 100_000 + "b"}) == ["/x does not match the pattern ^(a+)+$"]
 
 
-def test_a_schema_that_is_not_there_fits_nothing(tenant: Any) -> None:
+def test_missing_schema_refuses_every_payload(tenant: Any) -> None:
     assert problems(tenant, "nothing", {}) == [" the schema 'nothing' is not registered"]
     PayloadSchema.objects.create(tenant=tenant, ref="later", schema={}, is_placeholder=True)
     assert problems(tenant, "later", {}) == [" the schema 'later' is not registered"]
@@ -183,19 +187,17 @@ def test_a_schema_that_is_not_there_fits_nothing(tenant: Any) -> None:
     assert problems(tenant, "payload.Any.v1", []) == [" the payload must be a JSON object"]
 
 
-def test_a_checker_loads_each_schema_once(tenant: Any) -> None:
+def test_checker_loads_each_schema_once(tenant: Any) -> None:
     save(tenant, "inner", {"type": "string"})
     save(tenant, "outer", {"properties": {"a": {"$ref": "inner"}, "b": {"$ref": "inner"}}})
     checker = PayloadChecker(tenant.id)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         for number in range(50):
             assert len(checker.problems({"a": number, "b": "x"}, "outer")) == 1
     assert len(queries) == 3
 
 
-def test_an_event_that_does_not_fit_is_refused_with_pointers_and_kept(tenant: Any) -> None:
+def test_event_that_fails_the_schema_is_refused_with_pointers_and_stored(tenant: Any) -> None:
     save(tenant, "payload.Ticket.v1", TICKET)
     EventType.objects.create(tenant=tenant, name="CREATED", payload_schema_ref="payload.Ticket.v1")
     api = api_of(tenant, Role.OPERATOR)
@@ -209,10 +211,10 @@ def test_an_event_that_does_not_fit_is_refused_with_pointers_and_kept(tenant: An
     assert [isinstance(result, InputInvalid) for result in results] == [False, True] * 5
 
 
-# -- What keeps one --------------------------------------------------------------------------------------------------
+# -- Schemas in use --------------------------------------------------------------------------------------------------
 
 
-def test_a_schema_that_is_used_stays(tenant: Any) -> None:
+def test_schema_in_use_cannot_be_deleted(tenant: Any) -> None:
     api = api_of(tenant)
     save(tenant, "used", {"$id": "https://example.com/used"})
     save(tenant, "by-name", {"items": {"$ref": "used"}})
@@ -233,10 +235,10 @@ def test_a_schema_that_is_used_stays(tenant: Any) -> None:
     assert error_of(moved, 409)["details"]["usedBy"] == [{"kind": "schema", "name": "by-address"}]
 
 
-# -- The screens -----------------------------------------------------------------------------------------------------
+# -- Admin -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_author_edits_a_schema_on_its_page(tenant: Any) -> None:
+def test_author_edits_a_schema_in_the_admin(tenant: Any) -> None:
     client = member_of(tenant, role="author")
     add = reverse("admin:workflows_payloadschema_add")
     assert "2020-12" in client.get(add).content.decode()
@@ -260,7 +262,7 @@ def test_an_author_edits_a_schema_on_its_page(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_others_read_the_page_and_change_nothing(tenant: Any, role: str) -> None:
+def test_other_roles_read_the_page_and_change_nothing(tenant: Any, role: str) -> None:
     save(tenant, "a", {"title": "<script>alert(1)</script>"})
     row = PayloadSchema.objects.get(tenant=tenant)
     client = member_of(tenant, role=role)

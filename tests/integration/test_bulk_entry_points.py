@@ -1,4 +1,7 @@
-"""Bulk jobs by API, screens and shell: the same services, rights and results behind each door (docs/reference/screens.md#run-list, docs/reference/api.md#scope)."""
+"""Bulk jobs by API, admin and shell: all three have the same permissions and results.
+
+Source: docs/reference/screens.md#run-list
+"""
 
 from io import StringIO
 from typing import Any
@@ -27,15 +30,15 @@ def api(tenant: Any) -> Api:
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Temporal takes every cancel."""
+def cancel_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Temporal accept every cancel."""
     monkeypatch.setattr(gateway, "cancel_run", lambda **_: None)
 
 
 # -- API ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_by_api_from_preview_to_results(api: Api, tenant: Any, taken: None) -> None:
+def test_api_shows_a_job_from_preview_to_results(api: Api, tenant: Any, cancel_accepted: None) -> None:
     runs = make_runs(tenant, 3, status="RUNNING")
     make_run(tenant)
     closed = make_run(tenant, status="FAILED", definition_version=runs[0].definition_version)
@@ -51,16 +54,20 @@ def test_a_job_by_api_from_preview_to_results(api: Api, tenant: Any, taken: None
         3, {"by_status": {"RUNNING": 3}, "ineligible": {"WORKFLOW_RUN_CLOSED": 1}},
     )  # fmt: skip
     assert api.post("/bulk", body, **{"Idempotency-Key": "k"}).json()["id"] == job["id"]
-    begun = api.post(f"/bulk/{job['id']}/start")
-    assert (begun.status_code, begun.json()["state"], begun.json()["preview"]) == (202, "running", None)
+    started = api.post(f"/bulk/{job['id']}/start")
+    assert (started.status_code, started.json()["state"], started.json()["preview"]) == (202, "running", None)
     complete_job(BulkJob.objects.get(id=job["id"]))
     done = api.get(f"/bulk/{job['id']}").json()
     assert (done["state"], done["counts"]["accepted"], done["selection"]["filters"]["version"]) == ("done", 3, 1)
     items = api.get(f"/bulk/{job['id']}/items?page_size=2").json()
     assert [item["run"] for item in items["results"]] == [str(run.id) for run in runs[:2]]
     assert (items["results"][0]["command_state"], items["next"] is None) == ("accepted", False)
-    (left,) = api.get(f"/bulk/{job['id']}/items?state=ineligible").json()["results"]
-    assert (left["run"], left["code"], left["command"]) == (str(closed.id), "WORKFLOW_RUN_CLOSED", None)
+    (ineligible,) = api.get(f"/bulk/{job['id']}/items?state=ineligible").json()["results"]
+    assert (ineligible["run"], ineligible["code"], ineligible["command"]) == (
+        str(closed.id),
+        "WORKFLOW_RUN_CLOSED",
+        None,
+    )
     assert [row["id"] for row in api.get("/bulk?state=done").json()["results"]] == [job["id"]]
     command = api.get(f"/commands/{done['command']}").json()
     assert (command["action"], command["target"], command["state"]) == ("bulk", job["id"], "observed")
@@ -83,22 +90,20 @@ def test_a_job_by_api_from_preview_to_results(api: Api, tenant: Any, taken: None
         ({"action": "cancel", "ids": ["x"]}, "ids"),
     ],
 )
-def test_what_would_choose_more_than_was_meant_is_refused(
-    api: Api, tenant: Any, body: dict[str, Any], field: str
-) -> None:
+def test_unclear_selection_is_refused(api: Api, tenant: Any, body: dict[str, Any], field: str) -> None:
     make_run(tenant)
     error = error_of(api.post("/bulk", body), 400)
     assert (error["code"], field in error["details"]["fields"]) == ("VALIDATION_ERROR", True)
     assert not BulkJob.objects.filter(tenant=tenant).exists()
 
 
-def test_all_values_of_a_filter_count(api: Api, tenant: Any) -> None:
+def test_filter_with_several_values_selects_runs_of_each(api: Api, tenant: Any) -> None:
     make_run(tenant, status="WAITING"), make_run(tenant, status="RUNNING"), make_run(tenant, status="STARTING")
     job = api.post("/bulk", {"action": "cancel", "filters": {"status": ["WAITING", "RUNNING"]}}).json()
     assert job["preview"]["by_status"] == {"WAITING": 1, "RUNNING": 1}
 
 
-def test_another_tenant_sees_and_reaches_nothing_of_a_job(api: Api, tenant: Any) -> None:
+def test_api_hides_jobs_of_another_tenant(api: Api, tenant: Any) -> None:
     other = make_tenant()
     theirs = make_run(other)
     job = preview_job(other)
@@ -116,7 +121,7 @@ def test_another_tenant_sees_and_reaches_nothing_of_a_job(api: Api, tenant: Any)
     )
 
 
-def test_roles_hold_at_the_api(tenant: Any) -> None:
+def test_api_requires_the_role_of_the_action(tenant: Any) -> None:
     run = make_run(tenant)
     viewer, operator = Api(make_token(tenant, Role.VIEWER)), Api(make_token(tenant))
     body = {"action": "cancel", "ids": [str(run.id)]}
@@ -130,19 +135,19 @@ def test_roles_hold_at_the_api(tenant: Any) -> None:
             assert error_of(operator.post(f"/bulk/{job['id']}/{step}"), 409)["code"] == "BULK_JOB_STATE"
 
 
-# -- Screens -----------------------------------------------------------------------------------------------------------
+# -- Admin -------------------------------------------------------------------------------------------------------------
 
 
-def choose(client: Any, action: str, runs: list[Any], query: str = "", **more: str) -> Any:
+def post_action(client: Any, action: str, runs: list[Any], query: str = "", **more: str) -> Any:
     data = {"action": action, "_selected_action": [str(run.id) for run in runs], "index": "0", **more}
     return client.post(reverse("admin:workflows_run_changelist") + query, data)
 
 
-def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None) -> None:
+def test_list_action_creates_a_job_and_shows_its_preview(tenant: Any, cancel_accepted: None) -> None:
     runs = make_runs(tenant, 3)
     closed = make_run(tenant, status="FAILED")
     client = member_of(tenant)
-    response = choose(client, "cancel_runs", [*runs[:2], closed])
+    response = post_action(client, "cancel_runs", [*runs[:2], closed])
     job = BulkJob.objects.get(tenant=tenant)
     assert response.url == reverse("admin:workflows_bulkjob_change", args=[job.id])
     shown = client.get(response.url).content.decode()
@@ -159,20 +164,20 @@ def test_a_selection_becomes_a_job_that_is_shown_first(tenant: Any, taken: None)
     assert (item_counts(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
     page = client.get(response.url).content.decode()
     assert "2 of 2 accepted by Temporal" in page
-    assert "hx-get" not in page  # nothing moves any more
-    only = client.get(f"{response.url}?state=ineligible").content.decode()
-    assert (str(closed.id) in only, str(runs[0].id) in only) == (True, False)
+    assert "hx-get" not in page  # a job that has ended is not polled
+    filtered = client.get(f"{response.url}?state=ineligible").content.decode()
+    assert (str(closed.id) in filtered, str(runs[0].id) in filtered) == (True, False)
 
 
-def test_all_of_the_lists_filter_is_chosen_across_pages(tenant: Any) -> None:
+def test_select_all_selects_every_run_of_the_filter(tenant: Any) -> None:
     make_runs(tenant, 60)
     make_run(tenant, status="RUNNING")
     client = member_of(tenant)
-    one = make_run(tenant)
+    selected = make_run(tenant)
     shown = client.get(reverse("admin:workflows_run_changelist")).content.decode()
     assert "Select all runs of this filter" in shown
     assert "9999999999" not in shown
-    choose(client, "cancel_runs", [one], "?status__exact=WAITING", select_across="1")
+    post_action(client, "cancel_runs", [selected], "?status__exact=WAITING", select_across="1")
     job = BulkJob.objects.get(tenant=tenant)
     assert "status = WAITING" in client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
     assert "bulk job" in client.get(reverse("admin:workflows_command_changelist")).content.decode()
@@ -191,17 +196,17 @@ def test_all_of_the_lists_filter_is_chosen_across_pages(tenant: Any) -> None:
         (Role.ADMIN, {"cancel_runs", "replay_runs", "terminate_runs"}),
     ],
 )
-def test_the_list_offers_what_the_role_may_do(tenant: Any, role: Role, offered: set[str]) -> None:
+def test_list_offers_the_actions_of_the_role(tenant: Any, role: Role, offered: set[str]) -> None:
     run = make_run(tenant)
     client = member_of(tenant, role=role)
     shown = client.get(reverse("admin:workflows_run_changelist")).content.decode()
     for action in ("cancel_runs", "replay_runs", "terminate_runs"):
         assert (f'value="{action}"' in shown) is (action in offered)
-        choose(client, action, [run])
+        post_action(client, action, [run])
     assert {f"{job.action}_runs" for job in BulkJob.objects.filter(tenant=tenant)} == offered
 
 
-def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: None) -> None:
+def test_job_page_posts_requests_and_stop_asks_for_confirmation(tenant: Any, cancel_accepted: None) -> None:
     make_runs(tenant, 3)
     client, viewer = member_of(tenant), member_of(tenant, role=Role.VIEWER)
     job = start_job(tenant)
@@ -228,7 +233,7 @@ def test_the_steps_are_posts_and_what_destroys_asks_first(tenant: Any, taken: No
     assert "3 stopped" in listed
 
 
-def test_results_come_in_pages(tenant: Any, taken: None) -> None:
+def test_results_are_paginated(tenant: Any, cancel_accepted: None) -> None:
     make_runs(tenant, 120)
     job = complete_job(start_job(tenant))
     client = member_of(tenant)
@@ -240,7 +245,7 @@ def test_results_come_in_pages(tenant: Any, taken: None) -> None:
     assert client.get(f"{page}?state=nonsense&after=x").status_code == 200
 
 
-def test_no_page_of_a_job_is_another_tenants(tenant: Any) -> None:
+def test_pages_of_another_tenants_job_are_not_found(tenant: Any) -> None:
     make_run(tenant)
     job = preview_job(tenant)
     stranger = member_of(make_tenant())
@@ -253,7 +258,7 @@ def test_no_page_of_a_job_is_another_tenants(tenant: Any) -> None:
 
 
 @pytest.mark.parametrize("role", Role.values)
-def test_a_terminate_page_asks_admins_for_the_reason(tenant: Any, role: str) -> None:
+def test_terminate_page_asks_only_admins_for_a_reason(tenant: Any, role: str) -> None:
     make_run(tenant)
     job = preview_job(tenant, CommandAction.TERMINATE, reason="")
     client = member_of(tenant, role=role)
@@ -261,17 +266,17 @@ def test_a_terminate_page_asks_admins_for_the_reason(tenant: Any, role: str) -> 
     assert ('name="reason"' in shown) is (role == "admin")
     too_long = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "x" * 2001}, follow=True)
     assert "at most 2000 characters" in too_long.content.decode()
-    answer = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": ""}, follow=True)
-    assert ("REASON_REQUIRED" if role == "admin" else "PERMISSION_DENIED") in answer.content.decode()
+    response = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": ""}, follow=True)
+    assert ("REASON_REQUIRED" if role == "admin" else "PERMISSION_DENIED") in response.content.decode()
 
 
 # -- Shell -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_from_a_shell_shows_first_and_starts_when_told(tenant: Any, taken: None) -> None:
+def test_shell_command_previews_and_starts_with_an_option(tenant: Any, cancel_accepted: None) -> None:
     make_runs(tenant, 2)
     make_run(tenant, status="RUNNING"), make_run(tenant, status="SUCCEEDED")
-    asked = [
+    arguments = [
         "bulk_runs",
         "cancel",
         "--tenant",
@@ -282,11 +287,11 @@ def test_a_job_from_a_shell_shows_first_and_starts_when_told(tenant: Any, taken:
         "status=SUCCEEDED",
     ]
     out = StringIO()
-    call_command(*asked, stdout=out)
+    call_command(*arguments, stdout=out)
     assert "preview: " in out.getvalue()
     assert "2 WAITING" in out.getvalue()
     assert "1 not eligible: WORKFLOW_RUN_CLOSED" in out.getvalue()
-    call_command(*asked, "--start", "--reason", "night", stdout=out)
+    call_command(*arguments, "--start", "--reason", "night", stdout=out)
     job = BulkJob.objects.get(tenant=tenant, state="running")
     assert (item_counts(complete_job(job)), job.source, job.reason) == (
         {"accepted": 2, "ineligible": 1},
@@ -295,15 +300,15 @@ def test_a_job_from_a_shell_shows_first_and_starts_when_told(tenant: Any, taken:
     )
 
 
-@pytest.mark.parametrize("given", ["nonsense", "statu=FAILED", "status="])
-def test_a_shell_is_told_what_is_wrong(tenant: Any, given: str) -> None:
+@pytest.mark.parametrize("value", ["nonsense", "statu=FAILED", "status="])
+def test_shell_command_reports_wrong_arguments(tenant: Any, value: str) -> None:
     with pytest.raises(CommandError, match="KEY=VALUE|VALIDATION_ERROR"):
-        call_command("bulk_runs", "cancel", "--tenant", tenant.slug, "--filter", given)
+        call_command("bulk_runs", "cancel", "--tenant", tenant.slug, "--filter", value)
     with pytest.raises(CommandError, match="no tenant"):
         call_command("bulk_runs", "cancel", "--tenant", str(unknown_id()), "--filter", "status=FAILED")
 
 
-def test_the_reason_of_a_pause_is_shown(api: Api, tenant: Any) -> None:
+def test_api_shows_the_reason_of_a_pause(api: Api, tenant: Any) -> None:
     make_runs(tenant, 2)
     job = bulk_start(actor=make_actor(tenant), job_id=preview_job(tenant).id)
     bulk_pause(actor=make_actor(tenant, name="Olga"), job_id=job.id)
