@@ -21,7 +21,7 @@ SKIP_BUDGET = 0
 # Ruff checks the length too, but accepts `noqa`. Ruff knows no templates.
 LINE_LIMITS = {".py": 120, ".html": 159}
 # docs/writing.md: a docstring begins with a verb or with a noun.
-DOCSTRING_START = re.compile(r"(Whether|What(?! if)|Who|Whoever|How|One that|All that|The one)\b")
+DOCSTRING_START = re.compile(r"(Whether|What(?![ -]if)|Who|Whoever|How|One that|All that|The one)\b")
 Docstrings = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -1,4 +1,4 @@
-"""The other side of `ingress.py`'s door: the portal's settings and tokens, and a DRF view that does one insert."""
+"""Baseline of the REST benchmark: the portal's settings and tokens, and a DRF view with one insert."""
 
 import os
 

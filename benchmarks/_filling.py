@@ -1,4 +1,4 @@
-"""Tables as full as those of a busy desk, made by the database itself from one row of each that the portal made."""
+"""Full tables for benchmarks. The database copies one row of each table that the portal created."""
 
 import uuid
 from typing import Any
@@ -7,32 +7,32 @@ from django.db import connections, models
 
 
 def clone(row: models.Model, first: int, last: int, **columns: str) -> None:
-    """Copies of a row. `columns` are SQL expressions over `n` (`first` to `last`); the primary key is made of `n`.
+    """Insert copies of a row. `columns` are SQL expressions over `n` (`first` to `last`). The id is derived from `n`.
 
-    Triggers and foreign keys are off: the rows that are pointed at are made the same way.
+    Triggers and foreign keys are off, because the referenced rows are created in the same way.
     """
     table = row._meta.db_table
     names = [field.column for field in row._meta.concrete_fields]
-    given = {"id": made_id(table), **columns}
+    given = {"id": copy_id(table), **columns}
     chosen = ", ".join(given.get(name, f'template."{name}"') for name in names)
     quoted = ", ".join(f'"{name}"' for name in names)
     with connections["owner"].cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(
-            f'INSERT INTO "{table}" ({quoted}) SELECT {chosen} FROM "{table}" AS template, generate_series({first}, {last}) AS n '
-            f"WHERE template.id = '{row.pk}'"
+            f'INSERT INTO "{table}" ({quoted}) SELECT {chosen} FROM "{table}" AS template,'
+            f" generate_series({first}, {last}) AS n WHERE template.id = '{row.pk}'"
         )
         cursor.execute("SET session_replication_role = origin")
         cursor.execute(f'ANALYZE "{table}"')
 
 
-def made_id(table: str) -> str:
-    """The id of the n-th copy in this table, as SQL; another table points at it with the same."""
+def copy_id(table: str) -> str:
+    """Return the id of the n-th copy in this table as an SQL expression. Other tables use the same expression."""
     return f"md5('{table}' || n)::uuid"
 
 
 def fill(tenant: Any, *, first: int, last: int) -> None:
-    """So many stored events; of 1,000,000: 200,000 runs and waits, a fifth of them open, and half a million deliveries."""
+    """Store events. 1,000,000 events come with 200,000 runs and waits (a fifth of them open) and 500,000 deliveries."""
     from ingress.intake.receive import event_receive
     from tests.support.events import open_wait
     from tests.support.factories import make_run, make_tenant, publish
@@ -42,7 +42,7 @@ def fill(tenant: Any, *, first: int, last: int) -> None:
 
     others = [make_tenant() for _ in range(20)]
     names = ", ".join(f"'{other.id}'" for other in others)
-    whose = f"CASE WHEN n % 10 = 0 THEN (ARRAY[{names}]::uuid[])[1 + n / 10 % 20] ELSE '{tenant.id}'::uuid END"
+    owner = f"CASE WHEN n % 10 = 0 THEN (ARRAY[{names}]::uuid[])[1 + n / 10 % 20] ELSE '{tenant.id}'::uuid END"
     fifth = (first // 5 + 1, last // 5)
     few = (first, min(last, first + 2000))
     long_ago = "now() - interval '1 hour' - n * interval '1 second'"
@@ -62,36 +62,48 @@ def fill(tenant: Any, *, first: int, last: int) -> None:
     token = ApiToken.objects.get(id=token_issue(tenant_id=tenant.id, name="template", role=Role.OPERATOR)[0].id)
 
     type_name = "'TYPE-' || n % 500"
-    clone(event, first, last, tenant_id=whose, event_id="'filled-' || n", event_type=type_name, correlation_key="'K-' || n",
-          correlation_keys="jsonb_build_array('K-' || n)", outcome="'unmatched'", received_at=long_ago,
-          route_at=long_ago, routed_at=long_ago)  # fmt: skip
+    event_ids, run_ids, wait_ids = (copy_id(row._meta.db_table) for row in (event, run, wait))
+    clone(
+        event,
+        first,
+        last,
+        tenant_id=owner,
+        event_id="'filled-' || n",
+        event_type=type_name,
+        correlation_key="'K-' || n",
+        correlation_keys="jsonb_build_array('K-' || n)",
+        outcome="'unmatched'",
+        received_at=long_ago,
+        route_at=long_ago,
+        routed_at=long_ago,
+    )
     key = EventKey.objects.get(event=event)
-    clone(key, first, last, tenant_id=whose, event_id=made_id(event._meta.db_table), event_type=type_name, key="'K-' || n",
-          received_at=long_ago)  # fmt: skip
-    clone(run, *fifth, tenant_id=whose, temporal_workflow_id="'filled-' || n", correlation_key="'W-' || n")
-    is_open = "CASE WHEN n % 5 = 0 THEN 'WAITING' ELSE 'RESOLVED' END"
-    clone(wait, *fifth, tenant_id=whose, run_id=made_id(run._meta.db_table), event_name=type_name, status=is_open,
-          correlation_key="'W-' || n", opened_at=long_ago)  # fmt: skip
-    clone(delivery, first // 2 + 1, last // 2, tenant_id=whose, event_id=made_id(event._meta.db_table), wait_id=made_id(wait._meta.db_table),
-          run_id=made_id(run._meta.db_table))  # fmt: skip
-    clone(entry, *few, tenant_id=whose, name="'catalogued-' || n")
-    clone(token, *few, tenant_id=whose, token_hash="md5('' || n)")
+    copied_key = {"event_id": event_ids, "event_type": type_name, "key": "'K-' || n", "received_at": long_ago}
+    clone(key, first, last, tenant_id=owner, **copied_key)
+    clone(run, *fifth, tenant_id=owner, temporal_workflow_id="'filled-' || n", correlation_key="'W-' || n")
+    status = "CASE WHEN n % 5 = 0 THEN 'WAITING' ELSE 'RESOLVED' END"
+    copied_wait = {"event_name": type_name, "status": status, "correlation_key": "'W-' || n", "opened_at": long_ago}
+    clone(wait, *fifth, tenant_id=owner, run_id=run_ids, **copied_wait)
+    half = (first // 2 + 1, last // 2)
+    clone(delivery, *half, tenant_id=owner, event_id=event_ids, wait_id=wait_ids, run_id=run_ids)
+    clone(entry, *few, tenant_id=owner, name="'catalogued-' || n")
+    clone(token, *few, tenant_id=owner, token_hash="md5('' || n)")
     clone(
         version.definition,
         *few,
-        tenant_id=whose,
+        tenant_id=owner,
         key="'filled-' || n",
-        published_version_id=made_id(version._meta.db_table),
+        published_version_id=copy_id(version._meta.db_table),
     )
-    clone(version, *few, tenant_id=whose, definition_id=made_id(version.definition._meta.db_table),
-          trigger_event_name="'STARTS-' || n")  # fmt: skip
+    definition_ids = copy_id(version.definition._meta.db_table)
+    clone(version, *few, tenant_id=owner, definition_id=definition_ids, trigger_event_name="'STARTS-' || n")
     EventDelivery.objects.filter(id=delivery.id).delete()
     with connections["owner"].cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
 
 
 def fresh_waits(tenant: Any, names: list[str]) -> None:
-    """An open wait for REPLIED under each of these keys."""
+    """Create an open wait for the event REPLIED with each of these keys."""
     from tests.support.factories import make_run
     from workflows.models import RunWait
     from workflows.projections.transaction import projection_writer

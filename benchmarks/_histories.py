@@ -1,7 +1,7 @@
-"""What runs of several shapes leave in Temporal: billed actions, events and bytes, counted from their real histories.
+"""Temporal cost of runs: billed actions, events and bytes, counted in real histories.
 
-Each shape is run with n and with 2n of its steps. What the second has more is what a step costs; the rest is what every
-run costs once.
+Each shape runs with n and with 2n of its steps. The difference is the cost of n steps. The rest is the fixed cost of a
+run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RUN_ACTIONS = 2  # start, and the activity of the last records
 BIG = 8_000
 REPLIED = "TICKET_CUSTOMER_REPLIED"
 
-# -- What Temporal bills (docs/architecture.md#facts-found-by-trial) ------------------------------------------------------------------------------
+# -- Billed events (docs/architecture.md#facts-found-by-trial) ---------------------------------------------------------
 
 _BILLED = {
     "WORKFLOW_EXECUTION_SIGNALED": 1,
@@ -57,9 +57,10 @@ def event_name(event: HistoryEvent) -> str:
 
 
 def billed_actions(event: HistoryEvent) -> int:
-    """A start is billed unless its parent or the execution before was billed for it; an activity for every attempt.
+    """Return the billed actions of an event.
 
-    Errors: ValueError for an event of which this table does not know whether it is billed.
+    A start is not billed if its parent or the previous execution was billed for it. Every activity attempt is billed.
+    Errors: ValueError for an event type that is in neither table.
     """
     name = event_name(event)
     if name == "WORKFLOW_EXECUTION_STARTED":
@@ -70,16 +71,19 @@ def billed_actions(event: HistoryEvent) -> int:
     if name in _FREE:
         return 0
     if name not in _BILLED:
-        raise ValueError(f"nobody has said whether {name} is billed")
+        raise ValueError(f"{name} is neither in _BILLED nor in _FREE; add it to one of them")
     return _BILLED[name]
 
 
-# -- What a run has cost -----------------------------------------------------------------------------------------------
+# -- Cost of a run -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Cost:
-    """Of a run with its children. `attempts`: rows of its steps; `payload`: what its author put in and took out."""
+    """Cost of a run with its children.
+
+    Units: `attempts` counts rows of steps. `payload` is the size of inputs and outputs of the author in bytes.
+    """
 
     steps: int = 0
     attempts: int = 0
@@ -109,7 +113,7 @@ def cost_of(run: Run) -> Cost:
 
 
 def cost_of_workflows(workflow_ids: list[str]) -> tuple[Cost, list[Any]]:
-    """What the histories say, without what only the database knows; and the results."""
+    """Return the part of the cost that is in the histories, and the results of the workflows."""
     cost, results = Cost(), []
     for events, size, result in asyncio.run(_histories(workflow_ids)):
         cost.add_history(events, size)
@@ -127,7 +131,7 @@ def _payloads(family: list[Run]) -> Iterator[int]:
 
 
 async def _histories(workflow_ids: list[str]) -> list[tuple[list[HistoryEvent], int, Any]]:
-    """Events, the server's count of their bytes, and the workflow's result."""
+    """Return for each workflow its events, their size in bytes by the server's count, and its result."""
     client = await connect_client()
     found = []
     for workflow_id in workflow_ids:
@@ -136,7 +140,7 @@ async def _histories(workflow_ids: list[str]) -> list[tuple[list[HistoryEvent], 
         described = (await handle.describe()).raw_description.workflow_execution_info
         events = list((await handle.fetch_history()).events)
         if len(events) != described.history_length:
-            raise RuntimeError(f"{len(events)} events came, the server speaks of {described.history_length}")
+            raise RuntimeError(f"{len(events)} events were fetched, but the server counts {described.history_length}")
         found.append((events, described.history_size_bytes, result))
     return found
 
@@ -146,21 +150,21 @@ async def _histories(workflow_ids: list[str]) -> list[tuple[list[HistoryEvent], 
 
 @dataclass
 class Shape:
-    """`steps(n)` are the steps of a definition; `drive` plays the world around the run."""
+    """Kind of run. `steps(n)` returns the steps of the definition. `drive` sends events and completes tasks."""
 
     name: str
     n: int
     steps: Callable[[int], list[dict[str, Any]]]
     drive: Callable[[Desk, Run, int], None] = lambda driver, run, n: None
     payload: dict[str, Any] = field(default_factory=dict)
-    # Goals: at most, for one more of what n counts; and for the whole run with n.
+    # Goals: the maximum for one more step, and for the whole run with n steps.
     actions: float | None = None
     events: float | None = None
     run_actions: int | None = None
 
 
 class Desk:
-    """A tenant whose runs are measured."""
+    """Tenant of the measured runs."""
 
     def __init__(self) -> None:
         self.tenant = make_tenant()
@@ -176,7 +180,7 @@ class Desk:
         return eventually(
             lambda: Run.objects.filter(id=run_id, status="SUCCEEDED").first(),
             seconds=120,
-            what=f"the end of {key}; it is {Run.objects.values('status', 'error').get(id=run_id)}",
+            what=f"the success of {key}; it is {Run.objects.values('status', 'error').get(id=run_id)}",
         )
 
     def send(self, payload: dict[str, Any]) -> None:
@@ -191,7 +195,7 @@ def _state(name: str, number: int) -> dict[str, Any]:
 
 
 def _pure(number: int) -> dict[str, Any]:
-    """One of four kinds of step that only compute."""
+    """Return a step without an activity. Four kinds alternate."""
     count = {"vars.count": expr(f"coalesce(vars.count, 0) + {number}")}
     assign = {"id": f"assign{number}", "type": "transform.assign", "config": {"assign": count}}
     match number % 4:
@@ -238,7 +242,7 @@ def _wait(number: int) -> dict[str, Any]:
 
 
 def _answer_waits(driver: Desk, run: Run, n: int) -> None:
-    """Sends, through ingress and delivery, the event of every wait that opens."""
+    """Send the event of every wait that opens, through intake and delivery."""
     for index in range(n):
         waits = RunWait.objects.filter(run=run).order_by("opened_at")[index : index + 1]
         wait = eventually(waits.all().first, what=f"wait {index + 1} of {run.definition_key}")
@@ -247,7 +251,7 @@ def _answer_waits(driver: Desk, run: Run, n: int) -> None:
 
 
 def _ten(number: int) -> list[dict[str, Any]]:
-    """Four actions, a wait, four actions, a wait."""
+    """Return four actions, a wait, four actions, a wait."""
     first = 10 * number
     return [(_wait if i in (4, 9) else _store_set)(first + i) for i in range(10)]
 
@@ -294,28 +298,28 @@ def _complete_tasks(driver: Desk, run: Run, n: int) -> None:
         task_complete(actor=driver.actor, task_id=task.id, response={"approved": True})
 
 
-def _times(step: Callable[[int], dict[str, Any]]) -> Callable[[int], list[dict[str, Any]]]:
+def _repeat(step: Callable[[int], dict[str, Any]]) -> Callable[[int], list[dict[str, Any]]]:
     return lambda n: [step(number) for number in range(1, n + 1)]
 
 
 def shapes(flaky_url: str, *, scale: int = 1) -> list[Shape]:
-    """`scale` divides the sizes of the shapes that have many steps."""
+    """Return the shapes. `scale` divides the number of steps of large shapes."""
     retry = {"maxAttempts": 3, "backoffMs": 20, "jitter": False}
     body = {"method": "POST", "url": flaky_url, "body": {"ticket": expr("payload.ticketId")}}
     big = {"text": random.Random(1).randbytes(BIG // 2).hex()}
-    two_kinds = _times(lambda number: (_big_set if number % 2 else _big_get)(number))
+    two_kinds = _repeat(lambda number: (_big_set if number % 2 else _big_get)(number))
     return [
-        Shape("pure steps", 20 // scale, _times(_pure), actions=0, events=0),
-        Shape("action steps", 10 // scale, _times(_store_set), actions=1, events=6),
+        Shape("pure steps", 20 // scale, _repeat(_pure), actions=0, events=0),
+        Shape("action steps", 10 // scale, _repeat(_store_set), actions=1, events=6),
         Shape("8 KB in, 8 KB out", 10 // scale, two_kinds, payload=big, actions=1, events=6),
-        Shape("waits, deadline", 2, _times(_wait), _answer_waits, actions=3),
+        Shape("waits, deadline", 2, _repeat(_wait), _answer_waits, actions=3),
         Shape("10 steps, 2 waits", 1, lambda n: [step for number in range(n) for step in _ten(number)],
               lambda driver, run, n: _answer_waits(driver, run, 2 * n), actions=14, run_actions=16),
         Shape("loop of actions", 20 // scale, _loop, actions=1, events=6, run_actions=20 // scale + RUN_ACTIONS),
-        Shape("2 failures each", 2, _times(lambda i: _action(i, "http.request", body, retry=retry)), actions=5),
-        Shape("time waits", 2, _times(_nap), actions=2),
-        Shape("tasks, due time", 2, _times(_task), _complete_tasks, actions=3),
-        Shape("children", 2, _times(_child)),
+        Shape("2 failures each", 2, _repeat(lambda i: _action(i, "http.request", body, retry=retry)), actions=5),
+        Shape("time waits", 2, _repeat(_nap), actions=2),
+        Shape("tasks, due time", 2, _repeat(_task), _complete_tasks, actions=3),
+        Shape("children", 2, _repeat(_child)),
     ]  # fmt: skip
 
 
@@ -337,21 +341,21 @@ _GROUPS = {
 
 
 def measure(*, quick: bool = False) -> bool:
-    """Print what each shape costs. True: every goal holds."""
+    """Print the cost of each shape. Return True if every goal is met."""
     driver = Desk()
     measured: Measured = []
     with fake_api(lambda number: (503, {"busy": True}) if number % 3 else (200, {"ok": True})) as api:
         for shape in shapes(api.url, scale=2 if quick else 1):
             measured.append((shape, cost_of(driver.run(shape, shape.n)), cost_of(driver.run(shape, 2 * shape.n))))
-    held = [_print_actions(measured), _print_bytes(measured)]
+    met = [_print_actions(measured), _print_bytes(measured)]
     _print_groups(measured)
-    return all(held)
+    return all(met)
 
 
 def _print_actions(measured: Measured) -> bool:
-    print("Temporal actions and history events of a run with n of the thing and of one with 2n; `each`: one more of it")
+    print("Temporal actions and history events of a run with n steps and of a run with 2n steps; `each`: one more step")
     print(f"{'shape':19}{'n':>3}{'steps':>10}{'actions':>10}{'a step':>8}{'each':>7}{'events':>11}{'each':>7}  goals")
-    all_hold = True
+    all_met = True
     for shape, once, twice in measured:
         actions, events = (twice.actions - once.actions) / shape.n, (twice.events - once.events) / shape.n
         goals = []
@@ -361,44 +365,44 @@ def _print_actions(measured: Measured) -> bool:
             goals.append((once.actions <= shape.run_actions, f"{shape.run_actions} a run"))
         if shape.events is not None:
             goals.append((events <= shape.events, f"{shape.events:g} events each"))
-        holds = all(held for held, _ in goals)
-        all_hold &= holds
+        is_met = all(met for met, _ in goals)
+        all_met &= is_met
         print(
             f"{shape.name:19}{shape.n:3}{_pair(once.steps, twice.steps):>10}{_pair(once.actions, twice.actions):>10}"
             f"{once.actions / once.steps:8.2f}{actions:7.2f}{_pair(once.events, twice.events):>11}{events:7.2f}"
-            f"  {', '.join(goal for _, goal in goals) + (': held' if holds else ': MISSED') if goals else ''}"
+            f"  {', '.join(goal for _, goal in goals) + (': met' if is_met else ': MISSED') if goals else ''}"
         )
     print("Billed: start 1, signal 1, update 1, timer 1, activity attempt 1, child 2. A history shows no heartbeats.")
-    return all_hold
+    return all_met
 
 
 def _print_bytes(measured: Measured) -> bool:
     print(
-        f"\nHistory bytes by the server's count; allowed: {STEP_BYTES} a step + {PAYLOAD_FACTOR} x payload in and out"
+        f"\nHistory bytes by the server's count. Allowed: {STEP_BYTES} per step + {PAYLOAD_FACTOR} x payload in and out"
     )
-    print(f"{'':19}{'':>17}{'one more step':>36}{'':11}{'all of the run with n, a step':>30}")
+    print(f"{'':19}{'':>17}{'one more step':>36}{'':11}{'whole run with n, per step':>30}")
     print(
         f"{'shape':19}{'bytes n / 2n':>17}{'bytes':>9}{'payload':>9}{'allowed':>9}{'used':>7}  {'goal':9}"
         f"{'bytes':>9}{'allowed':>9}{'used':>7}  goal"
     )
-    all_hold = True
+    all_met = True
     for shape, once, twice in measured:
         steps = twice.attempts - once.attempts
         size, payload = (twice.bytes - once.bytes) / steps, (twice.payload - once.payload) / steps
         allowed = STEP_BYTES + PAYLOAD_FACTOR * payload
         whole, whole_allowed = once.bytes / once.attempts, STEP_BYTES + PAYLOAD_FACTOR * once.payload / once.attempts
-        all_hold &= size <= allowed
+        all_met &= size <= allowed
         print(
             f"{shape.name:19}{_pair(once.bytes, twice.bytes):>17}{size:9.0f}{payload:9.0f}{allowed:9.0f}"
-            f"{size / allowed:7.0%}  {_held(size <= allowed):9}"
-            f"{whole:9.0f}{whole_allowed:9.0f}{whole / whole_allowed:7.0%}  {_held(whole <= whole_allowed)}"
+            f"{size / allowed:7.0%}  {_verdict(size <= allowed):9}"
+            f"{whole:9.0f}{whole_allowed:9.0f}{whole / whole_allowed:7.0%}  {_verdict(whole <= whole_allowed)}"
         )
-    print("A step is a row of the run's steps here: one attempt. The goal that counts is that of one more step.")
-    return all_hold
+    print("A step is one attempt, that is one row of the run's steps. The goal applies to one more step.")
+    return all_met
 
 
 def _print_groups(measured: Measured) -> None:
-    print("\nWhere the bytes of one more step are, by events")
+    print("\nBytes of one more step, by event type")
     print(f"{'shape':19}" + "".join(f"{group:>12}" for group in _GROUPS))
     for shape, once, twice in measured:
         steps = twice.attempts - once.attempts
@@ -406,11 +410,11 @@ def _print_groups(measured: Measured) -> None:
             sum(twice.bytes_of[name] - once.bytes_of[name] for name in names) / steps for names in _GROUPS.values()
         ]
         print(f"{shape.name:19}" + "".join(f"{size:12.0f}" for size in sizes))
-    print("`definition`: the event that starts a run has its text. `activity in`: with the records of other steps.")
+    print("`definition`: the start event contains the definition. `activity in`: includes records of other steps.")
 
 
-def _held(held: bool) -> str:
-    return "held" if held else "MISSED"
+def _verdict(is_met: bool) -> str:
+    return "met" if is_met else "MISSED"
 
 
 def _pair(once: int, twice: int) -> str:

@@ -1,8 +1,8 @@
-"""The other worker of `run_cost`: the portal's own, with the hand-written workflow in the place of the portal's.
+"""Second worker of `run_cost`: the portal's worker with the hand-written workflow instead of the portal's workflow.
 
     python -m benchmarks._worker
 
-Everything else is the same by construction: threads, slots, sandbox, converter, interceptor, activities, database pool.
+Everything else is identical: threads, slots, sandbox, converter, interceptor, activities, database pool.
 """
 
 import asyncio

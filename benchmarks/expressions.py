@@ -1,10 +1,10 @@
-"""How fast expressions evaluate, and what the hostile ones cost.
+"""Speed of expressions, and the cost of hostile expressions.
 
-    python -m benchmarks.expressions              against the bare library and, where Node is, the reference
+    python -m benchmarks.expressions              compared with the library and, if Node is installed, the reference
     python -m benchmarks.expressions --hostile    CPU time and peak memory of every hostile source
 
-The reference is the package in the folder that POINTSMAN_JSONATA names (one in which `npm install jsonata@2` ran), or,
-with npm at hand, one installed into a temporary folder.
+The reference is the package jsonata in the folder POINTSMAN_JSONATA (`npm install jsonata@2`). Without this variable,
+npm installs the package into a temporary folder.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ const { sources, scope } = JSON.parse(require('fs').readFileSync(0));
 
 
 def best_of(work: Callable[[], Any], rounds: int = 12, seconds: float = 0.03) -> float:
-    """Units: microseconds a call, in the best round."""
+    """Return the time of one call in the best round. Units: microseconds."""
     start = time.perf_counter()
     work()
     repeats = max(1, int(seconds / max(time.perf_counter() - start, 1e-7)))
@@ -105,7 +105,7 @@ def library_time(source: str, validate: bool) -> float:
 
 
 def node_times() -> list[float] | None:
-    """The reference's times, or None where there is no Node or no package."""
+    """Return the times of the reference, or None without Node or the package. Units: microseconds."""
     if shutil.which("node") is None:
         return None
     named = os.environ.get("POINTSMAN_JSONATA")
@@ -123,7 +123,7 @@ def node_times() -> list[float] | None:
 def _node_times(folder: Path) -> list[float] | None:
     package = folder / "node_modules" / "jsonata"
     if not package.exists():
-        sys.stderr.write(f"there is no jsonata package in {folder}\n")
+        sys.stderr.write(f"The folder {folder} contains no jsonata package. Run `npm install jsonata@2` in it.\n")
         return None
     request = json.dumps({"sources": list(SOURCES.values()), "scope": SCOPE})
     run = subprocess.run(["node", "-e", _NODE, str(package)], input=request, capture_output=True, text=True, check=True)
@@ -132,10 +132,11 @@ def _node_times(folder: Path) -> list[float] | None:
 
 def speed() -> None:
     """Print the table of speeds."""
-    print(f"scope of {len(json.dumps(SCOPE))} characters; microseconds an evaluation, best of 12 rounds")
+    print(f"Scope of {len(json.dumps(SCOPE))} characters. Microseconds per evaluation, best of 12 rounds.")
     reference = node_times()
     print(
-        f"{'source':22}{'contract':>10}{'library':>10}{'unchecked':>11}{'node':>9}{'contract/node':>15}{'contract/library':>18}"
+        f"{'source':22}{'contract':>10}{'library':>10}{'unchecked':>11}{'node':>9}{'contract/node':>15}"
+        f"{'contract/library':>18}"
     )
     for index, (name, source) in enumerate(SOURCES.items()):
         ours, library, unchecked = contract_time(source), library_time(source, True), library_time(source, False)
@@ -151,7 +152,7 @@ def speed() -> None:
 
 
 def _cost(case: hostile.Hostile, scope: dict[str, Any]) -> tuple[float, float, str]:
-    """CPU milliseconds, peak megabytes and verdict of one case, compiled anew."""
+    """Return CPU time (ms), peak memory (MB) and result of one case, including its compilation."""
 
     def run() -> str:
         contract._cache = contract._Cache(0)
@@ -163,28 +164,28 @@ def _cost(case: hostile.Hostile, scope: dict[str, Any]) -> tuple[float, float, s
 
     gc.collect()
     start = time.process_time()
-    verdict = run()
+    result = run()
     elapsed = (time.process_time() - start) * 1000
     tracemalloc.start()
     run()
     peak = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
-    return elapsed, peak, verdict
+    return elapsed, peak, result
 
 
 def hostility() -> None:
-    """Print what each hostile source costs, the dearest first, and the worst of all."""
+    """Print the cost of each hostile source, the most expensive first, and the maximum."""
     scopes = hostile.scopes()
     rows = sorted(((*_cost(case, scopes[case.scope]), case.name) for case in hostile.corpus()), reverse=True)
-    print(f"{'CPU ms':>8}{'peak MB':>9}  {'verdict':32}source")
-    for elapsed, peak, verdict, name in rows:
-        print(f"{elapsed:8.1f}{peak:9.1f}  {verdict:32}{name}")
+    print(f"{'CPU ms':>8}{'peak MB':>9}  {'result':32}source")
+    for elapsed, peak, result, name in rows:
+        print(f"{elapsed:8.1f}{peak:9.1f}  {result:32}{name}")
     print(f"{len(rows)} sources: at most {rows[0][0]:.1f} ms CPU and {max(row[1] for row in rows):.1f} MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmark of the expression contract.")
-    parser.add_argument("--hostile", action="store_true", help="measure the hostile sources instead")
+    parser.add_argument("--hostile", action="store_true", help="measure the hostile sources")
     hostility() if parser.parse_args().hostile else speed()
 
 

@@ -1,14 +1,15 @@
-"""What events cost: SQL statements and broker messages per event, accepted events a second, and the time to a resumed run.
+"""Cost of events: SQL statements and messages per event, accepted events per second, and the time to a resumed run.
 
-    python benchmarks/ingress.py             everything, on servers of its own; about eight minutes on two cores
-    python benchmarks/ingress.py --quick     the same with small numbers, to see that it works
-    python benchmarks/ingress.py --only sql  one part (`sql`, `door`, `messages`, `latency`)
+    python benchmarks/ingress.py             all parts, on its own servers; about eight minutes on two cores
+    python benchmarks/ingress.py --quick     the same with small numbers, as a test of the program
+    python benchmarks/ingress.py --only sql  one part (`sql`, `rest`, `messages`, `latency`)
 
-Ends with status 1 when a goal is missed.
+The exit status is 1 if a goal is missed.
 
-`door` compares the portal's `POST /api/v1/events` with a bare DRF view that does one insert, in turns, each in gunicorn as
-the dev stack starts it, with eight clients that keep their connections. The clients share the machine, so the CPU of the
-web process per request is told too: it is the stricter ratio. No Celery worker runs meanwhile.
+`rest` compares the portal's `POST /api/v1/events` with a DRF view that does one insert. Both run alternately, in
+gunicorn as the development stack starts it, with eight clients that keep their connections. The clients use the same
+machine, so the CPU time of the web process per request is printed too. Its ratio is stricter. No Celery worker runs
+meanwhile.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-DOOR_GOAL = 0.6
+REST_GOAL = 0.6
 CLIENTS = 8
 _numbers = itertools.count(1)
 
@@ -47,12 +48,12 @@ def event_body(**more: Any) -> dict[str, Any]:
     }
 
 
-# -- The door ----------------------------------------------------------------------------------------------------------
+# -- REST --------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def web(application: str, port: int, **environment: str) -> Iterator[int]:
-    """The pid of gunicorn's only worker."""
+    """Start gunicorn and return the pid of its only worker."""
     import psutil
 
     from tests.support.factories import eventually
@@ -70,7 +71,7 @@ def web(application: str, port: int, **environment: str) -> Iterator[int]:
     command += ["--workers", "1", "--threads", "8", "--log-level", "warning"]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DATABASE_POOL": "true", **environment})
 
-    def answers() -> bool:
+    def responds() -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
         try:
             connection.request("GET", "/healthz")
@@ -81,7 +82,7 @@ def web(application: str, port: int, **environment: str) -> Iterator[int]:
             connection.close()
 
     try:
-        eventually(answers, what=f"{application} answers")
+        eventually(responds, what=f"{application} responds")
         yield psutil.Process(process.pid).children()[0].pid
     finally:
         process.terminate()
@@ -89,7 +90,7 @@ def web(application: str, port: int, **environment: str) -> Iterator[int]:
 
 
 def posts(port: int, token: str, seconds: float) -> tuple[int, list[float]]:
-    """How many were accepted by all clients in this time, and how long each took."""
+    """Return the number of accepted requests of all clients within the time, and the seconds of each request."""
     stop_at = time.monotonic() + seconds
     took: list[float] = []
     failures: list[str] = []
@@ -98,14 +99,14 @@ def posts(port: int, token: str, seconds: float) -> tuple[int, list[float]]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         while time.monotonic() < stop_at:
-            begun = time.monotonic()
+            started = time.monotonic()
             connection.request("POST", "/api/v1/events", json.dumps(event_body()), headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status not in (201, 202):
-                failures.append(f"{answer.status} {body[:200]!r}")
+            response = connection.getresponse()
+            body = response.read()
+            if response.status not in (201, 202):
+                failures.append(f"{response.status} {body[:200]!r}")
                 return
-            took.append(time.monotonic() - begun)
+            took.append(time.monotonic() - started)
 
     threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
     for thread in threads:
@@ -117,16 +118,16 @@ def posts(port: int, token: str, seconds: float) -> tuple[int, list[float]]:
     return len(took), took
 
 
-def door(token: str, *, rounds: int, seconds: float) -> bool:
+def rest(token: str, *, rounds: int, seconds: float) -> bool:
     import psutil
     from django.db import connections
 
-    print(f"\nThe REST door: {CLIENTS} clients, in turns with a bare DRF view of one insert")
+    print(f"\nREST: {CLIENTS} clients, alternately with a DRF view that does one insert")
     print(f"{'':26}{'events/s':>10}{'p50':>9}{'p99':>9}{'web CPU':>10}")
     speeds: dict[str, list[float]] = {}
     cpu: dict[str, list[float]] = {}
     with (
-        web("portal.wsgi:application", 18311, CELERY_QUEUE="nobody") as portal,
+        web("portal.wsgi:application", 18311, CELERY_QUEUE="no-worker") as portal,
         web("benchmarks._bare:application", 18312) as bare,
     ):
         for number in range(rounds + 1):
@@ -135,7 +136,7 @@ def door(token: str, *, rounds: int, seconds: float) -> bool:
                 count, took = posts(port, token, seconds if number else 2)
                 used = sum(psutil.Process(pid).cpu_times()[:2]) - before
                 if number == 0:
-                    continue  # warm
+                    continue  # warm-up
                 took.sort()
                 speeds.setdefault(name, []).append(count / seconds)
                 cpu.setdefault(name, []).append(used / count * 1000)
@@ -145,22 +146,22 @@ def door(token: str, *, rounds: int, seconds: float) -> bool:
                     flush=True,
                 )
     with connections["owner"].cursor() as cursor:
-        cursor.execute("TRUNCATE workflow_event_outbox")  # what the bare view has written, and nobody is to relay
+        cursor.execute("TRUNCATE workflow_event_outbox")  # rows of the bare view, which must not be relayed
     fast = {name: statistics.median(found) for name, found in speeds.items()}
-    dear = {name: statistics.median(found) for name, found in cpu.items()}
+    cpu_ms = {name: statistics.median(found) for name, found in cpu.items()}
     ratio = fast["portal"] / fast["bare view, one insert"]
     print(
-        f"ratio of the medians {ratio:.2f}, goal {DOOR_GOAL}: {'held' if ratio >= DOOR_GOAL else 'MISSED'}; by the web "
-        f"process's CPU {dear['bare view, one insert'] / dear['portal']:.2f}"
+        f"ratio of the medians {ratio:.2f}, goal {REST_GOAL}: {'met' if ratio >= REST_GOAL else 'MISSED'}; ratio of the"
+        f" web process's CPU times {cpu_ms['bare view, one insert'] / cpu_ms['portal']:.2f}"
     )
-    return ratio >= DOOR_GOAL
+    return ratio >= REST_GOAL
 
 
 # -- Messages ----------------------------------------------------------------------------------------------------------
 
 
 def messages(tenant: Any, *, count: int) -> bool:
-    """Celery messages per event, with the portal's own worker answering."""
+    """Print the number of Celery messages per event, with the portal's worker running."""
     from celery.signals import task_prerun
 
     from ingress.intake.receive import event_receive, events_receive
@@ -169,40 +170,40 @@ def messages(tenant: Any, *, count: int) -> bool:
     from workflows.models import Event
     from workflows.statuses import EventSource
 
-    taken = itertools.count()
+    numbers = itertools.count()
     seen = [0]
 
     def count_message(**_kwargs: Any) -> None:
-        seen[0] = next(taken) + 1
+        seen[0] = next(numbers) + 1
 
     def is_routed() -> bool:
         return not Event.objects.filter(tenant=tenant, routed_at__isnull=True).exists()
 
     print("\nCelery messages per event")
-    held = True
+    all_met = True
     task_prerun.connect(count_message)
     try:
         with running_celery_worker():
-            for what, pause in (("one by one, as fast as it goes", 0.0), ("one each 50 ms", 0.05)):
+            for case, pause in (("one by one, without a pause", 0.0), ("one every 50 ms", 0.05)):
                 before = seen[0]
                 for _ in range(count):
                     event_receive(tenant_id=tenant.id, value=event_body(), source=EventSource.REST)
                     time.sleep(pause)
                 eventually(is_routed, what="all are routed")
-                held &= _told(what, seen[0] - before, count)
+                all_met &= _print_messages(case, seen[0] - before, count)
             before = seen[0]
             for _ in range(count // 10):
                 events_receive(tenant_id=tenant.id, values=[event_body() for _ in range(100)], source=EventSource.REST)
             eventually(is_routed, what="all are routed")
-            held &= _told("in batches of 100", seen[0] - before, count // 10 * 100)
+            all_met &= _print_messages("in batches of 100", seen[0] - before, count // 10 * 100)
     finally:
         task_prerun.disconnect(count_message)
-    return held
+    return all_met
 
 
-def _told(what: str, found: int, count: int) -> bool:
+def _print_messages(case: str, found: int, count: int) -> bool:
     print(
-        f"{what:34}{count:7} events{found:7} messages{found / count:8.3f}  1: {'held' if found <= count else 'MISSED'}"
+        f"{case:34}{count:7} events{found:7} messages{found / count:8.3f}  1: {'met' if found <= count else 'MISSED'}"
     )
     return found <= count
 
@@ -211,6 +212,7 @@ def _told(what: str, found: int, count: int) -> bool:
 
 
 def latency(tenant: Any, *, count: int) -> bool:
+    """Print the time from an accepted event to the resumed run."""
     from benchmarks.run_cost import PORTAL, worker
     from ingress.intake.receive import event_receive
     from tests.support.factories import eventually, make_actor, publish, wait_for_reply
@@ -225,21 +227,24 @@ def latency(tenant: Any, *, count: int) -> bool:
         for key in keys:
             run_start(actor=make_actor(tenant), definition_key="waits", payload={"ticketId": key})
         waits = RunWait.objects.filter(tenant=tenant, correlation_key__in=keys)
-        eventually(lambda: waits.filter(status="WAITING").count() == count, seconds=300, what="all wait")
-        took, all_took = [], []
+        eventually(lambda: waits.filter(status="WAITING").count() == count, seconds=300, what="all runs wait")
+        to_workflow, to_projection = [], []
         for key in keys:
             value = event_body(payload={"ticketId": key})
-            begun = time.time()
+            started = time.time()
             event = event_receive(tenant_id=tenant.id, value=value, source=EventSource.REST).event
-            wait = eventually(waits.filter(correlation_key=key, status="RESOLVED").first, what="it is resumed")
+            wait = eventually(waits.filter(correlation_key=key, status="RESOLVED").first, what="the wait is resolved")
             assert wait.resolved_at is not None
-            took.append((wait.resolved_at - event.received_at).total_seconds() * 1000)
-            all_took.append((wait.projected_at.timestamp() - begun) * 1000)
-    print(f"\nFrom the accepted event to the resumed run, {count} runs that wait, one event after the other")
+            to_workflow.append((wait.resolved_at - event.received_at).total_seconds() * 1000)
+            to_projection.append((wait.projected_at.timestamp() - started) * 1000)
+    print(f"\nFrom the accepted event to the resumed run: {count} waiting runs, one event after the other")
     print(f"{'':44}{'p50':>9}{'p99':>9}{'max':>9}")
-    for what, found in (("to the workflow's own time of going on", took), ("to the projection that says so", all_took)):
+    for case, found in (
+        ("until the workflow continues", to_workflow),
+        ("until the projection is written", to_projection),
+    ):
         found.sort()
-        print(f"{what:44}{found[count // 2]:6.0f} ms{found[int(count * 0.99)]:6.0f} ms{found[-1]:6.0f} ms")
+        print(f"{case:44}{found[count // 2]:6.0f} ms{found[int(count * 0.99)]:6.0f} ms{found[-1]:6.0f} ms")
     return True
 
 
@@ -247,13 +252,13 @@ def latency(tenant: Any, *, count: int) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What events cost, and how many one web process takes.")
+    parser = argparse.ArgumentParser(description="Cost of events, and events per second of one web process.")
     parser.add_argument("--quick", action="store_true", help="small numbers")
-    parser.add_argument("--only", choices=["sql", "door", "messages", "latency"])
+    parser.add_argument("--only", choices=["sql", "rest", "messages", "latency"])
     options = parser.parse_args()
     from benchmarks.run_cost import environment
 
-    held = []
+    met = []
     with environment(encrypted=False):
         from django.conf import settings
 
@@ -265,21 +270,21 @@ def main() -> int:
         def is_wanted(part: str) -> bool:
             return options.only in (None, part)
 
-        if is_wanted("door"):
-            held.append(
-                door(make_token(make_tenant()), rounds=1 if options.quick else 3, seconds=3 if options.quick else 10)
+        if is_wanted("rest"):
+            met.append(
+                rest(make_token(make_tenant()), rounds=1 if options.quick else 3, seconds=3 if options.quick else 10)
             )
         if is_wanted("messages"):
-            held.append(messages(make_tenant(), count=100 if options.quick else 500))
+            met.append(messages(make_tenant(), count=100 if options.quick else 500))
         if is_wanted("latency"):
-            held.append(latency(make_tenant(), count=20 if options.quick else 200))
+            met.append(latency(make_tenant(), count=20 if options.quick else 200))
         if is_wanted("sql"):
-            settings.CELERY_TASK_DEFAULT_QUEUE = "nobody"
+            settings.CELERY_TASK_DEFAULT_QUEUE = "no-worker"
             sizes = [100, 20_000] if options.quick else [100, 1_000_000]
             own = make_tenant()
-            held.append(_ingress_sql.measure(own, make_token(own), sizes=sizes))
-    print("\nEvery goal holds." if all(held) else "\nNot every goal holds.")
-    return 0 if all(held) else 1
+            met.append(_ingress_sql.measure(own, make_token(own), sizes=sizes))
+    print("\nEvery goal is met." if all(met) else "\nNot every goal is met.")
+    return 0 if all(met) else 1
 
 
 if __name__ == "__main__":

@@ -1,30 +1,39 @@
-"""What runs cost: Temporal actions, history events and bytes per step, and the throughput of one worker process.
+"""Cost of runs: Temporal actions, history events and bytes per step, and the throughput of one worker process.
 
-    python benchmarks/run_cost.py                 everything, on servers of its own; about ten minutes on two cores
-    python benchmarks/run_cost.py --quick         the same with small numbers, to see that it works
-    python benchmarks/run_cost.py --only cost     the first half (or `throughput`)
-    python benchmarks/run_cost.py --encrypted     with payload encryption on
+    python benchmarks/run_cost.py                 both parts, on its own servers; about ten minutes on two cores
+    python benchmarks/run_cost.py --quick         the same with small numbers, as a test of the program
+    python benchmarks/run_cost.py --only cost     the first part (or `throughput`)
+    python benchmarks/run_cost.py --encrypted     with payload encryption
 
-Ends with status 1 when a goal is missed.
+The exit status is 1 if a goal is missed.
 
-Cost is counted from the real histories of runs (`benchmarks/_histories.py`).
+The cost is counted in the real histories of runs (`benchmarks/_histories.py`).
 
-Throughput compares two workers, each one process, on the same servers, in turns: the portal's own (`manage.py
-temporal_worker`) with a published definition of ten `action.call` steps, and one that hosts `StoreTenValues`, the
-workflow below, which somebody would write by hand for these ten actions alone.
+The throughput part compares two workers. Each is one process, both use the same servers, and they run alternately. The
+first is the portal's worker (`manage.py temporal_worker`) with a published definition of ten `action.call` steps. The
+second runs `StoreTenValues`, the workflow below, which is written by hand for these ten actions.
 
-The same in both: the activities themselves (`run_action_activity` with the claim of the ledger, the effect, the step
-row's start and end; one `write_records` at the end), so every row in the database; the options of the activities; the
-worker's settings, sandbox, converter and connection pool; how runs are started and awaited; the values that go in.
+Both have in common:
 
-Not in the hand-written one: a definition, the engine, expressions and scopes; handlers of signals, updates and queries;
-summaries for Temporal's UI; checks of sizes; continue-as-new; records of a failure or a cancel.
+- the activities: `run_action_activity` with the claim of the invocation, the effect, and start and end of the step row;
+  one `write_records` at the end. Both therefore write the same rows
+- the options of the activities
+- the worker's settings, sandbox, converter and connection pool
+- the way in which runs are started and awaited, and the input values
 
-Rows of the runs are inserted before the clock starts. CPU is per run. `others` is what everybody else on the machine
-used meanwhile: where it is not near 0, only the ratios say something.
+The workflow written by hand does not have:
+
+- a definition, the engine, expressions and scopes
+- handlers of signals, updates and queries
+- summaries for Temporal's UI, checks of sizes, continue-as-new
+- records of a failure or a cancel
+
+The rows of the runs are inserted before the time measurement starts. CPU times are per run. `others` is the CPU use of
+all other processes of the machine. If it is not near 0, only the ratios are meaningful.
 """
 
-# Both workflows' modules are executed anew for every run, in the sandbox: so nothing heavy is imported or done up here.
+# The sandbox executes the modules of both workflows again for every run, so this module imports nothing heavy at its
+# top.
 from __future__ import annotations
 
 import argparse
@@ -59,7 +68,7 @@ QUEUES = {PORTAL: "bench-portal", BY_HAND: "bench-by-hand"}
 BY_HAND_WORKFLOW = "bench-store-ten-values"
 NOTE = "Called at noon; the invoice of last month is missing."
 
-# -- The workflow that somebody would write by hand --------------------------------------------------------------------
+# -- The workflow written by hand --------------------------------------------------------------------------------------
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
@@ -146,7 +155,7 @@ class StoreTenValues:
 
 
 def definition_steps() -> list[dict[str, Any]]:
-    """The same ten actions, as their author writes them for the portal."""
+    """Return the same ten actions as steps of a definition."""
     return [
         {
             "id": f"store{index}",
@@ -171,7 +180,7 @@ def definition_steps() -> list[dict[str, Any]]:
 
 @contextmanager
 def environment(*, encrypted: bool) -> Iterator[Any]:
-    """Servers of our own, and Django upon them."""
+    """Start servers and set up Django with them."""
     import base64
     import tempfile
 
@@ -200,14 +209,14 @@ def environment(*, encrypted: bool) -> Iterator[Any]:
         django.setup()
         from workflows.tenancy import Scope, enter_scope
 
-        enter_scope(Scope(is_system=True))  # it makes and counts rows of several tenants
+        enter_scope(Scope(is_system=True))  # the benchmark creates and counts rows of several tenants
         call_command("migrate", interactive=False, verbosity=0)
         yield servers
 
 
 @contextmanager
 def worker(kind: str) -> Iterator[int]:
-    """The pid of a worker that polls its queue; as the dev stack starts it."""
+    """Start a worker as the development stack does, and return its pid when it polls its queue."""
     from django.test import override_settings
 
     from portal.devstack.child import command_tied_to
@@ -233,7 +242,7 @@ def worker(kind: str) -> Iterator[int]:
 
 
 class Usage:
-    """CPU seconds of our processes and of everybody since the last look."""
+    """CPU time of the measured processes and of the machine since the previous call. Units: seconds."""
 
     def __init__(self, **processes: int) -> None:
         self._processes = processes
@@ -243,7 +252,7 @@ class Usage:
         import psutil
 
         def used(process: psutil.Process) -> float:
-            return sum(process.cpu_times()[:4])  # children that have ended among them
+            return sum(process.cpu_times()[:4])  # includes children that have ended
 
         now = {}
         for name, pid in self._processes.items():
@@ -257,7 +266,7 @@ class Usage:
         now["clock"] = time.monotonic()
         return now
 
-    def look(self) -> dict[str, float]:
+    def since_last_call(self) -> dict[str, float]:
         before, self._before = self._before, self._now()
         used = {name: value - before[name] for name, value in self._before.items()}
         ours = sum(value for name, value in used.items() if name not in ("machine", "clock"))
@@ -265,9 +274,9 @@ class Usage:
 
 
 async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_flight: int) -> float:
-    """Seconds from the first start to the last end of the runs, of which so many are kept open at once.
+    """Execute the runs, `in_flight` at the same time, and return the seconds from the first start to the last end.
 
-    Errors: TimeoutError when they do not come to an end.
+    Errors: TimeoutError if the runs do not end.
     """
     from workflows.temporal.connection import connect_client
 
@@ -286,7 +295,7 @@ async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_fl
 
 
 def insert_runs(version: Any, kind: str, count: int) -> dict[str, Any]:
-    """Rows of runs that are about to start, and what starts each: workflow id -> input."""
+    """Insert rows of runs and return the input of each workflow id."""
     from workflows.models import Run
     from workflows.models.fields import new_id
     from workflows.projections.transaction import projection_writer
@@ -324,7 +333,7 @@ def insert_runs(version: Any, kind: str, count: int) -> dict[str, Any]:
 
 
 def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
-    """Print runs and steps a second of both workers. True: the goal holds."""
+    """Print runs and steps per second of both workers. Return True if the goal is met."""
     import statistics
 
     from benchmarks._histories import cost_of_workflows
@@ -332,7 +341,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
 
     versions = {kind: publish(make_tenant(), *definition_steps(), key="orders") for kind in (PORTAL, BY_HAND)}
     names = {PORTAL: contracts.RUN_WORKFLOW, BY_HAND: BY_HAND_WORKFLOW}
-    print(f"\nThroughput: {runs} runs of {STEPS} steps, {in_flight} at once, in turns; one worker process each")
+    print(f"\nThroughput: {runs} runs of {STEPS} steps, {in_flight} at a time, alternately, one worker process each")
     print(
         f"{'':10}{'runs/s':>8}{'steps/s':>9}{'worker CPU':>12}{'Temporal':>10}{'PostgreSQL':>12}{'client':>8}"
         f"{'others':>16}"
@@ -352,7 +361,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
                 seconds = asyncio.run(drive(inputs, workflow_name=names[kind], queue=QUEUES[kind], in_flight=in_flight))
                 if is_warm_up:
                     continue
-                used = usage.look()
+                used = usage.since_last_call()
                 speeds[kind].append(runs / seconds)
                 costs[kind].append(used["worker"] / runs)
                 shares = [f"{used[name] / runs * 1000:.0f} ms" for name in ("worker", "temporal", "postgres", "client")]
@@ -363,7 +372,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
                 )
     rows = {kind: rows_of(version) for kind, version in versions.items()}
     if rows[PORTAL] != rows[BY_HAND]:
-        raise RuntimeError(f"the two have not done the same: {rows}")
+        raise RuntimeError(f"The two workers wrote different rows: {rows}")
     median = {kind: statistics.median(found) for kind, found in speeds.items()}
     cpu = {kind: statistics.median(found) for kind, found in costs.items()}
     ratio = median[PORTAL] / median[BY_HAND]
@@ -372,11 +381,11 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
             f"median of {kind:8}{median[kind]:8.2f} runs/s{STEPS * median[kind]:9.1f} steps/s{cpu[kind] * 1000:8.0f} ms"
             " of worker CPU a run"
         )
-    verdict = "held" if ratio >= GOAL_RATIO else "MISSED"
+    verdict = "met" if ratio >= GOAL_RATIO else "MISSED"
     print(
         f"ratio of the medians {ratio:.2f}, goal {GOAL_RATIO}: {verdict}; worker CPU {cpu[PORTAL] / cpu[BY_HAND]:.2f} x"
     )
-    print(f"both left the same rows: {rows[PORTAL]}")
+    print(f"Both workers wrote the same rows: {rows[PORTAL]}")
     for kind, version in versions.items():
         run = version.definition.runs.latest("created_at")
         cost, _ = cost_of_workflows([run.temporal_workflow_id])
@@ -387,7 +396,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
 
 
 def rows_of(version: Any) -> dict[str, int]:
-    """What the runs of a version have left in the database."""
+    """Return the number of rows that the runs of a version wrote."""
     from workflows.models import ActionInvocation, DataStoreEntry, Run, RunStep
 
     return {
@@ -402,27 +411,27 @@ def rows_of(version: Any) -> dict[str, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What runs cost, and how many one worker does.")
-    parser.add_argument("--runs", type=int, help="runs of each measurement of throughput (200; 30 with --quick)")
-    parser.add_argument("--in-flight", type=int, default=40, help="runs that are open at once (%(default)s)")
+    parser = argparse.ArgumentParser(description="Cost of runs, and throughput of one worker.")
+    parser.add_argument("--runs", type=int, help="runs of each throughput measurement (200; 30 with --quick)")
+    parser.add_argument("--in-flight", type=int, default=40, help="runs that are open at the same time (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small numbers, one round")
     parser.add_argument("--only", choices=["cost", "throughput"])
-    parser.add_argument("--encrypted", action="store_true", help="with payload encryption on")
+    parser.add_argument("--encrypted", action="store_true", help="with payload encryption")
     options = parser.parse_args()
-    held = []
+    met = []
     with environment(encrypted=options.encrypted) as servers:
         if options.only != "throughput":
             from benchmarks import _histories
             from tests.support.workers import running_celery_worker
 
             with worker(PORTAL), running_celery_worker():
-                held.append(_histories.measure(quick=options.quick))
+                met.append(_histories.measure(quick=options.quick))
         if options.only != "cost":
             runs = options.runs or (30 if options.quick else 200)
             rounds = 1 if options.quick else ROUNDS
-            held.append(throughput(servers, runs=runs, in_flight=options.in_flight, rounds=rounds))
-    print("\nEvery goal holds." if all(held) else "\nNot every goal holds.")
-    return 0 if all(held) else 1
+            met.append(throughput(servers, runs=runs, in_flight=options.in_flight, rounds=rounds))
+    print("\nEvery goal is met." if all(met) else "\nNot every goal is met.")
+    return 0 if all(met) else 1
 
 
 if __name__ == "__main__":
