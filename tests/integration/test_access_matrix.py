@@ -60,7 +60,7 @@ class World:
         self.seen: dict[str, dict[str, str]] = {}
 
     def callers(self, cell: Cell) -> list[Caller]:
-        if cell.is_open:  # the response is the same for all callers
+        if cell.is_public:  # the response is the same for all callers
             return [self.own.users[Role.ADMIN]]
         people = dict(self.own.users)
         if cell.needs != SUPERUSER:
@@ -84,7 +84,7 @@ class World:
         """Return every page and list that needs no row, as a member of the tenant without rows sees it."""
         pages = {}
         for cell in CELLS.values():
-            if cell.method == "GET" and cell.foreign_statuses is None and not cell.args and not cell.is_open:
+            if cell.method == "GET" and cell.foreign_statuses is None and not cell.args and not cell.is_public:
                 caller = self.newcomers[cell.is_api]
                 response = call_endpoint(cell, caller, {"tenant": str(self.empty.id)}, [])
                 pages[cell.label] = f"{response.status} {_without_noise(response.text)}"
@@ -195,7 +195,7 @@ def assert_strangers_are_refused(world: World, cell: Cell) -> None:
         world.note(cell, column, response.status)
         shown = f"{column}: {response.status} {response.text[:300]}"
         assert response.changed == frozenset(), shown
-        if cell.is_open:
+        if cell.is_public:
             assert response.status in (cell.statuses or (200, 302)), shown
             continue
         assert HOME not in response.text, shown
@@ -322,7 +322,7 @@ def test_api_filters_find_no_rows_of_another_tenant(world: World, label: str) ->
 
 
 @foreign
-@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_list_of_the_admin])
+@pytest.mark.parametrize("label", [label for label, cell in CELLS.items() if cell.is_admin_list])
 def test_searches_and_filters_of_lists_find_no_rows_of_another_tenant(world: World, label: str) -> None:
     cell, caller = CELLS[label], world.own.users[Role.ADMIN]
     page = caller.as_new().get(cell.address({}))
@@ -370,7 +370,7 @@ def test_autocomplete_finds_no_rows_of_another_tenant(world: World) -> None:
 def test_browsable_api_shows_nothing_more(world: World, label: str, method: str) -> None:
     """Request the API as a browser does. The response then has forms and descriptions."""
     cell = CELLS[label]
-    if method == "GET" and cell.is_open:
+    if method == "GET" and cell.is_public:
         return  # the OpenAPI document, and a page that is not part of the browsable API
     request, sent = replace(cell, method=method), {"Accept": "text/html"} if method == "GET" else {}
     viewer, administrator = world.own.users[Role.VIEWER], world.own.users[Role.ADMIN]
@@ -386,7 +386,7 @@ def test_browsable_api_shows_nothing_more(world: World, label: str, method: str)
     )
     assert response.status < 500, response
     assert texts_in_response(world, FOREIGN, cell, response.text) == [], response
-    assert cell.is_open or world.call(request, world.anonymous, headers=sent).status == 401
+    assert cell.is_public or world.call(request, world.anonymous, headers=sent).status == 401
 
 
 @foreign

@@ -13,7 +13,7 @@ import pytest
 from tests.support.bulk_jobs import (
     WorkerKilled,
     complete_job,
-    expire_leases,
+    expire_claims,
     insert_open_runs,
     item_counts,
     item_of,
@@ -275,9 +275,9 @@ def test_requests_of_a_killed_worker_are_repeated_with_the_same_ids(
     BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at)
     requests = list(temporal.requests)
     assert bulk_work(job_id=job.id, seconds=30) is None
-    assert temporal.requests == requests  # no other worker claims the items before the lease has ended
+    assert temporal.requests == requests  # no other worker claims the items before the claims have expired
     assert reload_job(job).next_slice_at == job.items.first().claimed_until
-    expire_leases(job)
+    expire_claims(job)
     job = complete_job(job)
     assert (job.state, item_counts(job)) == ("done", {"accepted": 4})
     assert Command.objects.filter(tenant=tenant, action=action).count() == 4
@@ -297,7 +297,7 @@ def test_terminate_of_a_killed_worker_is_unknown_and_not_repeated(
     setattr(temporal, point, 2)
     with pytest.raises(WorkerKilled):
         bulk_work(job_id=job.id, seconds=30)
-    expire_leases(job)
+    expire_claims(job)
     job = complete_job(job)
     assert item_counts(job) == {"accepted": 2, "unknown": 1}
     assert max(Counter(temporal.requests).values()) == 1
@@ -308,7 +308,7 @@ def test_terminate_of_a_killed_worker_is_unknown_and_not_repeated(
         bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
 
 
-def test_slow_worker_with_expired_lease_does_not_overwrite_the_result(
+def test_slow_worker_with_expired_claim_does_not_overwrite_the_result(
     tenant: Any, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tenant)
@@ -317,7 +317,7 @@ def test_slow_worker_with_expired_lease_does_not_overwrite_the_result(
 
     def slow_request(name: str, **call: Any) -> str:
         monkeypatch.setattr(temporal, "request", request)
-        expire_leases(job)
+        expire_claims(job)
         complete_job(job)
         raise gateway.TemporalRefused("too late")
 
@@ -339,7 +339,7 @@ def test_sweep_notifies_for_a_job_whose_queue_notification_was_lost(
     monkeypatch.setattr(work, "notify_bulk_dispatcher", notified.append)
     work.bulk_sweep()
     assert job.id not in notified  # the notification may still be in the queue
-    expire_leases(job)
+    expire_claims(job)
     BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at - 2 * work.LATE)
     work.bulk_sweep()
     assert job.id in notified
@@ -378,7 +378,7 @@ def test_short_outage_does_not_pause_the_job(tenant: Any, temporal: FakeTemporal
     assert 1 < pause <= 2
     assert item_counts(reload_job(job)) == {"pending": 3}
     temporal.outage = ""
-    expire_leases(job)
+    expire_claims(job)
     assert item_counts(complete_job(job)) == {"accepted": 3}
 
 
@@ -480,7 +480,7 @@ def test_stop_keeps_results_of_sent_requests_and_sends_no_more(
         with pytest.raises(WorkerKilled):
             bulk_work(job_id=job.id, seconds=30)
         assert reload_job(job).ended_at is None
-        expire_leases(job)
+        expire_claims(job)
     job = complete_job(job)
     expected = {"accepted": 1, "unknown": 1, "stopped": 7} if is_killed else {"accepted": 2, "stopped": 7}
     assert (job.state, item_counts(job), len(temporal.requests)) == ("stopped", expected, 2)
@@ -583,7 +583,7 @@ def test_large_job_with_killed_workers_has_exact_counts(
             complete_job(job)
         except WorkerKilled:
             killed += 1
-        expire_leases(job)
+        expire_claims(job)
     job = reload_job(job)
     counts = item_counts(job)
     print(

@@ -93,10 +93,10 @@ class Cell:
 
     @property
     def is_api_list(self) -> bool:
-        return self.is_api and self.method == "GET" and not self.args and not self.is_open
+        return self.is_api and self.method == "GET" and not self.args and not self.is_public
 
     @property
-    def is_list_of_the_admin(self) -> bool:
+    def is_admin_list(self) -> bool:
         return (
             self.name.startswith("admin:workflows_")
             and self.label == f"GET {self.name}"
@@ -104,7 +104,7 @@ class Cell:
         )
 
     @property
-    def is_open(self) -> bool:
+    def is_public(self) -> bool:
         return self.needs == PUBLIC
 
     def admits(self, role: str) -> bool:
@@ -134,7 +134,7 @@ class Caller:
     """Caller with a session or a token. `role` is a tenant role, SUPERUSER, or empty without a tenant."""
 
     role: str
-    is_program: bool
+    uses_token: bool
     client: Client
     actor_id: str = ""
     ids: dict[str, str] = field(default_factory=dict)  # ids of rows that belong to this caller
@@ -148,7 +148,7 @@ class Caller:
         return self.client
 
     def __str__(self) -> str:
-        return f"{self.role or 'no role'} by {'token' if self.is_program else 'session'}"
+        return f"{self.role or 'no role'} by {'token' if self.uses_token else 'session'}"
 
 
 def anonymous() -> Caller:

@@ -1,4 +1,4 @@
-"""Bulk jobs for tests: preview, start, and execution inside the test, with killed workers and expired leases."""
+"""Bulk jobs for tests: preview, start, and execution inside the test, with killed workers and expired claims."""
 
 import uuid
 from datetime import timedelta
@@ -75,7 +75,7 @@ def item_counts(job: BulkJob) -> dict[str, int]:
     return {state: number for state, number in bulk_counts(job).items() if number}
 
 
-def expire_leases(job: BulkJob) -> None:
+def expire_claims(job: BulkJob) -> None:
     """Let the claims of a killed worker expire, and make the job due."""
     past = timezone.now() - timedelta(seconds=1)
     BulkItem.objects.filter(job=job, claimed_until__isnull=False).update(claimed_until=past)

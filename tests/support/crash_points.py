@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ingress.intake import receive
-from ingress.stream import consumer
-from workflows import event_outcomes
-from workflows.services.runs import launch
+# The portal is imported inside functions, because this module is imported before `django.setup()`.
 
 KILLED = 70  # exit code of a process that a crash point has killed
 
@@ -58,7 +55,7 @@ def is_truthy(result: Any, *_: Any, **__: Any) -> bool:
 def before(owner: Any, name: str, when: When = always) -> Arm:
     """Return a function that arms the point before each call of `owner.name`.
 
-    `when` gets None and the arguments of the call, and returns False to skip the call.
+    `when` gets None and the arguments of the call. If it returns False, this call does not count as a visit.
     """
 
     def arm(hit: Hit) -> None:
@@ -78,7 +75,7 @@ def before(owner: Any, name: str, when: When = always) -> Arm:
 def after(owner: Any, name: str, when: When = always) -> Arm:
     """Return a function that arms the point after each call of `owner.name`.
 
-    `when` gets the result and the arguments of the call, and returns False to skip the call.
+    `when` gets the result and the arguments of the call. If it returns False, this call does not count as a visit.
     """
 
     def arm(hit: Hit) -> None:
@@ -161,6 +158,7 @@ def _web() -> Iterator[Point]:
 
     from django.core.handlers.wsgi import WSGIHandler
 
+    from ingress.intake import receive
     from portal.celery import app
 
     def point(name: str, arm: Arm) -> Point:
@@ -180,6 +178,9 @@ def _celery() -> Iterator[Point]:
 
     from ingress import outbox, tasks
     from ingress.dispatch import delivery, routing, work
+    from ingress.intake import receive
+    from workflows import event_outcomes
+    from workflows.services.runs import launch
     from workflows.temporal import gateway
 
     def point(name: str, arm: Arm, needs: str = "any") -> Point:
@@ -270,6 +271,8 @@ def _has_rows(_: Any, rows: Any, names: Any) -> bool:
 
 
 def _consumer() -> Iterator[Point]:
+    from ingress.intake import receive
+    from ingress.stream import consumer
     from ingress.stream.group import StreamGroup
     from portal.celery import app
 

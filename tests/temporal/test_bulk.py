@@ -15,7 +15,7 @@ import pytest
 from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
 from tests.support.api import Api
-from tests.support.bulk_jobs import complete_job, expire_leases, item_counts, make_runs, reload_job, start_job
+from tests.support.bulk_jobs import complete_job, expire_claims, item_counts, make_runs, reload_job, start_job
 from tests.support.factories import eventually, make_token, publish, wait_for_reply
 from tests.support.tenant_driver import TenantDriver
 from workflows import tasks  # noqa: F401  the Celery worker must know the task
@@ -113,7 +113,7 @@ def test_killed_processes_start_no_run_twice(driver: TenantDriver, settings: Any
         finally:
             worker.kill()
             worker.wait()
-        expire_leases(job)
+        expire_claims(job)
     assert kills >= 2
     assert item_counts(reload_job(job)) == {"accepted": 40}
     assert replays.count() == 40
