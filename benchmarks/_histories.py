@@ -155,7 +155,7 @@ class Shape:
     name: str
     n: int
     steps: Callable[[int], list[dict[str, Any]]]
-    drive: Callable[[Desk, Run, int], None] = lambda driver, run, n: None
+    drive: Callable[[RunDriver, Run, int], None] = lambda driver, run, n: None
     payload: dict[str, Any] = field(default_factory=dict)
     # Goals: the maximum for one more step, and for the whole run with n steps.
     actions: float | None = None
@@ -163,8 +163,8 @@ class Shape:
     run_actions: int | None = None
 
 
-class Desk:
-    """Tenant of the measured runs."""
+class RunDriver:
+    """Test driver for the tenant of the measured runs."""
 
     def __init__(self) -> None:
         self.tenant = make_tenant()
@@ -241,7 +241,7 @@ def _wait(number: int) -> dict[str, Any]:
     return {"id": f"wait{number}", "type": "event.wait", "config": config}
 
 
-def _answer_waits(driver: Desk, run: Run, n: int) -> None:
+def _answer_waits(driver: RunDriver, run: Run, n: int) -> None:
     """Send the event of every wait that opens, through intake and delivery."""
     for index in range(n):
         waits = RunWait.objects.filter(run=run).order_by("opened_at")[index : index + 1]
@@ -292,7 +292,7 @@ def _task(number: int) -> dict[str, Any]:
     return {"id": f"task{number}", "type": "human.task", "config": config}
 
 
-def _complete_tasks(driver: Desk, run: Run, n: int) -> None:
+def _complete_tasks(driver: RunDriver, run: Run, n: int) -> None:
     for _ in range(n):
         task = eventually(lambda: HumanTask.objects.filter(run=run, status="pending").first(), what="an open task")
         task_complete(actor=driver.actor, task_id=task.id, response={"approved": True})
@@ -342,7 +342,7 @@ _GROUPS = {
 
 def measure(*, quick: bool = False) -> bool:
     """Print the cost of each shape. Return True if every goal is met."""
-    driver = Desk()
+    driver = RunDriver()
     measured: Measured = []
     with fake_api(lambda number: (503, {"busy": True}) if number % 3 else (200, {"ok": True})) as api:
         for shape in shapes(api.url, scale=2 if quick else 1):
