@@ -10,7 +10,6 @@ from workflows.engine.commands import RunAction
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.events import ActionDone
-from workflows.engine.keys import correlation_key
 from workflows.engine.recording import next_seq, record_run, restore_records, take_records
 from workflows.engine.scope import parse_target
 from workflows.engine.secret_places import secret_places
@@ -34,7 +33,7 @@ def call_action(turn: Turn, step: Step) -> Flow:
     turn.state.scope.work += size
     transform = TRANSFORMS.get((config["actionId"], config["version"]))
     if transform is not None:
-        _save(turn, step, transform(value))
+        _save(turn, step, transform(value, turn.contract))
         turn.step_succeeded(step, started_ms=turn.now_ms)
         return Flow.NEXT
     start_action(turn, step, value=value, idempotency_key=_explicit_key(turn, config) or turn.execution_key(step))
@@ -100,7 +99,7 @@ def _save(turn: Turn, step: Step, output: Any) -> None:
 def _explicit_key(turn: Turn, config: dict[str, Any]) -> str | None:
     if "idempotencyKey" not in config:
         return None
-    key = correlation_key(turn.resolve(config["idempotencyKey"], "idempotencyKey"))
+    key = turn.key_of(config["idempotencyKey"], "idempotencyKey")
     if key is None:
         raise RunError(
             Category.EXPRESSION,

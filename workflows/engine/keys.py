@@ -17,10 +17,12 @@ _JS_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" +
 _LARGEST = sys.float_info.max
 
 
-def correlation_key(value: Any) -> str | None:
+def correlation_key(value: Any, *, is_exact: bool = True) -> str | None:
     """Return the correlation key of a value, or None if the value gives no key.
 
-    No key: null, an empty text, an object, an array, a number beyond JavaScript's range, a text over `MAX_KEY_BYTES`.
+    A whole number keeps all its digits, unless `is_exact` is False (expression contract 1).
+    No key: null, an empty text, an object, an array, any other number beyond JavaScript's range, a text over
+    `MAX_KEY_BYTES`.
     """
     if isinstance(value, str):
         text = value
@@ -28,9 +30,9 @@ def correlation_key(value: Any) -> str | None:
         return None
     elif isinstance(value, bool):
         text = "true" if value else "false"
-    elif not -_LARGEST <= value <= _LARGEST:
+    elif not (is_exact and isinstance(value, int)) and not -_LARGEST <= value <= _LARGEST:
         return None  # JavaScript has no such number
     else:
-        text = number_text(value)
+        text = number_text(value, is_exact)
     text = text.strip(_JS_WHITESPACE)
     return text if text and len(text.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES else None

@@ -54,9 +54,9 @@ from workflows.engine.wait_steps import resume_from_time
 EXTERNAL_STEP_TYPES = frozenset({"action.call", "control.callWorkflow"})
 # Increase the number with every change after which the same definition and events lead to another result.
 # A run keeps the version that it started with.
-SEMANTICS_VERSION = 1
+SEMANTICS_VERSION = 2
 # The expression contract that each semantics version uses.
-CONTRACT_OF_SEMANTICS = {1: 1}
+CONTRACT_OF_SEMANTICS = {1: 1, 2: 2}
 
 
 def advance(definition: Definition, state: RunState, event: EngineEvent) -> tuple[RunState, list[Command]]:
@@ -65,7 +65,7 @@ def advance(definition: Definition, state: RunState, event: EngineEvent) -> tupl
     Errors: no definition and no event raises. An exception is a bug in this project; the caller turns it into
     EngineCorruption.
     """
-    turn = Turn(definition, state, event.now_ms)
+    turn = _turn(definition, state, event.now_ms)
     handler = TRANSITIONS.get((state.phase, type(event))) or IN_ANY_PHASE.get(type(event))
     if handler is not None:
         flow = handler(turn, event)
@@ -74,6 +74,11 @@ def advance(definition: Definition, state: RunState, event: EngineEvent) -> tupl
         if flow in (Flow.NEXT, Flow.STAY):
             _walk(turn)
     return state, turn.commands
+
+
+def _turn(definition: Definition, state: RunState, now_ms: int) -> Turn:
+    semantics = int(state.scope.system.get("semanticsVersion", 1))
+    return Turn(definition, state, now_ms, contract=CONTRACT_OF_SEMANTICS[semantics])
 
 
 # -- Execution of steps ------------------------------------------------------------------------------------------------
@@ -295,7 +300,7 @@ def end_as_corrupt(
 
     All open work of the run is closed.
     """
-    turn = Turn(definition, state, now_ms)
+    turn = _turn(definition, state, now_ms)
     _close_open_work(turn)
     error = RunError(Category.CORRUPTION, message).as_object(node_path="", now_ms=now_ms)
     turn.end("FAILED", error=error)

@@ -3,7 +3,12 @@
 from typing import Any
 
 from workflows.engine.errors import Category, RunError
-from workflows.engine.expressions.contract import ExpressionError, Meter, compile_expression
+from workflows.engine.expressions.contract import (
+    EXPRESSION_CONTRACT_VERSION,
+    ExpressionError,
+    Meter,
+    compile_expression,
+)
 from workflows.engine.storable import storable_problem
 
 EXPRESSION_KEY = "$expr"
@@ -19,7 +24,13 @@ STEPS_PER_CHARACTER = 20
 
 
 def evaluate(
-    expression: dict[str, Any], view: dict[str, Any], *, now_ms: int, where: str = "", meter: Meter | None = None
+    expression: dict[str, Any],
+    view: dict[str, Any],
+    *,
+    now_ms: int,
+    where: str = "",
+    meter: Meter | None = None,
+    contract: int = EXPRESSION_CONTRACT_VERSION,
 ) -> Any:
     """Return the JSON value of `{"$expr": source}`.
 
@@ -31,7 +42,7 @@ def evaluate(
         # Counted also if the expression is already compiled, because a replay must count the same.
         meter.steps += STEPS_PER_CHARACTER * len(source)
     try:
-        value = compile_expression(source).evaluate(view, now_ms=now_ms, meter=meter)
+        value = compile_expression(source, contract).evaluate(view, now_ms=now_ms, meter=meter)
     except ExpressionError as error:
         details: dict[str, Any] = {"source": source}
         if where:
@@ -52,19 +63,27 @@ def evaluate(
     return value
 
 
-def resolve(value: Any, view: dict[str, Any], *, now_ms: int, where: str = "", meter: Meter | None = None) -> Any:
+def resolve(
+    value: Any,
+    view: dict[str, Any],
+    *,
+    now_ms: int,
+    where: str = "",
+    meter: Meter | None = None,
+    contract: int = EXPRESSION_CONTRACT_VERSION,
+) -> Any:
     """Return a copy of `value` in which every expression is replaced by its value.
 
     Literals are copied, so that two runs never share a value. `meter` counts for a whole step: all its expressions
-    together may take `MAX_STEPS_PER_STEP` evaluation steps.
+    together may take `MAX_STEPS_PER_STEP` evaluation steps. `contract` is the expression contract of the run.
     Errors: RunError ExpressionError; the author must act.
     """
-    return _Resolver(view, now_ms, meter or Meter()).resolve(value, where)
+    return _Resolver(view, now_ms, meter or Meter(), contract).resolve(value, where)
 
 
 class _Resolver:
-    def __init__(self, view: dict[str, Any], now_ms: int, meter: Meter) -> None:
-        self._view, self._now_ms, self._meter = view, now_ms, meter
+    def __init__(self, view: dict[str, Any], now_ms: int, meter: Meter, contract: int) -> None:
+        self._view, self._now_ms, self._meter, self._contract = view, now_ms, meter, contract
 
     def resolve(self, value: Any, where: str) -> Any:
         if is_expression(value):
@@ -75,7 +94,9 @@ class _Resolver:
                     "steps. Divide the work between several steps.",
                     code="EXPRESSION_BUDGET",
                 )
-            return evaluate(value, self._view, now_ms=self._now_ms, where=where, meter=self._meter)
+            return evaluate(
+                value, self._view, now_ms=self._now_ms, where=where, meter=self._meter, contract=self._contract
+            )
         if isinstance(value, dict):
             return {key: self.resolve(item, _join(where, key)) for key, item in value.items()}
         if isinstance(value, list):

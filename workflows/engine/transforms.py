@@ -1,7 +1,8 @@
 """The `transform.*` actions: pure functions that run inside the workflow, without an activity.
 
 Each function takes an object and returns `{"result": value}`. The functions are part of the semantics version of the
-engine: a change of a result needs a new version.
+engine: a change of a result needs a new version. Functions that convert numbers to text receive the version of the
+expression contract that the run pins.
 """
 
 import re
@@ -12,6 +13,9 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.filters import MISSING, value_at
 from workflows.engine.sizes import MAX_OUTPUT_BYTES, identity, json_size, plain_copy
+
+# Arguments: the action input, and the version of the expression contract.
+Transform = Callable[[Any, int], dict[str, Any]]
 
 _KIND_NAMES = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
@@ -37,17 +41,17 @@ def _texts(value: dict[str, Any], name: str) -> list[str]:
     return list(found)
 
 
-def _pick(value: dict[str, Any]) -> Any:
+def _pick(value: dict[str, Any], _contract: int) -> Any:
     source = _take(value, "value", dict)
     return {key: source[key] for key in _texts(value, "keys") if key in source}
 
 
-def _omit(value: dict[str, Any]) -> Any:
+def _omit(value: dict[str, Any], _contract: int) -> Any:
     left_out = set(_texts(value, "keys"))
     return {key: item for key, item in _take(value, "value", dict).items() if key not in left_out}
 
 
-def _merge(value: dict[str, Any]) -> Any:
+def _merge(value: dict[str, Any], _contract: int) -> Any:
     """Merge objects.
 
     A later object replaces values of earlier objects; objects under the same key are merged deeply.
@@ -71,30 +75,30 @@ def _merge_into(result: dict[str, Any], over: dict[str, Any]) -> None:
             result[key] = plain_copy(item)
 
 
-def _join(value: dict[str, Any]) -> Any:
+def _join(value: dict[str, Any], contract: int) -> Any:
     parts, separator, length = [], _take(value, "separator", str, ""), 0
     for item in _take(value, "values", list):
-        parts.append(_text_of(item))
+        parts.append(_text_of(item, contract))
         length += len(parts[-1]) + len(separator)
         _keep_size(length)
     return str(separator).join(parts)
 
 
-def _split(value: dict[str, Any]) -> Any:
+def _split(value: dict[str, Any], _contract: int) -> Any:
     separator = _take(value, "separator", str)
     if not separator:
         raise _invalid("The field `separator` of the action input is empty. It must have at least one character.")
     return _take(value, "text", str).split(separator)
 
 
-def _unique(value: dict[str, Any]) -> Any:
+def _unique(value: dict[str, Any], _contract: int) -> Any:
     seen: dict[str, Any] = {}
     for item in _take(value, "values", list):
         seen.setdefault(identity(item), item)
     return list(seen.values())
 
 
-def _sort(value: dict[str, Any]) -> Any:
+def _sort(value: dict[str, Any], _contract: int) -> Any:
     """Sort a list by the values under the dotted path `by`, or by the items if `by` is absent."""
     path = _take(value, "by", str, "")
     items = _take(value, "values", list)
@@ -109,7 +113,7 @@ def _sort(value: dict[str, Any]) -> Any:
     return [items[position] for position in order]
 
 
-def _chunk(value: dict[str, Any]) -> Any:
+def _chunk(value: dict[str, Any], _contract: int) -> Any:
     size = _take(value, "size", int)
     if size < 1:
         raise _invalid(f"The field `size` of the action input is {size}. It must be at least 1.")
@@ -117,7 +121,7 @@ def _chunk(value: dict[str, Any]) -> Any:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _template(value: dict[str, Any]) -> Any:
+def _template(value: dict[str, Any], contract: int) -> Any:
     """Replace each `{{a.b}}` of a template by the value under that dotted path of `values`."""
     values, length = _take(value, "values", dict, {}), 0
 
@@ -129,7 +133,7 @@ def _template(value: dict[str, Any]) -> Any:
                 f"The template refers to {match[1]!r}, but `values` has no such entry. "
                 "Add the entry or change the template."
             )
-        text = _text_of(found)
+        text = _text_of(found, contract)
         length += len(text)
         _keep_size(length)
         return text
@@ -137,12 +141,12 @@ def _template(value: dict[str, Any]) -> Any:
     return _PLACEHOLDER.sub(fill, _take(value, "template", str))
 
 
-def _text_of(item: Any) -> str:
+def _text_of(item: Any, contract: int) -> str:
     """Return the text of a value by the rules of `toString` in the expression contract."""
     if isinstance(item, str):
         return item
     try:
-        return str(compile_expression("toString(x)").evaluate({"x": item}, now_ms=0))
+        return str(compile_expression("toString(x)", contract).evaluate({"x": item}, now_ms=0))
     except ExpressionError as error:
         raise _invalid(f"A value of the action input cannot be converted to text: {error.message}") from error
 
@@ -153,11 +157,11 @@ def _keep_size(size: int) -> None:
         raise RunError(Category.VALIDATION, message, code="OUTPUT_TOO_LARGE")
 
 
-def _transform(function: Callable[[dict[str, Any]], Any]) -> Callable[[Any], dict[str, Any]]:
-    def run(value: Any) -> dict[str, Any]:
+def _transform(function: Callable[[dict[str, Any], int], Any]) -> Transform:
+    def run(value: Any, contract: int) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _invalid("The action input must be an object.")
-        result = {"result": function(value)}
+        result = {"result": function(value, contract)}
         _keep_size(json_size(result))
         return result
 
@@ -165,7 +169,7 @@ def _transform(function: Callable[[dict[str, Any]], Any]) -> Callable[[Any], dic
 
 
 # By action id and version, as `action.call` names them.
-TRANSFORMS: dict[tuple[str, int], Callable[[Any], dict[str, Any]]] = {
+TRANSFORMS: dict[tuple[str, int], Transform] = {
     (f"transform.{name}", 1): _transform(function)
     for name, function in {
         "pick": _pick,

@@ -21,7 +21,8 @@ from typing import Any
 
 from workflows.engine.commands import Command, CompleteRun, WriteRecords
 from workflows.engine.definition import Definition, Step
-from workflows.engine.expressions.contract import Meter
+from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION, Meter
+from workflows.engine.keys import correlation_key
 from workflows.engine.mapping import resolve
 from workflows.engine.recording import record_run, record_step, take_records
 from workflows.engine.scope import Target, parse_target
@@ -49,6 +50,8 @@ class Turn:
     definition: Definition
     state: RunState
     now_ms: int
+    # Version of the expression contract that the run pins with its semantics version.
+    contract: int = EXPRESSION_CONTRACT_VERSION
     commands: list[Command] = field(default_factory=list)
     _meter: Meter = field(default_factory=Meter)
     _spent: int = 0
@@ -127,7 +130,11 @@ class Turn:
         view = self.state.scope.view()
         if also_seen:
             view |= also_seen
-        return resolve(value, view, now_ms=self.now_ms, where=where, meter=self._meter)
+        return resolve(value, view, now_ms=self.now_ms, where=where, meter=self._meter, contract=self.contract)
+
+    def key_of(self, value: Any, where: str) -> str | None:
+        """Return the correlation key of a value or an expression, or None if the value gives no key."""
+        return correlation_key(self.resolve(value, where), is_exact=self.contract >= 2)
 
     def assign(self, targets: dict[str, Any], where: str = "assign", also_seen: dict[str, Any] | None = None) -> None:
         """Assign values to targets in the document's order. A later entry sees the values of earlier entries."""

@@ -12,7 +12,6 @@ from workflows.engine.commands import OpenWait
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
 from workflows.engine.json_schema.value_rules import kind_of
-from workflows.engine.keys import correlation_key
 from workflows.engine.recording import record_run, record_step, record_task, record_wait, take_records
 from workflows.engine.sizes import MAX_FILTER_BYTES, MAX_TASK_BYTES, json_size, plain_copy
 from workflows.engine.state import OpenWaitState, Phase
@@ -179,7 +178,7 @@ def _names(value: Any, where: str) -> list[str]:
 
 
 def _key(turn: Turn, expression: Any, where: str) -> str:
-    key = correlation_key(turn.resolve(expression, where))
+    key = turn.key_of(expression, where)
     if key is None:
         raise RunError(
             Category.EXPRESSION,

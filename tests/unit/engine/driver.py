@@ -21,7 +21,7 @@ from workflows.engine.events import (
     TaskCompleted,
     TimerFired,
 )
-from workflows.engine.machine import advance
+from workflows.engine.machine import SEMANTICS_VERSION, advance
 from workflows.engine.scope import Scope
 from workflows.engine.state import RunState
 
@@ -31,10 +31,20 @@ START_MS = 1_700_000_000_000
 
 class Drive:
     def __init__(
-        self, *steps: dict[str, Any], payload: dict[str, Any] | None = None, trigger_event_id: str = ""
+        self,
+        *steps: dict[str, Any],
+        payload: dict[str, Any] | None = None,
+        trigger_event_id: str = "",
+        semantics: int = SEMANTICS_VERSION,
     ) -> None:
         self.definition = parse_definition(canonical_text(make_definition(*steps)))
-        system = {"runId": RUN_ID, "workflowId": "flow", "workflowVersion": 1, "tenantId": str(uuid.UUID(int=1))}
+        system: dict[str, Any] = {
+            "runId": RUN_ID,
+            "workflowId": "flow",
+            "workflowVersion": 1,
+            "tenantId": str(uuid.UUID(int=1)),
+        }
+        system["semanticsVersion"] = semantics
         self.state = RunState(scope=Scope(payload=payload or {}, system=system), trigger_event_id=trigger_event_id)
         self.now_ms = START_MS
         self.commands: list[cmd.Command] = []

@@ -48,13 +48,13 @@ def test_response_that_cannot_be_checked_is_refused() -> None:
 )
 def test_output_of_a_transform_is_bounded(name: str, value: dict[str, Any]) -> None:
     with pytest.raises(RunError) as raised:
-        TRANSFORMS[(f"transform.{name}", 1)](value)
+        TRANSFORMS[(f"transform.{name}", 1)](value, 2)
     assert raised.value.code == "OUTPUT_TOO_LARGE"
 
 
 def test_merge_copies_its_input() -> None:
     first, second = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert TRANSFORMS[("transform.merge", 1)]({"values": [first, second]})["result"] == {"a": {"b": 1, "c": 2}}
+    assert TRANSFORMS[("transform.merge", 1)]({"values": [first, second]}, 2)["result"] == {"a": {"b": 1, "c": 2}}
     assert first == {"a": {"b": 1}}
 
 

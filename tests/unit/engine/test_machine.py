@@ -387,6 +387,26 @@ def test_semantics_version_pins_the_expression_contract() -> None:
     )
 
 
+@pytest.mark.parametrize(("semantics", "number"), [(1, 8202522731445526000), (2, 8202522731445525542)])
+def test_run_keeps_the_expression_contract_of_its_semantics(semantics: int, number: int) -> None:
+    payload = {"ticketId": 8202522731445525542, "url": "u"}
+    steps = (
+        assign(**{"vars.copy": {"$expr": "payload.ticketId"}}),
+        call(
+            "text",
+            config={"actionId": "transform.join", "inputMapping": {"values": [8202522731445525542]}, "saveAs": "text"},
+        ),
+        call("call", config={"idempotencyKey": {"$expr": "payload.ticketId"}}),
+        wait_for_reply(),
+    )
+    run = Drive(*steps, payload=payload, semantics=semantics).start().action({"ok": True})
+    assert run.vars["copy"] == number
+    assert run.vars["text"]["result"] == str(number)
+    assert run.last(cmd.RunAction).idempotency_key == str(number)
+    assert run.state.wait is not None
+    assert run.state.wait.key == str(number)
+
+
 def test_sequence_numbers_always_grow() -> None:
     run = Drive(
         state("a", "A"), wait_for_reply(timeoutMs=9000), call(), payload={"ticketId": "T-1", "url": "u"}

@@ -32,8 +32,8 @@ def budgets(monkeypatch: pytest.MonkeyPatch) -> list[Budget]:
     class Recorded(Budget):
         __slots__ = ()
 
-        def __init__(self, now_ms: int) -> None:
-            super().__init__(now_ms)
+        def __init__(self, now_ms: int, exact: bool) -> None:
+            super().__init__(now_ms, exact)
             used.append(self)
 
     monkeypatch.setattr("workflows.engine.expressions.contract.Budget", Recorded)

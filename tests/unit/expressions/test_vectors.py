@@ -13,6 +13,8 @@ import pytest
 from workflows.engine.expressions import vectors
 
 FILE = Path(__file__).with_name("vectors.json")
+# The 38 cases with another value under contract version 1, where every number is a double: value by case number.
+CONTRACT_1 = Path(__file__).with_name("vectors_contract_1.json")
 ROOT = Path(__file__).parents[3]
 
 # Evaluates every vector with a given number of free frames on the stack, and prints every outcome in full.
@@ -46,6 +48,15 @@ def document() -> dict[str, Any]:
 def test_all_vectors_pass(document: dict[str, Any]) -> None:
     assert len(document["cases"]) == 3521
     assert list(vectors.failures(document)) == []
+
+
+def test_all_vectors_pass_under_the_first_contract(document: dict[str, Any]) -> None:
+    changed = json.loads(CONTRACT_1.read_text(encoding="utf-8"))
+    cases = [
+        {**case, "value": changed.get(str(number), case.get("value"))} for number, case in enumerate(document["cases"])
+    ]
+    assert len(changed) == 38
+    assert list(vectors.failures({**document, "cases": cases}, version=1)) == []
 
 
 def _outcomes(hash_seed: str, room: int) -> str:

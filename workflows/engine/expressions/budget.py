@@ -18,12 +18,16 @@ COMPARED_CHARS_PER_STEP = 1024
 
 
 class Budget:
-    """Counters and time (`now_ms`) of one evaluation. Two evaluations never share a budget."""
+    """Counters and time (`now_ms`) of one evaluation. Two evaluations never share a budget.
 
-    __slots__ = ("now_ms", "produced", "steps")
+    If `exact` is True, whole numbers keep all their digits (contract version 2).
+    """
 
-    def __init__(self, now_ms: int) -> None:
+    __slots__ = ("exact", "now_ms", "produced", "steps")
+
+    def __init__(self, now_ms: int, exact: bool = True) -> None:
         self.now_ms = now_ms
+        self.exact = exact
         self.steps = limits.MAX_STEPS
         self.produced = limits.MAX_PRODUCED
 

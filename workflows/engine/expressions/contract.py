@@ -37,8 +37,11 @@ from workflows.engine.expressions.result import JsonValue, to_json
 __all__ = ["EXPRESSION_CONTRACT_VERSION", "Expression", "ExpressionError", "JsonValue", "Meter", "compile_expression"]
 
 # Part of the engine's semantics version. Increase it with every change that gives any source another value or error
-# code.
-EXPRESSION_CONTRACT_VERSION = 1
+# code. A run keeps the contract version of its semantics version, so every older version stays available:
+#
+# 1. Every number is a JavaScript double.
+# 2. Whole numbers keep all their digits where they are only carried, compared or converted to text.
+EXPRESSION_CONTRACT_VERSION = 2
 
 
 class Meter:
@@ -53,11 +56,12 @@ class Meter:
 class Expression:
     """Compiled expression. It holds no state of an evaluation, so any number of threads may evaluate it at once."""
 
-    __slots__ = ("_code", "source")
+    __slots__ = ("_code", "_exact", "source")
 
-    def __init__(self, source: str, code: Code) -> None:
+    def __init__(self, source: str, code: Code, *, exact: bool) -> None:
         self.source = source
         self._code = code
+        self._exact = exact
 
     def evaluate(self, scope: Mapping[str, Any], *, now_ms: int, meter: Meter | None = None) -> JsonValue:
         """Return the value of the expression over a scope of JSON values. Add the used steps to `meter`.
@@ -68,7 +72,7 @@ class Expression:
         """
         root = scope if isinstance(scope, dict) else dict(scope)
 
-        budget = Budget(now_ms)
+        budget = Budget(now_ms, self._exact)
 
         def work() -> JsonValue:
             budget.spend(self._code.weight)
@@ -84,54 +88,56 @@ class Expression:
         return f"Expression({self.source!r})"
 
 
-def compile_expression(source: str) -> Expression:
+def compile_expression(source: str, version: int = EXPRESSION_CONTRACT_VERSION) -> Expression:
     """Compile a source, or return the compiled expression from the cache.
 
+    `version` is the contract version of the caller's run (`machine.CONTRACT_OF_SEMANTICS`).
     Errors: ExpressionError with a code, the position in `source` and, for a misspelt name, a suggestion; the author
     must act.
     """
-    cached = _cache.get(source)
+    cached = _cache.get((source, version))
     if cached is not None:
         return cached
     if len(source) > limits.MAX_SOURCE_LENGTH:
         raise ExpressionError(TOO_LARGE, f"The expression has more than {limits.MAX_SOURCE_LENGTH} characters", 0)
-    expression = with_headroom(lambda: _compiled(source))
-    _cache.put(source, expression)
+    expression = with_headroom(lambda: _compiled(source, version))
+    _cache.put((source, version), expression)
     return expression
 
 
-def _compiled(source: str) -> Expression:
-    tree = parse(source)
+def _compiled(source: str, version: int = EXPRESSION_CONTRACT_VERSION) -> Expression:
+    exact = version >= 2
+    tree = parse(source, exact=exact)
     rebound = check(tree)
-    return Expression(source, Compiler(rebound).code(tree))
+    return Expression(source, Compiler(rebound).code(tree), exact=exact)
 
 
 class _Cache:
-    """Cache of compiled expressions by source. It drops the least recently used expression first.
+    """Cache of compiled expressions by source and contract version. It drops the least recently used expression first.
 
     Units: characters of source.
     """
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._entries: OrderedDict[str, Expression] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, int], Expression] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, source: str) -> Expression | None:
+    def get(self, key: tuple[str, int]) -> Expression | None:
         with self._lock:
-            expression = self._entries.get(source)
+            expression = self._entries.get(key)
             if expression is not None:
-                self._entries.move_to_end(source)
+                self._entries.move_to_end(key)
             return expression
 
-    def put(self, source: str, expression: Expression) -> None:
+    def put(self, key: tuple[str, int], expression: Expression) -> None:
         with self._lock:
-            if source not in self._entries:
-                self._entries[source] = expression
-                self._room -= _cost(source)
+            if key not in self._entries:
+                self._entries[key] = expression
+                self._room -= _cost(key[0])
             while self._room < 0:
                 dropped, _ = self._entries.popitem(last=False)
-                self._room += _cost(dropped)
+                self._room += _cost(dropped[0])
 
 
 def _cost(source: str) -> int:

@@ -21,14 +21,15 @@ def strict_equal(left: Any, right: Any, budget: Budget) -> bool:
         budget.spend_text(left)
         return bool(left == right)
     if kind is int or kind is float:
-        return (other is int or other is float) and _same_number(left, right)
+        return (other is int or other is float) and _same_number(left, right, budget.exact)
     return left is right
 
 
-def _same_number(left: Any, right: Any) -> bool:
+def _same_number(left: Any, right: Any, exact: bool) -> bool:
+    # Python compares a whole number with a double without rounding.
     if left == right:
         return True
-    if -MAX_SAFE_INTEGER <= left <= MAX_SAFE_INTEGER:
+    if exact or -MAX_SAFE_INTEGER <= left <= MAX_SAFE_INTEGER:
         return False
     return to_double(left) == to_double(right)
 

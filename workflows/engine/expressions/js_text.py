@@ -11,6 +11,10 @@ from json.encoder import encode_basestring
 from typing import Any
 
 MAX_SAFE_INTEGER = 2**53
+# Every whole number with this many digits is also a double.
+SAFE_DIGITS = 15
+# A whole number with more digits is refused on input (docs/reference/language.md#numbers).
+MAX_WHOLE_DIGITS = 1000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _FIFTEEN_DIGITS = Context(prec=15, rounding=ROUND_HALF_UP)
@@ -24,9 +28,9 @@ def to_double(value: int | float) -> float:
         return float("inf") if value > 0 else float("-inf")
 
 
-def number_text(value: int | float) -> str:
-    """Return the JavaScript string of a number."""
-    if type(value) is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+def number_text(value: int | float, exact: bool = True) -> str:
+    """Return the JavaScript string of a number. If `exact` is True, a whole number keeps all its digits."""
+    if type(value) is int and (exact or -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER):
         return str(value)
     double = to_double(value)
     if double != double:
@@ -70,11 +74,13 @@ def fraction_length(double: float) -> int:
     return len(text) - (1 if power < 10 else 0)
 
 
-def fifteen_digit_text(value: int | float) -> str:
+def fifteen_digit_text(value: int | float, exact: bool = True) -> str:
     """Return the string of a number in a concatenation. Fractions are first rounded to 15 digits."""
-    double = to_double(value)
-    if type(value) is int or double.is_integer():
-        return number_text(value)
+    if type(value) is int:
+        return number_text(value, exact)
+    double = float(value)
+    if double.is_integer():
+        return number_text(double)
     text = repr(double)
     if len(text) <= 16:
         return number_text(double)

@@ -1,6 +1,7 @@
 """Binary operators. Each is a function of its left value and the code of its right side.
 
-Rule: operands are checked in the order of the reference: left, right, then undefined. Every number is a double.
+Rule: operands are checked in the order of the reference: left, right, then undefined. Arithmetic uses
+doubles. Comparisons of whole numbers are exact since contract version 2.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def _comparison(operator: str, position: int) -> Operation:
         if left_kind is str:
             budget.spend_text(low)
             return not text_less(high, low) if or_equal else text_less(low, high)
-        low, high = to_double(low), to_double(high)
+        if not budget.exact:
+            low, high = to_double(low), to_double(high)
         return low <= high if or_equal else low < high
 
     return operate
@@ -161,7 +163,7 @@ def range_of(left: Any, right: Any, position: int, budget: Budget) -> Any:
             )
     if left is UNDEFINED or right is UNDEFINED or left > right:
         return UNDEFINED
-    size = to_double(right) - to_double(left) + 1
+    size = int(right) - int(left) + 1 if budget.exact else to_double(right) - to_double(left) + 1
     if size > _LARGEST_RANGE:
         raise errors.ExpressionError(
             errors.RUNTIME, f"The range has more than {_LARGEST_RANGE} items", position, reference="D2014"

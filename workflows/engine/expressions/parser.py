@@ -16,14 +16,14 @@ from workflows.engine.expressions.grammar import SYMBOLS, Symbol
 from workflows.engine.expressions.tokens import SourceTokens
 
 
-def parse(source: str) -> Symbol:
-    """Return the syntax tree of a source.
+def parse(source: str, *, exact: bool = True) -> Symbol:
+    """Return the syntax tree of a source. If `exact` is True, whole numbers keep all their digits.
 
     Errors: ExpressionError EXPRESSION_SYNTAX, or EXPRESSION_BUDGET and EXPRESSION_TOO_LARGE past a limit; the author
     must act.
     """
     try:
-        return _SourceParser().parse_source(source)
+        return _SourceParser().parse_source(source, exact)
     except JException as error:
         raise _syntax_error(error, source) from None
 
@@ -69,9 +69,9 @@ class _SourceParser(Parser):
         self.ancestry: list[Symbol] = []
         self._depth = 0
 
-    def parse_source(self, source: str) -> Symbol:
+    def parse_source(self, source: str, exact: bool) -> Symbol:
         self.source = source
-        self.lexer = SourceTokens(source)
+        self.lexer = SourceTokens(source, exact)
         self.advance()
         tree = self.expression(0)
         if self.node.id != "(end)":

@@ -38,10 +38,11 @@ def to_json(value: Any, budget: Budget) -> JsonValue:
 class _Copy:
     """Copy in progress. `room` is the number of UTF-16 units of JSON that are still allowed."""
 
-    __slots__ = ("budget", "room")
+    __slots__ = ("budget", "exact", "room")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
+        self.exact = budget.exact
         self.room = limits.MAX_RESULT_LENGTH
 
     def of(self, value: Any, depth: int) -> JsonValue:
@@ -49,7 +50,7 @@ class _Copy:
         if kind is str:
             self._take(json_string_length(value))
             return str(value)
-        if kind is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        if kind is int and (self.exact or -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER):
             self._take(len(str(value)))
             return int(value)
         if kind is float or kind is int:

@@ -113,7 +113,8 @@ class _Order:
         if kinds[0] is str:
             self.budget.spend_text(left)
             return 0 if left == right else -1 if text_less(left, right) else 1
-        left, right = to_double(left), to_double(right)
+        if not self.budget.exact:
+            left, right = to_double(left), to_double(right)
         return 0 if left == right else -1 if left < right else 1
 
 

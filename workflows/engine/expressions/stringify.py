@@ -20,7 +20,7 @@ def text_in_concatenation(value: Any, position: int, budget: Budget) -> str:
         return value
     if value is UNDEFINED or type(value) is FunctionValue:
         return ""
-    if type(value) in (int, float) and not math.isfinite(to_double(value)):
+    if type(value) in (int, float) and not _has_text(value, budget):
         raise errors.ExpressionError(
             errors.RUNTIME, "A number that is not finite cannot be converted to a string", position, reference="D3001"
         )
@@ -29,13 +29,17 @@ def text_in_concatenation(value: Any, position: int, budget: Budget) -> str:
     return "".join(parts)
 
 
+def _has_text(number: int | float, budget: Budget) -> bool:
+    return (budget.exact and type(number) is int) or math.isfinite(to_double(number))
+
+
 def _write_json(value: Any, position: int, budget: Budget, parts: list[str], depth: int) -> None:
     if isinstance(value, list):
         _write_array(value, position, budget, parts, depth + 1)
     elif isinstance(value, dict):
         _write_object(value, position, budget, parts, depth + 1)
     else:
-        text = _json_scalar(value, position)
+        text = _json_scalar(value, position, budget)
         budget.produce_text(len(text))
         parts.append(text)
 
@@ -66,7 +70,7 @@ def _write_object(mapping: dict[str, Any], position: int, budget: Budget, parts:
     parts.append("}" if opening == "," else "{}")
 
 
-def _json_scalar(value: Any, position: int) -> str:
+def _json_scalar(value: Any, position: int, budget: Budget) -> str:
     if type(value) is str:
         return json_string(value)
     if value is None or value is UNDEFINED:
@@ -75,10 +79,12 @@ def _json_scalar(value: Any, position: int) -> str:
         return "true" if value else "false"
     if type(value) is FunctionValue:
         return '""'
+    if budget.exact and type(value) is int:
+        return str(value)
     double = to_double(value)
     if math.isinf(double):
         raise errors.ExpressionError(errors.RUNTIME, "A number is infinite or too large", position, reference="D1001")
-    return "null" if math.isnan(double) else fifteen_digit_text(value)
+    return "null" if math.isnan(double) else fifteen_digit_text(value, budget.exact)
 
 
 def string_form(value: Any, position: int, budget: Budget, depth: int = 0) -> str:
@@ -100,7 +106,7 @@ def string_form(value: Any, position: int, budget: Budget, depth: int = 0) -> st
         return "true" if value else "false"
     if type(value) is FunctionValue:
         raise errors.ExpressionError(errors.RUNTIME, "A function cannot be converted to a string", position)
-    return number_text(value)
+    return number_text(value, budget.exact)
 
 
 def _joined(array: list[Any], position: int, budget: Budget, depth: int) -> str:

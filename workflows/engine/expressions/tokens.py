@@ -22,7 +22,7 @@ from jsonata.tokenizer import Tokenizer
 
 from workflows.engine.expressions import errors, limits
 from workflows.engine.expressions.functions import ALLOWED_NAMES
-from workflows.engine.expressions.js_text import join_surrogates
+from workflows.engine.expressions.js_text import MAX_WHOLE_DIGITS, SAFE_DIGITS, join_surrogates
 from workflows.engine.expressions.regex_syntax import RegexLiteral, check_regex
 
 _SKIP = re.compile(r"(?:[ \t\n\r\v]+|/\*.*?\*/)*", re.DOTALL)
@@ -41,8 +41,9 @@ _HEX4 = re.compile(r"[0-9a-fA-F]{1,4}")
 class SourceTokens:
     """Token source for the library's parser. `next(prefix)` is the tokenizer interface of the library."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, exact: bool = True) -> None:
         self.source = source
+        self._exact = exact
         self.position = 0
         self._count = 0
         self._after_dot = False
@@ -90,12 +91,21 @@ class SourceTokens:
             self.position += 1
         return operator
 
-    def _number(self, text: str) -> float:
+    def _number(self, text: str) -> int | float:
+        if self._exact and len(text) > SAFE_DIGITS and text.isdigit():
+            return self._long_whole_number(text)
         value = float(text)
         if value == float("inf"):
             self._fail("S0102", self.position, f"The number {text[:40]} is too large")
         self.position += len(text)
         return value
+
+    def _long_whole_number(self, text: str) -> int:
+        if len(text) > MAX_WHOLE_DIGITS:
+            message = f"The number {text[:40]}... has more than {MAX_WHOLE_DIGITS} digits. Write the number as text"
+            self._fail("S0102", self.position, message)
+        self.position += len(text)
+        return int(text)
 
     def _quoted_name(self) -> str:
         start = self.position + 1

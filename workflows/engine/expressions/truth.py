@@ -42,7 +42,7 @@ def truthy(value: Any, position: int, budget: Budget) -> bool:
     if kind is str:
         return value != ""
     if kind is float or kind is int:
-        return value != 0 and is_numeric(value, position)
+        return value != 0 and ((kind is int and budget.exact) or is_numeric(value, position))
     if isinstance(value, list):
         return _any_truthy(value, position, budget)
     return isinstance(value, dict) and len(value) > 0

@@ -1,6 +1,6 @@
 """Command that runs a file of expression vectors: `python -m workflows.engine.expressions.vectors FILE`.
 
-Numbers are compared as doubles, and the order of keys is compared.
+Numbers are compared by their exact value, and the order of keys is compared.
 Shapes: the file is JSON with `contexts`, a list of scopes, and `cases`. A case is `{expr, ctx, ok, value}` or
 `{expr, ctx, ok: false, stage, reason}`.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflows.engine.expressions import errors
-from workflows.engine.expressions.contract import ExpressionError, compile_expression
+from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION, ExpressionError, compile_expression
 
 # An arbitrary time: no case with a value depends on it.
 NOW_MS = 1_775_692_800_000
@@ -32,13 +32,13 @@ _REASONS = {
 }
 
 
-def outcome(source: str, scope: dict[str, Any]) -> dict[str, Any]:
+def outcome(source: str, scope: dict[str, Any], version: int = EXPRESSION_CONTRACT_VERSION) -> dict[str, Any]:
     """Compile and evaluate a source. Return its value, or the stage and the error of its failure.
 
     Shapes: `{ok: true, value}` or `{ok: false, stage, error}`.
     """
     try:
-        expression = compile_expression(source)
+        expression = compile_expression(source, version)
     except ExpressionError as error:
         return {"ok": False, "stage": "compile", "error": error}
     try:
@@ -47,10 +47,10 @@ def outcome(source: str, scope: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "stage": "evaluate", "error": error}
 
 
-def failures(document: dict[str, Any]) -> Iterator[str]:
-    """Yield a description of each case that fails."""
+def failures(document: dict[str, Any], version: int = EXPRESSION_CONTRACT_VERSION) -> Iterator[str]:
+    """Yield a description of each case that fails under a contract version."""
     for number, case in enumerate(document["cases"]):
-        actual = outcome(case["expr"], document["contexts"][case["ctx"]])
+        actual = outcome(case["expr"], document["contexts"][case["ctx"]], version)
         if not _passes(case, actual):
             yield (
                 f"case {number} (context {case['ctx']}): {case['expr']}\n"
@@ -75,7 +75,7 @@ def same_json(expected: Any, actual: Any) -> bool:
     if isinstance(expected, list) and isinstance(actual, list):
         return len(expected) == len(actual) and all(map(same_json, expected, actual))
     if _is_number(expected) and _is_number(actual):
-        return float(expected) == float(actual)
+        return bool(expected == actual)
     return type(expected) is type(actual) and bool(expected == actual)
 
 
