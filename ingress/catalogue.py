@@ -1,4 +1,4 @@
-"""Event catalogue: correlation paths, payload schema and buffer time of each event type.
+"""Event catalogue: correlation paths, identity, payload schema and buffer time of each event type.
 
 Source: docs/reference/events.md#correlation, docs/reference/screens.md#other-screens
 """
@@ -25,6 +25,7 @@ from workflows.statuses import CommandAction, Role
 MAX_BUFFER_SECONDS = 86_400
 MAX_PATHS = 20
 MAX_PATH_LENGTH = 500
+PATH_FIELDS = ("correlation_paths", "identity_paths", "identity_excluded_paths")
 MAX_DESCRIPTION_LENGTH = 2000
 
 Problem = dict[str, str]
@@ -36,6 +37,9 @@ class EventTypeFields:
 
     description: Any = ""
     correlation_paths: Any = None  # a path or a list of paths; None: the paths of the environment apply
+    # Paths like `correlation_paths`. At most one of both may be given; None: the whole payload is the identity.
+    identity_paths: Any = None
+    identity_excluded_paths: Any = None
     payload_schema_ref: Any = ""
     buffer_seconds: Any = None  # None: EVENT_BUFFER_SECONDS applies
     is_active: Any = True
@@ -113,7 +117,12 @@ def effective_buffer_seconds(row: EventType) -> float:
 
 def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFields) -> list[Problem]:
     """Return every problem of an entry as `{path, message}`. The path is the name of a field."""
-    problems = [*_name_problems(name), *_text_problems(fields), *_path_problems(fields.correlation_paths)]
+    problems = [*_name_problems(name), *_text_problems(fields)]
+    for field in PATH_FIELDS:
+        problems += _path_problems(getattr(fields, field), field)
+    if fields.identity_paths and fields.identity_excluded_paths:
+        message = "must be left out if identity_paths is given, because then no other field is part of the identity"
+        problems.append({"path": "identity_excluded_paths", "message": message})
     buffer = fields.buffer_seconds
     if buffer is not None and not _is_buffer(buffer):
         message = f"must be a number of seconds above 0 and at most {MAX_BUFFER_SECONDS:,}, or must be left out"
@@ -121,8 +130,8 @@ def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFie
     if not isinstance(fields.is_active, bool):
         problems.append({"path": "is_active", "message": "must be true or false"})
     ref = fields.payload_schema_ref
-    if name == ANY_EVENT and (ref or buffer is not None):
-        message = f"{ANY_EVENT} sets correlation paths for all events; it cannot have a schema or a buffer time"
+    if name == ANY_EVENT and (ref or buffer is not None or fields.identity_paths or fields.identity_excluded_paths):
+        message = f"{ANY_EVENT} sets only correlation paths: it has no schema, no buffer time and no identity"
         problems.append({"path": "name", "message": message})
     elif isinstance(ref, str) and ref and ref not in known_schema_refs(tenant_id):
         problems.append({"path": "payload_schema_ref", "message": f"the schema {ref[:200]!r} is not registered"})
@@ -148,17 +157,17 @@ def _text_problems(fields: EventTypeFields) -> list[Problem]:
     return problems
 
 
-def _path_problems(paths: Any) -> list[Problem]:
+def _path_problems(paths: Any, field: str) -> list[Problem]:
     if paths in (None, [], ""):
         return []
     unstorable = storable_problem(paths)
     try:
-        read = parse_paths(paths, of="correlation_paths")
+        read = parse_paths(paths, of=field)
     except ValueError as error:
-        return [{"path": "correlation_paths", "message": str(error)[:300]}]
+        return [{"path": field, "message": str(error)[:300]}]
     if unstorable or len(read) > MAX_PATHS or any(len(path) > MAX_PATH_LENGTH for path in read):
         message = f"must be at most {MAX_PATHS} dotted paths of at most {MAX_PATH_LENGTH} characters"
-        return [{"path": "correlation_paths", "message": message}]
+        return [{"path": field, "message": message}]
     return []
 
 
@@ -179,9 +188,10 @@ def _stored(tenant_id: uuid.UUID, name: str, fields: EventTypeFields, *, must_be
         raise taken
     is_new = row is None
     row = row or EventType(tenant_id=tenant_id, name=name)
-    paths = fields.correlation_paths
     row.description = fields.description
-    row.correlation_paths = list(parse_paths(paths, of=name)) if paths else None
+    for field in PATH_FIELDS:
+        paths = getattr(fields, field)
+        setattr(row, field, list(parse_paths(paths, of=field)) if paths else None)
     row.payload_schema_ref = fields.payload_schema_ref
     row.buffer_seconds = fields.buffer_seconds
     row.is_active = fields.is_active

@@ -16,9 +16,11 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from ingress.dispatch.work import Worked, events_work, tenants_with_work
+from ingress.intake.envelope import event_invalid
 from ingress.intake.receive import events_receive
 from workflows.database_errors import is_data_error
 from workflows.dispatch_notification import WORK_EVENTS, notification_received, notify_dispatcher
+from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid, NotFound, PortalError
 from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, Tenant
@@ -49,6 +51,9 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(envelope, dict):
         raise TypeError("ingress.consume_event takes one argument, a JSON object: {tenant, event_type, payload, ...}")
+    refused = storable_problem(envelope)
+    if refused is not None:  # before a retry, whose message would have lost the marks of the parser
+        raise event_invalid([{"path": refused[0], "message": refused[1]}])
     value = dict(envelope)
     slug = value.pop("tenant", None)
     tenant = Tenant.objects.filter(slug=slug, is_active=True).first() if isinstance(slug, str) else None

@@ -11,13 +11,34 @@ from celery import Celery
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Reject
 from celery.signals import beat_init, worker_init, worker_process_shutdown
+from kombu.serialization import register
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.utils import json as kombu_json
+
+from workflows.json_numbers import write_json
+from workflows.strict_json import read_marked_json
 
 # With two running tasks, billiard's default makes a warm shutdown wait 30 s for messages that have already arrived.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 # All code in this process that opens `redis://` with kombu uses this transport.
 TRANSPORT_ALIASES.update(redis="portal.broker:Transport", rediss="portal.broker:Transport")
+
+
+def read_message(text: Any) -> Any:
+    """Parse a message. A value that the portal cannot keep is marked, so that the task can refuse it with its place.
+
+    An error here would lose the message, because Celery deletes a message that it cannot decode.
+    """
+    return kombu_json.loads(text, _loads=read_marked_json)
+
+
+def write_message(value: Any, **options: Any) -> str:
+    return str(kombu_json.dumps(value, _dumps=write_json, **options))
+
+
+# For all messages in JSON: decimals keep the digits of their sender, also when a retry is sent.
+register("json", write_message, read_message, content_type="application/json", content_encoding="utf-8")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 

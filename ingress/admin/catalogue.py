@@ -1,4 +1,4 @@
-"""The event catalogue: correlation paths, payload schema and buffer time of each event type."""
+"""The event catalogue: correlation paths, identity, payload schema and buffer time of each event type."""
 
 from typing import Any
 
@@ -61,6 +61,20 @@ class EventTypeForm(forms.Form):
         help_text="Dotted paths into the payload, one per line, for example ticket.id. They replace the paths of the"
         " environment.",
     )
+    identity_paths = PathsField(
+        label="Fields of the identity",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "spellcheck": "false", "class": "pm-code"}),
+        help_text="Two bodies with one event id are the same event if these payload fields are equal. One dotted path"
+        " per line. Leave empty to compare the whole payload.",
+    )
+    identity_excluded_paths = PathsField(
+        label="Fields outside the identity",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "spellcheck": "false", "class": "pm-code"}),
+        help_text="Payload fields that senders change on a retry, for example sentAt. One dotted path per line. They"
+        " are not compared.",
+    )
     payload_schema_ref = forms.ChoiceField(
         label="Payload schema",
         required=False,
@@ -95,6 +109,13 @@ class EventTypeForm(forms.Form):
         if EventType.objects.filter(tenant_id=self.tenant_id, name=name).exists():
             raise forms.ValidationError("This event type is already in the catalogue. Open its entry to change it.")
         return name
+
+
+def identity_label(row: EventType) -> str:
+    if row.identity_paths:
+        return "only " + ", ".join(row.identity_paths)
+    excluded = ", ".join(row.identity_excluded_paths or [])
+    return f"the whole payload except {excluded}" if excluded else "the whole payload"
 
 
 @admin.register(EventType)
@@ -146,4 +167,4 @@ class EventTypeAdmin(AuthorPages):
         return problem["path"], problem["message"]
 
     def row_context(self, actor: Actor, row: EventType) -> dict[str, Any]:
-        return {"buffer": self.buffer_label(row), "paths": self.paths_label(row)}
+        return {"buffer": self.buffer_label(row), "paths": self.paths_label(row), "identity": identity_label(row)}

@@ -17,6 +17,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
+from workflows.json_numbers import write_json
 from workflows.models import Event, EventType
 from workflows.redaction import redact, restored, rules_of
 from workflows.statuses import Role
@@ -154,4 +155,4 @@ def _catalogue(actor: Actor) -> str:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return write_json(value, indent=2, ensure_ascii=False)

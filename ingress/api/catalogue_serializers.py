@@ -17,6 +17,18 @@ class EventTypeFieldsSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Null: the paths of the environment apply.",
     )
+    identity_paths = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        allow_null=True,
+        help_text="Payload fields that make up the identity of an event. Null: the whole payload.",
+    )
+    identity_excluded_paths = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        allow_null=True,
+        help_text="Payload fields that are not part of the identity, for example the time of sending.",
+    )
     payload_schema_ref = serializers.CharField(max_length=200, required=False)
     buffer_seconds = serializers.FloatField(
         required=False, allow_null=True, help_text="Null: `EVENT_BUFFER_SECONDS` applies."
@@ -30,8 +42,8 @@ class EventTypeSerializer(serializers.ModelSerializer[EventType]):
     class Meta:
         model = EventType
         fields = (
-            "name", "description", "correlation_paths", "payload_schema_ref", "buffer_seconds",
-            "effective_buffer_seconds", "is_active", "created_at", "updated_at",
+            "name", "description", "correlation_paths", "identity_paths", "identity_excluded_paths",
+            "payload_schema_ref", "buffer_seconds", "effective_buffer_seconds", "is_active", "created_at", "updated_at",
         )  # fmt: skip
 
     def get_effective_buffer_seconds(self, row: EventType) -> float:

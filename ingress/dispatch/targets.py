@@ -10,6 +10,7 @@ from workflows.concurrency import slot_use_locked
 from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
+from workflows.json_numbers import as_doubles
 from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, Run
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch
@@ -117,7 +118,7 @@ def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
         "event": {
             "name": event.event_type,
             "correlationKey": event.correlation_key or None,
-            "payload": event.payload,
+            "payload": as_doubles(event.payload),
             "payloadSchemaRef": event.payload_schema_ref or None,
         }
     }

@@ -70,7 +70,7 @@ def _result(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
         "schema": schema_as_json(event.decision_trace.get("schema"), sees_payloads=True),
     }
     first = first_events(tenant_id, {event.event_id}).get(event.event_id) if event.occupies_id else None
-    receipt = result_of(event, first)
+    receipt = result_of(event, first, rules)
     if isinstance(receipt, PortalError):
         is_rejected = event.outcome == EventOutcome.REJECTED
         outcome = {"status": event.outcome, "reason": event.outcome_reason} if is_rejected else None

@@ -114,4 +114,4 @@ def _why_no_key(value: Any) -> str:
         return f"the value is {'an object' if isinstance(value, dict) else 'an array'}"
     if isinstance(value, str):
         return f"the text is empty or longer than {MAX_KEY_BYTES} bytes"
-    return "the number is too large for JavaScript"
+    return "the number has too many digits for a key"

@@ -3,8 +3,6 @@
 Source: docs/reference/events.md#entry-points
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +10,12 @@ from typing import Any
 from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
+from ingress.intake.identity import WHOLE_PAYLOAD, IdentityRule, identity_hash
 from workflows.engine.keys import MAX_KEY_BYTES, correlation_key
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
+from workflows.json_numbers import write_json
 
 FIELDS = frozenset(
     {"event_type", "payload", "event_id", "workflow_correlation_key", "payload_schema_ref", "occurred_at"}
@@ -34,19 +34,15 @@ class Envelope:
     occurred_at: datetime | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
-    def body_hash(self) -> str:
-        """Return a hash that is equal for two deliveries of the same event, in any order of keys.
-
-        The attributes are left out: trace ids, for example, differ from one delivery to the next.
-        """
-        body = [
-            self.event_type,
-            self.payload,
-            self.workflow_correlation_key,
-            self.payload_schema_ref,
-            self.occurred_at.isoformat() if self.occurred_at else None,
-        ]
-        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    def body_hash(self, rule: IdentityRule = WHOLE_PAYLOAD) -> str:
+        """Return the hash of the event's identity. It is equal for two deliveries of the same event."""
+        return identity_hash(
+            event_type=self.event_type,
+            payload=self.payload,
+            correlation_key=self.workflow_correlation_key,
+            payload_schema_ref=self.payload_schema_ref,
+            rule=rule,
+        )
 
 
 def read_event_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> Envelope:
@@ -105,8 +101,9 @@ def _check_attributes(attributes: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _size(value: dict[str, Any]) -> int:
+    """Return the size as it was sent: a decimal counts with the digits of its sender."""
     try:
-        return json_size(value)
+        return len(write_json(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     except (TypeError, ValueError, RecursionError):
         return 0  # the other checks report values that are not JSON or are nested too deeply
 

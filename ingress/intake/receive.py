@@ -18,6 +18,7 @@ from django.utils import timezone
 from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
 from ingress.intake.envelope import Envelope, read_event_envelope
+from ingress.intake.identity import WHOLE_PAYLOAD, IdentityRule, identity_hash
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventKey, EventType
@@ -73,12 +74,12 @@ def events_receive(
         stored = store_events(list(rows.values()))
         repeats = [row for row in rows.values() if row.id not in stored]
         firsts = first_events(tenant_id, {row.event_id for row in repeats})
-        _store_conflicts(repeats, firsts)
+        _store_conflicts([row for row in repeats if not rules.is_repeat(row, firsts[row.event_id])], firsts)
         if any(row.id in stored and row.occupies_id for row in rows.values()):
             notify_dispatcher_on_commit(tenant_id)
         first_of = {row.id: firsts[row.event_id] for row in repeats}
         return [
-            item if isinstance(item, PortalError) else result_of(rows[place], first_of.get(rows[place].id))
+            item if isinstance(item, PortalError) else result_of(rows[place], first_of.get(rows[place].id), rules)
             for place, item in enumerate(envelopes)
         ]
 
@@ -103,6 +104,29 @@ class IntakeRules:
         self.paths = {name: entry.correlation_paths for name, entry in self.entries.items() if entry.correlation_paths}
         self.checker = PayloadChecker(tenant_id)
 
+    def identity_of(self, event_type: str) -> IdentityRule:
+        """Return the rule of the catalogue for the identity of events of this type."""
+        entry = self.entries.get(event_type)
+        return IdentityRule.of(entry.identity_paths, entry.identity_excluded_paths) if entry else WHOLE_PAYLOAD
+
+    def is_repeat(self, row: Event, first: Event) -> bool:
+        """Return True if both rows are the same event.
+
+        The catalogue can have changed after `first` was stored, so its identity is computed again before a refusal.
+        """
+        if first.body_hash == row.body_hash:
+            return True
+        if first.event_type != row.event_type:
+            return False
+        again = identity_hash(
+            event_type=first.event_type,
+            payload=first.payload,
+            correlation_key=first.workflow_correlation_key,
+            payload_schema_ref=first.payload_schema_ref,
+            rule=self.identity_of(first.event_type),
+        )
+        return again == row.body_hash
+
 
 def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, sender: str) -> Event:
     """Build the row to store. The row is rejected if the payload does not match its schema in the event catalogue."""
@@ -119,7 +143,7 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
         event_id=envelope.event_id or f"evt-{new_id()}",
         event_type=envelope.event_type,
         payload=envelope.payload,
-        body_hash=envelope.body_hash(),
+        body_hash=envelope.body_hash(rules.identity_of(envelope.event_type)),
         payload_schema_ref=envelope.payload_schema_ref,
         workflow_correlation_key=envelope.workflow_correlation_key,
         attributes=envelope.attributes,
@@ -162,10 +186,10 @@ def _reject(event: Event, reason: str) -> None:
     event.routed_at = event.received_at
 
 
-def result_of(row: Event, first: Event | None) -> Result:
+def result_of(row: Event, first: Event | None, rules: IntakeRules) -> Result:
     """Return the result for a row. `first` is the earlier row that holds the same event id, if there is one."""
     if first is not None:
-        return Receipt(first, is_duplicate=True) if first.body_hash == row.body_hash else _conflict(row, first)
+        return Receipt(first, is_duplicate=True) if rules.is_repeat(row, first) else _conflict(row, first)
     if row.outcome == EventOutcome.REJECTED:
         schema = row.decision_trace["schema"]
         problem = schema["problems"][0]
@@ -252,9 +276,7 @@ def _keys(event: Event) -> list[EventKey]:
 
 def _store_conflicts(rows: Sequence[Event], firsts: dict[str, Event]) -> None:
     """Store each other body under a used event id as a rejected event, once per body."""
-    conflicts = {
-        (firsts[row.event_id].id, row.body_hash): row for row in rows if firsts[row.event_id].body_hash != row.body_hash
-    }
+    conflicts = {(firsts[row.event_id].id, row.body_hash): row for row in rows}
     if not conflicts:
         return
     kept = Event.objects.filter(conflict_of__in={first for first, _ in conflicts}).values_list(

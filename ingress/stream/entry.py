@@ -15,7 +15,7 @@ from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
 from workflows.errors import InputInvalid, NotFound
-from workflows.strict_json import read_json
+from workflows.strict_json import JsonRefused, read_json
 
 REQUIRED = ("event_type", "tenant", "payload_json")
 OPTIONAL = ("event_id", "workflow_correlation_key", "payload_schema_ref", "timestamp")
@@ -105,6 +105,8 @@ def _payload(text: str, problems: Problems) -> Any:
         return read_json(text)
     except RecursionError:
         problems.append({"path": "payload_json", "message": "is nested too deeply"})
+    except JsonRefused as error:
+        problems.append({"path": f"payload_json{error.pointer}", "message": error.problem})
     except ValueError as error:
         problems.append({"path": "payload_json", "message": f"is not JSON: {error}"})
     return None

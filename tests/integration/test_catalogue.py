@@ -37,6 +37,7 @@ def test_api_creates_reads_changes_and_deletes_an_entry(tenant: Any, settings: A
     entry = {
         "name": "PAID", "description": "An invoice is paid", "correlation_paths": ["invoice.id", "payload.ref"],
         "payload_schema_ref": "payload.Paid.v1", "buffer_seconds": 5, "is_active": True,
+        "identity_paths": ["invoice.id"], "identity_excluded_paths": None,
     }  # fmt: skip
     made = api.post("/event-types", entry)
     assert made.status_code == 201
@@ -75,6 +76,9 @@ def test_api_creates_reads_changes_and_deletes_an_entry(tenant: Any, settings: A
         ({"colour": "red"}, "colour"), ({"description": "\ud800"}, "description"),
         ({"name": "*", "buffer_seconds": 5}, "name"),
         ({"name": "*", "payload_schema_ref": "payload.Any.v1"}, "name"),
+        ({"name": "*", "identity_paths": ["a"]}, "name"), ({"identity_paths": ["a..b"]}, "identity_paths"),
+        ({"identity_excluded_paths": 7}, "identity_excluded_paths"),
+        ({"identity_paths": ["a"], "identity_excluded_paths": ["b"]}, "identity_excluded_paths"),
     ],
     ids=lambda value: ascii(value)[:50],
 )  # fmt: skip

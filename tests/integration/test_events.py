@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from ingress.dispatch.routing import event_route
 from ingress.tasks import consume_event
+from portal.celery import read_message
 from tests.support.api import Api, error_of
 from tests.support.events import REPLY, open_wait, receive
 from tests.support.factories import make_run, make_tenant, make_token, publish
@@ -39,6 +40,53 @@ def test_another_body_under_a_used_id_is_refused_and_kept_as_rejected(tenant: An
     kept = Event.objects.get(tenant=tenant, occupies_id=False)
     assert (kept.outcome, kept.conflict_of_id, kept.payload) == ("rejected", first.id, {"ticketId": "T-2"})
     assert receive(tenant, event_id="e-1").id == first.id
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        '{"event_type": "REPLIED", "event_id": "e-1", "payload": {"n": 10.0, "ticketId": "T-1"}}',
+        '{"event_type": "REPLIED", "event_id": "e-1", "payload": {"ticketId": "T-1", "n": 1e1}}',
+        '{"event_type": "REPLIED", "event_id": "e-1", "payload": {"ticketId": "T-1", "n": 10},'
+        ' "occurred_at": "2026-01-02T10:00:00Z"}',
+    ],
+)
+def test_retry_that_differs_only_in_its_form_is_a_duplicate(tenant: Any, again: str) -> None:
+    api = Api(make_token(tenant))
+    body = {"event_type": "REPLIED", "event_id": "e-1", "payload": {"ticketId": "T-1", "n": 10}}
+    first = api.post("/events", {**body, "occurred_at": "2026-01-01T10:00:00Z"})
+    repeat = api.post("/events", again)
+    assert (first.status_code, repeat.status_code) == (202, 200)
+    assert (repeat.json()["duplicate"], repeat.json()["id"]) == (True, first.json()["id"])
+
+
+def test_catalogue_decides_which_fields_make_a_duplicate(tenant: Any) -> None:
+    EventType.objects.create(tenant=tenant, name="REPLIED", identity_excluded_paths=["sentAt"])
+    first = receive(tenant, event_id="e-1", payload={"id": 1, "sentAt": "10:00"})
+    assert receive(tenant, event_id="e-1", payload={"id": 1, "sentAt": "10:01"}).id == first.id
+    with pytest.raises(Conflict):
+        receive(tenant, event_id="e-1", payload={"id": 2, "sentAt": "10:00"})
+    # The rule of the moment counts, also for an event that was stored under another rule.
+    EventType.objects.update(identity_excluded_paths=None, identity_paths=["kind"])
+    assert receive(tenant, event_id="e-1", payload={"id": 2, "sentAt": "10:02"}).id == first.id
+
+
+@pytest.mark.parametrize(
+    ("payload", "place"),
+    [
+        ('{"a": [1, 1e400]}', "/payload/a/1 is outside the range"),
+        ('{"a": 1, "a": 2}', "/payload has the key 'a' twice"),
+        ('{"a": ' + "9" * 1001 + "}", "/payload/a has more than 1,000 digits"),
+    ],
+)  # fmt: skip
+def test_value_that_cannot_be_kept_is_refused_with_its_place(tenant: Any, payload: str, place: str) -> None:
+    response = Api(make_token(tenant)).post("/events", '{"event_type": "E", "payload": ' + payload + "}")
+    error = error_of(response, 400)
+    assert (error["code"], place in error["message"]) == ("BODY_INVALID", True)
+    with pytest.raises(InputInvalid) as raised:
+        consume_event(read_message('{"tenant": "' + tenant.slug + '", "event_type": "E", "payload": ' + payload + "}"))
+    assert raised.value.code == "EVENT_INVALID"
+    assert not Event.objects.filter(tenant=tenant).exists()
 
 
 def test_two_tenants_can_use_the_same_event_id(tenant: Any) -> None:

@@ -17,6 +17,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import TaskResponseForm
 from workflows.errors import PortalError
+from workflows.json_numbers import write_json
 from workflows.models import HumanTask
 from workflows.services.human_tasks import is_open, task_claim, task_complete, task_release
 from workflows.statuses import Role
@@ -138,4 +139,4 @@ def _example_response(schema: Any) -> str:
         for name, field in fields.items()
         if isinstance(field, dict)
     }
-    return json.dumps(response, indent=2, ensure_ascii=False)
+    return write_json(response, indent=2, ensure_ascii=False)

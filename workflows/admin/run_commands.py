@@ -4,7 +4,6 @@ Source: docs/reference/authority.md#control-matrix, docs/reference/screens.md#al
 """
 
 import difflib
-import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.forms import ReasonForm, ReplayForm, RequiredReasonForm
 from workflows.errors import NotFound, PortalError
+from workflows.json_numbers import write_json
 from workflows.models import Run
 from workflows.redaction import redact, restored, rules_of
 from workflows.services.runs.control import run_cancel, run_terminate
@@ -110,7 +110,7 @@ def _run_url(run_id: uuid.UUID) -> str:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return write_json(value, indent=2, ensure_ascii=False)
 
 
 def _changed_lines(before: Any, after: Any) -> list[dict[str, str]]:

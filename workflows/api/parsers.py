@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from workflows.strict_json import read_json
+from workflows.strict_json import JsonRefused, read_json
 
 
 class StrictJsonParser(BaseParser):
@@ -22,5 +22,7 @@ class StrictJsonParser(BaseParser):
             raise ParseError(f"The body is not UTF-8: {error}. Send JSON in UTF-8.") from error
         except RecursionError as error:
             raise ParseError("The body is nested too deeply. Send fewer levels of objects and arrays.") from error
+        except JsonRefused as error:
+            raise ParseError(f"The body cannot be accepted: {error}.") from error
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error

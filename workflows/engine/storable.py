@@ -1,16 +1,33 @@
-"""Check for values that PostgreSQL's JSON cannot store (docs/reference/language.md#storage-of-definitions)."""
+"""Check for values that PostgreSQL's JSON or the workflow language cannot keep.
 
+Source: docs/reference/language.md#storage-of-definitions, docs/reference/language.md#numbers
+"""
+
+import math
 from typing import Any
+
+from workflows.engine.expressions.js_text import MAX_WHOLE_DIGITS
 
 MAX_DEPTH = 64
 # A definition may nest deeper than a payload, because steps contain steps.
 MAX_DEFINITION_DEPTH = 250
+_FIRST_TOO_LONG = 10**MAX_WHOLE_DIGITS
+
+
+class RepeatedKey(dict[str, Any]):
+    """Object of a JSON text that has a key twice. It is never stored. `key` is the repeated key."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        seen: set[str] = set()
+        self.key = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
 
 
 def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, str] | None:
     """Return the pointer and a description of the first value that cannot be stored, or None if all can be stored.
 
-    Not storable are U+0000, half of a surrogate pair, and nesting deeper than `max_depth`. The description is the
+    Not storable are U+0000, half of a surrogate pair, nesting deeper than `max_depth`, a number outside the range of a
+    double, a whole number with more than 1,000 digits, and an object that had a key twice. The description is the
     second part of a sentence that begins with the name of the value.
     """
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
@@ -20,9 +37,15 @@ def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, st
             problem = _text_problem(item)
             if problem:
                 return pointer, problem
+        elif isinstance(item, int | float):
+            problem = _number_problem(item)
+            if problem:
+                return pointer, problem
         elif isinstance(item, dict | list):
             if depth >= max_depth:
                 return pointer[:200], f"nests deeper than {max_depth} levels"
+            if isinstance(item, RepeatedKey):
+                return pointer, f"has the key {item.key[:100]!r} twice"
             entries = item.items() if isinstance(item, dict) else enumerate(item)
             for key, inner in entries:
                 problem = _text_problem(key) if isinstance(key, str) else None
@@ -30,6 +53,14 @@ def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, st
                     return pointer, f"has a key that {problem}"
                 waiting.append((f"{pointer}/{key}", inner, depth + 1))
     return None
+
+
+def _number_problem(number: int | float) -> str | None:
+    if isinstance(number, float):
+        return None if math.isfinite(number) else "is outside the range of a double. Send the number as text"
+    if -_FIRST_TOO_LONG < number < _FIRST_TOO_LONG:
+        return None
+    return f"has more than {MAX_WHOLE_DIGITS:,} digits. Send the number as text"
 
 
 def _text_problem(text: str) -> str | None:

@@ -1279,6 +1279,22 @@ class Migration(migrations.Migration):
                     "correlation_paths",
                     models.JSONField(blank=True, help_text="Dotted paths into the payload, in order.", null=True),
                 ),
+                (
+                    "identity_paths",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Dotted paths into the payload. Only they make up an event's identity.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "identity_excluded_paths",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Dotted paths into the payload that are not part of an event's identity.",
+                        null=True,
+                    ),
+                ),
                 ("payload_schema_ref", models.CharField(blank=True, max_length=200)),
                 ("buffer_seconds", models.FloatField(blank=True, null=True)),
                 ("is_active", models.BooleanField(default=True)),

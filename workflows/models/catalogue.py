@@ -12,6 +12,12 @@ class EventType(TenantRow):
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     correlation_paths = models.JSONField(null=True, blank=True, help_text="Dotted paths into the payload, in order.")
+    identity_paths = models.JSONField(
+        null=True, blank=True, help_text="Dotted paths into the payload. Only they make up an event's identity."
+    )
+    identity_excluded_paths = models.JSONField(
+        null=True, blank=True, help_text="Dotted paths into the payload that are not part of an event's identity."
+    )
     payload_schema_ref = models.CharField(max_length=200, blank=True)
     buffer_seconds = models.FloatField(null=True, blank=True)
     is_active = models.BooleanField(default=True)

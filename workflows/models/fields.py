@@ -5,8 +5,10 @@ import uuid
 from typing import Any
 
 from django.db import models
-from psycopg.types.json import Json
+from psycopg.types.json import Json, set_json_loads
 from uuid_utils import compat
+
+from workflows.json_numbers import read_stored_json, write_json
 
 
 def new_id() -> uuid.UUID:
@@ -27,8 +29,12 @@ def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+# For columns of type `json`. Django reads `jsonb` columns as text and parses them itself.
+set_json_loads(read_stored_json)
+
+
 class OrderedJSONField(models.JSONField):
-    """JSON field that returns a value exactly as stored, key order included (PostgreSQL `json`, not `jsonb`).
+    """JSON field that returns a value exactly as stored, with key order and digits (PostgreSQL `json`, not `jsonb`).
 
     An expression such as `payload.*` depends on the order of keys, so a replayed input must not differ from the first.
     The type `json` has no equality operator. Do not filter, group or use DISTINCT on such a field.
@@ -43,7 +49,7 @@ class OrderedJSONField(models.JSONField):
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         if value is None or isinstance(value, models.expressions.BaseExpression):
             return value
-        return Json(value)
+        return Json(value, dumps=write_json)
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
         return self.get_db_prep_value(value, connection)

@@ -4,7 +4,6 @@ A repeat with the same key and body returns the first outcome. Another body with
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.db import IntegrityError
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid, PortalError
+from workflows.json_numbers import canonical_json
 from workflows.ledger import command_open
 from workflows.models import Command, Run
 from workflows.statuses import CommandAction, CommandState
@@ -102,4 +102,4 @@ def error_of(command: Command) -> PortalError:
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value, default=str).encode()).hexdigest()

@@ -1,6 +1,5 @@
 """Template tags for statuses, times, facts and JSON."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from workflows import status_colours
 from workflows.event_redaction import EventRedaction
+from workflows.json_numbers import write_json
 from workflows.models import Event, EventDelivery
 from workflows.redaction import compiled, redact, redact_filters
 
@@ -115,9 +115,9 @@ def shown_key(context: Context, event: Event, key: str) -> str:
 
 @register.filter
 def pretty_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return write_json(value, indent=2, ensure_ascii=False)
 
 
 @register.filter
 def compact_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return write_json(value, ensure_ascii=False)

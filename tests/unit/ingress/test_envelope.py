@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 
 from ingress.intake.envelope import read_event_envelope
+from ingress.intake.identity import WHOLE_PAYLOAD, IdentityRule
 from workflows.errors import InputInvalid
+from workflows.strict_json import read_json
 
 GOOD = {"event_type": "E", "payload": {"a": 1}}
+LATER = "2026-01-02T10:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,8 @@ def test_problem_names_the_invalid_field(value: Any, path: str) -> None:
 
 
 def test_numeric_key_is_written_as_in_javascript() -> None:
-    assert read_event_envelope({**GOOD, "workflow_correlation_key": 10**21}).workflow_correlation_key == "1e+21"
+    for number, text in ((1e21, "1e+21"), (10**21, "1000000000000000000000"), (7.0, "7")):
+        assert read_event_envelope({**GOOD, "workflow_correlation_key": number}).workflow_correlation_key == text
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -61,6 +65,53 @@ def test_deep_nesting_is_refused() -> None:
         deep = [deep]
     with pytest.raises(InputInvalid, match="nests deeper"):
         read_event_envelope({**GOOD, "payload": {"a": deep}})
+
+
+@pytest.mark.parametrize(
+    "number", [float("inf"), float("nan"), 10**1000, -(10**1000)], ids=["inf", "nan", "long", "negative"]
+)
+def test_number_that_cannot_be_kept_is_refused_with_its_path(number: Any) -> None:
+    with pytest.raises(InputInvalid) as raised:
+        read_event_envelope({**GOOD, "payload": {"a": [1, number]}})
+    assert [problem["path"] for problem in raised.value.details["problems"]] == ["/payload/a/1"]
+
+
+def test_size_counts_the_digits_that_were_sent(settings: Any) -> None:
+    settings.REQUEST_MAX_BYTES = 1000
+    with pytest.raises(InputInvalid, match="more than 1000 bytes"):
+        read_event_envelope({**GOOD, "payload": read_json('{"a": 0.' + "1" * 1000 + "}")})
+
+
+def test_body_hash_ignores_what_senders_change_on_a_retry() -> None:
+    base = read_event_envelope({**GOOD, "payload": {"a": 10, "b": [0.5]}})
+    again = read_event_envelope({**GOOD, "payload": read_json('{"b": [50e-2], "a": 1e1}'), "occurred_at": LATER})
+    assert base.body_hash() == again.body_hash()
+
+
+@pytest.mark.parametrize(
+    ("rule", "payload", "equal"),
+    [
+        (IdentityRule(fields=("id",)), {"id": 1, "sentAt": "later"}, True),
+        (IdentityRule(fields=("id",)), {"id": 2, "sentAt": "now"}, False),
+        (IdentityRule(fields=("id", "missing")), {"id": 1}, True),
+        (IdentityRule(fields=("meta.trace",)), {"id": 2, "meta": {"trace": "t"}}, True),
+        (IdentityRule(excluded=("sentAt",)), {"id": 1, "sentAt": "later", "meta": {"trace": "t", "n": 1}}, True),
+        (IdentityRule(excluded=("sentAt",)), {"id": 1, "meta": {"trace": "t", "n": 1}}, True),
+        (IdentityRule(excluded=("sentAt",)), {"id": 1, "sentAt": "later", "meta": {}}, False),
+        (
+            IdentityRule(excluded=("sentAt", "meta.trace")),
+            {"id": 1, "sentAt": "x", "meta": {"trace": "u", "n": 1}},
+            True,
+        ),
+        (IdentityRule.of(None, ["payload.sentAt"]), {"id": 1, "meta": {"trace": "t", "n": 1}}, True),
+        (WHOLE_PAYLOAD, {"id": 1, "sentAt": "later", "meta": {"trace": "t", "n": 1}}, False),
+    ],
+)
+def test_catalogue_names_the_fields_of_the_identity(rule: IdentityRule, payload: dict[str, Any], equal: bool) -> None:
+    first = {"id": 1, "sentAt": "now", "meta": {"trace": "t", "n": 1}}
+    one, other = (read_event_envelope({**GOOD, "payload": body}) for body in (first, payload))
+    assert (one.body_hash(rule) == other.body_hash(rule)) is equal
+    assert first == {"id": 1, "sentAt": "now", "meta": {"trace": "t", "n": 1}}
 
 
 def test_body_hash_ignores_key_order_and_changes_with_every_field() -> None:

@@ -1,0 +1,63 @@
+"""Identity of an event: what makes two bodies with one event id the same event.
+
+The identity is the type, the payload, the envelope's correlation key and `payload_schema_ref`. Senders change other
+parts on a retry, for example `occurred_at` and trace ids. An entry of the event catalogue can name the fields of the
+payload that make up the identity, or the fields that are excluded from it. Pure.
+
+Source: docs/reference/events.md#stored-first-and-once
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from workflows.engine.filters import MISSING, value_at
+from workflows.json_numbers import canonical_json
+
+
+@dataclass(frozen=True)
+class IdentityRule:
+    """Dotted paths into the payload. With `fields`, only these count. Otherwise all but `excluded` count."""
+
+    fields: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, fields: list[str] | None, excluded: list[str] | None) -> "IdentityRule":
+        """Return the rule of an entry of the catalogue. A leading `payload.` of a path is allowed."""
+        return cls(*(tuple(path.removeprefix("payload.") for path in paths or ()) for paths in (fields, excluded)))
+
+    def applied_to(self, payload: dict[str, Any]) -> Any:
+        """Return the part of a payload that counts."""
+        if self.fields:
+            found = ((path, value_at(payload, path)) for path in self.fields)
+            return {path: value for path, value in found if value is not MISSING}
+        for path in self.excluded:
+            payload = _without(payload, path.split("."))
+        return payload
+
+
+WHOLE_PAYLOAD = IdentityRule()
+
+
+def identity_hash(
+    *,
+    event_type: str,
+    payload: dict[str, Any],
+    correlation_key: str,
+    payload_schema_ref: str,
+    rule: IdentityRule = WHOLE_PAYLOAD,
+) -> str:
+    """Return a hash that is equal for equal identities: in any order of keys, and with numbers compared by value."""
+    identity = [event_type, rule.applied_to(payload), correlation_key, payload_schema_ref]
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def _without(value: Any, parts: list[str]) -> Any:
+    """Return a copy of a value without the entry at a path. Only the containers on the way are copied."""
+    first, *rest = parts
+    if not isinstance(value, dict) or first not in value:
+        return value
+    if rest:
+        return {**value, first: _without(value[first], rest)}
+    return {key: item for key, item in value.items() if key != first}

@@ -1,0 +1,133 @@
+"""Numbers of JSON texts that keep the digits of their sender (docs/reference/language.md#numbers).
+
+Python's parser keeps whole numbers exactly, but reads `1.10` and `0.12345678901234567890` as doubles, and writes other
+digits. `SentDecimal` keeps the text beside the double. The columns of `OrderedJSONField`, the API and the pages write
+this text. Expressions, filters and Temporal use the double.
+"""
+
+import json
+import re
+import secrets
+from typing import Any
+
+# Random, so that no text of a sender can contain it.
+_MARK = secrets.token_hex(16)
+_MARKED = re.compile(f'"{_MARK}([-+.0-9eE]+)"')
+
+
+class SentDecimal(float):
+    """Double with the text that the sender wrote, if Python would write another text."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> "SentDecimal":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]
+        return (self.text,)
+
+
+def decimal_of(text: str) -> float:
+    """Return the double of a JSON number. It keeps the text if Python would write another text."""
+    number = float(text)
+    return number if repr(number) == text else SentDecimal(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=decimal_of)
+
+
+def read_stored_json(text: str | bytes) -> Any:
+    """Parse a stored JSON text. Decimals keep the digits of the text."""
+    return _DECODER.decode(text if isinstance(text, str) else text.decode())
+
+
+def write_json(value: Any, **options: Any) -> str:
+    """Write JSON as `json.dumps` does, but with the digits that the senders of decimals wrote."""
+    if not has_sent_decimals(value):
+        return json.dumps(value, **options)
+    return unmarked(json.dumps(marked(value), **options))
+
+
+def has_sent_decimals(value: Any) -> bool:
+    return _holds(SentDecimal, value)
+
+
+def _holds(kind: type, value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
+        elif isinstance(item, kind):
+            return True
+    return False
+
+
+def marked(value: Any) -> Any:
+    """Return a copy in which each `SentDecimal` is a text that `unmarked` recognises."""
+    if type(value) is SentDecimal:
+        return _MARK + value.text
+    if isinstance(value, dict):
+        return {key: marked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [marked(item) for item in value]
+    return value
+
+
+def unmarked(text: str) -> str:
+    """Return a written JSON text with the numbers of `marked` in place of their texts."""
+    return _MARKED.sub(r"\1", text)
+
+
+def as_doubles(value: Any) -> Any:
+    """Return the value with plain doubles, as expressions read it."""
+    return _plain(value) if has_sent_decimals(value) else value
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is SentDecimal:
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def canonical_json(value: Any, **options: Any) -> str:
+    """Return a text that is the same for equal JSON values.
+
+    The order of keys has no meaning. Numbers are compared by value, so 10, 10.0 and 1e1 are equal. Decimals are
+    compared by the digits that were sent, not by their doubles.
+    """
+    return json.dumps(_by_value(value) if _holds(float, value) else value, sort_keys=True, **options)
+
+
+def _by_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return _number_by_value(value.text if type(value) is SentDecimal else repr(value))
+    if isinstance(value, dict):
+        return {key: _by_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_by_value(item) for item in value]
+    return value
+
+
+def _number_by_value(text: str) -> Any:
+    """Return the whole number of this value, or an object that no sender can send: U+0000 is refused in keys."""
+    mantissa, _, exponent = text.lower().partition("e")
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return 0
+    power = int(exponent or 0) - len(fraction) + len(digits) - len(significant)
+    if power >= 0:
+        return int(f"{sign}{significant}{'0' * power}")
+    return {"\x00": f"{sign}{significant}e{power}"}
