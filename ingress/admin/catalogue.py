@@ -98,7 +98,8 @@ class EventTypeForm(forms.Form):
         super().__init__(*positional, **options)
         self.tenant_id = actor.tenant_id
         refs = set(known_schema_refs(actor.tenant_id)) | {self.initial.get("payload_schema_ref", "")} - {""}
-        self.fields["payload_schema_ref"].choices = [("", "none"), *((ref, ref) for ref in sorted(refs))]  # type: ignore[attr-defined]
+        choices = [("", "none"), *((ref, ref) for ref in sorted(refs))]
+        self.fields["payload_schema_ref"].choices = choices  # type: ignore[attr-defined]
         self.fields["buffer_seconds"].help_text = (
             "The time for which an event can be found by a wait that opens later: above 0 s, at most"
             f" {MAX_BUFFER_SECONDS:,} s. Leave empty for the default of {settings.EVENT_BUFFER_SECONDS:g} s."

@@ -127,7 +127,9 @@ def problem_of(path: Path) -> str:
     if not os.access(path, os.X_OK):
         return f"{path} is not executable"
     try:
-        done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            [path, "--version"], check=False, capture_output=True, text=True, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{path} cannot be run: {error}"
     if done.returncode != 0:

@@ -410,7 +410,8 @@ def test_held_starts_are_started_in_order(tenant: Any, monkeypatch: pytest.Monke
         in_turn = [run_id_of(row.event_id, row.definition_id) for row in starts.held() if row.definition_id]
         for number in range(26):
             starts.end(starts.ids[number])
-            eventually(lambda n=number: starts.started() == 5 + n, what="the next held start has a run")  # type: ignore[misc]
+            expected = 5 + number
+            eventually(lambda n=expected: starts.started() == n, what="the held start has a run")  # type: ignore[misc]
     assert starts.ids[4:] == in_turn
     assert max(starts.open) == 4
     assert len(set(starts.ids)) == len(starts.ids) == 30

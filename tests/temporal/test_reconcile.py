@@ -75,9 +75,15 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(driver: Tenant
     run = driver.start()
     wait = open_wait_of(run, kind="human")
     event = Event.objects.create(
-        tenant=driver.tenant, event_id="e-1", event_type="E", body_hash="", source="rest", correlation_status="explicit",
-        routed_at=timezone.now(), outcome="routing",
-    )  # fmt: skip
+        tenant=driver.tenant,
+        event_id="e-1",
+        event_type="E",
+        body_hash="",
+        source="rest",
+        correlation_status="explicit",
+        routed_at=timezone.now(),
+        outcome="routing",
+    )
     later = timezone.now() + timedelta(hours=1)
     delivery = EventDelivery.objects.create(
         tenant=driver.tenant, event=event, kind="wait", wait=wait, run=run, next_attempt_at=later

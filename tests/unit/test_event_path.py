@@ -80,7 +80,8 @@ def test_each_wire_name_leads_from_its_sender_to_its_receiver(row: Row) -> None:
 def test_the_address_leads_to_the_first_function() -> None:
     first = TABLES[0][0]
     assert first.kind == "address"
-    assert resolve(first.wire_name).func.view_class.__name__ == first.functions[0].partition(".")[0]  # type: ignore[attr-defined]
+    view = resolve(first.wire_name).func.view_class  # type: ignore[attr-defined]
+    assert view.__name__ == first.functions[0].partition(".")[0]
 
 
 def test_every_entry_point_calls_the_same_intake() -> None:

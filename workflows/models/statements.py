@@ -40,8 +40,9 @@ def update_rows(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     fields: list[Any] = [meta.pk, *(meta.get_field(name) for name in names)]
     marks, values = values_of(rows, fields=fields, adding=False)
     pk, *columns = [_quoted(field.column) for field in fields]
+    assignments = ", ".join(f"{name} = changed.{name}" for name in columns)
     statement = (
-        f"UPDATE {_quoted(meta.db_table)} AS stored SET {', '.join(f'{name} = changed.{name}' for name in columns)} "  # noqa: S608
+        f"UPDATE {_quoted(meta.db_table)} AS stored SET {assignments} "  # noqa: S608
         f"FROM (VALUES {marks}) AS changed ({', '.join([pk, *columns])}) WHERE stored.{pk} = changed.{pk}"
     )
     with connection.cursor() as cursor:

@@ -117,7 +117,7 @@ class Performer:
                 await work
             except asyncio.CancelledError:
                 return  # the engine cancelled the command
-            except Exception as error:  # noqa: BLE001  for example a value that cannot be encoded: the run must not hang
+            except Exception as error:  # noqa: BLE001  the run must not hang, for example at a value without encoding
                 cause = error.cause if isinstance(error, ActivityError) and error.cause else error
                 self._inbox.append(TaskFailed(f"{type(cause).__name__}: {cause}"))
 

@@ -1,4 +1,4 @@
-"""Payloads are encrypted under the first key, readable under every key, and refused when they were touched."""
+"""Payloads are encrypted with the first key and decrypted with any key. A changed payload is refused."""
 
 import asyncio
 import base64
@@ -30,29 +30,29 @@ def decode(keys: dict[str, bytes], *payloads: Payload) -> list[Payload]:
     return asyncio.run(EncryptionCodec(keys).decode(payloads))
 
 
-def test_a_payload_comes_back_with_its_metadata() -> None:
+def test_decrypted_payload_has_its_metadata() -> None:
     empty = Payload(metadata={"encoding": b"binary/null"})
-    sealed = encode(NEW, PLAIN, empty)
-    assert decode(NEW, *sealed) == [PLAIN, empty]
-    assert dict(sealed[0].metadata) == {"encoding": b"binary/encrypted", "encryption-key-id": b"2026"}
-    assert len(sealed[0].data) == 12 + PLAIN.ByteSize() + 16
+    encrypted = encode(NEW, PLAIN, empty)
+    assert decode(NEW, *encrypted) == [PLAIN, empty]
+    assert dict(encrypted[0].metadata) == {"encoding": b"binary/encrypted", "encryption-key-id": b"2026"}
+    assert len(encrypted[0].data) == 12 + PLAIN.ByteSize() + 16
     assert PLAIN.data == b'{"name":"Zoe"}'
 
 
-def test_the_same_payload_never_looks_the_same() -> None:
+def test_same_payload_is_encrypted_differently_each_time() -> None:
     first, second = encode(NEW, PLAIN, PLAIN)
     assert first.data[:12] != second.data[:12]
     assert first.data[12:] != second.data[12:]
 
 
-def test_the_first_key_encrypts_and_all_decrypt() -> None:
-    old, (fresh,) = encode(OLD, PLAIN), encode({**NEW, **OLD}, PLAIN)
-    assert fresh.metadata[KEY_ID] == b"2026"
-    assert decode({**NEW, **OLD}, *old, fresh) == [PLAIN, PLAIN]
-    assert decode({**OLD, **NEW}, *old, fresh) == [PLAIN, PLAIN]
+def test_first_key_encrypts_and_all_keys_decrypt() -> None:
+    old, (recent,) = encode(OLD, PLAIN), encode({**NEW, **OLD}, PLAIN)
+    assert recent.metadata[KEY_ID] == b"2026"
+    assert decode({**NEW, **OLD}, *old, recent) == [PLAIN, PLAIN]
+    assert decode({**OLD, **NEW}, *old, recent) == [PLAIN, PLAIN]
 
 
-def test_an_unknown_key_is_named_with_what_to_do() -> None:
+def test_error_for_an_unknown_key_names_key_and_remedy() -> None:
     with pytest.raises(PayloadKeyUnknown, match="the key '2025', .* add that key to TEMPORAL_PAYLOAD_KEYS"):
         decode(NEW, *encode(OLD, PLAIN))
 
@@ -63,43 +63,43 @@ def test_without_keys_nothing_is_encrypted_and_ciphertext_is_refused() -> None:
         decode({}, *encode(OLD, PLAIN))
 
 
-def test_what_does_not_decrypt_never_ends_a_run() -> None:
-    """The SDK fails the workflow, not the task, for a non-retryable ApplicationError."""
+def test_payload_that_cannot_be_decrypted_does_not_end_the_run() -> None:
+    """Check that the errors are no ApplicationError, for which the SDK fails the workflow instead of the task."""
     assert not issubclass(PayloadKeyUnknown, ApplicationError)
     assert not issubclass(PayloadDamaged, ApplicationError)
 
 
-@pytest.mark.parametrize("place", [0, 11, 12, 30, -1])
-def test_altered_bytes_are_refused(place: int) -> None:
-    (sealed,) = encode(NEW, PLAIN)
-    data = bytearray(sealed.data)
-    data[place] ^= 1
+@pytest.mark.parametrize("position", [0, 11, 12, 30, -1])
+def test_altered_bytes_are_refused(position: int) -> None:
+    (encrypted,) = encode(NEW, PLAIN)
+    data = bytearray(encrypted.data)
+    data[position] ^= 1
     with pytest.raises(PayloadDamaged, match="'2026' does not decrypt"):
-        decode(NEW, Payload(metadata=sealed.metadata, data=bytes(data)))
+        decode(NEW, Payload(metadata=encrypted.metadata, data=bytes(data)))
 
 
 @pytest.mark.parametrize("length", [0, 5, 12, 27])
-def test_cut_bytes_are_refused(length: int) -> None:
-    (sealed,) = encode(NEW, PLAIN)
+def test_truncated_bytes_are_refused(length: int) -> None:
+    (encrypted,) = encode(NEW, PLAIN)
     with pytest.raises(PayloadDamaged):
-        decode(NEW, Payload(metadata=sealed.metadata, data=sealed.data[:length]))
+        decode(NEW, Payload(metadata=encrypted.metadata, data=encrypted.data[:length]))
 
 
-def test_the_id_is_authenticated_even_when_it_names_the_same_key() -> None:
-    (sealed,) = encode(NEW, PLAIN)
-    sealed.metadata[KEY_ID] = b"alias"
+def test_key_id_is_authenticated_even_if_it_names_the_same_key() -> None:
+    (encrypted,) = encode(NEW, PLAIN)
+    encrypted.metadata[KEY_ID] = b"alias"
     with pytest.raises(PayloadDamaged):
-        decode({**NEW, "alias": NEW["2026"]}, sealed)
+        decode({**NEW, "alias": NEW["2026"]}, encrypted)
     with pytest.raises(PayloadDamaged):
-        decode({**NEW, "alias": OLD["2025"]}, sealed)
+        decode({**NEW, "alias": OLD["2025"]}, encrypted)
 
 
-def test_what_was_never_encrypted_passes() -> None:
-    (sealed,) = encode(NEW, PLAIN)
-    assert decode(NEW, PLAIN, sealed, Payload()) == [PLAIN, PLAIN, Payload()]
+def test_unencrypted_payload_is_returned_unchanged() -> None:
+    (encrypted,) = encode(NEW, PLAIN)
+    assert decode(NEW, PLAIN, encrypted, Payload()) == [PLAIN, PLAIN, Payload()]
 
 
-def test_a_failures_message_and_trace_are_encrypted_and_come_back() -> None:
+def test_message_and_trace_of_a_failure_are_encrypted() -> None:
     converter, failure = build_converter(NEW), Failure()
     try:
         raise ApplicationError("canary", {"detail": "canary"}) from ValueError("canary")
@@ -126,12 +126,12 @@ KEY = base64.b64encode(b"k" * 31 + b"\xff").decode()
 
 
 def read(value: str) -> dict[str, bytes]:
-    # Under its own name: another one would count as a setting that the README lacks.
+    # With its own name. Another name would count as a setting that is missing in the README.
     keys: dict[str, bytes] = Env({SETTING: value}).parsed(SETTING, "", named_keys, "")
     return keys
 
 
-def test_keys_keep_their_order_and_nothing_means_off() -> None:
+def test_keys_keep_their_order_and_empty_value_means_no_encryption() -> None:
     assert read("") == {}
     other = base64.b64encode(b"o" * 32).decode()
     assert list(read(f"new : {KEY} ,old.1_-:{other}").items()) == [("new", b"k" * 31 + b"\xff"), ("old.1_-", b"o" * 32)]
@@ -140,51 +140,72 @@ def test_keys_keep_their_order_and_nothing_means_off() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (KEY, "entry 1 is not `id:key`"), (f"{KEY}:a", "the id of entry 1 must be"), (f":{KEY}", "the id of entry 1 must be"),
-        (f"a b:{KEY}", "the id of entry 1 must be"), (f"{'i' * 65}:{KEY}", "the id of entry 1 must be"), (f"ä:{KEY}", "the id of entry 1 must be"),
+        (KEY, "entry 1 is not `id:key`"),
+        (",", "entry 1 is not `id:key`"),
+        (f"a:{KEY},", "entry 2 is not `id:key`"),
+        (f"{KEY}:a", "the id of entry 1 must be"),
+        (f":{KEY}", "the id of entry 1 must be"),
+        (f"a b:{KEY}", "the id of entry 1 must be"),
+        (f"{'i' * 65}:{KEY}", "the id of entry 1 must be"),
+        (f"ä:{KEY}", "the id of entry 1 must be"),
         (f"a:{KEY},a:{KEY}", "the id of entry 2 is used by an earlier entry"),
-        (f"a:{KEY},", "entry 2 is not `id:key`"), (",", "entry 1 is not `id:key`"), (f"a:{KEY}b:{KEY}", "the key of entry 1 must be the base64 of 32 bytes"),
-        ("a:", "the key of entry 1 must be"), (f"a:{KEY[:-1]}", "the key of entry 1 must be"), (f"a:{KEY[:20]}!{KEY[20:]}", "the key of entry 1 must be"),
-        (f"a:{base64.b64encode(b'k' * 31).decode()}", "the key of entry 1 must be"), (f"a:{KEY},b:kä", "the key of entry 2 must be"),
+        (f"a:{KEY}b:{KEY}", "the key of entry 1 must be the base64 of 32 bytes"),
+        ("a:", "the key of entry 1 must be"),
+        (f"a:{KEY[:-1]}", "the key of entry 1 must be"),
+        (f"a:{KEY[:20]}!{KEY[20:]}", "the key of entry 1 must be"),
+        (f"a:{base64.b64encode(b'k' * 31).decode()}", "the key of entry 1 must be"),
+        (f"a:{KEY},b:kä", "the key of entry 2 must be"),
         (f"{KEY[:-1].replace('/', '_')}:a", "the key of entry 1 must be"),
     ],
-)  # fmt: skip
-def test_a_broken_value_is_refused_and_never_shown(value: str, message: str) -> None:
+)
+def test_wrong_value_is_refused_and_not_shown(value: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(value)
     assert str(caught.value).startswith(f"{SETTING}: {message}")
     assert KEY[:16] not in str(caught.value)
 
 
-def test_a_process_with_a_broken_key_stops_and_does_not_print_it(tmp_path: Path) -> None:
+def test_process_stops_at_a_wrong_key_and_does_not_print_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],
-        cwd=ROOT, env={"PATH": "/usr/bin", "POINTSMAN_HOME": str(tmp_path), "TEMPORAL_PAYLOAD_KEYS": f"a:{KEY[:-4]}"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={"PATH": "/usr/bin", "POINTSMAN_HOME": str(tmp_path), SETTING: f"a:{KEY[:-4]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert "TEMPORAL_PAYLOAD_KEYS: the key of entry 1 must be the base64 of 32 bytes" in done.stderr
     assert "Traceback" not in done.stderr
     assert KEY[:16] not in done.stdout + done.stderr
 
 
-def test_a_process_with_keys_has_the_codec(tmp_path: Path) -> None:
+def test_process_with_keys_uses_the_codec(tmp_path: Path) -> None:
     code = (
         "import django; django.setup(); from workflows.temporal.converter import DATA_CONVERTER as c;"
         "print(type(c.payload_codec).__name__, c.failure_converter_class.__name__)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={"PATH": "/usr/bin", "POINTSMAN_HOME": str(tmp_path), "TEMPORAL_PAYLOAD_KEYS": f"a:{KEY}", "DJANGO_SETTINGS_MODULE": "portal.settings"},
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={
+            "PATH": "/usr/bin",
+            "POINTSMAN_HOME": str(tmp_path),
+            SETTING: f"a:{KEY}",
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.split() == ["EncryptionCodec", "DefaultFailureConverterWithEncodedAttributes"], done.stderr
 
 
-def test_the_command_of_the_docs_makes_a_key() -> None:
+def test_command_in_the_docs_creates_a_key() -> None:
     (code,) = [
         line.split('python -c "')[1].rstrip('"')
         for line in (ROOT / "docs" / "operators.md").read_text(encoding="utf-8").splitlines()
         if line.startswith('python -c "')
     ]
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert len(read(f"2026-01:{made}")["2026-01"]) == 32
+    created = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert len(read(f"2026-01:{created}")["2026-01"]) == 32

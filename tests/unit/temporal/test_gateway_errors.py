@@ -1,4 +1,4 @@
-"""What the server said, or did not say, as the error of ours that its callers act on."""
+"""Translation of RPC errors into the errors of the gateway."""
 
 import pytest
 from google.protobuf.any_pb2 import Any as Packed
@@ -23,14 +23,14 @@ TOO_MANY = ResourceExhaustedFailure(cause=ResourceExhaustedCause.RESOURCE_EXHAUS
         ("CANCELLED", "Timeout expired", None, gateway.TemporalTimeout),
         ("UNKNOWN", "transport error", None, gateway.TemporalTimeout),
         ("INTERNAL", "h2 protocol error: http2 error", None, gateway.TemporalTimeout),
-        ("INTERNAL", "some fault of the server", None, gateway.TemporalRefused),
+        ("INTERNAL", "internal server error", None, gateway.TemporalRefused),
         ("RESOURCE_EXHAUSTED", "workflow is closing", BUSY, gateway.TemporalBusy),
         ("RESOURCE_EXHAUSTED", "namespace rate limit exceeded", TOO_MANY, gateway.TemporalUnreachable),
         ("INVALID_ARGUMENT", "blob is too large", None, gateway.TemporalInvalid),
         ("ALREADY_EXISTS", "already started", None, gateway.TemporalAlreadyStarted),
     ],
 )  # fmt: skip
-def test_an_answer_is_told_apart_from_none(status: str, words: str, detail: object, error: type[Exception]) -> None:
+def test_rpc_error_is_translated(status: str, words: str, detail: object, error: type[Exception]) -> None:
     code, packed = RPCStatusCode[status], Packed()
     if detail is not None:
         packed.Pack(detail)  # type: ignore[arg-type]
