@@ -47,7 +47,7 @@ def url(port: int, database: str = DATABASE) -> str:
 
 
 def problem(port: int) -> str:
-    """Return "" if the server answers a query, otherwise the problem."""
+    """Return "" if the server responds to a query, otherwise the problem."""
     try:
         with psycopg.connect(url(port, "postgres"), connect_timeout=3) as connection:
             connection.execute("select 1")

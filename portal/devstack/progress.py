@@ -18,10 +18,10 @@ from portal.devstack.waiting import Abandoned
 
 @dataclass(frozen=True)
 class Listener:
-    """Receiver of progress messages. `gone` returns True if the caller no longer waits for the work."""
+    """Receiver of progress messages. `is_cancelled` returns True if the caller no longer waits for the work."""
 
     say: Callable[[str], None]
-    gone: Callable[[], bool] = lambda: False
+    is_cancelled: Callable[[], bool] = lambda: False
 
 
 REPORT_SECONDS = 10.0
@@ -40,9 +40,9 @@ def run_reporting(
 ) -> None:
     """Run `command` to its end. Every `report_every` seconds, report the elapsed time and the last line of output.
 
-    The calling thread must live as long as the command, because the command ends with it.
-    Errors: Abandoned if the listener is gone. StackError with the end of the output if the command fails, cannot be
-    started, or takes longer than `seconds`.
+    The calling thread must live as long as the command, because the command ends with it. Errors: Abandoned if the
+    listener cancelled the work. StackError with the end of the output if the command fails, cannot be started, or takes
+    longer than `seconds`.
     """
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     process = _start(command, environment)
@@ -52,7 +52,7 @@ def run_reporting(
     try:
         while process.poll() is None:
             now = time.monotonic()
-            if listener.gone():
+            if listener.is_cancelled():
                 raise Abandoned(f"{what} was cancelled")
             if now - began > seconds:
                 raise StackError(f"not finished after {seconds:g} s; last output: {lines[-1] if lines else 'none'}")

@@ -32,11 +32,11 @@ def url(port: int) -> str:
 
 
 def problem(port: int) -> str:
-    """Return "" if the server answers PING, otherwise the problem. It answers -LOADING while it loads its data."""
+    """Return "" if the server responds to PING, otherwise the problem. It sends -LOADING while it loads data."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
             connection.sendall(b"PING\r\n")
-            answer = connection.recv(200)
+            response = connection.recv(200)
     except OSError as error:
         return str(error)
-    return "" if answer.startswith(b"+PONG") else f"it responds with {answer!r}"
+    return "" if response.startswith(b"+PONG") else f"it responds with {response!r}"

@@ -67,14 +67,14 @@ def find_cli(config: StackConfig, listener: Listener) -> Path | None:
 def end_earlier(folder: Path, out: Output, request: StopRequest) -> None:
     """Stop the supervisor of an earlier `run` that was killed, and wait for its end."""
     supervisor = Supervisor(folder)
-    if supervisor.gone():
+    if supervisor.has_ended():
         return
     out.say("An earlier stack is still running. Waiting until it has stopped.")
     with contextlib.suppress(NoSupervisor):  # it is already stopping
         supervisor.shut_down()
 
     def still_running() -> str:
-        return "" if supervisor.gone() else "its supervisor still responds"
+        return "" if supervisor.has_ended() else "its supervisor still responds"
 
     wait_until("the end of the earlier stack", still_running, seconds=_EARLIER_SECONDS, abandon=request)
 

@@ -163,7 +163,7 @@ class Supervisor:
             return str(error)
         return ""
 
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Return True if no process listens on the socket. The supervisor still listens while it shuts down."""
         path = socket_path(self._home)
         if path is None:

@@ -154,6 +154,10 @@ def _one_at_a_time(path: Path, listener: Listener) -> Iterator[None]:
             return ""
 
         wait_until(
-            "the lock of the Temporal CLI", held_elsewhere, seconds=_LOCK_SECONDS, pause=0.5, abandon=listener.gone
+            "the lock of the Temporal CLI",
+            held_elsewhere,
+            seconds=_LOCK_SECONDS,
+            pause=0.5,
+            abandon=listener.is_cancelled,
         )
         yield
