@@ -38,3 +38,8 @@ class Actor:
     @property
     def sees_payloads(self) -> bool:
         return self.may_see_payloads or self.has_role(Role.OPERATOR)
+
+
+def system_actor(tenant_id: uuid.UUID, *, name: str) -> Actor:
+    """Return the actor for work that no person and no API client has requested. `name` says which process acts."""
+    return Actor("system", "", name, tenant_id, Role.OPERATOR, CommandSource.SYSTEM)

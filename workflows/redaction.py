@@ -20,8 +20,11 @@ from functools import lru_cache
 from typing import Any
 
 from workflows.engine.secret_places import is_secret
-from workflows.models import Tenant
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import HumanTask, Tenant
 
+# Parts of the task about an unknown outcome that are the input and the output of its action.
+PARTS_OF_DECISIONS = {"/contextData": ("request", "/input"), "/response": ("output", "/output")}
 HIDDEN = "[redacted]"
 BUILT_IN = (
     "*password*", "*passwd*", "passwort", "passphrase", "pwd", "*secret*", "*token*", "*authorization*", "*api_key*",
@@ -73,6 +76,14 @@ def rule_problem(rule: Any) -> str | None:
     if rule.startswith("/"):
         return None if rule.strip("/") else "the pointer has no key; write for example /payload/card/number"
     return None if _plain(rule).strip("*?") else "the pattern matches every key; add letters of the keys to hide"
+
+
+def redact_task(task: HumanTask, value: Any, rules: Rules, at: str) -> Any:
+    """Return a redacted copy of the context or the response of a task. `at` is /contextData or /response."""
+    part, pointer = PARTS_OF_DECISIONS[at]
+    if task.task_type == DECIDE_OUTCOME and isinstance(value, dict) and part in value:
+        value = {**value, part: redact(value[part], rules, pointer)}
+    return redact(value, rules, at)
 
 
 def redact(value: Any, rules: Rules, at: str = "") -> Any:

@@ -8,12 +8,28 @@ from typing import Any
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
-from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, EventOutcome, RunStatus, WaitStatus
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    OPEN_TASK_STATUSES,
+    CommandAction,
+    CommandState,
+    EventOutcome,
+    RunStatus,
+    WaitStatus,
+)
 
 NEAR_MISS_SPAN = timedelta(minutes=10)
 NEAR_MISSES = 5
 SHOWN_ROWS = 500
+
+
+def open_decision_count(*, tenant_id: uuid.UUID) -> int:
+    """Return the number of unknown outcomes of actions that wait for a decision."""
+    return HumanTask.objects.filter(
+        tenant_id=tenant_id, task_type=DECIDE_OUTCOME, status__in=OPEN_TASK_STATUSES
+    ).count()
 
 
 def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:

@@ -90,6 +90,9 @@ class TaskStatus(TextChoices):
     EXPIRED = "expired", "Expired"
 
 
+OPEN_TASK_STATUSES = (TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.COMPLETING)
+
+
 class CorrelationStatus(TextChoices):
     EXPLICIT = "explicit", "Explicit"
     DERIVED = "derived", "Derived"

@@ -8,7 +8,7 @@ from portal.health import health_checks
 from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.models import Run
-from workflows.selectors import drift_counts, event_counts, run_counts
+from workflows.selectors import drift_counts, event_counts, open_decision_count, run_counts
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome, RunStatus
 
 
@@ -41,6 +41,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "failed_runs": runs.filter(status__in=["FAILED", "TERMINATED", "TIMED_OUT"]).order_by("-ended_at")[:8],
         "waiting_runs": runs.filter(status="WAITING").order_by("created_at")[:8],
         "health": health_checks(),
+        "open_decisions": open_decision_count(tenant_id=actor.tenant_id),
         "drift": drift_counts(tenant_id=actor.tenant_id),
         "drifted_runs": runs.filter(status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False)[:8],
     }

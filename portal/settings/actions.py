@@ -1,9 +1,17 @@
-"""Actions that call other systems: `http.request` and `celery.call`."""
+"""Actions: decisions about unknown outcomes, and calls of other systems (`http.request`, `celery.call`)."""
 
 from portal.env import ConfigError, env, matching
 from portal.settings.celery import REDIS_URL
 from portal.settings.environment import PRODUCTION
 from portal.settings.web import PORT
+
+ACTION_DECISION_SECONDS = env.number(
+    "ACTION_DECISION_SECONDS",
+    7 * 24 * 3600,
+    "seconds in which an operator can decide about an unknown outcome of an action; then the step fails",
+    low=1,
+    high=10 * 365 * 24 * 3600,
+)
 
 HTTP_ALLOWED_PRIVATE_HOSTS = env.words(
     "HTTP_ALLOWED_PRIVATE_HOSTS",

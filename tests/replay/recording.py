@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.factories import publish
-from tests.support.history_cases import CASES, HistoryCase
+from tests.support.history_cases import CASES, LOST_ONCE, HistoryCase
 from tests.support.tenant_driver import TenantDriver
+from workflows.actions import registry
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import Run
 from workflows.temporal import connection, performing
@@ -33,6 +34,7 @@ def empty_folder() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_record(driver: TenantDriver, case: HistoryCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._actions, (LOST_ONCE.id, LOST_ONCE.version), LOST_ONCE)
     if case.is_long:
         monkeypatch.setattr(performing, "MAX_MESSAGES", 2)
     if case.children:

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from tests.support.factories import eventually, expr, wait_for_reply
 from tests.support.tenant_driver import TenantDriver
+from workflows.actions import registry
 from workflows.models import HumanTask, Run, RunWait
 
 Action = Callable[[TenantDriver, Run], None]
@@ -135,6 +138,40 @@ def complete_by_event(driver: TenantDriver, run: Run) -> None:
     driver.send("HUMAN_TASK_COMPLETED", {"response": {"ok": True}}, workflow_correlation_key=str(found.id))
 
 
+class Lost(BaseModel):
+    n: int = 0
+
+
+_lost_keys: set[str] = set()
+
+
+def _lost_once(value: Lost, context: registry.ActionContext) -> Lost:
+    """Lose the first execution under each key."""
+    if context.idempotency_key not in _lost_keys:
+        _lost_keys.add(context.idempotency_key)
+        raise registry.ActionOutcomeUnknown("the connection was lost")
+    return value
+
+
+# The recording registers this action. A replay needs no action, because the results are in the history.
+LOST_ONCE = registry.Action(
+    id="test.lost_once", version=1, label="", input_model=Lost, output_model=Lost, run=_lost_once
+)
+
+
+def decide(driver: TenantDriver, run: Run) -> None:
+    from workflows.services.human_tasks import task_complete
+
+    for response in (
+        {"outcome": "happened", "output": {"n": 9}, "reason": "it is there"},
+        {"outcome": "did_not_happen", "reason": "it is not there"},
+        {"outcome": "fail", "reason": "not known"},
+    ):
+        found = eventually(lambda: HumanTask.objects.filter(run=run, status="pending").first(), what="a decision")
+        task_complete(actor=driver.actor, task_id=found.id, response=response)
+        eventually(lambda t=found: HumanTask.objects.filter(id=t.id, status="completed").exists(), what="its end")
+
+
 PURE_CHILD = [assign("a", **{"vars.twice": expr("payload.n * 2")})]
 JOIN = {
     "id": "t",
@@ -228,6 +265,14 @@ CASES = [
     HistoryCase(
         "cancel-in-a-retry", [failing_action("f", retry={"maxAttempts": 3, "backoffMs": 600_000})],
         ends="CANCELED", act=cancel,
+    ),
+    HistoryCase(
+        "outcomes-decided",
+        [for_each("loop", "[1, 2, 3]", {
+            "id": "lost", "type": "action.call", "onError": {"policy": "continue"},
+            "config": {"actionId": "test.lost_once", "version": 1, "inputMapping": {"n": expr("it")}, "saveAs": "out"},
+        })],
+        act=decide,
     ),
     HistoryCase("cancel-of-a-task", [for_each("loop", "[1]", human_task())], ends="CANCELED", act=cancel),
     HistoryCase("transforms", [JOIN]),

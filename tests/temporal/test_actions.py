@@ -240,7 +240,8 @@ def test_action_that_exceeds_its_time_limit(
         is_idempotent=is_idempotent,
     )
     monkeypatch.setitem(registry._actions, ("test.slow", 1), slow_action)
-    publish(driver.tenant, action_step(action="test.slow", retry={"maxAttempts": 2, "backoffMs": 1}))
+    step = action_step(action="test.slow", retry={"maxAttempts": 2, "backoffMs": 1}, onUnknownOutcome="fail")
+    publish(driver.tenant, step)
     failed = driver.wait_for_run("FAILED", id=driver.start().id)
     release.set()
     assert (failed.error_category, failed.error_code) == (category, code)

@@ -19,7 +19,8 @@ from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.fakes import fake_api
 from tests.support.stack import ROOT
 from tests.support.tenant_driver import TenantDriver
-from workflows.models import ActionInvocation, EventDelivery, Notification, Run, RunStep, RunWait
+from workflows.models import ActionInvocation, EventDelivery, HumanTask, Notification, Run, RunStep, RunWait
+from workflows.services.human_tasks import task_complete
 from workflows.temporal import connection, contracts, gateway
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -121,15 +122,26 @@ def test_kill_around_a_transactional_effect_leaves_one_effect(
     assert driver.steps(run) == [("notify", 1, "SUCCEEDED")]
 
 
-def test_kill_after_an_effect_that_cannot_be_repeated_is_reported(driver: TenantDriver, start_worker: Start) -> None:
+def test_kill_after_an_effect_that_cannot_be_repeated_is_decided_by_an_operator(
+    driver: TenantDriver, start_worker: Start
+) -> None:
     mapping = {"to": ["someone@example.org"], "subject": "Once", "text": "A line."}
     config = {"actionId": "email.send", "version": 1, "inputMapping": mapping}
     mail = {"id": "mail", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 10}, "config": config}
     publish(driver.tenant, mail)
     run = kill_and_restart(start_worker, "after the effect, before its outcome is stored", driver.start)
-    failed = ends_soon(driver, run, "FAILED")
-    assert failed.error_code == "ACTION_OUTCOME_UNKNOWN"
+    task = eventually(lambda: HumanTask.objects.filter(run=run).first(), seconds=60, what="the decision")
+    assert (task.task_type, task.context_data["request"], task.context_data["attempts"]) == (
+        "action.decide_outcome",
+        mapping,
+        1,
+    )
     assert ActionInvocation.objects.get(run=run).executions == 1
+    output = {"accepted": 1, "message_id": "<1@example.org>"}
+    response = {"outcome": "happened", "output": output, "reason": "the mail server has it"}
+    task_complete(actor=driver.actor, task_id=task.id, response=response)
+    ends_soon(driver, run, "SUCCEEDED")
+    assert ActionInvocation.objects.get(run=run).output == output
 
 
 def test_kill_during_continue_as_new(driver: TenantDriver, start_worker: Start) -> None:

@@ -106,7 +106,7 @@ def test_claim_release_and_assignees(driver: TenantDriver) -> None:
     from tests.support.factories import make_actor, make_tenant
     from workflows.actors import Actor
     from workflows.models import TenantMembership
-    from workflows.services import human_tasks
+    from workflows.services import human_tasks, task_access, task_holders
     from workflows.statuses import CommandSource
 
     _, task = open_task(driver, assignees={"roles": ["author"]})
@@ -121,19 +121,20 @@ def test_claim_release_and_assignees(driver: TenantDriver) -> None:
             refusal(lambda o=outsider: human_tasks.task_complete(actor=o, task_id=task.id, response={"approved": True}))
             == "PERMISSION_DENIED"
         )
-    assert human_tasks.task_claim(actor=ann, task_id=task.id).status == "claimed"
-    assert refusal(lambda: human_tasks.task_claim(actor=bob, task_id=task.id)) == "TASK_CLAIMED"
+    assert task_holders.task_claim(actor=ann, task_id=task.id).status == "claimed"
+    assert refusal(lambda: task_holders.task_claim(actor=bob, task_id=task.id)) == "TASK_CLAIMED"
     assert (
         refusal(lambda: human_tasks.task_complete(actor=bob, task_id=task.id, response={"approved": True}))
         == "TASK_CLAIMED"
     )
-    assert refusal(lambda: human_tasks.task_release(actor=bob, task_id=task.id)) == "TASK_NOT_CLAIMED"
-    assert human_tasks.task_release(actor=ann, task_id=task.id).status == "pending"
-    assert human_tasks.task_assign(actor=operator, task_id=task.id, username=bob.name).claimed_by_id == int(bob.id)
+    assert refusal(lambda: task_holders.task_release(actor=bob, task_id=task.id)) == "TASK_NOT_CLAIMED"
+    assert task_holders.task_release(actor=ann, task_id=task.id).status == "pending"
+    assert task_holders.task_assign(actor=operator, task_id=task.id, username=bob.name).claimed_by_id == int(bob.id)
     assert (
-        refusal(lambda: human_tasks.task_assign(actor=operator, task_id=task.id, username="nobody")) == "MEMBER_UNKNOWN"
+        refusal(lambda: task_holders.task_assign(actor=operator, task_id=task.id, username="nobody"))
+        == "MEMBER_UNKNOWN"
     )
-    assert refusal(lambda: human_tasks.task_claim(actor=ann, task_id=task.id)) == "TASK_CLAIMED"
+    assert refusal(lambda: task_holders.task_claim(actor=ann, task_id=task.id)) == "TASK_CLAIMED"
     # The task is assigned to a member who is no longer an assignee: only the holder may act.
     HumanTask.objects.filter(id=task.id).update(assigned_users=[ann.name], assigned_roles=[])
     assert (
@@ -143,7 +144,7 @@ def test_claim_release_and_assignees(driver: TenantDriver) -> None:
     human_tasks.task_complete(actor=bob, task_id=task.id, response={"approved": False})
     assert driver.wait_for_run("SUCCEEDED").state == "NO"
     stranger = make_actor(make_tenant())
-    assert refusal(lambda: human_tasks.task_find(actor=stranger, task_id=task.id)) == "TASK_NOT_FOUND"
+    assert refusal(lambda: task_access.task_find(actor=stranger, task_id=task.id)) == "TASK_NOT_FOUND"
 
 
 def refusal(work: Callable[[], Any]) -> str:

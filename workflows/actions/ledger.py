@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from workflows.actions.registry import Action
+from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, HAPPENED
 from workflows.models import ActionInvocation
 from workflows.statuses import InvocationStatus
 
@@ -51,8 +52,8 @@ class Owner:
 class Claim:
     """Result of a claim.
 
-    If `execute` is False, the status of the invocation decides: SUCCEEDED has the output to use, STARTED has an unknown
-    outcome.
+    If `execute` is False, the status of the invocation decides: SUCCEEDED has the output to use, FAILED the error,
+    STARTED has an unknown outcome.
     """
 
     invocation: ActionInvocation
@@ -69,8 +70,12 @@ def invocation_claim(
     key: str,
     value: Any,
     owner: Owner,
+    decision: dict[str, Any] | None = None,
 ) -> Claim:
     """Claim an idempotency key. Call it inside a transaction, because the row stays locked until the transaction ends.
+
+    `decision`: the operator's decision about the unknown outcome of this invocation, `{outcome, output?, executions}`.
+    It applies only to the executions that the operator knew.
 
     Errors: KeyHeld if another execution with the key is running.
     """
@@ -97,17 +102,30 @@ def invocation_claim(
         return Claim(found, execute=True)
     if found.status == InvocationStatus.SUCCEEDED:
         return Claim(found, execute=False)
+    if found.status == InvocationStatus.FAILED and decision is not None and decision["outcome"] != DID_NOT_HAPPEN:
+        return Claim(found, execute=False)
     if found.status == InvocationStatus.STARTED:
         lost = owner.has_outlived(found.owner) or found.lease_expires_at is None or found.lease_expires_at <= now
         if not lost and found.owner != str(owner):
             raise KeyHeld(found.owner, seconds=2)
-        if not action.may_repeat:
+        decided = decision["outcome"] if decision and decision["executions"] == found.executions else ""
+        if decided == HAPPENED:
+            return _ended_by_decision(found, decision["output"] if decision else None)
+        if decided != DID_NOT_HAPPEN and not action.may_repeat:
             return Claim(found, execute=False)
     found.status, found.owner, found.lease_expires_at = InvocationStatus.STARTED, str(owner), lease
     found.executions += 1
     found.ended_at, found.error = None, None
     found.save(update_fields=["status", "owner", "lease_expires_at", "executions", "ended_at", "error"])
     return Claim(found, execute=True)
+
+
+def _ended_by_decision(invocation: ActionInvocation, output: Any) -> Claim:
+    """Store the output that the operator gave, so that every run with this key uses it."""
+    invocation.status, invocation.output, invocation.error = InvocationStatus.SUCCEEDED, output, None
+    invocation.ended_at, invocation.lease_expires_at = timezone.now(), None
+    invocation.save(update_fields=["status", "output", "error", "ended_at", "lease_expires_at"])
+    return Claim(invocation, execute=False)
 
 
 def invocation_end(invocation: ActionInvocation, *, output: Any = None, error: dict[str, Any] | None = None) -> None:

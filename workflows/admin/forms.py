@@ -3,9 +3,15 @@
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from workflows.engine.storable import storable_problem
+from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, FAIL, HAPPENED
 from workflows.strict_json import read_json
 
 
@@ -19,6 +25,8 @@ class JsonObjectField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
+        if not text:
+            return None
         try:
             document = read_json(text)
         except RecursionError as error:
@@ -58,6 +66,33 @@ class ReplayForm(ReasonForm):
 class TaskResponseForm(ReasonForm):
     response = JsonObjectField(help_text="Must match the form of the task.")
     field_order = ("response", "reason")
+
+    def task_response(self) -> Any:
+        return self.cleaned_data["response"]
+
+
+class DecisionForm(RequiredReasonForm):
+    """Response to the task about an unknown outcome of an action. No outcome is chosen in advance."""
+
+    outcome = forms.ChoiceField(
+        choices=[
+            (HAPPENED, "The effect happened. The run uses the output below."),
+            (DID_NOT_HAPPEN, "The effect did not happen. The action executes again with the same idempotency key."),
+            (FAIL, "Fail the step with ACTION_OUTCOME_UNKNOWN. The definition can catch the error."),
+        ],
+        widget=UnfoldAdminRadioSelectWidget(),
+        help_text="Check the target system with the idempotency key first.",
+    )
+    output = JsonObjectField(
+        required=False,
+        help_text="Only if the effect happened: the output of the action, as its schema below describes.",
+    )
+    field_order = ("outcome", "output", "reason")
+
+    def task_response(self) -> Any:
+        given = {name: self.cleaned_data[name] for name in ("outcome", "reason")}
+        output = self.cleaned_data["output"]
+        return given if output is None else {**given, "output": output}
 
 
 class StartRunForm(ReasonForm):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -15,20 +16,36 @@ from unfold.decorators import display
 from workflows import status_colours
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
-from workflows.admin.forms import TaskResponseForm
+from workflows.admin.forms import DecisionForm, TaskResponseForm
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import PortalError
 from workflows.json_numbers import write_json
 from workflows.models import HumanTask
-from workflows.services.human_tasks import is_open, task_claim, task_complete, task_release
-from workflows.statuses import Role
+from workflows.services.human_tasks import task_complete
+from workflows.services.task_access import is_open
+from workflows.services.task_holders import task_claim, task_release
+from workflows.statuses import OPEN_TASK_STATUSES, Role
 from workflows.templatetags.pointsman import moment, nowrap
+
+
+class DecisionFilter(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("decisions", "Open decisions about unknown outcomes")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
+        if self.value() != "decisions":
+            return queryset
+        return queryset.filter(task_type=DECIDE_OUTCOME, status__in=OPEN_TASK_STATUSES)
 
 
 @admin.register(HumanTask)
 class TaskAdmin(TenantAdmin):
     list_display = ("status_label", "title", "task_type", "claimed_label", "due_label", "created_label", "run_label")
     list_display_links = ("status_label", "title")
-    list_filter = (("status", ChoicesDropdownFilter),)
+    list_filter = (("status", ChoicesDropdownFilter), DecisionFilter)
     list_filter_submit = True
     search_fields = ("title", "task_type")
     list_select_related = ("run", "claimed_by")
@@ -74,14 +91,14 @@ class TaskAdmin(TenantAdmin):
         if task is None:
             raise Http404(f"There is no task {object_id}.")
         actor = actor_of(request)
-        form = TaskResponseForm(request.POST or None, initial={"response": _example_response(task.form_schema)})
+        form = _response_form(task, request)
         refusal = ""
         if request.method == "POST" and form.is_valid():
             try:
                 task_complete(
                     actor=actor,
                     task_id=task.id,
-                    response=form.cleaned_data["response"],
+                    response=form.task_response(),
                     reason=form.cleaned_data["reason"],
                 )
             except PortalError as error:
@@ -101,6 +118,7 @@ class TaskAdmin(TenantAdmin):
             request,
             task.title,
             task=task,
+            is_decision=task.task_type == DECIDE_OUTCOME,
             form=form,
             may_act=may_act,
             is_mine=str(task.claimed_by_id) == actor.id,
@@ -128,6 +146,12 @@ class TaskAdmin(TenantAdmin):
         else:
             messages.success(request, done)
         return back
+
+
+def _response_form(task: HumanTask, request: HttpRequest) -> TaskResponseForm | DecisionForm:
+    if task.task_type == DECIDE_OUTCOME:
+        return DecisionForm(request.POST or None)
+    return TaskResponseForm(request.POST or None, initial={"response": _example_response(task.form_schema)})
 
 
 def _example_response(schema: Any) -> str:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from workflows.actors import Actor
 from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, HumanTask, Run, RunStep, RunWait
-from workflows.redaction import Rules, compiled, redact, redact_filters, rules_of
+from workflows.redaction import Rules, compiled, redact, redact_filters, redact_task, rules_of
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
@@ -37,10 +37,10 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
         rules = request_rules(request, actor)
         for name in (*self.payload_fields, *self.redacted_fields, "error"):
             if shown.get(name) is not None:
-                shown[name] = self.redacted(name, shown[name], rules)
+                shown[name] = self.redacted(instance, name, shown[name], rules)
         return shown
 
-    def redacted(self, name: str, value: Any, rules: Rules) -> Any:
+    def redacted(self, _instance: Any, name: str, value: Any, rules: Rules) -> Any:
         return redact(value, rules, at=self.payload_at.get(name, f"/{name}"))
 
 
@@ -60,8 +60,8 @@ def request_rules(request: Any, actor: Actor | None) -> Rules:
 class RunWaitSerializer(PayloadHidingSerializer):
     payload_fields = ("filters",)
 
-    def redacted(self, name: str, value: Any, rules: Rules) -> Any:
-        return redact_filters(value, rules) if name == "filters" else super().redacted(name, value, rules)
+    def redacted(self, instance: Any, name: str, value: Any, rules: Rules) -> Any:
+        return redact_filters(value, rules) if name == "filters" else super().redacted(instance, name, value, rules)
 
     event_id = serializers.CharField(
         source="event.event_id", default=None, help_text="Id of the event that resolved the wait."
@@ -148,6 +148,10 @@ class TaskSerializer(PayloadHidingSerializer):
     payload_at = {"context_data": "/contextData"}
     claimed_by = serializers.CharField(source="claimed_by.username", default=None)
     completed_by = serializers.CharField(source="completed_by_name")
+
+    def redacted(self, instance: Any, name: str, value: Any, rules: Rules) -> Any:
+        at = self.payload_at.get(name, f"/{name}")
+        return redact_task(instance, value, rules, at) if name in self.payload_fields else redact(value, rules, at)
 
     class Meta:
         model = HumanTask

@@ -19,7 +19,9 @@ from workflows.api.serializers import (
 )
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import HumanTask
-from workflows.services.human_tasks import require_task_role, task_assign, task_claim, task_complete, task_release
+from workflows.services.human_tasks import task_complete
+from workflows.services.task_access import require_task_role
+from workflows.services.task_holders import task_assign, task_claim, task_release
 from workflows.statuses import CommandAction
 
 

@@ -13,10 +13,11 @@ from workflows.engine.events import ActionDone
 from workflows.engine.recording import next_seq, record_run, restore_records, take_records
 from workflows.engine.scope import parse_target
 from workflows.engine.secret_places import secret_places
-from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size
+from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, json_size, plain_copy
 from workflows.engine.state import AttemptState, Phase
 from workflows.engine.transforms import TRANSFORMS
 from workflows.engine.turn import Flow, Turn
+from workflows.engine.unknown_outcomes import DECIDE, FAIL, ask_for_outcome, undecided
 
 
 def call_action(turn: Turn, step: Step) -> Flow:
@@ -40,12 +41,23 @@ def call_action(turn: Turn, step: Step) -> Flow:
     return Flow.SUSPEND
 
 
-def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str) -> None:
-    """Start one attempt. Its activity writes the gathered records, the start of the attempt and its end."""
+def start_action(
+    turn: Turn,
+    step: Step,
+    *,
+    value: Any,
+    idempotency_key: str,
+    started_ms: int | None = None,
+    decision: dict[str, Any] | None = None,
+) -> None:
+    """Start one attempt. Its activity writes the gathered records, the start of the attempt and its end.
+
+    With a decision about its unknown outcome, an attempt continues: `started_ms` is its first start.
+    """
     state = turn.state
     state.phase = Phase.ACTION
     attempt = AttemptState(
-        turn.now_ms,
+        turn.now_ms if started_ms is None else started_ms,
         retry_wait_id=turn.new_wait_id(),
         command_id=turn.new_command_id(),
         input=value,
@@ -69,11 +81,13 @@ def start_action(turn: Turn, step: Step, *, value: Any, idempotency_key: str) ->
             retry=step.retry,
             retry_seed=turn.execution_key(step),
             retry_wait_id=attempt.retry_wait_id,
-            started_at_ms=turn.now_ms,
+            started_at_ms=attempt.started_ms,
             records=attempt.records,
             start_seq=next_seq(state),
             end_seq=next_seq(state),
             secrets=secret_places(step.config.get("inputMapping")),
+            on_unknown=DECIDE if turn.semantics >= 2 and step.config.get("onUnknownOutcome") != "fail" else "",
+            decision=decision,
         )
     )
 
@@ -83,12 +97,38 @@ def action_done(turn: Turn, step: Step, event: ActionDone) -> Flow:
     assert attempt is not None
     if not event.is_projected:
         restore_records(state, attempt.records)
+    if event.unknown is not None and event.error is not None:
+        return ask_for_outcome(turn, step, attempt, event.error, event.unknown)
     if event.error is not None:
         return attempt_failed(turn, step, event.error, is_recorded=event.is_projected)
     state.attempt = None
     _save(turn, step, event.output)
     state.step_count += 1
     return Flow.NEXT
+
+
+def outcome_decided(turn: Turn, step: Step, response: dict[str, Any]) -> Flow:
+    """Continue after the decision about an unknown outcome. The activity stores it in the action ledger.
+
+    Errors: RunError ACTION_OUTCOME_UNKNOWN if the decision is that the step fails.
+    """
+    attempt = turn.state.attempt
+    assert attempt is not None
+    assert attempt.unknown is not None
+    if response["outcome"] == FAIL:
+        raise undecided(attempt.unknown, f"an operator decided that the step fails: {response['reason']}")
+    decision = {"outcome": response["outcome"], "executions": attempt.unknown["executions"]}
+    if "output" in response:
+        decision["output"] = plain_copy(response["output"])
+    start_action(
+        turn,
+        step,
+        value=attempt.input,
+        idempotency_key=attempt.idempotency_key,
+        started_ms=attempt.started_ms,
+        decision=decision,
+    )
+    return Flow.SUSPEND
 
 
 def _save(turn: Turn, step: Step, output: Any) -> None:

@@ -31,6 +31,10 @@ class RunAction:
     records: list[Record]
     # The places of secrets in the input, as `[{pointer, name}]`. The engine never sees the values of secrets.
     secrets: list[dict[str, str]] = field(default_factory=list)
+    # `decide` if a human task decides about an unknown outcome; empty if the attempt then fails.
+    on_unknown: str = ""
+    # Decision about the attempt's earlier, unknown outcome: `{outcome, output?, executions}`.
+    decision: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ task, the response must match the form. An event resumes a run only once.
 The verdict is a projection record. While a write of verdicts is open, further verdicts are gathered for the next write.
 """
 
+from workflows.engine.action_step import outcome_decided
 from workflows.engine.commands import CancelTimer
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
@@ -16,6 +17,7 @@ from workflows.engine.recording import record_task, record_verdict, record_wait
 from workflows.engine.records import FilterMismatch, TaskFields
 from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, RunState
 from workflows.engine.turn import Flow, Turn
+from workflows.engine.unknown_outcomes import is_decision, undecided
 from workflows.engine.wait_steps import TASK_COMPLETED, response_in, resume_from_event, resume_from_task
 
 # Limit of remembered event ids. For an older event, the status of its delivery row prevents a second delivery.
@@ -42,6 +44,8 @@ def event_signalled(turn: Turn, step: Step, wait: OpenWaitState, event: EventSig
         by = f"event {event.event_id}"
         record_task(state, wait, now_ms=turn.now_ms, status="completed", response=response, completedBy=by)
         close_wait(turn, "RESOLVED", event_id=event.event_id)
+        if is_decision(step):
+            return outcome_decided(turn, step, response)
         resume_from_task(turn, step, wait=wait, name=event.event_name, response=response, completed_by=by)
     else:
         close_wait(turn, "RESOLVED", event_id=event.event_id)
@@ -55,6 +59,8 @@ def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompl
         fields["commandId"] = event.command_id
     record_task(turn.state, wait, now_ms=turn.now_ms, status="completed", **fields)
     close_wait(turn, "RESOLVED")
+    if is_decision(step):
+        return outcome_decided(turn, step, event.response)
     resume_from_task(
         turn, step, wait=wait, name=TASK_COMPLETED, response=event.response, completed_by=event.completed_by
     )
@@ -69,6 +75,9 @@ def wait_timed_out(turn: Turn, wait: OpenWaitState) -> Flow:
     if wait.kind == "human":
         record_task(turn.state, wait, now_ms=turn.now_ms, status="expired")
     close_wait(turn, "TIMED_OUT", timer_fired=True)
+    attempt = turn.state.attempt
+    if attempt is not None and attempt.unknown is not None:
+        raise undecided(attempt.unknown, "no decision came within the decision time")
     if wait.kind == "human":
         raise RunError(
             Category.TIMEOUT,

@@ -14,6 +14,8 @@ class ActionDone:
     """End of an attempt of an action. `error` is the error object if the action failed, else None.
 
     If `is_projected` is False, the activity was lost. The attempt and the records that it carried were not written.
+    If `unknown` is set, the outcome is unknown, and the end of the attempt was not written.
+    Shapes: `unknown` is `{executions, startedAt, invocationId, idempotencyKey, decisionMs, outputSchema}`.
     """
 
     now_ms: int
@@ -21,6 +23,7 @@ class ActionDone:
     output: Any = None
     error: dict[str, Any] | None = None
     is_projected: bool = True
+    unknown: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from workflows.engine.events import (
 )
 from workflows.engine.recording import record_step, record_task, record_wait
 from workflows.engine.sizes import MAX_SCOPE_BYTES
-from workflows.engine.state import SAFE_TO_CONTINUE, Phase, RunState
+from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, Phase, RunState
 from workflows.engine.steps import HANDLERS
 from workflows.engine.turn import Flow, Turn
 from workflows.engine.wait_steps import resume_from_time
@@ -128,6 +128,11 @@ def _run_step(turn: Turn, step: Step, *, attempt: int) -> Flow:
         return step_failed(turn, step, error, started_ms=turn.now_ms)
 
 
+def _started_ms(turn: Turn, wait: OpenWaitState) -> int:
+    """Return the start of the step that waits. A decision about an unknown outcome belongs to an earlier attempt."""
+    return wait.opened_ms if turn.state.attempt is None else turn.state.attempt.started_ms
+
+
 def _resume(turn: Turn, step: Step, body: Callable[[], Flow], *, started_ms: int) -> Flow:
     """Resume a suspended step. An error while its result is assigned to the scopes fails the step."""
     turn.begin_step()
@@ -199,7 +204,7 @@ def _event_signalled(turn: Turn, event: EventSignalled) -> Flow:
     if wait is None:
         return late(turn, event, "the wait is closed")
     step = turn.step_of_wait()
-    return _resume(turn, step, lambda: event_signalled(turn, step, wait, event), started_ms=wait.opened_ms)
+    return _resume(turn, step, lambda: event_signalled(turn, step, wait, event), started_ms=_started_ms(turn, wait))
 
 
 def _task_completed(turn: Turn, event: TaskCompleted) -> Flow:
@@ -207,7 +212,7 @@ def _task_completed(turn: Turn, event: TaskCompleted) -> Flow:
     if wait is None or wait.id != event.task_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resume(turn, step, lambda: task_completed(turn, step, wait, event), started_ms=wait.opened_ms)
+    return _resume(turn, step, lambda: task_completed(turn, step, wait, event), started_ms=_started_ms(turn, wait))
 
 
 def _wait_timed_out(turn: Turn, event: TimerFired) -> Flow:
@@ -215,7 +220,7 @@ def _wait_timed_out(turn: Turn, event: TimerFired) -> Flow:
     if wait is None or wait.timer_id != event.command_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resume(turn, step, lambda: wait_timed_out(turn, wait), started_ms=wait.opened_ms)
+    return _resume(turn, step, lambda: wait_timed_out(turn, wait), started_ms=_started_ms(turn, wait))
 
 
 def _time_reached(turn: Turn, event: TimerFired) -> Flow:
@@ -284,7 +289,8 @@ def _cancel(turn: Turn, _event: CancelRequested) -> Flow:
 def _close_open_work(turn: Turn) -> None:
     state, step = turn.state, turn.current_step()
     if step is not None and state.wait is not None:
-        record_step(state, step, now_ms=turn.now_ms, status="CANCELED", started_ms=state.wait.opened_ms)
+        if state.attempt is None:
+            record_step(state, step, now_ms=turn.now_ms, status="CANCELED", started_ms=state.wait.opened_ms)
         if state.wait.kind == "human":
             record_task(state, state.wait, now_ms=turn.now_ms, status="canceled")
         close_wait(turn, "CANCELED")

@@ -69,6 +69,8 @@ class AttemptState:
     # Records that the activity of the attempt writes. They count as unwritten until the activity has completed.
     records: list[Record] = field(default_factory=list)
     wait: OpenWaitState | None = None
+    # Facts of an unknown outcome while its human task is open (`events.ActionDone.unknown`), with the error.
+    unknown: dict[str, Any] | None = None
 
 
 @dataclass

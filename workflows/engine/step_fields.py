@@ -358,6 +358,7 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         inputMapping=Field("input"),
         saveAs=Field("target"),
         idempotencyKey=Field("expression"),
+        onUnknownOutcome=Field("text", choices=("decide", "fail")),
         designerGroupKey=Field("any"),
         designerTileKind=Field("any"),
         designerAppKey=Field("any"),

@@ -59,6 +59,11 @@ class Turn:
     def __post_init__(self) -> None:
         self.state.scope.work = 0
 
+    @property
+    def semantics(self) -> int:
+        """Return the semantics version that the run started with."""
+        return int(self.state.scope.system.get("semanticsVersion", 1))
+
     # -- Position of the run -----------------------------------------------------------------------------------------
 
     def current_step(self) -> Step | None:

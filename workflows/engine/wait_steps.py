@@ -35,9 +35,9 @@ def wait_for_event(turn: Turn, step: Step) -> Flow:
             "Compare with smaller values.",
             code="FILTERS_TOO_LARGE",
         )
-    wait = _new_wait(turn, step, "event", _deadline(turn, config.get("timeoutMs")))
+    wait = new_wait(turn, step, "event", _deadline(turn, config.get("timeoutMs")))
     wait.event_name, wait.key, wait.filters = config["eventName"], key, filters
-    return _open(turn, step, wait, Phase.EVENT_WAIT, f"{wait.event_name} {wait.key}")
+    return open_wait(turn, step, wait, Phase.EVENT_WAIT, f"{wait.event_name} {wait.key}")
 
 
 def resume_from_event(turn: Turn, step: Step, *, name: str, payload: Any, started_ms: int) -> None:
@@ -67,7 +67,7 @@ def wait_for_time(turn: Turn, step: Step) -> Flow:
     if due_ms <= turn.now_ms:
         resume_from_time(turn, step, due_ms=due_ms, started_ms=turn.now_ms)
         return Flow.NEXT
-    return _open(turn, step, _new_wait(turn, step, "time", min(due_ms, MAX_MS)), Phase.TIME_WAIT, "time")
+    return open_wait(turn, step, new_wait(turn, step, "time", min(due_ms, MAX_MS)), Phase.TIME_WAIT, "time")
 
 
 def resume_from_time(turn: Turn, step: Step, *, due_ms: int, started_ms: int) -> None:
@@ -91,7 +91,7 @@ def wait_for_person(turn: Turn, step: Step) -> Flow:
     task = _task_fields(turn, step)
     complete_on = config.get("completeOn")
     key = _key(turn, complete_on["correlationKey"], "completeOn.correlationKey") if complete_on else ""
-    wait = _new_wait(turn, step, "human", _deadline(turn, config.get("dueInMs")))
+    wait = new_wait(turn, step, "human", _deadline(turn, config.get("dueInMs")))
     wait.event_name = complete_on["eventName"] if complete_on else TASK_COMPLETED
     wait.key = key or wait.id
     wait.form_schema = config.get("formSchema")
@@ -100,7 +100,7 @@ def wait_for_person(turn: Turn, step: Step) -> Flow:
         task |= {"completeOn": wait.event_name, "key": wait.key}
     if wait.deadline_ms is not None:
         task["dueAt"] = wait.deadline_ms
-    return _open(turn, step, wait, Phase.HUMAN_WAIT, str(task["title"]), task=task)
+    return open_wait(turn, step, wait, Phase.HUMAN_WAIT, str(task["title"]), task=task)
 
 
 def resume_from_task(
@@ -189,7 +189,7 @@ def _key(turn: Turn, expression: Any, where: str) -> str:
     return key
 
 
-def _new_wait(turn: Turn, step: Step, kind: str, deadline_ms: int | None) -> OpenWaitState:
+def new_wait(turn: Turn, step: Step, kind: str, deadline_ms: int | None) -> OpenWaitState:
     return OpenWaitState(
         id=turn.new_wait_id(),
         kind=kind,
@@ -201,13 +201,15 @@ def _new_wait(turn: Turn, step: Step, kind: str, deadline_ms: int | None) -> Ope
     )
 
 
-def _open(
+def open_wait(
     turn: Turn, step: Step, wait: OpenWaitState, phase: Phase, summary: str, task: dict[str, Any] | None = None
 ) -> Flow:
+    """Open a wait. A wait inside an attempt (an unknown outcome) leaves the step's row as the attempt wrote it."""
     state = turn.state
     state.phase, state.wait = phase, wait
     record_run(state, now_ms=turn.now_ms, status="WAITING", step_path=step.path)
-    record_step(state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
+    if state.attempt is None:
+        record_step(state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
     record_wait(state, wait, now_ms=turn.now_ms, status="WAITING")
     if task is not None:
         record_task(state, wait, now_ms=turn.now_ms, status="pending", **task)

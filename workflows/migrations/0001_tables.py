@@ -1261,6 +1261,14 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
                     models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
+                    models.Index(
+                        condition=models.Q(
+                            ("status__in", ["pending", "claimed", "completing"]),
+                            ("task_type", "action.decide_outcome"),
+                        ),
+                        fields=["tenant"],
+                        name="workflow_tasks_decisions",
+                    ),
                 ],
             },
         ),

@@ -4,8 +4,9 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models.fields import OrderedJSONField, TenantRow
-from workflows.statuses import TaskStatus
+from workflows.statuses import OPEN_TASK_STATUSES, TaskStatus
 
 
 class HumanTask(TenantRow):
@@ -44,6 +45,12 @@ class HumanTask(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
             models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
+            # Open decisions about unknown outcomes, for the dashboard and for the sweep over all tenants.
+            models.Index(
+                fields=["tenant"],
+                condition=models.Q(task_type=DECIDE_OUTCOME, status__in=[s.value for s in OPEN_TASK_STATUSES]),
+                name="workflow_tasks_decisions",
+            ),
         ]
 
     def __str__(self) -> str:

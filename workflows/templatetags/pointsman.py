@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 from workflows import status_colours
 from workflows.event_redaction import EventRedaction
 from workflows.json_numbers import write_json
-from workflows.models import Event, EventDelivery
-from workflows.redaction import compiled, redact, redact_filters
+from workflows.models import Event, EventDelivery, HumanTask
+from workflows.redaction import compiled, redact, redact_filters, redact_task
 
 register = template.Library()
 
@@ -93,6 +93,12 @@ def duration(seconds: float) -> str:
 def shown_json(context: Context, value: Any, at: str = "") -> str:
     """Render a payload that is stored at the pointer `at`, redacted with the rules of `TenantAdmin.page_context`."""
     return pretty_json(redact(value, context.get("redaction") or compiled(), at))
+
+
+@register.simple_tag(takes_context=True)
+def shown_task_json(context: Context, task: HumanTask, value: Any, at: str) -> str:
+    """Render the context or the response of a task, redacted."""
+    return pretty_json(redact_task(task, value, context.get("redaction") or compiled(), at))
 
 
 @register.simple_tag(takes_context=True)

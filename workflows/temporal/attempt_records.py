@@ -19,12 +19,19 @@ def start_record(request: contracts.ActionRequest) -> StepRecord:
 
 
 def end_records(
-    request: contracts.ActionRequest, *, now_ms: int, output: Any = None, error: dict[str, Any] | None = None
+    request: contracts.ActionRequest,
+    *,
+    now_ms: int,
+    output: Any = None,
+    error: dict[str, Any] | None = None,
+    unknown: dict[str, Any] | None = None,
 ) -> list[Record]:
-    """Return the records of the attempt's end.
+    """Return the records of the attempt's end. An attempt whose outcome will be decided has no end yet.
 
     A failed attempt that the author's retry policy repeats is RETRY_SCHEDULED. Its retry is a wait of kind `retry`.
     """
+    if unknown is not None:
+        return []
     if error is None:
         succeeded = _step(request, request.end_seq, now_ms, "SUCCEEDED")
         succeeded["output"] = output

@@ -97,19 +97,26 @@ class ActionRequest:
     first_execution_id: str = ""
     # `[{pointer, name}]`: where the definition refers to a secret. The same shape elsewhere in the input is data.
     secrets: list[dict[str, str]] = field(default_factory=list)
+    # `decide` if the workflow asks the operator about an unknown outcome; empty if the attempt then fails.
+    on_unknown: str = ""
+    # Decision about the attempt's earlier, unknown outcome: `{outcome, output?, executions}`.
+    decision: dict[str, Any] | None = None
 
 
 @dataclass
 class ActionReply:
     """Outcome of an attempt.
 
-    `error` is a failure of the action: `{category, message, nodePath, at, code?, details?}`.
+    `error` is a failure of the action: `{category, message, nodePath, at, code?, details?}`. `unknown` is set if the
+    outcome is unknown and the workflow asks the operator: the attempt then has no end yet.
     """
 
     output: Any = None
     error: dict[str, Any] | None = None
     # End of the attempt as its row has it, in epoch milliseconds.
     ended_at_ms: int = 0
+    # `{executions, startedAt, invocationId, idempotencyKey, decisionMs, outputSchema}`.
+    unknown: dict[str, Any] | None = None
 
 
 @dataclass
@@ -160,6 +167,8 @@ class TaskResponse:
     response: Any
     completedBy: str
     commandId: str = ""
+    # The action's own late result has arrived (`workflows.services.late_results`). The form does not apply.
+    isLateResult: bool = False
 
 
 @dataclass

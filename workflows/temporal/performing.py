@@ -145,7 +145,7 @@ class Performer:
                 retry_policy=INFRASTRUCTURE_RETRY,
                 summary=f"{command.step_id} · {command.action_id}"[:200],
             )
-            done = ActionDone(now_ms(), command.id, output=reply.output, error=reply.error)
+            done = ActionDone(now_ms(), command.id, output=reply.output, error=reply.error, unknown=reply.unknown)
         except ActivityError as failure:
             if isinstance(failure.cause, CancelledError):
                 return

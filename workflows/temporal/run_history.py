@@ -175,7 +175,10 @@ def records_of(activity: RecordedActivity) -> list[Record]:
         return started
     reply: contracts.ActionReply = activity.result
     ended_at_ms = reply.ended_at_ms or (ms_of_datetime(activity.ended_at) if activity.ended_at else 0)
-    return [*started, *end_records(request, now_ms=ended_at_ms, output=reply.output, error=reply.error)]
+    return [
+        *started,
+        *end_records(request, now_ms=ended_at_ms, output=reply.output, error=reply.error, unknown=reply.unknown),
+    ]
 
 
 def _is_open_attempt(activity: RecordedActivity) -> bool:

@@ -107,6 +107,9 @@ class RunWorkflow:
             raise _refused("TASK_NOT_OPEN", "the task is no longer open")
         if any(_may_close(event, wait.id, wait.timer_id) for event in self._inbox):
             raise _refused("TASK_BEING_DECIDED", "another response or event is closing the task; load the task again")
+        attempt = self._state.attempt
+        if response.isLateResult and attempt is not None and attempt.unknown is not None:
+            return
         problem = form_problem(wait.form_schema, response.response)
         if problem is not None:
             raise _refused("TASK_RESPONSE_INVALID", problem)

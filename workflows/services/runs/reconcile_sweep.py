@@ -26,6 +26,7 @@ from django.utils import timezone
 from workflows.database_errors import is_statement_error
 from workflows.models import Run, Tenant
 from workflows.services.command_reconcile import commands_reconcile
+from workflows.services.late_results import late_results_report
 from workflows.services.runs.launch import run_id_of_workflow
 from workflows.services.runs.rebuild import ids_of
 from workflows.services.runs.reconcile import QUIET_AFTER, Reconciled, run_reconcile
@@ -72,7 +73,7 @@ class ReconcileReport:
 
 
 def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport:
-    """Run one sweep within its budget: candidates from Temporal's list, then a part of the walk, then commands.
+    """Run one sweep within its budget: candidates from Temporal's list, a part of the walk, commands, late results.
 
     Each part has its share of the budget, so that many candidates do not keep the other parts from running.
     """
@@ -82,6 +83,7 @@ def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport
         _reconcile_each(_changed(report), report, stop_at=started + budget_seconds * SHARE_OF_CHANGED)
         _reconcile_each(_walk(), report, stop_at=started + budget_seconds * SHARE_WITH_WALK)
         report.counts.update(commands_reconcile(stop_at=started + budget_seconds))
+        report.counts.update(late_results_report())
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
         report.problem = f"Temporal does not respond: {error}"
         logger.warning("the reconciler stopped: %s", report.problem)

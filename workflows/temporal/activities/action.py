@@ -17,6 +17,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel
@@ -32,6 +33,7 @@ from workflows.actions.ledger import (
     invocation_leave,
     invocation_renew,
 )
+from workflows.actions.output_schemas import output_schema
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
 from workflows.actions.scrubbing import scrub, scrubbing
 from workflows.engine.clock import ms_of_datetime
@@ -39,11 +41,12 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.keys import correlation_key
 from workflows.engine.records import Record, records_from_json
 from workflows.engine.secret_places import with_secrets
+from workflows.engine.unknown_outcomes import DECIDE
 from workflows.models import ActionInvocation
 from workflows.services.secrets import secret_values
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
-from workflows.temporal.activities.execution import execute, validated_input
+from workflows.temporal.activities.execution import execute, ledger_error, validated_input
 from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
 from workflows.temporal.attempt_records import end_records, start_record
@@ -57,6 +60,11 @@ def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionRep
     with heartbeats(attempt.renew):
         try:
             output = attempt.run()
+        except ActionOutcomeUnknown as error:
+            described = error.as_object(node_path=request.step_path, now_ms=_now_ms())
+            unknown = attempt.unknown_outcome()
+            ended_at_ms = attempt.write_end(error=described, unknown=unknown)
+            return contracts.ActionReply(error=described, ended_at_ms=ended_at_ms, unknown=unknown)
         except RunError as error:
             described = error.as_object(node_path=request.step_path, now_ms=_now_ms())
             return contracts.ActionReply(error=described, ended_at_ms=attempt.write_end(error=described))
@@ -68,6 +76,7 @@ class _Attempt:
         self.request = request
         self.tenant_id, self.run_id = uuid.UUID(request.tenant_id), uuid.UUID(request.run_id)
         self._held: ActionInvocation | None = None
+        self._claimed: tuple[Action, ActionInvocation] | None = None
 
     def renew(self) -> None:
         if self._held is not None:
@@ -114,6 +123,7 @@ class _Attempt:
             self._write_start()
             raise
         claim = self._start(action, value)
+        self._claimed = action, claim.invocation
         if not claim.execute:
             return _stored_output(claim)
         self._held = claim.invocation
@@ -123,7 +133,7 @@ class _Attempt:
             invocation_leave(claim.invocation)
             raise
         except RunError as error:
-            invocation_end(claim.invocation, error=_ledger_error(error))
+            invocation_end(claim.invocation, error=ledger_error(error))
             raise
         finally:
             self._held = None
@@ -143,6 +153,7 @@ class _Attempt:
                     key=key,
                     value=self.request.input,
                     owner=Owner(f"{info.workflow_run_id}/{info.activity_id}", info.attempt),
+                    decision=self.request.decision,
                 )
             except KeyHeld as held:
                 raise ApplicationError(
@@ -170,13 +181,31 @@ class _Attempt:
                 non_retryable=True,
             )
 
-    def write_end(self, *, output: Any = None, error: dict[str, Any] | None = None) -> int:
+    def unknown_outcome(self) -> dict[str, Any] | None:
+        """Return the facts with which the workflow asks the operator. Return None if the step fails at once."""
+        if self._claimed is None or self.request.on_unknown != DECIDE:
+            return None
+        action, invocation = self._claimed
+        return {
+            "executions": invocation.executions,
+            "startedAt": invocation.started_at.isoformat(),
+            "invocationId": str(invocation.id),
+            "idempotencyKey": invocation.idempotency_key,
+            "decisionMs": int(settings.ACTION_DECISION_SECONDS * 1000),
+            "outputSchema": output_schema(action),
+        }
+
+    def write_end(
+        self, *, output: Any = None, error: dict[str, Any] | None = None, unknown: dict[str, Any] | None = None
+    ) -> int:
         """Write the attempt's end and return its time.
 
         The reply carries this time, so that the history contains it and a rebuild writes the same row.
         """
         now_ms = _now_ms()
-        self._write(end_records(self.request, now_ms=now_ms, output=output, error=error))
+        records = end_records(self.request, now_ms=now_ms, output=output, error=error, unknown=unknown)
+        if records:
+            self._write(records)
         return now_ms
 
     def _write(self, records: list[Record]) -> bool:
@@ -192,13 +221,22 @@ class _Attempt:
 def _stored_output(claim: Claim) -> Any:
     if claim.invocation.status == InvocationStatus.SUCCEEDED:
         return claim.invocation.output
+    if claim.invocation.status == InvocationStatus.FAILED:
+        raise _stored_error(claim.invocation.error or {})
     invocation_leave(claim.invocation)
-    raise RunError(
-        Category.ACTION,
+    raise ActionOutcomeUnknown(
         "an earlier execution with this idempotency key was lost, and whether it had its effect is unknown;"
         " check the effect before you start the action again",
-        code="ACTION_OUTCOME_UNKNOWN",
         details={"invocationId": str(claim.invocation.id), "startedAt": claim.invocation.started_at.isoformat()},
+    )
+
+
+def _stored_error(stored: dict[str, Any]) -> RunError:
+    return RunError(
+        Category(stored.get("category", Category.ACTION)),
+        str(stored.get("message", "the action failed")),
+        code=stored.get("code"),
+        details=stored.get("details"),
     )
 
 
@@ -219,11 +257,6 @@ def _key(action: Action, value: BaseModel) -> str:
             Category.ACTION, f"{action.id} returned no usable idempotency key for this input", code="ACTION_RAISED"
         )
     return str(scrub(key))
-
-
-def _ledger_error(error: RunError) -> dict[str, Any]:
-    described = error.as_object(node_path="", now_ms=0)
-    return {name: value for name, value in described.items() if name not in ("nodePath", "at")}
 
 
 def _now_ms() -> int:

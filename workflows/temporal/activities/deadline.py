@@ -16,25 +16,38 @@ class DeadlinePassed(Exception):
     """The work has not ended within its time limit, and may still be running."""
 
 
-def within(seconds: float, work: Callable[[], Any]) -> Any:
+def within(
+    seconds: float, work: Callable[[], Any], late: Callable[[Any, BaseException | None], None] | None = None
+) -> Any:
     """Run `work` in a thread with its own database connections. Return its result, or raise its error.
+
+    If the work ends after the limit, its thread calls `late` with the result or the error.
 
     Errors: DeadlinePassed.
     """
     outcome: dict[str, Any] = {}
+    lock, has_ended, is_late = threading.Lock(), threading.Event(), threading.Event()
 
     def run() -> None:
         try:
-            outcome["value"] = work()
-        except BaseException as error:  # noqa: BLE001  raised again in the waiting thread
-            outcome["error"] = error
+            try:
+                outcome["value"] = work()
+            except BaseException as error:  # noqa: BLE001  raised again in the waiting thread
+                outcome["error"] = error
+            with lock:
+                has_ended.set()
+            if is_late.is_set() and late is not None:
+                late(outcome.get("value"), outcome.get("error"))
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="action", daemon=True)
     thread.start()
     thread.join(seconds)
-    if thread.is_alive():
+    with lock:
+        if not has_ended.is_set():
+            is_late.set()
+    if is_late.is_set():
         raise DeadlinePassed(f"no outcome within {seconds:g} s")
     if "error" in outcome:
         raise outcome["error"]

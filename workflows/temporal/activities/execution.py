@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -9,7 +10,7 @@ from psycopg.errors import QueryCanceled
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
 
-from workflows.actions.ledger import Claim, invocation_end
+from workflows.actions.ledger import Claim, KeyLost, invocation_end
 from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown
 from workflows.actions.scrubbing import scrub, scrub_error
 from workflows.database_errors import is_data_error
@@ -31,11 +32,28 @@ def execute(action: Action, claim: Claim, value: BaseModel, context: ActionConte
     if action.is_transactional:
         return _execute_in_transaction(action, claim, value, context)
     try:
-        output = within(action.timeout_seconds, lambda: _called(action, value, context))
+        late = None if action.may_repeat else partial(_store_late_result, claim)
+        output = within(action.timeout_seconds, lambda: _called(action, value, context), late)
     except DeadlinePassed as passed:
         raise _timed_out(action, passed) from passed
     invocation_end(claim.invocation, output=output)
     return output
+
+
+def _store_late_result(claim: Claim, output: Any, error: BaseException | None) -> None:
+    """Store the result of an execution that exceeded its time limit, so that the operator need not decide about it."""
+    if error is not None and not isinstance(error, RunError):
+        activity.logger.warning("the late end of an action has no result that can be stored", exc_info=error)
+        return
+    try:
+        invocation_end(claim.invocation, output=output, error=None if error is None else ledger_error(error))
+    except KeyLost:
+        activity.logger.warning("a late result of an action came after the decision about its outcome")
+
+
+def ledger_error(error: RunError) -> dict[str, Any]:
+    described = error.as_object(node_path="", now_ms=0)
+    return {name: value for name, value in described.items() if name not in ("nodePath", "at")}
 
 
 def _execute_in_transaction(action: Action, claim: Claim, value: BaseModel, context: ActionContext) -> Any:

@@ -1,0 +1,86 @@
+"""Screens of decisions about unknown outcomes: dashboard, list, form and redaction. The workflow is not running."""
+
+import re
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from tests.support.api import Api
+from tests.support.factories import make_run, make_tenant, make_token
+from tests.support.members import member_of
+from workflows.models import HumanTask
+from workflows.statuses import Role
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+CONTEXT = {
+    "action": "crm.charge@1",
+    "request": {"card": {"number": "4111"}, "amount": 5},
+    "idempotencyKey": "order-7",
+    "attempts": 2,
+    "startedAt": "2026-01-01T00:00:00+00:00",
+    "invocationId": "0192f0c4-0000-7000-8000-0000000000aa",
+    "error": "lost",
+}
+
+
+def open_decision(tenant: Any, **fields: Any) -> HumanTask:
+    return HumanTask.objects.create(
+        tenant=tenant,
+        run=make_run(tenant),
+        step_path="root.steps[0]",
+        task_type="action.decide_outcome",
+        title="Did crm.charge@1 have its effect?",
+        context_data=CONTEXT,
+        assigned_roles=["operator"],
+        **fields,
+    )
+
+
+def test_dashboard_counts_open_decisions_of_the_tenant(tenant: Any) -> None:
+    open_decision(tenant)
+    open_decision(tenant, status="claimed")
+    open_decision(tenant, status="completed")
+    open_decision(make_tenant())
+    client = member_of(tenant)
+    page = client.get(reverse("admin:index")).content.decode()
+    assert "2 unknown outcomes of actions" in page
+    listed = client.get(reverse("admin:workflows_humantask_changelist") + "?kind=decisions").content.decode()
+    assert listed.count("Did crm.charge@1 have its effect?") == 2
+
+
+def test_page_shows_request_key_and_attempts_and_chooses_no_outcome(tenant: Any) -> None:
+    task = open_decision(tenant)
+    page = member_of(tenant).get(reverse("admin:workflows_humantask_change", args=[task.id])).content.decode()
+    for shown in ("order-7", "4111", "crm.charge@1", 'value="happened"', 'value="did_not_happen"', 'value="fail"'):
+        assert shown in page, shown
+    assert not re.search(r"\schecked[\s>=]", page)
+
+
+def test_form_sends_only_what_the_person_chose(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("workflows.admin.human_tasks.task_complete", lambda **given: sent.append(given))
+    address = reverse("admin:workflows_humantask_change", args=[open_decision(tenant).id])
+    client = member_of(tenant)
+    page = client.post(address, {"outcome": "", "output": "", "reason": ""}).content.decode()
+    assert (sent, page.count("This field is required.")) == ([], 2)
+    client.post(address, {"outcome": "did_not_happen", "output": "", "reason": "no charge"})
+    client.post(address, {"outcome": "happened", "output": '{"number": 1}', "reason": "seen"})
+    assert [given["response"] for given in sent] == [
+        {"outcome": "did_not_happen", "reason": "no charge"},
+        {"outcome": "happened", "reason": "seen", "output": {"number": 1}},
+    ]
+
+
+def test_redaction_rules_of_action_inputs_and_outputs_apply_to_the_task(tenant: Any) -> None:
+    tenant.redaction_rules = ["/input/card/number", "/output/iban"]
+    tenant.save()
+    task = open_decision(tenant, status="completed", response={"outcome": "happened", "output": {"iban": "DE1"}})
+    shown = Api(make_token(tenant)).get(f"/tasks/{task.id}").json()
+    assert shown["context_data"]["request"] == {"card": {"number": "[redacted]"}, "amount": 5}
+    assert shown["response"]["output"] == {"iban": "[redacted]"}
+    page = member_of(tenant).get(reverse("admin:workflows_humantask_change", args=[task.id])).content.decode()
+    assert "4111" not in page
+    assert "DE1" not in page
+    assert "context_data" not in Api(make_token(tenant, Role.VIEWER)).get(f"/tasks/{task.id}").json()

@@ -1,0 +1,47 @@
+"""Responses to `action.decide_outcome`, the human task about an unknown outcome of an action.
+
+Source: docs/reference/engine.md#unknown-outcomes
+"""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from workflows.actions.registry import find_action
+from workflows.models import HumanTask
+
+
+def decision_parts(response: Any, reason: str) -> tuple[Any, str, dict[str, Any]]:
+    """Return the response, the reason for the ledger, and the payload of the ledger row.
+
+    A caller may give the reason beside the response or inside it. In the payload, the output is under `output`, because
+    the tenant's redaction rules name the output of an action so.
+    """
+    if not isinstance(response, dict):
+        return response, reason, {"response": response}
+    if reason and "reason" not in response:
+        response = {**response, "reason": reason}
+    own = response.get("reason")
+    payload = {"response": {name: value for name, value in response.items() if name != "output"}}
+    if "output" in response:
+        payload["output"] = response["output"]
+    return response, reason or (own if isinstance(own, str) else ""), payload
+
+
+def output_problem(task: HumanTask, response: Any) -> str | None:
+    """Check the output with the action's own model, because the JSON Schema of the form has only a part of its rules.
+
+    An action that this process does not know is checked with the form only.
+    """
+    if not isinstance(response, dict) or "output" not in response:
+        return None
+    action_id, _, version = str(task.context_data.get("action", "")).rpartition("@")
+    action = find_action(action_id, int(version)) if version.isdecimal() else None
+    if action is None:
+        return None
+    try:
+        action.output_model.model_validate(response["output"])
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"/output/{'/'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return None

@@ -1,0 +1,87 @@
+"""Access to human tasks: who may act on which task, and is it open? (docs/reference/engine.md#human-tasks)"""
+
+import uuid
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.actors import Actor
+from workflows.errors import Conflict, NotFound, PermissionRefused
+from workflows.models import HumanTask
+from workflows.services.roles import require_role
+from workflows.statuses import CommandAction, Role, TaskStatus
+
+HOLDABLE = (TaskStatus.PENDING, TaskStatus.CLAIMED)
+# Another completion may replace one whose process died after this time. The workflow accepts only one response.
+COMPLETING_FOR = timedelta(seconds=60)
+
+
+def task_find(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
+    """Return the task.
+
+    Errors: NotFound, also for a task of another tenant.
+    """
+    task = HumanTask.objects.select_related("run", "claimed_by").filter(tenant_id=actor.tenant_id, id=task_id).first()
+    if task is None:
+        raise NotFound(f"there is no task {task_id}", code="TASK_NOT_FOUND")
+    return task
+
+
+def require_task_role(*, actor: Actor, task_id: uuid.UUID, action: CommandAction) -> None:
+    """Refuse an actor who may not work on tasks. Call it before an invalid request is rejected.
+
+    Errors: NotFound; PermissionRefused, and the attempt is recorded in the ledger.
+    """
+    task = task_find(actor=actor, task_id=task_id)
+    require_role(
+        actor=actor,
+        needs=Role.OPERATOR,
+        to=f"{action.replace('_task', '')} tasks",
+        action=action,
+        target_type="task",
+        target_id=str(task.id),
+        run=task.run,
+    )
+
+
+def is_open() -> Q:
+    """Return the filter for open tasks. A task whose completion was abandoned is open again after COMPLETING_FOR."""
+    abandoned = Q(status=TaskStatus.COMPLETING, completing_at__lt=timezone.now() - COMPLETING_FOR)
+    return Q(status__in=HOLDABLE) | abandoned
+
+
+def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
+    """Refuse an actor who may not act on this task now.
+
+    Errors: PermissionRefused if the actor is not an assignee; Conflict if another member holds the task.
+    """
+    actor.require(Role.OPERATOR, to=to)
+    if actor.has_role(Role.ADMIN):
+        return
+    is_person = actor.kind == "user"
+    if task.claimed_by_id is not None:
+        if is_person and str(task.claimed_by_id) == actor.id:
+            return  # the holder may act without being an assignee
+        raise held_by_another(task)
+    users, roles = task.assigned_users, task.assigned_roles
+    by_name = is_person and (actor.name in users or actor.id in users)
+    by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)
+    if (users or roles) and not (by_name or by_role):
+        raise PermissionRefused(
+            "the task is assigned to other users or roles; an admin can assign it to you",
+            details={"users": users, "roles": roles},
+        )
+
+
+def held_by_another(task: HumanTask) -> Conflict:
+    holder = task.claimed_by.get_username() if task.claimed_by else "another member"
+    return Conflict(
+        f"the task is held by {holder}, who must release it first", code="TASK_CLAIMED", details={"claimedBy": holder}
+    )
+
+
+def not_open(task: HumanTask) -> Conflict:
+    return Conflict(
+        f"the task is {task.status} and no longer open", code="TASK_NOT_OPEN", details={"status": task.status}
+    )
