@@ -10,7 +10,11 @@ urlpatterns = [
     path(
         "docs",
         SpectacularSwaggerView.as_view(
-            url_name="api:schema", permission_classes=[], authentication_classes=[], http_method_names=["get", "head"]
+            url_name="api:schema",
+            template_name="portal/api_docs.html",
+            permission_classes=[],
+            authentication_classes=[],
+            http_method_names=["get", "head"],
         ),
         name="docs",
     ),

@@ -24,6 +24,8 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Operations portal for declarative workflows on Temporal.",
     "VERSION": "1",
     "SWAGGER_UI_DIST": "SIDECAR",
+    # JavaScript. templates/portal/api_docs.html loads `exactNumbers` from portal/static/portal/exact_numbers.js.
+    "SWAGGER_UI_SETTINGS": "{deepLinking: true, presets: [SwaggerUIBundle.presets.apis, exactNumbers]}",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,

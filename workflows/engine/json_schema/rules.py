@@ -82,7 +82,7 @@ def _contains(check: "Check", given: Any, on: Subject) -> None:
     on.seen |= found
     least, most = on.schema.get("minContains", 1), on.schema.get("maxContains", len(on.value))
     if not least <= len(found) <= most:
-        bounds = f"at least {least:g}" if len(found) < least else f"at most {most:g}"
+        bounds = f"at least {int(least)}" if len(found) < least else f"at most {int(most)}"
         check.report(on.at, f"must have {bounds} entries that match `contains`, but has {len(found)}")
 
 

@@ -88,7 +88,7 @@ def _length(kind: type[str] | type[list[Any]] | type[dict[str, Any]], what: str,
         if isinstance(on.value, kind):
             has = len(on.value)
             if has < given if is_least else has > given:
-                check.report(on.at, f"must have {words} {given:g} {what}, but has {has}")
+                check.report(on.at, f"must have {words} {int(given)} {what}, but has {has}")
 
     return rule
 
