@@ -31,6 +31,7 @@ register(
         input_model=EmailInput,
         output_model=EmailOutput,
         run=send_email,
+        idempotency_key=lambda value: value.idempotency_key or None,
         timeout_seconds=30,
         retry_hint={"maxAttempts": 3, "backoffMs": 5000},
         examples=({"to": ["someone@example.org"], "subject": "Hello", "text": "A line."},),

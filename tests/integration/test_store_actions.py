@@ -11,21 +11,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.support.factories import make_run, make_tenant
+from tests.support.perform_action import perform_action
 from tests.support.system_scope import in_system_scope
-from workflows.actions.ledger import Owner, invocation_claim
-from workflows.actions.registry import ActionContext, find_action
 from workflows.engine.errors import RunError
 from workflows.engine.scope import json_size
 from workflows.models import ActionInvocation, DataStoreEntry, Run
-from workflows.temporal.activities.execution import execute, validated_input
 
 Store = Callable[..., Any]
-_keys = itertools.count(1)
 
 
 def perform(run: Run, name: str, value: dict[str, Any], *, key: str = "") -> Any:
@@ -33,19 +30,7 @@ def perform(run: Run, name: str, value: dict[str, Any], *, key: str = "") -> Any
 
     Errors: RunError.
     """
-    action = find_action(f"store.{name}", 1)
-    assert action is not None
-    checked = validated_input(action, value)
-    key = key or f"k{next(_keys)}"
-    with transaction.atomic():
-        claim = invocation_claim(
-            action, tenant_id=run.tenant_id, run_id=run.id, step_path="root.steps[0]", iteration="",
-            key=key, value=value, owner=Owner("test", 1),
-        )  # fmt: skip
-    if not claim.execute:
-        return claim.invocation.output
-    context = ActionContext(run.tenant_id, run.id, "root.steps[0]", key, action.timeout_seconds)
-    return execute(action, claim, checked, context)
+    return perform_action(run, f"store.{name}", value, key=key)
 
 
 @pytest.fixture
@@ -63,21 +48,27 @@ def refused(store: Store, name: str, **value: Any) -> RunError:
 
 @pytest.mark.parametrize("value", [None, False, 0, "", "Zoë", [1, [2]], {"b": 1, "a": {"x": None}}, 1e300])
 def test_any_json_is_returned_unchanged(store: Store, value: Any) -> None:
-    assert store("set", key="k", value=value) == {"version": 1, "created": True}
+    assert store("set", key="k", value=value) == {"version": 1, "revision": 1, "created": True}
     found = store("get", key="k")
-    assert found == {"found": True, "value": value, "version": 1, "expiresAt": None}
+    assert found == {"found": True, "value": value, "version": 1, "revision": 1, "expiresAt": None}
     assert str(found["value"]) == str(value)  # also in the order of keys
 
 
 def test_missing_entry_differs_from_null(store: Store) -> None:
     store("set", key="k", value=None)
     assert store("get", key="k")["found"] is True
-    assert store("get", key="other") == {"found": False, "value": None, "version": None, "expiresAt": None}
+    assert store("get", key="other") == {
+        "found": False,
+        "value": None,
+        "version": None,
+        "revision": 0,
+        "expiresAt": None,
+    }
 
 
 def test_second_write_replaces_the_value_and_increments_the_version(store: Store) -> None:
     store("set", key="k", value={"a": 1})
-    assert store("set", key="k", value=[]) == {"version": 2, "created": False}
+    assert store("set", key="k", value=[]) == {"version": 2, "revision": 2, "created": False}
     assert store("get", key="k")["value"] == []
 
 
@@ -173,9 +164,9 @@ def test_write_concurrent_with_a_delete_is_not_lost(tenant: Any) -> None:
 
 
 def test_increment_starts_at_zero(store: Store) -> None:
-    assert store("increment", key="n") == {"value": 1, "version": 1}
-    assert store("increment", key="n", by=-3) == {"value": -2, "version": 2}
-    assert store("increment", key="n", by=0.5) == {"value": -1.5, "version": 3}
+    assert store("increment", key="n") == {"value": 1, "version": 1, "revision": 1}
+    assert store("increment", key="n", by=-3) == {"value": -2, "version": 2, "revision": 2}
+    assert store("increment", key="n", by=0.5) == {"value": -1.5, "version": 3, "revision": 3}
     assert store("get", key="n")["value"] == -1.5
 
 
@@ -242,8 +233,8 @@ def test_new_entry_after_an_expiry_continues_the_version(store: Store, tenant: A
     store("set", key="k", value=5, ttlSeconds=3600)
     pass_expiry(tenant, "k")
     assert refused(store, "set", key="k", value=6, expectedVersion=1).details == {"version": None}
-    assert store("set", key="k", value=6, onlyIfAbsent=True) == {"version": 2, "created": True}
-    assert store("get", key="k") == {"found": True, "value": 6, "version": 2, "expiresAt": None}
+    assert store("set", key="k", value=6, onlyIfAbsent=True) == {"version": 2, "revision": 2, "created": True}
+    assert store("get", key="k") == {"found": True, "value": 6, "version": 2, "revision": 2, "expiresAt": None}
 
 
 def test_increment_keeps_the_first_expiry(store: Store, tenant: Any) -> None:
@@ -342,7 +333,7 @@ def test_page_ended_by_its_size_reads_at_most_one_further_slice(
         ("set", {"key": "k", "value": 1, "ttlSeconds": 0}, "ttlSeconds"),
         ("set", {"key": "k", "value": 1, "ttlSeconds": 1e12}, "ttlSeconds"),
         ("set", {"key": "k", "value": 1, "expiresAt": "2999-01-01T00:00:00"}, "expiresAt"),
-        ("set", {"key": "k", "value": 1, "ttl_seconds": 5}, "ttl_seconds"),
+        ("set", {"key": "k", "value": 1, "ttl": 5}, "ttl"),
         ("set", {"key": "k", "value": 1, "ttlSeconds": 5, "expiresAt": "2999-01-01T00:00:00Z"}, ""),
         ("set", {"key": "k", "value": 1, "onlyIfAbsent": True, "expectedVersion": 1}, ""),
         ("increment", {"key": "k", "by": "1"}, "by"), ("increment", {"key": "k", "by": True}, "by"),
@@ -356,3 +347,16 @@ def test_input_over_a_limit_is_refused_with_its_path(store: Store, name: str, va
 
 def test_input_at_the_limits_is_accepted(store: Store) -> None:
     assert store("set", key="ü" * 200, namespace="n" * 200, value="x" * 65_534)["version"] == 1
+
+
+def test_if_revision_writes_only_over_the_revision_that_was_read(store: Store) -> None:
+    absent = store("get", key="k")
+    written = store("set", key="k", value="first", if_revision=absent["revision"])
+    assert (absent["revision"], written["revision"], written["created"]) == (0, 1, True)
+    assert refused(store, "set", key="k", value="second", if_revision=0).code == "STORE_CONDITION_FAILED"
+    assert store("set", key="k", value="second", ifRevision=1)["revision"] == 2
+    late = refused(store, "set", key="k", value="late", if_revision=1)
+    assert (late.details, store("get", key="k")["value"]) == ({"version": 2}, "second")
+    assert refused(store, "delete", key="k", if_revision=1).code == "STORE_CONDITION_FAILED"
+    assert store("delete", key="k", if_revision=2) == {"deleted": True}
+    assert refused(store, "set", key="k", value=1, if_revision=1, only_if_absent=True).code == "ACTION_INPUT_INVALID"

@@ -124,7 +124,9 @@ def test_notification_reaches_members_by_role_and_name(driver: TenantDriver) -> 
     found = Notification.objects.filter(tenant=driver.tenant)
     assert {n.user for n in found} == set(members.values())
     assert {(n.title, n.severity, n.run_id) for n in found} == {("Ticket T-1", "warning", run.id)}
-    assert RunStep.objects.get(run=run).output == {"sent": 2, "unknown": [stranger.username]}
+    output = RunStep.objects.get(run=run).output
+    assert (output["sent"], output["created"], output["unknown"]) == (2, 2, [stranger.username])
+    assert set(output["notification_ids"]) == {str(notification.id) for notification in found}
 
 
 def test_mail_is_sent_through_the_django_backend(driver: TenantDriver) -> None:
@@ -140,6 +142,19 @@ def test_mail_is_sent_through_the_django_backend(driver: TenantDriver) -> None:
         "Zoë",
         f"{run.id}/root.steps[0]",
     )
+
+
+def test_retry_on_an_error_code_repeats_only_this_code(driver: TenantDriver) -> None:
+    with fake_api(lambda number: (409, {}) if number < 3 else (418, {})) as api:
+        retry = {"maxAttempts": 5, "backoffMs": 1, "retryOn": ["TransientError", "HTTP_409"]}
+        publish(driver.tenant, action_step(retry=retry, **http(api.url)))
+        run = driver.wait_for_run("FAILED", id=driver.start({"n": 1}).id)
+    assert driver.steps(run) == [
+        ("call", 1, "RETRY_SCHEDULED"),
+        ("call", 2, "RETRY_SCHEDULED"),
+        ("call", 3, "FAILED"),
+    ]
+    assert run.error_code == "HTTP_418"
 
 
 def test_response_that_cannot_be_stored_fails_the_run(driver: TenantDriver) -> None:

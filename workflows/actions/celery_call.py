@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from workflows.actions.celery_client import CeleryClient, TaskResult, Unreachable, Unreadable
+from workflows.actions.inputs import ActionInput
 from workflows.actions.registry import ActionContext, ActionFailed, ActionOutcomeUnknown
 from workflows.engine.errors import Category
 from workflows.models import DataStoreEntry
@@ -35,17 +36,17 @@ MARKS_ARE_KEPT = timedelta(days=90)
 NAMES = uuid.UUID("5f0c2c1e-6a0f-5c57-9d0e-0d6f3f6d0a1b")
 
 
-class CeleryCallInput(BaseModel):
+class CeleryCallInput(ActionInput):
     """Input of `celery.call`. Units: `timeoutSeconds` is in seconds."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(loc_by_alias=True)
 
     task: str = Field(min_length=1, max_length=300)
     args: list[Any] = Field(default_factory=list)
     kwargs: dict[str, Any] = Field(default_factory=dict)
     queue: str = Field(default="celery", min_length=1, max_length=200)
-    timeout_seconds: float = Field(default=60, gt=0, le=MAX_WAIT_SECONDS, alias="timeoutSeconds")
-    is_idempotent: bool = Field(default=False, alias="isIdempotent")
+    timeout_seconds: float = Field(default=60, gt=0, le=MAX_WAIT_SECONDS)
+    is_idempotent: bool = Field(default=False)
 
 
 class CeleryCallOutput(BaseModel):

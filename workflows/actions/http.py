@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import httpx
 from django.conf import settings
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from workflows.actions.inputs import ActionInput
 from workflows.actions.registry import ActionContext, ActionFailed
 from workflows.engine.errors import Category
 
@@ -22,10 +23,8 @@ MAX_RESPONSE_BYTES = 200_000
 GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 
 
-class HttpRequestInput(BaseModel):
+class HttpRequestInput(ActionInput):
     """Input of `http.request`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     url: str = Field(min_length=1, max_length=4000)

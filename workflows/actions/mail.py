@@ -2,26 +2,70 @@
 
 import smtplib
 import socket
-from email.utils import make_msgid
+from email.utils import formataddr, make_msgid
+from typing import Annotated, Any, Self
 
 from django.core.mail import EmailMultiAlternatives
-from pydantic import BaseModel, ConfigDict, EmailStr, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, EmailStr, Field, model_validator
 
+from workflows.actions.inputs import ActionInput
 from workflows.actions.registry import ActionContext, ActionFailed, ActionOutcomeUnknown
 from workflows.engine.errors import Category
 
+MAX_RECIPIENTS = 100
 
-class EmailInput(BaseModel):
-    """Input of `email.send`."""
 
-    model_config = ConfigDict(extra="forbid")
+def _one_line(name: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise ValueError("must be one line without control characters")
+    return name
 
-    to: list[EmailStr] = Field(min_length=1, max_length=100)
-    cc: list[EmailStr] = Field(default_factory=list)
+
+def _as_recipient(value: Any) -> Any:
+    return {"email": value} if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+class MailAddress(ActionInput):
+    """Recipient: an address, with the name that mail programs show."""
+
+    email: EmailStr
+    name: Annotated[str, Field(max_length=200), AfterValidator(_one_line)] | None = None
+
+    def __str__(self) -> str:
+        return formataddr((self.name, self.email)) if self.name else self.email
+
+
+MailAddresses = Annotated[list[Annotated[MailAddress, BeforeValidator(_as_recipient)]], BeforeValidator(_as_list)]
+
+
+class EmailInput(ActionInput):
+    """Input of `email.send`.
+
+    A recipient is text or `{email, name?}`. A list with one recipient may be written without the list.
+    `idempotency_key`: the same key sends once in the tenant, whatever the run.
+    """
+
+    to: MailAddresses = Field(min_length=1)
+    cc: MailAddresses = Field(default_factory=list)
+    bcc: MailAddresses = Field(default_factory=list)
+    reply_to: MailAddresses = Field(default_factory=list)
     subject: str = Field(min_length=1, max_length=500)
-    text: str = ""
+    text: str | None = None
     html: str | None = None
-    reply_to: EmailStr | None = None
+    idempotency_key: str | None = Field(default=None, max_length=500)
+
+    @model_validator(mode="after")
+    def _few_recipients(self) -> Self:
+        count = len(self.to) + len(self.cc) + len(self.bcc)
+        if max(count, len(self.reply_to)) > MAX_RECIPIENTS:
+            raise ValueError(f"an e-mail has at most {MAX_RECIPIENTS} recipients in to, cc and bcc together")
+        return self
 
 
 class EmailOutput(BaseModel):
@@ -46,10 +90,11 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
     message_id = make_msgid(domain="pointsman")
     mail = EmailMultiAlternatives(
         subject=value.subject,
-        body=value.text,
-        to=list(value.to),
-        cc=list(value.cc),
-        reply_to=[value.reply_to] if value.reply_to else None,
+        body=value.text or "",
+        to=[str(address) for address in value.to],
+        cc=[str(address) for address in value.cc],
+        bcc=[str(address) for address in value.bcc],
+        reply_to=[str(address) for address in value.reply_to],
         headers={"Message-ID": message_id, "X-Pointsman-Key": context.idempotency_key},
     )
     if value.html is not None:
@@ -73,4 +118,4 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
             f"The connection to the mail server broke during the transfer: {error}. The e-mail may have been sent."
             " Check with a recipient before you send it again."
         ) from error
-    return EmailOutput(message_id=message_id, accepted=len(value.to) + len(value.cc))
+    return EmailOutput(message_id=message_id, accepted=len(mail.recipients()))

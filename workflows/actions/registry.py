@@ -59,6 +59,7 @@ class Action:
 
     - `is_idempotent`: a second execution with the same key has no second effect, so a lost one may be repeated.
     - `is_transactional`: the action writes only this database, in the transaction of the action ledger.
+    - `idempotency_key`: computes the key from the input. None means: use the key of the step.
     - `takes_secrets`: False if the action passes its input to a server that stores it unencrypted, such as a broker.
 
     Units: `timeout_seconds` is in seconds.
@@ -78,7 +79,7 @@ class Action:
     takes_secrets: bool = True
     # After this time the activity ends and leaves the thread behind. An action should set shorter timeouts itself.
     timeout_seconds: float = 30
-    idempotency_key: Callable[[Any], str] | None = None
+    idempotency_key: Callable[[Any], str | None] | None = None
     retry_hint: dict[str, Any] = field(default_factory=dict)
     examples: tuple[dict[str, Any], ...] = ()
 

@@ -46,7 +46,8 @@ def store_get(value: StoreGetInput, context: ActionContext) -> StoreGetOutput:
     entry = _alive(_namespace(value, context), timezone.now()).filter(key=value.key).first()
     if entry is None:
         return StoreGetOutput(found=False)
-    return StoreGetOutput(found=True, value=entry.value, version=entry.row_version, expires_at=entry.expires_at)
+    version = entry.row_version
+    return StoreGetOutput(found=True, value=entry.value, version=version, revision=version, expires_at=entry.expires_at)
 
 
 def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
@@ -62,7 +63,7 @@ def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
     _require_version(value, entry if exists else None)
     entry.value, entry.expires_at = value.value, until
     _save(entry)
-    return StoreSetOutput(version=entry.row_version, created=not exists)
+    return StoreSetOutput(version=entry.row_version, revision=entry.row_version, created=not exists)
 
 
 def store_delete(value: StoreDeleteInput, context: ActionContext) -> StoreDeleteOutput:
@@ -97,7 +98,7 @@ def store_increment(value: StoreIncrementInput, context: ActionContext) -> Store
     if not exists:
         entry.expires_at = until
     _save(entry)
-    return StoreIncrementOutput(value=entry.value, version=entry.row_version)
+    return StoreIncrementOutput(value=entry.value, version=entry.row_version, revision=entry.row_version)
 
 
 def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput:
@@ -109,7 +110,15 @@ def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput
         size += json_size([row.key, row.value]) + ENTRY_OVERHEAD_BYTES
         if len(entries) == value.limit or (entries and size > MAX_PAGE_BYTES):
             return StoreListOutput(entries=entries, next_cursor=entries[-1].key)
-        entries.append(StoreListEntry(key=row.key, value=row.value, version=row.row_version, expires_at=row.expires_at))
+        entries.append(
+            StoreListEntry(
+                key=row.key,
+                value=row.value,
+                version=row.row_version,
+                revision=row.row_version,
+                expires_at=row.expires_at,
+            )
+        )
     return StoreListOutput(entries=entries)
 
 
@@ -178,6 +187,10 @@ def _require_version(value: StoreSetInput | StoreDeleteInput, entry: DataStoreEn
     if value.expected_version is not None and value.expected_version != found:
         have = "does not exist" if found is None else f"has version {found}"
         raise _condition_failed(value.key, f"it {have}, but version {value.expected_version} was expected", found)
+    if value.if_revision is not None and value.if_revision != (found or 0):
+        have = "does not exist" if found is None else f"has revision {found}"
+        wanted = "no entry" if value.if_revision == 0 else f"revision {value.if_revision}"
+        raise _condition_failed(value.key, f"it {have}, but {wanted} was expected", found)
 
 
 def _condition_failed(key: str, why: str, version: int | None) -> ActionFailed:

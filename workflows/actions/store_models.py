@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from workflows.actions.inputs import ActionInput
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 
@@ -49,10 +50,10 @@ Text = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
 Key = Annotated[Text, Field(min_length=1)]
 
 
-class StoreInput(BaseModel):
-    """Common fields of all inputs."""
+class StoreInput(ActionInput):
+    """Common fields of all inputs. Errors name a field in camelCase, as its documentation does."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(loc_by_alias=True)
 
     namespace: Annotated[Key, AfterValidator(_free)] = "default"
 
@@ -83,17 +84,26 @@ class StoreSetInput(Expiring):
     value: Annotated[Any, AfterValidator(_small)]
     only_if_absent: bool = False
     expected_version: int | None = Field(default=None, ge=1)
+    if_revision: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _one_condition(self) -> Self:
-        if self.only_if_absent and self.expected_version is not None:
-            raise ValueError("set either onlyIfAbsent or expectedVersion, not both")
+        given = (self.only_if_absent, self.expected_version is not None, self.if_revision is not None)
+        if sum(given) > 1:
+            raise ValueError("set only one of onlyIfAbsent, expectedVersion and if_revision")
         return self
 
 
 class StoreDeleteInput(StoreInput):
     key: Key
     expected_version: int | None = Field(default=None, ge=1)
+    if_revision: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Self:
+        if self.expected_version is not None and self.if_revision is not None:
+            raise ValueError("set only one of expectedVersion and if_revision")
+        return self
 
 
 class StoreIncrementInput(Expiring):
@@ -110,14 +120,18 @@ class StoreListInput(StoreInput):
 
 
 class StoreGetOutput(StoreOutput):
+    """Output of `store.get`. `revision` is the version, or 0 if there is no entry."""
+
     found: bool
     value: Any = None
     version: int | None = None
+    revision: int = 0
     expires_at: datetime | None = None
 
 
 class StoreSetOutput(StoreOutput):
     version: int
+    revision: int
     created: bool
 
 
@@ -128,12 +142,14 @@ class StoreDeleteOutput(StoreOutput):
 class StoreIncrementOutput(StoreOutput):
     value: int | float
     version: int
+    revision: int
 
 
 class StoreListEntry(StoreOutput):
     key: str
     value: Any
     version: int
+    revision: int
     expires_at: datetime | None
 
 

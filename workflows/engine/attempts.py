@@ -33,7 +33,11 @@ def attempt_failed(turn: Turn, step: Step, error: dict[str, Any], *, is_recorded
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
     delay = retry_delay_ms(
-        step.retry, attempt=state.attempt_number, category=str(error["category"]), seed=turn.execution_key(step)
+        step.retry,
+        attempt=state.attempt_number,
+        category=str(error["category"]),
+        code=error.get("code"),
+        seed=turn.execution_key(step),
     )
     due_ms = None if delay is None else turn.now_ms + delay
     if due_ms is not None:

@@ -114,14 +114,17 @@ def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step
     for name, block_path in inner.items():
         _read_block(document.get(name) or [], block_path, blocks)
     is_control = document["type"].startswith("control.")
+    config = document if is_control else _without_nulls(document.get("config", {}))
+    # Foreign documents have `onError` inside the config of an action. Validation refuses both places at once.
+    on_error = document.get("onError") or (config.get("onError") if document["type"] == "action.call" else None) or {}
     return Step(
         id=document["id"],
         type=document["type"],
         path=path,
         name=document.get("name", ""),
-        config=document if is_control else _without_nulls(document.get("config", {})),
+        config=config,
         retry=_read_retry(document.get("retry")),
-        continues_on_error=(document.get("onError") or {}).get("policy") == "continue",
+        continues_on_error=on_error.get("policy") == "continue",
         blocks=inner,
     )
 

@@ -7,13 +7,17 @@ Both compute it with this function from the same arguments, so no message has to
 import hashlib
 
 from workflows.engine.definition import RetryPolicy
-from workflows.engine.errors import NOT_RETRIED
+from workflows.engine.errors import NOT_RETRIED, Category
 
 MAX_DELAY_MS = 30 * 24 * 3600 * 1000
 
 
-def retry_delay_ms(policy: RetryPolicy | None, *, attempt: int, category: str, seed: str) -> int | None:
+def retry_delay_ms(
+    policy: RetryPolicy | None, *, attempt: int, category: str, seed: str, code: str | None = None
+) -> int | None:
     """Return the delay from the end of `attempt` to the next attempt, or None if there is no next attempt.
+
+    `category` and `code` are those of the attempt's error. `retryOn` selects by either of the two.
 
     Jitter reduces the delay to 50 % to 100 % of its length, by a hash of `seed` and the attempt number. Many runs that
     failed together therefore retry at different times, and a replay computes the same delay.
@@ -21,8 +25,7 @@ def retry_delay_ms(policy: RetryPolicy | None, *, attempt: int, category: str, s
     """
     if policy is None or attempt >= policy.max_attempts:
         return None
-    retried = category in policy.retry_on if policy.retry_on is not None else category not in NOT_RETRIED
-    if not retried:
+    if not _is_retried(policy, category, code):
         return None
     limit = MAX_DELAY_MS if policy.max_delay_ms is None else min(policy.max_delay_ms, MAX_DELAY_MS)
     factor = min(policy.backoff_multiplier, 100.0) ** min(attempt - 1, 64)
@@ -31,3 +34,12 @@ def retry_delay_ms(policy: RetryPolicy | None, *, attempt: int, category: str, s
         digest = hashlib.sha256(f"{seed}#{attempt}".encode()).digest()
         delay *= 0.5 + int.from_bytes(digest[:4]) / 2**33
     return int(delay)
+
+
+def _is_retried(policy: RetryPolicy, category: str, code: str | None) -> bool:
+    if policy.retry_on is None:
+        return category not in NOT_RETRIED
+    if category in policy.retry_on:
+        return True
+    # The name of a category always means the category, also if an action uses the same text as its error code.
+    return code is not None and code in policy.retry_on and code not in set(Category)

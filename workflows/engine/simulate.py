@@ -143,8 +143,14 @@ class _Simulator:
         row |= {"iteration": command.iteration, "attempt": command.attempt}
         self._keep_records(row | {"seq": command.start_seq, "status": "STARTED"})
         if error is not None:
-            row, category, seed = row | {"error": error}, error["category"], command.retry_seed
-            delay = retry_delay_ms(command.retry, attempt=command.attempt, category=category, seed=seed)
+            row = row | {"error": error}
+            delay = retry_delay_ms(
+                command.retry,
+                attempt=command.attempt,
+                category=error["category"],
+                code=error.get("code"),
+                seed=command.retry_seed,
+            )
             row["status"] = "FAILED" if delay is None else "RETRY_SCHEDULED"
         self._keep_records({"status": "SUCCEEDED"} | row | {"seq": command.end_seq})
         self._inbox.append(ev.ActionDone(self._now_ms, command.id, output=output, error=error))

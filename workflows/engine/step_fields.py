@@ -3,6 +3,7 @@
 Source: docs/reference/language.md#definition, docs/reference/language.md#step-fields.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -235,10 +236,21 @@ def _filter(condition: Any) -> Iterator[Finding]:
     yield from _below(".value", _value(Field("value"), condition.get("value")))
 
 
-def _categories(_spec: Field, value: Any) -> Iterator[Finding]:
-    known = set(Category)
-    if not isinstance(value, list) or not all(isinstance(item, str) and item in known for item in value):
-        yield from _invalid(f"must be a list of {', '.join(Category)}")
+def _retry_on(_spec: Field, value: Any) -> Iterator[Finding]:
+    """Check a list of error categories and error codes. Any text that is not a category is a code."""
+    if not isinstance(value, list):
+        yield from _invalid(f"must be a list of error codes and of {', '.join(Category)}")
+        return
+    for index, item in enumerate(value):
+        if not isinstance(item, str) or not item.strip() or len(item) > MAX_NAME_LENGTH:
+            yield from _invalid(
+                f"must be an error category or an error code: text of 1 to {MAX_NAME_LENGTH} characters", f"[{index}]"
+            )
+        elif item not in set(Category) and (
+            near := difflib.get_close_matches(item, [str(known) for known in Category], n=1, cutoff=0.8)
+        ):
+            message = f"{item!r} is not an error category, so it is read as an error code"
+            yield ("RETRY_ON_CODE", f"[{index}]", message, f"did you mean {near[0]!r}?")
 
 
 def _below(where: str, findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -265,7 +277,7 @@ _CHECKS: dict[str, Callable[[Field, Any], Iterator[Finding]]] = {
     "assign": _assign,
     "expression_or_text": _expression_or_text,
     "filters": _filters,
-    "categories": _categories,
+    "retry_on": _retry_on,
 }
 
 _RETRY = Field(
@@ -276,7 +288,7 @@ _RETRY = Field(
         "backoffMultiplier": Field("number", minimum=1, maximum=100),
         "jitter": Field("flag"),
         "maxDelayMs": Field("whole", minimum=0, maximum=MAX_MS),
-        "retryOn": Field("categories"),
+        "retryOn": Field("retry_on"),
     },
 )
 _ON_ERROR = Field("object", fields={"policy": Field("text", required=True, choices=("fail", "continue"))})
@@ -359,6 +371,7 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         saveAs=Field("target"),
         idempotencyKey=Field("expression"),
         onUnknownOutcome=Field("text", choices=("decide", "fail")),
+        onError=_ON_ERROR,
         designerGroupKey=Field("any"),
         designerTileKind=Field("any"),
         designerAppKey=Field("any"),

@@ -34,7 +34,9 @@ TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
 MAX_DEPTH = 20
 # These problems do not prevent publishing. For example, a child definition may be published after its parent, and a
 # bundle never contains secrets.
-WARNINGS = frozenset({"KEY_DOLLAR", "NAME_HIDDEN", "SECRET_UNKNOWN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"})
+WARNINGS = frozenset(
+    {"KEY_DOLLAR", "NAME_HIDDEN", "RETRY_ON_CODE", "SECRET_UNKNOWN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"}
+)
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ def _step(step: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]
     yield from check_fields(step, STEP_FIELDS[step_type], path)
     if step_type == "action.call" and isinstance(step.get("config"), dict):
         yield from _action(step["config"], path, walk.known)
+        if step.get("onError") is not None and step["config"].get("onError") is not None:
+            message = "onError is also beside config; keep one of the two"
+            yield Problem("FIELD_INVALID", f"{path}.config.onError", message)
     if step_type == "control.callWorkflow":
         yield from _child(step, path, walk)
     if step_type == "time.wait" and isinstance(step.get("config"), dict):

@@ -37,7 +37,11 @@ def end_records(
         succeeded["output"] = output
         return [succeeded]
     delay = retry_delay_ms(
-        _policy(request.retry), attempt=request.attempt, category=error["category"], seed=request.retry_seed
+        _policy(request.retry),
+        attempt=request.attempt,
+        category=error["category"],
+        code=error.get("code"),
+        seed=request.retry_seed,
     )
     failed = _step(request, request.end_seq, now_ms, "FAILED" if delay is None else "RETRY_SCHEDULED")
     failed["error"] = error

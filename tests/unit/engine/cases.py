@@ -531,7 +531,13 @@ def _start_of(command: cmd.RunAction) -> dict[str, Any]:
 def _end_of(command: cmd.RunAction, error: dict[str, Any] | None, *, now_ms: int) -> list[dict[str, Any]]:
     if error is None:
         return [_step_record(command, command.end_seq, "SUCCEEDED")]
-    delay = retry_delay_ms(command.retry, attempt=command.attempt, category=error["category"], seed=command.retry_seed)
+    delay = retry_delay_ms(
+        command.retry,
+        attempt=command.attempt,
+        category=error["category"],
+        code=error.get("code"),
+        seed=command.retry_seed,
+    )
     if delay is None:
         return [_step_record(command, command.end_seq, "FAILED")]
     wait = {"kind": "wait", "seq": command.end_seq, "id": command.retry_wait_id, "waitKind": "retry"}

@@ -116,6 +116,21 @@ def test_retry_delay_doubles_up_to_its_limit() -> None:
     assert delays == [100, 200, 350, 350, None]
 
 
+@pytest.mark.parametrize(
+    ("retry_on", "category", "code", "is_retried"),
+    [
+        (("CRM_BUSY",), "ActionError", "CRM_BUSY", True), (("CRM_BUSY",), "ActionError", "CRM_DOWN", False),
+        (("CRM_BUSY",), "ActionError", None, False), (("TransientError", "CRM_BUSY"), "TransientError", None, True),
+        (("CRM_BUSY",), "ValidationError", "CRM_BUSY", True), (("TransientError",), "ActionError", "TransientError", False),
+        ((), "TransientError", "X", False), (None, "ActionError", "X", True), (None, "ValidationError", "X", False),
+    ],
+)  # fmt: skip
+def test_retry_on_selects_by_category_or_code(retry_on: Any, category: str, code: Any, is_retried: bool) -> None:
+    policy = RetryPolicy(max_attempts=2, backoff_ms=5, jitter=False, retry_on=retry_on)
+    delay = retry_delay_ms(policy, attempt=1, category=category, code=code, seed="s")
+    assert delay == (5 if is_retried else None)
+
+
 def test_jitter_is_the_same_on_replay_and_differs_between_runs() -> None:
     policy = RetryPolicy(max_attempts=9, backoff_ms=10_000)
     delays = {retry_delay_ms(policy, attempt=1, category="ActionError", seed=f"run-{n}") for n in range(50)}

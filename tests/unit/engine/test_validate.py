@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.factories import expr, make_definition, wait_for_reply
+from workflows.engine.definition import canonical_text, parse_definition
 from workflows.engine.validate import Known, Problem, validate
 
 KNOWN = Known(actions={"http.request": frozenset({1})}, schema_refs=frozenset({"payload.Any.v1"}))
@@ -184,3 +185,23 @@ def test_loop_item_with_the_name_of_a_scope_is_a_warning() -> None:
 def test_too_large_definition_is_refused() -> None:
     found = one(state_set(state="X"), description="x" * 300_000)
     assert found.code == "DEFINITION_TOO_LARGE"
+
+
+def test_retry_on_takes_codes_and_warns_of_a_misspelt_category() -> None:
+    retry = {"maxAttempts": 2, "retryOn": ["TransientError", "HTTP_409", "TransientErorr"]}
+    problem = one(call("http.request", 1, retry=retry))
+    assert (problem.code, problem.path, problem.is_error) == ("RETRY_ON_CODE", "root.steps[0].retry.retryOn[2]", False)
+    assert problem.suggestion == "did you mean 'TransientError'?"
+    for wrong in ([""], [7], ["x" * 201], "HTTP_409"):
+        assert one(call("http.request", 1, retry={"maxAttempts": 2, "retryOn": wrong})).code == "FIELD_INVALID"
+
+
+def test_on_error_inside_the_config_of_an_action_means_the_same_as_beside_it() -> None:
+    inside = call("http.request", 1)
+    inside["config"]["onError"] = {"policy": "continue"}
+    assert problems(inside) == []
+    text = canonical_text(make_definition(inside))
+    assert parse_definition(text).blocks["root"][0].continues_on_error
+    twice = one({**inside, "onError": {"policy": "fail"}})
+    assert (twice.code, twice.path) == ("FIELD_INVALID", "root.steps[0].config.onError")
+    assert one(state_set(state="X", onError={"policy": "continue"})).code == "KEY_UNKNOWN"

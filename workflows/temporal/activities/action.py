@@ -141,7 +141,7 @@ class _Attempt:
     def _start(self, action: Action, value: BaseModel) -> Claim:
         with transaction.atomic():
             self._write_start()
-            key = _key(action, value) or self.request.idempotency_key
+            key = action_key(action, value) or self.request.idempotency_key
             info = activity.info()
             try:
                 return invocation_claim(
@@ -240,15 +240,18 @@ def _stored_error(stored: dict[str, Any]) -> RunError:
     )
 
 
-def _key(action: Action, value: BaseModel) -> str:
-    """Return the key that the action computes from its input; empty if the action computes none.
+def action_key(action: Action, value: BaseModel) -> str:
+    """Return the key that the action computes from its input; empty if the action computes none for this input.
 
     Errors: RunError if the action's code raises, or does not return a text or a number.
     """
     if action.idempotency_key is None:
         return ""
     try:
-        key = correlation_key(action.idempotency_key(value))
+        computed = action.idempotency_key(value)
+        if computed is None:
+            return ""
+        key = correlation_key(computed)
     except Exception as error:
         activity.logger.exception("the action %s could not compute its idempotency key", action.id)
         raise RunError(Category.ACTION, f"{type(error).__name__}: {error}", code="ACTION_RAISED") from error
