@@ -1,26 +1,31 @@
 """Action `http.request`: one HTTP call, with a guard against private addresses.
 
-The guard resolves the host and then connects to the checked address. A second look-up could return another address.
 Redirects are not followed, because their target would need the same check. An author can read the header `location`.
-Hosts in `HTTP_ALLOWED_PRIVATE_HOSTS` (`host` or `host:port`) are always permitted.
 """
 
-import ipaddress
-import json
-import socket
+import re
 import time
 from typing import Any, Literal
 
+import httpcore
 import httpx
-from django.conf import settings
 from pydantic import BaseModel, Field
 
+from workflows.actions.http_addresses import checked_address
+from workflows.actions.http_exchange import ACCEPT_ENCODING, Received, exchange
 from workflows.actions.inputs import ActionInput
 from workflows.actions.registry import ActionContext, ActionFailed
 from workflows.engine.errors import Category
+from workflows.strict_json import read_json
 
-MAX_RESPONSE_BYTES = 200_000
-GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+# These headers describe the connection and the length of the body. They follow from the request.
+RESERVED_HEADERS = frozenset(
+    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+# Python's codecs for other purposes: they are no charsets, and some take quadratic time.
+NOT_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
 
 
 class HttpRequestInput(ActionInput):
@@ -44,133 +49,124 @@ class HttpRequestOutput(BaseModel):
 
 
 def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequestOutput:
-    """Send one HTTP request and return the response.
+    """Send one HTTP request and return the response. The timeout covers all of it, from the look-up of the host.
 
     Errors: ActionFailed, as TransientError if a repetition can succeed.
     """
-    url = _parsed(value.url)
-    address = checked_address(url.host, url.port or (443 if url.scheme == "https" else 80))
-    headers = {"Idempotency-Key": context.idempotency_key, **value.headers, "Host": _host_header(url)}
-    content = {"json": value.body} if value.body is not None else {}
-    # The timeout of httpx applies to each read. A server that sends slowly could respond for ever.
     deadline = time.monotonic() + value.timeout_seconds
+    url = _parsed(value.url)
+    request = httpx.Request(
+        value.method,
+        url,
+        params=value.query or None,
+        headers=_headers(value.headers, url, context.idempotency_key),
+        **({"json": value.body} if value.body is not None else {}),
+    )
+    port = url.port or (443 if url.scheme == "https" else 80)
+    address = checked_address(url.host, port, seconds=deadline - time.monotonic())
     try:
-        with (
-            httpx.Client(timeout=value.timeout_seconds, follow_redirects=False, trust_env=False) as client,
-            client.stream(
-                value.method,
-                url.copy_with(host=address),
-                headers=headers,
-                params=value.query or None,
-                extensions={"sni_hostname": url.host},
-                **content,
-            ) as response,
-        ):
-            text = _read_bounded(response, until=deadline)
-    except httpx.TimeoutException as error:
+        received = exchange(request, address=address, deadline=deadline)
+    except httpcore.TimeoutException as error:
         raise ActionFailed(
             f"{url.host} did not respond within {value.timeout_seconds:g} s.",
             category=Category.TRANSIENT,
             code="HTTP_TIMEOUT",
         ) from error
-    except httpx.HTTPError as error:
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
         raise ActionFailed(
             f"The request to {url.host} failed: {error}", category=Category.TRANSIENT, code="HTTP_FAILED"
         ) from error
-    if value.fail_on_status and response.status_code >= 400:
-        raise _status_failed(url.host, response.status_code, text)
-    return HttpRequestOutput(status=response.status_code, headers=dict(response.headers), body=_body(response, text))
-
-
-def checked_address(host: str, port: int) -> str:
-    """Return a permitted address of the host.
-
-    Errors: ActionFailed if the host has no address (TransientError) or a private one (ValidationError). The author or
-    an administrator must act.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ActionFailed(
-            f"The host {host!r} cannot be resolved: {error}", category=Category.TRANSIENT, code="HTTP_HOST_UNKNOWN"
-        ) from error
-    addresses = [str(entry[4][0]) for entry in found]
-    allowed = {name.lower() for name in settings.HTTP_ALLOWED_PRIVATE_HOSTS}
-    if host.lower() in allowed or f"{host.lower()}:{port}" in allowed:
-        return addresses[0]
-    for address in addresses:
-        if not _is_public(address):
-            raise ActionFailed(
-                f"{host} has the private address {address}, which is not permitted. An administrator can add the host"
-                " to HTTP_ALLOWED_PRIVATE_HOSTS.",
-                category=Category.VALIDATION,
-                code="HTTP_HOST_NOT_ALLOWED",
-            )
-    return addresses[0]
-
-
-def _is_public(text: str) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast
-    inner = address.ipv4_mapped or address.sixtofour
-    if inner is not None:
-        return inner.is_global and not inner.is_multicast
-    # All other public addresses are in 2000::/3. This excludes NAT64, site-local and IPv4-compatible addresses.
-    return address in GLOBAL_IPV6 and address.is_global
+    if value.fail_on_status and received.status >= 400:
+        raise _status_failed(url.host, received)
+    return HttpRequestOutput(status=received.status, headers=dict(received.headers), body=_body(received))
 
 
 def _parsed(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise ActionFailed(
             f"The URL is invalid: {error}", category=Category.VALIDATION, code="HTTP_URL_INVALID"
         ) from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (80 if url.port is None else url.port) < 65536:
         raise ActionFailed(
-            "The URL must start with http:// or https:// and have a host.",
+            "The URL must start with http:// or https:// and have a host. A port is a number from 1 to 65535.",
             category=Category.VALIDATION,
             code="HTTP_URL_INVALID",
         )
     return url
 
 
-def _host_header(url: httpx.URL) -> str:
-    return url.netloc.decode("ascii")
+def _headers(given: dict[str, str], url: httpx.URL, idempotency_key: str) -> httpx.Headers:
+    """Return the headers of the request. The author's headers replace the default `Idempotency-Key`.
 
-
-def _read_bounded(response: httpx.Response, *, until: float) -> bytes:
-    content = b""
-    for chunk in response.iter_bytes():
-        if time.monotonic() > until:
-            raise httpx.ReadTimeout("the response was not complete in time")
-        content += chunk
-        if len(content) > MAX_RESPONSE_BYTES:
+    Errors: ActionFailed for a header that cannot be sent.
+    """
+    headers = httpx.Headers({"Idempotency-Key": idempotency_key, "Accept": "*/*", "User-Agent": "pointsman"})
+    for name, text in given.items():
+        problem = _header_problem(name, text)
+        if problem:
             raise ActionFailed(
-                f"The response has more than {MAX_RESPONSE_BYTES} bytes, which is the limit.",
+                f"The header {name[:100]!r} cannot be sent: {problem}.",
                 category=Category.VALIDATION,
-                code="HTTP_RESPONSE_TOO_LARGE",
+                code="HTTP_HEADER_INVALID",
             )
-    return content
+        headers[name] = text.strip(" \t")
+    headers["Host"] = url.netloc.decode("ascii")
+    headers["Accept-Encoding"] = ACCEPT_ENCODING
+    return headers
 
 
-def _body(response: httpx.Response, content: bytes) -> Any:
-    """Return the body as JSON if the content type is JSON and the body is valid, otherwise as text."""
-    text = content.decode(response.encoding or "utf-8", "replace")
-    if "json" not in response.headers.get("content-type", ""):
+def _header_problem(name: str, text: str) -> str | None:
+    if not HEADER_NAME.fullmatch(name):
+        return "the name may have only letters, digits and - _ . of ASCII"
+    if name.lower() in RESERVED_HEADERS:
+        return "the portal sets this header itself"
+    if not HEADER_VALUE.fullmatch(text):
+        return "the value may have only printable ASCII characters, without line breaks"
+    return None
+
+
+def _body(received: Received) -> Any:
+    """Return the body as JSON if the content type is JSON and the body is valid, otherwise as text.
+
+    Errors: ActionFailed for an unknown charset and for JSON that is nested too deeply.
+    """
+    text = _text(received)
+    if "json" not in received.headers.get("content-type", ""):
         return text
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text
+    except RecursionError as error:
+        raise ActionFailed(
+            "The JSON of the response is nested too deeply.",
+            category=Category.VALIDATION,
+            code="HTTP_RESPONSE_INVALID",
+        ) from error
 
 
-def _status_failed(host: str, status: int, content: bytes) -> ActionFailed:
+def _text(received: Received) -> str:
+    charset = httpx.Response(received.status, headers=received.headers).charset_encoding or "utf-8"
+    try:
+        if charset.lower().replace("_", "-") in NOT_CHARSETS:
+            raise LookupError(f"unknown encoding: {charset}")
+        return received.content.decode(charset, "replace")
+    except (LookupError, ValueError) as error:
+        raise ActionFailed(
+            f"The response has the unknown charset {charset[:100]!r}.",
+            category=Category.VALIDATION,
+            code="HTTP_CHARSET_UNKNOWN",
+        ) from error
+
+
+def _status_failed(host: str, received: Received) -> ActionFailed:
+    status = received.status
     transient = status in (408, 425, 429) or status >= 500
     return ActionFailed(
         f"{host} responded with status {status}.",
         category=Category.TRANSIENT if transient else Category.ACTION,
         code=f"HTTP_{status}",
-        details={"status": status, "body": content[:2000].decode("utf-8", "replace")},
+        details={"status": status, "body": received.content[:2000].decode("utf-8", "replace")},
     )
