@@ -71,7 +71,7 @@ def test_flushed_redis_loses_no_stored_event(
             load.send(load.sent[event_id], "rest")
         wait_until_settled(programs, load, seconds=RECOVERY_SECONDS)
         assert (load.result_errors(), load.sender_errors, programs.other_ends) == ({}, [], [])
-        assert programs.log().count("made the group") > 1
+        assert programs.log().count("the group is created again") > 1
         print(
             f"{FLUSHES} flushes, {len(load.sent)} events, {len(missing)} of them flushed unread;"
             f" responses {dict(load.responses)}"
