@@ -3,8 +3,9 @@
 Source: docs/reference/events.md#correlation
 """
 
-import json
 from typing import Any
+
+from workflows.strict_json import read_json
 
 ANY_EVENT = "*"
 Paths = dict[str, tuple[str, ...]]
@@ -17,7 +18,7 @@ def parse_correlation_paths(text: str) -> Paths:
     """
     if not text.strip():
         return {}
-    document = json.loads(text)
+    document = read_json(text)
     if not isinstance(document, dict):
         raise ValueError('must be a JSON object {"EVENT": "path" or ["path", ...]}')
     return {event: parse_paths(paths, of=event) for event, paths in document.items()}

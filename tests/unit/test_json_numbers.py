@@ -6,8 +6,12 @@ import pickle
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
+from kombu import serialization
 
+from ingress.intake.correlation_config import parse_correlation_paths
 from portal.celery import read_message, write_message
+from workflows.admin.forms import JsonObjectField
 from workflows.engine.storable import storable_problem
 from workflows.json_numbers import SentDecimal, as_doubles, canonical_json, read_stored_json, write_json
 from workflows.strict_json import JsonRefused, read_json
@@ -62,6 +66,22 @@ def test_value_that_cannot_be_kept_is_refused_with_its_place(text: str, pointer:
 def test_largest_values_are_kept() -> None:
     for text in ("9" * 1000, "-" + "9" * 1000, "1.7976931348623157e308", "1e-400", "1." + "0" * 5000):
         assert write_json(read_json(text)) == text
+
+
+def test_form_shows_the_place_of_a_value_that_cannot_be_kept() -> None:
+    with pytest.raises(ValidationError, match="/a/0 is outside the range of a double"):
+        JsonObjectField().clean('{"a": [1e400]}')
+    assert write_json(JsonObjectField().clean(EXACT)) == EXACT
+
+
+def test_configuration_of_correlation_paths_refuses_a_repeated_event() -> None:
+    with pytest.raises(ValueError, match="has the key 'E' twice"):
+        parse_correlation_paths('{"E": "a", "E": "b"}')
+
+
+def test_messages_of_celery_keep_the_digits() -> None:
+    decoded = serialization.loads(EXACT.encode(), "application/json", "utf-8", accept={"application/json"})
+    assert serialization.dumps(decoded, serializer="json")[2] == EXACT
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "-Infinity", "01", "1.", ".5", "+1", '{"a": 1,}'])

@@ -12,7 +12,7 @@ from unfold.widgets import (
 
 from workflows.engine.storable import storable_problem
 from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, FAIL, HAPPENED
-from workflows.strict_json import read_json
+from workflows.strict_json import JsonRefused, read_json
 
 
 class JsonObjectField(forms.CharField):
@@ -31,6 +31,8 @@ class JsonObjectField(forms.CharField):
             document = read_json(text)
         except RecursionError as error:
             raise forms.ValidationError("The JSON is nested too deeply.") from error
+        except JsonRefused as error:
+            raise forms.ValidationError(f"{error.pointer or 'The object'} {error.problem}") from error
         except ValueError as error:
             raise forms.ValidationError(f"This is not valid JSON: {error}") from error
         if not isinstance(document, dict):

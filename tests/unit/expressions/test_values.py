@@ -359,7 +359,7 @@ def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         compile_expression(f"payload.a + {number}")
     assert compile_expression("1 + 1") is not first
-    assert sum(len(source) for source, _ in cache._entries) <= 1000
+    assert sum(len(entry.source) for entry in cache._entries.values()) <= 1000
     assert compile_expression("payload.a + 49") is compile_expression("payload.a + 49")
 
 

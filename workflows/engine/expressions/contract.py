@@ -95,13 +95,15 @@ def compile_expression(source: str, version: int = EXPRESSION_CONTRACT_VERSION) 
     Errors: ExpressionError with a code, the position in `source` and, for a misspelt name, a suggestion; the author
     must act.
     """
-    cached = _cache.get((source, version))
+    # Most runs have the present version, so their key is the source alone.
+    key: _Key = source if version == EXPRESSION_CONTRACT_VERSION else (source, version)
+    cached = _cache.get(key)
     if cached is not None:
         return cached
     if len(source) > limits.MAX_SOURCE_LENGTH:
         raise ExpressionError(TOO_LARGE, f"The expression has more than {limits.MAX_SOURCE_LENGTH} characters", 0)
     expression = with_headroom(lambda: _compiled(source, version))
-    _cache.put((source, version), expression)
+    _cache.put(key, expression)
     return expression
 
 
@@ -112,6 +114,9 @@ def _compiled(source: str, version: int = EXPRESSION_CONTRACT_VERSION) -> Expres
     return Expression(source, Compiler(rebound).code(tree), exact=exact)
 
 
+_Key = str | tuple[str, int]
+
+
 class _Cache:
     """Cache of compiled expressions by source and contract version. It drops the least recently used expression first.
 
@@ -120,24 +125,24 @@ class _Cache:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._entries: OrderedDict[tuple[str, int], Expression] = OrderedDict()
+        self._entries: OrderedDict[_Key, Expression] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, int]) -> Expression | None:
+    def get(self, key: _Key) -> Expression | None:
         with self._lock:
             expression = self._entries.get(key)
             if expression is not None:
                 self._entries.move_to_end(key)
             return expression
 
-    def put(self, key: tuple[str, int], expression: Expression) -> None:
+    def put(self, key: _Key, expression: Expression) -> None:
         with self._lock:
             if key not in self._entries:
                 self._entries[key] = expression
-                self._room -= _cost(key[0])
+                self._room -= _cost(expression.source)
             while self._room < 0:
-                dropped, _ = self._entries.popitem(last=False)
-                self._room += _cost(dropped[0])
+                _, dropped = self._entries.popitem(last=False)
+                self._room += _cost(dropped.source)
 
 
 def _cost(source: str) -> int:
