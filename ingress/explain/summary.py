@@ -70,6 +70,11 @@ def _happened(explained: dict[str, Any], now: datetime) -> list[str]:
 
 def _rejected(schema: dict[str, Any] | None) -> str:
     problems = (schema or {}).get("problems") or []
+    if schema and schema.get("code"):
+        return (
+            f"{upper(schema['conflict'])}. Therefore the event was rejected and reaches no run. "
+            "The sender must name the right schema, or none."
+        )
     where = ""
     if problems:
         first = problems[0]

@@ -96,7 +96,13 @@ def schema_as_json(check: dict[str, Any] | None, sees_payloads: bool) -> dict[st
     problems = check.get("problems") or []
     if not sees_payloads:
         problems = [{"pointer": problem["pointer"]} for problem in problems]
-    return {"ref": check["ref"], "sent": check["sent"], "conflict": check.get("conflict"), "problems": problems}
+    return {
+        "ref": check["ref"],
+        "sent": check["sent"],
+        "code": check.get("code"),
+        "conflict": check.get("conflict"),
+        "problems": problems,
+    }
 
 
 def decision_trace_shown(trace: dict[str, Any], sees_payloads: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
 from ingress.intake.envelope import Envelope, read_event_envelope
 from ingress.intake.identity import WHOLE_PAYLOAD, IdentityRule, identity_hash
+from ingress.intake.schema_check import rejection_error, rejection_reason, schema_check
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventKey, EventType
@@ -58,8 +59,8 @@ def events_receive(
     Shapes: a value is the JSON of an event, an `Envelope` that the entry point has read, or the error of its reading.
     Idempotency: a stored event id with the same body returns the first record.
     Errors: returned as results; the sender must act. InputInvalid EVENT_INVALID: nothing is stored. InputInvalid
-    EVENT_PAYLOAD_INVALID: the event is kept as rejected and does not occupy its id. Conflict EVENT_ID_CONFLICT: the id
-    belongs to another body; the event is kept as rejected.
+    EVENT_PAYLOAD_INVALID, SCHEMA_UNKNOWN or SCHEMA_MISMATCH: the event is kept as rejected and does not occupy its id.
+    Conflict EVENT_ID_CONFLICT: the id belongs to another body; the event is kept as rejected.
     Cost: two statements for up to CHUNK events and one for each further CHUNK; the statements of `PayloadChecker` if
     payloads have a schema; one for repeats and two more for conflicts.
     """
@@ -129,7 +130,7 @@ class IntakeRules:
 
 
 def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, sender: str) -> Event:
-    """Build the row to store. The row is rejected if the payload does not match its schema in the event catalogue."""
+    """Build the row to store. The row is rejected if its payload does not match its schema."""
     correlation = correlate_event(
         event_type=envelope.event_type,
         payload=envelope.payload,
@@ -166,18 +167,13 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
 
 def _check_payload(event: Event, rules: IntakeRules) -> None:
     entry = rules.entries.get(event.event_type)
-    ref = entry.payload_schema_ref if entry else ""
-    sent = event.payload_schema_ref
-    if not ref and not sent:
+    check = schema_check(event, catalogue_ref=entry.payload_schema_ref if entry else "", checker=rules.checker)
+    if check is None:
         return
-    check: dict[str, Any] = {"ref": ref, "sent": sent}
-    if ref and sent and ref != sent:
-        check["conflict"] = f"the sender named {sent}, but the payload was checked with {ref} of the event catalogue"
-    if ref:
-        check["problems"] = rules.checker.problems(event.payload, ref)
     event.decision_trace = {"schema": check}
-    if check.get("problems"):
-        _reject(event, f"the payload does not match {ref}, the schema of {event.event_type} in the event catalogue")
+    reason = rejection_reason(check, event.event_type)
+    if reason is not None:
+        _reject(event, reason)
 
 
 def _reject(event: Event, reason: str) -> None:
@@ -191,15 +187,7 @@ def result_of(row: Event, first: Event | None, rules: IntakeRules) -> Result:
     if first is not None:
         return Receipt(first, is_duplicate=True) if rules.is_repeat(row, first) else _conflict(row, first)
     if row.outcome == EventOutcome.REJECTED:
-        schema = row.decision_trace["schema"]
-        problem = schema["problems"][0]
-        where = f"{schema['ref']} at {problem['pointer'] or '/'}"
-        return InputInvalid(
-            f"The payload does not match the schema {where}: {problem['message']}"[:950]
-            + ". Correct the payload and send the event again.",
-            code="EVENT_PAYLOAD_INVALID",
-            details={"problems": schema["problems"], "schemaRef": schema["ref"], "id": str(row.id)},
-        )
+        return rejection_error(row.decision_trace["schema"], tenant_id=rules.tenant_id, row_id=row.id)
     return Receipt(row, is_duplicate=False)
 
 

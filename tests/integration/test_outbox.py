@@ -60,6 +60,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], num
 
 
 def test_event_is_published_by_the_commit(tenant: Any) -> None:
+    PayloadSchema.objects.create(tenant=tenant, ref="s.v1", schema={})
     with transaction.atomic():
         event_id = publish(tenant, correlation_key=7, payload_schema_ref="s.v1", occurred_at=timezone.now())
         with ThreadPoolExecutor(1) as elsewhere:
@@ -241,14 +242,15 @@ def test_row_that_can_never_be_an_event_is_kept_with_the_reason(tenant: Any) -> 
     publish(tenant, 2, event_id="e-1")
     publish_event("COUNTED", {"n": "x"}, tenant=tenant, event_id="e-2")
     publish(tenant, 3, event_id="e-3")
-    assert (relay(tenant), stored_event_ids(tenant)) == (4, ["e-1", "e-3"])
+    publish(tenant, 4, event_id="e-4", payload_schema_ref="unheard.v1")
+    assert (relay(tenant), stored_event_ids(tenant)) == (5, ["e-1", "e-3"])
     refused = {row.envelope["event_id"]: row for row in rows(tenant)}
     assert {name: row.reason.split(":")[0] for name, row in refused.items()} == {
-        "e-1": "EVENT_ID_CONFLICT", "e-2": "EVENT_PAYLOAD_INVALID",
+        "e-1": "EVENT_ID_CONFLICT", "e-2": "EVENT_PAYLOAD_INVALID", "e-4": "SCHEMA_UNKNOWN",
     }  # fmt: skip
     assert all(row.refused_at and row.attempts == 1 for row in refused.values())
     counts = outbox_counts(tenant_id=tenant.id)
-    assert (counts.waiting, counts.refused, counts.oldest_at) == (0, 2, None)
+    assert (counts.waiting, counts.refused, counts.oldest_at) == (0, 3, None)
     assert relay(tenant) == 0
 
 

@@ -211,6 +211,49 @@ def test_event_that_fails_the_schema_is_refused_with_pointers_and_stored(tenant:
     assert [isinstance(result, InputInvalid) for result in results] == [False, True] * 5
 
 
+@pytest.mark.parametrize(
+    ("catalogue", "sent", "payload", "code"),
+    [
+        ("", "payload.Ticket.v1", {"id": 7}, "EVENT_PAYLOAD_INVALID"),
+        ("", "payload.Ticket.v1", {"id": "7"}, None),
+        ("", "https://example.com/ticket", {"id": 7}, "EVENT_PAYLOAD_INVALID"),
+        ("", "payload.Any.v1", {"id": 7}, None),
+        ("", "payload.Tickets.v1", {"id": "7"}, "SCHEMA_UNKNOWN"),
+        ("payload.Ticket.v1", "payload.Tickets.v1", {"id": "7"}, "SCHEMA_UNKNOWN"),
+        ("payload.Ticket.v1", "payload.Any.v1", {"id": "7"}, "SCHEMA_MISMATCH"),
+        ("payload.Ticket.v1", "https://example.com/ticket", {"id": "7"}, None),
+        ("payload.Ticket.v1", "payload.Ticket.v1", {"id": 7}, "EVENT_PAYLOAD_INVALID"),
+    ],
+)
+def test_event_is_checked_against_the_schema_that_its_sender_names(
+    tenant: Any, catalogue: str, sent: str, payload: Any, code: str | None
+) -> None:
+    save(tenant, "payload.Ticket.v1", {**TICKET, "$id": "https://example.com/ticket"})
+    save(make_tenant(), "payload.Tickets.v1", {})  # another tenant's schema does not count
+    if catalogue:
+        EventType.objects.create(tenant=tenant, name="CREATED", payload_schema_ref=catalogue)
+    api = api_of(tenant, Role.OPERATOR)
+    envelope = {"event_type": "CREATED", "event_id": "1", "payload": payload, "payload_schema_ref": sent}
+    response = api.post("/events", envelope)
+    if code is None:
+        assert response.status_code == 202, response.json()
+        return
+    error = error_of(response, 400)
+    assert (error["code"], error["details"]["schemaRef"]) == (
+        code,
+        "payload.Ticket.v1" if code == "EVENT_PAYLOAD_INVALID" else sent,
+    )
+    row = Event.objects.get(tenant=tenant)
+    assert (row.outcome, row.occupies_id, str(row.id)) == ("rejected", False, error["details"]["id"])
+    if code.startswith("SCHEMA_"):
+        assert error["details"]["registered"] == ["payload.Any.v1", "payload.Ticket.v1"]
+        assert error["details"]["catalogueRef"] == (catalogue or None)
+        assert "Name payload.Ticket.v1" in error["message"]
+        assert sent in api.get(f"/events/{row.id}/trace").json()["summary"]
+    del envelope["payload_schema_ref"]
+    assert api.post("/events", {**envelope, "payload": {"id": "7"}}).status_code == 202
+
+
 # -- Schemas in use --------------------------------------------------------------------------------------------------
 
 

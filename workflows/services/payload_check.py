@@ -86,6 +86,10 @@ class SchemaRegistry:
         ref = self._names().get(address)
         return None if ref is None else self.named(ref)
 
+    def registered_name(self, address: str) -> str | None:
+        """Return the name of the registered schema with this name or `$id`; None if there is none."""
+        return ANY_SCHEMA if address == ANY_SCHEMA else self.address_owner(address)
+
     def address_owner(self, address: str) -> str | None:
         """Return the name of the schema that has this name or `$id`; None if there is none."""
         return self._names().get(address.rstrip("#"))
