@@ -9,6 +9,10 @@ unacknowledged also removes it from that list. A message that stays in the list 
 worker and returns to its queue. Each worker checks the list when it checks for messages whose visibility timeout is
 over. If the worker was only slow, the message arrives twice. Every task may run twice.
 
+An entry of the list that is no message would stop every worker that reads it. Such an entry moves to the list
+`{queue}.dead`, where no worker reads, and an error is logged. An operator deletes it, or repairs it and pushes it to
+the queue again.
+
 This holds for a worker that reads one queue, as all workers of the portal do. Several queues are read with BRPOP.
 Source: docs/decisions/0004-broker-transport.md
 """
@@ -32,6 +36,8 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
+# Errors of kombu and Celery for a message of another shape. Errors of the connection, the pool or the system differ.
+_SHAPE_ERRORS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class QoS(kombu_redis.QoS):
@@ -114,13 +120,49 @@ class Channel(kombu_redis.Channel):
             self._flush_brpop_reauth()
 
     def _deliver_taken(self, item: bytes) -> None:
-        message = loads(bytes_to_str(item))
+        try:
+            message = loads(bytes_to_str(item))
+        except (ValueError, RecursionError) as error:
+            self._bury(item, f"it is not JSON: {error}")
+            return
+        problem = _message_problem(message)
+        if problem:
+            self._bury(item, problem)
+            return
         tag = message["properties"]["delivery_tag"]
         self.taken[tag] = (_taken(self._polled), item)
-        self.connection._deliver(message, self._polled)
+        try:
+            self.connection._deliver(message, self._polled)
+        except _SHAPE_ERRORS as error:
+            if isinstance(error, OSError):  # the connection; some errors belong to both groups
+                raise
+            logger.warning("A message of queue %s cannot be handled.", self._polled, exc_info=True)
+            self._bury(item, f"the worker cannot handle it: {type(error).__name__}", tag=tag)
+            return
         if self.taken.pop(tag, None):  # the consumer does not acknowledge messages
             with self.conn_or_acquire() as client:
                 client.lrem(_taken(self._polled), 1, item)
+
+    def _bury(self, item: bytes, reason: str, *, tag: str | None = None) -> None:
+        """Move an entry to the dead list, in one transaction. The log has no part of the entry, only its size."""
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            pipe.lpush(_dead(self._polled), item)
+            pipe.lrem(_taken(self._polled), 1, item)
+            if tag is not None:
+                pipe.zrem(self.unacked_index_key, tag)
+                pipe.hdel(self.unacked_key, tag)
+            pipe.execute()
+        if tag is not None:
+            self.taken.pop(tag, None)
+            virtual.QoS.ack(self.qos, tag)
+        logger.error(
+            "An entry of %d bytes in queue %s is not a Celery message: %s. It was moved to the list %s. Delete it,"
+            " or correct it and push it to the queue again.",
+            len(item),
+            self._polled,
+            reason,
+            _dead(self._polled),
+        )
 
     def return_taken(self) -> None:
         """Return the messages of dead workers to their queues."""
@@ -143,6 +185,30 @@ class Channel(kombu_redis.Channel):
 
 def _taken(queue: str) -> str:
     return f"{queue}.taken"
+
+
+def _dead(queue: str) -> str:
+    return f"{queue}.dead"
+
+
+def _message_problem(message: Any) -> str | None:
+    """Return what a JSON value lacks to be a message that kombu can deliver and restore, or None."""
+    if not isinstance(message, dict):
+        return "it is not a JSON object"
+    if not isinstance(message.get("headers", {}), dict):
+        return "`headers` is not an object"
+    if not isinstance(message.get("body"), str):
+        return "`body` is not a text"
+    properties = message.get("properties")
+    if not isinstance(properties, dict):
+        return "it has no `properties`"
+    if not isinstance(properties.get("delivery_tag"), str) or not properties["delivery_tag"]:
+        return "it has no `properties.delivery_tag`"
+    info = properties.get("delivery_info")
+    if not isinstance(info, dict):
+        return "it has no `properties.delivery_info`"
+    missing = [name for name in ("exchange", "routing_key") if not isinstance(info.get(name), str)]
+    return f"it has no `properties.delivery_info.{missing[0]}`" if missing else None
 
 
 class Transport(kombu_redis.Transport):

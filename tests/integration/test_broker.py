@@ -1,6 +1,7 @@
 """Broker transport: no message is lost when a worker dies (docs/reference/events.md#crashes-and-outages)."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,3 +86,59 @@ def test_message_with_a_priority_is_received(servers: Servers, client: Any) -> N
         worker.send({"n": priority}, priority=priority)
     eventually(lambda: sorted(body["n"] for body in worker.turn()) == [0, 3, 6, 9])
     assert left(client) == {"unacked": 0}
+
+
+def envelope(**changes: Any) -> bytes:
+    """Return a correct message of protocol 2 with changed fields. `None` removes a field."""
+    properties = {
+        "delivery_tag": "tag-1", "body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "q"},
+    }  # fmt: skip
+    message = {"body": "e30=", "content-type": "application/json", "content-encoding": "utf-8", "headers": {}}
+    properties |= changes.pop("properties", {})
+    message |= {"properties": properties, **changes}
+    return json.dumps(_without_nulls(message)).encode()
+
+
+def _without_nulls(value: Any) -> Any:
+    return {k: _without_nulls(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+NOT_MESSAGES = [
+    b"not json", b"\xff\xfe", b"[" * 100_000, b"null", b"5", b"[]", b'"text"', b"{}",
+    envelope(properties={"delivery_tag": None}), envelope(properties={"delivery_tag": 7}),
+    envelope(properties={"delivery_tag": ["a"]}), envelope(properties={"delivery_info": None}),
+    envelope(properties={"delivery_info": {"exchange": "", "routing_key": 5}}),
+    envelope(properties={"body_encoding": "nonsense"}), envelope(body="%%%"), envelope(body=7), envelope(headers=[]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", NOT_MESSAGES, ids=range(len(NOT_MESSAGES)))
+def test_entry_that_is_not_a_message_moves_to_the_dead_list(
+    servers: Servers, client: Any, caplog: pytest.LogCaptureFixture, entry: bytes
+) -> None:
+    client.lpush("q", entry)
+    worker = Worker(servers)
+    worker.send({"n": 1})
+    eventually(lambda: worker.turn() == [{"n": 1}])
+    assert client.lrange("q.dead", 0, -1) == [entry]
+    assert left(client) == {"unacked": 0}
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert f"An entry of {len(entry)} bytes in queue q is not a Celery message" in logged.getMessage()
+
+
+def test_message_that_the_consumer_cannot_handle_moves_to_the_dead_list(servers: Servers, client: Any) -> None:
+    """Celery raises such errors for a task message without an id, for example."""
+    worker = Worker(servers)
+
+    def handle(body: Any, message: Any) -> None:
+        if "bad" in body:
+            raise KeyError("id")
+        worker._take(body, message)
+
+    worker.consumer.callbacks = [handle]
+    worker.send({"bad": 1})
+    worker.send({"n": 1})
+    eventually(lambda: worker.turn() == [{"n": 1}])
+    assert client.llen("q.dead") == 1
+    assert left(client) == {"unacked": 0}
+    assert worker.channel.qos.can_consume()

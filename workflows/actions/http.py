@@ -102,7 +102,9 @@ def _headers(given: dict[str, str], url: httpx.URL, idempotency_key: str) -> htt
 
     Errors: ActionFailed for a header that cannot be sent.
     """
-    headers = httpx.Headers({"Idempotency-Key": idempotency_key, "Accept": "*/*", "User-Agent": "pointsman"})
+    headers = httpx.Headers({"Accept": "*/*", "User-Agent": "pointsman"})
+    if "idempotency-key" not in (name.lower() for name in given):
+        given = {"Idempotency-Key": idempotency_key, **given}
     for name, text in given.items():
         problem = _header_problem(name, text)
         if problem:

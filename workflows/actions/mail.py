@@ -2,6 +2,8 @@
 
 import smtplib
 import socket
+import unicodedata
+from email.errors import MessageError
 from email.utils import formataddr, make_msgid
 from typing import Annotated, Any, Self
 
@@ -15,8 +17,13 @@ from workflows.engine.errors import Category
 MAX_RECIPIENTS = 100
 
 
+def _is_one_line(text: str) -> bool:
+    """Return True if a header can contain the text: it has no line break of any kind and no control character."""
+    return not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text.replace("\t", " "))
+
+
 def _one_line(name: str) -> str:
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+    if not _is_one_line(name):
         raise ValueError("must be one line without control characters")
     return name
 
@@ -81,12 +88,7 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
     Errors: ActionFailed if the server refused the e-mail or was never reached; ActionOutcomeUnknown if the connection
     broke during the transfer.
     """
-    if "\n" in value.subject or "\r" in value.subject:
-        raise ActionFailed(
-            "The subject has a line break. It must be one line.",
-            category=Category.VALIDATION,
-            code="EMAIL_SUBJECT_INVALID",
-        )
+    _check_headers(value, context)
     message_id = make_msgid(domain="pointsman")
     mail = EmailMultiAlternatives(
         subject=value.subject,
@@ -99,6 +101,14 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
     )
     if value.html is not None:
         mail.attach_alternative(value.html, "text/html")
+    try:
+        mail.message().as_bytes()
+    except (ValueError, LookupError, MessageError) as error:
+        raise ActionFailed(
+            f"The e-mail cannot be written: {error}. Correct the input of the step.",
+            category=Category.VALIDATION,
+            code="EMAIL_INVALID",
+        ) from error
     try:
         mail.send()
     except smtplib.SMTPRecipientsRefused as error:
@@ -119,3 +129,19 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
             " Check with a recipient before you send it again."
         ) from error
     return EmailOutput(message_id=message_id, accepted=len(mail.recipients()))
+
+
+def _check_headers(value: EmailInput, context: ActionContext) -> None:
+    if not _is_one_line(value.subject):
+        raise ActionFailed(
+            "The subject has a line break or a control character. It must be one line.",
+            category=Category.VALIDATION,
+            code="EMAIL_SUBJECT_INVALID",
+        )
+    if not _is_one_line(context.idempotency_key):
+        raise ActionFailed(
+            "The idempotency key has a line break or a control character, so it cannot be sent in a header. Choose a"
+            " key of one line.",
+            category=Category.VALIDATION,
+            code="EMAIL_INVALID",
+        )

@@ -9,6 +9,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,6 +164,14 @@ def test_an_unknown_charset_has_a_code(settings: Any, charset: str) -> None:
 def test_a_header_that_cannot_be_sent_has_a_code(name: str, text: str) -> None:
     with pytest.raises(ActionFailed) as failure:
         http_request(HttpRequestInput(url="http://127.0.0.1/", headers={name: text}), CONTEXT)
+    assert (failure.value.category, failure.value.code) == ("ValidationError", "HTTP_HEADER_INVALID")
+
+
+@pytest.mark.parametrize("key", ["a\nb", "Zoë"])
+def test_an_idempotency_key_that_cannot_be_sent_has_a_code(key: str) -> None:
+    context = replace(CONTEXT, idempotency_key=key)
+    with pytest.raises(ActionFailed) as failure:
+        http_request(HttpRequestInput(url="http://127.0.0.1/"), context)
     assert (failure.value.category, failure.value.code) == ("ValidationError", "HTTP_HEADER_INVALID")
 
 
