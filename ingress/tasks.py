@@ -13,8 +13,8 @@ from typing import Any
 from celery import shared_task
 from django.conf import settings
 from django.db import DatabaseError
-from django.utils import timezone
 
+from ingress.dispatch.buffers import events_end_buffer_times
 from ingress.dispatch.work import Worked, events_work, tenants_with_work
 from ingress.intake.envelope import event_invalid
 from ingress.intake.receive import events_receive
@@ -22,17 +22,15 @@ from workflows.database_errors import is_data_error
 from workflows.dispatch_notification import WORK_EVENTS, notification_received, notify_dispatcher
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid, NotFound, PortalError
-from workflows.event_outcomes import deliveries_changing
-from workflows.models import Event, Tenant
+from workflows.models import Tenant
 from workflows.services.bulk.work import bulk_sweep
 from workflows.services.runs.unstarted import sweep_unstarted_runs
-from workflows.statuses import EventOutcome, EventSource
+from workflows.statuses import EventSource
 from workflows.tenancy import system_scope
 
 logger = logging.getLogger(__name__)
 
 SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # leaves time for the dispatcher
-SWEEP_BATCH = 500
 
 
 @shared_task(
@@ -95,7 +93,7 @@ def sweep_events() -> dict[str, int]:
 def _sweep() -> dict[str, int]:
     stop_at = time.monotonic() + SWEEP_BUDGET_SECONDS
     counts = {
-        "settled": _run_part("buffers", partial(_end_buffer_times, stop_at)),
+        "settled": _run_part("buffers", partial(events_end_buffer_times, stop_at)),
         "launched": _run_part("launches", sweep_unstarted_runs),
         "bulk": _run_part("bulk jobs", bulk_sweep),
         **_dispatch_all_tenants(time.monotonic() + SWEEP_BUDGET_SECONDS),
@@ -132,16 +130,3 @@ def _run_part(name: str, work: Callable[[], int]) -> int:
     except Exception:
         logger.exception("the sweep of %s failed", name)
         return 0
-
-
-def _end_buffer_times(stop_at: float) -> int:
-    """Write the outcome of events whose buffer time is over. Return their number."""
-    over = Event.objects.filter(outcome=EventOutcome.BUFFERED, buffered_until__lt=timezone.now())
-    count = 0
-    while True:
-        ids = list(over.order_by("buffered_until").values_list("id", flat=True)[:SWEEP_BATCH])
-        with deliveries_changing(Event.objects.filter(id__in=ids)):
-            pass  # the context manager writes the outcomes
-        count += len(ids)
-        if len(ids) < SWEEP_BATCH or time.monotonic() > stop_at:
-            return count

@@ -31,6 +31,7 @@ from workflows.dispatch_notification import notify_dispatcher
 from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.models.statements import update_rows
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import DeliveryKind, DeliveryStatus
 from workflows.temporal import gateway
 
@@ -222,6 +223,9 @@ def _record_attempts(attempted: Sequence[Attempted]) -> None:
     for delivery, attempt in attempted:
         if attempt.is_busy:
             notify_dispatcher(delivery.tenant_id, after=attempt.wait_seconds)
+    for delivery, attempt in attempted:
+        if delivery.wait_id and attempt.status == DeliveryStatus.DEAD:  # its wait can take the next event
+            wait_look_for_events(tenant_id=str(delivery.tenant_id), wait_id=str(delivery.wait_id))
     held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in attempted if attempt.is_held}
     for tenant_id, definition_id in held:
         if definition_id is not None:

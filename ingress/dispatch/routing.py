@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from ingress.dispatch.near_misses import event_near_misses
 from workflows.backoff import backoff_seconds
-from workflows.event_outcomes import set_outcome
+from workflows.event_outcomes import IN_PROGRESS, set_outcome
 from workflows.models import Definition, Event, EventDelivery, RunWait
 from workflows.models.statements import update_rows
 from workflows.services.wait_lookback import buffer_times, new_wait_delivery
@@ -244,16 +244,37 @@ def _create_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]
         existing.add((event_id, wait_id or definition_id))
         statuses[event_id].append(status)
     now = timezone.now()
+    busy = _busy_waits(plans)
     new = []
     for plan in plans:
         event = plan.event
-        targets = [(wait.id, new_wait_delivery(event, wait, at=now)) for wait in plan.waits]
-        targets += [(definition.id, _new_trigger_delivery(event, definition)) for definition in plan.triggers]
-        new += [delivery for target, delivery in targets if (event.id, target) not in existing]
+        for wait in plan.waits:
+            if (event.id, wait.id) not in existing and wait.id not in busy:
+                new.append(new_wait_delivery(event, wait, at=now))
+                busy.add(wait.id)
+        new += [
+            _new_trigger_delivery(event, definition)
+            for definition in plan.triggers
+            if (event.id, definition.id) not in existing
+        ]
     EventDelivery.objects.bulk_create(new)
     for delivery in new:
         statuses[delivery.event_id].append(delivery.status)
     return statuses
+
+
+def _busy_waits(plans: Sequence[EventPlan]) -> set[uuid.UUID]:
+    """Return the waits that have an event under way. The verdict on it lets the wait search for the next event.
+
+    So an event is sent only to a wait that can take it now, and a burst of N events costs N deliveries.
+    """
+    waits = [wait for plan in plans for wait in plan.waits]
+    if not waits:
+        return set()
+    under_way = EventDelivery.objects.filter(
+        tenant_id=waits[0].tenant_id, wait_id__in={wait.id for wait in waits}, status__in=IN_PROGRESS
+    )
+    return set(under_way.values_list("wait_id", flat=True))
 
 
 def _new_trigger_delivery(event: Event, definition: Definition) -> EventDelivery:

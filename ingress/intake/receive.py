@@ -13,7 +13,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
 
 from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
@@ -24,7 +23,7 @@ from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import new_id
-from workflows.models.statements import columns_of, values_of
+from workflows.models.statements import columns_of, database_now, values_of
 from workflows.services.payload_check import PayloadChecker
 from workflows.statuses import EventOutcome, EventSource
 from workflows.tenancy import tenant_scope
@@ -104,6 +103,7 @@ class IntakeRules:
         self.entries = {entry.name: entry for entry in entries}
         self.paths = {name: entry.correlation_paths for name, entry in self.entries.items() if entry.correlation_paths}
         self.checker = PayloadChecker(tenant_id)
+        self.accepted_at = database_now()  # one clock for all hosts
 
     def identity_of(self, event_type: str) -> IdentityRule:
         """Return the rule of the catalogue for the identity of events of this type."""
@@ -138,7 +138,7 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
         tenant_paths=rules.paths,
         environment_paths=settings.EVENT_CORRELATION_PATHS,
     )
-    now = timezone.now()
+    now = rules.accepted_at
     event = Event(
         tenant_id=rules.tenant_id,
         event_id=envelope.event_id or f"evt-{new_id()}",

@@ -83,10 +83,14 @@ def _record_end(turn: Turn, step: Step, attempt: AttemptState, error: dict[str, 
 
 
 def start_timer(turn: Turn, wait: OpenWaitState, summary: str) -> None:
-    if wait.deadline_ms is None:
-        return
+    """Start the timer of a wait that has a deadline."""
+    if wait.deadline_ms is not None:
+        start_timer_at(turn, wait, wait.deadline_ms, summary)
+
+
+def start_timer_at(turn: Turn, wait: OpenWaitState, due_ms: int, summary: str) -> None:
     wait.timer_id = turn.new_command_id()
-    turn.commands.append(StartTimer(id=wait.timer_id, due_ms=wait.deadline_ms, summary=summary))
+    turn.commands.append(StartTimer(id=wait.timer_id, due_ms=due_ms, summary=summary))
 
 
 def cancel_attempt(turn: Turn, step: Step) -> None:

@@ -67,6 +67,7 @@ def start_child(turn: Turn, step: Step, *, value: Any, launches: int = 1) -> Non
             version=step.config["workflowVersion"],
             input=value,
             records=attempt.records,
+            ready_ms=state.ready_ms if turn.semantics >= 2 else 0,
         )
     )
 

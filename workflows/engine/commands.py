@@ -49,6 +49,8 @@ class RunChild:
     version: int
     input: Any
     records: list[Record]
+    # Logical time of the parent at the call; 0 under semantics 1.
+    ready_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ class OpenWait:
 
     id: str
     wait_id: str
+    summary: str
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class SearchEvents:
+    """Command to write the gathered records and to search for events of a wait whose deadline has passed.
+
+    EventsSearched reports the result.
+    """
+
+    id: str
+    wait_id: str
+    until_ms: int
     summary: str
     records: list[Record]
 
@@ -98,4 +114,14 @@ class CompleteRun:
     records: list[Record]
 
 
-Command = RunAction | RunChild | OpenWait | StartTimer | CancelTimer | CancelAttempt | WriteRecords | CompleteRun
+Command = (
+    RunAction
+    | RunChild
+    | OpenWait
+    | SearchEvents
+    | StartTimer
+    | CancelTimer
+    | CancelAttempt
+    | WriteRecords
+    | CompleteRun
+)

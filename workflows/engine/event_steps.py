@@ -7,19 +7,24 @@ The verdict is a projection record. While a write of verdicts is open, further v
 """
 
 from workflows.engine.action_step import outcome_decided
-from workflows.engine.commands import CancelTimer
+from workflows.engine.attempts import start_timer_at
+from workflows.engine.commands import CancelTimer, SearchEvents
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
-from workflows.engine.events import EventSignalled, TaskCompleted
+from workflows.engine.events import EventSignalled, EventsSearched, TaskCompleted
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
-from workflows.engine.recording import record_task, record_verdict, record_wait
+from workflows.engine.recording import record_task, record_verdict, record_wait, take_records
 from workflows.engine.records import FilterMismatch, TaskFields
 from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, RunState
 from workflows.engine.turn import Flow, Turn
 from workflows.engine.unknown_outcomes import is_decision, undecided
 from workflows.engine.wait_steps import TASK_COMPLETED, response_in, resume_from_event, resume_from_task
 
+# PostgreSQL's clock, which gives the time of acceptance, and Temporal's clock, which gives the deadline, may differ.
+CLOCK_TOLERANCE_MS = 1_000
+# Pause between two searches after a deadline, while an event that counts is on its way. It doubles up to the limit.
+FIRST_SEARCH_PAUSE_MS, LONGEST_SEARCH_PAUSE_MS = 1_000, 30_000
 # Limit of remembered event ids. For an older event, the status of its delivery row prevents a second delivery.
 MAX_CONSUMED_IDS = 500
 
@@ -34,10 +39,13 @@ def event_signalled(turn: Turn, step: Step, wait: OpenWaitState, event: EventSig
         return _filtered(turn, event, "this event started the run")
     if (event.event_name, event.correlation_key) != (wait.event_name, wait.key):
         return _filtered(turn, event, "the wait is for another event or another key")
+    if turn.semantics >= 2 and is_after_deadline(wait, event.accepted_ms):
+        return late(turn, event, "the portal accepted this event after the deadline of the wait")
     mismatch = _mismatch(wait, event)
     if mismatch is not None:
         return _filtered(turn, event, *mismatch)
     _consume(state, event)
+    turn.become_ready(event.accepted_ms)
     record_verdict(state, now_ms=turn.now_ms, wait_id=wait.id, event_id=event.event_id, verdict="matched")
     if wait.kind == "human":
         response = response_in(event.event_name, event.payload)
@@ -57,6 +65,7 @@ def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompl
     fields: TaskFields = {"response": event.response, "completedBy": event.completed_by}
     if event.command_id:
         fields["commandId"] = event.command_id
+    turn.become_ready(event.accepted_ms or turn.now_ms)
     record_task(turn.state, wait, now_ms=turn.now_ms, status="completed", **fields)
     close_wait(turn, "RESOLVED")
     if is_decision(step):
@@ -67,11 +76,49 @@ def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompl
     return Flow.NEXT
 
 
+def is_after_deadline(wait: OpenWaitState, accepted_ms: int) -> bool:
+    """Return True if something that the portal accepted at this time comes too late for the wait."""
+    return wait.deadline_ms is not None and accepted_ms > wait.deadline_ms + CLOCK_TOLERANCE_MS
+
+
+def deadline_reached(turn: Turn, wait: OpenWaitState) -> Flow:
+    """Search for events that the portal accepted before the deadline, before the wait times out.
+
+    Their signals may come after the timer, because a worker, the portal or Temporal was down. Semantics 1 times out
+    at once.
+    """
+    if turn.semantics < 2 or wait.deadline_ms is None:
+        return wait_timed_out(turn, wait)
+    wait.timer_id, wait.look_id = "", turn.new_command_id()
+    wait.looks += 1
+    turn.commands.append(
+        SearchEvents(
+            id=wait.look_id,
+            wait_id=wait.id,
+            until_ms=wait.deadline_ms + CLOCK_TOLERANCE_MS,
+            summary=f"deadline of {wait.step_id}: events accepted before it",
+            records=take_records(turn.state),
+        )
+    )
+    return Flow.SUSPEND
+
+
+def events_searched(turn: Turn, wait: OpenWaitState, event: EventsSearched) -> Flow:
+    """Time out, or wait for the verdict on an event that is on its way and search again."""
+    wait.look_id = ""
+    if not event.is_event_left:
+        return wait_timed_out(turn, wait)
+    pause_ms = min(LONGEST_SEARCH_PAUSE_MS, FIRST_SEARCH_PAUSE_MS * 2 ** min(wait.looks - 1, 10))
+    start_timer_at(turn, wait, turn.now_ms + pause_ms, f"an event for {wait.step_id} is on its way")
+    return Flow.SUSPEND
+
+
 def wait_timed_out(turn: Turn, wait: OpenWaitState) -> Flow:
     """Close the wait as TIMED_OUT and fail its step.
 
     Errors: always raises RunError TimeoutError.
     """
+    turn.become_ready(wait.deadline_ms or 0)
     if wait.kind == "human":
         record_task(turn.state, wait, now_ms=turn.now_ms, status="expired")
     close_wait(turn, "TIMED_OUT", timer_fired=True)

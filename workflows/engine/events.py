@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunStarted:
+    """`accepted_ms` is the time at which the portal accepted the start; 0 if it is unknown."""
+
     now_ms: int
+    accepted_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ class RecordsWritten:
 
 
 @dataclass(frozen=True)
+class EventsSearched:
+    """End of a search for stored events after the deadline of a wait.
+
+    `is_event_left` is True if an event that was accepted before the deadline has no verdict of this wait yet.
+    """
+
+    now_ms: int
+    command_id: str
+    is_event_left: bool
+
+
+@dataclass(frozen=True)
 class EventSignalled:
     """Business event that was signalled for one wait of this run."""
 
@@ -65,6 +80,8 @@ class EventSignalled:
     correlation_key: str
     wait_id: str
     payload: Any
+    # Time at which the portal accepted the event, from PostgreSQL's clock.
+    accepted_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,7 @@ class TaskCompleted:
     response: Any
     completed_by: str
     command_id: str = ""
+    accepted_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,7 @@ EngineEvent = (
     | ChildDone
     | TimerFired
     | RecordsWritten
+    | EventsSearched
     | EventSignalled
     | TaskCompleted
     | CancelRequested

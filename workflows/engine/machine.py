@@ -30,13 +30,21 @@ from workflows.engine.commands import Command
 from workflows.engine.control import fail, leave_block, leave_frames
 from workflows.engine.definition import Definition, Step
 from workflows.engine.errors import Category, RunError
-from workflows.engine.event_steps import close_wait, event_signalled, late, task_completed, wait_timed_out
+from workflows.engine.event_steps import (
+    close_wait,
+    deadline_reached,
+    event_signalled,
+    events_searched,
+    late,
+    task_completed,
+)
 from workflows.engine.events import (
     ActionDone,
     CancelRequested,
     ChildDone,
     EngineEvent,
     EventSignalled,
+    EventsSearched,
     PauseRequested,
     RecordsWritten,
     RunContinued,
@@ -148,7 +156,8 @@ def _resume(turn: Turn, step: Step, body: Callable[[], Flow], *, started_ms: int
 # -- Handlers for one phase --------------------------------------------------------------------------------------------
 
 
-def _begin(turn: Turn, _event: RunStarted) -> Flow:
+def _begin(turn: Turn, event: RunStarted) -> Flow:
+    turn.become_ready(event.accepted_ms or turn.now_ms)
     size = turn.state.scope.size_bound
     if size > MAX_SCOPE_BYTES:
         error = RunError(
@@ -187,6 +196,7 @@ def _retry(turn: Turn, event: TimerFired) -> Flow:
     if attempt is None or attempt.wait is None or attempt.wait.timer_id != event.command_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
+    turn.become_ready(attempt.wait.deadline_ms or 0)
     record_wait(turn.state, attempt.wait, now_ms=turn.now_ms, status="RESOLVED")
     if not attempt.command_id:
         turn.state.attempt = None
@@ -215,12 +225,20 @@ def _task_completed(turn: Turn, event: TaskCompleted) -> Flow:
     return _resume(turn, step, lambda: task_completed(turn, step, wait, event), started_ms=_started_ms(turn, wait))
 
 
-def _wait_timed_out(turn: Turn, event: TimerFired) -> Flow:
+def _deadline_reached(turn: Turn, event: TimerFired) -> Flow:
     wait = turn.state.wait
     if wait is None or wait.timer_id != event.command_id:
         return Flow.SUSPEND
     step = turn.step_of_wait()
-    return _resume(turn, step, lambda: wait_timed_out(turn, wait), started_ms=_started_ms(turn, wait))
+    return _resume(turn, step, lambda: deadline_reached(turn, wait), started_ms=_started_ms(turn, wait))
+
+
+def _events_searched(turn: Turn, event: EventsSearched) -> Flow:
+    wait = turn.state.wait
+    if wait is None or wait.look_id != event.command_id:
+        return Flow.SUSPEND
+    step = turn.step_of_wait()
+    return _resume(turn, step, lambda: events_searched(turn, wait, event), started_ms=_started_ms(turn, wait))
 
 
 def _time_reached(turn: Turn, event: TimerFired) -> Flow:
@@ -230,6 +248,7 @@ def _time_reached(turn: Turn, event: TimerFired) -> Flow:
     step, due_ms = turn.step_of_wait(), wait.deadline_ms
 
     def resume() -> Flow:
+        turn.become_ready(due_ms)
         close_wait(turn, "RESOLVED", timer_fired=True)
         resume_from_time(turn, step, due_ms=due_ms, started_ms=wait.opened_ms)
         return Flow.NEXT
@@ -321,10 +340,12 @@ TRANSITIONS: dict[tuple[Phase, type], Callable[[Turn, Any], Flow]] = {
     (Phase.CHILD, ChildDone): _child_done,
     (Phase.RETRY, TimerFired): _retry,
     (Phase.EVENT_WAIT, EventSignalled): _event_signalled,
-    (Phase.EVENT_WAIT, TimerFired): _wait_timed_out,
+    (Phase.EVENT_WAIT, TimerFired): _deadline_reached,
+    (Phase.EVENT_WAIT, EventsSearched): _events_searched,
     (Phase.HUMAN_WAIT, EventSignalled): _event_signalled,
     (Phase.HUMAN_WAIT, TaskCompleted): _task_completed,
-    (Phase.HUMAN_WAIT, TimerFired): _wait_timed_out,
+    (Phase.HUMAN_WAIT, TimerFired): _deadline_reached,
+    (Phase.HUMAN_WAIT, EventsSearched): _events_searched,
     (Phase.TIME_WAIT, TimerFired): _time_reached,
 }
 IN_ANY_PHASE: dict[type, Callable[[Turn, Any], Flow]] = {

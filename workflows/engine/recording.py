@@ -104,6 +104,8 @@ def record_wait(state: RunState, wait: OpenWaitState, *, now_ms: int, status: st
         record["eventName"], record["key"], record["filters"] = wait.event_name, wait.key, wait.filters
     if event_id:
         record["eventId"] = event_id
+    if wait.ready_ms:
+        record["readyAt"] = wait.ready_ms
     _append(state, record)
 
 

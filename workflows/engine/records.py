@@ -62,6 +62,8 @@ class WaitRecord(TypedDict):
     key: NotRequired[str]
     filters: NotRequired[list[dict[str, Any]]]
     eventId: NotRequired[str]
+    # Logical time at which the run became able to reach the wait. Absent under semantics 1.
+    readyAt: NotRequired[int]
 
 
 class TaskFields(TypedDict, total=False):

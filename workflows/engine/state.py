@@ -51,6 +51,11 @@ class OpenWaitState:
     key: str = ""
     filters: list[dict[str, Any]] = field(default_factory=list)
     timer_id: str = ""
+    # Logical time at which the run became able to reach this wait (RunState.ready_ms). 0 under semantics 1.
+    ready_ms: int = 0
+    # Open search for stored events after the deadline, and the number of searches so far.
+    look_id: str = ""
+    looks: int = 0
     # For a human task only: the JSON Schema of the response.
     form_schema: dict[str, Any] | None = None
 
@@ -77,6 +82,9 @@ class AttemptState:
 class RunState:
     scope: Scope
     trigger_event_id: str = ""
+    # Logical time: the acceptance of the start, of the event or response that ended the last wait, or the due time of
+    # the last timer. Delays of the portal do not move it.
+    ready_ms: int = 0
     frames: list[Frame] = field(default_factory=lambda: [Frame(ROOT)])
     phase: Phase = Phase.NEW
     wait: OpenWaitState | None = None

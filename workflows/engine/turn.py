@@ -64,6 +64,10 @@ class Turn:
         """Return the semantics version that the run started with."""
         return int(self.state.scope.system.get("semanticsVersion", 1))
 
+    def become_ready(self, at_ms: int) -> None:
+        """Move the logical time of the run forward. It never moves back."""
+        self.state.ready_ms = max(self.state.ready_ms, at_ms)
+
     # -- Position of the run -----------------------------------------------------------------------------------------
 
     def current_step(self) -> Step | None:

@@ -65,6 +65,7 @@ def wait_for_time(turn: Turn, step: Step) -> Flow:
             )
         due_ms = moment
     if due_ms <= turn.now_ms:
+        turn.become_ready(due_ms)
         resume_from_time(turn, step, due_ms=due_ms, started_ms=turn.now_ms)
         return Flow.NEXT
     return open_wait(turn, step, new_wait(turn, step, "time", min(due_ms, MAX_MS)), Phase.TIME_WAIT, "time")
@@ -198,6 +199,7 @@ def new_wait(turn: Turn, step: Step, kind: str, deadline_ms: int | None) -> Open
         iteration=turn.state.scope.iteration,
         opened_ms=turn.now_ms,
         deadline_ms=deadline_ms,
+        ready_ms=turn.state.ready_ms if turn.semantics >= 2 else 0,
     )
 
 

@@ -842,6 +842,14 @@ class Migration(migrations.Migration):
                     models.BigIntegerField(default=0, help_text="Sequence number of the record that opened the wait."),
                 ),
                 ("opened_at", models.DateTimeField()),
+                (
+                    "ready_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Logical time at which the run became able to reach this wait. The lookback counts from it.",
+                        null=True,
+                    ),
+                ),
                 ("deadline_at", models.DateTimeField(blank=True, null=True)),
                 ("resolved_at", models.DateTimeField(blank=True, null=True)),
                 (

@@ -169,6 +169,11 @@ class RunWait(ProjectionRow):
     filters = models.JSONField(default=list, blank=True)
     opened_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record that opened the wait.")
     opened_at = models.DateTimeField()
+    ready_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Logical time at which the run became able to reach this wait. The lookback counts from it.",
+    )
     deadline_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     event = models.ForeignKey(

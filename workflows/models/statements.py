@@ -5,6 +5,7 @@ field needs no change here.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -47,6 +48,17 @@ def update_rows(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+
+
+def database_now() -> datetime:
+    """Return the time of PostgreSQL's clock, the one clock for times of acceptance.
+
+    Cost: one statement.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
 
 
 def _quoted(name: Any) -> str:

@@ -219,6 +219,7 @@ class _Batch:
         row.opened_at = datetime_of_ms(record["openedAt"])
         if record["status"] == WaitStatus.WAITING or not row.opened_seq:
             row.opened_seq = record["seq"]
+        row.ready_at = datetime_of_ms(record["readyAt"]) if "readyAt" in record else None
         row.deadline_at = datetime_of_ms(record["deadlineAt"]) if "deadlineAt" in record else None
         row.resolved_at = None if record["status"] == WaitStatus.WAITING else datetime_of_ms(record["at"])
         row.event_id = events.get(record.get("eventId", ""))
@@ -267,7 +268,7 @@ _STEP_FIELDS = [
 ]  # fmt: skip
 _WAIT_FIELDS = [
     *_STAMP, "step_path", "iteration", "step_id", "kind", "status", "event_name", "correlation_key", "filters",
-    "opened_seq", "opened_at", "deadline_at", "resolved_at", "event",
+    "opened_seq", "opened_at", "ready_at", "deadline_at", "resolved_at", "event",
 ]  # fmt: skip
 _RUN_FIELDS = [
     *_STAMP, "projection_base_seq", "temporal_first_run_id", "status", "state", "current_step_path", "step_count",

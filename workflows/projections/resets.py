@@ -30,7 +30,7 @@ def record_reset(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None
     again:
 
     - The delivery to a wait that was opened after that point becomes `late`, so that the next wait finds its event.
-    - The delivery to a wait that is still open is sent again.
+    - The delivery to a wait that is still open is sent again. A reset can drop signals that the run had not read.
     """
     _lock_events(run)
     if run.projection_seq == SEQ_OF_END:
@@ -42,6 +42,8 @@ def record_reset(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None
     _take_back_events(run, [wait.id for wait in changed_since], now=now)
     _reopen(run, [wait for wait in changed_since if wait.opened_seq < first_seq], epoch=epoch, now=now)
     record_waits_undone(run, opened_since, epoch=epoch, now=now)
+    if first_seq <= run.projection_seq:
+        _send_again(run, now=now)
 
 
 def _lock_events(run: Run) -> None:
@@ -100,6 +102,14 @@ def _reopen(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) -> Non
     with deliveries_changing(touched) as events:
         missed.update(status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now)
     if events:
+        notify_dispatcher_on_commit(run.tenant_id)
+
+
+def _send_again(run: Run, *, now: datetime) -> None:
+    sent = EventDelivery.objects.filter(
+        tenant_id=run.tenant_id, run=run, wait__status=WaitStatus.WAITING, status=DeliveryStatus.SENT
+    )
+    if sent.update(status=DeliveryStatus.PENDING, next_attempt_at=now):  # both count as "in progress" for the event
         notify_dispatcher_on_commit(run.tenant_id)
 
 

@@ -17,12 +17,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.actors import Actor, system_actor
+from workflows.engine.clock import ms_of_datetime
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.storable import storable_problem
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import Conflict, DependencyDown, InputInvalid, PortalError
 from workflows.ledger import command_failures_recorded, command_finish, command_open, command_refuse
 from workflows.models import Command, HumanTask
+from workflows.models.statements import database_now
 from workflows.services.decisions import decision_parts, output_problem
 from workflows.services.idempotency import command_request
 from workflows.services.task_access import (
@@ -122,6 +124,7 @@ def _send(
                 completedBy=actor.name,
                 commandId=str(command.id),
                 isLateResult=is_late_result,
+                acceptedAtMs=ms_of_datetime(database_now()),
             ),
             workflow_id=task.run.temporal_workflow_id,
             first_run_id=task.run.temporal_first_run_id,

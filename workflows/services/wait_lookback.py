@@ -5,13 +5,20 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Exists, Max, OuterRef, Q
+from django.db import connection, transaction
+from django.db.models import Count, Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from workflows.dispatch_notification import notify_dispatcher
-from workflows.event_outcomes import deliveries_changing
+from workflows.engine.event_steps import CLOCK_TOLERANCE_MS
+from workflows.event_outcomes import IN_PROGRESS, deliveries_changing
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
 from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitKind, WaitStatus
+
+# Deliveries that one wait has under way at most. The run reads them one after the other.
+LARGEST_WINDOW = 20
+CLOCK_TOLERANCE = timedelta(milliseconds=CLOCK_TOLERANCE_MS)
+_ADVISORY_CLASS = 5_042  # class of the advisory locks for searches
 
 
 def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[str, timedelta]:
@@ -23,19 +30,62 @@ def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[
 
 
 def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
-    """Insert a delivery for each stored event that fits this open wait. Return the number of its pending deliveries.
+    """Insert deliveries for the stored events that this open wait can take next. Return the number of pending ones.
 
-    Call it after the wait is committed. The dispatcher signals the events, the oldest first.
+    Call it after the commit that opened the wait, or that recorded a verdict of it. The dispatcher signals the events,
+    the oldest first. Events beyond the window stay in the database until a verdict makes room, so that N events cost
+    about N deliveries and signals.
 
     Idempotency: a delivery is unique per wait and event.
     """
     wait = RunWait.objects.select_related("run").get(tenant_id=tenant_id, id=wait_id)
-    if wait.status != WaitStatus.WAITING or wait.kind not in (WaitKind.EVENT, WaitKind.HUMAN):
+    if not _is_open(wait):
         return 0
-    events = list(_events_for(wait).order_by("received_at", "id"))
-    if not events:
-        return 0
-    with deliveries_changing(Event.objects.filter(id__in=[event.id for event in events])):
+    with transaction.atomic():
+        _lock(wait)  # two searches must not count the same room
+        room = wait_room(wait)
+        found = list(_events_for(wait).order_by("received_at", "id").values_list("id", flat=True)[:room])
+        if found:
+            _create_deliveries(wait, found)
+        pending = EventDelivery.objects.filter(tenant_id=tenant_id, wait=wait, status=DeliveryStatus.PENDING).count()
+    if pending:
+        notify_dispatcher(tenant_id)
+    return pending
+
+
+def is_event_left(*, tenant_id: str, wait_id: str, until: datetime) -> bool:
+    """Return True if an event that was accepted until then can still get a verdict of this wait. Search for it, too."""
+    wait_look_for_events(tenant_id=tenant_id, wait_id=wait_id)
+    wait = RunWait.objects.select_related("run").get(tenant_id=tenant_id, id=wait_id)
+    undecided = EventDelivery.objects.filter(
+        tenant_id=tenant_id, wait=wait, status__in=IN_PROGRESS, event__received_at__lte=until
+    )
+    return _is_open(wait) and (undecided.exists() or _events_for(wait).exists())
+
+
+def wait_room(wait: RunWait) -> int:
+    """Return how many more deliveries this wait may have under way.
+
+    A wait begins with one, because one event usually ends it. Each event that it filters widens the window by one.
+    """
+    counts = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait).aggregate(
+        under_way=Count("id", filter=Q(status__in=IN_PROGRESS)),
+        filtered=Count("id", filter=Q(status=DeliveryStatus.FILTERED)),
+    )
+    return max(0, min(LARGEST_WINDOW, 1 + counts["filtered"]) - counts["under_way"])
+
+
+def _is_open(wait: RunWait) -> bool:
+    return wait.status == WaitStatus.WAITING and wait.kind in (WaitKind.EVENT, WaitKind.HUMAN)
+
+
+def _lock(wait: RunWait) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ADVISORY_CLASS, str(wait.id)])
+
+
+def _create_deliveries(wait: RunWait, event_ids: Collection[uuid.UUID]) -> None:
+    with deliveries_changing(Event.objects.filter(id__in=event_ids)) as events:
         to_this_wait = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event__in=events)
         has_one = set(to_this_wait.values_list("event_id", flat=True))
         now = timezone.now()  # the same for all deliveries, so that the older event is delivered first
@@ -46,10 +96,6 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
         to_this_wait.filter(status=DeliveryStatus.LATE).update(
             status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now
         )
-        pending = to_this_wait.filter(status=DeliveryStatus.PENDING).count()
-    if pending:
-        notify_dispatcher(tenant_id)
-    return pending
 
 
 def new_wait_delivery(event: Event, wait: RunWait, *, at: datetime) -> EventDelivery:
@@ -65,13 +111,16 @@ def new_wait_delivery(event: Event, wait: RunWait, *, at: datetime) -> EventDeli
 
 
 def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of an annotated model
-    """Return the events with this name and key since the lookback begins.
+    """Return the events with this name and key since the lookback begins that this wait has not tried.
 
     The time of routing counts too. So an event is still found if the broker or the workers were down before its
     routing.
     """
     since = _look_since(wait)
     run: Run = wait.run
+    tried = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event=OuterRef("pk")).exclude(
+        status=DeliveryStatus.LATE
+    )
     # The event came while another event resolved an earlier wait of this run with the same name and key.
     came_too_late = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id,
@@ -84,8 +133,10 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
     taken = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, run_id=run.id, event=OuterRef("pk"), status=DeliveryStatus.MATCHED
     )
+    in_time = Q() if wait.deadline_at is None else Q(received_at__lte=wait.deadline_at + CLOCK_TOLERANCE)
     return (
         Event.objects.filter(
+            in_time,
             tenant_id=wait.tenant_id,
             occupies_id=True,
             keys__tenant_id=wait.tenant_id,
@@ -95,17 +146,19 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
         .filter(Q(received_at__gte=since) | Q(routed_at__gte=since) | Q(routed_at__isnull=True) | Exists(came_too_late))
         .exclude(started_runs=run)
         .exclude(outcome__in=[EventOutcome.DISCARDED, EventOutcome.REJECTED])
-        .filter(~Exists(taken))
+        .filter(~Exists(taken), ~Exists(tried))
     )
 
 
 def _look_since(wait: RunWait) -> datetime:
     """Return the begin of the lookback.
 
-    It is the buffer time before the wait opened, or the close of the run's previous such wait if that was earlier.
+    It is the buffer time before the run became able to reach the wait, whatever delayed the run since then. It is
+    the close of the run's previous such wait if that was earlier.
     """
     name = wait.event_name
-    since = wait.opened_at - buffer_times(tenant_id=wait.tenant_id, event_types=[name])[name]
+    ready_at = wait.opened_at if wait.ready_at is None else min(wait.ready_at, wait.opened_at)
+    since = ready_at - buffer_times(tenant_id=wait.tenant_id, event_types=[name])[name]
     closed = (
         RunWait.objects.filter(
             tenant_id=wait.tenant_id,

@@ -15,6 +15,7 @@ ACTIVITY_RUN_ACTION = "run-action"
 ACTIVITY_LAUNCH_CHILD = "launch-child"
 ACTIVITY_OPEN_WAIT = "open-wait"
 ACTIVITY_WRITE_RECORDS = "write-records"
+ACTIVITY_SEARCH_EVENTS = "search-events"
 
 SIGNAL_EVENT = "event"
 UPDATE_COMPLETE_TASK = "complete-task"
@@ -49,6 +50,8 @@ class RunInput:
     depth: int = 0
     # State of the previous execution, if this one continues it (`engine.checkpoint`).
     checkpoint: dict[str, Any] | None = None
+    # Time at which the portal accepted the start, in epoch milliseconds. 0: unknown, the start of the workflow counts.
+    accepted_at_ms: int = 0
 
 
 @dataclass
@@ -121,7 +124,10 @@ class ActionReply:
 
 @dataclass
 class RecordsRequest:
-    """Projection records to write. For `open-wait`, `wait_id` is the wait that they open."""
+    """Projection records to write.
+
+    `wait_id`: for `open-wait`, the wait that the records open; for `search-events`, the wait whose deadline has passed.
+    """
 
     run_id: str
     tenant_id: str
@@ -129,6 +135,8 @@ class RecordsRequest:
     wait_id: str = ""
     # Temporal's run id of the run's first execution.
     first_execution_id: str = ""
+    # For `search-events`: the latest time of acceptance that counts, in epoch milliseconds.
+    until_ms: int = 0
 
 
 @dataclass
@@ -146,6 +154,8 @@ class ChildRequest:
     depth: int
     records: list[dict[str, Any]]
     first_execution_id: str = ""
+    # Logical time of the parent at the call, in epoch milliseconds: the child's start counts from it.
+    ready_ms: int = 0
 
 
 @dataclass
@@ -169,6 +179,8 @@ class TaskResponse:
     commandId: str = ""
     # The action's own late result has arrived (`workflows.services.late_results`). The form does not apply.
     isLateResult: bool = False
+    # Time at which the portal accepted the response, in epoch milliseconds.
+    acceptedAtMs: int = 0
 
 
 @dataclass

@@ -33,7 +33,14 @@ with workflow.unsafe.imports_passed_through():
     from workflows.engine.child_step import child_error
     from workflows.engine.clock import iso_time, ms_of_datetime
     from workflows.engine.errors import Category, RunError
-    from workflows.engine.events import ActionDone, ChildDone, EngineEvent, RecordsWritten, TimerFired
+    from workflows.engine.events import (
+        ActionDone,
+        ChildDone,
+        EngineEvent,
+        EventsSearched,
+        RecordsWritten,
+        TimerFired,
+    )
     from workflows.engine.records import Record, records_to_json
     from workflows.engine.sizes import MAX_PAYLOAD_BYTES, json_size
     from workflows.temporal import contracts
@@ -107,6 +114,9 @@ class Performer:
             case ask.OpenWait():
                 self._writes.add(command.id)
                 self._spawn(command.id, self._open_wait(command))
+            case ask.SearchEvents():
+                self._writes.add(command.id)
+                self._spawn(command.id, self._search_events(command))
             case ask.WriteRecords() | ask.CompleteRun():
                 self._writes.add(command.id)
                 self._spawn(command.id, self._write_records(command))
@@ -211,6 +221,7 @@ class Performer:
             version=command.version,
             input=command.input,
             depth=run.depth + 1,
+            ready_ms=command.ready_ms,
             records=records_to_json(command.records),
             first_execution_id=first_execution_id(),
         )
@@ -262,7 +273,19 @@ class Performer:
         await self._write(contracts.ACTIVITY_WRITE_RECORDS, command.records, summary)
         self._inbox.append(RecordsWritten(now_ms=now_ms(), command_id=command.id))
 
-    async def _write(self, activity: str, records: list[Record], summary: str, wait_id: str = "") -> None:
+    async def _search_events(self, command: ask.SearchEvents) -> None:
+        is_event_left = await self._write(
+            contracts.ACTIVITY_SEARCH_EVENTS,
+            command.records,
+            command.summary,
+            wait_id=command.wait_id,
+            until_ms=command.until_ms,
+        )
+        self._inbox.append(EventsSearched(now_ms(), command.id, is_event_left=bool(is_event_left)))
+
+    async def _write(
+        self, activity: str, records: list[Record], summary: str, *, wait_id: str = "", until_ms: int = 0
+    ) -> Any:
         run = self._run
         request = contracts.RecordsRequest(
             run_id=run.run_id,
@@ -270,8 +293,9 @@ class Performer:
             records=records_to_json(records),
             wait_id=wait_id,
             first_execution_id=first_execution_id(),
+            until_ms=until_ms,
         )
-        await workflow.execute_activity(
+        return await workflow.execute_activity(
             activity,
             fitting(request),
             start_to_close_timeout=WRITE_TIMEOUT,

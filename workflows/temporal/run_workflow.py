@@ -21,12 +21,15 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from workflows.engine import commands as ask
     from workflows.engine.checkpoint import dump_state, load_state
+    from workflows.engine.clock import parse_moment
     from workflows.engine.definition import ROOT, Definition, definition_hash, parse_definition
     from workflows.engine.errors import Category, RunError
+    from workflows.engine.event_steps import is_after_deadline
     from workflows.engine.events import (
         CancelRequested,
         EngineEvent,
         EventSignalled,
+        EventsSearched,
         PauseRequested,
         RunContinued,
         RunStarted,
@@ -37,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.engine.machine import SEMANTICS_VERSION, advance, end_as_corrupt
     from workflows.engine.scope import Scope
     from workflows.engine.sizes import json_size
-    from workflows.engine.state import SAFE_TO_CONTINUE, Phase, RunState
+    from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, Phase, RunState
     from workflows.temporal import contracts
     from workflows.temporal.performing import MAX_MESSAGES, Inbox, Performer, TaskFailed, fitting, now_ms
 
@@ -89,6 +92,7 @@ class RunWorkflow:
                 correlation_key=signal.correlationKey,
                 wait_id=signal.waitId,
                 payload=signal.payload,
+                accepted_ms=parse_moment(signal.receivedAt) or 0,
             )
         )
 
@@ -97,7 +101,14 @@ class RunWorkflow:
         """Resume the run with a person's response. The validator below has already accepted it."""
         self._messages += 1
         self._inbox.append(
-            TaskCompleted(now_ms(), response.taskId, response.response, response.completedBy, response.commandId)
+            TaskCompleted(
+                now_ms(),
+                response.taskId,
+                response.response,
+                response.completedBy,
+                response.commandId,
+                response.acceptedAtMs,
+            )
         )
 
     @complete_task.validator
@@ -105,7 +116,9 @@ class RunWorkflow:
         wait = self._state.wait
         if wait is None or wait.kind != "human" or wait.id != response.taskId:
             raise _refused("TASK_NOT_OPEN", "the task is no longer open")
-        if any(_may_close(event, wait.id, wait.timer_id) for event in self._inbox):
+        if response.acceptedAtMs and is_after_deadline(wait, response.acceptedAtMs):
+            raise _refused("TASK_NOT_OPEN", "the due time of the task has passed")
+        if any(_may_close(event, wait) for event in self._inbox):
             raise _refused("TASK_BEING_DECIDED", "another response or event is closing the task; load the task again")
         attempt = self._state.attempt
         if response.isLateResult and attempt is not None and attempt.unknown is not None:
@@ -148,7 +161,9 @@ class RunWorkflow:
     async def _run_engine(self, run: contracts.RunInput) -> ask.CompleteRun:
         """Run the engine until the run has ended, all records are written, and the inbox is empty."""
         definition = _read_definition(run)
-        self._inbox.appendleft(RunStarted(now_ms()) if run.checkpoint is None else RunContinued(now_ms()))
+        self._inbox.appendleft(
+            RunStarted(now_ms(), run.accepted_at_ms) if run.checkpoint is None else RunContinued(now_ms())
+        )
         ending: ask.CompleteRun | None = None
         while True:
             event = await self._next_event(ended=ending is not None)
@@ -254,15 +269,17 @@ def _read_definition(run: contracts.RunInput) -> Definition | None:
         return None
 
 
-def _may_close(event: EngineEvent | TaskFailed, wait_id: str, timer_id: str) -> bool:
+def _may_close(event: EngineEvent | TaskFailed, wait: OpenWaitState) -> bool:
     """Return True if this unread item may close the wait before the response is read."""
     match event:
         case EventSignalled():
-            return event.wait_id == wait_id
+            return event.wait_id == wait.id
         case TaskCompleted():
-            return event.task_id == wait_id
+            return event.task_id == wait.id
         case TimerFired():
-            return event.command_id == timer_id
+            return event.command_id == wait.timer_id
+        case EventsSearched():
+            return event.command_id == wait.look_id
     return isinstance(event, CancelRequested | TaskFailed)
 
 

@@ -11,7 +11,11 @@ from temporalio.worker import Worker
 
 from workflows.temporal.activities.action import run_action_activity
 from workflows.temporal.activities.children import launch_child_activity
-from workflows.temporal.activities.records import open_wait_activity, write_records_activity
+from workflows.temporal.activities.records import (
+    open_wait_activity,
+    search_events_activity,
+    write_records_activity,
+)
 from workflows.temporal.interceptors import DatabaseScopeInterceptor
 from workflows.temporal.run_workflow import RunWorkflow
 from workflows.temporal.sandbox import workflow_runner
@@ -20,6 +24,7 @@ ACTIVITIES: list[Callable[..., Any]] = [
     run_action_activity,
     launch_child_activity,
     open_wait_activity,
+    search_events_activity,
     write_records_activity,
 ]
 # With more workflow tasks at once than cores, each takes longer than the deadlock detector allows.

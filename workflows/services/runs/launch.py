@@ -14,9 +14,11 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from workflows.engine.clock import ms_of_datetime
 from workflows.engine.errors import Category
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
+from workflows.models.statements import database_now
 from workflows.projections.launches import record_first_run_id, record_launch, record_launch_failed
 from workflows.services.runs.origin import run_origin
 from workflows.statuses import RunStatus, TriggerType
@@ -78,6 +80,7 @@ def run_launch(
         temporal_workflow_id=workflow_id_of(run_id),
         input=payload,
         requested_by=requested_by[:200],
+        created_at=database_now(),
     )
     with transaction.atomic():
         if admit is not None:
@@ -138,6 +141,7 @@ def run_start_workflow(run: Run) -> None:
                 semantics_version=run.semantics_version,
                 payload=run.input,
                 trigger_event_id=run.event.event_id if run.event else "",
+                accepted_at_ms=ms_of_datetime(run.event.received_at if run.event else run.created_at),
             ),
             workflow_id=run.temporal_workflow_id,
             origin=run_origin(run),

@@ -107,6 +107,7 @@ def _run_input(request: contracts.ChildRequest, version: DefinitionVersion) -> c
         parent_run_id=request.run_id,
         root_run_id=request.root_run_id,
         depth=request.depth,
+        accepted_at_ms=request.ready_ms,
     )
 
 

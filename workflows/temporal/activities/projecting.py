@@ -1,12 +1,15 @@
 """Writing of projection records by activities, under the epoch of the workflow that sent the records."""
 
-from django.db import DatabaseError
+from functools import partial
+
+from django.db import DatabaseError, transaction
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from workflows.database_errors import is_data_error
 from workflows.engine.records import Record
 from workflows.projections.batches import record_batch
+from workflows.services.wait_lookback import wait_look_for_events
 from workflows.temporal import gateway
 
 
@@ -34,4 +37,8 @@ def write_records(records: list[Record], *, tenant_id: str, run_id: str, first_e
         ) from error
     if not written:
         activity.logger.warning("records of a past epoch were dropped", extra={"run_id": run_id})
-    return written
+        return False
+    # A wait that did not take an event can take the next one. A repeat of the activity searches again.
+    for wait_id in sorted({r["waitId"] for r in records if r["kind"] == "verdict" and r["verdict"] != "matched"}):
+        transaction.on_commit(partial(wait_look_for_events, tenant_id=tenant_id, wait_id=wait_id))
+    return True

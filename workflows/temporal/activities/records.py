@@ -2,8 +2,9 @@
 
 from temporalio import activity
 
+from workflows.engine.clock import datetime_of_ms
 from workflows.engine.records import records_from_json
-from workflows.services.wait_lookback import wait_look_for_events
+from workflows.services.wait_lookback import is_event_left, wait_look_for_events
 from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records
 
@@ -22,6 +23,15 @@ def open_wait_activity(request: contracts.RecordsRequest) -> None:
     """
     if _write(request):
         wait_look_for_events(tenant_id=request.tenant_id, wait_id=request.wait_id)
+
+
+@activity.defn(name=contracts.ACTIVITY_SEARCH_EVENTS, no_thread_cancel_exception=True)
+def search_events_activity(request: contracts.RecordsRequest) -> bool:
+    """Return True if an event that was accepted before the deadline of the wait has no verdict yet."""
+    if not _write(request):
+        return False
+    until = datetime_of_ms(request.until_ms)
+    return is_event_left(tenant_id=request.tenant_id, wait_id=request.wait_id, until=until)
 
 
 def _write(request: contracts.RecordsRequest) -> bool:

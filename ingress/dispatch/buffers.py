@@ -1,0 +1,93 @@
+"""End of buffer times: which buffered events become `unmatched` (docs/reference/events.md#statuses-and-outcomes).
+
+An event stays buffered while it can still be taken:
+
+- An open wait with its name and key has an earlier event under way. The wait searches again here, in case the search
+  after a verdict was lost with its process.
+- A start of the tenant that the portal accepted earlier is pending, held, or not yet running. Its run can open a wait.
+"""
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Min
+from django.utils import timezone
+
+from ingress.dispatch.routing import open_waits
+from workflows.event_outcomes import IN_PROGRESS, deliveries_changing
+from workflows.models import Event, EventDelivery, EventKey, Run
+from workflows.services.wait_lookback import wait_look_for_events
+from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, EventOutcome, RunStatus
+
+BATCH = 500
+# Time until an event that stays buffered is checked again.
+CHECK_AGAIN = timedelta(seconds=15)
+
+
+def events_end_buffer_times(stop_at: float) -> int:
+    """Write the outcome of events whose buffer time is over. Return their number.
+
+    Units: `stop_at` is a time of `time.monotonic`.
+    """
+    count = 0
+    while True:
+        over = Event.objects.filter(outcome=EventOutcome.BUFFERED, buffered_until__lt=timezone.now())
+        events = list(over.defer("payload", "decision_trace").order_by("buffered_until")[:BATCH])
+        staying = events_still_takable(events)
+        Event.objects.filter(id__in=staying, outcome=EventOutcome.BUFFERED).update(
+            buffered_until=timezone.now() + CHECK_AGAIN
+        )
+        ended = [event.id for event in events if event.id not in staying]
+        with deliveries_changing(Event.objects.filter(id__in=ended)):
+            pass  # the context manager writes the outcomes
+        count += len(ended)
+        if len(events) < BATCH or time.monotonic() > stop_at:
+            return count
+
+
+def events_still_takable(events: Sequence[Event]) -> set[uuid.UUID]:
+    """Return the events that an open wait, or the run of an earlier start, can still take."""
+    by_tenant: dict[uuid.UUID, list[Event]] = defaultdict(list)
+    for event in events:
+        by_tenant[event.tenant_id].append(event)
+    found: set[uuid.UUID] = set()
+    for tenant_id, group in by_tenant.items():
+        found |= _with_open_wait(tenant_id, group)
+        earliest = earliest_unfinished_start(tenant_id)
+        if earliest is not None:
+            found |= {event.id for event in group if event.received_at > earliest}
+    return found
+
+
+def _with_open_wait(tenant_id: uuid.UUID, events: Sequence[Event]) -> set[uuid.UUID]:
+    """Return the events that an open wait has not tried yet, and let each of these waits search."""
+    keys = EventKey.objects.filter(tenant_id=tenant_id, event_id__in=[event.id for event in events])
+    events_of: dict[tuple[str, str], set[uuid.UUID]] = defaultdict(set)
+    for event_type, key, event_id in keys.values_list("event_type", "key", "event_id"):
+        events_of[event_type, key].add(event_id)
+    waits = open_waits(tenant_id, {name for name, _ in events_of}, {key for _, key in events_of})
+    pairs = {
+        (event_id, wait.id) for wait in waits for event_id in events_of.get((wait.event_name, wait.correlation_key), ())
+    }
+    for wait_id in {wait_id for _, wait_id in pairs}:
+        wait_look_for_events(tenant_id=str(tenant_id), wait_id=str(wait_id))
+    decided = EventDelivery.objects.filter(
+        tenant_id=tenant_id, event_id__in={event_id for event_id, _ in pairs}, wait_id__in={wait for _, wait in pairs}
+    ).exclude(status__in=IN_PROGRESS)
+    return {event_id for event_id, _ in pairs - set(decided.values_list("event_id", "wait_id"))}
+
+
+def earliest_unfinished_start(tenant_id: uuid.UUID) -> datetime | None:
+    """Return when the portal accepted the oldest start of the tenant whose run is not running yet; None for none."""
+    pending = EventDelivery.objects.filter(
+        tenant_id=tenant_id, kind=DeliveryKind.TRIGGER, status=DeliveryStatus.PENDING
+    ).aggregate(at=Min("event__received_at"))["at"]
+    starting = Run.objects.filter(
+        tenant_id=tenant_id, engine=Engine.TEMPORAL, status=RunStatus.STARTING, parent_run__isnull=True
+    )
+    accepted = starting.aggregate(by_event=Min("event__received_at"), by_request=Min("created_at"))
+    moments = [moment for moment in (pending, *accepted.values()) if moment is not None]
+    return min(moments, default=None)
