@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from ingress import tasks
+from ingress.dispatch import buffers
 from ingress.dispatch.delivery import due_deliveries
 from ingress.dispatch.routing import event_route
 from ingress.tasks import sweep_events, work_events
@@ -101,7 +102,7 @@ def test_sweep_writes_the_outcome_after_the_buffer_time(tenant: Any) -> None:
 
 
 def test_sweep_handles_more_expired_buffers_than_one_batch(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "SWEEP_BATCH", 2)
+    monkeypatch.setattr(buffers, "BATCH", 2)
     for _ in range(5):
         event_route(receive(tenant).id)
     Event.objects.filter(tenant=tenant).update(buffered_until=timezone.now() - timedelta(seconds=1))
@@ -148,7 +149,7 @@ def test_failing_event_does_not_stop_the_sweep(tenant: Any, monkeypatch: pytest.
         return real(events)
 
     monkeypatch.setattr(routing, "plan_event_routes", failing)
-    monkeypatch.setattr(tasks, "_end_buffer_times", lambda stop_at: 1 / 0)
+    monkeypatch.setattr(tasks, "events_end_buffer_times", lambda stop_at: 1 / 0)
     sweep_events()
     good.refresh_from_db()
     bad.refresh_from_db()

@@ -103,7 +103,7 @@ def without_new_fields(replayed: Any, wanted: Any) -> Any:
     for position, now in enumerate(payloads_now):
         then = payloads_then[position] if position < len(payloads_then) else None
         if isinstance(now, dict) and isinstance(then, dict):
-            now = {key: value for key, value in now.items() if key in then or value not in ([], {}, "", None)}
+            now = {key: value for key, value in now.items() if key in then or value}
         compared.append(now)
     return kind, compared
 

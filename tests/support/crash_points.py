@@ -247,14 +247,18 @@ def _celery() -> Iterator[Point]:
     )
     yield point("start: run id committed", after(launch, "record_first_run_id"), "trigger")
     # -- The sweep
-    yield point("sweep: before its work", before(tasks, "_end_buffer_times"))
+    yield point("sweep: before its work", before(tasks, "events_end_buffer_times"))
     yield point(
         "sweep: buffer times ended, before the commit",
-        inside(tasks, "_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=False, when=_has_rows)),
+        inside(
+            tasks, "events_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=False, when=_has_rows)
+        ),
     )
     yield point(
         "sweep: buffer times ended, committed",
-        inside(tasks, "_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=True, when=_has_rows)),
+        inside(
+            tasks, "events_end_buffer_times", at_commit(event_outcomes, "update_rows", is_done=True, when=_has_rows)
+        ),
     )
     yield point("sweep: before the launches", before(tasks, "sweep_unstarted_runs"))
     yield point("sweep: before the tenants", before(tasks, "_dispatch_all_tenants"))

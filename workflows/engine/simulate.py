@@ -133,6 +133,8 @@ class _Simulator:
                 self._timers[command.id] = command.due_ms
             case cmd.CancelTimer():
                 self._timers.pop(command.id, None)
+            case cmd.SearchEvents():
+                self._inbox.append(ev.EventsSearched(self._now_ms, command.id, is_event_left=False))
             case cmd.WriteRecords() | cmd.CompleteRun():
                 self._inbox.append(ev.RecordsWritten(self._now_ms, command.id))
 
