@@ -14,6 +14,7 @@ from workflows.engine.events import (
     ChildDone,
     EngineEvent,
     EventSignalled,
+    EventsSearched,
     PauseRequested,
     RecordsWritten,
     RunContinued,
@@ -78,7 +79,18 @@ class Drive:
         return self
 
     def fire(self) -> "Drive":
-        self.feed(TimerFired(self.now_ms, self.last(cmd.StartTimer).id))
+        """Fire the last timer. A search for events after a deadline finds none."""
+        for command in self.feed_timer():
+            if isinstance(command, cmd.SearchEvents):
+                self.searched(is_event_left=False)
+        return self
+
+    def feed_timer(self) -> list[cmd.Command]:
+        return self.feed(TimerFired(self.now_ms, self.last(cmd.StartTimer).id))
+
+    def searched(self, *, is_event_left: bool) -> "Drive":
+        command_id = self.last(cmd.SearchEvents).id
+        self.feed(EventsSearched(self.now_ms, command_id, is_event_left=is_event_left))
         return self
 
     def written(self) -> "Drive":

@@ -127,6 +127,9 @@ class Course:
                 self.feed(self._child_done(command))
             case cmd.OpenWait():
                 self.records += command.records
+            case cmd.SearchEvents():
+                self.records += command.records
+                self.feed(ev.EventsSearched(self.now_ms, command.id, is_event_left=False))
             case _:
                 self.records += command.records
                 self.feed(ev.RecordsWritten(self.now_ms, command.id))
