@@ -85,9 +85,9 @@ class _State:
         side = next(side for side, steps in STEPS.items() if step in steps)
         then.facts.add(step)
         then.next[side] += 1
-        # A side ends early in two cases: the lookback finds no event or a closed wait, or routing skips a locked event.
-        # A worker routes the skipped event later.
-        is_over = step == "E?" and ("E" not in self.facts or "closed" in self.facts)
+        # A side ends early in two cases. The lookback finds no event that has no delivery, or a closed wait. Routing
+        # skips a locked event; a worker routes it later.
+        is_over = step == "E?" and ("E" not in self.facts or bool({"closed", "delivery"} & self.facts))
         if is_over or (step == "W?" and self.holder):
             then.next[side] = len(STEPS[side])
         elif step in ("W?", "event locked", "recording", "verdict"):

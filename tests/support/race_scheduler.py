@@ -6,6 +6,7 @@ has ended, or waits for a database lock of a side that has stopped. So each orde
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from django.db import connection, connections
 
 from ingress.dispatch import delivery, routing
 from tests.support.race_orders import STEPS, Order
-from workflows.models import Event, RunWait
+from workflows.models import RunWait
 from workflows.services import wait_lookback
 from workflows.tenancy import Scope, enter_scope
 
@@ -134,7 +135,7 @@ def race_scheduler(monkeypatch: pytest.MonkeyPatch) -> Iterator[RaceScheduler]:
 
 
 def _insert_stops(scheduler: RaceScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, write, find = routing.plan_event_routes, routing.update_rows, wait_lookback._events_for
+    plan, write, find = routing.plan_event_routes, routing.update_rows, wait_lookback._next_events
 
     def plan_event_routes(events: Any) -> Any:
         scheduler.wait_for_turn("waits found")
@@ -144,8 +145,8 @@ def _insert_stops(scheduler: RaceScheduler, monkeypatch: pytest.MonkeyPatch) -> 
         scheduler.wait_for_turn("routed")
         write(*arguments)
 
-    def events_for(wait: RunWait) -> Any:
-        found = _FoundEvents(find(wait).order_by("received_at", "id"))
+    def next_events(wait: RunWait, room: int) -> list[uuid.UUID]:
+        found = find(wait, room)
         if found:
             scheduler.wait_for_turn("event locked")
         return found
@@ -165,13 +166,6 @@ def _insert_stops(scheduler: RaceScheduler, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(routing, "plan_event_routes", plan_event_routes)
     monkeypatch.setattr(routing, "update_rows", update_rows)
-    monkeypatch.setattr(wait_lookback, "_events_for", events_for)
+    monkeypatch.setattr(wait_lookback, "_next_events", next_events)
     stop_around_lock("", "lookback done", wait_lookback)
     stop_around_lock("recording", "recorded", delivery)
-
-
-class _FoundEvents(list[Event]):
-    """Events of a lookback, read from the database before the stop. It takes the place of a query set."""
-
-    def order_by(self, *_: str) -> "_FoundEvents":
-        return self

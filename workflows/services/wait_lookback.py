@@ -43,8 +43,7 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
         return 0
     with transaction.atomic():
         _lock(wait)  # two searches must not count the same room
-        room = wait_room(wait)
-        found = list(_events_for(wait).order_by("received_at", "id").values_list("id", flat=True)[:room])
+        found = _next_events(wait, wait_room(wait))
         if found:
             _create_deliveries(wait, found)
         pending = EventDelivery.objects.filter(tenant_id=tenant_id, wait=wait, status=DeliveryStatus.PENDING).count()
@@ -82,6 +81,10 @@ def _is_open(wait: RunWait) -> bool:
 def _lock(wait: RunWait) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ADVISORY_CLASS, str(wait.id)])
+
+
+def _next_events(wait: RunWait, room: int) -> list[uuid.UUID]:
+    return list(_events_for(wait).order_by("received_at", "id").values_list("id", flat=True)[:room])
 
 
 def _create_deliveries(wait: RunWait, event_ids: Collection[uuid.UUID]) -> None:
