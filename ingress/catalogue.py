@@ -16,8 +16,9 @@ from ingress.intake.envelope import MAX_ID_LENGTH
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_transaction, target_name
+from workflows.ledger import target_name
 from workflows.models import EventType, PayloadSchema
+from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.payload_check import known_schema_refs
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
@@ -51,19 +52,22 @@ class SavedEventType:
     is_new: bool
 
 
-def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be_new: bool = False) -> SavedEventType:
+def event_type_save(
+    *, actor: Actor, name: Any, fields: EventTypeFields, must_be_new: bool = False, idempotency_key: str = ""
+) -> SavedEventType:
     """Create an entry, or replace the entry with this name. It applies from the next event on.
 
     Errors: PermissionRefused; InputInvalid EVENT_TYPE_INVALID with every problem; Conflict EVENT_TYPE_EXISTS.
     """
     problems = event_type_problems(tenant_id=actor.tenant_id, name=name, fields=fields)
     payload = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
-    with command_transaction(
+    with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_EVENT_TYPE,
         target_type="event type",
         target_id=target_name(name),
         payload=payload,
+        idempotency_key=idempotency_key,
     ) as command:
         actor.require(Role.AUTHOR, to="edit the event catalogue")
         if problems:
@@ -78,14 +82,15 @@ def event_type_save(*, actor: Actor, name: Any, fields: EventTypeFields, must_be
         return saved
 
 
-def event_type_delete(*, actor: Actor, name: str) -> None:
+def event_type_delete(*, actor: Actor, name: str, idempotency_key: str = "") -> None:
     """Delete an entry. Errors: PermissionRefused, NotFound."""
-    with command_transaction(
+    with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_EVENT_TYPE,
         target_type="event type",
         target_id=target_name(name),
         payload={"operation": "delete"},
+        idempotency_key=idempotency_key,
     ):
         actor.require(Role.AUTHOR, to="edit the event catalogue")
         event_type_find(tenant_id=actor.tenant_id, name=name).delete()

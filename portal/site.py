@@ -118,5 +118,9 @@ def icon(request: HttpRequest) -> str:
     return static("portal/icon.svg")
 
 
+def forms_script(request: HttpRequest) -> str:
+    return static("portal/forms.js")
+
+
 def stylesheet(request: HttpRequest) -> str:
     return static("portal/portal.css")

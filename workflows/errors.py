@@ -3,6 +3,8 @@
 The API, the admin and the management commands show them. Any other exception is a bug of the portal.
 """
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -52,3 +54,9 @@ class DependencyDown(PortalError):
 
     status = 503
     code = "DEPENDENCY_UNAVAILABLE"
+
+
+def unknown_name(name: str, known: Iterable[str], *, kind: str) -> str:
+    """Return the error text for a name that does not exist, with the nearest known name."""
+    near = difflib.get_close_matches(name[:100], sorted(known), n=1)
+    return f"This {kind} does not exist." + (f" Did you mean {near[0]}?" if near else "")

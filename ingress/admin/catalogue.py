@@ -156,13 +156,20 @@ class EventTypeAdmin(AuthorPages):
         del form.fields["name"]
         return form
 
-    def save_row(self, actor: Actor, row: EventType | None, fields: dict[str, Any]) -> tuple[EventType, list[str]]:
-        name = row.name if row else fields.pop("name")
-        saved = event_type_save(actor=actor, name=name, fields=EventTypeFields(**fields), must_be_new=row is None)
+    def save_row(
+        self, actor: Actor, row: EventType | None, fields: dict[str, Any], key: str
+    ) -> tuple[EventType, list[str]]:
+        saved = event_type_save(
+            actor=actor,
+            name=row.name if row else fields["name"],
+            fields=EventTypeFields(**{name: value for name, value in fields.items() if name != "name"}),
+            must_be_new=row is None,
+            idempotency_key=key,
+        )
         return saved.row, []
 
-    def delete_row(self, actor: Actor, row: EventType) -> None:
-        event_type_delete(actor=actor, name=row.name)
+    def delete_row(self, actor: Actor, row: EventType, key: str) -> None:
+        event_type_delete(actor=actor, name=row.name, idempotency_key=key)
 
     def field_error(self, problem: dict[str, str]) -> tuple[str | None, str]:
         return problem["path"], problem["message"]

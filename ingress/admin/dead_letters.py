@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from ingress.dead_letters.selectors import deliveries_forecast
 from ingress.dead_letters.services import MAX_DELIVERIES, deliveries_discard, deliveries_redeliver
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
 from workflows.models import EventDelivery
@@ -108,7 +109,11 @@ class DeadLetterViews(TenantAdmin):
                 return None
             return self._confirm(request, ids, action, _form(action, None))
         # Use the deliveries of the confirmation page, because the list's filter could match others by now.
-        ids = [uuid.UUID(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)]
+        try:
+            ids = [uuid.UUID(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)]
+        except ValueError:
+            self.message_user(request, "The selection has an id that cannot be read. Select again.", messages.ERROR)
+            return None
         form = _form(action, request.POST)
         if not form.is_valid():
             return self._confirm(request, ids, action, form)
@@ -151,7 +156,10 @@ def _form(action: CommandAction, data: Any) -> forms.Form:
 
 def _carry_out(request: HttpRequest, action: CommandAction, ids: list[uuid.UUID], reason: str) -> dict[str, Any]:
     change = deliveries_redeliver if action == CommandAction.REDELIVER else deliveries_discard
-    return change(actor=actor_of(request), delivery_ids=ids, reason=reason)
+    key = key_of(request)
+    response = once(lambda: change(actor=actor_of(request), delivery_ids=ids, reason=reason, idempotency_key=key))
+    assert response is not None, "these services return their results also for a repeat"
+    return response
 
 
 def event_page_of(delivery: EventDelivery) -> str:

@@ -11,15 +11,15 @@ from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
-from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
-from unfold.views import ChangeList
 
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from ingress.dead_letters.selectors import dead_letter_count, outbox_refused
 from ingress.templatetags.event_pages import short_id
 from workflows import status_colours
 from workflows.admin.base import actor_of
+from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter, TextFilter
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
@@ -40,7 +40,7 @@ class InboxPaginator(Paginator):
         return int(rows.order_by()[:MOST_LISTED].count())
 
 
-class InboxList(ChangeList):
+class InboxList(CheckedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.opts = self.model_admin.opts
@@ -62,7 +62,7 @@ class InboxFilter(DropdownFilter):
         return queryset if chosen == ALL else queryset.filter(status=chosen)
 
 
-class DefinitionFilter(DropdownFilter):
+class DefinitionFilter(TextFilter):
     title = "definition"
     parameter_name = "definition"
 
@@ -79,7 +79,7 @@ class DeliveryAdmin(DeadLetterViews):
     list_display = ("status_label", "since_label", "event_label", "target_label", "key_label", "attempts")
     list_display_links = None
     paginator = InboxPaginator
-    list_filter = (InboxFilter, DefinitionFilter, ("created_at", RangeDateTimeFilter))
+    list_filter = (InboxFilter, DefinitionFilter, ("created_at", DateTimeRangeFilter))
     list_filter_submit = True
     list_before_template = "portal/_delivery_chips.html"
     list_after_template = "portal/_outbox_refused.html"
@@ -96,7 +96,7 @@ class DeliveryAdmin(DeadLetterViews):
         """Add the reason only for roles that may view payloads, because a reason can contain payload values."""
         return (*self.list_display, "reason_label") if actor_of(request).sees_payloads else self.list_display
 
-    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[CheckedChangeList]:
         return InboxList
 
     def get_urls(self) -> list[URLPattern]:

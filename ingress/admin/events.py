@@ -10,28 +10,31 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from ingress.admin.what_if import WhatIfViews
 from ingress.explain.trace import event_explained
-from ingress.intake.receive import Receipt, event_receive
+from ingress.intake.receive import event_receive
 from ingress.templatetags.event_pages import countdown, short_id
 from workflows import status_colours
 from workflows.actors import Actor
 from workflows.admin.base import actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import SendEventForm
+from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.errors import PortalError
 from workflows.event_redaction import EventRedaction
-from workflows.ledger import command_failures_recorded, command_finish, command_open
+from workflows.ledger import command_failures_recorded, command_finish
 from workflows.models import Command, Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors import event_counts
+from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
 
 
-class EventTypeFilter(DropdownFilter):
+class EventTypeFilter(TextFilter):
     title = "event type"
     parameter_name = "event_type"
 
@@ -63,7 +66,7 @@ class EventAdmin(WhatIfViews):
         ("outcome", ChoicesDropdownFilter),
         EventTypeFilter,
         ("correlation_status", ChoicesDropdownFilter),
-        ("received_at", RangeDateTimeFilter),
+        ("received_at", DateTimeRangeFilter),
     )
     list_filter_submit = True
     list_before_template = "portal/_event_chips.html"
@@ -163,12 +166,12 @@ class EventAdmin(WhatIfViews):
         form = SendEventForm(request.POST or None, initial={"event_type": request.GET.get("event_type", "")})
         if request.method == "POST" and form.is_valid():
             try:
-                receipt = _send(actor, form.cleaned_data)
+                event_id = once(lambda: _send(actor, form.cleaned_data, key_of(request)))
             except PortalError as error:
                 form.add_error(None, error_text(error))
             else:
                 messages.success(request, "The event is stored. This page shows its outcome.")
-                return HttpResponseRedirect(reverse("admin:workflows_event_change", args=[receipt.event.id]))
+                return HttpResponseRedirect(reverse("admin:workflows_event_change", args=[event_id]))
         names = EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name")
         context = self.page_context(
             request,
@@ -183,21 +186,25 @@ class EventAdmin(WhatIfViews):
         return TemplateResponse(request, "portal/form_page.html", context)
 
 
-def _send(actor: Actor, fields: dict[str, Any]) -> Receipt:
-    """Send an event like the other entry points do, and record the command in the ledger."""
-    request = {name: value for name, value in fields.items() if name != "payload"}
-    command = command_open(
+def _send(actor: Actor, fields: dict[str, Any], key: str) -> str:
+    """Send an event like the other entry points do, and record the command in the ledger. Return the event's row id."""
+    asked = command_request(
         actor=actor,
         action=CommandAction.SEND_EVENT,
         target_type="event",
         target_id=fields["event_type"],
-        payload=request,
+        payload={name: value for name, value in fields.items() if name != "payload"},
+        idempotency_key=key,
+        also_hashed=fields["payload"],
     )
-    # Not `command_transaction`: an event that is rejected is stored, although the request fails.
+    command = asked.command
+    if not asked.is_new:
+        return str((command.details or {})["id"])
+    # Not a transaction: an event that is rejected is stored, although the request fails.
     with command_failures_recorded([command]):
         actor.require(Role.OPERATOR, to="send events")
         value = {name: value for name, value in fields.items() if value != ""}
         receipt = event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.ADMIN, sender=actor.name)
     details = {"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
     command_finish(command, CommandState.OBSERVED, details=details)
-    return receipt
+    return str(receipt.event.id)

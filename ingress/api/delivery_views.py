@@ -7,7 +7,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from ingress.api.serializers import (
     DeadLetterResultSerializer,
@@ -17,6 +16,7 @@ from ingress.api.serializers import (
 )
 from ingress.dead_letters.services import deliveries_discard, deliveries_redeliver, require_deliveries_role
 from workflows.api.bodies import read_body
+from workflows.api.query import CheckedView, MomentFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import EventDelivery
@@ -32,8 +32,8 @@ class DeliveryFilter(django_filters.FilterSet):
     definition = django_filters.CharFilter(
         field_name="definition__key", help_text="The definition of a trigger delivery."
     )
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = EventDelivery
@@ -54,7 +54,7 @@ class DeliveryDetail(TenantScoped, generics.RetrieveAPIView):
     serializer_class = DeliveryDetailSerializer
 
 
-class DeliveriesRedeliver(APIView):
+class DeliveriesRedeliver(CheckedView):
     """Make dead deliveries pending again. The response is 200 with one result per id, also for refusals."""
 
     @extend_schema(
@@ -74,7 +74,7 @@ class DeliveriesRedeliver(APIView):
         return Response(results)
 
 
-class DeliveriesDiscard(APIView):
+class DeliveriesDiscard(CheckedView):
     @extend_schema(
         request=DiscardSerializer, responses={200: DeadLetterResultSerializer}, parameters=[IDEMPOTENCY_HEADER]
     )

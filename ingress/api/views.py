@@ -28,6 +28,7 @@ from ingress.api.submissions import (
 )
 from ingress.intake.receive import Receipt, events_receive
 from workflows.api.parsers import StrictJsonParser
+from workflows.api.query import MomentFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import NotFound, PortalError
 from workflows.models import Event
@@ -40,8 +41,8 @@ class EventFilter(django_filters.FilterSet):
     outcome = django_filters.MultipleChoiceFilter(choices=EventOutcome.choices, distinct=False)
     correlation_status = django_filters.ChoiceFilter(choices=CorrelationStatus.choices)
     correlation_key = django_filters.CharFilter(field_name="keys__key")
-    received_after = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="gte")
-    received_before = django_filters.IsoDateTimeFilter(field_name="received_at", lookup_expr="lt")
+    received_after = MomentFilter(field_name="received_at", lookup_expr="gte")
+    received_before = MomentFilter(field_name="received_at", lookup_expr="lt")
 
     class Meta:
         model = Event

@@ -6,13 +6,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from ingress.api.serializers import CorrelationWhatIfSerializer, EventSubmissionSerializer
 from ingress.api.views import EventDetail
 from ingress.explain.trace import event_explained
 from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import correlation_what_if
+from workflows.api.query import CheckedView
 from workflows.api.scope import actor_of
 from workflows.statuses import Role
 
@@ -27,7 +27,7 @@ class EventTrace(EventDetail):
         return Response(event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads))
 
 
-class EventWhatIf(APIView):
+class EventWhatIf(CheckedView):
     """Forecast for an event. The response contains payload values, so it requires permission to view payloads."""
 
     @extend_schema(request=EventSubmissionSerializer, responses={200: OpenApiTypes.OBJECT})
@@ -37,7 +37,7 @@ class EventWhatIf(APIView):
         return Response(event_what_if(tenant_id=actor.tenant_id, value=request.data))
 
 
-class EventTypesWhatIf(APIView):
+class EventTypesWhatIf(CheckedView):
     """Effect of other correlation paths on the last events."""
 
     @extend_schema(request=CorrelationWhatIfSerializer, responses={200: OpenApiTypes.OBJECT})

@@ -44,7 +44,7 @@ def preview_job(tenant: Any, action: CommandAction = CommandAction.CANCEL, **mor
     """Create a previewed bulk job. Without `ids` or `runs` it contains all runs of the tenant."""
     request = {"rate_per_second": 1000, "reason": "a test", **more}
     if "ids" not in request and "runs" not in request:
-        request |= {"runs": Run.objects.all(), "selection": {"filters": {}}}
+        request |= {"runs": Run.objects.all(), "selection": {"filters": {}}, "all_runs": True}
     request.setdefault("actor", make_actor(tenant))
     return bulk_preview(action=action, **request)
 

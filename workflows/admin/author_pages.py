@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once, was_done
 from workflows.errors import PermissionRefused, PortalError
 from workflows.statuses import Role
 
@@ -25,12 +26,15 @@ class AuthorPages(TenantAdmin):
         """Return the form for a new row (`row` is None) or for an existing row."""
         raise NotImplementedError
 
-    def save_row(self, actor: Actor, row: Any, fields: dict[str, Any]) -> tuple[Any, list[str]]:
-        """Save through a service. Return the saved row and the warnings for its author. Errors: PortalError."""
+    def save_row(self, actor: Actor, row: Any, fields: dict[str, Any], key: str) -> tuple[Any, list[str]]:
+        """Save through a service with the form's key. Return the saved row and the warnings for its author.
+
+        Errors: PortalError.
+        """
         raise NotImplementedError
 
-    def delete_row(self, actor: Actor, row: Any) -> None:
-        """Delete through a service. Errors: PortalError."""
+    def delete_row(self, actor: Actor, row: Any, key: str) -> None:
+        """Delete through a service with the form's key. Errors: PortalError."""
         raise NotImplementedError
 
     def field_error(self, problem: dict[str, str]) -> tuple[str | None, str]:
@@ -63,11 +67,13 @@ class AuthorPages(TenantAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if was_done(request):  # by an earlier click, so that the row does not exist any more
+            return HttpResponseRedirect(self._list_url())
         row, actor = self._get_or_404(request, object_id), actor_of(request)
         refusal = ""
         if request.method == "POST":
             try:
-                self.delete_row(actor, row)
+                once(lambda: self.delete_row(actor, row, key_of(request)))
             except PermissionRefused as error:
                 raise PermissionDenied(error.message) from error
             except PortalError as error:
@@ -79,15 +85,19 @@ class AuthorPages(TenantAdmin):
 
     def _form_page(self, request: HttpRequest, row: Any, title: str) -> HttpResponse:
         actor = actor_of(request)
+        if request.method == "POST" and row is None and was_done(request):
+            messages.success(request, f"The {self.opts.verbose_name} is saved. The change applies from now on.")
+            return HttpResponseRedirect(self._list_url())
         form = self.form_for(actor, row, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
-                saved, warnings = self.save_row(actor, row, form.cleaned_data)
+                result = once(lambda: self.save_row(actor, row, form.cleaned_data, key_of(request)))
             except PermissionRefused as error:
                 raise PermissionDenied(error.message) from error
             except PortalError as error:
                 self._add_errors(form, error)
             else:
+                saved, warnings = result or (row or self.opts.verbose_name.capitalize(), [])
                 messages.success(request, f"{saved} is saved. The change applies from now on.")
                 for warning in warnings[:5]:
                     messages.warning(request, warning)

@@ -4,12 +4,14 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.utils.functional import SimpleLazyObject
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
 from workflows.actors import Actor
+from workflows.admin.forms import KeyedActionForm
+from workflows.admin.list_filters import CheckedChangeList, filter_names, show_problems
 from workflows.errors import PortalError
 from workflows.redaction import rules_of
 
@@ -34,6 +36,7 @@ class TenantAdmin(ModelAdmin):
     """Base class for rows that services write. The admin shows them and sends commands to the services."""
 
     actions = None
+    action_form = KeyedActionForm
     show_full_result_count = False
     paginator = InfinitePaginator
     list_per_page = 50
@@ -43,27 +46,32 @@ class TenantAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
 
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[CheckedChangeList]:
+        return CheckedChangeList
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Refuse a POST for an action that the role may not use. Django would show the list without an error."""
+        """Show the list. If a filter cannot be read: status 400, the error, no row and no action.
+
+        Refuse a POST for an action that the role may not use. Django would show the list without an error.
+        """
         if request.method == "POST":
             if not self.actions:
                 return HttpResponseNotAllowed(["GET", "HEAD"])
             chosen = request.POST.get("action", "")
             if chosen and chosen not in self.get_actions(request):
                 raise PermissionDenied(f"Your role may not use the action {chosen}.")
-        return super().changelist_view(request, extra_context)
+            if self.get_changelist_instance(request).problems:
+                request.POST = QueryDict()  # without an action, the list is shown
+        response = super().changelist_view(request, extra_context)
+        shown = (getattr(response, "context_data", None) or {}).get("cl")
+        if shown is not None and shown.problems:
+            show_problems(request, shown.problems)
+            response.status_code = 400
+        return response
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allow only the filters of the list. Otherwise a viewer could guess hidden fields, character by character."""
-        for entry in self.get_list_filter(request):
-            if isinstance(entry, type):
-                if lookup == getattr(entry, "parameter_name", None):
-                    return True
-                continue
-            name = entry[0] if isinstance(entry, tuple) else entry
-            if lookup == name or lookup.startswith((f"{name}__", f"{name}_from", f"{name}_to")):
-                return True
-        return False
+        return lookup in filter_names(self.get_list_filter(request))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return getattr(request, "actor", None) is not None

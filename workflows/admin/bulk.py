@@ -14,10 +14,12 @@ from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.admin.bulk_steps import BulkStepViews, why_not
 from workflows.admin.forms import ReasonForm, RequiredReasonForm
+from workflows.errors import unknown_name
 from workflows.models import BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.freeze import INELIGIBLE_REASONS
 from workflows.services.bulk.jobs import bulk_failures
+from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_commands, bulk_counts, bulk_items, bulk_pause_reason, bulk_split
 from workflows.statuses import BulkItemState, BulkState
 from workflows.templatetags.pointsman import duration, duration_between, moment, nowrap
@@ -76,7 +78,7 @@ class BulkJobAdmin(BulkStepViews):
             request,
             f"{job.action.title()} {job.total} run{'' if job.total == 1 else 's'}",
             job=job,
-            chosen_by=_chosen_by(job),
+            chosen_by=selection_in_words(job),
             counts=counts,
             eligible=job.total - counts[BulkItemState.INELIGIBLE],
             decided=job.total - counts[BulkItemState.PENDING],
@@ -85,7 +87,7 @@ class BulkJobAdmin(BulkStepViews):
             why_not=why_not(job, actor_of(request)),
             **(self._preview(job) if is_preview else self._progress(request, job, counts)),
         )
-        return TemplateResponse(request, "portal/bulk_job.html", context)
+        return TemplateResponse(request, "portal/bulk_job.html", context, status=400 if context.get("problem") else 200)
 
     def _preview(self, job: BulkJob) -> dict[str, Any]:
         form = RequiredReasonForm if BULK_ACTIONS[job.action].needs_reason else ReasonForm
@@ -113,14 +115,16 @@ class BulkJobAdmin(BulkStepViews):
             }
             for state in BulkItemState
         ]
-        state_filter = {"state": chosen} if chosen in BulkItemState.values else {}
         after = request.GET.get("after", "")
-        items = bulk_items(tenant_id=job.tenant_id, job_id=job.id, **state_filter).select_related("command")
-        page = list(items.filter(position__gt=int(after) if after.isdecimal() else 0)[: SHOWN_ITEMS + 1])
+        problem = _page_problem(chosen, after)
+        rows = bulk_items(tenant_id=job.tenant_id, job_id=job.id, **({"state": chosen} if chosen else {}))
+        rows = rows.none() if problem else rows.filter(position__gt=int(after or 0))
+        page = list(rows.select_related("command")[: SHOWN_ITEMS + 1])
         return {
             "chips": chips,
-            "is_all": not state_filter,
-            "state": chosen if state_filter else "",
+            "problem": problem,
+            "is_all": not chosen,
+            "state": chosen,
             "items": page[:SHOWN_ITEMS],
             "is_first": not after,
             "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
@@ -130,12 +134,10 @@ class BulkJobAdmin(BulkStepViews):
         }
 
 
-def _chosen_by(job: BulkJob) -> str:
-    """Describe the selection of the runs: the filter of the list or of the API, or single runs."""
-    chosen = job.selection.get("list", job.selection.get("filters"))
-    if chosen is None:
-        return f"{job.total} single run{'' if job.total == 1 else 's'}"
-    pairs = [
-        (name, value) for name, values in chosen.items() for value in (values if isinstance(values, list) else [values])
-    ]
-    return ", ".join(f"{name.removesuffix('__exact')} = {value}" for name, value in pairs) or "all runs"
+def _page_problem(state: str, after: str) -> str:
+    """Return the reason why the results cannot be shown, or an empty text."""
+    if state and state not in BulkItemState.values:
+        return unknown_name(state, BulkItemState.values, kind="result")
+    if after and not (after.isascii() and after.isdecimal() and len(after) <= 9):
+        return "The position in the list must be a whole number."
+    return ""

@@ -10,6 +10,7 @@ from django.urls import URLPattern, path, reverse
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
 from workflows.models import BulkJob
@@ -65,7 +66,8 @@ class BulkStepViews(TenantAdmin):
                 messages.error(request, f"The reason is not valid. {' '.join(map(str, problems))}")
             return HttpResponseRedirect(back)
         try:
-            BULK_STEPS[step](actor=actor, job_id=pk, reason=form.cleaned_data["reason"])
+            reason, key = form.cleaned_data["reason"], key_of(request)
+            once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, reason=reason, idempotency_key=key))
         except PortalError as error:
             if error.status == 404:
                 raise Http404(error.message) from error

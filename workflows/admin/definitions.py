@@ -1,6 +1,7 @@
 """Definitions: the list, the page with the versions, and the form that starts a run."""
 
 import json
+import uuid
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.errors import PortalError
 from workflows.models import Definition
@@ -94,13 +96,7 @@ class DefinitionAdmin(TenantAdmin):
         form = StartRunForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                run_id, _ = run_start(
-                    actor=actor_of(request),
-                    definition_key=definition.key,
-                    version=form.cleaned_data["version"],
-                    payload=form.cleaned_data["payload"],
-                    reason=form.cleaned_data["reason"],
-                )
+                run_id = _started(request, definition, form.cleaned_data)
             except PortalError as error:
                 form.add_error(None, error_text(error))
             else:
@@ -122,3 +118,18 @@ class DefinitionAdmin(TenantAdmin):
         if definition is None:
             raise Http404(f"There is no definition {pk}.")
         return definition
+
+
+def _started(request: HttpRequest, definition: Definition, fields: dict[str, Any]) -> uuid.UUID:
+    started = once(
+        lambda: run_start(
+            actor=actor_of(request),
+            definition_key=definition.key,
+            version=fields["version"],
+            payload=fields["payload"],
+            reason=fields["reason"],
+            idempotency_key=key_of(request),
+        )
+    )
+    assert started is not None, "a start returns its run also for a repeat"
+    return started[0]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from unfold.forms import ActionForm
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminRadioSelectWidget,
@@ -12,6 +13,7 @@ from unfold.widgets import (
 
 from workflows.engine.storable import storable_problem
 from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, FAIL, HAPPENED
+from workflows.models.fields import new_id
 from workflows.strict_json import JsonRefused, read_json
 
 
@@ -60,17 +62,13 @@ class RequiredReasonForm(forms.Form):
     )
 
 
+class AllRunsForm(forms.Form):
+    all_runs = forms.BooleanField(label="All runs of the tenant, without a filter")
+
+
 class ReplayForm(ReasonForm):
     payload = JsonObjectField(help_text="The input of the new run. The field contains the input of the old run.")
     field_order = ("payload", "reason")
-
-
-class TaskResponseForm(ReasonForm):
-    response = JsonObjectField(help_text="Must match the form of the task.")
-    field_order = ("response", "reason")
-
-    def task_response(self) -> Any:
-        return self.cleaned_data["response"]
 
 
 class DecisionForm(RequiredReasonForm):
@@ -120,3 +118,13 @@ class SendEventForm(forms.Form):
     event_id = forms.CharField(
         required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Leave empty for a new id."
     )
+
+
+class KeyedActionForm(ActionForm):
+    """Form of the actions of a list, with an idempotency key."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["idempotency_key"] = forms.CharField(
+            label="", required=False, widget=forms.HiddenInput, initial=new_id
+        )

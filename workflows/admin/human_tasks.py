@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -10,16 +11,17 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display
 
 from workflows import status_colours
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
-from workflows.admin.forms import DecisionForm, TaskResponseForm
+from workflows.admin.form_keys import key_of, once
+from workflows.admin.forms import DecisionForm
+from workflows.admin.task_form import TaskForm, properties_of
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import PortalError
-from workflows.json_numbers import write_json
 from workflows.models import HumanTask
 from workflows.services.human_tasks import task_complete
 from workflows.services.task_access import is_open
@@ -27,8 +29,10 @@ from workflows.services.task_holders import task_claim, task_release
 from workflows.statuses import OPEN_TASK_STATUSES, Role
 from workflows.templatetags.pointsman import moment, nowrap
 
+AS_JSON = "json"
 
-class DecisionFilter(admin.SimpleListFilter):
+
+class DecisionFilter(DropdownFilter):
     title = "kind"
     parameter_name = "kind"
 
@@ -91,16 +95,12 @@ class TaskAdmin(TenantAdmin):
         if task is None:
             raise Http404(f"There is no task {object_id}.")
         actor = actor_of(request)
-        form = _response_form(task, request)
+        is_json = AS_JSON in request.GET or "response" in request.POST
+        form = _response_form(task, request, is_json=is_json)
         refusal = ""
         if request.method == "POST" and form.is_valid():
             try:
-                task_complete(
-                    actor=actor,
-                    task_id=task.id,
-                    response=form.task_response(),
-                    reason=form.cleaned_data["reason"],
-                )
+                once(partial(_complete, request, task, form))
             except PortalError as error:
                 refusal = error_text(error)
                 form.add_error(None, refusal)
@@ -120,6 +120,8 @@ class TaskAdmin(TenantAdmin):
             task=task,
             is_decision=task.task_type == DECIDE_OUTCOME,
             form=form,
+            is_json=is_json,
+            has_fields=bool(properties_of(task.form_schema)),
             may_act=may_act,
             is_mine=str(task.claimed_by_id) == actor.id,
             form_text=json.dumps(task.form_schema, indent=2, ensure_ascii=False) if task.form_schema else "",
@@ -138,7 +140,7 @@ class TaskAdmin(TenantAdmin):
         if request.method != "POST":
             return back
         try:
-            change(actor=actor, task_id=pk)
+            once(partial(change, actor=actor, task_id=pk, idempotency_key=key_of(request)))
         except PortalError as error:
             if error.status == 404:
                 raise Http404(error.message) from error
@@ -148,19 +150,18 @@ class TaskAdmin(TenantAdmin):
         return back
 
 
-def _response_form(task: HumanTask, request: HttpRequest) -> TaskResponseForm | DecisionForm:
+def _response_form(task: HumanTask, request: HttpRequest, *, is_json: bool) -> TaskForm | DecisionForm:
+    data = request.POST if request.method == "POST" else None
     if task.task_type == DECIDE_OUTCOME:
-        return DecisionForm(request.POST or None)
-    return TaskResponseForm(request.POST or None, initial={"response": _example_response(task.form_schema)})
+        return DecisionForm(data)
+    return TaskForm(task.form_schema, data, is_json=is_json)
 
 
-def _example_response(schema: Any) -> str:
-    """Return an example response: each field of the form with its default or a value of its type."""
-    examples = {"boolean": False, "string": "", "number": 0, "integer": 0, "array": [], "object": {}}
-    fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    response = {
-        name: field.get("default", (field.get("enum") or [examples.get(str(field.get("type")))])[0])
-        for name, field in fields.items()
-        if isinstance(field, dict)
-    }
-    return write_json(response, indent=2, ensure_ascii=False)
+def _complete(request: HttpRequest, task: HumanTask, form: TaskForm | DecisionForm) -> None:
+    task_complete(
+        actor=actor_of(request),
+        task_id=task.id,
+        response=form.task_response(),
+        reason=form.cleaned_data["reason"],
+        idempotency_key=key_of(request),
+    )

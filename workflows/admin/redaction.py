@@ -11,6 +11,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.errors import PermissionRefused, PortalError
 from workflows.redaction import BUILT_IN
 from workflows.services.redaction_rules import redaction_rules_of, redaction_rules_save
@@ -34,7 +35,8 @@ def redaction_page(admin: TenantAdmin, request: HttpRequest) -> HttpResponse:
     form = RulesForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            redaction_rules_save(actor=actor, rules=form.cleaned_data["rules"])
+            rules, key = form.cleaned_data["rules"], key_of(request)
+            once(lambda: redaction_rules_save(actor=actor, rules=rules, idempotency_key=key))
         except PermissionRefused as error:
             raise PermissionDenied(error.message) from error
         except PortalError as error:

@@ -1,18 +1,26 @@
 """Actions of the run list. Each action freezes the selected runs in a bulk job and shows its preview."""
 
+import hashlib
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
+from workflows.admin.forms import AllRunsForm
+from workflows.admin.list_filters import chosen_filters
 from workflows.errors import PortalError
 from workflows.models import Run
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.preview import bulk_preview
 from workflows.statuses import CommandAction
+
+# Not the idempotency key, because the page that asks for all runs has its own.
+RESENT_FIELDS = frozenset({"action", "select_across", "index", "_selected_action"})
 
 
 class RunBulkActions(TenantAdmin):
@@ -44,12 +52,47 @@ class RunBulkActions(TenantAdmin):
 
     def _preview(self, request: HttpRequest, queryset: QuerySet[Run], action: CommandAction) -> HttpResponse | None:
         if request.POST.get("select_across") == "1":
-            chosen: dict[str, Any] = {"runs": queryset, "selection": {"list": dict(request.GET.lists())}}
+            filters = chosen_filters(request, self.list_filter)
+            chosen: dict[str, Any] = {
+                "runs": queryset,
+                "selection": {"list": filters},
+                "all_runs": not filters and request.POST.get("all_runs") == "on",
+            }
         else:
             chosen = {"ids": list(queryset.order_by("created_at", "id").values_list("id", flat=True))}
         try:
-            job = bulk_preview(actor=actor_of(request), action=action, **chosen)
+            job = once(
+                lambda: bulk_preview(
+                    actor=actor_of(request), action=action, idempotency_key=_key_of(request, action), **chosen
+                )
+            )
+            assert job is not None, "a preview returns its job also for a repeat"
         except PortalError as error:
+            if error.code == "BULK_ALL_RUNS":
+                return self._ask_for_all(request, action, error)
             self.message_user(request, error_text(error), messages.ERROR)
             return None
         return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))
+
+    def _ask_for_all(self, request: HttpRequest, action: CommandAction, error: PortalError) -> HttpResponse:
+        """Show the page on which the operator chooses all runs. It sends the form of the list again."""
+        hidden = {name: values for name, values in request.POST.lists() if name in RESENT_FIELDS}
+        form = AllRunsForm(request.POST if "is_confirmation" in request.POST else None)
+        context = self.page_context(
+            request,
+            f"{action.title()} all runs?",
+            form=form,
+            hidden={**hidden, "is_confirmation": ["1"]},
+            back=reverse("admin:workflows_run_changelist"),
+            button="Show the preview",
+            note=f"{error.message} The next page shows the preview. No run gets a request before you start the job.",
+        )
+        return TemplateResponse(request, "portal/form_page.html", context)
+
+
+def _key_of(request: HttpRequest, action: CommandAction) -> str:
+    """Return the key of the list's form. A page of the list can be used for one job of each action and selection."""
+    key = key_of(request)
+    chosen = sorted([*request.POST.getlist("_selected_action"), request.POST.get("select_across", ""), str(action)])
+    digest = hashlib.sha256("\n".join([*chosen, request.POST.get("all_runs", "")]).encode()).hexdigest()
+    return f"{key}:{digest[:40]}" if key else ""

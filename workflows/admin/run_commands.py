@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, ReplayForm, RequiredReasonForm
 from workflows.errors import NotFound, PortalError
 from workflows.json_numbers import write_json
@@ -44,7 +45,7 @@ class RunCommandViews(TenantAdmin):
         run = run_or_404(request, run_id)
 
         def send(fields: dict[str, Any]) -> str:
-            run_cancel(actor=actor_of(request), run_id=run_id, reason=fields["reason"])
+            run_cancel(actor=actor_of(request), run_id=run_id, reason=fields["reason"], idempotency_key=key_of(request))
             messages.success(request, CANCEL_ACCEPTED)
             return _run_url(run_id)
 
@@ -54,7 +55,9 @@ class RunCommandViews(TenantAdmin):
         run = run_or_404(request, run_id)
 
         def send(fields: dict[str, Any]) -> str:
-            run_terminate(actor=actor_of(request), run_id=run_id, reason=fields["reason"])
+            run_terminate(
+                actor=actor_of(request), run_id=run_id, reason=fields["reason"], idempotency_key=key_of(request)
+            )
             messages.success(request, TERMINATED)
             return _run_url(run_id)
 
@@ -72,7 +75,13 @@ class RunCommandViews(TenantAdmin):
 
             def send(fields: dict[str, Any]) -> str:
                 payload = restored(fields["payload"], shown, run.input)
-                new_run_id, _ = run_replay(actor=actor, run_id=run_id, payload=payload, reason=fields["reason"])
+                new_run_id, _ = run_replay(
+                    actor=actor,
+                    run_id=run_id,
+                    payload=payload,
+                    reason=fields["reason"],
+                    idempotency_key=key_of(request),
+                )
                 messages.success(request, "The new run has started. It is linked with the old run.")
                 return _run_url(new_run_id)
 
@@ -86,7 +95,7 @@ class RunCommandViews(TenantAdmin):
         if request.method != "POST" or not form.is_valid():
             return self._page(request, run, form, name)
         try:
-            return HttpResponseRedirect(send(form.cleaned_data))
+            return HttpResponseRedirect(once(lambda: send(form.cleaned_data)) or _run_url(run.id))
         except PortalError as error:
             messages.error(request, error_text(error))
         return HttpResponseRedirect(_run_url(run.id))

@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm
 from workflows.admin.run_commands import run_or_404
 from workflows.errors import PortalError
@@ -55,7 +56,12 @@ class RunVerifyViews(TenantAdmin):
         if request.method != "POST" or not form.is_valid():
             return HttpResponseRedirect(reverse("admin:workflows_run_verify", args=[run.id]))
         try:
-            command, found = run_repair(actor=actor_of(request), run_id=run_id, reason=form.cleaned_data["reason"])
+            reason, key = form.cleaned_data["reason"], key_of(request)
+            repaired = once(
+                lambda: run_repair(actor=actor_of(request), run_id=run_id, reason=reason, idempotency_key=key)
+            )
+            assert repaired is not None, "a repair returns its command also for a repeat"
+            command, found = repaired
         except PortalError as error:
             messages.error(request, error_text(error))
         else:

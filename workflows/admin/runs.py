@@ -12,11 +12,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from workflows import status_colours
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_page import RunPageViews
@@ -27,7 +28,7 @@ from workflows.statuses import RunStatus
 from workflows.templatetags.pointsman import duration_between, moment, nowrap
 
 
-class DefinitionFilter(DropdownFilter):
+class DefinitionFilter(TextFilter):
     title = "definition"
     parameter_name = "definition"
 
@@ -60,7 +61,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
         ("status", ChoicesDropdownFilter),
         DefinitionFilter,
         ("trigger_type", ChoicesDropdownFilter),
-        ("created_at", RangeDateTimeFilter),
+        ("created_at", DateTimeRangeFilter),
     )
     list_filter_submit = True
     list_filter_sheet = False

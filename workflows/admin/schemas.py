@@ -65,7 +65,7 @@ class PayloadSchemaAdmin(AuthorPages):
         return form
 
     def save_row(
-        self, actor: Actor, row: PayloadSchema | None, fields: dict[str, Any]
+        self, actor: Actor, row: PayloadSchema | None, fields: dict[str, Any], key: str
     ) -> tuple[PayloadSchema, list[str]]:
         saved = schema_save(
             actor=actor,
@@ -73,11 +73,12 @@ class PayloadSchemaAdmin(AuthorPages):
             schema=fields["schema"],
             title=fields["title"],
             must_be_new=row is None,
+            idempotency_key=key,
         )
         return saved.row, [f"{warning['pointer']} {warning['message']}" for warning in saved.warnings]
 
-    def delete_row(self, actor: Actor, row: PayloadSchema) -> None:
-        schema_delete(actor=actor, ref=row.ref)
+    def delete_row(self, actor: Actor, row: PayloadSchema, key: str) -> None:
+        schema_delete(actor=actor, ref=row.ref, idempotency_key=key)
 
     def field_error(self, problem: dict[str, str]) -> tuple[str | None, str]:
         pointer = f"{problem['pointer'] or '/'}: " if problem["field"] == "schema" else ""

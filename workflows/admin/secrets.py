@@ -18,6 +18,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once, was_done
 from workflows.admin.forms import ReasonForm
 from workflows.admin.redaction import redaction_page
 from workflows.errors import PermissionRefused, PortalError
@@ -116,7 +117,8 @@ class SecretAdmin(TenantAdmin):
         form = NewSecretForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             name = form.cleaned_data["name"]
-            if Secret.objects.filter(tenant_id=actor_of(request).tenant_id, name=name).exists():
+            is_taken = Secret.objects.filter(tenant_id=actor_of(request).tenant_id, name=name).exists()
+            if is_taken and not was_done(request):
                 form.add_error("name", "A secret with this name exists. Open that secret to replace its value.")
             elif self._save(request, form, name):
                 return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
@@ -143,11 +145,16 @@ class SecretAdmin(TenantAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if was_done(request):  # by an earlier click, so that the secret does not exist any more
+            return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
         secret = self._get_or_404(request, object_id, CommandAction.DELETE_SECRET)
         form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                secret_delete(actor=actor_of(request), name=secret.name, reason=form.cleaned_data["reason"])
+                reason, key = form.cleaned_data["reason"], key_of(request)
+                once(
+                    lambda: secret_delete(actor=actor_of(request), name=secret.name, reason=reason, idempotency_key=key)
+                )
             except PortalError as error:
                 form.add_error(None, error_text(error))
             else:
@@ -164,7 +171,15 @@ class SecretAdmin(TenantAdmin):
     def _save(self, request: HttpRequest, form: ValueForm, name: str) -> bool:
         fields = form.cleaned_data
         try:
-            secret_save(actor=actor_of(request), name=name, value=fields["value"], description=fields["description"])
+            once(
+                lambda: secret_save(
+                    actor=actor_of(request),
+                    name=name,
+                    value=fields["value"],
+                    description=fields["description"],
+                    idempotency_key=key_of(request),
+                )
+            )
         except PortalError as error:
             form.add_error(None, error_text(error))
             return False

@@ -7,13 +7,19 @@ from rest_framework import serializers
 
 from workflows.models import BulkItem, BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_counts, bulk_pause_reason, bulk_split
 from workflows.statuses import BulkState
 
 
 class BulkRequestSerializer(serializers.Serializer[Any]):
     action = serializers.ChoiceField(choices=[str(action) for action in BULK_ACTIONS])
-    filters = serializers.DictField(required=False, help_text="Filters of `GET /runs`. At least one is required.")
+    filters = serializers.DictField(
+        required=False, help_text="Filters of `GET /runs`. At least one is required, unless `all_runs` is true."
+    )
+    all_runs = serializers.BooleanField(
+        default=False, help_text="Select all runs of the tenant. Only without `filters` and `ids`."
+    )
     ids = serializers.ListField(
         child=serializers.UUIDField(), required=False, help_text="Ids of runs, instead of `filters`."
     )
@@ -26,20 +32,26 @@ class BulkRequestSerializer(serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["all_runs"]:
+            attrs.setdefault("filters", {})
         if ("filters" in attrs) == ("ids" in attrs):
-            raise serializers.ValidationError("Send either `filters` or `ids`, not both and not neither.")
+            raise serializers.ValidationError("Send one of `filters`, `ids` and `all_runs`.")
         return attrs
 
 
 class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):
     requested_by = serializers.CharField(source="actor_name")
+    selection_text = serializers.SerializerMethodField(help_text="The selection in words.")
 
     class Meta:
         model = BulkJob
         fields: tuple[str, ...] = (
-            "id", "action", "state", "reason", "selection", "rate_per_second", "total", "requested_by", "command",
-            "created_at", "started_at", "ended_at",
+            "id", "action", "state", "reason", "selection", "selection_text", "rate_per_second", "total",
+            "requested_by", "command", "created_at", "started_at", "ended_at",
         )  # fmt: skip
+
+    def get_selection_text(self, job: BulkJob) -> str:
+        return selection_in_words(job)
 
 
 class BulkJobDetailSerializer(BulkJobSerializer):

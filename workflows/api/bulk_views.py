@@ -10,7 +10,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from workflows.api.bodies import read_body, role_first
 from workflows.api.bulk_serializers import (
@@ -19,11 +18,13 @@ from workflows.api.bulk_serializers import (
     BulkJobSerializer,
     BulkRequestSerializer,
 )
+from workflows.api.query import CheckedView
 from workflows.api.run_selection import runs_by_filters
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import CommandRequestSerializer
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import BulkItem, BulkJob
+from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.jobs import bulk_find, bulk_start, require_bulk_role
 from workflows.services.bulk.preview import bulk_preview, require_bulk_preview_role
 from workflows.statuses import BulkItemState, BulkState, CommandAction
@@ -31,7 +32,7 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction
 
 class BulkJobFilter(django_filters.FilterSet):
     state = django_filters.MultipleChoiceFilter(choices=BulkState.choices, distinct=False)
-    action = django_filters.CharFilter()
+    action = django_filters.ChoiceFilter(choices=[(str(action), str(action)) for action in BULK_ACTIONS])
 
     class Meta:
         model = BulkJob
@@ -63,9 +64,13 @@ class BulkJobList(TenantScoped, generics.ListAPIView):
         actor = actor_of(self)
         body = read_body(BulkRequestSerializer, request, lambda: require_bulk_preview_role(actor=actor))
         action = CommandAction(body["action"])
-        filters = body.get("filters")
+        filters, all_runs = body.get("filters"), body["all_runs"]
         with role_first(lambda: require_bulk_preview_role(actor=actor, action=action)):
-            runs = None if filters is None else runs_by_filters(tenant_id=actor.tenant_id, filters=filters)
+            runs = (
+                None
+                if filters is None
+                else runs_by_filters(tenant_id=actor.tenant_id, filters=filters, all_runs=all_runs)
+            )
         job = bulk_preview(
             actor=actor,
             action=action,
@@ -74,6 +79,7 @@ class BulkJobList(TenantScoped, generics.ListAPIView):
             selection={"filters": filters},
             reason=body["reason"],
             rate_per_second=body["rate_per_second"],
+            all_runs=all_runs,
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         return Response(BulkJobDetailSerializer(job).data, status=status.HTTP_201_CREATED)
@@ -102,7 +108,7 @@ class BulkItemList(TenantScoped, generics.ListAPIView):
         return rows.filter(job=bulk_find(actor=actor_of(self), job_id=self.kwargs["pk"]))
 
 
-class BulkStep(APIView):
+class BulkStep(CheckedView):
     """Start, pause, resume or stop a bulk job. The response is the job."""
 
     step: Callable[..., BulkJob] = staticmethod(bulk_start)

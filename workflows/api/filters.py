@@ -3,6 +3,7 @@
 import django_filters
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from workflows.api.query import MomentFilter, WholeNumberFilter
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
 from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunStatus, TaskStatus, TriggerType
 
@@ -10,7 +11,7 @@ from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunS
 class RunFilter(django_filters.FilterSet):
     status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices, distinct=False)
     definition = django_filters.CharFilter(field_name="definition_key")
-    version = django_filters.NumberFilter()
+    version = WholeNumberFilter()
     trigger_type = django_filters.ChoiceFilter(choices=TriggerType.choices)
     error_category = django_filters.CharFilter()
     parent_run = django_filters.UUIDFilter(field_name="parent_run_id")
@@ -19,8 +20,8 @@ class RunFilter(django_filters.FilterSet):
         method="by_key", help_text="Correlation key of the event that started the run, or of a wait of the run."
     )
     event_id = django_filters.CharFilter(method="by_event", help_text="Id of an event that started or resumed the run.")
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Run
@@ -58,7 +59,7 @@ class TaskFilter(django_filters.FilterSet):
     run = django_filters.UUIDFilter(field_name="run_id")
     task_type = django_filters.CharFilter()
     claimed_by = django_filters.CharFilter(field_name="claimed_by__username")
-    due_before = django_filters.IsoDateTimeFilter(field_name="due_at", lookup_expr="lt")
+    due_before = MomentFilter(field_name="due_at", lookup_expr="lt")
 
     class Meta:
         model = HumanTask

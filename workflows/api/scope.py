@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 from rest_framework.views import APIView
 
 from workflows.actors import Actor
+from workflows.api.query import CheckedView
 
 
 def actor_of(view: APIView) -> Actor:
@@ -15,7 +16,7 @@ def actor_of(view: APIView) -> Actor:
     return actor
 
 
-class TenantScoped:
+class TenantScoped(CheckedView):
     # A list or detail view over the rows of `model` that belong to the tenant. This is a comment, because OpenAPI would
     # take a docstring as the description of each view.
     model: Any
@@ -25,5 +26,5 @@ class TenantScoped:
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):
             return self.model.objects.none()
-        rows = self.model.objects.filter(tenant_id=actor_of(self).tenant_id)  # type: ignore[arg-type]
+        rows = self.model.objects.filter(tenant_id=actor_of(self).tenant_id)
         return rows.select_related(*self.related) if self.related else rows

@@ -10,9 +10,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from workflows.api.bodies import read_body
+from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import NotFound
 from workflows.models import Secret
@@ -60,7 +60,7 @@ class SecretList(TenantScoped, generics.ListAPIView):
         return super().get_queryset()
 
 
-class SecretDetail(APIView):
+class SecretDetail(CheckedView):
     """Return the name and the times of a secret. Only administrators may call it."""
 
     @extend_schema(responses=SecretSerializer)
@@ -103,7 +103,7 @@ class RedactionSerializer(serializers.Serializer[Any]):
     )
 
 
-class RedactionRules(APIView):
+class RedactionRules(CheckedView):
     """Return the redaction rules of the tenant. Only administrators may call it."""
 
     @extend_schema(responses=RedactionSerializer)

@@ -6,10 +6,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from workflows.api.bodies import read_body
 from workflows.api.filters import TaskFilter
+from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
     AcceptedSerializer,
@@ -43,7 +43,7 @@ class TaskDetail(TenantScoped, generics.RetrieveAPIView):
     serializer_class = TaskSerializer
 
 
-class TaskComplete(APIView):
+class TaskComplete(CheckedView):
     """Complete a human task with a response. The run continues when Temporal has accepted the response."""
 
     @extend_schema(request=TaskResponseSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
@@ -66,7 +66,7 @@ class TaskComplete(APIView):
         )
 
 
-class TaskChange(APIView):
+class TaskChange(CheckedView):
     # A change of the task's row, without Temporal. The response is the task.
 
     def shown(self, request: Request, task: HumanTask) -> Response:

@@ -10,9 +10,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from workflows.api.bodies import read_body
+from workflows.api.query import CheckedView
 from workflows.api.scope import actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.projection_differences import Difference
@@ -47,7 +47,7 @@ class RunVerifySerializer(serializers.Serializer[Any]):
     )
 
 
-class RunVerify(APIView):
+class RunVerify(CheckedView):
     """Compare every field of the run's rows with Temporal's history. With `repair`, rewrite the rows from it."""
 
     @extend_schema(

@@ -9,10 +9,10 @@ from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
-from rest_framework.views import APIView
 
 from workflows.api.bodies import read_body
 from workflows.api.filters import CommandFilter, RunFilter
+from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
     AcceptedSerializer,
@@ -114,7 +114,7 @@ class RunInvocations(RunPart):
     serializer_class = InvocationSerializer
 
 
-class RunCancel(APIView):
+class RunCancel(CheckedView):
     """Request the cancellation of a run. The run is canceled when its workflow has handled the request."""
 
     @extend_schema(
@@ -130,7 +130,7 @@ class RunCancel(APIView):
         return _accepted(command, pk)
 
 
-class RunTerminate(APIView):
+class RunTerminate(CheckedView):
     """End a run at once. The run executes no further step."""
 
     @extend_schema(
@@ -146,7 +146,7 @@ class RunTerminate(APIView):
         return _accepted(command, pk)
 
 
-class RunReplay(APIView):
+class RunReplay(CheckedView):
     """Start a new run with the input of this run, or with `payload`. `run_id` in the response is the new run."""
 
     @extend_schema(request=RunReplaySerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_HEADER])
@@ -162,7 +162,7 @@ class RunReplay(APIView):
         return _accepted(command, new_run_id)
 
 
-class RunUnsupported(APIView):
+class RunUnsupported(CheckedView):
     """Refuse a request that this engine does not support. The error message names the alternative."""
 
     action: CommandAction = CommandAction.RESUME
@@ -228,7 +228,7 @@ class DefinitionVersions(TenantScoped, generics.ListAPIView):
 
 
 def _body_of(
-    view: APIView, action: CommandAction, run_id: uuid.UUID, kind: type[Serializer[Any]] = CommandRequestSerializer
+    view: CheckedView, action: CommandAction, run_id: uuid.UUID, kind: type[Serializer[Any]] = CommandRequestSerializer
 ) -> dict[str, Any]:
     """Return the validated body of a request about a run. Permission is checked first."""
     actor = actor_of(view)

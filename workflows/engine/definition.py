@@ -21,6 +21,8 @@ BLOCK_FIELDS = {
     "control.tryCatch": ("try", "catch"),
 }
 ORDERED_KEYS = frozenset({"assign", "outputMapping"})
+FORM_FIELD = "formSchema"
+FORM_ORDERED_KEYS = ORDERED_KEYS | {"properties"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Definition:
 def canonical_text(document: dict[str, Any]) -> str:
     """Return the canonical text of a definition: sorted keys, 2-space indent, trailing newline.
 
-    Keys under `ORDERED_KEYS` keep their order.
+    Keys under `ORDERED_KEYS` keep their order. So do `properties` inside `formSchema`, because they are the fields of a
+    form in the author's order.
     """
     return json.dumps(_ordered(document, keep=False), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
@@ -87,12 +90,15 @@ def parse_definition(text: str) -> Definition:
     return Definition(id=document["id"], version=document["version"], blocks=blocks, owners=owners)
 
 
-def _ordered(value: Any, *, keep: bool) -> Any:
+def _ordered(value: Any, *, keep: bool, is_form: bool = False) -> Any:
     if isinstance(value, dict):
+        ordered_keys = FORM_ORDERED_KEYS if is_form else ORDERED_KEYS
         keys = list(value) if keep else sorted(value)
-        return {key: _ordered(value[key], keep=key in ORDERED_KEYS) for key in keys}
+        return {
+            key: _ordered(value[key], keep=key in ordered_keys, is_form=is_form or key == FORM_FIELD) for key in keys
+        }
     if isinstance(value, list):
-        return [_ordered(item, keep=False) for item in value]
+        return [_ordered(item, keep=False, is_form=is_form) for item in value]
     return value
 
 

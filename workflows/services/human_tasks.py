@@ -18,7 +18,8 @@ from django.utils import timezone
 
 from workflows.actors import Actor, system_actor
 from workflows.engine.clock import ms_of_datetime
-from workflows.engine.json_schema.forms import form_problem
+from workflows.engine.json_schema.check import Problem
+from workflows.engine.json_schema.forms import form_problems
 from workflows.engine.storable import storable_problem
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import Conflict, DependencyDown, InputInvalid, PortalError
@@ -79,15 +80,25 @@ def task_complete(
         return command
     with command_failures_recorded([command]):
         require_may_act(actor, task, to="complete tasks")
-        problem = form_problem(task.form_schema, response)
-        if problem is None and task.task_type == DECIDE_OUTCOME:
-            problem = output_problem(task, response)
+        problems = form_problems(task.form_schema, response)
+        if problems:
+            raise _not_fitting(problems)
+        problem = output_problem(task, response) if task.task_type == DECIDE_OUTCOME else None
         if problem is not None:
             raise InputInvalid(f"the response does not fit the form: {problem}", code="TASK_RESPONSE_INVALID")
         before = _move_to_completing(task, _not_held_by_another(actor))
         _send(actor, task, command, response, before)
     command_finish(command, CommandState.ACCEPTED)
     return command
+
+
+def _not_fitting(problems: list[Problem]) -> InputInvalid:
+    texts = "; ".join(f"{problem['pointer'] or '/'}: {problem['message']}" for problem in problems)
+    return InputInvalid(
+        f"the response does not fit the form: {texts}; correct it and send it again",
+        code="TASK_RESPONSE_INVALID",
+        details={"problems": [{"path": problem["pointer"], "message": problem["message"]} for problem in problems]},
+    )
 
 
 def task_take_late_result(*, task: HumanTask, response: dict[str, Any]) -> Command:

@@ -4,15 +4,17 @@ A repeat with the same key and body returns the first outcome. Another body with
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.json_numbers import canonical_json
-from workflows.ledger import command_open
+from workflows.ledger import command_failures_recorded, command_open, commands_finish_in_transaction
 from workflows.models import Command, Run
 from workflows.statuses import CommandAction, CommandState
 
@@ -38,11 +40,14 @@ def command_request(
     payload: Any = None,
     idempotency_key: str = "",
     part_of: Command | None = None,
+    also_hashed: Any = None,
 ) -> CommandRequest:
     """Write the ledger row of this request. For a repeat, return the row of the first request.
 
     `part_of` is the command of the bulk job that this request belongs to. Only one worker holds an item of a job. A row
     without an outcome was therefore left by a worker that was killed, and the request counts as new.
+
+    `also_hashed` is a part of the request that the ledger must not store, for example a keyed hash of a secret.
 
     Errors: Conflict if the key was used for another request, or if the first request has no outcome yet. If the first
     request was refused, failed, or has an unknown outcome: its stored error.
@@ -51,7 +56,8 @@ def command_request(
         raise InputInvalid(
             f"the Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_LENGTH} characters; send a shorter key"
         )
-    request_hash = _hash([action, target_type, target_id if action != CommandAction.START_RUN else "", reason, payload])
+    parts = [action, target_type, target_id if action != CommandAction.START_RUN else "", reason, payload]
+    request_hash = _hash(parts if also_hashed is None else [*parts, also_hashed])
     try:
         command = command_open(
             actor=actor,
@@ -103,3 +109,56 @@ def error_of(command: Command) -> PortalError:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value, default=str).encode()).hexdigest()
+
+
+def command_was_done(*, actor: Actor, idempotency_key: str) -> bool:
+    """Return True if the request of this actor with this key was carried out."""
+    done = Command.objects.filter(
+        tenant_id=actor.tenant_id, actor_type=actor.kind, actor_id=actor.id, idempotency_key=idempotency_key
+    )
+    return done.filter(state__in=[CommandState.ACCEPTED, CommandState.OBSERVED]).exists()
+
+
+class CommandRepeated(PortalError):
+    """Repeat of a request that changed only this database and was carried out. The caller must change nothing."""
+
+    status = 409
+    code = "IDEMPOTENCY_REPEATED"
+
+    def __init__(self, command: Command) -> None:
+        super().__init__("this request was carried out before; nothing was changed again; no action is needed")
+        self.command = command
+
+
+@contextmanager
+def keyed_command_transaction(
+    *,
+    actor: Actor,
+    action: CommandAction,
+    target_type: str,
+    target_id: str,
+    reason: str = "",
+    payload: Any = None,
+    idempotency_key: str = "",
+    also_hashed: Any = None,
+) -> Iterator[Command]:
+    """Record a command that changes only rows of this database, like `ledger.command_transaction`, with a key.
+
+    Errors: CommandRepeated if the request with this key was carried out; those of `command_request`.
+    """
+    request = command_request(
+        actor=actor,
+        action=action,
+        target_type=target_type,
+        target_id=target_id,
+        reason=reason,
+        payload=payload,
+        idempotency_key=idempotency_key,
+        also_hashed=also_hashed,
+    )
+    command = request.command
+    if not request.is_new:
+        raise CommandRepeated(command)
+    with command_failures_recorded([command]), transaction.atomic():
+        yield command
+        commands_finish_in_transaction([command], CommandState.OBSERVED, details=command.details)

@@ -7,14 +7,14 @@ from typing import Any
 
 from workflows.actors import Actor
 from workflows.errors import InputInvalid
-from workflows.ledger import command_transaction
 from workflows.models import Tenant
 from workflows.redaction import MAX_RULES, rule_problem
+from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
 
-def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
+def redaction_rules_save(*, actor: Actor, rules: Any, idempotency_key: str = "") -> list[str]:
     """Store the rules and return them. They apply to the next page or response, also for data that was stored before.
 
     Errors: InputInvalid REDACTION_RULE_INVALID, PermissionRefused.
@@ -32,8 +32,13 @@ def redaction_rules_save(*, actor: Actor, rules: Any) -> list[str]:
                 f"rule {number}: {problem}", code="REDACTION_RULE_INVALID", details={"index": number - 1}
             )
     unique = list(dict.fromkeys(rule.strip() for rule in rules))
-    with command_transaction(
-        actor=actor, action=CommandAction.EDIT_REDACTION, target_type="redaction rules", target_id="", payload=unique
+    with keyed_command_transaction(
+        actor=actor,
+        action=CommandAction.EDIT_REDACTION,
+        target_type="redaction rules",
+        target_id="",
+        payload=unique,
+        idempotency_key=idempotency_key,
     ):
         actor.require(Role.ADMIN, to="change the redaction rules")
         Tenant.objects.filter(id=actor.tenant_id).update(redaction_rules=unique)

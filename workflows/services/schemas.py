@@ -19,8 +19,9 @@ from workflows.engine.json_schema.links import link_schema
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.ledger import command_transaction, target_name
+from workflows.ledger import target_name
 from workflows.models import PayloadSchema
+from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
 from workflows.services.roles import require_role
 from workflows.services.schema_use import schema_users, schemas_that_refer_to
@@ -40,15 +41,22 @@ class SavedSchema:
     warnings: list[Problem]
 
 
-def schema_save(*, actor: Actor, ref: str, schema: Any, title: str = "", must_be_new: bool = False) -> SavedSchema:
+def schema_save(
+    *, actor: Actor, ref: str, schema: Any, title: str = "", must_be_new: bool = False, idempotency_key: str = ""
+) -> SavedSchema:
     """Register a schema, or replace the one with this name. The next payload is checked against it.
 
     Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with every problem; Conflict SCHEMA_EXISTS; Conflict
     SCHEMA_IN_USE if other schemas refer to an `$id` that the new schema does not have.
     """
     payload = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
-    with command_transaction(
-        actor=actor, action=CommandAction.EDIT_SCHEMA, target_type="schema", target_id=target_name(ref), payload=payload
+    with keyed_command_transaction(
+        actor=actor,
+        action=CommandAction.EDIT_SCHEMA,
+        target_type="schema",
+        target_id=target_name(ref),
+        payload=payload,
+        idempotency_key=idempotency_key,
     ) as command:
         actor.require(Role.AUTHOR, to="edit payload schemas")
         problems = schema_problems(tenant_id=actor.tenant_id, ref=ref, schema=schema, title=title)
@@ -107,17 +115,18 @@ def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Prob
     ][:20]
 
 
-def schema_delete(*, actor: Actor, ref: str) -> None:
+def schema_delete(*, actor: Actor, ref: str, idempotency_key: str = "") -> None:
     """Delete a schema that nothing refers to.
 
     Errors: PermissionRefused, NotFound; Conflict SCHEMA_IN_USE with the list of its users.
     """
-    with command_transaction(
+    with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_SCHEMA,
         target_type="schema",
         target_id=target_name(ref),
         payload={"operation": "delete"},
+        idempotency_key=idempotency_key,
     ):
         actor.require(Role.AUTHOR, to="delete payload schemas")
         row = _locked(actor.tenant_id, ref)

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
 from workflows.actions.scrubbing import MIN_SECRET_LENGTH
@@ -21,9 +22,10 @@ from workflows.engine.errors import Category, RunError
 from workflows.engine.secret_places import SECRET_NAME, is_secret_name
 from workflows.engine.storable import storable_problem
 from workflows.errors import DependencyDown, InputInvalid, NotFound
-from workflows.ledger import command_transaction, target_name
+from workflows.ledger import target_name
 from workflows.models import Secret
 from workflows.secret_encryption import DecryptionFailed, KeyMissing, decrypt, encrypt, first_key_id
+from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
@@ -33,7 +35,9 @@ USE_IS_RECORDED_EVERY = timedelta(minutes=1)
 
 
 @sensitive_variables("value", "sealed")
-def secret_save(*, actor: Actor, name: str, value: Any, description: str | None = None) -> tuple[Secret, bool]:
+def secret_save(
+    *, actor: Actor, name: str, value: Any, description: str | None = None, idempotency_key: str = ""
+) -> tuple[Secret, bool]:
     """Encrypt and store a value under this name. Return the secret, and True if the name is new.
 
     An existing secret gets the new value. Open runs use it from their next action. If `description` is None, the old
@@ -43,8 +47,14 @@ def secret_save(*, actor: Actor, name: str, value: Any, description: str | None 
     """
     _require_valid_name(actor, name, CommandAction.SAVE_SECRET)
     payload = {"name": name} if description is None else {"name": name, "description": description}
-    with command_transaction(
-        actor=actor, action=CommandAction.SAVE_SECRET, target_type="secret", target_id=name, payload=payload
+    with keyed_command_transaction(
+        actor=actor,
+        action=CommandAction.SAVE_SECRET,
+        target_type="secret",
+        target_id=name,
+        payload=payload,
+        idempotency_key=idempotency_key,
+        also_hashed=_keyed_hash(value) if idempotency_key else None,
     ) as command:
         actor.require(Role.ADMIN, to="save secrets")
         _require_valid_value(value)
@@ -66,14 +76,24 @@ def secret_save(*, actor: Actor, name: str, value: Any, description: str | None 
     return secret, is_new
 
 
-def secret_delete(*, actor: Actor, name: str, reason: str = "") -> None:
+def _keyed_hash(value: Any) -> str:
+    """Return a hash of a value that cannot be guessed from the hash without Django's secret key."""
+    return salted_hmac("secret_save", repr(value), algorithm="sha256").hexdigest()
+
+
+def secret_delete(*, actor: Actor, name: str, reason: str = "", idempotency_key: str = "") -> None:
     """Delete a secret. Actions that refer to it fail with SECRET_UNKNOWN from now on.
 
     Errors: InputInvalid, PermissionRefused, NotFound.
     """
     _require_valid_name(actor, name, CommandAction.DELETE_SECRET)
-    with command_transaction(
-        actor=actor, action=CommandAction.DELETE_SECRET, target_type="secret", target_id=name, reason=reason
+    with keyed_command_transaction(
+        actor=actor,
+        action=CommandAction.DELETE_SECRET,
+        target_type="secret",
+        target_id=name,
+        reason=reason,
+        idempotency_key=idempotency_key,
     ):
         actor.require(Role.ADMIN, to="delete secrets")
         deleted, _ = Secret.objects.filter(tenant_id=actor.tenant_id, name=name).delete()
@@ -99,7 +119,7 @@ def secrets_rotate(*, actor: Actor, dry_run: bool = False) -> Rotation:
     if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # changes nothing, so no ledger row
         actor.require(Role.ADMIN, to="rotate secrets")
         return _rotate(actor, dry_run=True)
-    with command_transaction(
+    with keyed_command_transaction(
         actor=actor, action=CommandAction.ROTATE_SECRETS, target_type="secrets", target_id="", payload=None
     ) as command:
         actor.require(Role.ADMIN, to="rotate secrets")

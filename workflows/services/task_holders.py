@@ -9,17 +9,25 @@ from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid, PermissionRefused
 from workflows.ledger import command_transaction
 from workflows.models import HumanTask, TenantMembership
+from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.task_access import HOLDABLE, held_by_another, is_open, not_open, require_may_act, task_find
 from workflows.statuses import CommandAction, Role, TaskStatus
 
 
-def task_claim(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
+def task_claim(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -> HumanTask:
     """Give the task to the actor until it is released.
 
-    Errors: NotFound, PermissionRefused; Conflict if another member holds the task, or if it is not open.
+    Errors: NotFound, PermissionRefused; Conflict if another member holds the task, or if it is not open;
+    CommandRepeated.
     """
     task = task_find(actor=actor, task_id=task_id)
-    with command_transaction(actor=actor, action=CommandAction.CLAIM_TASK, target_type="task", target_id=str(task.id)):
+    with keyed_command_transaction(
+        actor=actor,
+        action=CommandAction.CLAIM_TASK,
+        target_type="task",
+        target_id=str(task.id),
+        idempotency_key=idempotency_key,
+    ):
         require_may_act(actor, task, to="claim tasks")
         _claim(task, user_id=_user_id(actor))
     return task_find(actor=actor, task_id=task_id)
@@ -50,14 +58,18 @@ def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask
     return task_find(actor=actor, task_id=task_id)
 
 
-def task_release(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
+def task_release(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -> HumanTask:
     """Release the task, so that every assignee may claim it.
 
     Errors: NotFound, PermissionRefused; Conflict if the actor does not hold the task and is not an admin.
     """
     task = task_find(actor=actor, task_id=task_id)
-    with command_transaction(
-        actor=actor, action=CommandAction.RELEASE_TASK, target_type="task", target_id=str(task.id)
+    with keyed_command_transaction(
+        actor=actor,
+        action=CommandAction.RELEASE_TASK,
+        target_type="task",
+        target_id=str(task.id),
+        idempotency_key=idempotency_key,
     ):
         actor.require(Role.OPERATOR, to="release tasks")
         held = HumanTask.objects.filter(is_open(), id=task.id, claimed_by__isnull=False)

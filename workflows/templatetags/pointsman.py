@@ -13,6 +13,7 @@ from workflows import status_colours
 from workflows.event_redaction import EventRedaction
 from workflows.json_numbers import write_json
 from workflows.models import Event, EventDelivery, HumanTask
+from workflows.models.fields import new_id
 from workflows.redaction import compiled, redact, redact_filters, redact_task
 
 register = template.Library()
@@ -127,3 +128,9 @@ def pretty_json(value: Any) -> str:
 @register.filter
 def compact_json(value: Any) -> str:
     return write_json(value, ensure_ascii=False)
+
+
+@register.simple_tag
+def form_key() -> str:
+    """Return the hidden field with a new idempotency key. Every form that acts has one."""
+    return format_html('<input type="hidden" name="idempotency_key" value="{}">', new_id())

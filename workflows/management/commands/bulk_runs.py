@@ -16,6 +16,7 @@ from workflows.models import BulkJob, Tenant
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.jobs import bulk_start
 from workflows.services.bulk.preview import bulk_preview
+from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_counts, bulk_split
 from workflows.statuses import CommandAction, CommandSource, Role
 
@@ -27,9 +28,10 @@ class Command(SystemCommand):
         parser.add_argument("action", choices=[str(action) for action in BULK_ACTIONS])
         parser.add_argument("--tenant", required=True, help="slug of the tenant")
         parser.add_argument(
-            "--filter", action="append", required=True, metavar="KEY=VALUE",
+            "--filter", action="append", default=[], metavar="KEY=VALUE",
             help="filter of `GET /api/v1/runs`; a run must match all keys, and one value of each key",
         )  # fmt: skip
+        parser.add_argument("--all-runs", action="store_true", help="select all runs of the tenant, without a filter")
         parser.add_argument("--reason", default="", help="reason for the command ledger; terminate needs one")
         parser.add_argument("--rate", type=float, help="requests to Temporal per second")
         parser.add_argument(
@@ -47,10 +49,11 @@ class Command(SystemCommand):
             job = bulk_preview(
                 actor=actor,
                 action=CommandAction(options["action"]),
-                runs=runs_by_filters(tenant_id=tenant.id, filters=filters),
+                runs=runs_by_filters(tenant_id=tenant.id, filters=filters, all_runs=options["all_runs"]),
                 selection={"filters": filters},
                 reason=options["reason"],
                 rate_per_second=options["rate"],
+                all_runs=options["all_runs"],
             )
             split = bulk_split(job)
             if options["start"]:
@@ -73,6 +76,7 @@ def _filters(given: list[str]) -> dict[str, list[str]]:
 
 def _summary(job: BulkJob, split: dict[str, dict[str, int]]) -> str:
     lines = [f"{job.state}: bulk job {job.id}, {job.action} of {bulk_counts(job)['pending']} of {job.total} runs"]
+    lines.append(f"  selection: {selection_in_words(job)}")
     lines += [f"  {count} {status}" for status, count in split["by_status"].items()]
     lines += [f"  {count} not eligible: {code}" for code, count in split["ineligible"].items()]
     return "\n".join(lines)

@@ -1,6 +1,5 @@
 """Preview of a bulk job: freeze and count its set, before any request is sent (docs/reference/screens.md#run-list)."""
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from workflows.models import BulkJob, Run
 from workflows.models.fields import new_id
 from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
 from workflows.services.bulk.freeze import items_freeze_ids, items_freeze_runs
+from workflows.services.bulk.selection import refuse_unintended_all, selection_of_ids
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.idempotency import command_request
 from workflows.services.roles import require_role
@@ -34,13 +34,15 @@ def bulk_preview(
     selection: dict[str, Any] | None = None,
     reason: str = "",
     rate_per_second: float | None = None,
+    all_runs: bool = False,
     idempotency_key: str = "",
 ) -> BulkJob:
     """Create a job in state preview and freeze its set. No request is sent yet.
 
-    Give either `runs`, with `selection` as their description, or `ids`. Runs of other tenants are ignored.
+    Give either `runs`, with `selection` as their description, or `ids`. Runs of other tenants are ignored. Set
+    `all_runs` if the requester chose explicitly to select all runs without a filter.
 
-    Errors: PermissionRefused; InputInvalid (no run, too many runs, rate).
+    Errors: PermissionRefused; InputInvalid (no run, too many runs, all runs not confirmed, rate).
     """
     if (runs is None) == (ids is None):
         raise InputInvalid("choose the runs either by filters or by ids, not by both")
@@ -49,7 +51,7 @@ def bulk_preview(
         require_bulk_preview_role(actor=actor, action=action)
         raise InputInvalid(f"rate_per_second must be between {MIN_RATE} and {MAX_RATE:.0f}")
     unique_ids = list(dict.fromkeys(ids or ()))
-    chosen = selection or {} if ids is None else _description_of(unique_ids)
+    chosen = selection or {} if ids is None else selection_of_ids(unique_ids)
     job_id = uuid.uuid5(JOB_OF_KEY, f"{actor.tenant_id} {actor.id} {idempotency_key}") if idempotency_key else new_id()
     request = command_request(
         actor=actor,
@@ -57,7 +59,8 @@ def bulk_preview(
         target_type=TARGET,
         target_id=str(job_id),
         reason=reason,
-        payload={"operation": "preview", "action": str(action), "selection": chosen, "rate_per_second": rate},
+        payload={"operation": "preview", "action": str(action), "selection": chosen, "rate_per_second": rate}
+        | ({"all_runs": True} if all_runs else {}),
         idempotency_key=idempotency_key,
     )
     command = request.command
@@ -70,6 +73,7 @@ def bulk_preview(
         actor.require(BULK_ACTIONS[action].needs, to=f"{action} runs")
         with transaction.atomic():
             _freeze(job, actor, runs, unique_ids)
+            refuse_unintended_all(chosen, job.total, all_runs=all_runs)
             details = {"total": job.total, "counts": bulk_counts(job)}
             commands_finish_in_transaction([command], CommandState.OBSERVED, details=details)
     return job
@@ -109,8 +113,3 @@ def _too_many(most: int) -> InputInvalid:
         code="BULK_TOO_MANY_RUNS",
         details={"limit": most},
     )
-
-
-def _description_of(ids: list[uuid.UUID]) -> dict[str, Any]:
-    """Return a short description of a list of ids for the job's row. The items contain the ids."""
-    return {"ids": len(ids), "sha256": hashlib.sha256("".join(map(str, ids)).encode()).hexdigest()}

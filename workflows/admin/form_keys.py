@@ -1,0 +1,67 @@
+"""Idempotency keys of forms: two clicks on a button have one effect (docs/reference/screens.md#all-screens).
+
+Each form that acts has a hidden field with a new key (template tag `form_key`). The service stores the key in the
+command ledger. A second request with the key gets the outcome of the first one.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.core.exceptions import SuspiciousOperation
+from django.http import HttpRequest
+
+from workflows.admin.base import actor_of
+from workflows.errors import Conflict
+from workflows.services.idempotency import CommandRepeated, command_was_done
+
+FIELD = "idempotency_key"
+WAIT_SECONDS = 10.0
+POLL_SECONDS = 0.1
+_Result = TypeVar("_Result")
+
+
+def key_of(request: HttpRequest) -> str:
+    """Return the idempotency key of the submitted form; empty if the form has none.
+
+    Errors: SuspiciousOperation (status 400) for a key that no page of the portal has made.
+    """
+    key = request.POST.get(FIELD, "")
+    if not key:
+        return ""
+    if not re.fullmatch(r"[0-9a-f-]{32,36}", key):
+        raise SuspiciousOperation("The key of the form is invalid. Load the page again.")
+    return f"form:{key}"
+
+
+def once(call: Callable[[], _Result]) -> _Result | None:
+    """Call a service with the key of a form. Return None if an earlier click on the same form has done it.
+
+    While the request of the earlier click has no outcome, wait for it, so that the page shows the outcome of both.
+
+    Errors: those of the service; Conflict if the form was sent before with other values.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return call()
+        except CommandRepeated:
+            return None
+        except Conflict as error:
+            if error.code == "IDEMPOTENCY_KEY_REUSED":
+                raise Conflict(
+                    "This form was already sent with other values. Look at the result, then send the form again if the "
+                    "new values must be applied too.",
+                    code=error.code,
+                    details=error.details,
+                ) from error
+            if error.code != "IDEMPOTENCY_IN_FLIGHT" or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def was_done(request: HttpRequest) -> bool:
+    """Return True if an earlier click on the same form has carried out the request."""
+    key, actor = key_of(request), actor_of(request)
+    return bool(key) and command_was_done(actor=actor, idempotency_key=key)

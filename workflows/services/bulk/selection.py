@@ -1,0 +1,73 @@
+"""Selection of a bulk job: its description for the job's row, its text for a person, and the refusal of all runs.
+
+Shapes of a selection: `{"filters": {...}}` with the filters of `GET /runs`; `{"list": {...}}` with the query parameters
+of the run list; `{"ids": 3, "sha256": "..."}` for single runs.
+"""
+
+import hashlib
+import uuid
+from typing import Any
+
+from workflows.errors import InputInvalid
+from workflows.models import BulkJob
+
+MOST_WITHOUT_FILTER = 100
+ALL_RUNS = "all runs of the tenant"
+WORDS = {
+    "q": "the search finds",
+    "status": "status is",
+    "definition": "definition is",
+    "version": "version is",
+    "trigger_type": "trigger is",
+    "error_category": "error category is",
+    "correlation_key": "correlation key is",
+    "event_id": "event id is",
+    "parent_run": "parent run is",
+    "root_run": "root run is",
+    "created_after": "created at or after",
+    "created_before": "created before",
+    "created_at_from": "created at or after",
+    "created_at_to": "created at or before",
+}
+
+
+def selection_of_ids(ids: list[uuid.UUID]) -> dict[str, Any]:
+    """Return a short description of a list of ids for the job's row. The items contain the ids."""
+    return {"ids": len(ids), "sha256": hashlib.sha256("".join(map(str, ids)).encode()).hexdigest()}
+
+
+def selection_in_words(job: BulkJob) -> str:
+    """Return the selection of a job as a text: each condition in words, or that all runs are selected."""
+    chosen = _filters(job.selection)
+    if chosen is None:
+        return f"{job.total} single run{'' if job.total == 1 else 's'}"
+    conditions: dict[str, list[str]] = {}
+    for name, values in chosen.items():
+        name = name.removesuffix("__exact")
+        if name.endswith(("_0", "_1")):  # the date and the time of one moment
+            name = name[:-2]
+            conditions[name] = [" ".join([*conditions.get(name, []), *map(str, values)])]
+        else:
+            conditions[name] = [str(value) for value in (values if isinstance(values, list) else [values])]
+    texts = [f"{WORDS.get(name, f'{name} is')} {' or '.join(values)}" for name, values in conditions.items()]
+    return ", and ".join(texts) or ALL_RUNS
+
+
+def refuse_unintended_all(selection: dict[str, Any], number: int, *, all_runs: bool) -> None:
+    """Refuse a job over many runs that has no filter, unless its requester chose all runs explicitly.
+
+    Errors: InputInvalid BULK_ALL_RUNS. The requester must act.
+    """
+    if _filters(selection) != {} or all_runs or number <= MOST_WITHOUT_FILTER:
+        return
+    raise InputInvalid(
+        f"The selection has no filter and contains {number} runs, which are all runs of the tenant. Above "
+        f"{MOST_WITHOUT_FILTER} runs this must be chosen explicitly. Add a filter, or choose all runs.",
+        code="BULK_ALL_RUNS",
+        details={"runs": number, "limit": MOST_WITHOUT_FILTER},
+    )
+
+
+def _filters(selection: dict[str, Any]) -> dict[str, Any] | None:
+    chosen = selection.get("list", selection.get("filters"))
+    return {} if chosen is None and "ids" not in selection else chosen
