@@ -255,7 +255,7 @@ def test_double_clicks_on_pages_of_authors_and_admins(tenant: Any) -> None:
     delete = reverse("admin:workflows_eventtype_delete", args=[row.id])
     form = {"idempotency_key": str(uuid.uuid4())}
     assert [client.post(delete, form).status_code for _ in range(2)] == [302, 302]
-    secret = {"name": "TOKEN", "value": "v", "idempotency_key": str(uuid.uuid4())}
+    secret = {"name": "TOKEN", "value": "a long value", "idempotency_key": str(uuid.uuid4())}
     responses = [client.post(reverse("admin:workflows_secret_add"), secret) for _ in range(2)]
     assert [response.status_code for response in responses] == [302, 302]
     assert Secret.objects.filter(tenant=tenant).count() == 1

@@ -45,6 +45,8 @@ class DateTimeRangeFilter(RangeDateTimeFilter):
 class TextFilter(DropdownFilter):
     """Filter by a text. The list offers known texts, and the address may have any other text."""
 
+    lookup_choices: list[tuple[str, str]]
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         value = self.value()

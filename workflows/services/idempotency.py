@@ -11,10 +11,11 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from workflows import ledger
 from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.json_numbers import canonical_json
-from workflows.ledger import command_failures_recorded, command_open, commands_finish_in_transaction
+from workflows.ledger import command_failures_recorded, command_open
 from workflows.models import Command, Run
 from workflows.statuses import CommandAction, CommandState
 
@@ -161,4 +162,4 @@ def keyed_command_transaction(
         raise CommandRepeated(command)
     with command_failures_recorded([command]), transaction.atomic():
         yield command
-        commands_finish_in_transaction([command], CommandState.OBSERVED, details=command.details)
+        ledger.commands_finish_in_transaction([command], CommandState.OBSERVED, details=command.details)
