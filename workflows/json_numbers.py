@@ -8,10 +8,14 @@ this text. Expressions, filters and Temporal use the double.
 import json
 import re
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 # Random, so that no text of a sender can contain it.
 _MARK = secrets.token_hex(16)
+# Longer whole numbers have another form in `canonical_json`.
+_LONG_DIGITS = 21
+_FIRST_LONG = 10**_LONG_DIGITS
 _MARKED = re.compile(f'"{_MARK}([-+.0-9eE]+)"')
 
 
@@ -52,10 +56,10 @@ def write_json(value: Any, **options: Any) -> str:
 
 
 def has_sent_decimals(value: Any) -> bool:
-    return _holds(SentDecimal, value)
+    return _holds(lambda item: type(item) is SentDecimal, value)
 
 
-def _holds(kind: type, value: Any) -> bool:
+def _holds(is_one: Callable[[Any], bool], value: Any) -> bool:
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -63,7 +67,7 @@ def _holds(kind: type, value: Any) -> bool:
             waiting.extend(item.values())
         elif isinstance(item, list | tuple):
             waiting.extend(item)
-        elif isinstance(item, kind):
+        elif is_one(item):
             return True
     return False
 
@@ -105,11 +109,15 @@ def canonical_json(value: Any, **options: Any) -> str:
     The order of keys has no meaning. Numbers are compared by value, so 10, 10.0 and 1e1 are equal. Decimals are
     compared by the digits that were sent, not by their doubles.
     """
-    return json.dumps(_by_value(value) if _holds(float, value) else value, sort_keys=True, **options)
+    return json.dumps(_by_value(value) if _holds(_needs_form, value) else value, sort_keys=True, **options)
+
+
+def _needs_form(item: Any) -> bool:
+    return isinstance(item, float) or (isinstance(item, int) and not -_FIRST_LONG < item < _FIRST_LONG)
 
 
 def _by_value(value: Any) -> Any:
-    if isinstance(value, float):
+    if _needs_form(value):
         return _number_by_value(value.text if type(value) is SentDecimal else repr(value))
     if isinstance(value, dict):
         return {key: _by_value(item) for key, item in value.items()}
@@ -119,7 +127,10 @@ def _by_value(value: Any) -> Any:
 
 
 def _number_by_value(text: str) -> Any:
-    """Return the whole number of this value, or an object that no sender can send: U+0000 is refused in keys."""
+    """Return the number if it is whole and short, otherwise an object that no sender can send: it has U+0000 in a key.
+
+    Without this form, a short `1e308` would become a long text.
+    """
     mantissa, _, exponent = text.lower().partition("e")
     sign = "-" if mantissa.startswith("-") else ""
     whole, _, fraction = mantissa.lstrip("-").partition(".")
@@ -128,6 +139,6 @@ def _number_by_value(text: str) -> Any:
     if not significant:
         return 0
     power = int(exponent or 0) - len(fraction) + len(digits) - len(significant)
-    if power >= 0:
+    if power >= 0 and len(significant) + power <= _LONG_DIGITS:
         return int(f"{sign}{significant}{'0' * power}")
     return {"\x00": f"{sign}{significant}e{power}"}

@@ -84,6 +84,10 @@ def test_messages_of_celery_keep_the_digits() -> None:
     assert serialization.dumps(decoded, serializer="json")[2] == EXACT
 
 
+def test_short_numbers_do_not_become_long_texts() -> None:
+    assert len(canonical_json(read_json("[" + ",".join(["1e308"] * 1000) + "]"))) < 30_000
+
+
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "-Infinity", "01", "1.", ".5", "+1", '{"a": 1,}'])
 def test_text_that_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"JSON|delimiter|Extra data|Expecting"):
@@ -101,6 +105,8 @@ def test_text_that_is_not_json_is_refused(text: str) -> None:
         ("12345678901234567890", "12345678901234567891", False),
         ("12345678901234567890", "12345678901234567890.0", True),
         ("1e300", "1" + "0" * 300, True),
+        ("[1e21, 999999999999999999999, 1e20]", "[1000000000000000000000, 9.99999999999999999999e20, 1E+20]", True),
+        ("1e300", "1e301", False),
         ("1", '"1"', False), ("1", "true", False), ("0", "false", False), ("0", "null", False),
         ("-1.5", "1.5", False), ("1.5", '"15e-1"', False),
     ],

@@ -121,7 +121,8 @@ def test_retry_delay_doubles_up_to_its_limit() -> None:
     [
         (("CRM_BUSY",), "ActionError", "CRM_BUSY", True), (("CRM_BUSY",), "ActionError", "CRM_DOWN", False),
         (("CRM_BUSY",), "ActionError", None, False), (("TransientError", "CRM_BUSY"), "TransientError", None, True),
-        (("CRM_BUSY",), "ValidationError", "CRM_BUSY", True), (("TransientError",), "ActionError", "TransientError", False),
+        (("CRM_BUSY",), "ValidationError", "CRM_BUSY", True),
+        (("TransientError",), "ActionError", "TransientError", False),
         ((), "TransientError", "X", False), (None, "ActionError", "X", True), (None, "ValidationError", "X", False),
     ],
 )  # fmt: skip
