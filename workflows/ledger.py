@@ -27,9 +27,9 @@ from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, PortalError
-from workflows.models import Command, Run
+from workflows.models import Command, EventDelivery, Run
 from workflows.redaction import redact, rules_of
-from workflows.statuses import CommandAction, CommandState, RunStatus
+from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunStatus
 
 NOT_CARRIED_OUT = "NOT_CARRIED_OUT"
 INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -236,6 +236,29 @@ def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
     Command.objects.filter(
         tenant_id=tenant_id, id=command_id, action=CommandAction.COMPLETE_TASK, state__in=UNOBSERVED
     ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+
+
+def completion_key(delivery_id: uuid.UUID) -> str:
+    """Return the idempotency key of the ledger row of a completion by an event."""
+    return f"delivery:{delivery_id}"
+
+
+def command_decide_completion(delivery: EventDelivery) -> None:
+    """Write the workflow's verdict on an event to the ledger row of the completion that the event requested."""
+    found = Command.objects.filter(
+        tenant_id=delivery.tenant_id,
+        target_id=str(delivery.wait_id),
+        idempotency_key__startswith=completion_key(delivery.id),
+        state__in=UNOBSERVED,
+    )
+    now = timezone.now()
+    decided = Coalesce("decided_at", now)
+    if delivery.status == DeliveryStatus.MATCHED:
+        found.update(state=CommandState.OBSERVED, observed_at=now, decided_at=decided)
+    else:
+        is_late = delivery.status == DeliveryStatus.LATE
+        code = "TASK_NOT_OPEN" if is_late else "TASK_RESPONSE_INVALID"
+        found.update(state=CommandState.FAILED, code=code, message=delivery.reason, decided_at=decided)
 
 
 def command_observe_bulk_end(*, command_id: uuid.UUID, details: dict[str, Any]) -> None:

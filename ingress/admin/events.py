@@ -204,7 +204,7 @@ def _send(actor: Actor, fields: dict[str, Any], key: str) -> str:
     with command_failures_recorded([command]):
         actor.require(Role.OPERATOR, to="send events")
         value = {name: value for name, value in fields.items() if value != ""}
-        receipt = event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.ADMIN, sender=actor.name)
+        receipt = event_receive(tenant_id=actor.tenant_id, value=value, source=EventSource.ADMIN, sender=actor)
     details = {"eventId": receipt.event.event_id, "id": str(receipt.event.id)}
     command_finish(command, CommandState.OBSERVED, details=details)
     return str(receipt.event.id)

@@ -75,7 +75,7 @@ class EventList(TenantScoped, generics.ListAPIView):
         actor.require(Role.OPERATOR, to="send events")
         submission = read_event_submission(request)
         results = events_receive(
-            tenant_id=actor.tenant_id, values=submission.values, source=EventSource.REST, sender=actor.name
+            tenant_id=actor.tenant_id, values=submission.values, source=EventSource.REST, sender=actor
         )
         if submission.is_batch:
             return Response({"results": [result_body(result) for result in results]}, status=207)

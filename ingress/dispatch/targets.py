@@ -10,11 +10,14 @@ from workflows.concurrency import slot_use_locked
 from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
+from workflows.errors import Conflict, PortalError
 from workflows.json_numbers import as_doubles
-from workflows.models import Definition, DefinitionVersion, Event, EventDelivery, Run
+from workflows.ledger import command_finish, command_refuse
+from workflows.models import Command, Definition, DefinitionVersion, Event, EventDelivery, Run
+from workflows.services.completion_events import completion_open
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch
-from workflows.statuses import DeliveryStatus, TriggerType
+from workflows.statuses import CommandState, DeliveryStatus, TriggerType, WaitKind
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal
 
@@ -27,13 +30,21 @@ class TriggerHeld(Exception):
 
 
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
-    """Signal the event to the run of the wait. Return the next status of the delivery, `sent` or `late`, and a reason.
+    """Signal the event to the run of the wait. Return the next status of the delivery and a reason.
+
+    The status is `sent`; `late` if the run has ended; `filtered` if the sender may not complete the human task.
 
     Errors: TemporalError if Temporal did not accept the signal; the caller retries.
     """
     event, wait, run = delivery.event, delivery.wait, delivery.run
     if wait is None or run is None:
         raise ValueError("the delivery is of kind wait, but its wait or run does not exist")
+    completion: Command | None = None
+    if wait.kind == WaitKind.HUMAN:
+        try:
+            completion = completion_open(delivery)
+        except PortalError as error:
+            return DeliveryStatus.FILTERED, f"the sender may not complete the task: {error.message} ({error.code})"
     signal = EventSignal(
         eventId=event.event_id,
         eventName=event.event_type,
@@ -41,11 +52,16 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
         waitId=str(wait.id),
         payload=event.payload,
         receivedAt=iso_time(ms_of_datetime(event.received_at)),
+        commandId=str(completion.id) if completion else "",
     )
     try:
         gateway.signal_event(signal, workflow_id=run.temporal_workflow_id, request_id=str(delivery.id))
     except gateway.TemporalNotFound as error:
+        if completion is not None:
+            command_refuse(completion, Conflict("the run has ended", code="TASK_NOT_OPEN"))
         return DeliveryStatus.LATE, f"the run has ended: {error}"
+    if completion is not None:
+        command_finish(completion, CommandState.ACCEPTED)
     return DeliveryStatus.SENT, ""
 
 

@@ -19,6 +19,7 @@ from ingress.intake.correlation_config import ANY_EVENT
 from ingress.intake.envelope import Envelope, read_event_envelope
 from ingress.intake.identity import WHOLE_PAYLOAD, IdentityRule, identity_hash
 from ingress.intake.schema_check import rejection_error, rejection_reason, schema_check
+from workflows.actors import Actor
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
 from workflows.models import Event, EventKey, EventType
@@ -42,7 +43,7 @@ class Receipt:
 Result = Receipt | PortalError
 
 
-def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, sender: str = "") -> Receipt:
+def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, sender: Actor | str = "") -> Receipt:
     """Check, correlate and store one event. Raise the error that `events_receive` returns as a result."""
     (result,) = events_receive(tenant_id=tenant_id, values=[value], source=source, sender=sender)
     if isinstance(result, PortalError):
@@ -51,10 +52,11 @@ def event_receive(*, tenant_id: uuid.UUID, value: Any, source: EventSource, send
 
 
 def events_receive(
-    *, tenant_id: uuid.UUID, values: Sequence[Any], source: EventSource, sender: str = ""
+    *, tenant_id: uuid.UUID, values: Sequence[Any], source: EventSource, sender: Actor | str = ""
 ) -> list[Result]:
     """Check, correlate and store events, and notify the dispatcher. Return one result per value, in the same order.
 
+    `sender`: the user or token that sent the events, or the name of a process, which acts as the system.
     Shapes: a value is the JSON of an event, an `Envelope` that the entry point has read, or the error of its reading.
     Idempotency: a stored event id with the same body returns the first record.
     Errors: returned as results; the sender must act. InputInvalid EVENT_INVALID: nothing is stored. InputInvalid
@@ -129,7 +131,7 @@ class IntakeRules:
         return again == row.body_hash
 
 
-def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, sender: str) -> Event:
+def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, sender: Actor | str) -> Event:
     """Build the row to store. The row is rejected if its payload does not match its schema."""
     correlation = correlate_event(
         event_type=envelope.event_type,
@@ -149,7 +151,7 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
         workflow_correlation_key=envelope.workflow_correlation_key,
         attributes=envelope.attributes,
         source=source,
-        sender=sender[:200],
+        **_sender_fields(sender),
         occurred_at=envelope.occurred_at,
         received_at=now,
         route_at=now,
@@ -163,6 +165,18 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
     )
     _check_payload(event, rules)
     return event
+
+
+def _sender_fields(sender: Actor | str) -> dict[str, str]:
+    """Return who sent the event: a user or a token, or the system with the name of a process."""
+    if isinstance(sender, str):
+        return {"sender": sender[:200], "sender_type": "system"}
+    return {
+        "sender": sender.name[:200],
+        "sender_type": sender.kind,
+        "sender_id": sender.id,
+        "sender_role": str(sender.role),
+    }
 
 
 def _check_payload(event: Event, rules: IntakeRules) -> None:

@@ -157,7 +157,8 @@ class TaskSerializer(PayloadHidingSerializer):
         model = HumanTask
         fields = (
             "id", "run", "step_path", "step_id", "iteration", "task_type", "title", "description", "context_data",
-            "form_schema", "assigned_users", "assigned_roles", "status", "complete_on_event", "correlation_key",
+            "form_schema", "assigned_users", "assigned_roles", "status", "complete_on_event",
+            "allow_system_completion", "correlation_key",
             "claimed_by", "claimed_at", "due_at", "completed_by", "completed_at", "response", "created_at",
         )  # fmt: skip
 

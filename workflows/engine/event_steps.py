@@ -50,7 +50,10 @@ def event_signalled(turn: Turn, step: Step, wait: OpenWaitState, event: EventSig
     if wait.kind == "human":
         response = response_in(event.event_name, event.payload)
         by = f"event {event.event_id}"
-        record_task(state, wait, now_ms=turn.now_ms, status="completed", response=response, completedBy=by)
+        fields: TaskFields = {"response": response, "completedBy": by}
+        if event.command_id:
+            fields["commandId"] = event.command_id
+        record_task(state, wait, now_ms=turn.now_ms, status="completed", **fields)
         close_wait(turn, "RESOLVED", event_id=event.event_id)
         if is_decision(step):
             return outcome_decided(turn, step, response)

@@ -82,6 +82,8 @@ class EventSignalled:
     payload: Any
     # Time at which the portal accepted the event, from PostgreSQL's clock.
     accepted_ms: int = 0
+    # Ledger row of the completion, if the wait is a human task.
+    command_id: str = ""
 
 
 @dataclass(frozen=True)

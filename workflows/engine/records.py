@@ -80,6 +80,8 @@ class TaskFields(TypedDict, total=False):
     users: list[str]
     roles: list[str]
     formSchema: dict[str, Any]
+    # False if the system actor may not complete the task; absent otherwise.
+    allowSystem: bool
     completeOn: str
     key: str
     dueAt: int

@@ -361,6 +361,7 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         formSchema=Field("form"),
         assignees=Field("object", fields={"users": Field("value"), "roles": Field("value")}),
         dueInMs=Field("whole", minimum=1, maximum=MAX_MS),
+        allowSystemCompletion=Field("flag"),
         completeOn=Field("object", fields={"eventName": _TEXT, "correlationKey": _EXPRESSION}),
         assign=Field("assign"),
     ),

@@ -74,6 +74,7 @@ def ask_for_outcome(
         "contextData": _context(step, attempt, error, unknown),
         "users": [],
         "roles": ROLES,
+        "allowSystem": False,
         "formSchema": wait.form_schema,
         "path": step.path,
         "stepId": step.id,

@@ -97,6 +97,8 @@ def wait_for_person(turn: Turn, step: Step) -> Flow:
     wait.key = key or wait.id
     wait.form_schema = config.get("formSchema")
     task |= {"path": step.path, "stepId": step.id, "iteration": wait.iteration}
+    if config.get("allowSystemCompletion") is False:
+        task["allowSystem"] = False
     if complete_on:
         task |= {"completeOn": wait.event_name, "key": wait.key}
     if wait.deadline_ms is not None:

@@ -484,7 +484,21 @@ class Migration(migrations.Migration):
                         max_length=20,
                     ),
                 ),
-                ("sender", models.CharField(blank=True, max_length=200)),
+                (
+                    "sender",
+                    models.CharField(
+                        blank=True, help_text="Name of the user, token or process that sent it.", max_length=200
+                    ),
+                ),
+                (
+                    "sender_type",
+                    models.CharField(default="system", help_text="user, token or system.", max_length=20),
+                ),
+                ("sender_id", models.CharField(blank=True, max_length=64)),
+                (
+                    "sender_role",
+                    models.CharField(blank=True, help_text="Role of a user or token at acceptance.", max_length=20),
+                ),
                 ("occurred_at", models.DateTimeField(blank=True, null=True)),
                 ("received_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
@@ -1215,6 +1229,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("complete_on_event", models.CharField(blank=True, max_length=200)),
+                (
+                    "allow_system_completion",
+                    models.BooleanField(
+                        default=True, help_text="False if events of the system actor may not complete the task."
+                    ),
+                ),
                 ("correlation_key", models.CharField(blank=True, max_length=1000)),
                 ("claimed_at", models.DateTimeField(blank=True, null=True)),
                 (

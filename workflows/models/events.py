@@ -27,7 +27,10 @@ class Event(TenantRow):
         help_text="Further attributes of a CloudEvents envelope, which the portal does not use.",
     )
     source = models.CharField(max_length=20, choices=EventSource.choices)
-    sender = models.CharField(max_length=200, blank=True)
+    sender = models.CharField(max_length=200, blank=True, help_text="Name of the user, token or process that sent it.")
+    sender_type = models.CharField(max_length=20, default="system", help_text="user, token or system.")
+    sender_id = models.CharField(max_length=64, blank=True)
+    sender_role = models.CharField(max_length=20, blank=True, help_text="Role of a user or token at acceptance.")
     occurred_at = models.DateTimeField(null=True, blank=True)
     received_at = models.DateTimeField(default=timezone.now)
     correlation_status = models.CharField(max_length=20, choices=CorrelationStatus.choices)

@@ -26,6 +26,9 @@ class HumanTask(TenantRow):
     assigned_roles = models.JSONField(default=list, blank=True)
     status = models.CharField(max_length=20, choices=TaskStatus.choices, default=TaskStatus.PENDING)
     complete_on_event = models.CharField(max_length=200, blank=True)
+    allow_system_completion = models.BooleanField(
+        default=True, help_text="False if events of the system actor may not complete the task."
+    )
     correlation_key = models.CharField(max_length=1000, blank=True)
     claimed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"

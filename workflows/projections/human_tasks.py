@@ -39,6 +39,7 @@ def _open(record: TaskRecord, run: Run) -> None:
         "form_schema": record.get("formSchema"),
         "assigned_users": record["users"],
         "assigned_roles": record["roles"],
+        "allow_system_completion": record.get("allowSystem", True),
         "complete_on_event": record.get("completeOn", ""),
         "correlation_key": record.get("key", ""),
         "due_at": datetime_of_ms(record["dueAt"]) if "dueAt" in record else None,

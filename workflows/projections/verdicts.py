@@ -4,12 +4,15 @@
 Call these functions under the lock of the run's row, inside a projection transaction.
 """
 
+from django.db.models import F
+
 from workflows.engine.clock import datetime_of_ms
 from workflows.engine.records import VerdictRecord
 from workflows.event_outcomes import deliveries_changing
+from workflows.ledger import command_decide_completion
 from workflows.models import Event, EventDelivery, Run
 from workflows.models.statements import update_rows
-from workflows.statuses import DeliveryStatus
+from workflows.statuses import DeliveryStatus, WaitKind
 
 
 def record_verdicts(records: list[VerdictRecord], *, run: Run) -> None:
@@ -32,6 +35,7 @@ def record_verdicts(records: list[VerdictRecord], *, run: Run) -> None:
         deliveries = EventDelivery.objects.filter(
             tenant_id=run.tenant_id, event__in=locked, wait_id__in={wait_id for wait_id, _ in verdicts}
         ).exclude(status__in=[DeliveryStatus.MATCHED, DeliveryStatus.DISCARDED])
+        deliveries = deliveries.annotate(wait_kind=F("wait__kind"))
         changed = []
         for delivery in deliveries:
             verdict = verdicts.get((str(delivery.wait_id), names[delivery.event_id]))
@@ -41,3 +45,6 @@ def record_verdicts(records: list[VerdictRecord], *, run: Run) -> None:
                 delivery.decided_at = datetime_of_ms(verdict["at"])
                 changed.append(delivery)
         update_rows(changed, ["status", "reason", "mismatch", "decided_at"])
+    for delivery in changed:
+        if delivery.wait_kind == WaitKind.HUMAN:
+            command_decide_completion(delivery)

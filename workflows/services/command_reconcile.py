@@ -25,10 +25,19 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from workflows.event_outcomes import IN_PROGRESS
 from workflows.ledger import command_resolve_unknown, run_id_of_replay
-from workflows.models import Command, Run
+from workflows.models import Command, EventDelivery, Run
+from workflows.services.completion_events import completion_delivery
 from workflows.services.runs.launch import workflow_id_of
-from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, CommandAction, CommandState, RunStatus
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    RUN_STATUS_OF_TEMPORAL,
+    CommandAction,
+    CommandState,
+    DeliveryStatus,
+    RunStatus,
+)
 from workflows.temporal import gateway
 from workflows.temporal.history import HistoryUnreadable
 from workflows.temporal.run_history import read_run_history
@@ -144,6 +153,9 @@ def _complete_task(command: Command) -> Decision:
     run = command.run
     if run is None:
         return False, "the run was deleted"
+    delivery = completion_delivery(command)
+    if delivery is not None:
+        return _completed_by_event(delivery)
     try:
         history = read_run_history(workflow_id=run.temporal_workflow_id)
         if str(command.id) in history.updates:
@@ -156,6 +168,14 @@ def _complete_task(command: Command) -> Decision:
         logger.warning("command %s cannot be decided: %s", command.id, error)
         return None
     return (False, "the run did not receive the response; complete the task again") if history.is_whole else None
+
+
+def _completed_by_event(delivery: EventDelivery) -> Decision:
+    if delivery.status in IN_PROGRESS:
+        return None  # the dispatcher sends the event, or the workflow's verdict on it decides
+    if delivery.status == DeliveryStatus.MATCHED:
+        return True, "the run has the response"
+    return False, delivery.reason or f"the delivery of the event is {delivery.status}"
 
 
 def _not_carried_out(command: Command) -> Decision:

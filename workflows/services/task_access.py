@@ -64,6 +64,8 @@ def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
         if is_person and str(task.claimed_by_id) == actor.id:
             return  # the holder may act without being an assignee
         raise held_by_another(task)
+    if actor.kind == "system":
+        return  # it has no name to assign; `allowSystemCompletion` decides whether it may act
     users, roles = task.assigned_users, task.assigned_roles
     by_name = is_person and (actor.name in users or actor.id in users)
     by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)

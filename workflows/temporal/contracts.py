@@ -193,3 +193,5 @@ class EventSignal:
     waitId: str
     payload: Any
     receivedAt: str
+    # Ledger row of the completion, if the wait is a human task.
+    commandId: str = ""

@@ -93,6 +93,7 @@ class RunWorkflow:
                 wait_id=signal.waitId,
                 payload=signal.payload,
                 accepted_ms=parse_moment(signal.receivedAt) or 0,
+                command_id=signal.commandId,
             )
         )
 
