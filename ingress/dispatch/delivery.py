@@ -45,6 +45,8 @@ HELD_RETRY_SECONDS = 60
 FIRST_BUSY_SECONDS, LONGEST_BUSY_SECONDS = 0.05, 5.0
 QUIET_SECONDS = 1.0
 KEPT_ATTEMPTS = 10
+# Results of an attempt after which the workflow gets no event, so that no verdict lets the wait search again.
+WAIT_IS_FREE = (DeliveryStatus.DEAD, DeliveryStatus.FILTERED)
 _ADVISORY_CLASS = 5_041  # class of the advisory locks for claims
 
 _ATTEMPT_FIELDS = ["claimed_until", "attempt_log", "sent_at", "run"]
@@ -224,7 +226,7 @@ def _record_attempts(attempted: Sequence[Attempted]) -> None:
         if attempt.is_busy:
             notify_dispatcher(delivery.tenant_id, after=attempt.wait_seconds)
     for delivery, attempt in attempted:
-        if delivery.wait_id and attempt.status == DeliveryStatus.DEAD:  # its wait can take the next event
+        if delivery.wait_id and attempt.status in WAIT_IS_FREE:  # its wait can take the next event
             wait_look_for_events(tenant_id=str(delivery.tenant_id), wait_id=str(delivery.wait_id))
     held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in attempted if attempt.is_held}
     for tenant_id, definition_id in held:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
 from ingress.intake.receive import event_receive
 from tests.support.api import Api
@@ -107,6 +108,16 @@ def test_claimed_task_is_completed_by_events_of_its_holder_only(driver: TenantDr
     refused(driver, task, send(driver, task, "celery", EventSource.CELERY), "TASK_CLAIMED")
     send(driver, task, ann)
     driver.wait_for_run("SUCCEEDED", id=run.id)
+
+
+def test_refused_event_does_not_delay_the_next_event(driver: TenantDriver) -> None:
+    ann = member(driver, "ann")
+    run, task = open_task(driver, assignees={"users": [ann.name]})
+    with transaction.atomic():  # both are stored before either is routed
+        first = send(driver, task, member(driver, "bob"))
+        send(driver, task, ann)
+    driver.wait_for_run("SUCCEEDED", id=run.id)
+    assert "PERMISSION_DENIED" in delivery_of(first, "filtered").reason
 
 
 @pytest.mark.parametrize("source", [EventSource.CELERY, EventSource.STREAM, EventSource.OUTBOX])

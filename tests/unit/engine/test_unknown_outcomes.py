@@ -119,7 +119,7 @@ def test_decision_to_fail_is_a_catchable_error_and_is_not_retried() -> None:
 
 
 def test_step_fails_if_no_decision_comes_in_time() -> None:
-    drive = asked().later(604_800_000).fire()
+    drive = asked().later(604_800_000).fire().searched(is_event_left=False)
     assert (task_of(drive)["status"], drive.waits()) == ("expired", ["TIMED_OUT"])
     assert drive.steps() == [("mail", "FAILED")]
     assert drive.end.error["code"] == "ACTION_OUTCOME_UNKNOWN"
