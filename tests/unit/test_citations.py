@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.markdown import ROOT, anchors_of, leads_nowhere, links_of, text_files
 
-# A path is a citation only if nothing stands before it that makes it a part of a longer path or address.
+# A path is no citation if the text before it makes it a part of a longer path or address.
 CITATION = re.compile(r"(?<![\w/.-])docs/[\w./-]+\.md(?:#[\w-]+)?")
 # A file or folder of the repository in back quotes.
 NAMED_FILE = re.compile(r"`((?:portal|ingress|workflows|tests|benchmarks|templates|docs|\.ci)/[\w./-]+)`")
