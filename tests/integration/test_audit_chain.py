@@ -113,6 +113,18 @@ def test_manipulation_is_reported(tenant: Any, commands: list[Command], change: 
             cursor.execute("DELETE FROM workflow_commands WHERE id = %s", [OTHER_ID])
 
 
+def test_a_request_that_was_rewritten_with_a_new_link_is_reported(tenant: Any, commands: list[Command]) -> None:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("ALTER TABLE workflow_commands DISABLE TRIGGER pgtrigger_request_is_fixed_3b807")
+        try:
+            cursor.execute("UPDATE workflow_commands SET reason = 'another' WHERE id = %s", [commands[0].id])
+        finally:
+            cursor.execute("ALTER TABLE workflow_commands ENABLE TRIGGER pgtrigger_request_is_fixed_3b807")
+    assert audit_verify(tenant_id=tenant.id).problems == [
+        f"the request of command {commands[0].id} was rewritten after its first link: reason"
+    ]
+
+
 def test_ledger_that_grows_during_its_verification_is_intact(
     tenant: Any, commands: list[Command], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,3 +209,67 @@ def test_concurrent_commands_form_one_chain(tenant: Any) -> None:
         thread.join()
     report = audit_verify(tenant_id=tenant.id)
     assert (report.problems, report.commands, report.links) == ([], 40, 80)
+
+
+# -- Rights of the application ----------------------------------------------------------------------------------------
+
+
+def ignored_triggers(cursor: Any) -> None:
+    """Ask pgtrigger to ignore every trigger of the database, for this transaction."""
+    cursor.execute("SELECT array_agg(tgname)::text FROM pg_trigger WHERE NOT tgisinternal")
+    cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", cursor.fetchone())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE workflow_commands SET reason = 'another' WHERE id = %s",
+        "UPDATE workflow_commands SET actor_name = 'another' WHERE id = %s",
+        "UPDATE workflow_commands SET state = 'refused', payload = '{}' WHERE id = %s",
+        "DELETE FROM workflow_commands WHERE id = %s",
+    ],
+)
+@pytest.mark.parametrize("login", ["default", "owner"])
+def test_a_request_is_fixed_even_if_pgtrigger_shall_ignore_its_triggers(
+    commands: list[Command], statement: str, login: str
+) -> None:
+    with (
+        pytest.raises(DatabaseError, match="permission denied|Cannot update|Cannot delete"),
+        transaction.atomic(using=login),
+        connections[login].cursor() as cursor,
+    ):
+        ignored_triggers(cursor)
+        cursor.execute(statement, [commands[0].id])
+
+
+def test_state_moves_along_its_transitions_even_if_pgtrigger_shall_ignore_its_triggers(commands: list[Command]) -> None:
+    with (
+        pytest.raises(DatabaseError, match="Invalid transition"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        ignored_triggers(cursor)
+        cursor.execute("UPDATE workflow_commands SET state = 'requested' WHERE id = %s", [commands[0].id])
+
+
+@pytest.mark.parametrize("role", ["pointsman_app", "pointsman_system"])
+def test_the_roles_cannot_create_objects_or_use_the_function_of_the_chain(role: str, database: Any) -> None:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT has_function_privilege(%(role)s, 'workflow_audit_link()', 'EXECUTE'),"
+            " has_database_privilege(%(role)s, current_database(), 'TEMPORARY'),"
+            " has_schema_privilege(%(role)s, 'public', 'CREATE')",
+            {"role": role},
+        )
+        assert cursor.fetchone() == (False, False, False)
+
+
+def test_every_function_that_runs_as_its_owner_has_a_fixed_search_path(database: Any) -> None:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT proname, array_to_string(proconfig, ',') FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace AND (prosecdef OR proname LIKE 'workflow\\_audit\\_%%')"
+        )
+        found = dict(cursor.fetchall())
+    path = "search_path=pg_catalog, public, pg_temp"
+    assert found == {"workflow_audit_content": path, "workflow_audit_link": path}

@@ -106,13 +106,14 @@ STATE_MOVES_FORWARD = (
 # The trigger is deferred to the commit. A lock in the middle of a transaction could deadlock with the row locks that
 # two transactions take before and after it.
 AUDIT_CHAIN = """
-CREATE FUNCTION workflow_audit_content(command workflow_commands) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION workflow_audit_content(command workflow_commands) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT (to_jsonb(command) || jsonb_build_object(
         'requested_at', extract(epoch FROM command.requested_at), 'decided_at', extract(epoch FROM command.decided_at),
         'observed_at', extract(epoch FROM command.observed_at)))::text
 $$;
 CREATE FUNCTION workflow_audit_link() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     last record;
     content text := workflow_audit_content(NEW);
@@ -127,6 +128,8 @@ END
 $$;
 CREATE CONSTRAINT TRIGGER audit_link AFTER INSERT OR UPDATE ON workflow_commands DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION workflow_audit_link();
+-- Without this, a role could call the function from a trigger on a table of its own, and write links of its choice.
+REVOKE ALL ON FUNCTION workflow_audit_link() FROM PUBLIC;
 """
 DROP_AUDIT_CHAIN = """
 DROP TRIGGER audit_link ON workflow_commands;
@@ -134,7 +137,31 @@ DROP FUNCTION workflow_audit_link();
 DROP FUNCTION workflow_audit_content(workflow_commands);
 """
 QUOTED_ROLES = ", ".join(f'"{role}"' for role in ROLES)
-READ_ONLY_AUDIT_CHAIN = f"REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {QUOTED_ROLES}"
+# The roles may write the outcome of a command, and nothing else of its row. A published version never changes.
+OUTCOME_COLUMNS = "state, code, message, details, http_status, decided_at, observed_at"
+FIXED_ROWS = f"""
+REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {QUOTED_ROLES};
+REVOKE UPDATE, DELETE ON workflow_commands FROM {QUOTED_ROLES};
+GRANT UPDATE ({OUTCOME_COLUMNS}) ON workflow_commands TO {QUOTED_ROLES};
+"""
+# pgtrigger's own function lets every session switch triggers off with the setting `pgtrigger.ignore`. Each AddTrigger
+# creates the function again, so a later migration with an AddTrigger must end with this statement, too.
+TRIGGERS_ARE_NEVER_IGNORED = """
+CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name NAME) RETURNS BOOLEAN
+    LANGUAGE sql IMMUTABLE AS 'SELECT false';
+"""
+# A temporary table or a function of a role's own could take the name of another object. The statements need the owner
+# of the database and of the schema. For other logins they only warn: see docs/developers.md#tenants-in-the-database.
+OWN_OBJECTS = """
+DO $$
+BEGIN
+    EXECUTE format('{verb} TEMPORARY ON DATABASE %I {preposition} PUBLIC', current_database());
+END
+$$;
+"""
+NO_OWN_OBJECTS = (
+    OWN_OBJECTS.format(verb="REVOKE", preposition="FROM") + "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+)
 
 
 def trigger(model_name, name, **sql):
@@ -249,5 +276,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(AUDIT_CHAIN, DROP_AUDIT_CHAIN),
         # The grants of this migration are revoked in its reverse, so this revocation needs no reverse.
-        migrations.RunSQL(READ_ONLY_AUDIT_CHAIN, migrations.RunSQL.noop),
+        migrations.RunSQL(FIXED_ROWS, migrations.RunSQL.noop),
+        migrations.RunSQL(TRIGGERS_ARE_NEVER_IGNORED, migrations.RunSQL.noop),
+        migrations.RunSQL(NO_OWN_OBJECTS, OWN_OBJECTS.format(verb="GRANT", preposition="TO")),
     ]

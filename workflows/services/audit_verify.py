@@ -4,6 +4,7 @@ The verification finds these manipulations:
 - A changed link does not match its own hash.
 - A removed or inserted link breaks the numbering or the hash of the next link.
 - A ledger row that was changed without the trigger differs from its last link.
+- A ledger row whose request was rewritten, with a link for the new text, differs from its first link.
 
 An attacker who rewrites every link after some point can produce a valid chain. Therefore keep the last hash of a
 verification outside the database, and compare it with `--expect`.
@@ -20,9 +21,11 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from workflows.models import Command, CommandEntry
+from workflows.models.commands import REQUEST_FIELDS
 
 PAGE = 1000
 SHOWN_PROBLEMS = 20
+REQUEST_COLUMNS = frozenset(Command._meta.get_field(name).attname for name in REQUEST_FIELDS)
 
 
 @dataclass
@@ -71,10 +74,11 @@ class _Link:
 
 @dataclass(frozen=True)
 class _Row:
-    """Ledger row. `content` is what its next link would contain; `last_link` is None if it has no link."""
+    """Ledger row. `content` is what its next link would contain. A row without a link has None in both links."""
 
     command_id: uuid.UUID
     content: str
+    first_link: str | None
     last_link: str | None
 
 
@@ -90,15 +94,19 @@ def _links(tenant_id: uuid.UUID) -> Iterator[_Link]:
 
 
 def _rows(tenant_id: uuid.UUID) -> Iterator[_Row]:
-    """Return every ledger row together with its last link.
+    """Return every ledger row together with its first and its last link.
 
-    One statement reads both. A row that changes during the verification is then read with the link of the same commit.
+    One statement reads all three. A row that changes during the verification is then read with the links of the same
+    commit.
     """
     after = uuid.UUID(int=0)
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT command.id, workflow_audit_content(command), last.content FROM workflow_commands AS command "
+                "SELECT command.id, workflow_audit_content(command), first.content, last.content "
+                "FROM workflow_commands AS command "
+                "LEFT JOIN LATERAL (SELECT content FROM workflow_command_entries AS link "
+                "WHERE link.command_id = command.id ORDER BY link.seq LIMIT 1) AS first ON true "
                 "LEFT JOIN LATERAL (SELECT content FROM workflow_command_entries AS link "
                 "WHERE link.command_id = command.id ORDER BY link.seq DESC LIMIT 1) AS last ON true "
                 "WHERE command.tenant_id = %s AND command.id > %s ORDER BY command.id LIMIT %s",
@@ -119,10 +127,22 @@ def _without_row(tenant_id: uuid.UUID) -> list[uuid.UUID]:
 
 
 def _row_problems(row: _Row) -> list[str]:
-    if row.last_link is None:
+    if row.first_link is None or row.last_link is None:
         return [f"command {row.command_id} has no link: it was inserted without the trigger"]
     current: dict[str, Any] = json.loads(row.content)
-    linked: dict[str, Any] = json.loads(row.last_link)
-    # Compare only the columns of the link: a column of a later release is in no older link.
-    changed = sorted(name for name, value in linked.items() if current.get(name) != value)
-    return [f"command {row.command_id} was changed without a link: {', '.join(changed)}"] if changed else []
+    problems = []
+    changed = _differences(json.loads(row.last_link), current)
+    if changed:
+        problems.append(f"command {row.command_id} was changed without a link: {', '.join(changed)}")
+    # The outcome of a command is written later. Its request is the same in every link.
+    rewritten = sorted(set(_differences(json.loads(row.first_link), current)) & REQUEST_COLUMNS - set(changed))
+    if rewritten:
+        problems.append(
+            f"the request of command {row.command_id} was rewritten after its first link: {', '.join(rewritten)}"
+        )
+    return problems
+
+
+def _differences(linked: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """Return the columns of the link whose values differ. A column of a later release is in no older link."""
+    return sorted(name for name, value in linked.items() if current.get(name) != value)
