@@ -5,9 +5,11 @@ A bundle is read strictly. Each error names the place in the document.
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from workflows.bundle_steps import duplicate_ids, rename_duplicates
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 from workflows.errors import InputInvalid
 from workflows.models.definitions import KEY_PATTERN
@@ -53,6 +55,11 @@ class BundleWorkflow:
     metadata: dict[str, Any]
     actions: list[tuple[str, int]]
     schema_refs: list[str]
+    # Published versions by their number in the bundle, oldest first.
+    versions: dict[int, dict[str, Any]]
+    # Names by which other definitions of the bundle call this one, besides its key.
+    foreign_ids: tuple[str, ...]
+    renamed: list[dict[str, str]]
 
 
 def read_bundle(document: Any) -> list[BundleWorkflow]:
@@ -71,7 +78,11 @@ def read_bundle(document: Any) -> list[BundleWorkflow]:
     workflows = bundle.get("workflows")
     if not isinstance(workflows, list) or not workflows:
         raise _invalid("workflows", "must be a list with at least one workflow")
-    read = [_workflow(item, f"workflows[{index}]") for index, item in enumerate(workflows)]
+    is_native = bundle["format"] == FORMAT
+    # The reader changes ids of steps, so it works on a copy.
+    read = [
+        _workflow(item, f"workflows[{index}]", is_native=is_native) for index, item in enumerate(deepcopy(workflows))
+    ]
     keys = [workflow.key for workflow in read]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
@@ -79,16 +90,22 @@ def read_bundle(document: Any) -> list[BundleWorkflow]:
     return read
 
 
-def _workflow(item: Any, where: str) -> BundleWorkflow:
+def _workflow(item: Any, where: str, *, is_native: bool) -> BundleWorkflow:
     workflow = _object(item, where)
     key = workflow.get("key")
     if not isinstance(key, str) or not re.fullmatch(KEY_PATTERN, key) or len(key) > 200:
         raise _invalid(f"{where}.key", f"must match {KEY_PATTERN}")
     metadata = _object(workflow.get("metadata") or {}, f"{where}.metadata")
     dependencies = _object(workflow.get("dependencies") or {}, f"{where}.dependencies")
+    definition, versions = _definition(workflow, where), _versions(workflow, where)
+    documents = [*versions.values(), definition]
+    names = {str(document["id"]) for document in documents if document.get("id")} - {key}
     return BundleWorkflow(
         key=key,
-        definition=_definition(workflow, where),
+        definition=definition,
+        versions=versions,
+        foreign_ids=tuple(sorted(names)),
+        renamed=_step_ids(documents, where, is_native=is_native),
         metadata=_columns(metadata, key, f"{where}.metadata"),
         actions=_actions(dependencies, where),
         schema_refs=[str(ref) for ref in dependencies.get("schemaRefs") or []],
@@ -100,11 +117,37 @@ def _definition(workflow: dict[str, Any], where: str) -> dict[str, Any]:
     draft = workflow.get("draft")
     if draft:
         return _object(_object(draft, f"{where}.draft").get("definition"), f"{where}.draft.definition")
-    versions = workflow.get("publishedVersions") or []
+    versions = _versions(workflow, where)
     if not versions:
         raise _invalid(where, "has neither a draft nor a published version; export the definition again")
-    newest = max((_object(version, where) for version in versions), key=lambda version: version.get("version", 0))
-    return _object(newest.get("definition"), f"{where}.publishedVersions.definition")
+    return versions[max(versions)]
+
+
+def _versions(workflow: dict[str, Any], where: str) -> dict[int, dict[str, Any]]:
+    versions = workflow.get("publishedVersions") or []
+    if not isinstance(versions, list):
+        raise _invalid(f"{where}.publishedVersions", "must be a list")
+    found: dict[int, dict[str, Any]] = {}
+    for index, item in enumerate(versions):
+        place = f"{where}.publishedVersions[{index}]"
+        version = _object(item, place)
+        number = version.get("version")
+        if not isinstance(number, int) or not is_whole(number) or not 0 < number < 2**31 or number in found:
+            raise _invalid(f"{place}.version", "must be a whole number above 0 that no other version has")
+        found[number] = _object(version.get("definition"), f"{place}.definition")
+    return dict(sorted(found.items()))
+
+
+def _step_ids(documents: list[dict[str, Any]], where: str, *, is_native: bool) -> list[dict[str, str]]:
+    """Rename duplicate step ids of a foreign bundle. Refuse them in a native bundle.
+
+    Errors: InputInvalid BUNDLE_INVALID.
+    """
+    if is_native:
+        for path, step in (place for document in documents for place in duplicate_ids(document)):
+            raise _invalid(f"{where} {path}", f"the step id {step['id']!r} is used twice; each step needs its own id")
+    renamed = [entry for document in documents for entry in rename_duplicates(document)]
+    return list({(entry["path"], entry["from"]): entry for entry in renamed}.values())
 
 
 def _columns(metadata: dict[str, Any], key: str, where: str) -> dict[str, Any]:

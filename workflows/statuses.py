@@ -217,6 +217,7 @@ class ScheduleKind(TextChoices):
 class SchemaMode(TextChoices):
     PINNED = "pinned", "Pinned"
     LATEST = "latest", "Latest"
+    INFERRED = "inferred", "Inferred from the trigger event"
 
 
 class ReconcileOutcome(StrEnum):

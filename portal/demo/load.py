@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from portal.demo.credentials import Credentials
 from workflows.actors import Actor
 from workflows.models import ApiToken, Definition, EventType, Tenant, TenantMembership
-from workflows.services.definitions import bundle_import
+from workflows.services.bundle_import import bundle_import
 from workflows.services.tokens import token_hash, token_store
 from workflows.statuses import CommandSource, Role
 

@@ -15,7 +15,7 @@ from tests.support.factories import expr, make_actor, make_definition, publish
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import InputInvalid, PermissionRefused
 from workflows.models import Command, Definition, DefinitionVersion
-from workflows.services.definitions import bundle_import
+from workflows.services.bundle_import import bundle_import
 from workflows.statuses import Role
 
 STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}

@@ -330,10 +330,24 @@ class Migration(migrations.Migration):
                 (
                     "payload_schema_mode",
                     models.CharField(
-                        choices=[("pinned", "Pinned"), ("latest", "Latest")], default="pinned", max_length=20
+                        choices=[
+                            ("pinned", "Pinned"),
+                            ("latest", "Latest"),
+                            ("inferred", "Inferred from the trigger event"),
+                        ],
+                        default="pinned",
+                        max_length=20,
                     ),
                 ),
                 ("pinned_payload_schema_ref", models.CharField(blank=True, max_length=200)),
+                (
+                    "foreign_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="Id of the definition in the product that exported its bundle.",
+                        max_length=200,
+                    ),
+                ),
                 ("is_system", models.BooleanField(default=False)),
                 ("is_visible", models.BooleanField(default=True)),
                 ("is_paused", models.BooleanField(default=False)),

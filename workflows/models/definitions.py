@@ -34,6 +34,9 @@ class Definition(TenantRow):
     payload_schema_ref = models.CharField(max_length=200, blank=True)
     payload_schema_mode = models.CharField(max_length=20, choices=SchemaMode.choices, default=SchemaMode.PINNED)
     pinned_payload_schema_ref = models.CharField(max_length=200, blank=True)
+    foreign_id = models.CharField(
+        max_length=200, blank=True, help_text="Id of the definition in the product that exported its bundle."
+    )
     is_system = models.BooleanField(default=False)
     is_visible = models.BooleanField(default=True)
     is_paused = models.BooleanField(default=False)
@@ -54,6 +57,14 @@ class Definition(TenantRow):
 
     def __str__(self) -> str:
         return self.key
+
+    def publish(self, version: "DefinitionVersion", document: dict[str, Any]) -> None:
+        """Make a version the one that new runs use, and take name, description and schema from its document."""
+        self.published_version = version
+        self.name = document["name"]
+        self.description = document.get("description") or ""
+        self.payload_schema_ref = document["payloadSchemaRef"]
+        self.save()
 
 
 class DefinitionVersion(TenantRow):

@@ -12,7 +12,7 @@ from workflows.actors import Actor
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
-from workflows.services.definitions import bundle_import
+from workflows.services.bundle_import import Imported, bundle_import
 from workflows.statuses import CommandSource, Role
 from workflows.strict_json import read_json
 
@@ -22,7 +22,8 @@ class Command(SystemCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--publish", action="store_true", help="publish each draft after it is saved")
+        parser.add_argument("--publish", action="store_true", help="publish the versions and each draft")
+        parser.add_argument("--partial", action="store_true", help="import the definitions without a problem")
         parser.add_argument("--tenant", help="slug of the tenant; needed if there are several")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,13 +36,32 @@ class Command(SystemCommand):
         except (ValueError, RecursionError) as error:
             raise CommandError(f"{options['file']} is not valid JSON: {error}") from error
         try:
-            imported = bundle_import(actor=actor, document=document, publish=options["publish"])
+            imported = bundle_import(
+                actor=actor, document=document, publish=options["publish"], partial=options["partial"]
+            )
         except PortalError as error:
             raise CommandError(_error_text(error)) from error
         for item in imported:
             done = "unchanged" if item.unchanged else "saved"
             versions = f", published version {', '.join(map(str, item.versions))}" if item.versions else ""
-            self.stdout.write(f"{item.key}: {done}{versions}")
+            self.stdout.write(f"{item.key}: {'refused' if item.problems else done}{versions}")
+            for line in _notes(item):
+                self.stdout.write(f"  {line}")
+
+
+def _notes(item: Imported) -> list[str]:
+    return [
+        *(f"{problem['code']} at {problem['path']}: {problem['message']}" for problem in item.problems),
+        *(f"{entry['path']}: the step id {entry['from']} is now {entry['to']}" for entry in item.renamed),
+        *(
+            f"{call['path']}: {call['workflow']}@{call['version']} is now {call['key']}@{call['number']}"
+            for call in item.references
+        ),
+        *(
+            f"{call['path']}: no workflow {call['workflow']} is known; a run that reaches this step fails"
+            for call in item.unresolved
+        ),
+    ]
 
 
 def _error_text(error: PortalError) -> str:
