@@ -25,7 +25,7 @@ from workflows.models.commands import REQUEST_FIELDS
 
 PAGE = 1000
 SHOWN_PROBLEMS = 20
-REQUEST_COLUMNS = frozenset(Command._meta.get_field(name).attname for name in REQUEST_FIELDS)
+REQUEST_COLUMNS = frozenset(field.attname for field in Command._meta.concrete_fields if field.name in REQUEST_FIELDS)
 
 
 @dataclass
