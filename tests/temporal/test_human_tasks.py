@@ -76,7 +76,7 @@ def test_invalid_response_is_refused_and_not_in_the_history(driver: TenantDriver
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
     # Without the check of the service, the workflow's validator refuses the response.
-    monkeypatch.setattr(human_tasks, "form_problem", lambda schema, response: None)
+    monkeypatch.setattr(human_tasks, "form_problems", lambda schema, response: [])
     error = error_of(api.post(f"/tasks/{task.id}/complete", wrong), 400)
     assert (error["code"], "/approved" in error["message"]) == ("TASK_RESPONSE_INVALID", True)
     task.refresh_from_db()
