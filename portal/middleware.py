@@ -1,57 +1,17 @@
-"""Middleware: the limit of the request body, and the current tenant of the user."""
+"""Middleware: the current tenant of the user."""
 
 import uuid
 from collections.abc import Callable
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
 from workflows.actors import Actor
-from workflows.api.errors import error_body
 from workflows.models import Tenant, TenantMembership
 from workflows.statuses import CommandSource, Role
 from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
 
 SESSION_TENANT = "tenant_id"
 GetResponse = Callable[[HttpRequest], HttpResponse]
-
-
-class BodySizeLimitMiddleware:
-    """Refuse a body over the limit with status 413, before any code reads it into memory.
-
-    The limit is REQUEST_MAX_BYTES. The URL for batches of events accepts EVENT_BATCH_MAX_BYTES; its view then checks
-    the limit of a single event.
-    """
-
-    BATCH_PATH = "/api/v1/events"
-    DRAINED_BYTES = 32 * 1024 * 1024
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        length = request.headers.get("Content-Length") or "0"
-        limit = settings.REQUEST_MAX_BYTES
-        if request.path == self.BATCH_PATH:
-            limit = max(limit, settings.EVENT_BATCH_MAX_BYTES)
-        if length.isdecimal() and int(length) > limit:
-            self._drain(request, int(length))
-            return JsonResponse(
-                error_body(
-                    "PAYLOAD_TOO_LARGE",
-                    f"The body has {length} bytes. At most {limit} are allowed.",
-                    {"bytes": int(length), "limit": limit},
-                ),
-                status=413,
-            )
-        return self.get_response(request)
-
-    def _drain(self, request: HttpRequest, length: int) -> None:
-        """Read the rest of the body. A client that is still sending would otherwise see a reset connection."""
-        if length > self.DRAINED_BYTES:
-            return
-        while request.read(65536):
-            pass
 
 
 class CurrentTenantMiddleware:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
@@ -29,6 +29,8 @@ class PointsmanAdminSite(UnfoldAdminSite):
     def get_urls(self) -> list[URLPattern]:
         return [
             path("support/", self.admin_view(support_view), name="support"),
+            # Django redirects from here to the page of any row on another site. The portal has no such pages.
+            path("r/<path:row>", self.admin_view(no_such_page), name="view_on_site"),
             path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
             *super().get_urls(),
         ]
@@ -37,6 +39,10 @@ class PointsmanAdminSite(UnfoldAdminSite):
         from portal.pages.dashboard import dashboard_context  # models are not loaded yet when the site is created
 
         return super().index(request, {**dashboard_context(request), **(extra_context or {})})
+
+
+def no_such_page(request: HttpRequest, row: str) -> HttpResponse:
+    raise Http404(f"There is no page {row[:100]}.")
 
 
 def choose_tenant(request: HttpRequest) -> HttpResponse:

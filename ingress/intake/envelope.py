@@ -4,13 +4,13 @@ Source: docs/reference/events.md#entry-points
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.utils.dateparse import parse_datetime
 
 from ingress.intake.identity import WHOLE_PAYLOAD, IdentityRule, identity_hash
+from ingress.intake.moments import moment_of_text
 from workflows.engine.keys import MAX_KEY_BYTES, correlation_key
 from workflows.engine.sizes import json_size
 from workflows.engine.storable import storable_problem
@@ -132,15 +132,12 @@ def _check_key(key: Any) -> list[dict[str, str]]:
 def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
     if value is None:
         return None
-    try:
-        moment = parse_datetime(value) if isinstance(value, str) else None
-        # In UTC, a time near year 1 or 9999 can be outside the calendar. PostgreSQL would store it, Python not read it.
-        if moment is not None and moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        moment = None
-    problems.append({"path": "occurred_at", "message": "must be an ISO 8601 time with a zone"})
-    return None
+    moment = moment_of_text(value) if isinstance(value, str) else None
+    if moment is None:
+        problems.append(
+            {"path": "occurred_at", "message": "must be an RFC 3339 time with a zone, such as 2026-01-31T12:00:00Z"}
+        )
+    return moment
 
 
 def event_invalid(problems: list[dict[str, str]]) -> InputInvalid:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.engine.clock import parse_moment
+from workflows.engine.clock import is_in_seconds, parse_moment
 from workflows.engine.definition import BLOCK_FIELDS, ROOT, canonical_text
 from workflows.engine.secret_places import Segments, secret_references
 from workflows.engine.sizes import MAX_DEFINITION_BYTES
@@ -126,7 +126,9 @@ def _trigger(trigger: Any) -> Iterator[Problem]:
             "trigger",
             f"this version does not run {trigger['type']} triggers; start the runs by an event, the API or the admin",
         )
-    if trigger["type"] == "schedule" and parse_moment(trigger.get("runAt")) is None:
+    if trigger["type"] == "schedule" and (
+        parse_moment(trigger.get("runAt")) is None or is_in_seconds(trigger.get("runAt"))
+    ):
         yield Problem("TRIGGER_INVALID", "trigger.runAt", "runAt must be an ISO 8601 time with a zone")
 
 

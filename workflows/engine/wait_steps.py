@@ -7,7 +7,7 @@ the wait has a deadline.
 from typing import Any
 
 from workflows.engine.attempts import start_timer
-from workflows.engine.clock import MAX_MS, iso_time, parse_moment
+from workflows.engine.clock import MAX_MS, is_in_seconds, iso_time, parse_moment
 from workflows.engine.commands import OpenWait
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
@@ -56,19 +56,30 @@ def wait_for_time(turn: Turn, step: Step) -> Flow:
     if config["mode"] == "duration":
         due_ms = turn.now_ms + config["durationMs"]
     else:
-        moment = parse_moment(turn.resolve(config["until"], "until"))
-        if moment is None:
-            raise RunError(
-                Category.EXPRESSION,
-                "The value of `until` is not a time. It must be ISO 8601 text with a zone, or epoch milliseconds.",
-                code="TIME_INVALID",
-            )
-        due_ms = moment
+        due_ms = _moment_of(turn, turn.resolve(config["until"], "until"))
     if due_ms <= turn.now_ms:
         turn.become_ready(due_ms)
         resume_from_time(turn, step, due_ms=due_ms, started_ms=turn.now_ms)
         return Flow.NEXT
     return open_wait(turn, step, new_wait(turn, step, "time", min(due_ms, MAX_MS)), Phase.TIME_WAIT, "time")
+
+
+def _moment_of(turn: Turn, until: Any) -> int:
+    if turn.semantics >= 2 and is_in_seconds(until):
+        raise RunError(
+            Category.EXPRESSION,
+            f"The value of `until` is the number {until}. This can only be a time in seconds, but `until` needs "
+            "milliseconds since 1970. Multiply it by 1000.",
+            code="TIME_INVALID",
+        )
+    moment = parse_moment(until)
+    if moment is None:
+        raise RunError(
+            Category.EXPRESSION,
+            "The value of `until` is not a time. It must be ISO 8601 text with a zone, or epoch milliseconds.",
+            code="TIME_INVALID",
+        )
+    return moment
 
 
 def resume_from_time(turn: Turn, step: Step, *, due_ms: int, started_ms: int) -> None:

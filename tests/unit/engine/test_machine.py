@@ -301,17 +301,27 @@ def test_duration_waits_for_a_timer_and_records_its_times() -> None:
     assert run.waits() == ["RESOLVED"]
 
 
-@pytest.mark.parametrize("until", ["'2001-01-01T00:00:00Z'", "1000", "nowIso()"])
+@pytest.mark.parametrize("until", ["'1970-01-01T00:00:01Z'", "978307200000", "0", "nowIso()"])
 def test_time_in_the_past_does_not_suspend_the_run(until: str) -> None:
     run = Drive(time_wait(mode="until", until=expr(until))).start()
     assert (run.end.status, run.has(cmd.StartTimer)) == ("SUCCEEDED", False)
 
 
-@pytest.mark.parametrize("until", ["'soon'", "'2030-01-01T00:00:00'", "true", "-5"])
+@pytest.mark.parametrize(
+    "until", ["'soon'", "'2030-01-01T00:00:00'", "true", "-5", "1000", "1900000000", "1900000000.5"]
+)
 def test_invalid_time_is_an_error(until: str) -> None:
     run = Drive(time_wait(mode="until", until=expr(until))).start()
     assert run.end.error is not None
     assert run.end.error["code"] == "TIME_INVALID"
+
+
+def test_number_of_seconds_names_the_cause_and_the_old_semantics_keep_their_meaning() -> None:
+    run = Drive(time_wait(mode="until", until=1_900_000_000)).start()
+    assert run.end.error is not None
+    assert "Multiply it by 1000" in run.end.error["message"]
+    old = Drive(time_wait(mode="until", until=1_900_000_000), semantics=1).start()
+    assert old.end.status == "SUCCEEDED"
 
 
 # -- Cancel ----------------------------------------------------------------------------------------------------------

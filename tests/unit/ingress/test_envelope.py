@@ -29,6 +29,10 @@ LATER = "2026-01-02T10:00:00Z"
         ({**GOOD, "tenant": "other"}, "tenant"),
         ({**GOOD, "workflow_correlation_key": ["a"]}, "workflow_correlation_key"),
         ({**GOOD, "occurred_at": "yesterday"}, "occurred_at"),
+        ({**GOOD, "occurred_at": "2026-W01-1T00:00:00Z"}, "occurred_at"),
+        ({**GOOD, "occurred_at": "2026W011T000000Z"}, "occurred_at"),
+        ({**GOOD, "occurred_at": "2026-01-01T12:30:60Z"}, "occurred_at"),
+        ({**GOOD, "occurred_at": "2016-12-31T23:59:61Z"}, "occurred_at"),
         ({**GOOD, "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"),
         ({**GOOD, "occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),
         ({**GOOD, "occurred_at": "9999-12-31T23:59:59-14:00"}, "occurred_at"),
@@ -127,3 +131,20 @@ def test_body_hash_ignores_key_order_and_changes_with_every_field() -> None:
             base.body_hash()
             != read_event_envelope({"event_type": "E", "payload": {"a": 1, "b": 2}, **change}).body_hash()
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31t12:00:00z", "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31 12:00:00.5+01:30", "2026-01-31T10:30:00.500000+00:00"),
+        ("2026-01-31T12:00:00-00:00", "2026-01-31T12:00:00+00:00"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+        ("2016-12-31t15:59:60.25-08:00", "2017-01-01T00:00:00.250000+00:00"),
+        ("1937-01-01T12:00:27.87+00:20", "1937-01-01T11:40:27.870000+00:00"),
+    ],
+)
+def test_times_of_rfc_3339_are_accepted(text: str, moment: str) -> None:
+    occurred_at = read_event_envelope({**GOOD, "occurred_at": text}).occurred_at
+    assert occurred_at is not None
+    assert occurred_at.isoformat() == moment
