@@ -29,9 +29,10 @@ from ingress.tasks import consume_event
 from tests.support.events import open_wait
 from tests.support.race_scenario import RecordedSignals, analyze_tables, insert_runs
 from tests.support.system_scope import in_system_scope
+from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.wait_lookback import wait_look_for_events
-from workflows.statuses import EventSource
+from workflows.statuses import DeliveryStatus, EventSource
 
 NAMES = ("REPLIED", "PAID")
 MAX_DELAY_SECONDS = 0.002
@@ -91,7 +92,7 @@ class RandomRaces:
             for worker in working:
                 worker.result()
         for tenant in self.tenants:
-            while events_work(tenant_id=tenant.id).has_more:
+            while events_work(tenant_id=tenant.id).has_more or self._filter_signalled(tenant):
                 pass
 
     def _act(self, rng: random.Random) -> None:
@@ -105,8 +106,21 @@ class RandomRaces:
 
     def _work(self, rng: random.Random) -> None:
         while not self._is_over.is_set():
-            events_work(tenant_id=rng.choice(self.tenants).id, seconds=0.1)
+            tenant = rng.choice(self.tenants)
+            events_work(tenant_id=tenant.id, seconds=0.1)
+            self._filter_signalled(tenant)
             time.sleep(rng.random() * WORK_PAUSE_SECONDS)
+
+    def _filter_signalled(self, tenant: Tenant) -> int:
+        """Record the verdict `filtered` on every signalled event, so that each wait tries all events of its key."""
+        sent = EventDelivery.objects.filter(tenant=tenant, status=DeliveryStatus.SENT)
+        ids = dict(sent.values_list("id", "wait_id"))
+        touched = Event.objects.filter(id__in=EventDelivery.objects.filter(id__in=ids).values("event_id"))
+        with deliveries_changing(touched):
+            EventDelivery.objects.filter(id__in=ids).update(status=DeliveryStatus.FILTERED)
+        for wait_id in set(ids.values()):
+            wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait_id))
+        return len(ids)
 
     # -- Plan ----------------------------------------------------------------------------------------------------------
 
@@ -181,7 +195,7 @@ class RandomRaces:
                 *rows.exclude(event__tenant=F("tenant"), wait__tenant=F("tenant"), run__tenant=F("tenant")),
                 *(signal for _, signal in self.signals.sent if signal.payload["tenant"] != owner[signal.waitId]),
             ],
-            "outcome": [event for event in events if (event.outcome, event.occupies_id) != ("routing", True)],
+            "outcome": [event for event in events if (event.outcome, event.occupies_id) != ("buffered", True)],
         }
 
 
