@@ -46,7 +46,7 @@ def outcome_of(
     if correlation_status == CorrelationStatus.MISSING and not found:
         return EventOutcome.UNCORRELATED, "no correlation key was found, and the event starts no definition"
     if is_buffered:
-        return EventOutcome.BUFFERED, "nothing has taken the event yet; an open wait takes earlier events first, or a wait that opens finds it"
+        return EventOutcome.BUFFERED, "nothing has taken the event yet; an open wait, or one that opens, still can"
     if found:
         return EventOutcome.UNMATCHED, "no delivery reached its target: " + ", ".join(sorted(found))
     return EventOutcome.UNMATCHED, "no wait matched, and the event starts no definition"
