@@ -122,6 +122,11 @@ def find_action(action_id: str, version: int) -> Action | None:
     return _actions.get((action_id, version))
 
 
+def registered_actions() -> list[Action]:
+    """Return all registered actions, in the order of their ids and versions."""
+    return [action for _, action in sorted(_actions.items())]
+
+
 def actions_without_secrets() -> frozenset[tuple[str, int]]:
     """Return the actions whose input may not contain a secret."""
     return frozenset(key for key, action in _actions.items() if not action.may_take_secrets)

@@ -183,3 +183,18 @@ TRANSFORMS: dict[tuple[str, int], Transform] = {
         "template": _template,
     }.items()
 }
+# Input fields of each transform. An unknown field is an error at publishing.
+TRANSFORM_FIELDS: dict[tuple[str, int], frozenset[str]] = {
+    (f"transform.{name}", 1): frozenset(fields)
+    for name, fields in {
+        "pick": ("value", "keys"),
+        "omit": ("value", "keys"),
+        "merge": ("values",),
+        "join": ("values", "separator"),
+        "split": ("text", "separator"),
+        "unique": ("values",),
+        "sort": ("values", "by", "descending"),
+        "chunk": ("values", "size"),
+        "template": ("template", "values"),
+    }.items()
+}

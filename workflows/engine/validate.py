@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.engine.action_fields import InputFields, unknown_fields
 from workflows.engine.clock import is_in_seconds, parse_moment
 from workflows.engine.definition import BLOCK_FIELDS, ROOT, canonical_text
 from workflows.engine.secret_places import Segments, secret_references
@@ -35,7 +36,15 @@ MAX_DEPTH = 20
 # These problems do not prevent publishing. For example, a child definition may be published after its parent, and a
 # bundle never contains secrets.
 WARNINGS = frozenset(
-    {"KEY_DOLLAR", "NAME_HIDDEN", "RETRY_ON_CODE", "SECRET_UNKNOWN", "WORKFLOW_UNKNOWN", "WORKFLOW_VERSION_UNKNOWN"}
+    {
+        "ACTION_FIELD_IGNORED",
+        "KEY_DOLLAR",
+        "NAME_HIDDEN",
+        "RETRY_ON_CODE",
+        "SECRET_UNKNOWN",
+        "WORKFLOW_UNKNOWN",
+        "WORKFLOW_VERSION_UNKNOWN",
+    }
 )
 
 
@@ -60,6 +69,7 @@ class Known:
 
     `actions` and `workflows` hold the known versions by action id, and by key or id of a definition. If `secrets` is
     None, the names of secrets are not checked. `without_secrets` holds the actions that accept no secrets.
+    `action_fields` holds the input fields of actions; the fields of other actions are not checked.
     """
 
     actions: Mapping[str, frozenset[int]]
@@ -67,6 +77,7 @@ class Known:
     workflows: Mapping[str, frozenset[int]] = field(default_factory=dict)
     secrets: frozenset[str] | None = None
     without_secrets: frozenset[tuple[str, int]] = frozenset()
+    action_fields: Mapping[tuple[str, int], InputFields] = field(default_factory=dict)
 
 
 @dataclass
@@ -193,9 +204,24 @@ def _action(config: dict[str, Any], path: str, known: Known) -> Iterator[Problem
             f"{path}.config.version",
             f"{action_id} has no version {version}; it has {', '.join(map(str, sorted(versions)))}",
         )
+    fields = known.action_fields.get((action_id, version)) if isinstance(version, int) else None
+    if fields is not None:
+        yield from _input_fields(config.get("inputMapping"), fields, f"{path}.config.inputMapping", action_id)
     for segments, name in secret_references(config.get("inputMapping")):
         action = (action_id, version if isinstance(version, int) else 0)
         yield from _secret(name, action, f"{path}.config.inputMapping{_dotted(segments)}", known)
+
+
+def _input_fields(value: Any, fields: InputFields, path: str, action_id: str) -> Iterator[Problem]:
+    if isinstance(value, list):
+        return  # reported as an invalid field
+    for where, name, known in unknown_fields(value, fields, path):
+        code = "ACTION_FIELD_UNKNOWN" if known.are_refused else "ACTION_FIELD_IGNORED"
+        does = "refuses" if known.are_refused else "ignores"
+        message = (
+            f"{action_id} does not know the field {name!r} and {does} it; it knows {', '.join(sorted(known.names))}"
+        )
+        yield Problem(code, where, message, _near(name, known.names))
 
 
 def _secret(name: str, action: tuple[str, int], path: str, known: Known) -> Iterator[Problem]:

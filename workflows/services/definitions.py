@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Max
 
+from workflows.actions.input_fields import known_input_fields
 from workflows.actions.registry import actions_without_secrets, known_actions
 from workflows.actors import Actor
 from workflows.engine.definition import canonical_text, definition_hash
@@ -30,6 +31,7 @@ def known_names(tenant_id: uuid.UUID) -> Known:
         workflows=_known_workflows(tenant_id),
         secrets=frozenset(Secret.objects.filter(tenant_id=tenant_id).values_list("name", flat=True)),
         without_secrets=actions_without_secrets(),
+        action_fields=known_input_fields(),
     )
 
 
