@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30)
     options = parser.parse_args()
     kinds = [list(docstrings()), list(messages()), list(screen_texts()), list(paragraphs())]
-    chosen = random.Random(options.seed)
+    chosen = random.Random(options.seed)  # noqa: S311  not for secrets
     for number in range(options.count):
         place, text = chosen.choice(kinds[number % len(kinds)])
         print(f"{number + 1}. [{place}]\n{textwrap.indent(text, '   ')}\n")
