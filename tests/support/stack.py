@@ -102,8 +102,8 @@ class Stack:
 @contextmanager
 def running_stack(home: Path) -> Iterator[Stack]:
     stack = Stack(home)
-    stack.start()
     try:
+        stack.start()  # inside the `try`, so that a stack that did not become ready in time is stopped too
         yield stack
     finally:
         if stack.process is not None and stack.process.poll() is None:
