@@ -15,6 +15,7 @@ from workflows.statuses import (
     OPEN_TASK_STATUSES,
     CommandAction,
     CommandState,
+    DeliveryStatus,
     EventOutcome,
     RunStatus,
     WaitStatus,
@@ -23,6 +24,7 @@ from workflows.statuses import (
 NEAR_MISS_SPAN = timedelta(minutes=10)
 NEAR_MISSES = 5
 SHOWN_ROWS = 500
+SHOWN_WAITS = 50
 
 
 def open_decision_count(*, tenant_id: uuid.UUID) -> int:
@@ -87,16 +89,12 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     steps = list(run.steps.order_by("projection_seq", "id")[:SHOWN_ROWS])
     waits = list(run.waits.select_related("event").order_by("opened_at", "id")[:SHOWN_ROWS])
     commands = list(run.commands.order_by("-requested_at")[:SHOWN_ROWS])
-    failed = _failed_step(run, steps)
+    failed = _failed_step(run)
     return RunPage(
         run=run,
-        waiting_on=[_wait_view(wait) for wait in waits if wait.status == WaitStatus.WAITING],
+        waiting_on=[_wait_view(wait) for wait in _open_waits(run, waits)],
         failed_step=failed,
-        attempts=[
-            step
-            for step in steps
-            if failed and (step.step_path, step.iteration) == (failed.step_path, failed.iteration)
-        ],
+        attempts=_attempts(run, failed, steps),
         steps=steps,
         waits=waits,
         deliveries=list(run.deliveries.select_related("event", "wait").order_by("created_at")[:SHOWN_ROWS]),
@@ -108,12 +106,35 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     )
 
 
-def _failed_step(run: Run, steps: list[RunStep]) -> RunStep | None:
+def _open_waits(run: Run, waits: list[RunWait]) -> list[RunWait]:
+    """Return the open waits. A run with more waits than the page shows is asked for them directly."""
+    if len(waits) < SHOWN_ROWS:
+        return [wait for wait in waits if wait.status == WaitStatus.WAITING]
+    rows = run.waits.select_related("event").filter(status=WaitStatus.WAITING)
+    return list(rows.order_by("opened_at", "id")[:SHOWN_WAITS])
+
+
+def _failed_step(run: Run) -> RunStep | None:
     """Return the step in which the run's error occurred, not the loops and `try` steps around it."""
     if not run.error:
         return None
-    failed = [step for step in reversed(steps) if step.error is not None]
-    return next((step for step in failed if step.step_path == run.error["nodePath"]), failed[0] if failed else None)
+    failed = run.steps.filter(error__isnull=False).order_by("-projection_seq", "-id")
+    return failed.filter(step_path=run.error["nodePath"]).first() or failed.first()
+
+
+def _attempts(run: Run, failed: RunStep | None, steps: list[RunStep]) -> list[RunStep]:
+    """Return the attempts of the failed step, at most `SHOWN_ROWS`."""
+    if failed is None:
+        return []
+    if len(steps) < SHOWN_ROWS:
+        return [row for row in steps if (row.step_path, row.iteration) == (failed.step_path, failed.iteration)]
+    rows = run.steps.filter(step_path=failed.step_path, iteration=failed.iteration)
+    return list(rows.order_by("projection_seq", "id")[:SHOWN_ROWS])
+
+
+def row_count(rows: QuerySet[Any], shown: list[Any]) -> int:
+    """Return the number of all rows. The database is asked only if the page does not show all of them."""
+    return len(shown) if len(shown) < SHOWN_ROWS else rows.count()
 
 
 def _is_open_cancel(command: Command) -> bool:
@@ -123,6 +144,11 @@ def _is_open_cancel(command: Command) -> bool:
 def _wait_view(wait: RunWait) -> WaitView:
     if not wait.event_name:
         return WaitView(wait, [], [])
+    reached = EventDelivery.objects.filter(
+        tenant_id=OuterRef("tenant_id"),
+        event=OuterRef("pk"),
+        status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED],
+    )
     near = (
         Event.objects.filter(
             tenant_id=wait.tenant_id,
@@ -132,6 +158,7 @@ def _wait_view(wait: RunWait) -> WaitView:
         )
         .exclude(keys__key=wait.correlation_key)
         .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
+        .exclude(Exists(reached))
         .order_by("-received_at")[:NEAR_MISSES]
     )
     refused = wait.deliveries.select_related("event").exclude(status="matched").order_by("-created_at")[:NEAR_MISSES]

@@ -21,7 +21,8 @@ from workflows.services.bulk.freeze import INELIGIBLE_REASONS
 from workflows.services.bulk.jobs import bulk_failures
 from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_commands, bulk_counts, bulk_items, bulk_pause_reason, bulk_split
-from workflows.statuses import BulkItemState, BulkState
+from workflows.services.runs.replay_checks import replay_results, replay_warnings
+from workflows.statuses import BulkItemState, BulkState, CommandAction
 from workflows.templatetags.pointsman import duration, duration_between, moment, nowrap
 
 SHOWN_ITEMS = 100
@@ -99,6 +100,7 @@ class BulkJobAdmin(BulkStepViews):
         return {
             "form": form(initial={"reason": job.reason}),
             "by_status": split["by_status"],
+            "warnings": replay_warnings(job) if job.action == CommandAction.REPLAY else [],
             "ineligible": ineligible,
             "samples": bulk_items(tenant_id=job.tenant_id, job_id=job.id, state=BulkItemState.PENDING)[:10],
         }
@@ -120,12 +122,14 @@ class BulkJobAdmin(BulkStepViews):
         rows = bulk_items(tenant_id=job.tenant_id, job_id=job.id, **({"state": chosen} if chosen else {}))
         rows = rows.none() if problem else rows.filter(position__gt=int(after or 0))
         page = list(rows.select_related("command")[: SHOWN_ITEMS + 1])
+        new_runs = replay_results(page[:SHOWN_ITEMS]) if job.action == CommandAction.REPLAY else {}
         return {
             "chips": chips,
             "problem": problem,
             "is_all": not chosen,
             "state": chosen,
-            "items": page[:SHOWN_ITEMS],
+            "rows": [(item, new_runs.get(item.id)) for item in page[:SHOWN_ITEMS]],
+            "is_replay": job.action == CommandAction.REPLAY,
             "is_first": not after,
             "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
             "has_failures": bulk_failures(job).exists(),

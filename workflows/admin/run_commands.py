@@ -23,6 +23,7 @@ from workflows.models import Run
 from workflows.redaction import redact, restored, rules_of
 from workflows.services.runs.control import run_cancel, run_terminate
 from workflows.services.runs.replay import run_replay
+from workflows.services.runs.replay_checks import run_replay_warnings
 from workflows.services.runs.requests import run_find
 
 CANCEL_ACCEPTED = (
@@ -86,7 +87,8 @@ class RunCommandViews(TenantAdmin):
                 return _run_url(new_run_id)
 
             return self._confirm(request, run, form, "replay", send)
-        return self._page(request, run, form, "replay", changes=changes, is_shown=is_valid)
+        warnings = run_replay_warnings(run)
+        return self._page(request, run, form, "replay", changes=changes, is_shown=is_valid, warnings=warnings)
 
     def _confirm(
         self, request: HttpRequest, run: Run, form: forms.Form, name: str, send: Callable[[dict[str, Any]], str]

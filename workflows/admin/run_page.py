@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.models import Run
-from workflows.selectors import RunPage, run_page
+from workflows.selectors import RunPage, row_count, run_page
 from workflows.services.runs.control import UNSUPPORTED_HINTS
 from workflows.statuses import CommandAction, Engine, Role
 
@@ -55,13 +55,14 @@ def _run_id(text: str) -> uuid.UUID:
 
 
 def _tabs(page: RunPage) -> list[dict[str, Any]]:
+    run = page.run
     counts = {
-        "steps": len(page.steps),
-        "waits": len(page.waits),
-        "events": len(page.deliveries),
-        "actions": len(page.invocations),
-        "children": len(page.children),
-        "commands": len(page.commands),
+        "steps": row_count(run.steps.all(), page.steps),
+        "waits": row_count(run.waits.all(), page.waits),
+        "events": row_count(run.deliveries.all(), page.deliveries),
+        "actions": row_count(run.invocations.all(), page.invocations),
+        "children": row_count(run.children.all(), page.children),
+        "commands": row_count(run.commands.all(), page.commands),
     }
     names = {"input": "Input", "json": "JSON"}
     return [{"id": tab, "name": names.get(tab, tab.title()), "count": counts.get(tab)} for tab in TABS]

@@ -134,3 +134,14 @@ def compact_json(value: Any) -> str:
 def form_key() -> str:
     """Return the hidden field with a new idempotency key. Every form that acts has one."""
     return format_html('<input type="hidden" name="idempotency_key" value="{}">', new_id())
+
+
+@register.simple_tag(takes_context=True)
+def chip_query(context: Context, parameter: str, value: str = "") -> str:
+    """Return the query of the page with this status. Search and other filters stay, the page number does not."""
+    query = context["request"].GET.copy()
+    for name in (parameter, "p", "after"):
+        query.pop(name, None)
+    if value:
+        query[parameter] = value
+    return f"?{query.urlencode()}"
