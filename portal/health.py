@@ -7,7 +7,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
+from workflows.services.missing_actions import missing_actions
 from workflows.temporal import gateway
+from workflows.tenancy import system_scope
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -19,9 +21,17 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """Return 200 if all checks pass, otherwise 503. The body has the result of each check."""
     checks = health_checks()
     is_ready = all(result == "ok" for result in checks.values())
-    return JsonResponse(
-        {"status": "ok" if is_ready else "not ready", "checks": checks}, status=200 if is_ready else 503
-    )
+    body = {"status": "ok" if is_ready else "not ready", "checks": checks, "warnings": health_warnings()}
+    return JsonResponse(body, status=200 if is_ready else 503)
+
+
+def health_warnings() -> list[str]:
+    """Return problems that do not stop the portal, such as actions that no worker has."""
+    try:
+        with system_scope():
+            return [f"no worker has {action}" for action in missing_actions()]
+    except DatabaseError:
+        return []  # the check of the database reports the outage
 
 
 def health_checks() -> dict[str, str]:

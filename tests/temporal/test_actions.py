@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.urls import reverse
 from pydantic import BaseModel
 
 from tests.support.action_steps import action_step
@@ -14,6 +15,7 @@ from tests.support.fakes import fake_api
 from tests.support.tenant_driver import TenantDriver
 from tests.support.workers import running_temporal_worker
 from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
+from workflows.services.missing_actions import missing_action_of
 from workflows.services.runs.control import run_cancel
 
 
@@ -89,7 +91,6 @@ def test_error_of_an_action_becomes_the_error_of_the_run(driver: TenantDriver) -
         ({"url": "ftp://127.0.0.1/"}, "ValidationError", "HTTP_URL_INVALID"),
         ({"url": "http://127.0.0.1:9/"}, "TransientError", "HTTP_FAILED"),
         ({"url": 5}, "ValidationError", "ACTION_INPUT_INVALID"),
-        ({"url": "http://127.0.0.1/", "verb": "GET"}, "ValidationError", "ACTION_INPUT_INVALID"),
     ],
 )
 def test_http_call_refuses_invalid_input(driver: TenantDriver, value: dict[str, Any], category: str, code: str) -> None:
@@ -171,15 +172,30 @@ def test_run_continues_after_a_failed_action_with_policy_continue(driver: Tenant
     assert (run.state, driver.steps(run)) == ("AFTER", [("call", 1, "FAILED"), ("s", 1, "SUCCEEDED")])
 
 
-def test_unknown_action_fails_the_run_and_names_the_action(
-    driver: TenantDriver, monkeypatch: pytest.MonkeyPatch
+def test_action_that_this_worker_lacks_is_repeated_until_a_worker_has_it(
+    driver: TenantDriver, monkeypatch: pytest.MonkeyPatch, client: Any
 ) -> None:
     from workflows.actions import registry
 
-    publish(driver.tenant, action_step(inputMapping={"url": "http://127.0.0.1/"}))
-    monkeypatch.delitem(registry._actions, ("http.request", 1))
-    failed = driver.wait_for_run("FAILED", id=driver.start().id)
-    assert (failed.error_code, "http.request@1" in failed.error["message"]) == ("ACTION_UNKNOWN", True)
+    with fake_api(lambda number: (200, {"number": number})) as api:
+        retry = {"maxAttempts": 1}
+        publish(driver.tenant, action_step(retry=retry, **http(api.url)))
+        action = registry._actions["http.request", 1]
+        monkeypatch.delitem(registry._actions, ("http.request", 1))
+        run = driver.start({"n": 1})
+        found = eventually(lambda: missing_action_of(tenant_id=driver.tenant.id, run_id=run.id))
+        assert found == "http.request@1"
+        assert "no worker has http.request@1" in client.get("/readyz").json()["warnings"]
+        member = get_user_model().objects.create_user(f"m-{driver.tenant.slug}", is_staff=True)
+        TenantMembership.objects.create(tenant=driver.tenant, user=member, role="viewer")
+        client.force_login(member)
+        page = client.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()
+        assert "No worker has <code>http.request@1</code>" in page
+        monkeypatch.setitem(registry._actions, ("http.request", 1), action)
+        driver.wait_for_run("SUCCEEDED", id=run.id)
+    assert driver.steps(run) == [("call", 1, "SUCCEEDED")]
+    assert len(api.requests) == 1
+    assert missing_action_of(tenant_id=driver.tenant.id, run_id=run.id) is None
 
 
 class Gate:

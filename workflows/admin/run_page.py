@@ -15,6 +15,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.models import Run
 from workflows.selectors import RunPage, row_count, run_page
+from workflows.services.missing_actions import missing_action_of
 from workflows.services.runs.control import UNSUPPORTED_HINTS
 from workflows.statuses import CommandAction, Engine, Role
 
@@ -42,6 +43,7 @@ class RunPageViews(TenantAdmin):
             tabs=_tabs(page),
             commands_offered=_offers(page, actor),
             temporal_url=_temporal_url(page),
+            missing_action=(missing_action_of(tenant_id=actor.tenant_id, run_id=page.run.id) if page.is_open else None),
             definition_text=json.dumps(page.run.definition_version.document(), indent=2, ensure_ascii=False),
         )
         return TemplateResponse(request, "portal/run_page.html", context)

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from workflows.management.scoped import SystemCommand
+from workflows.services.missing_actions import missing_action_of
 from workflows.services.runs.describe import RunDescription, run_describe
 
 
@@ -55,6 +56,7 @@ def _sections(found: RunDescription) -> dict[str, Any]:
         "projected": run.projected_at,
         "error": run.error,
         "waits": found.waits,
+        "no worker has": missing_action_of(tenant_id=run.tenant_id, run_id=run.id) or "-",
     }
     temporal: Any = "Temporal does not know the run" if found.temporal is None else asdict(found.temporal)
     return {

@@ -43,6 +43,7 @@ from workflows.engine.records import Record, records_from_json
 from workflows.engine.secret_places import with_secrets
 from workflows.engine.unknown_outcomes import DECIDE
 from workflows.models import ActionInvocation
+from workflows.services.missing_actions import missing_action_clear, missing_action_note
 from workflows.services.secrets import secret_values
 from workflows.statuses import InvocationStatus
 from workflows.temporal import contracts
@@ -50,6 +51,9 @@ from workflows.temporal.activities.execution import execute, ledger_error, valid
 from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
 from workflows.temporal.attempt_records import end_records, start_record
+
+# Longest pause before the next worker is tried, if a worker does not have the action.
+MISSING_ACTION_PAUSE_SECONDS = 30
 
 
 # When the worker stops or the run is cancelled, no exception is raised in the thread. A running action ends by itself
@@ -89,13 +93,9 @@ class _Attempt:
         """
         action = find_action(self.request.action_id, self.request.action_version)
         if action is None:
-            self._write_start()
-            raise RunError(
-                Category.VALIDATION,
-                f"the action {self.request.action_id}@{self.request.action_version} is not registered in this worker;"
-                " install the app that registers it, and restart the worker",
-                code="ACTION_UNKNOWN",
-            )
+            raise self._missing()
+        if activity.info().attempt > 1:
+            missing_action_clear(tenant_id=self.tenant_id, run_id=self.run_id)
         try:
             secrets = self._secrets(action)
         except RunError:
@@ -103,6 +103,21 @@ class _Attempt:
             raise
         with scrubbing(secrets):
             return self._run(action, secrets)
+
+    def _missing(self) -> ApplicationError:
+        """Return the error that repeats the activity until a worker has the action.
+
+        A worker of another release may have it, so the run must not fail and the author's attempts are not used up.
+        """
+        name = f"{self.request.action_id}@{self.request.action_version}"
+        self._write_start()
+        missing_action_note(tenant_id=self.tenant_id, run_id=self.run_id, action=name)
+        pause = min(2 ** min(activity.info().attempt - 1, 10), MISSING_ACTION_PAUSE_SECONDS)
+        return ApplicationError(
+            f"no worker has {name}; this worker does not register it. Start a worker with the app that registers it",
+            type="ActionMissing",
+            next_retry_delay=timedelta(seconds=pause),
+        )
 
     def _secrets(self, action: Action) -> dict[str, str]:
         """Return the values of the secrets that the definition refers to, by name. Errors: RunError."""
