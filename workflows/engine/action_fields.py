@@ -1,6 +1,6 @@
-"""Input fields that an action knows, and the check of an input mapping against them. Pure.
+"""Input fields of an action, and the check that an input mapping uses only these fields. Pure functions.
 
-Only field names that are written in the document are checked. An expression can yield any object, so its value is
+The check finds only field names that are written in the document. An expression can yield any object. Its value is
 checked when the step runs.
 """
 
@@ -14,8 +14,9 @@ from workflows.engine.secret_places import SECRET_KEY
 
 @dataclass(frozen=True)
 class InputFields:
-    """Field names of an object, with the fields of the objects below them. A field without an entry takes any value.
+    """Names of the fields that an object may have.
 
+    `below` maps a field to the fields of the object in it. A field without an entry in `below` takes any value.
     `are_refused`: True if the action refuses unknown fields; False if it ignores them.
     """
 
@@ -25,7 +26,10 @@ class InputFields:
 
 
 def unknown_fields(value: Any, fields: InputFields, path: str) -> Iterator[tuple[str, str, InputFields]]:
-    """Yield the path, the name and the known fields of each unknown field. A list stands for each of its entries."""
+    """Yield each unknown field of a value: its path, its name, and the fields that are known at this place.
+
+    In a list, every entry is checked against the same fields.
+    """
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from unknown_fields(item, fields, f"{path}[{index}]")

@@ -50,9 +50,10 @@ def start_action(
     started_ms: int | None = None,
     decision: dict[str, Any] | None = None,
 ) -> None:
-    """Start one attempt. Its activity writes the gathered records, the start of the attempt and its end.
+    """Start one attempt. Its activity writes the gathered records, the start of the attempt and the end of the attempt.
 
-    With a decision about its unknown outcome, an attempt continues: `started_ms` is its first start.
+    With a `decision` about an unknown outcome, the step continues the earlier attempt. `started_ms` is then the time at
+    which this attempt first started.
     """
     state = turn.state
     state.phase = Phase.ACTION
@@ -108,8 +109,9 @@ def action_done(turn: Turn, step: Step, event: ActionDone) -> Flow:
 
 
 def outcome_decided(turn: Turn, step: Step, response: dict[str, Any]) -> Flow:
-    """Continue after the decision about an unknown outcome. The activity stores it in the action ledger.
+    """Continue the attempt after the decision about its unknown outcome.
 
+    The activity of the attempt stores the decision in the action ledger.
     Errors: RunError ACTION_OUTCOME_UNKNOWN if the decision is that the step fails.
     """
     attempt = turn.state.attempt

@@ -1,7 +1,8 @@
 """Attempts of a step: retry a failed attempt after a durable timer, or let the step fail.
 
-The author's retry policy decides. The activity of an action writes the end of its attempt, together with the end of the
-effect. The engine writes the end of every other attempt, and of an attempt whose activity was lost.
+The author's retry policy decides between the two. For an action, the activity writes the end of the attempt together
+with the end of the action's effect. The engine writes the end of every other attempt. It also writes the end of an
+attempt whose activity was lost.
 """
 
 from typing import Any
@@ -17,9 +18,9 @@ from workflows.engine.turn import Flow, Turn
 
 
 def step_failed(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
-    """Handle a step that failed inside the engine, before any activity or child started.
+    """Handle a step that failed inside the engine, before any activity or child run started.
 
-    Retry it if its policy allows.
+    Retry the step if its retry policy allows another attempt.
     """
     if step.retry is None or error.category == Category.CORRUPTION:
         return fail(turn, step, error, started_ms=started_ms)
@@ -94,10 +95,11 @@ def start_timer_at(turn: Turn, wait: OpenWaitState, due_ms: int, summary: str) -
 
 
 def cancel_attempt(turn: Turn, step: Step) -> None:
-    """Record the attempt of a cancelled run as CANCELED, and request cancellation of its activity, child or timer."""
+    """Record the attempt of a cancelled run as CANCELED, and cancel its activity, its child run or its timer."""
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
-    # The activity may be cancelled before it has written these records. A second write of a record changes nothing.
+    # The activity may be cancelled before it has written these records, so they are written again here. A second write
+    # of a record changes nothing.
     restore_records(state, attempt.records)
     if attempt.wait is not None and state.phase is Phase.RETRY:
         record_wait(state, attempt.wait, now_ms=turn.now_ms, status="CANCELED")

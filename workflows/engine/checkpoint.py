@@ -2,7 +2,8 @@
 
 A checkpoint contains everything that decides how the run continues. It does not contain the counters of a turn.
 
-Rule: a new field needs a default value, because a newer version reads the checkpoints of older versions.
+Rule: give every new field a default value. A newer version of the engine reads the checkpoints of older versions, and
+these checkpoints do not have the field.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """The step `control.callWorkflow`: a child run with its own Temporal workflow. Each attempt is a new child run.
 
-The command carries the records gathered so far; the activity that inserts the child's row writes them. At its end the
-child returns its scopes or its error. The error becomes a ChildWorkflowError, which the author can catch.
+The command carries the records that were gathered so far. The activity that inserts the child's row writes these
+records. When the child run ends, it returns its scopes or its error. The error becomes a ChildWorkflowError, which the
+author can catch.
 """
 
 from typing import Any
@@ -16,8 +17,8 @@ from workflows.engine.sizes import MAX_ACTION_INPUT_BYTES, MAX_ERROR_DETAIL_BYTE
 from workflows.engine.state import AttemptState, Phase
 from workflows.engine.turn import Flow, Turn
 
-# Limit of starts for one attempt. After a reset, the run ids of children that were started before the reset are in use,
-# and the attempt starts its child again with the next id.
+# Limit of starts for one attempt. After a reset, a child that was started before the reset still uses its run id. The
+# attempt then starts its child again with the next id.
 MAX_LAUNCHES = 50
 
 
@@ -92,9 +93,9 @@ def child_done(turn: Turn, step: Step, event: ChildDone) -> Flow:
 
 
 def child_error(error: dict[str, Any] | None, *, child_run_id: str, ended: str, now_iso: str) -> dict[str, Any]:
-    """Return the error object that the parent sees for a child that did not succeed.
+    """Return the error object that the parent sees for a child run that did not succeed.
 
-    It has the message and the code of the child's error, and the whole error of the child in its details.
+    It has the message and the code of the child's error. Its details contain the complete error of the child.
     """
     details: dict[str, Any] = {"childRunId": child_run_id, "status": ended}
     if error is not None:

@@ -5,10 +5,10 @@ This is the only module that converts between milliseconds and datetimes.
 
 from datetime import UTC, datetime
 
-# 9999-12-31T23:59:59.999Z: the last moment that both ISO 8601 and PostgreSQL write without an extension.
+# 9999-12-31T23:59:59.999Z: the last moment that both ISO 8601 and PostgreSQL can write without an extension.
 MAX_MS = 253_402_300_799_999
-# 2001-01-01T00:00Z. A smaller number is a time in seconds: the seconds of every year up to 9999 are smaller than
-# 253,402,300,800, and no workflow waits for a moment of the last century.
+# 2001-01-01T00:00Z in milliseconds. A smaller number is read as seconds, for two reasons: in seconds, every year up to
+# 9999 is below 253,402,300,800, and no workflow waits for a moment of the last century.
 MIN_NUMBER_MS = 978_307_200_000
 
 
@@ -47,5 +47,8 @@ def parse_moment(value: object) -> int | None:
 
 
 def is_in_seconds(value: object) -> bool:
-    """Return True if a value is a number that can only be seconds since 1970. 0 is the same moment in both units."""
+    """Return True if a value is a number that can only be seconds since 1970.
+
+    Return False for 0, because 0 is the same moment in seconds and in milliseconds.
+    """
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MIN_NUMBER_MS

@@ -1,6 +1,7 @@
-"""Commands of the engine. The workflow performs them; the engine never does.
+"""Commands of the engine. The workflow performs the commands; the engine only returns them.
 
-Projection records (see `records.py`) describe what happened. They travel with the next command that writes.
+Projection records (see `records.py`) describe what happened. A command that writes carries the records that were
+gathered before it.
 """
 
 from dataclasses import dataclass, field
@@ -29,11 +30,11 @@ class RunAction:
     start_seq: int
     end_seq: int
     records: list[Record]
-    # The places of secrets in the input, as `[{pointer, name}]`. The engine never sees the values of secrets.
+    # The places in the input that hold secrets, as `[{pointer, name}]`. The engine never sees the values of secrets.
     secrets: list[dict[str, str]] = field(default_factory=list)
-    # `decide` if a human task decides about an unknown outcome; empty if the attempt then fails.
+    # `decide` if a human task decides about an unknown outcome. Empty if the attempt fails after an unknown outcome.
     on_unknown: str = ""
-    # Decision about the attempt's earlier, unknown outcome: `{outcome, output?, executions}`.
+    # Decision about the unknown outcome of an earlier execution of this attempt: `{outcome, output?, executions}`.
     decision: dict[str, Any] | None = None
 
 
@@ -49,13 +50,16 @@ class RunChild:
     version: int
     input: Any
     records: list[Record]
-    # Logical time of the parent at the call; 0 under semantics 1.
+    # The parent's logical time when it calls the child; 0 under semantics version 1.
     ready_ms: int = 0
 
 
 @dataclass(frozen=True)
 class OpenWait:
-    """Command to write the gathered records, the last of which is the wait, and to search for earlier events."""
+    """Command to write the gathered records and to search for events that came before the wait.
+
+    The last of the records is the wait itself.
+    """
 
     id: str
     wait_id: str
@@ -67,7 +71,7 @@ class OpenWait:
 class SearchEvents:
     """Command to write the gathered records and to search for events of a wait whose deadline has passed.
 
-    EventsSearched reports the result.
+    The input event EventsSearched reports the result of the search.
     """
 
     id: str
@@ -91,14 +95,14 @@ class CancelTimer:
 
 @dataclass(frozen=True)
 class CancelAttempt:
-    """Command to cancel the activity or the child of an attempt. The run does not wait for its end."""
+    """Command to cancel the activity or the child run of an attempt. The run does not wait for the end of either."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class WriteRecords:
-    """Command to write the records now. The workflow sends RecordsWritten when they are written."""
+    """Command to write the records now. The workflow passes RecordsWritten to the engine after the write."""
 
     id: str
     records: list[Record]
@@ -106,7 +110,7 @@ class WriteRecords:
 
 @dataclass(frozen=True)
 class CompleteRun:
-    """Command to end the run. Its last records are written before the workflow completes in Temporal."""
+    """Command to end the run. The workflow writes the run's last records before it completes in Temporal."""
 
     id: str
     status: str

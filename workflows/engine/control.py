@@ -1,17 +1,18 @@
 """Control steps: selection of the next block, and search for the place that catches an error.
 
-A control step with blocks adds a frame when it enters a block, and ends when the frame is left. Its row is STARTED
-first. The row then ends once: SUCCEEDED after the block has ended or `control.return` was reached, FAILED after an
-uncaught error in the block. `control.if` is different: it ends as soon as it has chosen its branch.
+When a control step enters a block, it adds a frame to the stack. The step ends when this frame is left. The row of the
+step is first STARTED, and then ends once. It becomes SUCCEEDED after the end of the block or after `control.return`.
+It becomes FAILED after an uncaught error in the block. `control.if` is different: it ends as soon as it has chosen its
+branch.
 
 An error moves outward from the failed step, frame by frame, to the nearest of these places:
 
 - a `try` block: its `catch` block runs
-- the body of a loop with policy `continue`: the step after the failed one runs, with the same item
+- the body of a loop with policy `continue`: the step after the failed step runs, with the same item
 - the body of a loop with policy `skipItem`: the next item starts
 
-A loop with policy `fail` is left on the way, and then counts as the failed step. Cancellation and engine corruption are
-never caught.
+A loop with policy `fail` does not catch the error. The loop is left, and the loop itself then counts as the failed
+step. No place catches a cancellation or an engine corruption.
 """
 
 from typing import Any
@@ -81,7 +82,7 @@ def finish(turn: Turn, step: Step) -> Flow:
 
 def _record_started(turn: Turn, step: Step, *, inside_loop: bool = False) -> None:
     scope = turn.state.scope
-    own = [scope.loops.pop()] if inside_loop else []  # the loop step itself is not inside its own loop
+    own = [scope.loops.pop()] if inside_loop else []  # the loop step itself is outside its own loop
     record_step(turn.state, step, now_ms=turn.now_ms, status="STARTED", started_ms=turn.now_ms)
     scope.loops.extend(own)
 
@@ -90,7 +91,7 @@ def _record_started(turn: Turn, step: Step, *, inside_loop: bool = False) -> Non
 
 
 def leave_block(turn: Turn) -> Flow:
-    """Leave an inner block after its last step: start the next item of its loop, or continue after its owner."""
+    """Leave an inner block after its last step. Start the next item of its loop, or continue after the control step."""
     frame = turn.state.frames[-1]
     owner = turn.definition.owners[frame.block]
     turn.state.attempt_number = 1
@@ -108,15 +109,16 @@ def leave_block(turn: Turn) -> Flow:
 
 
 def leave_frames(turn: Turn, *, keep: int, status: str, error: dict[str, Any] | None = None) -> None:
-    """Leave the innermost frames until `keep` frames remain. The owners of the frames end with this status."""
+    """Leave the innermost frames until `keep` frames remain. Each control step that is left ends with this status."""
     while len(turn.state.frames) > keep:
         _leave_frame(turn, status, error)
 
 
 def _leave_frame(turn: Turn, status: str, error: dict[str, Any] | None = None) -> None:
-    """Leave the innermost frame and record the end of its owner.
+    """Leave the innermost frame and record the end of its control step.
 
-    The failed step is recorded with the details of its error. The owners around it are recorded without the details.
+    The failed step is recorded with the details of its error. The control steps around it are recorded without the
+    details.
     """
     state, frame = turn.state, turn.state.frames.pop()
     owner = turn.definition.owners[frame.block]
@@ -159,9 +161,9 @@ def fail(turn: Turn, step: Step, error: RunError, *, started_ms: int) -> Flow:
 
 
 def give_up(turn: Turn, step: Step, described: dict[str, Any]) -> Flow:
-    """Continue at the place that catches the error of a failed step, or end the run.
+    """Continue at the place that catches the error of a failed step, or end the run if there is no such place.
 
-    The failure is already recorded, and no attempt is left.
+    Call this function after the failure was recorded and when no attempt is left.
     """
     state = turn.state
     state.step_count += 1

@@ -1,11 +1,11 @@
 """Parsed form of a definition: blocks of steps by path, and the canonical text that is hashed.
 
-The engine reads a definition only from its canonical text, because the order of keys in `assign` and `outputMapping`
-has meaning (docs/reference/language.md#bundles).
+The engine reads a definition only from its canonical text. In this text the keys of `assign` and `outputMapping` keep
+their order, and the order has meaning (docs/reference/language.md#bundles).
 
-A block is a list of steps. Its path is `root`, or a step's path followed by `.then`, `.else`, `.body`, `.try` or
-`.catch`. A step's path is `<block>.steps[i]`. The frames of a run refer to blocks by path, so that the state of a run
-can be serialised.
+A block is a list of steps. The path of a block is `root`, or the path of a step followed by `.then`, `.else`, `.body`,
+`.try` or `.catch`. The path of a step is `<block>.steps[i]`. The frames of a run refer to blocks by path, so that the
+state of a run can be serialised.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ROOT = "root"
-# Fields of control steps that hold blocks.
+# Fields of control steps that contain blocks.
 BLOCK_FIELDS = {
     "control.if": ("then", "else"),
     "control.forEach": ("body",),
@@ -54,9 +54,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Definition:
-    """Parsed definition. `blocks` and `owners` are keyed by block path; an owner is the step that contains the block.
+    """Parsed definition. The keys of `blocks` and `owners` are the paths of blocks.
 
-    The root block has no owner.
+    `owners` names the step that contains the block. The root block is inside no step, so it has no owner.
     """
 
     id: str
@@ -68,8 +68,9 @@ class Definition:
 def canonical_text(document: dict[str, Any]) -> str:
     """Return the canonical text of a definition: sorted keys, 2-space indent, trailing newline.
 
-    Keys under `ORDERED_KEYS` keep their order. So do `properties` inside `formSchema`, because they are the fields of a
-    form in the author's order.
+    The keys of an object under one of `ORDERED_KEYS` keep their order. The keys of `properties` inside `formSchema`
+    also
+    keep their order, because they are the fields of a form in the author's order.
     """
     return json.dumps(_ordered(document, keep=False), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
@@ -103,7 +104,7 @@ def _ordered(value: Any, *, keep: bool, is_form: bool = False) -> Any:
 
 
 def _read_block(documents: list[dict[str, Any]], path: str, blocks: dict[str, tuple[Step, ...]]) -> None:
-    blocks[path] = ()  # reserves the key now, so that the blocks stay in document order
+    blocks[path] = ()  # reserves the key before the blocks inside, so that the blocks stay in document order
     blocks[path] = tuple(
         _read_step(document, f"{path}.steps[{index}]", blocks) for index, document in enumerate(documents)
     )
@@ -121,7 +122,8 @@ def _read_step(document: dict[str, Any], path: str, blocks: dict[str, tuple[Step
         _read_block(document.get(name) or [], block_path, blocks)
     is_control = document["type"].startswith("control.")
     config = document if is_control else _without_nulls(document.get("config", {}))
-    # Foreign documents have `onError` inside the config of an action. Validation refuses both places at once.
+    # Foreign documents have `onError` inside the config of an action. Validation refuses a step that has `onError` in
+    # both places.
     on_error = document.get("onError") or (config.get("onError") if document["type"] == "action.call" else None) or {}
     return Step(
         id=document["id"],

@@ -1,4 +1,7 @@
-"""Errors of a run, as an author's `catch`, the run row and the screens show them (docs/reference/engine.md#errors)."""
+"""Errors of a run, in the form that an author's `catch`, the run row and the screens show.
+
+Source: docs/reference/engine.md#errors
+"""
 
 import math
 from enum import StrEnum
@@ -20,8 +23,8 @@ class Category(StrEnum):
     CORRUPTION = "EngineCorruption"
 
 
-# Categories that are not retried when `retryOn` is absent, because the same input leads to the same error
-# (docs/reference/language.md#step-fields).
+# Categories whose errors are not retried if the author's policy has no `retryOn`. The same input would lead to the same
+# error (docs/reference/language.md#step-fields).
 NOT_RETRIED = frozenset(
     {Category.VALIDATION, Category.EXPRESSION, Category.QUOTA, Category.CANCELLATION, Category.CORRUPTION}
 )
@@ -30,7 +33,8 @@ NOT_RETRIED = frozenset(
 class RunError(Exception):
     """Failure of a step.
 
-    The engine records it, and then retries the step, continues with the next step, or ends the run.
+    The engine records the failure. Then it retries the step, continues at the place that catches the error, or ends the
+    run.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
 """Ends of waits for events and people, and the verdict on every signalled event.
 
-This module alone decides whether an event resumes the run. The name, the key and every filter must match. For a human
-task, the response must match the form. An event resumes a run only once.
+Only this module decides if an event resumes the run. The name, the key and every filter must match. If the wait is a
+human task, the response must also match the form. An event resumes a run only once.
 
-The verdict is a projection record. While a write of verdicts is open, further verdicts are gathered for the next write.
+Each verdict is a projection record. While one write of verdicts is open, further verdicts are gathered for the next
+write.
 """
 
 from workflows.engine.action_step import outcome_decided
@@ -21,11 +22,14 @@ from workflows.engine.turn import Flow, Turn
 from workflows.engine.unknown_outcomes import is_decision, undecided
 from workflows.engine.wait_steps import TASK_COMPLETED, response_in, resume_from_event, resume_from_task
 
-# PostgreSQL's clock, which gives the time of acceptance, and Temporal's clock, which gives the deadline, may differ.
+# PostgreSQL's clock gives the time at which an event was accepted. Temporal's clock gives the deadline. The two clocks
+# may differ by this much.
 CLOCK_TOLERANCE_MS = 1_000
-# Pause between two searches after a deadline, while an event that counts is on its way. It doubles up to the limit.
+# Pause between two searches after a deadline, while an event that was accepted in time is on its way. The pause doubles
+# up to the limit.
 FIRST_SEARCH_PAUSE_MS, LONGEST_SEARCH_PAUSE_MS = 1_000, 30_000
-# Limit of remembered event ids. For an older event, the status of its delivery row prevents a second delivery.
+# Limit of remembered event ids. If the id of an older event is forgotten, the status of its delivery row still prevents
+# a second delivery.
 MAX_CONSUMED_IDS = 500
 
 
@@ -80,15 +84,15 @@ def task_completed(turn: Turn, step: Step, wait: OpenWaitState, event: TaskCompl
 
 
 def is_after_deadline(wait: OpenWaitState, accepted_ms: int) -> bool:
-    """Return True if something that the portal accepted at this time comes too late for the wait."""
+    """Return True if the portal accepted an event or a response at a time that is too late for the wait."""
     return wait.deadline_ms is not None and accepted_ms > wait.deadline_ms + CLOCK_TOLERANCE_MS
 
 
 def deadline_reached(turn: Turn, wait: OpenWaitState) -> Flow:
     """Search for events that the portal accepted before the deadline, before the wait times out.
 
-    Their signals may come after the timer, because a worker, the portal or Temporal was down. Semantics 1 times out
-    at once.
+    The signal of such an event may arrive after the timer, because a worker, the portal or Temporal was down. Under
+    semantics version 1, the wait times out without a search.
     """
     if turn.semantics < 2 or wait.deadline_ms is None:
         return wait_timed_out(turn, wait)
@@ -107,7 +111,7 @@ def deadline_reached(turn: Turn, wait: OpenWaitState) -> Flow:
 
 
 def events_searched(turn: Turn, wait: OpenWaitState, event: EventsSearched) -> Flow:
-    """Time out, or wait for the verdict on an event that is on its way and search again."""
+    """Time out the wait. If an event is on its way, wait for the verdict on this event and search again."""
     wait.look_id = ""
     if not event.is_event_left:
         return wait_timed_out(turn, wait)
@@ -161,7 +165,7 @@ def _filtered(turn: Turn, event: EventSignalled, reason: str, mismatch: FilterMi
 
 
 def _mismatch(wait: OpenWaitState, event: EventSignalled) -> tuple[str, FilterMismatch | None] | None:
-    """Return the reason why the event does not match the wait, or None. The reason has no value of the payload."""
+    """Return the reason why the event does not match the wait, or None. The reason contains no value of the payload."""
     if wait.kind == "human":
         problem = form_problem(wait.form_schema, response_in(event.event_name, event.payload))
         return None if problem is None else (f"the response does not match the form of the task: {problem}", None)
@@ -178,11 +182,13 @@ def _consume(state: RunState, event: EventSignalled) -> None:
 def _verdict(
     turn: Turn, event: EventSignalled, verdict: str, reason: str, mismatch: FilterMismatch | None = None
 ) -> Flow:
-    """Record a verdict that leaves the wait open, and write it.
+    """Record a verdict that leaves the wait open, and write the record.
 
-    The run continues to wait, so no other command would carry the verdict soon. Only one such write is open at a time,
-    unless the gathered records reach the limit of one write. A run that is about to continue as new keeps the records
-    for its next execution.
+    The run continues to wait, so no other command would write the verdict soon. Only one such write is open at a time.
+    A
+    second one is started only if the gathered records reach the limit of one write. A run that is about to continue as
+    new
+    keeps the records for its next execution.
     """
     state = turn.state
     record_verdict(

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunStarted:
-    """`accepted_ms` is the time at which the portal accepted the start; 0 if it is unknown."""
+    """First event of a run. `accepted_ms` is the time at which the portal accepted the start; 0 if it is unknown."""
 
     now_ms: int
     accepted_ms: int = 0
@@ -16,7 +16,7 @@ class RunStarted:
 class ActionDone:
     """End of an attempt of an action. `error` is the error object if the action failed, else None.
 
-    If `is_projected` is False, the activity was lost. The attempt and the records that it carried were not written.
+    If `is_projected` is False, the activity was lost. The attempt and the records in its command were not written.
     If `unknown` is set, the outcome is unknown, and the end of the attempt was not written.
     Shapes: `unknown` is `{executions, startedAt, invocationId, idempotencyKey, decisionMs, outputSchema}`.
     """
@@ -31,9 +31,10 @@ class ActionDone:
 
 @dataclass(frozen=True)
 class ChildDone:
-    """End of a child run: its scopes, or the error that the parent sees.
+    """End of a child run, with its scopes or with the error that the parent sees.
 
-    If `is_projected` is False, the row of the child was not inserted, and the records with it were not written.
+    If `is_projected` is False, the row of the child was not inserted. The records in the same command were not written
+    either.
     Shapes: `scopes` is `{payload, vars, meta, system}`.
     """
 
@@ -42,7 +43,7 @@ class ChildDone:
     scopes: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     is_projected: bool = True
-    # Temporal already knows a workflow with this id: the parent started it before a reset.
+    # True if Temporal already knows a workflow with this id, because the parent started this workflow before a reset.
     is_id_taken: bool = False
 
 
@@ -62,7 +63,8 @@ class RecordsWritten:
 class EventsSearched:
     """End of a search for stored events after the deadline of a wait.
 
-    `is_event_left` is True if an event that was accepted before the deadline has no verdict of this wait yet.
+    `is_event_left` is True if some event was accepted before the deadline and this wait has not given a verdict on it
+    yet.
     """
 
     now_ms: int
@@ -82,13 +84,13 @@ class EventSignalled:
     payload: Any
     # Time at which the portal accepted the event, from PostgreSQL's clock.
     accepted_ms: int = 0
-    # Ledger row of the completion, if the wait is a human task.
+    # Ledger row of the command that completes the human task with this event. Empty for other waits.
     command_id: str = ""
 
 
 @dataclass(frozen=True)
 class TaskCompleted:
-    """Response of a person to an open human task. The validator of the update has checked it."""
+    """Response of a person to an open human task. The validator of the update has already checked it."""
 
     now_ms: int
     task_id: str

@@ -1,6 +1,6 @@
 """Filters of an event wait (docs/reference/language.md#filters).
 
-Only the workflow decides with filters. Routing signals every candidate wait without looking at them.
+Only the workflow evaluates filters. Routing does not evaluate them: it signals every candidate wait.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ OPERATORS = (
     "=", "!=", "in", "not_in", "exists", "not_exists", ">", ">=", "<", "<=", "contains", "starts_with", "ends_with",
 )  # fmt: skip
 WITHOUT_VALUE = frozenset({"exists", "not_exists"})
-# A larger value of a filter is not recorded with a mismatch. The wait's row has it.
+# If the value of a filter is larger, the mismatch is recorded without this value. The wait's row contains the value.
 MAX_RECORDED_VALUE_BYTES = 500
 
 
@@ -35,7 +35,7 @@ def value_at(payload: Any, path: str) -> Any:
 def first_mismatch(filters: list[dict[str, Any]], payload: Any) -> FilterMismatch | None:
     """Return the first filter that does not match, or None if all filters match.
 
-    The result has no value of the payload. `EventRedaction.reason` writes the sentence for readers.
+    The result contains no value of the payload. `EventRedaction.reason` makes the sentence that people read.
     """
     for condition in filters:
         path, operator, wanted = condition["path"], condition["op"], condition.get("value")
@@ -48,7 +48,7 @@ def first_mismatch(filters: list[dict[str, Any]], payload: Any) -> FilterMismatc
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Return True if two JSON values are deeply equal. 1 and 1.0 are the same number; true is not 1."""
+    """Return True if two JSON values are deeply equal. 1 equals 1.0, but 1 does not equal true."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):

@@ -5,7 +5,8 @@ from typing import Any
 
 from workflows.engine.expressions.js_text import number_text
 
-# The longest key that fits into an index entry together with tenant and event name. Units: bytes of UTF-8.
+# Limit for the length of a key. A key of this length still fits into an index entry together with tenant and event
+# name. Units: bytes of UTF-8.
 MAX_KEY_BYTES = 1000
 
 # The characters that JavaScript's `trim` removes. Python's `strip` differs in six characters.
@@ -20,9 +21,11 @@ _LARGEST = sys.float_info.max
 def correlation_key(value: Any, *, is_exact: bool = True) -> str | None:
     """Return the correlation key of a value, or None if the value gives no key.
 
-    A whole number keeps all its digits, unless `is_exact` is False (expression contract 1).
-    No key: null, an empty text, an object, an array, any other number beyond JavaScript's range, a text over
-    `MAX_KEY_BYTES`.
+    The key of a whole number has all its digits. If `is_exact` is False (expression contract 1), it has the digits of
+    the
+    double.
+    These values give no key: null, an empty text, an object, an array, another number beyond JavaScript's range, and a
+    text over `MAX_KEY_BYTES`.
     """
     if isinstance(value, str):
         text = value
@@ -31,7 +34,7 @@ def correlation_key(value: Any, *, is_exact: bool = True) -> str | None:
     elif isinstance(value, bool):
         text = "true" if value else "false"
     elif not (is_exact and isinstance(value, int)) and not -_LARGEST <= value <= _LARGEST:
-        return None  # JavaScript has no such number
+        return None  # JavaScript cannot represent this number
     else:
         text = number_text(value, is_exact)
     text = text.strip(_JS_WHITESPACE)

@@ -1,23 +1,26 @@
 """The engine: `advance(definition, state, event) -> (state, commands)`.
 
-Theory of operation. A run executes blocks of steps. A stack of frames holds its position, and a stack of loops holds
-the `local` scopes. Between two events the run is in one phase:
+Theory of operation. A run executes blocks of steps. A stack of frames holds the position of the run. A stack of loops
+holds the `local` scopes. Between two events the run is in one phase:
 
 - NEW, or ENDED
 - waiting: for an ACTION, a CHILD, a RETRY timer, an event (EVENT_WAIT), a person (HUMAN_WAIT) or a time (TIME_WAIT)
-- FLUSH: its records are being written
-- PAUSED: it can continue as new
+- FLUSH: the records of the run are being written
+- PAUSED: the run can continue as new
 
 WALKING exists only inside a turn. `TRANSITIONS` names the handler for a phase and a type of event. `IN_ANY_PHASE` names
-the handlers that apply in every phase. Any other event is stale, for example the timer of a resolved wait or the end of
-a cancelled action. A stale event changes nothing. A signalled event always gets a verdict. After a handler, `_walk`
-runs steps until a step suspends, the turn reaches its limit of work, or the run ends.
+the handlers that apply in every phase. If neither table names a handler, the event is stale. Examples are the timer of
+a resolved wait and the end of a cancelled action. A stale event changes nothing. A signalled event always gets a
+verdict. After a handler, `_walk` runs steps until a step suspends, the turn reaches its limit of work, or the run ends.
 
 Errors never leave the engine. A failed step raises RunError, and `control` finds the place that catches the error.
 Cancellation closes all open work, regardless of the author's policies.
 
-Rule: the engine performs nothing. Commands say what to do, records say what to project, and every id is derived from
-the run. `advance` changes the state that it receives: the caller must use only the returned state.
+Rules:
+
+- The engine performs nothing. Commands say what to do, records say what to project, and every id is derived from the
+  run.
+- `advance` changes the state that it receives. The caller must use only the returned state.
 """
 
 from collections.abc import Callable
@@ -60,18 +63,19 @@ from workflows.engine.turn import Flow, Turn
 from workflows.engine.wait_steps import resume_from_time
 
 EXTERNAL_STEP_TYPES = frozenset({"action.call", "control.callWorkflow"})
-# Increase the number with every change after which the same definition and events lead to another result.
-# A run keeps the version that it started with.
+# Increase this number with every change that gives another result for the same definition and events. A run keeps the
+# version that it started with.
 SEMANTICS_VERSION = 2
-# The expression contract that each semantics version uses.
+# Expression contract version for each semantics version.
 CONTRACT_OF_SEMANTICS = {1: 1, 2: 2}
 
 
 def advance(definition: Definition, state: RunState, event: EngineEvent) -> tuple[RunState, list[Command]]:
     """Handle one event. Return the new state and the commands to perform.
 
-    Errors: no definition and no event raises. An exception is a bug in this project; the caller turns it into
-    EngineCorruption.
+    Errors: no definition and no event leads to an exception. If one is raised, it is a bug in this project, and the
+    caller
+    turns it into EngineCorruption.
     """
     turn = _turn(definition, state, event.now_ms)
     handler = TRANSITIONS.get((state.phase, type(event))) or IN_ANY_PHASE.get(type(event))
@@ -137,18 +141,22 @@ def _run_step(turn: Turn, step: Step, *, attempt: int) -> Flow:
 
 
 def _started_ms(turn: Turn, wait: OpenWaitState) -> int:
-    """Return the start of the step that waits. A decision about an unknown outcome belongs to an earlier attempt."""
+    """Return the time at which the waiting step started.
+
+    If the wait decides about an unknown outcome, this is the time at which the earlier attempt started.
+    """
     return wait.opened_ms if turn.state.attempt is None else turn.state.attempt.started_ms
 
 
 def _resume(turn: Turn, step: Step, body: Callable[[], Flow], *, started_ms: int) -> Flow:
-    """Resume a suspended step. An error while its result is assigned to the scopes fails the step."""
+    """Resume a suspended step. If the result cannot be assigned to the scopes, the step fails."""
     turn.begin_step()
     try:
         return body()
     except RunError as error:
         if step.type in EXTERNAL_STEP_TYPES:
-            # The action or child has succeeded. A retry would repeat its effect and fail with the same error.
+            # The action or the child run has already succeeded. A retry would repeat its effect and fail with the same
+            # error.
             return fail(turn, step, error, started_ms=started_ms)
         return step_failed(turn, step, error, started_ms=started_ms)
 
@@ -264,7 +272,7 @@ def _late(turn: Turn, event: EventSignalled) -> Flow:
 
 
 def _verdicts_written(turn: Turn, event: RecordsWritten) -> Flow:
-    """Note that a write of verdicts has ended. Write the records that were gathered meanwhile."""
+    """Note that a write of verdicts has ended. Write the records that were gathered during this write."""
     state = turn.state
     if event.command_id == state.verdict_write_id:
         state.verdict_write_id = ""
@@ -281,7 +289,7 @@ def _pause(turn: Turn, _event: PauseRequested) -> Flow:
 def _continue(turn: Turn, _event: RunContinued) -> Flow:
     """Continue where the previous execution stopped.
 
-    Start new timers, because the old ones ended with that execution.
+    Start new timers, because the timers of the previous execution ended with it.
     """
     state = turn.state
     state.is_pausing = False
@@ -332,7 +340,7 @@ def end_as_corrupt(
     return state, turn.commands
 
 
-# The table of transitions. Any other event is stale in its phase.
+# Handlers by phase and type of event. An event that is not listed for the phase is stale.
 TRANSITIONS: dict[tuple[Phase, type], Callable[[Turn, Any], Flow]] = {
     (Phase.NEW, RunStarted): _begin,
     (Phase.FLUSH, RecordsWritten): _flushed,

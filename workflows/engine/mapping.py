@@ -18,7 +18,7 @@ def is_expression(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(EXPRESSION_KEY), str)
 
 
-# Limit of evaluation steps for all expressions of one step together. One workflow task has time for this number.
+# Limit of evaluation steps for all expressions of one step together. One workflow task has enough time for this number.
 MAX_STEPS_PER_STEP = 600_000
 STEPS_PER_CHARACTER = 20
 
@@ -34,12 +34,14 @@ def evaluate(
 ) -> Any:
     """Return the JSON value of `{"$expr": source}`.
 
-    Errors: RunError ExpressionError, with the path inside the mapping, the source and the position in its details; the
-    author must act.
+    Errors: RunError ExpressionError; the author must act. Its details contain the path inside the mapping, the source
+    and
+    the position.
     """
     source = expression[EXPRESSION_KEY]
     if meter is not None:
-        # Counted also if the expression is already compiled, because a replay must count the same.
+        # The steps count even if the compiled expression comes from the cache, because a replay must count the same
+        # number.
         meter.steps += STEPS_PER_CHARACTER * len(source)
     try:
         value = compile_expression(source, contract).evaluate(view, now_ms=now_ms, meter=meter)
@@ -74,8 +76,9 @@ def resolve(
 ) -> Any:
     """Return a copy of `value` in which every expression is replaced by its value.
 
-    Literals are copied, so that two runs never share a value. `meter` counts for a whole step: all its expressions
-    together may take `MAX_STEPS_PER_STEP` evaluation steps. `contract` is the expression contract of the run.
+    Literals are copied, so that two runs never share a value. `meter` belongs to a whole step: all expressions of the
+    step
+    together may take `MAX_STEPS_PER_STEP` evaluation steps. `contract` is the expression contract version of the run.
     Errors: RunError ExpressionError; the author must act.
     """
     return _Resolver(view, now_ms, meter or Meter(), contract).resolve(value, where)
@@ -107,7 +110,7 @@ class _Resolver:
 def expand_dotted(mapping: dict[str, Any]) -> dict[str, Any]:
     """Expand dotted keys of a trigger mapping: `{"ticket.id": 1}` gives `{"ticket": {"id": 1}}`.
 
-    Errors: RunError ValidationError if a key leads through the value of another key; the author must act.
+    Errors: RunError ValidationError if the path of a key leads through the value of another key; the author must act.
     """
     expanded: dict[str, Any] = {}
     for key, value in mapping.items():

@@ -59,7 +59,7 @@ def record_step(
     child_run_id: str = "",
     next_attempt_ms: int | None = None,
 ) -> None:
-    """Record one attempt, in the run's current iteration."""
+    """Record one attempt of a step, with the iteration in which the run is now."""
     record: StepRecord = {
         "kind": "step",
         "seq": next_seq(state),
@@ -119,7 +119,7 @@ def record_task(
 
 
 def record_child_unstarted(state: RunState, child_run_id: str, *, now_ms: int) -> None:
-    """Record that the child will not be started. Its row may exist already."""
+    """Record that the child will not be started. Its row may or may not exist at this time."""
     _append(state, {"kind": "child", "seq": next_seq(state), "at": now_ms, "id": child_run_id, "status": "CANCELED"})
 
 
@@ -148,15 +148,15 @@ def record_verdict(
 
 
 def take_records(state: RunState) -> list[Record]:
-    """Move the gathered records out of the state, into the command that the caller builds."""
+    """Move the gathered records out of the state. The caller puts them into the command that it builds."""
     records, state.records, state.record_bytes = state.records, [], 0
     return records
 
 
 def restore_records(state: RunState, records: list[Record]) -> None:
-    """Put records back whose command was lost or cancelled. The next command carries them.
+    """Put records back into the state after their command was lost or cancelled. The next command carries them.
 
-    Idempotency: they may have been written already; a second write changes nothing.
+    Idempotency: the lost command may have written the records already. A second write changes nothing.
     """
     state.records = [*records, *state.records]
     state.record_bytes += sum(map(json_size, records))

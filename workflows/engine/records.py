@@ -1,9 +1,11 @@
-"""Shapes of projection records: one change of a run's projection rows each (docs/reference/projections.md#rows).
+"""Shapes of projection records. Each record is one change of the projection rows of a run.
 
-Records travel as JSON in Temporal histories for years. A key is never renamed, retyped or made required later.
+Temporal histories keep the records as JSON for years. Never rename or retype a key, and never make a key required
+later.
 
 Units: `at` and keys that end in `At` are epoch milliseconds. `seq` is the run's own sequence number.
-Idempotency: a record changes a row only if its `seq` is higher than the row's.
+Idempotency: a record changes a row only if the record's `seq` is higher than the `seq` of the row.
+Source: docs/reference/projections.md#rows
 """
 
 from typing import Any, Literal, NotRequired, TypedDict, cast
@@ -62,14 +64,14 @@ class WaitRecord(TypedDict):
     key: NotRequired[str]
     filters: NotRequired[list[dict[str, Any]]]
     eventId: NotRequired[str]
-    # Logical time at which the run became able to reach the wait. Absent under semantics 1.
+    # Logical time from which the run could reach the wait. Absent under semantics version 1.
     readyAt: NotRequired[int]
 
 
 class TaskFields(TypedDict, total=False):
-    """Keys of a task record that depend on its status."""
+    """Keys of a task record that depend on the status of the task."""
 
-    # Status `pending`.
+    # Keys for status `pending`.
     path: str
     stepId: str
     iteration: str
@@ -85,14 +87,14 @@ class TaskFields(TypedDict, total=False):
     completeOn: str
     key: str
     dueAt: int
-    # Status `completed`.
+    # Keys for status `completed`.
     response: Any
     completedBy: str
     commandId: str
 
 
 class TaskRecord(TaskFields):
-    """A human task. Its id is the id of its wait."""
+    """A human task. The id of the task is the id of its wait."""
 
     kind: Literal["task"]
     seq: int
@@ -102,7 +104,7 @@ class TaskRecord(TaskFields):
 
 
 class FilterMismatch(TypedDict):
-    """A filter of a wait that an event did not match. `value` is the filter's value, not the one of the payload."""
+    """A filter of a wait that an event did not match. `value` comes from the filter and never from the payload."""
 
     code: Literal["FILTER_MISMATCH"]
     path: str
@@ -113,7 +115,7 @@ class FilterMismatch(TypedDict):
 class VerdictRecord(TypedDict):
     """The workflow's decision about a signalled event.
 
-    Records that were written before `mismatch` existed have a sentence with the values in `reason`.
+    In records from before `mismatch` existed, `reason` is a complete sentence that contains the values.
     """
 
     kind: Literal["verdict"]
@@ -142,11 +144,16 @@ Record = RunRecord | StepRecord | WaitRecord | TaskRecord | VerdictRecord | Chil
 def records_to_json(records: list[Record]) -> list[dict[str, Any]]:
     """Return the same list, typed as the JSON objects of Temporal's payloads.
 
-    The payload types cannot name these shapes: the data converter would then drop the keys that a worker does not know.
+    The payload types must not name these shapes. Otherwise the data converter of an older worker would drop the keys
+    that
+    this worker does not know.
     """
     return cast(list[dict[str, Any]], records)
 
 
 def records_from_json(records: list[dict[str, Any]]) -> list[Record]:
-    """Return the same list, typed as records. Only the portal's own workflow writes records, so nothing is checked."""
+    """Return the same list, typed as records.
+
+    Nothing is checked, because only the portal's own workflow writes records.
+    """
     return cast(list[Record], records)

@@ -1,7 +1,7 @@
 """Delay before the next attempt under an author's retry policy.
 
-The activity needs the delay to project the attempt as RETRY_SCHEDULED, and the workflow needs it to start the timer.
-Both compute it with this function from the same arguments, so no message has to carry the delay.
+The activity needs the delay to project the attempt as RETRY_SCHEDULED. The workflow needs the delay to start the timer.
+Both call this function with the same arguments, so no message has to carry the delay.
 """
 
 import hashlib
@@ -17,10 +17,12 @@ def retry_delay_ms(
 ) -> int | None:
     """Return the delay from the end of `attempt` to the next attempt, or None if there is no next attempt.
 
-    `category` and `code` are those of the attempt's error. `retryOn` selects by either of the two.
+    `category` and `code` belong to the error of the attempt. An entry of `retryOn` can name a category or a code.
 
-    Jitter reduces the delay to 50 % to 100 % of its length, by a hash of `seed` and the attempt number. Many runs that
-    failed together therefore retry at different times, and a replay computes the same delay.
+    Jitter reduces the delay to between 50 % and 100 % of its length. The reduction follows from a hash of `seed` and
+    the
+    attempt number. Many runs that failed together therefore retry at different times, and a replay computes the same
+    delay.
     Units: milliseconds.
     """
     if policy is None or attempt >= policy.max_attempts:
@@ -41,5 +43,5 @@ def _is_retried(policy: RetryPolicy, category: str, code: str | None) -> bool:
         return category not in NOT_RETRIED
     if category in policy.retry_on:
         return True
-    # The name of a category always means the category, also if an action uses the same text as its error code.
+    # The name of a category always means the category, even if an action uses the same text as an error code.
     return code is not None and code in policy.retry_on and code not in set(Category)

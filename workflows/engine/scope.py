@@ -3,8 +3,8 @@
 A target is `payload.a.b`, `vars.a`, `meta.a`, `local.a`, `error.a`, or a JSON pointer into one of these scopes. Any
 other target is a path inside `vars` (docs/reference/language.md#targets). All step types use this implementation.
 
-The total size of the scopes is limited. `size_bound` is an upper bound that grows with every write. The exact size is
-computed only when the bound passes the limit.
+The total size of the scopes is limited. `size_bound` is an upper bound of this size, which grows with every write. The
+exact size is computed only when `size_bound` exceeds the limit.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from typing import Any
 from workflows.engine.errors import Category, RunError
 from workflows.engine.sizes import MAX_SCOPE_BYTES, json_size, list_index, plain_copy
 
-# Names of a loop's own entries in `local`.
+# Names of the entries in `local` that a loop sets itself.
 LOOP_NAMES = ("item", "index", "length", "isFirst", "isLast")
 MAX_TARGET_LENGTH = 500
 MAX_TARGET_PARTS = 32
@@ -30,7 +30,7 @@ class Target:
 def parse_target(text: str) -> Target:
     """Parse the text of a target.
 
-    Errors: ValueError with a sentence for the author, who must act.
+    Errors: ValueError; the author must act. The message is a sentence for the author.
     """
     if len(text) > MAX_TARGET_LENGTH:
         raise ValueError(f"the target is longer than {MAX_TARGET_LENGTH} characters")
@@ -56,7 +56,7 @@ def parse_target(text: str) -> Target:
 class Loop:
     """Loop that is being executed: its items, the position of the current item, and its `local` scope.
 
-    `saved` holds the value of `vars.<itemVar>` from before the loop. It is empty if there was no such variable.
+    `saved` holds the value that `vars.<itemVar>` had before the loop. It is empty if the variable did not exist.
     """
 
     item_var: str
@@ -73,10 +73,10 @@ class Scope:
     vars: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
-    # Outermost loop first. An expression sees the `local` of the last loop.
+    # The first entry is the outermost loop. An expression sees the `local` of the last entry.
     loops: list[Loop] = field(default_factory=list)
     size_bound: int = 0
-    # Bytes that were measured or copied since the turn began. The budget of the turn counts them.
+    # Number of bytes that were measured or copied since the turn began. They count against the budget of the turn.
     work: int = field(default=0, compare=False)
 
     @property
@@ -181,7 +181,7 @@ class Scope:
         )
 
     def next_item(self) -> bool:
-        """Move the innermost loop to its next item, with a new `local`. Return False if there is no further item.
+        """Move the innermost loop to its next item, with a new `local`. Return False if no item is left.
 
         Errors: RunError ValidationError if the scopes would exceed their size limit.
         """
@@ -192,7 +192,7 @@ class Scope:
         item, index, length = loop.items[loop.position], loop.position, len(loop.items)
         loop.local = {}
         self._check_size([item, item, item], self.vars.get(loop.item_var))
-        # Three separate copies, as a checkpoint also makes them: a change of one must not change the others.
+        # Three separate copies, as after a checkpoint. A change of one copy must not change the others.
         loop.local = {
             "item": plain_copy(item),
             "index": index,
@@ -205,7 +205,7 @@ class Scope:
         return True
 
     def leave_loop(self) -> None:
-        """Close the innermost loop and restore `vars.<itemVar>` to its value from before the loop."""
+        """Close the innermost loop. Give `vars.<itemVar>` the value that it had before the loop."""
         loop = self.loops.pop()
         if loop.saved:
             self.vars[loop.item_var] = loop.saved[0]

@@ -1,7 +1,7 @@
 """References to secrets in the input of an action: `{"$secret": "NAME"}`, written literally in the definition.
 
-Rule: only the definition is searched, never a value. The same object in the result of an expression, or in an event, is
-plain data. The sender of an event therefore cannot make a run use a secret.
+Rule: references are searched only in the definition, never in a value. If the result of an expression or an event
+contains the same object, this object is plain data. The sender of an event therefore cannot make a run use a secret.
 
 Source: docs/reference/language.md#expressions-literals-secrets.
 """
@@ -15,8 +15,8 @@ from workflows.engine.errors import Category, RunError
 SECRET_KEY = "$secret"  # noqa: S105  a key of the language
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 MAX_SECRET_NAME_LENGTH = 200
-# Limit for the places of one action, which travel in the payload of the action's input.
-# Units: characters of the pointers and names together.
+# Limit for the places of the secrets of one action. The places are part of the payload that carries the input. Units:
+# characters of all pointers and names together.
 MAX_PLACES_LENGTH = 16_384
 
 Segments = tuple[str | int, ...]
@@ -33,7 +33,7 @@ def is_secret(value: Any) -> bool:
 def secret_references(literal: Any, at: Segments = ()) -> Iterator[tuple[Segments, str]]:
     """Yield the path and the secret name of each reference in `literal`.
 
-    Object keys are texts, list indexes are numbers.
+    In a path, an object key is a text and a list index is a number.
     """
     if is_secret(literal):
         yield at, literal[SECRET_KEY]
@@ -46,7 +46,7 @@ def secret_references(literal: Any, at: Segments = ()) -> Iterator[tuple[Segment
 
 
 def secret_places(mapping: Any) -> list[dict[str, str]]:
-    """Return the places of the secrets in an `inputMapping`, for the activity.
+    """Return the places of the secrets in an `inputMapping`. The activity uses them to insert the values.
 
     The objects and lists of a mapping keep their shape when its expressions are resolved. A pointer into the mapping is
     therefore also valid in the resolved input.
@@ -62,10 +62,11 @@ def pointer(segments: Segments) -> str:
 
 
 def are_places_too_long(mapping: Any) -> bool:
-    """Return True if the places are longer than `MAX_PLACES_LENGTH` together.
+    """Return True if the places together are longer than `MAX_PLACES_LENGTH`.
 
-    The size limit of a definition does not bound them: nested keys occur once in the definition, but in the pointer of
-    every secret below them.
+    The size limit of a definition does not limit the length of the places. A long key occurs once in the definition,
+    but it
+    occurs in the pointer of every secret below this key.
     """
     left = MAX_PLACES_LENGTH
     for segments, name in secret_references(mapping):
@@ -78,7 +79,7 @@ def are_places_too_long(mapping: Any) -> bool:
 def with_secrets(value: Any, places: list[dict[str, str]], values: dict[str, str]) -> Any:
     """Return a copy of `value` in which each reference to a secret is replaced by the value of the secret.
 
-    Errors: RunError EngineCorruption if a place does not hold the expected reference; this project must act.
+    Errors: RunError EngineCorruption if a place does not hold the expected reference. This is a bug of the portal.
     """
     copied: dict[Any, Any] = {"": value}
     for place in places:

@@ -1,11 +1,11 @@
 """Simulation of a run with stubs for actions, child runs, people and events: `simulate(...) -> Simulation`.
 
-The simulation uses the real engine. Only the commands are performed here, by these rules:
+The simulation uses the real engine. This module only performs the engine's commands, by these rules:
 
 - An action or a child run ends at once with the outcome of its stub.
 - An open wait takes the next response or event of the stubs.
-- Without a response or event, the clock jumps to the nearest timer.
-- Without a timer, the run stays open and the simulation ends.
+- If there is no response or event, the clock jumps to the nearest timer.
+- If there is no timer either, the run stays open and the simulation ends.
 
 Rule: pure, like the engine. Source: docs/reference/administration.md#definition-life-cycle.
 """
@@ -38,10 +38,13 @@ TRACED = ("at", "path", "id", "iteration", "attempt", "status", "error", "branch
 class Stubs:
     """Stubs for everything outside the run, as JSON.
 
-    `outcomes` (of actions and child runs) and `responses` (to human tasks) are lists by step id. Each attempt, or each
-    execution of a task, takes the next entry; the last entry repeats. Without a list, the output is `{}` and a task
-    gets no response. An event is tried once, at the first open wait with its name. An event without a key has the
-    wait's key.
+    `outcomes` (of actions and child runs) and `responses` (to human tasks) contain one list for each step id. Each
+    attempt,
+    or each execution of a task, takes the next entry of the list. The last entry repeats. If a step has no list, its
+    output
+    is `{}`, and a task gets no response. An event is tried once, at the first open wait with its name. If the event has
+    no
+    key, it gets the key of the wait.
     Shapes: outcome `{output}` or `{error: {category?, message?, code?, details?}}`; the output of a child run is its
     scopes `{payload?, vars?, meta?}`; event `{eventName, payload?, correlationKey?}`.
     """
@@ -57,8 +60,9 @@ class Simulation:
 
     `status` is SUCCEEDED, FAILED, `waiting` (open), or `stopped` (after too many turns). `error` is the error of a
     failed run. `waits_for` has the fields of the open wait. In `verdicts`, the first event of the stubs is `event-0`.
-    An event that was never tried has no verdict. A response that does not match its form is `refused`, with its step
-    id.
+    An event that was never tried has no verdict. If a response does not match the form, the verdict is `refused` with
+    the
+    id of the step.
     Shapes: `scopes {payload, vars, meta, error}`; `trace [{at, path, id, iteration, attempt, status, error?, branch?}]`
     in order; `verdicts [{at, eventId, verdict, reason, mismatch?}]`.
     """
@@ -139,7 +143,7 @@ class _Simulator:
                 self._inbox.append(ev.RecordsWritten(self._now_ms, command.id))
 
     def _run_action(self, command: cmd.RunAction) -> None:
-        """End an action with its stub, and record the attempt with the same records as its activity would write."""
+        """End an action with the outcome of its stub. Record the same records that the activity would write."""
         output, error = self._outcome(command.step_id, command.step_path)
         row = {"kind": "step", "at": self._now_ms, "path": command.step_path, "id": command.step_id}
         row |= {"iteration": command.iteration, "attempt": command.attempt}
@@ -178,7 +182,7 @@ class _Simulator:
         return entries[min(self._used[step_id], len(entries)) - 1]
 
     def _wake(self) -> ev.EngineEvent | None:
-        """Return a response or event for the open wait, or fire the nearest timer.
+        """Return a response or an event for the open wait. If the stubs have none, fire the nearest timer.
 
         Return None if there is no response, event or timer.
         """

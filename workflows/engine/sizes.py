@@ -20,12 +20,12 @@ MAX_TASK_BYTES = 65_536
 MAX_OUTPUT_BYTES = 262_144
 MAX_ERROR_DETAIL_BYTES = 16_384
 MAX_ERROR_MESSAGE_LENGTH = 4_000
-# Larger than every limit above, with room for the envelope and for encryption.
+# Larger than every limit above, because the payload also contains the envelope and grows by encryption.
 MAX_PAYLOAD_BYTES = 2_000_000
 
 
 def json_size(value: Any) -> int:
-    """Return the size of the compact JSON text of a value. A dataclass counts as the object of its fields.
+    """Return the size of the compact JSON text of a value. A dataclass is measured as an object with the same fields.
 
     Units: bytes of UTF-8.
     """
@@ -34,7 +34,7 @@ def json_size(value: Any) -> int:
 
 
 def identity(item: Any) -> str:
-    """Return a text that is the same for equal JSON values. 1 and 1.0 are equal; the order of keys has no meaning."""
+    """Return a text that is the same for equal JSON values. 1 and 1.0 are equal; the order of keys does not matter."""
     if isinstance(item, float) and item.is_integer():
         item = int(item)
     if isinstance(item, list):

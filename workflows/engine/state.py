@@ -1,4 +1,4 @@
-"""State of a run between two events: plain data, so that `checkpoint` can serialise it."""
+"""State of a run between two events. It is plain data, so that `checkpoint` can serialise it."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,7 +10,7 @@ from workflows.engine.scope import Scope
 
 
 class Phase(StrEnum):
-    """Phase of a run, the key of the machine's table of transitions."""
+    """Phase of a run. The machine looks up its transitions by this phase."""
 
     NEW = "new"
     WALKING = "walking"
@@ -25,13 +25,13 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-# Phases in which only a timer is open, so that the run can continue as new.
+# Phases in which the run has nothing open except a timer. The run can continue as new only in these phases.
 SAFE_TO_CONTINUE = frozenset({Phase.RETRY, Phase.EVENT_WAIT, Phase.HUMAN_WAIT, Phase.TIME_WAIT, Phase.PAUSED})
 
 
 @dataclass
 class Frame:
-    """Block that is being executed. `index` is its current step. `started_ms` is the time when the run entered it."""
+    """Block that is being executed. `index` is its current step. The run entered the block at `started_ms`."""
 
     block: str
     index: int = 0
@@ -51,9 +51,10 @@ class OpenWaitState:
     key: str = ""
     filters: list[dict[str, Any]] = field(default_factory=list)
     timer_id: str = ""
-    # Logical time at which the run became able to reach this wait (RunState.ready_ms). 0 under semantics 1.
+    # Logical time from which the run could reach this wait (RunState.ready_ms). 0 under semantics version 1.
     ready_ms: int = 0
-    # Open search for stored events after the deadline, and the number of searches so far.
+    # `look_id` is the command id of the open search for stored events after the deadline. `looks` is the number of
+    # searches so far.
     look_id: str = ""
     looks: int = 0
     # For a human task only: the JSON Schema of the response.
@@ -62,7 +63,7 @@ class OpenWaitState:
 
 @dataclass
 class AttemptState:
-    """Attempt that an activity or a child run carries out, or failed attempt that a retry timer follows."""
+    """Current attempt: an activity or a child run carries it out, or it has failed and a retry timer is running."""
 
     started_ms: int
     retry_wait_id: str
@@ -74,7 +75,8 @@ class AttemptState:
     # Records that the activity of the attempt writes. They count as unwritten until the activity has completed.
     records: list[Record] = field(default_factory=list)
     wait: OpenWaitState | None = None
-    # Facts of an unknown outcome while its human task is open (`events.ActionDone.unknown`), with the error.
+    # Facts of an unknown outcome, with the error (`events.ActionDone.unknown`). Set while the human task about it is
+    # open.
     unknown: dict[str, Any] | None = None
 
 
@@ -82,16 +84,17 @@ class AttemptState:
 class RunState:
     scope: Scope
     trigger_event_id: str = ""
-    # Logical time: the acceptance of the start, of the event or response that ended the last wait, or the due time of
-    # the last timer. Delays of the portal do not move it.
+    # Logical time of the run. It is the time at which the start was accepted, at which the event or response that ended
+    # the last wait was accepted, or at which the last timer was due. Delays of the portal do not change it.
     ready_ms: int = 0
     frames: list[Frame] = field(default_factory=lambda: [Frame(ROOT)])
     phase: Phase = Phase.NEW
     wait: OpenWaitState | None = None
     attempt: AttemptState | None = None
-    # The attempt of the current step.
+    # Number of the current step's attempt, which counts from 1.
     attempt_number: int = 1
-    # Command ids of the open writes: the write that ends a turn, and the write of verdicts while the run waits.
+    # Command ids of open writes. `flush_id` is the write at the end of a turn. `verdict_write_id` is the write of
+    # verdicts while the run waits.
     flush_id: str = ""
     verdict_write_id: str = ""
     is_pausing: bool = False
@@ -102,7 +105,7 @@ class RunState:
     step_count: int = 0
     failed_step_count: int = 0
     event_count: int = 0
-    # Events that resumed this run, oldest first, at most `event_steps.MAX_CONSUMED_IDS`.
+    # Ids of the events that resumed this run, oldest first, at most `event_steps.MAX_CONSUMED_IDS`.
     consumed_event_ids: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     record_bytes: int = 0

@@ -19,15 +19,15 @@ from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
 from workflows.engine.secret_places import SECRET_KEY, are_places_too_long, is_secret_name, secret_references
 from workflows.engine.storable import storable_problem
 
-# The longest name that fits into the columns of steps, waits and runs. Units: characters.
+# Limit for names. A name of this length still fits into the columns of steps, waits and runs. Units: characters.
 MAX_NAME_LENGTH = 200
-# A name that an expression can use at top level, beside the names of the scopes.
+# A variable name that an expression can use directly, in the same way as the name of a scope.
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TAKEN_NAMES = FORBIDDEN | {*LOOP_NAMES} - {"item"}
 _SCOPES = ("payload", "vars", "meta", "local", "system", "error")
-# Kinds whose values become part of a run. They may not nest deeper than its other values.
+# Kinds of fields whose values become part of a run. These values may not nest deeper than the other values of a run.
 _NESTED = frozenset({"value", "mapping", "input", "assign", "filters", "form", "expression_or_text"})
-# Code, path below the field, message, suggestion.
+# One problem of a field: code, path below the field, message, suggestion.
 Finding = tuple[str, str, str, str | None]
 
 
@@ -35,7 +35,8 @@ Finding = tuple[str, str, str, str | None]
 class Field:
     """Rules for one field.
 
-    `kind` names the check in `_CHECKS`; `fields` are the fields of an object with fixed keys.
+    `kind` names the check in `_CHECKS`. If the value is an object with fixed keys, `fields` has the rules for these
+    keys.
     """
 
     kind: str
@@ -125,7 +126,7 @@ def _expression(_spec: Field, value: Any) -> Iterator[Finding]:
 
 
 def _value(spec: Field, value: Any) -> Iterator[Finding]:
-    """Check a literal that may contain expressions at any depth. Secrets are allowed only in the kind `input`."""
+    """Check a literal that may contain expressions at any depth. Only the kind `input` may contain secrets."""
     if isinstance(value, dict) and EXPRESSION_KEY in value:
         yield from _expression(spec, value)
     elif isinstance(value, dict) and SECRET_KEY in value:
@@ -237,7 +238,7 @@ def _filter(condition: Any) -> Iterator[Finding]:
 
 
 def _retry_on(_spec: Field, value: Any) -> Iterator[Finding]:
-    """Check a list of error categories and error codes. Any text that is not a category is a code."""
+    """Check a list of error categories and error codes. A text that is not a category is read as a code."""
     if not isinstance(value, list):
         yield from _invalid(f"must be a list of error codes and of {', '.join(Category)}")
         return
@@ -298,7 +299,7 @@ _COMMON = {"id": _TEXT, "type": _TEXT, "name": Field("prose", max_length=MAX_NAM
 
 
 def _configured(**fields: Field) -> dict[str, Field]:
-    """Return the fields of a step with a `config` object, and `retry` and `onError` beside it."""
+    """Return the fields of a step that has a `config` object, with `retry` and `onError` outside of `config`."""
     return {**_COMMON, "config": Field("object", required=True, fields=fields), "retry": _RETRY, "onError": _ON_ERROR}
 
 

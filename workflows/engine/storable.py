@@ -1,4 +1,4 @@
-"""Check for values that PostgreSQL's JSON or the workflow language cannot keep.
+"""Check for values that PostgreSQL's JSON or the workflow language cannot store.
 
 Source: docs/reference/language.md#storage-of-definitions, docs/reference/language.md#numbers
 """
@@ -15,7 +15,7 @@ _FIRST_TOO_LONG = 10**MAX_WHOLE_DIGITS
 
 
 class RepeatedKey(dict[str, Any]):
-    """Object of a JSON text that has a key twice. It is never stored. `key` is the repeated key."""
+    """Object of a JSON text in which a key occurs twice. The object is never stored. `key` is the repeated key."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -24,11 +24,16 @@ class RepeatedKey(dict[str, Any]):
 
 
 def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, str] | None:
-    """Return the pointer and a description of the first value that cannot be stored, or None if all can be stored.
+    """Return the first value that cannot be stored: its pointer and a description. Return None if all can be stored.
 
-    Not storable are U+0000, half of a surrogate pair, nesting deeper than `max_depth`, a number outside the range of a
-    double, a whole number with more than 1,000 digits, and an object that had a key twice. The description is the
-    second part of a sentence that begins with the name of the value.
+    These values cannot be stored:
+
+    - U+0000, and half of a surrogate pair
+    - nesting deeper than `max_depth`
+    - a number outside the range of a double, and a whole number with more than 1,000 digits
+    - an object in which a key occurs twice
+
+    The caller puts the name of the value in front of the description, so that both make one sentence.
     """
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     while waiting:

@@ -1,8 +1,8 @@
 """The `transform.*` actions: pure functions that run inside the workflow, without an activity.
 
-Each function takes an object and returns `{"result": value}`. The functions are part of the semantics version of the
-engine: a change of a result needs a new version. Functions that convert numbers to text receive the version of the
-expression contract that the run pins.
+Each function takes an object and returns `{"result": value}`. The functions are part of the engine's semantics version.
+If the result of a function changes, the semantics version must change too. Functions that convert numbers to text
+receive the expression contract version of the run.
 """
 
 import re
@@ -54,7 +54,9 @@ def _omit(value: dict[str, Any], _contract: int) -> Any:
 def _merge(value: dict[str, Any], _contract: int) -> Any:
     """Merge objects.
 
-    A later object replaces values of earlier objects; objects under the same key are merged deeply.
+    A value of a later object replaces the value under the same key of an earlier object. If both values are objects,
+    they
+    are merged deeply.
     """
     result: dict[str, Any] = {}
     for item in _take(value, "values", list):
@@ -99,7 +101,7 @@ def _unique(value: dict[str, Any], _contract: int) -> Any:
 
 
 def _sort(value: dict[str, Any], _contract: int) -> Any:
-    """Sort a list by the values under the dotted path `by`, or by the items if `by` is absent."""
+    """Sort a list by the values under the dotted path `by`. If `by` is absent, sort by the items themselves."""
     path = _take(value, "by", str, "")
     items = _take(value, "values", list)
     keys = [value_at(item, path) if path else item for item in items]
@@ -168,7 +170,7 @@ def _transform(function: Callable[[dict[str, Any], int], Any]) -> Transform:
     return run
 
 
-# By action id and version, as `action.call` names them.
+# Functions by action id and version, which `action.call` names.
 TRANSFORMS: dict[tuple[str, int], Transform] = {
     (f"transform.{name}", 1): _transform(function)
     for name, function in {
@@ -183,7 +185,7 @@ TRANSFORMS: dict[tuple[str, int], Transform] = {
         "template": _template,
     }.items()
 }
-# Input fields of each transform. An unknown field is an error at publishing.
+# Input fields of each transform. Publishing refuses a definition with an unknown field.
 TRANSFORM_FIELDS: dict[tuple[str, int], frozenset[str]] = {
     (f"transform.{name}", 1): frozenset(fields)
     for name, fields in {

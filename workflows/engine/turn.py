@@ -7,11 +7,11 @@ A step handler receives a turn and returns a `Flow`:
 - `SUSPEND`: wait for the next event
 - `END`: the run has ended
 
-A handler raises RunError for a failure. Only `control.fail` handles it.
+A handler raises RunError for a failure. Only `control.fail` handles this error.
 
-A turn runs inside one workflow task, which Temporal limits to about 2 s. The work of a turn is therefore counted:
-evaluation steps, bytes that are measured or copied, and steps that are run. Past `MAX_TURN_STEPS` the machine ends the
-turn with a write of records.
+A turn runs inside one workflow task, which Temporal limits to about 2 s. The work of a turn is therefore counted in
+evaluation steps, in bytes that are measured or copied, and in steps that are run. If the work exceeds `MAX_TURN_STEPS`,
+the machine ends the turn with a write of records.
 """
 
 import uuid
@@ -29,12 +29,13 @@ from workflows.engine.scope import Target, parse_target
 from workflows.engine.sizes import MAX_RECORD_BYTES
 from workflows.engine.state import Frame, Phase, RunState
 
-# Units: evaluation steps of the expression contract. Together with the largest single step about 0.3 s on a slow core.
+# Units: evaluation steps of the expression contract. This number, plus the largest single step, takes about 0.3 s on a
+# slow core.
 MAX_TURN_STEPS = 400_000
 STEPS_PER_WALK = 100
 BYTES_PER_STEP = 40
 MAX_GATHERED_RECORDS = 200
-# Half of the limit of one write, because one more step can add records of up to the other half.
+# Half of the limit of one write. The other half is free for the records of one more step.
 MAX_GATHERED_BYTES = MAX_RECORD_BYTES // 2
 
 
@@ -50,7 +51,7 @@ class Turn:
     definition: Definition
     state: RunState
     now_ms: int
-    # Version of the expression contract that the run pins with its semantics version.
+    # Expression contract version of the run, which follows from its semantics version.
     contract: int = EXPRESSION_CONTRACT_VERSION
     commands: list[Command] = field(default_factory=list)
     _meter: Meter = field(default_factory=Meter)
@@ -65,13 +66,13 @@ class Turn:
         return int(self.state.scope.system.get("semanticsVersion", 1))
 
     def become_ready(self, at_ms: int) -> None:
-        """Move the logical time of the run forward. It never moves back."""
+        """Move the logical time of the run forward. An earlier time changes nothing."""
         self.state.ready_ms = max(self.state.ready_ms, at_ms)
 
     # -- Position of the run -----------------------------------------------------------------------------------------
 
     def current_step(self) -> Step | None:
-        """Return the step that runs now, or None after the last step of a block and after the end of the run."""
+        """Return the step that runs now. Return None after the last step of a block, and after the end of the run."""
         if not self.state.frames:
             return None
         frame = self.state.frames[-1]
@@ -104,7 +105,7 @@ class Turn:
 
     @property
     def has_gathered_enough(self) -> bool:
-        """Return True if the gathered records must be written now instead of with the next command that writes."""
+        """Return True if so many records are gathered that they must be written now, and not with a later command."""
         return len(self.state.records) >= MAX_GATHERED_RECORDS or self.state.record_bytes >= MAX_GATHERED_BYTES
 
     # -- Ids. All derive from the run, so that a replay makes the same ids -------------------------------------------

@@ -1,8 +1,8 @@
-"""Unknown outcomes: the human task that decides if a lost execution of an action had its effect.
+"""Unknown outcomes: the human task in which a person decides if a lost execution of an action had its effect.
 
-The activity returns the facts of an unknown outcome and does not end the attempt. The engine opens a human task of the
-type `action.decide_outcome`. The response continues the attempt, or fails the step. Under semantics 1, the step fails
-at once.
+The activity returns the facts of an unknown outcome and does not end the attempt. The engine then opens a human task of
+the type `action.decide_outcome`. The response either continues the attempt or fails the step. Under semantics version
+1, no task is opened and the step fails at once.
 
 Source: docs/reference/engine.md#unknown-outcomes
 """
@@ -19,13 +19,14 @@ from workflows.engine.wait_steps import TASK_COMPLETED, new_wait, open_wait
 
 DECIDE_OUTCOME = "action.decide_outcome"
 DECIDE = "decide"
-# Responses of a person.
+# Responses that a person can give.
 HAPPENED, DID_NOT_HAPPEN, FAIL = "happened", "did_not_happen", "fail"
-# Response of the system: the lost execution has stored its result in the action ledger.
+# Response that the system gives when the lost execution has stored its result in the action ledger.
 ARRIVED = "arrived"
 ROLES = ["operator"]
 MAX_REASON_LENGTH = 2_000
-# The task also has a form and texts. A larger request is on the row of the step only.
+# Limit for the request that the task shows, because the task also has a form and texts. A larger request is stored only
+# in the row of the step.
 MAX_REQUEST_BYTES = 32_768
 
 
@@ -50,14 +51,14 @@ def decision_form(output_schema: dict[str, Any]) -> dict[str, Any]:
         "then": {"required": ["output"]},
         "else": {"properties": {"output": False}},
     }
-    # References of the action's schema begin at the root of its document.
+    # A reference inside the action's schema starts at the root of that schema.
     return form | {"$defs": output_schema["$defs"]} if "$defs" in output_schema else form
 
 
 def ask_for_outcome(
     turn: Turn, step: Step, attempt: AttemptState, error: dict[str, Any], unknown: dict[str, Any]
 ) -> Flow:
-    """Open the human task that decides, and keep the attempt until then."""
+    """Open the human task that decides. The attempt stays open until the response."""
     attempt.records = []
     attempt.unknown = {"executions": unknown["executions"], "error": error}
     wait = new_wait(turn, step, "human", min(turn.now_ms + unknown["decisionMs"], MAX_MS))
@@ -85,7 +86,7 @@ def ask_for_outcome(
 
 
 def undecided(unknown: dict[str, Any], why: str) -> RunError:
-    """Return the error of a step whose outcome stays unknown. The author's retry policy does not repeat it."""
+    """Return the error of a step whose outcome stays unknown. The author's retry policy never retries this error."""
     error = unknown["error"]
     return RunError(
         Category(error["category"]),

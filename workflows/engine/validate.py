@@ -33,8 +33,8 @@ TRIGGER_FIELDS: dict[str, dict[str, Field]] = {
     "recurring": {"cron": Field("text", required=True), "timezone": Field("text", required=True)},
 }
 MAX_DEPTH = 20
-# These problems do not prevent publishing. For example, a child definition may be published after its parent, and a
-# bundle never contains secrets.
+# Codes of problems that do not prevent publishing. For example, a child definition may be published after its parent,
+# and a bundle never contains secrets.
 WARNINGS = frozenset(
     {
         "ACTION_FIELD_IGNORED",
@@ -67,9 +67,11 @@ class Problem:
 class Known:
     """Names that the definitions of one tenant may refer to.
 
-    `actions` and `workflows` hold the known versions by action id, and by key or id of a definition. If `secrets` is
-    None, the names of secrets are not checked. `without_secrets` holds the actions that accept no secrets.
-    `action_fields` holds the input fields of actions; the fields of other actions are not checked.
+    `actions` has the known versions for each action id. `workflows` has the known versions for each key or id of a
+    definition. If `secrets` is None, the names of secrets are not checked. `without_secrets` holds the actions that
+    accept
+    no secrets. `action_fields` holds the input fields of actions. If an action is not in it, its fields are not
+    checked.
     """
 
     actions: Mapping[str, frozenset[int]]

@@ -1,7 +1,7 @@
 """Steps that wait for an event, a time or a person: opening of the wait, and assignment of its result.
 
-Cost: one activity, which writes the gathered records with the wait and then searches for earlier events. One timer if
-the wait has a deadline.
+Cost: one activity, which writes the gathered records with the wait and then searches for earlier events. If the wait
+has a deadline, also one timer.
 """
 
 from typing import Any
@@ -95,9 +95,10 @@ def resume_from_time(turn: Turn, step: Step, *, due_ms: int, started_ms: int) ->
 
 
 def wait_for_person(turn: Turn, step: Step) -> Flow:
-    """Open a human task, whose id is the id of its wait.
+    """Open a human task. The id of the task is the id of its wait.
 
-    An event can also complete the task: HUMAN_TASK_COMPLETED with the task id as key, or the event in `completeOn`.
+    An event can also complete the task. This event is HUMAN_TASK_COMPLETED with the task id as key, or the event that
+    `completeOn` names.
     """
     config = step.config
     task = _task_fields(turn, step)
@@ -135,7 +136,9 @@ def resume_from_task(
 def response_in(event_name: str, payload: Any) -> Any:
     """Return the response that an event carries.
 
-    It is `response` in the payload of HUMAN_TASK_COMPLETED. If that is absent, and for other events, it is the payload.
+    For HUMAN_TASK_COMPLETED, this is `response` in the payload. If the payload has no `response`, or for any other
+    event,
+    it is the whole payload.
     """
     if event_name == TASK_COMPLETED and isinstance(payload, dict) and "response" in payload:
         return payload["response"]
@@ -219,7 +222,11 @@ def new_wait(turn: Turn, step: Step, kind: str, deadline_ms: int | None) -> Open
 def open_wait(
     turn: Turn, step: Step, wait: OpenWaitState, phase: Phase, summary: str, task: dict[str, Any] | None = None
 ) -> Flow:
-    """Open a wait. A wait inside an attempt (an unknown outcome) leaves the step's row as the attempt wrote it."""
+    """Open a wait.
+
+    If the wait decides about an unknown outcome, it is inside an attempt. The row of the step then stays as the attempt
+    wrote it.
+    """
     state = turn.state
     state.phase, state.wait = phase, wait
     record_run(state, now_ms=turn.now_ms, status="WAITING", step_path=step.path)
