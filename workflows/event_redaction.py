@@ -96,7 +96,14 @@ class EventRedaction:
         """Return True if the rules hide the value at this path of the payload, or a part of it."""
         if redact_at(f"payload.{path}", "x", self.rules) != "x":
             return True
+        if self._is_omitted:
+            return "value" in path.split(".")  # the name beside it may hide it
         return bool(value_at(self.event.payload, path) != value_at(self._shown, path))
+
+    @property
+    def _is_omitted(self) -> bool:
+        """Return True if a list left the payload out, because it is long (workflows/api/list_values.py)."""
+        return "payload" in getattr(self.event, "values_omitted", ())
 
     @cached_property
     def _shown(self) -> Any:
@@ -130,6 +137,8 @@ class EventRedaction:
         return f"the filter {path} {operator}{wanted} does not match: the value is {self._found(path)}"
 
     def _found(self, path: str) -> str:
+        if self._is_omitted:
+            return HIDDEN
         if value_at(self.event.payload, path) is MISSING:
             return "missing"
         shown = value_at(self._shown, path)  # MISSING if a key above it is hidden
@@ -170,6 +179,8 @@ class EventRedaction:
     @cached_property
     def _values(self) -> list[Any]:
         """The hidden texts and numbers of the payload, up to one more than MAX_VALUES."""
+        if self._is_omitted:
+            return [HIDDEN] * (MAX_VALUES + 1)  # unknown, so sentences end at their first colon
         found: list[Any] = []
         for value in _hidden(self.event.payload, self._shown):
             if value not in found:

@@ -32,6 +32,10 @@ BUILT_IN = (
 )  # fmt: skip
 MAX_RULES = 200
 MAX_RULE_LENGTH = 500
+# Limits on the work for one value, which is then about a second. The rest of a larger value is not shown.
+MAX_VALUES = 200_000
+MAX_KEY_LENGTH = 1_000
+NOT_SHOWN = "[not shown: too many values]"
 Pointer = tuple[str, ...]
 
 
@@ -87,11 +91,14 @@ def redact_task(task: HumanTask, value: Any, rules: Rules, at: str) -> Any:
 
 
 def redact(value: Any, rules: Rules, at: str = "") -> Any:
-    """Return a copy of a value with hidden parts replaced by `[redacted]`. `at` is the pointer of the value."""
+    """Return a copy of a value with hidden parts replaced by `[redacted]`. `at` is the pointer of the value.
+
+    Cost: at most `MAX_VALUES` values are examined. The values after them are replaced by a note.
+    """
     live = rules.pointers
     for segment in _segments(at):
         live = _below(live, segment)
-    return _redacted(value, rules.keys, live)
+    return _Redaction(rules.keys).redacted(value, live)
 
 
 def redact_at(path: str, value: Any, rules: Rules) -> Any:
@@ -139,22 +146,35 @@ def restored(edited: Any, shown: Any, original: Any) -> Any:
     return edited
 
 
-def _redacted(value: Any, keys: re.Pattern[str], live: tuple[Pointer, ...]) -> Any:
-    if () in live:
-        return HIDDEN
-    if isinstance(value, dict):
-        if is_secret(value):
-            return value  # a reference to a secret, which has only its name
-        has_hidden_name = _matches_key(value.get("name", value.get("key")), keys)
-        return {
-            key: HIDDEN
-            if _hides(item) and (_matches_key(key, keys) or (has_hidden_name and key == "value"))
-            else _redacted(item, keys, _below(live, key))
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_redacted(item, keys, _below(live, str(index))) for index, item in enumerate(value)]
-    return value
+class _Redaction:
+    """Redaction of one value, which counts the values that it examines."""
+
+    def __init__(self, keys: re.Pattern[str]) -> None:
+        self._keys = keys
+        self._left = MAX_VALUES
+
+    def redacted(self, value: Any, live: tuple[Pointer, ...]) -> Any:
+        if () in live:
+            return HIDDEN
+        self._left -= 1
+        if self._left < 0:
+            return NOT_SHOWN
+        if isinstance(value, dict):
+            if is_secret(value):
+                return value  # a reference to a secret, which has only its name
+            has_hidden_name = _matches_key(value.get("name", value.get("key")), self._keys)
+            return {key: self._entry(key, item, live, has_hidden_name) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.redacted(item, _below(live, str(index))) for index, item in enumerate(value)]
+        return value
+
+    def _entry(self, key: str, item: Any, live: tuple[Pointer, ...], has_hidden_name: bool) -> Any:
+        if self._left <= 0:
+            return NOT_SHOWN
+        if _hides(item) and (_matches_key(key, self._keys) or (has_hidden_name and key == "value")):
+            self._left -= 1
+            return HIDDEN
+        return self.redacted(item, _below(live, key))
 
 
 def _hides(value: Any) -> bool:
@@ -163,7 +183,8 @@ def _hides(value: Any) -> bool:
 
 
 def _matches_key(key: Any, keys: re.Pattern[str]) -> bool:
-    return isinstance(key, str) and keys.match(_plain(key)) is not None
+    """Return True if a pattern matches the key. A very long key is hidden without a search."""
+    return isinstance(key, str) and (len(key) > MAX_KEY_LENGTH or keys.match(_plain(key)) is not None)
 
 
 def _below(live: Iterable[Pointer], segment: str) -> tuple[Pointer, ...]:

@@ -72,6 +72,7 @@ class EventRedactingSerializer(PayloadHidingSerializer):
 class DeliverySerializer(EventRedactingSerializer):
     # The reason of a filtered event contains the value that the filter tested.
     payload_fields = ("reason", "attempt_log")
+    related_payloads = ("event__payload",)
     definition = serializers.CharField(source="definition.key", default=None)
 
     class Meta:

@@ -22,7 +22,19 @@ from workflows.ledger import command_open
 from workflows.models import ActionInvocation, Command, Event, EventDelivery, EventType, HumanTask, RunStep, Tenant
 from workflows.projections.transaction import projection_writer
 from workflows.projections.verdicts import record_verdicts
-from workflows.redaction import BUILT_IN, HIDDEN, compiled, redact, redact_filters, restored, rule_problem, rules_of
+from workflows.redaction import (
+    BUILT_IN,
+    HIDDEN,
+    MAX_KEY_LENGTH,
+    MAX_VALUES,
+    NOT_SHOWN,
+    compiled,
+    redact,
+    redact_filters,
+    restored,
+    rule_problem,
+    rules_of,
+)
 from workflows.statuses import CommandAction, Role
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -519,3 +531,15 @@ def test_only_administrators_change_the_rules_by_page_and_by_api(tenant: Tenant)
     assert commands.values_list("state", "payload").first() == ("observed", ["/payload/x", "*iban*"])
     assert commands.filter(state="refused", code="PERMISSION_DENIED").count() == 6
     assert rules_of(tenant.id) == compiled(("cardHolder",))
+
+
+def test_redaction_has_a_budget() -> None:
+    rules = compiled(("*iban*",))
+    large = {"list": list(range(MAX_VALUES)), "iban": "DE-77", "after": {"iban": "DE-77"}}
+    shown = redact(large, rules)
+    assert shown["list"][:3] == [0, 1, 2]
+    assert (shown["list"][-1], shown["iban"], shown["after"]) == (NOT_SHOWN, NOT_SHOWN, NOT_SHOWN)
+    assert redact({"k" * (MAX_KEY_LENGTH + 1): "a", "k" * MAX_KEY_LENGTH: "b"}, rules) == {
+        "k" * (MAX_KEY_LENGTH + 1): "[redacted]",
+        "k" * MAX_KEY_LENGTH: "b",
+    }

@@ -197,6 +197,24 @@ def test_checker_loads_each_schema_once(tenant: Any) -> None:
     assert len(queries) == 3
 
 
+def test_the_checks_of_one_request_share_a_budget(tenant: Any) -> None:
+    """Each level doubles the steps, so each event alone stays within its own limit."""
+    doubling = {
+        "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(30)},
+        "$ref": "#/$defs/d0",
+    }
+    doubling["$defs"]["d30"] = {"type": "object"}  # type: ignore[index]
+    save(tenant, "doubling", doubling)
+    checker = PayloadChecker(tenant.id)
+    messages = [checker.problems({"text": "x" * 90_000}, "doubling")[0]["message"] for _ in range(8)]
+    assert "cannot be checked within 950" in messages[0]
+    assert all("the checks of one request may take 2000000 steps together" in message for message in messages[2:])
+    assert checker._steps_left == 0
+    fresh = PayloadChecker(tenant.id)
+    save(tenant, "payload.Ticket.v1", TICKET)
+    assert [fresh.problems({"id": str(n)}, "payload.Ticket.v1") for n in range(1000)] == [[]] * 1000
+
+
 def test_event_that_fails_the_schema_is_refused_with_pointers_and_stored(tenant: Any) -> None:
     save(tenant, "payload.Ticket.v1", TICKET)
     EventType.objects.create(tenant=tenant, name="CREATED", payload_schema_ref="payload.Ticket.v1")

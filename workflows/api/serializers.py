@@ -9,6 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from workflows.actors import Actor
+from workflows.api.list_values import take_short_values
 from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules, compiled, redact, redact_filters, redact_task, rules_of
 
@@ -23,9 +24,12 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
 
     payload_fields: tuple[str, ...] = ()
     redacted_fields: tuple[str, ...] = ()
+    # Payloads of related rows that the redaction reads.
+    related_payloads: tuple[str, ...] = ()
     payload_at: Mapping[str, str] = {}
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
+        omitted = take_short_values(instance, (*self.payload_fields, *self.related_payloads))
         shown: dict[str, Any] = super().to_representation(instance)
         request = self.context.get("request")
         actor: Actor | None = getattr(request, "auth", None)
@@ -38,6 +42,9 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
         for name in (*self.payload_fields, *self.redacted_fields, "error"):
             if shown.get(name) is not None:
                 shown[name] = self.redacted(instance, name, shown[name], rules)
+        left_out = [name for name in omitted if name in shown]
+        if left_out:
+            shown["values_omitted"] = left_out  # too long for a list; the row's own address has them
         return shown
 
     def redacted(self, _instance: Any, name: str, value: Any, rules: Rules) -> Any:

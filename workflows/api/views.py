@@ -39,11 +39,15 @@ from workflows.statuses import CommandAction
 IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
 
 
+EVENT_CONTENT = ("event__payload", "event__attributes", "event__decision_trace", "event__correlation_trace")
+
+
 class RunList(TenantScoped, generics.ListAPIView):
     """Return the runs of the tenant, newest first."""
 
     model = Run
     related = ("event",)
+    unread = EVENT_CONTENT
     row_order = ("-created_at", "-id")
     serializer_class = RunSerializer
     filterset_class = RunFilter
@@ -72,6 +76,7 @@ class RunDetail(TenantScoped, generics.RetrieveAPIView):
 
     model = Run
     related = ("event",)
+    unread = EVENT_CONTENT
     serializer_class = RunDetailSerializer
 
     def get_queryset(self) -> QuerySet[Run]:
@@ -102,6 +107,7 @@ class RunWaits(RunPart):
 
     model = RunWait
     related = ("event",)
+    unread = EVENT_CONTENT
     row_order = ("opened_at", "id")
     serializer_class = RunWaitSerializer
 

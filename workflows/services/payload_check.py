@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models.fields.json import KeyTextTransform
 
-from workflows.engine.json_schema.check import Problem, value_problems, whole_problem
+from workflows.engine.json_schema.check import Problem, counted_problems, whole_problem
 from workflows.engine.json_schema.links import LinkedSchema, link_schema
 from workflows.engine.sizes import json_size
 from workflows.models import PayloadSchema
@@ -19,6 +19,9 @@ ANY_SCHEMA = "payload.Any.v1"
 # references. A large payload may take more steps.
 STEPS_ALWAYS = 50_000
 STEPS_PER_BYTE = 10
+# Limit on the steps of all checks of one request, which is about two seconds. Each event of a batch could otherwise
+# take as long as the largest one.
+STEPS_PER_REQUEST = 2_000_000
 
 
 def known_schema_refs(tenant_id: uuid.UUID) -> frozenset[str]:
@@ -38,7 +41,7 @@ def payload_problem(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> str | No
 
 
 class PayloadChecker:
-    """Check of payloads of one tenant. Use one object for a batch: it loads each schema once.
+    """Check of payloads of one tenant. Use one object for a request: it loads each schema once, and counts all steps.
 
     Cost: one query for each schema. A schema with references needs one more query for the addresses of all schemas, and
     one for each referenced schema.
@@ -47,6 +50,7 @@ class PayloadChecker:
     def __init__(self, tenant_id: uuid.UUID) -> None:
         self.registry = SchemaRegistry(tenant_id)
         self._linked: dict[str, LinkedSchema | None] = {}
+        self._steps_left = STEPS_PER_REQUEST
 
     def problems(self, payload: Any, ref: str) -> list[Problem]:
         if not isinstance(payload, dict):
@@ -58,7 +62,16 @@ class PayloadChecker:
         linked = self._linked[ref]
         if linked is None:
             return whole_problem(f"the schema {ref!r} is not registered")
-        return value_problems(linked, payload, max_steps=STEPS_ALWAYS + STEPS_PER_BYTE * json_size(payload))
+        wanted = STEPS_ALWAYS + STEPS_PER_BYTE * json_size(payload)
+        allowed = min(wanted, self._steps_left)
+        problems, steps = counted_problems(linked, payload, max_steps=allowed)
+        self._steps_left -= steps
+        if steps == allowed < wanted:
+            return whole_problem(
+                f"cannot be checked: the checks of one request may take {STEPS_PER_REQUEST} steps together; send fewer"
+                " events in one request, or simplify the schema"
+            )
+        return problems
 
     def _link(self, ref: str) -> LinkedSchema | None:
         schema = self.registry.named(ref)

@@ -55,7 +55,7 @@ class Check:
         self.linked = linked
         self._problems: list[Problem] = []
         self._wanted = max_problems
-        self._steps_left = max_steps
+        self.steps_left = max_steps
 
     def run(self, value: Any) -> list[Problem]:
         try:
@@ -108,8 +108,8 @@ class Check:
             raise _Enough
 
     def spend(self, steps: int) -> None:
-        self._steps_left -= steps
-        if self._steps_left < 0:
+        self.steps_left -= steps
+        if self.steps_left < 0:
             raise _TooCostly
 
     def target(self, schema: dict[str, Any]) -> Any:
@@ -137,8 +137,21 @@ def value_problems(
     linked: LinkedSchema, value: Any, *, max_problems: int = MAX_PROBLEMS, max_steps: int = MAX_STEPS
 ) -> list[Problem]:
     """Return the problems of a value, at most `max_problems`. A value that cannot be checked has one problem."""
+    return counted_problems(linked, value, max_problems=max_problems, max_steps=max_steps)[0]
+
+
+def counted_problems(
+    linked: LinkedSchema, value: Any, *, max_problems: int = MAX_PROBLEMS, max_steps: int
+) -> tuple[list[Problem], int]:
+    """Return the problems of a value as `value_problems` does, and the number of steps that the check took."""
+    check = Check(linked, max_problems=max_problems, max_steps=max_steps)
+    problems = _problems(check, value, max_steps)
+    return problems, max_steps - max(check.steps_left, 0)
+
+
+def _problems(check: Check, value: Any, max_steps: int) -> list[Problem]:
     try:
-        return Check(linked, max_problems=max_problems, max_steps=max_steps).run(value)
+        return check.run(value)
     except _TooCostly:
         return whole_problem(f"cannot be checked within {max_steps} steps, because the schema is too complex for it")
     except _UnknownReference as missing:
