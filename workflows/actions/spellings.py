@@ -76,9 +76,23 @@ def _spellings(text: str) -> Iterator[str]:
         yield escaped.replace("/", "\\/")
         yield json.dumps(escaped)[1:-1]  # JSON in a text of JSON
     encoded = text.encode("utf-8", "surrogatepass")
+    yield from _fully_escaped(text, encoded)
     yield from (repr(text)[1:-1], repr(encoded)[2:-1], encoded.hex())
     for shift in range(3):
         yield from _base64(encoded, shift)
+
+
+def _fully_escaped(text: str, encoded: bytes) -> Iterator[str]:
+    """Yield the spellings in which every character is escaped, also those that need no escape."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    for pair in ("\\u", "\\\\u"):
+        yield "".join(f"{pair}{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+    for prefix in ("%", "%25", "\\x", "\\\\x", "="):
+        yield "".join(f"{prefix}{byte:02x}" for byte in encoded)
+    for form in ("&#{};", "&#x{:x};", "&#x{:02x};", "&#x{:04x};"):
+        yield "".join(form.format(ord(character)) for character in text)
+    for separator in (" ", ":"):
+        yield encoded.hex(separator)
 
 
 def _base64(encoded: bytes, shift: int) -> Iterator[str]:

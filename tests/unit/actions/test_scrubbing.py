@@ -28,6 +28,13 @@ SCRUBBER = Scrubber({"KEY": VALUE})
         lambda v: json.dumps(v)[1:-1].replace("/", "\\/"),
         lambda v: json.dumps(json.dumps(v)[1:-1])[1:-1], lambda v: repr(v)[1:-1], lambda v: repr(v.encode())[2:-1],
         lambda v: v.encode().hex(), lambda v: v.encode().hex().upper(), str.upper, str.lower,
+        # Every character is escaped.
+        lambda v: "".join(f"\\u{ord(c):04x}" for c in v), lambda v: "".join(f"\\u{ord(c):04X}" for c in v),
+        lambda v: json.dumps("".join(f"\\u{ord(c):04x}" for c in v))[1:-1],
+        lambda v: "".join(f"%{b:02X}" for b in v.encode()), lambda v: "".join(f"%25{b:02x}" for b in v.encode()),
+        lambda v: "".join(f"&#{ord(c)};" for c in v), lambda v: "".join(f"&#x{ord(c):X};" for c in v),
+        lambda v: "".join(f"\\x{b:02x}" for b in v.encode()), lambda v: "".join(f"={b:02X}" for b in v.encode()),
+        lambda v: v.encode().hex(":"), lambda v: v.encode().hex(" "),
         lambda v: base64.b64encode(v.encode()).decode(), lambda v: base64.urlsafe_b64encode(v.encode()).decode(),
     ],
 )  # fmt: skip
