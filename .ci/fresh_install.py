@@ -1,8 +1,8 @@
 """Prove that a fresh clone works.
 
-Clone the repository into another folder, start `make run` with an empty POINTSMAN_HOME, send events until a run has
-succeeded, stop, and check that no process is left. This program uses the standard library only. The cache of downloaded
-binaries may be warm.
+It clones the repository into another folder and starts `make run` with an empty POINTSMAN_HOME. It sends events until a
+run has succeeded. Then it stops the stack and checks that no process is left. This program uses the standard library
+only. The cache of downloaded binaries may be warm.
 """
 
 import json
@@ -116,7 +116,7 @@ def eventually(is_true: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def processes_of(parent: int) -> list[int]:
-    """Return the ids of the process and of all its descendants, from /proc."""
+    """Return the ids of this process and of all its descendants. Source of the data: /proc."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

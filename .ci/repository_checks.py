@@ -18,7 +18,7 @@ SECRETS = re.compile(
 )
 SKIPS = re.compile(r"mark\.(skip|skipif|xfail)\b|pytest\.(skip|xfail|importorskip)\(")
 SKIP_BUDGET = 0
-# Ruff checks the length too, but accepts `noqa`. Ruff knows no templates.
+# Ruff checks the line length too. But Ruff accepts lines with `noqa`, and it does not read templates.
 LINE_LIMITS = {".py": 120, ".html": 159}
 # docs/writing.md: a docstring begins with a verb or with a noun.
 DOCSTRING_START = re.compile(r"(Whether|What(?![ -]if)|Who|Whoever|How|One that|All that|The one)\b")
@@ -38,7 +38,7 @@ def tracked() -> list[Path]:
 
 
 def text_of(path: Path) -> str | None:
-    """Return None for a binary file."""
+    """Return the text of the file, or None for a binary file."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -50,7 +50,7 @@ def docstrings() -> Iterator[tuple[str, str]]:
 
 
 def messages() -> Iterator[tuple[str, str]]:
-    """Yield the texts of raised errors and of refusals: strings of at least six words in a call."""
+    """Yield the messages of errors and refusals. A message is a string of at least six words in a call."""
     for path, tree in python_trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""Baseline of the REST benchmark: the portal's settings and tokens, and a DRF view with one insert."""
+"""Baseline of the REST benchmark: a DRF view that does one insert. It uses the settings and tokens of the portal."""
 
 import os
 

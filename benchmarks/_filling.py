@@ -1,4 +1,4 @@
-"""Full tables for benchmarks. The database copies one row of each table that the portal created."""
+"""Full tables for benchmarks. The portal creates one row of each table. The database then copies this row."""
 
 import uuid
 from typing import Any
@@ -7,9 +7,11 @@ from django.db import connections, models
 
 
 def clone(row: models.Model, first: int, last: int, **columns: str) -> None:
-    """Insert copies of a row. `columns` are SQL expressions over `n` (`first` to `last`). The id is derived from `n`.
+    """Insert copies of a row, one for each `n` from `first` to `last`.
 
-    Triggers and foreign keys are off, because the referenced rows are created in the same way.
+    `columns` are SQL expressions that can contain `n`. The id of each copy is derived from `n`.
+
+    Triggers and foreign keys are switched off, because the referenced rows are created in the same way.
     """
     table = row._meta.db_table
     names = [field.column for field in row._meta.concrete_fields]
@@ -32,7 +34,11 @@ def copy_id(table: str) -> str:
 
 
 def fill(tenant: Any, *, first: int, last: int) -> None:
-    """Store events. 1,000,000 events come with 200,000 runs and waits (a fifth of them open) and 500,000 deliveries."""
+    """Store events, runs, waits and deliveries.
+
+    For 1,000,000 events, it stores 200,000 runs, 200,000 waits and 500,000 deliveries. A fifth of the runs and waits is
+    open.
+    """
     from ingress.intake.receive import event_receive
     from tests.support.events import open_wait
     from tests.support.factories import make_run, make_tenant, publish

@@ -1,7 +1,7 @@
-"""Temporal cost of runs: billed actions, events and bytes, counted in real histories.
+"""Temporal cost of runs. Billed actions, events and bytes are counted in real histories.
 
-Each shape runs with n and with 2n of its steps. The difference is the cost of n steps. The rest is the fixed cost of a
-run.
+Each shape runs once with n steps and once with 2n steps. The difference is the cost of n steps. The remaining cost is
+the fixed cost of a run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from workflows.temporal.connection import connect_client
 
 STEP_BYTES = 1_500
 PAYLOAD_FACTOR = 1.25
-RUN_ACTIONS = 2  # start, and the activity of the last records
+RUN_ACTIONS = 2  # the start, and the activity that writes the last projection records
 BIG = 8_000
 REPLIED = "TICKET_CUSTOMER_REPLIED"
 
@@ -59,8 +59,9 @@ def event_name(event: HistoryEvent) -> str:
 def billed_actions(event: HistoryEvent) -> int:
     """Return the billed actions of an event.
 
-    A start is not billed if its parent or the previous execution was billed for it. Every activity attempt is billed.
-    Errors: ValueError for an event type that is in neither table.
+    A start is not billed if Temporal has already billed it to the parent or to the previous execution. Every activity
+    attempt is billed.
+    Errors: ValueError for an event type that is in neither of the two tables above.
     """
     name = event_name(event)
     if name == "WORKFLOW_EXECUTION_STARTED":
@@ -82,7 +83,8 @@ def billed_actions(event: HistoryEvent) -> int:
 class Cost:
     """Cost of a run with its children.
 
-    Units: `attempts` counts rows of steps. `payload` is the size of inputs and outputs of the author in bytes.
+    Units: `attempts` is the number of step rows. `payload` is the size in bytes of the inputs and outputs that the
+    author wrote.
     """
 
     steps: int = 0
@@ -113,7 +115,7 @@ def cost_of(run: Run) -> Cost:
 
 
 def cost_of_workflows(workflow_ids: list[str]) -> tuple[Cost, list[Any]]:
-    """Return the part of the cost that is in the histories, and the results of the workflows."""
+    """Return the part of the cost that the histories show, and the results of the workflows."""
     cost, results = Cost(), []
     for events, size, result in asyncio.run(_histories(workflow_ids)):
         cost.add_history(events, size)
@@ -131,7 +133,7 @@ def _payloads(family: list[Run]) -> Iterator[int]:
 
 
 async def _histories(workflow_ids: list[str]) -> list[tuple[list[HistoryEvent], int, Any]]:
-    """Return for each workflow its events, their size in bytes by the server's count, and its result."""
+    """Return the events, the size in bytes and the result of each workflow. The server reports the size."""
     client = await connect_client()
     found = []
     for workflow_id in workflow_ids:
@@ -150,14 +152,17 @@ async def _histories(workflow_ids: list[str]) -> list[tuple[list[HistoryEvent], 
 
 @dataclass
 class Shape:
-    """Kind of run. `steps(n)` returns the steps of the definition. `drive` sends events and completes tasks."""
+    """Kind of run that is measured.
+
+    `steps(n)` returns the steps of its definition. `drive` sends events and completes tasks while the run is open.
+    """
 
     name: str
     n: int
     steps: Callable[[int], list[dict[str, Any]]]
     drive: Callable[[RunDriver, Run, int], None] = lambda driver, run, n: None
     payload: dict[str, Any] = field(default_factory=dict)
-    # Goals: the maximum for one more step, and for the whole run with n steps.
+    # Goals. Each is a maximum, either for one more step or for the whole run with n steps.
     actions: float | None = None
     events: float | None = None
     run_actions: int | None = None
@@ -195,7 +200,7 @@ def _state(name: str, number: int) -> dict[str, Any]:
 
 
 def _pure(number: int) -> dict[str, Any]:
-    """Return a step without an activity. Four kinds alternate."""
+    """Return a step that needs no activity. Four kinds of step alternate."""
     count = {"vars.count": expr(f"coalesce(vars.count, 0) + {number}")}
     assign = {"id": f"assign{number}", "type": "transform.assign", "config": {"assign": count}}
     match number % 4:
@@ -242,7 +247,7 @@ def _wait(number: int) -> dict[str, Any]:
 
 
 def _answer_waits(driver: RunDriver, run: Run, n: int) -> None:
-    """Send the event of every wait that opens, through intake and delivery."""
+    """Send an event for every wait that opens. The events go through the normal intake and delivery."""
     for index in range(n):
         waits = RunWait.objects.filter(run=run).order_by("opened_at")[index : index + 1]
         wait = eventually(waits.all().first, what=f"wait {index + 1} of {run.definition_key}")
@@ -251,7 +256,7 @@ def _answer_waits(driver: RunDriver, run: Run, n: int) -> None:
 
 
 def _ten(number: int) -> list[dict[str, Any]]:
-    """Return four actions, a wait, four actions, a wait."""
+    """Return ten steps: four actions, a wait, four more actions, and another wait."""
     first = 10 * number
     return [(_wait if i in (4, 9) else _store_set)(first + i) for i in range(10)]
 
@@ -303,7 +308,7 @@ def _repeat(step: Callable[[int], dict[str, Any]]) -> Callable[[int], list[dict[
 
 
 def shapes(flaky_url: str, *, scale: int = 1) -> list[Shape]:
-    """Return the shapes. `scale` divides the number of steps of large shapes."""
+    """Return the shapes. The number of steps of large shapes is divided by `scale`."""
     retry = {"maxAttempts": 3, "backoffMs": 20, "jitter": False}
     body = {"method": "POST", "url": flaky_url, "body": {"ticket": expr("payload.ticketId")}}
     big = {"text": random.Random(1).randbytes(BIG // 2).hex()}

@@ -1,4 +1,4 @@
-"""SQL statements per event, and the tables that their plans read completely."""
+"""SQL statements for each event, and the tables that these statements read completely."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from benchmarks._filling import fill, fresh_waits
 TRANSACTION = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 SINGLE_GOAL, BATCH_GOAL = 5.0, 1.2
 BATCH = 100
-# PostgreSQL reads a table of one or two pages completely, with or without an index. Such a plan is not an error.
+# PostgreSQL reads a table of one or two pages completely, even if it has an index. Such a plan is not an error.
 SMALL_ROWS = 500
 SCOPED = re.compile(r"(SELECT set_config\('role'[^;]*; )?(.*)", re.DOTALL)
 _numbers = itertools.count(1)
@@ -37,12 +37,13 @@ def measure(tenant: Any, token: str, *, sizes: list[int]) -> bool:
         filled = f"(filled in {time.monotonic() - start:.0f} s)"
         scans: dict[str, str] = {}
         for case, events, goal, work in _cases(tenant, token):
-            work()  # fills the caches of the process and updates the token's time of use
+            work()  # a first call fills the process's caches and updates the token's last use
             started = time.monotonic()
             with CaptureQueriesContext(connection) as queries:
                 work()
             took = (time.monotonic() - started) * 1000
-            # The tenant's scope precedes each statement, in the same message.
+            # Each message to the database has two parts: the statement that sets the tenant's scope, then the actual
+            # statement.
             statements = [split_scope(query["sql"]) for query in queries.captured_queries]
             data = [found for found in statements if not found[1].lstrip("(").upper().startswith(TRANSACTION)]
             counts.setdefault(case, set()).add(len(data))
@@ -96,7 +97,10 @@ def _cases(tenant: Any, token: str) -> list[tuple[str, int, float, Callable[[], 
         post({"events": [one() for _ in range(BATCH)]}, 207)
 
     def whole_path(make: Callable[[], list[dict[str, Any]]], *, with_waits: bool) -> Callable[[], None]:
-        """Return the measured function. The preparation is not measured: work of earlier cases, bodies, and waits."""
+        """Return the measured function. The preparation is not measured.
+
+        It finishes earlier work and creates bodies and waits.
+        """
         work()
         prepared = iter([make(), make()])
 
@@ -138,7 +142,7 @@ def split_scope(sql: str) -> tuple[str | None, str]:
 
 @contextmanager
 def accepted_signals() -> Any:
-    """Replace the call to Temporal by an immediate success. Only SQL is measured here."""
+    """Replace the call to Temporal by a function that succeeds at once, because only SQL is measured here."""
     from unittest import mock
 
     with mock.patch("ingress.dispatch.delivery.event_deliver_to_wait", return_value=("sent", "")):
@@ -146,7 +150,10 @@ def accepted_signals() -> Any:
 
 
 def sequential_scans(scope: str, sql: str) -> list[str]:
-    """Return the tables that the plan reads completely, under the application's role and row-level security."""
+    """Return the tables that the plan reads completely.
+
+    The plan is made with the application's role and row-level security.
+    """
     with connections["owner"].cursor() as cursor:
         cursor.execute(f"{scope}EXPLAIN (FORMAT JSON) {sql}")
         if scope:

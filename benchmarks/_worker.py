@@ -1,8 +1,8 @@
-"""Second worker of `run_cost`: the portal's worker with the hand-written workflow instead of the portal's workflow.
+"""Second worker of `run_cost`. It is the portal's worker, but it runs the hand-written workflow.
 
     python -m benchmarks._worker
 
-Everything else is identical: threads, slots, sandbox, converter, interceptor, activities, database pool.
+Both workers have the same threads, slots, sandbox, converter, interceptor, activities and database pool.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""Cost of a burst: N early events that one run takes one by one in a loop.
+"""Cost of a burst of events. N events arrive before one run needs them, and the run takes them one by one in a loop.
 
     python benchmarks/event_burst.py            10, 100 and 1,000 events, on its own servers; about five minutes
     python benchmarks/event_burst.py --quick    10 and 50 events, as a test of the program
 
-Each line is divided by N. The exit status is 1 if the largest burst costs more than 1.2 deliveries or signals per
-event.
+Each line shows the cost of the burst divided by N. The exit status is 1 if the largest burst costs more than 1.2
+deliveries or signals per event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOAL = 1.2
 
 
 def burst(tenant: Any, count: int) -> tuple[float, float, float, float]:
-    """Return deliveries, signals, database transactions and milliseconds, each per event."""
+    """Return the numbers of deliveries, signals and database transactions per event, and the milliseconds per event."""
     from django.db import connections
 
     from ingress.intake.receive import events_receive
@@ -59,7 +59,7 @@ def burst(tenant: Any, count: int) -> tuple[float, float, float, float]:
 
 
 def transactions_so_far(connections: Any) -> int:
-    """Return the number of transactions of this database, from the counter of PostgreSQL."""
+    """Return the number of transactions of this database. PostgreSQL counts them."""
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()")

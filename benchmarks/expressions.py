@@ -3,8 +3,8 @@
     python -m benchmarks.expressions              compared with the library and, if Node is installed, the reference
     python -m benchmarks.expressions --hostile    CPU time and peak memory of every hostile source
 
-The reference is the package jsonata in the folder POINTSMAN_JSONATA (`npm install jsonata@2`). Without this variable,
-npm installs the package into a temporary folder.
+The reference is the npm package `jsonata`. The variable POINTSMAN_JSONATA names a folder in which the package is
+installed (`npm install jsonata@2`). If the variable is not set, npm installs the package into a temporary folder.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ const { sources, scope } = JSON.parse(require('fs').readFileSync(0));
 
 
 def best_of(work: Callable[[], Any], rounds: int = 12, seconds: float = 0.03) -> float:
-    """Return the time of one call in the best round. Units: microseconds."""
+    """Return the time of one call in the fastest round. Units: microseconds."""
     start = time.perf_counter()
     work()
     repeats = max(1, int(seconds / max(time.perf_counter() - start, 1e-7)))
@@ -105,7 +105,7 @@ def library_time(source: str, validate: bool) -> float:
 
 
 def node_times() -> list[float] | None:
-    """Return the times of the reference, or None without Node or the package. Units: microseconds."""
+    """Return the times of the reference, or None if Node or the package is missing. Units: microseconds."""
     if shutil.which("node") is None:
         return None
     named = os.environ.get("POINTSMAN_JSONATA")

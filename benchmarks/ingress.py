@@ -1,4 +1,7 @@
-"""Cost of events: SQL statements and messages per event, accepted events per second, and the time to a resumed run.
+"""Cost of events.
+
+The program measures SQL statements and messages per event, accepted events per second, and the time from an event to
+the resumed run.
 
     python benchmarks/ingress.py             all parts, on its own servers; about eight minutes on two cores
     python benchmarks/ingress.py --quick     the same with small numbers, as a test of the program
@@ -6,10 +9,10 @@
 
 The exit status is 1 if a goal is missed.
 
-`rest` compares the portal's `POST /api/v1/events` with a DRF view that does one insert. Both run alternately, in
-gunicorn as the development stack starts it, with eight clients that keep their connections. The clients use the same
-machine, so the CPU time of the web process per request is printed too. Its ratio is stricter. No Celery worker runs
-meanwhile.
+`rest` compares the portal's `POST /api/v1/events` with a DRF view that does one insert. The two run alternately, in
+gunicorn as the development stack starts it. Eight clients keep their connections open. The clients run on the same
+machine and use its CPU too. Therefore the program also prints the CPU time of the web process per request. The ratio of
+these CPU times is the stricter comparison. No Celery worker runs during this part.
 """
 
 from __future__ import annotations
@@ -136,7 +139,7 @@ def rest(token: str, *, rounds: int, seconds: float) -> bool:
                 count, took = posts(port, token, seconds if number else 2)
                 used = sum(psutil.Process(pid).cpu_times()[:2]) - before
                 if number == 0:
-                    continue  # warm-up
+                    continue  # the first round is only a warm-up
                 took.sort()
                 speeds.setdefault(name, []).append(count / seconds)
                 cpu.setdefault(name, []).append(used / count * 1000)
@@ -146,7 +149,7 @@ def rest(token: str, *, rounds: int, seconds: float) -> bool:
                     flush=True,
                 )
     with connections["owner"].cursor() as cursor:
-        cursor.execute("TRUNCATE workflow_event_outbox")  # rows of the bare view, which must not be relayed
+        cursor.execute("TRUNCATE workflow_event_outbox")  # the bare view's rows, which must not be relayed
     fast = {name: statistics.median(found) for name, found in speeds.items()}
     cpu_ms = {name: statistics.median(found) for name, found in cpu.items()}
     ratio = fast["portal"] / fast["bare view, one insert"]

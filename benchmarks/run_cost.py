@@ -9,14 +9,15 @@ The exit status is 1 if a goal is missed.
 
 The cost is counted in the real histories of runs (`benchmarks/_histories.py`).
 
-The throughput part compares two workers. Each is one process, both use the same servers, and they run alternately. The
-first is the portal's worker (`manage.py temporal_worker`) with a published definition of ten `action.call` steps. The
-second runs `StoreTenValues`, the workflow below, which is written by hand for these ten actions.
+The throughput part compares two workers. Each worker is one process. The workers use the same servers and run
+alternately. The first worker is the portal's worker (`manage.py temporal_worker`) with a published definition of ten
+`action.call` steps. The second worker runs `StoreTenValues`. This workflow is in this file and is written by hand for
+these ten actions.
 
-Both have in common:
+The two workers have in common:
 
 - the activities: `run_action_activity` with the claim of the invocation, the effect, and start and end of the step row;
-  one `write_records` at the end. Both therefore write the same rows
+  one `write_records` at the end. The two workers therefore write the same rows
 - the options of the activities
 - the worker's settings, sandbox, converter and connection pool
 - the way in which runs are started and awaited, and the input values
@@ -29,11 +30,11 @@ The workflow written by hand does not have:
 - records of a failure or a cancel
 
 The rows of the runs are inserted before the time measurement starts. CPU times are per run. `others` is the CPU use of
-all other processes of the machine. If it is not near 0, only the ratios are meaningful.
+all other processes of the machine. If `others` is not near 0, only the ratios are meaningful.
 """
 
-# The sandbox executes the modules of both workflows again for every run, so this module imports nothing heavy at its
-# top.
+# For every run, the sandbox executes the module of the workflow again. This module contains a workflow, so it imports
+# nothing heavy at its top.
 from __future__ import annotations
 
 import argparse
@@ -155,7 +156,7 @@ class StoreTenValues:
 
 
 def definition_steps() -> list[dict[str, Any]]:
-    """Return the same ten actions as steps of a definition."""
+    """Return the ten actions of `StoreTenValues` as steps of a definition."""
     return [
         {
             "id": f"store{index}",
@@ -216,7 +217,7 @@ def environment(*, encrypted: bool) -> Iterator[Any]:
 
 @contextmanager
 def worker(kind: str) -> Iterator[int]:
-    """Start a worker as the development stack does, and return its pid when it polls its queue."""
+    """Start a worker as the development stack does. Return its pid as soon as the worker polls its queue."""
     from django.test import override_settings
 
     from portal.devstack.child import command_tied_to
@@ -252,7 +253,7 @@ class Usage:
         import psutil
 
         def used(process: psutil.Process) -> float:
-            return sum(process.cpu_times()[:4])  # includes children that have ended
+            return sum(process.cpu_times()[:4])  # the sum includes children that have ended
 
         now = {}
         for name, pid in self._processes.items():
@@ -274,7 +275,9 @@ class Usage:
 
 
 async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_flight: int) -> float:
-    """Execute the runs, `in_flight` at the same time, and return the seconds from the first start to the last end.
+    """Execute the runs, and return the seconds from the first start to the last end.
+
+    `in_flight` is the number of runs that are open at the same time.
 
     Errors: TimeoutError if the runs do not end.
     """
@@ -295,7 +298,7 @@ async def drive(inputs: dict[str, Any], *, workflow_name: str, queue: str, in_fl
 
 
 def insert_runs(version: Any, kind: str, count: int) -> dict[str, Any]:
-    """Insert rows of runs and return the input of each workflow id."""
+    """Insert the rows of the runs. Return the input of each workflow by its workflow id."""
     from workflows.models import Run
     from workflows.models.fields import new_id
     from workflows.projections.transaction import projection_writer
@@ -396,7 +399,7 @@ def throughput(servers: Any, *, runs: int, in_flight: int, rounds: int) -> bool:
 
 
 def rows_of(version: Any) -> dict[str, int]:
-    """Return the number of rows that the runs of a version wrote."""
+    """Return the number of rows that the runs of a definition version wrote."""
     from workflows.models import ActionInvocation, DataStoreEntry, Run, RunStep
 
     return {

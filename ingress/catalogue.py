@@ -34,15 +34,16 @@ Problem = dict[str, str]
 
 @dataclass(frozen=True)
 class EventTypeFields:
-    """Unchecked fields of an entry, as an author writes them."""
+    """Fields of a catalogue entry as the author wrote them. They are not checked yet."""
 
     description: Any = ""
-    correlation_paths: Any = None  # a path or a list of paths; None: the paths of the environment apply
-    # Paths like `correlation_paths`. At most one of both may be given; None: the whole payload is the identity.
+    correlation_paths: Any = None  # one path, or a list; if None, the environment's paths apply
+    # Paths in the same form as `correlation_paths`. An author may give only one of the two fields. If both are None,
+    # the whole payload is the identity.
     identity_paths: Any = None
     identity_excluded_paths: Any = None
     payload_schema_ref: Any = ""
-    buffer_seconds: Any = None  # None: EVENT_BUFFER_SECONDS applies
+    buffer_seconds: Any = None  # if None, EVENT_BUFFER_SECONDS applies
     is_active: Any = True
 
 
@@ -55,9 +56,9 @@ class SavedEventType:
 def event_type_save(
     *, actor: Actor, name: Any, fields: EventTypeFields, must_be_new: bool = False, idempotency_key: str = ""
 ) -> SavedEventType:
-    """Create an entry, or replace the entry with this name. It applies from the next event on.
+    """Create a catalogue entry, or replace the entry with this name. The new entry applies to all later events.
 
-    Errors: PermissionRefused; InputInvalid EVENT_TYPE_INVALID with every problem; Conflict EVENT_TYPE_EXISTS.
+    Errors: PermissionRefused; InputInvalid EVENT_TYPE_INVALID, with a list of all problems; Conflict EVENT_TYPE_EXISTS.
     """
     problems = event_type_problems(tenant_id=actor.tenant_id, name=name, fields=fields)
     payload = {"operation": "save"} if problems else {"operation": "save", **vars(fields)}
@@ -83,7 +84,7 @@ def event_type_save(
 
 
 def event_type_delete(*, actor: Actor, name: str, idempotency_key: str = "") -> None:
-    """Delete an entry. Errors: PermissionRefused, NotFound."""
+    """Delete a catalogue entry. Errors: PermissionRefused, NotFound."""
     with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_EVENT_TYPE,
@@ -121,7 +122,7 @@ def effective_buffer_seconds(row: EventType) -> float:
 
 
 def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFields) -> list[Problem]:
-    """Return every problem of an entry as `{path, message}`. The path is the name of a field."""
+    """Return all problems of a catalogue entry as `{path, message}`. The path is the name of a field."""
     problems = [*_name_problems(name), *_text_problems(fields)]
     for field in PATH_FIELDS:
         problems += _path_problems(getattr(fields, field), field)
@@ -183,7 +184,7 @@ def _is_buffer(value: Any) -> bool:
 
 def _stored(tenant_id: uuid.UUID, name: str, fields: EventTypeFields, *, must_be_new: bool) -> SavedEventType:
     if fields.payload_schema_ref:
-        # Locked until the commit, so that the schema cannot be deleted in between.
+        # Lock the schema until the commit, so that no other request can delete it before the entry is saved.
         list(PayloadSchema.objects.select_for_update().filter(tenant_id=tenant_id, ref=fields.payload_schema_ref))
     row = EventType.objects.select_for_update().filter(tenant_id=tenant_id, name=name).first()
     taken = Conflict(

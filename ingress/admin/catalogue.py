@@ -1,4 +1,7 @@
-"""The event catalogue: correlation paths, identity, payload schema and buffer time of each event type."""
+"""Screens of the event catalogue.
+
+An entry has the correlation paths, identity, payload schema and buffer time of a type.
+"""
 
 from typing import Any
 
@@ -30,7 +33,7 @@ from workflows.templatetags.pointsman import moment
 
 
 class PathsField(forms.CharField):
-    """Field for a list, written as lines of text or as JSON. The service checks the items."""
+    """Field for a list of paths, written as lines of text or as JSON. The service checks the items."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Redeliver or discard one or many deliveries: the confirmation page and the page of results."""
+"""Pages to redeliver or discard one or many deliveries: the confirmation page and the page of results."""
 
 import uuid
 from copy import copy
@@ -47,11 +47,11 @@ class DiscardForm(forms.Form):
 
 
 class DeadLetterViews(TenantAdmin):
-    """Views and actions of `DeliveryAdmin` that change deliveries. All of them call the services."""
+    """Views and actions of `DeliveryAdmin` that change deliveries. They call the services of the dead-letter inbox."""
 
     def __init__(self, model: Any, admin_site: Any) -> None:
         super().__init__(model, admin_site)
-        self.opts: Any = copy(model._meta)  # Django would write "event deliverys" in headings
+        self.opts: Any = copy(model._meta)  # Django's default heading is "event deliverys"
         self.opts.verbose_name, self.opts.verbose_name_plural = "delivery", "deliveries"
 
     def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class DeadLetterViews(TenantAdmin):
         ]
 
     def _one(self, request: HttpRequest, pk: uuid.UUID, action: CommandAction) -> HttpResponse:
-        """Show the confirmation on GET. Carry out the command on POST and show a refusal with its code."""
+        """Show the confirmation page on GET. Carry out the command on POST. Show a refusal with its code."""
         delivery = self.get_object(request, str(pk))
         if delivery is None:
             raise Http404(f"There is no delivery {pk}.")
@@ -108,7 +108,7 @@ class DeadLetterViews(TenantAdmin):
                 )
                 return None
             return self._confirm(request, ids, action, _form(action, None))
-        # Use the deliveries of the confirmation page, because the list's filter could match others by now.
+        # Use the deliveries of the confirmation page. By now the filter of the list could match other deliveries.
         try:
             ids = [uuid.UUID(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)]
         except ValueError:
@@ -130,7 +130,7 @@ class DeadLetterViews(TenantAdmin):
     def _confirm(
         self, request: HttpRequest, ids: list[uuid.UUID], action: CommandAction, form: forms.Form, back: str = ""
     ) -> TemplateResponse:
-        """Show the confirmation page with the forecast of each redelivery."""
+        """Show the confirmation page. For each redelivery, it has a forecast."""
         rows = self._rows(request, deliveries_forecast(tenant_id=actor_of(request).tenant_id, delivery_ids=ids))
         context = self.page_context(
             request,

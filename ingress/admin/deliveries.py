@@ -32,7 +32,7 @@ MOST_LISTED = 10_000
 
 
 class InboxPaginator(Paginator):
-    """Paginator that counts at most `MOST_LISTED` rows, so that all rows of the inbox can be selected."""
+    """Paginator that counts at most `MOST_LISTED` rows, so that a user can select all rows of the inbox."""
 
     @cached_property
     def count(self) -> int:
@@ -44,7 +44,8 @@ class InboxList(CheckedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.opts = self.model_admin.opts
-        # Hides the link "show all", because the list without a filter shows only dead deliveries.
+        # This hides the link "show all". The list without a filter shows only dead deliveries, so the link would be
+        # wrong.
         self.full_result_count = self.result_count
 
 
@@ -93,7 +94,7 @@ class DeliveryAdmin(DeadLetterViews):
         return super().get_queryset(request).select_related(*self.list_select_related).defer("run__input")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Add the reason only for roles that may view payloads, because a reason can contain payload values."""
+        """Show the column with the reason only to roles that may view payloads. A reason can contain payload values."""
         return (*self.list_display, "reason_label") if actor_of(request).sees_payloads else self.list_display
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[CheckedChangeList]:
@@ -140,7 +141,7 @@ class DeliveryAdmin(DeadLetterViews):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirect to the page of the event, which shows the delivery."""
+        """Redirect to the page of the delivery's event, because that page shows the delivery."""
         delivery = self.get_object(request, object_id)
         if delivery is None:
             raise Http404(f"There is no delivery {object_id}.")

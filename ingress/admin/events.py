@@ -1,4 +1,4 @@
-"""Events: the list with the keys, the page with the decision trace, and the form that sends an event."""
+"""Event screens: the list with correlation keys, the page with the decision trace, and the form that sends an event."""
 
 from typing import Any
 
@@ -187,7 +187,10 @@ class EventAdmin(WhatIfViews):
 
 
 def _send(actor: Actor, fields: dict[str, Any], key: str) -> str:
-    """Send an event like the other entry points do, and record the command in the ledger. Return the event's row id."""
+    """Send an event through the same intake as the entry points. Record the command in the ledger.
+
+    Return the id of the event's row.
+    """
     asked = command_request(
         actor=actor,
         action=CommandAction.SEND_EVENT,
@@ -200,7 +203,7 @@ def _send(actor: Actor, fields: dict[str, Any], key: str) -> str:
     command = asked.command
     if not asked.is_new:
         return str((command.details or {})["id"])
-    # Not a transaction: an event that is rejected is stored, although the request fails.
+    # This is not a transaction. A rejected event must stay stored, although the request fails.
     with command_failures_recorded([command]):
         actor.require(Role.OPERATOR, to="send events")
         value = {name: value for name, value in fields.items() if value != ""}

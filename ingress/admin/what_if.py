@@ -1,4 +1,4 @@
-"""What-if pages. They change nothing. They use POST because a payload must not be part of a URL."""
+"""What-if pages. They change nothing. The forms are sent with POST, because a payload must not be part of a URL."""
 
 import json
 import uuid
@@ -26,7 +26,11 @@ EXAMPLE = {"event_type": "", "payload": {}}
 
 
 class EventWhatIfForm(forms.Form):
-    """Form of one event. `stored` is the id of the event that filled the form; it supplies the redacted values."""
+    """Form for the what-if check of one event.
+
+    `stored` is the id of the stored event with which the form was filled. Its values replace the redacted values of the
+    form.
+    """
 
     stored = forms.CharField(required=False, widget=forms.HiddenInput())
     event = JsonObjectField(
@@ -100,7 +104,7 @@ def _require_operator(may_ask: bool) -> None:
 
 
 def _tone(result: dict[str, Any] | None) -> str:
-    """Return the label type of the result panel."""
+    """Return the label type that gives the result panel its colour."""
     if not result:
         return "default"
     if result["answer"].get("code"):
@@ -123,7 +127,10 @@ def _stored(actor: Actor, event_pk: str) -> Event | None:
 
 
 def _envelope(event: Event) -> dict[str, Any]:
-    """Return a stored event as its sender could send it again, without its id. The same id would be a repeat."""
+    """Return a stored event in the form in which a sender sends it.
+
+    The event id is left out, because an event with the same id would be a repeat.
+    """
     envelope: dict[str, Any] = {"event_type": event.event_type, "payload": event.payload}
     if event.workflow_correlation_key:
         envelope["workflow_correlation_key"] = event.workflow_correlation_key
@@ -141,13 +148,13 @@ def _shown(actor: Actor, event: Event) -> dict[str, Any]:
 
 
 def _unredacted(actor: Actor, fields: dict[str, Any]) -> Any:
-    """Return the event of the form. An unchanged `[redacted]` is replaced by the stored value."""
+    """Return the event of the form. If a value is still `[redacted]`, the stored value replaces it."""
     stored = _stored(actor, fields["stored"])
     return restored(fields["event"], _shown(actor, stored), _envelope(stored)) if stored else fields["event"]
 
 
 def _catalogue(actor: Actor) -> str:
-    """Return the current paths as JSON, one event type per line."""
+    """Return the current correlation paths as JSON, one event type per line."""
     entries = EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name")
     paths = {entry.name: entry.correlation_paths for entry in entries if entry.correlation_paths}
     lines = [f"  {json.dumps(name)}: {json.dumps(found, ensure_ascii=False)}" for name, found in paths.items()]

@@ -7,7 +7,7 @@ from workflows.models import EventType
 
 
 class EventTypeFieldsSerializer(serializers.Serializer[Any]):
-    """Documentation of an event type in the OpenAPI schema. The service checks the fields and reports all problems."""
+    """OpenAPI documentation of an event type. The service checks the fields and reports all problems."""
 
     name = serializers.CharField(max_length=200, help_text="`*` sets the correlation paths of all events.")
     description = serializers.CharField(max_length=2000, required=False)

@@ -63,7 +63,7 @@ class EventTypeDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 def _read(body: Any, *, name: str | None = None) -> tuple[Any, EventTypeFields]:
-    """Return name and fields of a request body. Refuse unknown fields; the service checks the others."""
+    """Return the name and the fields of a request body. Refuse unknown fields. The service checks the known fields."""
     problems = []
     if not isinstance(body, dict):
         problems.append({"path": "", "message": "must be a JSON object"})

@@ -2,6 +2,6 @@ from django.urls.converters import StringConverter
 
 
 class EventTypeConverter(StringConverter):
-    """Name of an event type in a URL, with slashes. NUL is excluded, because PostgreSQL refuses it."""
+    """Name of an event type in a URL. Slashes are allowed. NUL is not allowed, because PostgreSQL refuses it."""
 
     regex = "[^\x00]+"

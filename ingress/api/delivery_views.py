@@ -1,4 +1,4 @@
-"""Deliveries over HTTP, and requests to the dead-letter inbox: redeliver and discard."""
+"""REST API of deliveries: lists, and the requests of the dead-letter inbox (redeliver and discard)."""
 
 from functools import partial
 
@@ -55,7 +55,10 @@ class DeliveryDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 class DeliveriesRedeliver(CheckedView):
-    """Make dead deliveries pending again. The response is 200 with one result per id, also for refusals."""
+    """Make dead deliveries pending again. The status is 200, even if deliveries are refused.
+
+    Each id has its own result.
+    """
 
     @extend_schema(
         request=RedeliverSerializer, responses={200: DeadLetterResultSerializer}, parameters=[IDEMPOTENCY_HEADER]

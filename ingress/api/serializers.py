@@ -41,7 +41,7 @@ class BatchResultSerializer(serializers.Serializer[None]):
     )
 
 
-# Not a serializer: fields named `source` and `data` would hide attributes of the serializer class.
+# This is not a serializer, because fields named `source` and `data` would hide attributes of the serializer class.
 CLOUD_EVENT = {
     "type": "object",
     "description": "A CloudEvent 1.0 in the JSON format. Extension attributes are further properties.",
@@ -62,7 +62,7 @@ CLOUD_EVENT = {
 
 
 class EventRedactingSerializer(PayloadHidingSerializer):
-    """Serializer that redacts the values of the payload that the tenant's rules hide; see `EventRedaction`."""
+    """Serializer that redacts payload values with the tenant's rules (see `EventRedaction`)."""
 
     def redaction(self, event: Event) -> EventRedaction:
         request = self.context.get("request")
@@ -130,7 +130,7 @@ class DeadLetterResultSerializer(serializers.Serializer[Any]):
 
 
 class CorrelationWhatIfSerializer(serializers.Serializer[Any]):
-    """Request for a comparison of correlation paths. The service checks the paths."""
+    """Request that compares other correlation paths with the current paths. The service checks the paths."""
 
     paths = serializers.JSONField(help_text='`{"EVENT": "path" or ["path", ...], "*": [...]}`')
     last = serializers.IntegerField(default=1000)
@@ -183,7 +183,7 @@ class EventDetailSerializer(EventSerializer):
         return delivery_counts(event.tenant_id, event)
 
     def to_representation(self, instance: Event) -> dict[str, Any]:
-        """Redact the traces. Only a reader who may see payloads gets the details of a schema problem."""
+        """Redact the traces. Show the details of a schema problem only to a reader who may see payloads."""
         shown = super().to_representation(instance)
         actor: Actor | None = getattr(self.context.get("request"), "auth", None)
         sees_payloads = actor is None or actor.sees_payloads

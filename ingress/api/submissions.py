@@ -1,4 +1,4 @@
-"""Request bodies of `POST /events`: one event or several, plain or as CloudEvents."""
+"""Request bodies of `POST /events`. A body has one or several events, in the portal's format or as CloudEvents."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class CloudEventBatchParser(StrictJsonParser):
 
 
 class CloudEventDataParser(StrictJsonParser):
-    """Parser for the body of an event in binary mode. Its content type is the type of the data."""
+    """Parser for the body of a CloudEvent in binary mode. In this mode the content type describes the event's data."""
 
     media_type = "*/*"
 
@@ -36,7 +36,7 @@ class BodyTooLarge(PortalError):
 
 @dataclass(frozen=True)
 class Submission:
-    """Values for `events_receive`: JSON, envelopes, or the errors of events that could not be read."""
+    """Values for `events_receive`. Each value is JSON, an envelope, or the error of an event that could not be read."""
 
     values: list[Any]
     is_batch: bool
@@ -68,7 +68,10 @@ def read_event_submission(request: Request) -> Submission:
 
 
 def is_in_binary_mode(request: Any) -> bool:
-    """Return True if the attributes are headers. A CloudEvents content type means that they are in the body."""
+    """Return True if the CloudEvents attributes are HTTP headers.
+
+    With a CloudEvents content type, they are in the body.
+    """
     return is_binary_cloud_event(request.headers) and not _media_type(request).startswith("application/cloudevents")
 
 
@@ -99,7 +102,10 @@ def _cloud_event_or_error(value: Any) -> Envelope | InputInvalid:
 
 
 def _check_size(request: Request) -> None:
-    """Refuse a single event that is larger than REQUEST_MAX_BYTES. The URL itself accepts the size of a batch."""
+    """Refuse a single event that is larger than REQUEST_MAX_BYTES.
+
+    The middleware accepts the size of a batch at this URL.
+    """
     length = int(request.headers.get("Content-Length") or 0)
     if length > settings.REQUEST_MAX_BYTES:
         raise BodyTooLarge(

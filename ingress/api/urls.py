@@ -7,7 +7,7 @@ register_converter(EventTypeConverter, "event_type")
 
 urlpatterns = [
     path("events", views.EventList.as_view(), name="events"),
-    path("events/what-if", what_if_views.EventWhatIf.as_view(), name="event-what-if"),  # no event's name
+    path("events/what-if", what_if_views.EventWhatIf.as_view(), name="event-what-if"),  # must precede events/<name>
     path("events/<name:name>/trace", what_if_views.EventTrace.as_view(), name="event-trace"),
     path("events/<name:name>", views.EventDetail.as_view(), name="event"),
     path("event-types/what-if", what_if_views.EventTypesWhatIf.as_view(), name="event-types-what-if"),

@@ -1,4 +1,4 @@
-"""REST entry point for events, and reads of stored events."""
+"""REST entry point for events, and views that return stored events."""
 
 import uuid
 from typing import Any
@@ -70,7 +70,10 @@ class EventList(TenantScoped, generics.ListAPIView):
         responses={202: ReceiptSerializer, 200: ReceiptSerializer, 207: BatchResultSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Receive one event or a batch, plain or as CloudEvents 1.0. A batch returns one result per event, in order."""
+        """Receive one event or a batch, in the portal's format or as CloudEvents 1.0.
+
+        The response to a batch has one result per event, in the order of the batch.
+        """
         actor = actor_of(self)
         actor.require(Role.OPERATOR, to="send events")
         submission = read_event_submission(request)
@@ -86,7 +89,7 @@ class EventList(TenantScoped, generics.ListAPIView):
 
 
 class EventDetail(TenantScoped, generics.RetrieveAPIView):
-    """One event, found by the portal's id or by the sender's event id."""
+    """Return one event. The id in the URL is the portal's id or the sender's event id."""
 
     model = Event
     serializer_class = EventDetailSerializer
@@ -106,7 +109,10 @@ class EventDetail(TenantScoped, generics.RetrieveAPIView):
 
 
 def result_body(result: Receipt | PortalError) -> dict[str, Any]:
-    """Return the result of one event of a batch, with the HTTP status of a single request."""
+    """Return the result of one event of a batch.
+
+    Its status is the HTTP status that a request with only this event would get.
+    """
     if isinstance(result, PortalError):
         return {"status": result.status, **result.as_body()}
     return {"status": _status(result), **receipt_body(result)}

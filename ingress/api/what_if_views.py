@@ -1,4 +1,4 @@
-"""Decision traces and "what if" over HTTP. Nothing is changed."""
+"""REST API of decision traces and "what if" checks. These views change nothing."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from workflows.statuses import Role
 
 
 class EventTrace(EventDetail):
-    """Decision trace of an event, for readers who may see the event."""
+    """Return the decision trace of an event to readers who may see the event."""
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -28,7 +28,10 @@ class EventTrace(EventDetail):
 
 
 class EventWhatIf(CheckedView):
-    """Forecast for an event. The response contains payload values, so it requires permission to view payloads."""
+    """Return a forecast for an event.
+
+    The response contains payload values, so the view requires permission to view payloads.
+    """
 
     @extend_schema(request=EventSubmissionSerializer, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
@@ -38,7 +41,7 @@ class EventWhatIf(CheckedView):
 
 
 class EventTypesWhatIf(CheckedView):
-    """Effect of other correlation paths on the last events."""
+    """Return the effect that other correlation paths would have on the last events."""
 
     @extend_schema(request=CorrelationWhatIfSerializer, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Reads of the dead-letter inbox: counts, and forecasts of redeliveries."""
+"""Queries of the dead-letter inbox: counts, and forecasts of redeliveries."""
 
 import uuid
 from collections.abc import Sequence
@@ -19,7 +19,10 @@ UNKNOWN = {"result": "refused", "code": "DELIVERY_NOT_FOUND", "message": "There 
 
 
 def dead_letter_count(*, tenant_id: uuid.UUID) -> int:
-    """Return the number of dead deliveries, at most MOST_COUNTED. Every page shows it, so it must be cheap."""
+    """Return the number of dead deliveries, at most MOST_COUNTED.
+
+    Every page shows this number, so the query must be cheap.
+    """
     dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
     return dead.order_by()[:MOST_COUNTED].count()
 
@@ -35,7 +38,7 @@ def not_dead(status: str) -> dict[str, str]:
 
 
 def deliveries_forecast(*, tenant_id: uuid.UUID, delivery_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
-    """Return a forecast of a redelivery for each id, in order.
+    """Return a forecast of the redelivery for each delivery id, in the order of the ids.
 
     Shapes: `{id, result, code, message, forecast? {status, why}}` for each id.
     """

@@ -1,9 +1,9 @@
-"""Dead-letter inbox: redeliver or discard deliveries that reached their attempt limit.
+"""Services of the dead-letter inbox. They redeliver or discard deliveries that reached their attempt limit.
 
 - Each requested delivery becomes a command in the ledger. The commands are committed before any change, so that a
   refusal or an error is recorded too.
-- The outcomes of the commands are committed with the changes. A command that stays `requested` because its process was
-  killed has changed nothing. The reconciler then records this.
+- The outcomes of the commands are committed together with the changes. If the process is killed before this commit, the
+  command stays `requested` and nothing has changed. The reconciler then records that the command failed.
 
 Source: docs/reference/events.md#statuses-and-outcomes
 """
@@ -40,9 +40,9 @@ _CHANGED = [
 class DeadLetterResult:
     """Result of a request for dead deliveries.
 
-    Shapes: `results` has `{id, result, code, message}` for each id, in the requested order; a dry run adds
-    `forecast`. `result` is `redelivered`, `discarded`, `would_redeliver` or `refused`. `counts` has the numbers of
-    results and codes.
+    Shapes: `results` has `{id, result, code, message}` for each id, in the order of the request. In a dry run, each
+    entry also has `forecast`. `result` is `redelivered`, `discarded`, `would_redeliver` or `refused`. `counts` has the
+    number of entries for each result and for each code.
     """
 
     dry_run: bool
@@ -73,7 +73,8 @@ def deliveries_redeliver(
     """Make dead deliveries pending again. A dry run returns a forecast for each delivery and writes nothing.
 
     Shapes: `DeadLetterResult.as_body`.
-    Errors: PermissionRefused; InputInvalid for no or too many ids. A refusal of one delivery is a result.
+    Errors: PermissionRefused; InputInvalid if there are no ids or too many. If one delivery is refused, this is a
+    result and not an error.
     """
     ids = _unique_ids(actor, CommandAction.REDELIVER, delivery_ids)
     if dry_run:
@@ -85,7 +86,7 @@ def deliveries_redeliver(
 def deliveries_discard(
     *, actor: Actor, delivery_ids: Sequence[uuid.UUID], reason: str, idempotency_key: str = ""
 ) -> dict[str, Any]:
-    """Discard dead deliveries with a reason. Shapes and errors are those of `deliveries_redeliver`."""
+    """Discard dead deliveries with a reason. Shapes and errors are the same as in `deliveries_redeliver`."""
     ids = _unique_ids(actor, CommandAction.DISCARD, delivery_ids)
     if not reason.strip():
         require_deliveries_role(actor=actor, action=CommandAction.DISCARD)
@@ -120,7 +121,11 @@ def _unique_ids(actor: Actor, action: CommandAction, delivery_ids: Sequence[uuid
 def _request(
     actor: Actor, action: CommandAction, ids: list[uuid.UUID], reason: str, idempotency_key: str
 ) -> dict[str, Any]:
-    """Carry out a request. With an idempotency key, a further command stores the key and the response for a repeat."""
+    """Carry out a request.
+
+    If the request has an idempotency key, one more command stores the key and the response. A repeat returns this
+    response.
+    """
     if not idempotency_key:
         return _carry_out(actor, action, ids, reason, request=None)
     request = command_request(
@@ -144,7 +149,8 @@ def _carry_out(
 ) -> dict[str, Any]:
     """Change the deliveries and return the response body.
 
-    `request` is the command of the whole request. It gets the response in the transaction that changes the deliveries.
+    `request` is the command of the whole request. The response is stored in this command, in the same transaction that
+    changes the deliveries.
     """
     known = EventDelivery.objects.filter(tenant_id=actor.tenant_id, id__in=ids)
     rows = {row.id: row for row in known.select_related("run").only("id", "event_id", "run__id")}
@@ -164,7 +170,7 @@ def _carry_out(
 def _open_commands(
     actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str
 ) -> dict[uuid.UUID, Command]:
-    with transaction.atomic():  # one commit for all commands, before any change
+    with transaction.atomic():  # commit all commands before any change
         return {
             row.id: command_open(
                 actor=actor, action=action, target_type="delivery", target_id=str(row.id), run=row.run, reason=reason
@@ -174,7 +180,7 @@ def _open_commands(
 
 
 def _change(actor: Actor, action: CommandAction, rows: list[EventDelivery], reason: str) -> dict[uuid.UUID, str]:
-    """Change the dead deliveries. Return the statuses that all deliveries had before."""
+    """Change the dead deliveries. Return the status that each delivery had before."""
     now = timezone.now()
     by = f"{_DONE[action]} by {actor.name}" + (f": {reason}" if reason else "")
     with deliveries_changing(
@@ -199,7 +205,7 @@ def _change(actor: Actor, action: CommandAction, rows: list[EventDelivery], reas
 
 
 def _finish_commands(commands: dict[uuid.UUID, Command], statuses: dict[uuid.UUID, str]) -> None:
-    """Write the outcome of each command, with one statement per outcome. A delivery that was deleted is a refusal."""
+    """Write the outcome of each command, with one statement per outcome. A deleted delivery counts as refused."""
     groups: dict[str | None, list[Command]] = {}
     for delivery_id, command in commands.items():
         groups.setdefault(statuses.get(delivery_id), []).append(command)

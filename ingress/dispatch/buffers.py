@@ -1,10 +1,11 @@
-"""End of buffer times: which buffered events become `unmatched` (docs/reference/events.md#statuses-and-outcomes).
+"""End of buffer times. Buffered events become `unmatched` here (docs/reference/events.md#statuses-and-outcomes).
 
-An event stays buffered while it can still be taken:
+An event stays buffered while a wait can still take it. There are two cases:
 
-- An open wait with its name and key has an earlier event under way. The wait searches again here, in case the search
-  after a verdict was lost with its process.
-- A start of the tenant that the portal accepted earlier is pending, held, or not yet running. Its run can open a wait.
+- An open wait has the name and the key of the event, and an earlier event is on its way to this wait. This module lets
+  the wait search again, because the process may have been killed before its search after a verdict.
+- The portal accepted the start of a run before the event, and this run does not run yet. The start may be pending or
+  held. The run can open a wait for the event.
 """
 
 import time
@@ -23,12 +24,12 @@ from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, EventOutcome, RunStatus
 
 BATCH = 500
-# Time until an event that stays buffered is checked again.
+# After this time, an event that stays buffered is checked again.
 CHECK_AGAIN = timedelta(seconds=15)
 
 
 def events_end_buffer_times(stop_at: float) -> int:
-    """Write the outcome of events whose buffer time is over. Return their number.
+    """Write the outcome of events whose buffer time is over. Return the number of these events.
 
     Units: `stop_at` is a time of `time.monotonic`.
     """
@@ -42,14 +43,14 @@ def events_end_buffer_times(stop_at: float) -> int:
         )
         ended = [event.id for event in events if event.id not in staying]
         with deliveries_changing(Event.objects.filter(id__in=ended)):
-            pass  # the context manager writes the outcomes
+            pass  # `deliveries_changing` writes the outcomes at its end
         count += len(ended)
         if len(events) < BATCH or time.monotonic() > stop_at:
             return count
 
 
 def events_still_takable(events: Sequence[Event]) -> set[uuid.UUID]:
-    """Return the events that an open wait, or the run of an earlier start, can still take."""
+    """Return the events that can still be taken by an open wait, or by the run of an earlier start."""
     by_tenant: dict[uuid.UUID, list[Event]] = defaultdict(list)
     for event in events:
         by_tenant[event.tenant_id].append(event)
@@ -63,7 +64,7 @@ def events_still_takable(events: Sequence[Event]) -> set[uuid.UUID]:
 
 
 def _with_open_wait(tenant_id: uuid.UUID, events: Sequence[Event]) -> set[uuid.UUID]:
-    """Return the events that an open wait has not tried yet, and let each of these waits search."""
+    """Return the events that an open wait has not tried yet. Let each of these waits search for events."""
     keys = EventKey.objects.filter(tenant_id=tenant_id, event_id__in=[event.id for event in events])
     events_of: dict[tuple[str, str], set[uuid.UUID]] = defaultdict(set)
     for event_type, key, event_id in keys.values_list("event_type", "key", "event_id"):
@@ -81,7 +82,10 @@ def _with_open_wait(tenant_id: uuid.UUID, events: Sequence[Event]) -> set[uuid.U
 
 
 def earliest_unfinished_start(tenant_id: uuid.UUID) -> datetime | None:
-    """Return when the portal accepted the oldest start of the tenant whose run is not running yet; None for none."""
+    """Find the oldest start of the tenant whose run does not run yet.
+
+    Return the time at which the portal accepted this start, or None if there is no such start.
+    """
     pending = EventDelivery.objects.filter(
         tenant_id=tenant_id, kind=DeliveryKind.TRIGGER, status=DeliveryStatus.PENDING
     ).aggregate(at=Min("event__received_at"))["at"]

@@ -1,9 +1,9 @@
-"""Deliveries: attempts at the targets of stored events, their retries and their results.
+"""Delivery of stored events to their targets: attempts, retries and results.
 
-- Deliveries are independent. One that fails stops no other.
-- A worker claims deliveries with `SKIP LOCKED` and a lease. Two workers never attempt one delivery at once, and the
-  claims of a killed worker expire.
-- A tenant has a limited number of claims at once, so that a flood of one tenant leaves workers for the others.
+- Deliveries are independent. A failed delivery does not stop other deliveries.
+- A worker claims deliveries with `SKIP LOCKED` and a lease. Two workers never attempt the same delivery at the same
+  time. The claims of a killed worker expire.
+- The number of claims per tenant is limited. So a flood of events for one tenant leaves workers for the other tenants.
 - An outage of Temporal does not count towards DELIVERY_MAX_ATTEMPTS. A refusal by Temporal does.
 
 Source: docs/reference/events.md#routing
@@ -40,12 +40,13 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 BATCH = 20
 MAX_BACKOFF_SECONDS = 300
-# A freed slot makes a held start due at once. This retry is for slots whose release was missed.
+# When a slot becomes free, a held start is due at once. This retry helps if the portal missed the release of the slot.
 HELD_RETRY_SECONDS = 60
 FIRST_BUSY_SECONDS, LONGEST_BUSY_SECONDS = 0.05, 5.0
 QUIET_SECONDS = 1.0
 KEPT_ATTEMPTS = 10
-# Results of an attempt after which the workflow gets no event, so that no verdict lets the wait search again.
+# After an attempt with such a status, the workflow gets no event and gives no verdict. So the wait must search again
+# without a verdict.
 WAIT_IS_FREE = (DeliveryStatus.DEAD, DeliveryStatus.FILTERED)
 _ADVISORY_CLASS = 5_041  # class of the advisory locks for claims
 
@@ -55,11 +56,11 @@ _DECISION_FIELDS = ["status", "reason", "decided_at", "next_attempt_at", "held_s
 
 @dataclass(frozen=True)
 class Attempt:
-    """Result of one delivery attempt. `status` is the next status of the delivery.
+    """Result of one delivery attempt. `status` is the status that the delivery gets.
 
     `is_failure`: the attempt counts towards DELIVERY_MAX_ATTEMPTS. `is_held`: the definition has no free slot.
-    `is_outage`: Temporal did not respond, and further attempts would fail as well. `is_busy`: the run cannot take a
-    signal at this moment; the next attempt is due before the next sweep, so it needs a queue notification.
+    `is_outage`: Temporal did not respond, so further attempts would fail too. `is_busy`: the run cannot take a signal
+    at this moment. The next attempt is due before the next sweep, so the worker must send a queue notification for it.
     """
 
     status: str
@@ -75,7 +76,7 @@ Attempted = tuple[EventDelivery, Attempt]
 
 
 class _Pause:
-    """Pause of this process after an outage of Temporal. Without it, every worker would try every delivery."""
+    """Pause of this process after an outage of Temporal. Without the pause, every worker would try every delivery."""
 
     until = 0.0
 
@@ -84,12 +85,15 @@ _pause = _Pause()
 
 
 def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
-    """Attempt the due deliveries of a tenant, the longest waiting first. Return the number of attempts.
+    """Attempt the due deliveries of a tenant. Begin with the delivery that has waited longest.
 
-    Return None if this worker can do nothing now: Temporal was unavailable a moment ago, or other workers hold all
-    claims of the tenant, or they hold claims for the waits of all due deliveries and continue with these.
+    Return the number of attempts.
 
-    Units: `stop_at` is a time of `time.monotonic`. Deliveries that are claimed and not attempted by then are released.
+    Return None if this worker can do nothing now. There are three reasons. Temporal was unavailable a moment ago. Or
+    other workers hold all claims of the tenant. Or other workers hold claims for the waits of all due deliveries, and
+    will continue with the deliveries of these waits.
+
+    Units: `stop_at` is a time of `time.monotonic`. At this time, claimed deliveries without an attempt are released.
     """
     if time.monotonic() < _pause.until:
         return None
@@ -103,7 +107,7 @@ def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
             continue
         attempt = _attempt(delivery)
         attempted.append((delivery, attempt))
-        if attempt.is_busy and delivery.wait_id:  # a trigger delivery has no wait and delays no other
+        if attempt.is_busy and delivery.wait_id:  # a trigger delivery has no wait, so it delays no other one
             busy_waits.add(delivery.wait_id)
         if attempt.is_outage:
             _pause.until = time.monotonic() + QUIET_SECONDS
@@ -116,7 +120,7 @@ def events_deliver_due(*, tenant_id: uuid.UUID, stop_at: float) -> int | None:
 
 
 def due_deliveries(**of: Any) -> QuerySet[EventDelivery]:
-    """Return the pending deliveries that are due and not claimed, the longest waiting first."""
+    """Return the pending deliveries that are due and not claimed. The delivery that has waited longest is first."""
     now = timezone.now()
     due = EventDelivery.objects.filter(_unclaimed(now), status=DeliveryStatus.PENDING, next_attempt_at__lte=now, **of)
     return due.order_by("next_attempt_at", "event__received_at", "id")
@@ -130,23 +134,24 @@ def _unclaimed(now: datetime) -> Q:
 
 
 def _claim_for_tenant(tenant_id: uuid.UUID) -> list[EventDelivery] | None:
-    """Claim due deliveries. Return None if the claims of other workers leave nothing for this one."""
+    """Claim due deliveries. Return None if other workers have claimed so many that this worker may claim none."""
     own_limit = Tenant.objects.filter(id=tenant_id).values_list("delivery_concurrency_limit", flat=True).first()
     limit = own_limit or settings.DELIVERY_TENANT_LIMIT
     with transaction.atomic():
-        with connection.cursor() as cursor:  # two workers must not count the same free claims
+        with connection.cursor() as cursor:  # two workers must not use the same free claims
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ADVISORY_CLASS, str(tenant_id)])
         claims = EventDelivery.objects.filter(tenant_id=tenant_id, claimed_until__gt=timezone.now())
         waits = list(claims.values_list("wait_id", flat=True))
         if len(waits) >= limit:
             return None
-        # The events of one wait are delivered in order: a worker that holds some of them continues with the others.
+        # The events of one wait are delivered in order. If another worker has claimed events of a wait, that worker
+        # also delivers the other events of this wait.
         due = due_deliveries(tenant_id=tenant_id).exclude(wait_id__in=[wait_id for wait_id in waits if wait_id])
         return _claim(due, limit=min(BATCH, limit - len(waits))) or (None if waits else [])
 
 
 def _claim(deliveries: QuerySet[EventDelivery], *, limit: int) -> list[EventDelivery]:
-    """Claim up to `limit` of the deliveries that are due and not claimed, for the time of the lease."""
+    """Claim up to `limit` deliveries that are due and not claimed. A claim is valid for the time of the lease."""
     now = timezone.now()
     with transaction.atomic():
         free = deliveries.filter(_unclaimed(now), status=DeliveryStatus.PENDING, next_attempt_at__lte=now)
@@ -210,10 +215,10 @@ def _backoff(failures: int) -> float:
 
 
 def _record_attempts(attempted: Sequence[Attempted]) -> None:
-    """Write the results of attempts to their deliveries, and the outcomes of the events.
+    """Write the results of attempts to the rows of their deliveries, and write the outcomes of the events.
 
-    A delivery may have been decided while the attempt was made: by the workflow's verdict, or by an operator. Such a
-    decision is kept, and only the attempt is logged.
+    During the attempt, the workflow's verdict or an operator may have decided the delivery. Such a decision is kept,
+    and only the attempt is logged.
     """
     if not attempted:
         return
@@ -226,7 +231,7 @@ def _record_attempts(attempted: Sequence[Attempted]) -> None:
         if attempt.is_busy:
             notify_dispatcher(delivery.tenant_id, after=attempt.wait_seconds)
     for delivery, attempt in attempted:
-        if delivery.wait_id and attempt.status in WAIT_IS_FREE:  # its wait can take the next event
+        if delivery.wait_id and attempt.status in WAIT_IS_FREE:  # the wait can take its next event
             wait_look_for_events(tenant_id=str(delivery.tenant_id), wait_id=str(delivery.wait_id))
     held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in attempted if attempt.is_held}
     for tenant_id, definition_id in held:
@@ -235,7 +240,7 @@ def _record_attempts(attempted: Sequence[Attempted]) -> None:
 
 
 def _split_by_decision(attempted: Sequence[Attempted]) -> tuple[list[Attempted], list[Attempted]]:
-    """Return the attempts of deliveries that are still pending, and those of decided deliveries."""
+    """Return the attempts of deliveries that are still pending, and the attempts of decided deliveries."""
     ids = [delivery.id for delivery, _ in attempted]
     pending = EventDelivery.objects.filter(id__in=ids, status=DeliveryStatus.PENDING)
     pending_ids = set(pending.values_list("id", flat=True))
@@ -244,7 +249,7 @@ def _split_by_decision(attempted: Sequence[Attempted]) -> tuple[list[Attempted],
 
 
 def _write_decisions(attempted: Sequence[Attempted], now: datetime) -> None:
-    """Log the attempts, and write the next status and the next attempt time of the deliveries."""
+    """Log the attempts. Write the next status and the time of the next attempt to the deliveries."""
     for delivery, attempt in attempted:
         _add_to_log(delivery, attempt, now)
         delivery.status, delivery.reason = attempt.status, attempt.reason[:500]
@@ -267,7 +272,7 @@ def _log_attempts(attempted: Sequence[Attempted], now: datetime) -> None:
 
 
 def _delay_later_events(delivery: EventDelivery) -> None:
-    """Make the other deliveries to the same wait due no earlier than this one. The wait gets its events in order."""
+    """Delay the other deliveries to the same wait until this delivery is due. So the wait gets its events in order."""
     others = EventDelivery.objects.filter(
         tenant_id=delivery.tenant_id, wait_id=delivery.wait_id, status=DeliveryStatus.PENDING
     )
@@ -275,7 +280,7 @@ def _delay_later_events(delivery: EventDelivery) -> None:
 
 
 def _add_to_log(delivery: EventDelivery, attempt: Attempt, now: datetime) -> None:
-    """Set the _ATTEMPT_FIELDS of a delivery: release its claim, and add the attempt to its log."""
+    """Release the claim of a delivery and add the attempt to its log. The changed fields are _ATTEMPT_FIELDS."""
     is_failed = attempt.status in (DeliveryStatus.PENDING, DeliveryStatus.DEAD)
     outcome = "held" if attempt.is_held else "failed" if is_failed else attempt.status
     entry = {"at": now.isoformat(), "attempt": delivery.attempts, "outcome": str(outcome)}

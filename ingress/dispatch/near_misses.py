@@ -1,4 +1,4 @@
-"""Near misses: waits that an event without a target almost met. Most of them show a wrong key field or event name.
+"""Near misses: waits that almost took an event without a target. Most near misses show a wrong key field or event name.
 
 Source: docs/reference/events.md#decision-trace
 """
@@ -13,7 +13,8 @@ from workflows.models import Event, RunWait
 from workflows.statuses import WaitStatus
 
 NEAR_MISSES = 5
-# Waits that are read per event name, and five times as many for all keys: enough to find the five best near misses.
+# Maximum number of waits that are read per event name. Five times as many are read for all keys. This is enough to find
+# the five best near misses.
 READ_WAITS = 20
 
 NearMiss = tuple[RunWait, str]
@@ -22,9 +23,11 @@ NearMiss = tuple[RunWait, str]
 def event_near_misses(events: Sequence[Event], waits: QuerySet[RunWait]) -> dict[uuid.UUID, list[NearMiss]]:
     """Return up to NEAR_MISSES waits per event, each with the reason why it is a near miss.
 
-    A near miss has the event's name and another key, or the event's key and another name, or both but is closed.
+    A near miss is one of three kinds of wait: it has the name of the event and another key; it has the key of the event
+    and another name; or it has the name and the key but is closed.
 
-    Shapes: `waits` are all event and human waits of the tenant; the result has an entry for each event's primary key.
+    Shapes: `waits` are all event and human waits of the tenant. The keys of the result are the primary keys of the
+    events.
     Cost: one statement, and one more per event type.
     """
     if not events:
@@ -44,7 +47,10 @@ def _newest_open(waits: QuerySet[RunWait], name: str) -> Iterable[RunWait]:
 
 
 def _difference(wait: RunWait, event: Event) -> str | None:
-    """Return the reason why the wait is a near miss, or None. It has no key, because redaction can hide keys."""
+    """Return the reason why the wait is a near miss, or None.
+
+    The reason contains no key, because redaction can hide keys.
+    """
     same_name, same_key = wait.event_name == event.event_type, wait.correlation_key in event.correlation_keys
     is_open = wait.status == WaitStatus.WAITING
     if same_name and same_key and not is_open:

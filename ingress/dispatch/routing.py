@@ -1,10 +1,11 @@
-"""Routing: plan the targets of stored events, and create one delivery per candidate wait and per trigger.
+"""Routing of stored events. It plans the targets and creates one delivery per candidate wait and per trigger.
 
 - Routing searches for waits in a new statement after the commit of the event. A wait that opens searches for events
-  after its own commit. So whichever of the two is committed first, the search of the other finds it.
-- Events are claimed by the lock of their row. Two workers never route one event, and a killed worker releases its
-  locks.
-- "What if" uses the same plans and writes nothing.
+  after its own commit. If the event is committed first, the search of the wait finds it. If the wait is committed
+  first, routing finds it.
+- A worker claims an event by locking its row. So two workers never route the same event. The locks of a killed worker
+  are released.
+- "What if" checks use the same plans and write nothing.
 - A plan does not evaluate the filters of a wait. Every candidate is signalled, and the workflow decides.
 
 Source: docs/reference/events.md#routing, docs/reference/events.md#decision-trace
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 100
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 2, 300
-# Waits, and triggers, that the decision trace stores. The deliveries of the event are complete.
+# Maximum number of waits, and of triggers, that the decision trace stores. Deliveries are created for all of them.
 KEPT_TARGETS = 50
 _ROUTED_FIELDS = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", "outcome", "outcome_reason"]
 
@@ -45,8 +46,8 @@ _ROUTED_FIELDS = ["routed_at", "buffered_until", "decision_trace", "routing_atte
 class EventPlan:
     """Targets of one event.
 
-    `buffer` is the time for which a later wait finds the event; None for an event without a key. `own_waits` belong to
-    the run that this event started, and are no candidates.
+    `buffer` is the time for which a later wait can find the event. It is None for an event without a key. `own_waits`
+    are waits of the run that this event started. They are not candidates.
     """
 
     event: Event
@@ -59,9 +60,9 @@ class EventPlan:
     def as_trace(self) -> dict[str, Any]:
         """Return the plan as part of the decision trace.
 
-        Shapes: `waits [{waitId, runId, stepPath, eventName, key, taken, why}]`, `nearMisses` the same without `taken`,
-        `triggers [{definition, version, taken, why}]`, `bufferSeconds`; `moreWaits` and `moreTriggers` count the waits
-        and triggers that the trace does not store.
+        Shapes: `waits [{waitId, runId, stepPath, eventName, key, taken, why}]`, `nearMisses` with the same fields
+        except `taken`, `triggers [{definition, version, taken, why}]`, `bufferSeconds`, `moreWaits` and `moreTriggers`.
+        The last two are the numbers of waits and triggers that the trace does not store.
         """
         own = self.own_waits[:KEPT_TARGETS]
         taken = self.waits[: KEPT_TARGETS - len(own)]
@@ -81,7 +82,8 @@ class EventPlan:
 def plan_event_routes(events: Sequence[Event]) -> list[EventPlan]:
     """Return one plan per event. All events must belong to one tenant.
 
-    Cost: three statements for any number of events; one more if some have no target, and one for each of their types.
+    Cost: three statements for any number of events. If events have no target: one more statement, and one more for each
+    type of these events.
     """
     if not events:
         return []
@@ -182,7 +184,7 @@ def _trigger_in_trace(definition: Definition) -> dict[str, Any]:
 def events_route_due(*, tenant_id: uuid.UUID) -> int:
     """Route the due events of a tenant, oldest first. Return the number of events that were tried.
 
-    An event whose routing fails does not stop the others. It is retried later by itself.
+    If the routing of one event fails, the other events are still routed. The failed event is routed again later.
     """
     due = Event.objects.filter(tenant_id=tenant_id, routed_at__isnull=True, route_at__lte=timezone.now()).order_by(
         "route_at", "id"
@@ -204,7 +206,7 @@ def events_route_due(*, tenant_id: uuid.UUID) -> int:
 def event_route(event_id: uuid.UUID) -> list[uuid.UUID]:
     """Route one event. Return the ids of its pending deliveries, oldest first.
 
-    Idempotency: an event that was routed before gets no new delivery.
+    Idempotency: if the event was routed before, no new delivery is created.
     """
     _route_events(Event.objects.filter(id=event_id, routed_at__isnull=True))
     pending = EventDelivery.objects.filter(event_id=event_id, status=DeliveryStatus.PENDING)
@@ -213,7 +215,8 @@ def event_route(event_id: uuid.UUID) -> list[uuid.UUID]:
 
 def _route_events(unrouted: QuerySet[Event]) -> int:
     with transaction.atomic():
-        # no_key: a wait that opens at this moment can insert its delivery without waiting for this lock.
+        # `no_key` is for a wait that opens at this moment. The wait can then insert its delivery and need not wait for
+        # this lock.
         claimed = list(unrouted.select_for_update(skip_locked=True, no_key=True))
         if not claimed:
             return 0
@@ -223,7 +226,8 @@ def _route_events(unrouted: QuerySet[Event]) -> int:
         for plan in plans:
             event = plan.event
             event.routed_at = now
-            # The buffer time starts at routing: the time before it (broker or worker down) must not count.
+            # The buffer time starts at routing. The time before routing must not count, because the broker or worker
+            # may have been down.
             event.buffered_until = now + plan.buffer if plan.buffer else None
             event.decision_trace = {**event.decision_trace, **plan.as_trace()}
             event.routing_attempts += 1
@@ -233,9 +237,9 @@ def _route_events(unrouted: QuerySet[Event]) -> int:
 
 
 def _create_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]:
-    """Create the missing deliveries. Return the statuses of all deliveries by event.
+    """Create the missing deliveries. Return the statuses of all deliveries, grouped by event.
 
-    A wait that found the event by its lookback has created its delivery already.
+    If a wait found the event by its lookback, its delivery exists already.
     """
     statuses: dict[uuid.UUID, list[str]] = {plan.event.id: [] for plan in plans}
     existing = set()
@@ -264,9 +268,11 @@ def _create_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]
 
 
 def _busy_waits(plans: Sequence[EventPlan]) -> set[uuid.UUID]:
-    """Return the waits that have an event under way. The verdict on it lets the wait search for the next event.
+    """Return the waits to which an event is already on its way.
 
-    So an event is sent only to a wait that can take it now, and a burst of N events costs N deliveries.
+    After the verdict on this event, the wait searches for the next event.
+
+    So an event is sent only to a wait that can take the event now. A burst of N events costs N deliveries.
     """
     waits = [wait for plan in plans for wait in plan.waits]
     if not waits:

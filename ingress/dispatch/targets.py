@@ -1,4 +1,4 @@
-"""Targets of a delivery: signal the run of a wait, or start a run for a trigger.
+"""Delivery to a target. The portal signals the run of a wait, or starts a run for a trigger.
 
 Source: docs/reference/events.md#routing
 """
@@ -26,13 +26,14 @@ RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
 
 
 class TriggerHeld(Exception):
-    """Refusal of a start, because the definition has no free slot. The delivery is held and retried."""
+    """The definition has no free slot, so the start is refused. The delivery is held and retried."""
 
 
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
     """Signal the event to the run of the wait. Return the next status of the delivery and a reason.
 
-    The status is `sent`; `late` if the run has ended; `filtered` if the sender may not complete the human task.
+    The status is normally `sent`. It is `late` if the run has ended. It is `filtered` if the sender may not complete
+    the human task.
 
     Errors: TemporalError if Temporal did not accept the signal; the caller retries.
     """
@@ -98,7 +99,7 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
 def _require_slot(definition: Definition, delivery: EventDelivery) -> None:
     """Take a concurrency slot for the run that the current transaction inserts.
 
-    Errors: TriggerHeld if no slot is free, or if starts that are held longer have a right to every free slot.
+    Errors: TriggerHeld if no slot is free, or if all free slots belong to starts that have been held longer.
     """
     use = slot_use_locked(definition_id=definition.id, delivery=delivery)
     if use is not None and not use.has_slot:
@@ -111,7 +112,10 @@ def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
 
 
 def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, Any], str]:
-    """Map the event to the input of a run of this version. Return the input, and its problem ("" for none)."""
+    """Make the input of a run of this version from the event. Return the input and its problem.
+
+    The problem is "" if the input is valid.
+    """
     document = version.document()
     try:
         payload = trigger_payload(document.get("trigger") or {}, event)
@@ -123,7 +127,9 @@ def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, A
 
 
 def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
-    """Return the payload of the run: the mapped one, or the event's payload if the trigger has no mapping.
+    """Return the payload of the run. This is the result of the trigger's mapping.
+
+    A trigger without a mapping uses the event's payload.
 
     Errors: RunError if an expression fails; the author must act.
     """

@@ -1,8 +1,8 @@
-"""Due work of one tenant, done in time slices: relay the outbox, route events, attempt deliveries.
+"""Due work of one tenant. The dispatcher relays the outbox, routes events and attempts deliveries, in time slices.
 
-All work is stored in the database. A queue notification only names the tenant. A slice is short. A tenant with more
-work sends a new notification, which is queued behind the other tenants, so a flood of one tenant does not stop the
-others.
+All work is stored in the database. A queue notification only names the tenant. A slice is short. If more work is left,
+the worker sends a new notification. Celery queues this notification behind the other tenants. So a flood of events for
+one tenant does not stop the other tenants.
 
 Source: docs/reference/events.md#routing, docs/reference/events.md#crashes-and-outages
 """
@@ -28,7 +28,10 @@ LOCKED_PAUSE_SECONDS = 0.02
 
 @dataclass
 class Worked:
-    """Numbers of outbox rows, events and deliveries of one slice. `has_more`: work is due that this worker can do."""
+    """Numbers of outbox rows, events and deliveries that one slice processed.
+
+    `has_more`: this worker can do more due work.
+    """
 
     relayed: int = 0
     routed: int = 0
@@ -37,7 +40,7 @@ class Worked:
 
 
 def events_work(*, tenant_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> Worked:
-    """Relay, route and deliver the due work of a tenant, until none is left or the time slice is over."""
+    """Relay, route and deliver the due work of a tenant. Stop when no work is left or the time slice is over."""
     stop_at = time.monotonic() + seconds
     worked = Worked()
     may_deliver = True
@@ -65,7 +68,7 @@ class _Due(NamedTuple):
 
 
 def _due_of(tenant_id: uuid.UUID) -> _Due:
-    """Return the kinds of work that are due, including work that another worker has locked. One statement."""
+    """Return the kinds of work that are due. Work that another worker has locked counts too. Cost: one statement."""
     parts = [rows.filter(tenant_id=OuterRef("id")) for rows in _due()]
     return _Due(*Tenant.objects.filter(id=tenant_id).values_list(*(Exists(rows) for rows in parts)).get())
 
@@ -80,7 +83,7 @@ def _due() -> tuple[QuerySet[OutboxEvent], QuerySet[Event], QuerySet[EventDelive
 
 
 def tenants_with_work() -> list[uuid.UUID]:
-    """Return the tenants with due work, the longest waiting first."""
+    """Return the tenants with due work. The tenant that has waited longest is first."""
     since: dict[uuid.UUID, datetime] = {}
     for rows, due_at in zip(_due(), ("next_attempt_at", "route_at", "next_attempt_at"), strict=True):
         for tenant_id, moment in rows.order_by().values_list("tenant_id").annotate(Min(due_at)):
