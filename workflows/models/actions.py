@@ -47,7 +47,7 @@ class ActionInvocation(TenantRow):
 
 
 class Notification(TenantRow):
-    """Message in the portal for one tenant member. The action `notifications.send_in_app` writes it."""
+    """Message in the portal for one tenant member, written by the action `notifications.send_in_app`."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications")
     run = models.ForeignKey(

@@ -11,7 +11,7 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandS
 
 
 class BulkJob(TenantRow):
-    """One bulk request with its actor and its progress. The items are frozen when the job is created."""
+    """One bulk request with its actor and its progress. Its items are fixed when the job is created."""
 
     action = models.CharField(max_length=40, choices=CommandAction.choices)
     reason = models.TextField(blank=True)
@@ -44,7 +44,10 @@ class BulkJob(TenantRow):
 
 
 class BulkItem(TenantRow):
-    """Result of one run in a bulk job. There is no foreign key to the run, because the result outlives the run."""
+    """Result of one run in a bulk job.
+
+    The row has no foreign key to the run, because the result is kept longer than the run.
+    """
 
     job = models.ForeignKey(BulkJob, on_delete=models.PROTECT, related_name="items")
     position = models.PositiveIntegerField()

@@ -7,7 +7,10 @@ from workflows.models.fields import TenantRow
 
 
 class EventType(TenantRow):
-    """Entry of the event catalogue. Its correlation paths replace the paths from the environment for this type."""
+    """Entry of the event catalogue.
+
+    For events of this type, the correlation paths of the entry replace the paths from the environment.
+    """
 
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)

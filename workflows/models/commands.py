@@ -1,8 +1,8 @@
 """Command ledger: one row for each change that a person or an API client requests.
 
-Database triggers protect the ledger. They refuse to delete a row, to change a request, and to change the state in a
-way that `TRANSITIONS` does not list. `requested` may become `observed` directly: the run can record the effect before
-Temporal's response arrives.
+Database triggers protect the ledger. They refuse three things: to delete a row, to change the request in a row, and to
+change the state of a row in a way that `TRANSITIONS` does not list. `requested` may become `observed` directly, because
+the run can record the effect before Temporal's response arrives.
 
 Source: docs/reference/authority.md#command-ledger
 """
@@ -73,7 +73,8 @@ class Command(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
             models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
-            # Without the tenant: the reconciler searches the rows of all tenants every minute.
+            # The index does not begin with the tenant, because the reconciler searches the rows of all tenants every
+            # minute.
             models.Index(
                 fields=["requested_at"],
                 condition=Q(
@@ -97,8 +98,8 @@ class CommandEntry(TenantRow):
     """Entry of a tenant's audit chain: the content of a ledger row when it was inserted or updated.
 
     A database trigger writes the entry at commit (migration 0002). The application's role may only read the table.
-    `hash` is the SHA-256 of the previous entry's hash followed by `content`. An entry that was changed, removed or
-    added later therefore breaks the chain.
+    `hash` is the SHA-256 of the previous entry's hash followed by `content`. If an entry is changed, removed or added
+    later, the hashes no longer match.
     """
 
     seq = models.BigIntegerField(help_text="Position in the tenant's chain, from 1, without gaps.")

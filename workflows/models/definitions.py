@@ -19,7 +19,7 @@ KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 
 class Definition(TenantRow):
-    """Workflow document with a key: one draft, and a pointer to the published version that new runs use."""
+    """Workflow document with a key. The row has one draft and points to the published version that new runs use."""
 
     key = models.CharField(max_length=200, validators=[RegexValidator(KEY_PATTERN)])
     name = models.CharField(max_length=200)
@@ -59,7 +59,10 @@ class Definition(TenantRow):
         return self.key
 
     def publish(self, version: "DefinitionVersion", document: dict[str, Any]) -> None:
-        """Make a version the one that new runs use, and take name, description and schema from its document."""
+        """Make a version the one that new runs use.
+
+        Take name, description and schema from the document of this version.
+        """
         self.published_version = version
         self.name = document["name"]
         self.description = document.get("description") or ""
@@ -68,7 +71,10 @@ class Definition(TenantRow):
 
 
 class DefinitionVersion(TenantRow):
-    """Published version of a definition. The engine reads its text. A database trigger refuses every update."""
+    """Published version of a definition.
+
+    The engine reads the text of the version. A trigger refuses every update of the row.
+    """
 
     definition = models.ForeignKey(Definition, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()

@@ -1,4 +1,7 @@
-"""Inbound events, their correlation keys, and one delivery for each target (docs/reference/events.md)."""
+"""Inbound events, their correlation keys, and their deliveries (docs/reference/events.md).
+
+A delivery is one event for one target.
+"""
 
 from django.db import models
 from django.db.models import Q
@@ -9,7 +12,7 @@ from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, 
 
 
 class Event(TenantRow):
-    """Inbound business event as received. It is stored before any other processing."""
+    """Inbound business event as it was received. It is stored before any other processing."""
 
     event_id = models.CharField(max_length=200)
     occupies_id = models.BooleanField(
@@ -63,7 +66,7 @@ class Event(TenantRow):
             models.Index(
                 fields=["tenant", "route_at"], condition=Q(routed_at__isnull=True), name="workflow_events_unrouted"
             ),
-            # Without the tenant: the sweep searches the rows of all tenants.
+            # The index does not begin with the tenant, because the sweep searches the rows of all tenants.
             models.Index(fields=["buffered_until"], condition=Q(outcome="buffered"), name="workflow_events_buffered"),
         ]
 
@@ -72,7 +75,7 @@ class Event(TenantRow):
 
 
 class EventKey(TenantRow):
-    """One correlation key of one event. The lookback of a wait finds the row by an index on the key."""
+    """One correlation key of one event. The lookback of a wait finds this row by its key, with an index."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="keys")
     event_type = models.CharField(max_length=200)
@@ -163,7 +166,10 @@ class EventDelivery(TenantRow):
 
 
 class OutboxEvent(TenantRow):
-    """Event that a Django app wrote in its own transaction. The relay passes it to the intake and deletes the row."""
+    """Event that a Django app wrote in its own transaction.
+
+    The relay passes it to the intake and then deletes this row.
+    """
 
     envelope = OrderedJSONField(help_text="Envelope in the format of the REST entry point, with a new event id.")
     sender = models.CharField(max_length=200, blank=True)

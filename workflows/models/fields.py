@@ -1,4 +1,4 @@
-"""Base class of tenant tables, row ids, and a JSON field that keeps the order of keys."""
+"""Base class of tenant tables, ids of rows, and a JSON field that keeps the order of keys."""
 
 import hashlib
 import uuid
@@ -12,12 +12,12 @@ from workflows.json_numbers import read_stored_json, write_json
 
 
 def new_id() -> uuid.UUID:
-    """Return a new UUIDv7. Its order follows the time, so an index on it grows at one end only."""
+    """Return a new UUIDv7. UUIDv7 values are ordered by time, so an index on them grows at one end only."""
     return compat.uuid7()
 
 
 def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
-    """Return a UUIDv7 from a time and the identifying parts of a row.
+    """Return a UUIDv7 from a time and the parts that identify a row.
 
     Idempotency: the same arguments give the same id, so a projection row that is rebuilt keeps its id.
     Units: `at_ms` is in epoch milliseconds.
@@ -29,14 +29,16 @@ def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
-# For columns of type `json`. Django reads `jsonb` columns as text and parses them itself.
+# psycopg parses columns of type `json` with this function. Django reads `jsonb` columns as text and parses them itself.
 set_json_loads(read_stored_json)
 
 
 class OrderedJSONField(models.JSONField):
     """JSON field that returns a value exactly as stored, with key order and digits (PostgreSQL `json`, not `jsonb`).
 
-    An expression such as `payload.*` depends on the order of keys, so a replayed input must not differ from the first.
+    An expression such as `payload.*` depends on the order of keys. The input of a replay must therefore have the same
+    order
+    as the first input.
     The type `json` has no equality operator. Do not filter, group or use DISTINCT on such a field.
     """
 

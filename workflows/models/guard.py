@@ -1,11 +1,11 @@
 """Database triggers that refuse writes to projection tables (docs/reference/authority.md#projection-writers).
 
-A statement trigger on each projection table raises an error unless the transaction carries a marker. Only
+A statement trigger on each projection table raises an error unless the transaction has a marker. Only
 `projection_writer` in `workflows/projections/transaction.py` sets the marker. The marker is local to the transaction,
-so a commit or a rollback ends it. The writer also clears it at the end of its block, so that later statements of the
-same transaction are refused again.
+so a commit or a rollback removes the marker. The writer also removes it at the end of its block. Later statements of
+the same transaction are then refused again.
 
-The trigger works per statement. It therefore also sees TRUNCATE, COPY and statements that touch no row.
+The trigger works per statement. It therefore also sees TRUNCATE, COPY and statements that change no row.
 Cost: one call per statement.
 """
 
@@ -25,7 +25,7 @@ RETURN NULL;
 
 
 def projection_guard() -> pgtrigger.Trigger:
-    """Return the trigger that refuses writes by any code except the projection writer."""
+    """Return the trigger that refuses every write except the writes of the projection writer."""
     return pgtrigger.Trigger(
         name="projection_guard",
         level=pgtrigger.Statement,
@@ -36,7 +36,7 @@ def projection_guard() -> pgtrigger.Trigger:
 
 
 def truncation_refused() -> pgtrigger.Trigger:
-    """Return the trigger that refuses TRUNCATE, also for the owner of the table."""
+    """Return the trigger that refuses TRUNCATE, even for the owner of the table."""
     return pgtrigger.Trigger(
         name="no_truncate",
         level=pgtrigger.Statement,

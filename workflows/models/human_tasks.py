@@ -10,7 +10,7 @@ from workflows.statuses import OPEN_TASK_STATUSES, TaskStatus
 
 
 class HumanTask(TenantRow):
-    """Task that a run waits for a person to complete. It has the id of its wait."""
+    """Task that a person must complete before the run continues. The task has the id of its wait."""
 
     run = models.ForeignKey("workflows.Run", on_delete=models.PROTECT, related_name="tasks")
     wait = models.ForeignKey("workflows.RunWait", null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
@@ -48,7 +48,8 @@ class HumanTask(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
             models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
-            # Open decisions about unknown outcomes, for the dashboard and for the sweep over all tenants.
+            # Index for open decisions about unknown outcomes. The dashboard uses it, and so does the sweep over all
+            # tenants.
             models.Index(
                 fields=["tenant"],
                 condition=models.Q(task_type=DECIDE_OUTCOME, status__in=[s.value for s in OPEN_TASK_STATUSES]),

@@ -8,9 +8,9 @@ A migration that adds a foreign key to an existing tenant table needs one line a
 
     AddTenantForeignKey("Invoice", "run")
 
-Row-level security hides rows from queries, but PostgreSQL checks foreign keys without it. Each foreign key between two
-tenant tables therefore has a second constraint over (tenant_id, key). A row can then refer only to rows of its own
-tenant.
+Row-level security hides rows from queries. PostgreSQL does not apply it when it checks a foreign key. Each foreign key
+between two tenant tables therefore has a second constraint over (tenant_id, key). With this constraint, a row can refer
+only to rows of its own tenant.
 
 `workflows/tenancy.py` sends the tenant of the current scope with each statement.
 """
@@ -23,13 +23,13 @@ from django.db.backends.utils import truncate_name
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 TENANT_POLICY, SYSTEM_POLICY = "tenant_isolation", "system_access"
-# After its transaction, a transaction-local setting reads as an empty text, which is not a UUID.
+# A setting that was local to a transaction reads as an empty text after this transaction. An empty text is not a UUID.
 OF_CURRENT_TENANT = "tenant_id = nullif(current_setting('pointsman.tenant', true), '')::uuid"
 _MAX_NAME_LENGTH = 63
 
 
 class _TenantOperation(Operation):
-    """Operation on one tenant table. It changes only the database, not the state of the models."""
+    """Operation on one tenant table. It changes the database and leaves the migration state of the models unchanged."""
 
     reversible = True
     reduces_to_sql = True
@@ -59,7 +59,7 @@ class _TenantOperation(Operation):
 
 
 class EnableTenantPolicy(_TenantOperation):
-    """Enable row-level security for a tenant table, and add the tenant to its foreign keys.
+    """Enable row-level security for a tenant table, and add the tenant to the foreign keys of the table.
 
     The application's role sees the rows of the current tenant. The system role sees the rows of all tenants.
     Errors: ValueError if the model has no field `tenant`. The author of the migration must act.
@@ -99,7 +99,10 @@ class EnableTenantPolicy(_TenantOperation):
 
 
 class AddTenantForeignKey(_TenantOperation):
-    """Add the tenant to one foreign key that was added to a tenant table after `EnableTenantPolicy`."""
+    """Add the tenant to one foreign key.
+
+    Use it if the foreign key was added after `EnableTenantPolicy` for the table.
+    """
 
     def __init__(self, model_name: str, name: str) -> None:
         super().__init__(model_name)
@@ -134,7 +137,8 @@ def _add_tenant_foreign_key(schema_editor: Any, model: Any, field: Any) -> None:
     target = field.remote_field.model._meta
     table, target_table, target_key = name(model._meta.db_table), name(target.db_table), _unique_key(target)
     target_columns = f"tenant_id, {name(target.pk.column)}"
-    # A foreign key needs a unique key over the same columns. Several foreign keys share the key of their target.
+    # A foreign key needs a unique key over the columns that it refers to. All foreign keys to one table share this
+    # unique key.
     _execute_if(
         schema_editor,
         f"NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = '{target_table}'::regclass"
@@ -163,7 +167,10 @@ def _drop_tenant_foreign_key(schema_editor: Any, model: Any, field: Any) -> None
 
 
 def _execute_if(schema_editor: Any, condition: str, statement: str) -> None:
-    """Execute a statement if the condition is true in the database, also in the text of `sqlmigrate`."""
+    """Execute a statement if the condition is true in the database.
+
+    The output of `sqlmigrate` has the condition too.
+    """
     schema_editor.execute(f"DO $$ BEGIN IF {condition} THEN {statement}; END IF; END $$", params=None)
 
 

@@ -1,8 +1,8 @@
 """Projections of runs, their steps, waits and logs (docs/reference/projections.md#rows).
 
 Temporal holds the authoritative state. Only `workflows.projections` writes these tables. Each row stores its
-epoch (Temporal run id), the run's sequence number, and the time of the write. With the first two, a late or repeated
-record changes nothing.
+epoch (Temporal run id), the run's sequence number, and the time of the write. The epoch and the sequence number ensure
+that a late or repeated record changes nothing.
 """
 
 from django.db import models
@@ -24,7 +24,7 @@ from workflows.statuses import (
 
 
 class ProjectionRow(TenantRow):
-    """Base class of projections: the position of the row's content in the run's history."""
+    """Base class of projections. Its columns say which point of the run's history the row shows."""
 
     projection_epoch = models.CharField(max_length=64, blank=True, help_text="Temporal run id that wrote this row.")
     projection_seq = models.BigIntegerField(default=0, help_text="Sequence number of the record within the run.")
@@ -96,7 +96,8 @@ class Run(ProjectionRow):
             models.Index(
                 fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")
             ),
-            # Without the tenant: the sweep searches the rows of all tenants for interrupted launches.
+            # The index does not begin with the tenant, because the sweep searches the interrupted launches of all
+            # tenants.
             models.Index(
                 fields=["created_at"], name="workflow_runs_starting", condition=Q(status=RunStatus.STARTING.value)
             ),
@@ -107,9 +108,9 @@ class Run(ProjectionRow):
         return f"{self.definition_key}@{self.version} {self.id}"
 
     def projection_age_seconds(self) -> float | None:
-        """Return the time since the row was last written from Temporal or compared with it.
+        """Return the time since the row was last written from Temporal or compared with Temporal.
 
-        Return None for a closed run, because its content is final.
+        Return None for a closed run, because the content of its row is final.
         Units: seconds.
         """
         if self.status not in OPEN_RUN_STATUSES:
@@ -189,7 +190,8 @@ class RunWait(ProjectionRow):
                 condition=Q(status="WAITING"),
             ),
             models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
-            # For near misses: the same name under another key, and the same key under another name or already closed.
+            # The next two indexes find near misses: waits with the same name and another key, and waits with the same
+            # key that have another name or are already closed.
             models.Index(
                 fields=["tenant", "event_name", "-opened_at"],
                 name="workflow_run_waits_by_name",

@@ -1,7 +1,7 @@
 """SQL statements that write many rows at once.
 
-Django needs several statements for this, or one long CASE per column. The column lists come from the model, so a new
-field needs no change here.
+With Django's own functions, the same write needs several statements, or one long CASE per column. The column lists come
+from the model, so a new field needs no change here.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def columns_of(model: type[models.Model]) -> str:
 def values_of(
     rows: Sequence[models.Model], *, fields: Sequence[Any] | None = None, adding: bool
 ) -> tuple[str, list[Any]]:
-    """Return the text of a VALUES list for rows of one model, and its parameters.
+    """Return the text of a VALUES list for rows of one model, and the parameters for this text.
 
     Shapes: `("(%s::type, ...), (...)", [value, ...])`
     """
@@ -51,7 +51,7 @@ def update_rows(rows: Sequence[models.Model], names: Sequence[str]) -> None:
 
 
 def database_now() -> datetime:
-    """Return the time of PostgreSQL's clock, the one clock for times of acceptance.
+    """Return the time of PostgreSQL's clock. Every time of acceptance comes from this clock.
 
     Cost: one statement.
     """
@@ -67,6 +67,9 @@ def _quoted(name: Any) -> str:
 
 @cache
 def _marks(fields: tuple[Any, ...]) -> str:
-    """Return one row of placeholders. Each one needs a cast, because PostgreSQL cannot infer types in a VALUES list."""
+    """Return one row of placeholders.
+
+    Each placeholder has a cast, because a VALUES list does not tell PostgreSQL the types.
+    """
     types = (field.rel_db_type(connection) if field.is_relation else field.db_type(connection) for field in fields)
     return f"({', '.join(f'%s::{name}' for name in types)})"

@@ -1,4 +1,4 @@
-"""Stored values of the `store.*` actions, and secrets that actions use."""
+"""Values that the `store.*` actions store, and secrets that actions use."""
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -8,7 +8,10 @@ from workflows.models.fields import OrderedJSONField, TenantRow
 
 
 class DataStoreEntry(TenantRow):
-    """Value that the `store.*` actions read and write. `row_version` counts the writes, for compare-and-set."""
+    """Value that the `store.*` actions read and write.
+
+    `row_version` counts the writes, so that compare-and-set is possible.
+    """
 
     namespace = models.CharField(max_length=200, default="default")
     key = models.CharField(max_length=500)
@@ -27,7 +30,7 @@ class DataStoreEntry(TenantRow):
 
 
 class Secret(TenantRow):
-    """Encrypted value. The portal never shows it again. Only an activity decrypts it."""
+    """Encrypted value. The portal never shows the value after it was stored. Only an activity decrypts it."""
 
     name = models.CharField(max_length=200, validators=[RegexValidator(r"^[A-Z][A-Z0-9_]*$")])
     ciphertext = models.BinaryField()

@@ -48,7 +48,7 @@ class TenantMembership(TenantRow):
 
 
 class ApiToken(TenantRow):
-    """Credential of an API client. Only the SHA-256 of the token is stored. The token is shown once."""
+    """Credential of an API client. Only the SHA-256 of the token is stored. The token itself is shown once."""
 
     name = models.CharField(max_length=200)
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.OPERATOR)

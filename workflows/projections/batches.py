@@ -1,10 +1,13 @@
 """Batches of projection records, as a run's activities write them (docs/reference/projections.md#rows).
 
-A batch is one transaction under the lock of the run's row. A record changes a row only if its sequence number is higher
-than the row's, or if its epoch is newer. So batches may come twice, late and in any order.
+A batch is one transaction under the lock of the run's row. A record changes a row only if the sequence number of the
+record is higher than that of the row, or if the epoch of the record is newer. So batches may arrive twice, late and in
+any order.
 
-An epoch is Temporal's run id. A batch of another epoch than the row's opens a new epoch only if Temporal names it as
-the current one. Otherwise the whole batch belongs to a past epoch and changes nothing.
+An epoch is Temporal's run id. If the epoch of a batch differs from the epoch of the row, Temporal is queried. If
+Temporal names the epoch of the batch as the current epoch, the batch opens this epoch. Otherwise the whole batch
+belongs
+to a past epoch and changes nothing.
 """
 
 import uuid
@@ -37,9 +40,9 @@ def record_batch(
     first_run_id: str,
     current_epoch: Callable[[], str],
 ) -> bool:
-    """Write records of a run. Return False if their epoch is over; then nothing was written.
+    """Write records of a run. Return False, and write nothing, if a newer epoch has replaced the epoch of the records.
 
-    `current_epoch` asks Temporal for the current run id. It is called only if the row has another epoch.
+    `current_epoch` requests the current run id from Temporal. It is called only if the epoch of the row differs.
 
     Cost: at most a dozen statements, for any number of records.
     Errors: Run.DoesNotExist if the run was never launched.
@@ -53,16 +56,16 @@ def record_batch(
             if run.projection_epoch == known:
                 _Batch(run, epoch, first_run_id).record(records)
                 return True
-        # Another epoch was opened during the call to Temporal: ask again.
+        # Another epoch was opened during the call to Temporal, so repeat the call.
 
 
 def record_batch_locked(run: Run, records: list[Record], *, epoch: str, first_run_id: str) -> None:
-    """Write records into rows that the caller has locked, inside the caller's projection transaction."""
+    """Write records into rows that the caller has locked. Call it inside a projection transaction."""
     _Batch(run, epoch, first_run_id).record(records)
 
 
 def record_waits_locked(run: Run, records: list[WaitRecord], *, epoch: str) -> set[str]:
-    """Write only waits, inside the caller's projection transaction. Return the ids of the waits that changed."""
+    """Write only waits. Return the ids of the waits that changed. Call it inside a projection transaction."""
     return _Batch(run, epoch, "").record_waits(records)
 
 
@@ -87,9 +90,12 @@ class _Batch:
         self._record_run([record for record in records if record["kind"] == "run"])
 
     def _record_new_epoch(self, first_seq: int) -> None:
-        """Take back what a reset has undone: rows of past epochs from this sequence number on.
+        """Undo in the rows what a reset has undone in Temporal.
 
-        Continue-as-new opens an epoch too. Its sequence numbers go on, so it takes nothing back.
+        This concerns rows of past epochs from sequence number `first_seq` on.
+
+        Continue-as-new opens an epoch too. Its sequence numbers continue after those of the past epoch, so nothing is
+        undone.
         """
         is_new_epoch = self.run.projection_epoch != self.epoch
         if not is_new_epoch and first_seq >= self.run.projection_base_seq:
@@ -100,7 +106,7 @@ class _Batch:
             return
         record_reset(run, epoch=self.epoch, first_seq=first_seq, now=self.now)
         if not is_new_epoch:
-            return  # a late batch, from the beginning of this epoch
+            return  # this batch belongs to the beginning of the current epoch and came late
         run.projection_seq = min(run.projection_seq, first_seq - 1)
         if run.status not in OPEN_RUN_STATUSES:
             run.status, run.ended_at = RunStatus.RUNNING, None
@@ -112,7 +118,7 @@ class _Batch:
     def _opens_after_end(self, record: StepRecord | WaitRecord) -> bool:
         """Return True for a late record that opens a step or a wait of a run whose end has been recorded.
 
-        The row would stay open for ever, or would reopen what was closed together with the run.
+        Such a record must not be written. The step or wait would stay open for ever, although the run has ended.
         """
         is_open = record["status"] in (StepStatus.STARTED, StepStatus.RETRY_SCHEDULED, WaitStatus.WAITING)
         run_has_ended = self.run.projection_epoch == self.epoch and self.run.status not in OPEN_RUN_STATUSES
@@ -124,7 +130,10 @@ class _Batch:
     # -- Children and steps ------------------------------------------------------------------------------------------
 
     def _record_children(self, records: list[ChildRecord]) -> None:
-        """Close rows of children that will not be started. A child that was started has an epoch and is left alone."""
+        """Close rows of children that will not be started.
+
+        If a row has an epoch, its child was started and the row is not changed.
+        """
         Run.objects.filter(
             tenant_id=self.run.tenant_id,
             id__in=[record["id"] for record in records],
@@ -161,7 +170,7 @@ class _Batch:
         update_rows(list(changed.values()), _STEP_FIELDS)
 
     def _launched(self, child_ids: set[str]) -> dict[str, uuid.UUID]:
-        """Return the children that have a row. A child whose launch failed or was cancelled has none."""
+        """Return the children that have a row. A child has no row if its launch failed or was cancelled."""
         if not child_ids:
             return {}
         found = Run.objects.filter(tenant_id=self.run.tenant_id, id__in=child_ids).values_list("id", flat=True)
@@ -172,7 +181,7 @@ class _Batch:
         row.step_path, row.iteration, row.attempt = record["path"], record["iteration"], record["attempt"]
         row.step_id, row.step_type, row.name = record["id"], record["type"], record.get("name", "")
         row.status, row.branch = record["status"], record.get("branch", "")
-        # Only the first record of an attempt has these, so a later one keeps them.
+        # Only the first record of an attempt has these values, so a later record must not overwrite them.
         row.action_id = record.get("actionId", row.action_id)
         row.action_version = record.get("actionVersion", row.action_version)
         row.input = record.get("input", row.input)
@@ -186,7 +195,7 @@ class _Batch:
     # -- Waits -------------------------------------------------------------------------------------------------------
 
     def record_waits(self, records: list[WaitRecord]) -> set[str]:
-        """Return the ids of the waits that these records changed."""
+        """Write waits, and return the ids of the waits that these records changed."""
         if not records:
             return set()
         ids = {uuid.UUID(record["id"]) for record in records}

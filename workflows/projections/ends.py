@@ -1,4 +1,4 @@
-"""The end of a run that its workflow could not record: Temporal terminated it, timed it out or failed it.
+"""The end of a run that its workflow could not record, because Temporal terminated it, timed it out or failed it.
 
 Call these functions under the lock of the run's row, inside a projection transaction.
 
@@ -20,14 +20,14 @@ from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunW
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, StepStatus, TaskStatus, WaitStatus
 
 ENDED_BY_TEMPORAL = "the run was ended by Temporal before it could take this event"
-# Sequence number of such an end. It is higher than every number of the run's own records, so that a late record does
-# not reopen the run. JSON keeps it exactly.
+# Sequence number for an end that only Temporal reports. It is higher than every number of the run's own records, so
+# that a late record does not reopen the run. JSON can represent the number exactly.
 SEQ_OF_END = 2**53 - 1
 
 
 @dataclass(frozen=True)
 class RunEnd:
-    """End of a run as Temporal reports it. `status` is Temporal's word; `epoch` is the execution that ended."""
+    """End of a run as Temporal reports it. `status` is Temporal's term. `epoch` is the execution that ended."""
 
     epoch: str
     status: str
@@ -36,7 +36,7 @@ class RunEnd:
 
 
 def record_run_closed(run: Run, end: RunEnd, *, now: datetime) -> None:
-    """Close the run with all rows of it that are open. Rows that the run's own records have closed stay unchanged."""
+    """Close the run and all of its open rows. Rows that the run's own records have closed stay unchanged."""
     of_run = {"tenant_id": run.tenant_id, "run": run}
     steps = RunStep.objects.filter(**of_run, status=StepStatus.STARTED)
     steps.update(status=StepStatus.CANCELED, ended_at=end.at, next_attempt_at=None, projected_at=now)
@@ -46,7 +46,7 @@ def record_run_closed(run: Run, end: RunEnd, *, now: datetime) -> None:
     HumanTask.objects.filter(**of_run, status__in=open_tasks).update(status=TaskStatus.CANCELED, completing_at=None)
     _end_deliveries(run, now)
     if run.status == RunStatus.STARTING:
-        commands_observe_start(run)  # it was started, although it ended before its first record
+        commands_observe_start(run)  # the run was started, although it ended before its first record
     run.status, run.ended_at, run.error = RUN_STATUS_OF_TEMPORAL[end.status], end.at, end.error
     run.error_category = end.error["category"] if end.error else ""
     run.error_code = end.error.get("code", "") if end.error else ""
@@ -57,7 +57,7 @@ def record_run_closed(run: Run, end: RunEnd, *, now: datetime) -> None:
 
 
 def _end_deliveries(run: Run, now: datetime) -> None:
-    """Mark events that were on their way to the run, or that it took without a verdict, as late."""
+    """Mark events as late that were on their way to the run, or that the run took without a verdict."""
     under_way = EventDelivery.objects.filter(
         Q(status=DeliveryStatus.PENDING) | Q(status=DeliveryStatus.SENT), tenant_id=run.tenant_id, wait__run=run
     )
@@ -72,7 +72,7 @@ def _end_deliveries(run: Run, now: datetime) -> None:
 
 
 def wake_held_starts_on_commit(run: Run) -> None:
-    """After the commit, make the held starts due that can use the slot of this run."""
+    """After the commit, make held starts due. They can use the slot that this run has freed."""
     transaction.on_commit(partial(held_starts_wake, tenant_id=run.tenant_id, definition_id=run.definition_id))
 
 

@@ -1,7 +1,7 @@
-"""Human tasks as the workflow opens and closes them (docs/reference/engine.md#human-tasks).
+"""Human tasks, written when the workflow opens and closes them (docs/reference/engine.md#human-tasks).
 
-In between, people claim and release a task; they do not write through this module. A task has the id of its wait. A
-task record is written only if the record of its wait was new.
+Between these two times, people claim and release a task. These changes are not written by this module. A task has the
+id of its wait. A task record is written only if the record of its wait was new.
 """
 
 import uuid
@@ -15,7 +15,7 @@ from workflows.statuses import TaskStatus
 
 
 def record_tasks(records: list[TaskRecord], *, run: Run, changed_waits: set[str]) -> None:
-    """Write the tasks whose waits the same batch has changed. `changed_waits`: the ids of these waits."""
+    """Write the tasks whose waits the same batch has changed. `changed_waits` has the ids of these waits."""
     for record in records:
         if record["id"] not in changed_waits:
             continue

@@ -12,7 +12,7 @@ from workflows.statuses import RunStatus
 
 
 def record_launch(run: Run) -> bool:
-    """Insert the run row with status STARTING. Call it before the workflow is started in Temporal.
+    """Insert the run row with status STARTING. Call this function before the workflow is started in Temporal.
 
     Return False if the row exists already.
     """
@@ -27,7 +27,7 @@ def record_launch(run: Run) -> bool:
 
 
 def record_first_run_id(*, tenant_id: uuid.UUID, run_id: uuid.UUID, temporal_run_id: str) -> None:
-    """Note that Temporal has started the run. All further changes come with the run's own records."""
+    """Note that Temporal has started the run. The run's own records make all further changes."""
     with projection_writer("launch"):
         Run.objects.filter(tenant_id=tenant_id, id=run_id, temporal_first_run_id="").update(
             temporal_first_run_id=temporal_run_id
@@ -35,7 +35,7 @@ def record_first_run_id(*, tenant_id: uuid.UUID, run_id: uuid.UUID, temporal_run
 
 
 def record_launch_failed(*, tenant_id: uuid.UUID, run_id: uuid.UUID, error: dict[str, Any]) -> None:
-    """Close a run that Temporal will never accept, with the error as its reason."""
+    """Close a run that Temporal will never accept. The error becomes the reason of the run's end."""
     now = timezone.now()
     with projection_writer("launch"):
         Run.objects.filter(tenant_id=tenant_id, id=run_id, status=RunStatus.STARTING, temporal_first_run_id="").update(
@@ -49,6 +49,6 @@ def record_launch_failed(*, tenant_id: uuid.UUID, run_id: uuid.UUID, error: dict
 
 
 def record_launch_undone(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Delete the row of a run that Temporal certainly did not start."""
+    """Delete the row of a run. Call this function only if Temporal certainly did not start the run."""
     with projection_writer("launch"):
         Run.objects.filter(tenant_id=tenant_id, id=run_id, status=RunStatus.STARTING, temporal_first_run_id="").delete()

@@ -1,7 +1,7 @@
-"""Rebuild of a run's rows from Temporal's history, and comparison with the rows that were there.
+"""Rebuild of a run's rows from Temporal's history, and comparison with the rows from before the rebuild.
 
-The rows are deleted, and the records are written again by the code that wrote them first. All of it is one transaction
-under the lock of the run's row. If nothing differs, the transaction is rolled back.
+The rows are deleted. Then the records are written again by the same code that wrote them first. All of this is one
+transaction under the lock of the run's row. If nothing differs, the transaction is rolled back.
 
 The history does not contain everything, so these values are kept:
 
@@ -34,7 +34,7 @@ from workflows.projections.transaction import projection_writer
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, TaskStatus, WaitStatus
 from workflows.temporal.run_history import RunHistory
 
-# The portal's own notes. No history contains them.
+# Columns that the portal writes for itself. No history contains these values.
 NOT_IN_HISTORY = frozenset({"projected_at", "drift_reason", "drift_found_at", "history_event_count", "history_bytes"})
 OPEN_TASKS = frozenset({TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.COMPLETING})
 HOLDER_FIELDS = ("claimed_by_id", "claimed_at", "completing_at")
@@ -42,14 +42,14 @@ HOLDER_FIELDS = ("claimed_by_id", "claimed_at", "completing_at")
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """`opened_waits`: the waits that are open after the rebuild and were not open before."""
+    """Result of a rebuild. `opened_waits`: the waits that are open after the rebuild and were not open before it."""
 
     differences: list[Difference]
     opened_waits: list[uuid.UUID]
 
 
 class _RollBack(Exception):
-    """Ends the transaction without a change, and carries the result out of it."""
+    """Ends the transaction without a change. `record_rebuild` catches this exception and takes the result from it."""
 
     def __init__(self, rebuilt: Rebuilt) -> None:
         self.rebuilt = rebuilt
@@ -58,9 +58,9 @@ class _RollBack(Exception):
 def record_rebuild(
     run: Run, history: RunHistory, *, facts: dict[str, Any], end: RunEnd | None, is_dry_run: bool
 ) -> Rebuilt | None:
-    """Rebuild the run's rows and return the differences. Return None if the row has changed since it was read.
+    """Rebuild the run's rows and return the differences. Return None if the row has changed since the caller read it.
 
-    `facts`: fields of the row that the run's beginning decides. `end`: the run's end if Temporal reports one.
+    `facts`: fields of the row that were fixed when the run began. `end`: the run's end if Temporal reports one.
     """
     try:
         with projection_writer("rebuild"):
@@ -76,7 +76,7 @@ def record_rebuild(
 
 
 class _Rebuild:
-    """`steps`, `waits` and `tasks` are the rows as they were before the rebuild."""
+    """One rebuild of one run. `steps`, `waits` and `tasks` are the rows as they were before the rebuild."""
 
     def __init__(self, run: Run, history: RunHistory, now: datetime) -> None:
         self.run, self.history, self.now = run, history, now
@@ -89,7 +89,8 @@ class _Rebuild:
     def run_all(self, facts: dict[str, Any], end: RunEnd | None) -> Rebuilt:
         history, run = self.history, self.run
         if history.reset_seq and run.projection_epoch not in ("", history.epoch):
-            # The reset's own activities have written nothing yet. What it has undone is taken back first.
+            # The activities after the reset have written nothing yet. So first undo in the rows what the reset has
+            # undone.
             record_reset(run, epoch=history.epoch, first_seq=history.reset_seq, now=self.now)
         self._clear(facts)
         for segment in history.undone:
@@ -110,7 +111,8 @@ class _Rebuild:
     def _clear(self, facts: dict[str, Any]) -> None:
         run, since = self.run, 0 if self.history.is_whole else self.history.first_seq
         with connection.cursor() as cursor:
-            # Plain SQL, because deliveries refer to these waits. The waits exist again before the transaction ends.
+            # Plain SQL instead of Django's delete, because deliveries refer to these waits. The waits exist again
+            # before the transaction ends.
             of_run: list[Any] = [run.tenant_id, run.id, since]
             waits = "SELECT id FROM workflow_run_waits WHERE tenant_id = %s AND run_id = %s AND opened_seq >= %s"
             cursor.execute(f"DELETE FROM workflow_tasks WHERE wait_id IN ({waits})", of_run)  # noqa: S608
@@ -140,7 +142,7 @@ class _Rebuild:
         record_waits_undone(self.run, [uuid.UUID(wait_id) for wait_id in written], epoch=epoch, now=self.now)
 
     def _without_moved_verdicts(self, records: list[Record]) -> list[Record]:
-        """Leave out verdicts on deliveries that are sent again, or that a person has decided since."""
+        """Leave out verdicts on deliveries that are being sent again, or that a person has decided in the meantime."""
         if not any(record["kind"] == "verdict" for record in records):
             return records
         moved = EventDelivery.objects.filter(
@@ -156,7 +158,7 @@ class _Rebuild:
         ]
 
     def _adopt_epoch(self) -> None:
-        """Give the run's row the epoch of a reset that has written no record yet."""
+        """Give the run's row the epoch that a reset has opened, if this epoch has no record yet."""
         if self.history.reset_seq and self.run.projection_epoch != self.history.epoch:
             self.run.projection_epoch, self.run.projection_base_seq = self.history.epoch, self.history.reset_seq
             self.run.save(update_fields=["projection_epoch", "projection_base_seq"])
@@ -164,7 +166,10 @@ class _Rebuild:
     # -- Values that the history does not contain --------------------------------------------------------------------
 
     def _keep_open_attempts(self) -> None:
-        """Keep the end of an attempt that its activity has written and not yet reported, with its retry wait."""
+        """Keep the end of an attempt, and its retry wait.
+
+        This applies if the activity has written the end but has not yet reported it to Temporal.
+        """
         for attempt in self.history.open_attempts:
             key = (attempt.path, attempt.iteration, attempt.attempt)
             old = next((row for row in self.steps if (row.step_path, row.iteration, row.attempt) == key), None)
@@ -182,7 +187,10 @@ class _Rebuild:
                     wait.save(force_insert=True)
 
     def _keep_waits_without_history(self) -> None:
-        """Keep a wait that no history contains if a delivery refers to it, or if a history is missing. Close it."""
+        """Keep a wait that no history contains, and close it.
+
+        This applies if a delivery refers to the wait, or if a history is missing.
+        """
         rebuilt = set(RunWait.objects.filter(**self.of_run).values_list("id", flat=True))
         lost = [wait for wait in self.waits if wait.id not in rebuilt]
         referred_to = set(
@@ -200,7 +208,10 @@ class _Rebuild:
                     task.save(force_insert=True)
 
     def _keep_task_holders(self) -> None:
-        """Keep the holder of each task. People claim a task between the records that open and close it."""
+        """Keep the holder of each task.
+
+        People claim a task between its two records, so no record contains the holder.
+        """
         rebuilt = {task.id: task for task in HumanTask.objects.filter(**self.of_run)}
         for old in self.tasks:
             task = rebuilt.get(old.id)
@@ -224,11 +235,11 @@ class _Rebuild:
 
 
 def _rows_of(run: Run) -> Rows:
-    """Return the fields that follow from Temporal, for the run and its steps, waits and tasks."""
+    """Return the fields of the run and of its steps, waits and tasks that follow from Temporal."""
     of_run = {"tenant_id": run.tenant_id, "run_id": run.id}
     rows: Rows = {("run",): _fields(Run.objects.get(id=run.id), NOT_IN_HISTORY)}
     for step in RunStep.objects.filter(**of_run):
-        # Older rows have ids that were not derived from the row's identity.
+        # The ids of older rows were not derived from the values that identify the row.
         identity = ("step", step.step_path, step.iteration, str(step.attempt))
         rows[identity] = _fields(step, NOT_IN_HISTORY | {"id"})
     for wait in RunWait.objects.filter(**of_run):

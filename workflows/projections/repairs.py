@@ -1,7 +1,7 @@
-"""Repairs of the reconciler: ends that Temporal knows, drift marks, and marks of a verified row.
+"""Repairs by the reconciler: it records ends that Temporal reports, and marks rows as verified or as drifted.
 
-Rule: the reconciler calls Temporal first, without a lock. It writes only if the row is still the one that it compared.
-Otherwise the run's own activities have written meanwhile, and the reconciler compares again later.
+Rule: the reconciler calls Temporal first, without a lock. It writes only if the row has not changed since the
+comparison. If the row has changed, the run's own activities have written it, and the reconciler compares again later.
 
 Source: docs/reference/authority.md#age-and-repair-of-projections
 """
@@ -20,7 +20,7 @@ from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 @dataclass(frozen=True)
 class Stamp:
-    """Values of a run row that change with every batch of its records."""
+    """Values of a run row that change with every batch of the run's records."""
 
     status: str
     epoch: str
@@ -33,13 +33,13 @@ class Stamp:
 
 
 def lock_if_unchanged(*, tenant_id: uuid.UUID, run_id: uuid.UUID, stamp: Stamp) -> Run | None:
-    """Lock the row in the caller's transaction. Return None if it was written after the stamp was taken."""
+    """Lock the row in the caller's transaction. Return None if the row was written after the stamp was taken."""
     run = Run.objects.select_for_update(no_key=True).get(tenant_id=tenant_id, id=run_id)
     return run if Stamp.of(run) == stamp else None
 
 
 def record_end(run: Run, end: RunEnd) -> bool:
-    """Close the run. Return False if its row has changed since it was read; then nothing was written."""
+    """Close the run. Return False if its row has changed since the caller read it; nothing is then written."""
     with projection_writer("reconciler"):
         row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None:
@@ -50,7 +50,7 @@ def record_end(run: Run, end: RunEnd) -> bool:
 
 
 def record_seen(run: Run, *, first_run_id: str, history_events: int, history_bytes: int) -> bool:
-    """Mark the row as verified against Temporal now. Return False if it has changed since it was read."""
+    """Mark the row as verified against Temporal now. Return False if the row has changed since the caller read it."""
     with projection_writer("reconciler"):
         row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None:
@@ -64,12 +64,15 @@ def record_seen(run: Run, *, first_run_id: str, history_events: int, history_byt
 
 
 def record_drift(run: Run, reason: str) -> bool:
-    """Mark an open run as drifted: the reconciler cannot repair the difference. Return True if the mark is new."""
+    """Mark an open run as drifted, because the reconciler cannot repair a difference.
+
+    Return True if the mark is new.
+    """
     with projection_writer("reconciler"):
         row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None or row.status not in OPEN_RUN_STATUSES:
             return False
-        row.projected_at = timezone.now()  # the walk compares the other rows first
+        row.projected_at = timezone.now()  # the reconciler then compares the other rows first
         row.save(update_fields=["projected_at"])
         return _set_drift(row, reason)
 

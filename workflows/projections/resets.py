@@ -1,7 +1,8 @@
 """Projections after a reset: rows that the reset has undone are removed, closed or reopened.
 
-A reset continues from an earlier point of the history, under a new run id and with the sequence numbers from that point
-on. So rows of the earlier epoch with such numbers describe what has not happened any more.
+A reset continues from an earlier point of the history. It has a new run id, and its sequence numbers continue from that
+point. So if a row of the earlier epoch has a number after this point, the row describes something that the reset has
+undone.
 
 Call these functions under the lock of the run's row, inside a projection transaction.
 
@@ -24,13 +25,14 @@ DECIDED = (DeliveryStatus.MATCHED, DeliveryStatus.FILTERED, DeliveryStatus.SENT)
 
 
 def record_reset(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
-    """Bring the rows back to the reset point: `first_seq` is the first sequence number after it.
+    """Restore the rows to their state at the reset point. `first_seq` is the first sequence number after this point.
 
-    Steps after that point are deleted. Waits and tasks get their state at that point. Consumed events become free
-    again:
+    Steps after the reset point are deleted. Waits and tasks get the state that they had at this point. Events that the
+    run
+    consumed after it can be consumed again:
 
-    - The delivery to a wait that was opened after that point becomes `late`, so that the next wait finds its event.
-    - The delivery to a wait that is still open is sent again. A reset can drop signals that the run had not read.
+    - The wait was opened after the reset point: the delivery becomes `late`, so that the next wait finds the event.
+    - The wait is still open: the delivery is sent again, because a reset can drop signals that the run had not read.
     """
     _lock_events(run)
     if run.projection_seq == SEQ_OF_END:
@@ -47,10 +49,10 @@ def record_reset(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None
 
 
 def _lock_events(run: Run) -> None:
-    """Lock every event that this batch may change, in order of their ids, as all writers of outcomes do.
+    """Lock every event that this batch may change, in the order of their ids. All writers of outcomes use this order.
 
-    The reset takes some of them back, and the verdicts of the same batch decide on others. Locking these two groups one
-    after the other could deadlock.
+    The reset releases some of these events, and the verdicts of the same batch decide about others. Locking these two
+    groups one after the other could cause a deadlock.
     """
     known = EventDelivery.objects.filter(tenant_id=run.tenant_id, run=run, wait__isnull=False)
     events = Event.objects.filter(tenant_id=run.tenant_id, id__in=known.values("event_id"))
@@ -73,7 +75,7 @@ def record_waits_undone(run: Run, wait_ids: list[uuid.UUID], *, epoch: str, now:
 
 
 def _undo_end(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
-    """Reopen what was closed when Temporal ended the run, and was opened before the reset point."""
+    """Reopen rows that were opened before the reset point and closed because Temporal ended the run."""
     closed = {"tenant_id": run.tenant_id, "run": run, "projection_seq__lt": first_seq}
     steps = RunStep.objects.filter(**closed, status=StepStatus.CANCELED, ended_at=run.ended_at)
     steps.update(status=StepStatus.STARTED, ended_at=None, projected_at=now)
@@ -82,7 +84,10 @@ def _undo_end(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None:
 
 
 def _reopen(run: Run, waits: list[RunWait], *, epoch: str, now: datetime) -> None:
-    """Reopen waits that were opened before the reset point and closed after it: the run still waits there."""
+    """Reopen waits that were opened before the reset point and closed after it.
+
+    After the reset, the run is in these waits.
+    """
     ids = [wait.id for wait in waits]
     RunWait.objects.filter(id__in=ids).update(
         status=WaitStatus.WAITING,

@@ -1,6 +1,6 @@
 """The transaction in which projection rows may be written (docs/reference/authority.md#projection-writers).
 
-The database refuses a write to a projection table outside such a transaction (`workflows.models.guard`).
+The database refuses a write to a projection table outside of this transaction (`workflows.models.guard`).
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from workflows.models.guard import WRITER_SETTING
 def projection_writer(writer: str) -> Iterator[None]:
     """Open a transaction, or a savepoint, that may write projection rows.
 
-    The permission ends with this block. Later statements of an outer transaction are refused again.
+    The permission ends with this block. After the block, the outer transaction may not write projection rows.
     """
     with transaction.atomic():
         before = _marker()
         _set_marker(writer)
         yield
-        # After an exception, the rollback to the savepoint has already restored the marker.
+        # After an exception, the rollback to the savepoint has already reset the marker to its earlier value.
         _set_marker(before)
 
 

@@ -1,7 +1,8 @@
-"""Verdicts of the workflow on signalled events, written to the deliveries
-(docs/reference/events.md#statuses-and-outcomes).
+"""Verdicts of the workflow on signalled events, written to the deliveries.
 
 Call these functions under the lock of the run's row, inside a projection transaction.
+
+Source: docs/reference/events.md#statuses-and-outcomes
 """
 
 from django.db.models import F
@@ -16,9 +17,10 @@ from workflows.statuses import DeliveryStatus, WaitKind
 
 
 def record_verdicts(records: list[VerdictRecord], *, run: Run) -> None:
-    """Write verdicts to their deliveries.
+    """Write each verdict to its delivery.
 
-    `matched` is final: a later verdict on a repeat of the event does not replace it.
+    The verdict `matched` is final. If the event is signalled again, the verdict on the repeat does not replace
+    `matched`.
     """
     verdicts: dict[tuple[str, str], VerdictRecord] = {}
     for record in records:

@@ -1,7 +1,7 @@
 """Projection records that the activity of an action step writes itself: the start and the end of its attempt.
 
-Rule: a record contains only values of the activity's request and reply. So a rebuild makes the same records from
-Temporal's history.
+Rule: a record contains only values from the request and the result of the activity. So a rebuild can make the same
+records from Temporal's history.
 """
 
 from typing import Any
@@ -26,9 +26,11 @@ def end_records(
     error: dict[str, Any] | None = None,
     unknown: dict[str, Any] | None = None,
 ) -> list[Record]:
-    """Return the records of the attempt's end. An attempt whose outcome will be decided has no end yet.
+    """Return the records of the attempt's end. While an operator must still decide about the outcome, there are none.
 
-    A failed attempt that the author's retry policy repeats is RETRY_SCHEDULED. Its retry is a wait of kind `retry`.
+    If the author's retry policy allows another attempt, a failed attempt becomes RETRY_SCHEDULED. The time until the
+    next
+    attempt is a wait of kind `retry`.
     """
     if unknown is not None:
         return []

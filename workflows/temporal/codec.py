@@ -3,12 +3,12 @@
 Rules:
 
 - The first key encrypts. Every key decrypts, so that keys can be rotated.
-- The key's id is stored unencrypted beside the ciphertext and is authenticated with it.
-- A payload that is not encrypted passes unchanged, so that runs from before the switch continue.
-- A payload that does not decrypt raises an ordinary exception. The SDK then repeats the task until an operator has
+- The id of the key is stored unencrypted beside the ciphertext, and is authenticated with the ciphertext.
+- A payload that is not encrypted passes unchanged, so that runs from before the introduction of encryption continue.
+- If a payload cannot be decrypted, an ordinary exception is raised. The SDK then repeats the task until an operator has
   corrected the keys. A non-retryable ApplicationError would end the run.
-- A process without keys has this codec too. Without it, ciphertext would reach the payload converter, and the SDK drops
-  a signal that it cannot convert.
+- A process without keys uses this codec too. Without the codec, ciphertext would reach the payload converter, and the
+  SDK drops a signal that it cannot convert.
 
 The SDK calls the codec on the event loop, outside the workflow sandbox.
 """
@@ -21,22 +21,31 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
-# Wire names: histories contain them for years.
+# Names that are stored in Temporal histories for years. Never change them.
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 NONCE_BYTES = 12
 
 
 class PayloadKeyUnknown(Exception):
-    """A payload is encrypted with a key that this process does not have. An operator must add it to the setting."""
+    """A payload is encrypted with a key that this process does not have.
+
+    An operator must add the key to the setting.
+    """
 
 
 class PayloadDamaged(Exception):
-    """A payload was altered, or its key id names another key in this process. An operator must compare the keys."""
+    """A payload was altered, or this process has another key under the same key id.
+
+    An operator must compare the keys.
+    """
 
 
 class EncryptionCodec(PayloadCodec):
-    """AES-256-GCM codec. `keys`: by id, in the order of the setting. Without keys it encrypts nothing."""
+    """AES-256-GCM codec.
+
+    `keys` holds the keys by id, in the order of the setting. Without keys, nothing is encrypted.
+    """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
@@ -48,7 +57,7 @@ class EncryptionCodec(PayloadCodec):
         return [self._encrypted(payload, self._first) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Errors: PayloadKeyUnknown, PayloadDamaged."""
+        """Decrypt the payloads. Errors: PayloadKeyUnknown, PayloadDamaged."""
         return [
             self._decrypted(payload) if payload.metadata.get("encoding") == ENCODING else payload
             for payload in payloads

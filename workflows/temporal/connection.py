@@ -1,8 +1,8 @@
-"""Connection to Temporal: the client of this process, and the thread in which it runs.
+"""Connection to Temporal: the client of this process, and the thread in which the client runs.
 
-The client is connected on first use, and again after a fork. Each call has a timeout and is sent once. The SDK's own
-retries would delay a request by ten seconds when Temporal is down. The callers have retries of their own (a delivery),
-or report the error to a person (a cancel).
+The client is connected on first use, and again after a fork. Each call has a timeout and is sent once. With the SDK's
+own retries, a request would take ten seconds longer while Temporal is down. The callers of this module retry the call
+themselves (a delivery) or report the error to a person (a cancel).
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class _Connection:
         self._address: tuple[str, str] | None = None
 
     def call(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
-        """Run `work` with the client and return its result. Any thread may call this.
+        """Run `work` with the client and return the result of `work`. This method can be called from any thread.
 
         Errors: a TemporalError for every RPC error.
         """

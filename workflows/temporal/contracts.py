@@ -1,7 +1,7 @@
 """Wire names and payload types between client, workflow and activities.
 
-Rule: histories contain these for years, so only additions are allowed. A new field gets a default. A field is never
-renamed, retyped or given another meaning.
+Rule: histories contain these names and types for years, so only additions are allowed. A new field gets a default. A
+field is never renamed or retyped, and never gets another meaning.
 
 Shapes: a projection record is a plain JSON object here. `workflows.engine.records` defines its shape.
 """
@@ -19,15 +19,15 @@ ACTIVITY_SEARCH_EVENTS = "search-events"
 
 SIGNAL_EVENT = "event"
 UPDATE_COMPLETE_TASK = "complete-task"
-# The failure type with which the update's validator rejects a response.
+# The type of the failure that is raised when the update's validator rejects a response.
 UPDATE_REFUSED = "TaskUpdateRefused"
 
 QUERY_SUMMARY = "summary"
 QUERY_CURRENT_STEP = "current-step"
 QUERY_CURRENT_WAIT = "current-wait"
 
-# Memo with facts of the run's beginning that are not in its input. With both, the row can be rebuilt from Temporal
-# alone.
+# Memo with facts that were fixed when the run began and that its input does not contain. From the memo and the input,
+# the row can be rebuilt from Temporal alone.
 MEMO_ORIGIN = "origin"
 
 
@@ -46,11 +46,12 @@ class RunInput:
     trigger_event_id: str = ""
     parent_run_id: str = ""
     root_run_id: str = ""
-    # Number of ancestors.
+    # Number of ancestors: the parent, the parent of the parent, and so on.
     depth: int = 0
-    # State of the previous execution, if this one continues it (`engine.checkpoint`).
+    # State at the end of the previous execution (`engine.checkpoint`). None in the first execution of a run.
     checkpoint: dict[str, Any] | None = None
-    # Time at which the portal accepted the start, in epoch milliseconds. 0: unknown, the start of the workflow counts.
+    # Time at which the portal accepted the start, in epoch milliseconds. 0 if it is unknown; the engine then uses the
+    # time at which the workflow started.
     accepted_at_ms: int = 0
 
 
@@ -77,7 +78,7 @@ class RetryRule:
 
 @dataclass
 class ActionRequest:
-    """One attempt of one action step. The activity also writes the records of its start and its end."""
+    """One attempt of one action step. The activity also writes the records of the start and the end of the attempt."""
 
     run_id: str
     tenant_id: str
@@ -98,11 +99,13 @@ class ActionRequest:
     retry: RetryRule | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
     first_execution_id: str = ""
-    # `[{pointer, name}]`: where the definition refers to a secret. The same shape elsewhere in the input is data.
+    # `[{pointer, name}]`: the places where the definition refers to a secret. An object of the same shape at any other
+    # place of the input is data.
     secrets: list[dict[str, str]] = field(default_factory=list)
-    # `decide` if the workflow asks the operator about an unknown outcome; empty if the attempt then fails.
+    # `decide` if the workflow asks the operator about an unknown outcome. Empty if the attempt fails after an unknown
+    # outcome.
     on_unknown: str = ""
-    # Decision about the attempt's earlier, unknown outcome: `{outcome, output?, executions}`.
+    # Decision about the unknown outcome of an earlier execution of this attempt: `{outcome, output?, executions}`.
     decision: dict[str, Any] | None = None
 
 
@@ -111,14 +114,14 @@ class ActionReply:
     """Outcome of an attempt.
 
     `error` is a failure of the action: `{category, message, nodePath, at, code?, details?}`. `unknown` is set if the
-    outcome is unknown and the workflow asks the operator: the attempt then has no end yet.
+    outcome is unknown and the workflow asks the operator. The attempt has no end yet in this case.
     """
 
     output: Any = None
     error: dict[str, Any] | None = None
-    # End of the attempt as its row has it, in epoch milliseconds.
+    # Time at which the attempt ended, as in its row, in epoch milliseconds.
     ended_at_ms: int = 0
-    # `{executions, startedAt, invocationId, idempotencyKey, decisionMs, outputSchema}`.
+    # Facts of the unknown outcome: `{executions, startedAt, invocationId, idempotencyKey, decisionMs, outputSchema}`.
     unknown: dict[str, Any] | None = None
 
 
@@ -133,9 +136,9 @@ class RecordsRequest:
     tenant_id: str
     records: list[dict[str, Any]]
     wait_id: str = ""
-    # Temporal's run id of the run's first execution.
+    # Temporal's run id of the first execution of the run.
     first_execution_id: str = ""
-    # For `search-events`: the latest time of acceptance that counts, in epoch milliseconds.
+    # Only for `search-events`, in epoch milliseconds. Events that the portal accepted after this time do not count.
     until_ms: int = 0
 
 
@@ -154,18 +157,19 @@ class ChildRequest:
     depth: int
     records: list[dict[str, Any]]
     first_execution_id: str = ""
-    # Logical time of the parent at the call, in epoch milliseconds: the child's start counts from it.
+    # The parent's logical time when it calls the child, in epoch milliseconds. It is the time at which the child
+    # starts.
     ready_ms: int = 0
 
 
 @dataclass
 class ChildLaunch:
-    """The child's input and workflow id, or the error: `{category, message, code}`."""
+    """Result of the launch: the child's input and workflow id, or the error `{category, message, code}`."""
 
     run: RunInput | None = None
     workflow_id: str = ""
     error: dict[str, Any] | None = None
-    # The child's memo.
+    # The memo of the child's workflow.
     origin: dict[str, Any] = field(default_factory=dict)
 
 
@@ -177,7 +181,8 @@ class TaskResponse:
     response: Any
     completedBy: str
     commandId: str = ""
-    # The action's own late result has arrived (`workflows.services.late_results`). The form does not apply.
+    # True if the response is the action's own late result (`workflows.services.late_results`). The form does not apply
+    # to it.
     isLateResult: bool = False
     # Time at which the portal accepted the response, in epoch milliseconds.
     acceptedAtMs: int = 0
@@ -185,7 +190,7 @@ class TaskResponse:
 
 @dataclass
 class EventSignal:
-    """An event for a wait, as the signal carries it."""
+    """An event for a wait, in the form in which the signal carries it."""
 
     eventId: str
     eventName: str
@@ -193,5 +198,5 @@ class EventSignal:
     waitId: str
     payload: Any
     receivedAt: str
-    # Ledger row of the completion, if the wait is a human task.
+    # Ledger row of the command that completes the human task with this event. Empty for other waits.
     commandId: str = ""

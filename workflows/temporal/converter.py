@@ -1,15 +1,20 @@
 """The data converter of every client, worker and test.
 
-Pydantic's JSON keeps the order of keys. The SDK's default converter would sort them.
+Pydantic's JSON keeps the order of keys. The SDK's default converter would sort the keys.
 
-With keys configured, the codec encrypts everything that the SDK calls a payload: inputs, results, signals, queries and
-their results, heartbeat details, memos, summaries of activities and timers, and details of failures. The failure
-converter moves messages and stack traces of failures into these details, because they would otherwise travel
-unencrypted.
+If keys are configured, the codec encrypts everything that the SDK calls a payload: inputs, results, signals, queries
+and their results, heartbeat details, memos, summaries of activities and timers, and details of failures. The messages
+and stack traces of failures would travel unencrypted, so the failure converter moves them into the details.
 
-Not encrypted are: workflow and run ids; names of activities, signals and queries; task queues; identities; the type of
-an error (its category); search attributes; headers; the reason of a cancel; times and sizes. None of them may contain
-payload values.
+These values are not encrypted and must never contain payload values:
+
+- workflow ids and run ids
+- names of activities, signals and queries
+- task queues and identities
+- the type of an error (its category)
+- search attributes and headers
+- the reason of a cancel
+- times and sizes
 """
 
 from collections.abc import Mapping
@@ -26,7 +31,10 @@ from workflows.temporal.codec import EncryptionCodec
 
 
 def build_converter(keys: Mapping[str, bytes]) -> DataConverter:
-    """Build a converter that encrypts if there are keys. Without keys, it still refuses ciphertext."""
+    """Build a converter that encrypts if there are keys.
+
+    If there are no keys, the converter still refuses ciphertext.
+    """
     return DataConverter(
         payload_converter_class=PydanticPayloadConverter,
         payload_codec=EncryptionCodec(keys),

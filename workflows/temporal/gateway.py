@@ -1,11 +1,15 @@
 """Calls to Temporal about one run, and the errors of every call (docs/architecture.md#packages).
 
-`updates`, `history` and `listing` hold the other calls. All go through the client of `connection`. Modules outside this
-package import the error classes from here.
+The modules `updates`, `history` and `listing` hold the other calls. All calls use the client of `connection`. Modules
+outside this package import the error classes from here.
 
-Errors: TemporalUnreachable if the call was not delivered. TemporalTimeout if its outcome is unknown. TemporalNotFound
-if the workflow is unknown or has ended. TemporalInvalid if Temporal can never accept the request. TemporalRefused for
-any other refusal.
+Errors:
+
+- TemporalUnreachable: the call was not delivered.
+- TemporalTimeout: the outcome of the call is unknown.
+- TemporalNotFound: the workflow is unknown or has ended.
+- TemporalInvalid: Temporal can never accept the request.
+- TemporalRefused: Temporal refused the call for another reason.
 """
 
 from dataclasses import dataclass
@@ -67,10 +71,11 @@ class Execution:
 def start_run(run: contracts.RunInput, *, workflow_id: str, origin: dict[str, Any] | None = None) -> str:
     """Start the run's workflow and return Temporal's run id.
 
-    `origin` is stored as the workflow's memo: facts of the run row that the workflow does not need.
+    `origin` is stored as the workflow's memo. It has facts of the run row that the workflow does not need.
 
-    Idempotency: the run's id is the request id. A second start returns the first run id while the workflow is open, and
-    raises TemporalAlreadyStarted after its end.
+    Idempotency: the run's id is the request id. While the workflow is open, a second start returns the run id of the
+    first
+    start. After the end of the workflow, a second start raises TemporalAlreadyStarted.
     """
 
     async def work(client: Client) -> str:
@@ -201,7 +206,7 @@ def query_run(query: str, *, workflow_id: str) -> Any:
 
 
 def check_reachable() -> None:
-    """Return if Temporal responds. Errors: TemporalUnreachable or TemporalTimeout if it does not."""
+    """Check that Temporal responds. Errors: TemporalUnreachable or TemporalTimeout if it does not."""
 
     async def work(client: Client) -> None:
         await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timeout())
@@ -210,7 +215,10 @@ def check_reachable() -> None:
 
 
 def count_pollers() -> int:
-    """Return the number of workers that poll our task queue. The server remembers a worker for a few minutes."""
+    """Return the number of workers that poll our task queue.
+
+    A worker that has stopped is still counted for a few minutes, because the server remembers it for this time.
+    """
 
     async def work(client: Client) -> int:
         response = await client.workflow_service.describe_task_queue(

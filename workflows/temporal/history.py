@@ -1,6 +1,6 @@
-"""The history of one execution in Temporal, decoded: requests and replies of its activities, resets, and its close.
+"""The history of one execution in Temporal, decoded: requests and results of its activities, resets, and its close.
 
-Rule: this module decodes and leaves nothing out. `run_history` derives the projection records.
+Rule: this module only decodes the history and leaves nothing out. `run_history` derives the projection records.
 """
 
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ class RecordedActivity:
 
 @dataclass(frozen=True)
 class Reset:
-    """Reset at an event of a history: before it, the history is that of `base`; after it, that of `new`."""
+    """Reset in a history. Events before `event_id` are from execution `base`; later events are from execution `new`."""
 
     event_id: int
     base: str
@@ -80,7 +80,7 @@ class Reset:
 
 @dataclass(frozen=True)
 class Close:
-    """Close of an execution. `error`: the error that the workflow failed with. `message`: Temporal's own text."""
+    """Close of an execution. `error`: the error with which the workflow failed. `message`: Temporal's own text."""
 
     status: str
     at: datetime
@@ -91,7 +91,7 @@ class Close:
 
 @dataclass
 class ExecutionHistory:
-    """History of one execution. `activities`: by the id of the event that scheduled the activity."""
+    """History of one execution. The key of `activities` is the id of the event that scheduled the activity."""
 
     run_id: str
     first_run_id: str

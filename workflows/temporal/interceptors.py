@@ -1,8 +1,8 @@
 """Database connections and tenant scope of activities. The request of every activity names its tenant.
 
-An interceptor runs on the event loop, and the activity in a thread of the executor. A database connection belongs to
-its thread. So the activity's function itself is wrapped, and its thread releases the connection to the pool, or closes
-an unusable one.
+An interceptor runs on the event loop, but the activity runs in a thread of the executor. A database connection belongs
+to the thread that opened it. So this module wraps the function of the activity itself. After the function, its thread
+returns the connection to the pool, or closes the connection if it is unusable.
 """
 
 import functools
@@ -25,7 +25,7 @@ def _releasing_connections(function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             for connection in connections.all(initialized_only=True):
                 if "pool" in connection.settings_dict.get("OPTIONS", {}):
-                    connection.close()  # back to the pool
+                    connection.close()  # returns the connection to the pool
                 else:
                     connection.close_if_unusable_or_obsolete()
 

@@ -1,7 +1,7 @@
 """Lists of executions, and the namespace's retention period.
 
-Lists come from Temporal's visibility store, which is slightly out of date. Describe each execution found here before
-you act on it.
+Lists come from Temporal's visibility store, which is slightly out of date. Before you act on an execution from a list,
+describe this execution.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Listed:
 def list_changed(*, since: datetime) -> Iterator[list[Listed]]:
     """Yield the executions of runs that were started or closed since this moment, in pages.
 
-    Cost: one call for each 500 executions found, for any number of open runs.
+    Cost: one call for each 500 executions that are found. The number of open runs does not matter.
     """
     moment = since.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     yield from _listed(

@@ -2,11 +2,11 @@
 
 Rules:
 
-- Each command is its own asyncio task. Its end comes back through the inbox. So a cancel stops only what the engine
-  asked to stop.
-- The size of a payload is checked before it is sent. The server terminates a run with a payload over 2 MB, and the
-  workflow cannot catch that.
-- A command that cannot be performed comes back as TaskFailed.
+- Each command is its own asyncio task. The end of the task is put into the inbox as an event. So a cancel stops only
+  the commands that the engine cancels.
+- The size of a payload is checked before the payload is sent. The server terminates a run with a payload over 2 MB, and
+  the workflow cannot catch this.
+- If a command cannot be performed, TaskFailed is put into the inbox.
 """
 
 import asyncio
@@ -45,17 +45,20 @@ with workflow.unsafe.imports_passed_through():
     from workflows.engine.sizes import MAX_PAYLOAD_BYTES, json_size
     from workflows.temporal import contracts
 
-# Infrastructure failures (database down, worker lost) are retried without limit, and use up no attempt of the author.
+# Infrastructure failures (database down, worker lost) are retried without limit. These retries use up no attempt of the
+# author.
 INFRASTRUCTURE_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
 )
-# A write sends no heartbeats. So a write of a killed worker is noticed only after this time.
+# An activity that writes records sends no heartbeats. If its worker is killed, Temporal notices this only after this
+# time.
 WRITE_TIMEOUT = timedelta(seconds=12)
-# Longer than every action's own time limit, which the activity enforces.
+# Longer than the time limit of every action. The activity itself enforces the limit of the action.
 ACTION_TIMEOUT = timedelta(minutes=15)
 HEARTBEAT_TIMEOUT = timedelta(seconds=12)
-# Signals and updates of one execution, after which the run continues in a new one. The server allows 10,000 signals and
-# 2,000 updates for each execution. A replay depends on this number, so a change needs a new semantics version.
+# Limit of signals and updates for one execution. After this number, the run continues in a new execution. The server
+# allows 10,000 signals and 2,000 updates for each execution. A replay depends on this number, so a change needs a new
+# semantics version.
 MAX_MESSAGES = 1_500
 # Temporal limits the length of a timer. A longer wait is a sequence of timers.
 MAX_TIMER_SECONDS = 5 * 365 * 24 * 3600.0
@@ -72,7 +75,7 @@ Inbox = deque[EngineEvent | TaskFailed]
 
 
 class Performer:
-    """Performs the commands of one execution, and knows which are still open."""
+    """Performs the commands of one execution, and knows which commands are still open."""
 
     def __init__(self, run: contracts.RunInput, inbox: Inbox) -> None:
         self._run = run
@@ -132,7 +135,7 @@ class Performer:
                 self._inbox.append(TaskFailed(f"{type(cause).__name__}: {cause}"))
 
         def forget(_task: asyncio.Task[None]) -> None:
-            # A `finally` in `run` is not enough: a task that is cancelled before it begins never enters its coroutine.
+            # A `finally` in `run` is not enough. If a task is cancelled before it begins, its coroutine never runs.
             work.close()
             self._tasks.pop(task_id, None)
             for ids in (self._timers, self._writes, self._canceled):
@@ -196,7 +199,8 @@ class Performer:
                 result_type=contracts.RunResult,
                 memo={contracts.MEMO_ORIGIN: launch.origin} if launch.origin else None,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                # When the parent is terminated, its children are cancelled, so that they can record their end.
+                # If the parent is terminated, Temporal cancels its children instead of terminating them. So the
+                # children can record their end.
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 static_summary=f"{command.step_id} · {command.workflow}"[:200],
             )
@@ -305,7 +309,10 @@ class Performer:
 
 
 def fitting(payload: Any) -> Any:
-    """Return the payload. Errors: ValueError if the server would terminate the run because of its size."""
+    """Return the payload unchanged.
+
+    Errors: ValueError if the payload is so large that the server would terminate the run.
+    """
     size = json_size(payload)
     if size > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a {type(payload).__name__} of {size} bytes cannot be sent; {MAX_PAYLOAD_BYTES} are allowed")
@@ -313,7 +320,7 @@ def fitting(payload: Any) -> Any:
 
 
 def _child_failure(failure: ChildWorkflowError) -> tuple[dict[str, Any] | None, str]:
-    """Return the child's own error, if it has one, and its end."""
+    """Return the child's own error, if the child has one, and the status with which the child ended."""
     cause = failure.cause
     if isinstance(cause, ApplicationError):
         own = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {"message": cause.message}

@@ -1,6 +1,6 @@
 """Errors of calls to Temporal, and their translation from gRPC statuses.
 
-Modules outside this package use these classes through `gateway`. The message of each is Temporal's own text.
+Modules outside this package use these classes through `gateway`. The message of each error is Temporal's own text.
 """
 
 from temporalio.api.enums.v1 import ResourceExhaustedCause
@@ -17,14 +17,14 @@ class TemporalUnreachable(TemporalError):
 
 
 class TemporalBusy(TemporalUnreachable):
-    """The workflow takes no call at present, for example while it continues in a new execution.
+    """The workflow accepts no call at present, for example while it continues in a new execution.
 
     Nothing was done. Only this run is affected; the caller should retry soon.
     """
 
 
 class TemporalTimeout(TemporalError):
-    """The call may or may not have been carried out. The caller must find out before it reports an outcome."""
+    """The call may or may not have been carried out. The caller must check this before it reports an outcome."""
 
 
 class TemporalNotFound(TemporalError):
@@ -32,11 +32,11 @@ class TemporalNotFound(TemporalError):
 
 
 class TemporalRefused(TemporalError):
-    """Temporal responded and did not carry out the call."""
+    """Temporal responded, but refused to carry out the call."""
 
 
 class TemporalInvalid(TemporalRefused):
-    """Temporal can never accept the request: it is too large or cannot be encoded. A retry does not help."""
+    """Temporal can never accept the request, because it is too large or cannot be encoded. A retry does not help."""
 
 
 class UpdateRejected(TemporalRefused):
@@ -51,7 +51,7 @@ class TemporalAlreadyStarted(TemporalRefused):
     """A workflow with this id is running, or has run before."""
 
 
-# Texts of a connection that failed during the call. The SDK gives such a failure a status as if the server had
+# Error texts of a connection that failed during the call. The SDK gives such an error a status as if the server had
 # responded.
 _CONNECTION_LOST = ("transport error", "h2 protocol error", "connection reset", "broken pipe")
 
@@ -64,12 +64,13 @@ def translated(error: RPCError) -> TemporalError:
         return TemporalAlreadyStarted(message)
     if error.status == RPCStatusCode.UNAVAILABLE and "connect error" in message:
         return TemporalUnreachable(message)
-    # CANCELLED is the SDK's own deadline. After UNAVAILABLE on an open connection, the call may have been carried out.
+    # CANCELLED means that the SDK's own deadline has passed. UNAVAILABLE on an open connection: the call may have been
+    # carried out.
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
         return TemporalTimeout(message)
     if any(text in message for text in _CONNECTION_LOST):
         return TemporalTimeout(message)
-    if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:  # a limit of one workflow, or a rate limit of the server
+    if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:  # either one workflow or the server has reached a limit
         return TemporalBusy(message) if _is_busy_workflow(error) else TemporalUnreachable(message)
     if error.status == RPCStatusCode.INVALID_ARGUMENT:
         return TemporalInvalid(message)
@@ -77,7 +78,7 @@ def translated(error: RPCError) -> TemporalError:
 
 
 def _is_busy_workflow(error: RPCError) -> bool:
-    """Return True if only one workflow is at its limit; False if the whole server is."""
+    """Return True if only one workflow has reached its limit. Return False if the whole server has."""
     for detail in error.grpc_status.details:
         failure = ResourceExhaustedFailure()
         if detail.Unpack(failure):
@@ -86,5 +87,5 @@ def _is_busy_workflow(error: RPCError) -> bool:
 
 
 def _is_missing_namespace(error: RPCError) -> bool:
-    """Return True if the namespace does not exist. That is a wrong configuration and not the end of a run."""
+    """Return True if the namespace does not exist. The configuration is then wrong; the run has not ended."""
     return any(detail.type_url.endswith("NamespaceNotFoundFailure") for detail in error.grpc_status.details)

@@ -1,11 +1,12 @@
 """The history of a run over all its executions: its projection records in order, and what resets have undone.
 
-A run is a chain of executions. An execution continues another one (continue-as-new), or it starts from an earlier point
-of another one's history (reset). The chain is followed from the current execution back to the first. The history after
-a reset contains the part that the reset kept, so the chain alone gives the valid records. What a reset has undone is
-only in the histories of the executions that the reset abandoned.
+A run is a chain of executions. An execution can continue another one (continue-as-new). It can also start from an
+earlier point in the history of another one (reset). This module follows the chain from the current execution back to
+the first. The history after a reset contains the part that the reset kept, so the chain alone gives the valid records.
+The records that a reset has undone are only in the histories of abandoned executions.
 
-Rule: records come only from what activities were given, and from the starts and ends of attempts that activities write.
+Rule: there are only two sources of records. They are the requests of activities, and the starts and ends of attempts
+that activities write.
 """
 
 from dataclasses import dataclass, field
@@ -16,16 +17,19 @@ from workflows.temporal import contracts, gateway
 from workflows.temporal.attempt_records import end_records, start_record
 from workflows.temporal.history import Close, ExecutionHistory, RecordedActivity, Reset, read_history
 
-# Failures of an action's activity that happen before it writes the start of its attempt.
+# Types of failures that end an action's activity before it writes the start of its attempt.
 UNWRITTEN = frozenset({"PastEpoch", "RecordsRefused"})
 MAX_READS = 3
-# Above every sequence number.
+# Higher than every sequence number.
 NO_SEQ = 2**53
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Records of one epoch: valid ones, or ones that a reset has undone. Then the epoch is the reset's."""
+    """Records of one epoch. Either all of them are valid, or a reset has undone all of them.
+
+    If a reset has undone the records, `epoch` is the epoch that this reset opened.
+    """
 
     epoch: str
     records: list[Record]
@@ -33,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class OpenAttempt:
-    """Attempt whose activity has not ended in the history, although it may have written the end already."""
+    """Attempt whose activity has not ended in the history. The activity may have written the attempt's end already."""
 
     path: str
     iteration: str
@@ -43,13 +47,13 @@ class OpenAttempt:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """Valid records of a run, and the facts that a rebuild needs beside them.
+    """Valid records of a run, and the other facts that a rebuild needs.
 
     `started_ms`: time of the first record that the run ever wrote, before any reset.
     `reset_seq`: first sequence number of the current execution if a reset began that execution; else 0.
     `undone`: waits and tasks that resets have undone.
-    `missing`: executions whose histories Temporal has deleted. `is_whole` is False if the first one is among them; then
-    the records begin in the middle of the run.
+    `missing`: executions whose histories Temporal has deleted.
+    `is_whole`: False if the history of the first execution is missing. The records then begin in the middle of the run.
     """
 
     workflow_id: str
@@ -78,22 +82,23 @@ class RunHistory:
 
     @property
     def covers_run_row(self) -> bool:
-        """Return True if the values of the run's own row follow from the records."""
+        """Return True if the records contain the values of the run's own row."""
         return self.is_whole or any(record["kind"] == "run" for record in self.records)
 
 
 def read_run_history(*, workflow_id: str) -> RunHistory:
     """Read the histories of all executions of the run.
 
-    Errors: TemporalNotFound if Temporal does not know the workflow (any more); other TemporalErrors; HistoryUnreadable.
-    Cost: one describe call, and the histories of all executions.
+    Errors: TemporalNotFound if Temporal does not know the workflow, or has deleted it; other TemporalErrors;
+    HistoryUnreadable.
+    Cost: one describe call, and the calls that read the history of each execution.
     """
     for _ in range(MAX_READS):
         current = gateway.describe_run(workflow_id=workflow_id)
         last = read_history(workflow_id=workflow_id, run_id=current.run_id)
         if last.close is None or not last.close.continued_as:
             return _run_history(workflow_id, last)
-        # The run continued in a new execution during the read: read again.
+        # The run has continued in a new execution while its histories were read, so read them again.
     raise gateway.TemporalBusy(
         f"{workflow_id} continues in new executions faster than its history can be read; try again"
     )
@@ -128,7 +133,10 @@ def _run_history(workflow_id: str, last: ExecutionHistory) -> RunHistory:
 
 
 def _chain(workflow_id: str, last: ExecutionHistory, missing: list[str]) -> list[ExecutionHistory]:
-    """Return the executions up to the current one, beginning with the earliest that Temporal still has."""
+    """Return the executions up to the current one.
+
+    The first entry is the earliest execution that Temporal still has.
+    """
     chain = [last]
     while chain[0].continued_from:
         earlier = _read(workflow_id, chain[0].continued_from, missing)
@@ -150,7 +158,7 @@ def _read(workflow_id: str, run_id: str, missing: list[str]) -> ExecutionHistory
 
 
 def _segments(history: ExecutionHistory) -> list[Segment]:
-    """Return the records by epoch. An activity that was open at a reset was run again by the new execution."""
+    """Return the records by epoch. If an activity was open at a reset, the new execution has run it again."""
     found: dict[str, list[Record]] = {}
     for activity in history.activities.values():
         last_event = activity.ended_event_id or history.events + 1
@@ -162,7 +170,7 @@ def _segments(history: ExecutionHistory) -> list[Segment]:
 
 
 def records_of(activity: RecordedActivity) -> list[Record]:
-    """Return the records that this activity has written, or will write if it is still open."""
+    """Return the records that this activity has written. If it is still open, return the records that it will write."""
     request = activity.request
     if not isinstance(request, contracts.ActionRequest):
         return records_from_json(list(request.records)) if activity.outcome in ("completed", "open") else []
@@ -204,7 +212,7 @@ def _reset_seq(last: ExecutionHistory) -> int:
 def _abandoned(
     workflow_id: str, chain: list[ExecutionHistory], missing: list[str]
 ) -> list[tuple[Reset, ExecutionHistory]]:
-    """Return the executions that resets have abandoned, and the executions that continued those."""
+    """Return the executions that resets have abandoned, and the executions that continued an abandoned execution."""
     seen = {history.run_id for history in chain}
     found: list[tuple[Reset, ExecutionHistory]] = []
     for reset in [reset for history in chain for reset in history.resets]:
@@ -220,7 +228,7 @@ def _abandoned(
 
 
 def _undone(chain: list[ExecutionHistory], abandoned: list[tuple[Reset, ExecutionHistory]]) -> list[Segment]:
-    """Return the waits and tasks of abandoned executions that the valid history does not have."""
+    """Return the waits and tasks that only abandoned executions have."""
     kept = {record["id"] for history in chain for record in _waits_of(history)}
     found: list[Segment] = []
     for reset, history in abandoned:

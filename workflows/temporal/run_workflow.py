@@ -3,10 +3,11 @@
 Rules:
 
 - Handlers only append to the inbox and await nothing, so that no handler is ever unfinished.
-- The main loop takes one item from the inbox, calls the engine, and performs its commands (`performing`).
+- The main loop takes one item from the inbox, calls the engine, and performs the commands that it returns
+  (`performing`).
 - An exception of the engine ends the run as EngineCorruption. Otherwise the workflow task would fail for ever.
-- A run whose execution has become long pauses at the next safe point, and continues in a new execution from a
-  checkpoint.
+- A run whose execution has become long pauses at the next safe point. From a checkpoint, it continues in a new
+  execution.
 - Time, randomness and I/O come only from Temporal.
 """
 
@@ -53,7 +54,7 @@ class RunWorkflow:
     def __init__(self, run: contracts.RunInput) -> None:
         self._run = run
         if run.semantics_version > SEMANTICS_VERSION:
-            # A newer portal started the run. This task fails, so that a newer worker can take it.
+            # A newer version of the portal started the run. This task fails, so that a newer worker can take the run.
             raise RuntimeError(
                 f"the run needs engine semantics {run.semantics_version}, but this worker has {SEMANTICS_VERSION};"
                 " a newer worker must run"
@@ -99,7 +100,7 @@ class RunWorkflow:
 
     @workflow.update(name=contracts.UPDATE_COMPLETE_TASK)
     def complete_task(self, response: contracts.TaskResponse) -> None:
-        """Resume the run with a person's response. The validator below has already accepted it."""
+        """Resume the run with a person's response. The validator below has already accepted the response."""
         self._messages += 1
         self._inbox.append(
             TaskCompleted(
@@ -180,10 +181,11 @@ class RunWorkflow:
                 self._inbox.append(PauseRequested(now_ms()))
 
     async def _next_event(self, *, ended: bool) -> EngineEvent | TaskFailed | None:
-        """Return the next item of the inbox; None if the run has ended and no command is open.
+        """Return the next item of the inbox. Return None if the run has ended and no command is open.
 
-        A signal that arrives during the last write still gets its verdict. The server does not accept the end of a
-        workflow, or its continuation in a new execution, while a signal is unread.
+        A signal that arrives during the last write still gets its verdict. While a signal is unread, the server accepts
+        neither
+        the end of a workflow nor its continuation in a new execution.
         """
         while not self._inbox:
             if ended and self._performer.is_idle:
@@ -210,7 +212,7 @@ class RunWorkflow:
         try:
             fitting(run)
         except ValueError as error:
-            # The size limits of the parts (`engine.sizes`) should prevent this.
+            # The size limits of the single parts (`engine.sizes`) should prevent this error.
             self._inbox.append(TaskFailed(f"the run cannot continue in a new execution: {error}"))
             return
         workflow.continue_as_new(run)
@@ -229,7 +231,7 @@ class RunWorkflow:
             return self._corrupt(definition, f"{type(error).__name__}: {error}")
 
     def _corrupt(self, definition: Definition | None, message: str) -> list[ask.Command]:
-        """End the run as EngineCorruption, once. If its end cannot be recorded, only Temporal has it."""
+        """End the run as EngineCorruption, once. If the end cannot be written to the rows, only Temporal has it."""
         if self._is_corrupt:
             return []
         self._is_corrupt = True
@@ -271,7 +273,7 @@ def _read_definition(run: contracts.RunInput) -> Definition | None:
 
 
 def _may_close(event: EngineEvent | TaskFailed, wait: OpenWaitState) -> bool:
-    """Return True if this unread item may close the wait before the response is read."""
+    """Return True if this unread item of the inbox may close the wait before the engine reads the response."""
     match event:
         case EventSignalled():
             return event.wait_id == wait.id

@@ -1,8 +1,8 @@
 """The workflow sandbox of the worker, the replayer and the tests.
 
-The engine and the contracts are passed through the sandbox. So they are loaded once, and not once for each cached run
-(1 MB of memory and 108 ms of CPU time each). import-linter, ruff and the replay tests keep them deterministic. jsonata
-is listed because it imports itself inside functions.
+The engine and the contracts are passed through the sandbox. So they are loaded once. Otherwise each cached run would
+load them again, at 1 MB of memory and 108 ms of CPU time. import-linter, ruff and the replay tests ensure that the
+engine stays deterministic. jsonata is listed because its functions import it again.
 """
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -12,7 +12,7 @@ RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(
     "pydantic",
     "pydantic_core",
     "annotated_types",
-    # For the check of responses to human tasks against their form schemas.
+    # Needed to check responses to human tasks against their form schemas.
     "attr",
     "attrs",
     "jsonschema",

@@ -1,4 +1,4 @@
-"""The worker process: it waits for Temporal, runs the worker, and drains on SIGTERM or SIGINT."""
+"""The worker process. It waits until Temporal responds, runs the worker, and drains on SIGTERM or SIGINT."""
 
 import asyncio
 import logging
@@ -16,7 +16,10 @@ RECONNECT_SECONDS = 2
 
 
 async def serve() -> None:
-    """Run the worker until SIGTERM or SIGINT. Running activities then have TEMPORAL_DRAIN_SECONDS to finish."""
+    """Run the worker until SIGTERM or SIGINT.
+
+    After the signal, running activities have TEMPORAL_DRAIN_SECONDS to finish.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,7 +36,7 @@ async def serve() -> None:
 
 
 async def _connected(stop: asyncio.Event) -> Client | None:
-    """Return a client as soon as Temporal responds. Return None if the process must stop before that."""
+    """Return a client as soon as Temporal responds. Return None if the process must stop before a response."""
     while not stop.is_set():
         try:
             return await connect_client()

@@ -26,7 +26,7 @@ RETRIED = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 
 def complete_task(response: contracts.TaskResponse, *, workflow_id: str, first_run_id: str, update_id: str) -> None:
-    """Send the response to the workflow, and return when the workflow has accepted it.
+    """Send the response to the workflow. Return when the workflow has accepted the response.
 
     Idempotency: within one execution, Temporal accepts one update for each id. The workflow accepts one response per
     task.
@@ -40,7 +40,8 @@ def complete_task(response: contracts.TaskResponse, *, workflow_id: str, first_r
             try:
                 result = await client.workflow_service.update_workflow_execution(request, timeout=connection.timeout())
             except RPCError as error:
-                # The server responds so while the run continues in a new execution. All sends have the same update id.
+                # The server responds with this error while the run continues in a new execution. Each repeated send has
+                # the same update id.
                 if error.status not in RETRIED or "connect error" in error.message:
                     raise
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
@@ -79,7 +80,7 @@ def _rejected(failure: BaseException) -> TemporalError:
 
 
 def update_is_known(*, workflow_id: str, update_id: str) -> bool:
-    """Return True if the workflow has received this update: it is waiting, accepted or completed.
+    """Return True if the workflow has received this update, so that the update is waiting, accepted or completed.
 
     Errors: TemporalTimeout if no worker responds for the workflow.
     """

@@ -27,12 +27,15 @@ ACTIVITIES: list[Callable[..., Any]] = [
     search_events_activity,
     write_records_activity,
 ]
-# With more workflow tasks at once than cores, each takes longer than the deadlock detector allows.
+# If more workflow tasks run at once than there are cores, each task takes longer than the deadlock detector allows.
 MAX_WORKFLOW_TASKS = 4
 
 
 def build_worker(client: Client, executor: ThreadPoolExecutor, *, task_queue: str) -> Worker:
-    """Build a worker. `executor` must have TEMPORAL_ACTIVITY_THREADS threads, one for each activity at a time."""
+    """Build a worker.
+
+    `executor` needs TEMPORAL_ACTIVITY_THREADS threads, so that each running activity has a thread.
+    """
     return Worker(
         client,
         task_queue=task_queue,
@@ -43,7 +46,7 @@ def build_worker(client: Client, executor: ThreadPoolExecutor, *, task_queue: st
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
         workflow_runner=workflow_runner(),
         interceptors=[DatabaseScopeInterceptor()],
-        # After a worker was killed, the server waits this long before it gives the task to another worker.
+        # After a worker was killed, the server waits for this time before it gives the task to another worker.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=settings.TEMPORAL_DRAIN_SECONDS),
     )

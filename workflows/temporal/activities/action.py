@@ -2,15 +2,15 @@
 
 The activity uses at most three transactions:
 
-1. the gathered records, the attempt's start, and the claim of the idempotency key
-2. the effect; for an action that only writes this database, in one transaction with its stored outcome
-3. the stored outcome and the attempt's end
+1. the gathered records, the start of the attempt, and the claim of the idempotency key
+2. the effect; an action that only writes this database stores its output in the same transaction
+3. the stored output, if it is not stored yet, and the end of the attempt
 
-A failure of the action is a return value. An exception means an infrastructure failure: Temporal then repeats the
-activity, and the author's attempts are not used up.
+A failure of the action is a return value. An exception means an infrastructure failure. Temporal then repeats the
+activity, and the repetition uses up no attempt of the author.
 
 Secrets are in clear text only between `_secrets` and the end of the action. Rows and the action ledger store
-`request.input`, which has `{"$secret": NAME}` in their places. All output is scrubbed of secrets.
+`request.input`, which has `{"$secret": NAME}` in place of each secret. All output is scrubbed of secrets.
 """
 
 import uuid
@@ -56,8 +56,8 @@ from workflows.temporal.attempt_records import end_records, start_record
 MISSING_ACTION_PAUSE_SECONDS = 30
 
 
-# When the worker stops or the run is cancelled, no exception is raised in the thread. A running action ends by itself
-# or with its process, so the portal never records it as failed by mistake.
+# When the worker stops or the run is cancelled, no exception is raised in the thread of the action. The action ends by
+# itself or with its process. So the portal never records it as failed by mistake.
 @activity.defn(name=contracts.ACTIVITY_RUN_ACTION, no_thread_cancel_exception=True)
 def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionReply:
     attempt = _Attempt(request)
@@ -87,7 +87,7 @@ class _Attempt:
             invocation_renew(self._held)
 
     def run(self) -> Any:
-        """Return the action's output: execute the action, or return the output that was stored before.
+        """Execute the action and return its output. If an output is already stored, return the stored output.
 
         Errors: RunError for a failure that the workflow must see.
         """
@@ -197,7 +197,7 @@ class _Attempt:
             )
 
     def unknown_outcome(self) -> dict[str, Any] | None:
-        """Return the facts with which the workflow asks the operator. Return None if the step fails at once."""
+        """Return the facts that the workflow shows to the operator. Return None if the step fails at once."""
         if self._claimed is None or self.request.on_unknown != DECIDE:
             return None
         action, invocation = self._claimed
@@ -213,9 +213,9 @@ class _Attempt:
     def write_end(
         self, *, output: Any = None, error: dict[str, Any] | None = None, unknown: dict[str, Any] | None = None
     ) -> int:
-        """Write the attempt's end and return its time.
+        """Write the end of the attempt and return the time of this end.
 
-        The reply carries this time, so that the history contains it and a rebuild writes the same row.
+        The activity's result carries this time. The history then contains the time, and a rebuild writes the same row.
         """
         now_ms = _now_ms()
         records = end_records(self.request, now_ms=now_ms, output=output, error=error, unknown=unknown)
@@ -256,7 +256,7 @@ def _stored_error(stored: dict[str, Any]) -> RunError:
 
 
 def action_key(action: Action, value: BaseModel) -> str:
-    """Return the key that the action computes from its input; empty if the action computes none for this input.
+    """Return the key that the action computes from its input. It is empty if the action computes no key for this input.
 
     Errors: RunError if the action's code raises, or does not return a text or a number.
     """

@@ -1,7 +1,7 @@
 """The activity that launches a child run: its row, its pinned definition, and the parent's records.
 
-An author's mistake (an unknown workflow, a payload that does not fit) is a return value, and the parent's step fails
-with it. The child's row and the records that refer to it are committed together.
+An author's mistake is a return value, and the parent's step fails with it. Examples are an unknown workflow and a
+payload that does not match the schema. The child's row and the records that refer to it are committed together.
 
 Source: docs/reference/language.md#step-types
 """
@@ -46,7 +46,8 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
         _write(request)  # locks the parent's row
         parent.refresh_from_db(fields=["status"])
         if parent.status not in OPEN_RUN_STATUSES:
-            # The parent was cancelled meanwhile. Its last records have closed the children launched before this one.
+            # The parent was cancelled in the meantime. The parent's last records have closed the children that were
+            # launched before this one.
             raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
     return contracts.ChildLaunch(
         run=_run_input(request, version), workflow_id=child.temporal_workflow_id, origin=run_origin(child)

@@ -1,7 +1,7 @@
 """The time limit of an action, enforced inside the activity (docs/reference/engine.md#actions).
 
 Python cannot stop a thread. So an action that exceeds its limit keeps running in its thread, and the activity no longer
-waits for it. The caller decides what that means for the action's effect.
+waits for this thread. The caller decides what this means for the effect of the action.
 """
 
 import contextvars
@@ -19,7 +19,7 @@ class DeadlinePassed(Exception):
 def within(
     seconds: float, work: Callable[[], Any], late: Callable[[Any, BaseException | None], None] | None = None
 ) -> Any:
-    """Run `work` in a thread with its own database connections. Return its result, or raise its error.
+    """Run `work` in a thread with its own database connections. Return the result of `work`, or raise its error.
 
     If the work ends after the limit, its thread calls `late` with the result or the error.
 

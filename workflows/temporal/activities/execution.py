@@ -1,4 +1,7 @@
-"""Execution of an action: check its input, run its code within its time limit, store its output in the ledger."""
+"""Execution of an action.
+
+This module checks the input, runs the code within the time limit, and stores the output in the action ledger.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +44,10 @@ def execute(action: Action, claim: Claim, value: BaseModel, context: ActionConte
 
 
 def _store_late_result(claim: Claim, output: Any, error: BaseException | None) -> None:
-    """Store the result of an execution that exceeded its time limit, so that the operator need not decide about it."""
+    """Store the result of an execution that exceeded its time limit.
+
+    The operator then need not decide about its outcome.
+    """
     if error is not None and not isinstance(error, RunError):
         activity.logger.warning("the late end of an action has no result that can be stored", exc_info=error)
         return

@@ -1,7 +1,8 @@
 """Heartbeats of long activities, sent from a separate thread.
 
-The first heartbeat is late, because each one that reaches the server is billed. The thread has a copy of the activity's
-context, because an action's code sends no heartbeats itself. When they stop, Temporal considers the worker lost.
+The first heartbeat is sent late, because each heartbeat that reaches the server is billed. The thread has a copy of the
+activity's context, so that the code of an action need not send heartbeats. If the heartbeats stop, Temporal considers
+the worker lost.
 """
 
 import contextvars
@@ -15,7 +16,10 @@ from temporalio import activity
 
 @contextmanager
 def heartbeats(on_beat: Callable[[], None]) -> Iterator[None]:
-    """Send heartbeats while the block runs. Call `on_beat` with each, in a thread with its own database connections."""
+    """Send heartbeats while the block runs. With each heartbeat, call `on_beat`.
+
+    The calls run in a thread with its own database connections.
+    """
     timeout = activity.info().heartbeat_timeout
     if timeout is None:
         yield

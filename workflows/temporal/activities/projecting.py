@@ -1,4 +1,4 @@
-"""Writing of projection records by activities, under the epoch of the workflow that sent the records."""
+"""Writing of projection records by activities. The epoch of the records is the execution that sent them."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from workflows.temporal import gateway
 
 
 def write_records(records: list[Record], *, tenant_id: str, run_id: str, first_execution_id: str) -> bool:
-    """Write the records. Return False if a reset has replaced the sending workflow; then nothing was written."""
+    """Write the records. Return False if a reset has replaced the workflow that sent them; nothing is then written."""
     info = activity.info()
     workflow_id = info.workflow_id
     if workflow_id is None or info.workflow_run_id is None:
@@ -31,14 +31,14 @@ def write_records(records: list[Record], *, tenant_id: str, run_id: str, first_e
     except DatabaseError as error:
         if not is_data_error(error):
             raise
-        # A retry would fail in the same way. The workflow ends the run as EngineCorruption.
+        # A retry would fail in the same way. So the workflow ends the run as EngineCorruption.
         raise ApplicationError(
             f"the records cannot be stored: {error}", type="RecordsRefused", non_retryable=True
         ) from error
     if not written:
         activity.logger.warning("records of a past epoch were dropped", extra={"run_id": run_id})
         return False
-    # A wait that did not take an event can take the next one. A repeat of the activity searches again.
+    # If a wait did not take an event, it can take the next event. If the activity is repeated, it searches again.
     for wait_id in sorted({r["waitId"] for r in records if r["kind"] == "verdict" and r["verdict"] != "matched"}):
         transaction.on_commit(partial(wait_look_for_events, tenant_id=tenant_id, wait_id=wait_id))
     return True

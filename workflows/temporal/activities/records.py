@@ -16,10 +16,10 @@ def write_records_activity(request: contracts.RecordsRequest) -> None:
 
 @activity.defn(name=contracts.ACTIVITY_OPEN_WAIT, no_thread_cancel_exception=True)
 def open_wait_activity(request: contracts.RecordsRequest) -> None:
-    """Write and commit the wait. Then search, in a new statement, for events that came before it.
+    """Write and commit the wait. Then search, in a new statement, for events that came before the wait.
 
     Routing also searches for waits after its own commit. So if an event and a wait are committed at the same moment, at
-    least one of the two searches finds the other row.
+    least one of the two searches finds the row of the other.
     """
     if _write(request):
         wait_look_for_events(tenant_id=request.tenant_id, wait_id=request.wait_id)
