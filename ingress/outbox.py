@@ -1,8 +1,8 @@
-"""Relay of the outbox: rows that Django apps wrote with `publish_event` become events.
+"""Relay of the outbox. Django apps write rows with `publish_event`, and the relay stores these rows as events.
 
-- One transaction stores the event and deletes the row. A killed relay leaves either the row or the event.
-- Rows are locked while they are relayed. Any number of relays may run at once.
-- A row that can never become an event is kept with the reason, and does not stop other rows.
+- One transaction stores the event and deletes the row. If the relay is killed, either the row or the event exists.
+- Rows are locked while they are relayed. Any number of relays may run at the same time.
+- A row that can never become an event is kept with the reason. It does not stop other rows.
 
 Source: docs/reference/events.md#entry-points
 """
@@ -34,7 +34,10 @@ LONGEST_PAUSE_SECONDS = 300
 
 @dataclass(frozen=True)
 class OutboxCounts:
-    """Numbers of outbox rows. `failing`: waiting rows whose last attempt failed. `oldest_at`: oldest waiting row."""
+    """Numbers of outbox rows.
+
+    `failing` counts the waiting rows whose last attempt failed. `oldest_at` is the time of the oldest waiting row.
+    """
 
     waiting: int
     failing: int
@@ -55,10 +58,13 @@ def outbox_counts(*, tenant_id: uuid.UUID) -> OutboxCounts:
 
 
 def outbox_relay_events(*, tenant_id: uuid.UUID, limit: int = 100) -> int:
-    """Relay the due rows of a tenant that no other relay has locked. Return the number of relayed and refused rows.
+    """Relay the due rows of a tenant that no other relay has locked.
+
+    Return the number of relayed and refused rows.
 
     Errors: database errors during an outage; then nothing has changed.
-    Cost: four statements for a batch without errors, and those of `events_receive` for each sender in it.
+    Cost: four statements for a batch without errors, and the statements of `events_receive` for each sender in the
+    batch.
     """
     row_ids: list[uuid.UUID] = []
     try:
@@ -84,7 +90,7 @@ def _relay(rows: Sequence[OutboxEvent]) -> int:
     by_sender = attrgetter("sender")
     for sender, group in groupby(
         sorted(rows, key=by_sender), key=by_sender
-    ):  # sorted() keeps the order of time per sender
+    ):  # sorted() is stable: it keeps each sender's order
         of_sender = list(group)
         values = [row.envelope for row in of_sender]
         tenant_id = of_sender[0].tenant_id
@@ -107,7 +113,7 @@ def _relay_one(tenant_id: uuid.UUID, row_id: uuid.UUID) -> int:
             _refuse(row_id, f"EVENT_INVALID: PostgreSQL refuses to store the event: {error}")
             return 1
         logger.exception("outbox row %s failed", row_id)
-        _postpone(row_id, error)  # raises if the database is unavailable
+        _postpone(row_id, error)  # fails if the database is unavailable
         return 0
 
 

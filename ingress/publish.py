@@ -1,4 +1,7 @@
-"""Events from other Django apps: stored in the outbox in the transaction of the app, and relayed after its commit."""
+"""Events from other Django apps.
+
+An event is stored in the outbox in the app's transaction, and relayed after the commit.
+"""
 
 import json
 from datetime import datetime
@@ -26,8 +29,9 @@ def publish_event(
 
     Shapes: `tenant` is a tenant or its slug.
     Idempotency: by event id, as at every entry point. Without an event id, each call publishes another event.
-    Errors: InputInvalid EVENT_INVALID, NotFound TENANT_NOT_FOUND, raised by this call; the caller must act.
-    Cost: one insert, and a query for a tenant's slug. After the commit a queue notification, which does not block.
+    Errors: InputInvalid EVENT_INVALID, NotFound TENANT_NOT_FOUND. This call raises them, and the caller must act.
+    Cost: one insert, and one query if `tenant` is a slug. After the commit, a queue notification is sent; this does not
+    block the caller.
     """
     owner = _tenant(tenant)
     envelope = {
@@ -57,7 +61,10 @@ def _tenant(tenant: Tenant | str) -> Tenant:
 
 
 def _as_json(envelope: dict[str, Any]) -> dict[str, Any]:
-    """Return the envelope as the relay will read it. An error then reaches the caller, and not the relay."""
+    """Return the envelope as the relay will read it.
+
+    So an error is raised in the caller, and not later in the relay.
+    """
     try:
         return dict(json.loads(json.dumps(envelope, allow_nan=False)))
     except (TypeError, ValueError, RecursionError) as error:

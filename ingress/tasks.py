@@ -1,6 +1,7 @@
-"""Celery tasks of the ingress: an entry point, the dispatcher of a tenant, and the sweep.
+"""Celery tasks of the ingress: an entry point for events, the dispatcher of a tenant, and the sweep.
 
-Their work is stored in the database. A lost or repeated message therefore changes nothing.
+The work of the dispatcher and the sweep is stored in the database. If one of their messages is lost or repeated,
+nothing changes.
 """
 
 import logging
@@ -30,7 +31,7 @@ from workflows.tenancy import system_scope
 
 logger = logging.getLogger(__name__)
 
-SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # leaves time for the dispatcher
+SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # the rest is left for the dispatcher
 
 
 @shared_task(
@@ -43,14 +44,16 @@ SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # leaves time for th
     max_retries=None,
 )
 def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
-    """Receive one event from a Celery producer: the JSON of the REST entry point, and the tenant's slug as `tenant`.
+    """Receive one event from a Celery producer. The event has the JSON format of the REST entry point.
 
-    Errors: PortalError or TypeError; nothing is stored, or the event is kept as rejected. The sender must act.
+    `tenant` is the tenant's slug.
+
+    Errors: PortalError or TypeError. Then nothing is stored, or the event is kept as rejected. The sender must act.
     """
     if not isinstance(envelope, dict):
         raise TypeError("ingress.consume_event takes one argument, a JSON object: {tenant, event_type, payload, ...}")
     refused = storable_problem(envelope)
-    if refused is not None:  # before a retry, whose message would have lost the marks of the parser
+    if refused is not None:  # check before a retry: its message would lose the parser's marks
         raise event_invalid([{"path": refused[0], "message": refused[1]}])
     value = dict(envelope)
     slug = value.pop("tenant", None)
@@ -74,17 +77,20 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
 @shared_task(name=WORK_EVENTS)
 def work_events(tenant_id: str) -> None:
     """Do the due work of a tenant for one time slice. Send a new notification if work is left."""
-    notification_received(tenant_id)  # before the search: work that is committed later sends a new notification
+    notification_received(tenant_id)  # called before the search; work that is committed later sends a new notification
     if events_work(tenant_id=uuid.UUID(tenant_id)).has_more:
         notify_dispatcher(tenant_id)
 
 
 @shared_task(name="ingress.sweep_events")
 def sweep_events() -> dict[str, int]:
-    """Find work that a crash or a broker outage left: events, deliveries, expired buffers, unstarted runs, bulk jobs.
+    """Find work that a crash or a broker outage left.
 
-    Each tenant with due work gets a queue notification. A lost message can suppress this notification. Therefore the
-    sweep also does due work itself, for a short time, one slice per tenant. The longest waiting tenant is first.
+    The work can be events, deliveries, expired buffer times, unstarted runs and bulk jobs.
+
+    The sweep sends a queue notification for each tenant with due work. But if an earlier message was lost, the
+    notification may be suppressed. Therefore the sweep also does due work itself for a short time, one slice per
+    tenant. It begins with the tenant that has waited longest.
     """
     with system_scope():
         return _sweep()

@@ -1,4 +1,4 @@
-"""Middleware for request bodies: the limit of their size, also for chunked bodies, whose size no header names.
+"""Middleware that limits the size of request bodies. It also limits chunked bodies, for which no header gives the size.
 
 Source: docs/reference/api.md#scope
 """
@@ -28,9 +28,9 @@ class _TooLarge(Exception):
 class BodySizeLimitMiddleware:
     """Refuse a body over the limit with status 413, before any code reads it into memory.
 
-    The limit is REQUEST_MAX_BYTES. The URL for batches of events accepts EVENT_BATCH_MAX_BYTES; its view then checks
-    the limit of a single event. A chunked body is counted while it is read. Django itself reads no body without a
-    Content-Length, so the middleware gives the request the length that it counted.
+    The limit is REQUEST_MAX_BYTES. The URL for batches of events accepts EVENT_BATCH_MAX_BYTES. The view of this URL
+    then checks the limit of a single event. A chunked body is counted while it is read. Django does not read a body
+    without a Content-Length. So the middleware sets Content-Length to the size that it counted.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -52,7 +52,10 @@ class BodySizeLimitMiddleware:
 
 
 def _take_chunked_body(request: HttpRequest, body: IO[bytes], limit: int) -> HttpResponse | None:
-    """Copy a chunked body to the file `body` and make it the body of the request. Return the refusal, if any."""
+    """Copy a chunked body to the file `body` and use this file as the request's body.
+
+    Return the response that refuses the request, or None if the body is accepted.
+    """
     environ: dict[str, Any] = request.environ  # type: ignore[attr-defined]
     if not environ.get("wsgi.input_terminated"):
         message = "This web server cannot read a chunked body. Nothing was read. Send the header Content-Length."
@@ -69,7 +72,7 @@ def _take_chunked_body(request: HttpRequest, body: IO[bytes], limit: int) -> Htt
         return JsonResponse(error_body("BODY_INVALID", message), status=400)
     body.seek(0)
     request.META["CONTENT_LENGTH"] = str(length)
-    request.__dict__.pop("headers", None)  # cached without the length
+    request.__dict__.pop("headers", None)  # Django cached the headers without the length
     request._stream = LimitedStream(cast(BytesIO, body), length)  # type: ignore[assignment]
     return None
 
@@ -77,7 +80,7 @@ def _take_chunked_body(request: HttpRequest, body: IO[bytes], limit: int) -> Htt
 def _copy(source: Any, target: IO[bytes], limit: int) -> int:
     """Copy a stream up to the limit and return its length.
 
-    Errors: _TooLarge, after a bounded part of the rest was read, so that the client sees the response.
+    Errors: _TooLarge. Before that, a limited part of the remaining body is read, so that the client sees the response.
     """
     length = 0
     while part := source.read(PART_BYTES):
@@ -92,7 +95,10 @@ def _copy(source: Any, target: IO[bytes], limit: int) -> int:
 
 
 def _drain(request: HttpRequest, length: int) -> None:
-    """Read the rest of the body. A client that is still sending would otherwise see a reset connection."""
+    """Read the rest of the body up to a limit.
+
+    Otherwise a client that is still sending would see a reset connection.
+    """
     if length > DRAINED_BYTES:
         return
     while request.read(PART_BYTES):

@@ -1,19 +1,21 @@
-"""Redis transport for Celery that stores every message in Redis at every moment.
+"""Redis transport for Celery. At every moment, every message that is not yet processed is stored in Redis.
 
-kombu removes a message from its list with BRPOP and records it as unacknowledged afterwards. If the worker is killed
-between the two, or while the response to BRPOP is on the network, the message is lost. No visibility timeout returns
-it.
+kombu's own transport removes a message from its list with BRPOP. Only afterwards it records the message as
+unacknowledged. If the worker is killed between these two calls, or while the response to BRPOP is on the network, the
+message is lost. The visibility timeout does not help, because the message is not recorded.
 
-This transport moves the message to the list `{queue}.taken` with BLMOVE. The transaction that records the message as
-unacknowledged also removes it from that list. A message that stays in the list for `taken_seconds` belongs to a dead
-worker and returns to its queue. Each worker checks the list when it checks for messages whose visibility timeout is
-over. If the worker was only slow, the message arrives twice. Every task may run twice.
+This transport moves the message to the list `{queue}.taken` with BLMOVE. One transaction records the message as
+unacknowledged and removes it from that list. If a message stays in the list for `taken_seconds`, its worker has
+probably died, and another worker moves the message back to its queue. Each worker checks the list when it checks for
+messages whose visibility timeout is over. If the first worker was only slow, the message arrives twice. This is
+harmless, because every task may run twice.
 
-An entry of the list that is no message would stop every worker that reads it. Such an entry moves to the list
-`{queue}.dead`, where no worker reads, and an error is logged. An operator deletes it, or repairs it and pushes it to
-the queue again.
+If an entry of a queue is not a valid message, it would stop every worker that reads it. The transport moves such an
+entry to the list `{queue}.dead`, which no worker reads, and logs an error. An operator deletes the entry, or repairs it
+and pushes it to the queue again.
 
-This holds for a worker that reads one queue, as all workers of the portal do. Several queues are read with BRPOP.
+The transport protects messages only if a worker reads one queue. All workers of the portal read one queue. A worker
+that reads several queues still uses BRPOP.
 Source: docs/decisions/0004-broker-transport.md
 """
 
@@ -36,15 +38,16 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
-# Errors of kombu and Celery for a message of another shape. Errors of the connection, the pool or the system differ.
+# kombu and Celery raise these errors for a malformed message. Errors of the connection, the pool or the system have
+# other types.
 _SHAPE_ERRORS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class QoS(kombu_redis.QoS):
-    """Bookkeeping of unacknowledged messages."""
+    """Records of unacknowledged messages."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Record the message as unacknowledged and remove it from the taken list, in one transaction."""
+        """In one transaction, record the message as unacknowledged and remove it from the taken list."""
         taken = self.channel.taken.pop(delivery_tag, None)
         info = message.delivery_info
         with self.pipe_or_acquire() as pipe:
@@ -62,7 +65,7 @@ class QoS(kombu_redis.QoS):
 
 
 class Channel(kombu_redis.Channel):
-    """Channel that moves messages instead of removing them."""
+    """Channel that moves messages to the taken list instead of removing them from Redis."""
 
     QoS = QoS
     taken_seconds = 5.0
@@ -91,7 +94,8 @@ class Channel(kombu_redis.Channel):
     def _merge_priority_lists(self) -> None:
         """Move messages with a priority to the front of the queue.
 
-        kombu stores such messages of other producers in lists of their own, and BLMOVE reads only one list.
+        kombu stores messages with a priority in separate lists, and BLMOVE reads only one list. Only other producers
+        send such messages.
         """
         if monotonic() < self._next_priority_check:
             return
@@ -134,17 +138,20 @@ class Channel(kombu_redis.Channel):
         try:
             self.connection._deliver(message, self._polled)
         except _SHAPE_ERRORS as error:
-            if isinstance(error, OSError):  # the connection; some errors belong to both groups
+            if isinstance(error, OSError):  # a connection error, even if it is also a _SHAPE_ERROR
                 raise
             logger.warning("A message of queue %s cannot be handled.", self._polled, exc_info=True)
             self._bury(item, f"the worker cannot handle it: {type(error).__name__}", tag=tag)
             return
-        if self.taken.pop(tag, None):  # the consumer does not acknowledge messages
+        if self.taken.pop(tag, None):  # true if the consumer acknowledges no messages
             with self.conn_or_acquire() as client:
                 client.lrem(_taken(self._polled), 1, item)
 
     def _bury(self, item: bytes, reason: str, *, tag: str | None = None) -> None:
-        """Move an entry to the dead list, in one transaction. The log has no part of the entry, only its size."""
+        """Move an entry to the dead list, in one transaction.
+
+        The log shows only the entry's size, and no part of the entry.
+        """
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
             pipe.lpush(_dead(self._polled), item)
             pipe.lrem(_taken(self._polled), 1, item)
@@ -165,7 +172,7 @@ class Channel(kombu_redis.Channel):
         )
 
     def return_taken(self) -> None:
-        """Return the messages of dead workers to their queues."""
+        """Move the messages of dead workers from the taken lists back to their queues."""
         now = monotonic()
         seen: dict[bytes, float] = {}
         with self.conn_or_acquire() as client:
@@ -192,7 +199,10 @@ def _dead(queue: str) -> str:
 
 
 def _message_problem(message: Any) -> str | None:
-    """Return what a JSON value lacks to be a message that kombu can deliver and restore, or None."""
+    """Return the reason why kombu could not deliver or restore this JSON value as a message.
+
+    Return None if it could.
+    """
     if not isinstance(message, dict):
         return "it is not a JSON object"
     if not isinstance(message.get("headers", {}), dict):
@@ -212,6 +222,6 @@ def _message_problem(message: Any) -> str | None:
 
 
 class Transport(kombu_redis.Transport):
-    """Transport for `redis://` and `rediss://` (portal/celery.py)."""
+    """Transport for URLs with `redis://` and `rediss://`. It is registered in portal/celery.py."""
 
     Channel = Channel

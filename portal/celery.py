@@ -1,6 +1,7 @@
 """Celery application: `celery -A portal.celery worker|beat`.
 
-Worker and beat do not start if a system check fails. Celery itself runs Django's checks but ignores their result.
+Worker and beat do not start if a system check fails. This module stops them, because Celery runs Django's checks but
+ignores the result.
 """
 
 import os
@@ -18,7 +19,8 @@ from kombu.utils import json as kombu_json
 from workflows.json_numbers import write_json
 from workflows.strict_json import read_marked_json
 
-# With two running tasks, billiard's default makes a warm shutdown wait 30 s for messages that have already arrived.
+# If two tasks are running, a warm shutdown would wait 30 s with billiard's default. It would wait for messages that
+# have already arrived.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 # All code in this process that opens `redis://` with kombu uses this transport.
@@ -26,7 +28,10 @@ TRANSPORT_ALIASES.update(redis="portal.broker:Transport", rediss="portal.broker:
 
 
 def read_message(text: Any) -> Any:
-    """Parse a message. A value that the portal cannot keep is marked, so that the task can refuse it with its place.
+    """Parse a message.
+
+    If the portal cannot store a value, the value is marked. The task can then refuse the message and name the place of
+    the value.
 
     An error here would lose the message, because Celery deletes a message that it cannot decode.
     """
@@ -37,14 +42,15 @@ def write_message(value: Any, **options: Any) -> str:
     return str(kombu_json.dumps(value, _dumps=write_json, **options))
 
 
-# For all messages in JSON: decimals keep the digits of their sender, also when a retry is sent.
+# This applies to all messages in JSON. Decimals keep the digits that their sender wrote, even in the message of a
+# retry.
 register("json", write_message, read_message, content_type="application/json", content_encoding="utf-8")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 
 class KeepingTask(DjangoTask):
-    """Task that keeps its message if a retry cannot be sent."""
+    """Task whose message returns to the queue if a retry cannot be sent."""
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -76,14 +82,20 @@ def refuse_beat(sender: Any, **_: Any) -> None:
 
 @worker_process_shutdown.connect
 def finish_child(**_: Any) -> None:
-    """Send the remaining queue notifications. A prefork child runs no `atexit` handlers: its parent kills it first."""
+    """Send the remaining queue notifications.
+
+    A prefork child does not run `atexit` handlers, because its parent kills it before that.
+    """
     from workflows.dispatch_notification import flush_notifications
 
     flush_notifications()
 
 
 def _refuse(program: str, own_problems: list[Any]) -> None:
-    """Stop the program if a check fails. Errors: SystemExit with all problems; Celery's signals do not swallow it."""
+    """Stop the program if a check fails.
+
+    Errors: SystemExit with all problems. Celery's signal handlers suppress other exceptions, but not SystemExit.
+    """
     from django.core.checks import run_checks
 
     problems = [

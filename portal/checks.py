@@ -1,4 +1,4 @@
-"""System checks with stable ids. They refuse settings under which Celery or the database could lose work.
+"""System checks with stable ids. They refuse settings with which Celery or the database could lose work.
 
 The checks read Celery's effective configuration, because Celery's own environment variables (CELERY_BROKER_URL) and its
 command line can override the settings. `manage.py` commands, the Celery worker and beat do not start if a check fails
@@ -20,7 +20,7 @@ RESTORE_SECONDS = 30
 MUTEX_SECONDS = 60
 SOCKET_SECONDS = 10
 
-# (check id, predicate on Celery's configuration, error message). One rule for each setting.
+# One rule for each setting: check id, a function that checks Celery's configuration, and the error message.
 Rule = tuple[str, Callable[[Any], bool], str]
 RULES: list[Rule] = [
     (
@@ -139,7 +139,7 @@ def celery_loses_nothing(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def _own_tasks(app: Any) -> Iterator[Any]:
     for module in ("ingress.tasks", "workflows.tasks"):
-        import_module(module)  # a web process has not imported it yet
+        import_module(module)  # a web process has not imported this module yet
     return (task for name, task in app.tasks.items() if not name.startswith("celery."))
 
 
@@ -148,7 +148,7 @@ def _longest_countdown(task: Any) -> float:
 
 
 def _wrong_options(task: Any, conf: Any) -> Iterator[str]:
-    """Yield the options with which a task overrides the rules above."""
+    """Yield the options of a task that break the rules above."""
     for name, right in (("acks_late", True), ("reject_on_worker_lost", True), ("acks_on_timeout", False)):
         if getattr(task, name) is not right and getattr(conf, f"task_{name}") is right:
             yield f"{name} must be {right}"
@@ -160,7 +160,7 @@ def _wrong_options(task: Any, conf: Any) -> Iterator[str]:
 
 @register()
 def database_does_not_hang(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Check that a statement ends before the task that waits for it is killed."""
+    """Check the time limit of statements. A statement must end before Celery kills the task that waits for it."""
     from portal.celery import app
 
     found = re.search(r"statement_timeout=(\d+)", settings.DATABASES["default"].get("OPTIONS", {}).get("options", ""))
@@ -179,7 +179,7 @@ def database_does_not_hang(app_configs: Any, **kwargs: Any) -> list[CheckMessage
 
 @register()
 def pool_has_no_persistent_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Check that a connection pool is not combined with persistent connections."""
+    """Check that persistent connections are off if a connection pool is used."""
     if settings.DATABASES["default"].get("CONN_MAX_AGE") and _has_pool():
         return [
             Error(
@@ -195,7 +195,10 @@ def _has_pool() -> bool:
 
 
 def worker_problems(worker: Any) -> list[CheckMessage]:
-    """Return the errors in a Celery worker's command line and environment. No system check can see these values."""
+    """Return the errors in the command line and environment of a Celery worker.
+
+    System checks cannot see these values.
+    """
     problems: list[CheckMessage] = []
     pool = worker.pool_cls if isinstance(worker.pool_cls, str) else worker.pool_cls.__module__
     if "prefork" in pool and _has_pool():

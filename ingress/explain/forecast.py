@@ -1,6 +1,6 @@
-"""Forecasts of deliveries, for "what if" and for the dry run of a redelivery. Reads only.
+"""Forecasts of deliveries, for "what if" checks and for the dry run of a redelivery. This module only reads.
 
-The forecast for a wait uses the filters of the engine. It is not binding, because the workflow decides.
+The forecast for a wait uses the engine's code for filters. The real result can differ, because the workflow decides.
 """
 
 import uuid
@@ -21,9 +21,9 @@ from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, Wait
 
 @dataclass(frozen=True)
 class Forecast:
-    """Status that a delivery would get now, with the reason. `pending` means a start that would be held.
+    """Status that a delivery would get now, with the reason. With `pending`, the start would be held.
 
-    `limit` (use of the slots) and `input` (input of the run) are set for triggers only, `mismatch` for waits only.
+    Only triggers have `limit` (use of the slots) and `input` (input of the run). Only waits have `mismatch`.
     """
 
     status: DeliveryStatus
@@ -38,7 +38,10 @@ def forecast_as_json(forecast: Forecast, redaction: EventRedaction) -> dict[str,
 
 
 def wait_forecast(wait: RunWait, event: Event, *, form_schema: Any = None) -> Forecast:
-    """Return the forecast of a delivery to a wait. `form_schema` is the form of the task, if the wait has one."""
+    """Return the forecast of a delivery to a wait.
+
+    `form_schema` is the form of the wait's human task, if it has a task.
+    """
     if wait.run.status not in OPEN_RUN_STATUSES:
         return Forecast(DeliveryStatus.LATE, f"the run has ended: {wait.run.get_status_display().lower()}")
     if wait.status != WaitStatus.WAITING:
@@ -56,7 +59,7 @@ def wait_forecast(wait: RunWait, event: Event, *, form_schema: Any = None) -> Fo
 
 
 def trigger_forecast(definition: Definition, version: DefinitionVersion, event: Event) -> Forecast:
-    """Return the forecast of a delivery to a trigger. The checks have the same order as in `event_start_run`."""
+    """Return the forecast of a delivery to a trigger. The checks are in the same order as in `event_start_run`."""
     if Run.objects.filter(tenant_id=definition.tenant_id, id=run_id_of(event.id, definition.id)).exists():
         return Forecast(DeliveryStatus.STARTED, "this event has started its run already, and a run starts only once")
     if definition.is_paused:
@@ -74,6 +77,6 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
 
 
 def form_schemas(waits: Collection[RunWait]) -> dict[uuid.UUID, Any]:
-    """Return the forms of the human tasks of these waits, by wait id. A task has the id of its wait."""
+    """Return the forms of the human tasks of these waits, by wait id. A task and its wait have the same id."""
     ids = [wait.id for wait in waits if wait.kind == WaitKind.HUMAN]
     return dict(HumanTask.objects.filter(id__in=ids).values_list("id", "form_schema")) if ids else {}

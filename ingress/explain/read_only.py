@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 @contextmanager
 def reading_only() -> Iterator[None]:
-    """Run the block in a read-only transaction with one snapshot. Writes and row locks fail."""
+    """Run the block in a read-only transaction with one snapshot. Writes and row locks fail in this block."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -1,4 +1,4 @@
-"""Summary of an event's decision trace in plain sentences. Pure: the input is the structure that `trace.py` makes."""
+"""Summary of an event's decision trace in plain sentences. Pure. The input is the structure that `trace.py` makes."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ SHOWN_TARGETS = 3
 SHOWN_SENTENCES = 3
 SHOWN_NEAR_MISSES = 2
 
-# Ordered by importance. `{to}` are the targets, `{why}` is the reason if the reader may see it.
+# The sentences are ordered by importance. `{to}` names the targets. `{why}` is the reason, if the reader may see it.
 _SENTENCES = {
     DeliveryStatus.MATCHED: "{to} took the event.",
     DeliveryStatus.STARTED: "The event started {to}.",
@@ -30,7 +30,7 @@ _REACHED = (DeliveryStatus.MATCHED, DeliveryStatus.STARTED)
 
 
 def summary_of(explained: dict[str, Any], *, now: datetime) -> str:
-    """Return which keys the event has, what happened to it, and what may still happen."""
+    """Return sentences about the keys of the event, about what happened to it, and about what may still happen."""
     return " ".join([key_sentence(explained), *_happened(explained, now), *_may_happen(explained)])
 
 
@@ -93,7 +93,7 @@ def _unrouted(routing: dict[str, Any], now: datetime) -> str:
 
 
 def no_target_sentence(explained: dict[str, Any], *, verb: str = "waited") -> str:
-    """Return the sentence about an event that met no wait and no trigger."""
+    """Return the sentence for an event for which routing found no wait and no trigger."""
     keys = explained["correlation"]["keys"]
     if not keys:
         return "Without a key it cannot reach a wait, and no published definition has this event as its trigger."
@@ -159,7 +159,10 @@ def span(seconds: float) -> str:
 
 
 def _of_status(sentence: str, rows: list[dict[str, Any]], count: int) -> str:
-    """Fill the sentence of a status. `count` deliveries have it; `rows` are those that are shown."""
+    """Return the sentence for a status. `count` deliveries have this status.
+
+    `rows` are the deliveries that are shown.
+    """
     return upper(sentence.format(to=_targets(rows, count), why=_why(rows[0])))
 
 
@@ -183,7 +186,10 @@ def _why(row: dict[str, Any]) -> str:
 
 
 def listed(names: list[str], count: int = 0) -> str:
-    """Return the first names, and the number of the others. `count` is the number of all, if `names` is incomplete."""
+    """Return the first names and the number of the remaining names.
+
+    `count` is the number of all names if `names` is incomplete.
+    """
     shown = names[:SHOWN_TARGETS]
     more = max(count, len(names)) - len(shown)
     if more > 0:

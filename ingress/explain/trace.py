@@ -1,9 +1,9 @@
-"""Decision trace of an event: what an operator needs to answer "why did nothing happen?". Reads only.
+"""Decision trace of an event. It shows an operator why something happened or did not happen. This module only reads.
 
-- The trace joins the records of correlation and routing with the present state of deliveries and targets.
+- The trace combines the stored records of correlation and routing with the present state of deliveries and targets.
 - Texts that may contain payload values are left out for readers who may not see payloads.
 - Values that the tenant's rules hide are redacted for every reader.
-- An event may have thousands of targets. Some are returned, and the others are counted.
+- An event may have thousands of targets. The trace returns some of the targets and the number of the others.
 
 Source: docs/reference/events.md#decision-trace
 """
@@ -31,8 +31,8 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
 
     Shapes: `summary`, `outcome {status, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
     {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open}`,
-    `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, and `more`:
-    the number of items that each list omits.
+    `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, `more`. For
+    each list, `more` has the number of omitted items.
     Cost: eight statements, and one more for each list that is cut.
     """
     now = timezone.now()
@@ -90,7 +90,10 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
 
 
 def schema_as_json(check: dict[str, Any] | None, sees_payloads: bool) -> dict[str, Any] | None:
-    """Return the schema check. Messages contain payload values; pointers do not."""
+    """Return the schema check.
+
+    Only a reader who may see payloads gets its messages, because messages contain payload values.
+    """
     if check is None:
         return None
     problems = check.get("problems") or []
@@ -106,7 +109,7 @@ def schema_as_json(check: dict[str, Any] | None, sees_payloads: bool) -> dict[st
 
 
 def decision_trace_shown(trace: dict[str, Any], sees_payloads: bool) -> dict[str, Any]:
-    """Return the stored trace with at most SHOWN_ROWS items per list."""
+    """Return the stored decision trace with at most SHOWN_ROWS items per list."""
     shown = dict(trace)
     for name, count in (("waits", "moreWaits"), ("triggers", "moreTriggers")):
         more = len(trace.get(name, ())) - SHOWN_ROWS
@@ -118,14 +121,14 @@ def decision_trace_shown(trace: dict[str, Any], sees_payloads: bool) -> dict[str
 
 
 def current_waits(tenant_id: uuid.UUID, entries: Iterable[dict[str, Any]]) -> dict[str, RunWait]:
-    """Return the present rows of the waits in a plan, by id."""
+    """Return the present rows of the waits that a stored plan names, by id."""
     ids = {entry["waitId"] for entry in entries}
     waits = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids) if ids else ()
     return {str(wait.id): wait for wait in waits}
 
 
 def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[str, Any]:
-    """Return a wait as routing found it, with its present status and the status of its run."""
+    """Return a wait as routing found it. Add the wait's present status and the status of its run."""
     wait_then = {
         "wait_id": entry["waitId"],
         "run_id": entry["runId"],
@@ -163,7 +166,7 @@ _TARGETS = ("run", "wait", "definition", "definition_version")
 
 
 def deliveries_shown(tenant_id: uuid.UUID, event: Event) -> QuerySet[EventDelivery]:
-    """Return up to SHOWN_ROWS deliveries of the event, oldest first. Every status is represented."""
+    """Return up to SHOWN_ROWS deliveries of the event, oldest first. They include at least one of each status."""
     rows = EventDelivery.objects.filter(tenant_id=tenant_id, event=event)
     place = Window(RowNumber(), partition_by=F("status"), order_by=("created_at", "id"))
     chosen = rows.annotate(place=place).order_by("place", "created_at", "id").values("id")[:SHOWN_ROWS]
@@ -177,7 +180,7 @@ def delivery_counts(tenant_id: uuid.UUID, event: Event) -> dict[str, int]:
 
 
 def _first(rows: QuerySet[Any], *order: str) -> tuple[list[Any], int]:
-    """Return the first SHOWN_ROWS rows, and the number of the others."""
+    """Return the first SHOWN_ROWS rows and the number of the remaining rows."""
     found = list(rows.order_by(*order, "id")[: SHOWN_ROWS + 1])
     return found[:SHOWN_ROWS], rows.count() - SHOWN_ROWS if len(found) > SHOWN_ROWS else 0
 

@@ -1,4 +1,4 @@
-""" "What if": what an event would do now, computed by the code that would do it, without writing.
+""" "What if" check of an event. It runs the same code as the intake and the dispatcher, but writes nothing.
 
 A read-only transaction guarantees that nothing is written. Routing sees the unredacted payload. The result is redacted,
 because the caller may not be allowed to see all values.
@@ -29,9 +29,9 @@ SHOWN_WAITS = 200
 def event_what_if(*, tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
     """Return what would happen to an event.
 
-    Shapes: `summary`; `answer {status, code, message, details}` of the REST entry point; the expected `outcome {status,
-    reason}` or None; the `first` event with the same id; `correlation`, `schema`, `near_misses`, `buffer_seconds`;
-    `waits` and `triggers`, each with a `forecast`.
+    Shapes: `summary`; `answer {status, code, message, details}` (the response of the REST entry point); `outcome
+    {status, reason}` (the expected outcome, or None); `first` (the stored event with the same id); `correlation`,
+    `schema`, `near_misses`, `buffer_seconds`; `waits` and `triggers` (each item has a `forecast`).
     """
     with reading_only():
         result = _result(tenant_id, value)

@@ -1,4 +1,4 @@
-"""Effect of other correlation paths on events that are stored already. Reads only.
+"""Effect that other correlation paths would have on stored events. This module only reads.
 
 Source: docs/reference/events.md#what-if
 """
@@ -24,7 +24,7 @@ from workflows.redaction import HIDDEN, Rules, rules_of
 
 MAX_EVENTS = 5_000
 SHOWN_CHANGES = 200
-# Events in memory at once. Payloads are large.
+# Maximum number of events in memory at the same time. It is small because payloads are large.
 _SLICE = 100
 _FIELDS = (
     "id", "tenant_id", "event_id", "event_type", "payload", "workflow_correlation_key", "correlation_keys",
@@ -34,7 +34,7 @@ _FIELDS = (
 
 @dataclass
 class _Comparison:
-    """Differences found so far. `waits` are open waits that events would reach with their new keys only."""
+    """Differences found so far. `waits` are open waits that events would reach only with their new keys."""
 
     rules: Rules
     counts: Counter[str] = field(default_factory=Counter)
@@ -45,9 +45,9 @@ class _Comparison:
 def correlation_what_if(*, tenant_id: uuid.UUID, paths: Any, last: Any = 1000) -> dict[str, Any]:
     """Compare the keys of the tenant's last events with the keys that these paths would have given.
 
-    `paths` replace the whole event catalogue of the tenant. For types that `paths` omit, the environment's paths
-    apply. A path can lead to any value of a payload, so keys from places that the tenant's rules hide are shown as
-    `[redacted]`.
+    The check uses `paths` instead of the tenant's whole event catalogue. For types that are not in `paths`, the
+    environment's paths apply. A path can lead to any value of a payload. If the tenant's rules hide this value, its key
+    is shown as `[redacted]`.
 
     Shapes: `looked_at`, `counts {same, changed, gained, lost}`, `open_waits`, `changes [{id, event_id, event_type,
     received_at, change, before, after, open_waits}]` newest first, `has_more_changes`.
@@ -82,7 +82,7 @@ def _parse(paths: Any) -> Paths:
 def _slices(tenant_id: uuid.UUID, last: int) -> Iterator[list[Event]]:
     """Yield the last events, newest first.
 
-    Without server-side cursors, which the portal turns off, `iterator` would read all payloads at once.
+    `iterator` would read all payloads at once, because the portal turns server-side cursors off.
     """
     rows = Event.objects.filter(tenant_id=tenant_id, occupies_id=True).order_by("-received_at", "-id").only(*_FIELDS)
     left, older = last, Q()
@@ -96,7 +96,7 @@ def _slices(tenant_id: uuid.UUID, last: int) -> Iterator[list[Event]]:
         left -= size
         end = events[-1]
         older = Q(received_at__lt=end.received_at) | Q(received_at=end.received_at, id__lt=end.id)
-        older &= Q(received_at__lte=end.received_at)  # redundant, but PostgreSQL can use the index for it
+        older &= Q(received_at__lte=end.received_at)  # redundant, but lets PostgreSQL use the index
 
 
 def _compare(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, comparison: _Comparison) -> None:
@@ -139,7 +139,7 @@ def _compare(tenant_id: uuid.UUID, events: Sequence[Event], paths: Paths, compar
 def _waits_reached(
     tenant_id: uuid.UUID, changed: Sequence[tuple[Event, Correlation]]
 ) -> dict[uuid.UUID, set[uuid.UUID]]:
-    """Return for each event the open waits that routing would find with its new keys only."""
+    """For each event, return the open waits that routing would find only with the event's new keys."""
     new = {event.id: set(correlation.keys) - set(event.correlation_keys) for event, correlation in changed}
     gaining = [event for event, _ in changed if new[event.id]]
     waits = open_waits(tenant_id, {event.event_type for event in gaining}, set().union(*new.values()))

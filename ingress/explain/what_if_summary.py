@@ -1,4 +1,4 @@
-"""Summary of a "what if" result in plain sentences. Pure: the input is the structure that `what_if.py` makes."""
+"""Summary of a "what if" result in plain sentences. Pure. The input is the structure that `what_if.py` makes."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _SENTENCES = {
 
 
 def what_if_summary(result: dict[str, Any]) -> str:
-    """Return whether the event would be accepted, which keys it would have, and which targets it would reach."""
+    """Return sentences about the acceptance, the keys and the targets of the event."""
     answer = result["answer"]
     if answer["status"] == 200:
         outcome = result["first"]["outcome"].replace("_", " ")

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0, converted to the envelope of the portal. Pure.
+"""Conversion of CloudEvents 1.0 to the envelope of the portal. Pure.
 
 | attribute | becomes |
 |---|---|
@@ -27,7 +27,7 @@ from workflows.errors import InputInvalid
 SPEC_VERSION = "1.0"
 HEADER_PREFIX = "ce-"
 KEY_ATTRIBUTES = ("workflowcorrelationkey", "correlationkey")
-# Not stored as attributes: the envelope contains them, or they describe how the data was sent.
+# These attributes are not stored as attributes. The envelope contains them, or they describe how the data was sent.
 _ELSEWHERE = frozenset({"specversion", "type", "data", "data_base64", "time", "dataschema", *KEY_ATTRIBUTES})
 _NAMES = {
     "event_type": "type",
@@ -47,11 +47,11 @@ Problem = dict[str, str]
 def read_cloud_event(value: Any) -> Envelope:
     """Convert one event of the JSON format to an envelope.
 
-    Errors: InputInvalid EVENT_INVALID; its problems use the names of CloudEvents attributes.
+    Errors: InputInvalid EVENT_INVALID. Its problems use the names of the CloudEvents attributes.
     """
     if not isinstance(value, dict):
         raise event_invalid([{"path": "", "message": "a CloudEvent must be a JSON object"}])
-    # By the specification, an attribute that is null counts as missing.
+    # The specification says that an attribute with the value null counts as missing.
     event = {name: item for name, item in value.items() if item is not None or name == "data"}
     problems = [*_core_problems(event), *_data_problems(event), *_name_problems(event)]
     plain = {
@@ -99,19 +99,25 @@ def binary_cloud_event(headers: Mapping[str, str], data: Any) -> dict[str, Any]:
 
 
 def is_binary_cloud_event(headers: Mapping[str, str]) -> bool:
-    """Return True if one required attribute is a header. Required attributes that are missing are reported later."""
+    """Return True if at least one required attribute is a header. A later check reports missing required attributes."""
     return any(f"{HEADER_PREFIX}{name}" in headers for name in ("specversion", "id", "source", "type"))
 
 
 def content_type_problem(content_type: str) -> str | None:
-    """Return the reason why data of this content type cannot be a payload, or None. An empty type counts as JSON."""
+    """Return the reason why data of this content type cannot be a payload, or None.
+
+    An empty content type counts as JSON.
+    """
     if not content_type.strip() or _JSON_TYPE.fullmatch(content_type.strip()):
         return None
     return f"data of type {content_type[:100]!r} is not accepted; it must be application/json"
 
 
 def event_id_of(source: str, identity: str) -> str:
-    """Return `source#id`. If it is too long or ambiguous, return its beginning and the SHA-256 of both parts."""
+    """Return `source#id` as the event id.
+
+    If this text is too long or ambiguous, return its beginning and the SHA-256 of source and id.
+    """
     plain = f"{source}#{identity}"
     if len(plain) <= MAX_ID_LENGTH and "#" not in source:
         return plain
@@ -157,7 +163,10 @@ def _is_name(name: str) -> bool:
 
 
 def _renamed(problem: Problem) -> Problem:
-    """Replace the envelope's field name in a problem by the attribute name, also at the start of a pointer."""
+    """In a problem, replace the name of the envelope's field by the name of the CloudEvents attribute.
+
+    The name at the start of a pointer is replaced too.
+    """
     path = problem["path"]
     field, slash, rest = path.removeprefix("/").partition("/")
     name = _NAMES.get(field, field)
@@ -165,7 +174,10 @@ def _renamed(problem: Problem) -> Problem:
 
 
 def _header_text(text: str) -> str:
-    """Decode a header value, which the server passes on as Latin-1. Errors: ValueError if the bytes are not UTF-8."""
+    """Decode a header value as UTF-8. The web server has decoded it as Latin-1.
+
+    Errors: ValueError if it is not UTF-8.
+    """
     if len(text) > 1 and text.startswith('"') and text.endswith('"'):
         text = re.sub(r"\\(.)", r"\1", text[1:-1])
     return unquote_to_bytes(text.encode("latin-1")).decode()

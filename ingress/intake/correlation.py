@@ -5,7 +5,7 @@ The search order:
 1. the envelope's key
 2. `payload.workflowCorrelationKey`
 3. `payload.correlationKey`
-4. otherwise the configured paths of the event type, then those of `*`; every value found is a key
+4. the configured paths of the event type, then the configured paths of `*`; every value that is found is a key
 
 The event id is never a key.
 
@@ -26,7 +26,10 @@ EXPLICIT_FIELDS = ("workflowCorrelationKey", "correlationKey")
 
 @dataclass(frozen=True)
 class Correlation:
-    """Result of the search. `trace` has one object per place that was searched: `{source, path, found, key?, note}`."""
+    """Result of the search for keys.
+
+    Shapes: `trace` has one object for each place that was searched: `{source, path, found, key?, note}`.
+    """
 
     status: CorrelationStatus
     reason: str
@@ -107,7 +110,7 @@ def _key_at(trace: list[dict[str, Any]], source: str, path: str, value: Any) -> 
 
 
 def _why_no_key(value: Any) -> str:
-    """Return the reason without the value, because every reader of the event sees the trace."""
+    """Return the reason why a value is no key. It omits the value, because every reader of the event sees the trace."""
     if value is None:
         return "the value is null"
     if isinstance(value, dict | list):

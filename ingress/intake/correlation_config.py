@@ -14,7 +14,8 @@ Paths = dict[str, tuple[str, ...]]
 def parse_correlation_paths(text: str) -> Paths:
     """Parse `{"EVENT": "path" or ["path", ...], "*": [...]}`. Empty text means no paths.
 
-    Errors: ValueError, also as json.JSONDecodeError, with a message for the operator who wrote the configuration.
+    Errors: ValueError or its subclass json.JSONDecodeError. The message is for the operator who wrote the
+    configuration.
     """
     if not text.strip():
         return {}

@@ -1,4 +1,4 @@
-"""Envelope of an event as its sender writes it, checked before anything is stored.
+"""Envelope of an event as its sender writes it. It is checked before anything is stored.
 
 Source: docs/reference/events.md#entry-points
 """
@@ -35,7 +35,7 @@ class Envelope:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def body_hash(self, rule: IdentityRule = WHOLE_PAYLOAD) -> str:
-        """Return the hash of the event's identity. It is equal for two deliveries of the same event."""
+        """Return the hash of the event's identity. If a sender sends the same event twice, the two hashes are equal."""
         return identity_hash(
             event_type=self.event_type,
             payload=self.payload,
@@ -48,8 +48,8 @@ class Envelope:
 def read_event_envelope(value: Any, *, attributes: dict[str, Any] | None = None) -> Envelope:
     """Check the JSON of an event and return its envelope.
 
-    Shapes: `attributes` are further CloudEvents attributes: a flat object of texts, numbers and booleans.
-    Errors: InputInvalid EVENT_INVALID with all `problems [{path, message}]` in its details; the sender must act.
+    Shapes: `attributes` has the other CloudEvents attributes. It is a flat object of texts, numbers and booleans.
+    Errors: InputInvalid EVENT_INVALID, with all `problems [{path, message}]` in its details. The sender must act.
     """
     if not isinstance(value, dict):
         raise event_invalid([{"path": "", "message": "an event must be a JSON object"}])
@@ -101,11 +101,11 @@ def _check_attributes(attributes: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _size(value: dict[str, Any]) -> int:
-    """Return the size as it was sent: a decimal counts with the digits of its sender."""
+    """Return the size of the JSON as it was sent. A decimal counts with all the digits that the sender wrote."""
     try:
         return len(write_json(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     except (TypeError, ValueError, RecursionError):
-        return 0  # the other checks report values that are not JSON or are nested too deeply
+        return 0  # other checks report values that are no JSON or nested too deeply
 
 
 def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool = False) -> list[dict[str, str]]:
@@ -122,7 +122,7 @@ def _check_text(value: dict[str, Any], name: str, limit: int, *, required: bool 
 
 
 def _check_key(key: Any) -> list[dict[str, str]]:
-    """Check an explicit key. An empty key counts as not sent."""
+    """Check the correlation key of the envelope. An empty key counts as not sent."""
     if key is None or key == "" or (not isinstance(key, bool) and correlation_key(key) is not None):
         return []
     message = f"must be text or a number, of at most {MAX_KEY_BYTES} bytes"
@@ -141,7 +141,7 @@ def _moment(value: Any, problems: list[dict[str, str]]) -> datetime | None:
 
 
 def event_invalid(problems: list[dict[str, str]]) -> InputInvalid:
-    """Return the error for an event with these problems. The message contains the first one."""
+    """Return the error for an event with these problems. The message contains the first problem."""
     first = problems[0]
     return InputInvalid(
         f"The event is invalid: {first['path'] + ' ' if first['path'] else ''}{first['message']}",

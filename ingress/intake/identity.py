@@ -1,4 +1,4 @@
-"""Identity of an event: what makes two bodies with one event id the same event.
+"""Identity of an event. Two bodies with the same event id are the same event if their identities are equal.
 
 The identity is the type, the payload, the envelope's correlation key and `payload_schema_ref`. Senders change other
 parts on a retry, for example `occurred_at` and trace ids. An entry of the event catalogue can name the fields of the
@@ -17,18 +17,22 @@ from workflows.json_numbers import canonical_json
 
 @dataclass(frozen=True)
 class IdentityRule:
-    """Dotted paths into the payload. With `fields`, only these count. Otherwise all but `excluded` count."""
+    """Rule for the identity of an event type, as dotted paths into the payload.
+
+    If `fields` has paths, only these values belong to the identity. Otherwise all values except `excluded` belong to
+    it.
+    """
 
     fields: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, fields: list[str] | None, excluded: list[str] | None) -> "IdentityRule":
-        """Return the rule of an entry of the catalogue. A leading `payload.` of a path is allowed."""
+        """Return the rule of a catalogue entry. A path may begin with `payload.`."""
         return cls(*(tuple(path.removeprefix("payload.") for path in paths or ()) for paths in (fields, excluded)))
 
     def applied_to(self, payload: dict[str, Any]) -> Any:
-        """Return the part of a payload that counts."""
+        """Return the part of a payload that belongs to the identity."""
         if self.fields:
             found = ((path, value_at(payload, path)) for path in self.fields)
             return {path: value for path, value in found if value is not MISSING}
@@ -48,13 +52,16 @@ def identity_hash(
     payload_schema_ref: str,
     rule: IdentityRule = WHOLE_PAYLOAD,
 ) -> str:
-    """Return a hash that is equal for equal identities: in any order of keys, and with numbers compared by value."""
+    """Return a hash that is equal for equal identities. The order of keys does not matter.
+
+    Numbers are compared by value.
+    """
     identity = [event_type, rule.applied_to(payload), correlation_key, payload_schema_ref]
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
 
 
 def _without(value: Any, parts: list[str]) -> Any:
-    """Return a copy of a value without the entry at a path. Only the containers on the way are copied."""
+    """Return a copy of a value without the entry at a path. Only the containers along the path are copied."""
     first, *rest = parts
     if not isinstance(value, dict) or first not in value:
         return value

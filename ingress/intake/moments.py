@@ -12,8 +12,8 @@ ONE_SECOND = timedelta(seconds=1)
 def moment_of_text(text: str) -> datetime | None:
     """Return the moment in UTC, or None if the text is not a time with a zone.
 
-    RFC 3339 allows lower-case `t` and `z`, and a leap second, which becomes the first moment of the next day. Week
-    dates are ISO 8601, but not RFC 3339.
+    RFC 3339 allows lower-case `t` and `z`. It also allows a leap second, which becomes the first moment of the next
+    day. Week dates are allowed in ISO 8601, but not in RFC 3339.
     """
     given = text.upper()
     leap = _LEAP_SECOND.fullmatch(given)
@@ -23,7 +23,8 @@ def moment_of_text(text: str) -> datetime | None:
         moment = parse_datetime(f"{leap[1]}59{leap[2]}" if leap else given)
         if moment is None or moment.tzinfo is None:
             return None
-        # In UTC, a time near year 1 or 9999 can be outside the calendar. PostgreSQL would store it, Python not read it.
+        # After the conversion to UTC, a time near year 1 or 9999 can be outside Python's calendar. PostgreSQL would
+        # store such a time, but Python could not read it.
         moment = moment.astimezone(UTC) + (ONE_SECOND if leap else timedelta())
     except (ValueError, OverflowError):
         return None

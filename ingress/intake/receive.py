@@ -1,7 +1,7 @@
 """Intake of events: check, correlate and store them, then notify the dispatcher.
 
-All entry points call `events_receive`. An event is stored before anything else happens with it, once per tenant and
-event id. An error in one value of a call does not affect the other values.
+All entry points call `events_receive`. An event is stored before it is processed further. It is stored once per tenant
+and event id. An error in one value of a call does not affect the other values.
 
 Source: docs/reference/events.md#entry-points, docs/reference/events.md#stored-first-and-once
 """
@@ -29,12 +29,15 @@ from workflows.services.payload_check import PayloadChecker
 from workflows.statuses import EventOutcome, EventSource
 from workflows.tenancy import tenant_scope
 
-CHUNK = 500  # events in one INSERT statement
+CHUNK = 500  # maximum number of events in one INSERT statement
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """Receipt for an accepted event. For a duplicate, `event` is the first record with this id and body."""
+    """Receipt for an accepted event.
+
+    For a duplicate, `event` is the row that was stored first with this id and body.
+    """
 
     event: Event
     is_duplicate: bool
@@ -56,14 +59,15 @@ def events_receive(
 ) -> list[Result]:
     """Check, correlate and store events, and notify the dispatcher. Return one result per value, in the same order.
 
-    `sender`: the user or token that sent the events, or the name of a process, which acts as the system.
-    Shapes: a value is the JSON of an event, an `Envelope` that the entry point has read, or the error of its reading.
-    Idempotency: a stored event id with the same body returns the first record.
-    Errors: returned as results; the sender must act. InputInvalid EVENT_INVALID: nothing is stored. InputInvalid
-    EVENT_PAYLOAD_INVALID, SCHEMA_UNKNOWN or SCHEMA_MISMATCH: the event is kept as rejected and does not occupy its id.
-    Conflict EVENT_ID_CONFLICT: the id belongs to another body; the event is kept as rejected.
-    Cost: two statements for up to CHUNK events and one for each further CHUNK; the statements of `PayloadChecker` if
-    payloads have a schema; one for repeats and two more for conflicts.
+    `sender`: the user or token that sent the events, or the name of a process. A process acts as the system actor.
+    Shapes: a value is one of three things: the JSON of an event; an `Envelope` that the entry point has read; or the
+    error of an event that the entry point could not read.
+    Idempotency: if an event with the same id and body is stored, the result has the stored event.
+    Errors: errors are returned as results, and the sender must act. InputInvalid EVENT_INVALID: nothing is stored.
+    InputInvalid EVENT_PAYLOAD_INVALID, SCHEMA_UNKNOWN or SCHEMA_MISMATCH: the event is kept as rejected and does not
+    occupy its id. Conflict EVENT_ID_CONFLICT: the id belongs to another body; the event is kept as rejected.
+    Cost: two statements for up to CHUNK events, and one statement for each further CHUNK. If payloads have a schema,
+    the statements of `PayloadChecker` are added. Repeats need one more statement, and conflicts need two more.
     """
     with tenant_scope(tenant_id):
         envelopes = [_read(value) for value in values]
@@ -96,7 +100,10 @@ def _read(value: Any) -> Envelope | PortalError:
 
 
 class IntakeRules:
-    """Correlation paths and payload schemas of the event types in one call, read from the tenant's event catalogue."""
+    """Correlation paths and payload schemas that apply to the events of one call.
+
+    They come from the tenant's event catalogue.
+    """
 
     def __init__(self, tenant_id: uuid.UUID, event_types: set[str]) -> None:
         self.tenant_id = tenant_id
@@ -105,17 +112,18 @@ class IntakeRules:
         self.entries = {entry.name: entry for entry in entries}
         self.paths = {name: entry.correlation_paths for name, entry in self.entries.items() if entry.correlation_paths}
         self.checker = PayloadChecker(tenant_id)
-        self.accepted_at = database_now()  # one clock for all hosts
+        self.accepted_at = database_now()  # the database has one clock for all hosts
 
     def identity_of(self, event_type: str) -> IdentityRule:
-        """Return the rule of the catalogue for the identity of events of this type."""
+        """Return the catalogue's rule for the identity of events of this type."""
         entry = self.entries.get(event_type)
         return IdentityRule.of(entry.identity_paths, entry.identity_excluded_paths) if entry else WHOLE_PAYLOAD
 
     def is_repeat(self, row: Event, first: Event) -> bool:
         """Return True if both rows are the same event.
 
-        The catalogue can have changed after `first` was stored, so its identity is computed again before a refusal.
+        The catalogue can have changed after `first` was stored. So the identity of `first` is computed again before the
+        event is refused.
         """
         if first.body_hash == row.body_hash:
             return True
@@ -168,7 +176,10 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
 
 
 def _sender_fields(sender: Actor | str) -> dict[str, str]:
-    """Return who sent the event: a user or a token, or the system with the name of a process."""
+    """Return the fields for the sender of the event.
+
+    The sender is a user, a token, or the system with the name of a process.
+    """
     if isinstance(sender, str):
         return {"sender": sender[:200], "sender_type": "system"}
     return {
@@ -197,7 +208,7 @@ def _reject(event: Event, reason: str) -> None:
 
 
 def result_of(row: Event, first: Event | None, rules: IntakeRules) -> Result:
-    """Return the result for a row. `first` is the earlier row that holds the same event id, if there is one."""
+    """Return the result for a row. `first` is the earlier row with the same event id, if such a row exists."""
     if first is not None:
         return Receipt(first, is_duplicate=True) if rules.is_repeat(row, first) else _conflict(row, first)
     if row.outcome == EventOutcome.REJECTED:
@@ -219,14 +230,16 @@ def _conflict(row: Event, first: Event) -> Conflict:
 def store_events(events: Sequence[Event]) -> set[uuid.UUID]:
     """Insert events with their correlation keys. Return the ids of the inserted rows.
 
-    A row is not inserted if the tenant has a row that holds the same event id. The database decides between two senders
-    of one id, and between two events of one call. The first row holds the id.
+    If the tenant has a row with the same event id, the new row is not inserted. If two senders use the same id at the
+    same time, the database decides which row is first. The same is true for two events of one call. The first row keeps
+    the id.
 
-    Idempotency: a repeated call inserts what is missing. After an error, some of the CHUNKs may be stored.
+    Idempotency: a repeated call inserts the missing rows. After an error, some of the CHUNKs may be stored.
     Cost: one statement per CHUNK.
     """
     stored: set[uuid.UUID] = set()
-    # A fixed order prevents deadlocks between two batches with the same events. Of one id, the first event stays first.
+    # A fixed order prevents deadlocks between two batches with the same events. Events with the same id keep their
+    # order.
     events = sorted(events, key=lambda event: event.event_id)
     for start in range(0, len(events), CHUNK):
         stored |= _insert_events(events[start : start + CHUNK])
@@ -234,13 +247,16 @@ def store_events(events: Sequence[Event]) -> set[uuid.UUID]:
 
 
 def first_events(tenant_id: uuid.UUID, event_ids: Collection[str]) -> dict[str, Event]:
-    """Return the rows that hold these event ids, by event id."""
+    """Return the stored rows with these event ids, by event id. Rejected rows do not count."""
     rows = Event.objects.filter(tenant_id=tenant_id, event_id__in=event_ids, occupies_id=True) if event_ids else ()
     return {row.event_id: row for row in rows}
 
 
 def _insert_events(events: Sequence[Event]) -> set[uuid.UUID]:
-    """Insert events and keys in one statement, so that both are stored or neither is, without a transaction."""
+    """Insert events and their keys in one statement.
+
+    Without a transaction, the statement stores all of them or nothing.
+    """
     marks, values = values_of(events, adding=True)
     statement = (
         f"WITH stored AS (INSERT INTO {Event._meta.db_table} ({columns_of(Event)}) VALUES {marks} "  # noqa: S608
@@ -262,7 +278,7 @@ def _insert_events(events: Sequence[Event]) -> set[uuid.UUID]:
 
 def _keys(event: Event) -> list[EventKey]:
     if not event.occupies_id:
-        return []  # no wait may find a rejected event
+        return []  # a rejected event has no keys, so no wait finds it
     return [
         EventKey(
             tenant_id=event.tenant_id,
@@ -277,7 +293,7 @@ def _keys(event: Event) -> list[EventKey]:
 
 
 def _store_conflicts(rows: Sequence[Event], firsts: dict[str, Event]) -> None:
-    """Store each other body under a used event id as a rejected event, once per body."""
+    """If an event id is used already and the body differs, store the event as rejected. Each body is stored once."""
     conflicts = {(firsts[row.event_id].id, row.body_hash): row for row in rows}
     if not conflicts:
         return

@@ -1,7 +1,8 @@
-"""Check of an event's payload against its schema, and of the schema that the sender names.
+"""Check of an event's payload against its schema, and check of the schema name in the event.
 
-The schema is the one of the event catalogue, or else the one that the sender names in `payload_schema_ref`. An event is
-rejected if the sender names a schema that is not registered, or another one than the catalogue.
+The event catalogue names the schema. If the catalogue names no schema, the sender can name a schema in
+`payload_schema_ref`. An event is rejected if the sender names a schema that is not registered, or a different schema
+than the catalogue.
 
 Source: docs/reference/events.md#payload-schemas
 """
@@ -20,10 +21,12 @@ SHOWN_NAMES = 50
 
 
 def schema_check(event: Event, *, catalogue_ref: str, checker: PayloadChecker) -> dict[str, Any] | None:
-    """Return the result of the check for the decision trace; None if neither the catalogue nor the sender names one.
+    """Return the result of the check for the decision trace.
 
-    Shapes: `ref` is the schema of the check, or empty; `sent` is the sender's. `code` and `conflict` say why the name
-    of the sender is refused; `problems` are those of the payload.
+    Return None if neither the catalogue nor the sender names a schema.
+
+    Shapes: `ref` is the schema that the check used, or empty. `sent` is the schema that the sender named. `code` and
+    `conflict` say why the name of the sender is refused. `problems` are the problems of the payload.
     """
     sent = event.payload_schema_ref
     if not catalogue_ref and not sent:
@@ -43,7 +46,7 @@ def schema_check(event: Event, *, catalogue_ref: str, checker: PayloadChecker) -
 
 
 def rejection_reason(check: dict[str, Any], event_type: str) -> str | None:
-    """Return why an event with this result is rejected; None if it is accepted."""
+    """Return the reason why an event with this result is rejected. Return None if the event is accepted."""
     if "code" in check:
         return str(check["conflict"])
     if not check["problems"]:

@@ -1,23 +1,24 @@
-"""The Redis stream entry point: entries of a stream become stored events.
+"""Redis stream entry point. It stores the entries of a stream as events.
 
-The rule of this module: an entry is acknowledged after its event is committed, or after the entry was written to the
-dead-letter stream with the reason. So the process may be killed between any two calls:
+This module follows one rule. An entry is acknowledged only after its event is committed, or after the entry is written
+to the dead-letter stream with the reason. So the process may be killed between any two calls:
 
     read (the entry is pending) -> store (commit) -> acknowledge
                                 -> cannot be an event -> dead-letter stream -> acknowledge
 
-- Killed, or disconnected from Redis, before the acknowledgement: Redis delivers the entry again. Its event id then
-  gives a duplicate of the stored event. An entry without an event id gets one from its place in the stream, so the
-  same holds.
-- The next delivery goes to the same consumer name when it reconnects. Another consumer claims the entry when the entry
-  has been idle for EVENT_STREAM_CLAIM_SECONDS. Every connection begins with the pending entries of its own name.
-- The database is unavailable: the entries that were read are retried until it is back. This does not count as a
-  delivery, and no entry becomes a dead letter because of it.
-- Any other exception: the entry stays pending and is delivered again, up to EVENT_STREAM_MAX_DELIVERIES times. Then it
-  goes to the dead-letter stream. The other entries of its batch are stored without it.
-- Redis is unavailable: reconnect. The group does not exist (FLUSHALL): create it again from the beginning of the
-  stream.
-- An entry that was trimmed while it was pending is lost to the portal. It is logged as an error and is a dead letter.
+- The process is killed, or loses Redis, before the acknowledgement: Redis delivers the entry again. The entry has the
+  same event id, so it is recorded as a duplicate of the stored event. If an entry has no event id, the consumer derives
+  an id from the entry's place in the stream. This id is the same at every delivery.
+- A consumer that connects first reads the pending entries of its own name. Another consumer claims such an entry only
+  after the entry has been idle for EVENT_STREAM_CLAIM_SECONDS.
+- The database is unavailable: the consumer tries to store the same entries again until the database is available. These
+  tries do not count as deliveries, and no entry becomes a dead letter because of the outage.
+- Any other exception: the entry stays pending and is delivered again, up to EVENT_STREAM_MAX_DELIVERIES times. Then the
+  entry is written to the dead-letter stream. The other entries of its batch are stored without it.
+- Redis is unavailable: the consumer reconnects. If the group does not exist, for example after FLUSHALL, the consumer
+  creates it again from the beginning of the stream.
+- An entry was trimmed while it was pending: the portal cannot read it any more. The consumer logs an error and writes a
+  dead letter.
 
 Source: docs/reference/events.md#entry-points
 """
@@ -46,7 +47,7 @@ from workflows.statuses import EventSource
 
 logger = logging.getLogger(__name__)
 
-# How long a read waits for entries. A stop takes up to this long when the stream is empty.
+# Maximum time for which a read waits for entries. If the stream is empty, a stop can take this long.
 BLOCK_MS = 1000
 FORGET_CONSUMER_MS = 3_600_000
 TRIMMED = (
@@ -54,7 +55,8 @@ TRIMMED = (
     "If no event with its id is stored, the sender must send it again."
 )
 
-# Receipt: the event is stored. PortalError: the entry can never be an event. Any other exception: a bug; retry later.
+# Receipt: the event is stored. PortalError: the entry can never become an event. Any other exception is a bug, and the
+# entry is retried later.
 EntryResult = Receipt | Exception
 
 
@@ -68,7 +70,7 @@ class StreamLimits:
 
 @dataclass
 class StreamCounts:
-    """Numbers of entries since this process started. `failed` counts deliveries that will be repeated."""
+    """Numbers of entries since this process started. `failed` counts deliveries that Redis will repeat."""
 
     stored: int = 0
     repeats: int = 0
@@ -80,7 +82,7 @@ class StreamCounts:
 
 
 class EventStream:
-    """One consumer, on the thread that calls it, until `stop` is set."""
+    """One consumer. It runs on the thread that calls it, until `stop` is set."""
 
     def __init__(self, *, group: StreamGroup, limits: StreamLimits, stop: threading.Event) -> None:
         self._group = group
@@ -93,7 +95,10 @@ class EventStream:
         self.counts = StreamCounts()
 
     def consume_events(self, *, once: bool = False) -> StreamCounts:
-        """Store entries as events until `stop` is set, or with `once` until no entry is left. Finish the open batch."""
+        """Store entries as events until `stop` is set. With `once`, stop when no entry is left.
+
+        A stop first finishes the current batch.
+        """
         logger.info("consumer %s reads %s as group %s", self._group.consumer, self._names.stream, self._names.group)
         while not self._stop.is_set():
             try:
@@ -114,7 +119,10 @@ class EventStream:
         return self.counts
 
     def _consume_connected(self, *, once: bool) -> None:
-        """Consume over one connection. Errors: redis.RedisError; the next connection finds the pending entries."""
+        """Consume entries over one connection. Errors: redis.RedisError.
+
+        The next connection reads the pending entries.
+        """
         if self._group.ensure():
             logger.info("created the group %s of stream %s", self._names.group, self._names.stream)
         self._receive_pending(idle_ms=0, consumer=self._group.consumer)
@@ -132,7 +140,10 @@ class EventStream:
                 sweep_at = time.monotonic() + self._limits.claim_seconds
 
     def _sweep(self) -> None:
-        """Claim the entries that other consumers, or failed attempts of this one, left. Then tidy the stream."""
+        """Claim entries that other consumers or failed attempts of this consumer left.
+
+        Then trim the stream and remove idle consumers.
+        """
         self._receive_pending(idle_ms=int(self._limits.claim_seconds * 1000))
         self._group.forget_idle_consumers(idle_ms=FORGET_CONSUMER_MS)
         if self._limits.keep_seconds:
@@ -154,7 +165,10 @@ class EventStream:
             after = page.last_id
 
     def _receive(self, entries: list[Entry]) -> None:
-        """Store entries as events. Acknowledge the stored ones. The others become dead letters or stay pending."""
+        """Store entries as events. Acknowledge the stored entries.
+
+        The other entries become dead letters or stay pending.
+        """
         results = self._store(entries) if entries else {}
         receipts = {entry_id: result for entry_id, result in results.items() if isinstance(result, Receipt)}
         repeats = sum(receipt.is_duplicate for receipt in receipts.values())
@@ -178,7 +192,8 @@ class EventStream:
             except Error as error:
                 if not is_database_outage(error):
                     raise
-                # A connection that still works is closed too: after a failover it may lead to a read-only server.
+                # Connections that still work are closed too, because after a failover they may lead to a read-only
+                # server.
                 connections.close_all()
                 self._database.wait(error)
             else:
@@ -212,7 +227,8 @@ class EventStream:
         except redis.ResponseError as error:
             if is_group_missing(error):
                 raise
-            # Redis is out of memory, or the key has another type. Other entries must still be stored.
+            # Redis is out of memory, or the key of the dead-letter stream has another type. Other entries must still be
+            # stored.
             logger.error("entry %s stays pending: %s refuses dead letters: %s", entry.id, self._names.dead, error)
             self.counts.failed += 1
             return
@@ -235,8 +251,8 @@ def stream_events_receive(*, stream: str, entries: Sequence[Entry]) -> dict[str,
     """Read entries and store them as events. Return the result of each entry by its id. Receipts are committed.
 
     Idempotency: by event id; a repeat returns receipts of duplicates.
-    Errors: an error of django.db for which `is_database_outage` is true; then no entry has a result.
-    Cost: a query for the tenants, a call of `events_receive` for each tenant.
+    Errors: an error of django.db for which `is_database_outage` returns True. Then no entry has a result.
+    Cost: one query for the tenants, and one call of `events_receive` for each tenant.
     """
     results: dict[str, EntryResult] = {}
     by_tenant: dict[str, dict[str, Any]] = {}

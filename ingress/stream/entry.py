@@ -1,4 +1,4 @@
-"""Fields of a stream entry, converted to an event as the REST entry point takes it. Pure.
+"""Conversion of the fields of a stream entry to an event in the format of the REST entry point. Pure.
 
 All fields of an entry are text. An empty optional field therefore counts as not sent.
 
@@ -26,14 +26,14 @@ Problems = list[dict[str, str]]
 
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
 _MILLISECONDS = re.compile(r"[0-9]{1,15}")
-# A smaller number was probably meant as seconds: as seconds, this number is in the year 5138.
+# A sender probably meant a smaller number as seconds. As seconds, this number is a time in the year 5138.
 _FEWEST_MILLISECONDS = 100_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """Event of one entry. `value` is JSON as `events_receive` takes it."""
+    """Event of one entry. `value` is JSON in the format of `events_receive`."""
 
     tenant: str
     value: dict[str, Any]
@@ -42,9 +42,10 @@ class StreamEvent:
 def event_of_entry(*, stream: str, entry_id: str, fields: Fields) -> StreamEvent:
     """Convert the fields of an entry to an event.
 
-    Idempotency: an entry without an event id gets one from its place in the stream, the same at every delivery.
-    Errors: the sender must act. InputInvalid EVENT_INVALID with all `problems`; NotFound TENANT_NOT_FOUND for text that
-    cannot be a tenant's slug.
+    Idempotency: if an entry has no event id, the id is derived from its place in the stream. It is the same at every
+    delivery.
+    Errors: InputInvalid EVENT_INVALID with all `problems`; NotFound TENANT_NOT_FOUND if the text cannot be a tenant's
+    slug. The sender must act.
     """
     problems: Problems = []
     texts = _texts(fields, problems)
@@ -75,7 +76,7 @@ def tenant_not_found(slug: str) -> NotFound:
 
 
 def _texts(fields: Fields, problems: Problems) -> dict[str, str]:
-    """Return the decoded fields without those that have a problem."""
+    """Return the decoded fields. Leave out the fields that have a problem."""
     texts: dict[str, str] = {}
     seen: set[str] = set()
     for raw_name, raw_text in fields:
@@ -97,7 +98,8 @@ def _texts(fields: Fields, problems: Problems) -> dict[str, str]:
 
 
 def _payload(text: str, problems: Problems) -> Any:
-    # Checked before parsing: otherwise one entry could exhaust the memory of this process at every delivery.
+    # The size is checked before parsing. Otherwise one entry could exhaust the memory of this process at every
+    # delivery.
     if len(text) > settings.REQUEST_MAX_BYTES:
         problems.append({"path": "payload_json", "message": f"has more than {settings.REQUEST_MAX_BYTES} bytes"})
         return None
@@ -121,7 +123,7 @@ def _occurred_at(text: str, problems: Problems) -> str | None:
         try:
             return (_EPOCH + timedelta(milliseconds=int(text))).isoformat()
         except OverflowError:
-            text = ""  # reported below
+            text = ""  # the check below reports it
     try:
         moment = parse_datetime(text)
     except ValueError:

@@ -1,14 +1,17 @@
 """Redis calls of the stream entry point: one consumer of one group (Redis 6.2 or newer). No Django, no database.
 
-Responses are read raw (RESP 2). redis-py would make a dict of an entry and silently lose a field that occurs twice.
+This module reads the raw responses of Redis (RESP 2). redis-py would turn an entry into a dict, and silently lose a
+field that occurs twice.
 
-Entries that a consumer left are found with XPENDING, read with XRANGE and claimed with XCLAIM. XAUTOCLAIM is not used:
+Entries that a consumer left pending are found with XPENDING, read with XRANGE and claimed with XCLAIM. XAUTOCLAIM is
+not used for these reasons:
 
 - It does not return how often an entry was delivered.
 - Before Redis 7 it does not return which entries were trimmed.
-- Redis 7 removes a trimmed entry from the pending list at once. A crash at that moment would lose the last trace of it.
+- In Redis 7 it removes a trimmed entry from the pending list at once. After a crash at that moment, the portal could
+  not record the loss of the entry.
 
-With these three commands, all Redis versions behave the same, and a trimmed entry stays pending until its loss is
+With XPENDING, XRANGE and XCLAIM, all Redis versions behave the same. A trimmed entry stays pending until its loss is
 recorded.
 """
 
@@ -20,7 +23,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# Deleting a consumer with pending entries would lose them, and another process may use the same consumer name.
+# The script checks for pending entries, because the removal of a consumer would lose its pending entries. Another
+# process may use the same consumer name.
 _LEAVE = """
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
@@ -46,7 +50,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class PendingPage:
-    """A page of entries that were delivered and not acknowledged: those claimed now, and the ids of trimmed ones."""
+    """One page of the entries that were delivered but not acknowledged.
+
+    It has the entries that this call claimed, and the ids of entries that were already trimmed from the stream.
+    """
 
     entries: list[Entry]
     trimmed: list[str]
@@ -54,7 +61,10 @@ class PendingPage:
 
 
 def stream_client(url: str) -> redis.Redis:
-    """Return a client that never repeats a call. After a lost response, a repeated read would miss entries."""
+    """Return a Redis client that never repeats a call.
+
+    If a response is lost, a repeated read would skip the entries in it.
+    """
     client = redis.Redis.from_url(
         url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=5, socket_connect_timeout=2
     )
@@ -66,7 +76,8 @@ def stream_client(url: str) -> redis.Redis:
 class StreamGroup:
     """One consumer of the group.
 
-    Errors: redis.RedisError from every method. If `is_group_missing` is true for it, `ensure` creates the group again.
+    Errors: redis.RedisError from every method. If `is_group_missing` returns True for the error, `ensure` can create
+    the group again.
     """
 
     def __init__(self, client: redis.Redis, names: StreamNames, consumer: str) -> None:
@@ -88,7 +99,10 @@ class StreamGroup:
         return True
 
     def read_new(self, *, count: int, block_ms: int | None) -> list[Entry]:
-        """Read entries that no consumer has had. Wait up to `block_ms` for the first one (None: do not wait)."""
+        """Read entries that no consumer has read yet.
+
+        Wait up to `block_ms` for the first entry. If `block_ms` is None, do not wait.
+        """
         streams = {self.names.stream: ">"}
         response = self._client.xreadgroup(self.names.group, self.consumer, streams, count=count, block=block_ms)
         return [_entry(raw) for _, raws in response or () for raw in raws]
@@ -96,7 +110,10 @@ class StreamGroup:
     def claim_pending(
         self, *, count: int, idle_ms: int, after: str = "", consumer: str | None = None
     ) -> PendingPage | None:
-        """Claim the next page of entries that were idle for `idle_ms`, after the id `after`. Return None at the end."""
+        """Claim the next page of entries that were idle for `idle_ms`.
+
+        The page begins after the id `after`. Return None if no page is left.
+        """
         found = self._client.xpending_range(
             self.names.stream, self.names.group, f"({after}" if after else "-", "+", count, consumer, idle_ms
         )
@@ -108,7 +125,8 @@ class StreamGroup:
                 pipeline.xrange(self.names.stream, entry_id, entry_id)
             content = dict(zip(deliveries, pipeline.execute(), strict=True))
         present = [entry_id for entry_id, response in content.items() if response]
-        # XCLAIM omits entries that another consumer claimed, or that were trimmed, in between. A later page has them.
+        # XCLAIM omits entries that another consumer claimed or that were trimmed since XPENDING. A later page has these
+        # entries.
         claimed = self._xclaim(present, idle_ms) if present else []
         entries = [_entry(raw) for raw in claimed if raw is not None and raw[0] is not None]
         return PendingPage(
@@ -125,9 +143,12 @@ class StreamGroup:
             self._client.xack(self.names.stream, self.names.group, *ids)
 
     def write_dead_letter(self, entry_id: str, fields: Sequence[tuple[bytes, bytes]], about: Mapping[str, str]) -> bool:
-        """Write an entry to the dead-letter stream, then acknowledge it. Return False if another process has done so.
+        """Write an entry to the dead-letter stream, then acknowledge it.
 
-        A crash between the two calls writes the entry twice, with the same `entry_id`, and loses nothing.
+        Return False if another process has already done this.
+
+        After a crash between the two calls, the entry is written a second time with the same `entry_id`. Nothing is
+        lost.
         """
         if not self._client.xpending_range(self.names.stream, self.names.group, entry_id, entry_id, 1):
             return False
@@ -147,9 +168,11 @@ class StreamGroup:
         )
 
     def forget_idle_consumers(self, *, idle_ms: int) -> None:
-        """Remove consumers without pending entries that were idle for `idle_ms`: their processes have probably ended.
+        """Remove consumers that have no pending entries and were idle for `idle_ms`.
 
-        Redis creates a consumer again with its next read.
+        The processes of these consumers have probably ended.
+
+        If such a process still runs, Redis creates its consumer again at the next read.
         """
         for row in self._client.xinfo_consumers(self.names.stream, self.names.group):
             if row["idle"] > idle_ms and not row["pending"]:
@@ -160,7 +183,8 @@ class StreamGroup:
         seconds, _ = self._client.time()
         ids = [f"{max(0, seconds * 1000 - keep_ms)}-0"]
         for row in self._client.xinfo_groups(self.names.stream):
-            # XINFO before XPENDING: an entry that is delivered between the calls has an id after last-delivered-id.
+            # XINFO is called before XPENDING. An entry that is delivered between the two calls then has an id after
+            # last-delivered-id.
             pending = self._client.xpending(self.names.stream, row["name"])
             ids.append((pending["min"] or row["last-delivered-id"]).decode())
         return int(self._client.xtrim(self.names.stream, minid=min(ids, key=_order), approximate=True))

@@ -36,7 +36,7 @@ def _link(found: re.Match[str]) -> str:
 
 @register.filter
 def short_id(event_id: str) -> SafeString:
-    """Shorten an event id to one table line. The full id is shown on hover and on the event's page."""
+    """Shorten an event id to one line of a table. The full id is shown on hover and on the event's page."""
     shown = event_id if len(event_id) <= SHOWN_ID else f"{event_id[:8]}…{event_id[8 - SHOWN_ID :]}"
     return format_html('<span class="pm-nowrap" title="{}">{}</span>', event_id, shown)
 
@@ -48,7 +48,7 @@ def thousands(count: int) -> str:
 
 @register.simple_tag
 def countdown(until: datetime | None) -> SafeString | str:
-    """Render the remaining time. countdown.js counts down from this value, without the browser's clock."""
+    """Render the remaining time. countdown.js counts down from this value and does not use the browser's clock."""
     if until is None:
         return ""
     left = (until - timezone.now()).total_seconds()

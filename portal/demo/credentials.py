@@ -1,4 +1,7 @@
-"""Passwords and token of the demo. They are generated once and stored under POINTSMAN_HOME for the owner only."""
+"""Passwords and token of the demo. They are generated once.
+
+Only the owner of the files under POINTSMAN_HOME can read them.
+"""
 
 import json
 import os

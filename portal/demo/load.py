@@ -1,4 +1,4 @@
-"""Demo data: a tenant, a member for each role, a token, an event catalogue, and definitions of a service desk."""
+"""Demo data: a tenant, one member for each role, a token, an event catalogue, and the definitions of a service desk."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ CORRELATION_PATHS = {
 def load_demo(credentials: Credentials) -> Tenant:
     """Create the demo data that is missing and return the tenant.
 
-    Idempotency: existing rows are not changed, so that a second `make run` keeps the data.
+    Idempotency: existing rows are not changed. So a second `make run` keeps the data.
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo service desk"})
     for user in credentials.users:

@@ -1,4 +1,4 @@
-"""Realistic events for the demo tenant, with the exact number of expected results."""
+"""Realistic events for the demo tenant. For each kind of result, the exact expected number is known."""
 
 import random
 import uuid
@@ -23,7 +23,10 @@ TEAMS = ("Service desk", "Finance", "Logistics", "Design")
 
 @dataclass(frozen=True)
 class Step:
-    """One event and its expected result: started, matched, not taken (by a filter), or uncorrelated."""
+    """One event and its expected result.
+
+    The result is started, matched, not taken (because of a filter), or uncorrelated.
+    """
 
     event_type: str
     payload: dict[str, Any]
@@ -32,7 +35,10 @@ class Step:
 
 @dataclass
 class Story:
-    """Events of one business case, and the expected final status of its run: SUCCEEDED, FAILED or WAITING."""
+    """Events of one business case, and the expected final status of its run.
+
+    The status is SUCCEEDED, FAILED or WAITING.
+    """
 
     steps: list[Step]
     ends: str | None
@@ -40,14 +46,20 @@ class Story:
 
 @dataclass
 class Plan:
-    """Events in the order of sending, and the expected numbers. Both are known before the first event is sent."""
+    """Events in the order of sending, and the expected numbers of results.
+
+    The whole plan is made before the first event is sent.
+    """
 
     events: list[dict[str, Any]] = field(default_factory=list)
     expected: dict[str, int] = field(default_factory=dict)
 
 
 def plan_traffic(count: int, *, prefix: str, seed: int) -> Plan:
-    """Return a plan of exactly `count` events. Several stories are interleaved, each in its own order."""
+    """Return a plan of exactly `count` events. The events of several stories are mixed.
+
+    The events of one story keep their order.
+    """
     chance = random.Random(seed)  # noqa: S311  not for secrets
     stories: list[Story] = []
     remaining = count
@@ -64,7 +76,7 @@ def plan_traffic(count: int, *, prefix: str, seed: int) -> Plan:
 
 
 def _interleaved(chance: random.Random, stories: list[Story]) -> Iterator[Step]:
-    """Yield the steps of all stories, a few stories at a time, each story in its own order."""
+    """Yield the steps of all stories. A few stories are mixed at a time. The steps of one story keep their order."""
     waiting = [list(story.steps) for story in stories]
     under_way: list[list[Step]] = []
     while waiting or under_way:
@@ -179,7 +191,7 @@ def _stray(chance: random.Random, key: str) -> Story:
     )
 
 
-# (number of events, weight, function)
+# each tuple: number of events, weight of the random choice, function
 _MAKERS = (
     (2, 6, _ticket),
     (1, 2, _open_ticket),

@@ -44,11 +44,11 @@ class Command(BaseCommand):
 
 @contextmanager
 def stopped_by_signal() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM or SIGINT sets. Restore the previous signal handlers afterwards."""
+    """Yield a `threading.Event` that SIGTERM or SIGINT sets. Restore the previous signal handlers afterwards."""
     stop = threading.Event()
 
     def handle_signal(*_: Any) -> None:
-        # On another thread: the interrupted thread may hold the lock of the event, and would then deadlock.
+        # Set `stop` on another thread. The interrupted thread may hold the lock of `stop`, and would then deadlock.
         _thread.start_new_thread(stop.set, ())
 
     before = {number: signal.signal(number, handle_signal) for number in (signal.SIGTERM, signal.SIGINT)}

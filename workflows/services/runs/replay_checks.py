@@ -1,4 +1,8 @@
-"""What a person must know about replays: earlier replays and open runs before, the new runs and their status after."""
+"""Information for a person who replays runs.
+
+Before a replay, warnings name earlier replays and other open runs. After a replay, the page shows the new runs and
+their status.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -11,7 +15,10 @@ from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState
 
 
 def replay_results(items: Sequence[BulkItem]) -> dict[uuid.UUID, Run]:
-    """Return the new run of each item of a replay job that has one, by the id of the item. Cost: one statement."""
+    """Return the new runs of a replay job by the id of the item. Items without a new run are left out.
+
+    Cost: one statement.
+    """
     wanted = {item.id: run_id_of_replay(item.command_id) for item in items if item.command_id is not None}
     tenants = {item.tenant_id for item in items}
     runs = Run.objects.filter(tenant_id__in=tenants).in_bulk(set(wanted.values()))
