@@ -1,7 +1,7 @@
 """Check that an expression calls only the five allowed functions, and cannot define or find another function.
 
-Rule: every node of the tree is visited, also a node that would never run. The first violation in the order of the
-source's structure is reported.
+Rule: the check visits every node of the tree, even a node that would never run. It reports the first violation in the
+order of the source's structure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from workflows.engine.expressions import errors
 from workflows.engine.expressions.functions import ALLOWED_NAMES
 
-# Names that authors know from JSONata, JavaScript and Python, with the names in this contract.
+# Function names that authors know from JSONata, JavaScript and Python. Each is mapped to the function of this contract
+# with the same purpose.
 _SYNONYMS = {
     "length": "len",
     "count": "len",
@@ -31,7 +32,7 @@ _BY_LOWER_CASE = {name.lower(): name for name in ALLOWED_NAMES}
 
 
 def check(tree: Any) -> frozenset[str]:
-    """Check a tree and return the names of the variables that it binds.
+    """Check a tree and return the names of the variables that the expression binds.
 
     Errors: ExpressionError for the first node that is not allowed; the author must act.
     """
@@ -56,7 +57,7 @@ def _check_node(node: Any) -> None:
 
 def _check_callee(callee: Any, node: Any, code: str, message: str) -> None:
     if callee.type == "lambda":
-        return  # the check of this child node reports it
+        return  # the check of this child node reports the error
     named = _named(callee)
     if named is None:
         raise errors.ExpressionError(code, message, _position(node))
@@ -79,9 +80,9 @@ def _position(node: Any) -> int:
 
 
 def _named(callee: Any) -> Any:
-    """Return the node with the name of the called function, or None.
+    """Return the node that contains the name of the called function, or None.
 
-    The node is a variable, the last field of a path, or one of these in parentheses.
+    This node is a variable, the last field of a path, or either of these in parentheses.
     """
     while callee.type == "block" and len(callee.expressions) == 1 and callee.predicate is None:
         callee = callee.expressions[0]
@@ -130,7 +131,7 @@ _LISTS = ("arguments", "steps", "expressions")
 
 
 def _children(node: Any) -> Iterator[Any]:
-    """Yield every child node, in the order of the source as far as the tree keeps this order."""
+    """Yield every child node, in the order of the source. The tree does not keep this order everywhere."""
     if node.type in _LEAVES and node.predicate is None and node.stages is None and node.group is None:
         return
     for name in _CHILDREN:

@@ -1,15 +1,16 @@
 """Budget of one evaluation. It counts steps and bytes, so the result is the same on every machine and on replay.
 
-Rule: a loop pays before it runs, for the number of its items times the weight of their code. An operator that reads
-nested values pays while it reads. A new value pays its estimated bytes. Nothing here reads a clock.
+Rule: pay before the work is done. A loop pays before it runs: the number of its items times the weight of the code in
+the loop. An operator that reads nested values pays while it reads. A new value costs its estimated bytes. This module
+reads no clock.
 """
 
 from __future__ import annotations
 
 from workflows.engine.expressions import errors, limits
 
-# Estimated memory of a value in CPython. The numbers are part of the contract, so they are never measured at run time.
-# Units: bytes.
+# Estimated memory of a value in CPython. These numbers are part of the contract, so they are never measured at run
+# time. Units: bytes.
 ARRAY_ITEM = 40
 OBJECT = 256
 OBJECT_ENTRY = 64
@@ -44,8 +45,9 @@ class Budget:
             )
 
     def enter(self, depth: int) -> None:
-        """Refuse a value that is nested too deep, independent of the room on the interpreter's stack.
+        """Refuse a value that is nested too deep.
 
+        The limit does not depend on the free space on the interpreter's stack.
         Errors: ExpressionError EXPRESSION_BUDGET past `MAX_VALUE_DEPTH`; the author must act.
         """
         if depth > limits.MAX_VALUE_DEPTH:
@@ -54,7 +56,7 @@ class Budget:
             )
 
     def produce(self, size: int) -> None:
-        """Pay for values before they are made.
+        """Pay for new values before they are made.
 
         Units: estimated bytes.
         Errors: ExpressionError EXPRESSION_BUDGET; the author must act.
@@ -73,7 +75,7 @@ class Budget:
             self.spend(len(text) // COMPARED_CHARS_PER_STEP)
 
     def produce_text(self, length: int) -> None:
-        """Pay for a new string at 4 bytes per character, the largest size of a character in CPython.
+        """Pay for a new string: 4 bytes per character, because this is the largest size of a character in CPython.
 
         Units: characters.
         """

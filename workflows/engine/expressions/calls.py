@@ -1,8 +1,8 @@
 """Calls of the allowed functions: `len(x)`, `x ~> $len`, `append(?, 1)`.
 
-Rule: only the five allowed functions ever run. A call goes directly to its function, unless the expression binds a
-variable with the same name. In that case the variable is looked up. Its value is callable only if it is one of the five
-functions, perhaps partially applied.
+Rule: only the five allowed functions ever run. A call runs its function directly, unless the expression binds a
+variable with the same name. In that case the value of the variable is looked up. This value is callable only if it is
+one of the five functions. The function may be partially applied.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def compile_function(node: Any, compiler: Compiler) -> Code:
 
 
 def compile_apply(node: Any, compiler: Compiler) -> Code:
-    """Compile `left ~> right`: a call on the right gets the left side as its first argument."""
+    """Compile `left ~> right`. If the right side is a call, the left side becomes its first argument."""
     left = compiler.code(node.lhs)
-    if node.rhs.type == "function":  # predicates and groups of the call are ignored, as in the reference
+    if node.rhs.type == "function":  # as in the reference, predicates and groups of the call have no effect
         return _invocation(node.rhs, compiler, left)
     right, position = compiler.code(node.rhs), node.position
     run_left, run_right = left.run, right.run
@@ -77,9 +77,10 @@ def _computed_call(run_function: Run, runs: list[Run], weight: int, position: in
 
 
 def _function_of(run_procedure: Run, procedure: Any, position: int) -> Run:
-    """Return code that finds the function.
+    """Return code that finds the function to call.
 
-    The error suggests the function if the author wrote a field with its name.
+    If there is no such function but the author wrote a field with the name of a function, the error suggests this
+    function.
     """
     field = procedure.steps[0].value if procedure.type == "path" else None
 
@@ -131,5 +132,6 @@ def _filled(function: FunctionValue, given: list[Any]) -> Any:
     return call
 
 
-# The outermost frame of every expression. Each evaluation adds its own frame, so nothing is ever bound in this one.
+# The outermost frame of every expression. Each evaluation adds a frame of its own, so no variable is ever bound in this
+# frame.
 GLOBAL_FRAME = Frame(None, GLOBALS)

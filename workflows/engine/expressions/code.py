@@ -1,7 +1,7 @@
-"""Compiled code: closures, each with the weight that a loop pays for one execution.
+"""Compiled code: closures. Each closure has a weight, which is the price of one execution in a loop.
 
-Rule: a closure keeps no state of an evaluation. The whole state is in the arguments: the context value, the frame of
-variables and the budget. Any number of threads can therefore use one compiled expression at once.
+Rule: a closure stores nothing about an evaluation. Everything about the evaluation is in the arguments: the context
+value, the frame of variables and the budget. Any number of threads can therefore use one compiled expression at once.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ Run = Callable[[Any, Frame, Budget], Any]
 class Code(NamedTuple):
     """Compiled node.
 
-    `weight` is the largest number of nodes that one execution evaluates. It does not include loops inside the node,
-    because they pay separately. If `settled` is True, the result is never a sequence that must be unwrapped.
+    `weight` is the largest number of nodes that one execution evaluates. Loops inside the node do not count, because
+    they
+    pay separately. If `settled` is True, the result is never a sequence that must be unwrapped.
     """
 
     run: Run
@@ -47,7 +48,10 @@ class Code(NamedTuple):
 
 
 def settle(sequence: Sequence) -> Any:
-    """Unwrap a sequence: return undefined for an empty one, the item for a single one, otherwise the sequence."""
+    """Unwrap a sequence. An empty sequence gives undefined, a sequence of one item gives the item.
+
+    Any other sequence is returned unchanged.
+    """
     if sequence.tuple_stream:
         return sequence
     if not sequence:
@@ -58,5 +62,5 @@ def settle(sequence: Sequence) -> Any:
 
 
 def as_items(value: Any) -> list[Any]:
-    """Return an array unchanged, and any other value (also undefined) as a sequence of one item."""
+    """Return an array unchanged. Return any other value, even undefined, as a sequence of one item."""
     return value if isinstance(value, list) else Sequence((value,))

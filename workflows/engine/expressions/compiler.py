@@ -1,7 +1,8 @@
-"""Compilation of the library's tree to closures, with one function per type of node in one table.
+"""Compilation of the library's tree to closures. A table names one function for each type of node.
 
-Rule: each function returns code for the node itself. `Compiler.code` adds predicates, a group and `[]`, which every
-node may carry, and unwraps sequences. The reference does the same in `evaluate`, around its switch over node types.
+Rule: each of these functions returns the code of the node itself. Any node may also carry predicates, a group and `[]`.
+`Compiler.code` adds the code for these and unwraps sequences. The reference does the same in `evaluate`, around its
+switch over node types.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Compiler:
         self.rebound = rebound
 
     def code(self, node: Any) -> Code:
-        """Return the code of a node with its predicates, group and `[]`. Its results are settled."""
+        """Return the code of a node with its predicates, group and `[]`. The results of this code are settled."""
         bare = _TABLE[node.type](node, self)
         has_group = node.group is not None and node.type != "path"
         if node.predicate is None and not has_group and not node.keep_array:

@@ -10,8 +10,8 @@ Theory of operation:
 - `parser` builds the library's tree.
 - `allowlist` refuses functions that are not allowed.
 - `compiler` turns the tree into closures.
-- `budget` limits the closures while they run.
-- `result` copies their result as JSON.
+- `budget` limits the work of the closures.
+- `result` copies the value that the closures return, as JSON.
 
 `deviations` lists the differences between the library and the reference implementation.
 """
@@ -36,16 +36,17 @@ from workflows.engine.expressions.result import JsonValue, to_json
 
 __all__ = ["EXPRESSION_CONTRACT_VERSION", "Expression", "ExpressionError", "JsonValue", "Meter", "compile_expression"]
 
-# Part of the engine's semantics version. Increase it with every change that gives any source another value or error
-# code. A run keeps the contract version of its semantics version, so every older version stays available:
+# Contract version. It is part of the engine's semantics version. Increase it with every change that gives any source
+# another value or error code. A run keeps the contract version of its semantics version, so every older version stays
+# available:
 #
 # 1. Every number is a JavaScript double.
-# 2. Whole numbers keep all their digits where they are only carried, compared or converted to text.
+# 2. Whole numbers keep all their digits, as long as they are only passed on, compared or converted to text.
 EXPRESSION_CONTRACT_VERSION = 2
 
 
 class Meter:
-    """Counter of evaluation steps over any number of evaluations."""
+    """Counter of evaluation steps. Several evaluations can share one counter."""
 
     __slots__ = ("steps",)
 
@@ -54,7 +55,10 @@ class Meter:
 
 
 class Expression:
-    """Compiled expression. It holds no state of an evaluation, so any number of threads may evaluate it at once."""
+    """Compiled expression.
+
+    Any number of threads may evaluate it at once, because it stores nothing about an evaluation.
+    """
 
     __slots__ = ("_code", "_exact", "source")
 
@@ -92,10 +96,11 @@ def compile_expression(source: str, version: int = EXPRESSION_CONTRACT_VERSION) 
     """Compile a source, or return the compiled expression from the cache.
 
     `version` is the contract version of the caller's run (`machine.CONTRACT_OF_SEMANTICS`).
-    Errors: ExpressionError with a code, the position in `source` and, for a misspelt name, a suggestion; the author
-    must act.
+    Errors: ExpressionError with a code and the position in `source`; the author must act. For a misspelt name, the
+    error
+    also has a suggestion.
     """
-    # Most runs have the present version, so their key is the source alone.
+    # Most runs have the current version. For this version, the key of the cache is only the source.
     key: _Key = source if version == EXPRESSION_CONTRACT_VERSION else (source, version)
     cached = _cache.get(key)
     if cached is not None:
@@ -118,9 +123,10 @@ _Key = str | tuple[str, int]
 
 
 class _Cache:
-    """Cache of compiled expressions by source and contract version. It drops the least recently used expression first.
+    """Cache of compiled expressions by source and contract version.
 
-    Units: characters of source.
+    If the cache is full, it drops the least recently used expression. The size is the number of characters of all
+    sources.
     """
 
     def __init__(self, room: int) -> None:

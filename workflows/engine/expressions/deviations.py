@@ -1,11 +1,12 @@
 """Deviations of the library from the reference implementation, and the modules that correct them.
 
-Rule: data only. Each entry is one deviation with the shortest source that shows it over `SCOPE`. A test evaluates every
-source with the unchanged library, and fails if the library does something else than `library` says. An upgrade of the
-library thus shows each correction that is no longer needed or has changed.
+Rule: this module has data only. Each entry is one deviation with the shortest source that shows the deviation over
+`SCOPE`. A test evaluates every source with the unchanged library. The test fails if the outcome differs from the
+entry's `library`. After an upgrade of the library, the test thus shows which corrections are no longer needed or must
+change.
 
-The evaluator is our own code (`compiler` and its modules). For `EVALUATION`, `corrected_in` therefore names the module
-with the right behaviour instead of a patch of the library.
+The evaluator is our own code (`compiler` and its modules). For entries of the kind `EVALUATION`, `corrected_in`
+therefore names the module with the correct behaviour instead of a patch of the library.
 
 Shapes: an outcome is `value <JSON>`, `undefined`, or `error <name> @<position>`.
 """

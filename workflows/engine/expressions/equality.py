@@ -75,7 +75,7 @@ def _equal_objects(left: dict[str, Any], right: dict[str, Any], budget: Budget, 
 
 
 def _properties(array: list[Any], budget: Budget) -> dict[str, Any]:
-    """Return the properties of an array, by which the reference compares an array with an object."""
+    """Return the properties of an array. The reference compares an array with an object by these properties."""
     budget.spend(2 * len(array))
     properties: dict[str, Any] = {str(index): item for index, item in enumerate(array)}
     properties["length"] = len(array)

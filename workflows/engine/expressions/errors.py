@@ -1,7 +1,7 @@
 """The exception of the expression contract, and its codes.
 
-Rule: a code is part of the contract version (EXPRESSION_CONTRACT_VERSION) that a run pins. Never rename or reuse a
-code.
+Rule: a code is part of the contract version (EXPRESSION_CONTRACT_VERSION) that a run keeps. Never rename a code, and
+never give a code another meaning.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ RUNTIME = "EXPRESSION_RUNTIME"
 class ExpressionError(Exception):
     """Error in an expression; the author of the definition must act.
 
-    `position` is None if the error belongs to the whole result. `reference` is the code of the reference implementation
-    (for example `T2001`), if it has one. It is for people; no code may decide by it.
+    `position` is None if the error belongs to the whole result. If the reference implementation has a code for this
+    error
+    (for example `T2001`), `reference` has this code. Only people read `reference`; the portal must not decide by it.
     Units: `position` is a 0-based offset in the author's source in characters, not in UTF-16 units.
     """
 

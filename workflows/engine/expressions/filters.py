@@ -1,7 +1,7 @@
 """Predicates: `[0]`, `[-1]`, `[qty > 1]`.
 
-Rule: a number selects the item with this index, and an array of numbers selects each of these indexes. Any other result
-selects the item if it is true.
+Rule: if the predicate gives a number, it selects the item with this index. An array of numbers selects the items with
+these indexes. Any other result selects the current item if the result is true.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compile_filters(bare: Code, predicates: list[Any], compiler: Compiler) -> Code:
-    """Return code that runs `bare`, and then each predicate over its result."""
+    """Return code that first runs `bare` and then applies each predicate to the result."""
     filters = [compile_filter(predicate, compiler) for predicate in predicates]
     run_bare, runs = bare.run, [each.run for each in filters]
 
@@ -34,7 +34,7 @@ def compile_filters(bare: Code, predicates: list[Any], compiler: Compiler) -> Co
 
 
 def compile_filter(predicate: Any, compiler: Compiler) -> Code:
-    """Return the code of one predicate. Its context value is the array to filter."""
+    """Return the code of one predicate. The context value of this code is the array to filter."""
     if predicate.expr.type == "number":
         return Code(_at(math.floor(predicate.expr.value)), 4)
     test = compiler.code(predicate.expr)

@@ -1,7 +1,7 @@
 """The five functions that an expression may call.
 
-Rule: missing arguments are undefined and surplus arguments are ignored, as in the JavaScript functions that authors
-know. Every function is pure; the time is `now_ms` of the budget.
+Rule: as in the JavaScript functions that authors know, missing arguments are undefined and surplus arguments are
+ignored. Every function is pure. The current time is `now_ms` of the budget.
 """
 
 from __future__ import annotations
@@ -59,9 +59,11 @@ def to_string(arguments: list[Any], position: int, budget: Budget) -> Any:
 
 
 def append(arguments: list[Any], _position: int, budget: Budget) -> Any:
-    """Return a new array with the items of the first argument, then those of the second. A non-array is one item.
+    """Return a new array: the items of the first argument, then the items of the second.
 
-    An undefined or null first argument is an empty list. An undefined second argument is an item without a JSON form.
+    A value that is not an array counts as one item. If the first argument is undefined or null, it counts as an empty
+    list. If the second argument is undefined, the new
+    array has an item that cannot be written as JSON.
     """
     first, second = (*arguments, UNDEFINED, UNDEFINED)[:2]
     items: list[Any] = []
@@ -89,7 +91,8 @@ FUNCTIONS: dict[str, Function] = {
 }
 ALLOWED_NAMES = frozenset(FUNCTIONS)
 
-# JSONata's own functions. They exist as values (`$sum = $sum` is true), but the allowlist refuses every call of them.
+# JSONata's own functions. An expression can use them as values (`$sum = $sum` is true), but the allowlist refuses every
+# call.
 _LIBRARY = (
     "sum count max min average string substring substringBefore substringAfter lowercase uppercase length "
     "trim pad match contains replace split join formatNumber formatBase formatInteger parseInteger number "

@@ -1,6 +1,7 @@
 """Corrections of the library's symbols that differ from the reference.
 
-Rule: one class for each corrected symbol. The table with the corrected symbols is built once, and only copied later.
+Rule: there is one class for each corrected symbol. The table with the corrected symbols is built once. After that, it
+is only copied.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import Any
 from jsonata.jexception import JException
 from jsonata.parser import Parser
 
-# A node of the library's tree. The library has no type annotations.
+# A node of the library's tree. It has no better type, because the library has no type annotations.
 Symbol = Any
 
 
 class Minus(Parser.Infix):
-    """Unary minus that keeps its position, which the library loses."""
+    """Unary minus that keeps its position. The library loses the position."""
 
     def nud(self) -> Symbol:
         self.expression = self._outer_instance.expression(70)
@@ -24,7 +25,7 @@ class Minus(Parser.Infix):
 
 
 class ObjectConstructor(Parser.InfixObjectConstructor):
-    """Object constructor that keeps its position, which the library loses."""
+    """Object constructor that keeps its position. The library loses the position."""
 
     def __init__(self, parser: Parser) -> None:
         super().__init__(parser, 70)
@@ -41,7 +42,7 @@ class ObjectConstructor(Parser.InfixObjectConstructor):
 
 
 class Default(Parser.Infix):
-    """Operators `?:` and `??`, with their left side once in the tree. The library puts it into the tree twice."""
+    """Operators `?:` and `??`. Their left side is in the tree once; the library puts it into the tree twice."""
 
     def led(self, left: Symbol) -> Symbol:
         self.type = "default"
@@ -51,7 +52,7 @@ class Default(Parser.Infix):
 
 
 class Invocation(Parser.InfixFunctionInvocation):
-    """Call with the position of the function's name. The library uses the position of the parenthesis.
+    """Call whose position is that of the function's name. The library uses the position of the parenthesis.
 
     The signature of a lambda is skipped, because the allowlist refuses every lambda.
     """

@@ -1,6 +1,9 @@
-"""Object constructors and group-by: the same operation, over one value or over many.
+"""Object constructors and group-by.
 
-Rule: keys are in JavaScript's order. The values are evaluated in this order, after all keys.
+Both are the same operation. An object constructor runs it over one value, group-by over many.
+
+Rule: the keys of the result are in JavaScript's order. First all keys are evaluated. Then the values are evaluated in
+the order of the keys.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedObject, Se
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# Names that the reference reserves for its own marks on objects.
+# Names of fields in which the reference stores its own marks on objects.
 _RESERVED = frozenset({"_jsonata_lambda", "_jsonata_function"})
 
 
@@ -60,7 +63,7 @@ def _add_item(
     budget: Budget,
     position: int,
 ) -> None:
-    """Put an item into the group of each of its keys.
+    """Put an item into the groups of all its keys.
 
     Shapes: a group is `[index of the key-value pair, data]`.
     """
@@ -101,7 +104,8 @@ def _evaluated(
         index, data = groups[key]
         context, inner = data, frame
         if is_tuples:
-            # The reference removes the item from a single tuple, so a second key-value pair over it finds no item.
+            # The reference removes the item from the tuple if the group has a single tuple. So a second key-value pair
+            # over the same tuple finds no item.
             bindings = merged(data, budget) if isinstance(data, list) else data
             context = bindings.pop("@", UNDEFINED)
             inner = Frame(frame, bindings)

@@ -1,13 +1,13 @@
-"""Execution of recursive work, also if the caller has used most of the interpreter's stack.
+"""Execution of recursive work, even if the caller has used most of the interpreter's stack.
 
 Rule: `limits` counts the depth of expressions and values, so the interpreter's recursion limit must never decide. If
 the interpreter stops the work, the limit is raised and the work starts again. The work is pure, so a repetition costs
 only time.
 
-The recursion limit belongs to the whole interpreter. It is never lowered again: CPython ends the process if another
-thread is deeper than the lowered limit. Python frames take no C stack. The contract needs at most a fraction of
-`_FRAMES`, so the limit is raised at most once. Usually it is not raised, because the library sets it to 10,000 on
-import.
+The recursion limit belongs to the whole interpreter. This module never lowers the limit again, because CPython ends the
+process if another thread is then deeper than the limit. Python frames take no C stack. The contract needs only a
+fraction of `_FRAMES`, so the limit is raised at most once. Usually it is not raised at all, because the library sets
+the limit to 10,000 on import.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Result = TypeVar("Result")
 def with_headroom(work: Callable[[], Result]) -> Result:
     """Return the result of `work`.
 
-    Errors: the errors of `work`. EXPRESSION_BUDGET instead of a RecursionError, if the caller's stack is so deep that
-    the limit would pass `_CEILING`.
+    Errors: the errors of `work`. If the caller's stack is so deep that the raised limit would pass `_CEILING`,
+    EXPRESSION_BUDGET instead of a RecursionError.
     """
     try:
         return work()

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 MAX_SAFE_INTEGER = 2**53
-# Every whole number with this many digits is also a double.
+# Every whole number with this many digits can be represented exactly as a double.
 SAFE_DIGITS = 15
 # A whole number with more digits is refused on input (docs/reference/language.md#numbers).
 MAX_WHOLE_DIGITS = 1000
@@ -21,7 +21,10 @@ _FIFTEEN_DIGITS = Context(prec=15, rounding=ROUND_HALF_UP)
 
 
 def to_double(value: int | float) -> float:
-    """Return the IEEE double of a number. A whole number beyond the range of doubles is infinite, as in JavaScript."""
+    """Return the IEEE double of a number.
+
+    A whole number beyond the range of doubles becomes infinite, as in JavaScript.
+    """
     try:
         return float(value)
     except OverflowError:
@@ -70,12 +73,12 @@ def fraction_length(double: float) -> int:
     power = -int(text[at + 1 :])
     if power < 7:
         return len(number_text(double))
-    # Python writes the exponent with at least two digits, JavaScript with one.
+    # Python writes the exponent with at least two digits. JavaScript writes one digit if one is enough.
     return len(text) - (1 if power < 10 else 0)
 
 
 def fifteen_digit_text(value: int | float, exact: bool = True) -> str:
-    """Return the string of a number in a concatenation. Fractions are first rounded to 15 digits."""
+    """Return the string of a number in a concatenation. A number that is not whole is first rounded to 15 digits."""
     if type(value) is int:
         return number_text(value, exact)
     double = float(value)
@@ -84,7 +87,8 @@ def fifteen_digit_text(value: int | float, exact: bool = True) -> str:
     text = repr(double)
     if len(text) <= 16:
         return number_text(double)
-    # JavaScript rounds an exact half up, but printf rounds it to even. An exact half has 5 as its last digit.
+    # JavaScript rounds an exact half up, but printf rounds it to even. If the number is an exact half, its last digit
+    # is 5.
     if text.partition("e")[0][-1] == "5":
         return number_text(float(_FIFTEEN_DIGITS.create_decimal(Decimal(double))))
     return number_text(float(f"{double:.15g}"))
@@ -107,28 +111,28 @@ def utf16_key(text: str) -> Any:
 
 
 def text_less(left: str, right: str) -> bool:
-    """Return True if `left < right` in JavaScript, where a character outside the BMP sorts by its surrogates."""
+    """Return True if `left < right` in JavaScript. A character outside the BMP is compared by its surrogates."""
     if left.isascii() or right.isascii():
         return left < right
     return bool(utf16_key(left) < utf16_key(right))
 
 
 def join_surrogates(text: str) -> str:
-    """Return the same text with every surrogate pair as one character."""
+    """Return the same text with every surrogate pair joined to one character."""
     if text.isascii():
         return text
     return _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
 def concatenated(left: str, right: str) -> str:
-    """Return `left + right`. A surrogate pair that is split between both becomes one character."""
+    """Return `left + right`. If a surrogate pair is split between the two texts, it becomes one character."""
     if left and right and "\ud800" <= left[-1] <= "\udbff" and "\udc00" <= right[0] <= "\udfff":
         return left[:-1] + join_surrogates(left[-1] + right[0]) + right[1:]
     return left + right
 
 
 def json_string(text: str) -> str:
-    """Return the quoted JSON form, as JSON.stringify writes it."""
+    """Return the JSON form of a string with its quotes, as JSON.stringify writes it."""
     quoted = encode_basestring(text)
     return quoted if quoted.isascii() else _escaped_surrogates(quoted)
 
@@ -149,7 +153,7 @@ def json_string_length(text: str) -> int:
 
 
 def utf16_units(text: str) -> list[str]:
-    """Return the UTF-16 code units of a string, as one string each."""
+    """Return the UTF-16 code units of a string. Each code unit is a string of its own."""
     if text.isascii():
         return list(text)
     units = text.encode("utf-16-le", "surrogatepass")

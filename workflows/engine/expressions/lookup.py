@@ -1,6 +1,6 @@
 """Fields, wildcards and descendants of values.
 
-Rule: each function pays for a value before it reads the value. No function recurses into the data.
+Rule: each function pays for a value before it reads the value. No function uses recursion over the data.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from workflows.engine.expressions.values import UNDEFINED, Sequence, ordered_key
 
 
 def lookup(value: Any, name: str, budget: Budget) -> Any:
-    """Return a field of an object, or the fields of all objects in an array.
+    """Return a field of an object. For an array, return this field of all objects in the array.
 
-    Nested arrays are searched at any depth.
+    If the array contains arrays, they are searched too, at any depth.
     """
     if isinstance(value, dict):
         return value.get(name, UNDEFINED)
@@ -45,7 +45,7 @@ def _collect(found: Sequence, value: Any, budget: Budget) -> None:
 
 
 def wildcard(value: Any, budget: Budget) -> Any:
-    """Return all values of an object or an array. Arrays among the values are flattened completely."""
+    """Return all values of an object or an array. If a value is an array, it is replaced by its items, at any depth."""
     found: list[Any] = Sequence()
     budget.spend(4)
     if isinstance(value, dict):
@@ -56,7 +56,7 @@ def wildcard(value: Any, budget: Budget) -> Any:
         budget.spend(len(value))
         for item in value:
             found = _with_flattened(found, item, budget)
-        # The reference keeps its marks of an array as properties, so they appear among the values.
+        # The reference stores its marks of an array as properties of the array, so the marks appear among the values.
         if type(value) is Sequence:
             found.extend([True] * (2 if value.keep_singleton else 1))
     return found
@@ -66,7 +66,7 @@ def _with_flattened(found: list[Any], value: Any, budget: Budget) -> list[Any]:
     if not isinstance(value, list):
         found.append(value)
         return found
-    # In the reference, the result is a plain array instead of a sequence after the first array.
+    # In the reference, the result is a sequence only until the first array. After that, it is a plain array.
     result = list(found) if type(found) is Sequence else found
     _flatten(value, result, budget)
     return result

@@ -1,6 +1,6 @@
 """Compilation of the simple nodes: literals, variables, wildcards, operators, blocks, conditions, array constructors.
 
-Rule: a chain of operators or of conditions becomes a loop, so that a long chain does not become deep recursion.
+Rule: a chain of operators or of conditions becomes a loop. Otherwise a long chain would need deep recursion.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def compile_literal(node: Any, _compiler: Compiler) -> Code:
 
 
 def compile_opaque(node: Any, compiler: Compiler) -> Code:
-    """Compile a regex or a transform to a function value that the contract never calls. Its content never runs."""
+    """Compile a regex or a transform to a function value that the contract never calls.
+
+    The code inside it never runs.
+    """
     function = FunctionValue(node.type)
 
     def run(_value: Any, _frame: Frame, _budget: Budget) -> Any:
@@ -83,7 +86,7 @@ def compile_descendant(_node: Any, _compiler: Compiler) -> Code:
 
 
 def compile_binary(node: Any, compiler: Compiler) -> Code:
-    """Compile a chain of binary operators, leftmost first."""
+    """Compile a chain of binary operators. The leftmost operator runs first."""
     if node.value == "..":
         return _range(node, compiler)
     chain = []
@@ -202,7 +205,7 @@ def compile_bind(node: Any, compiler: Compiler) -> Code:
 
 
 def compile_condition(node: Any, compiler: Compiler) -> Code:
-    """Compile a chain of conditions, in which each condition is the `else` of the one before."""
+    """Compile a chain of conditions. Each condition is the `else` of the condition before it."""
     choices = []
     otherwise = Code(_nothing, 0, settled=True)
     while True:

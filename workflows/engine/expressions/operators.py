@@ -1,7 +1,7 @@
-"""Binary operators. Each is a function of its left value and the code of its right side.
+"""Binary operators. Each operator is a function of its left value and of the code of its right side.
 
-Rule: operands are checked in the order of the reference: left, right, then undefined. Arithmetic uses
-doubles. Comparisons of whole numbers are exact since contract version 2.
+Rule: operands are checked in the order of the reference: first the left one, then the right one, then whether one of
+them is undefined. Arithmetic uses doubles. Comparisons of whole numbers are exact since contract version 2.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Operation = Callable[[Any, Run, Any, Frame, Budget], Any]
 
 _LARGEST_RANGE = 10_000_000
 
-# Cost of an operator. An operator that is not listed costs 2. Units: steps.
+# Cost of an operator in steps. An operator that is not listed costs 2.
 OPERATOR_WEIGHTS = {"and": 1, "or": 1, "&": 5}
 
 

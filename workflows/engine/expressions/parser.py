@@ -1,7 +1,8 @@
 """The library's parser on top of our tokens, with corrections of its deviations from the reference.
 
-Rule: the grammar is that of the library. Each override corrects one entry of `deviations`, or counts the depth of the
-recursion so that the interpreter's limit does not decide. A tree is built once per source and is not kept.
+Rule: the grammar is that of the library. There are two kinds of overrides. Some correct one entry of `deviations`. The
+others count the depth of the recursion, so that the interpreter's limit does not decide. A tree is built once per
+source and is not kept.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from workflows.engine.expressions.tokens import SourceTokens
 def parse(source: str, *, exact: bool = True) -> Symbol:
     """Return the syntax tree of a source. If `exact` is True, whole numbers keep all their digits.
 
-    Errors: ExpressionError EXPRESSION_SYNTAX, or EXPRESSION_BUDGET and EXPRESSION_TOO_LARGE past a limit; the author
-    must act.
+    Errors: ExpressionError EXPRESSION_SYNTAX; EXPRESSION_BUDGET or EXPRESSION_TOO_LARGE if the source exceeds a limit;
+    the
+    author must act.
     """
     try:
         return _SourceParser().parse_source(source, exact)
@@ -39,7 +41,7 @@ _FOREIGN_OPERATORS = (("===", "="), ("!==", "!="), ("&&", "and"), ("||", "or"), 
 
 
 def _operator_hint(source: str, position: int) -> str | None:
-    """Return the operator of this language if the source has an operator of another language here, else None."""
+    """Return the operator to suggest if the source has an operator of another language here. Otherwise return None."""
     for foreign, ours in _FOREIGN_OPERATORS:
         start = max(position - len(foreign) + 1, 0)
         if foreign in source[start : position + len(foreign)]:
@@ -48,7 +50,7 @@ def _operator_hint(source: str, position: int) -> str | None:
 
 
 class _Processed(Parser.Symbol):
-    """Left operand that is already processed. It allows a chain of operators to be processed without recursion."""
+    """Left operand that is already processed. With it, a chain of operators is processed without recursion."""
 
     def __init__(self, tree: Symbol) -> None:
         self.tree = tree
@@ -56,7 +58,7 @@ class _Processed(Parser.Symbol):
 
 
 class _SourceParser(Parser):
-    """Parser for one source. The table of symbols is shared, because it is slow to build, and is only copied."""
+    """Parser for one source. It copies a shared table of symbols, because the table is slow to build."""
 
     def __init__(self) -> None:
         self.dbg = False
@@ -100,7 +102,7 @@ class _SourceParser(Parser):
         return self.node
 
     def _new_node(self, symbol_id: str) -> Symbol:
-        """Return a copy of a table entry as a new node. The copy of the library takes ten times as long."""
+        """Return a copy of a table entry as a new node. The library's own copy takes ten times as long."""
         prototype = self.symbol_table[symbol_id]
         node = object.__new__(type(prototype))
         node.__dict__ = {**prototype.__dict__, "_outer_instance": self}

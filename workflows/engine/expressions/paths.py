@@ -1,6 +1,7 @@
 """Compilation of paths. Each step of a path runs over the items that the previous step found.
 
-Rule: a path of names over objects is a chain of dictionary reads. At the first array it changes to the general walk.
+Rule: as long as the values are objects, a path of names only reads dictionaries. At the first array it changes to the
+general algorithm.
 Source: the reference implementation's evaluatePath, evaluateStep and evaluateTupleStep.
 """
 
@@ -19,7 +20,7 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedArray, Seq
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# Cost of one step of a path without the step's own code. Units: steps.
+# Cost of one step of a path, without the code of the step itself. Units: steps.
 _STEP_WEIGHT = 4
 
 
@@ -59,13 +60,17 @@ def _settled(value: Any) -> Any:
 
 
 def _last_found(value: Sequence) -> Any:
-    # An object that the expression built may contain a sequence. The step unwraps it and the path collects it again.
+    # An object that the expression built may contain a sequence. The step unwraps this sequence, and the path collects
+    # the items again.
     found = settle(value)
     return Sequence(found) if type(found) is Sequence else found
 
 
 def _items_after(found: list[Any], index: int) -> list[Any]:
-    """Return the items for a step from the result of the previous step, or from the context for the first step."""
+    """Return the items that a step processes.
+
+    For the first step, they come from the context. For a later step, they come from the result of the previous step.
+    """
     if index == 0:
         return found
     if type(found) is Sequence:
@@ -104,7 +109,7 @@ def _compile_walk(node: Any, compiler: Compiler) -> Code:
 
 
 def _with_extras(node: Any, walk: Code, compiler: Compiler) -> Code:
-    """Add `[]` and the group of the whole path to its code, in this order."""
+    """Add `[]` and the group of the whole path to the code of the path, in this order."""
     if node.keep_singleton_array:
         walk = _keeping(walk, node)
     if node.group is None:

@@ -1,8 +1,8 @@
 """Syntax check of regex literals by the rules of JavaScript.
 
-Rule: a pattern is checked, but never compiled and never run. No allowed function takes a regex, so a literal is an
-opaque value and a slow pattern costs nothing. Python's `re` cannot check it, because `re` refuses valid patterns of
-JavaScript (`[^]`, `(?<name>a)`) and recurses into deep patterns.
+Rule: a pattern is checked, but never compiled and never run. No allowed function takes a regex. A literal is therefore
+an opaque value, and a slow pattern costs nothing. Python's `re` cannot check a literal, because `re` refuses valid
+patterns of JavaScript (`[^]`, `(?<name>a)`) and recurses into deep patterns.
 
 Source: ECMA-262 annex B, patterns without the `u` flag, as the engine of the reference implementation accepts them.
 """
@@ -25,14 +25,14 @@ class RegexLiteral:
 
 
 def check_regex(literal: RegexLiteral) -> str | None:
-    """Return the problem of a literal, or None if it is valid."""
+    """Return the problem of a regex literal, or None if the literal is valid."""
     if len(set(literal.flags)) != len(literal.flags):
         return "a flag is repeated"
     return _Pattern(literal.pattern).problem()
 
 
 class _Pattern:
-    """One pass over a pattern with a stack of open groups and without recursion."""
+    """One pass over a pattern. It uses a stack of open groups and no recursion."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -71,7 +71,7 @@ class _Pattern:
 
     def _quantifier(self, quantifiable: bool) -> bool | str:
         match = _QUANTIFIER.match(self.text, self.at)
-        if match is None:  # a brace that does not begin a quantifier is a literal character
+        if match is None:  # the brace does not begin a quantifier, so it is a literal character
             return self._literal()
         if not quantifiable:
             return "a quantifier has nothing to repeat"
@@ -160,7 +160,7 @@ class _Pattern:
         if control is not None:
             self.at = control.end()
             return ord(control[1]) % 32
-        if char == "c":  # a backslash that escapes nothing is a literal character
+        if char == "c":  # the backslash escapes nothing, so it is a literal character
             return ord("\\")
         self.at += 1
         return None if char in _CLASS_SETS else _CONTROLS.get(char, ord(char))

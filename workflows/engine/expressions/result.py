@@ -1,7 +1,7 @@
-"""Conversion of the result of an evaluation to JSON that the caller owns.
+"""Conversion of the result of an evaluation to JSON that belongs to the caller.
 
 Rule: the result shares no value with the scope, and has JavaScript's key order and numbers. The size is counted during
-the copy, so that a result past the limit is never built.
+the copy, so that a result over the limit is never built.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 def to_json(value: Any, budget: Budget) -> JsonValue:
     """Return a deep copy of a value as JSON.
 
-    Errors: ExpressionError EXPRESSION_NOT_JSON for undefined, a function or a number that is not finite, anywhere in
-    the value; EXPRESSION_TOO_LARGE past the limits of length and depth; the author must act.
+    Errors: ExpressionError; the author must act. The code is EXPRESSION_NOT_JSON if the value contains undefined, a
+    function or a number that is not finite. It is EXPRESSION_TOO_LARGE if the value exceeds the limits of length or
+    depth.
     Cost: paid from the budget of the evaluation.
     """
     if type(value) is bool or value is None:
@@ -36,7 +37,7 @@ def to_json(value: Any, budget: Budget) -> JsonValue:
 
 
 class _Copy:
-    """Copy in progress. `room` is the number of UTF-16 units of JSON that are still allowed."""
+    """Copy that is being made. `room` is the number of UTF-16 units of JSON that are still allowed."""
 
     __slots__ = ("budget", "exact", "room")
 
@@ -78,7 +79,7 @@ class _Copy:
         if not double.is_integer():
             self._take(fraction_length(double))
             return double
-        # JavaScript writes all digits of whole numbers below 1e21. Python reads the same text as a whole number.
+        # JavaScript writes all digits of whole numbers below 1e21. If Python reads this text, it makes a whole number.
         text = str(int(double)) if abs(double) <= MAX_SAFE_INTEGER else number_text(double)
         self._take(len(text))
         return int(text) if abs(double) < 1e21 else double
@@ -106,7 +107,7 @@ class _Copy:
         return copied
 
     def _enter(self, depth: int, least: int) -> None:
-        """Refuse a value that is too deep or too large, before its items are copied."""
+        """Refuse a value that is too deep or too large, before the items of the value are copied."""
         if depth > limits.MAX_RESULT_DEPTH:
             raise errors.ExpressionError(
                 errors.TOO_LARGE, f"The result is nested deeper than {limits.MAX_RESULT_DEPTH} levels"

@@ -1,8 +1,9 @@
 """Order-by: `^(>qty, sku)`.
 
-Rule: the sort is the merge sort of the reference, step by step. With undefined or NaN keys the comparison is not a
-total order, so another algorithm would give another result. Each key is evaluated once per item, when it is first
-compared.
+Rule: the sort repeats the merge sort of the reference, step by step. If a key is undefined or NaN, the comparison is
+not
+a total order, and another algorithm would give another result. Each key is evaluated once per item, when the item is
+first compared by this key.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def compile_sort(node: Any, compiler: Compiler) -> Code:
 
 
 class _Entry:
-    """Item with the sort keys that were evaluated for it so far."""
+    """Item with those of its sort keys that were evaluated so far."""
 
     __slots__ = ("item", "keys")
 

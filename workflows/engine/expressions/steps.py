@@ -1,7 +1,8 @@
 """One step of a path, over all items that the previous step found.
 
-Rule: a step pays for all its items before it processes the first. Its result is flattened by one level, except arrays
-that an array constructor of the author made. Source: the reference implementation's evaluateStep.
+Rule: a step pays for all its items before it processes the first item. The result of the step is flattened by one
+level. Arrays that an array constructor of the author made are not flattened. Source: the reference implementation's
+evaluateStep.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedArray, Seq
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# Arguments: the items, the frame, the budget, and True for the last step of the path.
+# Arguments: the items, the frame, the budget, and a bool that is True for the last step of the path.
 Step = Callable[[list[Any], Frame, Budget, bool], Any]
 
 
@@ -79,7 +80,7 @@ def _mapping_step(run_node: Run, stages: list[Run], weight: int) -> Step:
 
 
 def whole_step(run_node: Run, position: int) -> Step:
-    """Return the first step of a path that begins with an array constructor. It runs once, not for each item."""
+    """Return the first step of a path that begins with an array constructor. The step runs once, not for each item."""
 
     def step(items: list[Any], frame: Frame, budget: Budget, _is_last: bool) -> Any:
         found = run_node(items, frame, budget)
@@ -89,8 +90,8 @@ def whole_step(run_node: Run, position: int) -> Step:
 
 
 def _units_of(value: Any, position: int, budget: Budget) -> Any:
-    # A predicate can return something else than an array (`["ab"][0].x`). The reference then walks over any value with
-    # a length, which includes a string.
+    # The result of a predicate is not always an array (`["ab"][0].x`). The reference then walks over any value that has
+    # a length, and a string has a length.
     if value is None:
         raise errors.ExpressionError(errors.RUNTIME, "A path cannot start with null", position)
     if type(value) is not str:

@@ -1,6 +1,6 @@
 """Conversion of values to text: for a concatenation (JSON), and for `toString` (JavaScript's String).
 
-Rule: the budget pays for text before the text is joined.
+Rule: the parts of a text are paid from the budget before they are joined.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from workflows.engine.expressions.values import UNDEFINED, ConstructedObject, Fu
 
 
 def text_in_concatenation(value: Any, position: int, budget: Budget) -> str:
-    """Return the text of an operand of `&`: a string unchanged, undefined as the empty string, other values as JSON."""
+    """Return the text of an operand of `&`.
+
+    A string is unchanged, undefined becomes an empty string, the rest becomes JSON.
+    """
     if type(value) is str:
         return value
     if value is UNDEFINED or type(value) is FunctionValue:
@@ -90,15 +93,17 @@ def _json_scalar(value: Any, position: int, budget: Budget) -> str:
 def string_form(value: Any, position: int, budget: Budget, depth: int = 0) -> str:
     """Return JavaScript's String of a value that is neither undefined nor null.
 
-    Errors: ExpressionError EXPRESSION_RUNTIME for a function and for an object that the expression built, because they
-    have no string form; the author must act.
+    Errors: ExpressionError EXPRESSION_RUNTIME for a function and for an object that the expression built, because
+    neither
+    has a string form; the author must act.
     """
     if type(value) is str:
         return value
     if isinstance(value, list):
         return _joined(value, position, budget, depth + 1)
     if isinstance(value, dict):
-        # An object without a prototype has no toString method. A field with this name hides the inherited method.
+        # An object without a prototype has no toString method. If an object has a field named `toString`, the field
+        # hides the inherited method.
         if type(value) is ConstructedObject or "toString" in value:
             raise errors.ExpressionError(errors.RUNTIME, "The object cannot be converted to a string", position)
         return "[object Object]"

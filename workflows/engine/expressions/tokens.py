@@ -1,16 +1,16 @@
 """Tokenizer for an author's source. It also applies the two rewrites of the contract.
 
-Rule: the position of a token is its start in the author's source. The rewrites change tokens, not text. No position
-must therefore be mapped back, and a rewrite never touches string literals, regex literals, quoted names or comments.
+Rule: the position of a token is its start in the author's source. The rewrites change tokens, not text. Positions
+therefore need no conversion, and a rewrite never changes string literals, regex literals, quoted names or comments.
 
 The rewrites:
 
 - `==` becomes `=`, pair by pair. `!==` thus becomes `!=`, and `===` stays an error.
-- The bare name of an allowed function before `(` gets its `$`. After a `.` it is the name of a field and is not
+- The bare name of an allowed function before `(` gets its `$`. After a `.` the name is the name of a field and is not
   changed.
 
 Source: the reference implementation's tokenizer with its peculiarities. For example, a `/` in the position of an
-operand opens a regex.
+operand starts a regex.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HEX4 = re.compile(r"[0-9a-fA-F]{1,4}")
 
 
 class SourceTokens:
-    """Token source for the library's parser. `next(prefix)` is the tokenizer interface of the library."""
+    """Source of tokens for the library's parser. The parser calls `next(prefix)`."""
 
     def __init__(self, source: str, exact: bool = True) -> None:
         self.source = source
@@ -49,7 +49,10 @@ class SourceTokens:
         self._after_dot = False
 
     def next(self, prefix: bool) -> Tokenizer.Token | None:
-        """Return the next token, or None at the end. If `prefix` is True, an operator is expected and `/` divides."""
+        """Return the next token, or None at the end.
+
+        If `prefix` is True, an operator is expected, so `/` is a division.
+        """
         self._skip()
         if self.position >= len(self.source):
             return None
@@ -160,12 +163,13 @@ class SourceTokens:
         digits = _HEX4.fullmatch(octets)
         if digits is None:
             self._fail("S0104", self.position, "The escape sequence \\u needs 4 hexadecimal digits")
-        # Fewer than four digits pass only at the end of the source, where the string then lacks its closing quote.
+        # Fewer than four digits are accepted only at the end of the source. The string then has no closing quote, which
+        # is an error.
         self.position += 2 + len(octets)
         return chr(int(digits[0], 16))
 
     def _regex(self) -> RegexLiteral:
-        """Read a literal with its flags. It ends at the first `/` that is neither escaped nor inside brackets."""
+        """Read a regex literal with its flags. It ends at the first `/` that is neither escaped nor inside brackets."""
         opening = self.position
         start = opening + 1
         end = self._closing_slash(start)
@@ -188,7 +192,8 @@ class SourceTokens:
             char = self.source[index]
             if char == "/" and depth == 0 and backslashes % 2 == 0:
                 return index
-            # The reference checks only one character before a bracket, so an escaped backslash also hides the bracket.
+            # The reference checks only the one character before a bracket. So a bracket after an escaped backslash does
+            # not count either.
             if char in _BRACKET_DEPTH and backslashes == 0:
                 depth += _BRACKET_DEPTH[char]
             backslashes = backslashes + 1 if char == "\\" else 0

@@ -1,4 +1,4 @@
-"""Rules for values that count as numbers, and for values that count as true.
+"""Rules that decide which values are numbers, and which values are true.
 
 Source: the reference implementation's `isNumeric` and `$boolean`.
 """
@@ -49,7 +49,7 @@ def truthy(value: Any, position: int, budget: Budget) -> bool:
 
 
 def _any_truthy(array: list[Any], position: int, budget: Budget) -> bool:
-    # The reference checks every item, also after a true one, and fails if one of them is an infinite number.
+    # The reference checks every item, even after a true item. It fails if any item is an infinite number.
     found = False
     pending = [array]
     while pending:
@@ -64,9 +64,9 @@ def _any_truthy(array: list[Any], position: int, budget: Budget) -> bool:
 
 
 def is_array_of_numbers(value: Any, position: int, budget: Budget) -> bool:
-    """Return True if a value is an array that contains only numbers. An empty array is one."""
+    """Return True if a value is an array in which every item is a number. An empty array counts too."""
     if not isinstance(value, list):
         return False
     budget.spend(1 + 2 * len(value))
-    # A list, not a generator: every item is checked, because an infinite number must fail.
+    # A list and not a generator, so that every item is checked. An infinite number must cause an error wherever it is.
     return all([is_numeric(item, position) for item in value])  # noqa: C419

@@ -1,6 +1,6 @@
 """Paths whose steps bind variables: `a@$x.b`, `a#$i`, `a.%.b`.
 
-Rule: from the first binding step, the path carries tuples instead of items.
+Rule: after the first step that binds a variable, the path carries tuples instead of items.
 Source: the reference implementation's evaluatePath and evaluateTupleStep.
 """
 
@@ -21,10 +21,10 @@ from workflows.engine.expressions.values import UNDEFINED, Sequence
 if TYPE_CHECKING:
     from workflows.engine.expressions.compiler import Compiler
 
-# Cost of one step of a path without the step's own code. Units: steps.
+# Cost of one step of a path, without the code of the step itself. Units: steps.
 _STEP_WEIGHT = 6
 
-# Arguments: the tuples so far (None before the first binding step), the items, the frame, the budget.
+# Arguments: the tuples so far (None before the first step that binds a variable), the items, the frame, the budget.
 # Result: the tuples after the step.
 _Advance = Callable[[list[Any] | None, Any, Frame, Budget], list[Any]]
 

@@ -1,7 +1,7 @@
 """Tuple streams, which carry the variables of paths with `@`, `#` and `%`.
 
-Rule: a tuple is a dict of the variables bound so far, with the item under `@`. A tuple does not change after the step
-that made it. The only exception is `#` after a predicate, as in the reference.
+Rule: a tuple is a dict of the variables that are bound so far. The item is under the key `@`. A tuple does not change
+after the step that made it. The only exception is `#` after a predicate, as in the reference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def frame_of(bindings: dict[str, Any], frame: Frame) -> Frame:
 
 
 def merged(stream: list[Any], budget: Budget) -> dict[str, Any]:
-    """Return one tuple for all tuples of a group. The values of each name become one array."""
+    """Return one tuple for all tuples of a group. For each name, the values of all tuples are joined to one array."""
     result = dict(stream[0])
     grown: dict[str, list[Any]] = {}
     for bindings in stream[1:]:
@@ -30,7 +30,10 @@ def merged(stream: list[Any], budget: Budget) -> dict[str, Any]:
 
 
 def grow(gathered: Any, value: Any, grown: dict[str, list[Any]], name: str, budget: Budget) -> Any:
-    """Append `value` to `gathered`, as the reference does. `grown` holds the arrays that may be extended in place."""
+    """Append `value` to `gathered`, as the reference does.
+
+    `grown` holds the arrays that this evaluation made itself. Only these arrays may be extended in place.
+    """
     if gathered is UNDEFINED:
         return value
     if value is UNDEFINED:
@@ -47,7 +50,7 @@ def grow(gathered: Any, value: Any, grown: dict[str, list[Any]], name: str, budg
 
 
 class TupleStep:
-    """One step of a tuple path: its code and the variables that it binds."""
+    """One step of a tuple path: the code of the step and the variables that it binds."""
 
     __slots__ = ("ancestor", "code", "focus", "index")
 
@@ -58,7 +61,10 @@ class TupleStep:
         self.ancestor = node.ancestor
 
     def apply(self, stream: list[Any], frame: Frame, budget: Budget) -> Sequence:
-        """Return the stream after this step. Each tuple occurs once for each result of the step for its item."""
+        """Return the stream after this step.
+
+        For each item, the step gives any number of results; each result makes one tuple.
+        """
         result = Sequence()
         result.tuple_stream = True
         budget.spend(len(stream) * (5 + self.code.weight))

@@ -1,13 +1,13 @@
 """Types of values that exist only inside an evaluation, in addition to plain JSON.
 
-Rule: values that JavaScript distinguishes are distinguished here.
+Rule: if JavaScript distinguishes two kinds of values, this module has different types for them.
 
 - Undefined is not null.
 - An array that the evaluator made is a sequence, which unwraps.
 - An array from an array constructor of the author does not flatten.
-- An object that the expression built has no prototype. An object from the scope has one.
+- An object that the expression built has no prototype. An object from the scope has a prototype.
 
-A plain `list` is an array of the scope or the result of an operator. It has none of these marks.
+A plain `list` is an array of the scope or the result of an operator. It never unwraps, and a step flattens it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workflows.engine.expressions.budget import Budget
 
 
 class _Undefined:
-    """JavaScript's undefined: no value. It has no JSON form."""
+    """JavaScript's undefined, which means that there is no value. It has no JSON form."""
 
     __slots__ = ()
 
@@ -36,8 +36,9 @@ UNDEFINED = _Undefined()
 class Sequence(list[Any]):
     """Array that the evaluator made. An empty sequence means undefined; a sequence of one item means the item.
 
-    If `keep_singleton` is True, one item stays an array, because the author wrote `[]`. If `tuple_stream` is True, the
-    items are dicts of bindings with the item itself under `@`.
+    If `keep_singleton` is True, a sequence of one item stays an array, because the author wrote `[]`. If `tuple_stream`
+    is
+    True, each entry is a dict of variables, with the item itself under `@`.
     """
 
     __slots__ = ("keep_singleton", "tuple_stream")
@@ -49,19 +50,28 @@ class Sequence(list[Any]):
 
 
 class ConstructedArray(list[Any]):
-    """Array from a constructor at the start or the end of a path (`a.[b]`). A step does not flatten it."""
+    """Array from a constructor at the start or the end of a path (`a.[b]`).
+
+    A step of a path does not flatten this array.
+    """
 
     __slots__ = ()
 
 
 class ConstructedObject(dict[str, Any]):
-    """Object that the expression built. It has no prototype and thus no string form: `toString` of it is an error."""
+    """Object that the expression built.
+
+    It has no prototype and thus no string form, so `toString` of it is an error.
+    """
 
     __slots__ = ()
 
 
 class FunctionValue:
-    """Function as a value. It has no JSON form. `call` is None if the contract does not allow calls of the function."""
+    """Function as a value.
+
+    It has no JSON form. `call` is None if the contract does not allow a call of this function.
+    """
 
     __slots__ = ("call", "name")
 
@@ -81,7 +91,7 @@ def is_array_index(key: str) -> bool:
 
 
 def ordered_keys(mapping: dict[str, Any], budget: Budget | None = None) -> Any:
-    """Return the keys in JavaScript's order: whole numbers ascending, then the others in the order of insertion."""
+    """Return the keys in JavaScript's order: whole numbers ascending, then the other keys in order of insertion."""
     for key in mapping:
         if key[:1].isdigit() and is_array_index(key):
             if budget is not None:

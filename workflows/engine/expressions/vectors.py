@@ -1,6 +1,6 @@
 """Command that runs a file of expression vectors: `python -m workflows.engine.expressions.vectors FILE`.
 
-Numbers are compared by their exact value, and the order of keys is compared.
+The command compares numbers by their exact value. It also compares the order of keys.
 Shapes: the file is JSON with `contexts`, a list of scopes, and `cases`. A case is `{expr, ctx, ok, value}` or
 `{expr, ctx, ok: false, stage, reason}`.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from workflows.engine.expressions import errors
 from workflows.engine.expressions.contract import EXPRESSION_CONTRACT_VERSION, ExpressionError, compile_expression
 
-# An arbitrary time: no case with a value depends on it.
+# Any time would do, because no case has a value that depends on the time.
 NOW_MS = 1_775_692_800_000
 
 _REASONS = {
@@ -33,7 +33,7 @@ _REASONS = {
 
 
 def outcome(source: str, scope: dict[str, Any], version: int = EXPRESSION_CONTRACT_VERSION) -> dict[str, Any]:
-    """Compile and evaluate a source. Return its value, or the stage and the error of its failure.
+    """Compile and evaluate a source. Return the value. If this fails, return the stage that failed and the error.
 
     Shapes: `{ok: true, value}` or `{ok: false, stage, error}`.
     """
@@ -68,7 +68,7 @@ def _passes(case: dict[str, Any], actual: dict[str, Any]) -> bool:
 def same_json(expected: Any, actual: Any) -> bool:
     """Return True if two JSON values are the same in JavaScript. 1 and 1.0 are the same; true and 1 differ.
 
-    The order of keys must be the same.
+    The keys of objects must also have the same order.
     """
     if isinstance(expected, dict) and isinstance(actual, dict):
         return list(expected) == list(actual) and all(same_json(expected[key], actual[key]) for key in expected)
@@ -90,7 +90,10 @@ def _shown(result: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the file and return the exit code: 0 if every case passes, 1 if a case fails, 2 without a file."""
+    """Run the file and return the exit code.
+
+    The code is 0 if every case passes, 1 if a case fails, and 2 if no file is given.
+    """
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m workflows.engine.expressions.vectors FILE\n")
         return 2

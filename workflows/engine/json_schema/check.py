@@ -3,12 +3,14 @@
 The same check runs in workflow code and at the entry points. In a workflow, the result must be the same on every
 machine and on replay. At an entry point, the check must not delay a request.
 
-The `jsonschema` library is the reference for the tests, but is not used here, for four reasons: its patterns backtrack,
-its messages contain whole values, it compares list entries pair by pair, and `$schema` switches it to other classes.
-Here patterns run in linear time (RE2), every step is counted before it runs, and `links` resolves references
-beforehand.
+The `jsonschema` library is the reference for the tests. It is not used here, for four reasons:
 
-`format` and `content...` are annotations, which is the default of the specification.
+- Its patterns can take very long, because they backtrack. Here patterns run in linear time (RE2).
+- Its messages contain whole values.
+- It compares list entries pair by pair. Here every step is counted before it runs.
+- `$schema` makes it use other classes. Here `links` resolves all references before the check.
+
+`format` and `content...` are only annotations and are not checked. This is the default of the specification.
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ MAX_POINTER_LENGTH = 300
 # A step takes at most about one microsecond.
 MAX_STEPS = 2_000_000
 
-# A linked list, which is cheap to extend: the place of the parent, and the key in the parent.
+# Place of a value: the place of the parent and the key in the parent. Such a linked list is cheap to extend.
 Place = tuple[Any, str | int] | None
 
 
@@ -37,11 +39,11 @@ class Problem(TypedDict):
 
 
 class _Enough(Exception):
-    """The wanted number of problems was reached."""
+    """The check has found as many problems as the caller wants."""
 
 
 class _TooCostly(Exception):
-    """No steps are left."""
+    """The check has used all of its steps."""
 
 
 class _UnknownReference(Exception):
@@ -67,7 +69,7 @@ class Check:
     def evaluate(self, schema: Any, value: Any, at: Place) -> set[Any]:
         """Check a value and report its problems.
 
-        Return the names or indexes of `value` that a keyword has evaluated.
+        Return the names or indexes of those parts of `value` that a keyword has evaluated.
         """
         seen: set[Any] = set()
         if isinstance(schema, bool):
@@ -87,7 +89,10 @@ class Check:
         return seen
 
     def attempt(self, schema: Any, value: Any, at: Place) -> tuple[set[Any] | None, str]:
-        """Check a value without reporting. Return the evaluated names or indexes, or None and the first problem."""
+        """Check a value without a report. If it matches, return the evaluated names or indexes.
+
+        Otherwise return None and the first problem.
+        """
         self.spend(3)
         problems, wanted = self._problems, self._wanted
         self._problems, self._wanted = [], 1

@@ -1,4 +1,4 @@
-"""Check that a document is a usable JSON Schema 2020-12, with its faults for the author."""
+"""Check that a document is a usable JSON Schema 2020-12, and return its faults for the author."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +12,8 @@ from workflows.engine.json_schema.links import LinkedSchema, all_subschemas, com
 from workflows.engine.sizes import json_size
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# The target of a dynamic reference is known only during the check of a value. The other keywords are from older drafts.
+# Keywords that are not supported. The target of a dynamic reference is known only during the check of a value. The
+# other keywords are from older drafts.
 UNSUPPORTED_KEYWORDS = {
     "$dynamicRef": "write $ref",
     "$dynamicAnchor": "write $anchor",
@@ -23,9 +24,9 @@ UNSUPPORTED_KEYWORDS = {
 
 
 def schema_faults(schema: Any, *, max_bytes: int) -> list[Problem]:
-    """Return the faults of a schema with pointers into it. The list is empty if values can be checked with the schema.
+    """Return the faults of a schema, each with a pointer. If there are none, values can be checked with the schema.
 
-    A reference to an unknown schema is not a fault here. `link_schema` reports it.
+    A reference to an unknown schema is not a fault here. `link_schema` reports such a reference.
     """
     size = json_size(schema)
     if size > max_bytes:
@@ -66,7 +67,7 @@ def _error_text(error: re2.error) -> str:
 
 @cache
 def _meta_schema() -> LinkedSchema:
-    """Return the meta-schema of the specification, linked."""
+    """Return the meta-schema of the specification, with its references resolved."""
     return link_schema(_without_dynamic_refs(REGISTRY.contents(DIALECT)), load=_vocabulary, base=DIALECT)
 
 
@@ -75,7 +76,10 @@ def _vocabulary(address: str) -> Any:
 
 
 def _without_dynamic_refs(part: Any) -> Any:
-    """Replace each dynamic reference by a reference to the root. All of them lead to the root of the meta-schema."""
+    """Replace each dynamic reference by a reference to the root.
+
+    In the meta-schema, every dynamic reference leads there.
+    """
     if isinstance(part, dict):
         if isinstance(part.get("$dynamicRef"), str):
             return {"$ref": DIALECT}

@@ -1,8 +1,8 @@
 """Check of responses to human tasks with the JSON Schema (2020-12) of the form.
 
 The service, the validator of the update and the workflow use the same function. The function therefore reads nothing
-from outside: references resolve only within the schema. It is also bounded, because a long check would exceed
-Temporal's limit for a workflow task.
+from outside, and references resolve only within the schema. The number of steps is also limited, because a long check
+would exceed Temporal's limit for a workflow task.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ MAX_FORM_STEPS = 300_000
 
 
 def form_schema_problem(schema: Any) -> str | None:
-    """Return a sentence about the first fault of a form, or None if responses can be checked with the form."""
+    """Return a sentence about the first fault of a form. Return None if responses can be checked with the form."""
     faults = schema_faults(schema, max_bytes=MAX_FORM_BYTES)
     return f"the form is not a valid JSON Schema: {_sentence(faults[0])}" if faults else None
 
@@ -32,7 +32,7 @@ def form_problems(schema: dict[str, Any] | None, response: Any) -> list[Problem]
 
 
 def form_problem(schema: dict[str, Any] | None, response: Any) -> str | None:
-    """Return a sentence with a pointer about the first problem of a response, or None if it matches the form."""
+    """Return a sentence with a pointer about the first problem of a response. Return None if the response matches."""
     size = json_size(response)
     if size > MAX_FORM_BYTES:
         return f"the response has {size} bytes, but at most {MAX_FORM_BYTES} bytes are allowed"

@@ -1,8 +1,8 @@
 """Resolution of the references of a JSON Schema, once, before any value is checked.
 
-`$ref` is lexical and dynamic references are not supported. The target of every reference is therefore known beforehand,
-and a check never resolves an address. Other documents come only from the caller's `load`, by the name in the reference
-or by their `$id`. Nothing is fetched from elsewhere.
+The target of `$ref` follows from the schema alone, and dynamic references are not supported. The target of every
+reference is therefore known beforehand, and a check never resolves an address. Other documents come only from the
+caller's `load`, by the name in the reference, or are found by their `$id`. Nothing is fetched from elsewhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,8 @@ import re2
 
 from workflows.engine.sizes import identity, list_index
 
-# Keywords that contain schemas: as their value, as a list, or under names.
+# Keywords that contain schemas. The value of the keyword is a schema, a list of schemas, or an object whose values are
+# schemas.
 _ONE = frozenset(
     {
         "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
@@ -36,8 +37,9 @@ _OPTIONS.log_errors = False
 class LinkedSchema:
     """Schema with the targets of its references.
 
-    `targets` and `missing` are keyed by the id() of the schema that contains the `$ref`. `documents` keeps these
-    objects alive, so that the ids stay valid.
+    The keys of `targets` and `missing` are the id() of the schema that contains the `$ref`. `documents` keeps these
+    schema
+    objects alive, so that their ids stay valid.
     """
 
     root: Any
@@ -49,7 +51,7 @@ class LinkedSchema:
     _members: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def pattern(self, text: str) -> Any:
-        """Return the compiled pattern, from the cache if possible.
+        """Return the compiled pattern. Compile it only once.
 
         Errors: re2.error if the pattern cannot be run in linear time; the author of the schema must act.
         """
@@ -58,7 +60,7 @@ class LinkedSchema:
         return self._patterns[text]
 
     def members(self, values: list[Any]) -> frozenset[str]:
-        """Return the identities of the values of an `enum`, from the cache if possible."""
+        """Return the identities of the values of an `enum`. Compute them only once."""
         if id(values) not in self._members:
             self._members[id(values)] = frozenset(map(identity, values))
         return self._members[id(values)]
@@ -91,7 +93,7 @@ def all_subschemas(schema: Any) -> Iterator[tuple[Pointer, Any]]:
 def link_schema(schema: Any, *, load: Load | None = None, base: str = "") -> LinkedSchema:
     """Resolve the references of a schema. `base` is the name of the schema itself.
 
-    Errors: none for an unresolved reference. It is listed in `missing`, and the check of a value that needs it fails.
+    Errors: none. An unresolved reference is listed in `missing`. The check of a value that needs this reference fails.
     """
     return _Linker(schema, load or (lambda _name: None), base).link()
 
@@ -108,9 +110,10 @@ class _Linker:
         self._add(schema, base)
 
     def link(self) -> LinkedSchema:
-        """Resolve the references of the root document first, then those of the documents that it refers to.
+        """Resolve the references of the root document first.
 
-        A missing reference of the root document is thus reported with its own path.
+        Then resolve the references of the documents that it refers to. If a reference of the root document is missing,
+        it is thus reported with its own path.
         """
         found = self._walk((), self.linked.root)
         while found:
@@ -119,7 +122,7 @@ class _Linker:
         return self.linked
 
     def _walk(self, path: Pointer, schema: Any, *, is_foreign: bool = False) -> list[tuple[Pointer, Any]]:
-        """Resolve the references in a schema. Return their targets, each with the path of the reference."""
+        """Resolve the references in a schema. Return the targets, each with the path of its reference."""
         pending, targets = [(path, schema)], []
         while pending:
             path, schema = pending.pop()
@@ -160,7 +163,7 @@ class _Linker:
     def _target(self, reference: str, base: str) -> Any:
         """Return the target of a reference, or None.
 
-        A registered name wins over the address that the name resolves to.
+        If a document is registered under the name, it is the target. Only otherwise is the name resolved to an address.
         """
         name, fragment = urldefrag(reference) if "#" in reference else (reference, "")
         if not name:
@@ -197,7 +200,7 @@ class _Linker:
                 return None
             here = self.bases.get(id(found), here)
         if isinstance(found, dict) and id(found) not in self.bases:
-            self._add_part(found, here)  # `subschemas` does not find it, because its keyword is not one for schemas
+            self._add_part(found, here)  # its keyword is not a keyword for schemas, so `subschemas` has not found it
         return found
 
     def _add_part(self, schema: Any, base: str) -> None:

@@ -106,7 +106,10 @@ def _one_of(check: "Check", given: Any, on: Subject) -> None:
 
 
 def _attempts(check: "Check", given: Any, on: Subject, *, enough: int) -> tuple[int, list[str]]:
-    """Return the number of alternatives that match, and the problems of the others. Stop after `enough` matches."""
+    """Return the number of alternatives that match, and the problems of the other alternatives.
+
+    Stop after `enough` matches.
+    """
     fits, problems = 0, []
     for inner in given:
         fitting, problem = check.attempt(inner, on.value, on.at)
@@ -170,7 +173,7 @@ RULES: dict[str, Rule] = {
     "if": _if,
     "dependentSchemas": _dependent_schemas,
 }
-# These run after the other rules, because they need the entries that the other rules have evaluated.
+# These keywords run after all other keywords, because they need to know which entries the others have evaluated.
 LAST_RULES: dict[str, Rule] = {
     "unevaluatedItems": _unevaluated_items,
     "unevaluatedProperties": _unevaluated_properties,

@@ -1,7 +1,7 @@
 """Rules for the keywords of JSON Schema 2020-12 that check a value without subschemas.
 
-Rule: a message never contains the checked value, because messages are shown and stored in places where the payload may
-not be visible.
+Rule: a message never contains the checked value. Messages are shown and stored in places where the reader may not be
+permitted to see the payload.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Subject:
-    """Value under check: its place, its schema, and the entries that a keyword has already evaluated (`seen`)."""
+    """Value under check, with its place and its schema. `seen` has the entries that a keyword has already evaluated."""
 
     value: Any
     at: "Place"
@@ -25,7 +25,7 @@ class Subject:
     seen: set[Any]
 
 
-# Arguments: the check, the value of the keyword, the subject.
+# Arguments of a rule: the check, the value of the keyword, the subject.
 Rule = Callable[["Check", Any, Subject], None]
 
 
@@ -102,7 +102,10 @@ def _limit(words: str, holds: Callable[[Any, Any], bool]) -> Rule:
 
 
 def _multiple_of(check: "Check", given: Any, on: Subject) -> None:
-    """Check the decimal form of the numbers: 19.99 is a multiple of 0.01, although the binary fractions are not."""
+    """Check the decimal form of the numbers, because binary fractions are not exact.
+
+    For example, 19.99 is a multiple of 0.01.
+    """
     if not _is_number(on.value):
         return
     check.spend(16)

@@ -52,7 +52,7 @@ from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
 from workflows.temporal.attempt_records import end_records, start_record
 
-# Longest pause before the next worker is tried, if a worker does not have the action.
+# If a worker does not have the action, the activity is repeated after a pause. This is the longest pause.
 MISSING_ACTION_PAUSE_SECONDS = 30
 
 
@@ -107,7 +107,8 @@ class _Attempt:
     def _missing(self) -> ApplicationError:
         """Return the error that repeats the activity until a worker has the action.
 
-        A worker of another release may have it, so the run must not fail and the author's attempts are not used up.
+        A worker of another release may have the action. So the run must not fail, and no attempt of the author is used
+        up.
         """
         name = f"{self.request.action_id}@{self.request.action_version}"
         self._write_start()
