@@ -21,7 +21,10 @@ Number = TypeVar("Number", int, float)
 
 
 class ConfigError(ImproperlyConfigured):
-    """An environment variable is missing or has a wrong value. The operator who starts the process must correct it."""
+    """An environment variable is missing or has a wrong value.
+
+    The operator who starts the process must set or correct the variable.
+    """
 
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
@@ -39,9 +42,9 @@ DECLARED: dict[str, Declared] = {}
 
 
 class Env:
-    """Reader of one environment: of the process, or of a test.
+    """Reader of one environment. This is the environment of the process, or a dictionary in a test.
 
-    `meaning` is the variable's description in the README. An empty value counts as not set.
+    `meaning` is the description of the variable in the README. A variable with an empty value counts as not set.
     Errors: every method raises ConfigError for a value that it cannot use.
     """
 
@@ -58,7 +61,7 @@ class Env:
         return default if value is None else value
 
     def secret(self, name: str, meaning: str) -> str:
-        """Return the text, or "" if it is not set. The value never appears in an error message."""
+        """Return the value, or "" if the variable is not set. The value never appears in an error message."""
         return self._read(name, None, meaning) or ""
 
     def choice(self, name: str, default: str, choices: tuple[str, ...], meaning: str) -> str:
@@ -89,7 +92,7 @@ class Env:
         return self.whole(name, default, meaning, low=1, high=65535)
 
     def words(self, name: str, default: str, meaning: str) -> list[str]:
-        """Return the words of a list that is separated by commas."""
+        """Return the words of a list. Commas separate the words."""
         return [word.strip() for word in self.text(name, default, meaning).split(",") if word.strip()]
 
     def path(self, name: str, default: Path | None, meaning: str, *, shown_default: str = "") -> Path | None:
@@ -137,7 +140,7 @@ def matching(pattern: str, expected: str) -> Callable[[str], str]:
 
 
 def importable(text: str) -> str:
-    """Return the dotted name of a class if its module exists. A `parse` function for `Env.parsed`."""
+    """Return the dotted name of a class if its module exists. Use this as a `parse` function for `Env.parsed`."""
     module, _, _ = text.rpartition(".")
     try:
         found = bool(module) and importlib.util.find_spec(module) is not None
@@ -149,10 +152,11 @@ def importable(text: str) -> str:
 
 
 def named_keys(text: str) -> dict[str, bytes]:
-    """Return the keys of `id:key,id:key` in their order. A `parse` function for `Env.parsed`.
+    """Return the keys of `id:key,id:key` in their order. Use this as a `parse` function for `Env.parsed`.
 
     Shapes: a key is the base64 text of 32 bytes.
-    Errors: ValueError. Its message repeats no part of the value, also no id: a key may have been entered as an id.
+    Errors: ValueError. Its message repeats no part of the value. It does not even repeat an id, because an operator may
+    have entered a key in the place of an id.
     """
     keys: dict[str, bytes] = {}
     for number, entry in enumerate(text.split(",") if text else [], start=1):

@@ -1,4 +1,4 @@
-"""Health pages: `/healthz` for the process, `/readyz` also for its servers (docs/reference/api.md#health)."""
+"""Health pages. `/healthz` checks the process, `/readyz` also checks its servers (docs/reference/api.md#health)."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ from workflows.tenancy import system_scope
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Return 200. It checks nothing but the process itself."""
+    """Return 200. A response shows that the process itself works. Nothing else is checked."""
     return JsonResponse({"status": "ok"})
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Return 200 if all checks pass, otherwise 503. The body has the result of each check."""
+    """Return status 200 if all checks pass, otherwise 503. The body has the result of each check."""
     checks = health_checks()
     is_ready = all(result == "ok" for result in checks.values())
     body = {"status": "ok" if is_ready else "not ready", "checks": checks, "warnings": health_warnings()}

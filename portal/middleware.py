@@ -17,8 +17,8 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 class CurrentTenantMiddleware:
     """Set `request.tenant`, `request.tenant_choices` and `request.actor` for a signed-in user.
 
-    The tenant is the one chosen in the session, otherwise the first by name. A superuser also works in one tenant at a
-    time, with the role ADMIN.
+    The session stores which tenant the user has chosen. Without a choice, the tenant is the user's first tenant by
+    name. A superuser also works in one tenant at a time, with the role ADMIN.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -27,7 +27,7 @@ class CurrentTenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
         request.tenant_choices = []  # type: ignore[attr-defined]
-        with scope_of(NO_SCOPE):  # no tenant until the user is known; the scope ends with the request
+        with scope_of(NO_SCOPE):  # no tenant is visible until the user is known
             if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
                 _choose_tenant(request)
             return self.get_response(request)

@@ -19,7 +19,7 @@ from workflows.statuses import Role
 
 
 class PointsmanAdminSite(UnfoldAdminSite):
-    """Site that every tenant member may open. The tenant role authorises actions, not Django's permissions."""
+    """Admin site that every tenant member may open. The tenant role authorises actions. Django's permissions do not."""
 
     index_title = "Dashboard"
 
@@ -29,7 +29,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
     def get_urls(self) -> list[URLPattern]:
         return [
             path("support/", self.admin_view(support_view), name="support"),
-            # Django redirects from here to the page of any row on another site. The portal has no such pages.
+            # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
             path("r/<path:row>", self.admin_view(no_such_page), name="view_on_site"),
             path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
             *super().get_urls(),
@@ -102,7 +102,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
-    """Return the number of dead deliveries for the navigation, or nothing if there are none."""
+    """Return the number of dead deliveries for the navigation.
+
+    Return an empty dictionary if there are no dead deliveries.
+    """
     from ingress.dead_letters.selectors import MOST_COUNTED, dead_letter_count
 
     actor = getattr(request, "actor", None)
@@ -111,7 +114,7 @@ def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
 
 
 def administration(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the part of the navigation for administrators."""
+    """Return the part of the navigation that only administrators see."""
     actor = getattr(request, "actor", None)
     if actor is None or not actor.has_role(Role.ADMIN):
         return []

@@ -1,10 +1,10 @@
 """Processes that end with their parent.
 
-A parent that is killed with SIGKILL cannot stop its children. On Linux the kernel does: a child requests a signal for
-the death of its parent. On other systems these calls do nothing, and only an orderly stop ends all children.
+A parent that is killed with SIGKILL cannot stop its children. On Linux, a child can ask the kernel to send it a signal
+when its parent dies. On other systems these calls do nothing, and only an orderly stop ends all children.
 
-As a program, `python -m portal.devstack.child PARENT_PID SIGNAL COMMAND...` ties itself to its parent and then becomes
-the command. It is a program because `preexec_fn` is unsafe in a process with threads.
+As a program, `python -m portal.devstack.child PARENT_PID SIGNAL COMMAND...` first requests this signal and then becomes
+the command. This is a separate program because `preexec_fn` is unsafe in a process with threads.
 """
 
 import ctypes
@@ -38,7 +38,8 @@ def request_death_signal(signum: int) -> None:
 def die_with_parent(signum: int, parent: int) -> None:
     """Let the kernel send `signum` to this process when `parent` dies, or send it now if the parent has died.
 
-    The request survives exec, but not a change of user. A process that drops privileges calls this function afterwards.
+    The request remains valid after `exec`, but not after a change of user. So a process that drops privileges calls
+    this function afterwards.
     """
     request_death_signal(signum)
     if os.getppid() != parent:
@@ -46,7 +47,10 @@ def die_with_parent(signum: int, parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants whose own parent dies. It can then find and end them."""
+    """Make this process the parent of descendants whose own parent dies.
+
+    So this process can find and end these descendants.
+    """
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Each of these variables gives the address of a real server, which replaces the embedded one.
+# Each of these variables has the address of a real server. The real server replaces the embedded server.
 REPLACED_BY = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "temporal": "TEMPORAL_ADDRESS"}
 
 
@@ -32,7 +32,10 @@ class StackConfig:
 
     @classmethod
     def from_settings(cls, settings: Any, environment: Mapping[str, str] = os.environ) -> "StackConfig":
-        """Return the configuration. `environment` decides which embedded servers are replaced by real ones."""
+        """Return the configuration.
+
+        The variables in `environment` decide which embedded servers real servers replace.
+        """
         return cls(
             home=settings.POINTSMAN_HOME,
             cache=settings.POINTSMAN_CACHE,
@@ -55,5 +58,5 @@ class StackConfig:
         )
 
     def replaced(self) -> dict[str, str]:
-        """Return the servers that are not embedded, each with the variable of its address."""
+        """Return the servers that are not embedded. The value for each server is the variable that has its address."""
         return {name: variable for name, variable in REPLACED_BY.items() if name not in self.embedded}

@@ -33,8 +33,8 @@ class Control:
     ) -> None:
         self._home = folder
         self._say = say
-        self._probes = probes or {}  # by program; a program without a probe is ready when it has stayed up
-        self._replaced = replaced or {}  # server -> variable with the address of a real server
+        self._probes = probes or {}  # by program; no probe: ready when the program has stayed up
+        self._replaced = replaced or {}  # server -> variable that has the address of a real server
         self._supervisor = Supervisor(folder)
 
     def status(self) -> None:
@@ -63,14 +63,17 @@ class Control:
         self._running_pid()
 
         def at_rest(state: State) -> bool:
-            self._supervisor.stop(name)  # repeated, because a restart may have been in progress
+            self._supervisor.stop(name)  # the request is repeated, because a restart may have been in progress
             return state.state in AT_REST
 
         self._await(name, at_rest, _STOP_SECONDS)
         self._show(name)
 
     def start(self, name: str) -> None:
-        """Start the program. Return when it has stayed up for START_SECONDS and its probe, if any, succeeds."""
+        """Start the program. Return when the program has stayed up for START_SECONDS and its probe succeeds.
+
+        A program may have no probe.
+        """
         self._running_pid()
         self._supervisor.start(name)
         try:

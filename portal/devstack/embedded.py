@@ -15,8 +15,8 @@ from portal.devstack.waiting import NotReady, wait_until
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 _ATTEMPTS = 6
-# The kernel sends the death signal already when the thread that forked the child ends. This thread lives as long as the
-# process and forks all servers, so that a test can start a server from any thread.
+# The kernel sends the death signal even if only the thread that forked the child ends. The thread of this executor
+# lives as long as the process and forks all servers. So a test can start a server from any thread.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-forker")
 
 
@@ -57,7 +57,7 @@ class EmbeddedServer:
     def start(self) -> None:
         """Start the server and return when it responds. Do nothing if it is running.
 
-        Errors: StackError with the end of the server's log.
+        Errors: StackError. Its message has the last lines of the server's log.
         """
         if self.running:
             return
@@ -85,7 +85,7 @@ class EmbeddedServer:
 
     def _problem_of(self, process: "subprocess.Popen[bytes]") -> str:
         if process.poll() is not None:
-            return ""  # it has ended; the caller checks the exit code
+            return ""  # the server has ended; the caller checks the exit code
         if not ports.listens(process.pid, self.port):
             return f"it is not listening on port {self.port}"
         return self._problem(self.port)

@@ -2,4 +2,4 @@
 
 
 class StackError(Exception):
-    """The stack cannot do what was requested. The message gives reason and remedy for the user of the command."""
+    """The stack cannot carry out a request. The message tells the user of the command the reason and the remedy."""

@@ -12,11 +12,11 @@ from typing import TextIO
 from portal.devstack.errors import StackError
 from portal.devstack.waiting import NotReady, wait_until
 
-# Other users may get access to the path of the home (see postgres.py), so each of these folders is closed.
+# Other users may get access to the path of the home (see postgres.py). So only the owner can open these folders.
 _PRIVATE_FOLDERS = ("logs", "supervisor", "redis", "temporal", "celery", "mail")
 _LOCK_FILE = "devstack.lock"
 _SOCKET_FOLDER = "supervisor/socket-folder"
-# The kernel allows 107 bytes. supervisord needs some of them for a temporary name.
+# The kernel allows 107 bytes for the path of a socket. supervisord needs some of these bytes for a temporary name.
 _SOCKET_PATH_BYTES = 90
 
 
@@ -39,7 +39,7 @@ def lock(home: Path) -> Iterator[None]:
     """
     with (home / _LOCK_FILE).open("a+") as file:
         try:
-            # `running_pid` in another process holds the lock for an instant.
+            # If another process calls `running_pid`, it holds the lock for a moment.
             wait_until("the home", lambda: "" if _lock(file, fcntl.LOCK_EX) else "another stack uses it", seconds=1)
         except NotReady:
             raise StackError(

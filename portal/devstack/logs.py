@@ -10,7 +10,7 @@ from portal.devstack.output import Output
 
 _PAUSE_SECONDS = 0.1
 _CHUNK = 65_536
-# A longer line is shown in pieces. A program that never ends its line could otherwise fill the memory.
+# A longer line is shown in pieces. Otherwise a program that never ends its line could fill the memory.
 _LONGEST_LINE = 65_536
 
 
@@ -35,7 +35,8 @@ class FollowedFile:
         """Show all complete lines."""
         while True:
             successor = self._successor()
-            # The old file is final only after its successor exists, so it is read again after the search.
+            # The program can write to the old file until its successor exists. So the old file is read again after the
+            # search.
             self._read_open_file(show)
             if successor is None:
                 return
@@ -44,14 +45,14 @@ class FollowedFile:
             self._file = successor
 
     def flush(self, show: Callable[[str], None]) -> None:
-        """Show all lines, and the last line also if it is incomplete."""
+        """Show all lines. Show the last line even if it is incomplete."""
         self.read(show)
         if self._partial:
             show(self._partial.decode(errors="replace"))
             self._partial = b""
 
     def finish(self, show: Callable[[str], None]) -> None:
-        """Show the rest, as `flush` does, and close the file."""
+        """Show all remaining lines like `flush`, then close the file."""
         self.flush(show)
         if self._file is not None:
             self._file.close()
@@ -113,12 +114,12 @@ class LogFollower:
         self._thread.start()
 
     def flush(self, name: str) -> None:
-        """Show everything that one file contains now."""
+        """Show all lines that one file contains now."""
         with self._reading:
             self._files[name].flush(self._shower(name))
 
     def finish(self) -> None:
-        """Show everything that was written, then end the thread."""
+        """Show all lines that were written, then end the thread."""
         self._ending.set()
         self._thread.join()
         for name, file in self._files.items():

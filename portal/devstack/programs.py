@@ -24,7 +24,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: int = 10
     environment: Mapping[str, str] = field(default_factory=dict)
-    # Without a probe, the program is ready when it has stayed up for a moment.
+    # The probe. A program without a probe is ready when it has stayed up for a moment.
     problem: Probe | None = None
 
 
@@ -105,7 +105,7 @@ def _servers(config: StackConfig, cli: Path | None) -> list[Program]:
 
 
 def _postgres(config: StackConfig) -> Program:
-    # Parent 0 is the supervisor; its pid is not known yet.
+    # The parent is the supervisor. Its pid is not known yet, so the command line has 0.
     data = config.home / "postgres" / "data"
     return Program(
         "postgres",
@@ -146,9 +146,10 @@ def _temporal(config: StackConfig, cli: Path) -> Program:
 
 def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
     celery = [config.python, "-m", "celery", "-A", "portal"]
-    # Only for the web process and the Temporal worker, not for Celery (docs/architecture.md#facts-found-by-trial).
+    # The web process and the Temporal worker use a connection pool. Celery does not
+    # (docs/architecture.md#facts-found-by-trial).
     pool = {"DATABASE_POOL": "true"}
-    # With a stable name, the broker keeps no queues of dead workers.
+    # The worker has a fixed name. Otherwise the broker would keep queues of dead workers.
     worker = ["-c", "2", "-l", "INFO", "-n", "pointsman@localhost", "--without-mingle", "--without-gossip"]
     schedule = str(config.home / "celery" / "beat-schedule")
     drain = int(config.temporal_drain_seconds) + 10
@@ -162,11 +163,12 @@ def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
             problem=lambda: web.problem(config, "/healthz"),
         ),
         Program("worker", APPS, [*manage, "temporal_worker"], stop_seconds=drain, environment=pool),
-        # If Celery 5.7 stops with two running tasks, it waits 30 s for a task that is done (billiard's
-        # _ensure_messages_consumed). An earlier kill loses nothing: tasks are acknowledged late, and the sweep finds
-        # unfinished work.
+        # If Celery 5.7 stops while two tasks run, it waits 30 s for a task that has already ended
+        # (`_ensure_messages_consumed` of billiard). The supervisor may kill it earlier and loses nothing. Tasks are
+        # acknowledged late, and the sweep finds unfinished work.
         Program("celery", APPS, [*celery, "worker", *worker], stop_seconds=10, environment={"DATABASE_POOL": "false"}),
         Program("beat", APPS, [*celery, "beat", "-l", "WARNING", "-s", schedule, "--pidfile="], stop_seconds=5),
-        # With a stable name, a restarted consumer continues with the entries of the killed process at once.
+        # The consumer has a fixed name. So a restarted consumer continues at once with the entries of the killed
+        # process.
         Program("stream", APPS, [*manage, "consume_events", "--consumer", "devstack"], stop_seconds=10),
     ]

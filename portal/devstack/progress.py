@@ -38,11 +38,14 @@ def run_reporting(
     environment: Mapping[str, str] | None = None,
     report_every: float = REPORT_SECONDS,
 ) -> None:
-    """Run `command` to its end. Every `report_every` seconds, report the elapsed time and the last line of output.
+    """Run `command` to its end.
 
-    The calling thread must live as long as the command, because the command ends with it. Errors: Abandoned if the
-    listener cancelled the work. StackError with the end of the output if the command fails, cannot be started, or takes
-    longer than `seconds`.
+    Every `report_every` seconds, report the elapsed time and the last line of output.
+
+    The calling thread must live as long as the command, because the command gets SIGTERM when this thread ends.
+
+    Errors: Abandoned if the listener cancelled the work; StackError if the command fails, cannot be started, or takes
+    longer than `seconds`. The message of StackError has the last lines of the output.
     """
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     process = _start(command, environment)
@@ -78,7 +81,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> "su
         errors="replace",
         cwd=PROJECT,
         env=environment,
-        start_new_session=True,  # so that its child processes can be ended with it
+        start_new_session=True,  # so that its child processes can be ended too
     )
 
 

@@ -22,7 +22,10 @@ def binary() -> Path:
 
 
 def server_command(*, data: Path, port: int) -> list[str]:
-    """Return the command for a server with its files in `data`, which must exist. It logs every write."""
+    """Return the command for a server with its files in the folder `data`.
+
+    The folder must exist. The server writes each change to its append-only file.
+    """
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data), "--appendonly", "yes", "--save", ""]
     return [str(binary()), *options, "--daemonize", "no", "--loglevel", "warning"]
 
@@ -32,7 +35,10 @@ def url(port: int) -> str:
 
 
 def problem(port: int) -> str:
-    """Return "" if the server responds to PING, otherwise the problem. It sends -LOADING while it loads data."""
+    """Return "" if the server responds to PING, otherwise the problem.
+
+    While it loads data, it responds with -LOADING.
+    """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
             connection.sendall(b"PING\r\n")

@@ -5,7 +5,8 @@
         servers.temporal.stop(); ...; servers.temporal.start()      # same port, same data
         servers.postgres.kill()                                     # as in a crash
 
-There is no supervisor, so an outage lasts until the test ends it. The servers end with the process that started them.
+There is no supervisor. So if a test stops a server, the server stays down until the test starts it again. The servers
+end with the process that started them.
 """
 
 import contextlib
@@ -26,7 +27,10 @@ from portal.devstack.progress import Listener
 
 
 class Servers:
-    """Running servers. Errors: StackError for a server that was excluded in the call of `embedded_servers`."""
+    """Running servers.
+
+    Errors: StackError for a server that the caller of `embedded_servers` excluded.
+    """
 
     def __init__(self, servers: Mapping[str, EmbeddedServer], cli: Path | None) -> None:
         self._servers = servers
@@ -73,10 +77,10 @@ class Servers:
 def embedded_servers(
     home: Path, *, postgres: bool = True, redis: bool = True, temporal: bool = True, temporal_in_memory: bool = False
 ) -> Iterator[Servers]:
-    """Run servers with their files under `home`. All servers have ended at the end of the block.
+    """Run servers with their files under `home`. At the end of the block, all servers have ended.
 
-    PostgreSQL has the database `pointsman` and does not wait for the disk. Temporal keeps its data in a file, which
-    survives stop and start. With `temporal_in_memory`, a stop loses the data.
+    PostgreSQL has the database `pointsman` and does not wait for the disk. Temporal stores its data in a file. So the
+    data remains after a stop and a start. With `temporal_in_memory`, a stop loses the data.
     """
     home.mkdir(parents=True, exist_ok=True)
     servers: dict[str, EmbeddedServer] = {}

@@ -25,11 +25,11 @@ SETUP = "setup"
 _SUPERVISOR_SECONDS = 20
 _SERVER_SECONDS = 60
 _READY_SECONDS = 60
-# Time for the servers' own children, which end by themselves after their parent.
+# Time for the child processes of the servers. They end by themselves after their parent has ended.
 _ORPHAN_SECONDS = 5
 _CHECK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
-# If an earlier `run` was killed, its supervisor needs at most this time to stop the programs.
+# If an earlier `devstack run` was killed, its supervisor needs at most this time to stop the programs.
 _EARLIER_SECONDS = 90
 
 
@@ -49,7 +49,7 @@ def run(config: StackConfig, stream: TextIO) -> int:
 
 
 def run_plan(plan: Plan, stream: TextIO) -> int:
-    """Run a plan as `run` does, but without a check of its ports."""
+    """Run a plan like `run`, but do not check its ports."""
     request = StopRequest()
     home.make_folders(plan.home)
     with stop_signals(request), home.lock(plan.home):
@@ -65,12 +65,12 @@ def find_cli(config: StackConfig, listener: Listener) -> Path | None:
 
 
 def end_earlier(folder: Path, out: Output, request: StopRequest) -> None:
-    """Stop the supervisor of an earlier `run` that was killed, and wait for its end."""
+    """If an earlier `devstack run` was killed, stop its supervisor and wait until the supervisor has ended."""
     supervisor = Supervisor(folder)
     if supervisor.has_ended():
         return
     out.say("An earlier stack is still running. Waiting until it has stopped.")
-    with contextlib.suppress(NoSupervisor):  # it is already stopping
+    with contextlib.suppress(NoSupervisor):  # the supervisor is already stopping
         supervisor.shut_down()
 
     def still_running() -> str:
@@ -80,7 +80,10 @@ def end_earlier(folder: Path, out: Output, request: StopRequest) -> None:
 
 
 class Stack:
-    """One run of a plan. Call `run` once, in the main thread: child processes end with the thread that started them."""
+    """One run of a plan.
+
+    Call `run` once, in the main thread, because child processes end with the thread that started them.
+    """
 
     def __init__(self, plan: Plan, stream: TextIO, request: StopRequest) -> None:
         self._plan = plan
@@ -88,12 +91,12 @@ class Stack:
         names = [program.name for program in plan.programs] + [SETUP]
         self._out = Output(stream, names)
         self._files = {name: home.log_file(plan.home, name) for name in names}
-        self._files[SETUP].unlink(missing_ok=True)  # the supervisor rotates the others
+        self._files[SETUP].unlink(missing_ok=True)  # the supervisor rotates the other files
         self._follower = LogFollower(self._files, self._out)
         self._supervisor = Supervisor(plan.home)
         self._daemon: subprocess.Popen[bytes] | None = None
         self._last: dict[str, State] = {}
-        self._stopped: set[str] = set()  # by a user
+        self._stopped: set[str] = set()  # programs that a user stopped
 
     def run(self) -> int:
         adopt_orphans()
@@ -129,7 +132,7 @@ class Stack:
         file.write_text(configuration(self._plan))
         command = [self._plan.python, "-m", "portal.devstack.supervisord", str(os.getpid()), str(file)]
         with home.log_file(self._plan.home, "supervisord-errors").open("wb") as errors:
-            # In a session of its own it does not receive Ctrl-C. This process stops it.
+            # The supervisor gets its own session, so it does not receive Ctrl-C. This process stops the supervisor.
             self._daemon = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -159,7 +162,10 @@ class Stack:
         return self._request.requested or self._out.broken
 
     def _check_supervisor(self) -> None:
-        """Check that the supervisor is running. Errors: StackError if it has ended; its programs end with it."""
+        """Check that the supervisor is running. Errors: StackError if it has ended.
+
+        Its programs have then ended too.
+        """
         if self._daemon is not None and self._daemon.poll() is not None:
             errors = home.log_file(self._plan.home, "supervisord-errors").read_text(errors="replace").strip()
             raise StackError(
@@ -179,7 +185,7 @@ class Stack:
         if self._plan.ready is None:
             return self._show_banner()
         try:
-            # With a long pause, because the portal logs each response of `/readyz` that is not 200.
+            # The pause is long, because the portal logs each response of `/readyz` that is not 200.
             self._wait("the portal", self._plan.ready, _READY_SECONDS, pause=1.0)
         except NotReady as error:
             self._out.say(f"{error}\nThe stack is still running. `manage.py devstack status` shows its programs.")
@@ -207,7 +213,7 @@ class Stack:
         try:
             states = {state.name: state for state in self._supervisor.states()}
         except NoSupervisor:
-            return  # it has just ended; the next check reports that
+            return  # the supervisor has just ended; the next check reports this
         for name, state in states.items():
             self._report_change(name, self._last.get(name, state), state)
         self._last = states
@@ -227,7 +233,7 @@ class Stack:
     # -- down --------------------------------------------------------------------------------------------------------
 
     def _take_down(self) -> list[str]:
-        """End all processes and return those that could not be ended."""
+        """End all processes. Return the processes that could not be ended."""
         daemon = self._daemon
         if daemon is None:
             return []
@@ -238,7 +244,7 @@ class Stack:
             while daemon.poll() is None and not self._request.hurry and time.monotonic() < deadline:
                 time.sleep(_PAUSE_SECONDS)
             if daemon.poll() is None:
-                # The supervisor is killed first. It would restart the other processes.
+                # The supervisor is killed first, because it would restart the other processes.
                 daemon.kill()
                 daemon.wait()
                 kill_descendants()
@@ -247,5 +253,8 @@ class Stack:
         return left
 
     def _longest_stop(self) -> float:
-        """Return the longest time of an orderly stop in seconds: the slowest program of each group, and a margin."""
+        """Return the maximum time of an orderly stop.
+
+        This is the sum of the times of the slowest program in each group, and a margin. Units: seconds.
+        """
         return 15 + sum(max((p.stop_seconds for p in self._plan.group(group)), default=0) for group in (APPS, SERVERS))

@@ -1,4 +1,4 @@
-"""Commands that `devstack run` executes once: the set-up between servers and programs, and the banner."""
+"""Commands that `devstack run` executes once: the set-up after the start of the servers, and the banner."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ _PAUSE_SECONDS = 0.1
 def run_step(command: Sequence[str], *, python: str, project: Path, log: Path, abandon: Callable[[], bool]) -> int:
     """Run the command with its output in `log` and return its exit code.
 
-    Errors: Abandoned if `abandon` returns True; the command has been ended then.
+    Errors: Abandoned if `abandon` returns True. The command has then been ended.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
@@ -26,7 +26,7 @@ def run_step(command: Sequence[str], *, python: str, project: Path, log: Path, a
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=project,
-            start_new_session=True,  # Ctrl-C does not reach it; this process ends it with its children
+            start_new_session=True,  # Ctrl-C does not reach the command; this process ends it and its children
         )
     while process.poll() is None:
         if abandon():

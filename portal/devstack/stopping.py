@@ -16,7 +16,7 @@ _KILL_ROUNDS = 5
 
 
 class StopRequest:
-    """Flags for a requested stop. They are plain attributes, because a lock can deadlock in a signal handler."""
+    """Flags for a requested stop. The flags are plain attributes, because a lock can deadlock in a signal handler."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -27,7 +27,7 @@ class StopRequest:
         return self.requested
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
-        """Handle a signal. The first signal requests a stop, a later Ctrl-C requests an immediate stop."""
+        """Handle a signal. The first signal requests a stop. A later Ctrl-C requests an immediate stop."""
         now = time.monotonic()
         if not self.requested:
             self.requested, self._requested_at = True, now
@@ -50,9 +50,10 @@ def stop_signals(request: StopRequest) -> Iterator[None]:
 
 
 def kill_descendants(*, patience: float = 0.0) -> list[str]:
-    """Kill all descendants that still run after `patience` seconds, and return those that could not be killed.
+    """Kill all descendants that still run after `patience` seconds. Return the processes that could not be killed.
 
-    Call `adopt_orphans` before. Otherwise descendants whose parent has died cannot be found.
+    Call `adopt_orphans` before these descendants are started. Otherwise descendants whose parent has died cannot be
+    found.
     """
     deadline = time.monotonic() + patience
     while _living_descendants() and time.monotonic() < deadline:

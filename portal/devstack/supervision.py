@@ -1,4 +1,4 @@
-"""Supervisor: its configuration file, and calls over its socket."""
+"""Configuration file of the supervisor, and calls to the supervisor over its socket."""
 
 import http.client
 import shlex
@@ -13,14 +13,15 @@ from portal.devstack.errors import StackError
 from portal.devstack.home import log_file, make_socket_path, socket_path
 from portal.devstack.programs import GROUPS, Plan, Program
 
-# A program that ends earlier counts as not started. The pause before its restart grows each time.
+# If a program ends earlier, it counts as not started. The pause before its restart grows each time.
 START_SECONDS = 2
 LOG_BACKUPS = 3
 _LOG_SIZE = "5MB"
 _CALL_SECONDS = 10
 
 RUNNING, STOPPED, STOPPING = "RUNNING", "STOPPED", "STOPPING"
-# States without a process and without a coming restart. (EXITED lasts for a moment only, because a restart follows.)
+# In these states there is no process, and the supervisor will not restart the program. EXITED is not one of these
+# states, because a restart follows after a moment.
 AT_REST = {STOPPED, "FATAL", "UNKNOWN"}
 
 
@@ -37,12 +38,13 @@ class State:
 def configuration(plan: Plan) -> str:
     """Return the text of supervisord.conf.
 
-    The stack starts the programs in its order. supervisord stops them group by group, the last group first.
+    The stack itself starts the programs in the right order. supervisord stops them group by group and begins with the
+    last group.
     Errors: StackError for a path that the file cannot contain.
     """
     home = plan.home
     for path in (home, plan.project):
-        # In this file, these characters begin a comment, end the line, or are expanded. They cannot be quoted.
+        # In supervisord.conf, these characters begin a comment, end the line, or are expanded. They cannot be quoted.
         if any(mark in str(path) for mark in (" #", " ;", "\n", "%")):
             raise StackError(
                 f"The path {str(path)!r} cannot be used, because supervisord.conf cannot contain ' #', ' ;' or '%'."
@@ -89,7 +91,8 @@ def _program(plan: Plan, program: Program) -> str:
             "startretries": 1_000_000_000,  # without limit; supervisord.py limits the pause between restarts
             "stopsignal": program.stop_signal.name.removeprefix("SIG"),
             "stopwaitsecs": program.stop_seconds,
-            # The program gets the stop signal and stops its children in order. SIGKILL goes to all of them.
+            # Only the program itself gets the stop signal, and it stops its children in order. SIGKILL is sent to the
+            # program and its children.
             "stopasgroup": "false",
             "killasgroup": "true",
             "redirect_stderr": "true",
@@ -107,7 +110,7 @@ def _section(name: str, values: dict[str, Any]) -> str:
 
 
 def _command(words: Iterable[str]) -> str:
-    # A space before these characters begins a comment even inside quotes. An added '' does not change the word.
+    # After a space, these characters begin a comment even inside quotes. The inserted '' does not change the word.
     return shlex.join(words).replace(" #", " ''#").replace(" ;", " '';")
 
 
@@ -136,7 +139,7 @@ class NoSupervisor(StackError):
 
 
 class Supervisor:
-    """Client of one home's supervisor. Every call opens its own connection. Errors: NoSupervisor, StackError."""
+    """Client of the supervisor of one home. Every call opens a new connection. Errors: NoSupervisor, StackError."""
 
     def __init__(self, home: Path) -> None:
         self._home = home

@@ -1,7 +1,7 @@
 """supervisord with three additions.
 
-- It ends when `devstack run` is killed. Its programs end when it is killed.
-- The pause between restarts grows up to MAX_BACKOFF_SECONDS. It never stops restarting.
+- If `devstack run` is killed, supervisord ends. If supervisord is killed, its programs end.
+- The pause between restarts grows up to MAX_BACKOFF_SECONDS. supervisord never stops restarting a program.
 - When a program dies, the rest of its process group is killed. Otherwise the children of a killed Celery worker would
   keep its pipes open and process its tasks.
 
@@ -25,7 +25,7 @@ MAX_BACKOFF_SECONDS = 30
 
 
 class StackProcess(supervisor.process.Subprocess):
-    """One program. The class overrides methods of supervisor 4.3, which is pinned. A test covers each method."""
+    """One program. The class overrides methods of supervisor 4.3. This version is pinned. A test covers each method."""
 
     delay: float
     parent: int
@@ -57,7 +57,7 @@ class StackProcess(supervisor.process.Subprocess):
 def end_group(group: int) -> None:
     """Kill the rest of a dead program's process group.
 
-    Only processes of this session are killed, so a reused group number does no harm.
+    Only processes of this session are killed. So no other process is killed if the system has reused the group number.
     """
     session = os.getsid(0)
     for pid in psutil.pids():

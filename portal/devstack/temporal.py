@@ -16,7 +16,10 @@ _CALL_SECONDS = 5
 def server_command(
     *, cli: Path, port: int, database: Path | None, ui_port: int | None = None, namespace: str = _DEFAULT_NAMESPACE
 ) -> list[str]:
-    """Return the command for a dev server. Without `database`, data is in memory. Without `ui_port`, it has no UI."""
+    """Return the command for a dev server.
+
+    If `database` is None, the data is in memory. If `ui_port` is None, the server has no UI.
+    """
     command = [str(cli), "server", "start-dev", "--ip", ports.LOOPBACK, "--port", str(port), "--log-level", "error"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
     if database is not None:
@@ -29,7 +32,10 @@ def server_command(
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without TEMPORAL_*. The CLI would read some of the portal's settings as its own."""
+    """Return the environment without TEMPORAL_*.
+
+    The CLI would take some of the portal's settings for its own settings.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
 
 
@@ -40,8 +46,9 @@ def address(port: int) -> str:
 def problem(*, cli: Path, port: int, namespace: str = _DEFAULT_NAMESPACE) -> str:
     """Return "" if the server describes the namespace, otherwise the problem.
 
-    The CLI is used because only `workflows.temporal` may import the SDK.
-    Cost: one process, if a process listens on the port.
+    This function calls the CLI, because only `workflows.temporal` may import the SDK.
+
+    Cost: one process if the port is in use, otherwise none.
     """
     try:
         socket.create_connection((ports.LOOPBACK, port), timeout=_CALL_SECONDS).close()

@@ -1,8 +1,9 @@
 """Sources of the Temporal CLI (docs/reference/administration.md#the-temporal-cli).
 
 The sources are tried in this order: the setting TEMPORAL_CLI, `temporal` on PATH, the cache, the SDK's download, a
-build with `go install`. The last two fill the cache. A lock prevents two downloads or builds at the same time. The
-finished binary is renamed into the cache, so that an interruption leaves no partial file.
+build with `go install`. The download and the build store the binary in the cache. A lock prevents two downloads or
+builds at the same time. The finished binary is renamed into the cache. So an interruption leaves no incomplete file in
+the cache.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ _LOCK_SECONDS = 1800
 
 @dataclass
 class Search:
-    """One search for the CLI. `tried` collects the problem of each source for the error message."""
+    """One search for the CLI. `tried` collects the problem of each source. The error message lists these problems."""
 
     setting: str
     cache: Path
@@ -35,7 +36,7 @@ class Search:
     tried: list[str] = field(default_factory=list)
 
     def find(self) -> Path | None:
-        """Return the CLI from a source without network access, or None.
+        """Return the CLI from a source that needs no network access. Return None if there is none.
 
         Errors: StackError if TEMPORAL_CLI is set and does not work.
         """
@@ -70,7 +71,10 @@ class Search:
         return not problem
 
     def fetch(self) -> Path | None:
-        """Download or build the CLI into the cache. Return its path, or None. Cost: a build takes five minutes."""
+        """Download or build the CLI and store it in the cache.
+
+        Return its path, or None if both failed. Cost: a build takes five minutes.
+        """
         with _one_at_a_time(self.cache / f"temporal-{VERSION}.lock", self.listener):
             if self.cached.exists() and not problem_of(self.cached):
                 return self.cached  # another process has filled the cache
@@ -114,7 +118,10 @@ def obtain(setting: str, cache: Path, listener: Listener, *, search_path: str | 
 
 
 def from_environment(listener: Listener) -> Path:
-    """Return the CLI for a program that cannot read Django's settings yet. Tests start their servers before."""
+    """Return the CLI for a program that cannot read Django's settings yet.
+
+    Tests start their servers before the settings are read.
+    """
     cache = os.environ.get("POINTSMAN_CACHE", "").strip()
     folder = Path(cache).expanduser() if cache else Path.home() / ".cache" / "pointsman"
     return obtain(os.environ.get("TEMPORAL_CLI", "").strip(), folder, listener)

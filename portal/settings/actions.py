@@ -1,4 +1,4 @@
-"""Actions: decisions about unknown outcomes, and calls of other systems (`http.request`, `celery.call`)."""
+"""Settings of actions: decisions about unknown outcomes, and calls to other systems (`http.request`, `celery.call`)."""
 
 from portal.env import ConfigError, env, matching
 from portal.settings.celery import REDIS_URL
@@ -33,7 +33,10 @@ CELERY_CALL_TASKS = [
 
 
 def _other_application_url(name: str, *schemes: str, meaning: str) -> str:
-    """Return the URL, or REDIS_URL if it is not set. An error does not repeat the value: it can contain a password."""
+    """Return the URL of the variable, or REDIS_URL if the variable is not set.
+
+    An error does not repeat the value, because the value can contain a password.
+    """
     url = env.secret(name, meaning)
     if url and url.partition("://")[0] not in schemes:
         raise ConfigError(name, f"must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}")

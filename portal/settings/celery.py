@@ -24,26 +24,27 @@ CELERY_TASK_DEFAULT_QUEUE = env.text(
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# portal/checks.py refuses other values, because they can lose messages. Redis keeps a message until its task has ended.
-# If a child process is killed, its message returns to the queue at once. If a worker is killed, its messages return
-# after the visibility timeout. Every task may run twice, so a message that returns after its task has ended is
-# harmless.
+# portal/checks.py refuses other values, because other values can lose messages. Redis keeps a message until its task
+# has ended. If a child process is killed, its message returns to the queue at once. If a worker is killed, its messages
+# return after the visibility timeout. Every task may run twice. So it is harmless if a message returns after its task
+# has ended.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # The message of a task that was killed at its time limit returns to the queue, because its work is not done. The
-# message of a task that raised an error is acknowledged (Celery's default). Switching off task_acks_on_failure would
-# not keep it: Celery would reject the message, and Redis would delete it too.
+# message of a task that raised an error is acknowledged (Celery's default). The option task_acks_on_failure stays on.
+# If it was off, Celery would reject the message, and the message would be deleted too.
 CELERY_TASK_TIME_LIMIT = 120
 CELERY_TASK_ACKS_ON_TIMEOUT = False
 # During a short Redis outage, running tasks continue. Their acknowledgement is lost, their message returns, and the
 # second run finds the work done. Cancelling the tasks would lose their progress.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-# Publish once, with short socket timeouts. Web requests do not wait for it (workflows/dispatch_notification.py).
+# A message is published once, with short socket timeouts. Web requests do not wait for this
+# (workflows/dispatch_notification.py).
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Longer than a worker can hold a message: the longest countdown (60 s, ingress.consume_event), the task before it
-    # (120 s) and the task itself (120 s) add up to 300 s.
+    # The visibility timeout is as long as a worker can hold a message. The longest countdown (60 s,
+    # ingress.consume_event), the task before it (120 s) and the task itself (120 s) add up to 300 s.
     "visibility_timeout": 300,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
@@ -65,7 +66,7 @@ CELERY_BEAT_SCHEDULE = {
     "ingress.sweep_events": {
         "task": "ingress.sweep_events",
         "schedule": timedelta(seconds=SWEEP_INTERVAL_SECONDS),
-        # A sweep that waits longer than this in the queue expires. The next sweep does its work.
+        # If the message of a sweep waits longer than this in the queue, it expires. The next sweep does the work.
         "options": {"expires": max(30.0, 3 * SWEEP_INTERVAL_SECONDS)},
     },
     "workflows.reconcile_runs": {

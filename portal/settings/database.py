@@ -1,4 +1,4 @@
-"""PostgreSQL: address, roles, time limits and the two connections."""
+"""PostgreSQL settings: address, roles, time limits, and the two connections."""
 
 from typing import Any
 
@@ -46,8 +46,8 @@ DATABASE_STATEMENT_TIMEOUT_SECONDS = env.number(
     low=1,
     high=100,
 )
-# With these values a connection to a dead host fails within 30 s. TCP's defaults are 15 minutes after a send and 2
-# hours without a send.
+# With these values, a connection to a dead host fails within 30 s. With TCP's default values, it fails 15 minutes after
+# a send, or after 2 hours without a send.
 _DEAD_PEER = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -69,7 +69,8 @@ def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[st
     session = {"role": role, "statement_timeout": int(statement_seconds * 1000)}
     if any(session.values()):
         options["options"] = " ".join(f"-c {name}={value}" for name, value in session.items() if value)
-    # Each statement carries its tenant (workflows/tenancy.py). A later fetch from a server-side cursor would not.
+    # Each statement sets its tenant (workflows/tenancy.py). A later fetch from a server-side cursor would not set the
+    # tenant.
     config["DISABLE_SERVER_SIDE_CURSORS"] = True
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 32, "timeout": 10}
@@ -78,7 +79,7 @@ def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[st
     return config
 
 
-# `default` uses the application's role. `owner` uses the login itself and is for migrations only.
+# `default` uses the application's role. `owner` uses the role of the login itself, and only migrations use `owner`.
 DATABASES = {
     "default": _database(
         role=DATABASE_APP_ROLE, pool=DATABASE_POOL, statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS

@@ -37,7 +37,10 @@ POINTSMAN_CACHE: Path = (
 
 
 def required_in_production(name: str, value: str, default: str) -> str:
-    """Return the value, or in development the default. Errors: ConfigError in production without a value."""
+    """Return the value of the variable.
+
+    If it is not set: return the default in development, raise ConfigError in production.
+    """
     if value:
         return value
     if PRODUCTION:

@@ -10,7 +10,10 @@ from portal.settings.environment import POINTSMAN_HOME, PRODUCTION
 
 
 def _development_secret_key() -> str:
-    """Return the key under POINTSMAN_HOME and create it if it is missing. Sessions then survive a restart."""
+    """Return the key under POINTSMAN_HOME. Create the key if it is missing.
+
+    So sessions remain valid after a restart.
+    """
     path = POINTSMAN_HOME / "secret-key"
     if not path.exists():
         POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
@@ -29,7 +32,7 @@ if not SECRET_KEY:
 
 
 def _development_secret_keys() -> dict[str, bytes]:
-    """Return the keys under POINTSMAN_HOME and create one if the file is missing.
+    """Return the keys under POINTSMAN_HOME. If the file is missing, create it with one key.
 
     Processes may start at the same time. Linking a complete file into place lets exactly one of them create the key.
     """
@@ -50,7 +53,7 @@ def _development_secret_keys() -> dict[str, bytes]:
         ) from error
 
 
-# The first key encrypts, all keys decrypt. Django's error pages hide the value because the name contains KEY.
+# The first key encrypts. All keys decrypt. Django's error pages hide the value, because the name contains KEY.
 WORKFLOW_SECRET_KEYS: dict[str, bytes] = env.parsed(
     "WORKFLOW_SECRET_KEYS",
     "",

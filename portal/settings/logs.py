@@ -9,7 +9,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    # Log messages are scrubbed when they are created (workflows/apps.py). This filter scrubs the fields of `extra`.
+    # Secrets are removed from log messages when the messages are created (workflows/apps.py). This filter removes
+    # secrets from the fields of `extra`.
     "filters": {"secrets": {"()": "workflows.actions.scrubbed_logs.ScrubFilter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["secrets"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},

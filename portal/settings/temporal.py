@@ -27,7 +27,7 @@ TEMPORAL_TLS_KEY = env.file("TEMPORAL_TLS_KEY", "file with the key of the client
 TEMPORAL_RPC_TIMEOUT_SECONDS = env.number(
     "TEMPORAL_RPC_TIMEOUT_SECONDS", 5, "time limit of one call to Temporal, in seconds", low=0.1, high=60
 )
-# The first key encrypts, all keys decrypt. Django's error pages hide the value because the name contains KEY.
+# The first key encrypts. All keys decrypt. Django's error pages hide the value, because the name contains KEY.
 TEMPORAL_PAYLOAD_KEYS: dict[str, bytes] = env.parsed(
     "TEMPORAL_PAYLOAD_KEYS",
     "",

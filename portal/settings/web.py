@@ -99,7 +99,7 @@ SECURE_SSL_REDIRECT = env.flag(
     "SECURE_SSL_REDIRECT", PRODUCTION, "redirect HTTP to HTTPS; `true` by default in production"
 )
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
-# Probes come from inside the cluster and use HTTP.
+# Health probes come from inside the cluster and use HTTP, so they must not be redirected to HTTPS.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 X_FRAME_OPTIONS = "DENY"

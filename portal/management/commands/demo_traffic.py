@@ -61,7 +61,10 @@ class Command(SystemCommand):
                     )
 
     def _wait_for_results(self, plan: Plan, prefix: str, timeout: float) -> dict[str, int]:
-        """Return the numbers as soon as they match the plan, or after the timeout (in seconds)."""
+        """Count the results until the numbers match the plan or the timeout (in seconds) has passed.
+
+        Return the numbers.
+        """
         deadline = time.monotonic() + timeout
         while True:
             found = tally(prefix)
@@ -90,7 +93,7 @@ class Command(SystemCommand):
 
 
 def tally(prefix: str) -> dict[str, int]:
-    """Count the events whose ids begin with the prefix, their deliveries, and the runs that they started."""
+    """Count the events whose ids begin with the prefix, their deliveries, and the runs that these events started."""
     events = Event.objects.filter(event_id__startswith=f"{prefix}-", occupies_id=True)
     outcomes = Counter(events.values_list("outcome", flat=True))
     deliveries = Counter(EventDelivery.objects.filter(event__in=events).values_list("status", flat=True))
@@ -100,7 +103,8 @@ def tally(prefix: str) -> dict[str, int]:
         "not routed": outcomes.get("received", 0) + outcomes.get("routing", 0),
         "started": deliveries.get("started", 0),
         "matched": deliveries.get("matched", 0),
-        # A wrong payment is filtered, late, or finds no wait. The result depends on which payment is routed first.
+        # An event for a wrong payment is filtered, is late, or finds no wait. The result depends on the order in which
+        # the payments are routed.
         "not taken": events.filter(event_type="INVOICE_PAID").exclude(deliveries__status="matched").count(),
         "uncorrelated": outcomes.get("uncorrelated", 0),
         **dict(runs.items()),

@@ -17,7 +17,7 @@ _ACTIONS = ("run", "status", "stop", "start", "restart")
 
 class Command(BaseCommand):
     help = "Run the development stack (run), show its programs (status), or stop, start and restart programs by name."
-    # The system checks need the servers of the stack, so they cannot run before the stack is started.
+    # The system checks need the servers of the stack. So they cannot run before this command has started the stack.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:

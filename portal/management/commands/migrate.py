@@ -1,4 +1,4 @@
-"""Command `migrate`: connects as the owner of the tables, and refuses a database with the first migration history."""
+"""Command `migrate`. It connects as the owner of the tables. It refuses a database with the first migration history."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from django.core.management.commands import migrate
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
-# The history was rewritten before the first release, with new names. No migration leads from the old tables to the new.
+# The migration history was rewritten with new names before the first release. No migration changes the old tables into
+# the new tables.
 OLD_HISTORY = frozenset(
     {
         "0001_initial",
@@ -22,7 +23,7 @@ OLD_HISTORY = frozenset(
 
 
 class Command(migrate.Command):
-    """Django's `migrate` with the database `owner`, because the application's role may not alter tables."""
+    """Django's `migrate` with the database `owner`. The application's own role may not alter tables."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -1,4 +1,5 @@
-// Counts down from the seconds that the server wrote into `.pm-countdown`. Without this script the text does not change.
+// Counts down from the seconds that the server wrote into `.pm-countdown`. Without this script, the text does not
+// change.
 (() => {
   const loaded = performance.now();
   const format = (seconds) => {

@@ -1,5 +1,5 @@
-// The pages for the API show a response with all digits of its numbers. Swagger UI itself would parse the response, and
-// JavaScript rounds whole numbers beyond 2^53 and drops the last zeros of a decimal.
+// With this script, the API pages show a response with all digits of its numbers. Swagger UI itself would parse the
+// response. JavaScript then rounds whole numbers beyond 2^53 and drops the last zeros of a decimal.
 "use strict";
 
 const JSON_TOKEN = /"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+/g;

@@ -1,4 +1,4 @@
-// Sends a form once, although its button is clicked twice. The server has the same rule: each form carries a key.
+// Sends a form once, even if its button is clicked twice. The server has the same rule, because each form has a key.
 (() => {
   const UNLOCK_AFTER_MS = 10000;
   document.addEventListener("submit", (event) => {
