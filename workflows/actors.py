@@ -25,8 +25,9 @@ class Actor:
         return _RANK[self.role] >= _RANK[needed]
 
     def require(self, needed: Role, *, to: str) -> None:
-        """Refuse an actor without this role. `to` names the action for the message, for example `cancel runs`.
+        """Refuse the request if the actor does not have this role.
 
+        `to` names the action in the message, for example `cancel runs`.
         Errors: PermissionRefused; an administrator of the tenant can give the role.
         """
         if not self.has_role(needed):
@@ -41,5 +42,5 @@ class Actor:
 
 
 def system_actor(tenant_id: uuid.UUID, *, name: str) -> Actor:
-    """Return the actor for work that no person and no API client has requested. `name` says which process acts."""
+    """Return the actor for work that no person and no API client has requested. `name` is the name of the process."""
     return Actor("system", "", name, tenant_id, Role.OPERATOR, CommandSource.SYSTEM)

@@ -1,7 +1,8 @@
-"""Plan of an import: the number of each version, and the translation of references to children. Pure.
+"""Plan of an import: the number of each version, and the translation of references to children. Pure functions.
 
-Rule: a parent never calls another child than the one in its bundle. Versions get the numbers of the bundle if the
-tenant has no version of the workflow, and new numbers otherwise. References follow.
+Rule: a parent in the bundle calls only a child of the same bundle. If the tenant has no version of a workflow, its
+versions keep the numbers of the bundle. Otherwise they get new numbers. The references to a child are changed to the
+new numbers.
 
 Source: docs/reference/language.md#bundles
 """
@@ -18,7 +19,10 @@ from workflows.engine.definition import canonical_text
 
 @dataclass(frozen=True)
 class Stored:
-    """Versions that the tenant has of one workflow: text without the number, by number. `current` is published."""
+    """Versions of one workflow that the tenant has. The keys are the numbers; the texts do not contain the number.
+
+    `current` is the number of the published version.
+    """
 
     versions: Mapping[int, str] = field(default_factory=dict)
     current: int | None = None
@@ -26,7 +30,7 @@ class Stored:
 
 @dataclass
 class Planned:
-    """Definition of a bundle as it will be stored. `versions` are new or kept versions in their order, by number."""
+    """Definition of a bundle as it will be stored. `versions` has the new and the kept versions in order, by number."""
 
     workflow: BundleWorkflow
     draft: dict[str, Any]
@@ -37,16 +41,20 @@ class Planned:
 
 
 def plain_text(document: Mapping[str, Any]) -> str:
-    """Return the canonical text without the version number, which two equal versions do not share."""
+    """Return the canonical text without the version number.
+
+    Two versions with the same content then have the same text.
+    """
     return canonical_text({key: value for key, value in document.items() if key != "version"})
 
 
 def plan_import(
     workflows: Sequence[BundleWorkflow], *, stored: Mapping[str, Stored], tenant_names: Mapping[str, str], publish: bool
 ) -> list[Planned]:
-    """Return the plan, children before their parents.
+    """Return the plan of each workflow. Children come before their parents.
 
-    `tenant_names` has the keys of the tenant's other workflows by each name that a foreign parent may use.
+    `tenant_names` is about the other workflows of the tenant. It maps each name that a foreign parent may use to the
+    key.
     """
     names = _names(workflows)
     numbers: dict[tuple[str, int], int] = {}
@@ -92,7 +100,10 @@ def _planned(
 
 
 def _all(workflow: BundleWorkflow) -> list[tuple[int, dict[str, Any]]]:
-    """Return the versions of the bundle and then the draft, each with its number. An unchanged draft is no version."""
+    """Return the versions of the bundle and then the draft, each with its number.
+
+    If the draft equals the newest version, it is left out.
+    """
     versions = list(workflow.versions.items())
     if versions and plain_text(versions[-1][1]) == plain_text(workflow.definition):
         return versions
@@ -105,7 +116,10 @@ def _draft_number(workflow: BundleWorkflow) -> int:
 
 
 def _alias_of_draft(workflow: BundleWorkflow, numbers: dict[tuple[str, int], int], last: int) -> None:
-    """Let parents name the draft by the number in its text, if no version of the bundle has this number."""
+    """Let parents refer to the draft by the number in its text.
+
+    This applies if no version of the bundle has this number.
+    """
     if (workflow.key, last) in numbers:
         numbers.setdefault((workflow.key, _draft_number(workflow)), numbers[workflow.key, last])
 
@@ -137,7 +151,7 @@ def _translated(
     tenant_names: Mapping[str, str],
     numbers: Numbers,
 ) -> dict[str, Any]:
-    """Return the definition with its key as id, and with references to the numbers that this import gives."""
+    """Return the definition with its key as id. Its references name the version numbers that this import gives."""
     translated = deepcopy({**document, "id": planned.workflow.key})
     for path, step, name, version in child_calls(translated):
         entry = {"path": path, "workflow": name, "version": version}
@@ -162,7 +176,10 @@ def _translated(
 
 
 def _names(workflows: Sequence[BundleWorkflow]) -> dict[str, str]:
-    """Return the keys of the bundle by each name in lower case. An id of two workflows names neither."""
+    """Return the key of a workflow of the bundle for each name, in lower case.
+
+    If two workflows have the same foreign id, this id names neither of them.
+    """
     owners: dict[str, set[str]] = {}
     for workflow in workflows:
         for name in workflow.foreign_ids:
@@ -179,7 +196,7 @@ def _children(workflow: BundleWorkflow, names: Mapping[str, str]) -> set[str]:
 def parents_of(
     workflows: Sequence[BundleWorkflow], refused: Sequence[BundleWorkflow]
 ) -> list[tuple[BundleWorkflow, dict[str, Any]]]:
-    """Return the workflows that call a refused one, directly or through others, each with its problem."""
+    """Return the workflows that call a refused workflow, directly or through others. Each comes with its problem."""
     names = _names([*workflows, *refused])
     calls = {workflow.key: _children(workflow, names) for workflow in [*workflows, *refused]}
     keys = {workflow.key for workflow in refused}
@@ -193,7 +210,7 @@ def parents_of(
 
 
 def _groups(workflows: Sequence[BundleWorkflow], names: Mapping[str, str]) -> list[list[BundleWorkflow]]:
-    """Return the workflows with children first. Workflows that call each other are one group."""
+    """Return the workflows with children first. Workflows that call each other are in one group."""
     by_key = {workflow.key: workflow for workflow in workflows}
     calls = {key: _children(workflow, names) for key, workflow in by_key.items()}
     reach: dict[str, set[str]] = {key: _reachable(key, calls) for key in by_key}
@@ -228,9 +245,10 @@ def _recursive_numbers(
     stored: Mapping[str, Stored],
     tenant_names: Mapping[str, str],
 ) -> dict[tuple[str, int], int]:
-    """Return the numbers of workflows that call each other, whose texts depend on these numbers.
+    """Return the version numbers of workflows that call each other. The texts of these workflows contain these numbers.
 
-    If the newest versions of the tenant are the ones of the bundle, they are kept. Otherwise all get new numbers.
+    If the newest versions of the tenant equal the versions of the bundle, their numbers are kept. Otherwise all
+    versions get new numbers.
     """
     kept: dict[tuple[str, int], int] = {}
     fresh: dict[tuple[str, int], int] = {}

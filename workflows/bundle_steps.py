@@ -5,7 +5,7 @@ from typing import Any
 
 from workflows.engine.definition import BLOCK_FIELDS, ROOT
 
-# Child of a bundle, as its parent names it -> (key, number after the import).
+# Maps a child of a bundle, as its parent names it, to the child's key and its version number after the import.
 Numbers = Mapping[tuple[str, int], int]
 
 
@@ -24,7 +24,7 @@ def _block(steps: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def duplicate_ids(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the steps whose id an earlier step has, with their paths."""
+    """Return the steps whose id an earlier step already has, with their paths."""
     seen: set[str] = set()
     found = []
     for path, step in steps_of(document):
@@ -36,7 +36,7 @@ def duplicate_ids(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def rename_duplicates(document: dict[str, Any]) -> list[dict[str, str]]:
-    """Give each step its own id, in place. Return each renaming. The first step with an id keeps it."""
+    """Give each step an id of its own, in place. Return each renaming. The first step with an id keeps the id."""
     taken = {step["id"] for _, step in steps_of(document) if isinstance(step.get("id"), str)}
     renamed = []
     for path, step in duplicate_ids(document):
@@ -51,7 +51,7 @@ def rename_duplicates(document: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def child_calls(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str, int]]:
-    """Yield each call of a child: path, step, the child's name and its version."""
+    """Yield each call of a child: the path, the step, the name of the child and the version of the child."""
     for path, step in steps_of(document):
         name, version = step.get("workflowId"), step.get("workflowVersion")
         if step.get("type") == "control.callWorkflow" and isinstance(name, str) and isinstance(version, int):

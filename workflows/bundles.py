@@ -1,4 +1,4 @@
-"""Bundles: documents that carry several definitions (docs/reference/language.md#bundles).
+"""Bundles: documents that contain several definitions (docs/reference/language.md#bundles).
 
 A bundle is read strictly. Each error names the place in the document.
 """
@@ -17,8 +17,8 @@ from workflows.statuses import SchemaMode
 
 FORMAT = "pointsman.workflow-bundle"
 FORMAT_VERSION = 1
-# Metadata field of the bundle -> column of the definition, and the kind of value. A null sets the column to null if the
-# kind is in NULLABLE; otherwise it is ignored.
+# For each metadata field of the bundle: the column of the definition, and the kind of value. If the kind is in
+# NULLABLE, a null sets the column to null. Otherwise a null is ignored.
 METADATA: dict[str, tuple[str, str]] = {
     "payloadSchemaMode": ("payload_schema_mode", "schema mode"),
     "isSystem": ("is_system", "flag"),
@@ -57,14 +57,15 @@ class BundleWorkflow:
     schema_refs: list[str]
     # Published versions by their number in the bundle, oldest first.
     versions: dict[int, dict[str, Any]]
-    # Names by which other definitions of the bundle call this one, besides its key.
+    # Names, besides the key, by which other definitions of the bundle call this definition.
     foreign_ids: tuple[str, ...]
     renamed: list[dict[str, str]]
 
 
 def read_bundle(document: Any) -> list[BundleWorkflow]:
-    """Return the definitions of a bundle. A `format` of another product is accepted if the document has this shape.
+    """Return the definitions of a bundle.
 
+    The `format` may name another product if the document has the shape of a bundle.
     Errors: InputInvalid BUNDLE_INVALID with the place in the document; the sender must change the bundle.
     """
     bundle = _object(document, "")
@@ -113,7 +114,7 @@ def _workflow(item: Any, where: str, *, is_native: bool) -> BundleWorkflow:
 
 
 def _definition(workflow: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the draft, or the newest published version if the bundle has no draft."""
+    """Return the draft. If the bundle has no draft, return the newest published version."""
     draft = workflow.get("draft")
     if draft:
         return _object(_object(draft, f"{where}.draft").get("definition"), f"{where}.draft.definition")
@@ -139,7 +140,7 @@ def _versions(workflow: dict[str, Any], where: str) -> dict[int, dict[str, Any]]
 
 
 def _step_ids(documents: list[dict[str, Any]], where: str, *, is_native: bool) -> list[dict[str, str]]:
-    """Rename duplicate step ids of a foreign bundle. Refuse them in a native bundle.
+    """Rename duplicate step ids of a foreign bundle. Refuse duplicate step ids in a native bundle.
 
     Errors: InputInvalid BUNDLE_INVALID.
     """

@@ -1,10 +1,10 @@
-"""Slots under the concurrency limit of a definition, and the held starts that wait for one.
+"""Slots under the concurrency limit of a definition, and the held starts that wait for a slot.
 
-The rule: an open run uses one slot. A held start has a right to a free slot before every start that is held later. A
-start by a person, by an API client or by a replay is not queued; it takes any free slot, or is refused.
+The rule: an open run uses one slot. A held start gets a free slot before every start that is held later. A start by a
+person, by an API client or by a replay is not queued: it takes any free slot, or is refused.
 
-A run that ends searches for held starts after its commit. A start that found no slot does the same after its commit.
-So whichever of the two commits last finds both the free slot and the held start.
+When a run ends, it searches for held starts after its commit. When a start finds no slot, it also searches after its
+commit. So whichever of the two commits last finds both the free slot and the held start.
 
 Source: docs/reference/events.md#routing
 """
@@ -24,7 +24,7 @@ from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus
 class SlotUse:
     """Use of the slots of a definition with a concurrency limit.
 
-    `waiting` counts the held starts that have a right to a free slot before the start in question.
+    `waiting` counts the held starts that get a free slot before the start for which the use is computed.
     """
 
     limit: int
@@ -33,7 +33,10 @@ class SlotUse:
 
     @property
     def free(self) -> int:
-        """Return the number of free slots; 0 if a lowered limit left more runs open than it allows."""
+        """Return the number of free slots.
+
+        It is 0 if the limit was lowered and more runs are open than it now allows.
+        """
         return max(0, self.limit - self.open_runs)
 
     @property
@@ -43,13 +46,16 @@ class SlotUse:
 
     @property
     def reason(self) -> str:
-        """Return the reason for which a start is held, as text for people."""
+        """Return the reason why a start is held, as text for people."""
         used = f"{self.open_runs} of {self.limit} slots are used by open runs"
         return f"{used}, and {self.waiting} held starts come first" if self.waiting else used
 
 
 def slot_use(definition: Definition) -> SlotUse | None:
-    """Return the present use of slots, without the held starts; None if the definition has no concurrency limit."""
+    """Return the present use of slots, without the held starts.
+
+    Return None if the definition has no concurrency limit.
+    """
     if definition.concurrency_limit is None:
         return None
     runs = Run.objects.filter(tenant_id=definition.tenant_id, definition_id=definition.id, status__in=OPEN_RUN_STATUSES)
@@ -57,7 +63,10 @@ def slot_use(definition: Definition) -> SlotUse | None:
 
 
 def slot_use_of_new_start(definition: Definition) -> SlotUse | None:
-    """Return the use of slots as a trigger delivery that is made now would find it: every held start comes first."""
+    """Return the use of slots for a trigger delivery that is made now.
+
+    Every start that is held already comes before it.
+    """
     use = slot_use(definition)
     if use is None:
         return None
@@ -67,10 +76,11 @@ def slot_use_of_new_start(definition: Definition) -> SlotUse | None:
 def slot_use_locked(*, definition_id: uuid.UUID, delivery: EventDelivery | None = None) -> SlotUse | None:
     """Return the use of slots and lock the definition's row until the transaction ends.
 
-    Call it inside the transaction that inserts the run. Without the lock, two starts could take the same slot.
-    With a `delivery`, held starts that come before it are counted. A definition without a limit is not locked.
+    Call this function inside the transaction that inserts the run. Without the lock, two starts could take the same
+    slot. If a `delivery` is given, the held starts that come before it are counted. If the definition has no limit, its
+    row is not locked.
 
-    Cost: one statement without a limit, two or three with one.
+    Cost: one statement without a limit, two or three with a limit.
     """
     limited = Definition.objects.select_for_update(no_key=True).filter(concurrency_limit__isnull=False)
     definition = limited.filter(id=definition_id).first()
@@ -88,9 +98,9 @@ def _held_before(delivery: EventDelivery, definition_id: uuid.UUID) -> QuerySet[
 
 
 def held_starts(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> QuerySet[EventDelivery]:
-    """Return the held starts of a definition, the longest waiting first.
+    """Return the held starts of a definition. The start that has waited longest comes first.
 
-    A delivery whose run exists is left out: that run uses a slot already.
+    A delivery whose run exists is left out, because this run already uses a slot.
     """
     launched = Run.objects.filter(tenant_id=tenant_id, definition_id=definition_id, event=OuterRef("event"))
     return EventDelivery.objects.filter(

@@ -2,9 +2,9 @@
 
 from django.db import DataError
 
-# Data exceptions, and program limits such as an index row that is too long.
+# Data exceptions, and exceeded limits of the server. An example is an index row that is too long.
 DATA_CLASSES = ("22", "54")
-# The server ended one statement or transaction: a deadlock, a lock or a time limit.
+# The server ended one statement or transaction. The cause is a deadlock, a lock or a time limit.
 STATEMENT_CLASSES, QUERY_CANCELED = ("40", "55"), "57014"
 
 
@@ -15,6 +15,6 @@ def is_statement_error(error: Exception) -> bool:
 
 
 def is_data_error(error: Exception) -> bool:
-    """Return True if the data caused the error, so that a repetition would fail again."""
+    """Return True if the data caused the error. The same statement would then fail again."""
     state = getattr(error.__cause__, "sqlstate", None) or ""
     return isinstance(error, DataError) or state[:2] in DATA_CLASSES

@@ -1,29 +1,30 @@
 """Queue notifications: Celery messages that name a tenant or a bulk job with due work. No caller waits for the broker.
 
 The work (events to route, deliveries to attempt, items of a job) is stored in PostgreSQL. A notification carries no
-work. It may be lost, arrive twice, or replace a thousand others. Recovery is the task of the sweep, not of the
-broker.
+work. It may be lost or arrive twice, and one notification may replace a thousand others. If a notification is lost, the
+sweep finds the work. The broker need not recover it.
 
 How a notification is sent:
 
 1. `notify_dispatcher` adds the tenant to a set of this process and returns. `notify_bulk_dispatcher` adds a bulk job.
 2. One daemon thread takes a tenant from the set and creates the Redis key `pointsman:bell:{queue}:{tenant}`.
-3. Only if the key did not exist, the thread sends one Celery message.
+3. If the key did not exist before, the thread sends one Celery message. Otherwise it sends nothing.
 4. The worker deletes the key (`notification_received`) before it searches for work.
 
 Why no work is left behind: the work is committed before `notify_dispatcher` is called.
 
-- The thread finds the key: the worker of the earlier message has not deleted it yet. This worker searches after our
-  commit and finds our work.
-- The thread does not find the key: it sends a message.
+- If the thread finds the key, the worker of the earlier message has not deleted the key yet. This worker searches after
+  our commit and finds our work.
+- If the thread does not find the key, it sends a message.
 - The thread removes the tenant from the set before it tests the key. A later call adds the tenant again.
 
 Errors:
 
-- If the broker does not respond, a circuit breaker opens for 1, 2, 4 ... 30 s. Nothing is sent, and the set is kept.
-- A message can be lost after its key was created: the process is killed in between, or Redis loses its list. The key
-  then suppresses the notifications of this tenant until it expires, after 10 s.
-- A key that is deleted by mistake costs one more message and nothing else.
+- If the broker does not respond, a circuit breaker opens for 1, 2, 4 ... 30 s. During this time nothing is sent, and
+  the set is kept.
+- A message can be lost after its key was created, because the process is killed in between or Redis loses its list. The
+  key then suppresses the notifications of this tenant until it expires, after 10 s.
+- If a key is deleted by mistake, one more message is sent. There is no other effect.
 """
 
 import atexit
@@ -60,7 +61,7 @@ BROKER_ERRORS = (OperationalError, RedisError, OSError)
 
 
 class Target(NamedTuple):
-    """Receiver of a notification: the id of a tenant or of a bulk job, the Celery task, and its queue."""
+    """Receiver of a notification: the id of a tenant or of a bulk job, the Celery task, and the queue of this task."""
 
     queue: str
     task: str
@@ -72,7 +73,7 @@ class Target(NamedTuple):
 
 
 def notify_dispatcher(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
-    """Notify the dispatcher of a tenant, now or after so many seconds. The call neither waits nor fails."""
+    """Notify the dispatcher of a tenant, now or after this number of seconds. The call neither waits nor fails."""
     _notifier.add(_target(tenant_id), time.monotonic() + after)
 
 
@@ -87,17 +88,23 @@ def notify_dispatcher_on_commit(tenant_id: uuid.UUID | str) -> None:
 
 
 def notification_received(subject_id: uuid.UUID | str) -> None:
-    """Delete the key of a notification. Call it before the search for work; later notifications need a new message."""
+    """Delete the key of a notification. Call this function before the search for work.
+
+    A later notification is sent as a new message only if the key is deleted.
+    """
     key = _target(subject_id).key
     try:
         _notifier.line.redis().delete(key)
     except (RedisError, OSError) as error:
-        # Until the key expires, new notifications are not sent. The sweep finds their work.
+        # Until the key expires, new notifications are not sent. The sweep finds the work that they would announce.
         logger.warning("%s was not deleted: %s; it expires", key, error)
 
 
 def flush_notifications() -> None:
-    """Wait a moment for unsent notifications before the process ends. The sweep finds the work of the others."""
+    """Wait a moment for unsent notifications before the process ends.
+
+    If some stay unsent, the sweep finds their work.
+    """
     _notifier.wait_until_idle(EXIT_SECONDS)
 
 
@@ -111,10 +118,10 @@ def _target(subject_id: uuid.UUID | str, task: str = WORK_EVENTS) -> Target:
 
 
 class _Line:
-    """Connections of this process to Redis: one client for the keys, one of Celery for the messages.
+    """Connections of this process to Redis: one client for the keys, and one connection of Celery for the messages.
 
-    The messages do not use the connection pool of the Celery app. A process that is forked after a notification would
-    share the sockets of the pool with its parent.
+    The messages do not use the connection pool of the Celery app. If a process were forked after a notification, it
+    would share the sockets of this pool with its parent.
     """
 
     def __init__(self) -> None:
@@ -122,7 +129,10 @@ class _Line:
         self._broker: tuple[str, Any] | None = None
 
     def redis(self) -> redis.Redis:
-        """Return the client. It is thread-safe and makes one attempt per call; the default is ten, with pauses."""
+        """Return the client.
+
+        It is thread-safe and makes one attempt per call. The client's default is ten, with pauses.
+        """
         url = settings.REDIS_URL
         if self._client is None or self._client[0] != url:
             client = redis.Redis.from_url(
@@ -135,8 +145,9 @@ class _Line:
         return self._client[1]
 
     def send(self, target: Target) -> None:
-        """Send one message, unless the key shows that one is already sent. Only the notifier's thread may call it.
+        """Send one message, unless the key shows that a message is already sent.
 
+        Only the notifier's thread may call this method.
         Errors: BROKER_ERRORS if the broker did not accept the message. The key is then deleted.
         """
         if not self.redis().set(target.key, "1", nx=True, ex=KEY_SECONDS):
@@ -158,7 +169,8 @@ class _Line:
     def _connection(self) -> Any:
         url = settings.REDIS_URL
         if self._broker is None or self._broker[0] != url:
-            # max_retries 0: the circuit breaker decides when to reconnect. kombu would sleep between its retries.
+            # max_retries 0, because the circuit breaker decides when to reconnect. kombu would sleep between its
+            # retries.
             options = {
                 "socket_connect_timeout": CONNECT_SECONDS,
                 "socket_timeout": RESPONSE_SECONDS,
@@ -178,7 +190,10 @@ class _Line:
 
 
 class _Notifier:
-    """Set of targets, the thread that sends their notifications, and the circuit breaker. One per process."""
+    """The set of targets, the thread that sends their notifications, and the circuit breaker.
+
+    Each process has one notifier.
+    """
 
     def __init__(self) -> None:
         self.line = _Line()
@@ -225,7 +240,7 @@ class _Notifier:
             return self._has_nothing()
 
     def wait_until_idle(self, seconds: float) -> None:
-        """Wait up to so many seconds for the set to become empty. Do not wait while the circuit breaker is open."""
+        """Wait up to this number of seconds until the set is empty. Do not wait while the circuit breaker is open."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_nothing() or self._pause() > 0, seconds)
 
@@ -234,7 +249,7 @@ class _Notifier:
         return not self._waiting and self._sending is None
 
     def _move_due(self) -> float | None:
-        """Move the due targets from the heap to the set. Return the seconds until the next one is due."""
+        """Move the due targets from the heap to the set. Return the number of seconds until the next target is due."""
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._waiting.setdefault(heapq.heappop(self._later)[1], None)
@@ -293,7 +308,10 @@ _notifier = _Notifier()
 
 
 def _renew() -> None:
-    """Start with a new notifier in the child of a fork. Thread, sockets and waiting targets belong to the parent."""
+    """Start with a new notifier in the child of a fork.
+
+    The old thread, sockets and targets belong to the parent process.
+    """
     global _notifier
     _notifier = _Notifier()
 

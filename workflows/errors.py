@@ -1,6 +1,6 @@
 """Errors that a service raises: a code, a message, details and an HTTP status (docs/reference/api.md#errors).
 
-The API, the admin and the management commands show them. Any other exception is a bug of the portal.
+The API, the admin and the management commands show these errors. Any other exception is a bug of the portal.
 """
 
 import difflib
@@ -25,11 +25,11 @@ class PortalError(Exception):
 
 
 class InputInvalid(PortalError):
-    """Invalid request. The sender must change it."""
+    """Invalid request. The sender must change the request."""
 
 
 class PermissionRefused(PortalError):
-    """Missing permission. An administrator of the tenant must give it."""
+    """Missing permission. An administrator of the tenant must give the permission."""
 
     status = 403
     code = "PERMISSION_DENIED"
@@ -50,13 +50,16 @@ class Conflict(PortalError):
 
 
 class DependencyDown(PortalError):
-    """Failure of a server that the portal needs. An operator must restore it. Only the command ledger was written."""
+    """Failure of a server that the portal needs.
+
+    An operator must restore this server. Only the command ledger was written.
+    """
 
     status = 503
     code = "DEPENDENCY_UNAVAILABLE"
 
 
 def unknown_name(name: str, known: Iterable[str], *, kind: str) -> str:
-    """Return the error text for a name that does not exist, with the nearest known name."""
+    """Return the error text for a name that does not exist. The text suggests the nearest known name."""
     near = difflib.get_close_matches(name[:100], sorted(known), n=1)
     return f"This {kind} does not exist." + (f" Did you mean {near[0]}?" if near else "")

@@ -1,11 +1,12 @@
 """Outcome of an event, computed from its deliveries and written to the event's row.
 
 The rule: code that inserts deliveries or changes their status locks the rows of their events first.
-- `deliveries_changing` locks them in the order of their ids, and writes their outcomes at the end.
+
+- `deliveries_changing` locks the events in the order of their ids, and writes their outcomes at the end.
 - Routing uses `SKIP LOCKED`, so it waits for no lock.
 
-Two writers of one event's deliveries therefore see each other's changes and cannot deadlock. A claim of a delivery
-changes no status and locks no event.
+If two processes change deliveries of the same event, each sees the changes of the other, and they cannot deadlock. A
+claim of a delivery changes no status and therefore locks no event.
 
 Source: docs/reference/events.md#statuses-and-outcomes
 """
@@ -29,7 +30,10 @@ IN_PROGRESS = frozenset({DeliveryStatus.PENDING, DeliveryStatus.SENT})
 def outcome_of(
     statuses: Iterable[str], *, is_routed: bool, correlation_status: str, is_buffered: bool
 ) -> tuple[EventOutcome, str]:
-    """Return the outcome that follows from these delivery statuses, and its reason. The first rule that fits counts."""
+    """Return the outcome that follows from these delivery statuses, and its reason.
+
+    The first rule that fits decides.
+    """
     found = set(statuses)
     if not is_routed:
         return EventOutcome.RECEIVED, "stored, not routed yet"
@@ -54,13 +58,13 @@ def outcome_of(
 
 @contextmanager
 def deliveries_changing(events: QuerySet[Event]) -> Iterator[list[Event]]:
-    """Lock these events while the block inserts or changes their deliveries, then write their outcomes.
+    """Lock these events while the block inserts or changes their deliveries. Then write their outcomes.
 
-    Cost: three statements beside those of the block, for any number of events.
+    Cost: three statements in addition to those of the block, for any number of events.
     """
     with transaction.atomic():
-        # FOR NO KEY UPDATE: a run that the event starts takes a key lock on the event's row, and must not wait here.
-        # The large columns are not read.
+        # FOR NO KEY UPDATE, because a run that the event starts takes a key lock on the event's row and must not wait
+        # here. The large columns are not read.
         locked = list(events.defer("payload", "decision_trace").select_for_update(no_key=True).order_by("id"))
         yield locked
         write_outcomes(locked)
@@ -77,7 +81,10 @@ def write_outcomes(locked: list[Event]) -> None:
 
 
 def set_outcome(event: Event, statuses: Iterable[str]) -> bool:
-    """Set the outcome that follows from these delivery statuses, unsaved. Return True if it changed."""
+    """Set the outcome that follows from these delivery statuses, but do not save it.
+
+    Return True if the outcome changed.
+    """
     outcome, reason = outcome_of(
         statuses,
         is_routed=event.routed_at is not None,

@@ -1,12 +1,12 @@
 """Redaction of keys, traces and reasons of one event (docs/reference/administration.md#tenants-and-roles).
 
-Keys, traces and reasons are stored as they are, and are redacted whenever they are shown:
+Keys, traces and reasons are stored unredacted. They are redacted each time they are shown:
 
-- A key is hidden by the path where it was found.
-- A filter that did not match is stored as `{code, path, op, value}`. Its sentence is written here. Values are hidden by
-  the filter's path.
-- Any other sentence is searched for the hidden values of the payload. Each one found is replaced by `[redacted]`. The
-  search does not find a value that an expression changed, for example a part of a text.
+- A key is hidden if the rules hide the path where the key was found.
+- A filter that did not match is stored as `{code, path, op, value}`. This module makes the sentence from it. The values
+  in the sentence are hidden if the rules hide the filter's path.
+- In any other sentence, each hidden value of the payload is searched and replaced by `[redacted]`. If an expression
+  changed a value, for example to a part of a text, the search does not find it.
 """
 
 import json
@@ -22,10 +22,10 @@ from workflows.models import Event, EventDelivery
 from workflows.redaction import HIDDEN, Rules, redact, redact_at
 from workflows.statuses import DeliveryStatus
 
-# If the payload has more hidden values, a sentence is shown only up to its first colon.
+# Limit of hidden values. If the payload has more of them, a sentence is shown only up to its first colon.
 MAX_VALUES = 100
 MAX_SHOWN_LENGTH = 200
-# A sentence may quote only the beginning of a value. So many characters identify a value within a sentence. Fewer are
+# A sentence may quote only the beginning of a value. This many characters identify a value inside a sentence. Fewer are
 # enough at the end of a reason that was cut when it was stored.
 _BEGINNING, _LAST_BEGINNING = 20, 4
 _CUT_LENGTH = 500
@@ -52,7 +52,7 @@ class EventRedaction:
         return [self.key(key) for key in keys]
 
     def hidden_keys(self, trace: Iterable[dict[str, Any]]) -> set[str]:
-        """Return the keys that this correlation trace found at hidden paths of the event."""
+        """Return the keys in this correlation trace that were found at hidden paths of the event."""
         return {entry["key"] for entry in trace if "key" in entry and self._hides_place(entry)}
 
     def place(self, entry: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class EventRedaction:
     def wait(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Return a wait of the decision trace with its key redacted.
 
-        The key of a near miss is the key of another event. It is hidden as well if this event type has a hidden path.
+        The key of a near miss is the key of another event. This key is hidden too if this event type has a hidden path.
         """
         key = entry["key"]
         is_of_other_event = key not in self.event.correlation_keys
@@ -93,16 +93,16 @@ class EventRedaction:
         return self._hides_path(path.removeprefix("payload."))
 
     def _hides_path(self, path: str) -> bool:
-        """Return True if the rules hide the value at this path of the payload, or a part of it."""
+        """Return True if the rules hide the value at this path of the payload, or a part of this value."""
         if redact_at(f"payload.{path}", "x", self.rules) != "x":
             return True
         if self._is_omitted:
-            return "value" in path.split(".")  # the name beside it may hide it
+            return "value" in path.split(".")  # the payload is unknown here, and the name beside a value may hide it
         return bool(value_at(self.event.payload, path) != value_at(self._shown, path))
 
     @property
     def _is_omitted(self) -> bool:
-        """Return True if a list left the payload out, because it is long (workflows/api/list_values.py)."""
+        """Return True if a list left the payload out because the payload is long (workflows/api/list_values.py)."""
         return "payload" in getattr(self.event, "values_omitted", ())
 
     @cached_property
@@ -117,7 +117,10 @@ class EventRedaction:
         return self.reason(delivery.reason, delivery.mismatch if is_filtered else None)
 
     def reason(self, text: str, mismatch: FilterMismatch | None = None) -> str:
-        """Return a sentence without hidden values. A mismatch replaces the text, because it says more."""
+        """Return a sentence without hidden values.
+
+        If there is a mismatch, its sentence replaces the text and says more.
+        """
         if mismatch is not None:
             return self._mismatch_sentence(mismatch)
         if text not in self._redacted_texts:  # thousands of deliveries of one event can have the same reason
@@ -141,13 +144,17 @@ class EventRedaction:
             return HIDDEN
         if value_at(self.event.payload, path) is MISSING:
             return "missing"
-        shown = value_at(self._shown, path)  # MISSING if a key above it is hidden
+        shown = value_at(self._shown, path)  # MISSING if a key above the value is hidden
         return HIDDEN if shown is MISSING else self._as_text(shown)
 
     def _wanted(self, mismatch: FilterMismatch) -> str:
-        """Return the filter's value as text. Objects are hidden, because not every operator has them at the path."""
+        """Return the filter's value as text. A value with an object is hidden.
+
+        With some operators, the payload does not have this object at the filter's path. The rules for this path are
+        then not enough.
+        """
         if "value" not in mismatch:
-            return "…"  # too long to be recorded
+            return "…"  # the value was too long to be recorded
         value = mismatch["value"]
         return HIDDEN if self._hides_path(mismatch["path"]) or _holds_object(value) else self._as_text(value)
 
@@ -180,7 +187,7 @@ class EventRedaction:
     def _values(self) -> list[Any]:
         """The hidden texts and numbers of the payload, up to one more than MAX_VALUES."""
         if self._is_omitted:
-            return [HIDDEN] * (MAX_VALUES + 1)  # unknown, so sentences end at their first colon
+            return [HIDDEN] * (MAX_VALUES + 1)  # the values are unknown, so each sentence ends at its first colon
         found: list[Any] = []
         for value in _hidden(self.event.payload, self._shown):
             if value not in found:
@@ -191,7 +198,10 @@ class EventRedaction:
 
     @cached_property
     def _forms(self) -> list[str]:
-        """The forms in which sentences quote hidden values. The longest is first, because it can contain another."""
+        """The forms in which sentences quote hidden values.
+
+        Longer forms come first, because they can contain a shorter form.
+        """
         forms: set[str] = set()
         for value in self._values:
             if isinstance(value, str):
@@ -207,7 +217,7 @@ def _holds_object(value: Any) -> bool:
 
 
 def _hidden(value: Any, shown: Any) -> Iterator[Any]:
-    """Yield the texts and numbers of `value` that are not in `shown`."""
+    """Yield the texts and numbers of `value` that are hidden in `shown`."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _hidden(item, shown[key] if isinstance(shown, dict) else HIDDEN)
@@ -219,7 +229,10 @@ def _hidden(value: Any, shown: Any) -> Iterator[Any]:
 
 
 def _cut_out(text: str, form: str) -> str:
-    """Replace a form of a hidden value by `[redacted]`. A short form or a number counts only as a whole word."""
+    """Replace a form of a hidden value by `[redacted]`.
+
+    A short form or a number is replaced only if it is a whole word.
+    """
     if len(form) < _LAST_BEGINNING or not re.search(r"[^\d.+-]", form):
         return re.sub(rf"(?<![\w.]){re.escape(form)}(?!\w|\.\d)", HIDDEN, text)
     text = text.replace(form, HIDDEN)

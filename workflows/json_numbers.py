@@ -1,8 +1,8 @@
 """Numbers of JSON texts that keep the digits of their sender (docs/reference/language.md#numbers).
 
-Python's parser keeps whole numbers exactly, but reads `1.10` and `0.12345678901234567890` as doubles, and writes other
-digits. `SentDecimal` keeps the text beside the double. The columns of `OrderedJSONField`, the API and the pages write
-this text. Expressions, filters and Temporal use the double.
+Python's parser keeps whole numbers exactly. It reads `1.10` and `0.12345678901234567890` as doubles, and would later
+write them with other digits. `SentDecimal` keeps the sender's text together with the double. The columns of
+`OrderedJSONField`, the API and the pages write this text. Expressions, filters and Temporal use the double.
 """
 
 import json
@@ -11,16 +11,16 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-# Random, so that no text of a sender can contain it.
+# A random mark, so that no text from a sender can contain it.
 _MARK = secrets.token_hex(16)
-# Longer whole numbers have another form in `canonical_json`.
+# A whole number with more digits has another form in `canonical_json`.
 _LONG_DIGITS = 21
 _FIRST_LONG = 10**_LONG_DIGITS
 _MARKED = re.compile(f'"{_MARK}([-+.0-9eE]+)"')
 
 
 class SentDecimal(float):
-    """Double with the text that the sender wrote, if Python would write another text."""
+    """Double with the text that the sender wrote. It is used only if Python would write another text."""
 
     __slots__ = ("text",)
     text: str
@@ -35,7 +35,7 @@ class SentDecimal(float):
 
 
 def decimal_of(text: str) -> float:
-    """Return the double of a JSON number. It keeps the text if Python would write another text."""
+    """Return the double of a JSON number. If Python would write another text, the double keeps the sender's text."""
     number = float(text)
     return number if repr(number) == text else SentDecimal(text)
 
@@ -49,7 +49,7 @@ def read_stored_json(text: str | bytes) -> Any:
 
 
 def write_json(value: Any, **options: Any) -> str:
-    """Write JSON as `json.dumps` does, but with the digits that the senders of decimals wrote."""
+    """Write JSON as `json.dumps` does, but write each decimal with the digits that the sender wrote."""
     if not has_sent_decimals(value):
         return json.dumps(value, **options)
     return unmarked(json.dumps(marked(value), **options))
@@ -73,7 +73,7 @@ def _holds(is_one: Callable[[Any], bool], value: Any) -> bool:
 
 
 def marked(value: Any) -> Any:
-    """Return a copy in which each `SentDecimal` is a text that `unmarked` recognises."""
+    """Return a copy in which each `SentDecimal` is replaced by a marked text that `unmarked` recognises."""
     if type(value) is SentDecimal:
         return _MARK + value.text
     if isinstance(value, dict):
@@ -84,12 +84,12 @@ def marked(value: Any) -> Any:
 
 
 def unmarked(text: str) -> str:
-    """Return a written JSON text with the numbers of `marked` in place of their texts."""
+    """Return a JSON text in which the marked texts are replaced by their numbers."""
     return _MARKED.sub(r"\1", text)
 
 
 def as_doubles(value: Any) -> Any:
-    """Return the value with plain doubles, as expressions read it."""
+    """Return a copy with plain doubles, which expressions use."""
     return _plain(value) if has_sent_decimals(value) else value
 
 
@@ -106,7 +106,7 @@ def _plain(value: Any) -> Any:
 def canonical_json(value: Any, **options: Any) -> str:
     """Return a text that is the same for equal JSON values.
 
-    The order of keys has no meaning. Numbers are compared by value, so 10, 10.0 and 1e1 are equal. Decimals are
+    The order of keys does not matter. Numbers are compared by value, so 10, 10.0 and 1e1 are equal. Decimals are
     compared by the digits that were sent, not by their doubles.
     """
     return json.dumps(_by_value(value) if _holds(_needs_form, value) else value, sort_keys=True, **options)
@@ -127,9 +127,10 @@ def _by_value(value: Any) -> Any:
 
 
 def _number_by_value(text: str) -> Any:
-    """Return the number if it is whole and short, otherwise an object that no sender can send: it has U+0000 in a key.
+    """Return the number if it is whole and short. Otherwise return an object that no sender can send.
 
-    Without this form, a short `1e308` would become a long text.
+    No sender can send this object, because a key of it contains U+0000. Without this form, the short `1e308` would
+    become a long text.
     """
     mantissa, _, exponent = text.lower().partition("e")
     sign = "-" if mantissa.startswith("-") else ""

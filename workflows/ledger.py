@@ -1,7 +1,7 @@
 """Command ledger: the only writer of `workflow_commands`, and its state machine.
 
-The row of a command is committed before the portal sends a request to Temporal. A command that fails later then leaves
-a trace. The database refuses every state change that `models.commands.TRANSITIONS` does not allow.
+The row of a command is committed before the portal sends a request to Temporal. So even a command that fails later
+leaves a trace. The database refuses every state change that `models.commands.TRANSITIONS` does not allow.
 
 Verbs:
 - `command_open` writes the row, in state `requested`.
@@ -58,8 +58,9 @@ def command_open(
     request_hash: str = "",
     parent: Command | None = None,
 ) -> Command:
-    """Write a new row in state `requested`. `parent` is the command for many targets that this one is part of.
+    """Write a new row in state `requested`.
 
+    `parent` is the command for many targets, if this command belongs to such a command.
     Errors: IntegrityError if the actor has used the idempotency key before.
     """
     with transaction.atomic():
@@ -90,7 +91,10 @@ def command_finish(
     details: dict[str, Any] | None = None,
     http_status: int | None = None,
 ) -> None:
-    """Write the outcome of a command after its effect. Keep the outcome that is there if the run was faster."""
+    """Write the outcome of a command after its effect.
+
+    If the run has already recorded an outcome, keep this outcome.
+    """
     now = timezone.now()
     changes = _outcome(state, now, code=code, message=message, details=details, http_status=http_status)
     moved = Command.objects.filter(id=command.id, state=CommandState.REQUESTED).update(**changes)
@@ -110,8 +114,8 @@ def commands_finish_in_transaction(
 ) -> None:
     """Write the outcome of commands inside the transaction that changes their targets: both are committed, or neither.
 
-    Errors: Conflict if a command has an outcome already. The caller must then roll back: the reconciler has given the
-    command up and recorded that nothing was changed.
+    Errors: Conflict if a command already has an outcome. The reconciler has then given up the command and recorded that
+    nothing was changed. So the caller must roll back.
     """
     ids = [command.id for command in commands]
     changes = _outcome(state, timezone.now(), code=code, message=message, details=details, http_status=http_status)
@@ -129,7 +133,10 @@ def _outcome(state: CommandState, now: datetime, **fields: Any) -> dict[str, Any
 
 
 def command_refuse(command: Command, error: PortalError, state: CommandState = CommandState.REFUSED) -> PortalError:
-    """Write an error as the outcome of a command, add the command's id to the error and return it for the raise."""
+    """Write an error as the outcome of a command.
+
+    Add the command's id to the error, and return the error to be raised.
+    """
     command_finish(
         command, state, code=error.code, message=error.message, details=error.details, http_status=error.status
     )
@@ -139,9 +146,9 @@ def command_refuse(command: Command, error: PortalError, state: CommandState = C
 
 @contextmanager
 def command_failures_recorded(commands: Collection[Command]) -> Iterator[None]:
-    """Write an exception of the block as the outcome of these commands, and raise it again.
+    """If the block raises an exception, write it as the outcome of these commands and raise it again.
 
-    A PortalError refuses the commands. Any other exception is a bug, and the commands failed.
+    A PortalError means that the commands were refused. Any other exception is a bug, and the commands failed.
     """
     try:
         yield
@@ -167,10 +174,11 @@ def command_transaction(
     reason: str = "",
     payload: Any = None,
 ) -> Iterator[Command]:
-    """Record a command that changes only rows of this database. The block and its outcome are one transaction.
+    """Record a command that changes only rows of this database. The block and the outcome are one transaction.
 
-    A row that stays `requested`, because its process was killed, has therefore changed nothing. The block may set
-    `command.details`. Do not open a transaction around it: a rollback would remove the row of a refusal.
+    If the process is killed, the row stays `requested`, and the command has changed nothing. The block may set
+    `command.details`. Do not open a transaction around this block, because a rollback would remove the row of a
+    refusal.
     """
     command = command_open(
         actor=actor, action=action, target_type=target_type, target_id=target_id, reason=reason, payload=payload
@@ -181,7 +189,7 @@ def command_transaction(
 
 
 def command_resolve_unknown(command: Command, state: CommandState, *, message: str) -> bool:
-    """Move a command whose outcome is unknown to observed or failed. Return False if its state changed after the read.
+    """Move a command from an unknown outcome to observed or failed. Return False if its state changed after the read.
 
     A failed command gets a code. A repeat with its idempotency key is then refused with the same message.
     """
@@ -203,7 +211,10 @@ def target_name(text: Any) -> str:
 
 
 def run_id_of_replay(command_id: uuid.UUID) -> uuid.UUID:
-    """Return the id of the run that a replay starts. The command determines it, so a repeat starts no second run."""
+    """Return the id of the run that a replay starts.
+
+    The id follows from the command, so a repeat starts no second run.
+    """
     return uuid.uuid5(RUN_OF_COMMAND, str(command_id))
 
 
@@ -219,7 +230,10 @@ def commands_observe_start(run: Run) -> None:
 
 
 def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:
-    """Mark the cancel or terminate that ended a run as observed. Mark others that came too late as failed."""
+    """Mark the cancel or terminate that ended a run as observed.
+
+    Mark other such commands, which came too late, as failed.
+    """
     ends = Command.objects.filter(
         tenant_id=tenant_id, run_id=run_id, action__in=COMMAND_OF_END.values(), state__in=UNOBSERVED
     )
@@ -239,12 +253,18 @@ def commands_observe_task(*, tenant_id: uuid.UUID, command_id: str) -> None:
 
 
 def completion_key(delivery_id: uuid.UUID) -> str:
-    """Return the idempotency key of the ledger row of a completion by an event."""
+    """Return the idempotency key for a human task that an event completes.
+
+    The key is for the ledger row of this completion.
+    """
     return f"delivery:{delivery_id}"
 
 
 def command_decide_completion(delivery: EventDelivery) -> None:
-    """Write the workflow's verdict on an event to the ledger row of the completion that the event requested."""
+    """Write the workflow's verdict on an event to the ledger.
+
+    The row is that of the completion that the event requested.
+    """
     found = Command.objects.filter(
         tenant_id=delivery.tenant_id,
         target_id=str(delivery.wait_id),
@@ -262,7 +282,10 @@ def command_decide_completion(delivery: EventDelivery) -> None:
 
 
 def command_observe_bulk_end(*, command_id: uuid.UUID, details: dict[str, Any]) -> None:
-    """Mark the command of a bulk job as observed, with the counts of its items. Call it when all have an outcome."""
+    """Mark the command of a bulk job as observed, with the counts of its items.
+
+    Call it when all items have an outcome.
+    """
     Command.objects.filter(id=command_id, state__in=[CommandState.REQUESTED, CommandState.ACCEPTED]).update(
         state=CommandState.OBSERVED, observed_at=timezone.now(), details=details
     )

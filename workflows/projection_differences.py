@@ -1,4 +1,4 @@
-"""Differences between a run's rows and Temporal, field by field. Texts of a difference contain no payload."""
+"""Differences between a run's rows and Temporal, field by field. The texts of a difference contain no payload."""
 
 import json
 from dataclasses import dataclass
@@ -7,13 +7,17 @@ from typing import Any
 
 MAX_TEXT_LENGTH = 100
 
-# Field values by field name, for each row. The key of a row is its kind, then what identifies it within the run.
+# For each row, the values of its fields by field name. The key of a row is its kind, followed by the values that
+# identify the row within the run.
 Rows = dict[tuple[str, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`row` is None if the row is missing. `temporal` is None if no history contains it."""
+    """Difference of one field or one row.
+
+    `row` is None if the row is missing; `temporal` is None if no history has it.
+    """
 
     where: str
     field: str
@@ -21,7 +25,7 @@ class Difference:
     temporal: Any
 
     def texts(self) -> tuple[str, str]:
-        """Return both values as texts for screens and logs."""
+        """Return the two values as texts for screens and logs."""
         return _text(self.row), _text(self.temporal)
 
     def __str__(self) -> str:
@@ -29,7 +33,7 @@ class Difference:
 
 
 def differences(before: Rows, after: Rows) -> list[Difference]:
-    """Compare the rows in order of their keys. A row that is missing on one side is one difference."""
+    """Compare the rows in the order of their keys. If a row is missing on one side, this is one difference."""
     found = []
     for key in sorted({*before, *after}):
         old, new = before.get(key), after.get(key)

@@ -1,11 +1,12 @@
 """Redaction of payloads (docs/reference/administration.md#tenants-and-roles).
 
-Values are replaced by `[redacted]` when they are shown, so a new rule also hides values that were stored before.
+Values are replaced by `[redacted]` when they are shown. So a new rule also hides values that were stored before the
+rule.
 
 A tenant's rules are a list of texts. Each rule is one of:
 
 - a JSON pointer such as `/payload/card/number`, where `*` matches any one key or index
-- a pattern of keys such as `*iban*`, which applies at every depth; letter case, `_`, `-` and blanks do not count
+- a pattern of keys such as `*iban*`, which applies at every depth; letter case, `_`, `-` and blanks do not matter
 
 The built-in patterns always apply. A pointer starts with the name of the shown object: `/payload` (of a run or an
 event), `/input` and `/output` (of an action), `/error`, `/contextData` and `/response` (of a human task).
@@ -23,7 +24,7 @@ from workflows.engine.secret_places import is_secret
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import HumanTask, Tenant
 
-# Parts of the task about an unknown outcome that are the input and the output of its action.
+# Parts of a task about an unknown outcome. They show the input and the output of the action.
 PARTS_OF_DECISIONS = {"/contextData": ("request", "/input"), "/response": ("output", "/output")}
 HIDDEN = "[redacted]"
 BUILT_IN = (
@@ -32,7 +33,7 @@ BUILT_IN = (
 )  # fmt: skip
 MAX_RULES = 200
 MAX_RULE_LENGTH = 500
-# Limits on the work for one value, which is then about a second. The rest of a larger value is not shown.
+# Limits for the work on one value, so that it takes at most about one second. The rest of a larger value is not shown.
 MAX_VALUES = 200_000
 MAX_KEY_LENGTH = 1_000
 NOT_SHOWN = "[not shown: too many values]"
@@ -56,7 +57,7 @@ def rules_of(tenant_id: uuid.UUID) -> Rules:
 
 
 def rules_in(tenant: Tenant) -> Rules:
-    """Return the rules of a tenant that was read before. Lists use this function to save queries."""
+    """Return the rules of a tenant whose row is already loaded. Lists use this function to save queries."""
     return _compiled_stored(tenant.redaction_rules)
 
 
@@ -91,9 +92,9 @@ def redact_task(task: HumanTask, value: Any, rules: Rules, at: str) -> Any:
 
 
 def redact(value: Any, rules: Rules, at: str = "") -> Any:
-    """Return a copy of a value with hidden parts replaced by `[redacted]`. `at` is the pointer of the value.
+    """Return a copy of a value in which hidden parts are replaced by `[redacted]`. `at` is the pointer of the value.
 
-    Cost: at most `MAX_VALUES` values are examined. The values after them are replaced by a note.
+    Cost: at most `MAX_VALUES` values are examined. A note replaces each value after them.
     """
     live = rules.pointers
     for segment in _segments(at):
@@ -102,7 +103,10 @@ def redact(value: Any, rules: Rules, at: str = "") -> Any:
 
 
 def redact_at(path: str, value: Any, rules: Rules) -> Any:
-    """Return a redacted copy of the value at a dotted path. A key of the path can hide the whole value."""
+    """Return a redacted copy of the value at a dotted path.
+
+    If a key of the path is hidden, the whole value is hidden.
+    """
     segments = path.split(".")
     whole = value
     for segment in reversed(segments):
@@ -116,7 +120,10 @@ def redact_at(path: str, value: Any, rules: Rules) -> Any:
 
 
 def redact_filters(filters: Any, rules: Rules) -> Any:
-    """Return the filters of a wait with their values redacted by the filter's path in the payload."""
+    """Return the filters of a wait with redacted values.
+
+    The path of a filter in the payload decides if its value is hidden.
+    """
     if not isinstance(filters, list):
         return filters
     shown = []
@@ -128,7 +135,7 @@ def redact_filters(filters: Any, rules: Rules) -> Any:
 
 
 def restored(edited: Any, shown: Any, original: Any) -> Any:
-    """Return an edited copy of `shown`, with the values of `original` where `[redacted]` was left unchanged.
+    """Return an edited copy of `shown`. Where `[redacted]` was left unchanged, insert the value of `original`.
 
     `shown` is the redacted form of `original`.
     """
@@ -147,7 +154,7 @@ def restored(edited: Any, shown: Any, original: Any) -> Any:
 
 
 class _Redaction:
-    """Redaction of one value, which counts the values that it examines."""
+    """Redaction of one value. It counts the values that it examines."""
 
     def __init__(self, keys: re.Pattern[str]) -> None:
         self._keys = keys
@@ -161,7 +168,7 @@ class _Redaction:
             return NOT_SHOWN
         if isinstance(value, dict):
             if is_secret(value):
-                return value  # a reference to a secret, which has only its name
+                return value  # a reference to a secret contains only the name of the secret
             has_hidden_name = _matches_key(value.get("name", value.get("key")), self._keys)
             return {key: self._entry(key, item, live, has_hidden_name) for key, item in value.items()}
         if isinstance(value, list):
@@ -183,12 +190,15 @@ def _hides(value: Any) -> bool:
 
 
 def _matches_key(key: Any, keys: re.Pattern[str]) -> bool:
-    """Return True if a pattern matches the key. A very long key is hidden without a search."""
+    """Return True if a pattern matches the key. A very long key counts as a match and is not compared."""
     return isinstance(key, str) and (len(key) > MAX_KEY_LENGTH or keys.match(_plain(key)) is not None)
 
 
 def _below(live: Iterable[Pointer], segment: str) -> tuple[Pointer, ...]:
-    """Return the rest of each pointer that leads through this key or index. An empty pointer hides everything below."""
+    """Return the remaining part of each pointer that leads through this key or index.
+
+    An empty pointer hides the value and everything below it.
+    """
     return tuple(pointer[1:] for pointer in live if pointer and pointer[0] in (segment, "*")) + tuple(
         pointer for pointer in live if not pointer
     )

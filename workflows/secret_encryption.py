@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-# Version of the stored format, and its first byte.
+# Version of the stored format. It is the first byte of a stored value.
 FORM = b"\x01"
 NONCE_BYTES = 12
 
@@ -57,7 +57,7 @@ def encrypt(value: str, *, tenant_id: uuid.UUID, name: str) -> tuple[str, bytes]
 
 
 def decrypt(ciphertext: bytes, *, key_id: str, tenant_id: uuid.UUID, name: str) -> str:
-    """Return the value of a secret.
+    """Return the decrypted value of a secret.
 
     Errors: KeyMissing if this process does not have the key; DecryptionFailed if the row was changed or copied.
     """
@@ -71,7 +71,7 @@ def decrypt(ciphertext: bytes, *, key_id: str, tenant_id: uuid.UUID, name: str) 
     associated = _associated(key_id, tenant_id, name)
     try:
         value = AESGCM(key).decrypt(ciphertext[len(FORM) : start], ciphertext[start:], associated)
-    except (InvalidTag, ValueError) as error:  # ValueError: shorter than a nonce
+    except (InvalidTag, ValueError) as error:  # ValueError: the value is shorter than a nonce
         raise DecryptionFailed(
             f"The secret {name} cannot be decrypted with the key {key_id!r}. Either its row was changed or copied, or"
             " WORKFLOW_SECRET_KEYS has another key under this id. Save the secret again."

@@ -1,4 +1,4 @@
-"""Queries for screens and API: rows of one tenant, with the rows that explain them."""
+"""Queries for screens and API. They return rows of one tenant, together with other rows that explain them."""
 
 import uuid
 from dataclasses import dataclass
@@ -28,14 +28,17 @@ SHOWN_WAITS = 50
 
 
 def open_decision_count(*, tenant_id: uuid.UUID) -> int:
-    """Return the number of unknown outcomes of actions that wait for a decision."""
+    """Return the number of actions whose outcome is unknown and waits for a decision."""
     return HumanTask.objects.filter(
         tenant_id=tenant_id, task_type=DECIDE_OUTCOME, status__in=OPEN_TASK_STATUSES
     ).count()
 
 
 def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """Annotate `has_open_cancel`: a cancel was accepted or has an unknown outcome, and has not ended the run yet."""
+    """Annotate the runs with `has_open_cancel`.
+
+    It is True if a cancel of the run was accepted or has an unknown outcome, and the run has not ended yet.
+    """
     cancels = Command.objects.filter(
         tenant_id=OuterRef("tenant_id"),
         run=OuterRef("pk"),
@@ -47,9 +50,10 @@ def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 @dataclass(frozen=True)
 class WaitView:
-    """An open wait, with the usual reasons why it still waits.
+    """An open wait, with the usual reasons why it is still open.
 
-    `near_misses`: undelivered events with its name and another key. `refused`: deliveries to it that did not match.
+    `near_misses`: undelivered events with the event name of the wait and another key.
+    `refused`: deliveries to the wait that did not match.
     """
 
     wait: RunWait
@@ -107,7 +111,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
 
 
 def _open_waits(run: Run, waits: list[RunWait]) -> list[RunWait]:
-    """Return the open waits. A run with more waits than the page shows is asked for them directly."""
+    """Return the open waits. If the run has more waits than the page shows, query the open waits separately."""
     if len(waits) < SHOWN_ROWS:
         return [wait for wait in waits if wait.status == WaitStatus.WAITING]
     rows = run.waits.select_related("event").filter(status=WaitStatus.WAITING)
@@ -115,7 +119,10 @@ def _open_waits(run: Run, waits: list[RunWait]) -> list[RunWait]:
 
 
 def _failed_step(run: Run) -> RunStep | None:
-    """Return the step in which the run's error occurred, not the loops and `try` steps around it."""
+    """Return the step in which the run's error occurred.
+
+    The loops and `try` steps around this step are not returned.
+    """
     if not run.error:
         return None
     failed = run.steps.filter(error__isnull=False).order_by("-projection_seq", "-id")
@@ -133,7 +140,7 @@ def _attempts(run: Run, failed: RunStep | None, steps: list[RunStep]) -> list[Ru
 
 
 def row_count(rows: QuerySet[Any], shown: list[Any]) -> int:
-    """Return the number of all rows. The database is asked only if the page does not show all of them."""
+    """Return the number of all rows. The database is queried only if the page does not show all rows."""
     return len(shown) if len(shown) < SHOWN_ROWS else rows.count()
 
 
@@ -172,7 +179,7 @@ def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
 
 
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
-    """Return the number of the tenant's events of the last hours by outcome."""
+    """Return the number of the tenant's events of the last hours, by outcome."""
     since = timezone.now() - timedelta(hours=since_hours)
     rows = (
         Event.objects.filter(tenant_id=tenant_id, received_at__gte=since)
@@ -185,7 +192,7 @@ def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, in
 
 @dataclass(frozen=True)
 class DriftCounts:
-    """Counts of what the reconciler has not repaired.
+    """Counts of problems that the reconciler has not repaired.
 
     `oldest_starting_seconds`: age of the oldest run that has no record yet.
     """
@@ -196,7 +203,7 @@ class DriftCounts:
 
 
 def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
-    """Count for one tenant, or for all tenants.
+    """Count the problems of one tenant, or of all tenants.
 
     Cost: three queries, over open runs and the commands of the last 30 days.
     """

@@ -1,7 +1,10 @@
 """Colours of statuses on all screens, as Unfold's label types.
 
-success (green): ended well. danger (red): needs an operator. warning (orange): waits. info (blue): in progress.
-default (grey): ended without an effect.
+- success (green): the work has ended well
+- danger (red): an operator must act
+- warning (orange): the work waits
+- info (blue): the work is in progress
+- default (grey): the work has ended without an effect
 """
 
 RUN = {

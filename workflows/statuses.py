@@ -1,4 +1,4 @@
-"""All statuses, kinds and outcomes, in one module, so that screens, filters and writers use the same words.
+"""All statuses, kinds and outcomes. They are in one module, so that screens, filters and writers use the same words.
 
 Source: docs/reference/projections.md#statuses, docs/reference/events.md#statuses-and-outcomes
 """
@@ -32,7 +32,8 @@ class RunStatus(TextChoices):
 
 
 OPEN_RUN_STATUSES = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.WAITING)
-# Run status for each closed status of a Temporal workflow. A running workflow has any of the open run statuses.
+# Run status for each closed status of a Temporal workflow. While a workflow is running, its run has one of the open run
+# statuses.
 RUN_STATUS_OF_TEMPORAL = {
     "COMPLETED": RunStatus.SUCCEEDED,
     "FAILED": RunStatus.FAILED,
@@ -232,12 +233,12 @@ class ReconcileOutcome(StrEnum):
     STILL_DRIFT = "still drift"
     WAITING = "waiting"
     LEGACY = "legacy"
-    # Temporal has deleted the history. The rows stay as they are.
+    # Temporal has deleted the history, so the rows are not changed.
     GONE = "gone"
     UNREADABLE = "unreadable"
     BUSY = "busy"
     REFUSED = "refused"
     FAILED = "failed"
-    # Counts of a sweep that belong to no compared run.
+    # These two are counts of a sweep. They belong to no run that was compared.
     OUT_OF_TIME = "out of time"
     WITHOUT_ROW = "without row"

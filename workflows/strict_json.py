@@ -1,7 +1,13 @@
-"""Strict JSON parser: it accepts only what JSON defines, and only values that the portal can keep exactly.
+"""Strict JSON parser. It accepts only what JSON defines, and only values that the portal can store exactly.
 
-Refused: `NaN` and `Infinity`, a key that an object has twice, a number outside the range of a double, and a whole
-number with more than 1,000 digits. Decimals keep the digits that were sent (`workflows.json_numbers`).
+These are refused:
+
+- `NaN` and `Infinity`
+- a key that occurs twice in an object
+- a number outside the range of a double
+- a whole number with more than 1,000 digits
+
+Decimals keep the digits that were sent (`workflows.json_numbers`).
 """
 
 import json
@@ -17,7 +23,7 @@ MAX_DEPTH = 100_000
 
 
 class JsonRefused(ValueError):
-    """The text is JSON, but the portal cannot keep a value of it. `pointer` is the place of this value."""
+    """The text is JSON, but it contains a value that the portal cannot store. `pointer` is the place of this value."""
 
     def __init__(self, pointer: str, problem: str) -> None:
         super().__init__(f"the value at {pointer or '/'} {problem}")
@@ -26,14 +32,17 @@ class JsonRefused(ValueError):
 
 
 class _NotKept(Exception):
-    """A value cannot be kept. The text is then read again, to find the place of the value."""
+    """A value cannot be stored. The text is then read a second time, to find the place of the value."""
 
 
 def read_json(text: str) -> Any:
     """Parse a JSON text.
 
-    Errors: ValueError for a text that is not JSON, JsonRefused for a value that cannot be kept, with its pointer;
-    RecursionError for JSON that is nested too deeply. The sender must act.
+    Errors, all of which the sender must correct:
+
+    - ValueError: the text is not JSON.
+    - JsonRefused: a value cannot be stored. The error has the pointer to the value.
+    - RecursionError: the JSON is nested too deeply.
     """
     try:
         return _STRICT.decode(text)
@@ -45,8 +54,9 @@ def read_json(text: str) -> Any:
 
 
 def read_marked_json(text: str, *, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """Parse a JSON text and keep values that cannot be kept, for a reader that calls `storable_problem` later.
+    """Parse a JSON text without a refusal of values that cannot be stored.
 
+    The caller checks the result later with `storable_problem`, which finds these values.
     `object_hook` replaces each object, as in `json.loads`.
     Errors: ValueError for a text that is not JSON; RecursionError for JSON that is nested too deeply.
     """

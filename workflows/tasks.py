@@ -13,7 +13,7 @@ from workflows.tenancy import system_scope, tenant_scope
 
 @shared_task(name="workflows.reconcile_runs")
 def reconcile_runs() -> dict[str, int]:
-    """Compare runs with Temporal, repair projections that differ, and return the number of runs by outcome.
+    """Compare runs with Temporal and repair projections that differ. Return the number of runs by outcome.
 
     Source: docs/reference/authority.md#age-and-repair-of-projections
     """
@@ -25,10 +25,11 @@ def reconcile_runs() -> dict[str, int]:
 def work_bulk(job_id: str) -> None:
     """Work on one slice of a bulk job, then send the queue notification for the next slice.
 
-    Idempotency: a repeated notification finds no due items. The sweep replaces a lost notification.
+    Idempotency: if a notification is repeated, its task finds no due items. If a notification is lost, the sweep sends
+    another one.
     """
     notification_received(job_id)
-    with system_scope():  # the notification names only the job; its row names the tenant
+    with system_scope():  # the notification names only the job; the row of the job names the tenant
         tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
     with tenant_scope(tenant_id):
         wait = bulk_work(job_id=uuid.UUID(job_id))

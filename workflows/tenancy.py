@@ -1,13 +1,13 @@
 """Scope of the rows that a statement may see (docs/reference/administration.md#tenants-and-roles).
 
-Row-level security in PostgreSQL backs up the application's own tenant filters. A query that forgets its tenant finds no
-row of another tenant.
+The application filters by tenant in its queries. Row-level security in PostgreSQL is the second protection. If a query
+has no filter by tenant, it still finds no row of another tenant.
 
-- The database connects as a role that owns nothing. Each statement carries its role and its tenant in the same message.
-  Both are local to the transaction, so nothing stays on a pooled connection.
+- The database role of the connection owns nothing. Each statement carries its role and its tenant in the same message.
+  Role and tenant are local to the transaction, so nothing stays on a pooled connection.
 - Without a scope, a statement sees no row of any tenant.
 - A scope is entered where work begins: in a request, a Celery task, an activity or a command.
-- Work for all tenants (sweep, reconciler, retention) uses `system_scope`, which runs as a role of its own.
+- Work for all tenants (sweep, reconciler, retention) uses `system_scope`, which has a separate database role.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,9 @@ from typing import Any
 from django.conf import settings
 
 TENANT_SETTING, USER_SETTING, TOKEN_SETTING = "pointsman.tenant", "pointsman.user", "pointsman.token_hash"
-# Statements that end a transaction, return to a savepoint (possibly after an error, when PostgreSQL takes no other
-# statement), or must be the first one in a transaction.
+# These statements are sent without a scope, for one of three reasons. They end a transaction. They return to a
+# savepoint, possibly after an error, when PostgreSQL accepts no other statement. Or they must be the first statement in
+# a transaction.
 _CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "BEGIN", "SET TRANSACTION")
 
 
@@ -28,7 +29,8 @@ _CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "BEGIN", "SET TRANSACT
 class Scope:
     """Rows that statements may see.
 
-    `user` and `token_hash` permit only the queries that find the tenant: the memberships of a user, and one API token.
+    `user` and `token_hash` permit only the queries that find the tenant. With `user`, these are the memberships of the
+    user. With `token_hash`, it is one API token.
     """
 
     tenant: str = ""
@@ -46,7 +48,7 @@ def current_scope() -> Scope:
 
 
 def enter_scope(scope: Scope) -> None:
-    """Set the scope for the rest of this context, for example of a request after its authentication."""
+    """Set the scope for the rest of this context. An example is a request after its authentication."""
     _current.set(scope)
 
 
@@ -71,7 +73,7 @@ def system_scope() -> Any:
 
 
 def with_scope(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Send the scope before a statement, in the same message and transaction. A Django execute wrapper.
+    """Send the scope before a statement, in the same message and transaction. This is a Django execute wrapper.
 
     Errors: NotImplementedError for `executemany`. The author of the call must write one statement.
     """
@@ -93,7 +95,7 @@ def _prefix(scope: Scope) -> str:
 
 
 def _safe(value: str) -> str:
-    """Return an id, hash or role name, which becomes part of the statement's text and is no parameter."""
+    """Return an id, hash or role name. It becomes part of the statement's text, not a parameter."""
     if not all(character.isalnum() or character in "-_" for character in value):
         raise ValueError(f"{value!r} is not an id")
     return value

@@ -62,7 +62,8 @@ register(
         input_model=celery_call.CeleryCallInput,
         output_model=celery_call.CeleryCallOutput,
         run=celery_call.celery_call,
-        # After a crash the action always runs again. It then looks for the result of the first execution.
+        # After a crash, the action always runs again. The second execution then searches for the result of the first
+        # one.
         is_idempotent=True,
         takes_secrets=False,
         timeout_seconds=celery_call.TIMEOUT_SECONDS,

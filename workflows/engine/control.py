@@ -1,8 +1,8 @@
 """Control steps: selection of the next block, and search for the place that catches an error.
 
 When a control step enters a block, it adds a frame to the stack. The step ends when this frame is left. The row of the
-step is first STARTED, and then ends once. It becomes SUCCEEDED after the end of the block or after `control.return`.
-It becomes FAILED after an uncaught error in the block. `control.if` is different: it ends as soon as it has chosen its
+step is first STARTED, and then ends once. It becomes SUCCEEDED after the end of the block or after `control.return`. It
+becomes FAILED after an uncaught error in the block. `control.if` is different: it ends as soon as it has chosen its
 branch.
 
 An error moves outward from the failed step, frame by frame, to the nearest of these places:

@@ -69,8 +69,7 @@ def canonical_text(document: dict[str, Any]) -> str:
     """Return the canonical text of a definition: sorted keys, 2-space indent, trailing newline.
 
     The keys of an object under one of `ORDERED_KEYS` keep their order. The keys of `properties` inside `formSchema`
-    also
-    keep their order, because they are the fields of a form in the author's order.
+    also keep their order, because they are the fields of a form in the author's order.
     """
     return json.dumps(_ordered(document, keep=False), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 

@@ -185,10 +185,8 @@ def _verdict(
     """Record a verdict that leaves the wait open, and write the record.
 
     The run continues to wait, so no other command would write the verdict soon. Only one such write is open at a time.
-    A
-    second one is started only if the gathered records reach the limit of one write. A run that is about to continue as
-    new
-    keeps the records for its next execution.
+    A second one is started only if the gathered records reach the limit of one write. A run that is about to continue
+    as new keeps the records for its next execution.
     """
     state = turn.state
     record_verdict(

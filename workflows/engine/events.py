@@ -16,8 +16,8 @@ class RunStarted:
 class ActionDone:
     """End of an attempt of an action. `error` is the error object if the action failed, else None.
 
-    If `is_projected` is False, the activity was lost. The attempt and the records in its command were not written.
-    If `unknown` is set, the outcome is unknown, and the end of the attempt was not written.
+    If `is_projected` is False, the activity was lost. The attempt and the records in its command were not written. If
+    `unknown` is set, the outcome is unknown, and the end of the attempt was not written.
     Shapes: `unknown` is `{executions, startedAt, invocationId, idempotencyKey, decisionMs, outputSchema}`.
     """
 

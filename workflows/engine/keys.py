@@ -22,8 +22,7 @@ def correlation_key(value: Any, *, is_exact: bool = True) -> str | None:
     """Return the correlation key of a value, or None if the value gives no key.
 
     The key of a whole number has all its digits. If `is_exact` is False (expression contract 1), it has the digits of
-    the
-    double.
+    the double.
     These values give no key: null, an empty text, an object, an array, another number beyond JavaScript's range, and a
     text over `MAX_KEY_BYTES`.
     """

@@ -74,8 +74,7 @@ def advance(definition: Definition, state: RunState, event: EngineEvent) -> tupl
     """Handle one event. Return the new state and the commands to perform.
 
     Errors: no definition and no event leads to an exception. If one is raised, it is a bug in this project, and the
-    caller
-    turns it into EngineCorruption.
+    caller turns it into EngineCorruption.
     """
     turn = _turn(definition, state, event.now_ms)
     handler = TRANSITIONS.get((state.phase, type(event))) or IN_ANY_PHASE.get(type(event))

@@ -35,8 +35,7 @@ def evaluate(
     """Return the JSON value of `{"$expr": source}`.
 
     Errors: RunError ExpressionError; the author must act. Its details contain the path inside the mapping, the source
-    and
-    the position.
+    and the position.
     """
     source = expression[EXPRESSION_KEY]
     if meter is not None:
@@ -77,8 +76,8 @@ def resolve(
     """Return a copy of `value` in which every expression is replaced by its value.
 
     Literals are copied, so that two runs never share a value. `meter` belongs to a whole step: all expressions of the
-    step
-    together may take `MAX_STEPS_PER_STEP` evaluation steps. `contract` is the expression contract version of the run.
+    step together may take `MAX_STEPS_PER_STEP` evaluation steps. `contract` is the expression contract version of the
+    run.
     Errors: RunError ExpressionError; the author must act.
     """
     return _Resolver(view, now_ms, meter or Meter(), contract).resolve(value, where)

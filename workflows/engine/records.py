@@ -145,8 +145,7 @@ def records_to_json(records: list[Record]) -> list[dict[str, Any]]:
     """Return the same list, typed as the JSON objects of Temporal's payloads.
 
     The payload types must not name these shapes. Otherwise the data converter of an older worker would drop the keys
-    that
-    this worker does not know.
+    that this worker does not know.
     """
     return cast(list[dict[str, Any]], records)
 

@@ -20,9 +20,8 @@ def retry_delay_ms(
     `category` and `code` belong to the error of the attempt. An entry of `retryOn` can name a category or a code.
 
     Jitter reduces the delay to between 50 % and 100 % of its length. The reduction follows from a hash of `seed` and
-    the
-    attempt number. Many runs that failed together therefore retry at different times, and a replay computes the same
-    delay.
+    the attempt number. Many runs that failed together therefore retry at different times, and a replay computes the
+    same delay.
     Units: milliseconds.
     """
     if policy is None or attempt >= policy.max_attempts:

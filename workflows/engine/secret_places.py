@@ -65,8 +65,7 @@ def are_places_too_long(mapping: Any) -> bool:
     """Return True if the places together are longer than `MAX_PLACES_LENGTH`.
 
     The size limit of a definition does not limit the length of the places. A long key occurs once in the definition,
-    but it
-    occurs in the pointer of every secret below this key.
+    but it occurs in the pointer of every secret below this key.
     """
     left = MAX_PLACES_LENGTH
     for segments, name in secret_references(mapping):

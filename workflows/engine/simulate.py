@@ -39,12 +39,9 @@ class Stubs:
     """Stubs for everything outside the run, as JSON.
 
     `outcomes` (of actions and child runs) and `responses` (to human tasks) contain one list for each step id. Each
-    attempt,
-    or each execution of a task, takes the next entry of the list. The last entry repeats. If a step has no list, its
-    output
-    is `{}`, and a task gets no response. An event is tried once, at the first open wait with its name. If the event has
-    no
-    key, it gets the key of the wait.
+    attempt, or each execution of a task, takes the next entry of the list. The last entry repeats. If a step has no
+    list, its output is `{}`, and a task gets no response. An event is tried once, at the first open wait with its name.
+    If the event has no key, it gets the key of the wait.
     Shapes: outcome `{output}` or `{error: {category?, message?, code?, details?}}`; the output of a child run is its
     scopes `{payload?, vars?, meta?}`; event `{eventName, payload?, correlationKey?}`.
     """
@@ -61,8 +58,7 @@ class Simulation:
     `status` is SUCCEEDED, FAILED, `waiting` (open), or `stopped` (after too many turns). `error` is the error of a
     failed run. `waits_for` has the fields of the open wait. In `verdicts`, the first event of the stubs is `event-0`.
     An event that was never tried has no verdict. If a response does not match the form, the verdict is `refused` with
-    the
-    id of the step.
+    the id of the step.
     Shapes: `scopes {payload, vars, meta, error}`; `trace [{at, path, id, iteration, attempt, status, error?, branch?}]`
     in order; `verdicts [{at, eventId, verdict, reason, mismatch?}]`.
     """

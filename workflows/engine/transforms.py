@@ -55,8 +55,7 @@ def _merge(value: dict[str, Any], _contract: int) -> Any:
     """Merge objects.
 
     A value of a later object replaces the value under the same key of an earlier object. If both values are objects,
-    they
-    are merged deeply.
+    they are merged deeply.
     """
     result: dict[str, Any] = {}
     for item in _take(value, "values", list):

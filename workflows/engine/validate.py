@@ -69,8 +69,7 @@ class Known:
 
     `actions` has the known versions for each action id. `workflows` has the known versions for each key or id of a
     definition. If `secrets` is None, the names of secrets are not checked. `without_secrets` holds the actions that
-    accept
-    no secrets. `action_fields` holds the input fields of actions. If an action is not in it, its fields are not
+    accept no secrets. `action_fields` holds the input fields of actions. If an action is not in it, its fields are not
     checked.
     """
 

@@ -137,8 +137,7 @@ def response_in(event_name: str, payload: Any) -> Any:
     """Return the response that an event carries.
 
     For HUMAN_TASK_COMPLETED, this is `response` in the payload. If the payload has no `response`, or for any other
-    event,
-    it is the whole payload.
+    event, it is the whole payload.
     """
     if event_name == TASK_COMPLETED and isinstance(payload, dict) and "response" in payload:
         return payload["response"]

@@ -37,8 +37,7 @@ class OrderedJSONField(models.JSONField):
     """JSON field that returns a value exactly as stored, with key order and digits (PostgreSQL `json`, not `jsonb`).
 
     An expression such as `payload.*` depends on the order of keys. The input of a replay must therefore have the same
-    order
-    as the first input.
+    order as the first input.
     The type `json` has no equality operator. Do not filter, group or use DISTINCT on such a field.
     """
 

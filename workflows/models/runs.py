@@ -1,8 +1,8 @@
 """Projections of runs, their steps, waits and logs (docs/reference/projections.md#rows).
 
-Temporal holds the authoritative state. Only `workflows.projections` writes these tables. Each row stores its
-epoch (Temporal run id), the run's sequence number, and the time of the write. The epoch and the sequence number ensure
-that a late or repeated record changes nothing.
+Temporal holds the authoritative state. Only `workflows.projections` writes these tables. Each row stores its epoch
+(Temporal run id), the run's sequence number, and the time of the write. The epoch and the sequence number ensure that a
+late or repeated record changes nothing.
 """
 
 from django.db import models

@@ -6,8 +6,7 @@ any order.
 
 An epoch is Temporal's run id. If the epoch of a batch differs from the epoch of the row, Temporal is queried. If
 Temporal names the epoch of the batch as the current epoch, the batch opens this epoch. Otherwise the whole batch
-belongs
-to a past epoch and changes nothing.
+belongs to a past epoch and changes nothing.
 """
 
 import uuid

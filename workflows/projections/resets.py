@@ -28,8 +28,7 @@ def record_reset(run: Run, *, epoch: str, first_seq: int, now: datetime) -> None
     """Restore the rows to their state at the reset point. `first_seq` is the first sequence number after this point.
 
     Steps after the reset point are deleted. Waits and tasks get the state that they had at this point. Events that the
-    run
-    consumed after it can be consumed again:
+    run consumed after it can be consumed again:
 
     - The wait was opened after the reset point: the delivery becomes `late`, so that the next wait finds the event.
     - The wait is still open: the delivery is sent again, because a reset can drop signals that the run had not read.

@@ -29,8 +29,7 @@ def end_records(
     """Return the records of the attempt's end. While an operator must still decide about the outcome, there are none.
 
     If the author's retry policy allows another attempt, a failed attempt becomes RETRY_SCHEDULED. The time until the
-    next
-    attempt is a wait of kind `retry`.
+    next attempt is a wait of kind `retry`.
     """
     if unknown is not None:
         return []

@@ -74,8 +74,7 @@ def start_run(run: contracts.RunInput, *, workflow_id: str, origin: dict[str, An
     `origin` is stored as the workflow's memo. It has facts of the run row that the workflow does not need.
 
     Idempotency: the run's id is the request id. While the workflow is open, a second start returns the run id of the
-    first
-    start. After the end of the workflow, a second start raises TemporalAlreadyStarted.
+    first start. After the end of the workflow, a second start raises TemporalAlreadyStarted.
     """
 
     async def work(client: Client) -> str:

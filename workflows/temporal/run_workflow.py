@@ -184,8 +184,7 @@ class RunWorkflow:
         """Return the next item of the inbox. Return None if the run has ended and no command is open.
 
         A signal that arrives during the last write still gets its verdict. While a signal is unread, the server accepts
-        neither
-        the end of a workflow nor its continuation in a new execution.
+        neither the end of a workflow nor its continuation in a new execution.
         """
         while not self._inbox:
             if ended and self._performer.is_idle:

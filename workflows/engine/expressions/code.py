@@ -38,8 +38,7 @@ class Code(NamedTuple):
     """Compiled node.
 
     `weight` is the largest number of nodes that one execution evaluates. Loops inside the node do not count, because
-    they
-    pay separately. If `settled` is True, the result is never a sequence that must be unwrapped.
+    they pay separately. If `settled` is True, the result is never a sequence that must be unwrapped.
     """
 
     run: Run

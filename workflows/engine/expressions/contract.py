@@ -97,8 +97,7 @@ def compile_expression(source: str, version: int = EXPRESSION_CONTRACT_VERSION) 
 
     `version` is the contract version of the caller's run (`machine.CONTRACT_OF_SEMANTICS`).
     Errors: ExpressionError with a code and the position in `source`; the author must act. For a misspelt name, the
-    error
-    also has a suggestion.
+    error also has a suggestion.
     """
     # Most runs have the current version. For this version, the key of the cache is only the source.
     key: _Key = source if version == EXPRESSION_CONTRACT_VERSION else (source, version)

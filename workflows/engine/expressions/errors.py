@@ -21,8 +21,8 @@ class ExpressionError(Exception):
     """Error in an expression; the author of the definition must act.
 
     `position` is None if the error belongs to the whole result. If the reference implementation has a code for this
-    error
-    (for example `T2001`), `reference` has this code. Only people read `reference`; the portal must not decide by it.
+    error (for example `T2001`), `reference` has this code. Only people read `reference`; the portal must not decide by
+    it.
     Units: `position` is a 0-based offset in the author's source in characters, not in UTF-16 units.
     """
 

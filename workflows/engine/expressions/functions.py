@@ -62,8 +62,7 @@ def append(arguments: list[Any], _position: int, budget: Budget) -> Any:
     """Return a new array: the items of the first argument, then the items of the second.
 
     A value that is not an array counts as one item. If the first argument is undefined or null, it counts as an empty
-    list. If the second argument is undefined, the new
-    array has an item that cannot be written as JSON.
+    list. If the second argument is undefined, the new array has an item that cannot be written as JSON.
     """
     first, second = (*arguments, UNDEFINED, UNDEFINED)[:2]
     items: list[Any] = []

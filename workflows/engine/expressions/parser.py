@@ -21,8 +21,7 @@ def parse(source: str, *, exact: bool = True) -> Symbol:
     """Return the syntax tree of a source. If `exact` is True, whole numbers keep all their digits.
 
     Errors: ExpressionError EXPRESSION_SYNTAX; EXPRESSION_BUDGET or EXPRESSION_TOO_LARGE if the source exceeds a limit;
-    the
-    author must act.
+    the author must act.
     """
     try:
         return _SourceParser().parse_source(source, exact)

@@ -1,9 +1,8 @@
 """Order-by: `^(>qty, sku)`.
 
 Rule: the sort repeats the merge sort of the reference, step by step. If a key is undefined or NaN, the comparison is
-not
-a total order, and another algorithm would give another result. Each key is evaluated once per item, when the item is
-first compared by this key.
+not a total order, and another algorithm would give another result. Each key is evaluated once per item, when the item
+is first compared by this key.
 """
 
 from __future__ import annotations

@@ -94,8 +94,7 @@ def string_form(value: Any, position: int, budget: Budget, depth: int = 0) -> st
     """Return JavaScript's String of a value that is neither undefined nor null.
 
     Errors: ExpressionError EXPRESSION_RUNTIME for a function and for an object that the expression built, because
-    neither
-    has a string form; the author must act.
+    neither has a string form; the author must act.
     """
     if type(value) is str:
         return value

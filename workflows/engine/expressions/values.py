@@ -37,8 +37,7 @@ class Sequence(list[Any]):
     """Array that the evaluator made. An empty sequence means undefined; a sequence of one item means the item.
 
     If `keep_singleton` is True, a sequence of one item stays an array, because the author wrote `[]`. If `tuple_stream`
-    is
-    True, each entry is a dict of variables, with the item itself under `@`.
+    is True, each entry is a dict of variables, with the item itself under `@`.
     """
 
     __slots__ = ("keep_singleton", "tuple_stream")

@@ -38,8 +38,7 @@ class LinkedSchema:
     """Schema with the targets of its references.
 
     The keys of `targets` and `missing` are the id() of the schema that contains the `$ref`. `documents` keeps these
-    schema
-    objects alive, so that their ids stay valid.
+    schema objects alive, so that their ids stay valid.
     """
 
     root: Any
