@@ -1,11 +1,13 @@
 """Action `celery.call`: run a task of another Celery application and wait for its result.
 
-Celery cannot guarantee that a task runs only once. The action reduces repetitions from outside:
+Celery cannot guarantee that a task runs only once. The action makes repeated executions of a task less likely:
 
 - The task id is derived from the idempotency key.
-- A mark in the database is committed before the message is sent. A later execution with the same key finds the mark. It
-  then waits for the result and sends nothing, unless the input says that the task is idempotent.
-- A reported failure ends the round. The author's retry runs the task again, with another task id.
+- A mark in the database is committed before the message is sent. A later execution with the same key finds the mark.
+  This execution then only waits for the result and sends nothing. If the input says that the task is idempotent, it
+  sends the message again.
+- If the task reports a failure, the next retry of the step uses another task id. So the author's retry policy can run
+  the task again.
 
 Source: docs/reference/engine.md#actions
 """
@@ -27,7 +29,7 @@ from workflows.actions.registry import ActionContext, ActionFailed, ActionOutcom
 from workflows.engine.errors import Category
 from workflows.models import DataStoreEntry
 
-# Time limit of the action, and the longest wait for a result within it. The rest is for slow servers.
+# Time limit of the action, and the maximum time for which it waits for a result. The difference is for slow servers.
 TIMEOUT_SECONDS = 600
 MAX_WAIT_SECONDS = 570
 LONGEST_PAUSE_SECONDS = 1.0
@@ -61,7 +63,8 @@ class CeleryCallOutput(BaseModel):
 def celery_call(value: CeleryCallInput, context: ActionContext) -> CeleryCallOutput:
     """Run a task of another Celery application and return its result.
 
-    Errors: ActionFailed if the task is not permitted, was not sent or failed; ActionOutcomeUnknown if it may have run.
+    Errors: ActionFailed if the task is not permitted, was not sent or failed; ActionOutcomeUnknown if the task may have
+    run.
     """
     _require_allowed(value)
     with CeleryClient() as client:
@@ -134,7 +137,7 @@ class _Call:
             )
 
     def _wait_for_result(self) -> TaskResult:
-        """Wait for the result until the timeout, also through a short outage of the result backend."""
+        """Wait for the result until the timeout. A short outage of the result backend does not end the wait."""
         pause, outage = 0.05, ""
         while True:
             try:
@@ -157,7 +160,8 @@ class _Call:
     def _output(self, found: TaskResult) -> CeleryCallOutput:
         if found.has_succeeded:
             return CeleryCallOutput(task_id=self._task_id, result=self._as_json(found.value))
-        # The mark comes first. If it cannot be stored, the next execution reports the failure.
+        # The mark is stored before the failure is raised. If the mark cannot be stored, the next execution reports the
+        # failure.
         self._store_mark(ended=True)
         text = _exception_text(found)
         raise ActionFailed(
@@ -165,7 +169,10 @@ class _Call:
         )
 
     def _as_json(self, value: Any) -> Any:
-        """Return the result as plain JSON. Celery's JSON also has times, decimals and UUIDs, which become texts."""
+        """Return the result as plain JSON. Celery's JSON can also contain times, decimals and UUIDs.
+
+        They become texts.
+        """
         try:
             plain = to_jsonable_python(value)
             json.dumps(plain, allow_nan=False)
@@ -200,7 +207,7 @@ class _Call:
 
 
 def _exception_text(found: TaskResult) -> str:
-    """Return `Type: message` of a stored exception. Celery stores `{exc_type, exc_message, exc_module}`."""
+    """Return the text `Type: message` of a stored exception. Celery stores `{exc_type, exc_message, exc_module}`."""
     if not isinstance(found.value, dict):
         return found.state
     message = found.value.get("exc_message")

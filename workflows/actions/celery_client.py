@@ -1,7 +1,7 @@
 """Client for the broker and the result backend of another Celery application.
 
-- Every socket has a timeout, so that a server that hangs causes an error.
-- The client never repeats a publish, because a message without a confirmation may have arrived.
+- Every socket has a timeout. So a server that hangs causes an error.
+- The client never sends a message a second time. Even if the broker did not confirm the message, it may have arrived.
 - Messages and results are JSON, never pickle.
 """
 
@@ -22,7 +22,7 @@ ANSWER_SECONDS = 5
 
 
 class Unreachable(Exception):
-    """The broker or the result backend is down, hangs or refuses the connection."""
+    """The broker or the result backend is down, does not respond, or refuses the connection."""
 
 
 class Unreadable(Exception):
@@ -46,15 +46,15 @@ class TaskResult:
 
     @property
     def is_pending(self) -> bool:
-        """Return True if there is no result. The task was not sent, has not ended, or its result has expired."""
+        """Return True if there is no result. Then the task was not sent, has not ended, or its result has expired."""
         return bool(self.state == states.PENDING)
 
 
 class CeleryClient:
-    """Client for one call. Connections belong to one thread, and the settings can differ between calls."""
+    """Client for one call. It is not kept, because its connections belong to one thread and the settings can change."""
 
     def __init__(self) -> None:
-        # With a backend, the Celery app would subscribe to the result of each task that it sends.
+        # The Celery app has no backend. Otherwise it would subscribe to the result of each task that it sends.
         self._app = Celery("pointsman-calls", backend="disabled", set_as_current=False, fixups=[])
         self._app.conf.update(
             accept_content=["json"],
@@ -87,7 +87,8 @@ class CeleryClient:
         if stored is None:
             return TaskResult(states.PENDING)
         try:
-            # The backend's own reader would create an exception of any class that the text names.
+            # The function that reads results in the backend is not used. It would create an exception of any class that
+            # the text names.
             meta = self._backend.decode(stored)
             return TaskResult(str(meta["status"]), meta.get("result"))
         except (KombuError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -118,7 +119,7 @@ class CeleryClient:
                 kwargs=kwargs,
                 task_id=task_id,
                 queue=queue,
-                declare=[],  # the other application declares its queue, with arguments that only it knows
+                declare=[],  # only the other application knows the arguments of its queue
                 connection=connection,
                 confirm_timeout=ANSWER_SECONDS,
             )

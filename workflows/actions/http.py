@@ -1,6 +1,7 @@
 """Action `http.request`: one HTTP call, with a guard against private addresses.
 
-Redirects are not followed, because their target would need the same check. An author can read the header `location`.
+Redirects are not followed, because the address of their target would need the same check. The output has the header
+`location`, so an author can use it in a further step.
 """
 
 import re
@@ -20,11 +21,11 @@ from workflows.strict_json import read_json
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# These headers describe the connection and the length of the body. They follow from the request.
+# These headers describe the connection and the length of the body. The client computes them from the request.
 RESERVED_HEADERS = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-# Python's codecs for other purposes: they are no charsets, and some take quadratic time.
+# Python has these codecs for other purposes. They are not charsets, and some of them take quadratic time.
 NOT_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
 
 
@@ -41,7 +42,7 @@ class HttpRequestInput(ActionInput):
 
 
 class HttpRequestOutput(BaseModel):
-    """Output of `http.request`. `body` is JSON if the server says so, otherwise text."""
+    """Output of `http.request`. `body` is JSON if the content type says that it is JSON, otherwise text."""
 
     status: int
     headers: dict[str, str]
@@ -49,9 +50,9 @@ class HttpRequestOutput(BaseModel):
 
 
 def http_request(value: HttpRequestInput, context: ActionContext) -> HttpRequestOutput:
-    """Send one HTTP request and return the response. The timeout covers all of it, from the look-up of the host.
+    """Send one HTTP request and return the response. The timeout includes the look-up of the host.
 
-    Errors: ActionFailed, as TransientError if a repetition can succeed.
+    Errors: ActionFailed. Its category is TransientError if a repetition can succeed.
     """
     deadline = time.monotonic() + value.timeout_seconds
     url = _parsed(value.url)

@@ -1,7 +1,8 @@
 """Addresses that `http.request` may call.
 
-The guard resolves the host and returns the checked address, to which the caller connects. A second look-up could return
-another address. Hosts in `HTTP_ALLOWED_PRIVATE_HOSTS` (`host` or `host:port`) are always permitted.
+The guard resolves the host and returns the checked address. The caller connects to this address, because a second
+look-up could return another address. Hosts in `HTTP_ALLOWED_PRIVATE_HOSTS` (`host` or `host:port`) are always
+permitted.
 """
 
 import ipaddress
@@ -15,7 +16,7 @@ from workflows.actions.registry import ActionFailed
 from workflows.engine.errors import Category
 
 GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
-# Services inside a network have these addresses, although Python's `is_global` permits some of them.
+# Services inside a network have these addresses. Python's `is_global` wrongly counts some of them as public.
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -31,8 +32,8 @@ NOT_PUBLIC = tuple(
 def checked_address(host: str, port: int, *, seconds: float) -> str:
     """Return a permitted address of the host.
 
-    Errors: ActionFailed if the host has no address or was not resolved in time (TransientError), or has a private
-    address (ValidationError). The author or an administrator must act.
+    Errors: ActionFailed. Its category is TransientError if the host has no address or was not resolved in time. Its
+    category is ValidationError if the host has a private address. The author or an administrator must act.
     """
     addresses = _resolve(host, port, seconds)
     allowed = {name.lower() for name in settings.HTTP_ALLOWED_PRIVATE_HOSTS}
@@ -56,14 +57,14 @@ def is_public(text: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_public(str(inner))
-        # All other public addresses are in 2000::/3. This excludes NAT64, site-local and IPv4-compatible addresses.
+        # All public IPv6 addresses are in 2000::/3. This test excludes NAT64, site-local and IPv4-compatible addresses.
         if address not in GLOBAL_IPV6:
             return False
     return address.is_global and not address.is_multicast and not any(address in network for network in NOT_PUBLIC)
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[str]:
-    """Return the addresses of a host. The resolver has no time limit of its own, so it runs in a thread."""
+    """Return the addresses of a host. The resolver runs in a thread, because it has no time limit."""
     found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def resolve() -> None:

@@ -1,10 +1,10 @@
-"""One HTTP exchange with a time limit for all of it, and with a bounded response.
+"""One HTTP exchange. The time limit applies to the whole exchange, and the size of the response is limited.
 
-The timeout of an HTTP library applies to each read. A server that sends one byte a second would hold the action for
-hours. So every operation on the connection gets the time that is left of the whole exchange.
+The timeout of an HTTP library applies to each read. A server that sends one byte per second could delay the action for
+hours. So every operation on the connection gets the time that is left for the whole exchange.
 
-A compressed body of 300 bytes can have gigabytes of text. So the library does not decode. This module decodes the
-encodings for which zlib can limit the output, and asks the server for those only.
+A compressed body of 300 bytes can contain gigabytes of text. So the library does not decode the body. This module
+decodes only the encodings for which zlib can limit the output. The request accepts only these encodings.
 """
 
 import functools
@@ -24,7 +24,7 @@ from workflows.engine.errors import Category
 
 MAX_RESPONSE_BYTES = 200_000
 ACCEPT_ENCODING = "gzip, deflate"
-# zlib recognises the header of gzip and of zlib.
+# With this value, zlib recognises the headers of gzip and of zlib.
 ANY_ZLIB_HEADER = 47
 
 
@@ -40,8 +40,8 @@ class Received:
 def exchange(request: httpx.Request, *, address: str, deadline: float) -> Received:
     """Send a request to the checked address of its host and return the response.
 
-    Errors: httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError; ActionFailed for a response that
-    is too large or has an encoding that cannot be bounded.
+    Errors: httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError; ActionFailed if the response is
+    too large, or if the size of its decoded text cannot be limited.
 
     Units: `deadline` is a time of `time.monotonic()`, in seconds.
     """
@@ -70,7 +70,7 @@ def _ssl_context() -> ssl.SSLContext:
 
 
 def _decoded(chunks: Iterable[bytes], encoding: str) -> bytes:
-    """Return the body. It stops reading and decoding as soon as the body is over the limit."""
+    """Return the decoded body. Stop reading and decoding as soon as the body is over the limit."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return _bounded(chunks)
@@ -92,7 +92,7 @@ def _decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         except zlib.error as error:
             if not is_first:
                 raise _encoding_broken(error) from error
-            # Some servers send `deflate` without the header of zlib.
+            # Some servers send `deflate` data without the header of zlib.
             decoder = zlib.decompressobj(-zlib.MAX_WBITS)
             text = _first_raw(decoder, chunk)
         is_first = False
@@ -132,7 +132,7 @@ def _bounded(chunks: Iterable[bytes]) -> bytes:
 
 
 class _TimedBackend(httpcore.NetworkBackend):
-    """Open connections whose operations share one deadline."""
+    """Network backend that opens connections. All operations on these connections have the same deadline."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
@@ -152,7 +152,7 @@ class _TimedBackend(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """Connection whose operations share one deadline."""
+    """Connection on which all operations have the same deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream = stream
@@ -162,7 +162,7 @@ class _TimedStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # The stream's own `write` would give each part of the buffer the same time again.
+        # The stream's own `write` would allow the whole time again for each part of the buffer.
         connection: socket.socket = self._stream.get_extra_info("socket")
         remaining = memoryview(buffer)
         try:

@@ -1,4 +1,4 @@
-"""Input fields of the registered actions, read from their Pydantic models."""
+"""Input fields of the registered actions. They are read from the Pydantic models of the actions."""
 
 from functools import cache
 from types import UnionType
@@ -11,7 +11,7 @@ from workflows.actions.registry import registered_actions
 from workflows.engine.action_fields import InputFields
 from workflows.engine.transforms import TRANSFORM_FIELDS
 
-# Validators of the portal's own models that do not accept other fields than those of the model.
+# Validators of the portal's own models. They accept no fields that the model does not have.
 _HARMLESS = frozenset({"_one_spelling"})
 _DEPTH = 8
 
@@ -28,7 +28,10 @@ def known_input_fields() -> dict[tuple[str, int], InputFields]:
 
 @cache
 def model_fields(model: type[BaseModel], depth: int = 0) -> InputFields | None:
-    """Return the field names of a model; None if it accepts other names too, or if that cannot be known."""
+    """Return the field names of a model.
+
+    Return None if the model accepts other names too, or if this cannot be known.
+    """
     validators = model.__pydantic_decorators__.model_validators
     rewrites = any(found.info.mode != "after" and name not in _HARMLESS for name, found in validators.items())
     if issubclass(model, RootModel) or rewrites or model.model_config.get("extra") == "allow" or depth > _DEPTH:
@@ -54,7 +57,10 @@ def _spellings(name: str, info: FieldInfo, model: type[BaseModel]) -> set[str]:
 
 
 def _below(annotation: Any, depth: int) -> InputFields | None:
-    """Return the fields of the one model in an annotation such as `list[Model] | None`; None for everything else."""
+    """Return the fields of the model in an annotation such as `list[Model] | None`.
+
+    Return None if the annotation does not have exactly one model.
+    """
     models = _models(annotation)
     if models is None or len(models) != 1:
         return None
@@ -62,7 +68,7 @@ def _below(annotation: Any, depth: int) -> InputFields | None:
 
 
 def _models(annotation: Any) -> set[type[BaseModel]] | None:
-    """Return the models of an annotation; None if objects of another kind are accepted too."""
+    """Return the models of an annotation. Return None if the annotation also accepts objects of another kind."""
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}

@@ -1,4 +1,4 @@
-"""Base of the input models of the built-in actions.
+"""Base class of the input models of the built-in actions.
 
 Workflow documents that were written elsewhere use snake_case for the fields of some actions and camelCase for others.
 The built-in actions therefore accept both spellings of every field.
@@ -20,7 +20,7 @@ class ActionInput(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _one_spelling(cls, value: Any) -> Any:
-        """Refuse both spellings of one field, because only one of the two values could be used."""
+        """Refuse an input with both spellings of a field, because only one of the two values could be used."""
         if isinstance(value, dict):
             for name in cls.model_fields:
                 alias = to_camel(name)

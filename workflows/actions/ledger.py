@@ -1,7 +1,8 @@
 """Action ledger: one invocation per tenant, action, version and idempotency key.
 
-A claim has one of three results: execute the action, use the stored output, or the outcome of an earlier execution is
-unknown. If another execution holds the key, the activity fails and Temporal retries it after a short delay.
+A claim has one of three results. The caller executes the action. Or it uses the stored output or error. Or the outcome
+of an earlier execution is unknown. If another execution holds the key, the activity fails, and Temporal retries the
+activity after a short delay.
 """
 
 import uuid
@@ -21,11 +22,14 @@ LEASE = timedelta(seconds=60)
 
 
 class KeyLost(Exception):
-    """Another execution has claimed the key. The outcome of this one is not stored, and its transaction rolls back."""
+    """Another execution has claimed the key.
+
+    So the outcome of this execution is not stored, and its transaction rolls back.
+    """
 
 
 class KeyHeld(Exception):
-    """Another execution with this key is running. Try again after `seconds`."""
+    """Another execution with this key is running. The caller may try again after `seconds`."""
 
     def __init__(self, owner: str, seconds: float) -> None:
         self.seconds = seconds
@@ -52,8 +56,8 @@ class Owner:
 class Claim:
     """Result of a claim.
 
-    If `execute` is False, the status of the invocation decides: SUCCEEDED has the output to use, FAILED the error,
-    STARTED has an unknown outcome.
+    If `execute` is False, the caller reads the status of the invocation. SUCCEEDED: use the stored output. FAILED: use
+    the stored error. STARTED: the outcome is unknown.
     """
 
     invocation: ActionInvocation
@@ -75,7 +79,7 @@ def invocation_claim(
     """Claim an idempotency key. Call it inside a transaction, because the row stays locked until the transaction ends.
 
     `decision`: the operator's decision about the unknown outcome of this invocation, `{outcome, output?, executions}`.
-    It applies only to the executions that the operator knew.
+    It applies only to the executions that the operator knew at the time of the decision.
 
     Errors: KeyHeld if another execution with the key is running.
     """
@@ -121,7 +125,7 @@ def invocation_claim(
 
 
 def _ended_by_decision(invocation: ActionInvocation, output: Any) -> Claim:
-    """Store the output that the operator gave, so that every run with this key uses it."""
+    """Store the output that the operator entered. So every run with this key uses this output."""
     invocation.status, invocation.output, invocation.error = InvocationStatus.SUCCEEDED, output, None
     invocation.ended_at, invocation.lease_expires_at = timezone.now(), None
     invocation.save(update_fields=["status", "output", "error", "ended_at", "lease_expires_at"])
@@ -150,7 +154,10 @@ def invocation_renew(invocation: ActionInvocation) -> None:
 
 
 def invocation_leave(invocation: ActionInvocation) -> None:
-    """End the lease of an invocation with an unknown outcome, so that the next claim learns this at once."""
+    """End the lease of an invocation with an unknown outcome.
+
+    So the next claim need not wait for the end of the lease.
+    """
     _owned(invocation).update(lease_expires_at=timezone.now())
 
 

@@ -18,7 +18,7 @@ MAX_RECIPIENTS = 100
 
 
 def _is_one_line(text: str) -> bool:
-    """Return True if a header can contain the text: it has no line break of any kind and no control character."""
+    """Return True if a header can contain the text. The text must have no line break and no control character."""
     return not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text.replace("\t", " "))
 
 
@@ -39,7 +39,7 @@ def _as_list(value: Any) -> Any:
 
 
 class MailAddress(ActionInput):
-    """Recipient: an address, with the name that mail programs show."""
+    """Recipient of an e-mail: an address, and the name that mail programs show."""
 
     email: EmailStr
     name: Annotated[str, Field(max_length=200), AfterValidator(_one_line)] | None = None
@@ -54,8 +54,8 @@ MailAddresses = Annotated[list[Annotated[MailAddress, BeforeValidator(_as_recipi
 class EmailInput(ActionInput):
     """Input of `email.send`.
 
-    A recipient is text or `{email, name?}`. A list with one recipient may be written without the list.
-    `idempotency_key`: the same key sends once in the tenant, whatever the run.
+    A recipient is text or `{email, name?}`. Instead of a list with one recipient, the author may write only the
+    recipient. `idempotency_key`: in one tenant, only one e-mail is sent for a key, even if several runs use this key.
     """
 
     to: MailAddresses = Field(min_length=1)
@@ -85,8 +85,8 @@ class EmailOutput(BaseModel):
 def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
     """Send one e-mail.
 
-    Errors: ActionFailed if the server refused the e-mail or was never reached; ActionOutcomeUnknown if the connection
-    broke during the transfer.
+    Errors: ActionFailed if the server refused the e-mail or could not be reached; ActionOutcomeUnknown if the
+    connection failed during the transfer.
     """
     _check_headers(value, context)
     message_id = make_msgid(domain="pointsman")
@@ -119,7 +119,7 @@ def send_email(value: EmailInput, context: ActionContext) -> EmailOutput:
         ConnectionRefusedError,
         socket.gaierror,
     ) as error:
-        # The server refused the e-mail or was never reached, so it has certainly not accepted the e-mail.
+        # The server refused the e-mail or could not be reached. In both cases it has certainly not accepted the e-mail.
         raise ActionFailed(
             f"The e-mail was not sent: {error}", category=Category.TRANSIENT, code="EMAIL_FAILED"
         ) from error

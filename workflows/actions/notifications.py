@@ -1,6 +1,6 @@
-"""Action `notifications.send_in_app`: a message in the portal for members of the tenant.
+"""Action `notifications.send_in_app`: show a message in the portal to members of the tenant.
 
-It writes in the transaction of the action ledger.
+The action writes its rows in the transaction of the action ledger.
 """
 
 import uuid
@@ -17,7 +17,10 @@ from workflows.statuses import Role
 
 
 def _as_names(value: Any) -> Any:
-    """Return a list of texts. An expression gives a number for an id, and a single value for a list with one."""
+    """Return a list of texts.
+
+    An expression can return a number for an id, and a single value for a list with one element.
+    """
     if value is None:
         return []
     items = value if isinstance(value, list) else [value]
@@ -30,8 +33,8 @@ Names = Annotated[list[str], BeforeValidator(_as_names), Field(max_length=1000)]
 class Recipients(ActionInput):
     """Recipients of a message.
 
-    `user_ids` are ids or user names of members. `roles` select all members with a role. `role_names` are the same in
-    any case of letters; unknown names are reported and not refused.
+    `user_ids` are ids or user names of members. `roles` selects all members with one of these roles. `role_names` does
+    the same, but ignores upper and lower case. Unknown role names are reported in the output and are no error.
     """
 
     user_ids: Names = Field(default_factory=list)
@@ -42,7 +45,8 @@ class Recipients(ActionInput):
 class NotificationInput(ActionInput):
     """Input of `notifications.send_in_app`.
 
-    `dedupe_key`: a second message for the same tenant, recipient and key is not created. The output then has the first.
+    `dedupe_key`: for the same tenant, recipient and key, no second message is created. The output then has the first
+    message.
     """
 
     recipients: Annotated[
@@ -58,8 +62,8 @@ class NotificationInput(ActionInput):
 class NotificationOutput(BaseModel):
     """Output of `notifications.send_in_app`.
 
-    `sent` and `delivered_count` count the recipients. `created` counts the new messages, without those that the
-    `dedupe_key` found. `unknown` has the given names that are not members.
+    `sent` and `delivered_count` are the number of recipients. `created` is the number of new messages. Messages that
+    existed already with the `dedupe_key` do not count. `unknown` has the names from the input that are not members.
     """
 
     sent: int
@@ -72,7 +76,8 @@ class NotificationOutput(BaseModel):
 def send_in_app(value: NotificationInput, context: ActionContext) -> NotificationOutput:
     """Write one message for each recipient.
 
-    Idempotency: one message per member and `dedupe_key`; without it, per member and idempotency key.
+    Idempotency: one message per member and `dedupe_key`. If the input has no `dedupe_key`, one message per member and
+    idempotency key.
     Errors: ActionFailed if no recipient is a member of the tenant. The author must act.
     """
     named, roles = value.recipients.user_ids, {name.lower() for name in value.recipients.role_names}
@@ -105,7 +110,7 @@ def send_in_app(value: NotificationInput, context: ActionContext) -> Notificatio
         for member in found
     ]
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
-    # A new statement also sees the rows that another transaction committed while this insert waited for it.
+    # This is a new statement, so it also sees rows that another transaction committed while the insert waited.
     stored = Notification.objects.filter(
         tenant_id=context.tenant_id, idempotency_key=key, user__in=[row.user_id for row in rows]
     )

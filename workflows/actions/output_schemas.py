@@ -1,4 +1,7 @@
-"""JSON Schema of an action's output, for the form with which an operator gives the output of a lost execution."""
+"""JSON Schema of an action's output.
+
+It is used for the form in which an operator enters the output of a lost execution.
+"""
 
 import logging
 from typing import Any
@@ -10,7 +13,7 @@ from workflows.engine.json_schema.forms import form_schema_problem
 from workflows.engine.sizes import json_size
 from workflows.engine.unknown_outcomes import decision_form
 
-# The form is a part of the human task, beside the request.
+# The form is stored in the human task together with the request, so it must be small.
 MAX_SCHEMA_BYTES = 16_384
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
@@ -18,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def output_schema(action: Action) -> dict[str, Any]:
-    """Return the schema of the JSON that the action returns. An action without a usable schema gets any object."""
+    """Return the schema of the action's JSON output.
+
+    If the action has no usable schema, the returned schema accepts any object.
+    """
     try:
         schema = action.output_model.model_json_schema(mode="serialization")
     except (PydanticInvalidForJsonSchema, PydanticUserError) as error:

@@ -5,9 +5,9 @@ An installed app registers its actions in a module `workflow_actions.py`. Django
     @workflow_action(id="crm.add_note", version=1, label="Add a note", input_model=NoteInput, output_model=NoteOutput)
     def add_note(value: NoteInput, context: ActionContext) -> NoteOutput: ...
 
-The function runs in an activity, on a thread, with Django. It raises `ActionFailed` for a failure of the action. The
-author's retry policy then decides. An outage of the database is not a failure of the action: such an error passes
-through, and Temporal repeats the activity.
+The function runs in an activity, on a thread, with Django. If the action fails, the function raises `ActionFailed`. The
+author's retry policy then decides about a retry. An outage of the database is not a failure of the action. The function
+does not catch such an error, and Temporal repeats the activity.
 """
 
 import uuid
@@ -22,7 +22,7 @@ from workflows.engine.transforms import TRANSFORMS
 
 
 class ActionFailed(RunError):
-    """Failure of an action. The default retry policy decides by `category` about a repetition."""
+    """Failure of an action. The default retry policy uses `category` to decide if the action is retried."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class ActionFailed(RunError):
 
 
 class ActionOutcomeUnknown(ActionFailed):
-    """The action may have taken effect, and a repetition could double the effect. The operator must check."""
+    """The action may have taken effect, and a repetition could double the effect. An operator must check the effect."""
 
     def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
         super().__init__(message, code="ACTION_OUTCOME_UNKNOWN", details=details)
@@ -57,9 +57,9 @@ class ActionContext:
 class Action:
     """Registered action with its version.
 
-    - `is_idempotent`: a second execution with the same key has no second effect, so a lost one may be repeated.
-    - `is_transactional`: the action writes only this database, in the transaction of the action ledger.
-    - `idempotency_key`: computes the key from the input. None means: use the key of the step.
+    - `is_idempotent`: a second execution with the same key has no second effect. So a lost execution may be repeated.
+    - `is_transactional`: the action writes only to this database, in the transaction of the action ledger.
+    - `idempotency_key`: this function computes the key from the input. If it is None, the key of the step is used.
     - `takes_secrets`: False if the action passes its input to a server that stores it unencrypted, such as a broker.
 
     Units: `timeout_seconds` is in seconds.
@@ -77,7 +77,8 @@ class Action:
     is_idempotent: bool = False
     is_transactional: bool = False
     takes_secrets: bool = True
-    # After this time the activity ends and leaves the thread behind. An action should set shorter timeouts itself.
+    # After this time the activity ends, but the action's thread may still run. So an action should set shorter timeouts
+    # itself.
     timeout_seconds: float = 30
     idempotency_key: Callable[[Any], str | None] | None = None
     retry_hint: dict[str, Any] = field(default_factory=dict)
@@ -85,12 +86,15 @@ class Action:
 
     @property
     def may_repeat(self) -> bool:
-        """Return True if an execution with a lost outcome may be repeated automatically."""
+        """Return True if the portal may repeat an execution whose outcome was lost."""
         return self.is_idempotent or self.is_transactional or not self.has_side_effects
 
     @property
     def may_take_secrets(self) -> bool:
-        """Return True if secrets may be in the input. A transactional action would store them unencrypted."""
+        """Return True if the input may contain secrets.
+
+        A transactional action may not get secrets, because it would store them unencrypted.
+        """
         return self.takes_secrets and not self.is_transactional
 
 

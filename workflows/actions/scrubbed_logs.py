@@ -1,7 +1,7 @@
 """Removal of secrets from log lines.
 
-A record is scrubbed when it is created, so that every handler gets it without secrets. Values from `extra` are added
-after that. The filter of the portal's own handler scrubs them.
+A record is scrubbed when it is created. So every handler gets the record without secrets. Values from `extra` are added
+to the record later. The filter of the portal's own handler scrubs these values.
 """
 
 import logging
@@ -60,6 +60,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):
-        # The arguments do not match the text. The logging module would print both.
+        # The arguments do not match the text. The logging module would print the text and the arguments without
+        # scrubbing.
         record.msg, record.args = f"{record.msg} {record.args!r}", None
         return str(record.msg)

@@ -1,11 +1,11 @@
 """Removal of secret values from the outputs, errors and log lines of actions (docs/reference/engine.md#actions).
 
-`scrubbing(values)` is open while an action can know the values. Inside it, `scrub` replaces every spelling of a value
-by `[secret NAME]`. Exceptions that leave the block are scrubbed as well.
+The block `scrubbing(values)` is open while an action can know the values. Inside the block, `scrub` replaces every
+spelling of a value by `[secret NAME]`. Exceptions that leave the block are scrubbed too.
 
-The scrubber belongs to the context, and the thread of the action copies the context. The log lines of an action that
-runs on after its timeout are therefore still scrubbed. `known_scrubbers` also returns the scrubbers of other contexts,
-for threads that an action starts by itself.
+The scrubber is stored in the Python context, and the action's thread has a copy of the context. So log lines are still
+scrubbed if an action continues after its timeout. An action can also start threads without this context. For such
+threads, `known_scrubbers` returns the scrubbers of all contexts.
 """
 
 import re
@@ -19,7 +19,8 @@ from workflows.actions.spellings import spellings
 from workflows.engine.errors import RunError
 
 MIN_SECRET_LENGTH = 4
-# A text of this length may have been cut inside a value. A shorter cut text has an ellipsis.
+# If a text has at least this length, another program may have cut it inside a value. A shorter text counts as cut only
+# if it has an ellipsis.
 MIN_CUT_LENGTH = 100
 _LEFT_OUT = re.compile(r"(\.\.\.|\u2026)")
 MAX_DEPTH = 100
@@ -27,11 +28,14 @@ _REPLACED = r"\[secret [A-Z][A-Z0-9_]*\]"
 
 
 class ScrubbedError(Exception):
-    """Replacement for an exception whose text contained a secret. It has the same text without the secret."""
+    """Replacement for an exception whose text contained a secret.
+
+    The replacement has the same text without the secret.
+    """
 
 
 class Scrubber:
-    """Replaces secret values in texts and JSON values by their names."""
+    """Scrubber of one block. It replaces secret values in texts and JSON values by the names of the secrets."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         names: dict[str, str] = {}
@@ -42,7 +46,7 @@ class Scrubber:
         longest_first = sorted(names, key=len, reverse=True)
         self._names = {spelling.lower(): names[spelling] for spelling in longest_first}
         self._backwards = {spelling[::-1]: name for spelling, name in self._names.items()}
-        # Existing marks are matched first and kept, because a value can be a part of a mark.
+        # Existing marks `[secret NAME]` are matched first and kept, because a value can be a part of a mark.
         self._pattern = re.compile("|".join([_REPLACED, *map(re.escape, longest_first)]), re.IGNORECASE)
 
     def scrub(self, value: Any, depth: int = 0) -> Any:
@@ -75,10 +79,10 @@ class Scrubber:
         return found[0] if name is None else f"[secret {name}]"
 
     def _without_cuts(self, text: str) -> str:
-        """Replace the beginning of a value at the end of the text, and the end of a value at its beginning."""
+        """Replace a value that was cut: its beginning at the end of the text, or its end at the start of the text."""
         lowered = text.lower()
         if len(lowered) != len(text):
-            return text  # the lower case of some letters has more characters, so the positions would differ
+            return text  # the lower-case text has another length, so positions differ
         backwards = lowered[::-1]
         for spelling, name in self._names.items():
             if (beginning := _cut_end(lowered, spelling)) is not None:
@@ -91,7 +95,10 @@ class Scrubber:
 
 
 def _cut_end(text: str, spelling: str) -> int | None:
-    """Return the position in the text from which it ends with a beginning of the spelling, or None."""
+    """Return the position of the incomplete spelling at the end of the text, or None.
+
+    The text from this position to its end is the beginning of the spelling.
+    """
     beginning = spelling[:MIN_SECRET_LENGTH]
     if beginning not in text:
         return None
@@ -110,9 +117,10 @@ _lock = threading.Lock()
 
 @contextmanager
 def scrubbing(values: Mapping[str, str]) -> Iterator[None]:
-    """Scrub everything that leaves the block.
+    """Scrub all exceptions that leave the block, and make `scrub` replace these values inside the block.
 
-    Errors: a RunError leaves the block scrubbed. Any other exception with a value in its text becomes a ScrubbedError.
+    Errors: a RunError is scrubbed and raised again. If another exception has a value in its text, a ScrubbedError
+    replaces it.
     """
     if not values:
         yield
@@ -138,7 +146,7 @@ def scrubbing(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def scrub(value: Any) -> Any:
-    """Return a value without the secrets of the action that runs in this context."""
+    """Return a copy of the value. The secrets of the action that runs in this context are replaced."""
     scrubber = _here.get()
     return value if scrubber is None else scrubber.scrub(value)
 

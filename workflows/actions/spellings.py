@@ -1,6 +1,6 @@
-"""Spellings of a secret value in texts of other programs: quoted, encoded, escaped, or a part of the value.
+"""Spellings of a secret value. Other programs may write the value quoted, encoded or escaped, or write a part of it.
 
-Pure. The caller compares in lower case, so letter case makes no further spelling.
+Pure. The caller compares in lower case, so upper and lower case need no further spellings.
 """
 
 import base64
@@ -10,18 +10,21 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-# A shorter part of a value is not searched for, because it would match too often.
+# Shorter parts of a value are not searched for, because they would match too often.
 MIN_PART_LENGTH = 8
 
 
 def spellings(value: str) -> list[str]:
-    """Return every spelling, longest first, so that a longer one is replaced before a part of it."""
+    """Return every spelling, longest first.
+
+    So a spelling is replaced before a shorter spelling that is a part of it.
+    """
     found = {spelling for part in _parts(value) for spelling in _spellings(part) if spelling}
     return sorted(found, key=lambda spelling: (-len(spelling), spelling))
 
 
 def _parts(value: str) -> Iterator[str]:
-    """Yield the value, and the parts that another program may repeat alone."""
+    """Yield the value, and those parts of it that another program may write without the rest."""
     yield value
     yield value.strip()
     for part in (*_words(value), *_parts_of_url(value), *_texts_in(value)):
@@ -30,7 +33,10 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def _words(value: str) -> Iterator[str]:
-    """Yield the secret part of `Bearer TOKEN`, `Basic BASE64` and `user:password`, and each line of several lines."""
+    """Yield the secret part of `Bearer TOKEN`, `Basic BASE64` and `user:password`.
+
+    If the value has several lines, yield each line.
+    """
     for word in value.split() if len(value.splitlines()) < 2 else (line.strip() for line in value.splitlines()):
         yield word
         pair = _decoded(word) or word
@@ -83,7 +89,7 @@ def _spellings(text: str) -> Iterator[str]:
 
 
 def _fully_escaped(text: str, encoded: bytes) -> Iterator[str]:
-    """Yield the spellings in which every character is escaped, also those that need no escape."""
+    """Yield the spellings in which every character is escaped, even characters that need no escape."""
     units = text.encode("utf-16-be", "surrogatepass")
     for pair in ("\\u", "\\\\u"):
         yield "".join(f"{pair}{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
@@ -96,7 +102,11 @@ def _fully_escaped(text: str, encoded: bytes) -> Iterator[str]:
 
 
 def _base64(encoded: bytes, shift: int) -> Iterator[str]:
-    """Yield the base64 characters that depend only on the value, `shift` bytes after a multiple of three."""
+    """Yield the base64 characters that depend only on the value.
+
+    `shift` is the position of the value in the encoded text, modulo three bytes. The first and last characters can
+    depend on the neighbours of the value, so they are left out.
+    """
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(b"\0" * shift + encoded).decode()
         if shift == 0:

@@ -1,8 +1,8 @@
 """Actions `store.*`: small values of a tenant that outlive a run (docs/reference/engine.md#actions).
 
-They work in the transaction of the action ledger. A writer first locks its row with an upsert, which also works for a
-new row, and then reads it. Changes of several runs to one key therefore happen one after the other. An expired entry
-counts as absent, even if its row still exists.
+The actions work in the transaction of the action ledger. An action that writes first locks its row with an upsert, and
+then reads the row. The upsert also works if the row does not exist yet. So several runs change the same key one after
+the other. An expired entry counts as absent, even if its row still exists.
 """
 
 import math
@@ -32,10 +32,10 @@ from workflows.engine.errors import Category
 from workflows.engine.sizes import json_size
 from workflows.models import DataStoreEntry
 
-# A page of `store.list` ends at this size, which is below the limit for the output of an action.
+# A page of `store.list` ends at this size. The limit for the output of an action is larger.
 MAX_PAGE_BYTES = 200_000
 ENTRY_OVERHEAD_BYTES = 120
-# Number of rows per query. A page often ends by its size, before it has `limit` entries.
+# Number of rows per query. A page often reaches its maximum size before it has `limit` entries.
 ROWS_AT_ONCE = 100
 # Larger whole numbers are not exact in an expression.
 MAX_WHOLE = 2**53 - 1
@@ -51,7 +51,7 @@ def store_get(value: StoreGetInput, context: ActionContext) -> StoreGetOutput:
 
 
 def store_set(value: StoreSetInput, context: ActionContext) -> StoreSetOutput:
-    """Write an entry. Without an expiry in the input, the entry has no expiry afterwards.
+    """Write an entry. If the input has no expiry, the written entry has no expiry either.
 
     Errors: ActionFailed STORE_CONDITION_FAILED if the condition of the input is not met. The author must act.
     """
@@ -102,7 +102,7 @@ def store_increment(value: StoreIncrementInput, context: ActionContext) -> Store
 
 
 def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput:
-    """Return a page of entries in the order of the key index. A page ends at `limit`, or earlier by its size."""
+    """Return a page of entries in the order of the key index. A page ends at `limit` entries or at its maximum size."""
     rows = _alive(_namespace(value, context), timezone.now()).filter(key__startswith=value.prefix)
     entries: list[StoreListEntry] = []
     size = 0
@@ -123,7 +123,10 @@ def store_list(value: StoreListInput, context: ActionContext) -> StoreListOutput
 
 
 def _after(rows: QuerySet[DataStoreEntry], key: str | None, count: int) -> Iterator[DataStoreEntry]:
-    """Yield the first `count` rows after this key, in slices. Without server-side cursors `iterator` reads all rows."""
+    """Yield the first `count` rows after this key, in slices.
+
+    `iterator` would read all rows at once, because the portal uses no server-side cursors.
+    """
     while count > 0:
         wanted = min(ROWS_AT_ONCE, count)
         found = list((rows if key is None else rows.filter(key__gt=key)).order_by("key")[:wanted])
@@ -152,13 +155,16 @@ def _has_expired(entry: DataStoreEntry, now: datetime) -> bool:
 def _locked(
     value: StoreSetInput | StoreIncrementInput, context: ActionContext, now: datetime
 ) -> tuple[DataStoreEntry, bool]:
-    """Return the entry, locked until the transaction ends, and True if it existed. A failure rolls a new one back."""
+    """Return the entry, and True if it existed before. The row stays locked until the transaction ends.
+
+    If the action fails, the rollback removes a new row.
+    """
     fresh = DataStoreEntry(tenant_id=context.tenant_id, namespace=value.namespace, key=value.key, row_version=0)
     DataStoreEntry.objects.bulk_create(
         [fresh],
         update_conflicts=True,
         unique_fields=["tenant", "namespace", "key"],
-        update_fields=["updated_at"],  # the update exists only to wait for the row and to lock it
+        update_fields=["updated_at"],  # this update only waits for the row and locks it
     )
     entry = _namespace(value, context).get(key=value.key)
     return entry, entry.id != fresh.id and not _has_expired(entry, now)
@@ -177,7 +183,7 @@ def _until(value: Expiring, now: datetime) -> datetime | None:
 
 
 def _save(entry: DataStoreEntry) -> None:
-    # The count continues after an expiry, so that an old version number never matches again.
+    # The version number increases even after an expiry. So an old version number never matches again.
     entry.row_version += 1
     entry.save(update_fields=["value", "expires_at", "row_version", "updated_at"])
 

@@ -1,6 +1,6 @@
 """Inputs and outputs of the `store.*` actions.
 
-Field names are in camelCase in JSON. Values over a limit are refused here, with their path.
+In JSON, field names are in camelCase. These models refuse values over a limit. The error has the path of the value.
 """
 
 from datetime import datetime
@@ -51,7 +51,7 @@ Key = Annotated[Text, Field(min_length=1)]
 
 
 class StoreInput(ActionInput):
-    """Common fields of all inputs. Errors name a field in camelCase, as its documentation does."""
+    """Common fields of all inputs. Errors use the camelCase name of a field, like the documentation."""
 
     model_config = ConfigDict(loc_by_alias=True)
 
@@ -120,7 +120,7 @@ class StoreListInput(StoreInput):
 
 
 class StoreGetOutput(StoreOutput):
-    """Output of `store.get`. `revision` is the version, or 0 if there is no entry."""
+    """Output of `store.get`. `revision` is the version of the entry, or 0 if there is no entry."""
 
     found: bool
     value: Any = None

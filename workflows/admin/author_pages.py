@@ -1,4 +1,4 @@
-"""Admin pages to add, change and delete rows that authors own. The forms call the services."""
+"""Admin pages on which authors add, change and delete their rows. The forms call the services."""
 
 from typing import Any
 
@@ -17,32 +17,37 @@ from workflows.statuses import Role
 
 
 class AuthorPages(TenantAdmin):
-    """Base class: every member may read, authors may write. A subclass defines the template and the hooks below."""
+    """Base class of these pages. Every member may read, and authors may write.
+
+    A subclass defines the template and the methods below.
+    """
 
     page_template: str
     list_title: str
 
     def form_for(self, actor: Actor, row: Any, data: Any) -> forms.Form:
-        """Return the form for a new row (`row` is None) or for an existing row."""
+        """Return the form for a row. If `row` is None, return the form for a new row."""
         raise NotImplementedError
 
     def save_row(self, actor: Actor, row: Any, fields: dict[str, Any], key: str) -> tuple[Any, list[str]]:
-        """Save through a service with the form's key. Return the saved row and the warnings for its author.
+        """Call the service that saves the row, with the form's idempotency key.
+
+        Return the saved row and warnings for the author.
 
         Errors: PortalError.
         """
         raise NotImplementedError
 
     def delete_row(self, actor: Actor, row: Any, key: str) -> None:
-        """Delete through a service with the form's key. Errors: PortalError."""
+        """Call the service that deletes the row, with the form's idempotency key. Errors: PortalError."""
         raise NotImplementedError
 
     def field_error(self, problem: dict[str, str]) -> tuple[str | None, str]:
-        """Return the form field of a problem that the service reported, and the message."""
+        """Return the form field and the message for a problem that the service reported."""
         raise NotImplementedError
 
     def row_context(self, actor: Actor, row: Any) -> dict[str, Any]:
-        """Return the template variables that only an existing row has."""
+        """Return the template variables that are needed only for an existing row."""
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -67,7 +72,7 @@ class AuthorPages(TenantAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if was_done(request):  # by an earlier click, so that the row does not exist any more
+        if was_done(request):  # an earlier click has deleted the row
             return HttpResponseRedirect(self._list_url())
         row, actor = self._get_or_404(request, object_id), actor_of(request)
         refusal = ""

@@ -1,4 +1,4 @@
-"""Base of all admin screens: rows of the member's tenant only, permissions from the tenant role."""
+"""Base of all admin screens. They show only rows of the member's tenant. The tenant role decides about permissions."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from workflows.redaction import rules_of
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Return the actor of the request. Errors: PermissionDenied if the user is a member of no tenant."""
+    """Return the actor of the request. Errors: PermissionDenied if the user is not a member of any tenant."""
     actor = getattr(request, "actor", None)
     if actor is None:
         raise PermissionDenied("You are not a member of any tenant. Ask an administrator to add you.")
@@ -25,7 +25,7 @@ def actor_of(request: HttpRequest) -> Actor:
 
 
 def error_text(error: PortalError) -> str:
-    """Return the code, the message, Temporal's error and the hint of a refusal as one text for a person."""
+    """Return one text for a person. It has the code, the message, Temporal's error and the hint of a refusal."""
     cause = error.details.get("error", "")
     parts = (error.message, cause and f"Error of Temporal: {cause}", error.details.get("hint", ""))
     sentences = (part if part.endswith((".", "?", "!")) else f"{part}." for part in map(str, parts) if part)
@@ -50,9 +50,9 @@ class TenantAdmin(ModelAdmin):
         return CheckedChangeList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list. If a filter cannot be read: status 400, the error, no row and no action.
+        """Show the list. If a filter cannot be read, show the error with status 400, no rows, and no actions.
 
-        Refuse a POST for an action that the role may not use. Django would show the list without an error.
+        If the role may not use an action, refuse the POST for it. Django would show the list without an error.
         """
         if request.method == "POST":
             if not self.actions:
@@ -70,7 +70,10 @@ class TenantAdmin(ModelAdmin):
         return response
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow only the filters of the list. Otherwise a viewer could guess hidden fields, character by character."""
+        """Allow only the filters of the list.
+
+        With other filters, a viewer could guess hidden fields, character by character.
+        """
         return lookup in filter_names(self.get_list_filter(request))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -89,7 +92,7 @@ class TenantAdmin(ModelAdmin):
         return False
 
     def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
-        """Return the template context of a custom page. `redaction` is lazy: only tags that show payloads load it."""
+        """Return the template context of a custom page. `redaction` is loaded only if a tag shows a payload."""
         actor = actor_of(request)
         return {
             **self.admin_site.each_context(request),

@@ -1,4 +1,4 @@
-"""Bulk jobs: the list, and the page of a job, which shows its preview and later its progress."""
+"""Screens of bulk jobs: the list, and the page of one job. The page shows the preview first and the progress later."""
 
 from typing import Any
 
@@ -50,7 +50,10 @@ class BulkJobAdmin(BulkStepViews):
 
     @display(description="Items")
     def items_label(self, job: BulkJob) -> str:
-        """Return the number of items per state of an ended job. The page of an open job shows its counts."""
+        """Return the number of items per state for a job that has ended.
+
+        The page of an open job shows the numbers itself.
+        """
         counts = (job.command.details or {}).get("counts", {}) if job.command and job.ended_at else {}
         return ", ".join(f"{number} {state}" for state, number in counts.items() if number)
 
@@ -139,7 +142,7 @@ class BulkJobAdmin(BulkStepViews):
 
 
 def _page_problem(state: str, after: str) -> str:
-    """Return the reason why the results cannot be shown, or an empty text."""
+    """Return the reason why the page of results cannot be shown, or an empty text."""
     if state and state not in BulkItemState.values:
         return unknown_name(state, BulkItemState.values, kind="result")
     if after and not (after.isascii() and after.isdecimal() and len(after) <= 9):

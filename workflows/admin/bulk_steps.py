@@ -1,4 +1,7 @@
-"""Steps of a bulk job. Each step is a POST. A step that cannot be undone has a confirmation page."""
+"""Steps of a bulk job, such as start and pause. Each step is a POST.
+
+A step that cannot be undone has a confirmation page.
+"""
 
 import uuid
 from typing import Any
@@ -40,7 +43,7 @@ DONE_MESSAGES = {
 
 
 def why_not(job: BulkJob, actor: Actor) -> str:
-    """Return the reason why the actor may not use the steps of the job, or an empty text."""
+    """Return the reason why the actor may not change the job, or an empty text."""
     needs = BULK_ACTIONS[job.action].needs
     return "" if actor.has_role(needs) else f"You need the role {needs}."
 
@@ -55,7 +58,7 @@ class BulkStepViews(TenantAdmin):
         return [*own, *super().get_urls()]
 
     def step_view(self, request: HttpRequest, pk: uuid.UUID, step: str) -> HttpResponse:
-        """Show the confirmation on GET, if the step has one. Carry out the step on POST."""
+        """Show the confirmation page on GET, if the step has such a page. Carry out the step on POST."""
         actor = actor_of(request)
         back = reverse("admin:workflows_bulkjob_change", args=[pk])
         form = ReasonForm(request.POST if request.method == "POST" else None)

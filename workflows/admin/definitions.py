@@ -1,4 +1,4 @@
-"""Definitions: the list, the page with the versions, and the form that starts a run."""
+"""Screens of definitions: the list, the page with the versions, and the form that starts a run."""
 
 import json
 import uuid

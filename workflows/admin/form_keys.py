@@ -1,7 +1,7 @@
 """Idempotency keys of forms: two clicks on a button have one effect (docs/reference/screens.md#all-screens).
 
-Each form that acts has a hidden field with a new key (template tag `form_key`). The service stores the key in the
-command ledger. A second request with the key gets the outcome of the first one.
+Each form that changes something has a hidden field with a new key (template tag `form_key`). The service stores the key
+in the command ledger. A second request with the key gets the outcome of the first one.
 """
 
 import re
@@ -23,9 +23,9 @@ _Result = TypeVar("_Result")
 
 
 def key_of(request: HttpRequest) -> str:
-    """Return the idempotency key of the submitted form; empty if the form has none.
+    """Return the idempotency key of the submitted form. Return an empty text if the form has no key.
 
-    Errors: SuspiciousOperation (status 400) for a key that no page of the portal has made.
+    Errors: SuspiciousOperation (status 400) for a key that the portal did not create.
     """
     key = request.POST.get(FIELD, "")
     if not key:
@@ -36,11 +36,14 @@ def key_of(request: HttpRequest) -> str:
 
 
 def once(call: Callable[[], _Result]) -> _Result | None:
-    """Call a service with the key of a form. Return None if an earlier click on the same form has done it.
+    """Call a service with the key of a form.
 
-    While the request of the earlier click has no outcome, wait for it, so that the page shows the outcome of both.
+    Return None if an earlier click on the same form has already carried out the request.
 
-    Errors: those of the service; Conflict if the form was sent before with other values.
+    If the request of the earlier click has no outcome yet, wait for its outcome. So the page after the second click
+    shows the result of the first click.
+
+    Errors: the errors of the service; Conflict if the form was sent before with other values.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:

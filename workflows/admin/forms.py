@@ -72,7 +72,7 @@ class ReplayForm(ReasonForm):
 
 
 class DecisionForm(RequiredReasonForm):
-    """Response to the task about an unknown outcome of an action. No outcome is chosen in advance."""
+    """Form for the task about an unknown outcome of an action. No outcome is selected in advance."""
 
     outcome = forms.ChoiceField(
         choices=[
@@ -121,7 +121,7 @@ class SendEventForm(forms.Form):
 
 
 class KeyedActionForm(ActionForm):
-    """Form of the actions of a list, with an idempotency key."""
+    """Form with the actions of a list. It has an idempotency key."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

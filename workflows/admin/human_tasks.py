@@ -1,4 +1,4 @@
-"""The task inbox, and the page that completes a task. The workflow owns the rows; people act through services."""
+"""The task inbox, and the page on which a person completes a task. Only services and the workflow change the rows."""
 
 import json
 import uuid
@@ -113,7 +113,7 @@ class TaskAdmin(TenantAdmin):
         task.refresh_from_db()
         may_act = actor.has_role(Role.OPERATOR) and HumanTask.objects.filter(is_open(), id=task.id).exists()
         if refusal and not may_act:
-            messages.error(request, refusal)  # the page has no form that could show it
+            messages.error(request, refusal)  # the page has no form that could show the refusal
         context = self.page_context(
             request,
             task.title,

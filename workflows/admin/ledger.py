@@ -1,4 +1,4 @@
-"""The command ledger and the member's notifications. Both are read-only."""
+"""Screens of the command ledger and of the member's notifications. They are read-only."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ class CommandAdmin(TenantAdmin):
         return self._shown(command, command.details)
 
     def _shown(self, command: Command, value: Any) -> str:
-        """Redact the value again, because the tenant's rules may have changed since it was stored."""
+        """Redact the stored value again, because the tenant's rules may have changed since then."""
         text = pretty_json(redact(value, rules_of(command.tenant_id)))
         return "" if value is None else format_html('<pre class="pm-pre">{}</pre>', text)
 

@@ -1,7 +1,7 @@
 """Filters of the admin lists.
 
-A filter that does not exist or cannot be read shows an error and no row. Django would ignore it and show all rows, and
-an action on "all rows of this filter" would then act on all of them.
+If a filter does not exist or cannot be read, the list shows an error and no rows. Django would ignore such a filter and
+show all rows. An action on "all rows of this filter" would then change all rows of the tenant.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ DAY_LIMITS = {"from": "00:00:00", "to": "23:59:59.999999"}
 
 
 class DateTimeRangeFilter(RangeDateTimeFilter):
-    """Filter by a range of times. A date without a time includes the whole day."""
+    """Filter by a range of times. If an end of the range has a date but no time, it includes the whole day."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -32,7 +32,7 @@ class DateTimeRangeFilter(RangeDateTimeFilter):
                 self.used_parameters[time] = limit
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the values of the form, so that the list and the errors beside the fields agree."""
+        """Filter by the values of the form. So the list uses the same values as the errors beside the fields."""
         form = next(iter(self.choices(None)))["form"]
         if not form.is_valid():
             return queryset.none()
@@ -43,7 +43,7 @@ class DateTimeRangeFilter(RangeDateTimeFilter):
 
 
 class TextFilter(DropdownFilter):
-    """Filter by a text. The list offers known texts, and the address may have any other text."""
+    """Filter by a text. The list offers known texts. The URL may also contain any other text."""
 
     lookup_choices: list[tuple[str, str]]
 
@@ -55,7 +55,7 @@ class TextFilter(DropdownFilter):
 
 
 class CheckedChangeList(ChangeList):
-    """List that shows no row if a filter cannot be read. `problems` has the error text for each parameter."""
+    """List that shows no rows if a filter cannot be read. `problems` has the error text for each wrong parameter."""
 
     queryset: QuerySet[Any]
 
@@ -64,7 +64,10 @@ class CheckedChangeList(ChangeList):
         super().__init__(request, *args, **options)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        """Return the parameters of filters. Leave out empty ones, which the form sends for filters without a choice."""
+        """Return the parameters of filters.
+
+        Leave out empty parameters. The form sends an empty parameter for each filter without a choice.
+        """
         known = filter_names(self.list_filter)
         chosen: dict[str, Any] = super().get_filters_params(params)
         return {name: values for name, values in chosen.items() if name in known and any(values)}
@@ -101,14 +104,14 @@ def filter_names(list_filter: Any) -> set[str]:
 
 
 def chosen_filters(request: HttpRequest, list_filter: Any) -> dict[str, list[str]]:
-    """Return the search and the filters of the address that are not empty."""
+    """Return the search and the filters in the URL that are not empty."""
     known = {SEARCH_VAR, *filter_names(list_filter)}
     chosen = {name: [value for value in values if value.strip()] for name, values in request.GET.lists()}
     return {name: values for name, values in chosen.items() if values and name in known}
 
 
 def show_problems(request: HttpRequest, problems: dict[str, str]) -> None:
-    """Add a message for the page that says which filters cannot be read."""
+    """Add a message to the page. The message names the filters that cannot be read."""
     texts = " ".join(f"{name}: {text}" for name, text in problems.items())
     messages.error(
         request, f"The list shows no rows, because a filter cannot be read. {texts} Correct the filter or remove it."
@@ -127,7 +130,7 @@ def _problems(shown: CheckedChangeList, request: HttpRequest, specs: list[Any]) 
         yield PAGE_VAR, "The page must be a whole number above 0."
     read: set[str] = set()
     for spec in specs:
-        form = next(iter(spec.choices(None)))["form"]  # without a list, no counts are computed
+        form = next(iter(spec.choices(None)))["form"]  # no list is passed, so no counts are computed
         read |= {name for name in known if any(name == field or name.startswith(f"{field}_") for field in form.fields)}
         for field, errors in form.errors.items():
             yield field, " ".join(map(str, errors))

@@ -1,4 +1,4 @@
-"""Page of the tenant's redaction rules, one rule per line."""
+"""Page of the tenant's redaction rules. It shows one rule per line."""
 
 from typing import Any
 

@@ -19,12 +19,15 @@ from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.preview import bulk_preview
 from workflows.statuses import CommandAction
 
-# Not the idempotency key, because the page that asks for all runs has its own.
+# The idempotency key is not in this list, because the page that asks for all runs has its own key.
 RESENT_FIELDS = frozenset({"action", "select_across", "index", "_selected_action"})
 
 
 class RunBulkActions(TenantAdmin):
-    """Actions of `RunAdmin`. They create a bulk job and send no request. The page of the job starts it."""
+    """Actions of `RunAdmin`. An action creates a bulk job and sends no request to a run.
+
+    A person starts the job on its page.
+    """
 
     def _may(self, request: HttpRequest, action: CommandAction) -> bool:
         return actor_of(request).has_role(BULK_ACTIONS[action].needs)
@@ -91,7 +94,10 @@ class RunBulkActions(TenantAdmin):
 
 
 def _key_of(request: HttpRequest, action: CommandAction) -> str:
-    """Return the key of the list's form. A page of the list can be used for one job of each action and selection."""
+    """Return the idempotency key for this action and selection.
+
+    A page of the list has one key. So the page can create one job for each action and selection.
+    """
     key = key_of(request)
     chosen = sorted([*request.POST.getlist("_selected_action"), request.POST.get("select_across", ""), str(action)])
     digest = hashlib.sha256("\n".join([*chosen, request.POST.get("all_runs", "")]).encode()).hexdigest()

@@ -33,7 +33,7 @@ TERMINATED = "Temporal has ended the workflow. The run is shown as terminated wh
 
 
 class RunCommandViews(TenantAdmin):
-    """Views of `RunAdmin` that act on one run. GET shows the confirmation, POST sends the command."""
+    """Views of `RunAdmin` for commands on one run. GET shows the confirmation page. POST sends the command."""
 
     def command_urls(self) -> list[URLPattern]:
         views = {"cancel": self.cancel_view, "terminate": self.terminate_view, "replay": self.replay_view}
@@ -65,7 +65,10 @@ class RunCommandViews(TenantAdmin):
         return self._confirm(request, run, RequiredReasonForm(request.POST or None), "terminate", send)
 
     def replay_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        """Show the changes of the input on the first POST. Start the new run on the second. Keep redacted values."""
+        """On the first POST, show the changes of the input. On the second POST, start the new run.
+
+        A value that is still redacted in the form is replaced by the original value.
+        """
         run = run_or_404(request, run_id)
         actor = actor_of(request)
         shown = redact(run.input, rules_of(actor.tenant_id), "/payload") if actor.sees_payloads else {}
@@ -93,7 +96,7 @@ class RunCommandViews(TenantAdmin):
     def _confirm(
         self, request: HttpRequest, run: Run, form: forms.Form, name: str, send: Callable[[dict[str, Any]], str]
     ) -> HttpResponse:
-        """Show the page, or send the command after a valid POST. A refused command is shown with its code and hint."""
+        """Show the confirmation page, or send the command after a valid POST. Show a refusal with its code and hint."""
         if request.method != "POST" or not form.is_valid():
             return self._page(request, run, form, name)
         try:

@@ -1,4 +1,7 @@
-"""The page of one run: its status, the reason for it, and the commands. Source: docs/reference/screens.md#run-page"""
+"""The page of one run. It shows the status, the reason for it, and the commands.
+
+Source: docs/reference/screens.md#run-page
+"""
 
 import json
 import uuid
@@ -71,7 +74,10 @@ def _tabs(page: RunPage) -> list[dict[str, Any]]:
 
 
 def _offers(page: RunPage, actor: Actor) -> list[dict[str, str]]:
-    """Return the commands in the order of use. A command with a text in `why_not` is not available."""
+    """Return the commands in the order in which operators use them.
+
+    If `why_not` has a text, the command is not available.
+    """
     run = page.run
     legacy = "The history of an older engine is read-only." if run.engine == Engine.DB else ""
     closed = "" if page.is_open else f"The run is closed: {run.get_status_display().lower()}."

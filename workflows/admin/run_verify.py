@@ -50,7 +50,10 @@ class RunVerifyViews(TenantAdmin):
         return TemplateResponse(request, "portal/verify_one.html", context)
 
     def repair_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        """Repair on POST. There is no confirmation: the comparison page has shown the differences."""
+        """Repair the rows on POST.
+
+        A confirmation page is not needed, because the comparison page has shown the differences.
+        """
         run = run_or_404(request, run_id)
         form = ReasonForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():

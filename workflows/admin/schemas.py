@@ -1,4 +1,7 @@
-"""Payload schemas: the list, and the page of a schema with its references and its missing references."""
+"""Screens of payload schemas: the list, and the page of one schema.
+
+The page also shows references and missing references.
+"""
 
 import json
 from typing import Any

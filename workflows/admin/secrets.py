@@ -1,4 +1,4 @@
-"""Secrets, for administrators. Names, times and uses are shown. Values can be written but never read.
+"""Screens of secrets, for administrators. They show names, times and uses. Values can be written but never read.
 
 Source: docs/reference/screens.md#other-screens, docs/reference/administration.md#tenants-and-roles
 """
@@ -54,7 +54,10 @@ class ValueForm(forms.Form):
     )
 
     def clean_value(self) -> str:
-        """Replace CR LF, which text areas send, by LF. Strip a single line, because spaces are often pasted with it."""
+        """Replace CR LF by LF, because text areas send CR LF.
+
+        If the value has only one line, remove spaces at its start and end. They are often pasted by accident.
+        """
         value = str(self.cleaned_data["value"]).replace("\r\n", "\n")
         return value if "\n" in value.strip() else value.strip()
 
@@ -145,7 +148,7 @@ class SecretAdmin(TenantAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if was_done(request):  # by an earlier click, so that the secret does not exist any more
+        if was_done(request):  # an earlier click has deleted the secret
             return HttpResponseRedirect(reverse("admin:workflows_secret_changelist"))
         secret = self._get_or_404(request, object_id, CommandAction.DELETE_SECRET)
         form = ReasonForm(request.POST or None)
@@ -194,7 +197,10 @@ class SecretAdmin(TenantAdmin):
         return secret
 
     def _require_admin(self, request: HttpRequest, action: CommandAction, name: str) -> None:
-        """Require the role admin. A refused POST is recorded in the command ledger. Errors: PermissionDenied."""
+        """Refuse a user without the role admin. A refused POST is recorded in the command ledger.
+
+        Errors: PermissionDenied.
+        """
         actor = actor_of(request)
         if actor.has_role(Role.ADMIN):
             return

@@ -1,7 +1,8 @@
-"""Form of a human task, made from the properties of its JSON Schema.
+"""Form of a human task. Its fields are made from the properties of the task's JSON Schema.
 
-The form sends only what the person chose. No field has a value at the start, a field that stays empty is left out of
-the response, and all problems are shown at once. A schema without properties is answered with JSON text.
+The response has only values that the person entered. No field has a value at the start, and empty fields are left out
+of the response. All problems are shown at once. If a schema has no properties, the person enters the response as JSON
+text.
 
 Source: docs/reference/engine.md#human-tasks, docs/reference/screens.md#all-screens
 """
@@ -23,7 +24,10 @@ LONG_TEXT = 200
 
 
 class ResponseField(forms.CharField):
-    """Field for one property. `read` makes its value from the text. An empty text means that nothing was chosen."""
+    """Field for one property. `read` converts the text to the value.
+
+    An empty text means that the person entered nothing.
+    """
 
     def __init__(self, read: Callable[[str], Any], **options: Any) -> None:
         super().__init__(strip=False, **options)
@@ -31,11 +35,11 @@ class ResponseField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
-        return None if text == "" else (self.read(text),)  # a tuple, because the value itself can be null
+        return None if text == "" else (self.read(text),)  # in a tuple, because the value itself can be null
 
 
 class TaskForm(forms.Form):
-    """Form of one task. `task_response()` returns the response after the form was found valid."""
+    """Form of one task. Call `task_response()` only if the form is valid. It returns the response."""
 
     use_required_attribute = False  # the browser would show one problem at a time
     reason = forms.CharField(
@@ -62,7 +66,7 @@ class TaskForm(forms.Form):
         return {name: chosen[0] for name, chosen in chosen_values.items() if chosen is not None}
 
     def clean(self) -> dict[str, Any]:
-        """Check the response with the whole schema, so that all problems are shown at once."""
+        """Check the response with the whole schema. So all problems are shown at once."""
         fields = super().clean() or {}
         unread = {name for name in self.errors if name.startswith(PREFIX) or name == "response"}
         if "response" in unread:
@@ -81,7 +85,10 @@ class TaskForm(forms.Form):
 
 
 def properties_of(schema: Any) -> dict[str, Any]:
-    """Return the properties of a schema for an object, in the author's order. Without one, the response is JSON."""
+    """Return the properties of an object schema in the author's order.
+
+    If there is no such schema, the response is entered as JSON.
+    """
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return {}
     properties = schema.get("properties")
@@ -128,7 +135,10 @@ def _json_widget(rows: int) -> forms.Widget:
 
 
 def _choices(schema: dict[str, Any]) -> list[tuple[str, str]] | None:
-    """Return the choices of a property as pairs of JSON text and label, or None if its values are not listed."""
+    """Return the choices of a property as pairs of JSON text and label.
+
+    Return None if the schema does not list the allowed values.
+    """
     if "const" in schema:
         values = [schema["const"]]
     elif isinstance(schema.get("enum"), list):
@@ -177,7 +187,7 @@ def _json(value: Any) -> str:
 
 
 def _help(schema: dict[str, Any]) -> str:
-    """Return the author's description, and the limits that a person must know."""
+    """Return the help text of a property: the author's description, and the limits that a person must know."""
     parts = [schema["description"]] if isinstance(schema.get("description"), str) else []
     names = {
         "format": "Format",

@@ -1,6 +1,6 @@
-"""Authentication of the API: a client with a bearer token, or a member with a session.
+"""Authentication of the API. A client uses a bearer token, and a member uses a session.
 
-Both become an `Actor` in `request.auth`. The tenant of a request comes only from its actor.
+In both cases, `request.auth` is an `Actor`. Only this actor determines the tenant of the request.
 Source: docs/reference/api.md#authentication
 """
 
@@ -22,7 +22,7 @@ SCHEME = "Bearer"
 
 
 class TokenUser(AnonymousUser):
-    """User of a request with a token. It is authenticated, but has no account in the portal."""
+    """User of a request with a token. This user is authenticated, but has no account in the portal."""
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]
@@ -64,7 +64,7 @@ class TokenAuthentication(BaseAuthentication):
 
 
 class TenantSessionAuthentication(SessionAuthentication):
-    """Session of a member. Its tenant is the tenant that the member chose in the portal."""
+    """Session of a member. The tenant is the tenant that the member chose in the portal."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         found = super().authenticate(request)

@@ -1,4 +1,4 @@
-"""Request bodies. Permission is checked before errors in the body are reported.
+"""Request bodies of the API. Permission is checked before errors in the body are reported.
 
 Source: docs/reference/authority.md#control-matrix
 """
@@ -16,10 +16,11 @@ from workflows.errors import PortalError
 
 @contextmanager
 def role_first(check: Callable[[], object]) -> Iterator[None]:
-    """Check permission before an error of the block is reported. The block reads a request body.
+    """Run a block that reads a request body. If the block fails, check permission before the error is reported.
 
-    `check` is the service's own check. It records a denied attempt in the command ledger.
-    Errors: the 404 or 403 of `check`, before the error of the block.
+    `check` is the permission check of the service. It records a denied attempt in the command ledger.
+
+    Errors: the 404 or 403 of `check`; if `check` raises nothing, the error of the block.
     """
     try:
         yield
@@ -31,7 +32,7 @@ def role_first(check: Callable[[], object]) -> Iterator[None]:
 def read_body(kind: type[Serializer[Any]], request: Request, check: Callable[[], object]) -> dict[str, Any]:
     """Return the validated body. A missing body counts as an empty one.
 
-    Errors: those of `check`; ValidationError and ParseError for a wrong body. The API client must act.
+    Errors: the errors of `check`; ValidationError and ParseError for a wrong body. The API client must act.
     """
     with role_first(check):
         body = kind(data=request.data or {})

@@ -1,4 +1,4 @@
-"""Bulk jobs in the API: preview, steps of a job, and a result for each run (docs/reference/screens.md#run-list)."""
+"""REST API of bulk jobs: preview, steps of a job, and the result of each run (docs/reference/screens.md#run-list)."""
 
 import uuid
 from collections.abc import Callable
@@ -60,7 +60,10 @@ class BulkJobList(TenantScoped, generics.ListAPIView):
         request=BulkRequestSerializer, responses={201: BulkJobDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
     )
     def post(self, request: Request) -> Response:
-        """Create a bulk job as a preview: freeze the selection and count it. No run changes before the start."""
+        """Create a bulk job as a preview. The selected runs are frozen and counted.
+
+        No run changes before the job is started.
+        """
         actor = actor_of(self)
         body = read_body(BulkRequestSerializer, request, lambda: require_bulk_preview_role(actor=actor))
         action = CommandAction(body["action"])
@@ -86,14 +89,14 @@ class BulkJobList(TenantScoped, generics.ListAPIView):
 
 
 class BulkJobDetail(TenantScoped, generics.RetrieveAPIView):
-    """Return a bulk job with the number of its items by state."""
+    """Return a bulk job and the number of its items in each state."""
 
     model = BulkJob
     serializer_class = BulkJobDetailSerializer
 
 
 class BulkItemList(TenantScoped, generics.ListAPIView):
-    """Return the items of a bulk job: one result for each run."""
+    """Return the items of a bulk job. Each item is the result for one run."""
 
     model = BulkItem
     related = ("command",)

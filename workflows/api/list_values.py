@@ -1,7 +1,7 @@
-"""Payloads in lists: a list has short values, and leaves long ones to the address of the row.
+"""Payloads in lists. A list contains only short values. A client can read long values at the URL of the row.
 
 A payload of 1 MB can take 50 MB of memory as Python objects. So PostgreSQL decides which values are short, and the web
-process never reads the long ones.
+process never reads long values.
 """
 
 from collections.abc import Collection
@@ -16,14 +16,17 @@ OMITTED = "values_omitted"
 
 
 def with_short_values(rows: QuerySet[Any], paths: Collection[str]) -> QuerySet[Any]:
-    """Return the rows with JSON values only where these are short. `take_short_values` puts them into each row.
+    """Return the rows with their short JSON values, but without long JSON values.
 
-    Shapes: a path is the name of a field, or a relation and the name of its field (`event__payload`).
+    `take_short_values` puts the short values into each row.
+
+    Shapes: a path is the name of a field, or a relation and a field (`event__payload`).
     Units: the limit is in characters of JSON.
     """
     for path in paths:
         field = _field(rows.model, path)
-        # The stored size is compressed. PostgreSQL knows it without reading the value, so this test is first.
+        # This is the size after compression. PostgreSQL knows this size without reading the value, so this test is
+        # first.
         stored_size = Func(F(path), function="pg_column_size", output_field=IntegerField())
         length = Length(Cast(path, TextField()))
         is_long = Case(
@@ -40,7 +43,7 @@ def with_short_values(rows: QuerySet[Any], paths: Collection[str]) -> QuerySet[A
 
 
 def take_short_values(row: Any, paths: Collection[str]) -> list[str]:
-    """Put the values of `with_short_values` into a row and its related rows. Return the paths with long values.
+    """Put the values of `with_short_values` into a row and its related rows. Return the paths that have long values.
 
     A long value becomes None. Its row gets the attribute `values_omitted` with the names of such fields.
     """

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 
 class RowOrderPagination(CursorPagination):
-    """Pagination by cursor in the `row_order` of the view. New rows cause no repeated and no missing rows."""
+    """Pagination by cursor in the `row_order` of the view. If new rows are added, no row is repeated or missing."""
 
     page_size = 50
     max_page_size = 500
@@ -24,7 +24,7 @@ class RowOrderPagination(CursorPagination):
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Read the cursor. Its position must be a value of the column that orders the list.
 
-        Errors: ValidationError. The client must follow `next` and `previous` unchanged.
+        Errors: ValidationError. The client must use the URLs `next` and `previous` without changes.
         """
         try:
             cursor = super().decode_cursor(request)

@@ -10,7 +10,7 @@ from workflows.services.schema_use import User, schema_users
 
 
 class PayloadSchemaFieldsSerializer(serializers.Serializer[Any]):
-    """Fields of a schema. The service checks the name and the schema, and reports all their faults."""
+    """Fields of a payload schema. The service checks the name and the schema, and reports all problems."""
 
     ref = serializers.CharField(max_length=200)
     title = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")

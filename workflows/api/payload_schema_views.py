@@ -1,4 +1,4 @@
-"""Payload schemas in the API (docs/reference/api.md#scope)."""
+"""REST API of payload schemas (docs/reference/api.md#scope)."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics

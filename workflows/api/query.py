@@ -1,6 +1,6 @@
-"""Query parameters of the API. A parameter that does not exist, or cannot be read, is refused.
+"""Query parameters of the API. If a parameter does not exist or cannot be read, the request is refused.
 
-To ignore it would return more rows than the client asked for (docs/reference/api.md#scope).
+Otherwise the response would have more rows than the client wants (docs/reference/api.md#scope).
 """
 
 from datetime import UTC
@@ -32,7 +32,10 @@ class WholeNumberFilter(Filter):
 
 
 class MomentField(IsoDateTimeField):
-    """ISO 8601 time. It refuses a time whose offset leads out of the years 1 to 9999."""
+    """Field for an ISO 8601 time.
+
+    A time is refused if it is not between the years 1 and 9999 after conversion to UTC.
+    """
 
     def to_python(self, value: Any) -> Any:
         moment = super().to_python(value)
@@ -57,9 +60,9 @@ class CheckedView(APIView):
 
 
 def check_query(view: Any, request: Request) -> None:
-    """Refuse a query parameter that the view does not have, that is empty, or that is repeated without meaning.
+    """Refuse a query parameter that is unknown or empty, or that is repeated although the view needs only one value.
 
-    The HTML form of the browsable API sends all its fields, so an empty field is allowed there.
+    The HTML form of the browsable API sends all its fields. So an empty parameter is allowed in a request of this form.
 
     Errors: ValidationError with the parameter's name. The API client must act.
     """
@@ -82,7 +85,10 @@ def check_query(view: Any, request: Request) -> None:
 
 
 def takes_many(filters: Any, name: str) -> bool:
-    """Return True if several values of this filter are alternatives."""
+    """Return True if a request may have several values for this filter.
+
+    A row then needs to match only one of the values.
+    """
     return filters is not None and isinstance(filters.base_filters.get(name), MultipleChoiceFilter)
 
 

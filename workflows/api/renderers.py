@@ -1,4 +1,4 @@
-"""Renderer of JSON responses. Decimals keep the digits that their sender wrote."""
+"""Renderer of JSON responses. A decimal has the same digits that its sender wrote."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Selection of runs by the filters of `GET /runs`, from a request body or a command line.
 
-An unknown filter is refused. To ignore it would select more runs than the caller wants.
+An unknown filter is refused. If it was ignored, more runs would be selected than the caller wants.
 """
 
 import uuid
@@ -17,7 +17,7 @@ from workflows.models import Run
 
 
 def runs_by_filters(*, tenant_id: uuid.UUID, filters: Mapping[str, Any], all_runs: bool = False) -> QuerySet[Run]:
-    """Return the runs of a tenant that match all filters. Without a filter, `all_runs` must be set.
+    """Return the runs of a tenant that match all filters. If there is no filter, `all_runs` must be set.
 
     Errors: InputInvalid with `details.fields`. The caller must act.
     """

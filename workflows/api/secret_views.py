@@ -1,4 +1,4 @@
-"""Secrets and redaction rules in the API, for administrators only. No response has the value of a secret.
+"""REST API of secrets and redaction rules, for administrators only. No response contains the value of a secret.
 
 Source: docs/reference/administration.md#tenants-and-roles
 """
@@ -37,7 +37,10 @@ class SecretSerializer(serializers.ModelSerializer[Secret]):
 
 
 class SecretSaveSerializer(serializers.Serializer[Any]):
-    """Fields of a secret. The service checks the value, so that no error message repeats it."""
+    """Fields of a secret.
+
+    The service checks the value, because an error message of this serializer would repeat the value.
+    """
 
     value = serializers.JSONField(
         write_only=True, help_text="Text of 4 to 65,536 characters. The portal never shows it again."

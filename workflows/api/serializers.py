@@ -17,8 +17,8 @@ from workflows.redaction import Rules, compiled, redact, redact_filters, redact_
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
     # Payloads are limited to what the caller may see (docs/reference/administration.md#tenants-and-roles). This is a
     # comment, because OpenAPI would take a docstring as the description of each serializer.
-    # - `payload_fields`, and the details of errors, are left out for actors who may not see payloads. Details of errors
-    #   can contain the response of a target.
+    # - Actors who may not see payloads do not get `payload_fields` and the details of errors. Details of errors can
+    #   contain the response of a target.
     # - For other actors, these fields and `redacted_fields` are redacted.
     # - `payload_at` has the redaction pointer of a field if it is not the field's own name.
 
@@ -232,7 +232,7 @@ class CommandRequestSerializer(serializers.Serializer[Any]):
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):
-    """The command was accepted. It has taken effect when its state is `observed`."""
+    """The command was accepted. When the state of the command is `observed`, it has taken effect."""
 
     command_id = serializers.UUIDField()
     state = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Human tasks in the API (docs/reference/engine.md#human-tasks)."""
+"""REST API of human tasks (docs/reference/engine.md#human-tasks)."""
 
 import uuid
 
@@ -67,7 +67,7 @@ class TaskComplete(CheckedView):
 
 
 class TaskChange(CheckedView):
-    # A change of the task's row, without Temporal. The response is the task.
+    # These views change only the task's row and do not call Temporal. The response is the task.
 
     def shown(self, request: Request, task: HumanTask) -> Response:
         return Response(TaskSerializer(task, context={"request": request}).data)

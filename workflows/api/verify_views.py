@@ -1,4 +1,4 @@
-"""Comparison of a run with Temporal, and repair of its rows, in the API.
+"""REST API that compares a run with Temporal and repairs its rows.
 
 Source: docs/reference/authority.md#age-and-repair-of-projections
 """
@@ -35,7 +35,7 @@ class DifferenceSerializer(serializers.Serializer[Any]):
 
 
 class RunVerifySerializer(serializers.Serializer[Any]):
-    """Result of the comparison. `equal` is null if the comparison was not possible. `notes` have the reason."""
+    """Result of the comparison. If the comparison was not possible, `equal` is null and `notes` have the reason."""
 
     run_id = serializers.UUIDField()
     verified_at = serializers.DateTimeField()
@@ -48,7 +48,10 @@ class RunVerifySerializer(serializers.Serializer[Any]):
 
 
 class RunVerify(CheckedView):
-    """Compare every field of the run's rows with Temporal's history. With `repair`, rewrite the rows from it."""
+    """Compare every field of the run's rows with Temporal's history.
+
+    With `repair`, rewrite the rows from this history.
+    """
 
     @extend_schema(
         request=RunVerifyRequestSerializer, responses={200: RunVerifySerializer}, parameters=[IDEMPOTENCY_HEADER]

@@ -1,4 +1,4 @@
-"""Runs, commands and definitions in the API. Views state the intent, and services carry it out."""
+"""REST API of runs, commands and definitions. The views read the requests, and the services carry them out."""
 
 import uuid
 from typing import Any
@@ -95,7 +95,7 @@ class RunPart(TenantScoped, generics.ListAPIView):
 
 
 class RunSteps(RunPart):
-    """Return the step attempts of a run, in the order of their last change."""
+    """Return the step attempts of a run, ordered by the time of their last change."""
 
     model = RunStep
     row_order = ("projection_seq", "id")
@@ -103,7 +103,7 @@ class RunSteps(RunPart):
 
 
 class RunWaits(RunPart):
-    """Return the open and closed waits of a run, in the order of their opening."""
+    """Return the open and closed waits of a run, ordered by the time at which they opened."""
 
     model = RunWait
     related = ("event",)
@@ -113,7 +113,7 @@ class RunWaits(RunPart):
 
 
 class RunInvocations(RunPart):
-    """Return the action calls of a run, in the order of their start."""
+    """Return the action calls of a run, ordered by the time of their start."""
 
     model = ActionInvocation
     row_order = ("started_at", "id")

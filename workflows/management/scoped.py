@@ -1,4 +1,4 @@
-"""Base class of management commands, which may read the rows of every tenant."""
+"""Base class of management commands. These commands may read the rows of every tenant."""
 
 from typing import Any
 

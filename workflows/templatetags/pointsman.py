@@ -48,7 +48,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 
 def nowrap(text: str) -> SafeString:
-    """Render a short text that a table must not break into lines."""
+    """Render a short text that the browser must not break into several lines."""
     return format_html('<span class="pm-nowrap">{}</span>', text)
 
 
@@ -67,7 +67,7 @@ def until(value: datetime | None) -> str:
 
 @register.simple_tag
 def duration_between(start: datetime | None, end: datetime | None) -> str:
-    """Return the time from start to end, or to now if there is no end."""
+    """Return the time from start to end. If there is no end, return the time from start to now."""
     if start is None:
         return "–"
     return duration(((end or timezone.now()) - start).total_seconds())
@@ -104,7 +104,7 @@ def shown_task_json(context: Context, task: HumanTask, value: Any, at: str) -> s
 
 @register.simple_tag(takes_context=True)
 def shown_filters(context: Context, filters: Any) -> Any:
-    """Return the filters of a wait. Their values are redacted like the values of the payload."""
+    """Return the filters of a wait. The values in the filters are redacted like values of the payload."""
     return redact_filters(filters, context.get("redaction") or compiled())
 
 
@@ -116,7 +116,7 @@ def shown_reason(context: Context, delivery: EventDelivery) -> str:
 
 @register.simple_tag(takes_context=True)
 def shown_key(context: Context, event: Event, key: str) -> str:
-    """Return a key of this event, redacted if a rule hides the path where the key was found."""
+    """Return a correlation key of this event. It is redacted if a rule hides the path at which the key was found."""
     return EventRedaction(event, context.get("redaction") or compiled()).key(key)
 
 
@@ -132,13 +132,16 @@ def compact_json(value: Any) -> str:
 
 @register.simple_tag
 def form_key() -> str:
-    """Return the hidden field with a new idempotency key. Every form that acts has one."""
+    """Return the hidden field with a new idempotency key. Every form that changes something has such a field."""
     return format_html('<input type="hidden" name="idempotency_key" value="{}">', new_id())
 
 
 @register.simple_tag(takes_context=True)
 def chip_query(context: Context, parameter: str, value: str = "") -> str:
-    """Return the query of the page with this status. Search and other filters stay, the page number does not."""
+    """Return the query string of the list with this status.
+
+    It keeps the search and the other filters, but no page number.
+    """
     query = context["request"].GET.copy()
     for name in (parameter, "p", "after"):
         query.pop(name, None)
