@@ -43,7 +43,7 @@ class NotFound(PortalError):
 
 
 class Conflict(PortalError):
-    """Request that the state of the target, or Temporal, does not allow."""
+    """Request that Temporal or the state of the target does not allow."""
 
     status = 409
     code = "CONFLICT"

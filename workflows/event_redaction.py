@@ -185,7 +185,7 @@ class EventRedaction:
 
     @cached_property
     def _values(self) -> list[Any]:
-        """The hidden texts and numbers of the payload, up to one more than MAX_VALUES."""
+        """The hidden texts and numbers of the payload. The search stops when it has found more than MAX_VALUES."""
         if self._is_omitted:
             return [HIDDEN] * (MAX_VALUES + 1)  # the values are unknown, so each sentence ends at its first colon
         found: list[Any] = []

@@ -263,7 +263,7 @@ def completion_key(delivery_id: uuid.UUID) -> str:
 def command_decide_completion(delivery: EventDelivery) -> None:
     """Write the workflow's verdict on an event to the ledger.
 
-    The row is that of the completion that the event requested.
+    The row records the completion that the event requested.
     """
     found = Command.objects.filter(
         tenant_id=delivery.tenant_id,

@@ -179,7 +179,7 @@ def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
 
 
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
-    """Return the number of the tenant's events of the last hours, by outcome."""
+    """Return the number of the tenant's events, by outcome. Only events of the last `since_hours` hours count."""
     since = timezone.now() - timedelta(hours=since_hours)
     rows = (
         Event.objects.filter(tenant_id=tenant_id, received_at__gte=since)

@@ -7,7 +7,9 @@ The simulation uses the real engine. This module only performs the engine's comm
 - If there is no response or event, the clock jumps to the nearest timer.
 - If there is no timer either, the run stays open and the simulation ends.
 
-Rule: pure, like the engine. Source: docs/reference/administration.md#definition-life-cycle.
+Rule: the simulation is pure, like the engine.
+
+Source: docs/reference/administration.md#definition-life-cycle.
 """
 
 from collections import Counter, deque

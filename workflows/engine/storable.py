@@ -33,7 +33,7 @@ def storable_problem(value: Any, *, max_depth: int = MAX_DEPTH) -> tuple[str, st
     - a number outside the range of a double, and a whole number with more than 1,000 digits
     - an object in which a key occurs twice
 
-    The caller puts the name of the value in front of the description, so that both make one sentence.
+    The caller writes the name of the value before the description, so that both are one sentence.
     """
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     while waiting:

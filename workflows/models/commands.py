@@ -1,8 +1,12 @@
 """Command ledger: one row for each change that a person or an API client requests.
 
-Database triggers protect the ledger. They refuse three things: to delete a row, to change the request in a row, and to
-change the state of a row in a way that `TRANSITIONS` does not list. `requested` may become `observed` directly, because
-the run can record the effect before Temporal's response arrives.
+Database triggers protect the ledger. They refuse these changes:
+
+- the deletion of a row
+- a change of the request in a row
+- a change of the state that `TRANSITIONS` does not list
+
+`requested` may become `observed` directly, because the run can record the effect before Temporal's response arrives.
 
 Source: docs/reference/authority.md#command-ledger
 """

@@ -1,8 +1,7 @@
 """Batches of projection records, as a run's activities write them (docs/reference/projections.md#rows).
 
-A batch is one transaction under the lock of the run's row. A record changes a row only if the sequence number of the
-record is higher than that of the row, or if the epoch of the record is newer. So batches may arrive twice, late and in
-any order.
+A batch is one transaction under the lock of the run's row. A record changes a row only if the record has a higher
+sequence number than the row, or a newer epoch. So batches may arrive twice, late and in any order.
 
 An epoch is Temporal's run id. If the epoch of a batch differs from the epoch of the row, Temporal is queried. If
 Temporal names the epoch of the batch as the current epoch, the batch opens this epoch. Otherwise the whole batch

@@ -2,9 +2,16 @@
 
 Pydantic's JSON keeps the order of keys. The SDK's default converter would sort the keys.
 
-If keys are configured, the codec encrypts everything that the SDK calls a payload: inputs, results, signals, queries
-and their results, heartbeat details, memos, summaries of activities and timers, and details of failures. The messages
-and stack traces of failures would travel unencrypted, so the failure converter moves them into the details.
+If keys are configured, the codec encrypts everything that the SDK calls a payload:
+
+- inputs, results and signals
+- queries and the results of queries
+- heartbeat details and memos
+- summaries of activities and timers
+- details of failures
+
+The messages and stack traces of failures would travel unencrypted, so the failure converter moves them into the
+details.
 
 These values are not encrypted and must never contain payload values:
 

@@ -170,7 +170,7 @@ def _segments(history: ExecutionHistory) -> list[Segment]:
 
 
 def records_of(activity: RecordedActivity) -> list[Record]:
-    """Return the records that this activity has written. If it is still open, return the records that it will write."""
+    """Return the records that this activity has written, or will write if the activity is still open."""
     request = activity.request
     if not isinstance(request, contracts.ActionRequest):
         return records_from_json(list(request.records)) if activity.outcome in ("completed", "open") else []

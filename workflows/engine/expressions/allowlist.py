@@ -131,7 +131,7 @@ _LISTS = ("arguments", "steps", "expressions")
 
 
 def _children(node: Any) -> Iterator[Any]:
-    """Yield every child node, in the order of the source. The tree does not keep this order everywhere."""
+    """Yield every child node. The order is that of the source, except where the tree does not keep this order."""
     if node.type in _LEAVES and node.predicate is None and node.stages is None and node.group is None:
         return
     for name in _CHILDREN:

@@ -47,7 +47,7 @@ class Code(NamedTuple):
 
 
 def settle(sequence: Sequence) -> Any:
-    """Unwrap a sequence. An empty sequence gives undefined, a sequence of one item gives the item.
+    """Unwrap a sequence. An empty sequence gives undefined; a sequence of one item gives the item.
 
     Any other sequence is returned unchanged.
     """

@@ -1,6 +1,6 @@
 """The library's parser on top of our tokens, with corrections of its deviations from the reference.
 
-Rule: the grammar is that of the library. There are two kinds of overrides. Some correct one entry of `deviations`. The
+Rule: the library defines the grammar. There are two kinds of overrides. Some correct one entry of `deviations`. The
 others count the depth of the recursion, so that the interpreter's limit does not decide. A tree is built once per
 source and is not kept.
 """

@@ -41,7 +41,7 @@ def compile_sort(node: Any, compiler: Compiler) -> Code:
 
 
 class _Entry:
-    """Item with those of its sort keys that were evaluated so far."""
+    """Item with the sort keys that were evaluated for this item so far."""
 
     __slots__ = ("item", "keys")
 

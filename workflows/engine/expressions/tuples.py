@@ -63,7 +63,7 @@ class TupleStep:
     def apply(self, stream: list[Any], frame: Frame, budget: Budget) -> Sequence:
         """Return the stream after this step.
 
-        For each item, the step gives any number of results; each result makes one tuple.
+        The step can give several results for one item. Each result makes one tuple.
         """
         result = Sequence()
         result.tuple_stream = True

@@ -1,8 +1,8 @@
 """Command that runs a file of expression vectors: `python -m workflows.engine.expressions.vectors FILE`.
 
 The command compares numbers by their exact value. It also compares the order of keys.
-Shapes: the file is JSON with `contexts`, a list of scopes, and `cases`. A case is `{expr, ctx, ok, value}` or `{expr,
-ctx, ok: false, stage, reason}`.
+Shapes: the file is JSON with `contexts`, a list of scopes, and `cases`. A case is `{expr, ctx, ok, value}` or
+`{expr, ctx, ok: false, stage, reason}`.
 """
 
 from __future__ import annotations

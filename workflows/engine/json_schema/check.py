@@ -69,7 +69,7 @@ class Check:
     def evaluate(self, schema: Any, value: Any, at: Place) -> set[Any]:
         """Check a value and report its problems.
 
-        Return the names or indexes of those parts of `value` that a keyword has evaluated.
+        Return the properties (by name) or the items (by index) of `value` that a keyword has evaluated.
         """
         seen: set[Any] = set()
         if isinstance(schema, bool):

@@ -1,4 +1,4 @@
-"""Activities that write projection records and look back for a wait (docs/reference/engine.md#event-waits)."""
+"""Activities that write projection records, and the lookback of a wait (docs/reference/engine.md#event-waits)."""
 
 from temporalio import activity
 
