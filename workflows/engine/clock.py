@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 # 9999-12-31T23:59:59.999Z: the last moment that both ISO 8601 and PostgreSQL can write without an extension.
 MAX_MS = 253_402_300_799_999
-# 2001-01-01T00:00Z in milliseconds. A smaller number is read as seconds, for two reasons: in seconds, every year up to
-# 9999 is below 253,402,300,800, and no workflow waits for a moment of the last century.
+# 2001-01-01T00:00Z in milliseconds. A smaller number is read as seconds. This is safe for two reasons. In seconds,
+# every year up to 9999 is below 253,402,300,800. And no workflow waits for a moment of the last century.
 MIN_NUMBER_MS = 978_307_200_000
 
 

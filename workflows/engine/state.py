@@ -84,8 +84,13 @@ class AttemptState:
 class RunState:
     scope: Scope
     trigger_event_id: str = ""
-    # Logical time of the run. It is the time at which the start was accepted, at which the event or response that ended
-    # the last wait was accepted, or at which the last timer was due. Delays of the portal do not change it.
+    # Logical time of the run. It is the latest of these times:
+    #
+    # - the time at which the portal accepted the start
+    # - the time at which the portal accepted the event or response that ended the last wait
+    # - the due time of the last timer
+    #
+    # Delays of the portal do not change it.
     ready_ms: int = 0
     frames: list[Frame] = field(default_factory=lambda: [Frame(ROOT)])
     phase: Phase = Phase.NEW

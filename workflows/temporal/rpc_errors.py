@@ -64,8 +64,8 @@ def translated(error: RPCError) -> TemporalError:
         return TemporalAlreadyStarted(message)
     if error.status == RPCStatusCode.UNAVAILABLE and "connect error" in message:
         return TemporalUnreachable(message)
-    # CANCELLED means that the SDK's own deadline has passed. UNAVAILABLE on an open connection: the call may have been
-    # carried out.
+    # CANCELLED means that the SDK's own deadline has passed. After UNAVAILABLE on an open connection, the call may
+    # have been carried out.
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
         return TemporalTimeout(message)
     if any(text in message for text in _CONNECTION_LOST):
