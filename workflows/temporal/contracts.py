@@ -157,8 +157,8 @@ class ChildRequest:
     depth: int
     records: list[dict[str, Any]]
     first_execution_id: str = ""
-    # The parent's logical time when it calls the child, in epoch milliseconds. It is the time at which the child
-    # starts.
+    # The parent's logical time when it calls the child, in epoch milliseconds. For the child, this is the time at which
+    # its start was accepted.
     ready_ms: int = 0
 
 
