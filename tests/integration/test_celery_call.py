@@ -40,7 +40,7 @@ class Foreign:
 
     def __init__(self, queue: str, client: "redis.Redis[bytes]") -> None:
         self.queue, self.redis = queue, client
-        self.unheard = f"{queue}-unheard"
+        self.unserved_queue = f"{queue}-unserved"
 
     def runs(self, key: str) -> int:
         """Return the number of task runs that were counted under the key."""
@@ -48,7 +48,7 @@ class Foreign:
 
     def waiting(self) -> int:
         """Return the number of messages in the queue that no worker consumes."""
-        return int(self.redis.llen(self.unheard))
+        return int(self.redis.llen(self.unserved_queue))
 
     def store_result(self, task_id: str, content: bytes) -> None:
         self.redis.set(f"celery-task-meta-{task_id}", content)
@@ -192,7 +192,7 @@ def test_result_that_is_not_json_is_refused_without_another_run(foreign: Foreign
 def test_entry_of_the_backend_is_only_read(
     foreign: Foreign, context: ActionContext, stored: bytes, code: str, text: str
 ) -> None:
-    value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.01}
+    value = {"task": "foreign.count", "queue": foreign.unserved_queue, "timeoutSeconds": 0.01}
     foreign.store_result(failed(context, **value).details["taskId"], stored)
     error = failed(context, **value)
     assert (error.code, text in error.message) == (code, True)
@@ -216,7 +216,7 @@ def test_only_permitted_tasks_are_sent(
 ) -> None:
     settings.CELERY_CALL_TASKS = tasks
     before = foreign.waiting()
-    error = failed(context, task=task, queue=foreign.unheard, timeoutSeconds=0.01)
+    error = failed(context, task=task, queue=foreign.unserved_queue, timeoutSeconds=0.01)
     assert foreign.waiting() - before == passes
     if not passes:
         assert codes(error) == ("ValidationError", "CELERY_TASK_NOT_ALLOWED")
@@ -273,7 +273,7 @@ def test_execution_after_a_lost_one_waits_for_the_same_task(foreign: Foreign, co
 
 def test_lost_execution_without_a_result_is_unknown_and_sends_nothing(foreign: Foreign, context: ActionContext) -> None:
     before = foreign.waiting()
-    value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.2}
+    value = {"task": "foreign.count", "queue": foreign.unserved_queue, "timeoutSeconds": 0.2}
     errors = [failed(context, **value) for _ in range(3)]
     assert [codes(error) for error in errors] == [UNKNOWN] * 3
     assert foreign.waiting() - before == 1
@@ -281,7 +281,7 @@ def test_lost_execution_without_a_result_is_unknown_and_sends_nothing(foreign: F
 
 def test_idempotent_task_is_sent_again_after_a_timeout(foreign: Foreign, context: ActionContext) -> None:
     before = foreign.waiting()
-    value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.2, "isIdempotent": True}
+    value = {"task": "foreign.count", "queue": foreign.unserved_queue, "timeoutSeconds": 0.2, "isIdempotent": True}
     errors = [failed(context, **value) for _ in range(2)]
     assert [codes(error) for error in errors] == [("TimeoutError", "CELERY_TASK_TIMEOUT")] * 2
     assert foreign.waiting() - before == 2
@@ -398,7 +398,7 @@ def test_message_with_a_lost_confirmation_is_not_sent_twice(
 ) -> None:
     proxy, before = MutingProxy(servers.redis_url, mute_at=b"LPUSH"), foreign.waiting()
     settings.CELERY_CALL_BROKER_URL = proxy.url
-    value = {"task": "foreign.count", "queue": foreign.unheard, "timeoutSeconds": 0.2}
+    value = {"task": "foreign.count", "queue": foreign.unserved_queue, "timeoutSeconds": 0.2}
     try:
         error = failed(context, **value)
     finally:
@@ -431,7 +431,7 @@ def test_action_waits_for_a_backend_that_is_silent_for_a_while(
 
 
 def test_mark_records_the_sent_task(foreign: Foreign, context: ActionContext, tenant: Any) -> None:
-    error = failed(context, task="foreign.count", queue=foreign.unheard, timeoutSeconds=0.01)
+    error = failed(context, task="foreign.count", queue=foreign.unserved_queue, timeoutSeconds=0.01)
     mark = DataStoreEntry.objects.get(tenant=tenant, namespace="_celery.call")
     assert mark.value == {
         "task": "foreign.count", "taskId": error.details["taskId"], "round": 0, "ended": False,

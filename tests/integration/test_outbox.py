@@ -242,7 +242,7 @@ def test_row_that_can_never_be_an_event_is_kept_with_the_reason(tenant: Any) -> 
     publish(tenant, 2, event_id="e-1")
     publish_event("COUNTED", {"n": "x"}, tenant=tenant, event_id="e-2")
     publish(tenant, 3, event_id="e-3")
-    publish(tenant, 4, event_id="e-4", payload_schema_ref="unheard.v1")
+    publish(tenant, 4, event_id="e-4", payload_schema_ref="unknown.v1")
     assert (relay(tenant), stored_event_ids(tenant)) == (5, ["e-1", "e-3"])
     refused = {row.envelope["event_id"]: row for row in rows(tenant)}
     assert {name: row.reason.split(":")[0] for name, row in refused.items()} == {
