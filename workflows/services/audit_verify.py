@@ -3,11 +3,12 @@
 The verification finds these manipulations:
 - A changed link does not match its own hash.
 - A removed or inserted link breaks the numbering or the hash of the next link.
-- A ledger row that was changed without the trigger differs from its last link.
-- A ledger row whose request was rewritten, with a link for the new text, differs from its first link.
+- If a ledger row was changed while the trigger was off, the row differs from its last link.
+- If the request of a ledger row was rewritten and a link for the new text was added, the row differs from its first
+  link.
 
-An attacker who rewrites every link after some point can produce a valid chain. Therefore keep the last hash of a
-verification outside the database, and compare it with `--expect`.
+An attacker who rewrites every link after some point can produce a valid chain. Therefore store the last hash of a
+verification outside the database. Give this hash to the next verification with `--expect`.
 """
 
 import hashlib
@@ -42,8 +43,8 @@ class AuditReport:
 def audit_verify(*, tenant_id: uuid.UUID, expected_hash: str = "") -> AuditReport:
     """Verify every link and every ledger row of a tenant.
 
-    `expected_hash` is the last hash of an earlier verification. It must still be in the chain.
-    Cost: reads all links and ledger rows of the tenant in pages, and holds one page in memory.
+    `expected_hash` is the last hash of an earlier verification. This hash must still be in the chain.
+    Cost: the function reads all links and ledger rows of the tenant in pages. Only one page is in memory at a time.
     """
     report = AuditReport(tenant_id)
     has_expected = not expected_hash
@@ -74,7 +75,11 @@ class _Link:
 
 @dataclass(frozen=True)
 class _Row:
-    """Ledger row. `content` is what its next link would contain. A row without a link has None in both links."""
+    """Ledger row.
+
+    `content` is the content that its next link would have. If the row has no link, `first_link` and `last_link` are
+    None.
+    """
 
     command_id: uuid.UUID
     content: str
@@ -96,8 +101,8 @@ def _links(tenant_id: uuid.UUID) -> Iterator[_Link]:
 def _rows(tenant_id: uuid.UUID) -> Iterator[_Row]:
     """Return every ledger row together with its first and its last link.
 
-    One statement reads all three. A row that changes during the verification is then read with the links of the same
-    commit.
+    One statement reads the row and its two links. So if a row changes during the verification, the row and the links
+    come from the same commit.
     """
     after = uuid.UUID(int=0)
     while True:
@@ -120,7 +125,10 @@ def _rows(tenant_id: uuid.UUID) -> Iterator[_Row]:
 
 
 def _without_row(tenant_id: uuid.UUID) -> list[uuid.UUID]:
-    """Return the first commands that have links but no row. This needs a delete with the foreign key switched off."""
+    """Return the first commands that have links but no row.
+
+    Such a row was deleted while the foreign key was switched off.
+    """
     rows = Command.objects.filter(tenant_id=tenant_id, id=OuterRef("command_id"))
     links = CommandEntry.objects.filter(~Exists(rows), tenant_id=tenant_id)
     return list(links.order_by().values_list("command_id", flat=True).distinct()[:SHOWN_PROBLEMS])
@@ -134,7 +142,7 @@ def _row_problems(row: _Row) -> list[str]:
     changed = _differences(json.loads(row.last_link), current)
     if changed:
         problems.append(f"command {row.command_id} was changed without a link: {', '.join(changed)}")
-    # The outcome of a command is written later. Its request is the same in every link.
+    # The outcome of a command is written later than its request. So the request is the same in every link.
     rewritten = sorted(set(_differences(json.loads(row.first_link), current)) & REQUEST_COLUMNS - set(changed))
     if rewritten:
         problems.append(
@@ -144,5 +152,8 @@ def _row_problems(row: _Row) -> list[str]:
 
 
 def _differences(linked: dict[str, Any], current: dict[str, Any]) -> list[str]:
-    """Return the columns of the link whose values differ. A column of a later release is in no older link."""
+    """Return the columns of the link whose values differ from the row.
+
+    Only columns of the link are compared, because an old link does not have the columns of a later release.
+    """
     return sorted(name for name, value in linked.items() if current.get(name) != value)

@@ -28,11 +28,11 @@ from workflows.statuses import CommandAction, Role, SchemaMode
 class Imported:
     """Result for one definition of a bundle.
 
-    - `unchanged`: the stored draft and version were the same already.
-    - `renamed`: new ids of steps whose id was used twice, `{path, from, to}`.
+    - `unchanged`: the stored draft and version were already equal to the imported definition.
+    - `renamed`: steps that got a new id because their id was used twice, `{path, from, to}`.
     - `references`: calls of children that were translated, `{path, workflow, version, key, number}`.
     - `unresolved`: calls of workflows that neither the bundle nor the tenant has.
-    - `problems`: why a partial import left the definition out; nothing of it was stored.
+    - `problems`: the reasons why a partial import left the definition out. Nothing of this definition was stored.
     """
 
     key: str
@@ -48,11 +48,12 @@ class Imported:
 def bundle_import(*, actor: Actor, document: Any, publish: bool, partial: bool = False) -> list[Imported]:
     """Save the drafts of a bundle in one transaction. With `publish`, also create and publish its versions.
 
-    One refused definition refuses the bundle. With `partial`, the definitions without a problem are imported.
+    If one definition is refused, the whole bundle is refused. With `partial`, the definitions without a problem are
+    imported.
 
     Idempotency: a definition that equals the stored one is not changed.
     Errors: PermissionRefused; InputInvalid BUNDLE_INVALID; InputInvalid BUNDLE_DEPENDENCIES_MISSING,
-    BUNDLE_CHILD_VERSION or DEFINITION_INVALID, with every problem of every definition.
+    BUNDLE_CHILD_VERSION or DEFINITION_INVALID, with all problems of all definitions.
     """
     with command_transaction(
         actor=actor,
@@ -73,17 +74,18 @@ def bundle_import(*, actor: Actor, document: Any, publish: bool, partial: bool =
 
 
 def _bundle_name(document: Any) -> str:
-    """Return the keys of an unchecked bundle as text that the ledger can store."""
+    """Return the keys of a bundle as text that the ledger can store. The bundle is not checked yet."""
     workflows = document.get("workflows") if isinstance(document, dict) else None
     keys = [str(item.get("key")) for item in workflows if isinstance(item, dict)] if isinstance(workflows, list) else []
     return ascii(", ".join(keys))[1:-1][:200]
 
 
 def _inferred(workflow: BundleWorkflow, tenant_id: uuid.UUID) -> BundleWorkflow:
-    """Set the payload schema of a definition with the mode `inferred` to the one of its trigger event.
+    """For the mode `inferred`, set the payload schema of the definition to the payload schema of its trigger event.
 
-    A payload mapping changes the shape of the payload. Then, or if the catalogue names no schema, the definition keeps
-    its own schema, or accepts any object if that schema is not registered.
+    There are two exceptions: the trigger has a payload mapping, which changes the shape of the payload; or the
+    catalogue names no schema. In these cases the definition keeps its own schema. If its own schema is not registered,
+    the definition accepts any object.
     """
     if workflow.metadata.get("payload_schema_mode") != SchemaMode.INFERRED:
         return workflow
@@ -111,9 +113,9 @@ def _inferred(workflow: BundleWorkflow, tenant_id: uuid.UUID) -> BundleWorkflow:
 def _checked_plan(
     workflows: Sequence[BundleWorkflow], tenant_id: uuid.UUID, *, publish: bool, partial: bool
 ) -> tuple[list[Planned], list[Imported]]:
-    """Return the plan of the definitions without a problem, and the refused ones.
+    """Return the plan of the definitions without a problem, and the refused definitions.
 
-    Errors: InputInvalid if a definition is refused and the import is not partial, or if all are refused.
+    Errors: InputInvalid if the import is not partial and a definition is refused, or if all definitions are refused.
     """
     refused: list[Imported] = []
     while True:
@@ -126,7 +128,8 @@ def _checked_plan(
         refused += [Imported(item.workflow.key, draft_saved=False, problems=item.problems) for item in bad]
         left = {item.workflow.key for item in bad}
         workflows = [workflow for workflow in workflows if workflow.key not in left]
-        # Without its child, a parent would call a workflow of the tenant with the same name.
+        # If a child is refused, its parents are refused too. Otherwise a parent would call a definition of the tenant
+        # with the same name.
         orphans = parents_of(workflows, [item.workflow for item in bad])
         refused += [Imported(parent.key, draft_saved=False, problems=[problem]) for parent, problem in orphans]
         workflows = [workflow for workflow in workflows if workflow.key not in {item.key for item in refused}]
@@ -160,7 +163,10 @@ def _stored(tenant_id: uuid.UUID, keys: Sequence[str]) -> dict[str, Stored]:
 
 
 def _tenant_names(tenant_id: uuid.UUID) -> dict[str, str]:
-    """Return the keys of the tenant's definitions by key, id, and id in the product that exported them."""
+    """Return the keys of the tenant's definitions.
+
+    They are found by key, by id, and by the id in the product that exported the definition.
+    """
     names: dict[str, str] = {}
     rows = Definition.objects.filter(tenant_id=tenant_id, archived_at__isnull=True)
     for pk, key, foreign in rows.values_list("id", "key", "foreign_id"):
@@ -240,7 +246,7 @@ def _store(actor: Actor, planned: Planned, *, publish: bool) -> Imported:
     if workflow.foreign_ids:
         definition.foreign_id = workflow.foreign_ids[-1][:200]
     definition.save()
-    # A raised concurrency limit frees slots.
+    # The import may have raised the concurrency limit. Then there are free slots for held starts.
     transaction.on_commit(bound(held_starts_wake, tenant_id=actor.tenant_id, definition_id=definition.id))
     imported = Imported(
         workflow.key,

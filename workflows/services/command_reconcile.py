@@ -1,16 +1,17 @@
-"""Commands without a known outcome: decide from Temporal whether they are observed or failed.
+"""Commands without a known outcome. This module asks Temporal and decides if they are observed or failed.
 
 Three kinds of commands are decided here:
 
 - `unknown`: Temporal did not respond in time.
 - `requested` for minutes: the process that sent the request has died.
-- `accepted`, but the run has ended without a record of the command.
+- `accepted`, but the run has ended and its records do not contain the command.
 
-Each is decided only after a time that is longer than any call to Temporal, so that no request is still on its way.
+A command is decided only after a time that is longer than any call to Temporal. So its request cannot still be on its
+way.
 
 Some commands change rows and write their outcome in one commit (`command_transaction`,
-`commands_finish_in_transaction`). Such a command has changed nothing while it is `requested`. If its process is still
-alive, that commit is refused after the command was decided here.
+`commands_finish_in_transaction`). While such a command is `requested`, it has changed nothing. If its process still
+runs after the command was decided here, the process's commit is refused.
 
 Source: docs/reference/authority.md#command-ledger
 """
@@ -51,14 +52,15 @@ BATCH = 100
 LOOK_BACK = timedelta(days=30)
 RECORDED_BY_THE_RUN = (CommandAction.CANCEL, CommandAction.TERMINATE, CommandAction.COMPLETE_TASK)
 
-# None if the command cannot be decided yet. Otherwise True if Temporal shows its effect, and a sentence for the ledger.
+# The decision is None if the command cannot be decided yet. Otherwise it has two parts: True if Temporal shows the
+# effect of the command, and a sentence for the ledger.
 Decision = tuple[bool, str] | None
 
 
 def commands_reconcile(*, stop_at: float) -> Counter[str]:
-    """Decide commands, and return their number by outcome.
+    """Decide commands. Return the number of decided commands by outcome.
 
-    The order is random, so that commands that cannot be decided yet do not delay the others.
+    The order is random. So commands that cannot be decided yet do not delay other commands.
 
     Errors: TemporalUnreachable, TemporalTimeout.
     """
@@ -105,7 +107,7 @@ def _cancel(command: Command) -> Decision:
     if execution is None:
         return False, "Temporal does not know the run"
     if execution.status in RUN_STATUS_OF_TEMPORAL:
-        return None  # the record of the run's end decides
+        return None  # the record of the run's end will decide the command
     if execution.cancel_requested:
         return True, "Temporal has the request to cancel the run"
     return False, "Temporal has no request to cancel the run; send the request again"
@@ -142,7 +144,7 @@ def _started(run_id: uuid.UUID) -> Decision:
     if run is not None and (run.projection_epoch or (run.status in OPEN_RUN_STATUSES and run.temporal_first_run_id)):
         return True, "the run was started"
     if run is not None and run.status in OPEN_RUN_STATUSES:
-        return None  # the sweep starts it until Temporal has it
+        return None  # the sweep repeats the start until Temporal has the run
     if run is not None:
         return False, run.error["message"] if run.error else f"the run is {run.status}"
     is_there = _described(Run(id=run_id, temporal_workflow_id=workflow_id_of(run_id))) is not None
@@ -161,7 +163,7 @@ def _complete_task(command: Command) -> Decision:
         if str(command.id) in history.updates:
             return True, "the run has the response"
         if history.close is None and update_is_known(workflow_id=run.temporal_workflow_id, update_id=str(command.id)):
-            return None  # a worker will accept or reject it
+            return None  # a worker will accept or reject the update
     except gateway.TemporalNotFound:
         return False, "Temporal does not know the run"
     except HistoryUnreadable as error:
@@ -172,7 +174,7 @@ def _complete_task(command: Command) -> Decision:
 
 def _completed_by_event(delivery: EventDelivery) -> Decision:
     if delivery.status in IN_PROGRESS:
-        return None  # the dispatcher sends the event, or the workflow's verdict on it decides
+        return None  # the dispatcher will send the event, or the workflow's verdict decides
     if delivery.status == DeliveryStatus.MATCHED:
         return True, "the run has the response"
     return False, delivery.reason or f"the delivery of the event is {delivery.status}"
@@ -193,7 +195,7 @@ def _described(run: Run) -> gateway.Execution | None:
         return None
 
 
-# Commands whose change and outcome are one commit: without an outcome, they have changed nothing.
+# These commands write their change and their outcome in one commit. Without an outcome, they have changed nothing.
 ONE_COMMIT = (
     CommandAction.ASSIGN_TASK,
     CommandAction.BULK,
@@ -212,7 +214,7 @@ ONE_COMMIT = (
     CommandAction.SAVE_SECRET,
     CommandAction.UNPAUSE,
 )
-# Commands that the portal refuses in every case.
+# The portal refuses these commands in every case.
 ALWAYS_REFUSED = (CommandAction.REQUEUE_EVENT_WAIT, CommandAction.RESUME, CommandAction.RETRY)
 
 DECIDERS: dict[CommandAction, Callable[[Command], Decision]] = {

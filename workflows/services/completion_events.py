@@ -1,13 +1,15 @@
-"""Completion of human tasks by events: the rules of the task apply to the sender of the event.
+"""Completion of human tasks by events. The rules of the task apply to the sender of the event.
 
-The dispatcher calls `completion_open` before it signals the event, because only the event's row names the sender. The
-workflow then checks the form. Every such completion has a row in the command ledger, also if it is refused:
+The dispatcher calls `completion_open` before it signals the event. This check is not in the workflow, because only the
+event's row has the sender. The workflow then checks the form. Every such completion has a row in the command ledger,
+even if it is refused. The states of this row are:
 
 1. `requested`: written before the signal.
 2. `accepted`: Temporal has the signal.
 3. `observed`, or `failed` with the reason: the workflow's verdict on the event.
 
-An event that the step names in `completeOn` is the author's choice. It needs no role, assignment or claim.
+If the step names the event in `completeOn`, the author has allowed the completion. Such an event needs no role,
+assignment or claim.
 
 Source: docs/reference/engine.md#human-tasks
 """
@@ -35,7 +37,7 @@ PERSONS = ("user", "token")
 
 
 def event_sender(event: Event) -> Actor:
-    """Return the actor that sent the event. Events of processes act as the system actor."""
+    """Return the actor that sent the event. If a process sent the event, return the system actor."""
     if event.sender_type not in PERSONS:
         return system_actor(event.tenant_id, name=event.sender or event.get_source_display())
     source = CommandSource.ADMIN if event.source == EventSource.ADMIN else CommandSource.API
@@ -46,9 +48,9 @@ def event_sender(event: Event) -> Actor:
 def completion_open(delivery: EventDelivery) -> Command | None:
     """Write the ledger row of the completion that this delivery requests, and check the sender.
 
-    Return None if the wait has no task. The caller writes the result of the signal to the row.
+    Return None if the wait has no human task. The caller writes the result of the signal to the returned row.
     Idempotency: a repeated attempt of the delivery uses the same row.
-    Errors: PortalError if the sender may not complete the task; the row has the refusal.
+    Errors: PortalError if the sender may not complete the task. The refusal is recorded in the row.
     """
     if delivery.wait_id is None:
         return None
@@ -66,7 +68,7 @@ def completion_open(delivery: EventDelivery) -> Command | None:
 
 
 def _open_row(actor: Actor, task: HumanTask, delivery: EventDelivery) -> Command:
-    """Return the row of an earlier attempt that has no final outcome, or a new row."""
+    """Return the row of an earlier attempt if it has no final outcome yet. Otherwise return a new row."""
     event, key = delivery.event, completion_key(delivery.id)
     rows = Command.objects.filter(tenant_id=task.tenant_id, target_id=str(task.id), idempotency_key__startswith=key)
     earlier = list(rows.order_by("-requested_at"))
@@ -89,7 +91,7 @@ def _open_row(actor: Actor, task: HumanTask, delivery: EventDelivery) -> Command
 
 
 def _require_may_complete(actor: Actor, task: HumanTask) -> None:
-    """Refuse a sender who may not complete an open task. The workflow's verdict decides about a closed task.
+    """Refuse a sender who may not complete an open task. If the task is closed, the workflow's verdict decides.
 
     Errors: PermissionRefused; Conflict if a member holds the task.
     """
@@ -106,12 +108,12 @@ def _require_may_complete(actor: Actor, task: HumanTask) -> None:
 
 
 def completion_delivery(command: Command) -> EventDelivery | None:
-    """Return the delivery of the event that requested this completion. Return None for a request of a person."""
+    """Return the delivery of the event that requested this completion. Return None if a person sent the request."""
     prefix, _, rest = command.idempotency_key.partition(":")
     if prefix != "delivery":
         return None
     try:
         delivery_id = uuid.UUID(rest.partition(":")[0])
     except ValueError:
-        return None  # a client chose a key that begins in the same way
+        return None  # a client's own key has the same beginning
     return EventDelivery.objects.filter(tenant_id=command.tenant_id, id=delivery_id).first()

@@ -14,8 +14,8 @@ from workflows.models import HumanTask
 def decision_parts(response: Any, reason: str) -> tuple[Any, str, dict[str, Any]]:
     """Return the response, the reason for the ledger, and the payload of the ledger row.
 
-    A caller may give the reason beside the response or inside it. In the payload, the output is under `output`, because
-    the tenant's redaction rules name the output of an action so.
+    A caller may give the reason inside the response or as a separate field. In the payload of the ledger row, the
+    output has the name `output`, because the tenant's redaction rules use this name for the output of an action.
     """
     if not isinstance(response, dict):
         return response, reason, {"response": response}
@@ -31,7 +31,7 @@ def decision_parts(response: Any, reason: str) -> tuple[Any, str, dict[str, Any]
 def output_problem(task: HumanTask, response: Any) -> str | None:
     """Check the output with the action's own model, because the JSON Schema of the form has only a part of its rules.
 
-    An action that this process does not know is checked with the form only.
+    If this process does not know the action, the output is checked only with the form.
     """
     if not isinstance(response, dict) or "output" not in response:
         return None

@@ -19,7 +19,10 @@ from workflows.statuses import CommandAction, Role, TriggerType
 
 
 def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]:
-    """Return the errors and warnings of a definition document, checked against what the tenant has registered."""
+    """Return the errors and warnings of a definition document.
+
+    The document may refer only to names that the tenant has registered.
+    """
     return validate(document, known_names(tenant_id))
 
 
@@ -36,7 +39,10 @@ def known_names(tenant_id: uuid.UUID) -> Known:
 
 
 def _known_workflows(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
-    """Return published versions by each name that `control.callWorkflow` accepts: a definition's key or id."""
+    """Return the published versions of each definition.
+
+    `control.callWorkflow` accepts its key and its id, so both are keys of the result.
+    """
     versions: dict[str, set[int]] = {}
     rows = DefinitionVersion.objects.filter(tenant_id=tenant_id, definition__archived_at__isnull=True)
     for pk, key, number in rows.values_list("definition_id", "definition__key", "version"):
@@ -49,7 +55,7 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
     """Publish the draft as the next version. New runs use it from now on.
 
     Idempotency: a draft that equals the published version creates no new version.
-    Errors: NotFound, PermissionRefused; InputInvalid DEFINITION_INVALID with every problem; the author must act.
+    Errors: NotFound, PermissionRefused; InputInvalid DEFINITION_INVALID with all problems. The author must act.
     """
     with command_transaction(
         actor=actor, action=CommandAction.PUBLISH, target_type="definition", target_id=key
@@ -66,7 +72,9 @@ def definition_publish(*, actor: Actor, key: str) -> DefinitionVersion:
 
 
 def definition_set_paused(*, actor: Actor, key: str, is_paused: bool, reason: str = "") -> Definition:
-    """Pause or unpause a definition. While it is paused, no event and no request starts a run; open runs continue.
+    """Pause or unpause a definition.
+
+    While a definition is paused, no event and no request starts a run. Open runs continue.
 
     Errors: NotFound, PermissionRefused.
     """

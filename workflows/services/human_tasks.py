@@ -1,13 +1,13 @@
 """Completion of human tasks (docs/reference/engine.md#human-tasks).
 
-The way of a response:
+A response is processed in these steps:
 1. This service checks the actor, the permission, the claim and the form.
-2. The task moves to `completing` by compare-and-set. No lock is held during the call to Temporal.
-3. Temporal gets an update whose id is the id of the command.
-4. The update's validator in the workflow checks task and form again. So a late or invalid response never enters the
-   history.
-5. The workflow's own record moves the task to `completed`. If Temporal refuses the update, the task gets its old
-   status.
+2. The task's status is changed to `completing` with compare-and-set. No lock is held during the call to Temporal.
+3. An update is sent to Temporal. The id of the update is the id of the command.
+4. In the workflow, the validator of the update checks task and form again. So a late or invalid response is never
+   stored in the history.
+5. The workflow's own projection record changes the task's status to `completed`. If Temporal refuses the update, the
+   task gets its old status back.
 """
 
 import uuid
@@ -102,9 +102,9 @@ def _not_fitting(problems: list[Problem]) -> InputInvalid:
 
 
 def task_take_late_result(*, task: HumanTask, response: dict[str, Any]) -> Command:
-    """Close the task that decides about an unknown outcome, because the action's own result has arrived.
+    """Close the task about an unknown outcome, because the result of the action has arrived.
 
-    No role, claim or form applies: the result was stored by the action that the task asks about.
+    No role, claim or form is checked, because the action itself has stored the result.
     Errors: Conflict (not open, refused by the workflow); DependencyDown if Temporal does not respond.
     """
     actor = system_actor(task.tenant_id, name="late result of the action")
@@ -182,7 +182,7 @@ def _not_held_by_another(actor: Actor) -> Q:
 
 
 def _move_to_completing(task: HumanTask, condition: Q) -> str:
-    """Move the task to `completing` if the condition holds, and return its old status.
+    """If the condition is true, change the task's status to `completing`. Return the old status.
 
     Errors: Conflict if the task is not open, or if another member holds it.
     """

@@ -1,6 +1,7 @@
 """`Idempotency-Key` of commands.
 
-A repeat with the same key and body returns the first outcome. Another body with the same key is refused.
+If a request is repeated with the same key and body, the first outcome is returned. A request with the same key and
+another body is refused.
 """
 
 import hashlib
@@ -24,7 +25,10 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 200
 
 @dataclass(frozen=True)
 class CommandRequest:
-    """Request with its ledger row. If it is not new, the caller must return the row's outcome and change nothing."""
+    """Request and its ledger row.
+
+    If the request is not new, the caller must return the row's outcome and change nothing.
+    """
 
     command: Command
     is_new: bool
@@ -43,15 +47,15 @@ def command_request(
     part_of: Command | None = None,
     also_hashed: Any = None,
 ) -> CommandRequest:
-    """Write the ledger row of this request. For a repeat, return the row of the first request.
+    """Write the ledger row of this request. If the request is a repeat, return the row of the first request.
 
-    `part_of` is the command of the bulk job that this request belongs to. Only one worker holds an item of a job. A row
-    without an outcome was therefore left by a worker that was killed, and the request counts as new.
+    `part_of` is the command of the bulk job to which this request belongs. Only one worker at a time holds an item of a
+    job. So if a row has no outcome, its worker was killed, and the request counts as new.
 
     `also_hashed` is a part of the request that the ledger must not store, for example a keyed hash of a secret.
 
     Errors: Conflict if the key was used for another request, or if the first request has no outcome yet. If the first
-    request was refused, failed, or has an unknown outcome: its stored error.
+    request was refused, failed, or has an unknown outcome, its stored error is raised again.
     """
     if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH:
         raise InputInvalid(
@@ -100,7 +104,7 @@ def _earlier(actor: Actor, idempotency_key: str, request_hash: str, *, may_conti
 
 
 def error_of(command: Command) -> PortalError:
-    """Return the error with which the request of this ledger row ended."""
+    """Return the error with which the request in this ledger row ended."""
     error = Conflict(
         command.message, code=command.code, details={**(command.details or {}), "commandId": str(command.id)}
     )
@@ -113,7 +117,7 @@ def _hash(value: Any) -> str:
 
 
 def command_was_done(*, actor: Actor, idempotency_key: str) -> bool:
-    """Return True if the request of this actor with this key was carried out."""
+    """Return True if a request of this actor with this key was carried out."""
     done = Command.objects.filter(
         tenant_id=actor.tenant_id, actor_type=actor.kind, actor_id=actor.id, idempotency_key=idempotency_key
     )
@@ -121,7 +125,10 @@ def command_was_done(*, actor: Actor, idempotency_key: str) -> bool:
 
 
 class CommandRepeated(PortalError):
-    """Repeat of a request that changed only this database and was carried out. The caller must change nothing."""
+    """The request is a repeat. The first request changed only this database and was carried out.
+
+    The caller must change nothing.
+    """
 
     status = 409
     code = "IDEMPOTENCY_REPEATED"
@@ -143,9 +150,11 @@ def keyed_command_transaction(
     idempotency_key: str = "",
     also_hashed: Any = None,
 ) -> Iterator[Command]:
-    """Record a command that changes only rows of this database, like `ledger.command_transaction`, with a key.
+    """Record a command with an idempotency key.
 
-    Errors: CommandRepeated if the request with this key was carried out; those of `command_request`.
+    The command changes only rows of this database, as in `ledger.command_transaction`.
+
+    Errors: CommandRepeated if the request with this key was carried out; the errors of `command_request`.
     """
     request = command_request(
         actor=actor,

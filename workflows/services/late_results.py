@@ -1,7 +1,10 @@
-"""Late results of actions whose outcome was unknown: close the task that asks, so that the run uses the result.
+"""Late results of actions whose outcome was unknown.
 
-The lost execution stores its result in the action ledger if its process still runs. It cannot reach the run, because
-Temporal has given its activity up. So the reconciler compares open tasks with the action ledger.
+The task about the unknown outcome is closed, so the run uses the result.
+
+If the process of a lost execution still runs, it stores its result in the action ledger. But it cannot send the result
+to the run, because Temporal no longer waits for its activity. So the reconciler compares open tasks with the action
+ledger.
 
 Source: docs/reference/engine.md#unknown-outcomes
 """
@@ -25,10 +28,10 @@ BATCH = 500
 
 
 def late_results_report() -> Counter[str]:
-    """Close open tasks whose action has stored its result since, and return their number.
+    """Close open tasks whose action has stored its result in the meantime. Return the number of closed tasks.
 
     Cost: two statements if there is nothing to close.
-    Errors: TemporalUnreachable, TemporalTimeout; then nothing is written.
+    Errors: TemporalUnreachable, TemporalTimeout. Then nothing is written.
     """
     counts: Counter[str] = Counter()
     tasks = HumanTask.objects.filter(is_open(), task_type=DECIDE_OUTCOME)
@@ -45,7 +48,7 @@ def late_results_report() -> Counter[str]:
     for task in HumanTask.objects.select_related("run").filter(id__in=due):
         try:
             task_take_late_result(task=task, response={"outcome": ARRIVED})
-        except PortalError as error:  # affects only this task, which a later sweep finds again
+        except PortalError as error:  # only this task; a later sweep finds it again
             logger.warning("the late result for the task %s was not used: %s", task.id, error.message)
             continue
         counts["late results"] += 1

@@ -1,7 +1,7 @@
-"""Import of runs that an older engine executed. The rows have `engine = 'db'` and are only for reading.
+"""Import of runs that an older engine executed. The imported rows have `engine = 'db'` and are read-only.
 
-Routing, the reconciler and bulk jobs skip these rows. Every request about them is refused with
-WORKFLOW_LEGACY_RUN_READ_ONLY. An open status of the older engine is kept and never changes.
+Routing, the reconciler and bulk jobs skip these rows. Every request about such a run is refused with
+WORKFLOW_LEGACY_RUN_READ_ONLY. If a run was open in the older engine, its status is kept and never changes.
 
 Source: docs/reference/authority.md#projection-writers
 """
@@ -20,7 +20,7 @@ from workflows.projections.legacy import record_legacy_runs
 from workflows.statuses import Engine, RunStatus, StepStatus, TriggerType, WaitKind, WaitStatus
 
 FORMAT = "pointsman.legacy-runs"
-# Namespace of imported ids. They are derived from the old ids, so that a second import of the same file adds nothing.
+# Namespace of imported ids. These ids are derived from the old ids. So a second import of the same file adds nothing.
 LEGACY_ROW = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a12")
 
 
@@ -74,12 +74,12 @@ class LegacyImported:
 
 
 def legacy_runs_import(*, tenant_id: uuid.UUID, document: Any) -> LegacyImported:
-    """Insert all runs of the document, or none.
+    """Insert all runs of the document. If one run is refused, insert none.
 
     Shapes: `{"format": "pointsman.legacy-runs", "formatVersion": 1, "runs": [...]}`
     Idempotency: by the run's old id. A second import leaves existing rows unchanged.
     Errors: InputInvalid LEGACY_IMPORT_INVALID with the path in the document. Each definition version must be published
-    here first, because the run page shows it. The operator who imports must act.
+    in this portal first, because the run page shows the version. The operator who imports the file must act.
     """
     runs = _read(document)
     versions = _versions(tenant_id, runs)

@@ -1,7 +1,7 @@
 """Runs that wait for a worker with their action (docs/reference/engine.md#actions).
 
-A worker without the action notes the run at each attempt of the activity. A note expires by itself soon after the last
-attempt. So it never outlives its cause by more than KEPT.
+At each attempt of the activity, a worker without the action writes a note about the run. The note expires at the time
+KEPT after the last attempt. So no old note remains when a worker has the action.
 """
 
 import uuid
@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from workflows.models import DataStoreEntry
 
-# Reserved for the portal: no action can read or write a namespace that starts with "_".
+# This namespace is reserved for the portal. No action can read or write a namespace that starts with "_".
 NAMESPACE = "_missing_action"
-# Longer than the pause between two attempts.
+# This time is longer than the pause between two attempts.
 KEPT = timedelta(seconds=120)
 
 
 def missing_action_note(*, tenant_id: uuid.UUID, run_id: uuid.UUID, action: str) -> None:
-    """Note that a run waits for this action, `id@version`."""
+    """Write a note that the run waits for a worker with this action. `action` has the form `id@version`."""
     DataStoreEntry.objects.update_or_create(
         tenant_id=tenant_id,
         namespace=NAMESPACE,
@@ -28,12 +28,15 @@ def missing_action_note(*, tenant_id: uuid.UUID, run_id: uuid.UUID, action: str)
 
 
 def missing_action_clear(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Delete the note of a run, because a worker has its action now."""
+    """Delete the note about a run, because a worker has the action now."""
     DataStoreEntry.objects.filter(tenant_id=tenant_id, namespace=NAMESPACE, key=str(run_id)).delete()
 
 
 def missing_action_of(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> str | None:
-    """Return the action, `id@version`, that no worker of this run's last attempts had; None if there is none."""
+    """Return the action, as `id@version`, that was missing in the last attempts of this run.
+
+    Return None if no action is missing.
+    """
     entry = DataStoreEntry.objects.filter(
         tenant_id=tenant_id, namespace=NAMESPACE, key=str(run_id), expires_at__gt=timezone.now()
     ).first()
@@ -41,6 +44,6 @@ def missing_action_of(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> str | None:
 
 
 def missing_actions() -> list[str]:
-    """Return the missing actions of the rows in scope, at most 100 notes."""
+    """Return the missing actions of the runs in the current tenant scope. At most 100 notes are read."""
     found = DataStoreEntry.objects.filter(namespace=NAMESPACE, expires_at__gt=timezone.now())[:100]
     return sorted({str(entry.value) for entry in found})

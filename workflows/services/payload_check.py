@@ -15,36 +15,38 @@ from workflows.models import PayloadSchema
 
 # Built-in schema that accepts every object.
 ANY_SCHEMA = "payload.Any.v1"
-# Limit on the steps of one check. A small payload that needs many steps points to a schema that multiplies its
-# references. A large payload may take more steps.
+# Limit on the steps of one check. If a small payload needs many steps, the schema probably multiplies its references. A
+# large payload may take more steps.
 STEPS_ALWAYS = 50_000
 STEPS_PER_BYTE = 10
-# Limit on the steps of all checks of one request, which is about two seconds. Each event of a batch could otherwise
-# take as long as the largest one.
+# Limit on the steps of all checks of one request. The limit corresponds to about two seconds. Without it, each event of
+# a batch could take as long as the largest event.
 STEPS_PER_REQUEST = 2_000_000
 
 
 def known_schema_refs(tenant_id: uuid.UUID) -> frozenset[str]:
-    """Return the names of all schemas that the tenant can use, with the built-in one."""
+    """Return the names of all schemas that the tenant can use. The built-in schema is included."""
     return frozenset({ANY_SCHEMA, *_registered(tenant_id).values_list("ref", flat=True)})
 
 
 def payload_problems(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> list[Problem]:
-    """Return the problems of a payload, at most 20, each with a JSON pointer; an empty list if it is valid."""
+    """Return at most 20 problems of a payload, each with a JSON pointer. The list is empty if the payload is valid."""
     return PayloadChecker(tenant_id).problems(payload, ref)
 
 
 def payload_problem(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> str | None:
-    """Return the first problem of a payload as text with its JSON pointer; None if the payload is valid."""
+    """Return the first problem of a payload as text with its JSON pointer. Return None if the payload is valid."""
     problems = payload_problems(payload, tenant_id=tenant_id, ref=ref)
     return f"{problems[0]['pointer'] or '/'}: {problems[0]['message']}" if problems else None
 
 
 class PayloadChecker:
-    """Check of payloads of one tenant. Use one object for a request: it loads each schema once, and counts all steps.
+    """Check of payloads of one tenant.
 
-    Cost: one query for each schema. A schema with references needs one more query for the addresses of all schemas, and
-    one for each referenced schema.
+    Use one object for a whole request. The object loads each schema once and counts the steps of all checks.
+
+    Cost: one query for each schema. If a schema has references, one more query reads the addresses of all schemas, and
+    one more query reads each referenced schema.
     """
 
     def __init__(self, tenant_id: uuid.UUID) -> None:
@@ -87,28 +89,31 @@ class SchemaRegistry:
         self._ids: dict[str, str] | None = None
 
     def named(self, ref: str) -> Any:
-        """Return the schema with this name; None if there is none."""
+        """Return the schema with this name. Return None if there is no such schema."""
         if ref in self.unsaved:
             return self.unsaved[ref]
         return _registered(self.tenant_id).filter(ref=ref).values_list("schema", flat=True).first()
 
     def load(self, address: str) -> Any:
-        """Return the schema with this registered name or `$id`; None if there is none."""
+        """Return the schema with this registered name or `$id`. Return None if there is no such schema."""
         if address == ANY_SCHEMA:
             return {"type": "object"}
         ref = self._names().get(address)
         return None if ref is None else self.named(ref)
 
     def registered_name(self, address: str) -> str | None:
-        """Return the name of the registered schema with this name or `$id`; None if there is none."""
+        """Return the name of the registered schema with this name or `$id`. Return None if there is no such schema."""
         return ANY_SCHEMA if address == ANY_SCHEMA else self.address_owner(address)
 
     def address_owner(self, address: str) -> str | None:
-        """Return the name of the schema that has this name or `$id`; None if there is none."""
+        """Return the name of the schema that has this name or `$id`. Return None if there is no such schema."""
         return self._names().get(address.rstrip("#"))
 
     def _names(self) -> dict[str, str]:
-        """Return schema names by every address of each schema. A name takes precedence over an equal `$id`."""
+        """Return the names of the schemas by address. The addresses of a schema are its name and its `$id`.
+
+        If a name and an `$id` are equal, the schema with this name is returned.
+        """
         if self._ids is None:
             pairs = dict(_registered(self.tenant_id).values_list("ref", KeyTextTransform("$id", "schema")))
             pairs |= {ref: schema.get("$id") for ref, schema in self.unsaved.items()}

@@ -15,7 +15,9 @@ from workflows.statuses import CommandAction, Role
 
 
 def redaction_rules_save(*, actor: Actor, rules: Any, idempotency_key: str = "") -> list[str]:
-    """Store the rules and return them. They apply to the next page or response, also for data that was stored before.
+    """Store the rules and return them.
+
+    The rules apply from the next page or response, even to data that was stored before.
 
     Errors: InputInvalid REDACTION_RULE_INVALID, PermissionRefused.
     """
@@ -46,7 +48,9 @@ def redaction_rules_save(*, actor: Actor, rules: Any, idempotency_key: str = "")
 
 
 def require_redaction_role(*, actor: Actor) -> None:
-    """Refuse an actor who may not change the rules. Call it before an invalid request is rejected.
+    """Refuse an actor who may not change the rules.
+
+    Call this function before errors in the request are reported.
 
     Errors: PermissionRefused; the attempt is recorded in the ledger.
     """
@@ -60,7 +64,7 @@ def require_redaction_role(*, actor: Actor) -> None:
 
 
 def redaction_rules_of(*, actor: Actor) -> list[str]:
-    """Return the rules of the actor's tenant. Stored values that are not text are left out.
+    """Return the rules of the actor's tenant. If a stored value is not text, it is left out.
 
     Errors: PermissionRefused.
     """

@@ -1,4 +1,4 @@
-"""Check of the role before every other check of a request (docs/reference/authority.md#control-matrix)."""
+"""Check of the role. It comes before all other checks of a request (docs/reference/authority.md#control-matrix)."""
 
 from workflows.actors import Actor
 from workflows.errors import PermissionRefused
@@ -19,9 +19,10 @@ def require_role(
 ) -> None:
     """Refuse an actor without this role, and record the attempt in the ledger.
 
-    Call it before an invalid request is rejected. A caller without the role must not learn what is wrong with a body.
+    Call this function before errors in the request are reported. A caller without the role must not see the errors in
+    the body.
 
-    Errors: PermissionRefused; an administrator of the tenant can give the role.
+    Errors: PermissionRefused. An administrator of the tenant can give the role to the actor.
     """
     if actor.has_role(needs):
         return

@@ -1,4 +1,4 @@
-"""Actions of bulk jobs. An item's request goes through the same service as the request of one run's page."""
+"""Actions of bulk jobs. The request of an item uses the same service as the page of one run."""
 
 import uuid
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from workflows.statuses import CommandAction, CommandSource, Role
 class BulkAction:
     """Action that a bulk job can request for each run.
 
-    `is_for_open`: closed runs, and runs with an accepted request of the same action, are not eligible.
+    `is_for_open`: the action is for open runs. Closed runs are not eligible. Runs with an accepted request of the same
+    action are not eligible either.
     """
 
     service: Callable[..., Command]
@@ -36,14 +37,17 @@ BULK_ACTIONS: dict[str, BulkAction] = {
 
 
 def item_key(item: BulkItem) -> str:
-    """Return the idempotency key of the item's current attempt. It prevents a second request after a worker's death."""
+    """Return the idempotency key of the item's current attempt.
+
+    If a worker dies, this key prevents a second request.
+    """
     return f"bulk:{item.job_id}:{item.id}:{item.attempts + 1}"
 
 
 def item_request(job: BulkJob, item: BulkItem) -> Command:
     """Send the request for this item's run and return its command.
 
-    Errors: those of the action's service.
+    Errors: the errors of the action's service.
     """
     return BULK_ACTIONS[job.action].service(
         actor=requester_of(job),
@@ -55,18 +59,18 @@ def item_request(job: BulkJob, item: BulkItem) -> Command:
 
 
 def requester_of(job: BulkJob) -> Actor:
-    """Return the actor in whose name the items are requested."""
+    """Return the actor in whose name the requests of the items are sent."""
     return Actor(
         job.actor_type, job.actor_id, job.actor_name, job.tenant_id, Role(job.actor_role), CommandSource(job.source)
     )
 
 
 def set_requester(job: BulkJob, actor: Actor, command: Command | None) -> None:
-    """Set the actor and the parent command of the items' requests, unsaved."""
+    """Set the actor and the parent command of the items' requests. The job is not saved here."""
     job.actor_type, job.actor_id, job.actor_name = actor.kind, actor.id, actor.name
     job.actor_role, job.source, job.command = actor.role, actor.source, command
 
 
 def portal_actor(tenant_id: uuid.UUID) -> Actor:
-    """Return the actor for decisions of the portal itself about a job."""
+    """Return the actor for decisions about a job that the portal itself makes."""
     return Actor("system", "bulk", "the portal", tenant_id, Role.ADMIN, CommandSource.SYSTEM)

@@ -1,12 +1,12 @@
 """Claims of bulk items, and the rate of a bulk job.
 
-The rule: the rate applies to all workers of a job together, because it is stored in the job's row.
+The rate of a job applies to all its workers together, because the rate is stored in the job's row. The rules are:
 - No item may be claimed before `next_slice_at`.
 - A claim takes the items of one second at the job's rate, at most BATCH. It moves `next_slice_at` by the time that
-  these items cost.
-- A worker that comes late may catch up at most BURST.
-- Claims of one job happen one after the other, because each locks the job's row.
-- A claim ends after LEASE. Another worker then takes the items of a worker that was killed.
+  these items take at this rate.
+- If a worker is late, it may claim the items of the lost time too, but at most those of BURST.
+- Claims of one job happen one after the other, because each claim locks the job's row.
+- A claim ends after LEASE. If a worker was killed, another worker then claims its items.
 """
 
 import uuid
@@ -24,7 +24,8 @@ LEASE = timedelta(seconds=60)
 BATCH = 50
 MOST_CLAIMED = 2 * BATCH
 BURST = timedelta(seconds=2)
-# A notification that arrives early by this time, because the clocks of two hosts differ, is not a repeated one.
+# The clocks of two hosts can differ. So a notification may arrive early by this time and is still not a repeated
+# notification.
 EARLY = timedelta(seconds=0.2)
 
 
@@ -32,10 +33,10 @@ EARLY = timedelta(seconds=0.2)
 class Claim:
     """Items that this worker has claimed until `claimed_until`.
 
-    The objects in `items` still have the `claimed_until` from before the claim. A value means that an earlier worker
-    claimed the item and did not finish it.
+    The objects in `items` still have the old `claimed_until`, from before this claim. If it is not None, an earlier
+    worker claimed the item and did not finish it.
 
-    Units: `retry_in` is in seconds; None if this worker need not try again.
+    Units: `retry_in` is in seconds. It is None if this worker need not try again.
     """
 
     job: BulkJob | None = None
@@ -45,7 +46,10 @@ class Claim:
 
 
 def items_claim(*, job_id: uuid.UUID) -> Claim:
-    """Claim the items that may be worked on now. A claim without items means that no item is due for this worker."""
+    """Claim the items that this worker may process now.
+
+    If the returned claim has no items, no item is due for this worker.
+    """
     now = timezone.now()
     with transaction.atomic():
         job = BulkJob.objects.select_for_update(no_key=True).filter(id=job_id).first()
@@ -60,16 +64,18 @@ def items_claim(*, job_id: uuid.UUID) -> Claim:
 
 def _claimed(job: BulkJob, since: datetime, now: datetime) -> Claim:
     pending = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
-    # Items are claimed in their order. So the claimed ones are at the beginning of this window.
+    # Items are claimed in their order. So the claimed items are at the beginning of this window.
     window = list(pending.order_by("position").values_list("id", "claimed_until")[: MOST_CLAIMED + BATCH])
     claimed = [until for _, until in window if until is not None and until > now]
     free = [item_id for item_id, until in window if until is None or until <= now]
     may_claim = min(BATCH, max(1, int(job.rate_per_second)), MOST_CLAIMED - len(claimed))
     if not free or may_claim <= 0:
-        # The workers that have claimed the items continue. If one was killed, the sweep acts when its lease ends.
+        # Other workers have claimed the items and continue. If one of these workers was killed, the sweep acts when its
+        # lease ends.
         _set_next_slice(job, min(claimed) if claimed else None)
         return Claim(job)
-    # Select by id alone. With the job in the condition and no table statistics, the planner may read all pending items.
+    # Select by id alone. If the condition contained the job, the planner may read all pending items when the table has
+    # no statistics.
     chosen = BulkItem.objects.filter(id__in=free[:may_claim]).select_for_update(skip_locked=True, no_key=True)
     items = sorted((item for item in chosen if item.state == BulkItemState.PENDING), key=lambda item: item.position)
     until = now + LEASE
@@ -79,9 +85,9 @@ def _claimed(job: BulkJob, since: datetime, now: datetime) -> Claim:
 
 
 def items_release(claim: Claim, items: list[BulkItem]) -> None:
-    """Release claimed items, and subtract the time that they cost.
+    """Release claimed items. Move `next_slice_at` back by the time that the items would have taken.
 
-    The items keep a time in `claimed_until`, because an earlier worker may have sent their request.
+    `claimed_until` of the items is not set to None, because an earlier worker may have sent their request.
     """
     if items and claim.job is not None:
         ids = [item.id for item in items]
@@ -92,13 +98,19 @@ def items_release(claim: Claim, items: list[BulkItem]) -> None:
 
 
 def seconds_to_next_slice(job_id: uuid.UUID) -> float | None:
-    """Return the seconds until the next slice of a running job may begin; None if it needs no further slice."""
+    """Return the seconds until the next slice of a running job may begin.
+
+    Return None if the job needs no further slice.
+    """
     at = BulkJob.objects.filter(id=job_id, state=BulkState.RUNNING).values_list("next_slice_at", flat=True).first()
     return None if at is None else max(0.0, (at - timezone.now()).total_seconds())
 
 
 def jobs_overdue(*, late: timedelta) -> list[uuid.UUID]:
-    """Return at most 100 jobs whose next slice is overdue by this time, because no worker has started it."""
+    """Return at most 100 jobs whose next slice is overdue by this time.
+
+    No worker has started the slice of such a job.
+    """
     overdue = BulkJob.objects.filter(
         Q(state=BulkState.RUNNING) | Q(state=BulkState.STOPPED, ended_at__isnull=True),
         next_slice_at__lte=timezone.now() - late,

@@ -1,6 +1,6 @@
-"""Freeze of the set of a bulk job.
+"""Freeze of the selection of a bulk job.
 
-One statement inserts an item for each run, with the reason if the run is not eligible.
+One statement inserts an item for each run. If the run is not eligible, the item has the reason.
 """
 
 import uuid
@@ -15,7 +15,7 @@ from workflows.models import BulkJob, Run
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, CommandState, Engine
 
-# `chosen` has the ids and their order. A run of another tenant is reported as a run that does not exist.
+# `chosen` has the ids and their order. A run of another tenant is reported like a run that does not exist.
 _FREEZE = """
 INSERT INTO workflow_bulk_items (
     id, tenant_id, job_id, position, target_id, target_label, status_then, attempts, state, code, message, decided_at
@@ -63,20 +63,24 @@ INELIGIBLE_REASONS = {
 
 
 def items_freeze_runs(*, job: BulkJob, runs: QuerySet[Run], most: int) -> int:
-    """Insert an item for each of these runs of the job's tenant, oldest first, at most `most`. Return their number."""
+    """Insert an item for each of these runs of the job's tenant. Return the number of items.
+
+    The oldest run is first. At most `most` items are inserted.
+    """
     query = runs.filter(tenant_id=job.tenant_id).order_by().values("pk").query
     try:
         sql, values = query.sql_with_params()
     except EmptyResultSet:
         return 0
-    # Django's placeholders are positional, those of this module have names. A percent sign in the SQL stays doubled.
+    # Django's placeholders are positional. The placeholders of this module have names. A percent sign in the SQL stays
+    # doubled.
     named = {f"v{number}": value for number, value in enumerate(values)}
     named_sql = sql.replace("%%", "%%%%") % tuple(f"%({name})s" for name in named)
     return _freeze(job, _BY_QUERY.format(runs=named_sql), {**named, "most": most})
 
 
 def items_freeze_ids(*, job: BulkJob, ids: Sequence[uuid.UUID]) -> int:
-    """Insert an item for each of these ids, in this order. Return their number."""
+    """Insert an item for each of these ids, in this order. Return the number of items."""
     return _freeze(job, _BY_IDS, {"ids": list(ids)})
 
 

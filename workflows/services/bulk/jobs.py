@@ -1,8 +1,9 @@
-"""Requests about a bulk job: start, pause, resume, stop and retry of failures (docs/reference/screens.md#run-list).
+"""Requests about a bulk job: start, pause, resume, stop, and retry the failures (docs/reference/screens.md#run-list).
 
-Each request needs the role that the action needs for one run. Each is a command with the job as its target. `bulk_work`
-sends the requests of the items. The command that started the job, or that retried its failures after the end, is the
-parent of the items' commands. It is accepted while the job runs, and observed, with the counts, when the job has ended.
+Each request needs the role that the action needs for one run. Each request is a command with the job as its target.
+`bulk_work` sends the requests of the items. The items' commands have a parent command. This is the command that started
+the job, or the command that retried the failures after the job ended. The parent command is accepted while the job
+runs. When the job has ended, the parent command is observed and has the counts.
 """
 
 import uuid
@@ -29,7 +30,10 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandS
 
 @dataclass(frozen=True)
 class _Step:
-    """Change of a job: its name in the ledger, the states that allow it, and the function for the locked job."""
+    """Change of a job.
+
+    It has a name in the ledger, the job states that allow it, and a function that changes the locked job.
+    """
 
     operation: str
     states: Sequence[BulkState]
@@ -37,7 +41,9 @@ class _Step:
 
 
 def bulk_start(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """Start a job and return it. A `reason` replaces the reason of the preview. Every item's command carries it.
+    """Start a job and return it. A `reason` replaces the reason of the preview.
+
+    The command of every item has this reason.
 
     Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason if the action needs one.
     """
@@ -60,7 +66,7 @@ def bulk_start(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency
 
 
 def bulk_pause(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """Pause a job and return it. A request that a worker is sending now is the last one.
+    """Pause a job and return it. If a worker is sending a request now, this is the last request before the pause.
 
     Errors: NotFound, PermissionRefused, Conflict.
     """
@@ -86,7 +92,9 @@ def bulk_resume(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotenc
 
 
 def bulk_stop(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """Stop a job permanently and return it. No more requests are sent. Requests that were sent still get their outcome.
+    """Stop a job permanently and return it. No more requests are sent.
+
+    The outcomes of requests that were already sent are still recorded.
 
     Errors: NotFound, PermissionRefused, Conflict.
     """
@@ -102,11 +110,11 @@ def bulk_stop(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_
 
 
 def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """Make the items pending again that `bulk_failures` returns. Start the job again if it was done.
+    """Make the items of `bulk_failures` pending again. If the job was done, start the job again.
 
     An unknown item becomes accepted if its command was accepted in the meantime.
 
-    Errors: NotFound, PermissionRefused; Conflict, also if no item can be retried.
+    Errors: NotFound, PermissionRefused; Conflict, for example if no item can be retried.
     """
 
     def retry(job: BulkJob, command: Command) -> None:
@@ -124,9 +132,12 @@ def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", id
 
 
 def bulk_failures(job: BulkJob) -> QuerySet[BulkItem]:
-    """Return the items that a retry requests again: failed, unknown, and refused because of Temporal.
+    """Return the items that a retry would request again.
 
-    An unknown replay is left out, because it may have started a run. A retry could start a second one.
+    These are failed items, unknown items, and items that were refused because of Temporal.
+
+    Replays with an unknown outcome are left out, because such a replay may have started a run. A retry could start a
+    second run.
     """
     failed = Q(state=BulkItemState.FAILED) | Q(state=BulkItemState.REFUSED, code__in=PASSING_CODES)
     unknown = Q(state=BulkItemState.UNKNOWN)
@@ -138,7 +149,7 @@ def bulk_failures(job: BulkJob) -> QuerySet[BulkItem]:
 def bulk_find(*, actor: Actor, job_id: uuid.UUID) -> BulkJob:
     """Return the job.
 
-    Errors: NotFound, also for a job of another tenant.
+    Errors: NotFound. A job of another tenant counts as not found.
     """
     job = BulkJob.objects.select_related("command").filter(tenant_id=actor.tenant_id, id=job_id).first()
     if job is None:
@@ -147,7 +158,9 @@ def bulk_find(*, actor: Actor, job_id: uuid.UUID) -> BulkJob:
 
 
 def require_bulk_role(*, actor: Actor, job_id: uuid.UUID) -> None:
-    """Refuse an actor who may not change this job. Call it before an invalid request is rejected.
+    """Refuse an actor who may not change this job.
+
+    Call this function before errors in the request are reported.
 
     Errors: NotFound; PermissionRefused, and the attempt is recorded in the ledger.
     """
@@ -162,7 +175,7 @@ def require_bulk_role(*, actor: Actor, job_id: uuid.UUID) -> None:
     )
 
 
-# The keys are parts of URLs and names on screens.
+# The keys are used in URLs and as names on screens.
 BULK_STEPS: dict[str, Callable[..., BulkJob]] = {
     "start": bulk_start,
     "pause": bulk_pause,
@@ -176,7 +189,10 @@ BULK_STEPS: dict[str, Callable[..., BulkJob]] = {
 
 
 def _change_job(step: _Step, *, actor: Actor, job_id: uuid.UUID, reason: str, idempotency_key: str) -> BulkJob:
-    """Write the ledger row, check role and state, then change the job and finish the command in one transaction."""
+    """Write the ledger row, then check the role and the state.
+
+    After that, one transaction changes the job and finishes the command.
+    """
     job = bulk_find(actor=actor, job_id=job_id)
     request = command_request(
         actor=actor,
@@ -203,7 +219,7 @@ def _change_job(step: _Step, *, actor: Actor, job_id: uuid.UUID, reason: str, id
                 )
             step.change(job, command)
             job.save()
-            is_parent_of_items = job.command_id == command.id  # observed when all items have an outcome
+            is_parent_of_items = job.command_id == command.id  # this command is observed when all items have an outcome
             state = CommandState.ACCEPTED if is_parent_of_items else CommandState.OBSERVED
             details = {"total": job.total, "counts": bulk_counts(job)}
             commands_finish_in_transaction([command], state, details=details)

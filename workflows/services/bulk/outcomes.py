@@ -1,9 +1,11 @@
-"""Outcome of one bulk item: send its request through the action's service and read the result.
+"""Outcome of one bulk item. This module sends the item's request through the action's service and reads the result.
 
-The ledger decides. An item that a killed worker left is found in the ledger by its idempotency key:
-- A command with an outcome counts.
-- A command without an outcome is sent again as the same request.
-- A terminate is not sent again, because a repeat would only show that the run has ended. Its outcome stays unknown.
+If a worker was killed, its item may already have a command in the ledger. The command is found by the item's
+idempotency key:
+- If the command has an outcome, this is the outcome of the item.
+- If the command has no outcome, the same request is sent again.
+- A request to terminate is not sent again, because a repeat would only show that the run has ended. The outcome of the
+  item stays unknown.
 """
 
 import logging
@@ -22,14 +24,14 @@ from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
 
-# Refusals because of Temporal, not because of the run. A later request may succeed.
+# These refusals have their reason in Temporal, and not in the run. A later request may succeed.
 PASSING_CODES = ("TEMPORAL_UNAVAILABLE", "WORKFLOW_TEMPORAL_CANCEL_FAILED", "WORKFLOW_TEMPORAL_TERMINATE_FAILED")
 WORKER_LOST = "the worker was killed before Temporal responded; look at the run"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of one item. A pending item is requested again with a new idempotency key.
+    """Outcome of one item. If the item is pending, its request is sent again with a new idempotency key.
 
     `is_outage`: Temporal did not respond, so the next requests of the slice would fail too.
     """
@@ -51,9 +53,9 @@ _STATE_OF = {
 
 
 def item_outcome(job: BulkJob, item: BulkItem) -> Outcome:
-    """Send the request of an item, or find the result of an earlier worker, and return the outcome.
+    """Return the outcome of an item. Send its request, or find the result of an earlier worker in the ledger.
 
-    Errors: those of an unreachable database. The item is tried again when its lease ends.
+    Errors: the errors of an unreachable database. Another worker tries the item again when its lease ends.
     """
     try:
         earlier = _earlier(job, item) if item.claimed_until is not None else None
@@ -94,7 +96,7 @@ def _of_error(error: PortalError) -> Outcome:
     if error.details.get("outcome") == "unknown":
         state, is_outage = BulkItemState.UNKNOWN, isinstance(cause, gateway.TemporalTimeout)
     elif isinstance(cause, gateway.TemporalUnreachable | gateway.TemporalTimeout):
-        # TemporalBusy concerns one run that continues in a new execution. The other runs are not affected.
+        # TemporalBusy means that this run is about to continue in a new execution. Other runs are not affected.
         state, is_outage = BulkItemState.PENDING, not isinstance(cause, gateway.TemporalBusy)
     return Outcome(state, error.code, error.message, uuid.UUID(command_id) if command_id else None, is_outage)
 

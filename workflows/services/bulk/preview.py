@@ -1,4 +1,7 @@
-"""Preview of a bulk job: freeze and count its set, before any request is sent (docs/reference/screens.md#run-list)."""
+"""Preview of a bulk job. The selected runs are frozen and counted.
+
+No request is sent (docs/reference/screens.md#run-list).
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -37,10 +40,10 @@ def bulk_preview(
     all_runs: bool = False,
     idempotency_key: str = "",
 ) -> BulkJob:
-    """Create a job in state preview and freeze its set. No request is sent yet.
+    """Create a job in state preview and freeze the selected runs. No request is sent yet.
 
-    Give either `runs`, with `selection` as their description, or `ids`. Runs of other tenants are ignored. Set
-    `all_runs` if the requester chose explicitly to select all runs without a filter.
+    Give either `ids`, or `runs` with their description in `selection`. Runs of other tenants are ignored. Set
+    `all_runs` if the requester explicitly chose all runs without a filter.
 
     Errors: PermissionRefused; InputInvalid (no run, too many runs, all runs not confirmed, rate).
     """
@@ -80,9 +83,11 @@ def bulk_preview(
 
 
 def require_bulk_preview_role(*, actor: Actor, action: CommandAction = CommandAction.CANCEL) -> None:
-    """Refuse an actor who may not preview this action. Call it before an invalid request is rejected.
+    """Refuse an actor who may not preview this action.
 
-    Without an action, it checks the role that cancel needs, which is the lowest.
+    Call this function before errors in the request are reported.
+
+    If there is no action, the function checks the role for cancel. This is the lowest role that any action needs.
 
     Errors: PermissionRefused; the attempt is recorded in the ledger.
     """

@@ -1,4 +1,6 @@
-"""Selection of a bulk job: its description for the job's row, its text for a person, and the refusal of all runs.
+"""Selection of a bulk job. This module makes its description for the job's row and its text for a person.
+
+It also refuses a selection of all runs that was not intended.
 
 Shapes of a selection: `{"filters": {...}}` with the filters of `GET /runs`; `{"list": {...}}` with the query parameters
 of the run list; `{"ids": 3, "sha256": "..."}` for single runs.
@@ -32,19 +34,22 @@ WORDS = {
 
 
 def selection_of_ids(ids: list[uuid.UUID]) -> dict[str, Any]:
-    """Return a short description of a list of ids for the job's row. The items contain the ids."""
+    """Return a short description of a list of ids for the job's row. The ids themselves are in the items."""
     return {"ids": len(ids), "sha256": hashlib.sha256("".join(map(str, ids)).encode()).hexdigest()}
 
 
 def selection_in_words(job: BulkJob) -> str:
-    """Return the selection of a job as a text: each condition in words, or that all runs are selected."""
+    """Return the selection of a job as a text.
+
+    The text has each condition in words, or says that all runs are selected.
+    """
     chosen = _filters(job.selection)
     if chosen is None:
         return f"{job.total} single run{'' if job.total == 1 else 's'}"
     conditions: dict[str, list[str]] = {}
     for name, values in chosen.items():
         name = name.removesuffix("__exact")
-        if name.endswith(("_0", "_1")):  # the date and the time of one moment
+        if name.endswith(("_0", "_1")):  # the two fields of one moment: date and time
             name = name[:-2]
             conditions[name] = [" ".join([*conditions.get(name, []), *map(str, values)])]
         else:
@@ -54,7 +59,7 @@ def selection_in_words(job: BulkJob) -> str:
 
 
 def refuse_unintended_all(selection: dict[str, Any], number: int, *, all_runs: bool) -> None:
-    """Refuse a job over many runs that has no filter, unless its requester chose all runs explicitly.
+    """Refuse a job with many runs and without a filter, unless its requester explicitly chose all runs.
 
     Errors: InputInvalid BULK_ALL_RUNS. The requester must act.
     """

@@ -1,4 +1,4 @@
-"""Reads about bulk jobs: items by state, the preview, and the commands of a job."""
+"""Queries about bulk jobs: items by state, the preview, and the commands of a job."""
 
 import uuid
 from typing import Any
@@ -14,7 +14,7 @@ TARGET = "bulk job"
 def bulk_counts(job: BulkJob) -> dict[str, int]:
     """Return the number of items by state. The sum is `job.total`.
 
-    Cost: one statement, from the index alone if the table is vacuumed.
+    Cost: one statement. It reads only the index if the table was vacuumed recently.
     """
     rows = _items(job).order_by().values_list("state").annotate(Count("id"))
     return {**dict.fromkeys(BulkItemState.values, 0), **dict(rows)}
@@ -23,7 +23,8 @@ def bulk_counts(job: BulkJob) -> dict[str, int]:
 def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
     """Return the numbers for a preview.
 
-    Shapes: `by_status` counts eligible items by the status of their run; `ineligible` counts the others by code.
+    Shapes: `by_status` has the number of eligible items for each status of their run. `ineligible` has the number of
+    the other items for each refusal code.
     """
     rows = _items(job).order_by().values_list("state", "status_then", "code").annotate(Count("id"))
     split: dict[str, dict[str, int]] = {"by_status": {}, "ineligible": {}}
@@ -34,13 +35,16 @@ def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
 
 
 def bulk_commands(job: BulkJob) -> list[Command]:
-    """Return the commands about the job itself, not about its items: newest first, at most 100."""
+    """Return the commands about the job itself, newest first, at most 100.
+
+    Commands about its items are not included.
+    """
     commands = Command.objects.filter(tenant_id=job.tenant_id, target_id=str(job.id), action=CommandAction.BULK)
     return list(commands.order_by("-requested_at")[:100])
 
 
 def bulk_pause_reason(job: BulkJob) -> str:
-    """Return the reason of the last pause from the ledger; empty if the job is not paused."""
+    """Return the reason of the last pause from the ledger. Return an empty text if the job is not paused."""
     if job.state != BulkState.PAUSED:
         return ""
     pauses = (command for command in bulk_commands(job) if (command.payload or {}).get("operation") == "pause")

@@ -1,7 +1,10 @@
-"""Work on a bulk job in slices: claim items, send requests, write outcomes (docs/reference/screens.md#run-list).
+"""Work on a bulk job in slices.
 
-A slice is short. A job with more items sends a queue notification for its next slice, so jobs take turns. An outage
-of Temporal makes no item fail: after OUTAGES requests in a row without a response, the job pauses and gives the reason.
+A slice claims items, sends requests and writes outcomes (docs/reference/screens.md#run-list).
+
+A slice is short. If the job has more items, the worker sends a queue notification for the next slice. So several jobs
+take turns. No item fails because of an outage of Temporal. After OUTAGES requests in a row without a response, the job
+pauses, and its page shows the reason.
 """
 
 import logging
@@ -32,8 +35,8 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandS
 logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.5
-STATE_CHECK_SECONDS = 0.2  # between two checks if a person has paused or stopped the job
-OUTAGES = 5  # requests in a row without a response of Temporal, after which the job pauses
+STATE_CHECK_SECONDS = 0.2  # after this time, check again if a person has paused or stopped the job
+OUTAGES = 5  # the job pauses after so many requests in a row without a response of Temporal
 OUTAGE_PAUSE = timedelta(seconds=2)
 LATE = timedelta(seconds=5)
 
@@ -47,7 +50,7 @@ def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | N
 
     None means that the job needs no further slice from this worker.
 
-    Errors: those of an unreachable database. The claimed items are free again when their lease ends.
+    Errors: the errors of an unreachable database. The claimed items are free again when their lease ends.
     """
     stop_at = time.monotonic() + seconds
     has_worked = False
@@ -71,7 +74,10 @@ def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | N
 
 
 def bulk_sweep() -> int:
-    """Notify the workers of overdue jobs: the notification was lost, or the worker was killed. Return their number."""
+    """Notify workers about overdue jobs. Return the number of these jobs.
+
+    A job is overdue if its notification was lost or its worker was killed.
+    """
     jobs = jobs_overdue(late=LATE)
     for job_id in jobs:
         notify_bulk_dispatcher(job_id)
@@ -97,7 +103,7 @@ def _request_items(claim: Claim, stop_at: float) -> list[ItemOutcome]:
 
 
 def items_write_outcomes(claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    """Write the outcomes of items in one statement. Leave out items that another worker has claimed since."""
+    """Write the outcomes of items in one statement. Leave out items that another worker has claimed in the meantime."""
     ids = [item.id for item, _ in outcomes]
     now = timezone.now()
     with transaction.atomic():
@@ -117,7 +123,10 @@ def items_write_outcomes(claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
 
 
 def job_end_if_done(job: BulkJob) -> None:
-    """End a job that has no pending item: it is done or stopped. Its command is then observed, with the counts."""
+    """If a job has no pending item, end the job: it is then done or stopped.
+
+    Its command is then observed and has the counts.
+    """
     with transaction.atomic():
         job = BulkJob.objects.select_for_update(no_key=True).get(id=job.id)
         can_end = job.ended_at is None and job.state in (BulkState.RUNNING, BulkState.STOPPED)
@@ -144,7 +153,7 @@ def _wait_for_temporal(claim: Claim, outage: Outcome) -> float | None:
         BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING).update(next_slice_at=timezone.now() + OUTAGE_PAUSE)
         return seconds_to_next_slice(job.id)
     reason = f"Temporal did not respond to {OUTAGES} requests in a row: {_message_of(outage)}"
-    with transaction.atomic():  # a paused job always has the command that gives the reason
+    with transaction.atomic():  # so a paused job always has a command with the reason
         running = BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING)
         if not running.update(state=BulkState.PAUSED, next_slice_at=None):
             return None
@@ -162,9 +171,11 @@ def _wait_for_temporal(claim: Claim, outage: Outcome) -> float | None:
 
 
 def _outages_in_a_row(job: BulkJob) -> int:
-    """Return the number of last requests without a response, from the ledger, so that all workers count together.
+    """Return how many of the last requests in a row had no response.
 
-    A job that is resumed during the outage pauses again at once.
+    The number is read from the ledger. So all workers of the job use the same number.
+
+    If a person resumes the job during the outage, the job pauses again at once.
     """
     commands = Command.objects.filter(tenant_id=job.tenant_id, parent_id=job.command_id)
     last = list(commands.order_by("-requested_at").values_list("state", "code")[:OUTAGES])
