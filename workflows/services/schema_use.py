@@ -1,4 +1,4 @@
-"""Users of a payload schema: event types, definitions and their versions, and other schemas."""
+"""Uses of a payload schema by event types, definitions, definition versions and other schemas."""
 
 import json
 import uuid
@@ -15,7 +15,8 @@ def schema_users(row: PayloadSchema) -> list[User]:
     """Return everything that refers to a schema, at most MAX_USERS.
 
     Shapes: `{kind: "event_type" | "definition" | "schema", name, version?}`.
-    Cost: four queries. One searches the texts of the tenant's versions; one reads all schemas of the tenant.
+    Cost: four queries. One query searches the texts of the tenant's definition versions. Another query reads all
+    schemas of the tenant.
     """
     event_types = EventType.objects.filter(tenant_id=row.tenant_id, payload_schema_ref=row.ref).order_by("name")
     users: list[User] = [
@@ -29,7 +30,7 @@ def schema_users(row: PayloadSchema) -> list[User]:
 
 
 def schemas_that_refer_to(tenant_id: uuid.UUID, addresses: set[str], *, besides: str) -> list[User]:
-    """Return the schemas of the tenant that refer to one of these addresses, without the schema `besides`."""
+    """Return the schemas of the tenant that refer to one of these addresses. The schema `besides` is left out."""
     others = PayloadSchema.objects.filter(tenant_id=tenant_id).exclude(ref=besides).order_by("ref")
     return [
         {"kind": "schema", "name": ref}
@@ -39,15 +40,15 @@ def schemas_that_refer_to(tenant_id: uuid.UUID, addresses: set[str], *, besides:
 
 
 def _addresses_in(schema: Any, ref: str) -> set[str]:
-    """Return every address that a check with this schema would load from the registry."""
+    """Return the addresses of all schemas that a check with this schema would load from the registry."""
     addresses: set[str] = set()
     link_schema(schema, load=addresses.add, base=ref)
     return addresses
 
 
 def _definitions(row: PayloadSchema) -> list[User]:
-    """Return the versions that name the schema in their text, and the definitions that are bound to it."""
-    # Matches the keys `payloadSchemaRef` and `sourcePayloadSchemaRef` of canonical JSON.
+    """Return the definition versions that name the schema in their text, and the definitions that are bound to it."""
+    # This text matches the keys `payloadSchemaRef` and `sourcePayloadSchemaRef` of canonical JSON.
     named = f'ayloadSchemaRef": {json.dumps(row.ref, ensure_ascii=False)}'
     versions = (
         DefinitionVersion.objects.filter(tenant_id=row.tenant_id, canonical_text__contains=named)

@@ -1,6 +1,7 @@
 """Registry of payload schemas (docs/reference/events.md#statuses-and-outcomes).
 
-A schema is saved only if values can be checked against it. It cannot be deleted while something refers to it.
+A schema is saved only if payloads can be checked against it. A schema cannot be deleted while a definition, an event
+type or another schema refers to it.
 """
 
 import hashlib
@@ -28,13 +29,16 @@ from workflows.services.schema_use import schema_users, schemas_that_refer_to
 from workflows.statuses import CommandAction, Role
 
 MAX_SCHEMA_BYTES = 262_144
-# No slash, because the reference is part of API paths.
+# A slash is not allowed, because the reference is a part of API paths.
 REF_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}"
 
 
 @dataclass(frozen=True)
 class SavedSchema:
-    """Result of a save. `warnings` list references to missing schemas. Values that need one of these are invalid."""
+    """Result of a save.
+
+    `warnings` list references to missing schemas. If the check of a value needs a missing schema, the value is invalid.
+    """
 
     row: PayloadSchema
     is_new: bool
@@ -44,9 +48,11 @@ class SavedSchema:
 def schema_save(
     *, actor: Actor, ref: str, schema: Any, title: str = "", must_be_new: bool = False, idempotency_key: str = ""
 ) -> SavedSchema:
-    """Register a schema, or replace the one with this name. The next payload is checked against it.
+    """Register a schema, or replace the schema with this name.
 
-    Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with every problem; Conflict SCHEMA_EXISTS; Conflict
+    From now on, payloads are checked against the new schema.
+
+    Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with all problems; Conflict SCHEMA_EXISTS; Conflict
     SCHEMA_IN_USE if other schemas refer to an `$id` that the new schema does not have.
     """
     payload = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
@@ -72,7 +78,7 @@ def schema_save(
 
 
 def schema_problems(*, tenant_id: uuid.UUID, ref: Any, schema: Any, title: Any = "") -> list[dict[str, str]]:
-    """Return every problem that prevents registration of a schema under this name.
+    """Return all problems that prevent the registration of a schema under this name.
 
     Shapes: `{field, pointer, message}`.
     """
@@ -99,14 +105,14 @@ def _problem(field: str, message: str, pointer: str = "") -> dict[str, str]:
 
 
 def _address_problems(tenant_id: uuid.UUID, ref: Any, schema: dict[str, Any]) -> list[Problem]:
-    """Return a problem if another schema of the tenant has this `$id`."""
+    """Return a problem if another schema of the tenant has the same `$id`."""
     own = schema.get("$id")
     taken = SchemaRegistry(tenant_id).address_owner(own) if own else None
     return [] if taken in (None, ref) else [{"pointer": "/$id", "message": f"is the address of the schema {taken}"}]
 
 
 def schema_warnings(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> list[Problem]:
-    """Return a warning for each reference to a schema that is not registered, at most 20."""
+    """Return a warning for each reference to a schema that is not registered. At most 20 warnings are returned."""
     registry = SchemaRegistry(tenant_id, {ref: schema})
     missing = link_schema(schema, load=registry.load, base=ref).missing.values()
     return [
@@ -139,7 +145,9 @@ def schema_delete(*, actor: Actor, ref: str, idempotency_key: str = "") -> None:
 
 
 def require_schema_role(*, actor: Actor, ref: str = "") -> None:
-    """Refuse an actor who may not edit schemas. Call it before an invalid request is rejected.
+    """Refuse an actor who may not edit schemas.
+
+    Call this function before errors in the request are reported.
 
     Errors: PermissionRefused; the attempt is recorded in the ledger.
     """
@@ -156,7 +164,7 @@ def require_schema_role(*, actor: Actor, ref: str = "") -> None:
 def schema_find(*, tenant_id: uuid.UUID, ref: str) -> PayloadSchema:
     """Return the schema of this tenant.
 
-    Errors: NotFound, also for a schema of another tenant.
+    Errors: NotFound. A schema of another tenant counts as not found.
     """
     row = PayloadSchema.objects.filter(tenant_id=tenant_id, ref=ref).first()
     if row is None:
@@ -180,7 +188,7 @@ def _stored(actor: Actor, ref: str, schema: Any, title: str, *, must_be_new: boo
 
 
 def _require_address_free_to_change(row: PayloadSchema, schema: Any) -> None:
-    """Refuse a new `$id` while other schemas refer to the old one.
+    """Refuse a new `$id` while other schemas refer to the old `$id`.
 
     Errors: Conflict SCHEMA_IN_USE.
     """

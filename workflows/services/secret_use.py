@@ -1,4 +1,4 @@
-"""Uses of a secret by definitions. Screens show them before a secret is deleted or replaced."""
+"""Uses of a secret by definitions. Screens show these uses before a secret is deleted or replaced."""
 
 import uuid
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class SecretUse:
 
 
 def secret_uses(*, tenant_id: uuid.UUID, name: str) -> list[SecretUse]:
-    """Return the uses in drafts, in published versions, and in versions that have open runs.
+    """Return the uses of a secret in drafts, in published versions, and in versions that have open runs.
 
     Cost: two queries that search the texts of the tenant's definitions.
     """

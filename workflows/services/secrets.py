@@ -1,8 +1,8 @@
 """Secrets of a tenant (docs/reference/administration.md#tenants-and-roles).
 
-The rule: administrators save, delete and rotate secrets. Only the activity that performs an action reads their values.
-No screen or response shows a value. The ledger records the name and the actor of each change. These commands take no
-idempotency key, because the ledger would then store a hash of the value.
+Administrators save, delete and rotate secrets. Only the activity that performs an action reads their values. No screen
+and no response shows a value. For each change, the ledger records the name of the secret and the actor. These commands
+accept no idempotency key, because with a key the ledger would store a hash of the value.
 """
 
 import uuid
@@ -40,8 +40,8 @@ def secret_save(
 ) -> tuple[Secret, bool]:
     """Encrypt and store a value under this name. Return the secret, and True if the name is new.
 
-    An existing secret gets the new value. Open runs use it from their next action. If `description` is None, the old
-    description stays.
+    If the secret exists, its value is replaced. Open runs use the new value from their next action. If `description` is
+    None, the description does not change.
 
     Errors: InputInvalid, PermissionRefused; DependencyDown if no encryption key is configured.
     """
@@ -77,12 +77,12 @@ def secret_save(
 
 
 def _keyed_hash(value: Any) -> str:
-    """Return a hash of a value that cannot be guessed from the hash without Django's secret key."""
+    """Return a keyed hash of a value. Without Django's secret key, the value cannot be guessed from the hash."""
     return salted_hmac("secret_save", repr(value), algorithm="sha256").hexdigest()
 
 
 def secret_delete(*, actor: Actor, name: str, reason: str = "", idempotency_key: str = "") -> None:
-    """Delete a secret. Actions that refer to it fail with SECRET_UNKNOWN from now on.
+    """Delete a secret. From now on, actions that refer to this secret fail with SECRET_UNKNOWN.
 
     Errors: InputInvalid, PermissionRefused, NotFound.
     """
@@ -103,7 +103,7 @@ def secret_delete(*, actor: Actor, name: str, reason: str = "", idempotency_key:
 
 @dataclass
 class Rotation:
-    """Result of a rotation: the names of secrets by outcome. `unreadable` maps names to reasons."""
+    """Result of a rotation. It has the names of the secrets by outcome. `unreadable` has the reason for each name."""
 
     rotated: list[str] = field(default_factory=list)
     current: list[str] = field(default_factory=list)
@@ -111,12 +111,16 @@ class Rotation:
 
 
 def secrets_rotate(*, actor: Actor, dry_run: bool = False) -> Rotation:
-    """Encrypt with the first key those secrets of the tenant that another key encrypts. Values do not change.
+    """Find the secrets of the tenant that are not encrypted with the first key.
 
-    Idempotency: secrets that the first key encrypts are not changed.
+    Encrypt these secrets with the first key.
+
+    The values of the secrets do not change.
+
+    Idempotency: if a secret is already encrypted with the first key, it is not changed.
     Errors: PermissionRefused; DependencyDown if no encryption key is configured.
     """
-    if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # changes nothing, so no ledger row
+    if dry_run or not Secret.objects.filter(tenant_id=actor.tenant_id).exists():  # no change, so no ledger row
         actor.require(Role.ADMIN, to="rotate secrets")
         return _rotate(actor, dry_run=True)
     with keyed_command_transaction(
@@ -154,12 +158,12 @@ def _rotate(actor: Actor, *, dry_run: bool) -> Rotation:
 
 @sensitive_variables("values")
 def secret_values(*, tenant_id: uuid.UUID, names: Collection[str]) -> dict[str, str]:
-    """Return values by name. Only the activity that performs an action may call this function.
+    """Return the values of secrets by name. Only the activity that performs an action may call this function.
 
-    The time of use is recorded at most once a minute.
+    The time of the last use is recorded at most once per minute.
 
-    Errors: RunError SECRET_UNKNOWN is not retried; an administrator must save the secret. RunError SECRET_UNREADABLE is
-    retried; an operator must restore the encryption key.
+    Errors: RunError SECRET_UNKNOWN. It is not retried, and an administrator must save the secret. RunError
+    SECRET_UNREADABLE. It is retried, and an operator must restore the encryption key.
     """
     found = {secret.name: secret for secret in Secret.objects.filter(tenant_id=tenant_id, name__in=names)}
     missing = sorted(set(names) - found.keys())
@@ -186,7 +190,9 @@ def _decrypted(secret: Secret) -> str:
 
 
 def require_secret_role(*, actor: Actor, name: str, action: CommandAction) -> None:
-    """Refuse an actor who may not manage secrets. Call it before an invalid request is rejected.
+    """Refuse an actor who may not manage secrets.
+
+    Call this function before errors in the request are reported.
 
     Errors: PermissionRefused; the attempt is recorded in the ledger.
     """

@@ -1,4 +1,7 @@
-"""Access to human tasks: who may act on which task, and is it open? (docs/reference/engine.md#human-tasks)"""
+"""Access to human tasks.
+
+This module checks if an actor may act on a task, and if the task is open (docs/reference/engine.md#human-tasks).
+"""
 
 import uuid
 from datetime import timedelta
@@ -13,14 +16,15 @@ from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role, TaskStatus
 
 HOLDABLE = (TaskStatus.PENDING, TaskStatus.CLAIMED)
-# Another completion may replace one whose process died after this time. The workflow accepts only one response.
+# After this time, a completion counts as abandoned because its process has probably died. Another completion may then
+# replace it. The workflow accepts only one response.
 COMPLETING_FOR = timedelta(seconds=60)
 
 
 def task_find(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
     """Return the task.
 
-    Errors: NotFound, also for a task of another tenant.
+    Errors: NotFound. A task of another tenant counts as not found.
     """
     task = HumanTask.objects.select_related("run", "claimed_by").filter(tenant_id=actor.tenant_id, id=task_id).first()
     if task is None:
@@ -29,7 +33,9 @@ def task_find(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
 
 
 def require_task_role(*, actor: Actor, task_id: uuid.UUID, action: CommandAction) -> None:
-    """Refuse an actor who may not work on tasks. Call it before an invalid request is rejected.
+    """Refuse an actor who may not work on tasks.
+
+    Call this function before errors in the request are reported.
 
     Errors: NotFound; PermissionRefused, and the attempt is recorded in the ledger.
     """
@@ -46,7 +52,7 @@ def require_task_role(*, actor: Actor, task_id: uuid.UUID, action: CommandAction
 
 
 def is_open() -> Q:
-    """Return the filter for open tasks. A task whose completion was abandoned is open again after COMPLETING_FOR."""
+    """Return the filter for open tasks. If a completion was abandoned, its task is open again after COMPLETING_FOR."""
     abandoned = Q(status=TaskStatus.COMPLETING, completing_at__lt=timezone.now() - COMPLETING_FOR)
     return Q(status__in=HOLDABLE) | abandoned
 
@@ -65,7 +71,7 @@ def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
             return  # the holder may act without being an assignee
         raise held_by_another(task)
     if actor.kind == "system":
-        return  # it has no name to assign; `allowSystemCompletion` decides whether it may act
+        return  # no task can be assigned to it; `allowSystemCompletion` decides if it may act
     users, roles = task.assigned_users, task.assigned_roles
     by_name = is_person and (actor.name in users or actor.id in users)
     by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)

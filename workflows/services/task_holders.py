@@ -15,9 +15,9 @@ from workflows.statuses import CommandAction, Role, TaskStatus
 
 
 def task_claim(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -> HumanTask:
-    """Give the task to the actor until it is released.
+    """Claim the task for the actor. The actor holds the task until the task is released.
 
-    Errors: NotFound, PermissionRefused; Conflict if another member holds the task, or if it is not open;
+    Errors: NotFound, PermissionRefused; Conflict if another member holds the task, or if the task is not open;
     CommandRepeated.
     """
     task = task_find(actor=actor, task_id=task_id)
@@ -34,7 +34,7 @@ def task_claim(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -
 
 
 def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask:
-    """Give the task to a member of the tenant.
+    """Assign the task to a member of the tenant.
 
     Errors: NotFound, PermissionRefused; InputInvalid if the tenant has no such member; Conflict if the task is closed.
     """
@@ -59,7 +59,7 @@ def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask
 
 
 def task_release(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -> HumanTask:
-    """Release the task, so that every assignee may claim it.
+    """Release the task. After that, every assignee may claim the task.
 
     Errors: NotFound, PermissionRefused; Conflict if the actor does not hold the task and is not an admin.
     """

@@ -13,7 +13,10 @@ PREFIX = "pm_"
 
 
 def token_hash(token: str) -> str:
-    """Return the hash that is stored. A fast hash is enough, because a token has 256 random bits."""
+    """Return the hash of a token. The database stores this hash.
+
+    A fast hash is enough, because a token has 256 random bits.
+    """
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Search of a wait that opens for events that were stored before (docs/reference/engine.md#event-waits)."""
+"""Lookback. When a wait opens, it searches for events stored before (docs/reference/engine.md#event-waits)."""
 
 import uuid
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from workflows.event_outcomes import IN_PROGRESS, deliveries_changing
 from workflows.models import Event, EventDelivery, EventType, Run, RunWait
 from workflows.statuses import DeliveryKind, DeliveryStatus, EventOutcome, WaitKind, WaitStatus
 
-# Deliveries that one wait has under way at most. The run reads them one after the other.
+# Maximum number of deliveries that are on their way to one wait. The run reads their events one after the other.
 LARGEST_WINDOW = 20
 CLOCK_TOLERANCE = timedelta(milliseconds=CLOCK_TOLERANCE_MS)
 _ADVISORY_CLASS = 5_042  # class of the advisory locks for searches
@@ -30,11 +30,14 @@ def buffer_times(*, tenant_id: uuid.UUID, event_types: Collection[str]) -> dict[
 
 
 def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
-    """Insert deliveries for the stored events that this open wait can take next. Return the number of pending ones.
+    """Insert deliveries for the stored events that this open wait can take next.
 
-    Call it after the commit that opened the wait, or that recorded a verdict of it. The dispatcher signals the events,
-    the oldest first. Events beyond the window stay in the database until a verdict makes room, so that N events cost
-    about N deliveries and signals.
+    Return the number of pending deliveries.
+
+    Call this function after the commit that opened the wait, and after each commit that recorded a verdict for the
+    wait. The dispatcher signals the events, oldest first. Only a limited number of events, the window, gets deliveries
+    at a time. The other events stay in the database until a verdict makes room. So N events cost about N deliveries and
+    signals.
 
     Idempotency: a delivery is unique per wait and event.
     """
@@ -42,7 +45,7 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
     if not _is_open(wait):
         return 0
     with transaction.atomic():
-        _lock(wait)  # two searches must not count the same room
+        _lock(wait)  # two searches must not use the same room in the window
         found = _next_events(wait, wait_room(wait))
         if found:
             _create_deliveries(wait, found)
@@ -53,7 +56,10 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
 
 
 def is_event_left(*, tenant_id: str, wait_id: str, until: datetime) -> bool:
-    """Return True if an event that was accepted until then can still get a verdict of this wait. Search for it, too."""
+    """Return True if this wait can still take an event that was accepted until this time.
+
+    The function also searches for such events and inserts their deliveries.
+    """
     wait_look_for_events(tenant_id=tenant_id, wait_id=wait_id)
     wait = RunWait.objects.select_related("run").get(tenant_id=tenant_id, id=wait_id)
     undecided = EventDelivery.objects.filter(
@@ -63,9 +69,10 @@ def is_event_left(*, tenant_id: str, wait_id: str, until: datetime) -> bool:
 
 
 def wait_room(wait: RunWait) -> int:
-    """Return how many more deliveries this wait may have under way.
+    """Return how many more deliveries may be on their way to this wait.
 
-    A wait begins with one, because one event usually ends it. Each event that it filters widens the window by one.
+    The window of a new wait is one delivery, because one event usually ends the wait. For each filtered event, the
+    window grows by one.
     """
     counts = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait).aggregate(
         under_way=Count("id", filter=Q(status__in=IN_PROGRESS)),
@@ -91,11 +98,11 @@ def _create_deliveries(wait: RunWait, event_ids: Collection[uuid.UUID]) -> None:
     with deliveries_changing(Event.objects.filter(id__in=event_ids)) as events:
         to_this_wait = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event__in=events)
         has_one = set(to_this_wait.values_list("event_id", flat=True))
-        now = timezone.now()  # the same for all deliveries, so that the older event is delivered first
+        now = timezone.now()  # one time for all deliveries, so that the oldest event is delivered first
         EventDelivery.objects.bulk_create(
             new_wait_delivery(event, wait, at=now) for event in events if event.id not in has_one
         )
-        # A `late` delivery to this same wait: a reset had undone the wait's first opening.
+        # If this wait already has a `late` delivery of the event, a reset has undone the first opening of the wait.
         to_this_wait.filter(status=DeliveryStatus.LATE).update(
             status=DeliveryStatus.PENDING, reason="", decided_at=None, next_attempt_at=now
         )
@@ -114,17 +121,20 @@ def new_wait_delivery(event: Event, wait: RunWait, *, at: datetime) -> EventDeli
 
 
 def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of an annotated model
-    """Return the events with this name and key since the lookback begins that this wait has not tried.
+    """Return the events that this wait has not tried yet.
 
-    The time of routing counts too. So an event is still found if the broker or the workers were down before its
-    routing.
+    They have the wait's name and key, and are not older than the lookback.
+
+    The time of routing counts too. So an event is still found if the broker or the workers were down before the event
+    was routed.
     """
     since = _look_since(wait)
     run: Run = wait.run
     tried = EventDelivery.objects.filter(tenant_id=wait.tenant_id, wait=wait, event=OuterRef("pk")).exclude(
         status=DeliveryStatus.LATE
     )
-    # The event came while another event resolved an earlier wait of this run with the same name and key.
+    # The event arrived too late for an earlier wait of this run with the same name and key, because another event
+    # resolved that wait.
     came_too_late = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id,
         run_id=run.id,
@@ -154,10 +164,11 @@ def _events_for(wait: RunWait):  # type: ignore[no-untyped-def]  # QuerySet of a
 
 
 def _look_since(wait: RunWait) -> datetime:
-    """Return the begin of the lookback.
+    """Return the time at which the lookback begins.
 
-    It is the buffer time before the run became able to reach the wait, whatever delayed the run since then. It is
-    the close of the run's previous such wait if that was earlier.
+    Take the time at which the run was ready to open the wait, and subtract the buffer time. Later delays of the run do
+    not matter. If the run's previous wait with the same name and key closed earlier than that, the lookback begins when
+    that wait closed.
     """
     name = wait.event_name
     ready_at = wait.opened_at if wait.ready_at is None else min(wait.ready_at, wait.opened_at)

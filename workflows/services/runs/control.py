@@ -1,6 +1,7 @@
 """Cancel and terminate a run, and refuse the requests that Temporal does not support.
 
-The rule: no function here writes a projection. The run's own records and the reconciler do.
+No function in this module writes a projection. Only the run's own projection records and the reconciler change
+projections.
 
 Source: docs/reference/authority.md#control-matrix
 """
@@ -23,7 +24,7 @@ from workflows.services.runs.requests import (
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
 from workflows.temporal import gateway
 
-# Hints for requests that older engines offered.
+# Hints for requests that older engines supported.
 UNSUPPORTED_HINTS = {
     CommandAction.RESUME: "A run resumes when its event arrives or its time comes. Send the event that it waits for.",
     CommandAction.RETRY: "The step's own retry policy repeats attempts. To run everything again, replay the run.",
@@ -37,7 +38,9 @@ NOT_CHANGED = "The run was not changed. Restore Temporal, then {action} the run 
 def run_cancel(
     *, actor: Actor, run_id: uuid.UUID, reason: str = "", idempotency_key: str = "", part_of: Command | None = None
 ) -> Command:
-    """Send a cancel request to Temporal and return the accepted command. The workflow's own record cancels the run.
+    """Send a cancel request to Temporal and return the accepted command.
+
+    The run's status changes when the workflow's own projection record is written.
 
     Errors: NotFound, PermissionRefused, Conflict.
     """
@@ -121,7 +124,9 @@ def run_terminate(
 def run_refuse_unsupported(
     *, actor: Actor, run_id: uuid.UUID, action: CommandAction, reason: str = "", idempotency_key: str = ""
 ) -> NoReturn:
-    """Refuse resume, retry and requeue, with a hint. Only engines that kept their state in the database supported them.
+    """Refuse resume, retry and requeue, with a hint.
+
+    Only older engines, which kept their state in the database, supported these requests.
 
     Errors: always NotFound, PermissionRefused, or Conflict WORKFLOW_TEMPORAL_ACTION_UNSUPPORTED.
     """
@@ -140,7 +145,7 @@ def _accepted(run: Run, command: Command) -> Command:
     command_finish(command, CommandState.ACCEPTED)
     run.refresh_from_db()
     if run.status not in OPEN_RUN_STATUSES:
-        # The run ended after the check above. Its own record did not find this command accepted.
+        # The run ended after the check above. When the run's own record was written, this command was not accepted yet.
         commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
         command.refresh_from_db()
     return command

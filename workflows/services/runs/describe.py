@@ -1,4 +1,4 @@
-"""Description of a run for debugging: its row, Temporal's view, and the differences."""
+"""Description of a run for debugging. It has the run's row, Temporal's data, and the differences."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +14,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RunDescription:
-    """`temporal` is None if Temporal does not know the workflow. `problems`: calls to Temporal that failed."""
+    """Description of a run.
+
+    `temporal` is None if Temporal does not know the workflow. `problems` lists the calls to Temporal that failed.
+    """
 
     run: Run
     waits: list[dict[str, Any]]
@@ -28,8 +31,9 @@ class RunDescription:
 def run_describe(*, run_id: uuid.UUID) -> RunDescription | None:
     """Describe the run. Return None if it does not exist.
 
-    Errors: none; a TemporalError is listed in `problems`.
-    Cost: two queries and three calls to Temporal. A worker must respond to two of these calls.
+    Errors: none. If a call raises a TemporalError, `problems` has the error.
+
+    Cost: two queries and three calls to Temporal. For two of these calls, a worker must be running.
     """
     run = Run.objects.filter(id=run_id).first()
     if run is None:

@@ -1,7 +1,7 @@
-"""Launch of a run: insert the row with status STARTING, then start the workflow in Temporal.
+"""Launch of a run. It inserts the row with status STARTING, then starts the workflow in Temporal.
 
-The workflow id is derived from the run id, and Temporal refuses a second workflow with the same id. So a launch can be
-repeated until its outcome is known.
+The workflow id is derived from the run id, and Temporal refuses a second workflow with the same id. So the portal can
+repeat a launch until its outcome is known.
 
 Source: docs/reference/authority.md#projection-writers
 """
@@ -35,7 +35,7 @@ def workflow_id_of(run_id: uuid.UUID) -> str:
 
 
 def run_id_of_workflow(workflow_id: str) -> uuid.UUID | None:
-    """Return the run id of a workflow; None for a workflow that this portal did not start."""
+    """Return the run id of a workflow. Return None if this portal did not start the workflow."""
     try:
         return uuid.UUID(workflow_id.removeprefix(PREFIX)) if workflow_id.startswith(PREFIX) else None
     except ValueError:
@@ -57,10 +57,11 @@ def run_launch(
 ) -> Run:
     """Insert the row of a run, start its workflow, and return the row.
 
-    `admit` is called in the transaction that inserts the row. It raises if the run may not start now.
+    `admit` is called in the transaction that inserts the row. It raises an error if the run may not start now.
 
-    Idempotency: a repeat with the same `run_id` starts a workflow that was not started, and changes nothing else.
-    Errors: those of `admit`; TemporalError, and then the row stays STARTING and a repeat continues with it.
+    Idempotency: a repeat with the same `run_id` starts the workflow if it was not started before, and changes nothing
+    else. Errors: the errors of `admit`; TemporalError. After a TemporalError, the row stays STARTING, and a repeat
+    continues with this row.
     """
     tenant_id = version.tenant_id
     run = Run(
@@ -96,7 +97,9 @@ def run_launch(
 def run_launch_child(
     *, parent: Run, version: DefinitionVersion, run_id: uuid.UUID, root_run_id: uuid.UUID, payload: Any, step_path: str
 ) -> Run:
-    """Insert and return the row of a child run. Only the parent's workflow starts the child's workflow.
+    """Insert and return the row of a child run. The child's workflow is not started here.
+
+    Only the parent's workflow starts it.
 
     Idempotency: a repeat with the same `run_id` returns the existing row.
     """
@@ -125,7 +128,7 @@ def run_launch_child(
 def run_start_workflow(run: Run) -> None:
     """Start the workflow of a run with status STARTING in Temporal.
 
-    Idempotency: a workflow that was started before is no error.
+    Idempotency: it is no error if the workflow was started before.
     Errors: TemporalError.
     """
     version = run.definition_version
@@ -147,12 +150,12 @@ def run_start_workflow(run: Run) -> None:
             origin=run_origin(run),
         )
     except gateway.TemporalAlreadyStarted:
-        return  # its own projection records fill the row
+        return  # the run's own projection records fill the row
     record_first_run_id(tenant_id=run.tenant_id, run_id=run.id, temporal_run_id=temporal_run_id)
 
 
 def run_end_unstarted(run: Run, reason: str, *, code: str) -> None:
-    """Close a run that Temporal will never accept, with the reason as its error."""
+    """Close a run that Temporal will never accept. The reason becomes the run's error."""
     logger.error("run %s is closed without a start, because Temporal does not accept it: %s", run.id, reason)
     run_error = {
         "category": str(Category.VALIDATION),

@@ -1,6 +1,7 @@
-"""Facts of a run's beginning, stored in the memo of its workflow and read back for a rebuild.
+"""Facts about the start of a run. They are stored in the memo of the run's workflow and read again for a rebuild.
 
-The memo contains what the workflow's input does not. With both, the row can be rebuilt from Temporal alone.
+The memo contains the facts that the workflow's input does not contain. With the memo and the input, the row can be
+rebuilt from Temporal alone.
 
 Source: docs/reference/projections.md#rows
 """
@@ -15,11 +16,14 @@ from workflows.temporal.contracts import RunInput
 
 
 class OriginUnknown(Exception):
-    """The row cannot be rebuilt, because a row that it refers to is missing. An operator must restore that row."""
+    """The row cannot be rebuilt, because it refers to a row that is missing.
+
+    An operator must restore the missing row.
+    """
 
 
 def run_origin(run: Run) -> dict[str, Any]:
-    """Return the memo of the run's workflow."""
+    """Return the memo for the workflow of this run."""
     return {
         "triggerType": str(run.trigger_type),
         "triggerMetadata": run.trigger_metadata,
@@ -32,7 +36,7 @@ def run_origin(run: Run) -> dict[str, Any]:
 
 
 def run_facts(given: RunInput, origin: dict[str, Any], *, workflow_id: str) -> dict[str, Any]:
-    """Return the fields of the row that the run's beginning decides, by column name.
+    """Return the fields of the row that are known when the run starts, by column name.
 
     Errors: OriginUnknown if the definition version, or the event that started the run, is missing.
     """
@@ -76,7 +80,10 @@ def _from_memo(origin: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_guesses(given: RunInput, *, started_at: datetime) -> dict[str, Any]:
-    """Return likely values for the missing row of a run without a memo, from its input and its start time."""
+    """Return likely values for the missing row of a run without a memo.
+
+    The values come from the run's input and its start time.
+    """
     by_event = TriggerType.EVENT if given.trigger_event_id else TriggerType.MANUAL
     return {
         "trigger_type": TriggerType.CHILD if given.parent_run_id else by_event,

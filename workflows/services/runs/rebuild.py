@@ -1,6 +1,7 @@
 """Rebuild of a run's rows from Temporal's history alone (docs/reference/authority.md#age-and-repair-of-projections).
 
-What Temporal has deleted after its retention period cannot be rebuilt. It is reported, and those rows stay as they are.
+If Temporal has deleted a history after its retention period, the rows of this run cannot be rebuilt. The run is
+reported, and its rows are not changed.
 """
 
 import logging
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TRIES = 3
 PAGE = 500
-# Errors for ends that a workflow cannot record itself: category, code, message.
+# Errors for the ends of a run that its workflow cannot record itself. Each has a category, a code and a message.
 ENDS = {
     "FAILED": (Category.CORRUPTION, "WORKFLOW_FAILED", "{message}"),
     "TERMINATED": (Category.CANCELLATION, "RUN_TERMINATED", "terminated in Temporal: {message}"),
@@ -44,9 +45,12 @@ ENDS = {
 
 @dataclass(frozen=True)
 class RunRebuild:
-    """`outcome`: EQUAL, REBUILT (or would be, in a dry run), LEGACY, GONE, UNREADABLE or BUSY.
+    """Result of a rebuild.
 
-    `notes` say what could not be compared.
+    `outcome` is EQUAL, REBUILT, LEGACY, GONE, UNREADABLE or BUSY. In a dry run, REBUILT means that the rows would be
+    rebuilt.
+
+    `notes` name the parts that could not be compared.
     """
 
     run_id: uuid.UUID
@@ -58,7 +62,8 @@ class RunRebuild:
 def run_rebuild(*, run_id: uuid.UUID, is_dry_run: bool = False) -> RunRebuild:
     """Compare the run's rows with Temporal's history, and rebuild them if they differ.
 
-    Errors: TemporalError if Temporal does not respond, and then nothing was written. Other errors are in the outcome.
+    Errors: TemporalError if Temporal does not respond. Then nothing was written. Other errors are reported in the
+    outcome.
     """
     run = Run.objects.filter(id=run_id).first()
     if run is not None and run.engine == Engine.DB:
@@ -82,9 +87,11 @@ def run_rebuild(*, run_id: uuid.UUID, is_dry_run: bool = False) -> RunRebuild:
 
 
 def runs_to_rebuild(*, tenant_id: uuid.UUID | None = None) -> Iterator[uuid.UUID]:
-    """Yield the runs of one tenant or of all: first those with a row, then those that only Temporal has.
+    """Yield the runs of one tenant or of all tenants.
 
-    Errors: TemporalError while Temporal is listed.
+    Runs with a row come first. Runs that exist only in Temporal follow.
+
+    Errors: TemporalError, while Temporal lists its workflows.
     """
     rows = Run.objects.filter(engine=Engine.TEMPORAL)
     yield from ids_of(rows if tenant_id is None else rows.filter(tenant_id=tenant_id))
@@ -95,7 +102,7 @@ def runs_to_rebuild(*, tenant_id: uuid.UUID | None = None) -> Iterator[uuid.UUID
 
 
 def ids_of(rows: QuerySet[Run]) -> Iterator[uuid.UUID]:
-    """Yield the ids in order, in pages. A long iteration holds no cursor and no lock."""
+    """Yield the ids in order, in pages. So a long iteration holds no cursor and no lock."""
     last = uuid.UUID(int=0)
     while True:
         page = list(rows.filter(id__gt=last).order_by("id").values_list("id", flat=True)[:PAGE])
@@ -114,7 +121,11 @@ def _tenant_of(run_id: uuid.UUID) -> uuid.UUID | None:
 
 
 def _rebuild_once(run_id: uuid.UUID, run: Run | None, *, is_dry_run: bool) -> RunRebuild | None:
-    """Return None if the run's own activities have written between the reading and the lock."""
+    """Compare and rebuild once.
+
+    Return None if the run's own activities wrote to the rows after the history was read and before the rows were
+    locked.
+    """
     history = read_run_history(workflow_id=run.temporal_workflow_id if run else workflow_id_of(run_id))
     facts = _facts(history)
     missing_row = [Difference("run", "row", None, "in Temporal")] if run is None else []
@@ -149,9 +160,10 @@ def _end_of(history: RunHistory) -> RunEnd | None:
 
 
 def run_end(close: Close, *, epoch: str) -> RunEnd:
-    """Return the end as the run's row shows it.
+    """Return the end of the run in the form of the run's row.
 
-    The error of a failure is the workflow's own. If it has none, the error has Temporal's message.
+    If the run failed, the error is the workflow's own error. If the workflow has no error, the error has Temporal's
+    message.
     """
     error = close.error
     if error is None and close.status in ENDS:
@@ -165,7 +177,7 @@ def _facts(history: RunHistory) -> dict[str, Any]:
     begin = history.begin
     facts = run_facts(begin.run, begin.origin, workflow_id=history.workflow_id)
     if not history.is_whole:
-        facts.pop("input")  # an execution that continues another one has a checkpoint instead of the input
+        facts.pop("input")  # a continued execution has a checkpoint instead of the input
     return facts | {"temporal_first_run_id": history.first_run_id}
 
 
@@ -173,7 +185,7 @@ def _create_row(run_id: uuid.UUID, history: RunHistory, facts: dict[str, Any]) -
     begin = history.begin
     for name in ("parent_run_id", "root_run_id", "replay_of_id"):
         if facts.get(name) and not Run.objects.filter(id=facts[name]).exists():
-            run_rebuild(run_id=facts[name])  # the rows that this one refers to come first
+            run_rebuild(run_id=facts[name])  # rebuild the rows first to which this row refers
     run = Run(id=run_id, tenant_id=uuid.UUID(begin.run.tenant_id), **_with_guesses(facts, begin.run, begin.started_at))
     record_launch(run)
     return Run.objects.get(id=run_id)
@@ -184,9 +196,11 @@ def _with_guesses(facts: dict[str, Any], given: RunInput, started_at: datetime) 
 
 
 def _create_missing_children(history: RunHistory) -> list[uuid.UUID]:
-    """Insert missing rows of the run's children, so that its steps can refer to them. Return the children's ids.
+    """Insert missing rows of the run's children, so that the run's steps can refer to these rows.
 
-    The caller rebuilds each child from the child's own history.
+    Return the ids of the children.
+
+    The caller then rebuilds each child from the child's own history.
     """
     wanted = {uuid.UUID(launch.run.run_id): launch for launch in history.children if launch.run is not None}
     known = set(Run.objects.filter(id__in=wanted).values_list("id", flat=True))

@@ -1,9 +1,9 @@
 """Comparison of one run with Temporal, and repair of its rows
 (docs/reference/authority.md#age-and-repair-of-projections).
 
-`reconcile_sweep` selects the runs. Temporal is called without a lock. Rows are written under the lock of the run's row,
-and only if the row is still the one that was compared. If Temporal does not respond, an error is raised and nothing was
-written.
+`reconcile_sweep` selects the runs. Temporal is called without a lock. Rows are written while the run's row is locked,
+and only if this row has not changed since the comparison. If Temporal does not respond, an error is raised and nothing
+was written.
 """
 
 import logging
@@ -31,10 +31,10 @@ from workflows.temporal.history import Close
 
 logger = logging.getLogger(__name__)
 
-# A row that was written more recently belongs to an active run, which may be ahead of Temporal's response.
+# If a row was written more recently than this, the run is active. Such a row may be newer than Temporal's response.
 QUIET_AFTER = timedelta(seconds=20)
 UNKNOWN = "Temporal does not know this run (any more): its history was deleted, or it was never in this namespace"
-# The run's rows agree with Temporal, after a repair or without one.
+# With these outcomes, the run's rows agree with Temporal. They may have been repaired.
 SETTLED = frozenset(
     {
         ReconcileOutcome.EQUAL,
@@ -44,7 +44,7 @@ SETTLED = frozenset(
         ReconcileOutcome.UNSTARTED_CHILD,
     }
 )
-# Nothing was written, and nothing new is to be reported.
+# With these outcomes, nothing was written and there is nothing new to report.
 UNCHANGED = frozenset(
     {
         ReconcileOutcome.EQUAL,
@@ -58,7 +58,10 @@ UNCHANGED = frozenset(
 
 @dataclass(frozen=True)
 class Reconciled:
-    """Result for one run; for a dry run, what would have been done. `detail` is a sentence for people."""
+    """Result for one run. In a dry run, this is the result that a real run would have.
+
+    `detail` is a sentence for people.
+    """
 
     run_id: uuid.UUID
     outcome: ReconcileOutcome
@@ -75,11 +78,11 @@ class Reconciled:
 
 
 def run_reconcile(*, run_id: uuid.UUID, is_dry_run: bool = False, is_deep: bool = False) -> Reconciled:
-    """Compare the run with Temporal and repair its rows. `is_deep`: always compare with the whole history.
+    """Compare the run with Temporal and repair its rows. With `is_deep`, always compare with the whole history.
 
-    Errors: Run.DoesNotExist; TemporalError if Temporal does not respond, and then nothing was written.
-    Cost: one describe call for a run that agrees with Temporal; its history for one that has changed since the last
-    comparison.
+    Errors: Run.DoesNotExist; TemporalError if Temporal does not respond. After a TemporalError, nothing was written.
+    Cost: one describe call if the run agrees with Temporal. If the run has changed since the last comparison, its
+    history is read too.
     """
     run = Run.objects.select_related("definition_version", "event", "parent_run").get(id=run_id)
     if run.engine == Engine.DB:
@@ -103,7 +106,10 @@ def _reconcile(run: Run, *, is_dry_run: bool, is_deep: bool) -> Reconciled:
 
 
 def _differs(run: Run, execution: gateway.Execution) -> bool:
-    """Return True if the row must be compared with the history. An active run is left to its own records."""
+    """Return True if the row must be compared with the history.
+
+    An active run is not compared, because its own records update the row.
+    """
     is_open, ended = run.status in OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL.get(execution.status)
     if ended is not None:
         return run.status != ended
@@ -133,13 +139,13 @@ def _repair(run: Run, execution: gateway.Execution, *, is_dry_run: bool) -> Reco
 
 
 def _summary(differences: list[Difference]) -> list[str]:
-    """Return the first three differences and the number of the others, as texts."""
+    """Return the first three differences, and the number of the remaining differences, as texts."""
     texts = [str(difference) for difference in differences[:3]]
     return [*texts, f"{len(differences) - 3} more"] if len(differences) > 3 else texts
 
 
 def _without_history(run: Run, execution: gateway.Execution, rebuild: RunRebuild, *, is_dry_run: bool) -> Reconciled:
-    """Record the end of a run whose history cannot be read. An open run is only marked as drift."""
+    """Record the end of a run whose history cannot be read. If the run is still open, only mark it as drift."""
     detail = "; ".join(rebuild.notes)
     if (
         execution.status not in RUN_STATUS_OF_TEMPORAL
@@ -157,7 +163,7 @@ def _without_history(run: Run, execution: gateway.Execution, rebuild: RunRebuild
 
 def _unknown_to_temporal(run: Run, *, is_dry_run: bool) -> Reconciled:
     if run.status not in OPEN_RUN_STATUSES:
-        return Reconciled(run.id, ReconcileOutcome.EQUAL)  # it has ended, and Temporal's retention period is over
+        return Reconciled(run.id, ReconcileOutcome.EQUAL)  # the run has ended, and the retention period is over
     was_started = run.temporal_first_run_id or run.projection_epoch
     if was_started:
         is_new = not run.drift_reason if is_dry_run else record_drift(run, UNKNOWN)

@@ -1,15 +1,19 @@
-"""The reconciler's sweep: which runs it compares (docs/reference/authority.md#age-and-repair-of-projections).
+"""Sweep of the reconciler. It selects and compares runs (docs/reference/authority.md#age-and-repair-of-projections).
 
-The cost must follow what happens, and not the number of open runs. So the sweep has two sources of candidates:
+The cost of a sweep must depend on the number of changes, and not on the number of open runs. So the sweep takes
+candidates from two sources:
 
-1. Workflows that Temporal has started or closed within CHANGED_WINDOW, from Temporal's list, in pages of 500. This
-   finds ends and resets that the portal did not see, within a minute or two. The window is about ten times as long as
-   the interval between sweeps. So no sweep depends on where the last one stopped, and a failed sweep costs nothing.
-2. A slow walk over the open rows, those compared longest ago first: a few hundred per sweep, with one describe call
-   each. This finds what no list can show: runs that Temporal no longer knows, changed rows, and what happened while the
-   reconciler was down. `projected_at`, the time of the last comparison, is the cursor of the walk.
+1. Temporal's list of workflows that started or closed within CHANGED_WINDOW, in pages of 500. This source finds ends
+   and resets that the portal did not notice, within a minute or two. The window is about ten times as long as the
+   interval between two sweeps. So a sweep does not depend on the point at which the last sweep stopped, and a failed
+   sweep does no harm.
+2. A slow walk over the open rows. It begins with the rows that were compared longest ago, and compares a few hundred
+   rows per sweep. Each row costs one describe call. The walk finds differences that no list can show: runs that
+   Temporal no longer knows, changed rows, and changes while the reconciler was down. The cursor of the walk is
+   `projected_at`, the time of the last comparison.
 
-A list may be out of date, so a run on it is only a candidate. `run_reconcile` describes the workflow again.
+Temporal's list may be out of date. So a run in the list is only a candidate, and `run_reconcile` describes its workflow
+again.
 """
 
 import logging
@@ -41,16 +45,18 @@ CHANGED_WINDOW = timedelta(minutes=10)
 COMPARE_AFTER = timedelta(minutes=10)
 WALK_BATCH = 200
 BUDGET_SECONDS = 40.0
-# Part of the budget after which the list, and then the walk, must have ended.
+# Parts of the time budget. The comparison of the list must end at the first part, and the walk must end at the second
+# part.
 SHARE_OF_CHANGED, SHARE_WITH_WALK = 0.6, 0.85
 MAX_LINES = 200
 
 
 @dataclass
 class ReconcileReport:
-    """Counts by outcome, and one line for each run with a repair or a failure.
+    """Report of a sweep: counts by outcome, and one line for each run that was repaired or failed.
 
-    `problem`: why the sweep stopped early. Then Temporal did not respond, and nothing more was written.
+    `problem` is the reason if the sweep stopped early. In this case Temporal did not respond, and nothing more was
+    written.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -73,9 +79,11 @@ class ReconcileReport:
 
 
 def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport:
-    """Run one sweep within its budget: candidates from Temporal's list, a part of the walk, commands, late results.
+    """Run one sweep within its time budget.
 
-    Each part has its share of the budget, so that many candidates do not keep the other parts from running.
+    The parts are: candidates from Temporal's list, a section of the walk, commands, and late results.
+
+    Each part has its share of the budget. So the other parts run even if there are many candidates.
     """
     started = time.monotonic()
     report = ReconcileReport()
@@ -99,7 +107,7 @@ def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport
 def runs_reconcile_all(
     *, tenant_id: uuid.UUID | None = None, run_id: uuid.UUID | None = None, is_dry_run: bool = False
 ) -> ReconcileReport:
-    """Compare every open run (of a tenant), or one run in any status, without a time limit."""
+    """Compare every open run, every open run of one tenant, or one run in any status. There is no time limit."""
     report = ReconcileReport()
     rows = Run.objects.filter(id=run_id) if run_id else Run.objects.filter(status__in=OPEN_RUN_STATUSES)
     if tenant_id is not None:
@@ -119,9 +127,9 @@ def _reconcile_each(
     is_dry_run: bool = False,
     is_deep: bool = False,
 ) -> None:
-    """Compare each run. Report an error of one run, and continue with the others.
+    """Compare each run. If the comparison of one run fails, report the error and continue with the other runs.
 
-    Errors: TemporalUnreachable, TemporalTimeout, and errors of a lost database connection.
+    Errors: TemporalUnreachable; TemporalTimeout; errors of a lost database connection.
     """
     for run_id in run_ids:
         if stop_at is not None and time.monotonic() > stop_at:
@@ -172,7 +180,7 @@ def _is_candidate(row: Run, listed: Listed) -> bool:
 
 
 def _walk() -> Iterator[uuid.UUID]:
-    """Yield, for each tenant, interrupted launches and the open rows that were written or compared longest ago."""
+    """For each tenant, yield interrupted launches, and the open rows whose last write or comparison is longest ago."""
     now = timezone.now()
     for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
         rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL)

@@ -1,7 +1,9 @@
-"""Replay: a new run of the same definition version, with the original input or an edited one.
+"""Replay of a run.
 
-The rule: a replay never resumes old state. It neither undoes nor reuses the work of the first run. Its actions run
-again, with idempotency keys of the new run. The two runs refer to each other.
+A replay is a new run of the same definition version, with the original input or with an edited input.
+
+A replay never resumes old state. It does not undo the work of the first run, and it does not reuse this work. The
+actions run again, with the idempotency keys of the new run. The two runs refer to each other.
 
 Source: docs/reference/authority.md#control-matrix
 """
@@ -35,11 +37,13 @@ def run_replay(
     idempotency_key: str = "",
     part_of: Command | None = None,
 ) -> tuple[uuid.UUID, Command]:
-    """Start a new run from this run. Return its id and the command, which is accepted when Temporal has the new run.
+    """Start a new run from this run. Return the id of the new run, and the command.
 
-    A `payload` of None means the input of the first run.
+    The command is accepted when Temporal has the new run.
 
-    Errors: those of `run_start`; Conflict for a run of an older engine.
+    If `payload` is None, the new run gets the input of the first run.
+
+    Errors: the errors of `run_start`; Conflict for a run of an older engine.
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
@@ -73,7 +77,7 @@ def run_replay(
 
 def _launch(actor: Actor, run: Run, version: DefinitionVersion, payload: Any, command: Command) -> None:
     new_run_id = run_id_of_replay(command.id)
-    # A killed worker left this row if it had sent the request before. Temporal may then have the run.
+    # If this row exists, a worker sent the request before and was killed. Temporal may then have the run.
     was_there = Run.objects.filter(tenant_id=actor.tenant_id, id=new_run_id).exists()
     try:
         gateway.check_reachable()

@@ -1,6 +1,6 @@
-"""Common part of all requests about a run (docs/reference/authority.md#control-matrix).
+"""Checks and ledger rows of all requests about a run (docs/reference/authority.md#control-matrix).
 
-The ledger row is written first. Then every request is checked in the same order:
+The ledger row is written first. Then these conditions are checked, in the same order for every request:
 1. The run exists in this tenant (404).
 2. The actor has the role (403).
 3. The engine and the status of the run allow the request (409).
@@ -25,12 +25,15 @@ from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
 
-ROLES = {CommandAction.TERMINATE: Role.ADMIN}  # the others: operator
+ROLES = {CommandAction.TERMINATE: Role.ADMIN}  # all other requests need the role operator
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Request about a run. If it is not new, the caller must return the outcome of the command and change nothing."""
+    """Request about a run.
+
+    If the request is not new, the caller must return the outcome of the command and change nothing.
+    """
 
     run: Run
     command: Command
@@ -40,7 +43,7 @@ class RunRequest:
 def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
     """Return the run.
 
-    Errors: NotFound, also for a run of another tenant.
+    Errors: NotFound. A run of another tenant counts as not found.
     """
     run = Run.objects.filter(tenant_id=actor.tenant_id, id=run_id).first()
     if run is None:
@@ -49,7 +52,9 @@ def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
 
 
 def require_run_role(*, actor: Actor, run_id: uuid.UUID, action: CommandAction) -> None:
-    """Refuse an actor who may not send this request about the run. Call it before an invalid request is rejected.
+    """Refuse an actor who may not send this request about the run.
+
+    Call this function before errors in the request are reported.
 
     Errors: NotFound; PermissionRefused, and the attempt is recorded in the ledger.
     """
@@ -87,7 +92,7 @@ def run_request(
 
     `part_of`: see `command_request`.
 
-    Errors: NotFound, PermissionRefused; Conflict for a run of an older engine; those of `command_request`.
+    Errors: NotFound, PermissionRefused; Conflict for a run of an older engine; the errors of `command_request`.
     """
     run = run_find(actor=actor, run_id=run_id)
     request = command_request(
@@ -140,7 +145,9 @@ def require_open(run: Run, command: Command) -> None:
 def temporal_failed(
     run: Run, command: Command, error: gateway.TemporalError, *, code: str, message: str, hint: str
 ) -> NoReturn:
-    """Refuse a request with 409 and Temporal's own message. After a timeout, the outcome of the command is unknown.
+    """Refuse a request with status 409 and Temporal's own message.
+
+    After a timeout, the outcome of the command is unknown.
 
     Errors: always Conflict.
     """
@@ -160,9 +167,9 @@ def temporal_failed(
 
 
 def temporal_down(command: Command, error: gateway.TemporalError, *, effect: str, hint: str) -> NoReturn:
-    """Refuse a request with 503. Only the ledger was written.
+    """Refuse a request with status 503. Only the ledger row was written.
 
-    Errors: always DependencyDown; an operator must restore Temporal.
+    Errors: always DependencyDown. An operator must restore Temporal.
     """
     raise command_refuse(
         command,
@@ -185,7 +192,7 @@ def run_refuse(
     state: CommandState = CommandState.REFUSED,
     more: dict[str, str] | None = None,
 ) -> NoReturn:
-    """Refuse a request with 409, and write the refusal to the ledger.
+    """Refuse a request with status 409, and write the refusal to the ledger.
 
     Errors: always Conflict, with `details {action, engine, runId, reason, hint}`.
     """

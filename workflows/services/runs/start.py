@@ -28,10 +28,10 @@ def run_start(
     reason: str = "",
     idempotency_key: str = "",
 ) -> tuple[uuid.UUID, Command]:
-    """Start a run. Return its id and the command, which is accepted when Temporal has the run.
+    """Start a run. Return the id of the run, and the command. The command is accepted when Temporal has the run.
 
     Errors: NotFound, PermissionRefused; InputInvalid (payload); Conflict (paused, archived, not published, concurrency
-    limit); DependencyDown if Temporal is not reachable, and then only the ledger was written.
+    limit); DependencyDown if Temporal is not reachable. In the last case, only the ledger row was written.
     """
     unstorable = storable_problem(payload)
     if unstorable is not None:
@@ -63,7 +63,9 @@ def run_start(
 
 
 def require_run_start_role(*, actor: Actor) -> None:
-    """Refuse an actor who may not start runs. Call it before an invalid request is rejected.
+    """Refuse an actor who may not start runs.
+
+    Call this function before errors in the request are reported.
 
     Errors: PermissionRefused; the attempt is recorded in the ledger.
     """
@@ -92,9 +94,11 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
 def launch_failed(
     actor: Actor, run_id: uuid.UUID, command: Command, error: gateway.TemporalError, *, may_exist: bool = False
 ) -> PortalError:
-    """Write the error of a failed launch to the ledger and return it. Delete the run's row if Temporal has no run.
+    """Write the error of a failed launch to the ledger and return the error.
 
-    `may_exist`: an earlier try of the same request inserted the row, and its outcome is unknown.
+    If Temporal has no run, delete the run's row.
+
+    `may_exist`: an earlier attempt of the same request inserted the row, and the outcome of that attempt is unknown.
     """
     is_unknown = isinstance(error, gateway.TemporalTimeout) and Run.objects.filter(id=run_id).exists()
     if is_unknown or (may_exist and not isinstance(error, gateway.TemporalInvalid)):
@@ -145,7 +149,7 @@ def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVe
 
 
 def require_version_startable(version: DefinitionVersion) -> None:
-    """Refuse to start a run of this version now.
+    """Refuse to start a run if this version cannot be started now.
 
     Errors: Conflict if the definition is paused, archived, or at its concurrency limit.
     """

@@ -1,7 +1,9 @@
-"""Runs whose launch was interrupted between the insert of the row and the start in Temporal. They are started again.
+"""Interrupted launches. The row of such a run was inserted, but its workflow may not have started.
 
-Temporal rejects a second workflow with the same id as long as it remembers the first one. A row older than that is not
-started again, because its run may have existed and ended already.
+The start is repeated here.
+
+As long as Temporal remembers a workflow, it rejects a second workflow with the same id. If the row is older than this
+time, the start is not repeated, because the run may have existed and ended already.
 
 Source: docs/reference/authority.md#age-and-repair-of-projections
 """
@@ -27,10 +29,12 @@ BATCH = 50
 
 
 def sweep_unstarted_runs() -> int:
-    """Start interrupted launches, and return their number. A run younger than UNSTARTED_AFTER is still being launched.
+    """Repeat the start of interrupted launches. Return the number of these runs.
 
-    A run that Temporal can never accept is closed with the reason. A run that Temporal refuses now does not delay
-    others.
+    Runs younger than UNSTARTED_AFTER are skipped, because their launch may still be in progress.
+
+    If Temporal can never accept a run, the run is closed with the reason. If Temporal refuses a run only now, the other
+    runs are still started.
     """
     started = 0
     for run in unstarted_runs():
@@ -38,7 +42,7 @@ def sweep_unstarted_runs() -> int:
             started += run_start_unstarted(run) == ReconcileOutcome.STARTED
         except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
             logger.warning("run %s cannot be started yet: %s", run.id, error)
-            break  # Temporal is down for the other runs too; the next sweep continues
+            break  # Temporal is down for all runs; the next sweep continues
         except gateway.TemporalError as error:
             logger.warning("Temporal refused to start run %s: %s", run.id, error)
     return started
@@ -51,14 +55,14 @@ def unstarted_runs() -> Iterable[Run]:
         temporal_first_run_id="",
         created_at__lt=timezone.now() - UNSTARTED_AFTER,
     )
-    # A child is started by its parent's workflow.
+    # Children are left out, because the parent's workflow starts a child.
     return waiting.exclude(trigger_type=TriggerType.CHILD).order_by("created_at")[:BATCH]
 
 
 def run_start_unstarted(run: Run) -> ReconcileOutcome:
-    """Start the run's workflow. Return STARTED, or ENDED if the run was closed with a reason instead.
+    """Start the run's workflow. Return STARTED. If the run was closed with a reason instead, return ENDED.
 
-    Idempotency: a workflow that was started before is not started again; the outcome is STARTED too.
+    Idempotency: if the workflow was started before, it is not started again. The outcome is STARTED in this case too.
     Errors: TemporalError if Temporal did not accept the run now.
     """
     age = timezone.now() - run.created_at

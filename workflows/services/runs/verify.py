@@ -1,7 +1,7 @@
-"""Comparison of a run's rows with Temporal on request, and repair of the rows on request.
+"""Comparison of a run's rows with Temporal, and repair of the rows. A person or an API client requests them.
 
-A comparison changes nothing, so every tenant member may request it, and it leaves no row in the ledger. A repair
-changes rows, so it needs an operator and has a ledger row. The reconciler carries it out.
+A comparison changes nothing. So every tenant member may request a comparison, and it writes no row to the ledger. A
+repair changes rows. So a repair needs the role operator and has a ledger row. The reconciler carries out the repair.
 
 Source: docs/reference/authority.md#age-and-repair-of-projections
 """
@@ -26,7 +26,7 @@ from workflows.temporal import gateway
 
 @dataclass(frozen=True)
 class RunVerification:
-    """`is_equal` is None if the rows could not be compared; `notes` say why."""
+    """Result of a comparison. If the rows could not be compared, `is_equal` is None and `notes` have the reason."""
 
     run: Run
     verified_at: datetime
@@ -39,7 +39,7 @@ def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
     """Compare every field of the run's rows with Temporal's history. Nothing is written.
 
     Errors: NotFound; Conflict for a run of an older engine; DependencyDown if Temporal does not respond.
-    Cost: the run's histories; its rows are written once and rolled back.
+    Cost: the run's histories are read. The run's rows are written once, and this change is rolled back.
     """
     run = run_find(actor=actor, run_id=run_id)
     if run.engine == Engine.DB:
@@ -73,11 +73,11 @@ def run_repair(
 ) -> tuple[Command, Reconciled | None]:
     """Compare the run with its whole history, and repair its rows. Return the ledger row and the result.
 
-    The command is observed if the rows now agree with Temporal, and failed if they do not. The result is None for a
-    repeated request.
+    If the rows now agree with Temporal, the command is observed. Otherwise the command is failed. If the request is a
+    repeat, the result is None.
 
     Errors: NotFound; PermissionRefused; Conflict for a run of an older engine; DependencyDown if Temporal does not
-    respond, and then only the ledger was written.
+    respond. In the last case, only the ledger row was written.
     """
     request = run_request(
         actor=actor, run_id=run_id, action=CommandAction.REPAIR, reason=reason, idempotency_key=idempotency_key
