@@ -116,7 +116,7 @@ def eventually(is_true: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def processes_of(parent: int) -> list[int]:
-    """Return the ids of this process and of all its descendants. Source of the data: /proc."""
+    """Return the ids of this process and of all its descendants. The ids are read from /proc."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

@@ -93,7 +93,7 @@ def web(application: str, port: int, **environment: str) -> Iterator[int]:
 
 
 def posts(port: int, token: str, seconds: float) -> tuple[int, list[float]]:
-    """Return the number of accepted requests of all clients within the time, and the seconds of each request."""
+    """Return the number of requests that were accepted within the time, and the seconds that each request took."""
     stop_at = time.monotonic() + seconds
     took: list[float] = []
     failures: list[str] = []

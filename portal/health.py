@@ -26,7 +26,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def health_warnings() -> list[str]:
-    """Return problems that do not stop the portal, such as actions that no worker has."""
+    """Return problems that do not stop the portal, for example that no worker has an action."""
     try:
         with system_scope():
             return [f"no worker has {action}" for action in missing_actions()]

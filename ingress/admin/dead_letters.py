@@ -130,7 +130,7 @@ class DeadLetterViews(TenantAdmin):
     def _confirm(
         self, request: HttpRequest, ids: list[uuid.UUID], action: CommandAction, form: forms.Form, back: str = ""
     ) -> TemplateResponse:
-        """Show the confirmation page. For each redelivery, it has a forecast."""
+        """Show the confirmation page. The page has a forecast for each redelivery."""
         rows = self._rows(request, deliveries_forecast(tenant_id=actor_of(request).tenant_id, delivery_ids=ids))
         context = self.page_context(
             request,

@@ -34,7 +34,10 @@ _EARLIER_SECONDS = 90
 
 
 def run(config: StackConfig, stream: TextIO) -> int:
-    """Run the stack until it is stopped and return the exit code. Errors: StackError before anything was started."""
+    """Run the stack until it is stopped and return the exit code.
+
+    Errors: StackError, but only before the first program is started.
+    """
     request = StopRequest()
     out = Output(stream, [])
     home.make_folders(config.home)

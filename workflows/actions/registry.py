@@ -60,7 +60,8 @@ class Action:
     - `is_idempotent`: a second execution with the same key has no second effect. So a lost execution may be repeated.
     - `is_transactional`: the action writes only to this database, in the transaction of the action ledger.
     - `idempotency_key`: this function computes the key from the input. If it is None, the key of the step is used.
-    - `takes_secrets`: False if the action passes its input to a server that stores it unencrypted, such as a broker.
+    - `takes_secrets`: False if the action sends its input to a server that stores the input unencrypted, for example a
+      broker.
 
     Units: `timeout_seconds` is in seconds.
     """

@@ -1,7 +1,7 @@
 """Idempotency keys of forms: two clicks on a button have one effect (docs/reference/screens.md#all-screens).
 
 Each form that changes something has a hidden field with a new key (template tag `form_key`). The service stores the key
-in the command ledger. A second request with the key gets the outcome of the first one.
+in the command ledger. A second request with the same key gets the outcome of the first request.
 """
 
 import re

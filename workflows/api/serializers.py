@@ -20,7 +20,7 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
     # - Actors who may not see payloads do not get `payload_fields` and the details of errors. Details of errors can
     #   contain the response of a target.
     # - For other actors, these fields and `redacted_fields` are redacted.
-    # - `payload_at` has the redaction pointer of a field if it is not the field's own name.
+    # - If the redaction pointer of a field is not the name of the field, `payload_at` has the pointer.
 
     payload_fields: tuple[str, ...] = ()
     redacted_fields: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
                 shown[name] = self.redacted(instance, name, shown[name], rules)
         left_out = [name for name in omitted if name in shown]
         if left_out:
-            shown["values_omitted"] = left_out  # too long for a list; the row's own address has them
+            shown["values_omitted"] = left_out  # too long for a list; the URL of the row returns them
         return shown
 
     def redacted(self, _instance: Any, name: str, value: Any, rules: Rules) -> Any:

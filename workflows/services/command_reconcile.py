@@ -73,7 +73,7 @@ def commands_reconcile(*, stop_at: float) -> Counter[str]:
         except (gateway.TemporalRefused, gateway.TemporalBusy) as error:  # affects only this command
             logger.warning("command %s cannot be decided: %s", command.id, error)
             continue
-        except (ValueError, KeyError):  # a malformed row must not stop the others
+        except (ValueError, KeyError):  # a malformed row must not stop the other commands
             logger.exception("command %s cannot be decided", command.id)
             continue
         if decision is None:

@@ -29,7 +29,7 @@ def decision_parts(response: Any, reason: str) -> tuple[Any, str, dict[str, Any]
 
 
 def output_problem(task: HumanTask, response: Any) -> str | None:
-    """Check the output with the action's own model, because the JSON Schema of the form has only a part of its rules.
+    """Check the output with the model of the action. The JSON Schema of the form has only some of the model's rules.
 
     If this process does not know the action, the output is checked only with the form.
     """

@@ -4,7 +4,7 @@ The rate of a job applies to all its workers together, because the rate is store
 - No item may be claimed before `next_slice_at`.
 - A claim takes the items of one second at the job's rate, at most BATCH. It moves `next_slice_at` by the time that
   these items take at this rate.
-- If a worker is late, it may claim the items of the lost time too, but at most those of BURST.
+- If a worker is late, it may also claim the items of the lost time. At most BURST of the lost time counts.
 - Claims of one job happen one after the other, because each claim locks the job's row.
 - A claim ends after LEASE. If a worker was killed, another worker then claims its items.
 """

@@ -1,9 +1,9 @@
 """Requests about a bulk job: start, pause, resume, stop, and retry the failures (docs/reference/screens.md#run-list).
 
 Each request needs the role that the action needs for one run. Each request is a command with the job as its target.
-`bulk_work` sends the requests of the items. The items' commands have a parent command. This is the command that started
-the job, or the command that retried the failures after the job ended. The parent command is accepted while the job
-runs. When the job has ended, the parent command is observed and has the counts.
+`bulk_work` sends the requests of the items. The items' commands have a parent command. The parent is the command that
+started the job, or the command that retried the failures after the job ended. The parent command is accepted while the
+job runs. When the job has ended, the parent command is observed and has the counts.
 """
 
 import uuid
