@@ -30,9 +30,9 @@ class PointsmanAdminSite(UnfoldAdminSite):
         return [
             path("support/", self.admin_view(support_view), name="support"),
             # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
-            path("r/<path:row>", self.admin_view(no_such_page), name="view_on_site"),
+            path("r/<path:content_type_id>/<path:object_id>/", self.admin_view(no_such_page), name="view_on_site"),
             path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
-            *super().get_urls(),
+            *(url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"),
         ]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
@@ -41,8 +41,8 @@ class PointsmanAdminSite(UnfoldAdminSite):
         return super().index(request, {**dashboard_context(request), **(extra_context or {})})
 
 
-def no_such_page(request: HttpRequest, row: str) -> HttpResponse:
-    raise Http404(f"There is no page {row[:100]}.")
+def no_such_page(request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
+    raise Http404("The portal has no pages of rows on another site.")
 
 
 def choose_tenant(request: HttpRequest) -> HttpResponse:
