@@ -242,11 +242,11 @@ def test_reset_and_lookback_that_lock_the_same_events(
 # -- At random ---------------------------------------------------------------------------------------------------------
 
 # Number of groups by size. A group has as many events as waits: 2,500 pairs in each of four tenants.
-SIZES = {1: 164, 2: 20, 4: 10, 8: 8, 12: 11}
+SIZES = {1: 45, 2: 10, 4: 4, 8: 3, 12: 2}
 
 
 @pytest.mark.timeout(600)  # it needs mostly CPU time
-def test_ten_thousand_random_pairs_of_event_and_wait(
+def test_random_pairs_of_event_and_wait(
     no_dispatcher: None, database: None, signals: RecordedSignals
 ) -> None:
     trials = RandomRaces([make_tenant() for _ in range(4)], SIZES, signals=signals, seed=6)
@@ -255,7 +255,7 @@ def test_ten_thousand_random_pairs_of_event_and_wait(
     race_errors = trials.errors()
     print(f"{time.monotonic() - began:.1f} s: {dict(trials.counts)}")
     assert {kind: found[:5] for kind, found in race_errors.items() if found} == {}
-    assert trials.counts["pairs"] == trials.counts["deliveries"] == trials.counts["signals"] == 10_000
+    assert trials.counts["pairs"] == trials.counts["deliveries"] == trials.counts["signals"] == 2_516
 
 
 def test_pairs_are_lost_without_the_buffer_time(
