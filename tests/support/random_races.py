@@ -195,7 +195,9 @@ class RandomRaces:
                 *rows.exclude(event__tenant=F("tenant"), wait__tenant=F("tenant"), run__tenant=F("tenant")),
                 *(signal for _, signal in self.signals.sent if signal.payload["tenant"] != owner[signal.waitId]),
             ],
-            "outcome": [event for event in events if (event.outcome, event.occupies_id) != ("buffered", True)],
+            "outcome": [
+                (e, e.outcome) for e in events if e.outcome not in ("buffered", "unmatched") or not e.occupies_id
+            ],
         }
 
 

@@ -241,14 +241,12 @@ def test_reset_and_lookback_that_lock_the_same_events(
 
 # -- At random ---------------------------------------------------------------------------------------------------------
 
-# Number of groups by size. A group has as many events as waits: 2,500 pairs in each of four tenants.
+# Number of groups by size. A group has as many events as waits: 629 pairs in each of four tenants.
 SIZES = {1: 45, 2: 10, 4: 4, 8: 3, 12: 2}
 
 
 @pytest.mark.timeout(600)  # it needs mostly CPU time
-def test_random_pairs_of_event_and_wait(
-    no_dispatcher: None, database: None, signals: RecordedSignals
-) -> None:
+def test_random_pairs_of_event_and_wait(no_dispatcher: None, database: None, signals: RecordedSignals) -> None:
     trials = RandomRaces([make_tenant() for _ in range(4)], SIZES, signals=signals, seed=6)
     began = time.monotonic()
     trials.run(actors=6, workers=2)
