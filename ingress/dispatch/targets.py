@@ -19,7 +19,7 @@ from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch
 from workflows.statuses import CommandState, DeliveryStatus, TriggerType, WaitKind
 from workflows.temporal import gateway
-from workflows.temporal.contracts import EventSignal
+from workflows.temporal.contracts import EventSignal, TaskEventSignal
 
 # The id of a run is derived from its event and its definition. A redelivery then cannot start a second run.
 RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
@@ -46,15 +46,15 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
             completion = completion_open(delivery)
         except PortalError as error:
             return DeliveryStatus.FILTERED, f"the sender may not complete the task: {error.message} ({error.code})"
-    signal = EventSignal(
-        eventId=event.event_id,
-        eventName=event.event_type,
-        correlationKey=delivery.correlation_key,
-        waitId=str(wait.id),
-        payload=event.payload,
-        receivedAt=iso_time(ms_of_datetime(event.received_at)),
-        commandId=str(completion.id) if completion else "",
-    )
+    fields = {
+        "eventId": event.event_id,
+        "eventName": event.event_type,
+        "correlationKey": delivery.correlation_key,
+        "waitId": str(wait.id),
+        "payload": event.payload,
+        "receivedAt": iso_time(ms_of_datetime(event.received_at)),
+    }
+    signal = TaskEventSignal(**fields, commandId=str(completion.id)) if completion else EventSignal(**fields)
     try:
         gateway.signal_event(signal, workflow_id=run.temporal_workflow_id, request_id=str(delivery.id))
     except gateway.TemporalNotFound as error:

@@ -225,7 +225,7 @@ def collect_places(driver: TenantDriver, caplog: pytest.LogCaptureFixture) -> Pl
         run = run_with_secrets(driver, api.url)
         received = [f"{request.path} {request.headers} {request.body!r}" for request in api.requests]
     assert all(WORD in request for request in received), "the target received the secrets"
-    assert run.error_code == "HTTP_FAILED"
+    assert run.error_code == "HTTP_HEADER_INVALID"
     assert {step_id: status for step_id, _, status in driver.steps(run)} == {
         "sends": "SUCCEEDED", "refused": "FAILED", "raises": "FAILED", "keep": "SUCCEEDED", "logs": "SUCCEEDED",
         "loses_the_database": "SUCCEEDED", "fails": "FAILED",
@@ -255,7 +255,7 @@ def test_no_place_shows_a_secret(driver: TenantDriver, caplog: pytest.LogCapture
     places = collect_places(driver, caplog)
     assert kinds_with_canary(places) == set()
     marks = {name for name in SECRETS if any(f"[secret {name}]" in text for text in places.values())}
-    assert marks == set(SECRETS)
+    assert marks == set(SECRETS) - {"ILLEGAL"}  # the error about this header does not quote its value
     assert places["redis"].count("ingress") > 0
     assert "calling with" in places["logs"]
 

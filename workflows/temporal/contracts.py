@@ -198,5 +198,11 @@ class EventSignal:
     waitId: str
     payload: Any
     receivedAt: str
-    # Ledger row of the command that completes the human task with this event. Empty for other waits.
+
+
+@dataclass
+class TaskEventSignal(EventSignal):
+    """An event for the wait of a human task. Its command is the ledger row that completes the task."""
+
+    # Empty in the signals for other waits, which do not have this field.
     commandId: str = ""

@@ -83,7 +83,7 @@ class RunWorkflow:
     # -- Messages ----------------------------------------------------------------------------------------------------
 
     @workflow.signal(name=contracts.SIGNAL_EVENT)
-    def event_signalled(self, signal: contracts.EventSignal) -> None:
+    def event_signalled(self, signal: contracts.TaskEventSignal) -> None:
         self._messages += 1
         self._inbox.append(
             EventSignalled(
