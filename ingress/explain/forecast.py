@@ -21,9 +21,9 @@ from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, Wait
 
 @dataclass(frozen=True)
 class Forecast:
-    """Status that a delivery would get now, with the reason. With `pending`, the start would be held.
+    """The status that a delivery would get now, and the reason. The status `pending` means that the start would be held.
 
-    Only triggers have `limit` (use of the slots) and `input` (input of the run). Only waits have `mismatch`.
+    Only triggers have `limit` (how many slots are in use) and `input` (the input of the run). Only waits have `mismatch`.
     """
 
     status: DeliveryStatus

@@ -163,9 +163,9 @@ def _stored(tenant_id: uuid.UUID, keys: Sequence[str]) -> dict[str, Stored]:
 
 
 def _tenant_names(tenant_id: uuid.UUID) -> dict[str, str]:
-    """Return the keys of the tenant's definitions.
+    """Return the key of each definition of the tenant, by every name that a bundle can use for the definition.
 
-    They are found by key, by id, and by the id in the product that exported the definition.
+    The names are the key, the id, and the id in the product that exported the definition.
     """
     names: dict[str, str] = {}
     rows = Definition.objects.filter(tenant_id=tenant_id, archived_at__isnull=True)
