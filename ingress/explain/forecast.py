@@ -21,9 +21,10 @@ from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, Wait
 
 @dataclass(frozen=True)
 class Forecast:
-    """The status that a delivery would get now, and the reason. The status `pending` means that the start would be held.
+    """The status that a delivery would get now, and the reason.
 
-    Only triggers have `limit` (how many slots are in use) and `input` (the input of the run). Only waits have `mismatch`.
+    The status `pending` means that the start would be held. Only triggers have `limit` (how many slots are in use) and
+    `input` (the input of the run). Only waits have `mismatch`.
     """
 
     status: DeliveryStatus
