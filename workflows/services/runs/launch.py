@@ -156,7 +156,7 @@ def run_start_workflow(run: Run) -> None:
 
 def run_end_unstarted(run: Run, reason: str, *, code: str) -> None:
     """Close a run that Temporal will never accept. The reason becomes the run's error."""
-    logger.error("run %s is closed without a start, because Temporal does not accept it: %s", run.id, reason)
+    logger.error("run %s was never started and is now closed, because Temporal rejected the run: %s", run.id, reason)
     run_error = {
         "category": str(Category.VALIDATION),
         "message": reason,
