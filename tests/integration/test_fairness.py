@@ -37,6 +37,7 @@ from workflows import backoff
 from workflows.errors import Conflict
 from workflows.models import Event, EventDelivery, Run, Tenant
 from workflows.services.runs.start import run_start
+from workflows.services.wait_lookback import new_wait_delivery
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, RunInput
@@ -268,6 +269,9 @@ def events_for_one_wait(tenant: Any, count: int) -> list[EventDelivery]:
     make_events(tenant, count)
     while Event.objects.filter(tenant=tenant, routed_at=None).exists():
         events_route_due(tenant_id=tenant.id)
+    # As if the window of the wait had room for all events.
+    others = Event.objects.filter(tenant=tenant, deliveries=None)
+    EventDelivery.objects.bulk_create(new_wait_delivery(event, wait, at=timezone.now()) for event in others)
     made = EventDelivery.objects.filter(wait=wait).select_related("event").order_by("event__received_at")
     made.update(next_attempt_at=timezone.now())  # one lookback writes them with the same time
     return list(made)
