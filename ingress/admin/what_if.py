@@ -1,4 +1,7 @@
-"""What-if pages. They change nothing. The forms are sent with POST, because a payload must not be part of a URL."""
+"""Pages for "what if". They change nothing.
+
+The forms are sent with POST, because a payload must not be part of a URL.
+"""
 
 import json
 import uuid
