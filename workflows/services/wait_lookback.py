@@ -39,10 +39,12 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
     at a time. The other events stay in the database until a verdict makes room. So N events cost about N deliveries and
     signals.
 
+    A wait without a row has no events: the verdict on a signal that names an unknown wait is stored like any other.
+
     Idempotency: a delivery is unique per wait and event.
     """
-    wait = RunWait.objects.select_related("run").get(tenant_id=tenant_id, id=wait_id)
-    if not _is_open(wait):
+    wait = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id=wait_id).first()
+    if wait is None or not _is_open(wait):
         return 0
     with transaction.atomic():
         _lock(wait)  # two searches must not use the same room in the window
