@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.factories import make_actor, make_definition, publish
-from workflows.bundles import FORMAT
+from workflows.bundles.reading import FORMAT
 from workflows.errors import InputInvalid
 from workflows.models import Definition, DefinitionVersion, EventType, PayloadSchema
 from workflows.services.bundle_import import bundle_import

@@ -11,8 +11,8 @@ from django.db import transaction
 
 from workflows.actions.registry import known_actions
 from workflows.actors import Actor
-from workflows.bundle_plan import Planned, Stored, parents_of, plain_text, plan_import
-from workflows.bundles import BundleWorkflow, read_bundle
+from workflows.bundles.plan import Planned, Stored, parents_of, plain_text, plan_import
+from workflows.bundles.reading import BundleWorkflow, read_bundle
 from workflows.concurrency import held_starts_wake
 from workflows.engine.definition import canonical_text
 from workflows.engine.validate import Known, validate

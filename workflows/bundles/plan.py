@@ -12,8 +12,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.bundle_steps import Numbers, child_calls
-from workflows.bundles import BundleWorkflow
+from workflows.bundles.reading import BundleWorkflow
+from workflows.bundles.steps import Numbers, child_calls
 from workflows.engine.definition import canonical_text
 
 

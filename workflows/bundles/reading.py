@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from workflows.bundle_steps import duplicate_ids, rename_duplicates
+from workflows.bundles.steps import duplicate_ids, rename_duplicates
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 from workflows.errors import InputInvalid
 from workflows.models.definitions import KEY_PATTERN
