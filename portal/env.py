@@ -141,14 +141,34 @@ def matching(pattern: str, expected: str) -> Callable[[str], str]:
 
 def importable(text: str) -> str:
     """Return the dotted name of a class if its module exists. Use this as a `parse` function for `Env.parsed`."""
-    module, _, _ = text.rpartition(".")
-    try:
-        found = bool(module) and importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
+    if not _is_module(text.rpartition(".")[0]):
         raise ValueError(f"is {text!r}, but this module does not exist; give the dotted name of a class")
     return text
+
+
+def installed_apps(text: str) -> list[str]:
+    """Return the Django apps of `app,app`. Use this as a `parse` function for `Env.parsed`.
+
+    An app is the dotted name of its package, or of its `AppConfig` class, as in Django's INSTALLED_APPS.
+
+    Errors: ValueError if the name of an app is wrong, is repeated, or belongs to no installed package.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
+            raise ValueError(f"has the entry {name!r}; an entry is the dotted name of a Django app")
+        if names.count(name) > 1:
+            raise ValueError(f"has the entry {name!r} twice; list each app once")
+        if not _is_module(name) and not _is_module(name.rpartition(".")[0]):
+            raise ValueError(f"has the entry {name!r}, but this package is not installed; install it with pip")
+    return names
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return bool(name) and importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def named_keys(text: str) -> dict[str, bytes]:

@@ -1,9 +1,22 @@
-"""Settings of actions: decisions about unknown outcomes, and calls to other systems (`http.request`, `celery.call`)."""
+"""Settings of actions: apps with actions, unknown outcomes, calls to other systems (`http.request`, `celery.call`)."""
 
-from portal.env import ConfigError, env, matching
+from portal.env import ConfigError, env, installed_apps, matching
 from portal.settings.celery import REDIS_URL
 from portal.settings.environment import PRODUCTION
-from portal.settings.web import PORT
+from portal.settings.web import INSTALLED_APPS, PORT
+
+ACTION_APPS = env.parsed(
+    "ACTION_APPS",
+    "",
+    installed_apps,
+    "Django apps of your company that the portal installs too, for example apps with actions: dotted names, separated"
+    " by commas",
+)
+_repeated = sorted(set(ACTION_APPS) & set(INSTALLED_APPS))
+if _repeated:
+    raise ConfigError("ACTION_APPS", f"has the entry {_repeated[0]!r}, which the portal installs itself; remove it")
+# The apps come last, so that they cannot replace a template or a command of the portal.
+INSTALLED_APPS = [*INSTALLED_APPS, *ACTION_APPS]
 
 ACTION_DECISION_SECONDS = env.number(
     "ACTION_DECISION_SECONDS",

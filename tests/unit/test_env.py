@@ -64,6 +64,13 @@ def test_empty_value_counts_as_not_set() -> None:
             {"DATABASE_APP_ROLE": "one", "DATABASE_SYSTEM_ROLE": "one"},
             "DATABASE_SYSTEM_ROLE: is 'one', as DATABASE_APP_ROLE",
         ),
+        ({"ACTION_APPS": "acme shop"}, "ACTION_APPS: has the entry 'acme shop'"),
+        ({"ACTION_APPS": "json,json"}, "ACTION_APPS: has the entry 'json' twice"),
+        (
+            {"ACTION_APPS": "json,acme_shop"},
+            "ACTION_APPS: has the entry 'acme_shop', but this package is not installed",
+        ),
+        ({"ACTION_APPS": "rest_framework"}, "ACTION_APPS: has the entry 'rest_framework', which the portal installs"),
         ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must be a PostgreSQL URL"),
     ],
 )
