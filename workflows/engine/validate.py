@@ -15,6 +15,7 @@ from typing import Any
 
 from workflows.engine.action_fields import InputFields, unknown_fields
 from workflows.engine.clock import is_in_seconds, parse_moment
+from workflows.engine.cron import cron_problems
 from workflows.engine.definition import BLOCK_FIELDS, ROOT, canonical_text
 from workflows.engine.secret_places import Segments, secret_references
 from workflows.engine.sizes import MAX_DEFINITION_BYTES
@@ -38,6 +39,7 @@ MAX_DEPTH = 20
 WARNINGS = frozenset(
     {
         "ACTION_FIELD_IGNORED",
+        "CRON_DAY_AND_WEEKDAY",
         "KEY_DOLLAR",
         "NAME_HIDDEN",
         "RETRY_ON_CODE",
@@ -142,6 +144,9 @@ def _trigger(trigger: Any) -> Iterator[Problem]:
         parse_moment(trigger.get("runAt")) is None or is_in_seconds(trigger.get("runAt"))
     ):
         yield Problem("TRIGGER_INVALID", "trigger.runAt", "runAt must be an ISO 8601 time with a zone")
+    if isinstance(trigger.get("cron"), str) and isinstance(trigger.get("timezone"), str):
+        for found in cron_problems(trigger["cron"], trigger["timezone"]):
+            yield Problem(found.code, f"trigger.{found.place}", found.message, found.suggestion)
 
 
 def _block(steps: Any, path: str, walk: _Walk, *, depth: int) -> Iterator[Problem]:
