@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.engine.mapping import EXPRESSION_KEY
-from workflows.engine.secret_places import SECRET_KEY
+from workflows.engine.secret_places import SECRET_KEY, Segments
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,21 @@ class InputFields:
     are_refused: bool = True
 
 
-def unknown_fields(value: Any, fields: InputFields, path: str) -> Iterator[tuple[str, str, InputFields]]:
-    """Yield each unknown field of a value: its path, its name, and the fields that are known at this place.
+def unknown_fields(
+    value: Any, fields: InputFields, place: Segments = ()
+) -> Iterator[tuple[Segments, str, InputFields]]:
+    """Yield each unknown field of a value: its place, its name, and the fields that are known at this place.
 
     In a list, every entry is checked against the same fields.
     """
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from unknown_fields(item, fields, f"{path}[{index}]")
+            yield from unknown_fields(item, fields, (*place, index))
         return
     if not isinstance(value, dict) or EXPRESSION_KEY in value or SECRET_KEY in value:
         return
     for name, item in value.items():
         if name not in fields.names:
-            yield f"{path}.{name}", name, fields
+            yield (*place, name), name, fields
         elif name in fields.below:
-            yield from unknown_fields(item, fields.below[name], f"{path}.{name}")
+            yield from unknown_fields(item, fields.below[name], (*place, name))

@@ -109,7 +109,7 @@ def test_known_secret_in_an_input_is_valid() -> None:
                 "config": {"taskType": "t", "title": "T", "formSchema": {"default": SECRET}},
             },
             "SECRET_MISPLACED",
-            f"{IN_CONFIG}.formSchema",
+            f"{IN_CONFIG}.formSchema.default",
         ),
         (
             {
@@ -140,4 +140,4 @@ def test_too_long_places_are_refused() -> None:
     mapping: Any = {f"k{number}": SECRET for number in range(20)}
     for _ in range(40):
         mapping = {"x" * 50: mapping}
-    assert [problem.code for problem in problems(call(mapping))] == ["FIELD_INVALID"]
+    assert [problem.code for problem in problems(call(mapping))] == ["SECRET_PLACES_TOO_LONG"]

@@ -64,7 +64,7 @@ def test_valid_definition_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("step", "code", "path"),
     [
-        ({"id": "a", "type": "state.sett", "config": {"state": "X"}}, "STEP_TYPE_UNKNOWN", "root.steps[0]"),
+        ({"id": "a", "type": "state.sett", "config": {"state": "X"}}, "STEP_TYPE_UNKNOWN", "root.steps[0].type"),
         (state_set(), "FIELD_MISSING", "root.steps[0].config.state"),
         (state_set(state="X", stat=1), "KEY_UNKNOWN", "root.steps[0].config.stat"),
         ({"type": "state.set", "config": {"state": "X"}}, "FIELD_MISSING", "root.steps[0].id"),
@@ -78,7 +78,7 @@ def test_valid_definition_has_no_problem() -> None:
         ({"id": "a", "type": "control.if", "condition": True, "then": []}, "FIELD_INVALID", "root.steps[0].condition"),
         (loop(itemVar="index"), "FIELD_INVALID", "root.steps[0].itemVar"),
         (loop(itemVar="a-b"), "FIELD_INVALID", "root.steps[0].itemVar"),
-        (loop(itemVar="i", concurrency=2), "FIELD_INVALID", "root.steps[0].concurrency"),
+        (loop(itemVar="i", concurrency=2), "LOOP_CONCURRENCY", "root.steps[0].concurrency"),
         (
             {"id": "a", "type": "control.tryCatch", "try": [], "catch": [], "captureErrorAs": "__proto__"},
             "TARGET_INVALID",
@@ -118,7 +118,7 @@ def test_problem_of_a_nested_step_has_its_full_path() -> None:
 @pytest.mark.parametrize("text", ["\x00", "\ud800"])
 def test_value_that_cannot_be_stored_is_refused_with_its_path(text: str) -> None:
     found = one(assign("vars.x", ["y", text]))
-    assert (found.code, found.path) == ("VALUE_NOT_STORABLE", "/steps/0/config/assign/vars.x/1")
+    assert (found.code, found.pointer) == ("VALUE_NOT_STORABLE", "/steps/0/config/assign/vars.x/1")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_problems_of_the_envelope() -> None:
         one(ASSIGN, trigger={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"}).code
         == "TRIGGER_NOT_SUPPORTED"
     )
-    assert validate([], KNOWN)[0].code == "DEFINITION_INVALID"
+    assert validate([], KNOWN)[0].code == "FIELD_INVALID"
     assert {problem.path for problem in validate({}, KNOWN)} == {"id", "version", "name", "payloadSchemaRef", "steps"}
 
 

@@ -1,0 +1,123 @@
+"""Codes of the problems of a definition. `docs/errors.md` contains this table; `print_problem_codes` prints it.
+
+A code is stable: it is never renamed and never gets another meaning. A shape code belongs to the rules that the JSON
+Schema of the language also has.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Code of a problem: its severity, and its meaning with the correction, for the author."""
+
+    severity: Severity
+    meaning: str
+    is_shape: bool = False
+
+
+def _shape(meaning: str) -> Code:
+    return Code(Severity.ERROR, meaning, is_shape=True)
+
+
+def _error(meaning: str) -> Code:
+    return Code(Severity.ERROR, meaning)
+
+
+def _warning(meaning: str) -> Code:
+    return Code(Severity.WARNING, meaning)
+
+
+CODES: dict[str, Code] = {
+    # -- The document
+    "JSON_INVALID": _error("the text is not JSON. Correct the text at the line and column"),
+    "VALUE_NOT_STORABLE": _error(
+        "a text contains U+0000 or half of a surrogate pair, a number is too large, a key occurs twice in an object, or"
+        " values nest deeper than 64 levels. In a run: a value of an expression or action"
+    ),
+    "DEFINITION_TOO_LARGE": _error("the canonical text is over 256 KiB. Move a part into a child workflow"),
+    "NESTED_TOO_DEEP": _error("steps nest deeper than 20 levels. Move a part into a child workflow"),
+    "PROBLEMS_CUT": _warning("the definition has more problems than are listed. Correct these first"),
+    # -- Shape
+    "FIELD_MISSING": _shape("a required field is missing"),
+    "FIELD_INVALID": _shape(
+        "a field has the wrong kind of value, or stands beside a field that excludes it. The message has the rule"
+    ),
+    "KEY_UNKNOWN": _shape("an unknown field, with a suggestion"),
+    "KEY_INVALID": _shape("the id must match `^[a-z0-9][a-z0-9._-]*$`"),
+    "STEP_TYPE_UNKNOWN": _shape("no such step type, with a suggestion"),
+    "TRIGGER_INVALID": _shape("the trigger has no type that the language knows, with a suggestion"),
+    "LOOP_CONCURRENCY": _shape("a loop handles its items one after another. Leave out `concurrency`, or write 1"),
+    "SECRET_NAME_INVALID": _shape(
+        "a secret's name must match `^[A-Z][A-Z0-9_]*$`. In a definition no other key may be beside `$secret`"
+    ),
+    # -- Values of fields
+    "NUMBER_FORM": _error("a whole number is written with a fraction or an exponent. Write 7 instead of 7.0"),
+    "STEP_ID_TWICE": _error("two steps have the same id. Give each step its own id"),
+    "TARGET_INVALID": _error("a target leads nowhere, or uses a reserved name"),
+    "FORM_INVALID": _error(
+        "the form of a human task is not a JSON Schema 2020-12, is over 64 KiB, or has a pattern that cannot run in"
+        " linear time"
+    ),
+    "KEY_DOLLAR": _warning("keys that begin with `$` are reserved for the language"),
+    "NAME_HIDDEN": _warning(
+        "the `itemVar` of a loop is the name of a scope. So this name means the scope. Read the item as `vars.<name>`"
+    ),
+    "RETRY_ON_CODE": _warning("an entry of `retryOn` is almost the name of a category, and is read as an error code"),
+    # -- Secrets
+    "SECRET_MISPLACED": _error('`{"$secret": ...}` is allowed only in the `inputMapping` of an action'),
+    "SECRET_NOT_ALLOWED": _error(
+        "the action accepts no secrets, because the action would store them unencrypted, or because it runs in the"
+        " workflow"
+    ),
+    "SECRET_PLACES_TOO_LONG": _error("the input refers to too many secrets, or to secrets that nest too deep"),
+    "SECRET_UNKNOWN": _warning(
+        "no secret has this name yet. In a run, a ValidationError: an administrator must save the secret"
+    ),
+    # -- Names
+    "SCHEMA_UNKNOWN": _error("no payload schema has this name, with a suggestion. Register the schema first"),
+    "ACTION_UNKNOWN": _error("no such action, with a suggestion"),
+    "ACTION_VERSION_UNKNOWN": _error("the action has no such version, with the newest version as a suggestion"),
+    "ACTION_FIELD_UNKNOWN": _error("the `inputMapping` has a field that the action refuses, with the nearest field"),
+    "ACTION_FIELD_IGNORED": _warning(
+        "the action ignores a field of the `inputMapping`, because its model does not know it"
+    ),
+    "WORKFLOW_UNKNOWN": _warning(
+        "the child workflow is not published yet. Until it is published, a run that reaches the step fails"
+    ),
+    "WORKFLOW_VERSION_UNKNOWN": _warning(
+        "this version of the child workflow is not published yet. Until it is published, a run that reaches the step"
+        " fails"
+    ),
+    # -- Trigger
+    "TRIGGER_NOT_SUPPORTED": _error("the trigger belongs to the language, and this version does not run it"),
+    "TRIGGER_TIME_INVALID": _error("`runAt` is not an ISO 8601 time with a zone"),
+    "CRON_INVALID": _error("the cron expression has not five valid fields; the message names the field"),
+    "CRON_NEVER": _error("no date matches the cron expression"),
+    "CRON_DAY_AND_WEEKDAY": _warning(
+        "the day of the month and the day of the week are both set. A run starts only on days that match both"
+    ),
+    "TIMEZONE_UNKNOWN": _error("no IANA time zone has this name, with a suggestion"),
+    # -- Expressions
+    "EXPRESSION_SYNTAX": _error("the expression cannot be parsed. Line and column lead to the place in its source"),
+    "EXPRESSION_FUNCTION_NOT_ALLOWED": _error("the function is not allowed, with a suggestion"),
+    "EXPRESSION_LAMBDA": _error("expressions cannot define functions"),
+    "EXPRESSION_DYNAMIC_CALL": _error("a called function must have a name"),
+    "EXPRESSION_APPLY": _error("the right side of `~>` cannot be checked"),
+    "EXPRESSION_TOO_LARGE": _error(
+        "the source of the expression is too long, or nests too deep. In a run: the value is over 256 KiB"
+    ),
+    "EXPRESSION_BUDGET": _error("the expression needs more steps than allowed"),
+}
+
+
+def codes_table() -> str:
+    """Return the table of all codes for the documentation, as Markdown."""
+    rows = [f"| `{name}` | {code.severity} | {code.meaning} |" for name, code in CODES.items()]
+    return "\n".join(["| code | severity | meaning |", "|---|---|---|", *rows]) + "\n"
