@@ -7,7 +7,7 @@ Theory of operation: each module of `validation` checks one subject and yields f
 the meaning of every code. `positions` finds line and column. The work is bounded: the size and the depth of a document
 are checked first, and the number of problems and of suggestions is limited.
 
-Source: docs/reference/language.md#definition, docs/reference/administration.md#validation.
+Source: docs/reference/language.md#definition, docs/errors.md#problems-of-a-definition.
 """
 
 from collections.abc import Iterable, Iterator

@@ -3,7 +3,7 @@
 Rule: a check yields findings. A finding names its place by the keys and indexes that lead to it in the document. Only
 `locate` in `positions` turns a place into a path, a JSON pointer, a line and a column, so all checks agree about them.
 
-Source: docs/reference/administration.md#validation
+Source: docs/errors.md#problems-of-a-definition
 """
 
 import difflib
