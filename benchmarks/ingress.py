@@ -10,9 +10,9 @@ the resumed run.
 The exit status is 1 if a goal is missed.
 
 `rest` compares the portal's `POST /api/v1/events` with a DRF view that does one insert. The two run alternately, in
-gunicorn as the development stack starts it. Eight clients keep their connections open. The clients run on the same
-machine and use its CPU too. Therefore the program also prints the CPU time of the web process per request. The ratio of
-these CPU times is the stricter comparison. No Celery worker runs during this part.
+the web server of the portal. Eight clients keep their connections open. The clients run on the same machine and use its
+CPU too. Therefore the program also prints the CPU time of the web process per request. The ratio of these CPU times is
+the stricter comparison. No Celery worker runs during this part.
 """
 
 from __future__ import annotations
@@ -56,23 +56,16 @@ def event_body(**more: Any) -> dict[str, Any]:
 
 @contextmanager
 def web(application: str, port: int, **environment: str) -> Iterator[int]:
-    """Start gunicorn and return the pid of its only worker."""
-    import psutil
-
+    """Start the portal's web server with an application and return the pid of its process."""
     from tests.support.factories import eventually
 
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        application,
-        "--bind",
-        f"127.0.0.1:{port}",
-        "--worker-class",
-        "gthread",
-    ]
-    command += ["--workers", "1", "--threads", "8", "--log-level", "warning"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DATABASE_POOL": "true", **environment})
+    module, _, name = application.partition(":")
+    script = (
+        f"import django; django.setup(); from {module} import {name} as found; from portal.web.server import WebServer;"
+        f" WebServer(found, host='127.0.0.1', port={port}, threads=8, request_seconds=30).run()"
+    )
+    environment = {**os.environ, "DATABASE_POOL": "true", **environment}
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=environment)
 
     def responds() -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
@@ -86,7 +79,7 @@ def web(application: str, port: int, **environment: str) -> Iterator[int]:
 
     try:
         eventually(responds, what=f"{application} responds")
-        yield psutil.Process(process.pid).children()[0].pid
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)

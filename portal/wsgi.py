@@ -1,4 +1,4 @@
-"""WSGI application of the web process: `gunicorn portal.wsgi:application`."""
+"""WSGI application of the web process (`manage.py web_server`)."""
 
 import os
 from pathlib import Path

@@ -27,7 +27,6 @@ class StackConfig:
     temporal_cli: str
     temporal_namespace: str
     temporal_drain_seconds: float
-    web_threads: int
     public_url: str
 
     @classmethod
@@ -53,7 +52,6 @@ class StackConfig:
             temporal_cli=settings.TEMPORAL_CLI,
             temporal_namespace=settings.TEMPORAL_NAMESPACE,
             temporal_drain_seconds=settings.TEMPORAL_DRAIN_SECONDS,
-            web_threads=settings.WEB_THREADS,
             public_url=settings.PUBLIC_URL,
         )
 

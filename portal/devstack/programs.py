@@ -157,8 +157,8 @@ def _apps(config: StackConfig, manage: list[str]) -> list[Program]:
         Program(
             "web",
             APPS,
-            web.server_command(config),
-            stop_seconds=web.GRACEFUL_SECONDS + 5,
+            [*manage, "web_server"],
+            stop_seconds=15,  # running requests get 10 s
             environment=pool,
             problem=lambda: web.problem(config, "/healthz"),
         ),

@@ -1,20 +1,12 @@
-"""Web process: its command line and its probe."""
+"""Probe of the web process."""
 
 import http.client
 from urllib.parse import urlsplit
 
 from portal.devstack.config import StackConfig
 
-GRACEFUL_SECONDS = 10
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
 _BODY_SHOWN = 500
-
-
-def server_command(config: StackConfig) -> list[str]:
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    command = [config.python, "-m", "gunicorn", "portal.wsgi:application", "--bind", f"{host}:{config.port}"]
-    command += ["--worker-class", "gthread", "--workers", "1", "--threads", str(config.web_threads)]
-    return [*command, "--graceful-timeout", str(GRACEFUL_SECONDS), "--log-level", "warning"]
 
 
 def problem(config: StackConfig, path: str) -> str:

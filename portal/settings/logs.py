@@ -17,6 +17,8 @@ LOGGING = {
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        # This logger warns about every request that waits for a thread.
+        "waitress.queue": {"level": "ERROR"},
         # These loggers write two lines for every task, and a sweep runs every few seconds.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

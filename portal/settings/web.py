@@ -9,6 +9,13 @@ HOST = env.text("HOST", "127.0.0.1", "address that the web process listens on")
 PORT = env.port("PORT", 8000, "port that the web process listens on")
 
 WEB_THREADS = env.whole("WEB_THREADS", 8, "number of threads in one web process", low=1, high=64)
+WEB_REQUEST_SECONDS = env.whole(
+    "WEB_REQUEST_SECONDS",
+    30,
+    "seconds in which a client must send a complete request; an idle connection is closed after the same time",
+    low=1,
+    high=600,
+)
 URL = matching(r"https?://[^\s/]+\S*", "a URL that begins with http:// or https://")
 PUBLIC_URL: str = env.parsed(
     "PUBLIC_URL", f"http://{HOST}:{PORT}", URL, "public address of the portal, used in links"

@@ -3,9 +3,7 @@
 import base64
 import http.client
 import json
-import os
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
@@ -19,6 +17,7 @@ from tests.support.api import Api, error_of
 from tests.support.events import receive
 from tests.support.factories import make_run, make_token
 from tests.support.members import member_of
+from tests.support.web_server import running_web_server
 from workflows.models import Event
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -28,14 +27,9 @@ CLOUD_EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-typ
 
 @pytest.fixture(scope="module")
 def web_server(database: None) -> Iterator[int]:
-    """Start gunicorn as production does. Yield its port."""
-    command = [sys.executable, "-m", "gunicorn", "portal.wsgi:application", "--bind", "127.0.0.1:0", "--threads", "2"]
-    with subprocess.Popen(command, env={**os.environ}, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "Listening at" in line)
-        yield int(line.rpartition(":")[2].split()[0].rstrip(")"))
-        process.terminate()
-        process.stderr.close()
+    """Start the portal's web server. Yield its port."""
+    with running_web_server() as server:
+        yield server.port
 
 
 def send_chunked(port: int, token: str, parts: list[bytes], **headers: str) -> tuple[int, dict[str, Any]]:
@@ -81,14 +75,37 @@ def test_server_that_cannot_read_chunks_refuses_the_body(database: None) -> None
     assert (status.split()[0], b"LENGTH_REQUIRED" in body) == ("411", True)
 
 
-def test_broken_chunks_are_refused(database: None) -> None:
-    class Broken(BytesIO):
-        def read(self, *_: Any) -> bytes:
-            raise OSError("a chunk ended early")
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "message"),
+    [
+        (b"POST /api/v1/events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdefg\r\n", 400, "not properly"),
+        (b"POST /api/v1/events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "Invalid chunk size"),
+        (b"POST /api/v1/events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 9000, 400, "too long"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"t: 1\r\n" * 4000, 400, "too long"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not supported"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "Content-Length is invalid"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000, 431, "exceeds max_header"),
+        (b"nonsense\r\n\r\n", 400, "invalid"),
+    ],
+    ids=lambda value: value[:30].decode() if isinstance(value, bytes) else str(value),
+)
+def test_request_that_is_not_http_is_refused(web_server: int, request_bytes: bytes, status: int, message: str) -> None:
+    with closing(socket.create_connection(("127.0.0.1", web_server), timeout=30)) as connection:
+        connection.sendall(request_bytes)
+        with closing(http.client.HTTPResponse(connection)) as response:
+            response.begin()
+            error = json.loads(response.read())["error"]
+    assert (response.status, error["code"]) == (status, "REQUEST_INVALID")
+    assert message in error["message"]
 
-    environ = {"wsgi.input": Broken(), "wsgi.input_terminated": True}
-    status, body = call_wsgi(HTTP_TRANSFER_ENCODING="chunked", **environ)
-    assert (status.split()[0], b"a chunk ended early" in body) == ("400", True)
+
+@pytest.mark.parametrize("path", ["/api/v1/events", "/api/v1/runs"])
+def test_body_that_is_too_large_to_be_read_is_refused(web_server: int, path: str) -> None:
+    with closing(socket.create_connection(("127.0.0.1", web_server), timeout=30)) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n".encode())
+        with closing(http.client.HTTPResponse(connection)) as response:
+            response.begin()
+            assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
 
 
 @pytest.mark.parametrize(

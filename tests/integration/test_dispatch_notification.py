@@ -430,8 +430,30 @@ def test_process_ends_while_the_broker_hangs(queue: Queue, proxy: BrokerProxy) -
     assert (ended.returncode, ended.stdout) == (0, "notified\n")
 
 
+def test_web_server_sends_its_notifications_before_it_ends(queue: Queue) -> None:
+    body = """
+import os, signal, threading, urllib.request
+from portal.web.server import WebServer
+
+def application(environ, start_response):
+    for tenant in sys.argv[1:]:
+        notify_dispatcher(tenant)
+    os.kill(os.getpid(), signal.SIGTERM)
+    start_response("200 OK", [])
+    return [b""]
+
+server = WebServer(application, host="127.0.0.1", port=0, threads=1, request_seconds=30)
+threading.Thread(target=urllib.request.urlopen, args=server.addresses()).start()
+server.run()
+"""
+    tenants = some_tenants(50)
+    ended = run(queue, body, *tenants)
+    assert (ended.returncode, "Error" in ended.stderr) == (0, False), ended.stderr
+    assert queue.tenants() == tenants
+
+
 def test_child_of_a_fork_has_its_own_notifier(queue: Queue, tmp_path: Path) -> None:
-    """A web server that forks its workers may have sent notifications before."""
+    """A process that forks may have sent notifications before."""
     body = """
 parent, child, again, late = sys.argv[1:]
 notify_dispatcher(parent)
@@ -439,7 +461,7 @@ idle()
 pid = os.fork()
 if pid == 0:
     notify_dispatcher(child)
-    sys.exit(0)  # gunicorn workers end in this way
+    sys.exit(0)
 assert os.waitpid(pid, 0)[1] == 0
 notify_dispatcher(again)
 idle()

@@ -32,7 +32,6 @@ def config(tmp_path: Path) -> StackConfig:
         temporal_cli="",
         temporal_namespace="default",
         temporal_drain_seconds=20,
-        web_threads=8,
         public_url="http://127.0.0.1:8000",
     )
 
