@@ -97,28 +97,39 @@ def _held_before(delivery: EventDelivery, definition_id: uuid.UUID) -> QuerySet[
     return held.filter(Q(held_since__lt=delivery.held_since) | Q(held_since=delivery.held_since, id__lt=delivery.id))
 
 
-def held_starts(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> QuerySet[EventDelivery]:
+def held_starts(
+    *, tenant_id: uuid.UUID, definition_id: uuid.UUID, also_unheld: bool = False
+) -> QuerySet[EventDelivery]:
     """Return the held starts of a definition. The start that has waited longest comes first.
 
-    A delivery whose run exists is left out, because this run already uses a slot.
+    A delivery whose run exists is left out, because this run already uses a slot. `also_unheld` adds the starts that
+    were not tried yet.
     """
     launched = Run.objects.filter(tenant_id=tenant_id, definition_id=definition_id, event=OuterRef("event"))
     return EventDelivery.objects.filter(
         ~Exists(launched),
         tenant_id=tenant_id,
         definition_id=definition_id,
-        held_since__isnull=False,
         status=DeliveryStatus.PENDING,
+        **({} if also_unheld else {"held_since__isnull": False}),
     ).order_by("held_since", "id")
 
 
 def held_starts_wake(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> None:
-    """Make as many held starts due as there are free slots. Call it after the commit that may have freed a slot."""
-    definition = Definition.objects.only("tenant_id", "concurrency_limit").get(tenant_id=tenant_id, id=definition_id)
+    """Make as many held starts due as there are free slots. Call it after the commit that may have freed a slot.
+
+    A paused definition keeps its held starts until it is resumed. An archived definition has no slots to wait for, so
+    all its held starts become due and are skipped.
+    """
+    columns = ("tenant_id", "concurrency_limit", "is_paused", "archived_at")
+    definition = Definition._base_manager.only(*columns).get(tenant_id=tenant_id, id=definition_id)
+    is_archived = definition.archived_at is not None
+    if definition.is_paused and not is_archived:
+        return
     held = held_starts(tenant_id=tenant_id, definition_id=definition_id)
     if not held.exists():
         return
-    use = slot_use(definition)
+    use = None if is_archived else slot_use(definition)
     ids = list(held.values_list("id", flat=True)[: None if use is None else use.free])
     now = timezone.now()
     if held.filter(id__in=ids, next_attempt_at__gt=now).order_by().update(next_attempt_at=now):

@@ -166,7 +166,13 @@ class CommandAction(TextChoices):
     BULK = "bulk", "Act on many runs"
     REPAIR = "repair", "Repair projection"
     PAUSE = "pause", "Pause definition"
-    UNPAUSE = "unpause", "Unpause definition"
+    UNPAUSE = "unpause", "Resume definition"
+    CREATE_DEFINITION = "create_definition", "Create definition"
+    EDIT_DEFINITION = "edit_definition", "Edit definition"
+    ROLL_BACK = "roll_back", "Roll back definition"
+    ARCHIVE = "archive", "Archive definition"
+    UNARCHIVE = "unarchive", "Take definition out of the archive"
+    DELETE_DEFINITION = "delete_definition", "Delete definition"
 
 
 class CommandState(TextChoices):
@@ -213,6 +219,13 @@ class LogLevel(TextChoices):
 class ScheduleKind(TextChoices):
     ONCE = "schedule", "Once"
     RECURRING = "recurring", "Recurring"
+
+
+class HeldChoice(TextChoices):
+    """What happens to the held starts of a definition when an author resumes it."""
+
+    START = "start", "Start them now"
+    SKIP = "skip", "Skip them"
 
 
 class SchemaMode(TextChoices):

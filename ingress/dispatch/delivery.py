@@ -42,6 +42,8 @@ BATCH = 20
 MAX_BACKOFF_SECONDS = 300
 # When a slot becomes free, a held start is due at once. This retry helps if the portal missed the release of the slot.
 HELD_RETRY_SECONDS = 60
+# A resume makes held starts due. This retry helps if a bundle resumed the definition and the portal was killed then.
+PAUSED_RETRY_SECONDS = 600
 FIRST_BUSY_SECONDS, LONGEST_BUSY_SECONDS = 0.05, 5.0
 QUIET_SECONDS = 1.0
 KEPT_ATTEMPTS = 10
@@ -58,9 +60,10 @@ _DECISION_FIELDS = ["status", "reason", "decided_at", "next_attempt_at", "held_s
 class Attempt:
     """Result of one delivery attempt. `status` is the status that the delivery gets.
 
-    `is_failure`: the attempt counts towards DELIVERY_MAX_ATTEMPTS. `is_held`: the definition has no free slot.
-    `is_outage`: Temporal did not respond, so further attempts would fail too. `is_busy`: the run cannot take a signal
-    at this moment. The next attempt is due before the next sweep, so the worker must send a queue notification for it.
+    `is_failure`: the attempt counts towards DELIVERY_MAX_ATTEMPTS. `is_held`: the definition is paused, or it has no
+    free slot. `is_outage`: Temporal did not respond, so further attempts would fail too. `is_busy`: the run cannot take
+    a signal at this moment. The next attempt is due before the next sweep, so the worker must send a queue notification
+    for it.
     """
 
     status: str
@@ -180,7 +183,8 @@ def _attempt(delivery: EventDelivery) -> Attempt:
             return Attempt(*event_deliver_to_wait(delivery))
         return Attempt(*event_start_run(delivery))
     except TriggerHeld as held:
-        seconds = HELD_RETRY_SECONDS * random.uniform(1, 1.5)  # noqa: S311  not for secrets
+        retry = PAUSED_RETRY_SECONDS if held.is_paused else HELD_RETRY_SECONDS
+        seconds = retry * random.uniform(1, 1.5)  # noqa: S311  not for secrets
         return Attempt(DeliveryStatus.PENDING, str(held), seconds, is_held=True)
     except gateway.TemporalBusy as error:
         failures = _failures_in_a_row(delivery) + 1

@@ -174,8 +174,9 @@ def _trigger_in_trace(definition: Definition) -> dict[str, Any]:
     version = definition.published_version.version if definition.published_version else None
     why = "this event starts the published version"
     if definition.is_paused:
-        why = f"the definition is paused: {definition.paused_reason or 'no reason given'}"
-    return {"definition": definition.key, "version": version, "taken": not definition.is_paused, "why": why}
+        reason = definition.paused_reason or "no reason given"
+        why = f"the definition is paused: {reason}; the start is held until an author resumes the definition"
+    return {"definition": definition.key, "version": version, "taken": True, "why": why}
 
 
 # -- Routing ----------------------------------------------------------------------------------------------------------

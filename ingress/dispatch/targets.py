@@ -26,7 +26,11 @@ RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
 
 
 class TriggerHeld(Exception):
-    """The definition has no free slot, so the start is refused. The delivery is held and retried."""
+    """The definition is paused or has no free slot, so the start is refused. The delivery is held and retried."""
+
+    def __init__(self, why: str, *, is_paused: bool = False) -> None:
+        super().__init__(why)
+        self.is_paused = is_paused
 
 
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
@@ -70,16 +74,18 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     """Start a run. Return the next status of the delivery, `started` or `skipped`, and a reason.
 
     Idempotency: a repeat starts no second run.
-    Errors: TriggerHeld if the definition has no free slot; TemporalError if Temporal did not accept the start. The
-    caller retries in both cases.
+    Errors: TriggerHeld if the definition is paused or has no free slot; TemporalError if Temporal did not accept the
+    start. The caller retries in both cases.
     """
     definition, version, event = delivery.definition, delivery.definition_version, delivery.event
     if definition is None or version is None:
         raise ValueError("the delivery is of kind trigger, but its definition does not exist")
     run_id = run_id_of(event.id, definition.id)
     is_launched = Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists()
-    if not is_launched and definition.is_paused:
-        return DeliveryStatus.SKIPPED, f"{definition.key} is paused: {definition.paused_reason or 'no reason given'}"
+    if not is_launched and definition.archived_at is not None:
+        return DeliveryStatus.SKIPPED, f"{definition.key} is archived and starts no more runs"
+    if not is_launched:
+        _require_not_paused(definition)
     payload, problem = trigger_input(version, event)
     if problem:
         return DeliveryStatus.SKIPPED, problem
@@ -91,9 +97,21 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
         trigger_metadata={"eventName": event.event_type, "eventId": event.event_id},
         event=event,
         requested_by=f"event {event.event_id}",
-        admit=None if is_launched else lambda: _require_slot(definition, delivery),
+        admit=None if is_launched else lambda: _admit(definition, delivery),
     )
     return DeliveryStatus.STARTED, ""
+
+
+def _require_not_paused(definition: Definition) -> None:
+    if definition.is_paused:
+        why = definition.paused_reason or "no reason given"
+        raise TriggerHeld(f"{definition.key} is paused: {why}", is_paused=True)
+
+
+def _admit(definition: Definition, delivery: EventDelivery) -> None:
+    """Hold the start if the definition was paused since the claim of the delivery. Then take a concurrency slot."""
+    _require_not_paused(Definition._base_manager.only("key", "is_paused", "paused_reason").get(id=definition.id))
+    _require_slot(definition, delivery)
 
 
 def _require_slot(definition: Definition, delivery: EventDelivery) -> None:

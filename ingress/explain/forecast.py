@@ -63,9 +63,11 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     """Return the forecast of a delivery to a trigger. The checks are in the same order as in `event_start_run`."""
     if Run.objects.filter(tenant_id=definition.tenant_id, id=run_id_of(event.id, definition.id)).exists():
         return Forecast(DeliveryStatus.STARTED, "this event has started its run already, and a run starts only once")
+    if definition.archived_at is not None:
+        return Forecast(DeliveryStatus.SKIPPED, "the definition is archived and starts no more runs")
     if definition.is_paused:
         return Forecast(
-            DeliveryStatus.SKIPPED, f"the definition is paused: {definition.paused_reason or 'no reason given'}"
+            DeliveryStatus.PENDING, f"the definition is paused: {definition.paused_reason or 'no reason given'}"
         )
     payload, problem = trigger_input(version, event)
     if problem:

@@ -125,9 +125,9 @@ def _pending(row: dict[str, Any], now: datetime) -> str:
     if row["is_under_way"]:
         return f"An attempt to deliver the event to {target} is in progress."
     if row["held_since"]:
-        return (
-            f"The definition {target} has no free slot under its concurrency limit. The start is held until a run ends."
-        )
+        if row["reason"] is None:
+            return f"The start of {target} is held until the definition is resumed or has a free slot."
+        return f"The start of {target} is held: {row['reason']}."
     if row["attempts"]:
         due = _left(row["next_attempt_at"], now)
         return f"The last attempt to deliver the event to {target} failed{_why(row)}. The next attempt is due {due}."

@@ -135,11 +135,11 @@ def test_dry_run_returns_forecasts_and_writes_nothing(tenant: Any, notified: lis
     results = [(item["result"], item.get("forecast", {}).get("status")) for item in response["results"]]
     assert results == [
         ("would_redeliver", "matched"), ("would_redeliver", "late"), ("would_redeliver", "filtered"),
-        ("would_redeliver", "late"), ("would_redeliver", "skipped"), ("refused", None),
+        ("would_redeliver", "late"), ("would_redeliver", "pending"), ("refused", None),
     ]  # fmt: skip
     assert response["counts"] == {
         "would_redeliver": 5, "refused": 1, "DELIVERY_NOT_FOUND": 1, "forecast_matched": 1, "forecast_late": 2,
-        "forecast_filtered": 1, "forecast_skipped": 1,
+        "forecast_filtered": 1, "forecast_pending": 1,
     }  # fmt: skip
     assert "the run has ended: failed" in response["results"][1]["forecast"]["why"]
     assert row_counts(tenant) == before

@@ -122,14 +122,15 @@ def test_text_that_cannot_be_stored_is_refused_before_any_row_is_written(tenant:
 
 
 def test_accepted_and_refused_requests_are_in_the_ledger(tenant: Any) -> None:
-    from workflows.services.definitions import definition_publish, definition_set_paused
+    from workflows.services.definitions.pause import definition_pause
+    from workflows.services.definitions.publish import definition_publish
 
     viewer = make_actor(tenant, Role.VIEWER)
     imported(tenant, bundle(STATE))
     for request in (
         lambda: imported(tenant, bundle(STATE), role=Role.VIEWER),
         lambda: definition_publish(actor=viewer, key="flow"),
-        lambda: definition_set_paused(actor=viewer, key="flow", is_paused=True),
+        lambda: definition_pause(actor=viewer, key="flow", reason="a test"),
     ):
         with pytest.raises(PermissionRefused):
             request()

@@ -88,7 +88,7 @@ def test_trace_contains_targets_with_reasons(tenant: Any) -> None:
         (True, "open, with this event name and key")
     ]
     assert [(trigger["taken"], trigger["why"]) for trigger in result["routing"]["triggers"]] == [
-        (False, "the definition is paused: a holiday")
+        (True, "the definition is paused: a holiday; the start is held until an author resumes the definition")
     ]
     kinds = {row["kind"]: row for row in result["deliveries"]}
     assert (kinds["wait"]["target"]["step_id"], kinds["wait"]["key"], kinds["wait"]["status"]) == (

@@ -20,7 +20,7 @@ from workflows.models import BulkJob, Command, Definition, PayloadSchema, Secret
 from workflows.services import command_reconcile
 from workflows.services.bulk import jobs, preview
 from workflows.services.command_reconcile import DECIDERS, commands_reconcile, open_commands
-from workflows.services.definitions import definition_set_paused
+from workflows.services.definitions.pause import definition_pause
 from workflows.services.idempotency import command_request
 from workflows.services.redaction_rules import redaction_rules_save
 from workflows.services.schemas import schema_save
@@ -60,7 +60,7 @@ CHANGES: dict[str, tuple[Callable[[Actor], Any], Callable[[Tenant], bool]]] = {
         lambda tenant: bool(Tenant.objects.get(id=tenant.id).redaction_rules),
     ),
     "a pause": (
-        lambda actor: definition_set_paused(actor=actor, key="flow", is_paused=True),
+        lambda actor: definition_pause(actor=actor, key="flow", reason="a test"),
         lambda tenant: Definition.objects.get(tenant=tenant, key="flow").is_paused,
     ),
 }

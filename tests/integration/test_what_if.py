@@ -138,7 +138,7 @@ def test_forecasts_of_triggers_that_are_paused_or_have_a_wrong_mapping_or_payloa
     publish(tenant, STATE, key="d-fine", trigger={**TRIGGER, "payloadMapping": {"id": expr("event.payload.ticketId")}})
     result = what_if_of(tenant)
     (first, second, third, fourth) = forecasts(result, "triggers")
-    assert first == ("skipped", "the definition is paused: a holiday")
+    assert first == ("pending", "the definition is paused: a holiday")
     assert (second[0], second[1].partition(":")[0]) == ("skipped", "the payload mapping failed")
     assert (third[0], third[1].partition(":")[0]) == (
         "skipped",

@@ -29,6 +29,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("command", "command")
     yield _read("definition", "definition_key")
     yield _read("definition-versions", "definition_key")
+    yield _read("definition-held-starts", "definition_key", shows=False)
     yield _read("payload-schema", "schema_ref")
     yield _read("event", "event_id")
     yield _read("event", "event", variant="by row id")
@@ -44,6 +45,7 @@ def _api_cells() -> Iterator[Cell]:
     yield from _api_bulk()
     yield from _api_events()
     yield from _api_authors()
+    yield from _api_definitions()
     yield from _api_admins()
 
 
@@ -128,6 +130,11 @@ def _api_authors() -> Iterator[Cell]:
     yield _write("event-types", AUTHOR, body=lambda ids: {"name": "NEW"}, foreign_statuses=None)
     yield _write("event-type", AUTHOR, "event_type_name", method="PUT", body=lambda ids: {}, foreign_statuses=own)
     yield _write("event-type", AUTHOR, "event_type_name", method="DELETE", body=lambda ids: None)
+
+
+def _api_definitions() -> Iterator[Cell]:
+    yield _write("definition-pause", AUTHOR, "definition_key")
+    yield _write("definition-resume", AUTHOR, "definition_key", body=lambda ids: {**REASON, "held_starts": "skip"})
 
 
 def _api_admins() -> Iterator[Cell]:

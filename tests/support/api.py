@@ -13,6 +13,12 @@ class Api:
     def get(self, path: str) -> Any:
         return self.client.get(f"/api/v1{path}")
 
+    def put(self, path: str, body: Any, **headers: str) -> Any:
+        return self.client.put(f"/api/v1{path}", json.dumps(body), content_type="application/json", headers=headers)
+
+    def delete(self, path: str, **headers: str) -> Any:
+        return self.client.delete(f"/api/v1{path}", headers=headers)
+
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         data = body if isinstance(body, str | bytes) else json.dumps({} if body is None else body)
         return self.client.post(f"/api/v1{path}", data, content_type="application/json", headers=headers)

@@ -10,7 +10,7 @@ from workflows.actors import Actor
 from workflows.engine.definition import canonical_text
 from workflows.models import Definition, DefinitionVersion, Run, Tenant
 from workflows.projections.transaction import projection_writer
-from workflows.services.definitions import definition_publish
+from workflows.services.definitions.publish import definition_publish
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandSource, Role
 

@@ -10,6 +10,8 @@ from django.utils import timezone
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.tenant_driver import TenantDriver
 from workflows.models import EventDelivery, Run, RunWait
+from workflows.services.definitions.pause import definition_pause, definition_resume
+from workflows.statuses import HeldChoice
 
 TRIGGER = {"type": "event", "eventName": "TICKET_CREATED"}
 REPLIED = "TICKET_CUSTOMER_REPLIED"
@@ -133,14 +135,15 @@ def test_signal_to_a_closed_run_is_late(driver: TenantDriver) -> None:
     assert "ended" in delivery.reason
 
 
-def test_paused_definition_is_skipped_with_its_reason(driver: TenantDriver) -> None:
-    from workflows.services.definitions import definition_set_paused
-
+def test_start_of_a_paused_definition_is_held_until_the_resume(driver: TenantDriver) -> None:
     publish(driver.tenant, wait_for_reply(), trigger=TRIGGER)
-    definition_set_paused(actor=driver.actor, key="flow", is_paused=True, reason="maintenance")
+    definition_pause(actor=driver.actor, key="flow", reason="maintenance")
     event = driver.send("TICKET_CREATED", {"ticketId": "T-1"})
-    assert "maintenance" in verdict_is(event, "skipped").reason
+    held = EventDelivery.objects.filter(event=event, held_since__isnull=False)
+    assert "maintenance" in eventually(held.first, what="the start is held").reason
     assert not Run.objects.filter(tenant=driver.tenant).exists()
+    definition_resume(actor=driver.actor, key="flow", reason="done", held=HeldChoice.START)
+    assert driver.wait_for_run("WAITING").event_id == event.id
 
 
 def test_trigger_maps_the_payload(driver: TenantDriver) -> None:

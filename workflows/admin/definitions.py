@@ -17,7 +17,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.errors import PortalError
 from workflows.models import Definition
-from workflows.services.definitions import definition_problems
+from workflows.services.definitions.problems import definition_problems
 from workflows.services.runs.start import run_start
 from workflows.statuses import OPEN_RUN_STATUSES, Role
 from workflows.templatetags.pointsman import moment

@@ -1,4 +1,4 @@
-"""Serializers of runs, tasks, commands and definitions (docs/reference/api.md#scope).
+"""Serializers of runs, tasks and commands (docs/reference/api.md#scope).
 
 Names of the API's own fields are in snake_case. Objects of the workflow language are returned unchanged.
 """
@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from workflows.actors import Actor
 from workflows.api.list_values import take_short_values
-from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, HumanTask, Run, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules, compiled, redact, redact_filters, redact_task, rules_of
 
 
@@ -191,28 +191,6 @@ class CommandSerializer(PayloadHidingSerializer):
             "id", "action", "target_type", "target", "run", "parent", "actor", "actor_type", "source", "reason",
             "state", "code", "message", "details", "requested_at", "decided_at", "observed_at",
         )  # fmt: skip
-
-
-class DefinitionSerializer(serializers.ModelSerializer[Definition]):
-    published_version = serializers.IntegerField(source="published_version.version", default=None)
-
-    class Meta:
-        model = Definition
-        fields = (
-            "id", "key", "name", "description", "published_version", "draft_version", "payload_schema_ref", "is_paused",
-            "paused_reason", "archived_at", "concurrency_limit", "created_at", "updated_at",
-        )  # fmt: skip
-
-
-class VersionSerializer(serializers.ModelSerializer[DefinitionVersion]):
-    definition = serializers.SerializerMethodField(help_text="Published text of the definition.")
-
-    class Meta:
-        model = DefinitionVersion
-        fields = ("version", "definition_hash", "published_by_name", "published_at", "definition")
-
-    def get_definition(self, version: DefinitionVersion) -> dict[str, Any]:
-        return version.document()
 
 
 class RunStartSerializer(serializers.Serializer[Any]):

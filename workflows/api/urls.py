@@ -2,7 +2,15 @@
 
 from django.urls import path, register_converter
 
-from workflows.api import bulk_views, payload_schema_views, secret_views, task_views, verify_views, views
+from workflows.api import (
+    bulk_views,
+    definition_views,
+    payload_schema_views,
+    secret_views,
+    task_views,
+    verify_views,
+    views,
+)
 from workflows.api.converters import NameConverter
 from workflows.services.bulk.jobs import BULK_STEPS
 from workflows.statuses import CommandAction
@@ -41,9 +49,16 @@ urlpatterns = [
     ),
     path("commands", views.CommandList.as_view(), name="commands"),
     path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
-    path("definitions", views.DefinitionList.as_view(), name="definitions"),
-    path("definitions/<name:key>", views.DefinitionDetail.as_view(), name="definition"),
-    path("definitions/<name:key>/versions", views.DefinitionVersions.as_view(), name="definition-versions"),
+    path("definitions", definition_views.DefinitionList.as_view(), name="definitions"),
+    path("definitions/<name:key>", definition_views.DefinitionDetail.as_view(), name="definition"),
+    path("definitions/<name:key>/versions", definition_views.DefinitionVersions.as_view(), name="definition-versions"),
+    path(
+        "definitions/<name:key>/held-starts",
+        definition_views.DefinitionHeldStarts.as_view(),
+        name="definition-held-starts",
+    ),
+    path("definitions/<name:key>/pause", definition_views.DefinitionPause.as_view(), name="definition-pause"),
+    path("definitions/<name:key>/resume", definition_views.DefinitionResume.as_view(), name="definition-resume"),
     path("schemas", payload_schema_views.PayloadSchemaList.as_view(), name="schemas"),
     path("schemas/<name:ref>", payload_schema_views.PayloadSchemaDetail.as_view(), name="payload-schema"),
     path("redaction-rules", secret_views.RedactionRules.as_view(), name="redaction-rules"),

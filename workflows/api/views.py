@@ -1,4 +1,4 @@
-"""REST API of runs, commands and definitions. The views read the requests, and the services carry them out."""
+"""REST API of runs and commands. The views read the requests, and the services carry them out."""
 
 import uuid
 from typing import Any
@@ -18,7 +18,6 @@ from workflows.api.serializers import (
     AcceptedSerializer,
     CommandRequestSerializer,
     CommandSerializer,
-    DefinitionSerializer,
     InvocationSerializer,
     RunDetailSerializer,
     RunReplaySerializer,
@@ -26,9 +25,8 @@ from workflows.api.serializers import (
     RunStartSerializer,
     RunStepSerializer,
     RunWaitSerializer,
-    VersionSerializer,
 )
-from workflows.models import ActionInvocation, Command, Definition, DefinitionVersion, Run, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, Run, RunStep, RunWait
 from workflows.selectors import runs_with_open_cancel
 from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.runs.replay import run_replay
@@ -198,39 +196,6 @@ class CommandDetail(TenantScoped, generics.RetrieveAPIView):
 
     model = Command
     serializer_class = CommandSerializer
-
-
-class DefinitionList(TenantScoped, generics.ListAPIView):
-    """Return the definitions of the tenant, by key."""
-
-    model = Definition
-    related = ("published_version",)
-    row_order = ("key",)
-    serializer_class = DefinitionSerializer
-
-
-class DefinitionDetail(TenantScoped, generics.RetrieveAPIView):
-    """Return a definition."""
-
-    model = Definition
-    related = ("published_version",)
-    lookup_field = "key"
-    serializer_class = DefinitionSerializer
-
-
-class DefinitionVersions(TenantScoped, generics.ListAPIView):
-    """Return the published versions of a definition, newest first."""
-
-    model = DefinitionVersion
-    row_order = ("-version", "-id")
-    serializer_class = VersionSerializer
-
-    def get_queryset(self) -> QuerySet[DefinitionVersion]:
-        rows = super().get_queryset()
-        if getattr(self, "swagger_fake_view", False):
-            return rows
-        definition = generics.get_object_or_404(Definition, tenant_id=actor_of(self).tenant_id, key=self.kwargs["key"])
-        return rows.filter(definition=definition)
 
 
 def _body_of(

@@ -76,7 +76,13 @@ class Migration(migrations.Migration):
                             ("bulk", "Act on many runs"),
                             ("repair", "Repair projection"),
                             ("pause", "Pause definition"),
-                            ("unpause", "Unpause definition"),
+                            ("unpause", "Resume definition"),
+                            ("create_definition", "Create definition"),
+                            ("edit_definition", "Edit definition"),
+                            ("roll_back", "Roll back definition"),
+                            ("archive", "Archive definition"),
+                            ("unarchive", "Take definition out of the archive"),
+                            ("delete_definition", "Delete definition"),
                         ],
                         max_length=40,
                     ),
@@ -208,7 +214,13 @@ class Migration(migrations.Migration):
                             ("bulk", "Act on many runs"),
                             ("repair", "Repair projection"),
                             ("pause", "Pause definition"),
-                            ("unpause", "Unpause definition"),
+                            ("unpause", "Resume definition"),
+                            ("create_definition", "Create definition"),
+                            ("edit_definition", "Edit definition"),
+                            ("roll_back", "Roll back definition"),
+                            ("archive", "Archive definition"),
+                            ("unarchive", "Take definition out of the archive"),
+                            ("delete_definition", "Delete definition"),
                         ],
                         max_length=40,
                     ),
@@ -351,8 +363,36 @@ class Migration(migrations.Migration):
                 ("is_system", models.BooleanField(default=False)),
                 ("is_visible", models.BooleanField(default=True)),
                 ("is_paused", models.BooleanField(default=False)),
-                ("paused_reason", models.CharField(blank=True, max_length=500)),
+                ("paused_reason", models.CharField(blank=True, max_length=2000)),
+                ("paused_at", models.DateTimeField(blank=True, null=True)),
+                ("paused_by_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "is_auto_paused",
+                    models.BooleanField(
+                        default=False, help_text="The portal paused it, because too many runs failed."
+                    ),
+                ),
+                (
+                    "failures_counted_from",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Runs that were created earlier do not count towards the failure rate.",
+                        null=True,
+                    ),
+                ),
                 ("archived_at", models.DateTimeField(blank=True, null=True)),
+                ("deleted_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "owner",
+                    models.CharField(blank=True, help_text="Team or person that is responsible.", max_length=200),
+                ),
+                ("contact", models.CharField(blank=True, help_text="How to reach the owner.", max_length=200)),
+                (
+                    "runbook_url",
+                    models.CharField(
+                        blank=True, help_text="Link to the instructions for a failure.", max_length=500
+                    ),
+                ),
                 ("concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
                 ("auto_pause_on_failure", models.BooleanField(default=False)),
                 ("failure_rate_threshold", models.FloatField(blank=True, null=True)),
@@ -381,7 +421,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "workflow_definitions",
-                "constraints": [models.UniqueConstraint(fields=("tenant", "key"), name="workflow_definitions_key")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted_at__isnull", True)),
+                        fields=("tenant", "key"),
+                        name="workflow_definitions_key",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -413,6 +459,20 @@ class Migration(migrations.Migration):
                 ),
                 ("trigger_event_name", models.CharField(blank=True, max_length=200)),
                 ("payload_schema_json", models.JSONField(blank=True, null=True)),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True, help_text="What the author wrote at the publication.", max_length=2000
+                    ),
+                ),
+                (
+                    "rolled_back_to",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Number of the older version that this version publishes again.",
+                        null=True,
+                    ),
+                ),
                 ("published_by_name", models.CharField(blank=True, max_length=200)),
                 ("published_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (

@@ -10,6 +10,7 @@ import pgtrigger
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.fields import TenantRow
@@ -18,8 +19,21 @@ from workflows.statuses import ScheduleKind, SchemaMode, TriggerType
 KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 
+class DefinitionManager(models.Manager["Definition"]):
+    """Manager of the definitions that are not deleted.
+
+    Runs of a deleted definition still reach its row, because relations use the base manager.
+    """
+
+    def get_queryset(self) -> models.QuerySet["Definition"]:
+        return super().get_queryset().filter(deleted_at__isnull=True)
+
+
 class Definition(TenantRow):
-    """Workflow document with a key. The row has one draft and points to the published version that new runs use."""
+    """Workflow document with a key. The row has one draft and points to the published version that new runs use.
+
+    The row of a deleted definition stays, because runs, deliveries and ledger rows refer to it. Its key is free again.
+    """
 
     key = models.CharField(max_length=200, validators=[RegexValidator(KEY_PATTERN)])
     name = models.CharField(max_length=200)
@@ -40,8 +54,18 @@ class Definition(TenantRow):
     is_system = models.BooleanField(default=False)
     is_visible = models.BooleanField(default=True)
     is_paused = models.BooleanField(default=False)
-    paused_reason = models.CharField(max_length=500, blank=True)
+    paused_reason = models.CharField(max_length=2000, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_by_name = models.CharField(max_length=200, blank=True)
+    is_auto_paused = models.BooleanField(default=False, help_text="The portal paused it, because too many runs failed.")
+    failures_counted_from = models.DateTimeField(
+        null=True, blank=True, help_text="Runs that were created earlier do not count towards the failure rate."
+    )
     archived_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    owner = models.CharField(max_length=200, blank=True, help_text="Team or person that is responsible.")
+    contact = models.CharField(max_length=200, blank=True, help_text="How to reach the owner.")
+    runbook_url = models.CharField(max_length=500, blank=True, help_text="Link to the instructions for a failure.")
     concurrency_limit = models.PositiveIntegerField(null=True, blank=True)
     auto_pause_on_failure = models.BooleanField(default=False)
     failure_rate_threshold = models.FloatField(null=True, blank=True)
@@ -51,9 +75,15 @@ class Definition(TenantRow):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = DefinitionManager()
+
     class Meta:
         db_table = "workflow_definitions"
-        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="workflow_definitions_key")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "key"], condition=Q(deleted_at__isnull=True), name="workflow_definitions_key"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.key
@@ -67,6 +97,7 @@ class Definition(TenantRow):
         self.name = document["name"]
         self.description = document.get("description") or ""
         self.payload_schema_ref = document["payloadSchemaRef"]
+        self.failures_counted_from = timezone.now()
         self.save()
 
 
@@ -83,6 +114,10 @@ class DefinitionVersion(TenantRow):
     trigger_type = models.CharField(max_length=20, choices=TriggerType.choices, default=TriggerType.MANUAL)
     trigger_event_name = models.CharField(max_length=200, blank=True)
     payload_schema_json = models.JSONField(null=True, blank=True)
+    note = models.CharField(max_length=2000, blank=True, help_text="What the author wrote at the publication.")
+    rolled_back_to = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Number of the older version that this version publishes again."
+    )
     published_by_name = models.CharField(max_length=200, blank=True)
     published_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -19,7 +19,8 @@ from workflows.engine.validate import Known, validate
 from workflows.errors import InputInvalid
 from workflows.ledger import command_transaction
 from workflows.models import Definition, DefinitionVersion, EventType
-from workflows.services.definitions import known_names, version_create
+from workflows.services.definitions.problems import known_names
+from workflows.services.definitions.publish import version_create
 from workflows.services.payload_check import ANY_SCHEMA, known_schema_refs
 from workflows.statuses import CommandAction, Role, SchemaMode
 
@@ -152,7 +153,8 @@ def _plan(workflows: Sequence[BundleWorkflow], tenant_id: uuid.UUID, *, publish:
 
 
 def _stored(tenant_id: uuid.UUID, keys: Sequence[str]) -> dict[str, Stored]:
-    rows = DefinitionVersion.objects.filter(tenant_id=tenant_id, definition__key__in=keys).select_related("definition")
+    rows = DefinitionVersion.objects.filter(tenant_id=tenant_id, definition__key__in=keys, definition__deleted_at=None)
+    rows = rows.select_related("definition")
     stored: dict[str, Stored] = {}
     for row in rows:
         kept = stored.get(row.definition.key, Stored())

@@ -197,11 +197,15 @@ def _described(run: Run) -> gateway.Execution | None:
 
 # These commands write their change and their outcome in one commit. Without an outcome, they have changed nothing.
 ONE_COMMIT = (
+    CommandAction.ARCHIVE,
     CommandAction.ASSIGN_TASK,
     CommandAction.BULK,
     CommandAction.CLAIM_TASK,
+    CommandAction.CREATE_DEFINITION,
+    CommandAction.DELETE_DEFINITION,
     CommandAction.DELETE_SECRET,
     CommandAction.DISCARD,
+    CommandAction.EDIT_DEFINITION,
     CommandAction.EDIT_EVENT_TYPE,
     CommandAction.EDIT_REDACTION,
     CommandAction.EDIT_SCHEMA,
@@ -210,8 +214,10 @@ ONE_COMMIT = (
     CommandAction.PUBLISH,
     CommandAction.REDELIVER,
     CommandAction.RELEASE_TASK,
+    CommandAction.ROLL_BACK,
     CommandAction.ROTATE_SECRETS,
     CommandAction.SAVE_SECRET,
+    CommandAction.UNARCHIVE,
     CommandAction.UNPAUSE,
 )
 # The portal refuses these commands in every case.

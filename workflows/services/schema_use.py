@@ -52,6 +52,7 @@ def _definitions(row: PayloadSchema) -> list[User]:
     named = f'ayloadSchemaRef": {json.dumps(row.ref, ensure_ascii=False)}'
     versions = (
         DefinitionVersion.objects.filter(tenant_id=row.tenant_id, canonical_text__contains=named)
+        .filter(definition__deleted_at=None)
         .order_by("definition__key", "-version")
         .values_list("definition__key", "version")[:MAX_USERS]
     )

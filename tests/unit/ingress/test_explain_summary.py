@@ -109,8 +109,12 @@ def test_summary_explains_a_missing_key() -> None:
             f"The last attempt to deliver the event to run {RUN} of flow failed. The next attempt is due in 9 s.",
         ),
         (
+            delivery("pending", None, attempts=2, held_since=NOW, reason="flow is paused: a holiday"),
+            "The start of flow@2 is held: flow is paused: a holiday.",
+        ),
+        (
             delivery("pending", None, attempts=2, held_since=NOW),
-            "The definition flow@2 has no free slot under its concurrency limit. The start is held until a run ends.",
+            "The start of flow@2 is held until the definition is resumed or has a free slot.",
         ),
     ],
     ids=lambda value: value["status"] if isinstance(value, dict) else "",

@@ -44,6 +44,7 @@ def run_facts(given: RunInput, origin: dict[str, Any], *, workflow_id: str) -> d
     version = (
         DefinitionVersion.objects.select_related("definition")
         .filter(tenant_id=tenant_id, definition__key=given.definition_key, version=given.version)
+        .filter(definition_hash=given.definition_hash)  # a deleted definition can have had the same key
         .first()
     )
     if version is None:

@@ -162,7 +162,9 @@ def _require_startable(definition: Definition) -> None:
         raise Conflict(f"{definition.key} is archived and starts no more runs", code="DEFINITION_ARCHIVED")
     if definition.is_paused:
         reason = definition.paused_reason or "no reason given"
-        raise Conflict(f"{definition.key} is paused ({reason}); unpause it first", code="DEFINITION_PAUSED")
+        raise Conflict(
+            f"{definition.key} is paused ({reason}); an author must resume it first", code="DEFINITION_PAUSED"
+        )
 
 
 def require_slot_of_version(version: DefinitionVersion) -> None:

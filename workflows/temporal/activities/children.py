@@ -56,7 +56,7 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
 
 def _version(request: contracts.ChildRequest) -> DefinitionVersion | None:
     versions = DefinitionVersion.objects.select_related("definition").filter(
-        tenant_id=request.tenant_id, version=request.version
+        tenant_id=request.tenant_id, version=request.version, definition__deleted_at=None
     )
     found = versions.filter(definition__key=request.workflow).first()
     if found is None and _is_uuid(request.workflow):
