@@ -186,9 +186,9 @@ def test_missing_encryption_key_is_retried_and_named(driver: TenantDriver, saved
 def test_published_action_that_would_store_a_secret_is_refused(
     driver: TenantDriver, saved: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.services import definitions
+    from workflows.services.definitions import problems
 
-    monkeypatch.setattr(definitions, "actions_without_secrets", frozenset)
+    monkeypatch.setattr(problems, "actions_without_secrets", frozenset)
     publish(driver.tenant, action_step(action="store.set", inputMapping={"key": "k", "value": SECRET}))
     failed = driver.wait_for_run("FAILED", id=driver.start().id)
     assert (failed.error_code, failed.error_category) == ("SECRET_NOT_ALLOWED", "ValidationError")
