@@ -1,6 +1,6 @@
 """Registration of the built-in actions (docs/reference/engine.md#actions)."""
 
-from workflows.actions import celery_call, store, store_models
+from workflows.actions import calendar, celery_call, store, store_models
 from workflows.actions.http import HttpRequestInput, HttpRequestOutput, http_request
 from workflows.actions.mail import EmailInput, EmailOutput, send_email
 from workflows.actions.notifications import NotificationInput, NotificationOutput, send_in_app
@@ -150,5 +150,52 @@ register(
         is_transactional=True,
         timeout_seconds=10,
         examples=({"namespace": "customers", "prefix": "C-", "limit": 50},),
+    )
+)
+register(
+    Action(
+        id="calendar.in_zone",
+        version=1,
+        label="Local date and time in a time zone",
+        category="Time",
+        input_model=calendar.InZoneInput,
+        output_model=calendar.CalendarOutput,
+        run=calendar.in_zone,
+        has_side_effects=False,
+        timeout_seconds=10,
+        examples=({"value": "2026-03-29T00:30:00Z", "zone": "Europe/Berlin"},),
+    )
+)
+register(
+    Action(
+        id="calendar.add",
+        version=1,
+        label="Add to a time in a time zone",
+        category="Time",
+        description="Years to days keep the local time when the clocks change. `at` sets the local time of the result.",
+        input_model=calendar.AddInput,
+        output_model=calendar.CalendarOutput,
+        run=calendar.add,
+        has_side_effects=False,
+        timeout_seconds=10,
+        examples=({"value": "2026-03-28T08:00:00Z", "zone": "Europe/Berlin", "days": 1, "at": "09:00"},),
+    )
+)
+register(
+    Action(
+        id="calendar.add_business_time",
+        version=1,
+        label="Add working days or working hours",
+        category="Time",
+        description="Counts only working days that are not in `holidays`, and only hours between `opens` and `closes`.",
+        input_model=calendar.AddBusinessTimeInput,
+        output_model=calendar.CalendarOutput,
+        run=calendar.add_business_time,
+        has_side_effects=False,
+        timeout_seconds=10,
+        examples=(
+            {"value": "2026-12-23T15:00:00Z", "zone": "Europe/Berlin", "days": 2, "holidays": ["2026-12-25"]},
+            {"value": "2026-12-23T15:00:00Z", "zone": "Europe/Berlin", "hours": 8, "opens": "09:00", "closes": "17:00"},
+        ),
     )
 )

@@ -107,13 +107,14 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         eventName=_TEXT,
         correlationKey=_EXPRESSION,
         filters=Field("filters"),
-        timeoutMs=Field("whole", minimum=1, maximum=MAX_MS),
+        timeoutMs=Field("duration"),
+        deadline=Field("moment"),
         assign=Field("assign"),
     ),
     "time.wait": _configured(
         mode=Field("text", required=True, choices=("duration", "until")),
-        durationMs=Field("whole", minimum=0, maximum=MAX_MS),
-        until=Field("expression"),
+        durationMs=Field("duration"),
+        until=Field("moment"),
         assign=Field("assign"),
     ),
     "human.task": _configured(
@@ -123,7 +124,8 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
         contextData=Field("mapping"),
         formSchema=Field("form"),
         assignees=Field("object", fields={"users": Field("value"), "roles": Field("value")}),
-        dueInMs=Field("whole", minimum=1, maximum=MAX_MS),
+        dueInMs=Field("duration"),
+        deadline=Field("moment"),
         allowSystemCompletion=Field("flag"),
         completeOn=Field("object", fields={"eventName": _TEXT, "correlationKey": _EXPRESSION}),
         assign=Field("assign"),
@@ -144,6 +146,8 @@ STEP_FIELDS: dict[str, dict[str, Field]] = {
 # Fields that exclude each other, by step type. Each pair has the places of both fields in the step.
 EXCLUSIVE: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
     "action.call": ((("onError",), ("config", "onError")),),
+    "event.wait": ((("config", "timeoutMs"), ("config", "deadline")),),
+    "human.task": ((("config", "dueInMs"), ("config", "deadline")),),
 }
 # Fields of `config` that a value of another field of `config` requires, by step type.
 REQUIRED_BY: dict[str, tuple[str, dict[str, str]]] = {

@@ -9,46 +9,34 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from workflows.engine.date_transforms import DATE_FIELDS, date_add, date_difference, date_parse
 from workflows.engine.errors import Category, RunError
 from workflows.engine.expressions.contract import ExpressionError, compile_expression
 from workflows.engine.filters import MISSING, value_at
 from workflows.engine.sizes import MAX_OUTPUT_BYTES, identity, json_size, plain_copy
+from workflows.engine.transform_input import invalid, take
 
 # Arguments: the action input, and the version of the expression contract.
 Transform = Callable[[Any, int], dict[str, Any]]
 
-_KIND_NAMES = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
-def _invalid(message: str) -> RunError:
-    return RunError(Category.VALIDATION, message, code="ACTION_INPUT_INVALID")
-
-
-def _take(value: dict[str, Any], name: str, kind: type, default: Any = MISSING) -> Any:
-    found = value.get(name, default)
-    if found is MISSING:
-        raise _invalid(f"The field `{name}` is missing from the action input. Add it to `inputMapping`.")
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-        raise _invalid(f"The field `{name}` of the action input must be {_KIND_NAMES[kind]}.")
-    return found
-
-
 def _texts(value: dict[str, Any], name: str) -> list[str]:
-    found = _take(value, name, list)
+    found = take(value, name, list)
     if not all(isinstance(item, str) for item in found):
-        raise _invalid(f"The field `{name}` of the action input must be a list of texts, but an entry is not a text.")
+        raise invalid(f"The field `{name}` of the action input must be a list of texts, but an entry is not a text.")
     return list(found)
 
 
 def _pick(value: dict[str, Any], _contract: int) -> Any:
-    source = _take(value, "value", dict)
+    source = take(value, "value", dict)
     return {key: source[key] for key in _texts(value, "keys") if key in source}
 
 
 def _omit(value: dict[str, Any], _contract: int) -> Any:
     left_out = set(_texts(value, "keys"))
-    return {key: item for key, item in _take(value, "value", dict).items() if key not in left_out}
+    return {key: item for key, item in take(value, "value", dict).items() if key not in left_out}
 
 
 def _merge(value: dict[str, Any], _contract: int) -> Any:
@@ -58,9 +46,9 @@ def _merge(value: dict[str, Any], _contract: int) -> Any:
     they are merged deeply.
     """
     result: dict[str, Any] = {}
-    for item in _take(value, "values", list):
+    for item in take(value, "values", list):
         if not isinstance(item, dict):
-            raise _invalid(
+            raise invalid(
                 "The field `values` of the action input must be a list of objects, but an entry is no object."
             )
         _merge_into(result, item)
@@ -77,8 +65,8 @@ def _merge_into(result: dict[str, Any], over: dict[str, Any]) -> None:
 
 
 def _join(value: dict[str, Any], contract: int) -> Any:
-    parts, separator, length = [], _take(value, "separator", str, ""), 0
-    for item in _take(value, "values", list):
+    parts, separator, length = [], take(value, "separator", str, ""), 0
+    for item in take(value, "values", list):
         parts.append(_text_of(item, contract))
         length += len(parts[-1]) + len(separator)
         _keep_size(length)
@@ -86,51 +74,51 @@ def _join(value: dict[str, Any], contract: int) -> Any:
 
 
 def _split(value: dict[str, Any], _contract: int) -> Any:
-    separator = _take(value, "separator", str)
+    separator = take(value, "separator", str)
     if not separator:
-        raise _invalid("The field `separator` of the action input is empty. It must have at least one character.")
-    return _take(value, "text", str).split(separator)
+        raise invalid("The field `separator` of the action input is empty. It must have at least one character.")
+    return take(value, "text", str).split(separator)
 
 
 def _unique(value: dict[str, Any], _contract: int) -> Any:
     seen: dict[str, Any] = {}
-    for item in _take(value, "values", list):
+    for item in take(value, "values", list):
         seen.setdefault(identity(item), item)
     return list(seen.values())
 
 
 def _sort(value: dict[str, Any], _contract: int) -> Any:
     """Sort a list by the values under the dotted path `by`. If `by` is absent, sort by the items themselves."""
-    path = _take(value, "by", str, "")
-    items = _take(value, "values", list)
+    path = take(value, "by", str, "")
+    items = take(value, "values", list)
     keys = [value_at(item, path) if path else item for item in items]
     is_numbers = all(isinstance(key, int | float) and not isinstance(key, bool) for key in keys)
     if not is_numbers and not all(isinstance(key, str) for key in keys):
-        raise _invalid(
+        raise invalid(
             "The list cannot be sorted because its sort values are not all numbers and not all texts. "
             "Choose another path in `by`, or convert the values first."
         )
-    order = sorted(range(len(items)), key=keys.__getitem__, reverse=_take(value, "descending", bool, False))
+    order = sorted(range(len(items)), key=keys.__getitem__, reverse=take(value, "descending", bool, False))
     return [items[position] for position in order]
 
 
 def _chunk(value: dict[str, Any], _contract: int) -> Any:
-    size = _take(value, "size", int)
+    size = take(value, "size", int)
     if size < 1:
-        raise _invalid(f"The field `size` of the action input is {size}. It must be at least 1.")
-    items = _take(value, "values", list)
+        raise invalid(f"The field `size` of the action input is {size}. It must be at least 1.")
+    items = take(value, "values", list)
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _template(value: dict[str, Any], contract: int) -> Any:
     """Replace each `{{a.b}}` of a template by the value under that dotted path of `values`."""
-    values, length = _take(value, "values", dict, {}), 0
+    values, length = take(value, "values", dict, {}), 0
 
     def fill(match: re.Match[str]) -> str:
         nonlocal length
         found = value_at(values, match[1])
         if found is MISSING:
-            raise _invalid(
+            raise invalid(
                 f"The template refers to {match[1]!r}, but `values` has no such entry. "
                 "Add the entry or change the template."
             )
@@ -139,7 +127,7 @@ def _template(value: dict[str, Any], contract: int) -> Any:
         _keep_size(length)
         return text
 
-    return _PLACEHOLDER.sub(fill, _take(value, "template", str))
+    return _PLACEHOLDER.sub(fill, take(value, "template", str))
 
 
 def _text_of(item: Any, contract: int) -> str:
@@ -149,7 +137,7 @@ def _text_of(item: Any, contract: int) -> str:
     try:
         return str(compile_expression("toString(x)", contract).evaluate({"x": item}, now_ms=0))
     except ExpressionError as error:
-        raise _invalid(f"A value of the action input cannot be converted to text: {error.message}") from error
+        raise invalid(f"A value of the action input cannot be converted to text: {error.message}") from error
 
 
 def _keep_size(size: int) -> None:
@@ -161,7 +149,7 @@ def _keep_size(size: int) -> None:
 def _transform(function: Callable[[dict[str, Any], int], Any]) -> Transform:
     def run(value: Any, contract: int) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _invalid("The action input must be an object.")
+            raise invalid("The action input must be an object.")
         result = {"result": function(value, contract)}
         _keep_size(json_size(result))
         return result
@@ -182,6 +170,9 @@ TRANSFORMS: dict[tuple[str, int], Transform] = {
         "sort": _sort,
         "chunk": _chunk,
         "template": _template,
+        "date_add": date_add,
+        "date_difference": date_difference,
+        "date_parse": date_parse,
     }.items()
 }
 # Input fields of each transform. Publishing refuses a definition with an unknown field.
@@ -197,5 +188,6 @@ TRANSFORM_FIELDS: dict[tuple[str, int], frozenset[str]] = {
         "sort": ("values", "by", "descending"),
         "chunk": ("values", "size"),
         "template": ("template", "values"),
+        **DATE_FIELDS,
     }.items()
 }

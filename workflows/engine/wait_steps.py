@@ -7,7 +7,7 @@ has a deadline, also one timer.
 from typing import Any
 
 from workflows.engine.attempts import start_timer
-from workflows.engine.clock import MAX_MS, is_in_seconds, iso_time, parse_moment
+from workflows.engine.clock import MAX_MS, iso_time
 from workflows.engine.commands import OpenWait
 from workflows.engine.definition import Step
 from workflows.engine.errors import Category, RunError
@@ -16,6 +16,7 @@ from workflows.engine.recording import record_run, record_step, record_task, rec
 from workflows.engine.sizes import MAX_FILTER_BYTES, MAX_TASK_BYTES, json_size, plain_copy
 from workflows.engine.state import OpenWaitState, Phase
 from workflows.engine.turn import Flow, Turn
+from workflows.engine.wait_times import deadline_of, due_after, moment_of
 
 TASK_COMPLETED = "HUMAN_TASK_COMPLETED"
 MAX_TITLE_LENGTH = 500
@@ -35,7 +36,7 @@ def wait_for_event(turn: Turn, step: Step) -> Flow:
             "Compare with smaller values.",
             code="FILTERS_TOO_LARGE",
         )
-    wait = new_wait(turn, step, "event", _deadline(turn, config.get("timeoutMs")))
+    wait = new_wait(turn, step, "event", deadline_of(turn, config, "timeoutMs"))
     wait.event_name, wait.key, wait.filters = config["eventName"], key, filters
     return open_wait(turn, step, wait, Phase.EVENT_WAIT, f"{wait.event_name} {wait.key}")
 
@@ -54,32 +55,14 @@ def resume_from_event(turn: Turn, step: Step, *, name: str, payload: Any, starte
 def wait_for_time(turn: Turn, step: Step) -> Flow:
     config = step.config
     if config["mode"] == "duration":
-        due_ms = turn.now_ms + config["durationMs"]
+        due_ms = due_after(turn, config["durationMs"], "durationMs")
     else:
-        due_ms = _moment_of(turn, turn.resolve(config["until"], "until"))
+        due_ms = moment_of(turn, config["until"], "until")
     if due_ms <= turn.now_ms:
         turn.become_ready(due_ms)
         resume_from_time(turn, step, due_ms=due_ms, started_ms=turn.now_ms)
         return Flow.NEXT
     return open_wait(turn, step, new_wait(turn, step, "time", min(due_ms, MAX_MS)), Phase.TIME_WAIT, "time")
-
-
-def _moment_of(turn: Turn, until: Any) -> int:
-    if turn.semantics >= 2 and is_in_seconds(until):
-        raise RunError(
-            Category.EXPRESSION,
-            f"The value of `until` is the number {until}. This can only be a time in seconds, but `until` needs "
-            "milliseconds since 1970. Multiply it by 1000.",
-            code="TIME_INVALID",
-        )
-    moment = parse_moment(until)
-    if moment is None:
-        raise RunError(
-            Category.EXPRESSION,
-            "The value of `until` is not a time. It must be ISO 8601 text with a zone, or epoch milliseconds.",
-            code="TIME_INVALID",
-        )
-    return moment
 
 
 def resume_from_time(turn: Turn, step: Step, *, due_ms: int, started_ms: int) -> None:
@@ -104,7 +87,7 @@ def wait_for_person(turn: Turn, step: Step) -> Flow:
     task = _task_fields(turn, step)
     complete_on = config.get("completeOn")
     key = _key(turn, complete_on["correlationKey"], "completeOn.correlationKey") if complete_on else ""
-    wait = new_wait(turn, step, "human", _deadline(turn, config.get("dueInMs")))
+    wait = new_wait(turn, step, "human", deadline_of(turn, config, "dueInMs"))
     wait.event_name = complete_on["eventName"] if complete_on else TASK_COMPLETED
     wait.key = key or wait.id
     wait.form_schema = config.get("formSchema")
@@ -241,7 +224,3 @@ def open_wait(
     )
     start_timer(turn, wait, f"deadline of {step.id}")
     return Flow.SUSPEND
-
-
-def _deadline(turn: Turn, timeout_ms: int | None) -> int | None:
-    return None if timeout_ms is None else min(turn.now_ms + timeout_ms, MAX_MS)

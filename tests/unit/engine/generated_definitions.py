@@ -65,7 +65,7 @@ SAVED_AS = _mostly(
 )
 CAPTURED_AS = ("problem", "vars.deep.problem", "problem", "local.problem", "payload.key.problem")
 KEYS = _mostly(("payload.key", "'k-1'", "7", "coalesce(vars.n, 'k-2')"), ("null",))
-UNTIL = _mostly(("'2001-01-01T00:00:00Z'", "'2023-11-14T23:00:00Z'", "1700000005000"), ("'soon'",))
+UNTIL = _mostly(("'2001-01-01T00:00:00Z'", "'2023-11-14T23:00:00Z'", "1700000005000"), ("payload.key",))
 FILTERS = _mostly(
     (
         [],
@@ -84,7 +84,9 @@ ACTIONS: tuple[tuple[str, Any], ...] = (
     *[("test.do", None)] * 10,
     ("transform.merge", {"values": [{"a": 1}, {"b": {"$expr": "payload.n"}}]}),
     ("transform.join", {"values": 1}),
+    ("transform.date_add", {"value": {"$expr": "nowIso()"}, "months": {"$expr": "coalesce(payload.n, 'x')"}}),
 )
+DURATIONS = (1000, 1, 0, {"$expr": "coalesce(payload.n, 7) * 100"}, {"$expr": "payload.key"})
 WAITS_AND_CALLS = ("action.call", "event.wait", "human.task", "control.callWorkflow")
 LEAVES = (
     "state.set",
@@ -201,20 +203,20 @@ class _Author:
             case "action.call":
                 return self._action(step)
             case "event.wait":
-                return (
-                    self._event_name()
-                    | {"filters": self.pick(*FILTERS)}
-                    | self._maybe("timeoutMs", 1000, 1)
-                    | self._then()
-                )
+                return self._event_name() | {"filters": self.pick(*FILTERS)} | self._limit("timeoutMs") | self._then()
             case "time.wait":
                 duration = {"mode": "duration", "durationMs": self.pick(0, 1, 5000)}
                 until = {"mode": "until", "until": {"$expr": self.pick(*UNTIL)}}
                 return self.pick(duration, until) | self._then()
         self._stub(self.responses, step, lambda: self.pick(*RESPONSES))
         task = {"taskType": "review", "title": self.pick(*TITLES)}
-        more = self._maybe("dueInMs", 2000, 1) | self._maybe("formSchema", FORM)
+        more = self._limit("dueInMs") | self._maybe("formSchema", FORM)
         return task | more | self._maybe("completeOn", self._event_name()) | self._then()
+
+    def _limit(self, field: str) -> dict[str, Any]:
+        """Return no end of a wait, a duration in this field, or a deadline."""
+        deadline = {"deadline": {"$expr": self.pick(*UNTIL)}}
+        return self.pick({}, {field: self.pick(*DURATIONS)}, deadline)
 
     def _event_name(self) -> dict[str, Any]:
         return {"eventName": self.pick(*EVENT_NAMES), "correlationKey": {"$expr": self.pick(*KEYS)}}

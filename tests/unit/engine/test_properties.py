@@ -424,7 +424,7 @@ def check_messages(course: Course) -> None:
 @given(cases())
 @generated
 def test_generated_definitions_are_valid(case: Case) -> None:
-    actions = {name: frozenset({1}) for name in ("test.do", "transform.merge", "transform.join")}
+    actions = {name: frozenset({1}) for name in ("test.do", "transform.merge", "transform.join", "transform.date_add")}
     known = Known(actions, frozenset({"payload.Any.v1"}), {"child": frozenset({1})})
     assert validate(case.document, known) == []
 

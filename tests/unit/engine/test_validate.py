@@ -92,7 +92,7 @@ def test_valid_definition_has_no_problem() -> None:
             "root.steps[0].config.filters[0].op",
         ),
         (wait_for_reply(filters=[{"path": "a", "op": "="}]), "FIELD_MISSING", "root.steps[0].config.filters[0].value"),
-        (wait_for_reply(timeoutMs=0), "FIELD_INVALID", "root.steps[0].config.timeoutMs"),
+        (wait_for_reply(timeoutMs=1.5), "FIELD_INVALID", "root.steps[0].config.timeoutMs"),
         ({"id": "a", "type": "time.wait", "config": {"mode": "until"}}, "FIELD_MISSING", "root.steps[0].config.until"),
         (call("http.requst", 1), "ACTION_UNKNOWN", "root.steps[0].config.actionId"),
         (call("http.request", 2), "ACTION_VERSION_UNKNOWN", "root.steps[0].config.version"),

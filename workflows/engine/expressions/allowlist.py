@@ -46,6 +46,17 @@ def check(tree: Any) -> frozenset[str]:
     return frozenset(bound)
 
 
+def is_constant(tree: Any) -> bool:
+    """Return True if a tree is made only of literals and operators, so that it sees no scope and no time."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if node.type not in _CONSTANT:
+            return False
+        pending.extend(_children(node))
+    return True
+
+
 def _check_node(node: Any) -> None:
     if node.type == "lambda":
         raise errors.ExpressionError(errors.LAMBDA, "An expression cannot define a function", node.position)
@@ -113,6 +124,8 @@ def _names_bound(node: Any) -> Iterator[str]:
             yield stage.value
 
 
+# Types of nodes whose value depends only on their children.
+_CONSTANT = frozenset({"string", "number", "value", "binary", "unary", "condition", "block"})
 _CHILDREN = (
     "procedure",
     "lhs",

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflows.engine.expressions import limits
-from workflows.engine.expressions.allowlist import check
+from workflows.engine.expressions.allowlist import check, is_constant
 from workflows.engine.expressions.budget import Budget
 from workflows.engine.expressions.calls import GLOBAL_FRAME
 from workflows.engine.expressions.code import Code, Frame
@@ -34,7 +34,15 @@ from workflows.engine.expressions.headroom import with_headroom
 from workflows.engine.expressions.parser import parse
 from workflows.engine.expressions.result import JsonValue, to_json
 
-__all__ = ["EXPRESSION_CONTRACT_VERSION", "Expression", "ExpressionError", "JsonValue", "Meter", "compile_expression"]
+__all__ = [
+    "EXPRESSION_CONTRACT_VERSION",
+    "Expression",
+    "ExpressionError",
+    "JsonValue",
+    "Meter",
+    "compile_expression",
+    "constant_values",
+]
 
 # Contract version. It is part of the engine's semantics version. Increase it with every change that gives any source
 # another value or error code. A run keeps the contract version of its semantics version, so every older version stays
@@ -109,6 +117,20 @@ def compile_expression(source: str, version: int = EXPRESSION_CONTRACT_VERSION) 
     expression = with_headroom(lambda: _compiled(source, version))
     _cache.put(key, expression)
     return expression
+
+
+def constant_values(source: str) -> list[JsonValue]:
+    """Return the value of an expression that is made only of literals and operators. Otherwise return an empty list.
+
+    The value of such an expression is the same in every run. Call this function only with a source that compiles.
+    """
+    tree = parse(source, exact=True)
+    if not with_headroom(lambda: is_constant(tree)):
+        return []
+    try:
+        return [compile_expression(source).evaluate({}, now_ms=0)]
+    except ExpressionError:
+        return []
 
 
 def _compiled(source: str, version: int = EXPRESSION_CONTRACT_VERSION) -> Expression:

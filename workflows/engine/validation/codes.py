@@ -59,6 +59,14 @@ CODES: dict[str, Code] = {
     ),
     # -- Values of fields
     "NUMBER_FORM": _error("a whole number is written with a fraction or an exponent. Write 7 instead of 7.0"),
+    "DURATION_INVALID": _error(
+        "the expression of a duration yields no whole number of milliseconds. In a run: the same, a ValidationError"
+    ),
+    "TIME_INVALID": _error(
+        "the expression of `until` or `deadline` yields no time with a zone, or a number of seconds. In a run: the"
+        " same, an ExpressionError; in the input of `transform.date_*`, and for a result of `calendar.*`, a"
+        " ValidationError"
+    ),
     "STEP_ID_TWICE": _error("two steps have the same id. Give each step its own id"),
     "TARGET_INVALID": _error("a target leads nowhere, or uses a reserved name"),
     "FORM_INVALID": _error(

@@ -7,8 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workflows.engine.clock import MAX_MS
+from workflows.engine.mapping import is_expression
 from workflows.engine.step_fields import TRIGGER_FIELDS, Field
 from workflows.engine.storable import unstorable_place
+from workflows.engine.time_values import duration_problem
 from workflows.engine.validation import value_checks as values
 from workflows.engine.validation.problems import At, Finding, Near, below, shown
 from workflows.engine.validation.value_checks import Findings, invalid
@@ -16,6 +19,8 @@ from workflows.engine.validation.value_checks import Findings, invalid
 KEY_PATTERN = "[a-z0-9][a-z0-9._-]*"
 # Kinds of fields whose values become part of a run. These values may not nest deeper than the other values of a run.
 _NESTED = frozenset({"value", "mapping", "input", "assign", "filters", "form", "expression_or_text"})
+
+_LITERAL_DURATION = Field("whole", maximum=MAX_MS)
 
 
 def check_fields(value: Mapping[str, Any], fields: Mapping[str, Field], near: Near) -> Findings:
@@ -71,6 +76,16 @@ def _whole(spec: Field, value: Any, _near: Near) -> Findings:
         yield from invalid(f"must be a whole number, but is {shown(value)}")
     else:
         yield from _in_range(spec, value)
+
+
+def _duration(_spec: Field, value: Any, near: Near) -> Findings:
+    """Check a number of milliseconds, or an expression. The value of a constant expression is checked too."""
+    if is_expression(value):
+        yield from values.constant_findings(value, duration_problem, "DURATION_INVALID", near)
+    elif isinstance(value, int | float):
+        yield from _whole(_LITERAL_DURATION, value, near)
+    else:
+        yield from invalid(f"must be a whole number of milliseconds or an expression, but is {shown(value)}")
 
 
 def _number(spec: Field, value: Any, _near: Near) -> Findings:
@@ -134,6 +149,8 @@ _CHECKS: dict[str, Callable[[Field, Any, Near], Findings]] = {
     "prose": _prose,
     "whole": _whole,
     "number": _number,
+    "duration": _duration,
+    "moment": values.check_moment,
     "concurrency": _concurrency,
     "flag": _flag,
     "object": _object,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workflows.engine.action_fields import InputFields, unknown_fields
+from workflows.engine.date_transforms import literal_problems
 from workflows.engine.secret_places import secret_references
 from workflows.engine.transforms import TRANSFORMS
 from workflows.engine.validation.known import Known
@@ -45,6 +46,8 @@ def _action(node: StepNode, known: Known, near: Near) -> Iterator[Finding]:
     fields = known.action_fields.get(action)
     if fields is not None and isinstance(mapping, dict):
         yield from _input_fields(mapping, fields, where, action_id, near)
+    for name, message in literal_problems(action_id, mapping):
+        yield Finding("FIELD_INVALID", (*where, name), message)
     for segments, name in secret_references(mapping):
         yield from _secret(name, action, (*where, *segments), known, near)
 

@@ -5,17 +5,18 @@ at the field.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from workflows.engine.errors import Category
-from workflows.engine.expressions.contract import ExpressionError, compile_expression
+from workflows.engine.expressions.contract import ExpressionError, compile_expression, constant_values
 from workflows.engine.filters import OPERATORS, WITHOUT_VALUE
 from workflows.engine.json_schema.forms import form_schema_problem
 from workflows.engine.mapping import EXPRESSION_KEY, is_expression
 from workflows.engine.scope import FORBIDDEN, LOOP_NAMES, parse_target
 from workflows.engine.secret_places import SECRET_KEY, are_places_too_long, is_secret_name, secret_references
 from workflows.engine.step_fields import MAX_NAME_LENGTH, Field
+from workflows.engine.time_values import moment_problem
 from workflows.engine.validation.problems import At, Finding, Near, below, shown
 
 # A variable name that an expression can use directly, in the same way as the name of a scope.
@@ -39,6 +40,22 @@ def check_expression(_spec: Field, value: Any, _near: Near) -> Findings:
     except ExpressionError as error:
         at = "" if error.position is None else f" (at position {error.position})"
         yield Finding(error.code, (), f"{error.message}{at}", error.suggestion, error.position)
+
+
+def check_moment(_spec: Field, value: Any, near: Near) -> Findings:
+    """Check an expression for a time. The value of a constant expression is checked too."""
+    yield from constant_findings(value, moment_problem, "TIME_INVALID", near)
+
+
+def constant_findings(value: Any, problem_of: Callable[[Any], str | None], code: str, near: Near) -> Findings:
+    """Check an expression. If it consists only of literals and operators, check its value too."""
+    findings = list(check_expression(Field("expression"), value, near))
+    yield from findings
+    if not findings:
+        for found in constant_values(value[EXPRESSION_KEY]):
+            problem = problem_of(found)
+            if problem is not None:
+                yield Finding(code, (), f"the value of the expression {problem}; correct the expression")
 
 
 def check_value(spec: Field, value: Any, near: Near) -> Findings:
