@@ -1,15 +1,21 @@
-"""Health pages. `/healthz` checks the process, `/readyz` also checks its servers (docs/reference/api.md#health)."""
+"""Health pages: `/healthz` checks the process, `/readyz` also checks its servers, and `/metrics` counts problems.
+
+Source: docs/reference/api.md#health
+"""
 
 from collections.abc import Callable
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from workflows.selectors import drift_counts, stuck_run_count
 from workflows.services.missing_actions import missing_actions
 from workflows.temporal import gateway
 from workflows.tenancy import system_scope
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -29,9 +35,37 @@ def health_warnings() -> list[str]:
     """Return problems that do not stop the portal, for example that no worker has an action."""
     try:
         with system_scope():
-            return [f"no worker has {action}" for action in missing_actions()]
+            missing, stuck = missing_actions(), stuck_run_count()
     except DatabaseError:
         return []  # the check of the database reports the outage
+    warnings = [f"no worker has {action}" for action in missing]
+    if stuck:
+        warnings.append(f"Temporal cannot move {stuck} runs; the run pages name the cause")
+    return warnings
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return the numbers of problems that the reconciler and the workers have found, in Prometheus' text format.
+
+    The numbers cover all tenants, and no label names a tenant. The status is 503 if the database does not respond.
+    """
+    try:
+        with system_scope():
+            drift, missing = drift_counts(), missing_actions()
+    except DatabaseError as error:
+        return HttpResponse(f"# the database does not respond: {error}\n", status=503, content_type=METRICS_TYPE)
+    values = {
+        "pointsman_stuck_runs": ("Open runs that Temporal cannot move.", drift.stuck_runs),
+        "pointsman_drifted_runs": ("Open runs whose rows differ from Temporal for good.", drift.marked_runs),
+        "pointsman_unknown_commands": ("Commands whose outcome is unknown.", drift.unknown_commands),
+        "pointsman_missing_actions": ("Actions that runs wait for and that no worker has.", len(missing)),
+        "pointsman_oldest_starting_run_seconds": (
+            "Age of the oldest run that has no record yet.",
+            round(drift.oldest_starting_seconds, 1),
+        ),
+    }
+    lines = [f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (text, value) in values.items()]
+    return HttpResponse("".join(lines), content_type=METRICS_TYPE)
 
 
 def health_checks() -> dict[str, str]:

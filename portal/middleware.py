@@ -11,6 +11,7 @@ from workflows.statuses import CommandSource, Role
 from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
 
 SESSION_TENANT = "tenant_id"
+WITHOUT_TENANT = ("/healthz", "/readyz", "/metrics", "/static/")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
@@ -28,7 +29,7 @@ class CurrentTenantMiddleware:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
         request.tenant_choices = []  # type: ignore[attr-defined]
         with scope_of(NO_SCOPE):  # no tenant is visible until the user is known
-            if request.user.is_authenticated and not request.path.startswith(("/healthz", "/readyz", "/static/")):
+            if request.user.is_authenticated and not request.path.startswith(WITHOUT_TENANT):
                 _choose_tenant(request)
             return self.get_response(request)
 

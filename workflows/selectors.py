@@ -178,6 +178,12 @@ def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
     return dict(rows)
 
 
+def stuck_run_count(*, tenant_id: uuid.UUID | None = None) -> int:
+    """Return the number of open runs that Temporal cannot move, of one tenant or of all tenants."""
+    runs = Run.objects.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False)
+    return (runs if tenant_id is None else runs.filter(tenant_id=tenant_id)).count()
+
+
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
     """Return the number of the tenant's events, by outcome. Only events of the last `since_hours` hours count."""
     since = timezone.now() - timedelta(hours=since_hours)
@@ -194,10 +200,12 @@ def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, in
 class DriftCounts:
     """Counts of problems that the reconciler has not repaired.
 
-    `oldest_starting_seconds`: age of the oldest run that has no record yet.
+    `stuck_runs`: open runs that Temporal cannot move. `oldest_starting_seconds`: age of the oldest run that has no
+    record yet.
     """
 
     marked_runs: int
+    stuck_runs: int
     oldest_starting_seconds: float
     unknown_commands: int
 
@@ -205,7 +213,7 @@ class DriftCounts:
 def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
     """Count the problems of one tenant, or of all tenants.
 
-    Cost: three queries, over open runs and the commands of the last 30 days.
+    Cost: four queries, over open runs and the commands of the last 30 days.
     """
     now = timezone.now()
     runs, commands = Run.objects.filter(status__in=OPEN_RUN_STATUSES), Command.objects.all()
@@ -215,6 +223,7 @@ def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
     recent = commands.filter(state=CommandState.UNKNOWN, requested_at__gt=now - timedelta(days=30))
     return DriftCounts(
         marked_runs=runs.filter(drift_found_at__isnull=False).count(),
+        stuck_runs=stuck_run_count(tenant_id=tenant_id),
         oldest_starting_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
         unknown_commands=recent.count(),
     )

@@ -244,6 +244,8 @@ class ReconcileOutcome(StrEnum):
     UNSTARTED_CHILD = "unstarted child"
     DRIFT = "drift"
     STILL_DRIFT = "still drift"
+    # The rows agree with Temporal, but Temporal cannot move the run.
+    STUCK = "stuck"
     WAITING = "waiting"
     LEGACY = "legacy"
     # Temporal has deleted the history, so the rows are not changed.

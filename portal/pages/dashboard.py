@@ -43,5 +43,6 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "health": health_checks(),
         "open_decisions": open_decision_count(tenant_id=actor.tenant_id),
         "drift": drift_counts(tenant_id=actor.tenant_id),
+        "stuck_runs": runs.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False).order_by("stuck_since")[:8],
         "drifted_runs": runs.filter(status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False)[:8],
     }

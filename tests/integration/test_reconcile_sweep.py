@@ -99,8 +99,8 @@ def test_many_changed_runs_leave_time_for_the_walk_and_the_commands(
             time.sleep(0.01)
             yield uuid.uuid4()
 
-    monkeypatch.setattr(reconcile_sweep, "_changed", endless)
-    monkeypatch.setattr(reconcile_sweep, "_walk", lambda: iter([walked]))
+    monkeypatch.setattr(reconcile_sweep, "changed_runs", endless)
+    monkeypatch.setattr(reconcile_sweep, "walked_runs", lambda: iter([walked]))
 
     def decide(*, stop_at: float) -> dict[str, int]:
         decided.append(stop_at > time.monotonic())

@@ -184,7 +184,7 @@ def _both(name: str, needs: str, *args: str, **more: Any) -> Iterator[Cell]:
 
 
 def _site_cells() -> Iterator[Cell]:
-    for name in ("healthz", "readyz", "home"):
+    for name in ("healthz", "readyz", "metrics", "home"):
         for method in ("GET", "POST"):
             statuses = frozenset({200, 503}) if name == "readyz" else OK  # 503 while no Temporal worker polls
             yield Cell(

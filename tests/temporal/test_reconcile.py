@@ -30,8 +30,8 @@ from workflows.projections.repairs import record_drift, record_end
 from workflows.projections.transaction import projection_writer
 from workflows.selectors import drift_counts
 from workflows.services import command_reconcile
+from workflows.services.runs import candidates
 from workflows.services.runs import reconcile as run_reconcile_module
-from workflows.services.runs import reconcile_sweep
 from workflows.services.runs.launch import workflow_id_of
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.services.runs.reconcile import run_reconcile
@@ -44,9 +44,10 @@ from workflows.temporal.history import HistoryUnreadable
 @pytest.fixture(autouse=True)
 def no_minimum_age(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the reconciler compare runs and commands of any age."""
-    for module in (run_reconcile_module, reconcile_sweep):
+    for module in (run_reconcile_module, candidates):
         monkeypatch.setattr(module, "QUIET_AFTER", timedelta(0))
         monkeypatch.setattr(module, "UNSTARTED_AFTER", timedelta(0))
+    monkeypatch.setattr(candidates, "SUSPECT_AFTER", timedelta(0))
     monkeypatch.setattr(command_reconcile, "DECIDE_AFTER", timedelta(0))
 
 
@@ -249,7 +250,7 @@ def test_reset_into_an_open_wait_is_found_before_the_run_continues(driver: Tenan
 
 
 def test_walk_finds_changed_rows_and_moves_on(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile_sweep, "COMPARE_AFTER", timedelta(days=5))  # excludes runs of other tests
+    monkeypatch.setattr(candidates, "COMPARE_AFTER", timedelta(days=5))  # excludes runs of other tests
     publish(driver.tenant, wait_for_reply())
     run = driver.start({"ticketId": "T-1"})
     wait = open_wait_of(run)

@@ -25,6 +25,7 @@ from workflows.services.runs.control import run_cancel, run_terminate
 from workflows.services.runs.replay import run_replay
 from workflows.services.runs.replay_checks import run_replay_warnings
 from workflows.services.runs.requests import run_find
+from workflows.statuses import Role
 
 CANCEL_ACCEPTED = (
     "Temporal has accepted the cancel request. The run is canceled when its workflow has recorded its end."
@@ -46,8 +47,13 @@ class RunCommandViews(TenantAdmin):
         run = run_or_404(request, run_id)
 
         def send(fields: dict[str, Any]) -> str:
-            run_cancel(actor=actor_of(request), run_id=run_id, reason=fields["reason"], idempotency_key=key_of(request))
-            messages.success(request, CANCEL_ACCEPTED)
+            command = run_cancel(
+                actor=actor_of(request), run_id=run_id, reason=fields["reason"], idempotency_key=key_of(request)
+            )
+            if command.code:
+                messages.warning(request, f"{command.code}: {command.message}")
+            else:
+                messages.success(request, CANCEL_ACCEPTED)
             return _run_url(run_id)
 
         return self._confirm(request, run, ReasonForm(request.POST or None), "cancel", send)
@@ -107,7 +113,13 @@ class RunCommandViews(TenantAdmin):
 
     def _page(self, request: HttpRequest, run: Run, form: forms.Form, name: str, **more: Any) -> HttpResponse:
         context = self.page_context(
-            request, f"{name.title()} this run?", run=run, form=form, back=_run_url(run.id), **more
+            request,
+            f"{name.title()} this run?",
+            run=run,
+            form=form,
+            back=_run_url(run.id),
+            may_terminate=actor_of(request).has_role(Role.ADMIN),
+            **more,
         )
         return TemplateResponse(request, f"portal/{name}_one.html", context)
 

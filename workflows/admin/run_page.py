@@ -45,6 +45,7 @@ class RunPageViews(TenantAdmin):
             tab=tab if tab in TABS else "overview",
             tabs=_tabs(page),
             commands_offered=_offers(page, actor),
+            may_terminate=actor.has_role(Role.ADMIN),
             temporal_url=_temporal_url(page),
             missing_action=(missing_action_of(tenant_id=actor.tenant_id, run_id=page.run.id) if page.is_open else None),
             definition_text=json.dumps(page.run.definition_version.document(), indent=2, ensure_ascii=False),

@@ -86,9 +86,9 @@ RUN_FIELDS = (
     "id", "definition", "version", "definition_hash", "semantics_version", "engine", "status", "state", "trigger_type",
     "trigger_metadata", "event_id", "correlation_key", "parent_run", "root_run", "replay_of", "temporal_workflow_id",
     "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "projection_age_seconds",
-    "drift_reason", "drift_found_at", "current_step_path", "error", "error_category", "error_code", "step_count",
-    "failed_step_count", "event_count", "cancel_requested", "requested_by", "input", "created_at", "started_at",
-    "ended_at",
+    "drift_reason", "drift_found_at", "stuck_since", "stuck_attempts", "stuck_cause", "current_step_path", "error",
+    "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested",
+    "requested_by", "input", "created_at", "started_at", "ended_at",
 )  # fmt: skip
 
 
@@ -215,3 +215,8 @@ class AcceptedSerializer(serializers.Serializer[Any]):
     command_id = serializers.UUIDField()
     state = serializers.CharField()
     run_id = serializers.UUIDField()
+    warning = serializers.DictField(
+        required=False,
+        child=serializers.CharField(),
+        help_text="`code` and `message`, if the command was accepted but cannot take effect yet.",
+    )

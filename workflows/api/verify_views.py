@@ -17,6 +17,7 @@ from workflows.api.scope import actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.projection_differences import Difference
 from workflows.services.runs.requests import run_find
+from workflows.services.runs.stuck import PendingTaskReport
 from workflows.services.runs.verify import run_repair, run_verify
 
 
@@ -34,6 +35,16 @@ class DifferenceSerializer(serializers.Serializer[Any]):
     temporal = serializers.CharField(help_text="Value in Temporal's history. Of JSON only its size.")
 
 
+class PendingTaskSerializer(serializers.Serializer[Any]):
+    """Workflow task that Temporal has scheduled and that no worker has completed."""
+
+    attempt = serializers.IntegerField(help_text="1 if the task has not failed or timed out.")
+    scheduled_at = serializers.DateTimeField(allow_null=True)
+    is_stuck = serializers.BooleanField(help_text="True if Temporal cannot move the run.")
+    failing_since = serializers.DateTimeField(allow_null=True, help_text="Only if `is_stuck` is true.")
+    cause = serializers.CharField(help_text="Cause of the last failure. Empty if `is_stuck` is false.")
+
+
 class RunVerifySerializer(serializers.Serializer[Any]):
     """Result of the comparison. If the comparison was not possible, `equal` is null and `notes` have the reason."""
 
@@ -42,6 +53,7 @@ class RunVerifySerializer(serializers.Serializer[Any]):
     equal = serializers.BooleanField(allow_null=True)
     differences = DifferenceSerializer(many=True)
     notes = serializers.ListField(child=serializers.CharField())
+    pending_task = PendingTaskSerializer(allow_null=True)
     repair = serializers.DictField(
         required=False, help_text="`command_id`, `state` and `outcome` of the repair, if it was requested."
     )
@@ -77,9 +89,22 @@ class RunVerify(CheckedView):
                 "equal": verified.is_equal,
                 "differences": [_shown(one) for one in verified.differences],
                 "notes": verified.notes,
+                "pending_task": _pending_task(verified.pending),
                 **repair,
             }
         )
+
+
+def _pending_task(report: PendingTaskReport) -> dict[str, Any] | None:
+    if report.task is None:
+        return None
+    return {
+        "attempt": report.task.attempt,
+        "scheduled_at": report.task.scheduled_at,
+        "is_stuck": report.stuck is not None,
+        "failing_since": report.stuck.since if report.stuck else None,
+        "cause": report.stuck.cause if report.stuck else "",
+    }
 
 
 def _shown(one: Difference) -> dict[str, str]:

@@ -208,6 +208,12 @@ def _body_of(
 
 def _accepted(command: Command, run_id: uuid.UUID) -> Response:
     return Response(
-        {"command_id": str(command.id), "state": command.state, "run_id": str(run_id), "id": str(run_id)},
+        {
+            "command_id": str(command.id),
+            "state": command.state,
+            "run_id": str(run_id),
+            "id": str(run_id),
+            **({"warning": {"code": command.code, "message": command.message}} if command.code else {}),
+        },
         status=status.HTTP_202_ACCEPTED,
     )

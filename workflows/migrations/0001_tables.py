@@ -772,6 +772,16 @@ class Migration(migrations.Migration):
                 ),
                 ("drift_reason", models.CharField(blank=True, max_length=500)),
                 ("drift_found_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "stuck_since",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time of the first failed attempt of the workflow task that cannot be done.",
+                        null=True,
+                    ),
+                ),
+                ("stuck_attempts", models.PositiveIntegerField(default=0)),
+                ("stuck_cause", models.CharField(blank=True, max_length=500)),
                 ("requested_by", models.CharField(blank=True, max_length=200)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
@@ -858,6 +868,11 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("status", "STARTING")), fields=["created_at"], name="workflow_runs_starting"
+                    ),
+                    models.Index(
+                        condition=models.Q(("stuck_since__isnull", False)),
+                        fields=["tenant", "stuck_since"],
+                        name="workflow_runs_stuck",
                     ),
                 ],
                 "constraints": [
@@ -981,6 +996,11 @@ class Migration(migrations.Migration):
                         name="workflow_run_waits_by_name",
                     ),
                     models.Index(fields=["tenant", "correlation_key", "-opened_at"], name="workflow_run_waits_by_key"),
+                    models.Index(
+                        condition=models.Q(("deadline_at__isnull", False), ("status", "WAITING")),
+                        fields=["tenant", "deadline_at"],
+                        name="workflow_run_waits_due",
+                    ),
                 ],
             },
         ),

@@ -76,6 +76,11 @@ class Run(ProjectionRow):
     )
     drift_reason = models.CharField(max_length=500, blank=True)
     drift_found_at = models.DateTimeField(null=True, blank=True)
+    stuck_since = models.DateTimeField(
+        null=True, blank=True, help_text="Time of the first failed attempt of the workflow task that cannot be done."
+    )
+    stuck_attempts = models.PositiveIntegerField(default=0)
+    stuck_cause = models.CharField(max_length=500, blank=True)
     requested_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -100,6 +105,9 @@ class Run(ProjectionRow):
             # tenants.
             models.Index(
                 fields=["created_at"], name="workflow_runs_starting", condition=Q(status=RunStatus.STARTING.value)
+            ),
+            models.Index(
+                fields=["tenant", "stuck_since"], name="workflow_runs_stuck", condition=Q(stuck_since__isnull=False)
             ),
         ]
         triggers = [projection_guard()]
@@ -198,6 +206,12 @@ class RunWait(ProjectionRow):
                 condition=Q(status="WAITING"),
             ),
             models.Index(fields=["tenant", "correlation_key", "-opened_at"], name="workflow_run_waits_by_key"),
+            # Waits whose deadline has passed. The reconciler checks whether Temporal can move their runs.
+            models.Index(
+                fields=["tenant", "deadline_at"],
+                name="workflow_run_waits_due",
+                condition=Q(status="WAITING", deadline_at__isnull=False),
+            ),
         ]
         triggers = [projection_guard()]
 

@@ -19,7 +19,7 @@ from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, Run, RunStep, RunWait
 from workflows.models.fields import row_id
 from workflows.models.statements import update_rows
-from workflows.projections.ends import wake_held_starts_on_commit
+from workflows.projections.ends import STUCK_FIELDS, clear_stuck, wake_held_starts_on_commit
 from workflows.projections.human_tasks import record_tasks
 from workflows.projections.resets import record_reset
 from workflows.projections.transaction import projection_writer
@@ -248,6 +248,7 @@ class _Batch:
         run.projection_epoch = self.epoch
         run.projected_at = self.now
         run.temporal_first_run_id = run.temporal_first_run_id or self.first_run_id
+        clear_stuck(run)  # the workflow has made progress; if it cannot be moved again, the reconciler marks it again
         run.save(update_fields=_RUN_FIELDS)
         if was_starting:
             commands_observe_start(run)
@@ -278,6 +279,6 @@ _WAIT_FIELDS = [
     "opened_seq", "opened_at", "ready_at", "deadline_at", "resolved_at", "event",
 ]  # fmt: skip
 _RUN_FIELDS = [
-    *_STAMP, "projection_base_seq", "temporal_first_run_id", "status", "state", "current_step_path", "step_count",
-    "failed_step_count", "event_count", "error", "error_category", "error_code", "started_at", "ended_at",
+    *_STAMP, *STUCK_FIELDS, "projection_base_seq", "temporal_first_run_id", "status", "state", "current_step_path",
+    "step_count", "failed_step_count", "event_count", "error", "error_category", "error_code", "started_at", "ended_at",
 ]  # fmt: skip

@@ -51,9 +51,15 @@ def record_run_closed(run: Run, end: RunEnd, *, now: datetime) -> None:
     run.error_category = end.error["category"] if end.error else ""
     run.error_code = end.error.get("code", "") if end.error else ""
     run.projection_epoch, run.projection_seq, run.projected_at = end.epoch, SEQ_OF_END, now
+    clear_stuck(run)
     run.save(update_fields=_FIELDS)
     wake_held_starts_on_commit(run)
     commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
+
+
+def clear_stuck(run: Run) -> None:
+    """Remove from the row object that Temporal cannot move the run. The caller saves the row."""
+    run.stuck_since, run.stuck_attempts, run.stuck_cause = None, 0, ""
 
 
 def _end_deliveries(run: Run, now: datetime) -> None:
@@ -76,6 +82,8 @@ def wake_held_starts_on_commit(run: Run) -> None:
     transaction.on_commit(partial(held_starts_wake, tenant_id=run.tenant_id, definition_id=run.definition_id))
 
 
+STUCK_FIELDS = ("stuck_since", "stuck_attempts", "stuck_cause")
 _FIELDS = [
-    "projection_epoch", "projection_seq", "projected_at", "status", "ended_at", "error", "error_category", "error_code",
+    *STUCK_FIELDS, "projection_epoch", "projection_seq", "projected_at", "status", "ended_at", "error",
+    "error_category", "error_code",
 ]  # fmt: skip

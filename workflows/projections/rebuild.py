@@ -26,7 +26,7 @@ from workflows.engine.records import Record
 from workflows.models import EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projection_differences import Difference, Rows, differences
 from workflows.projections.batches import record_batch_locked, record_waits_locked
-from workflows.projections.ends import RunEnd, record_run_closed
+from workflows.projections.ends import STUCK_FIELDS, RunEnd, record_run_closed
 from workflows.projections.human_tasks import record_tasks
 from workflows.projections.repairs import Stamp, lock_if_unchanged
 from workflows.projections.resets import record_reset, record_waits_undone
@@ -35,7 +35,9 @@ from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus
 from workflows.temporal.run_history import RunHistory
 
 # Columns that the portal writes for itself. No history contains these values.
-NOT_IN_HISTORY = frozenset({"projected_at", "drift_reason", "drift_found_at", "history_event_count", "history_bytes"})
+NOT_IN_HISTORY = frozenset(
+    {"projected_at", "drift_reason", "drift_found_at", "history_event_count", "history_bytes", *STUCK_FIELDS}
+)
 OPEN_TASKS = frozenset({TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.COMPLETING})
 HOLDER_FIELDS = ("claimed_by_id", "claimed_at", "completing_at")
 

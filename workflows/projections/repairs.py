@@ -13,9 +13,10 @@ from datetime import datetime
 from django.utils import timezone
 
 from workflows.models import Run
-from workflows.projections.ends import RunEnd, record_run_closed
+from workflows.projections.ends import STUCK_FIELDS, RunEnd, clear_stuck, record_run_closed
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
+from workflows.temporal.task_failures import StuckTask
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,13 @@ def record_end(run: Run, end: RunEnd) -> bool:
         return True
 
 
-def record_seen(run: Run, *, first_run_id: str, history_events: int, history_bytes: int) -> bool:
-    """Mark the row as verified against Temporal now. Return False if the row has changed since the caller read it."""
+def record_seen(
+    run: Run, *, first_run_id: str, history_events: int, history_bytes: int, stuck: StuckTask | None = None
+) -> bool:
+    """Mark the row as verified against Temporal now, and record whether Temporal can move the run.
+
+    Return False if the row has changed since the caller read it.
+    """
     with projection_writer("reconciler"):
         row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))
         if row is None:
@@ -58,7 +64,16 @@ def record_seen(run: Run, *, first_run_id: str, history_events: int, history_byt
         row.projected_at = timezone.now()
         row.temporal_first_run_id = row.temporal_first_run_id or first_run_id
         row.history_event_count, row.history_bytes = history_events, history_bytes
-        row.save(update_fields=["projected_at", "temporal_first_run_id", "history_event_count", "history_bytes"])
+        since = row.stuck_since
+        clear_stuck(row)
+        if stuck is not None:
+            row.stuck_since, row.stuck_attempts = since or stuck.since, stuck.attempts
+            row.stuck_cause = stuck.cause[:500]
+        row.save(
+            update_fields=[
+                *STUCK_FIELDS, "projected_at", "temporal_first_run_id", "history_event_count", "history_bytes",
+            ]
+        )  # fmt: skip
         _set_drift(row, "")
         return True
 

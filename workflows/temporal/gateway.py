@@ -24,6 +24,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
     GetSystemInfoRequest,
     QueryWorkflowRequest,
     RequestCancelWorkflowExecutionRequest,
@@ -48,10 +49,21 @@ from workflows.temporal.rpc_errors import (
 )
 
 __all__ = [
-    "Execution", "TemporalAlreadyStarted", "TemporalBusy", "TemporalError", "TemporalInvalid", "TemporalNotFound",
-    "TemporalRefused", "TemporalTimeout", "TemporalUnreachable", "UpdateRejected", "cancel_run", "check_reachable",
-    "count_pollers", "describe_run", "query_run", "signal_event", "start_run", "terminate_run",
+    "Execution", "PendingTask", "TemporalAlreadyStarted", "TemporalBusy", "TemporalError", "TemporalInvalid",
+    "TemporalNotFound", "TemporalRefused", "TemporalTimeout", "TemporalUnreachable", "UpdateRejected", "cancel_run",
+    "check_reachable", "count_pollers", "describe_run", "query_run", "signal_event", "start_run", "terminate_run",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PendingTask:
+    """The workflow task that Temporal has scheduled and that no worker has completed.
+
+    `attempt` is 1 if the task has not failed or timed out.
+    """
+
+    attempt: int
+    scheduled_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ class Execution:
     started_at: datetime | None
     closed_at: datetime | None
     cancel_requested: bool = False
+    pending_task: PendingTask | None = None
 
 
 def start_run(run: contracts.RunInput, *, workflow_id: str, origin: dict[str, Any] | None = None) -> str:
@@ -178,9 +191,18 @@ def describe_run(*, workflow_id: str) -> Execution:
             started_at=info.start_time.ToDatetime(tzinfo=UTC) if info.HasField("start_time") else None,
             closed_at=info.close_time.ToDatetime(tzinfo=UTC) if info.HasField("close_time") else None,
             cancel_requested=response.workflow_extended_info.cancel_requested,
+            pending_task=_pending_task(response),
         )
 
     return call(work)
+
+
+def _pending_task(response: DescribeWorkflowExecutionResponse) -> PendingTask | None:
+    if not response.HasField("pending_workflow_task"):
+        return None
+    task = response.pending_workflow_task
+    scheduled_at = task.scheduled_time.ToDatetime(tzinfo=UTC) if task.HasField("scheduled_time") else None
+    return PendingTask(max(1, task.attempt), scheduled_at)
 
 
 def query_run(query: str, *, workflow_id: str) -> Any:

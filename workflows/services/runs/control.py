@@ -6,6 +6,7 @@ projections.
 Source: docs/reference/authority.md#control-matrix
 """
 
+import logging
 import uuid
 from typing import NoReturn
 
@@ -21,8 +22,12 @@ from workflows.services.runs.requests import (
     temporal_down,
     temporal_failed,
 )
+from workflows.services.runs.stuck import pending_task_report, stuck_text
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
 from workflows.temporal import gateway
+from workflows.temporal.task_failures import StuckTask
+
+logger = logging.getLogger(__name__)
 
 # Hints for requests that older engines supported.
 UNSUPPORTED_HINTS = {
@@ -32,6 +37,12 @@ UNSUPPORTED_HINTS = {
         "A wait cannot be requeued because Temporal holds it. Send the event again with a new event id."
     ),
 }
+# Code of an accepted cancel that takes no effect as long as Temporal cannot move the run.
+RUN_STUCK = "RUN_STUCK"
+TERMINATE_INSTEAD = (
+    "Temporal has accepted the cancel request, but the run cannot react to it until its workflow task succeeds."
+    " To end the run now, an admin must terminate it."
+)
 NOT_CHANGED = "The run was not changed. Restore Temporal, then {action} the run again."
 
 
@@ -40,9 +51,11 @@ def run_cancel(
 ) -> Command:
     """Send a cancel request to Temporal and return the accepted command.
 
-    The run's status changes when the workflow's own projection record is written.
+    The run's status changes when the workflow's own projection record is written. If Temporal cannot move the run, the
+    accepted command has the code RUN_STUCK and a message that names the cause.
 
     Errors: NotFound, PermissionRefused, Conflict.
+    Cost: two or three calls to Temporal.
     """
     request = run_request(
         actor=actor,
@@ -72,7 +85,20 @@ def run_cancel(
             message="Temporal did not accept the cancel request",
             hint=NOT_CHANGED.format(action="cancel"),
         )
-    return _accepted(run, command)
+    stuck = _stuck_task(run)
+    if stuck is None:
+        return _accepted(run, command)
+    return _accepted(run, command, code=RUN_STUCK, message=f"{stuck_text(stuck)}. {TERMINATE_INSTEAD}")
+
+
+def _stuck_task(run: Run) -> StuckTask | None:
+    """Return why Temporal cannot move the run. Return None also if Temporal does not respond to this question."""
+    try:
+        execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
+        return pending_task_report(execution, workflow_id=run.temporal_workflow_id).stuck
+    except gateway.TemporalError as error:
+        logger.warning("the pending workflow task of run %s cannot be read after a cancel: %s", run.id, error)
+        return None
 
 
 def run_terminate(
@@ -141,8 +167,8 @@ def run_refuse_unsupported(
     )
 
 
-def _accepted(run: Run, command: Command) -> Command:
-    command_finish(command, CommandState.ACCEPTED)
+def _accepted(run: Run, command: Command, *, code: str = "", message: str = "") -> Command:
+    command_finish(command, CommandState.ACCEPTED, code=code, message=message)
     run.refresh_from_db()
     if run.status not in OPEN_RUN_STATUSES:
         # The run ended after the check above. When the run's own record was written, this command was not accepted yet.

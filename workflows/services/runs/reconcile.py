@@ -17,6 +17,7 @@ from workflows.models import Run
 from workflows.projection_differences import Difference
 from workflows.projections.repairs import record_child_unstarted, record_drift, record_end, record_seen
 from workflows.services.runs.rebuild import RunRebuild, run_end, run_rebuild
+from workflows.services.runs.stuck import pending_task_report, stuck_text
 from workflows.services.runs.unstarted import UNSTARTED_AFTER, run_start_unstarted
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
@@ -42,6 +43,7 @@ SETTLED = frozenset(
         ReconcileOutcome.ENDED,
         ReconcileOutcome.REBUILT,
         ReconcileOutcome.UNSTARTED_CHILD,
+        ReconcileOutcome.STUCK,
     }
 )
 # With these outcomes, nothing was written and there is nothing new to report.
@@ -100,8 +102,8 @@ def _reconcile(run: Run, *, is_dry_run: bool, is_deep: bool) -> Reconciled:
         return _unknown_to_temporal(run, is_dry_run=is_dry_run)
     if is_deep or _differs(run, execution):
         return _repair(run, execution, is_dry_run=is_dry_run)
-    if not is_dry_run and run.status in OPEN_RUN_STATUSES:
-        _record_seen(run, execution)
+    if run.status in OPEN_RUN_STATUSES:
+        return _seen(run, execution, is_dry_run=is_dry_run)
     return Reconciled(run.id, ReconcileOutcome.EQUAL)
 
 
@@ -131,7 +133,9 @@ def _repair(run: Run, execution: gateway.Execution, *, is_dry_run: bool) -> Reco
     if rebuild.outcome in (ReconcileOutcome.EQUAL, ReconcileOutcome.REBUILT) and not is_dry_run:
         run = Run.objects.get(id=run.id)
         if run.status in OPEN_RUN_STATUSES:
-            _record_seen(run, execution)
+            seen = _seen(run, execution, is_dry_run=False)
+            if rebuild.outcome == ReconcileOutcome.EQUAL:
+                return seen
     detail = "; ".join([f"Temporal reports {execution.status}", *_summary(rebuild.differences), *rebuild.notes])
     has_ended = execution.status in RUN_STATUS_OF_TEMPORAL and rebuild.outcome == ReconcileOutcome.REBUILT
     outcome = ReconcileOutcome.ENDED if has_ended else rebuild.outcome
@@ -186,10 +190,20 @@ def _unstarted_child(run: Run, *, is_dry_run: bool) -> Reconciled:
     return Reconciled(run.id, ReconcileOutcome.UNSTARTED_CHILD, "its parent has ended without starting it")
 
 
-def _record_seen(run: Run, execution: gateway.Execution) -> None:
-    record_seen(
-        run,
-        first_run_id=execution.first_run_id,
-        history_events=execution.history_events,
-        history_bytes=execution.history_bytes,
-    )
+def _seen(run: Run, execution: gateway.Execution, *, is_dry_run: bool) -> Reconciled:
+    """Mark the row as verified, and record whether Temporal can move the run.
+
+    The outcome is STUCK only at the first sight of a stuck run.
+    """
+    stuck = pending_task_report(execution, workflow_id=run.temporal_workflow_id).stuck
+    if not is_dry_run:
+        record_seen(
+            run,
+            first_run_id=execution.first_run_id,
+            history_events=execution.history_events,
+            history_bytes=execution.history_bytes,
+            stuck=stuck,
+        )
+    if stuck is not None and run.stuck_since is None:
+        return Reconciled(run.id, ReconcileOutcome.STUCK, stuck_text(stuck))
+    return Reconciled(run.id, ReconcileOutcome.EQUAL)

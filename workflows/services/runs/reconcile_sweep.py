@@ -1,7 +1,7 @@
 """Sweep of the reconciler. It selects and compares runs (docs/reference/authority.md#age-and-repair-of-projections).
 
 The cost of a sweep must depend on the number of changes, and not on the number of open runs. So the sweep takes
-candidates from two sources:
+candidates from two sources (`candidates`):
 
 1. Temporal's list of workflows that started or closed within CHANGED_WINDOW, in pages of 500. This source finds ends
    and resets that the portal did not notice, within a minute or two. The window is about ten times as long as the
@@ -22,28 +22,21 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
 from workflows.database_errors import is_statement_error
-from workflows.models import Run, Tenant
+from workflows.models import Run
 from workflows.services.command_reconcile import commands_reconcile
 from workflows.services.late_results import late_results_report
-from workflows.services.runs.launch import run_id_of_workflow
+from workflows.services.runs.candidates import changed_runs, walked_runs
 from workflows.services.runs.rebuild import ids_of
-from workflows.services.runs.reconcile import QUIET_AFTER, Reconciled, run_reconcile
-from workflows.services.runs.unstarted import UNSTARTED_AFTER
-from workflows.statuses import OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL, Engine, ReconcileOutcome, RunStatus
+from workflows.services.runs.reconcile import Reconciled, run_reconcile
+from workflows.statuses import OPEN_RUN_STATUSES, ReconcileOutcome
 from workflows.temporal import gateway
-from workflows.temporal.listing import Listed, list_changed
 
 logger = logging.getLogger(__name__)
 
-CHANGED_WINDOW = timedelta(minutes=10)
-COMPARE_AFTER = timedelta(minutes=10)
-WALK_BATCH = 200
 BUDGET_SECONDS = 40.0
 # Parts of the time budget. The comparison of the list must end at the first part, and the walk must end at the second
 # part.
@@ -88,8 +81,8 @@ def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport
     started = time.monotonic()
     report = ReconcileReport()
     try:
-        _reconcile_each(_changed(report), report, stop_at=started + budget_seconds * SHARE_OF_CHANGED)
-        _reconcile_each(_walk(), report, stop_at=started + budget_seconds * SHARE_WITH_WALK)
+        _reconcile_each(changed_runs(report.without_row), report, stop_at=started + budget_seconds * SHARE_OF_CHANGED)
+        _reconcile_each(walked_runs(), report, stop_at=started + budget_seconds * SHARE_WITH_WALK)
         report.counts.update(commands_reconcile(stop_at=started + budget_seconds))
         report.counts.update(late_results_report())
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
@@ -151,42 +144,3 @@ def _reconcile_each(
                 raise
             logger.exception("run %s cannot be compared with Temporal", run_id)
             report.add_failed(run_id, ReconcileOutcome.FAILED, "an internal error; the log has the details")
-
-
-# -- Candidates --------------------------------------------------------------------------------------------------------
-
-
-def _changed(report: ReconcileReport) -> Iterator[uuid.UUID]:
-    for page in list_changed(since=timezone.now() - CHANGED_WINDOW):
-        by_workflow = {listed.workflow_id: listed for listed in page}
-        rows = Run.objects.filter(id__in=[found for found in map(run_id_of_workflow, by_workflow) if found]).only(
-            "status", "projection_epoch", "temporal_workflow_id", "engine"
-        )
-        known = {row.temporal_workflow_id: row for row in rows}
-        report.without_row |= by_workflow.keys() - known.keys()
-        for listed in page:
-            row = known.get(listed.workflow_id)
-            if row is not None and _is_candidate(row, listed):
-                yield row.id
-
-
-def _is_candidate(row: Run, listed: Listed) -> bool:
-    is_open, ended = row.status in OPEN_RUN_STATUSES, RUN_STATUS_OF_TEMPORAL.get(listed.status)
-    is_its_execution = row.projection_epoch in ("", listed.run_id)
-    if ended is not None:
-        return is_open or (is_its_execution and row.status != ended)
-    has_begun = listed.started_at < timezone.now() - QUIET_AFTER
-    return has_begun and (not is_open or not is_its_execution)
-
-
-def _walk() -> Iterator[uuid.UUID]:
-    """For each tenant, yield interrupted launches, and the open rows whose last write or comparison is longest ago."""
-    now = timezone.now()
-    for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
-        rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL)
-        unstarted = rows.filter(
-            status=RunStatus.STARTING, temporal_first_run_id="", created_at__lt=now - UNSTARTED_AFTER
-        )
-        yield from unstarted.order_by("created_at").values_list("id", flat=True)[:WALK_BATCH]
-        old = rows.filter(status__in=OPEN_RUN_STATUSES, projected_at__lt=now - COMPARE_AFTER)
-        yield from old.order_by("projected_at").values_list("id", flat=True)[:WALK_BATCH]

@@ -20,26 +20,32 @@ from workflows.projection_differences import Difference
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.services.runs.reconcile import Reconciled, run_reconcile
 from workflows.services.runs.requests import run_find, run_request, temporal_down
+from workflows.services.runs.stuck import PendingTaskReport, pending_task_report, stuck_text
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, ReconcileOutcome
 from workflows.temporal import gateway
 
 
 @dataclass(frozen=True)
 class RunVerification:
-    """Result of a comparison. If the rows could not be compared, `is_equal` is None and `notes` have the reason."""
+    """Result of a comparison. If the rows could not be compared, `is_equal` is None and `notes` have the reason.
+
+    `pending`: the workflow task that Temporal has scheduled, and why Temporal cannot move the run.
+    """
 
     run: Run
     verified_at: datetime
     is_equal: bool | None
     differences: list[Difference]
     notes: list[str]
+    pending: PendingTaskReport
 
 
 def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
     """Compare every field of the run's rows with Temporal's history. Nothing is written.
 
     Errors: NotFound; Conflict for a run of an older engine; DependencyDown if Temporal does not respond.
-    Cost: the run's histories are read. The run's rows are written once, and this change is rolled back.
+    Cost: the run's histories are read, and one or two further calls are sent to Temporal. The run's rows are written
+    once, and this change is rolled back.
     """
     run = run_find(actor=actor, run_id=run_id)
     if run.engine == Engine.DB:
@@ -55,6 +61,7 @@ def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
         )
     try:
         rebuild = run_rebuild(run_id=run.id, is_dry_run=True)
+        pending = _pending(run)
     except gateway.TemporalError as error:
         raise DependencyDown(
             "Temporal does not respond, so the rows could not be compared",
@@ -65,7 +72,16 @@ def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
     if rebuild.outcome == ReconcileOutcome.GONE and run.status in OPEN_RUN_STATUSES:
         is_equal = False
     run.refresh_from_db()
-    return RunVerification(run, timezone.now(), is_equal, rebuild.differences, rebuild.notes)
+    notes = [*rebuild.notes, stuck_text(pending.stuck)] if pending.stuck else rebuild.notes
+    return RunVerification(run, timezone.now(), is_equal, rebuild.differences, notes, pending)
+
+
+def _pending(run: Run) -> PendingTaskReport:
+    try:
+        execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
+    except gateway.TemporalNotFound:
+        return PendingTaskReport()  # the comparison reports this
+    return pending_task_report(execution, workflow_id=run.temporal_workflow_id)
 
 
 def run_repair(
