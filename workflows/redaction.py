@@ -9,7 +9,8 @@ A tenant's rules are a list of texts. Each rule is one of:
 - a pattern of keys such as `*iban*`, which applies at every depth; letter case, `_`, `-` and blanks do not matter
 
 The built-in patterns always apply. A pointer starts with the name of the shown object: `/payload` (of a run or an
-event), `/input` and `/output` (of an action), `/error`, `/contextData` and `/response` (of a human task).
+event), `/vars` and `/meta` (of the output of a run), `/input` and `/output` (of an action), `/error`, `/contextData`
+and `/response` (of a human task).
 """
 
 import fnmatch
@@ -26,6 +27,8 @@ from workflows.models import HumanTask, Tenant
 
 # Parts of a task about an unknown outcome. They show the input and the output of the action.
 PARTS_OF_DECISIONS = {"/contextData": ("request", "/input"), "/response": ("output", "/output")}
+# Kinds of values that a step writes into a variable.
+POINTERS_OF_VARIABLES = ("/payload", "/output", "/response", "/error")
 HIDDEN = "[redacted]"
 BUILT_IN = (
     "*password*", "*passwd*", "passwort", "passphrase", "pwd", "*secret*", "*token*", "*authorization*", "*api_key*",
@@ -100,6 +103,23 @@ def redact(value: Any, rules: Rules, at: str = "") -> Any:
     for segment in _segments(at):
         live = _below(live, segment)
     return _Redaction(rules.keys).redacted(value, live)
+
+
+def redact_output(output: Any, rules: Rules) -> Any:
+    """Return a redacted copy of the output of a run: its scopes `{payload, vars, meta}`.
+
+    A variable can hold the payload of an event, the output of an action or the response to a task under any name. So
+    the pointers of all of these apply to every variable.
+    """
+    if not isinstance(output, dict):
+        return output
+    shown = {name: redact(scope, rules, f"/{name}") for name, scope in output.items()}
+    variables = shown.get("vars")
+    if isinstance(variables, dict):
+        for pointer in POINTERS_OF_VARIABLES:
+            variables = {name: redact(value, rules, pointer) for name, value in variables.items()}
+        shown["vars"] = variables
+    return shown
 
 
 def redact_at(path: str, value: Any, rules: Rules) -> Any:

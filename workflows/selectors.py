@@ -104,7 +104,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
         deliveries=list(run.deliveries.select_related("event", "wait").order_by("created_at")[:SHOWN_ROWS]),
         invocations=list(run.invocations.order_by("started_at")[:SHOWN_ROWS]),
         commands=commands,
-        children=list(run.children.order_by("created_at")[:SHOWN_ROWS]),
+        children=list(run.children.defer("input", "output").order_by("created_at")[:SHOWN_ROWS]),
         replays=list(run.replays.only("id", "tenant_id").order_by("created_at")[:20]),
         open_cancel=next((command for command in commands if _is_open_cancel(command)), None),
     )

@@ -91,7 +91,9 @@ class DeliveryAdmin(DeadLetterViews):
     actions = ("redeliver_many", "discard_many")  # type: ignore[assignment]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EventDelivery]:
-        return super().get_queryset(request).select_related(*self.list_select_related).defer("run__input")
+        return (
+            super().get_queryset(request).select_related(*self.list_select_related).defer("run__input", "run__output")
+        )
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """Show the column with the reason only to roles that may view payloads. A reason can contain payload values."""

@@ -22,7 +22,8 @@ class RulesForm(forms.Form):
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 10, "spellcheck": "false", "class": "pm-code"}),
         help_text="One rule per line. A rule is a path or a key pattern. A path, such as /payload/card/number, starts"
-        " with /payload, /input, /output, /error, /contextData or /response. In a path, * stands for any key or index."
+        " with /payload, /vars, /meta, /input, /output, /error, /contextData or /response. In a path, * stands for any"
+        " key or index."
         " A key pattern, such as *iban*, applies to every path.",
     )
 

@@ -70,7 +70,7 @@ def _tabs(page: RunPage) -> list[dict[str, Any]]:
         "children": row_count(run.children.all(), page.children),
         "commands": row_count(run.commands.all(), page.commands),
     }
-    names = {"input": "Input", "json": "JSON"}
+    names = {"input": "Input and output", "json": "JSON"}
     return [{"id": tab, "name": names.get(tab, tab.title()), "count": counts.get(tab)} for tab in TABS]
 
 

@@ -72,7 +72,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
     actions = ("cancel_runs", "replay_runs", "terminate_runs")  # type: ignore[assignment]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        return runs_with_open_cancel(super().get_queryset(request))
+        return runs_with_open_cancel(super().get_queryset(request)).defer("input", "output")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], term: str

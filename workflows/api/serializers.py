@@ -11,7 +11,7 @@ from rest_framework import serializers
 from workflows.actors import Actor
 from workflows.api.list_values import take_short_values
 from workflows.models import ActionInvocation, Command, HumanTask, Run, RunStep, RunWait
-from workflows.redaction import Rules, compiled, redact, redact_filters, redact_task, rules_of
+from workflows.redaction import Rules, compiled, redact, redact_filters, redact_output, redact_task, rules_of
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
@@ -88,7 +88,7 @@ RUN_FIELDS = (
     "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "projection_age_seconds",
     "drift_reason", "drift_found_at", "stuck_since", "stuck_attempts", "stuck_cause", "current_step_path", "error",
     "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested",
-    "requested_by", "input", "created_at", "started_at", "ended_at",
+    "requested_by", "input", "output", "created_at", "started_at", "ended_at",
 )  # fmt: skip
 
 
@@ -96,6 +96,10 @@ class RunSerializer(PayloadHidingSerializer):
     payload_fields = ("input", "output")
     redacted_fields = ("trigger_metadata",)
     payload_at = {"input": "/payload"}
+
+    def redacted(self, instance: Any, name: str, value: Any, rules: Rules) -> Any:
+        return redact_output(value, rules) if name == "output" else super().redacted(instance, name, value, rules)
+
     definition = serializers.CharField(source="definition_key")
     event_id = serializers.CharField(
         source="event.event_id", default=None, help_text="Id of the event that started the run."

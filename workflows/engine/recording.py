@@ -29,7 +29,13 @@ def _append(state: RunState, record: Record) -> None:
 
 
 def record_run(
-    state: RunState, *, now_ms: int, status: str, step_path: str, error: dict[str, Any] | None = None
+    state: RunState,
+    *,
+    now_ms: int,
+    status: str,
+    step_path: str,
+    error: dict[str, Any] | None = None,
+    output: dict[str, Any] | None = None,
 ) -> None:
     record: RunRecord = {
         "kind": "run",
@@ -44,6 +50,8 @@ def record_run(
     }
     if error is not None:
         record["error"] = error
+    if output is not None:
+        record["output"] = output
     _append(state, record)
 
 

@@ -22,6 +22,8 @@ class RunRecord(TypedDict):
     failedStepCount: int
     eventCount: int
     error: NotRequired[dict[str, Any]]
+    # The scopes `{payload, vars, meta}` at the end of a run that succeeded. Absent under semantics version 1.
+    output: NotRequired[dict[str, Any]]
 
 
 class StepRecord(TypedDict):

@@ -106,6 +106,10 @@ class Scope:
             "error": self.error,
         }
 
+    def output(self) -> dict[str, Any]:
+        """Return the output of a run that ends now. Its size is limited by the size limit of the scopes."""
+        return {"payload": self.payload, "vars": self.vars, "meta": self.meta}
+
     def put(self, target: Target, value: Any) -> None:
         """Write a value to a target, and create missing objects on the path.
 

@@ -177,7 +177,8 @@ class Turn:
     def end(self, status: str, *, step_path: str = "", error: dict[str, Any] | None = None) -> None:
         state = self.state
         state.phase, state.status, state.error = Phase.ENDED, status, error
-        record_run(state, now_ms=self.now_ms, status=status, step_path=step_path, error=error)
+        output = state.scope.output() if status == "SUCCEEDED" and self.semantics >= 2 else None
+        record_run(state, now_ms=self.now_ms, status=status, step_path=step_path, error=error, output=output)
         self.commands.append(
             CompleteRun(id=self.new_command_id(), status=status, error=error, records=take_records(state))
         )

@@ -108,7 +108,7 @@ class _Batch:
         run.projection_seq = min(run.projection_seq, first_seq - 1)
         if run.status not in OPEN_RUN_STATUSES:
             run.status, run.ended_at = RunStatus.RUNNING, None
-            run.error, run.error_category, run.error_code = None, "", ""
+            run.error, run.error_category, run.error_code, run.output = None, "", "", None
 
     def _is_newer(self, row: Run | RunStep | RunWait, record: RunRecord | StepRecord | WaitRecord) -> bool:
         return row.projection_epoch != self.epoch or record["seq"] > row.projection_seq
@@ -262,7 +262,7 @@ class _Batch:
         run.step_count, run.failed_step_count = record["stepCount"], record["failedStepCount"]
         run.event_count = record["eventCount"]
         error = record.get("error")
-        run.error = error
+        run.error, run.output = error, record.get("output")
         run.error_category = error["category"] if error else ""
         run.error_code = error.get("code", "") if error else ""
         run.started_at = run.started_at or datetime_of_ms(record["at"])
@@ -280,5 +280,6 @@ _WAIT_FIELDS = [
 ]  # fmt: skip
 _RUN_FIELDS = [
     *_STAMP, *STUCK_FIELDS, "projection_base_seq", "temporal_first_run_id", "status", "state", "current_step_path",
-    "step_count", "failed_step_count", "event_count", "error", "error_category", "error_code", "started_at", "ended_at",
+    "step_count", "failed_step_count", "event_count", "error", "error_category", "error_code", "output", "started_at",
+    "ended_at",
 ]  # fmt: skip

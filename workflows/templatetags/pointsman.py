@@ -14,7 +14,7 @@ from workflows.event_redaction import EventRedaction
 from workflows.json_numbers import write_json
 from workflows.models import Event, EventDelivery, HumanTask
 from workflows.models.fields import new_id
-from workflows.redaction import compiled, redact, redact_filters, redact_task
+from workflows.redaction import compiled, redact, redact_filters, redact_output, redact_task
 
 register = template.Library()
 
@@ -94,6 +94,12 @@ def duration(seconds: float) -> str:
 def shown_json(context: Context, value: Any, at: str = "") -> str:
     """Render a payload that is stored at the pointer `at`, redacted with the rules of `TenantAdmin.page_context`."""
     return pretty_json(redact(value, context.get("redaction") or compiled(), at))
+
+
+@register.simple_tag(takes_context=True)
+def shown_output(context: Context, output: Any) -> str:
+    """Render the output of a run, redacted."""
+    return pretty_json(redact_output(output, context.get("redaction") or compiled()))
 
 
 @register.simple_tag(takes_context=True)
