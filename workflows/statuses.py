@@ -221,6 +221,13 @@ class ScheduleKind(TextChoices):
     RECURRING = "recurring", "Recurring"
 
 
+class DefinitionState(TextChoices):
+    DRAFT = "draft", "Draft"
+    PUBLISHED = "published", "Published"
+    PAUSED = "paused", "Paused"
+    ARCHIVED = "archived", "Archived"
+
+
 class HeldChoice(TextChoices):
     """What happens to the held starts of a definition when an author resumes it."""
 

@@ -30,6 +30,8 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("definition", "definition_key")
     yield _read("definition-versions", "definition_key")
     yield _read("definition-held-starts", "definition_key", shows=False)
+    yield _read("definition-draft", "definition_key")
+    yield _read("definition-examples", shows=False)
     yield _read("payload-schema", "schema_ref")
     yield _read("event", "event_id")
     yield _read("event", "event", variant="by row id")
@@ -133,6 +135,21 @@ def _api_authors() -> Iterator[Cell]:
 
 
 def _api_definitions() -> Iterator[Cell]:
+    yield _write("definitions", AUTHOR, body=lambda ids: {"key": "new"}, foreign_statuses=None)
+    yield _write("definition", AUTHOR, "definition_key", method="PATCH", body=lambda ids: {"owner": "team"})
+    yield _write("definition", AUTHOR, "definition_key", method="DELETE", body=lambda ids: REASON)
+    yield _write(
+        "definition-draft",
+        AUTHOR,
+        "definition_key",
+        method="PUT",
+        body=lambda ids: {"draft_version": 0, "document": {}},
+    )
+    yield Cell("api:definition-validate", "POST", AUTHOR, ("definition_key",), lambda ids: {}, writes=False)
+    yield _write("definition-publish", AUTHOR, "definition_key", body=lambda ids: {"note": "a test"})
+    yield _write("definition-rollback", AUTHOR, "definition_key", body=lambda ids: {**REASON, "version": 1})
+    for name in ("archive", "unarchive"):
+        yield _write(f"definition-{name}", AUTHOR, "definition_key")
     yield _write("definition-pause", AUTHOR, "definition_key")
     yield _write("definition-resume", AUTHOR, "definition_key", body=lambda ids: {**REASON, "held_starts": "skip"})
 

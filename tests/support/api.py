@@ -16,8 +16,12 @@ class Api:
     def put(self, path: str, body: Any, **headers: str) -> Any:
         return self.client.put(f"/api/v1{path}", json.dumps(body), content_type="application/json", headers=headers)
 
-    def delete(self, path: str, **headers: str) -> Any:
-        return self.client.delete(f"/api/v1{path}", headers=headers)
+    def patch(self, path: str, body: Any, **headers: str) -> Any:
+        return self.client.patch(f"/api/v1{path}", json.dumps(body), content_type="application/json", headers=headers)
+
+    def delete(self, path: str, body: Any = None, **headers: str) -> Any:
+        data = "" if body is None else json.dumps(body)
+        return self.client.delete(f"/api/v1{path}", data, content_type="application/json", headers=headers)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         data = body if isinstance(body, str | bytes) else json.dumps({} if body is None else body)

@@ -42,11 +42,7 @@ class DefinitionAdmin(TenantAdmin):
         description="State", label={"published": "success", "paused": "warning", "draft": "info", "archived": "default"}
     )
     def state_label(self, definition: Definition) -> str:
-        if definition.archived_at:
-            return "archived"
-        if definition.is_paused:
-            return "paused"
-        return "published" if definition.published_version_id else "draft"
+        return str(definition.state)
 
     @display(description="Version")
     def version_label(self, definition: Definition) -> str:

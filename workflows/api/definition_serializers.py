@@ -6,18 +6,19 @@ from rest_framework import serializers
 
 from workflows.models import Definition, DefinitionVersion, EventDelivery
 from workflows.services.definitions.pause import starts_waiting
-from workflows.statuses import HeldChoice
+from workflows.statuses import DefinitionState, HeldChoice
 
 
 class DefinitionSerializer(serializers.ModelSerializer[Definition]):
     published_version = serializers.IntegerField(source="published_version.version", default=None)
+    state = serializers.ChoiceField(choices=DefinitionState.choices, read_only=True)
     paused_by = serializers.CharField(source="paused_by_name", help_text="Empty if it is not paused.")
 
     class Meta:
         model = Definition
         fields: tuple[str, ...] = (
-            "id", "key", "name", "description", "published_version", "draft_version", "payload_schema_ref", "is_paused",
-            "paused_reason", "paused_at", "paused_by", "is_auto_paused", "archived_at", "owner", "contact",
+            "id", "key", "name", "description", "state", "published_version", "draft_version", "payload_schema_ref",
+            "is_paused", "paused_reason", "paused_at", "paused_by", "is_auto_paused", "archived_at", "owner", "contact",
             "runbook_url", "concurrency_limit", "auto_pause_on_failure", "failure_rate_threshold",
             "failure_rate_min_runs", "created_at", "updated_at",
         )  # fmt: skip
@@ -33,6 +34,96 @@ class DefinitionDetailSerializer(DefinitionSerializer):
 
     def get_held_starts(self, definition: Definition) -> int:
         return starts_waiting(definition).count()
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    severity = serializers.CharField(help_text="`error` or `warning`. Errors prevent publishing.")
+    path = serializers.CharField(help_text="Path for people, for example `root.steps[2].config.state`.")
+    step = serializers.CharField(help_text="Path of the step; empty outside of a step.")
+    pointer = serializers.CharField(help_text="JSON pointer into the document.")
+    line = serializers.IntegerField(help_text="Line in the canonical text, from 1.")
+    column = serializers.IntegerField(help_text="Column in characters, from 1.")
+    message = serializers.CharField()
+    suggestion = serializers.CharField(required=False)
+
+
+class ProblemsSerializer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField(help_text="True if no problem is an error.")
+    problems = ProblemSerializer(many=True)
+
+
+class DraftSerializer(ProblemsSerializer):
+    key = serializers.CharField()
+    draft_version = serializers.IntegerField(help_text="Number of the draft. Send it with the next save.")
+    document = serializers.JSONField()
+
+
+class DraftSaveSerializer(serializers.Serializer[Any]):
+    draft_version = serializers.IntegerField(min_value=0, help_text="Number of the draft that was edited.")
+    document = serializers.JSONField(allow_null=True, help_text="The definition.")
+
+
+class DefinitionCreateSerializer(serializers.Serializer[Any]):
+    """Fields of a new definition. At most one origin is given: `document`, `example`, `copy_of` or `bundle`."""
+
+    key = serializers.CharField(max_length=200)
+    name = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    document = serializers.JSONField(required=False, allow_null=True, default=None)
+    example = serializers.CharField(required=False, default="", help_text="Name of an example.")
+    copy_of = serializers.CharField(required=False, default="", max_length=200, help_text="Key of a definition.")
+    copy_version = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        default=None,
+        min_value=1,
+        help_text="Version of the copied definition. Absent: its draft.",
+    )
+    bundle = serializers.JSONField(required=False, allow_null=True, default=None)
+    bundle_key = serializers.CharField(
+        required=False, default="", max_length=200, help_text="Workflow of the bundle, if it has several."
+    )
+
+
+class SettingsSerializer(serializers.Serializer[Any]):
+    """Settings of a definition. Only the given ones are changed. The service checks the values."""
+
+    owner = serializers.JSONField(required=False, allow_null=True, help_text="Text of at most 200 characters.")
+    contact = serializers.JSONField(required=False, allow_null=True, help_text="Text of at most 200 characters.")
+    runbook_url = serializers.JSONField(required=False, allow_null=True, help_text="Web address, or an empty text.")
+    concurrency_limit = serializers.JSONField(
+        required=False, allow_null=True, help_text="Whole number above 0, or null."
+    )
+    auto_pause_on_failure = serializers.JSONField(required=False, allow_null=True, help_text="True or false.")
+    failure_rate_threshold = serializers.JSONField(
+        required=False, allow_null=True, help_text="Above 0 and at most 1, or null."
+    )
+    failure_rate_min_runs = serializers.JSONField(
+        required=False, allow_null=True, help_text="Whole number above 0, or null."
+    )
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+
+
+class PublishSerializer(serializers.Serializer[Any]):
+    note = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+    draft_version = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        default=None,
+        min_value=0,
+        help_text="Refuse if the draft was saved since this version.",
+    )
+
+
+class ValidateSerializer(serializers.Serializer[Any]):
+    document = serializers.JSONField(required=False, allow_null=True, help_text="Absent: the draft.")
+
+
+class ExampleSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    description = serializers.CharField()
+    document = serializers.JSONField()
 
 
 class VersionSerializer(serializers.ModelSerializer[DefinitionVersion]):
@@ -63,6 +154,10 @@ class HeldStartSerializer(serializers.ModelSerializer[EventDelivery]):
 
 class ReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+
+
+class RollBackSerializer(ReasonSerializer):
+    version = serializers.IntegerField(min_value=1, help_text="Version whose text is published again.")
 
 
 class ResumeSerializer(ReasonSerializer):

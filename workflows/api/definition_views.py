@@ -1,6 +1,7 @@
 """REST API of definitions and their life cycle (docs/reference/administration.md#definition-life-cycle)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.db.models import QuerySet
@@ -13,7 +14,6 @@ from rest_framework.serializers import Serializer
 from workflows.api.bodies import read_body
 from workflows.api.definition_serializers import (
     DefinitionDetailSerializer,
-    DefinitionSerializer,
     HeldStartSerializer,
     ReasonSerializer,
     ResumeSerializer,
@@ -24,27 +24,10 @@ from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import Definition, DefinitionVersion, EventDelivery
 from workflows.services.definitions.changes import definition_find, require_definition_role
+from workflows.services.definitions.ends import definition_archive, definition_unarchive
 from workflows.services.definitions.pause import definition_pause, definition_resume, starts_waiting
 from workflows.services.idempotency import CommandRepeated
 from workflows.statuses import CommandAction
-
-
-class DefinitionList(TenantScoped, generics.ListAPIView):
-    """Return the definitions of the tenant, by key."""
-
-    model = Definition
-    related = ("published_version",)
-    row_order = ("key",)
-    serializer_class = DefinitionSerializer
-
-
-class DefinitionDetail(TenantScoped, generics.RetrieveAPIView):
-    """Return a definition."""
-
-    model = Definition
-    related = ("published_version",)
-    lookup_field = "key"
-    serializer_class = DefinitionDetailSerializer
 
 
 class DefinitionPart(TenantScoped, generics.ListAPIView):
@@ -91,11 +74,9 @@ class DefinitionChange(CheckedView):
     def changed(self, change: Callable[..., object], **fields: Any) -> Response:
         """Call a service. If the request is a repeat, it changes nothing, and the response is the present state."""
         actor, key = actor_of(self), self.kwargs["key"]
-        try:
-            idempotency_key = self.request.headers.get("Idempotency-Key", "")
+        idempotency_key = self.request.headers.get("Idempotency-Key", "")
+        with suppress(CommandRepeated):
             change(actor=actor, key=key, idempotency_key=idempotency_key, **fields)
-        except CommandRepeated:
-            pass
         return Response(DefinitionDetailSerializer(definition_find(tenant_id=actor.tenant_id, key=key)).data)
 
 
@@ -122,3 +103,27 @@ class DefinitionResume(DefinitionChange):
     def post(self, request: Request, key: str) -> Response:
         body = self.body(ResumeSerializer)
         return self.changed(definition_resume, reason=body["reason"], held=body.get("held_starts"))
+
+
+class DefinitionArchive(DefinitionChange):
+    """Archive a definition. It starts no more runs, its held starts are skipped, and open runs continue."""
+
+    action = CommandAction.ARCHIVE
+
+    @extend_schema(
+        request=ReasonSerializer, responses={200: DefinitionDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request, key: str) -> Response:
+        return self.changed(definition_archive, reason=self.body(ReasonSerializer)["reason"])
+
+
+class DefinitionUnarchive(DefinitionChange):
+    """Take a definition out of the archive. Events start its published version again, unless it is paused."""
+
+    action = CommandAction.UNARCHIVE
+
+    @extend_schema(
+        request=ReasonSerializer, responses={200: DefinitionDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
+    )
+    def post(self, request: Request, key: str) -> Response:
+        return self.changed(definition_unarchive, reason=self.body(ReasonSerializer)["reason"])

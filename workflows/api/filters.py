@@ -4,8 +4,25 @@ import django_filters
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.api.query import MomentFilter, WholeNumberFilter
-from workflows.models import Command, EventDelivery, HumanTask, Run, RunWait
-from workflows.statuses import CommandAction, CommandState, DeliveryStatus, RunStatus, TaskStatus, TriggerType
+from workflows.models import Command, Definition, EventDelivery, HumanTask, Run, RunWait
+from workflows.statuses import (
+    CommandAction,
+    CommandState,
+    DefinitionState,
+    DeliveryStatus,
+    RunStatus,
+    TaskStatus,
+    TriggerType,
+)
+
+# The state of a definition as `Definition.state` computes it.
+_LIVE = Q(archived_at__isnull=True)
+STATE_FILTERS = {
+    DefinitionState.ARCHIVED: ~_LIVE,
+    DefinitionState.PAUSED: _LIVE & Q(is_paused=True),
+    DefinitionState.PUBLISHED: _LIVE & Q(is_paused=False, published_version__isnull=False),
+    DefinitionState.DRAFT: _LIVE & Q(is_paused=False, published_version__isnull=True),
+}
 
 
 class RunFilter(django_filters.FilterSet):
@@ -52,6 +69,21 @@ class CommandFilter(django_filters.FilterSet):
     class Meta:
         model = Command
         fields: list[str] = []
+
+
+class DefinitionFilter(django_filters.FilterSet):
+    state = django_filters.MultipleChoiceFilter(choices=DefinitionState.choices, method="by_state")
+    owner = django_filters.CharFilter()
+
+    class Meta:
+        model = Definition
+        fields: list[str] = []
+
+    def by_state(self, definitions: QuerySet[Definition], _name: str, values: list[str]) -> QuerySet[Definition]:
+        found = Q()
+        for value in values:
+            found |= STATE_FILTERS[DefinitionState(value)]
+        return definitions.filter(found)
 
 
 class TaskFilter(django_filters.FilterSet):

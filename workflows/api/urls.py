@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from workflows.api import (
     bulk_views,
+    definition_edit_views,
     definition_views,
     payload_schema_views,
     secret_views,
@@ -49,14 +50,33 @@ urlpatterns = [
     ),
     path("commands", views.CommandList.as_view(), name="commands"),
     path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
-    path("definitions", definition_views.DefinitionList.as_view(), name="definitions"),
-    path("definitions/<name:key>", definition_views.DefinitionDetail.as_view(), name="definition"),
+    path("definitions", definition_edit_views.DefinitionList.as_view(), name="definitions"),
+    path("definitions/<name:key>", definition_edit_views.DefinitionDetail.as_view(), name="definition"),
     path("definitions/<name:key>/versions", definition_views.DefinitionVersions.as_view(), name="definition-versions"),
     path(
         "definitions/<name:key>/held-starts",
         definition_views.DefinitionHeldStarts.as_view(),
         name="definition-held-starts",
     ),
+    path("definitions/<name:key>/draft", definition_edit_views.DefinitionDraft.as_view(), name="definition-draft"),
+    path(
+        "definitions/<name:key>/validate",
+        definition_edit_views.DefinitionValidate.as_view(),
+        name="definition-validate",
+    ),
+    path(
+        "definitions/<name:key>/publish", definition_edit_views.DefinitionPublish.as_view(), name="definition-publish"
+    ),
+    path(
+        "definitions/<name:key>/rollback",
+        definition_edit_views.DefinitionRollBack.as_view(),
+        name="definition-rollback",
+    ),
+    path("definitions/<name:key>/archive", definition_views.DefinitionArchive.as_view(), name="definition-archive"),
+    path(
+        "definitions/<name:key>/unarchive", definition_views.DefinitionUnarchive.as_view(), name="definition-unarchive"
+    ),
+    path("definition-examples", definition_edit_views.ExampleList.as_view(), name="definition-examples"),
     path("definitions/<name:key>/pause", definition_views.DefinitionPause.as_view(), name="definition-pause"),
     path("definitions/<name:key>/resume", definition_views.DefinitionResume.as_view(), name="definition-resume"),
     path("schemas", payload_schema_views.PayloadSchemaList.as_view(), name="schemas"),

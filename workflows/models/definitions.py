@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.fields import TenantRow
-from workflows.statuses import ScheduleKind, SchemaMode, TriggerType
+from workflows.statuses import DefinitionState, ScheduleKind, SchemaMode, TriggerType
 
 KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
@@ -87,6 +87,14 @@ class Definition(TenantRow):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def state(self) -> DefinitionState:
+        if self.archived_at is not None:
+            return DefinitionState.ARCHIVED
+        if self.is_paused:
+            return DefinitionState.PAUSED
+        return DefinitionState.DRAFT if self.published_version_id is None else DefinitionState.PUBLISHED
 
     def publish(self, version: "DefinitionVersion", document: dict[str, Any]) -> None:
         """Make a version the one that new runs use.

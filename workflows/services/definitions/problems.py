@@ -10,12 +10,13 @@ from workflows.models import DefinitionVersion, Secret
 from workflows.services.payload_check import known_schema_refs
 
 
-def definition_problems(document: Any, *, tenant_id: uuid.UUID) -> list[Problem]:
+def definition_problems(document: Any, *, tenant_id: uuid.UUID, text: str | None = None) -> list[Problem]:
     """Return the errors and warnings of a definition document.
 
-    The document may refer only to names that the tenant has registered.
+    The document may refer only to names that the tenant has registered. Lines and columns refer to `text`, or to the
+    canonical text of the document.
     """
-    return validate(document, known_names(tenant_id))
+    return validate(document, known_names(tenant_id), text=text)
 
 
 def known_names(tenant_id: uuid.UUID) -> Known:

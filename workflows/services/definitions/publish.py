@@ -10,15 +10,20 @@ from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.models import Definition, DefinitionVersion
 from workflows.services.definitions.changes import definition_change, require_not_archived, require_reason
+from workflows.services.definitions.drafts import require_draft_version
 from workflows.services.definitions.problems import definition_problems
 from workflows.statuses import CommandAction, TriggerType
 
 
-def definition_publish(*, actor: Actor, key: str, note: str = "", idempotency_key: str = "") -> DefinitionVersion:
+def definition_publish(
+    *, actor: Actor, key: str, note: str = "", draft_version: int | None = None, idempotency_key: str = ""
+) -> DefinitionVersion:
     """Publish the draft as the next version. New runs use it from now on.
 
+    `draft_version` is the number of the draft that the author has seen. If it is None, the present draft is published.
+
     Idempotency: a draft that equals the published version creates no new version.
-    Errors: NotFound, PermissionRefused; Conflict DEFINITION_NO_DRAFT, DEFINITION_ARCHIVED; InputInvalid
+    Errors: NotFound, PermissionRefused; Conflict DEFINITION_NO_DRAFT, DRAFT_STALE, DEFINITION_ARCHIVED; InputInvalid
     DEFINITION_INVALID with all problems. The author must act.
     """
     with definition_change(
@@ -27,9 +32,12 @@ def definition_publish(*, actor: Actor, key: str, note: str = "", idempotency_ke
         action=CommandAction.PUBLISH,
         to="publish definitions",
         reason=note,
+        payload=None if draft_version is None else {"draftVersion": draft_version},
         idempotency_key=idempotency_key,
     ) as change:
         require_not_archived(change.definition)
+        if draft_version is not None:
+            require_draft_version(change.definition, draft_version)
         version = _publish(actor, change.definition, _draft(change.definition), note=note)
         change.command.details = {"version": version.version, "definitionHash": version.definition_hash}
         return version
