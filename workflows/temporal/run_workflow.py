@@ -2,7 +2,8 @@
 
 Rules:
 
-- Handlers only append to the inbox and await nothing, so that no handler is ever unfinished.
+- Handlers only append to the inbox and await nothing, so that no handler is ever unfinished. A message that cannot be
+  used is ignored or refused (`messages`).
 - The main loop takes one item from the inbox, calls the engine, and performs the commands that it returns
   (`performing`).
 - An exception of the engine ends the run as EngineCorruption. Otherwise the workflow task would fail for ever.
@@ -13,16 +14,17 @@ Rules:
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.engine import commands as ask
     from workflows.engine.checkpoint import dump_state, load_state
-    from workflows.engine.clock import parse_moment
     from workflows.engine.definition import ROOT, Definition, definition_hash, parse_definition
     from workflows.engine.errors import Category, RunError
     from workflows.engine.event_steps import is_after_deadline
@@ -43,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.engine.sizes import json_size
     from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, Phase, RunState
     from workflows.temporal import contracts
+    from workflows.temporal.messages import MessageInvalid, read_event_signal, read_task_response, refused
     from workflows.temporal.performing import MAX_MESSAGES, Inbox, Performer, TaskFailed, fitting, now_ms
 
 NO_DEFINITION = Definition(id="", version=0, blocks={ROOT: ()})
@@ -82,25 +85,20 @@ class RunWorkflow:
 
     # -- Messages ----------------------------------------------------------------------------------------------------
 
-    @workflow.signal(name=contracts.SIGNAL_EVENT)
-    def event_signalled(self, signal: contracts.TaskEventSignal) -> None:
+    @workflow.signal(dynamic=True)
+    def event_signalled(self, name: str, values: Sequence[RawValue]) -> None:
+        """Queue an event. Ignore a signal that is not an event: a failed workflow task would block the run."""
         self._messages += 1
-        self._inbox.append(
-            EventSignalled(
-                now_ms=now_ms(),
-                event_id=signal.eventId,
-                event_name=signal.eventName,
-                correlation_key=signal.correlationKey,
-                wait_id=signal.waitId,
-                payload=signal.payload,
-                accepted_ms=parse_moment(signal.receivedAt) or 0,
-                command_id=signal.commandId,
-            )
-        )
+        try:
+            self._inbox.append(read_event_signal(name, values, now_ms=now_ms()))
+        except MessageInvalid as error:
+            workflow.logger.warning("a signal was ignored: %s", error)
+            self._pause_if_long()
 
-    @workflow.update(name=contracts.UPDATE_COMPLETE_TASK)
-    def complete_task(self, response: contracts.TaskResponse) -> None:
+    @workflow.update(dynamic=True)
+    def task_completed(self, name: str, values: Sequence[RawValue]) -> None:
         """Resume the run with a person's response. The validator below has already accepted the response."""
+        response = read_task_response(name, values)
         self._messages += 1
         self._inbox.append(
             TaskCompleted(
@@ -113,21 +111,22 @@ class RunWorkflow:
             )
         )
 
-    @complete_task.validator
-    def _complete_task_validator(self, response: contracts.TaskResponse) -> None:
+    @task_completed.validator
+    def _task_completed_validator(self, name: str, values: Sequence[RawValue]) -> None:
+        response = read_task_response(name, values)
         wait = self._state.wait
         if wait is None or wait.kind != "human" or wait.id != response.taskId:
-            raise _refused("TASK_NOT_OPEN", "the task is no longer open")
+            raise refused("TASK_NOT_OPEN", "the task is no longer open")
         if response.acceptedAtMs and is_after_deadline(wait, response.acceptedAtMs):
-            raise _refused("TASK_NOT_OPEN", "the due time of the task has passed")
+            raise refused("TASK_NOT_OPEN", "the due time of the task has passed")
         if any(_may_close(event, wait) for event in self._inbox):
-            raise _refused("TASK_BEING_DECIDED", "another response or event is closing the task; load the task again")
+            raise refused("TASK_BEING_DECIDED", "another response or event is closing the task; load the task again")
         attempt = self._state.attempt
         if response.isLateResult and attempt is not None and attempt.unknown is not None:
             return
         problem = form_problem(wait.form_schema, response.response)
         if problem is not None:
-            raise _refused("TASK_RESPONSE_INVALID", problem)
+            raise refused("TASK_RESPONSE_INVALID", problem)
 
     @workflow.query(name=contracts.QUERY_CURRENT_STEP)
     def current_step(self) -> str:
@@ -176,9 +175,8 @@ class RunWorkflow:
                     ending = command
                     self._performer.cancel_rest()
                 self._performer.perform(command)
-            if ending is None and not self._is_pausing and self._has_grown_long():
-                self._is_pausing = True
-                self._inbox.append(PauseRequested(now_ms()))
+            if ending is None:
+                self._pause_if_long()
 
     async def _next_event(self, *, ended: bool) -> EngineEvent | TaskFailed | None:
         """Return the next item of the inbox. Return None if the run has ended and no command is open.
@@ -199,8 +197,11 @@ class RunWorkflow:
                 self._inbox.append(CancelRequested(now_ms()))
         return self._inbox.popleft()
 
-    def _has_grown_long(self) -> bool:
-        return self._messages >= MAX_MESSAGES or workflow.info().is_continue_as_new_suggested()
+    def _pause_if_long(self) -> None:
+        is_long = self._messages >= MAX_MESSAGES or workflow.info().is_continue_as_new_suggested()
+        if is_long and not self._is_pausing:
+            self._is_pausing = True
+            self._inbox.append(PauseRequested(now_ms()))
 
     def _may_continue_as_new(self) -> bool:
         is_safe = self._state.is_pausing and self._state.phase in SAFE_TO_CONTINUE
@@ -283,7 +284,3 @@ def _may_close(event: EngineEvent | TaskFailed, wait: OpenWaitState) -> bool:
         case EventsSearched():
             return event.command_id == wait.look_id
     return isinstance(event, CancelRequested | TaskFailed)
-
-
-def _refused(code: str, message: str) -> ApplicationError:
-    return ApplicationError(message, {"code": code}, type=contracts.UPDATE_REFUSED, non_retryable=True)

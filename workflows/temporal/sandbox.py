@@ -23,6 +23,7 @@ RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(
     "rpds",
     "workflows.engine",
     "workflows.temporal.contracts",
+    "workflows.temporal.messages",
     "workflows.temporal.performing",
 )
 
