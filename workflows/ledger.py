@@ -36,6 +36,7 @@ INTERNAL_ERROR = "INTERNAL_ERROR"
 INTERNAL_ERROR_MESSAGE = "the portal failed because of a bug; an operator must read the log"
 UNOBSERVED = (CommandState.REQUESTED, CommandState.ACCEPTED, CommandState.UNKNOWN)
 RUN_OF_COMMAND = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11")
+CHANGES_OF_SCHEDULE = (CommandAction.EDIT_SCHEDULE, CommandAction.PAUSE_SCHEDULE, CommandAction.RESUME_SCHEDULE)
 COMMAND_OF_END: dict[str, CommandAction] = {
     RunStatus.CANCELED: CommandAction.CANCEL,
     RunStatus.TERMINATED: CommandAction.TERMINATE,
@@ -227,6 +228,20 @@ def commands_observe_start(run: Run) -> None:
         ids = [pk for pk in replays.values_list("id", flat=True) if run_id_of_replay(pk) == run.id]
         found |= Q(id__in=ids)
     open_commands.filter(found).update(state=CommandState.OBSERVED, observed_at=timezone.now())
+
+
+def commands_observe_schedule(*, tenant_id: uuid.UUID, schedule_id: uuid.UUID, until: datetime) -> None:
+    """Mark the changes of a schedule as observed. Call it when Temporal was seen to have the schedule as its row says.
+
+    `until` is the time of the row's last change. Later commands are not in the row that was compared.
+    """
+    Command.objects.filter(
+        tenant_id=tenant_id,
+        action__in=CHANGES_OF_SCHEDULE,
+        target_id=str(schedule_id),
+        state=CommandState.ACCEPTED,
+        requested_at__lte=until,
+    ).update(state=CommandState.OBSERVED, observed_at=timezone.now())
 
 
 def commands_observe_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: str) -> None:

@@ -136,6 +136,7 @@ class EventSource(TextChoices):
     STREAM = "stream", "Redis stream"
     OUTBOX = "outbox", "Outbox"
     ADMIN = "admin", "Admin"
+    SCHEDULE = "schedule", "Schedule"
 
 
 class CommandAction(TextChoices):
@@ -173,6 +174,12 @@ class CommandAction(TextChoices):
     ARCHIVE = "archive", "Archive definition"
     UNARCHIVE = "unarchive", "Take definition out of the archive"
     DELETE_DEFINITION = "delete_definition", "Delete definition"
+    EDIT_SCHEDULE = "edit_schedule", "Edit schedule"
+    PAUSE_SCHEDULE = "pause_schedule", "Pause schedule"
+    RESUME_SCHEDULE = "resume_schedule", "Resume schedule"
+    TRIGGER_SCHEDULE = "trigger_schedule", "Trigger schedule now"
+    BACKFILL_SCHEDULE = "backfill_schedule", "Backfill schedule"
+    EDIT_CALENDAR = "edit_calendar", "Edit holiday calendar"
 
 
 class CommandState(TextChoices):
@@ -235,6 +242,34 @@ class HeldChoice(TextChoices):
     SKIP = "skip", "Skip them"
 
 
+class ScheduleOrigin(TextChoices):
+    """Source of a schedule's times: the trigger of the published version, or a member who added the schedule."""
+
+    TRIGGER = "trigger", "Trigger of the definition"
+    PORTAL = "portal", "Added in the portal"
+
+
+class ScheduleOverlap(TextChoices):
+    """What a start does while an earlier run of the schedule is open."""
+
+    ALLOW_ALL = "allow_all", "Start it beside the earlier run"
+    SKIP = "skip", "Skip it"
+    BUFFER_ONE = "buffer_one", "Start it after the earlier run; skip it if another one waits already"
+    BUFFER_ALL = "buffer_all", "Start it after the earlier runs, one after the other"
+
+
+class OccurrenceCause(TextChoices):
+    SCHEDULED = "scheduled", "Scheduled"
+    TRIGGERED = "triggered", "Triggered by hand"
+    BACKFILL = "backfill", "Backfill"
+
+
+class OccurrenceStatus(TextChoices):
+    ACCEPTED = "accepted", "Accepted"
+    SKIPPED = "skipped", "Skipped"
+    FAILED = "failed", "Failed"
+
+
 class SchemaMode(TextChoices):
     PINNED = "pinned", "Pinned"
     LATEST = "latest", "Latest"
@@ -264,3 +299,20 @@ class ReconcileOutcome(StrEnum):
     # These two are counts of a sweep. They belong to no run that was compared.
     OUT_OF_TIME = "out of time"
     WITHOUT_ROW = "without row"
+
+
+class ScheduleSync(StrEnum):
+    """Outcome of a comparison of one schedule with Temporal. Commands and logs print the values."""
+
+    EQUAL = "equal"
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    # The schedule was changed or deleted directly in Temporal.
+    RESTORED = "restored"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    # Counts of schedules that Temporal has and that no row describes.
+    WITHOUT_ROW = "without row"
+    OUT_OF_TIME = "out of time"
+    FAILED = "failed"

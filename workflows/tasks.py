@@ -1,4 +1,4 @@
-"""Celery tasks of this package: the reconciler, and slices of bulk jobs."""
+"""Celery tasks of this package: the reconcilers of runs and schedules, and slices of bulk jobs."""
 
 import uuid
 
@@ -8,6 +8,7 @@ from workflows.dispatch_notification import WORK_BULK, notification_received, no
 from workflows.models import BulkJob
 from workflows.services.bulk.work import bulk_work
 from workflows.services.runs.reconcile_sweep import runs_reconcile
+from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.tenancy import system_scope, tenant_scope
 
 
@@ -19,6 +20,16 @@ def reconcile_runs() -> dict[str, int]:
     """
     with system_scope():
         return dict(runs_reconcile().counts)
+
+
+@shared_task(name="workflows.reconcile_schedules")
+def reconcile_schedules() -> dict[str, int]:
+    """Compare schedules with Temporal and repair those that differ. Return the number of schedules by outcome.
+
+    Source: docs/reference/schedules.md#schedules-in-temporal
+    """
+    with system_scope():
+        return dict(schedules_reconcile().counts)
 
 
 @shared_task(name=WORK_BULK)

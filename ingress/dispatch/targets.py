@@ -17,7 +17,8 @@ from workflows.models import Command, Definition, DefinitionVersion, Event, Even
 from workflows.services.completion_events import completion_open
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch
-from workflows.statuses import CommandState, DeliveryStatus, TriggerType, WaitKind
+from workflows.services.schedules.starts import scheduled_start
+from workflows.statuses import CommandState, DeliveryStatus, EventSource, TriggerType, WaitKind
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, TaskEventSignal
 
@@ -89,17 +90,24 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     payload, problem = trigger_input(version, event)
     if problem:
         return DeliveryStatus.SKIPPED, problem
+    scheduled = scheduled_start(delivery) if event.source == EventSource.SCHEDULE else None
+    if scheduled is not None and scheduled.held and not is_launched:
+        raise TriggerHeld(scheduled.held)
     run_launch(
         version=version,
         run_id=run_id,
         payload=payload,
-        trigger_type=TriggerType.EVENT,
-        trigger_metadata={"eventName": event.event_type, "eventId": event.event_id},
+        trigger_type=scheduled.trigger_type if scheduled else TriggerType.EVENT,
+        trigger_metadata=scheduled.metadata if scheduled else _event_metadata(event),
         event=event,
-        requested_by=f"event {event.event_id}",
+        requested_by=scheduled.requested_by if scheduled else f"event {event.event_id}",
         admit=None if is_launched else lambda: _admit(definition, delivery),
     )
     return DeliveryStatus.STARTED, ""
+
+
+def _event_metadata(event: Event) -> dict[str, Any]:
+    return {"eventName": event.event_type, "eventId": event.event_id}
 
 
 def _require_not_paused(definition: Definition) -> None:
@@ -147,12 +155,12 @@ def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, A
 def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
     """Return the payload of the run. This is the result of the trigger's mapping.
 
-    A trigger without a mapping uses the event's payload.
+    A trigger without a mapping uses the event's payload. So does a schedule, which has a payload of its own.
 
     Errors: RunError if an expression fails; the author must act.
     """
     mapping = trigger.get("payloadMapping")
-    if mapping is None:
+    if mapping is None or event.source == EventSource.SCHEDULE:
         return dict(event.payload)
     seen = {
         "event": {

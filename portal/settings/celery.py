@@ -62,6 +62,10 @@ SWEEP_INTERVAL_SECONDS = env.number(
 RECONCILE_INTERVAL_SECONDS = env.number(
     "RECONCILE_INTERVAL_SECONDS", 10, "seconds between two comparisons of runs with Temporal", low=1, high=3600
 )
+SCHEDULE_RECONCILE_INTERVAL_SECONDS = env.number(
+    "SCHEDULE_RECONCILE_INTERVAL_SECONDS", 60, "seconds between two comparisons of schedules with Temporal", low=1,
+    high=3600,
+)  # fmt: skip
 CELERY_BEAT_SCHEDULE = {
     "ingress.sweep_events": {
         "task": "ingress.sweep_events",
@@ -73,5 +77,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workflows.reconcile_runs",
         "schedule": timedelta(seconds=RECONCILE_INTERVAL_SECONDS),
         "options": {"expires": max(30.0, 3 * RECONCILE_INTERVAL_SECONDS)},
+    },
+    "workflows.reconcile_schedules": {
+        "task": "workflows.reconcile_schedules",
+        "schedule": timedelta(seconds=SCHEDULE_RECONCILE_INTERVAL_SECONDS),
+        "options": {"expires": max(60.0, 3 * SCHEDULE_RECONCILE_INTERVAL_SECONDS)},
     },
 }

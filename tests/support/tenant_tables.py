@@ -12,6 +12,7 @@ INDEXES_OF_ALL_TENANTS = {
     "workflow_bulk_jobs_running": "sweep: bulk jobs with a slice that is due",
     "workflow_commands_undecided": "reconciler: commands without a final state",
     "workflow_events_buffered": "sweep: events whose buffer time has ended",
+    "workflow_schedules_by_sync": "reconciler: schedules that were compared longest ago",
     "workflow_runs_starting": "sweep: launches that were interrupted",
     "api_tokens_token_hash_key": "authentication: the token names the tenant",
     "api_tokens_token_hash_70d52dcc_like": "added by Django to each unique text column",

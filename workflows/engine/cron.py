@@ -3,10 +3,10 @@
 Rule: the times are those of Temporal, which runs the schedules. Two rules of Temporal differ from other cron programs:
 
 - A time must match the day of the month and also the day of the week.
-- A local time that does not exist on a day is left out. A local time that occurs twice on a day is due once: east of
-  Greenwich its second occurrence, west of Greenwich its first occurrence.
+- A local time that does not exist on a day is left out. In an hour that occurs twice, Temporal can leave out times or
+  use both. These times are computed in the same way, so that a preview shows what Temporal will do.
 
-Source: docs/reference/language.md#trigger
+Source: docs/reference/schedules.md#times
 """
 
 import calendar
@@ -23,6 +23,7 @@ WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6
 MAX_LENGTH = 200
 # Temporal computes no times after this year.
 LAST_YEAR = 2100
+HOUR = timedelta(hours=1)
 
 
 class CronInvalid(ValueError):
@@ -192,34 +193,42 @@ def _values(ranges: tuple[CronRange, ...]) -> frozenset[int]:
 def _next_time(
     days: tuple[frozenset[int], ...], clock: tuple[frozenset[int], ...], zone: ZoneInfo, after: datetime
 ) -> datetime | None:
-    """Return the first time after this moment, as the scheduler of Temporal computes it from the local clock."""
+    """Return the first time after this moment, as the scheduler of Temporal computes it from the local clock.
+
+    `is_repeat` is True while the clock shows an hour for the second time, after the clocks went back. Temporal enters
+    this second hour only when the minutes of the first one are used up.
+    """
     local = after.astimezone(zone)
+    is_repeat = (after - HOUR).astimezone(zone).hour == local.hour
     year, month, day, hour, minute = local.year, local.month, local.day, local.hour, local.minute + 1
     while True:
         if minute > 59:
-            hour, minute = hour + 1, 0
+            is_repeat = not is_repeat and _is_repeated(datetime(year, month, day, hour, tzinfo=UTC), zone)
+            hour, minute = (hour if is_repeat else hour + 1), 0
         if hour > 23:
-            day, hour, minute = day + 1, 0, 0
+            day, hour = day + 1, 0
         if month > 12:
             year, month = year + 1, 1
         if year > LAST_YEAR:
             return None
         if month not in days[1] or day > calendar.monthrange(year, month)[1]:
-            month, day, hour, minute = month + 1, 1, 0, 0
+            month, day, hour, minute, is_repeat = month + 1, 1, 0, 0, False
         elif day not in days[0] or (calendar.weekday(year, month, day) + 1) % 7 not in days[2]:
-            day, hour, minute = day + 1, 0, 0
+            day, hour, minute, is_repeat = day + 1, 0, 0, False
         elif hour not in clock[1]:
-            hour, minute = hour + 1, 0
+            hour, minute, is_repeat = hour + 1, 0, False
         elif minute not in clock[0]:
             minute += 1
         else:
             found = _moment(datetime(year, month, day, hour, minute, tzinfo=UTC), zone)
-            if found.astimezone(zone).hour != hour:  # the clocks go forward, and this local time does not exist
-                hour, minute = hour + 1, 0
-            elif found <= after:  # the clocks go back, and this local time is over
-                minute += 1
-            else:
-                return found
+            if found.astimezone(zone).hour == hour:
+                return found + HOUR if is_repeat else found
+            hour, minute = hour + 1, 0  # the clocks go forward, and this local time does not exist
+
+
+def _is_repeated(wall: datetime, zone: ZoneInfo) -> bool:
+    """Return True if the clock shows this local hour twice, so that the next hour begins more than an hour later."""
+    return _moment(wall + HOUR, zone) - _moment(wall, zone) > HOUR
 
 
 def _moment(wall: datetime, zone: ZoneInfo) -> datetime:

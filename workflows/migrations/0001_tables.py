@@ -4,6 +4,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
 import workflows.models.fields
+import workflows.models.schedules
 from django.conf import settings
 from django.db import migrations, models
 
@@ -83,6 +84,12 @@ class Migration(migrations.Migration):
                             ("archive", "Archive definition"),
                             ("unarchive", "Take definition out of the archive"),
                             ("delete_definition", "Delete definition"),
+                            ("edit_schedule", "Edit schedule"),
+                            ("pause_schedule", "Pause schedule"),
+                            ("resume_schedule", "Resume schedule"),
+                            ("trigger_schedule", "Trigger schedule now"),
+                            ("backfill_schedule", "Backfill schedule"),
+                            ("edit_calendar", "Edit holiday calendar"),
                         ],
                         max_length=40,
                     ),
@@ -221,6 +228,12 @@ class Migration(migrations.Migration):
                             ("archive", "Archive definition"),
                             ("unarchive", "Take definition out of the archive"),
                             ("delete_definition", "Delete definition"),
+                            ("edit_schedule", "Edit schedule"),
+                            ("pause_schedule", "Pause schedule"),
+                            ("resume_schedule", "Resume schedule"),
+                            ("trigger_schedule", "Trigger schedule now"),
+                            ("backfill_schedule", "Backfill schedule"),
+                            ("edit_calendar", "Edit holiday calendar"),
                         ],
                         max_length=40,
                     ),
@@ -368,9 +381,7 @@ class Migration(migrations.Migration):
                 ("paused_by_name", models.CharField(blank=True, max_length=200)),
                 (
                     "is_auto_paused",
-                    models.BooleanField(
-                        default=False, help_text="The portal paused it, because too many runs failed."
-                    ),
+                    models.BooleanField(default=False, help_text="The portal paused it, because too many runs failed."),
                 ),
                 (
                     "failures_counted_from",
@@ -389,9 +400,7 @@ class Migration(migrations.Migration):
                 ("contact", models.CharField(blank=True, help_text="How to reach the owner.", max_length=200)),
                 (
                     "runbook_url",
-                    models.CharField(
-                        blank=True, help_text="Link to the instructions for a failure.", max_length=500
-                    ),
+                    models.CharField(blank=True, help_text="Link to the instructions for a failure.", max_length=500),
                 ),
                 ("concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
                 ("auto_pause_on_failure", models.BooleanField(default=False)),
@@ -554,6 +563,7 @@ class Migration(migrations.Migration):
                             ("stream", "Redis stream"),
                             ("outbox", "Outbox"),
                             ("admin", "Admin"),
+                            ("schedule", "Schedule"),
                         ],
                         max_length=20,
                     ),
@@ -2014,6 +2024,46 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="HolidayCalendar",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "weekend",
+                    models.JSONField(
+                        default=workflows.models.schedules.default_weekend,
+                        help_text="Days of the weekend, 1 (Monday) to 7 (Sunday).",
+                    ),
+                ),
+                (
+                    "holidays",
+                    models.JSONField(default=dict, help_text="Names of the holidays by date, `{YYYY-MM-DD: name}`."),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_holiday_calendars",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "name"), name="workflow_holiday_calendars_name")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Schedule",
             fields=[
                 (
@@ -2022,17 +2072,100 @@ class Migration(migrations.Migration):
                         default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("trigger", "Trigger of the definition"), ("portal", "Added in the portal")],
+                        max_length=20,
+                    ),
+                ),
                 ("temporal_schedule_id", models.CharField(max_length=300)),
                 ("kind", models.CharField(choices=[("schedule", "Once"), ("recurring", "Recurring")], max_length=20)),
                 ("run_at", models.DateTimeField(blank=True, null=True)),
                 ("cron", models.CharField(blank=True, max_length=200)),
-                ("time_zone", models.CharField(blank=True, max_length=64)),
+                ("time_zone", models.CharField(default="UTC", max_length=64)),
+                (
+                    "payload",
+                    workflows.models.fields.OrderedJSONField(
+                        default=dict, help_text="Payload of the runs. Its expressions see `schedule`."
+                    ),
+                ),
+                (
+                    "overlap",
+                    models.CharField(
+                        choices=[
+                            ("allow_all", "Start it beside the earlier run"),
+                            ("skip", "Skip it"),
+                            ("buffer_one", "Start it after the earlier run; skip it if another one waits already"),
+                            ("buffer_all", "Start it after the earlier runs, one after the other"),
+                        ],
+                        default="allow_all",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "catch_up_seconds",
+                    models.PositiveIntegerField(
+                        default=3600, help_text="After an outage of Temporal, occurrences up to this age are started."
+                    ),
+                ),
+                ("only_business_days", models.BooleanField(default=False)),
                 ("is_paused", models.BooleanField(default=False)),
+                ("paused_reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "removed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time at which the schedule was deleted. Its occurrences are kept.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "synced_hash",
+                    models.CharField(
+                        blank=True, help_text="Hash of the state that Temporal was last seen to have.", max_length=64
+                    ),
+                ),
+                (
+                    "sync_error",
+                    models.JSONField(blank=True, help_text="Why Temporal does not have the schedule yet.", null=True),
+                ),
+                (
+                    "drift",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Last change made directly in Temporal, which the reconciler has reversed.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "missed_catch_up",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Occurrences that Temporal did not start because they were too old after an outage.",
+                    ),
+                ),
                 ("next_run_at", models.DateTimeField(blank=True, null=True)),
                 ("last_run_at", models.DateTimeField(blank=True, null=True)),
                 ("last_synced_at", models.DateTimeField(blank=True, null=True)),
-                ("last_error", models.JSONField(blank=True, null=True)),
+                (
+                    "last_error",
+                    models.JSONField(blank=True, help_text="Why the last occurrence started no run.", null=True),
+                ),
+                ("created_by_name", models.CharField(blank=True, max_length=200)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "calendar",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="schedules",
+                        to="workflows.holidaycalendar",
+                    ),
+                ),
                 (
                     "definition",
                     models.ForeignKey(
@@ -2051,8 +2184,99 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "workflow_schedules",
+                "indexes": [models.Index(fields=["last_synced_at"], name="workflow_schedules_by_sync")],
                 "constraints": [
-                    models.UniqueConstraint(fields=("tenant", "temporal_schedule_id"), name="workflow_schedules_id")
+                    models.UniqueConstraint(fields=("tenant", "temporal_schedule_id"), name="workflow_schedules_id"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("removed_at__isnull", True)),
+                        fields=("tenant", "definition", "name"),
+                        name="workflow_schedules_name",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ScheduleOccurrence",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("scheduled_at", models.DateTimeField()),
+                (
+                    "fired_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, help_text="Time at which the portal recorded the occurrence."
+                    ),
+                ),
+                (
+                    "cause",
+                    models.CharField(
+                        choices=[
+                            ("scheduled", "Scheduled"),
+                            ("triggered", "Triggered by hand"),
+                            ("backfill", "Backfill"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "overlap",
+                    models.CharField(
+                        choices=[
+                            ("allow_all", "Start it beside the earlier run"),
+                            ("skip", "Skip it"),
+                            ("buffer_one", "Start it after the earlier run; skip it if another one waits already"),
+                            ("buffer_all", "Start it after the earlier runs, one after the other"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("accepted", "Accepted"), ("skipped", "Skipped"), ("failed", "Failed")], max_length=20
+                    ),
+                ),
+                ("code", models.CharField(blank=True, max_length=100)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("requested_by", models.CharField(blank=True, max_length=200)),
+                (
+                    "event",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Stored event that starts the run. None if the occurrence starts no run.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="occurrences",
+                        to="workflows.event",
+                    ),
+                ),
+                (
+                    "schedule",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="occurrences", to="workflows.schedule"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_schedule_occurrences",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "schedule", "scheduled_at"), name="workflow_schedule_occurrences_once"
+                    ),
+                    models.UniqueConstraint(fields=("tenant", "event"), name="workflow_schedule_occurrences_event"),
                 ],
             },
         ),

@@ -2,10 +2,11 @@ from workflows.models.actions import ActionInvocation, Notification
 from workflows.models.bulk import BulkItem, BulkJob
 from workflows.models.catalogue import EventType, PayloadSchema
 from workflows.models.commands import Command, CommandEntry
-from workflows.models.definitions import Definition, DefinitionVersion, Schedule
+from workflows.models.definitions import Definition, DefinitionVersion
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.human_tasks import HumanTask
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
+from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
 from workflows.models.storage import DataStoreEntry, Secret
 from workflows.models.tenants import ApiToken, Tenant, TenantMembership
 
@@ -23,6 +24,7 @@ __all__ = [
     "EventDelivery",
     "EventKey",
     "EventType",
+    "HolidayCalendar",
     "HumanTask",
     "Notification",
     "OutboxEvent",
@@ -32,6 +34,7 @@ __all__ = [
     "RunStep",
     "RunWait",
     "Schedule",
+    "ScheduleOccurrence",
     "Secret",
     "Tenant",
     "TenantMembership",

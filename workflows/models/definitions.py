@@ -1,4 +1,4 @@
-"""Definitions, their immutable versions, and their schedules.
+"""Definitions and their immutable versions.
 
 Source: docs/reference/language.md#storage-of-definitions
 """
@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.fields import TenantRow
-from workflows.statuses import DefinitionState, ScheduleKind, SchemaMode, TriggerType
+from workflows.statuses import DefinitionState, SchemaMode, TriggerType
 
 KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
@@ -145,27 +145,3 @@ class DefinitionVersion(TenantRow):
     def document(self) -> dict[str, Any]:
         """Return the definition as JSON, with the keys in the order of the canonical text."""
         return json.loads(self.canonical_text)
-
-
-class Schedule(TenantRow):
-    """Projection of one Temporal Schedule."""
-
-    definition = models.ForeignKey(Definition, on_delete=models.PROTECT, related_name="schedules")
-    temporal_schedule_id = models.CharField(max_length=300)
-    kind = models.CharField(max_length=20, choices=ScheduleKind.choices)
-    run_at = models.DateTimeField(null=True, blank=True)
-    cron = models.CharField(max_length=200, blank=True)
-    time_zone = models.CharField(max_length=64, blank=True)
-    is_paused = models.BooleanField(default=False)
-    next_run_at = models.DateTimeField(null=True, blank=True)
-    last_run_at = models.DateTimeField(null=True, blank=True)
-    last_synced_at = models.DateTimeField(null=True, blank=True)
-    last_error = models.JSONField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        db_table = "workflow_schedules"
-        constraints = [models.UniqueConstraint(fields=["tenant", "temporal_schedule_id"], name="workflow_schedules_id")]
-
-    def __str__(self) -> str:
-        return self.temporal_schedule_id

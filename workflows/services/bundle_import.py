@@ -22,6 +22,7 @@ from workflows.models import Definition, DefinitionVersion, EventType
 from workflows.services.definitions.problems import known_names
 from workflows.services.definitions.publish import version_create
 from workflows.services.payload_check import ANY_SCHEMA, known_schema_refs
+from workflows.services.schedules.follow import schedules_follow_on_commit
 from workflows.statuses import CommandAction, Role, SchemaMode
 
 
@@ -250,6 +251,7 @@ def _store(actor: Actor, planned: Planned, *, publish: bool) -> Imported:
     definition.save()
     # The import may have raised the concurrency limit. Then there are free slots for held starts.
     transaction.on_commit(bound(held_starts_wake, tenant_id=actor.tenant_id, definition_id=definition.id))
+    schedules_follow_on_commit(definition.id)
     imported = Imported(
         workflow.key,
         draft_saved=not is_same,

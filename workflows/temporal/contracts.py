@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RUN_WORKFLOW = "pointsman-run"
+SCHEDULE_WORKFLOW = "pointsman-schedule"
 
 ACTIVITY_RUN_ACTION = "run-action"
 ACTIVITY_LAUNCH_CHILD = "launch-child"
 ACTIVITY_OPEN_WAIT = "open-wait"
 ACTIVITY_WRITE_RECORDS = "write-records"
 ACTIVITY_SEARCH_EVENTS = "search-events"
+ACTIVITY_FIRE_SCHEDULE = "fire-schedule"
 
 SIGNAL_EVENT = "event"
 UPDATE_COMPLETE_TASK = "complete-task"
@@ -206,3 +208,23 @@ class TaskEventSignal(EventSignal):
 
     # Empty in the signals for other waits, which do not have this field.
     commandId: str = ""
+
+
+@dataclass
+class ScheduleTarget:
+    """Input of the workflow that a Temporal Schedule starts at each of its times."""
+
+    tenant_id: str
+    schedule_id: str
+
+
+@dataclass
+class ScheduleFire:
+    """Request to record one occurrence of a schedule. The occurrence starts a run.
+
+    `scheduled_at_ms` is the time of the schedule, in epoch milliseconds. The real time can be later.
+    """
+
+    tenant_id: str
+    schedule_id: str
+    scheduled_at_ms: int

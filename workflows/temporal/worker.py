@@ -16,9 +16,11 @@ from workflows.temporal.activities.records import (
     search_events_activity,
     write_records_activity,
 )
+from workflows.temporal.activities.schedules import fire_schedule_activity
 from workflows.temporal.interceptors import DatabaseScopeInterceptor
 from workflows.temporal.run_workflow import RunWorkflow
 from workflows.temporal.sandbox import workflow_runner
+from workflows.temporal.schedule_workflow import ScheduleWorkflow
 
 ACTIVITIES: list[Callable[..., Any]] = [
     run_action_activity,
@@ -26,6 +28,7 @@ ACTIVITIES: list[Callable[..., Any]] = [
     open_wait_activity,
     search_events_activity,
     write_records_activity,
+    fire_schedule_activity,
 ]
 # If more workflow tasks run at once than there are cores, each task takes longer than the deadlock detector allows.
 MAX_WORKFLOW_TASKS = 4
@@ -39,7 +42,7 @@ def build_worker(client: Client, executor: ThreadPoolExecutor, *, task_queue: st
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[RunWorkflow],
+        workflows=[RunWorkflow, ScheduleWorkflow],
         activities=ACTIVITIES,
         activity_executor=executor,
         max_concurrent_activities=settings.TEMPORAL_ACTIVITY_THREADS,

@@ -64,9 +64,15 @@ def test_problem_names_the_field_and_suggests_a_time_zone() -> None:
         ("5/20 * * * *", "UTC", "2027-01-01T00:05", ["2027-01-01T00:25", "2027-01-01T00:45", "2027-01-01T01:05"]),
         # The clocks go forward: 02:30 does not exist on 28 March.
         ("30 2 * * *", "Europe/Berlin", "2027-03-27T00:00", ["2027-03-27T01:30", "2027-03-29T00:30"]),
-        # The clocks go back: 02:30 occurs twice on 31 October and is due once.
+        # The clocks go back, and an hour occurs twice. Temporal uses a time of this hour once or twice.
         ("30 2 * * *", "Europe/Berlin", "2027-10-30T00:00", ["2027-10-30T00:30", "2027-10-31T01:30"]),
-        ("30 1 * * *", "America/New_York", "2027-11-06T12:00", ["2027-11-07T05:30", "2027-11-08T06:30"]),
+        ("30 1 * * *", "America/New_York", "2027-11-07T00:00", ["2027-11-07T05:30", "2027-11-07T06:30"]),
+        (
+            "5/25 * * * *",
+            "Europe/Berlin",
+            "2027-10-30T23:50",
+            ["2027-10-30T23:55", "2027-10-31T00:05", "2027-10-31T01:30"],
+        ),
         ("0 0 29 2 *", "UTC", "2027-01-01T00:00", ["2028-02-29T00:00", "2032-02-29T00:00"]),
     ],
 )

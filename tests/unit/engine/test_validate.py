@@ -151,10 +151,6 @@ def test_problems_of_the_envelope() -> None:
     assert one(ASSIGN, payloadSchemaRef="payload.Anny.v1").suggestion == "did you mean 'payload.Any.v1'?"
     assert one(ASSIGN, key="Not A Key").code == "KEY_INVALID"
     assert one(ASSIGN, trigger={"type": "evnt"}).code == "TRIGGER_INVALID"
-    assert (
-        one(ASSIGN, trigger={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"}).code
-        == "TRIGGER_NOT_SUPPORTED"
-    )
     assert validate([], KNOWN)[0].code == "FIELD_INVALID"
     assert {problem.path for problem in validate({}, KNOWN)} == {"id", "version", "name", "payloadSchemaRef", "steps"}
 

@@ -104,7 +104,6 @@ CODES: dict[str, Code] = {
         " fails"
     ),
     # -- Trigger
-    "TRIGGER_NOT_SUPPORTED": _error("the trigger belongs to the language, and this version does not run it"),
     "TRIGGER_TIME_INVALID": _error("`runAt` is not an ISO 8601 time with a zone"),
     "CRON_INVALID": _error("the cron expression has not five valid fields; the message names the field"),
     "CRON_NEVER": _error("no date matches the cron expression"),

@@ -14,8 +14,6 @@ def trigger_findings(document: dict[str, Any]) -> Iterator[Finding]:
     kind = trigger.get("type") if isinstance(trigger, dict) else None
     if not isinstance(trigger, dict) or kind not in ("schedule", "recurring"):
         return
-    message = f"this version does not run {kind} triggers; start the runs by an event, the API or the admin"
-    yield Finding("TRIGGER_NOT_SUPPORTED", ("trigger",), message)
     if kind == "schedule":
         yield from _run_at(trigger.get("runAt"))
     elif isinstance(trigger.get("cron"), str) and isinstance(trigger.get("timezone"), str):

@@ -22,6 +22,7 @@ from workflows.ledger import target_name
 from workflows.models import Command, Definition
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.roles import require_role
+from workflows.services.schedules.follow import schedules_follow
 from workflows.statuses import CommandAction, Role
 
 MAX_REASON_LENGTH = 2000
@@ -107,6 +108,8 @@ def definition_followed_up(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) ->
     """
     # A resume or a higher limit gives slots to held starts.
     held_starts_wake(tenant_id=tenant_id, definition_id=definition_id)
+    # The schedules follow the published trigger and the pause. The periodic task is the reconciler of schedules.
+    schedules_follow(definition_id=definition_id)
 
 
 def definition_find(*, tenant_id: uuid.UUID, key: str) -> Definition:
