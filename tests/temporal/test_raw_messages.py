@@ -146,7 +146,7 @@ def test_updates_with_bad_arguments_are_refused_with_the_reason(driver: TenantDr
         ("complete-task", [{**response, "taskId": "t-1"}], "taskId is not a UUID"),
         ("complete-task", [{**response, "response": {"ok": "\x00"}}], "/response/ok contains the character U+0000"),
         ("complete-task", [{**response, "completedBy": "x" * 201}], "completedBy has more than 200 characters"),
-        ("no-such-update", [response], "a run has no update 'no-such-update'"),
+        ("no-such-update", [response], "a run has no message 'no-such-update'"),
     ]
     for name, values, reason in cases:
         error = update_error(run, name, *values)

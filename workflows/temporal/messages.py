@@ -30,13 +30,17 @@ class MessageInvalid(Exception):
     """The run cannot use this message. The text gives the reason and contains no value of the message."""
 
 
-def read_event_signal(name: str, values: Sequence[RawValue], *, now_ms: int) -> EventSignalled:
+def require_name(name: str, known: str) -> None:
+    """Check the name of a message. Errors: MessageInvalid."""
+    if name != known:
+        raise MessageInvalid(f"a run has no message {name[:100]!r} of this kind; it only has {known!r}")
+
+
+def read_event_signal(values: Sequence[RawValue], *, now_ms: int) -> EventSignalled:
     """Return the event of a signal for the engine.
 
     Errors: MessageInvalid.
     """
-    if name != contracts.SIGNAL_EVENT:
-        raise MessageInvalid(f"a run has no signal {name[:100]!r}; its only signal is {contracts.SIGNAL_EVENT!r}")
     signal = _read(values, contracts.TaskEventSignal)
     _require_uuid("waitId", signal.waitId)
     if signal.commandId:
@@ -55,20 +59,15 @@ def read_event_signal(name: str, values: Sequence[RawValue], *, now_ms: int) -> 
     )
 
 
-def read_task_response(name: str, values: Sequence[RawValue]) -> contracts.TaskResponse:
+def read_task_response(values: Sequence[RawValue]) -> contracts.TaskResponse:
     """Return the response of an update.
 
-    Errors: an ApplicationError with the code UPDATE_INVALID. The sender of the update gets this error.
+    Errors: MessageInvalid.
     """
-    try:
-        if name != contracts.UPDATE_COMPLETE_TASK:
-            raise MessageInvalid(f"a run has no update {name[:100]!r}; send {contracts.UPDATE_COMPLETE_TASK!r}")
-        response = _read(values, contracts.TaskResponse)
-        _require_uuid("taskId", response.taskId)
-        if response.commandId:
-            _require_uuid("commandId", response.commandId)
-    except MessageInvalid as error:
-        raise refused("UPDATE_INVALID", f"the update cannot be used: {error}") from error
+    response = _read(values, contracts.TaskResponse)
+    _require_uuid("taskId", response.taskId)
+    if response.commandId:
+        _require_uuid("commandId", response.commandId)
     return response
 
 

@@ -45,7 +45,13 @@ with workflow.unsafe.imports_passed_through():
     from workflows.engine.sizes import json_size
     from workflows.engine.state import SAFE_TO_CONTINUE, OpenWaitState, Phase, RunState
     from workflows.temporal import contracts
-    from workflows.temporal.messages import MessageInvalid, read_event_signal, read_task_response, refused
+    from workflows.temporal.messages import (
+        MessageInvalid,
+        read_event_signal,
+        read_task_response,
+        refused,
+        require_name,
+    )
     from workflows.temporal.performing import MAX_MESSAGES, Inbox, Performer, TaskFailed, fitting, now_ms
 
 NO_DEFINITION = Definition(id="", version=0, blocks={ROOT: ()})
@@ -90,7 +96,8 @@ class RunWorkflow:
         """Queue an event. Ignore a signal that is not an event: a failed workflow task would block the run."""
         self._messages += 1
         try:
-            self._inbox.append(read_event_signal(name, values, now_ms=now_ms()))
+            require_name(name, contracts.SIGNAL_EVENT)
+            self._inbox.append(read_event_signal(values, now_ms=now_ms()))
         except MessageInvalid as error:
             workflow.logger.warning("a signal was ignored: %s", error)
             self._pause_if_long()
@@ -98,7 +105,7 @@ class RunWorkflow:
     @workflow.update(dynamic=True)
     def task_completed(self, name: str, values: Sequence[RawValue]) -> None:
         """Resume the run with a person's response. The validator below has already accepted the response."""
-        response = read_task_response(name, values)
+        response = read_task_response(values)
         self._messages += 1
         self._inbox.append(
             TaskCompleted(
@@ -113,7 +120,11 @@ class RunWorkflow:
 
     @task_completed.validator
     def _task_completed_validator(self, name: str, values: Sequence[RawValue]) -> None:
-        response = read_task_response(name, values)
+        try:
+            require_name(name, contracts.UPDATE_COMPLETE_TASK)
+            response = read_task_response(values)
+        except MessageInvalid as error:
+            raise refused("UPDATE_INVALID", f"the update cannot be used: {error}") from error
         wait = self._state.wait
         if wait is None or wait.kind != "human" or wait.id != response.taskId:
             raise refused("TASK_NOT_OPEN", "the task is no longer open")
