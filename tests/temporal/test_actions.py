@@ -90,7 +90,7 @@ def test_error_of_an_action_becomes_the_error_of_the_run(driver: TenantDriver) -
         ({"url": "http://169.254.169.254/"}, "ValidationError", "HTTP_HOST_NOT_ALLOWED"),
         ({"url": "ftp://127.0.0.1/"}, "ValidationError", "HTTP_URL_INVALID"),
         ({"url": "http://127.0.0.1:9/"}, "TransientError", "HTTP_FAILED"),
-        ({"url": 5}, "ValidationError", "ACTION_INPUT_INVALID"),
+        ({"url": expr("coalesce(payload.url, 5)")}, "ValidationError", "ACTION_INPUT_INVALID"),
     ],
 )
 def test_http_call_refuses_invalid_input(driver: TenantDriver, value: dict[str, Any], category: str, code: str) -> None:

@@ -183,7 +183,11 @@ def test_cancel_in_the_same_workflow_task_as_a_timer(driver: TenantDriver, setti
     call = {
         "id": "call",
         "type": "action.call",
-        "config": {"actionId": "notifications.send_in_app", "version": 1, "inputMapping": {}},
+        "config": {
+            "actionId": "notifications.send_in_app",
+            "version": 1,
+            "inputMapping": {"recipients": {}, "title": "T"},
+        },
     }
     publish(driver.tenant, nap, call)
     run = driver.start()

@@ -1,4 +1,4 @@
-"""Input fields of the registered actions. They are read from the Pydantic models of the actions."""
+"""Input fields of the registered actions, read from the Pydantic models of the actions."""
 
 from functools import cache
 from types import UnionType
@@ -7,8 +7,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
+from workflows.actions.field_types import field_types
 from workflows.actions.registry import registered_actions
 from workflows.engine.action_fields import InputFields
+from workflows.engine.transform_types import transform_required, transform_types
 from workflows.engine.transforms import TRANSFORM_FIELDS
 
 # Validators of the portal's own models. They accept no fields that the model does not have.
@@ -18,7 +20,10 @@ _DEPTH = 8
 
 def known_input_fields() -> dict[tuple[str, int], InputFields]:
     """Return the input fields by action id and version. An action that accepts any field has no entry."""
-    found: dict[tuple[str, int], InputFields] = {key: InputFields(names) for key, names in TRANSFORM_FIELDS.items()}
+    found: dict[tuple[str, int], InputFields] = {
+        key: InputFields(names, required=transform_required(key[0]), types=transform_types(key[0]))
+        for key, names in TRANSFORM_FIELDS.items()
+    }
     for action in registered_actions():
         fields = model_fields(action.input_model)
         if fields is not None:
@@ -38,13 +43,26 @@ def model_fields(model: type[BaseModel], depth: int = 0) -> InputFields | None:
         return None
     names: set[str] = set()
     below: dict[str, InputFields] = {}
+    required: list[tuple[str, ...]] = []
+    types: dict[str, frozenset[str]] = {}
     for name, info in model.model_fields.items():
         spellings = _spellings(name, info, model)
         names |= spellings
+        if info.is_required():
+            required.append(tuple(sorted(spellings, key=lambda spelling: (spelling != name, spelling))))
+        accepted = field_types(model, name)
+        if accepted is not None:
+            types |= dict.fromkeys(spellings, accepted)
         inner = _below(info.annotation, depth + 1)
         if inner is not None:
             below |= dict.fromkeys(spellings, inner)
-    return InputFields(frozenset(names), below, are_refused=model.model_config.get("extra") == "forbid")
+    return InputFields(
+        frozenset(names),
+        below,
+        are_refused=model.model_config.get("extra") == "forbid",
+        required=tuple(required),
+        types=types,
+    )
 
 
 def _spellings(name: str, info: FieldInfo, model: type[BaseModel]) -> set[str]:

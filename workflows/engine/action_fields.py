@@ -18,11 +18,15 @@ class InputFields:
 
     `below` maps a field to the fields of the object in it. A field without an entry in `below` takes any value.
     `are_refused`: True if the action refuses unknown fields; False if it ignores them.
+    `required` has the required fields, each with all its spellings; the first one is shown. `types` has the JSON types
+    that a field accepts; a field without an entry may accept any type.
     """
 
     names: frozenset[str]
     below: Mapping[str, "InputFields"] = field(default_factory=dict)
     are_refused: bool = True
+    required: tuple[tuple[str, ...], ...] = ()
+    types: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def unknown_fields(

@@ -17,15 +17,21 @@ from workflows.engine.definition import canonical_text
 from workflows.engine.sizes import MAX_DEFINITION_BYTES
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, RepeatedKey, unstorable_place
 from workflows.engine.validation.codes import CODES, Severity
-from workflows.engine.validation.known import Known
+from workflows.engine.validation.flow import flow_findings
+from workflows.engine.validation.inputs import input_findings, trigger_input_findings
+from workflows.engine.validation.known import Known, KnownEvent
 from workflows.engine.validation.names import name_findings
 from workflows.engine.validation.positions import located
 from workflows.engine.validation.problems import At, Finding, Near, Place, Problem
+from workflows.engine.validation.scopes import run_scopes, trigger_scopes
 from workflows.engine.validation.shape import shape_findings
 from workflows.engine.validation.tree import read_steps
 from workflows.engine.validation.triggers import trigger_findings
+from workflows.engine.validation.types import SchemaTypes
+from workflows.engine.validation.variables import trigger_read_findings, variable_findings
+from workflows.engine.validation.waits import wait_findings
 
-__all__ = ["MAX_PROBLEMS", "Known", "Problem", "validate"]
+__all__ = ["MAX_PROBLEMS", "Known", "KnownEvent", "Problem", "validate"]
 
 # Limit for the listed errors, and for the listed warnings.
 MAX_PROBLEMS = 200
@@ -65,11 +71,19 @@ def _unstorable(document: Any, place: Place, problem: str) -> Finding:
 
 
 def _findings(document: dict[str, Any], known: Known) -> Iterator[Finding]:
-    near = Near()
+    near, types = Near(), SchemaTypes()
     steps = read_steps(document)
     yield from shape_findings(document, near)
     yield from trigger_findings(document)
     yield from name_findings(document, steps, known, near)
+    yield from flow_findings(document, steps, known)
+    scopes = run_scopes(document, steps, known, types)
+    yield from variable_findings(steps, scopes, near)
+    yield from input_findings(steps, scopes, known)
+    yield from wait_findings(steps, scopes, known)
+    scopes = trigger_scopes(document, known, types)
+    yield from trigger_read_findings(document, scopes, near)
+    yield from trigger_input_findings(document, scopes, known)
 
 
 def _bounded(findings: Iterable[Finding]) -> list[Finding]:

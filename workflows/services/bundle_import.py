@@ -146,11 +146,20 @@ def _plan(workflows: Sequence[BundleWorkflow], tenant_id: uuid.UUID, *, publish:
     for planned in plan:
         numbers = known.workflows.get(planned.workflow.key, frozenset()) | frozenset(planned.versions)
         known = replace(known, workflows={**known.workflows, planned.workflow.key: numbers})
+    known = replace(known, definition_of=bound(_definition_of, plan, known))
     for planned in plan:
         planned.problems += _missing_dependencies(planned.workflow, known)
         if publish:
             planned.problems += _definition_problems(planned, known)
     return plan
+
+
+def _definition_of(plan: Sequence[Planned], known: Known, name: str, version: int) -> dict[str, Any] | None:
+    """Return the document of a version that the import creates, or else of a stored version."""
+    for planned in plan:
+        if planned.workflow.key == name and version in planned.versions:
+            return planned.versions[version]
+    return known.definition_of(name, version)
 
 
 def _stored(tenant_id: uuid.UUID, keys: Sequence[str]) -> dict[str, Stored]:

@@ -65,6 +65,7 @@ def test_place_without_the_expected_reference_is_corruption(value: Any) -> None:
 KNOWN = Known(
     actions={"http.request": frozenset({1}), "store.set": frozenset({1}), "transform.pick": frozenset({1})},
     schema_refs=frozenset({"payload.Any.v1"}),
+    workflows={"child": frozenset({1})},
     secrets=frozenset({"DB_PASSWORD"}),
     without_secrets=frozenset({("store.set", 1)}),
 )
@@ -113,7 +114,7 @@ def test_known_secret_in_an_input_is_valid() -> None:
         ),
         (
             {
-                "id": "a", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1,
+                "id": "a", "type": "control.callWorkflow", "workflowId": "child", "workflowVersion": 1,
                 "inputMapping": {"x": SECRET},
             },
             "SECRET_MISPLACED",

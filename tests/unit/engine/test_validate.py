@@ -170,7 +170,9 @@ def test_too_deeply_nested_steps_are_refused() -> None:
 def test_unpublished_child_is_a_warning_but_not_the_workflow_itself() -> None:
     child = {"id": "c", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
     assert [(p.code, p.is_error) for p in problems(child)] == [("WORKFLOW_UNKNOWN", False)]
-    assert problems({**child, "workflowId": "flow"}) == []
+    if_more = {"id": "if", "type": "control.if", "condition": expr("payload.more = true"), "then": [child]}
+    child["workflowId"] = "flow"
+    assert problems(if_more) == []
 
 
 def test_loop_item_with_the_name_of_a_scope_is_a_warning() -> None:

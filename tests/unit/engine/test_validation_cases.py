@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.factories import expr
-from tests.unit.engine.validation_cases import CASES, STATE, Case, assign, call, flow, known_of
+from tests.unit.engine.validation_cases import CASES, GOOD, STATE, Case, assign, call, flow, known_of
 from workflows.engine.validate import MAX_PROBLEMS, validate
 from workflows.engine.validation.codes import CODES, Severity, codes_table
 
@@ -22,8 +23,13 @@ def test_case(case: Case) -> None:
     assert case.suggestion is None or case.suggestion in str(found[0].suggestion)
 
 
+@pytest.mark.parametrize(("document", "known"), [good[1:] for good in GOOD], ids=[good[0] for good in GOOD])
+def test_definition_without_a_problem(document: dict[str, Any], known: dict[str, Any]) -> None:
+    assert validate(document, known_of(Case("", None, "", "", known=known))) == []
+
+
 def test_cases_are_many_and_their_names_differ() -> None:
-    assert len(CASES) >= 70
+    assert len(CASES) >= 80
     assert len({case.name for case in CASES}) == len(CASES)
 
 

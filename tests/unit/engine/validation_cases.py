@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.factories import expr, make_definition
-from workflows.engine.validate import Known
+from workflows.engine.action_fields import InputFields
+from workflows.engine.json_schema.links import link_schema
+from workflows.engine.validate import Known, KnownEvent
 
 Json = dict[str, Any]
 STATE: Json = {"id": "a", "type": "state.set", "config": {"state": "X"}}
@@ -70,8 +72,8 @@ def task(**config: Any) -> Json:
     return step("human.task", **{"taskType": "t", "title": "T", **config})
 
 
-def choice(condition: Any = None, **blocks: Any) -> Json:
-    return {"id": "if", "type": "control.if", "condition": condition or expr("payload.x = 1"), "then": [], **blocks}
+def choice(condition: Any = None, step_id: str = "if", **blocks: Any) -> Json:
+    return {"id": step_id, "type": "control.if", "condition": condition or expr("payload.x = 1"), "then": [], **blocks}
 
 
 def loop(items: str = "payload.lines", step_id: str = "loop", **fields: Any) -> Json:
@@ -341,4 +343,312 @@ EXPRESSIONS = [
     ),
 ]
 
-CASES = [*ENVELOPE, *TRIGGERS, *STEPS, *NAMES, *EXPRESSIONS]
+TIMES = [
+    Case("cron field", flow(STATE, trigger=recurring("61 * * * *")), "CRON_INVALID", "/trigger/cron"),
+    Case("cron with four fields", flow(STATE, trigger=recurring("* * * *")), "CRON_INVALID", "/trigger/cron"),
+    Case("cron of a date that never is", flow(STATE, trigger=recurring("0 0 31 2 *")), "CRON_NEVER", "/trigger/cron"),
+    Case(
+        "cron with day and weekday",
+        flow(STATE, trigger=recurring("0 0 13 * 5")),
+        "CRON_DAY_AND_WEEKDAY",
+        "/trigger/cron",
+        "warning",
+    ),
+    Case(
+        "time zone",
+        flow(STATE, trigger=recurring("0 0 * * *", "Europe/Berlni")),
+        "TIMEZONE_UNKNOWN",
+        "/trigger/timezone",
+        suggestion="Europe/Berlin",
+    ),
+    Case(
+        "time without a zone",
+        flow(STATE, trigger={"type": "schedule", "runAt": "2026-01-26T09:00:00"}),
+        "TRIGGER_TIME_INVALID",
+        "/trigger/runAt",
+    ),
+    Case(
+        "until in seconds",
+        flow(step("time.wait", mode="until", until=expr("1769417000"))),
+        "TIME_INVALID",
+        "/steps/0/config/until",
+    ),
+    Case(
+        "duration a text",
+        flow(step("time.wait", mode="duration", durationMs=expr("'5'"))),
+        "DURATION_INVALID",
+        "/steps/0/config/durationMs",
+    ),
+    Case(
+        "two ends of a wait",
+        flow(wait(timeoutMs=5, deadline=expr("payload.end"))),
+        "FIELD_INVALID",
+        "/steps/0/config/deadline",
+    ),
+    Case(
+        "two ends of a task",
+        flow(task(dueInMs=5, deadline=expr("payload.end"))),
+        "FIELD_INVALID",
+        "/steps/0/config/deadline",
+    ),
+]
+
+# -- Order of steps ----------------------------------------------------------------------------------------------------
+
+RETURNS = choice(then=[end()], **{"else": [end("end-2")]})
+
+
+def published(**children: list[Json]) -> Json:
+    """Return facts about published definitions, each with the version 1 and these steps."""
+    documents = {key: flow(*steps, key=key) for key, steps in children.items()}
+    return {
+        "workflows": {key: frozenset({1}) for key in children},
+        "definition_of": lambda key, version: documents.get(key) if version == 1 else None,
+    }
+
+
+def endless(name: str, **children: list[Json]) -> Case:
+    return Case(
+        name, flow(child("second")), "CALL_ENDLESS", "/steps/0/workflowId", "warning", known=published(**children)
+    )
+
+
+ORDER = [
+    Case("step after a return", flow(end(), STATE, assign("x", 1, "b")), "STEP_UNREACHABLE", "/steps/1", "warning"),
+    Case("step after two returns", flow(RETURNS, STATE), "STEP_UNREACHABLE", "/steps/1", "warning"),
+    Case("inner step after a return", flow(attempt(end(), STATE)), "STEP_UNREACHABLE", "/steps/0/try/1", "warning"),
+    Case("endless self call", flow(STATE, child("flow")), "CALL_ENDLESS", "/steps/1/workflowId", "warning"),
+    endless("endless calls of two", second=[child("flow")]),
+    endless("endless calls of three", second=[child("third")], third=[STATE, child("flow")]),
+    endless("call of others that call each other", second=[child("third")], third=[child("second")]),
+]
+
+# -- Values ------------------------------------------------------------------------------------------------------------
+
+TICKET = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "priority": {"type": "integer"},
+        "urgent": {"type": ["boolean", "null"]},
+        "customer": {"$ref": "#/$defs/customer"},
+        "lines": {"type": "array", "items": {"type": "object"}},
+        "any": {},
+    },
+    "required": ["id", "customer"],
+    "additionalProperties": False,
+    "$defs": {
+        "customer": {"type": "object", "properties": {"mail": {"type": "string"}}, "additionalProperties": False}
+    },
+}
+OUTPUT = {
+    "type": "object",
+    "properties": {
+        "status": {"type": "integer"},
+        "body": {},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+    "additionalProperties": False,
+}
+FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "additionalProperties": False}
+INPUT = InputFields(
+    frozenset({"url", "target", "pieces", "lines"}),
+    {"lines": InputFields(frozenset({"sku"}), required=(("sku",),), types={"sku": frozenset({"string"})})},
+    required=(("url", "target"),),
+    types={"url": frozenset({"string"}), "pieces": frozenset({"number", "string"}), "lines": frozenset({"array"})},
+)
+TYPED: Json = {
+    "schema_of": lambda ref: link_schema(TICKET) if ref == "payload.Ticket.v1" else None,
+    "output_of": lambda action, version: OUTPUT if action == "http.request" else None,
+}
+FIELDS: Json = {**TYPED, "action_fields": {("http.request", 1): INPUT}}
+
+
+def typed(*steps: Json, **envelope: Any) -> Json:
+    """Return a definition whose payload is a ticket."""
+    return flow(*steps, payloadSchemaRef="payload.Ticket.v1", **envelope)
+
+
+def mismatch(name: str, pointer: str, *steps: Json) -> Case:
+    return Case(name, typed(*steps), "TYPE_MISMATCH", f"/steps/{pointer}", known=TYPED)
+
+
+def unassigned(name: str, *steps: Json, suggestion: str | None = None) -> Case:
+    pointer = f"/steps/{len(steps) - 1}/config/assign/x"
+    return Case(name, flow(*steps), "VARIABLE_UNASSIGNED", pointer, "warning", suggestion)
+
+
+def no_such_path(name: str, suggestion: str, source: str, *steps: Json) -> Case:
+    pointer = f"/steps/{len(steps)}/config/assign/x"
+    document = typed(*steps, assign("x", expr(source), "last"))
+    return Case(name, document, "PATH_UNKNOWN", pointer, "warning", f"'{suggestion}'", TYPED)
+
+
+def input_case(name: str, code: str, pointer: str, mapping: Json) -> Case:
+    return Case(name, typed(call(inputMapping=mapping)), code, f"/steps/0/config/inputMapping{pointer}", known=FIELDS)
+
+
+def mapped(mapping: Json) -> Json:
+    return typed(STATE, trigger={**EVENT, "payloadMapping": mapping})
+
+
+CHILD = {**TYPED, **published(ticket=[]), "definition_of": lambda key, version: typed(STATE, key=key)}
+GIVEN = {"id": "1", "customer": {}}
+
+NAMES_READ = [
+    unassigned("variable never written", assign("x", expr("vars.y"))),
+    unassigned("variable misspelt", assign("total", 1), assign("x", expr("1 + totl"), "b"), suggestion="'total'"),
+    unassigned("scope misspelt", assign("x", expr("paylod.a")), suggestion="'payload'"),
+    Case(
+        "variable written later",
+        flow(assign("x", expr("vars.y")), assign("y", 1, "b")),
+        "VARIABLE_UNASSIGNED",
+        "/steps/0/config/assign/x",
+        "warning",
+    ),
+    unassigned("item after its loop", loop(), assign("x", expr("line"), "b")),
+    unassigned("child output elsewhere", assign("x", expr("childRun.vars.a"))),
+    Case(
+        "payload in a trigger mapping",
+        flow(STATE, trigger={**EVENT, "payloadMapping": {"a": expr("payload.a")}}),
+        "VARIABLE_UNASSIGNED",
+        "/trigger/payloadMapping/a",
+        "warning",
+        "'event.payload'",
+    ),
+    Case(
+        "event field",
+        flow(STATE, trigger={**EVENT, "payloadMapping": {"a": expr("event.paylod.a")}}),
+        "PATH_UNKNOWN",
+        "/trigger/payloadMapping/a",
+        "warning",
+        "'payload'",
+    ),
+    no_such_path("payload field", "priority", "payload.priorty"),
+    no_such_path("field behind a reference", "mail", "payload.customer.email"),
+    no_such_path("field of an output", "status", "answer.statsu", call(saveAs="answer")),
+    no_such_path("field of a response", "ok", "vars.humanTask.response.okay", task(formSchema=FORM)),
+    no_such_path("system field", "runId", "system.runID"),
+    Case(
+        "source schema",
+        flow(STATE, trigger={**EVENT, "sourcePayloadSchemaRef": "payload.Tickets.v1"}),
+        "SOURCE_SCHEMA_UNKNOWN",
+        "/trigger/sourcePayloadSchemaRef",
+        "warning",
+        "'payload.Ticket.v1'",
+    ),
+]
+
+VALUES = [
+    mismatch("condition a number", "0/condition", choice(expr("payload.priority"))),
+    mismatch("condition a text", "0/condition", choice(expr("'a' & payload.id"))),
+    mismatch("condition an output", "1/condition", call(saveAs="vars.answer"), choice(expr("vars.answer.status"))),
+    mismatch("items a text", "0/items", loop("payload.id")),
+    mismatch("items one of two texts", "0/items", loop("payload.urgent = true ? payload.id : toString(1)")),
+    mismatch("key an object", "0/config/correlationKey", wait(correlationKey=expr("payload.customer"))),
+    mismatch("timeout a text", "0/config/timeoutMs", wait(timeoutMs=expr("payload.id"))),
+    mismatch("title a list", "0/config/title", task(title=expr("payload.lines"))),
+    mismatch("sum with a text", "0/config/assign/x", assign("x", expr("1 + payload.id"))),
+    mismatch(
+        "sum with an output", "1/config/assign/x", call(saveAs="answer"), assign("x", expr("1 - answer.note"), "b")
+    ),
+    mismatch("negative text", "0/config/assign/x", assign("x", expr("-payload.id"))),
+    input_case("input missing", "INPUT_MISSING", "/url", {}),
+    input_case("nested input missing", "INPUT_MISSING", "/lines/1/sku", {"url": "u", "lines": [{"sku": "a"}, {}]}),
+    input_case("input an object", "TYPE_MISMATCH", "/pieces", {"target": "u", "pieces": {}}),
+    input_case("input null", "TYPE_MISMATCH", "/url", {"url": None}),
+    input_case("input of the payload", "TYPE_MISMATCH", "/url", {"url": expr("payload.customer")}),
+    input_case("nested input a number", "TYPE_MISMATCH", "/lines/0/sku", {"url": "u", "lines": [{"sku": 7}]}),
+    Case(
+        "child input missing",
+        typed(child("ticket", inputMapping={"id": "1"})),
+        "INPUT_MISSING",
+        "/steps/0/inputMapping/customer",
+        known=CHILD,
+    ),
+    Case(
+        "child input a number",
+        typed(child("ticket", inputMapping={**GIVEN, "id": expr("1 + 1")})),
+        "TYPE_MISMATCH",
+        "/steps/0/inputMapping/id",
+        known=CHILD,
+    ),
+    Case(
+        "mapped payload incomplete",
+        mapped({"customer.mail": "m"}),
+        "INPUT_MISSING",
+        "/trigger/payloadMapping/id",
+        known=TYPED,
+    ),
+    Case(
+        "mapped payload of a wrong type",
+        mapped({"id": "1", "customer.mail": 7}),
+        "TYPE_MISMATCH",
+        "/trigger/payloadMapping/customer.mail",
+        known=TYPED,
+    ),
+]
+
+WAITS = [
+    Case(
+        "event without a path",
+        flow(wait()),
+        "WAIT_UNKEYED",
+        "/steps/0/config/eventName",
+        "warning",
+        known={"event_of": lambda name: KnownEvent(())},
+    ),
+    Case(
+        "event whose schema excludes the paths",
+        flow(wait()),
+        "WAIT_UNKEYED",
+        "/steps/0/config/eventName",
+        "warning",
+        known={**TYPED, "event_of": lambda name: KnownEvent(("ticketId", "payload.customer"), "payload.Ticket.v1")},
+    ),
+    Case(
+        "event of a task",
+        flow(task(completeOn={"eventName": "DONE", "correlationKey": expr("payload.id")})),
+        "WAIT_UNKEYED",
+        "/steps/0/config/completeOn/eventName",
+        "warning",
+        known={"event_of": lambda name: KnownEvent(())},
+    ),
+]
+
+CASES = [*ENVELOPE, *TRIGGERS, *TIMES, *STEPS, *NAMES, *EXPRESSIONS, *ORDER, *NAMES_READ, *VALUES, *WAITS]
+
+# -- Definitions without a problem -------------------------------------------------------------------------------------
+
+ITEM = [assign("x", expr("line & index & vars.line & local.line & item"), "b")]
+MORE = choice(expr("payload.urgent = true"), then=[child("flow")])
+FROM_PAYLOAD = {"url": expr("payload.any"), "lines": expr("payload.lines")}
+
+GOOD: list[tuple[str, Json, Json]] = [
+    ("variables of a loop", flow(loop(body=ITEM)), {}),
+    ("variable of the iteration before", flow(loop(body=[assign("x", expr("y")), assign("y", 1, "b")])), {}),
+    ("list that begins with a default", flow(assign("x", expr("append(coalesce(vars.x, []), 1)"))), {}),
+    ("variable of a branch", flow(choice(then=[assign("x", 1)]), assign("y", expr("vars.x"), "b")), {}),
+    ("caught error", flow(attempt(captureErrorAs="problem", catch=[assign("x", expr("problem.code"))])), {}),
+    ("names inside a predicate", flow(assign("x", expr("payload.lines[price > 3].name"))), {}),
+    ("bound variable", flow(assign("x", expr("($a := payload.a; $a + 1)"))), {}),
+    ("event of a wait", flow(wait(assign={"x": expr("vars.event.a & vars.eventName")})), {}),
+    ("output of a child", flow(child(outputMapping={"x": expr("childRun.vars.y")})), {}),
+    ("call under a condition", typed(MORE), TYPED),
+    ("call after a possible end", flow(choice(then=[end()]), child("flow")), {}),
+    ("call whose error is passed over", flow({**child("flow"), "onError": {"policy": "continue"}}), {}),
+    ("call of an older version", flow(child("flow"), version=2), published(flow=[])),
+    ("steps after a branch that may return", flow(choice(then=[end()]), STATE), {}),
+    ("null in a condition", typed(choice(expr("payload.urgent"))), TYPED),
+    ("unknown type", typed(choice(expr("payload.any"))), TYPED),
+    ("payload that a step changes", typed(assign("payload.id", True), choice(expr("payload.id"), "c")), TYPED),
+    ("variable of several types", typed(assign("x", 1), assign("x", True, "b"), choice(expr("x"), "c")), TYPED),
+    ("part of a variable", typed(call(saveAs="x"), assign("x.more", 1, "b"), assign("y", expr("x.more"), "c")), TYPED),
+    ("digits in a text", typed(call(inputMapping={"target": "u", "pieces": "7"})), FIELDS),
+    ("secret in a text", typed(call(inputMapping={"url": {"$secret": "API_TOKEN"}})), FIELDS),
+    ("input from the payload", typed(call(inputMapping=FROM_PAYLOAD)), FIELDS),
+    ("complete child input", typed(child("ticket", inputMapping=GIVEN)), CHILD),
+    ("mapped payload", mapped({"id": expr("event.payload.a"), "customer.mail": "m"}), TYPED),
+    ("event with a path", flow(wait()), {**TYPED, "event_of": lambda name: KnownEvent(("id",), "payload.Ticket.v1")}),
+    ("event outside the catalogue", flow(wait()), {}),
+]

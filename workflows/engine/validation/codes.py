@@ -103,6 +103,40 @@ CODES: dict[str, Code] = {
         "this version of the child workflow is not published yet. Until it is published, a run that reaches the step"
         " fails"
     ),
+    "SOURCE_SCHEMA_UNKNOWN": _warning(
+        "no payload schema has the name in `sourcePayloadSchemaRef`, with a suggestion. The event catalogue decides how"
+        " events are checked"
+    ),
+    # -- Order of steps
+    "STEP_UNREACHABLE": _warning(
+        "no run reaches the step, because a step before it always ends the run. The steps behind it are not listed"
+    ),
+    "CALL_ENDLESS": _warning(
+        "a run that reaches the call goes on calling without end, because the definition calls itself or several"
+        " definitions call each other, and no condition ends this. The run fails when children nest more than 20 levels"
+        " deep"
+    ),
+    # -- Values
+    "VARIABLE_UNASSIGNED": _warning(
+        "an expression reads a variable that no step before it writes, with a suggestion. The mapping of a trigger sees"
+        " only `event`"
+    ),
+    "PATH_UNKNOWN": _warning(
+        "an expression reads a field that the schema of the payload, of an action's output or of a form excludes, with"
+        " a suggestion"
+    ),
+    "INPUT_MISSING": _error(
+        "a mapping lacks a field that the action's input, or the payload schema of the child or of this definition,"
+        " requires"
+    ),
+    "TYPE_MISMATCH": _error(
+        "a value has a JSON type that the field or operator never accepts. The type is known from the literal, from a"
+        " schema, or from the output of an earlier step"
+    ),
+    "WAIT_UNKEYED": _warning(
+        "no correlation path leads to a key for the event, so only an event whose sender gives the key itself reaches"
+        " the wait. Add a correlation path to the event catalogue"
+    ),
     # -- Trigger
     "TRIGGER_TIME_INVALID": _error("`runAt` is not an ISO 8601 time with a zone"),
     "CRON_INVALID": _error("the cron expression has not five valid fields; the message names the field"),

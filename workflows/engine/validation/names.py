@@ -14,7 +14,10 @@ from workflows.engine.validation.tree import StepNode, all_steps
 
 def name_findings(document: dict[str, Any], steps: list[StepNode], known: Known, near: Near) -> Iterator[Finding]:
     """Yield a problem for each name that the tenant does not know."""
-    yield from _schema(document.get("payloadSchemaRef"), ("payloadSchemaRef",), known, near)
+    yield from _schema("SCHEMA_UNKNOWN", document.get("payloadSchemaRef"), ("payloadSchemaRef",), known, near)
+    trigger = document.get("trigger")
+    source = trigger.get("sourcePayloadSchemaRef") if isinstance(trigger, dict) else None
+    yield from _schema("SOURCE_SCHEMA_UNKNOWN", source, ("trigger", "sourcePayloadSchemaRef"), known, near)
     own = (document.get("id"), document.get("version"))
     for node in all_steps(steps):
         if node.type == "action.call":
@@ -23,10 +26,10 @@ def name_findings(document: dict[str, Any], steps: list[StepNode], known: Known,
             yield from _child(node, own, known, near)
 
 
-def _schema(ref: Any, place: Place, known: Known, near: Near) -> Iterator[Finding]:
+def _schema(code: str, ref: Any, place: Place, known: Known, near: Near) -> Iterator[Finding]:
     if isinstance(ref, str) and ref.strip() and ref not in known.schema_refs:
         message = f"the payload schema {shown(ref)} is not registered; register it, or use payload.Any.v1"
-        yield Finding("SCHEMA_UNKNOWN", place, message, near.hint(ref, known.schema_refs))
+        yield Finding(code, place, message, near.hint(ref, known.schema_refs))
 
 
 def _action(node: StepNode, known: Known, near: Near) -> Iterator[Finding]:
