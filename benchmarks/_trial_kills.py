@@ -17,7 +17,7 @@ from portal.devstack.waiting import NotReady
 
 # Program and weight. PostgreSQL is not in the list: it is the one server whose loss stops everything.
 PROGRAMS = {"worker": 4, "web": 3, "celery": 3, "temporal": 2, "redis": 2, "stream": 1, "beat": 1}
-PAUSE_SECONDS = (5.0, 25.0)
+PAUSE_SECONDS = (5.0, 20.0)
 OUTAGE_SECONDS = (3.0, 45.0)
 OUTAGES = 0.3  # share of the disturbances that are stops
 RETRY_SECONDS = 3.0

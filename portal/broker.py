@@ -153,7 +153,7 @@ class Channel(kombu_redis.Channel):
         The log shows only the entry's size, and no part of the entry.
         """
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
-            pipe.lpush(_dead(self._polled), item)
+            pipe.lpush(dead_list(self._polled), item)
             pipe.lrem(_taken(self._polled), 1, item)
             if tag is not None:
                 pipe.zrem(self.unacked_index_key, tag)
@@ -168,7 +168,7 @@ class Channel(kombu_redis.Channel):
             len(item),
             self._polled,
             reason,
-            _dead(self._polled),
+            dead_list(self._polled),
         )
 
     def return_taken(self) -> None:
@@ -194,7 +194,8 @@ def _taken(queue: str) -> str:
     return f"{queue}.taken"
 
 
-def _dead(queue: str) -> str:
+def dead_list(queue: str) -> str:
+    """Return the name of the Redis list of the entries that are not messages."""
     return f"{queue}.dead"
 
 

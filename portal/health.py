@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from portal.broker import dead_list
 from workflows.selectors import drift_counts, stuck_run_count
 from workflows.services.missing_actions import missing_actions
 from workflows.temporal import gateway
@@ -32,7 +33,14 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def health_warnings() -> list[str]:
-    """Return problems that do not stop the portal, for example that no worker has an action."""
+    """Return problems that do not stop the portal.
+
+    They are actions that no worker has, runs that Temporal cannot move, and entries in the Celery dead list.
+    """
+    return [*_database_warnings(), *_dead_list_warnings()]
+
+
+def _database_warnings() -> list[str]:
     try:
         with system_scope():
             missing, stuck = missing_actions(), stuck_run_count()
@@ -47,7 +55,8 @@ def health_warnings() -> list[str]:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the numbers of problems that the reconciler and the workers have found, in Prometheus' text format.
 
-    The numbers cover all tenants, and no label names a tenant. The status is 503 if the database does not respond.
+    The numbers cover all tenants, and no label names a tenant. The status is 503 if the database does not respond. If
+    Redis does not respond, its number is left out.
     """
     try:
         with system_scope():
@@ -64,8 +73,32 @@ def metrics(request: HttpRequest) -> HttpResponse:
             round(drift.oldest_starting_seconds, 1),
         ),
     }
+    dead = _dead_entry_count()
+    if dead is not None:
+        values["pointsman_dead_celery_entries"] = ("Entries of the Celery queue that are not messages.", dead)
     lines = [f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (text, value) in values.items()]
     return HttpResponse("".join(lines), content_type=METRICS_TYPE)
+
+
+def _dead_list_warnings() -> list[str]:
+    count = _dead_entry_count()
+    if not count:
+        return []
+    name = dead_list(settings.CELERY_TASK_DEFAULT_QUEUE)
+    return [f"entries of the Redis list {name}, which are no Celery messages: {count}; the log of the worker says why"]
+
+
+def _dead_entry_count() -> int | None:
+    """Return the number of entries of the Celery queue that are not messages, or None if Redis does not respond."""
+    try:
+        with _redis() as client:
+            return int(client.llen(dead_list(settings.CELERY_TASK_DEFAULT_QUEUE)))
+    except redis.RedisError:
+        return None  # the check of the broker reports the outage
+
+
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
 
 
 def health_checks() -> dict[str, str]:
@@ -87,7 +120,7 @@ def _database() -> str:
 
 
 def _broker() -> str:
-    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2) as client:
+    with _redis() as client:
         client.ping()
     return "ok"
 

@@ -77,7 +77,7 @@ class WhatIfViews(TenantAdmin):
         if request.method == "POST":
             _require_operator(may_ask)
             if form.is_valid():
-                result = event_what_if(tenant_id=actor.tenant_id, value=_unredacted(actor, form.cleaned_data))
+                result = event_what_if(actor=actor, value=_unredacted(actor, form.cleaned_data))
         context = self.page_context(
             request, "What if this event arrived now?", form=form, result=result, tone=_tone(result), may_ask=may_ask
         )

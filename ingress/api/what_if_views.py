@@ -37,7 +37,7 @@ class EventWhatIf(CheckedView):
     def post(self, request: Request) -> Response:
         actor = actor_of(self)
         actor.require(Role.OPERATOR, to="preview an event")
-        return Response(event_what_if(tenant_id=actor.tenant_id, value=request.data))
+        return Response(event_what_if(actor=actor, value=request.data))
 
 
 class EventTypesWhatIf(CheckedView):

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ingress.explain.forecast import Forecast, forecast_as_json, form_schemas, trigger_forecast, wait_forecast
+from ingress.explain.forecast import Forecast, forecast_as_json, tasks_of, trigger_forecast, wait_forecast
 from ingress.explain.read_only import reading_only
 from workflows.event_redaction import EventRedaction
-from workflows.models import EventDelivery, OutboxEvent
+from workflows.models import EventDelivery, HumanTask, OutboxEvent
 from workflows.redaction import Rules, rules_of
 from workflows.statuses import DeliveryStatus
 
@@ -47,13 +47,13 @@ def deliveries_forecast(*, tenant_id: uuid.UUID, delivery_ids: Sequence[uuid.UUI
             "event", "wait__run", "definition", "definition_version"
         )
         known = {row.id: row for row in rows}
-        forms = form_schemas([row.wait for row in known.values() if row.wait])
+        tasks = tasks_of([row.wait for row in known.values() if row.wait])
         rules = rules_of(tenant_id)
-        return [_result(delivery_id, known.get(delivery_id), forms, rules) for delivery_id in delivery_ids]
+        return [_result(delivery_id, known.get(delivery_id), tasks, rules) for delivery_id in delivery_ids]
 
 
 def _result(
-    delivery_id: uuid.UUID, delivery: EventDelivery | None, forms: dict[uuid.UUID, Any], rules: Rules
+    delivery_id: uuid.UUID, delivery: EventDelivery | None, tasks: dict[uuid.UUID, HumanTask], rules: Rules
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"id": str(delivery_id), "result": "would_redeliver", "code": None, "message": None}
     if delivery is None:
@@ -61,12 +61,12 @@ def _result(
     if delivery.status != DeliveryStatus.DEAD:
         return {**result, **not_dead(delivery.status)}
     redaction = EventRedaction(delivery.event, rules)
-    return {**result, "forecast": forecast_as_json(_forecast(delivery, forms), redaction)}
+    return {**result, "forecast": forecast_as_json(_forecast(delivery, tasks), redaction)}
 
 
-def _forecast(delivery: EventDelivery, forms: dict[uuid.UUID, Any]) -> Forecast:
+def _forecast(delivery: EventDelivery, tasks: dict[uuid.UUID, HumanTask]) -> Forecast:
     if delivery.wait is not None:
-        return wait_forecast(delivery.wait, delivery.event, form_schema=forms.get(delivery.wait.id))
+        return wait_forecast(delivery.wait, delivery.event, task=tasks.get(delivery.wait.id))
     if delivery.definition is None or delivery.definition_version is None:
         raise ValueError(f"delivery {delivery.id} has neither a wait nor a definition")
     return trigger_forecast(delivery.definition, delivery.definition_version, delivery.event)

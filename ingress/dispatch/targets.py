@@ -14,7 +14,7 @@ from workflows.errors import Conflict, PortalError
 from workflows.json_numbers import as_doubles
 from workflows.ledger import command_finish, command_refuse
 from workflows.models import Command, Definition, DefinitionVersion, Event, EventDelivery, Run
-from workflows.services.completion_events import completion_open
+from workflows.services.completion_events import completion_open, refusal_reason
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.launch import run_launch
 from workflows.services.schedules.starts import scheduled_start
@@ -50,7 +50,7 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
         try:
             completion = completion_open(delivery)
         except PortalError as error:
-            return DeliveryStatus.FILTERED, f"the sender may not complete the task: {error.message} ({error.code})"
+            return DeliveryStatus.FILTERED, refusal_reason(error)
     fields = {
         "eventId": event.event_id,
         "eventName": event.event_type,

@@ -16,6 +16,7 @@ from workflows.engine.records import FilterMismatch
 from workflows.engine.wait_steps import response_in
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
+from workflows.services.completion_events import completion_problem
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, WaitStatus
 
 
@@ -38,25 +39,33 @@ def forecast_as_json(forecast: Forecast, redaction: EventRedaction) -> dict[str,
     return {"status": str(forecast.status), "why": redaction.reason(forecast.why, forecast.mismatch)}
 
 
-def wait_forecast(wait: RunWait, event: Event, *, form_schema: Any = None) -> Forecast:
-    """Return the forecast of a delivery to a wait.
+def wait_forecast(wait: RunWait, event: Event, *, task: HumanTask | None = None) -> Forecast:
+    """Return the forecast of a delivery to a wait. `task` is the human task of the wait, if it has one.
 
-    `form_schema` is the form of the wait's human task, if it has a task.
+    The rules of the task apply to the sender of the event. The checks are in the same order as for a real delivery.
     """
     if wait.run.status not in OPEN_RUN_STATUSES:
         return Forecast(DeliveryStatus.LATE, f"the run has ended: {wait.run.get_status_display().lower()}")
     if wait.status != WaitStatus.WAITING:
         return Forecast(DeliveryStatus.LATE, f"the wait is closed: {wait.get_status_display().lower()}")
     if wait.kind == WaitKind.HUMAN:
-        problem = form_problem(form_schema, response_in(event.event_type, event.payload))
-        if problem:
-            why = f"the response does not match the form of the task: {problem}"
-            return Forecast(DeliveryStatus.FILTERED, why)
-        return Forecast(DeliveryStatus.MATCHED, "the response matches the form of the task")
+        return _task_forecast(task, event)
     mismatch = first_mismatch(wait.filters, event.payload)
     if mismatch is not None:
         return Forecast(DeliveryStatus.FILTERED, f"the filter on {mismatch['path']} does not match", mismatch=mismatch)
     return Forecast(DeliveryStatus.MATCHED, "all filters match" if wait.filters else "the wait has no filters")
+
+
+def _task_forecast(task: HumanTask | None, event: Event) -> Forecast:
+    if task is not None and (refused := completion_problem(event, task)):
+        return Forecast(DeliveryStatus.FILTERED, refused)
+    problem = form_problem(task.form_schema if task else None, response_in(event.event_type, event.payload))
+    if problem:
+        return Forecast(DeliveryStatus.FILTERED, f"the response does not match the form of the task: {problem}")
+    why = "the response matches the form of the task"
+    if task is not None and not task.allow_system_completion:
+        why += "; from a Celery task, a stream or the outbox, the event would not complete the task"
+    return Forecast(DeliveryStatus.MATCHED, why)
 
 
 def trigger_forecast(definition: Definition, version: DefinitionVersion, event: Event) -> Forecast:
@@ -79,7 +88,7 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     return Forecast(DeliveryStatus.STARTED, "this event starts the published version", limit, payload)
 
 
-def form_schemas(waits: Collection[RunWait]) -> dict[uuid.UUID, Any]:
-    """Return the forms of the human tasks of these waits, by wait id. A task and its wait have the same id."""
+def tasks_of(waits: Collection[RunWait]) -> dict[uuid.UUID, HumanTask]:
+    """Return the human tasks of these waits, by wait id. A task and its wait have the same id."""
     ids = [wait.id for wait in waits if wait.kind == WaitKind.HUMAN]
-    return dict(HumanTask.objects.filter(id__in=ids).values_list("id", "form_schema")) if ids else {}
+    return HumanTask.objects.select_related("claimed_by").in_bulk(ids) if ids else {}

@@ -10,12 +10,13 @@ import uuid
 from typing import Any
 
 from ingress.dispatch.routing import EventPlan, plan_event_routes
-from ingress.explain.forecast import forecast_as_json, form_schemas, trigger_forecast, wait_forecast
+from ingress.explain.forecast import forecast_as_json, tasks_of, trigger_forecast, wait_forecast
 from ingress.explain.read_only import reading_only
 from ingress.explain.trace import current_waits, schema_as_json, wait_as_json
 from ingress.explain.what_if_summary import what_if_summary
 from ingress.intake.envelope import read_event_envelope
 from ingress.intake.receive import IntakeRules, Receipt, event_row, first_events, result_of
+from workflows.actors import Actor
 from workflows.errors import InputInvalid, PortalError
 from workflows.event_outcomes import outcome_of
 from workflows.event_redaction import EventRedaction
@@ -26,19 +27,20 @@ from workflows.statuses import EventOutcome, EventSource
 SHOWN_WAITS = 200
 
 
-def event_what_if(*, tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
-    """Return what would happen to an event.
+def event_what_if(*, actor: Actor, value: Any) -> dict[str, Any]:
+    """Return what would happen to an event if the actor sent it to the REST entry point.
 
     Shapes: `summary`; `answer {status, code, message, details}` (the response of the REST entry point); `outcome
     {status, reason}` (the expected outcome, or None); `first` (the stored event with the same id); `correlation`,
     `schema`, `near_misses`, `buffer_seconds`; `waits` and `triggers` (each item has a `forecast`).
     """
     with reading_only():
-        result = _result(tenant_id, value)
+        result = _result(actor, value)
     return {"summary": what_if_summary(result), **result}
 
 
-def _result(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
+def _result(actor: Actor, value: Any) -> dict[str, Any]:
+    tenant_id = actor.tenant_id
     result: dict[str, Any] = {
         "answer": {"status": 202, "code": None, "message": "The event would be stored and routed.", "details": {}},
         "event_type": None,
@@ -57,7 +59,7 @@ def _result(tenant_id: uuid.UUID, value: Any) -> dict[str, Any]:
     except InputInvalid as error:
         return {**result, "answer": _answer(error)}
     rules = IntakeRules(tenant_id, {envelope.event_type})
-    event = event_row(envelope, rules=rules, source=EventSource.REST, sender="")
+    event = event_row(envelope, rules=rules, source=EventSource.REST, sender=actor)
     redaction = EventRedaction(event, rules_of(tenant_id))
     result |= {
         "event_type": event.event_type,
@@ -121,7 +123,7 @@ def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
 def _waits(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> list[dict[str, Any]]:
     ids = [wait.id for wait in plan.waits]
     waits = list(RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids).order_by("id"))
-    forms = form_schemas(waits)
+    tasks = tasks_of(waits)
     return [
         {
             "wait_id": wait.id,
@@ -132,7 +134,7 @@ def _waits(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> 
             "step_path": wait.step_path,
             "event_name": wait.event_name,
             "key": redaction.key(wait.correlation_key),
-            "forecast": forecast_as_json(wait_forecast(wait, plan.event, form_schema=forms.get(wait.id)), redaction),
+            "forecast": forecast_as_json(wait_forecast(wait, plan.event, task=tasks.get(wait.id)), redaction),
         }
         for wait in waits
     ]

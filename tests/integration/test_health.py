@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import redis
 from django.test import Client
 
 
@@ -22,6 +23,18 @@ def test_readyz_names_the_server_that_is_down(database: None, servers: Any, temp
     checks = response.json()["checks"]
     assert (checks["database"], checks["temporal"], checks["worker"]) == ("ok", "ok", "ok")
     assert checks["broker"].startswith("down: ")
+
+
+def test_entries_of_the_celery_dead_list_are_counted(database: None, settings: Any) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = "dead-list-test"
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.lpush("dead-list-test.dead", "not a message", "{}")
+    (warning,) = [text for text in Client().get("/readyz").json()["warnings"] if "dead-list-test.dead" in text]
+    assert "which are no Celery messages: 2;" in warning
+    assert "\npointsman_dead_celery_entries 2\n" in Client().get("/metrics").content.decode()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert "dead_celery" not in Client().get("/metrics").content.decode()
+    assert not any("dead-list-test" in text for text in Client().get("/readyz").json()["warnings"])
 
 
 def test_readyz_is_down_without_a_temporal_worker(database: None, settings: Any) -> None:

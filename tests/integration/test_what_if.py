@@ -17,7 +17,7 @@ from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import correlation_what_if
 from tests.support.api import Api, error_of
 from tests.support.events import REPLY, open_wait, receive
-from tests.support.factories import expr, make_run, make_tenant, make_token, publish
+from tests.support.factories import expr, make_actor, make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
 from tests.support.row_counts import row_counts
 from tests.support.triggers import STATE, TRIGGER
@@ -28,10 +28,10 @@ from workflows.statuses import Role
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 
-def what_if_of(tenant: Any, **value: Any) -> dict[str, Any]:
+def what_if_of(tenant: Any, actor: Any = None, **value: Any) -> dict[str, Any]:
     """Return the result. Check that no row of any table has changed."""
     before = row_counts(tenant)
-    result = event_what_if(tenant_id=tenant.id, value={**REPLY, **value})
+    result = event_what_if(actor=actor or make_actor(tenant), value={**REPLY, **value})
     assert row_counts(tenant) == before
     return result
 
@@ -68,7 +68,7 @@ def test_database_refuses_a_write_during_what_if(tenant: Any, monkeypatch: pytes
 
     monkeypatch.setattr(what_if, "plan_event_routes", writing)
     with pytest.raises(DatabaseError, match="read-only transaction"):
-        event_what_if(tenant_id=tenant.id, value=REPLY)
+        event_what_if(actor=make_actor(tenant), value=REPLY)
 
 
 # -- One event --------------------------------------------------------------------------------------------------------
@@ -113,6 +113,25 @@ def test_forecast_of_a_human_task_checks_its_form(tenant: Any) -> None:
     assert forecasts(what_if_of(tenant, payload={"ok": True}), "waits") == [
         ("matched", "the response matches the form of the task")
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "task", "status", "why"),
+    [
+        (Role.VIEWER, {}, "filtered", "the sender may not complete the task: the role viewer"),
+        (Role.VIEWER, {"complete_on_event": REPLY["event_type"]}, "matched", "the response matches the form"),
+        (Role.OPERATOR, {"assigned_users": ["mei"]}, "filtered", "the sender may not complete the task: the task is"),
+        (Role.ADMIN, {"assigned_users": ["mei"]}, "matched", "the response matches the form"),
+        (Role.OPERATOR, {"allow_system_completion": False}, "matched", "the response matches the form of the task; "),
+    ],
+)
+def test_forecast_of_a_human_task_checks_its_sender(
+    tenant: Any, role: Role, task: dict[str, Any], status: str, why: str
+) -> None:
+    wait = open_wait(tenant, kind="human")
+    HumanTask.objects.create(id=wait.id, tenant=tenant, run=wait.run, step_path="x", title="t", **task)
+    ((found, reason),) = forecasts(what_if_of(tenant, make_actor(tenant, role)), "waits")
+    assert (found, reason[: len(why)]) == (status, why)
 
 
 def test_event_without_target_shows_near_misses_and_buffer_time(tenant: Any) -> None:
@@ -172,7 +191,7 @@ def test_repeats_and_conflicts_of_event_ids_are_forecast(tenant: Any) -> None:
 
 
 def test_invalid_event_is_refused_with_every_problem(tenant: Any) -> None:
-    result = event_what_if(tenant_id=tenant.id, value={"payload": 1, "tenant": "x"})
+    result = event_what_if(actor=make_actor(tenant), value={"payload": 1, "tenant": "x"})
     assert (result["answer"]["status"], result["answer"]["code"]) == (400, "EVENT_INVALID")
     assert {problem["path"] for problem in result["answer"]["details"]["problems"]} == {
         "tenant",

@@ -67,6 +67,20 @@ def completion_open(delivery: EventDelivery) -> Command | None:
     return command
 
 
+def completion_problem(event: Event, task: HumanTask) -> str:
+    """Return the reason why the sender of the event may not complete the task, or "". Nothing is written."""
+    try:
+        _require_may_complete(event_sender(event), task)
+    except PortalError as error:
+        return refusal_reason(error)
+    return ""
+
+
+def refusal_reason(error: PortalError) -> str:
+    """Return the reason of a delivery whose completion was refused."""
+    return f"the sender may not complete the task: {error.message} ({error.code})"
+
+
 def _open_row(actor: Actor, task: HumanTask, delivery: EventDelivery) -> Command:
     """Return the row of an earlier attempt if it has no final outcome yet. Otherwise return a new row."""
     event, key = delivery.event, completion_key(delivery.id)
