@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from kombu.exceptions import OperationalError
 
 from ingress.publish import publish_event
 from portal.celery import app
@@ -68,7 +69,7 @@ class Traffic:
         self._redis: Any = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5)
         self._numbers = itertools.count(1)
         self._due: list[tuple[float, int, Callable[[], bool]]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finished future calls `_check` at once, in the same thread
         self._pool = ThreadPoolExecutor(SENDERS)
         self._next_case = time.monotonic()
         self._running = 0
@@ -188,7 +189,7 @@ class Traffic:
             is_sent = {"rest": self._post, "task": self._task, "stream": self._stream, "outbox": self._outbox}[
                 entry_point
             ](event, body)
-        except (OSError, http.client.HTTPException, redis.RedisError, app.connection_for_write().connection_errors):
+        except (OSError, http.client.HTTPException, redis.RedisError, OperationalError):
             self.responses[f"{entry_point}: none"] += 1
             return False
         if is_sent:

@@ -32,6 +32,7 @@ if __name__ == "__main__":
 PORTS = ("PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")
 SERVERS = ("DATABASE_URL", "REDIS_URL", "TEMPORAL_ADDRESS", "TEMPORAL_TASK_QUEUE")
 PROGRESS_SECONDS = 60
+START_SECONDS = 600  # on a machine with other work
 
 
 def prepare_environment(home: Path) -> None:
@@ -111,7 +112,7 @@ def main() -> None:
     stack.env = dict(os.environ)
     say(f"starting the stack in {folder}")
     try:
-        stack.start()
+        stack.start(seconds=START_SECONDS)
         is_good = trial(
             folder / "home", minutes=options.minutes, seed=options.seed, rate=options.rate,
             settle_minutes=options.settle_minutes,

@@ -40,13 +40,13 @@ class Stack:
         self.log = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, seconds: float = 180) -> None:
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "devstack", "run"], cwd=ROOT, env=self.env, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        eventually(self._is_up, seconds=180, what="the stack is started")
+        eventually(self._is_up, seconds=seconds, what="the stack is started")
 
     def _is_up(self) -> bool:
         assert self.process is not None
