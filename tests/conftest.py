@@ -86,6 +86,15 @@ def django_db_setup(database: None) -> None:
     """Replace the fixture of pytest-django, which would create a second database and flush it."""
 
 
+@pytest.fixture(autouse=True)
+def _no_due_work_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "database" in request.fixturenames:
+        from tests.support.leftover_work import postpone_due_work
+
+        postpone_due_work()
+
+
 @pytest.fixture
 def tenant(database: None) -> Any:
     """Return a new tenant for this test."""
