@@ -13,6 +13,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from workflows.api.errors import error_body
 
 BATCH_PATH = "/api/v1/events"
+# The form for bundles has some bytes besides the bundle.
+BUNDLE_PATHS = {"/api/v1/bundles/import": 0, "/admin/workflows/definition/import/": 1_048_576}
 # The web server reads this much beyond the limit. Otherwise a client that is still sending sees a reset connection.
 DRAINED_BYTES = 32 * 1024 * 1024
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -20,18 +22,22 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 def body_limit(path: str) -> int:
     """Return the largest number of bytes of a body for this address."""
-    return largest_body() if path == BATCH_PATH else settings.REQUEST_MAX_BYTES
+    if path == BATCH_PATH:
+        return max(settings.REQUEST_MAX_BYTES, settings.EVENT_BATCH_MAX_BYTES)
+    if path in BUNDLE_PATHS:
+        return max(settings.REQUEST_MAX_BYTES, settings.BUNDLE_MAX_BYTES + BUNDLE_PATHS[path])
+    return settings.REQUEST_MAX_BYTES
 
 
 def largest_body() -> int:
-    return max(settings.REQUEST_MAX_BYTES, settings.EVENT_BATCH_MAX_BYTES)
+    return max(body_limit(path) for path in (BATCH_PATH, *BUNDLE_PATHS))
 
 
 class BodySizeLimitMiddleware:
     """Refuse a body over the limit with status 413, before any code reads it into memory.
 
     The limit is REQUEST_MAX_BYTES. The URL for batches of events accepts EVENT_BATCH_MAX_BYTES. The view of this URL
-    then checks the limit of a single event. Django does not read a body without a Content-Length. The portal's web
+    then checks the limit of a single event. The URLs for bundles accept BUNDLE_MAX_BYTES. Django does not read a body without a Content-Length. The portal's web
     server sets the header for a chunked body. Under a server that does not, the body is refused with status 411.
     """
 

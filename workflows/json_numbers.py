@@ -11,33 +11,14 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from workflows.engine.json_text import SentDecimal, decimal_of
+
 # A random mark, so that no text from a sender can contain it.
 _MARK = secrets.token_hex(16)
 # A whole number with more digits has another form in `canonical_json`.
 _LONG_DIGITS = 21
 _FIRST_LONG = 10**_LONG_DIGITS
 _MARKED = re.compile(f'"{_MARK}([-+.0-9eE]+)"')
-
-
-class SentDecimal(float):
-    """Double with the text that the sender wrote. It is used only if Python would write another text."""
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> "SentDecimal":
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]
-        return (self.text,)
-
-
-def decimal_of(text: str) -> float:
-    """Return the double of a JSON number. If Python would write another text, the double keeps the sender's text."""
-    number = float(text)
-    return number if repr(number) == text else SentDecimal(text)
 
 
 _DECODER = json.JSONDecoder(parse_float=decimal_of)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from workflows.engine.expressions.js_text import MAX_WHOLE_DIGITS
+from workflows.engine.json_text import decimal_of
 from workflows.engine.storable import RepeatedKey, storable_problem
-from workflows.json_numbers import decimal_of
 
 MAX_DEPTH = 100_000
 

@@ -1,6 +1,5 @@
 """Demo data: a tenant, one member for each role, a token, an event catalogue, and the definitions of a service desk."""
 
-import json
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
@@ -8,9 +7,11 @@ from django.contrib.auth import get_user_model
 from portal.demo.credentials import Credentials
 from workflows.actors import Actor
 from workflows.models import ApiToken, Definition, EventType, Tenant, TenantMembership
+from workflows.services.bundle_check import ImportOptions
 from workflows.services.bundle_import import bundle_import
 from workflows.services.tokens import token_hash, token_store
 from workflows.statuses import CommandSource, Role
+from workflows.strict_json import read_json
 
 TENANT = "demo"
 BUNDLES = Path(__file__).parent / "bundles"
@@ -50,5 +51,6 @@ def load_demo(credentials: Credentials) -> Tenant:
     for bundle in sorted(BUNDLES.glob("*.json")):
         # A user may have changed an existing definition, so it is not imported again.
         if not Definition.objects.filter(tenant=tenant, key=bundle.stem).exists():
-            bundle_import(actor=actor, document=json.loads(bundle.read_text(encoding="utf-8")), publish=True)
+            document = read_json(bundle.read_text(encoding="utf-8"))
+            bundle_import(actor=actor, document=document, options=ImportOptions(publish=True))
     return tenant

@@ -28,6 +28,11 @@ REQUEST_MAX_BYTES = env.whole(
     low=1024,
     high=67_108_864,
 )
+BUNDLE_MAX_BYTES = env.whole(
+    "BUNDLE_MAX_BYTES", 16_777_216, "largest bundle of definitions in bytes", low=1024, high=67_108_864
+)
+# The middleware `portal.bodies` limits every body. Django's own limit would refuse a bundle in a form.
+DATA_UPLOAD_MAX_MEMORY_SIZE = None
 
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS",

@@ -15,6 +15,7 @@ from tests.support.factories import expr, make_actor, make_definition, publish
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import InputInvalid, PermissionRefused
 from workflows.models import Command, Definition, DefinitionVersion
+from workflows.services.bundle_check import ImportOptions
 from workflows.services.bundle_import import bundle_import
 from workflows.statuses import Role
 
@@ -31,7 +32,8 @@ def bundle(*steps: dict[str, Any], key: str = "flow", **changes: Any) -> dict[st
 
 
 def imported(tenant: Any, document: Any, *, publish: bool = True, role: Role = Role.AUTHOR) -> Any:
-    return bundle_import(actor=make_actor(tenant, role), document=document, publish=publish)
+    options = ImportOptions(publish=publish)
+    return bundle_import(actor=make_actor(tenant, role), document=document, options=options).imported
 
 
 @pytest.mark.parametrize("path", sorted(BUNDLES.glob("*.json")), ids=lambda path: path.stem)
@@ -162,7 +164,7 @@ def test_import_command_prints_each_problem(tenant: Any, tmp_path: Path, capsys:
     good.write_text(json.dumps(bundle(STATE)))
     bad.write_text(json.dumps(bundle({**STATE, "type": "state.sett"})))
     call_command("import_bundle", good, "--publish", "--tenant", tenant.slug)
-    assert "flow: saved, published version 1" in capsys.readouterr().out
+    assert "flow: created, versions 1, published version 1" in capsys.readouterr().out
     with pytest.raises(CommandError, match="STEP_TYPE_UNKNOWN at root.steps\\[0\\]"):
         call_command("import_bundle", bad, "--publish", "--tenant", tenant.slug)
     with pytest.raises(CommandError, match="no active tenant 'no-such-tenant'"):

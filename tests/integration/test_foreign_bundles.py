@@ -11,6 +11,7 @@ from tests.support.factories import make_actor, make_definition, publish
 from workflows.bundles.reading import FORMAT
 from workflows.errors import InputInvalid
 from workflows.models import Definition, DefinitionVersion, EventType, PayloadSchema
+from workflows.services.bundle_check import ImportOptions
 from workflows.services.bundle_import import bundle_import
 from workflows.statuses import Role
 
@@ -44,8 +45,9 @@ def foreign(made: dict[str, Any], name: str) -> dict[str, Any]:
 
 def load(tenant: Any, *workflows: dict[str, Any], form: str = "other.bundle", live: bool = True, **options: Any) -> Any:
     document = {"format": form, "formatVersion": 1, "workflows": list(workflows)}
-    results = bundle_import(actor=make_actor(tenant, Role.AUTHOR), document=document, publish=live, **options)
-    return {result.key: result for result in results}
+    chosen = ImportOptions(publish=live, **options)
+    result = bundle_import(actor=make_actor(tenant, Role.AUTHOR), document=document, options=chosen)
+    return {item.key: item for item in result.imported}
 
 
 def child_of(tenant: Any, key: str) -> tuple[str, int]:

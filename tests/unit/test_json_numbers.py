@@ -12,8 +12,9 @@ from kombu import serialization
 from ingress.intake.correlation_config import parse_correlation_paths
 from portal.celery import read_message, write_message
 from workflows.admin.forms import JsonObjectField
+from workflows.engine.json_text import SentDecimal
 from workflows.engine.storable import storable_problem
-from workflows.json_numbers import SentDecimal, as_doubles, canonical_json, read_stored_json, write_json
+from workflows.json_numbers import as_doubles, canonical_json, read_stored_json, write_json
 from workflows.strict_json import JsonRefused, read_json
 
 EXACT = (

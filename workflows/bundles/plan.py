@@ -7,7 +7,7 @@ new numbers.
 Source: docs/reference/language.md#bundles
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,14 +30,20 @@ class Stored:
 
 @dataclass
 class Planned:
-    """Definition of a bundle as it will be stored. `versions` has the new and the kept versions in order, by number."""
+    """Definition of a bundle as it will be stored.
+
+    - `versions`: the new and the kept versions in order, by number. The last one will be the published version.
+    - `numbers`: the number that each version of the bundle gets.
+    """
 
     workflow: BundleWorkflow
     draft: dict[str, Any]
     versions: dict[int, dict[str, Any]] = field(default_factory=dict)
+    numbers: dict[int, int] = field(default_factory=dict)
     references: list[dict[str, Any]] = field(default_factory=list)
     unresolved: list[dict[str, Any]] = field(default_factory=list)
     problems: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
 def plain_text(document: Mapping[str, Any]) -> str:
@@ -49,9 +55,17 @@ def plain_text(document: Mapping[str, Any]) -> str:
 
 
 def plan_import(
-    workflows: Sequence[BundleWorkflow], *, stored: Mapping[str, Stored], tenant_names: Mapping[str, str], publish: bool
+    workflows: Sequence[BundleWorkflow],
+    *,
+    stored: Mapping[str, Stored],
+    tenant_names: Mapping[str, str],
+    publish: bool,
+    drafts_only: Collection[str] = (),
 ) -> list[Planned]:
     """Return the plan of each workflow. Children come before their parents.
+
+    The versions of the bundle become versions. With `publish`, the draft becomes a version too. The workflows whose
+    keys are in `drafts_only` get no version.
 
     `tenant_names` is about the other workflows of the tenant. It maps each name that a foreign parent may use to the
     key.
@@ -65,8 +79,8 @@ def plan_import(
             have = stored.get(workflow.key, Stored())
             if _is_recursive(group, names):
                 numbers |= guess
-            planned = _planned(workflow, have, names, tenant_names, numbers, publish=publish)
-            plan.append(planned)
+            kept = _kept_numbers(workflow, publish=publish) if workflow.key not in drafts_only else ()
+            plan.append(_planned(workflow, have, names, tenant_names, numbers, kept=kept))
     return plan
 
 
@@ -77,22 +91,26 @@ def _planned(
     tenant_names: Mapping[str, str],
     numbers: dict[tuple[str, int], int],
     *,
-    publish: bool,
+    kept: Sequence[int],
 ) -> Planned:
+    """Return the plan of one workflow. `kept` has the numbers in the bundle of the documents that become versions."""
     planned = Planned(workflow, draft={})
     own = {number: _translated(document, planned, names, tenant_names, numbers) for number, document in _all(workflow)}
     order = list(own)
-    planned.draft = own[order[-1]]
+    # The draft can differ from the newest version in the number that its text contains.
+    draft = Planned(workflow, {})
+    planned.draft = _translated(workflow.definition, draft, names, tenant_names, numbers)
     for bundle_number in order:
-        is_last = bundle_number == order[-1]
+        is_last = bundle_number in (order[-1], *kept[-1:])
         number = numbers.get((workflow.key, bundle_number)) or _number(
             bundle_number, own[bundle_number], have, planned, workflow, is_last=is_last
         )
         same = have.versions.get(number) == plain_text(own[bundle_number])
-        if publish or is_last or same:
+        if bundle_number in kept or is_last or same:
             numbers[workflow.key, bundle_number] = number
-        if publish:
+        if bundle_number in kept:
             planned.versions[number] = own[bundle_number]
+            planned.numbers[bundle_number] = number
     _alias_of_draft(workflow, numbers, order[-1])
     planned.references = list({entry["path"]: entry for entry in planned.references}.values())
     planned.unresolved = list({entry["path"]: entry for entry in planned.unresolved}.values())
@@ -108,6 +126,11 @@ def _all(workflow: BundleWorkflow) -> list[tuple[int, dict[str, Any]]]:
     if versions and plain_text(versions[-1][1]) == plain_text(workflow.definition):
         return versions
     return [*versions, ((versions[-1][0] + 1) if versions else _draft_number(workflow), workflow.definition)]
+
+
+def _kept_numbers(workflow: BundleWorkflow, *, publish: bool) -> list[int]:
+    """Return the numbers in the bundle of the documents that become versions, oldest first."""
+    return [number for number, _ in _all(workflow)] if publish else list(workflow.versions)
 
 
 def _draft_number(workflow: BundleWorkflow) -> int:

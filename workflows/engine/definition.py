@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.engine.json_text import indented_json
+
 ROOT = "root"
 # Fields of control steps that contain blocks.
 BLOCK_FIELDS = {
@@ -69,9 +71,9 @@ def canonical_text(document: dict[str, Any]) -> str:
     """Return the canonical text of a definition: sorted keys, 2-space indent, trailing newline.
 
     The keys of an object under one of `ORDERED_KEYS` keep their order. The keys of `properties` inside `formSchema`
-    also keep their order, because they are the fields of a form in the author's order.
+    also keep their order, because they are the fields of a form in the author's order. Decimals keep their digits.
     """
-    return json.dumps(_ordered(document, keep=False), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return indented_json(_ordered(document, keep=False)) + "\n"
 
 
 def definition_hash(text: str) -> str:

@@ -406,7 +406,33 @@ class Migration(migrations.Migration):
                 ("auto_pause_on_failure", models.BooleanField(default=False)),
                 ("failure_rate_threshold", models.FloatField(blank=True, null=True)),
                 ("failure_rate_min_runs", models.PositiveIntegerField(blank=True, null=True)),
-                ("retention_policy_override", models.JSONField(blank=True, null=True)),
+                ("retention_policy_override", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
+                (
+                    "concurrency",
+                    workflows.models.fields.OrderedJSONField(
+                        blank=True, help_text="At most one open run per key: `{key, onConflict}`.", null=True
+                    ),
+                ),
+                (
+                    "search_paths",
+                    workflows.models.fields.OrderedJSONField(
+                        blank=True, help_text="Business data of the payload: `[{path, type}]`.", null=True
+                    ),
+                ),
+                (
+                    "scenarios",
+                    workflows.models.fields.OrderedJSONField(
+                        blank=True, default=list, help_text="Example runs with their expected results."
+                    ),
+                ),
+                (
+                    "bundle_differences",
+                    workflows.models.fields.OrderedJSONField(
+                        blank=True,
+                        help_text="Where the text of the imported bundle differs from an export.",
+                        null=True,
+                    ),
+                ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
                 (
@@ -467,7 +493,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("trigger_event_name", models.CharField(blank=True, max_length=200)),
-                ("payload_schema_json", models.JSONField(blank=True, null=True)),
+                ("payload_schema_json", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
                 (
                     "note",
                     models.CharField(

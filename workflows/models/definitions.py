@@ -3,7 +3,6 @@
 Source: docs/reference/language.md#storage-of-definitions
 """
 
-import json
 from typing import Any
 
 import pgtrigger
@@ -13,7 +12,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from workflows.models.fields import TenantRow
+from workflows.json_numbers import read_stored_json
+from workflows.models.fields import OrderedJSONField, TenantRow
 from workflows.statuses import DefinitionState, SchemaMode, TriggerType
 
 KEY_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
@@ -70,7 +70,15 @@ class Definition(TenantRow):
     auto_pause_on_failure = models.BooleanField(default=False)
     failure_rate_threshold = models.FloatField(null=True, blank=True)
     failure_rate_min_runs = models.PositiveIntegerField(null=True, blank=True)
-    retention_policy_override = models.JSONField(null=True, blank=True)
+    retention_policy_override = OrderedJSONField(null=True, blank=True)
+    concurrency = OrderedJSONField(
+        null=True, blank=True, help_text="At most one open run per key: `{key, onConflict}`."
+    )
+    search_paths = OrderedJSONField(null=True, blank=True, help_text="Business data of the payload: `[{path, type}]`.")
+    scenarios = OrderedJSONField(default=list, blank=True, help_text="Example runs with their expected results.")
+    bundle_differences = OrderedJSONField(
+        null=True, blank=True, help_text="Where the text of the imported bundle differs from an export."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -121,7 +129,7 @@ class DefinitionVersion(TenantRow):
     definition_hash = models.CharField(max_length=64)
     trigger_type = models.CharField(max_length=20, choices=TriggerType.choices, default=TriggerType.MANUAL)
     trigger_event_name = models.CharField(max_length=200, blank=True)
-    payload_schema_json = models.JSONField(null=True, blank=True)
+    payload_schema_json = OrderedJSONField(null=True, blank=True)
     note = models.CharField(max_length=2000, blank=True, help_text="What the author wrote at the publication.")
     rolled_back_to = models.PositiveIntegerField(
         null=True, blank=True, help_text="Number of the older version that this version publishes again."
@@ -144,4 +152,4 @@ class DefinitionVersion(TenantRow):
 
     def document(self) -> dict[str, Any]:
         """Return the definition as JSON, with the keys in the order of the canonical text."""
-        return json.loads(self.canonical_text)
+        return read_stored_json(self.canonical_text)

@@ -1,4 +1,4 @@
-"""`manage.py import_bundle FILE [--publish] [--tenant SLUG]`: import the definitions of a bundle file.
+"""`manage.py import_bundle FILE [--dry-run] [--publish] [--force] ...`: import the definitions of a bundle file.
 
 Source: docs/reference/language.md#bundles
 """
@@ -12,65 +12,60 @@ from workflows.actors import Actor
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
-from workflows.services.bundle_import import Imported, bundle_import
+from workflows.services.bundle_check import ImportOptions
+from workflows.services.bundle_import import bundle_import, bundle_preview
+from workflows.services.bundle_results import problem_line, result_lines
+from workflows.services.bundle_text import read_bundle_text
 from workflows.statuses import CommandSource, Role
-from workflows.strict_json import read_json
 
 
 class Command(SystemCommand):
-    help = "Import the definitions of a bundle file as drafts; --publish publishes them."
+    help = "Import the definitions of a bundle file: drafts, published versions and metadata."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--publish", action="store_true", help="publish the versions and each draft")
+        parser.add_argument("--dry-run", action="store_true", help="show the result for each workflow; store nothing")
+        parser.add_argument("--publish", action="store_true", help="also publish the drafts of the bundle")
         parser.add_argument("--partial", action="store_true", help="import the definitions without a problem")
+        parser.add_argument(
+            "--force", action="store_true", help="replace drafts with unpublished changes, and archived definitions"
+        )
+        parser.add_argument(
+            "--placeholders", action="store_true", help="save drafts whose actions or schemas are missing"
+        )
         parser.add_argument("--tenant", help="slug of the tenant; needed if there are several")
 
     def handle(self, *args: Any, **options: Any) -> None:
         tenant = find_tenant(options["tenant"])
         actor = Actor("system", "cli", "import_bundle", tenant.id, Role.ADMIN, CommandSource.CLI)
+        chosen = ImportOptions(**{name: options[name] for name in ("publish", "partial", "force", "placeholders")})
+        run = bundle_preview if options["dry_run"] else bundle_import
         try:
-            document = read_json(options["file"].read_text(encoding="utf-8"))
-        except OSError as error:
-            raise CommandError(f"the file cannot be read: {error}") from error
-        except (ValueError, RecursionError) as error:
-            raise CommandError(f"{options['file']} is not valid JSON: {error}") from error
-        try:
-            imported = bundle_import(
-                actor=actor, document=document, publish=options["publish"], partial=options["partial"]
-            )
+            result = run(actor=actor, document=read_bundle_text(_content(options["file"])), options=chosen)
         except PortalError as error:
             raise CommandError(_error_text(error)) from error
-        for item in imported:
-            done = "unchanged" if item.unchanged else "saved"
-            versions = f", published version {', '.join(map(str, item.versions))}" if item.versions else ""
-            self.stdout.write(f"{item.key}: {'refused' if item.problems else done}{versions}")
-            for line in _notes(item):
-                self.stdout.write(f"  {line}")
+        for item in result.imported:
+            for line in result_lines(item):
+                self.stdout.write(line)
+        if not result.is_accepted:
+            raise CommandError("the import would be refused; correct the problems above, or import with --partial")
+        if options["dry_run"]:
+            self.stdout.write("This was a dry run. Nothing was stored.")
 
 
-def _notes(item: Imported) -> list[str]:
-    return [
-        *(f"{problem['code']} at {problem['path']}: {problem['message']}" for problem in item.problems),
-        *(f"{entry['path']}: the step id {entry['from']} is now {entry['to']}" for entry in item.renamed),
-        *(
-            f"{call['path']}: {call['workflow']}@{call['version']} is now {call['key']}@{call['number']}"
-            for call in item.references
-        ),
-        *(
-            f"{call['path']}: no workflow {call['workflow']} is known; a run that reaches this step fails"
-            for call in item.unresolved
-        ),
-    ]
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"the file cannot be read: {error}") from error
 
 
 def _error_text(error: PortalError) -> str:
     lines = [f"{error.code}: {error.message}"]
-    for problem in error.details.get("problems", []):
-        hint = f" ({problem['suggestion']})" if problem.get("suggestion") else ""
-        lines.append(f"  {problem['code']} at {problem['path']}: {problem['message']}{hint}")
+    lines += [f"  {problem_line(problem)}" for problem in error.details.get("problems", [])]
     lines += [
-        f"  {item['workflow']} needs the {item['kind']} {item['name']}" for item in error.details.get("missing", [])
+        f"  {item['workflow']} needs the {item['kind']} {item['name']}: {item['message']}"
+        for item in error.details.get("missing", [])
     ]
     return "\n".join(lines)
 

@@ -1,6 +1,5 @@
 """Publication of definitions (docs/reference/administration.md#definition-life-cycle)."""
 
-import json
 from typing import Any
 
 from django.db.models import Max
@@ -8,6 +7,7 @@ from django.db.models import Max
 from workflows.actors import Actor
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.json_numbers import read_stored_json
 from workflows.models import Definition, DefinitionVersion
 from workflows.services.definitions.changes import definition_change, require_not_archived, require_reason
 from workflows.services.definitions.drafts import require_draft_version
@@ -110,8 +110,9 @@ def version_create(
     number: int,
     note: str = "",
     rolled_back_to: int | None = None,
+    payload_schema: Any = None,
 ) -> DefinitionVersion:
-    """Store a valid definition document as an immutable version."""
+    """Store a valid definition document as an immutable version, with the payload schema that was pinned with it."""
     text = canonical_text({**document, "version": number})
     trigger = document.get("trigger") or {}
     return DefinitionVersion.objects.create(
@@ -122,6 +123,7 @@ def version_create(
         definition_hash=definition_hash(text),
         trigger_type=trigger.get("type", TriggerType.MANUAL),
         trigger_event_name=trigger.get("eventName", ""),
+        payload_schema_json=payload_schema,
         note=note,
         rolled_back_to=rolled_back_to,
         published_by_name=actor.name,
@@ -131,7 +133,7 @@ def version_create(
 def _draft(definition: Definition) -> dict[str, Any]:
     if not definition.draft_text:
         raise Conflict(f"{definition.key} has no draft to publish; save a draft first", code="DEFINITION_NO_DRAFT")
-    return json.loads(definition.draft_text)
+    return read_stored_json(definition.draft_text)
 
 
 def _without_version(document: dict[str, Any]) -> str:
