@@ -217,7 +217,9 @@ def test_a_refusal_lists_every_missing_dependency(tenant: Any) -> None:
 def test_placeholders_must_be_filled_before_the_definition_is_published(tenant: Any) -> None:
     made = workflow(STATE, envelope={"payloadSchemaRef": "payload.New.v1"})
     made["publishedVersions"][0]["payloadSchemaJson"] = {"type": "object", "required": ["id"]}
-    call = {"id": "c", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1}
+    call = {
+        "id": "c", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1, "inputMapping": {"id": "1"},
+    }  # fmt: skip
     document = bundle(made, workflow(call, key="parent"), workflow(STATE, key="complete"))
     results = load(tenant, document, placeholders=True)
     assert results["flow"].placeholders == [{"kind": "schema", "name": "payload.New.v1"}]

@@ -16,7 +16,7 @@ from workflows.engine.definition import canonical_text
 from workflows.engine.validate import validate
 from workflows.engine.validation.known import Known
 from workflows.models import Definition, DefinitionVersion, EventType
-from workflows.services.bundle_missing import missing_dependencies, missing_problem
+from workflows.services.bundle_missing import Names, missing_dependencies, missing_problem
 from workflows.services.definitions.problems import known_names
 from workflows.services.payload_check import ANY_SCHEMA, known_schema_refs
 from workflows.statuses import SchemaMode
@@ -99,7 +99,8 @@ def _plan(
     """Return the plan, the missing dependencies of each workflow, and the workflows that get no version."""
     plan = tenant.plan(workflows, publish=options.publish)
     known = _known_with(tenant.known, plan)
-    missing = {item.workflow.key: missing_dependencies(item, known, tenant.event_names) for item in plan}
+    names = Names(known, tenant.event_names, frozenset(item.key for item in workflows))
+    missing = {item.workflow.key: missing_dependencies(item, names) for item in plan}
     drafts_only: frozenset[str] = frozenset()
     if options.placeholders:
         lacking = [item for item in workflows if any(entry["blocks"] for entry in missing[item.key])]
@@ -220,7 +221,8 @@ def _known_with(known: Known, plan: Sequence[Planned]) -> Known:
     workflows: dict[str, frozenset[int]] = dict(known.workflows)
     for planned in plan:
         key = planned.workflow.key
-        workflows[key] = workflows.get(key, frozenset()) | frozenset(planned.versions)
+        if planned.versions:
+            workflows[key] = workflows.get(key, frozenset()) | frozenset(planned.versions)
     return replace(known, workflows=workflows, definition_of=bound(_definition_of, plan, known))
 
 

@@ -1,6 +1,7 @@
 """Dependencies of a bundle that the tenant does not have (docs/reference/language.md#bundles)."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from workflows.bundles.dependencies import dependencies_of
@@ -22,14 +23,23 @@ ADVICE = {
 BLOCKING = ("action", "action version", "schema")
 
 
-def missing_dependencies(planned: Planned, known: Known, event_names: Collection[str]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Names:
+    """Names that exist in the tenant after the import. `bundle` has the keys of the bundle's workflows."""
+
+    known: Known
+    events: frozenset[str]
+    bundle: frozenset[str]
+
+
+def missing_dependencies(planned: Planned, names: Names) -> list[dict[str, Any]]:
     """Return everything that the workflow needs and the tenant does not have.
 
     Shapes: `{kind, name, blocks, message}`. `blocks` is true if the import is refused without the dependency.
     """
     return [
         {"kind": kind, "name": name, "blocks": kind in BLOCKING, "message": ADVICE[kind]}
-        for kind, name in _missing(planned, known, event_names)
+        for kind, name in _missing(planned, names)
     ]
 
 
@@ -39,7 +49,8 @@ def missing_problem(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"code": MISSING, "path": "dependencies", "kind": entry["kind"], "name": entry["name"], "message": message}
 
 
-def _missing(planned: Planned, known: Known, event_names: Collection[str]) -> Iterator[tuple[str, str]]:
+def _missing(planned: Planned, names: Names) -> Iterator[tuple[str, str]]:
+    known = names.known
     needs = dependencies_of([planned.draft, *planned.versions.values()])
     for name, number in sorted(needs.actions.union(planned.workflow.actions)):
         if number not in known.actions.get(name, ()):
@@ -48,11 +59,8 @@ def _missing(planned: Planned, known: Known, event_names: Collection[str]) -> It
         yield "schema", ref
     for name in sorted(needs.secrets - (known.secrets or frozenset())):
         yield "secret", name
-    for name in sorted(needs.event_names - frozenset(event_names)):
+    for name in sorted(needs.event_names - names.events):
         yield "event type", name
     for name, number in sorted(needs.children):
-        versions = known.workflows.get(name)
-        if versions is None:
-            yield "child", f"{name}@{number}"
-        elif versions and number not in versions:  # a child of the bundle that is only a draft has no versions
-            yield "child version", f"{name}@{number}"
+        if number not in known.workflows.get(name, ()) and name not in names.bundle:
+            yield ("child version" if name in known.workflows else "child"), f"{name}@{number}"

@@ -14,10 +14,12 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from workflows.actors import Actor
-from workflows.bundles.reading import BundleWorkflow, read_bundle
+from workflows.bundles.metadata import metadata_columns
+from workflows.bundles.reading import BundleWorkflow, bundle_invalid, read_bundle
 from workflows.engine.definition import canonical_text
 from workflows.engine.storable import MAX_DEFINITION_DEPTH, storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.json_numbers import read_stored_json
 from workflows.ledger import target_name
 from workflows.models import Definition
 from workflows.models.definitions import KEY_PATTERN
@@ -152,7 +154,7 @@ def require_draft_version(definition: Definition, draft_version: int) -> None:
 
 def draft_document(definition: Definition) -> dict[str, Any]:
     """Return the draft. Return an empty object if the definition has no draft."""
-    document: dict[str, Any] = json.loads(definition.draft_text) if definition.draft_text else {}
+    document: dict[str, Any] = read_stored_json(definition.draft_text) if definition.draft_text else {}
     return document
 
 
@@ -185,7 +187,8 @@ def _first_draft(actor: Actor, key: str, origin: Origin) -> tuple[dict[str, Any]
         return example_find(origin.example).document, {}
     if origin.bundle is not None:
         workflow = _of_bundle(origin)
-        return workflow.definition, {name: value for name, value in workflow.metadata.items() if name in COPIED}
+        columns = metadata_columns(workflow.metadata)
+        return workflow.definition, {name: value for name, value in columns.items() if name in COPIED}
     if origin.document is not None:
         draft_text(origin.document)
         return origin.document, {}
@@ -208,15 +211,17 @@ def _copied(tenant_id: uuid.UUID, origin: Origin) -> tuple[dict[str, Any], dict[
 
 def _of_bundle(origin: Origin) -> BundleWorkflow:
     workflows = {workflow.key: workflow for workflow in read_bundle(origin.bundle)}
-    if origin.bundle_key in workflows:
-        return workflows[origin.bundle_key]
-    if origin.bundle_key or len(workflows) > 1:
+    chosen = workflows.get(origin.bundle_key)
+    if chosen is None and (origin.bundle_key or len(workflows) > 1):
         raise InputInvalid(
             f"choose one workflow of the bundle with bundle_key: {', '.join(sorted(workflows))[:500]}",
             code="DEFINITION_ORIGIN_INVALID",
             details={"keys": sorted(workflows)},
         )
-    return next(iter(workflows.values()))
+    workflow = chosen or next(iter(workflows.values()))
+    if workflow.problems:
+        raise bundle_invalid(workflow.problems)
+    return workflow
 
 
 def _require_key_free(tenant_id: uuid.UUID, key: Any) -> None:

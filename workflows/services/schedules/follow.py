@@ -23,11 +23,6 @@ from workflows.statuses import ScheduleKind, ScheduleOrigin
 TRIGGER_NAME = "trigger"
 
 
-def schedules_follow_on_commit(definition_id: uuid.UUID) -> None:
-    """After the commit, bring the schedules of a definition to its state, in the portal and in Temporal."""
-    transaction.on_commit(partial(schedules_follow, definition_id=definition_id), robust=True)
-
-
 def schedules_follow(*, definition_id: uuid.UUID) -> None:
     """Write the row of the trigger's schedule, then compare all schedules of the definition with Temporal.
 
