@@ -109,7 +109,7 @@ class WebServer:
         self, application: Callable[..., Any], *, host: str, port: int, threads: int, request_seconds: int
     ) -> None:
         adj = Adjustments(
-            listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            listen=f"{_in_url(host)}:{port}",
             threads=threads,
             connection_limit=CONNECTIONS,
             channel_timeout=request_seconds,
@@ -132,7 +132,7 @@ class WebServer:
         ]
 
     def addresses(self) -> list[str]:
-        return [f"http://{each.effective_host}:{each.effective_port}" for each in self._sockets]
+        return [f"http://{_in_url(each.effective_host)}:{each.effective_port}" for each in self._sockets]
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C. Then finish the requests that have begun, and return."""
@@ -164,6 +164,10 @@ class WebServer:
 
     def _connections(self) -> list[Connection]:
         return [each for each in self._map.values() if isinstance(each, Connection)]
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _allow_open_files() -> None:

@@ -1,13 +1,19 @@
 """Slow clients, and the end of the web process (docs/reference/api.md#slow-clients)."""
 
 import http.client
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
+
+from portal.devstack.child import PROJECT
 from tests.support.factories import eventually
 from tests.support.web_server import running_web_server
 
@@ -141,3 +147,22 @@ def test_request_that_does_not_end_is_cut_off_after_sigterm(tmp_path: Path) -> N
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
         assert "1 requests did not end within 10 s" in server.rest_of_log()
+
+
+@pytest.mark.parametrize(("host", "problem"), [("127.0.0.1", "Address already in use"), ("no.such.host.invalid", "")])
+def test_address_that_cannot_be_used_is_named(database: None, host: str, problem: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, "manage.py", "web_server"],
+            cwd=PROJECT,
+            env={**os.environ, "HOST": host, "PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert f"cannot listen on {host} port {port}: " in ended.stderr
+    assert problem in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from portal.web.server import WebServer
 
@@ -14,10 +14,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         from portal.wsgi import application
 
-        WebServer(
-            application,
-            host=settings.HOST,
-            port=settings.PORT,
-            threads=settings.WEB_THREADS,
-            request_seconds=settings.WEB_REQUEST_SECONDS,
-        ).run()
+        try:
+            server = WebServer(
+                application,
+                host=settings.HOST,
+                port=settings.PORT,
+                threads=settings.WEB_THREADS,
+                request_seconds=settings.WEB_REQUEST_SECONDS,
+            )
+        except (OSError, ValueError) as error:
+            raise CommandError(
+                f"The web process cannot listen on {settings.HOST} port {settings.PORT}: {error}."
+                " Set HOST to an address of this machine and PORT to a free port."
+            ) from error
+        server.run()
