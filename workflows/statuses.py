@@ -236,7 +236,7 @@ class DefinitionState(TextChoices):
 
 
 class HeldChoice(TextChoices):
-    """What happens to the held starts of a definition when an author resumes it."""
+    """Choice for the held starts of a definition when an author resumes it."""
 
     START = "start", "Start them now"
     SKIP = "skip", "Skip them"
@@ -250,7 +250,7 @@ class ScheduleOrigin(TextChoices):
 
 
 class ScheduleOverlap(TextChoices):
-    """What a start does while an earlier run of the schedule is open."""
+    """Policy for a start while an earlier run of the schedule is open."""
 
     ALLOW_ALL = "allow_all", "Start it beside the earlier run"
     SKIP = "skip", "Skip it"

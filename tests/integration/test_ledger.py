@@ -16,13 +16,15 @@ from workflows import ledger
 from workflows.actors import Actor
 from workflows.errors import Conflict
 from workflows.ledger import command_open, command_resolve_unknown, command_transaction
-from workflows.models import BulkJob, Command, Definition, PayloadSchema, Secret, Tenant
+from workflows.models import BulkJob, Command, Definition, PayloadSchema, Schedule, Secret, Tenant
 from workflows.services import command_reconcile
 from workflows.services.bulk import jobs, preview
 from workflows.services.command_reconcile import DECIDERS, commands_reconcile, open_commands
 from workflows.services.definitions.pause import definition_pause
 from workflows.services.idempotency import command_request
 from workflows.services.redaction_rules import redaction_rules_save
+from workflows.services.schedules.edit import schedule_create
+from workflows.services.schedules.field_checks import ScheduleFields
 from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, CommandState, Role
@@ -62,6 +64,12 @@ CHANGES: dict[str, tuple[Callable[[Actor], Any], Callable[[Tenant], bool]]] = {
     "a pause": (
         lambda actor: definition_pause(actor=actor, key="flow", reason="a test"),
         lambda tenant: Definition.objects.get(tenant=tenant, key="flow").is_paused,
+    ),
+    "a schedule": (
+        lambda actor: schedule_create(
+            actor=actor, definition_key="flow", fields=ScheduleFields(name="yearly", cron="0 0 1 1 *")
+        ),
+        lambda tenant: Schedule.objects.filter(tenant=tenant).exists(),
     ),
 }
 

@@ -25,10 +25,14 @@ from workflows.models import (
     RunLog,
     RunStep,
     RunWait,
+    ScheduleOccurrence,
     Tenant,
 )
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
+from workflows.services.schedules.calendars import calendar_save
+from workflows.services.schedules.edit import schedule_create
+from workflows.services.schedules.field_checks import ScheduleFields
 from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, EventSource, Role
@@ -61,6 +65,7 @@ def fill_tenant(mark: str) -> FilledTenant:
     _event(tenant, mark, own, ids)
     _author_and_admin_rows(tenant, mark, own, ids)
     _operator_rows(tenant, mark, own, ids)
+    _schedule(tenant, mark, own, ids)
     for caller in users.values():
         row = Notification.objects.create(
             tenant=tenant, user_id=int(caller.actor_id), idempotency_key=own, title=f"{mark} title", body=mark
@@ -172,6 +177,18 @@ def _operator_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> 
         ids[name] = str(job.id)
     command = Command.objects.filter(tenant=tenant, action=CommandAction.BULK).latest("requested_at")
     ids["command"] = str(command.id)
+
+
+def _schedule(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
+    actor = make_actor(tenant, name=f"{mark} actor")
+    calendar = calendar_save(actor=actor, name=f"{mark} calendar", weekend=[6, 7], holidays={"2030-01-01": mark})
+    fields = ScheduleFields(name=f"{mark} schedule", cron="0 0 1 1 *", payload={"m": mark})
+    schedule = schedule_create(actor=actor, definition_key=ids["definition_key"], fields=fields)
+    ScheduleOccurrence.objects.create(
+        tenant=tenant, schedule=schedule, scheduled_at=timezone.now(), cause="scheduled", overlap="skip",
+        status="skipped", reason=f"{mark} skip",
+    )  # fmt: skip
+    ids |= {"schedule": str(schedule.id), "calendar": str(calendar.id)}
 
 
 def identifying_texts(filled: FilledTenant) -> list[str]:

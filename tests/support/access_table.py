@@ -18,7 +18,19 @@ REASON: dict[str, Any] = {"reason": "a test"}
 
 
 def _api_cells() -> Iterator[Cell]:
-    lists = ("runs", "tasks", "bulk-jobs", "commands", "definitions", "schemas", "events", "event-types", "deliveries")
+    lists = (
+        "runs",
+        "tasks",
+        "bulk-jobs",
+        "commands",
+        "definitions",
+        "schemas",
+        "events",
+        "event-types",
+        "deliveries",
+        "schedules",
+        "holiday-calendars",
+    )
     for name in lists:
         yield _read(name)
     for name in ("run", "run-steps", "run-waits", "run-invocations"):
@@ -43,6 +55,10 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("redaction-rules", needs=ADMIN, shows=False)
     yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
     yield Cell("api:docs", "GET", PUBLIC, writes=False, foreign_statuses=None)
+    yield _read("schedule", "schedule")
+    yield _read("schedule-occurrences", "schedule")
+    yield _read("holiday-calendar", "calendar")
+    yield from _api_schedules()
     yield from _api_runs()
     yield from _api_bulk()
     yield from _api_events()
@@ -152,6 +168,23 @@ def _api_definitions() -> Iterator[Cell]:
         yield _write(f"definition-{name}", AUTHOR, "definition_key")
     yield _write("definition-pause", AUTHOR, "definition_key")
     yield _write("definition-resume", AUTHOR, "definition_key", body=lambda ids: {**REASON, "held_starts": "skip"})
+
+
+def _api_schedules() -> Iterator[Cell]:
+    new = {"name": "new", "cron": "0 0 1 1 *"}
+    yield _write("schedules", AUTHOR, body=lambda ids: {**new, "definition": ids["definition_key"]})
+    yield Cell("api:schedule-preview", "POST", VIEWER, (), lambda ids: new, writes=False, foreign_statuses=None)
+    yield _write("schedule", AUTHOR, "schedule", method="PATCH", body=lambda ids: {"catch_up_seconds": 60})
+    yield _write("schedule", AUTHOR, "schedule", method="DELETE", body=lambda ids: None)
+    for name in ("pause", "resume"):
+        yield _write(f"schedule-{name}", AUTHOR, "schedule")
+    yield _write("schedule-trigger", OPERATOR, "schedule")
+    past = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", **REASON}
+    yield _write("schedule-backfill", OPERATOR, "schedule", body=lambda ids: past)
+    calendar = {"name": "NEW", "weekend": [7], "holidays": {}}
+    yield _write("holiday-calendars", AUTHOR, body=lambda ids: calendar, foreign_statuses=None)
+    yield _write("holiday-calendar", AUTHOR, "calendar", method="PUT", body=lambda ids: calendar)
+    yield _write("holiday-calendar", AUTHOR, "calendar", method="DELETE", body=lambda ids: None)
 
 
 def _api_admins() -> Iterator[Cell]:

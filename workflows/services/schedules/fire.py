@@ -183,7 +183,7 @@ def waiting_starts(schedule: Schedule) -> Any:
 def _start(schedule: Schedule, version: DefinitionVersion, occurrence: ScheduleOccurrence) -> Refusal | None:
     """Store the event that starts the run. Return the reason if its payload is invalid; nothing is then stored."""
     try:
-        payload = _payload(schedule, occurrence)
+        payload = run_payload(schedule, scheduled_at=occurrence.scheduled_at, fired_at=occurrence.fired_at)
     except RunError as error:
         return OccurrenceStatus.FAILED, error.code or "PAYLOAD_INVALID", f"the payload failed: {error.message}"
     ref = version.document()["payloadSchemaRef"]
@@ -219,19 +219,18 @@ def _start(schedule: Schedule, version: DefinitionVersion, occurrence: ScheduleO
     return None
 
 
-def _payload(schedule: Schedule, occurrence: ScheduleOccurrence) -> dict[str, Any]:
+def run_payload(schedule: Schedule, *, scheduled_at: datetime, fired_at: datetime) -> dict[str, Any]:
     """Return the payload of the run. Expressions of the schedule's payload see `schedule`. Errors: RunError."""
     seen = {
         "schedule": {
             "id": str(schedule.id),
             "name": schedule.name,
-            "scheduledAt": iso_time(ms_of_datetime(occurrence.scheduled_at)),
-            "firedAt": iso_time(ms_of_datetime(occurrence.fired_at)),
+            "scheduledAt": iso_time(ms_of_datetime(scheduled_at)),
+            "firedAt": iso_time(ms_of_datetime(fired_at)),
             "timeZone": schedule.time_zone,
         }
     }
-    now_ms = ms_of_datetime(occurrence.fired_at)
-    return expand_dotted(resolve(schedule.payload, seen, now_ms=now_ms, where="payload"))
+    return expand_dotted(resolve(schedule.payload, seen, now_ms=ms_of_datetime(fired_at), where="payload"))
 
 
 def _trace(schedule: Schedule, version: DefinitionVersion) -> dict[str, Any]:
