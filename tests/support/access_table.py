@@ -44,6 +44,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("definition-held-starts", "definition_key", shows=False)
     yield _read("definition-draft", "definition_key")
     yield _read("definition-examples", shows=False)
+    yield _read("language-schema", shows=False)
     yield _read("payload-schema", "schema_ref")
     yield _read("event", "event_id")
     yield _read("event", "event", variant="by row id")
@@ -161,6 +162,8 @@ def _api_definitions() -> Iterator[Cell]:
         method="PUT",
         body=lambda ids: {"draft_version": 0, "document": {}},
     )
+    yield Cell("api:language-validate", "POST", AUTHOR, (), lambda ids: {"text": "{}"}, writes=False,
+               foreign_statuses=None)  # fmt: skip
     yield Cell("api:definition-validate", "POST", AUTHOR, ("definition_key",), lambda ids: {}, writes=False)
     yield _write("definition-publish", AUTHOR, "definition_key", body=lambda ids: {"note": "a test"})
     yield _write("definition-rollback", AUTHOR, "definition_key", body=lambda ids: {**REASON, "version": 1})

@@ -42,7 +42,9 @@ class ProblemSerializer(serializers.Serializer[Any]):
     path = serializers.CharField(help_text="Path for people, for example `root.steps[2].config.state`.")
     step = serializers.CharField(help_text="Path of the step; empty outside of a step.")
     pointer = serializers.CharField(help_text="JSON pointer into the document.")
-    line = serializers.IntegerField(help_text="Line in the canonical text, from 1.")
+    line = serializers.IntegerField(
+        help_text="Line in the validated text, from 1. Without a text: in the canonical text."
+    )
     column = serializers.IntegerField(help_text="Column in characters, from 1.")
     message = serializers.CharField()
     suggestion = serializers.CharField(required=False)

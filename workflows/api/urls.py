@@ -7,6 +7,7 @@ from workflows.api import (
     calendar_views,
     definition_edit_views,
     definition_views,
+    language_views,
     payload_schema_views,
     schedule_views,
     secret_views,
@@ -78,6 +79,8 @@ urlpatterns = [
     path(
         "definitions/<name:key>/unarchive", definition_views.DefinitionUnarchive.as_view(), name="definition-unarchive"
     ),
+    path("language/schema", language_views.LanguageSchema.as_view(), name="language-schema"),
+    path("language/validate", language_views.LanguageValidate.as_view(), name="language-validate"),
     path("definition-examples", definition_edit_views.ExampleList.as_view(), name="definition-examples"),
     path("definitions/<name:key>/pause", definition_views.DefinitionPause.as_view(), name="definition-pause"),
     path("definitions/<name:key>/resume", definition_views.DefinitionResume.as_view(), name="definition-resume"),

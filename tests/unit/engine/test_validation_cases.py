@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.factories import expr
 from tests.unit.engine.validation_cases import CASES, GOOD, STATE, Case, assign, call, flow, known_of
+from workflows.engine.json_schema.links import link_schema
 from workflows.engine.validate import MAX_PROBLEMS, validate
 from workflows.engine.validation.codes import CODES, Severity, codes_table
 
@@ -115,6 +116,20 @@ def test_suggestions_have_a_limit_of_their_own() -> None:
     found = validate(flow(*steps), known_of(Case("", None, "", "", known={"workflows": names})))
     assert len(found) == 100
     assert 0 < len([problem for problem in found if problem.suggestion]) < 10
+
+
+def test_hostile_schemas_and_chains_of_variables_end_without_a_type() -> None:
+    levels = {f"d{number}": {"anyOf": [{"$ref": f"#/$defs/d{number + 1}"}] * 4} for number in range(30)}
+    schema = {"$defs": {**levels, "d30": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/d0"}}}
+    for hostile in ({"$ref": "#"}, {"type": "object", **schema}):
+        linked = link_schema(hostile)
+        known = Case("", None, "", "", known={"schema_of": lambda ref, linked=linked: linked})
+        assert validate(flow(assign("x", expr("payload.a + 1"))), known_of(known)) == []
+    chain = [assign(f"v{number}", expr(f"v{number + 1}"), f"s{number}") for number in range(1, 600)]
+    found = validate(flow(*chain, assign("v600", "text", "t"), assign("x", expr("v1 + 1"))), known_of(CASES[0]))
+    assert {problem.code for problem in found} == {"VARIABLE_UNASSIGNED", "PROBLEMS_CUT"}
+    near = [assign("v1", "text"), assign("v0", expr("v1"), "b"), assign("x", expr("v0 + 1"), "c")]
+    assert [problem.code for problem in validate(flow(*near), known_of(CASES[0]))] == ["TYPE_MISMATCH"]
 
 
 def test_every_code_has_a_severity_and_shape_codes_are_errors() -> None:

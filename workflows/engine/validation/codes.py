@@ -129,6 +129,7 @@ CODES: dict[str, Code] = {
         "a mapping lacks a field that the action's input, or the payload schema of the child or of this definition,"
         " requires"
     ),
+    "INPUT_INVALID": _error("a literal in the `inputMapping` has a value that the action never accepts"),
     "TYPE_MISMATCH": _error(
         "a value has a JSON type that the field or operator never accepts. The type is known from the literal, from a"
         " schema, or from the output of an earlier step"

@@ -20,7 +20,7 @@ KEY_PATTERN = "[a-z0-9][a-z0-9._-]*"
 # Kinds of fields whose values become part of a run. These values may not nest deeper than the other values of a run.
 _NESTED = frozenset({"value", "mapping", "input", "assign", "filters", "form", "expression_or_text"})
 
-_LITERAL_DURATION = Field("whole", maximum=MAX_MS)
+LITERAL_DURATION = Field("whole", maximum=MAX_MS)
 
 
 def check_fields(value: Mapping[str, Any], fields: Mapping[str, Field], near: Near) -> Findings:
@@ -83,7 +83,7 @@ def _duration(_spec: Field, value: Any, near: Near) -> Findings:
     if is_expression(value):
         yield from values.constant_findings(value, duration_problem, "DURATION_INVALID", near)
     elif isinstance(value, int | float):
-        yield from _whole(_LITERAL_DURATION, value, near)
+        yield from _whole(LITERAL_DURATION, value, near)
     else:
         yield from invalid(f"must be a whole number of milliseconds or an expression, but is {shown(value)}")
 

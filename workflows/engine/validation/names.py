@@ -50,7 +50,7 @@ def _action(node: StepNode, known: Known, near: Near) -> Iterator[Finding]:
     if fields is not None and isinstance(mapping, dict):
         yield from _input_fields(mapping, fields, where, action_id, near)
     for name, message in literal_problems(action_id, mapping):
-        yield Finding("FIELD_INVALID", (*where, name), message)
+        yield Finding("INPUT_INVALID", (*where, name), message)
     for segments, name in secret_references(mapping):
         yield from _secret(name, action, (*where, *segments), known, near)
 

@@ -28,6 +28,8 @@ from workflows.engine.validation.uses import Write, catch_writes, step_writes
 # Names in the `event` of a trigger mapping, and the key of `Scopes.roots` for the payload of this event.
 EVENT_NAMES = ("name", "correlationKey", "payload", "payloadSchemaRef")
 EVENT_PAYLOAD = "event.payload"
+# A variable can have the value of another variable, and so on. A longer chain is not followed.
+MAX_CHAIN = 50
 SCOPES = ("payload", "vars", "local", "meta", "system", "error")
 SYSTEM_NAMES = (
     "runId",
@@ -63,6 +65,7 @@ class Scopes:
     variables: dict[str, list[Any]] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     _found: dict[str, Type] = field(default_factory=dict)
+    _depth: int = 0
 
     def type_of(self, value: Any) -> Type:
         """Return the type of an author's value, which may be an expression."""
@@ -103,9 +106,13 @@ class Scopes:
 
     def variable(self, name: str) -> Type:
         if name not in self._found:
-            self._found[name] = ANY  # a variable whose value depends on itself
-            written = [each.type if each.type is not None else self.type_of(each.value) for each in self._whole(name)]
-            self._found[name] = union(written)
+            self._found[name] = ANY  # a variable whose value depends on itself, or on a long chain of others
+            if self._depth < MAX_CHAIN:
+                self._depth += 1
+                writes = self._whole(name)
+                types = [write.type if write.type is not None else self.type_of(write.value) for write in writes]
+                self._found[name] = union(types)
+                self._depth -= 1
         return self._found[name]
 
     def _whole(self, name: str) -> list[Write]:
