@@ -88,6 +88,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 item("Definitions", "account_tree", "workflows_definition_changelist"),
                 item("Event catalogue", "menu_book", "workflows_eventtype_changelist"),
                 item("Schemas", "data_object", "workflows_payloadschema_changelist"),
+                item("Actions", "extension", "workflows_connector_catalogue"),
+                item("Connectors", "hub", "workflows_connector_changelist"),
             ],
         },
         {

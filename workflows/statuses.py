@@ -160,6 +160,8 @@ class CommandAction(TextChoices):
     IMPORT = "import", "Import bundle"
     EDIT_EVENT_TYPE = "edit_event_type", "Edit event type"
     EDIT_SCHEMA = "edit_schema", "Edit schema"
+    EDIT_CONNECTOR = "edit_connector", "Edit connector"
+    TEST_CONNECTOR = "test_connector", "Test connector"
     SAVE_SECRET = "save_secret", "Save secret"
     DELETE_SECRET = "delete_secret", "Delete secret"
     ROTATE_SECRETS = "rotate_secrets", "Rotate secrets"

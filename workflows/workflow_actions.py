@@ -12,7 +12,8 @@ register(
         version=1,
         label="Call an HTTP address",
         category="Integration",
-        description="Sends the header `Idempotency-Key`, so that a target can execute a repeated call only once.",
+        description="Sends one HTTP request and returns status, headers and body. Private addresses are refused."
+        " Redirects are not followed. The header `Idempotency-Key` lets a target recognise a repeated call.",
         input_model=HttpRequestInput,
         output_model=HttpRequestOutput,
         run=http_request,
@@ -28,6 +29,8 @@ register(
         version=1,
         label="Send an e-mail",
         category="Messages",
+        description="Sends one e-mail with Django's e-mail backend. `html` is sent as an alternative to `text`."
+        " If the mail server does not respond, an operator decides whether the e-mail was sent.",
         input_model=EmailInput,
         output_model=EmailOutput,
         run=send_email,
@@ -43,6 +46,8 @@ register(
         version=1,
         label="Notify members in the portal",
         category="Messages",
+        description="Writes a notification for members of the tenant, by role or by user name. `unknown` lists the"
+        " names that no member has.",
         input_model=NotificationInput,
         output_model=NotificationOutput,
         run=send_in_app,
@@ -158,6 +163,7 @@ register(
         version=1,
         label="Local date and time in a time zone",
         category="Time",
+        description="Returns date, time, weekday and offset of a moment in a time zone.",
         input_model=calendar.InZoneInput,
         output_model=calendar.CalendarOutput,
         run=calendar.in_zone,

@@ -287,13 +287,15 @@ def test_schema_in_use_cannot_be_deleted(tenant: Any) -> None:
     error = error_of(api.client.delete("/api/v1/schemas/used"), 409)
     assert error["code"] == "SCHEMA_IN_USE"
     assert error["details"]["usedBy"] == [
-        {"kind": "event_type", "name": "E"}, {"kind": "definition", "name": "flow", "version": 1},
-        {"kind": "schema", "name": "by-address"}, {"kind": "schema", "name": "by-name"},
+        {"kind": "event_type", "name": "E", "where": "payload schema"},
+        {"kind": "schema", "name": "by-address", "where": "$ref"},
+        {"kind": "schema", "name": "by-name", "where": "$ref"},
+        {"kind": "definition", "name": "flow", "where": "version 1", "version": 1, "steps": ["payloadSchemaRef"]},
     ]  # fmt: skip
     assert api.get("/schemas/used").json()["used_by"] == error["details"]["usedBy"]
     assert api.client.delete("/api/v1/schemas/unused").status_code == 204
     moved = put(api, "/schemas/used", {"schema": {"$id": "https://example.com/moved"}})
-    assert error_of(moved, 409)["details"]["usedBy"] == [{"kind": "schema", "name": "by-address"}]
+    assert error_of(moved, 409)["details"]["usedBy"] == [{"kind": "schema", "name": "by-address", "where": "$ref"}]
 
 
 # -- Admin -----------------------------------------------------------------------------------------------------------

@@ -12,13 +12,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.support.factories import make_actor, make_tenant, make_token, publish
+from tests.support.factories import make_actor, make_definition, make_tenant, make_token, publish
 from tests.support.members import member_of
+from workflows.engine.definition import canonical_text
 from workflows.engine.errors import RunError
 from workflows.errors import DependencyDown, InputInvalid, NotFound, PermissionRefused
 from workflows.models import Command, Definition, Secret
-from workflows.services.secret_use import secret_uses
+from workflows.services.references import Referred
 from workflows.services.secrets import secret_delete, secret_save, secret_values, secrets_rotate
+from workflows.services.uses import uses_of
 from workflows.statuses import Role
 
 VALUE = "correct-horse-battery"
@@ -195,15 +197,15 @@ def test_users_of_a_secret_are_listed(tenant: Any) -> None:
     publish(
         tenant, {**CALL, "config": {**CALL["config"], "inputMapping": {"url": '{"$secret": "HOOK"}'}}}, key="used-it"
     )
-    Definition.objects.create(
-        tenant=tenant, key="a-draft", name="d", draft_text='{\n  "url": {\n    "$secret": "HOOK"\n  }\n}'
-    )
+    draft = make_definition(CALL, key="a-draft")
+    Definition.objects.create(tenant=tenant, key="a-draft", name="d", draft_text=canonical_text(draft))
     publish(make_tenant(), CALL)
-    uses = secret_uses(tenant_id=tenant.id, name="HOOK")
-    assert [(use.definition.key, use.where) for use in uses] == [
-        ("a-draft", "draft"), ("uses-it", "published version 1"), ("uses-it", "draft"),
+    uses = uses_of(Referred.SECRET, "HOOK", tenant_id=tenant.id)
+    assert [(use.name, use.where, use.steps) for use in uses] == [
+        ("a-draft", "draft", ("root.steps[0]",)), ("uses-it", "published version 1", ("root.steps[0]",)),
+        ("uses-it", "draft", ("root.steps[0]",)),
     ]  # fmt: skip
-    assert secret_uses(tenant_id=tenant.id, name="HOO") == []
+    assert uses_of(Referred.SECRET, "HOO", tenant_id=tenant.id) == []
 
 
 # -- API --------------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from workflows.models import (
 )
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
+from workflows.services.connectors import connector_save
 from workflows.services.schedules.calendars import calendar_save
 from workflows.services.schedules.edit import schedule_create
 from workflows.services.schedules.field_checks import ScheduleFields
@@ -156,12 +157,18 @@ def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, s
     entry = event_type_save(actor=actor, name=f"{own}-event-type", fields=fields).row
     name = own.upper().replace("-", "_")
     secret, _ = secret_save(actor=actor, name=name, value=f"{mark} value", description=f"{mark} secret")
+    spec = {"label": f"{mark} connector", "url": "https://example.org/", "description": mark}
+    spec["input_schema"] = {"type": "object", "title": mark}
+    connector = connector_save(actor=actor, action_id=f"{own}.call", spec=spec).row
     DataStoreEntry.objects.create(tenant=tenant, key=own, value={"m": mark})
     ids |= {
         "schema": str(schema.id),
         "schema_ref": schema.ref,
         "event_type": str(entry.id),
         "event_type_name": entry.name,
+        "connector": str(connector.id),
+        "connector_action": connector.action_id,
+        "connector_version": str(connector.version),
         "secret": str(secret.id),
         "secret_name": secret.name,
     }
@@ -193,7 +200,7 @@ def _schedule(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
 
 def identifying_texts(filled: FilledTenant) -> list[str]:
     """Return the texts that reveal rows of this tenant: mark, ids, names, slug."""
-    shared = {"app", "content_type", "user", "group"}
+    shared = {"app", "content_type", "user", "group", "connector_version"}
     accounts = get_user_model().objects.filter(pk__in=[caller.actor_id for caller in filled.users.values()])
     ids = {value for key, value in filled.ids.items() if key not in shared}
     return [filled.mark, *sorted(ids), *(account.get_username() for account in accounts), filled.tenant.slug]

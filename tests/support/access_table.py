@@ -46,6 +46,10 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("definition-examples", shows=False)
     yield _read("language-schema", shows=False)
     yield _read("payload-schema", "schema_ref")
+    yield _read("actions", shows=False)
+    yield _read("connectors")
+    yield _read("action", "connector_action", "connector_version")
+    yield _read("connector", "connector_action", "connector_version")
     yield _read("event", "event_id")
     yield _read("event", "event", variant="by row id")
     yield _read("event-trace", "event_id")
@@ -192,6 +196,12 @@ def _api_schedules() -> Iterator[Cell]:
 
 def _api_admins() -> Iterator[Cell]:
     own = frozenset({201})
+    spec = {"label": "A", "url": "https://example.org/"}
+    connector = ("connector_action", "connector_version")
+    yield _write("connectors", ADMIN, body=lambda ids: {"action_id": "a.new", "spec": spec}, foreign_statuses=None)
+    yield _write("connector", ADMIN, *connector, method="PUT", body=lambda ids: {"spec": spec}, foreign_statuses=own)
+    yield _write("connector", ADMIN, *connector, method="DELETE", body=lambda ids: None)
+    yield _write("connector-test", AUTHOR, *connector, body=lambda ids: {"input": 1})
     yield _write(
         "secret", ADMIN, "secret_name", method="PUT", body=lambda ids: {"value": "a value"}, foreign_statuses=own
     )
@@ -208,6 +218,7 @@ def _screen_cells() -> Iterator[Cell]:
         yield from _pages(model)
     for model in ("eventtype", "payloadschema"):
         yield from _author_pages(model)
+    yield from _connector_pages()
     yield from _secret_pages()
     yield from _run_screens()
     yield from _event_screens()
@@ -320,17 +331,38 @@ _ROWS = {
 def _author_pages(model: str) -> Iterator[Cell]:
     name, row = f"workflows_{model}", _ROWS[model]
     body: dict[str, Any] = {"name": "NEW", "ref": "new.v1", "schema": "{}", "is_active": "on"}
+    yield from _readable_pages(model, row)
+    yield _get(f"{name}_add", AUTHOR)
+    yield _get(f"{name}_delete", VIEWER, row)
+    yield _post(f"{name}_add", AUTHOR, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_change", AUTHOR, row, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_delete", AUTHOR, row, is_recorded=True)
+
+
+def _connector_pages() -> Iterator[Cell]:
+    name, row, spec = "workflows_connector", "connector", {"label": "A", "url": "https://example.org/"}
+    body = {**spec, "action_id": "a.new", "category": "A", "method": "POST", "body_format": "json", "save_as": "new"}
+    yield from _readable_pages("connector", row)
+    yield _get(f"{name}_add", ADMIN)
+    yield _get(f"{name}_delete", VIEWER, row)
+    yield _post(f"{name}_add", ADMIN, body=lambda ids: {**body, "timeout_seconds": "5"}, is_recorded=True)
+    yield _post(f"{name}_change", ADMIN, row, body=lambda ids: {**body, "timeout_seconds": "5"}, is_recorded=True)
+    yield _post(f"{name}_delete", ADMIN, row, is_recorded=True)
+    yield _get(f"{name}_test", VIEWER, row)
+    yield _post(f"{name}_test", AUTHOR, row, body=lambda ids: {"input": "1"}, is_recorded=True)
+    yield from _both(f"admin:{name}_catalogue", VIEWER)
+    yield from _both(f"admin:{name}_action", VIEWER, "connector_action", "connector_version")
+
+
+def _readable_pages(model: str, row: str) -> Iterator[Cell]:
+    """Yield the cells of the pages that every member may read."""
+    name = f"workflows_{model}"
     yield _get(f"{name}_changelist", shows=True)
     yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
     yield _get(f"{name}_change", VIEWER, row, shows=True)
     yield _get(f"{name}_history", VIEWER, row)
     yield _post(f"{name}_history", VIEWER, row, writes=False)
     yield from _both(f"admin/workflows/{model}/<path:object_id>/", VIEWER, row)
-    yield _get(f"{name}_add", AUTHOR)
-    yield _get(f"{name}_delete", VIEWER, row)
-    yield _post(f"{name}_add", AUTHOR, body=lambda ids: body, is_recorded=True)
-    yield _post(f"{name}_change", AUTHOR, row, body=lambda ids: body, is_recorded=True)
-    yield _post(f"{name}_delete", AUTHOR, row, is_recorded=True)
 
 
 def _secret_pages() -> Iterator[Cell]:

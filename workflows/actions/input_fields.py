@@ -18,7 +18,7 @@ _HARMLESS = frozenset({"_one_spelling"})
 _DEPTH = 8
 
 
-def known_input_fields() -> dict[tuple[str, int], InputFields]:
+def registered_input_fields() -> dict[tuple[str, int], InputFields]:
     """Return the input fields by action id and version. An action that accepts any field has no entry."""
     found: dict[tuple[str, int], InputFields] = {
         key: InputFields(names, required=transform_required(key[0]), types=transform_types(key[0]))

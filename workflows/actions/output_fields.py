@@ -12,7 +12,7 @@ from workflows.engine.transforms import TRANSFORMS
 _RESULT: dict[str, Any] = {"type": "object", "properties": {"result": {}}, "additionalProperties": False}
 
 
-def known_output(action_id: str, version: int) -> dict[str, Any] | None:
+def registered_output(action_id: str, version: int) -> dict[str, Any] | None:
     """Return the JSON Schema of the output that a step of this action saves, or None if it is not known."""
     if (action_id, version) in TRANSFORMS:
         return _RESULT

@@ -11,14 +11,13 @@ does not catch such an error, and Temporal repeats the activity.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
 from workflows.engine.errors import Category, RunError
-from workflows.engine.transforms import TRANSFORMS
 
 
 class ActionFailed(RunError):
@@ -44,13 +43,17 @@ class ActionOutcomeUnknown(ActionFailed):
 
 @dataclass(frozen=True)
 class ActionContext:
-    """Context of an action call. Units: `timeout_seconds` is in seconds."""
+    """Context of an action call. `secrets` has the values of the secrets that `Action.secret_names` lists.
+
+    Units: `timeout_seconds` is in seconds.
+    """
 
     tenant_id: uuid.UUID
     run_id: uuid.UUID
     step_path: str
     idempotency_key: str
     timeout_seconds: float
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Action:
     - `idempotency_key`: this function computes the key from the input. If it is None, the key of the step is used.
     - `takes_secrets`: False if the action sends its input to a server that stores the input unencrypted, for example a
       broker.
+    - `secret_names`: secrets of the tenant that the action needs itself, beside the secrets in its input.
 
     Units: `timeout_seconds` is in seconds.
     """
@@ -78,6 +82,7 @@ class Action:
     is_idempotent: bool = False
     is_transactional: bool = False
     takes_secrets: bool = True
+    secret_names: frozenset[str] = frozenset()
     # After this time the activity ends, but the action's thread may still run. So an action should set shorter timeouts
     # itself.
     timeout_seconds: float = 30
@@ -135,11 +140,3 @@ def registered_actions() -> list[Action]:
 def actions_without_secrets() -> frozenset[tuple[str, int]]:
     """Return the actions whose input may not contain a secret."""
     return frozenset(key for key, action in _actions.items() if not action.may_take_secrets)
-
-
-def known_actions() -> dict[str, frozenset[int]]:
-    """Return all action ids with their versions, including the pure actions of the engine."""
-    versions: dict[str, set[int]] = {}
-    for action_id, version in (*_actions, *TRANSFORMS):
-        versions.setdefault(action_id, set()).add(version)
-    return {action_id: frozenset(found) for action_id, found in sorted(versions.items())}

@@ -17,13 +17,14 @@ from workflows.statuses import Role
 
 
 class AuthorPages(TenantAdmin):
-    """Base class of these pages. Every member may read, and authors may write.
+    """Base class of these pages. Every member may read. Members with `writer_role` may write.
 
     A subclass defines the template and the methods below.
     """
 
     page_template: str
     list_title: str
+    writer_role: Role = Role.AUTHOR
 
     def form_for(self, actor: Actor, row: Any, data: Any) -> forms.Form:
         """Return the form for a row. If `row` is None, return the form for a new row."""
@@ -54,13 +55,13 @@ class AuthorPages(TenantAdmin):
         return super().changelist_view(request, {"title": self.list_title, **(extra_context or {})})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return actor_of(request).has_role(Role.AUTHOR)
+        return actor_of(request).has_role(self.writer_role)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method != "POST" and not self.has_add_permission(request):
-            raise PermissionDenied(f"You need the role {Role.AUTHOR} to add this.")
+            raise PermissionDenied(f"You need the role {self.writer_role} to add this.")
         return self._form_page(request, None, f"Add {self.opts.verbose_name}")
 
     def change_view(
@@ -116,7 +117,7 @@ class AuthorPages(TenantAdmin):
             request,
             title,
             row=row,
-            may_write=actor.has_role(Role.AUTHOR),
+            may_write=actor.has_role(self.writer_role),
             back=self._list_url(),
             list_title=self.list_title,
             **row_context,

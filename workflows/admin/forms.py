@@ -17,8 +17,8 @@ from workflows.models.fields import new_id
 from workflows.strict_json import JsonRefused, read_json
 
 
-class JsonObjectField(forms.CharField):
-    """Field for a JSON object that is written as text. Keys keep their order."""
+class JsonField(forms.CharField):
+    """Field for a JSON value that is written as text. Keys keep their order."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -34,15 +34,25 @@ class JsonObjectField(forms.CharField):
         except RecursionError as error:
             raise forms.ValidationError("The JSON is nested too deeply.") from error
         except JsonRefused as error:
-            raise forms.ValidationError(f"{error.pointer or 'The object'} {error.problem}") from error
+            raise forms.ValidationError(f"{error.pointer or 'The value'} {error.problem}") from error
         except ValueError as error:
             raise forms.ValidationError(f"This is not valid JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise forms.ValidationError("This must be a JSON object, for example {}.")
+        self.check(document)
         problem = storable_problem(document)
         if problem is not None:
-            raise forms.ValidationError(f"{problem[0] or 'The object'} {problem[1]}")
+            raise forms.ValidationError(f"{problem[0] or 'The value'} {problem[1]}")
         return document
+
+    def check(self, document: Any) -> None:
+        """Check the kind of the value. Errors: ValidationError."""
+
+
+class JsonObjectField(JsonField):
+    """Field for a JSON object that is written as text."""
+
+    def check(self, document: Any) -> None:
+        if not isinstance(document, dict):
+            raise forms.ValidationError("This must be a JSON object, for example {}.")
 
 
 class ReasonForm(forms.Form):

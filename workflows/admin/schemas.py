@@ -16,8 +16,8 @@ from workflows.admin.author_pages import AuthorPages
 from workflows.admin.forms import JsonObjectField
 from workflows.engine.json_schema.faults import DIALECT
 from workflows.models import PayloadSchema
-from workflows.services.schema_use import schema_users
 from workflows.services.schemas import schema_delete, schema_save, schema_warnings
+from workflows.services.uses import schema_users
 from workflows.templatetags.pointsman import moment
 
 EMPTY = {"$schema": DIALECT, "type": "object", "properties": {}, "required": []}
@@ -90,4 +90,4 @@ class PayloadSchemaAdmin(AuthorPages):
     def row_context(self, actor: Actor, row: PayloadSchema) -> dict[str, Any]:
         warnings = schema_warnings(tenant_id=row.tenant_id, ref=row.ref, schema=row.schema)
         text = json.dumps(row.schema, indent=2, ensure_ascii=False)
-        return {"users": schema_users(row), "warnings": warnings, "schema_text": text}
+        return {"uses": schema_users(row), "warnings": warnings, "schema_text": text}

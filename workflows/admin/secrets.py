@@ -24,8 +24,9 @@ from workflows.admin.redaction import redaction_page
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Secret
 from workflows.secret_encryption import has_key
-from workflows.services.secret_use import secret_uses
+from workflows.services.references import Referred
 from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, require_secret_role, secret_delete, secret_save
+from workflows.services.uses import uses_of
 from workflows.statuses import CommandAction, Role
 from workflows.templatetags.pointsman import moment
 
@@ -166,7 +167,7 @@ class SecretAdmin(TenantAdmin):
         return self._page(request, secret, form=form, is_deleting=True)
 
     def _page(self, request: HttpRequest, secret: Secret, **more: Any) -> HttpResponse:
-        uses = secret_uses(tenant_id=secret.tenant_id, name=secret.name)
+        uses = uses_of(Referred.SECRET, secret.name, tenant_id=secret.tenant_id)
         is_readable = has_key(secret.key_id)
         context = self.page_context(request, secret.name, secret=secret, uses=uses, is_readable=is_readable, **more)
         return TemplateResponse(request, "portal/secret_page.html", context)

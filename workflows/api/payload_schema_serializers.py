@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from workflows.engine.json_schema.check import Problem
 from workflows.models import PayloadSchema
-from workflows.services.schema_use import User, schema_users
+from workflows.services.uses import schema_users
 
 
 class PayloadSchemaFieldsSerializer(serializers.Serializer[Any]):
@@ -25,14 +25,14 @@ class PayloadSchemaSerializer(serializers.ModelSerializer[PayloadSchema]):
 
 class PayloadSchemaDetailSerializer(PayloadSchemaSerializer):
     used_by = serializers.SerializerMethodField(
-        help_text="Definitions and event types that use the schema: `{kind, name, version?}`."
+        help_text="Definitions, event types and schemas that use the schema: `{kind, name, where, version?, steps?}`."
     )
 
     class Meta(PayloadSchemaSerializer.Meta):
         fields = (*PayloadSchemaSerializer.Meta.fields, "schema", "used_by")
 
-    def get_used_by(self, row: PayloadSchema) -> list[User]:
-        return schema_users(row)
+    def get_used_by(self, row: PayloadSchema) -> list[dict[str, Any]]:
+        return [use.as_object() for use in schema_users(row)]
 
 
 class SavedPayloadSchemaSerializer(PayloadSchemaSerializer):

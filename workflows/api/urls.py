@@ -1,8 +1,9 @@
-"""URLs of the API for runs, tasks, bulk jobs, commands, definitions, schemas and secrets."""
+"""URLs of the API for runs, tasks, bulk jobs, commands, definitions, actions, schemas and secrets."""
 
 from django.urls import path, register_converter
 
 from workflows.api import (
+    action_views,
     bulk_views,
     calendar_views,
     definition_edit_views,
@@ -98,6 +99,11 @@ urlpatterns = [
     path("schedules/<uuid:pk>/backfill", schedule_views.ScheduleBackfill.as_view(), name="schedule-backfill"),
     path("holiday-calendars", calendar_views.CalendarList.as_view(), name="holiday-calendars"),
     path("holiday-calendars/<uuid:pk>", calendar_views.CalendarDetail.as_view(), name="holiday-calendar"),
+    path("actions", action_views.ActionList.as_view(), name="actions"),
+    path("actions/<name:action_id>/<int:version>", action_views.ActionDetail.as_view(), name="action"),
+    path("connectors", action_views.ConnectorList.as_view(), name="connectors"),
+    path("connectors/<name:action_id>/<int:version>", action_views.ConnectorDetail.as_view(), name="connector"),
+    path("connectors/<name:action_id>/<int:version>/test", action_views.ConnectorTest.as_view(), name="connector-test"),
     path("schemas", payload_schema_views.PayloadSchemaList.as_view(), name="schemas"),
     path("schemas/<name:ref>", payload_schema_views.PayloadSchemaDetail.as_view(), name="payload-schema"),
     path("redaction-rules", secret_views.RedactionRules.as_view(), name="redaction-rules"),

@@ -70,6 +70,8 @@ class Migration(migrations.Migration):
                             ("import", "Import bundle"),
                             ("edit_event_type", "Edit event type"),
                             ("edit_schema", "Edit schema"),
+                            ("edit_connector", "Edit connector"),
+                            ("test_connector", "Test connector"),
                             ("save_secret", "Save secret"),
                             ("delete_secret", "Delete secret"),
                             ("rotate_secrets", "Rotate secrets"),
@@ -214,6 +216,8 @@ class Migration(migrations.Migration):
                             ("import", "Import bundle"),
                             ("edit_event_type", "Edit event type"),
                             ("edit_schema", "Edit schema"),
+                            ("edit_connector", "Edit connector"),
+                            ("test_connector", "Test connector"),
                             ("save_secret", "Save secret"),
                             ("delete_secret", "Delete secret"),
                             ("rotate_secrets", "Rotate secrets"),
@@ -1685,6 +1689,49 @@ class Migration(migrations.Migration):
                         fields=("tenant", "event", "definition"),
                         name="workflow_deliveries_once_per_trigger",
                     ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Connector",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "action_id",
+                    models.CharField(
+                        max_length=200,
+                        validators=[
+                            django.core.validators.RegexValidator("^[A-Za-z][A-Za-z0-9_-]*(\\.[A-Za-z0-9_-]+)*$")
+                        ],
+                    ),
+                ),
+                ("version", models.PositiveIntegerField()),
+                ("label", models.CharField(max_length=200)),
+                ("spec", workflows.models.fields.OrderedJSONField(default=dict)),
+                ("created_by_name", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_connectors",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "action_id", "version"), name="workflow_connectors_version"
+                    )
                 ],
             },
         ),

@@ -10,10 +10,10 @@ from workflows.models.row_level_security import EnableTenantPolicy
 
 APP_ROLE = f'"{settings.DATABASE_APP_ROLE}"'
 TENANT_MODELS = [
-    "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "DataStoreEntry", "Definition",
-    "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask", "Notification",
-    "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "Schedule", "ScheduleOccurrence", "Secret",
-    "TenantMembership",
+    "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
+    "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
+    "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "Schedule",
+    "ScheduleOccurrence", "Secret", "TenantMembership",
 ]  # fmt: skip
 
 

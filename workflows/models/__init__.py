@@ -2,6 +2,7 @@ from workflows.models.actions import ActionInvocation, Notification
 from workflows.models.bulk import BulkItem, BulkJob
 from workflows.models.catalogue import EventType, PayloadSchema
 from workflows.models.commands import Command, CommandEntry
+from workflows.models.connectors import Connector
 from workflows.models.definitions import Definition, DefinitionVersion
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.human_tasks import HumanTask
@@ -17,6 +18,7 @@ __all__ = [
     "BulkJob",
     "Command",
     "CommandEntry",
+    "Connector",
     "DataStoreEntry",
     "Definition",
     "DefinitionVersion",

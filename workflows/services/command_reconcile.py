@@ -188,6 +188,10 @@ def _repair(command: Command) -> Decision:
     return False, "the portal's process ended before the repair was done; the reconciler repairs the rows by itself"
 
 
+def _test_connector(command: Command) -> Decision:
+    return False, "the portal's process ended before it had a response; check the other system before a further test"
+
+
 def _described(run: Run) -> gateway.Execution | None:
     try:
         return gateway.describe_run(workflow_id=run.temporal_workflow_id)
@@ -207,6 +211,7 @@ ONE_COMMIT = (
     CommandAction.DELETE_SECRET,
     CommandAction.DISCARD,
     CommandAction.EDIT_CALENDAR,
+    CommandAction.EDIT_CONNECTOR,
     CommandAction.EDIT_DEFINITION,
     CommandAction.EDIT_EVENT_TYPE,
     CommandAction.EDIT_REDACTION,
@@ -236,5 +241,6 @@ DECIDERS: dict[CommandAction, Callable[[Command], Decision]] = {
     CommandAction.REPLAY: _replay,
     CommandAction.COMPLETE_TASK: _complete_task,
     CommandAction.REPAIR: _repair,
+    CommandAction.TEST_CONNECTOR: _test_connector,
     **dict.fromkeys([*ALWAYS_REFUSED, *ONE_COMMIT], _not_carried_out),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workflows.actions.registry import find_action
+from workflows.actions.lookup import tenant_action
 from workflows.models import HumanTask
 
 
@@ -36,7 +36,9 @@ def output_problem(task: HumanTask, response: Any) -> str | None:
     if not isinstance(response, dict) or "output" not in response:
         return None
     action_id, _, version = str(task.context_data.get("action", "")).rpartition("@")
-    action = find_action(action_id, int(version)) if version.isdecimal() else None
+    if not version.isdecimal():
+        return None
+    action = tenant_action(tenant_id=task.tenant_id, action_id=action_id, version=int(version))
     if action is None:
         return None
     try:

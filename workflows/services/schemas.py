@@ -25,7 +25,7 @@ from workflows.models import PayloadSchema
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
 from workflows.services.roles import require_role
-from workflows.services.schema_use import schema_users, schemas_that_refer_to
+from workflows.services.uses import Use, schema_users, schemas_that_refer_to
 from workflows.statuses import CommandAction, Role
 
 MAX_SCHEMA_BYTES = 262_144
@@ -211,11 +211,13 @@ def _unknown(ref: str) -> NotFound:
     return NotFound(f"there is no schema {ref[:200]!r}", code="SCHEMA_NOT_FOUND")
 
 
-def _in_use(name: str, users: list[dict[str, Any]]) -> Conflict:
-    names = ", ".join(f"{user['kind'].replace('_', ' ')} {user['name']}" for user in users[:3])
+def _in_use(name: str, users: list[Use]) -> Conflict:
+    names = ", ".join(map(str, users[:3]))
     more = f" and {len(users) - 3} more" if len(users) > 3 else ""
     return Conflict(
-        f"{name!r} is used by {names}{more}; change these first", code="SCHEMA_IN_USE", details={"usedBy": users}
+        f"{name!r} is used by {names}{more}; change these first",
+        code="SCHEMA_IN_USE",
+        details={"usedBy": [use.as_object() for use in users]},
     )
 
 

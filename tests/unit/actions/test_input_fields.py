@@ -6,7 +6,7 @@ import pytest
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from tests.support.factories import expr, make_definition
-from workflows.actions.input_fields import known_input_fields, model_fields
+from workflows.actions.input_fields import model_fields, registered_input_fields
 from workflows.engine.validate import Known, Problem, validate
 
 
@@ -35,7 +35,7 @@ class Renaming(BaseModel):
 
 
 def problems(action: str, value: dict[str, Any]) -> list[Problem]:
-    fields = known_input_fields()
+    fields = registered_input_fields()
     orders = model_fields(Order)
     assert orders is not None
     fields["crm.order", 1] = orders

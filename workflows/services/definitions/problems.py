@@ -2,11 +2,11 @@
 
 import json
 import uuid
+from functools import partial
 from typing import Any
 
-from workflows.actions.input_fields import known_input_fields
-from workflows.actions.output_fields import known_output
-from workflows.actions.registry import actions_without_secrets, known_actions
+from workflows.actions.lookup import known_actions, known_input_fields, known_output
+from workflows.actions.registry import actions_without_secrets
 from workflows.engine.validate import Known, Problem, validate
 from workflows.models import DefinitionVersion, Secret
 from workflows.services.definitions.facts import TenantFacts
@@ -48,14 +48,14 @@ def known_names(tenant_id: uuid.UUID) -> Known:
     """Return the names that the definitions of a tenant may refer to."""
     facts = TenantFacts(tenant_id)
     return Known(
-        actions=known_actions(),
+        actions=known_actions(tenant_id),
         schema_refs=known_schema_refs(tenant_id),
         workflows=_known_workflows(tenant_id),
         secrets=frozenset(Secret.objects.filter(tenant_id=tenant_id).values_list("name", flat=True)),
         without_secrets=actions_without_secrets(),
-        action_fields=known_input_fields(),
+        action_fields=known_input_fields(tenant_id),
         schema_of=facts.schema,
-        output_of=known_output,
+        output_of=partial(known_output, tenant_id),
         definition_of=facts.definition,
         event_of=facts.event,
     )

@@ -9,6 +9,7 @@ from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.json_numbers import read_stored_json
 from workflows.models import Definition, DefinitionVersion
+from workflows.services.connectors import connectors_lock
 from workflows.services.definitions.changes import definition_change, require_not_archived, require_reason
 from workflows.services.definitions.drafts import require_draft_version
 from workflows.services.definitions.problems import definition_problems
@@ -112,7 +113,12 @@ def version_create(
     rolled_back_to: int | None = None,
     payload_schema: Any = None,
 ) -> DefinitionVersion:
-    """Store a valid definition document as an immutable version, with the payload schema that was pinned with it."""
+    """Store a valid definition document as an immutable version, with the payload schema that was pinned with it.
+
+    The connectors that it calls are locked until the version is committed.
+    Errors: Conflict CONNECTOR_CHANGED.
+    """
+    connectors_lock(tenant_id=actor.tenant_id, document=document)
     text = canonical_text({**document, "version": number})
     trigger = document.get("trigger") or {}
     return DefinitionVersion.objects.create(

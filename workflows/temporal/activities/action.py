@@ -33,8 +33,9 @@ from workflows.actions.ledger import (
     invocation_leave,
     invocation_renew,
 )
+from workflows.actions.lookup import tenant_action
 from workflows.actions.output_schemas import output_schema
-from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown, find_action
+from workflows.actions.registry import Action, ActionContext, ActionOutcomeUnknown
 from workflows.actions.scrubbing import scrub, scrubbing
 from workflows.engine.clock import ms_of_datetime
 from workflows.engine.errors import Category, RunError
@@ -80,6 +81,7 @@ class _Attempt:
         self.request = request
         self.tenant_id, self.run_id = uuid.UUID(request.tenant_id), uuid.UUID(request.run_id)
         self._held: ActionInvocation | None = None
+        self._own_secrets: dict[str, str] = {}
         self._claimed: tuple[Action, ActionInvocation] | None = None
 
     def renew(self) -> None:
@@ -91,7 +93,9 @@ class _Attempt:
 
         Errors: RunError for a failure that the workflow must see.
         """
-        action = find_action(self.request.action_id, self.request.action_version)
+        action = tenant_action(
+            tenant_id=self.tenant_id, action_id=self.request.action_id, version=self.request.action_version
+        )
         if action is None:
             raise self._missing()
         if activity.info().attempt > 1:
@@ -101,6 +105,7 @@ class _Attempt:
         except RunError:
             self._write_start()
             raise
+        self._own_secrets = {name: secrets[name] for name in action.secret_names}
         with scrubbing(secrets):
             return self._run(action, secrets)
 
@@ -121,7 +126,7 @@ class _Attempt:
         )
 
     def _secrets(self, action: Action) -> dict[str, str]:
-        """Return the values of the secrets that the definition refers to, by name. Errors: RunError."""
+        """Return the values of the secrets that the definition or the action refers to, by name. Errors: RunError."""
         names = {place["name"] for place in self.request.secrets}
         if names and not action.may_take_secrets:
             raise RunError(
@@ -130,6 +135,7 @@ class _Attempt:
                 " remove the secret from its input",
                 code="SECRET_NOT_ALLOWED",
             )
+        names |= action.secret_names
         return secret_values(tenant_id=self.tenant_id, names=names) if names else {}
 
     def _run(self, action: Action, secrets: dict[str, str]) -> Any:
@@ -183,6 +189,7 @@ class _Attempt:
             step_path=self.request.step_path,
             idempotency_key=claim.invocation.idempotency_key,
             timeout_seconds=action.timeout_seconds,
+            secrets=self._own_secrets,
         )
         return execute(action, claim, value, context)
 

@@ -1,0 +1,95 @@
+"""Actions that the definitions of one tenant can call: registered actions, pure actions, and the tenant's connectors.
+
+An action that an app registers comes before a connector with the same id and version.
+"""
+
+import uuid
+from typing import Any
+
+from workflows.actions.connectors import connector_action
+from workflows.actions.input_fields import registered_input_fields
+from workflows.actions.output_fields import registered_output
+from workflows.actions.registry import Action, find_action, registered_actions
+from workflows.engine.action_fields import InputFields
+from workflows.engine.transforms import TRANSFORMS
+from workflows.models import Connector
+
+
+def tenant_action(*, tenant_id: uuid.UUID, action_id: str, version: int) -> Action | None:
+    """Return the action, or None if the tenant has no such action. Pure actions of the engine are not included.
+
+    Cost: one query if no app registers the action.
+    """
+    found = find_action(action_id, version)
+    if found is not None:
+        return found
+    row = Connector.objects.filter(tenant_id=tenant_id, action_id=action_id, version=version).first()
+    return None if row is None else connector_action(row)
+
+
+def tenant_actions(tenant_id: uuid.UUID) -> list[Action]:
+    """Return all actions of a tenant, in the order of their ids and versions. Pure actions are not included.
+
+    Cost: one query.
+    """
+    found = {(row.action_id, row.version): row for row in Connector.objects.filter(tenant_id=tenant_id)}
+    declared = {key: connector_action(row) for key, row in found.items() if find_action(*key) is None}
+    actions = {**declared, **{(action.id, action.version): action for action in registered_actions()}}
+    return [action for _, action in sorted(actions.items())]
+
+
+def known_actions(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
+    """Return all action ids of a tenant with their versions, including the pure actions of the engine.
+
+    Cost: one query.
+    """
+    connectors = Connector.objects.filter(tenant_id=tenant_id).values_list("action_id", "version")
+    versions: dict[str, set[int]] = {}
+    registered = [(action.id, action.version) for action in registered_actions()]
+    for action_id, version in (*registered, *TRANSFORMS, *connectors):
+        versions.setdefault(action_id, set()).add(version)
+    return {action_id: frozenset(found) for action_id, found in sorted(versions.items())}
+
+
+def known_input_fields(tenant_id: uuid.UUID) -> dict[tuple[str, int], InputFields]:
+    """Return the input fields by action id and version. An action that accepts any field has no entry.
+
+    Cost: one query.
+    """
+    found: dict[tuple[str, int], InputFields] = {}
+    for row in Connector.objects.filter(tenant_id=tenant_id):
+        fields = _schema_fields(row.spec.get("input_schema"))
+        if fields is not None:
+            found[row.action_id, row.version] = fields
+    return found | registered_input_fields()
+
+
+def known_output(tenant_id: uuid.UUID, action_id: str, version: int) -> dict[str, Any] | None:
+    """Return the JSON Schema of the output that a step of this action saves, or None if it is not known.
+
+    Cost: one query if no app registers the action.
+    """
+    found = registered_output(action_id, version)
+    if found is not None or find_action(action_id, version) is not None:
+        return found
+    row = Connector.objects.filter(tenant_id=tenant_id, action_id=action_id, version=version).first()
+    return None if row is None else row.spec.get("output_schema") or None
+
+
+def _schema_fields(schema: Any) -> InputFields | None:
+    """Return the fields of a JSON Schema that refuses all other fields. Return None for any other schema."""
+    if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:
+        return None
+    if "patternProperties" in schema:
+        return None
+    properties = schema.get("properties", {})
+    required = tuple((name,) for name in schema.get("required", ()))
+    types = {name: _types(field) for name, field in properties.items() if _types(field)}
+    return InputFields(frozenset(properties), required=required, types=types)
+
+
+def _types(schema: Any) -> frozenset[str]:
+    """Return the JSON types that a schema names, with `number` for `integer`. The set is empty if it names none."""
+    found = schema.get("type", []) if isinstance(schema, dict) else []
+    names = [found] if isinstance(found, str) else found
+    return frozenset("number" if name == "integer" else name for name in names)
