@@ -31,6 +31,11 @@ SENDERS = 8
 RETRY_SECONDS = 1.0
 REPEATED = 0.1  # share of the events that are sent a second time, through any entry point
 TURN_SECONDS = 0.05
+# A task is not open for a minute after a completion whose outcome is unknown.
+RETRIED = {
+    "TEMPORAL_UNAVAILABLE", "DATABASE_UNAVAILABLE", "IDEMPOTENCY_IN_FLIGHT", "TASK_BEING_DECIDED", "TASK_NOT_OPEN",
+    "NOT_CARRIED_OUT", "REQUEST_GIVEN_UP",
+}  # fmt: skip
 
 
 @dataclass
@@ -53,6 +58,7 @@ class Case:
     kind: str
     start: str = ""
     timeout_seconds: int = 0
+    refusals: int = 0  # of the requests to complete the task
     events: dict[str, Sent] = field(default_factory=dict)
 
 
@@ -225,26 +231,32 @@ class Traffic:
         return True
 
     def _complete_task(self, case: Case) -> bool:
-        """Complete the task of the case by the API as soon as it exists."""
+        """Complete the task of the case by the API. Return False if the sender must try again.
+
+        A repeat after a lost response has the same idempotency key. A repeat after an error has a new key, because the
+        portal repeats the outcome of a known key.
+        """
         task = HumanTask.objects.filter(run__correlation_key=case.key, tenant=self.tenant).first()
         if task is None:
             return False
         if task.status not in OPEN_TASK_STATUSES:
             return True
+        key = f"{case.key}-{case.refusals}"
         try:
-            status, response = self._request(
-                f"/tasks/{task.id}/complete", {"response": {}}, **{"Idempotency-Key": case.key}
-            )
+            status, response = self._request(f"/tasks/{task.id}/complete", {"response": {}}, **{"Idempotency-Key": key})
         except (OSError, http.client.HTTPException):
             self.responses["task: none"] += 1
             return False
-        self.responses[f"task: {status}"] += 1
-        if status < 500 and status != 202 and response["error"]["code"] != "TASK_BEING_DECIDED":
-            self.errors.append(f"task of {case.key}: {status} {response}")
-            return True
+        code = response["error"]["code"] if "error" in response else ""
+        self.responses[f"task: {status} {code}".strip()] += 1
         if status == 202:
             self.tasks_completed.add(case.key)
-        return status == 202
+            return True
+        if code not in RETRIED:
+            self.errors.append(f"task of {case.key}: {status} {response}")
+            return True
+        case.refusals += code != "IDEMPOTENCY_IN_FLIGHT"
+        return False
 
     def _request(self, path: str, body: dict[str, Any], **headers: str) -> tuple[int, dict[str, Any]]:
         """Errors: OSError, HTTPException if no complete response arrives."""
