@@ -122,6 +122,7 @@ def _definition_and_run(tenant: Tenant, mark: str, own: str, ids: dict[str, str]
     ids |= {
         "definition": str(version.definition_id),
         "definition_key": version.definition.key,
+        "version": "1",
         "run": str(run.id),
         "workflow_id": run.temporal_workflow_id,
         "wait": str(wait.id),
@@ -200,7 +201,7 @@ def _schedule(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
 
 def identifying_texts(filled: FilledTenant) -> list[str]:
     """Return the texts that reveal rows of this tenant: mark, ids, names, slug."""
-    shared = {"app", "content_type", "user", "group", "connector_version"}
+    shared = {"app", "content_type", "user", "group", "connector_version", "version"}
     accounts = get_user_model().objects.filter(pk__in=[caller.actor_id for caller in filled.users.values()])
     ids = {value for key, value in filled.ids.items() if key not in shared}
     return [filled.mark, *sorted(ids), *(account.get_username() for account in accounts), filled.tenant.slug]

@@ -214,7 +214,7 @@ def _api_admins() -> Iterator[Cell]:
 
 def _screen_cells() -> Iterator[Cell]:
     yield from _site_cells()
-    for model in ("run", "event", "definition", "command", "notification", "humantask", "eventdelivery", "bulkjob"):
+    for model in ("run", "event", "command", "notification", "humantask", "eventdelivery", "bulkjob"):
         yield from _pages(model)
     for model in ("eventtype", "payloadschema"):
         yield from _author_pages(model)
@@ -222,6 +222,7 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _secret_pages()
     yield from _run_screens()
     yield from _event_screens()
+    yield from _definition_screens()
     yield from _other_screens()
     for model in ("user", "group"):
         yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
@@ -426,6 +427,31 @@ def _event_screens() -> Iterator[Cell]:
         yield _get(f"workflows_eventdelivery_{name}", VIEWER, "delivery", is_alone=True, shows=True)
         yield _post(f"workflows_eventdelivery_{name}", OPERATOR, "delivery", is_recorded=True)
         yield _action("eventdelivery", f"{name}_many", OPERATOR, "delivery", confirmed="yes", **REASON)
+
+
+def _definition_screens() -> Iterator[Cell]:
+    name, row = "workflows_definition", "definition"
+    yield _get(f"{name}_changelist", shows=True)
+    yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
+    yield _get(f"{name}_change", VIEWER, row, shows=True)
+    yield _post(f"{name}_change", NOBODY, row, denied_statuses=REFUSED, foreign_statuses=frozenset({403, 404, 405}))
+    yield _get(f"{name}_history", VIEWER, row)
+    yield _post(f"{name}_history", VIEWER, row, writes=False)
+    yield from _both("admin/workflows/definition/<path:object_id>/", VIEWER, row)
+    yield _get(f"{name}_add", AUTHOR)
+    yield _post(f"{name}_add", AUTHOR, body=lambda ids: {"key": "from-page"}, is_recorded=True)
+    bodies: dict[str, dict[str, Any]] = {
+        "draft": {"draft_version": "0", "document": "{}"},
+        "publish": {"draft_version": "0"},
+        "settings": {"owner": "o"},
+        "resume": {**REASON, "held": "skip"},
+        **dict.fromkeys(("pause", "archive", "unarchive", "delete"), REASON),
+    }
+    for view, body in bodies.items():
+        yield _get(f"{name}_{view}", AUTHOR, row)
+        yield _post(f"{name}_{view}", AUTHOR, row, body=lambda ids, body=body: body, is_recorded=True)
+    yield _get(f"{name}_rollback", AUTHOR, row, "version")
+    yield _post(f"{name}_rollback", AUTHOR, row, "version", is_recorded=True)
 
 
 def _other_screens() -> Iterator[Cell]:

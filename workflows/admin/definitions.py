@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -12,19 +13,28 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
-from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.base import actor_of, error_text
+from workflows.admin.definition_commands import DefinitionCommandViews, definition_offers
+from workflows.admin.definition_edit import DefinitionEditViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
+from workflows.engine.validate import Problem
 from workflows.errors import PortalError
-from workflows.models import Definition
+from workflows.models import Command, Definition
+from workflows.services.definitions.drafts import draft_document
+from workflows.services.definitions.pause import starts_waiting
 from workflows.services.definitions.problems import definition_problems
+from workflows.services.definitions.publish import draft_differs
 from workflows.services.runs.start import run_start
-from workflows.statuses import OPEN_RUN_STATUSES, Role
+from workflows.statuses import OPEN_RUN_STATUSES, DefinitionState, Role
 from workflows.templatetags.pointsman import moment
+
+SHOWN_HELD = 20
+SHOWN_COMMANDS = 20
 
 
 @admin.register(Definition)
-class DefinitionAdmin(TenantAdmin):
+class DefinitionAdmin(DefinitionCommandViews, DefinitionEditViews):
     list_display = ("key", "name", "state_label", "version_label", "trigger_label", "open_runs", "updated_label")
     list_display_links = ("key", "name")
     search_fields = ("key", "name")
@@ -36,7 +46,8 @@ class DefinitionAdmin(TenantAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         start = self.admin_site.admin_view(self.start_view)
-        return [path("<uuid:pk>/start/", start, name="workflows_definition_start"), *super().get_urls()]
+        own = [path("<uuid:pk>/start/", start, name="workflows_definition_start")]
+        return [*own, *self.command_urls(), *self.edit_urls(), *super().get_urls()]
 
     @display(
         description="State", label={"published": "success", "paused": "warning", "draft": "info", "archived": "default"}
@@ -67,13 +78,12 @@ class DefinitionAdmin(TenantAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        definition = self._get_or_404(request, object_id)
-        document = (
-            definition.published_version.document()
-            if definition.published_version
-            else json.loads(definition.draft_text or "{}")
-        )
-        runs = definition.runs.order_by("-created_at")[:10]
+        definition = self._shown_or_404(request, object_id)
+        published = definition.published_version
+        document = published.document() if published else draft_document(definition)
+        problems = definition_problems(document, tenant_id=definition.tenant_id)
+        actor = actor_of(request)
+        held = starts_waiting(definition)
         context = self.page_context(
             request,
             definition.name,
@@ -81,14 +91,19 @@ class DefinitionAdmin(TenantAdmin):
             document=document,
             text=json.dumps(document, indent=2, ensure_ascii=False),
             versions=definition.versions.order_by("-version")[:50],
-            problems=definition_problems(document, tenant_id=definition.tenant_id),
-            runs=runs,
-            may_start=actor_of(request).has_role(Role.OPERATOR) and definition.published_version_id is not None,
+            problems=problems,
+            runs=definition.runs.order_by("-created_at")[:10],
+            has_change=bool(published) and draft_differs(definition),
+            offers=definition_offers(definition, actor, no_publish=_no_publish(definition, problems)),
+            may_edit=actor.has_role(Role.AUTHOR) and definition.state != DefinitionState.ARCHIVED,
+            held_count=held.count(),
+            held=held.select_related("event", "definition_version").defer("event__payload")[:SHOWN_HELD],
+            commands=_commands(definition),
         )
         return TemplateResponse(request, "portal/definition_page.html", context)
 
     def start_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        definition = self._get_or_404(request, str(pk))
+        definition = self.find_or_404(request, pk)
         form = StartRunForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
@@ -109,11 +124,30 @@ class DefinitionAdmin(TenantAdmin):
         )
         return TemplateResponse(request, "portal/form_page.html", context)
 
-    def _get_or_404(self, request: HttpRequest, pk: str) -> Definition:
-        definition = self.get_object(request, pk)
+    def _shown_or_404(self, request: HttpRequest, pk: str) -> Definition:
+        """Return the definition. The page of a deleted definition stays, because its runs link to it."""
+        try:
+            found = Definition._base_manager.filter(tenant_id=actor_of(request).tenant_id, id=pk)
+            definition = found.select_related("published_version").first()
+        except ValidationError:
+            definition = None
         if definition is None:
             raise Http404(f"There is no definition {pk}.")
         return definition
+
+
+def _no_publish(definition: Definition, problems: list[Problem]) -> str:
+    """Return why the draft cannot be published. `problems` are those of the published version, or of the draft."""
+    if not definition.draft_text:
+        return "The definition has no draft."
+    if definition.published_version is not None:
+        return "" if draft_differs(definition) else "The draft is published already."
+    return "The draft has errors." if any(problem.is_error for problem in problems) else ""
+
+
+def _commands(definition: Definition) -> list[Command]:
+    of_key = Command.objects.filter(tenant_id=definition.tenant_id, target_id=definition.key, target_type="definition")
+    return list(of_key.order_by("-requested_at")[:SHOWN_COMMANDS])
 
 
 def _started(request: HttpRequest, definition: Definition, fields: dict[str, Any]) -> uuid.UUID:

@@ -11,7 +11,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from workflows.engine.storable import storable_problem
+from workflows.engine.storable import MAX_DEPTH, storable_problem
 from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, FAIL, HAPPENED
 from workflows.models.fields import new_id
 from workflows.strict_json import JsonRefused, read_json
@@ -19,6 +19,8 @@ from workflows.strict_json import JsonRefused, read_json
 
 class JsonField(forms.CharField):
     """Field for a JSON value that is written as text. Keys keep their order."""
+
+    max_depth = MAX_DEPTH
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -38,7 +40,7 @@ class JsonField(forms.CharField):
         except ValueError as error:
             raise forms.ValidationError(f"This is not valid JSON: {error}") from error
         self.check(document)
-        problem = storable_problem(document)
+        problem = storable_problem(document, max_depth=self.max_depth)
         if problem is not None:
             raise forms.ValidationError(f"{problem[0] or 'The value'} {problem[1]}")
         return document

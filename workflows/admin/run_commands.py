@@ -3,7 +3,6 @@
 Source: docs/reference/authority.md#control-matrix, docs/reference/screens.md#all-screens
 """
 
-import difflib
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from django.urls import URLPattern, path, reverse
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, ReplayForm, RequiredReasonForm
+from workflows.admin.text_diff import changed_lines
 from workflows.errors import NotFound, PortalError
 from workflows.json_numbers import write_json
 from workflows.models import Run
@@ -80,7 +80,7 @@ class RunCommandViews(TenantAdmin):
         shown = redact(run.input, rules_of(actor.tenant_id), "/payload") if actor.sees_payloads else {}
         form = ReplayForm(request.POST or None, initial={"payload": _text(shown)})
         is_valid = request.method == "POST" and form.is_valid()
-        changes = _changed_lines(shown, form.cleaned_data["payload"]) if is_valid else []
+        changes = changed_lines(_text(shown), _text(form.cleaned_data["payload"])) if is_valid else []
         if is_valid and "confirmed" in request.POST:
 
             def send(fields: dict[str, Any]) -> str:
@@ -137,10 +137,3 @@ def _run_url(run_id: uuid.UUID) -> str:
 
 def _text(value: Any) -> str:
     return write_json(value, indent=2, ensure_ascii=False)
-
-
-def _changed_lines(before: Any, after: Any) -> list[dict[str, str]]:
-    """Return the lines of a unified diff. `kind` is added, removed or same."""
-    kinds = {"+": "added", "-": "removed", " ": "same"}
-    lines = difflib.unified_diff(_text(before).splitlines(), _text(after).splitlines(), n=3, lineterm="")
-    return [{"kind": kinds[line[0]], "text": line} for line in list(lines)[2:] if line[0] in kinds]

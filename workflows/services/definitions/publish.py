@@ -78,6 +78,14 @@ def definition_roll_back(
         return new
 
 
+def draft_differs(definition: Definition) -> bool:
+    """Return True if publishing the draft would make a new version."""
+    published = definition.published_version
+    if not definition.draft_text or published is None:
+        return bool(definition.draft_text)
+    return _without_version(published.document()) != _without_version(_draft(definition))
+
+
 def is_same_text(one: DefinitionVersion, other: DefinitionVersion | None) -> bool:
     """Return True if two versions have the same text apart from their number."""
     return other is not None and _without_version(one.document()) == _without_version(other.document())

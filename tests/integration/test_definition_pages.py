@@ -1,0 +1,171 @@
+"""Pages of definitions for authors: create, edit, publish, pause, roll back, archive, delete.
+
+Source: docs/reference/administration.md#definition-life-cycle
+"""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from ingress.dispatch.work import events_work
+from tests.support.events import receive
+from tests.support.factories import expr, make_actor, make_definition, make_run, publish
+from tests.support.members import member_of
+from tests.support.triggers import STATE, TRIGGER
+from workflows.models import Command, Definition, EventDelivery
+from workflows.services.definitions.pause import definition_pause
+
+REASON = {"reason": "a test"}
+
+
+@pytest.fixture
+def author(tenant: Any) -> Client:
+    return member_of(tenant, role="author")
+
+
+def page(name: str, definition: Definition, *args: Any) -> str:
+    return reverse(f"admin:workflows_definition_{name}", args=[definition.id, *args])
+
+
+def flow(tenant: Any) -> Definition:
+    return Definition.objects.get(tenant=tenant, key="flow")
+
+
+def sent(client: Client, address: str, body: dict[str, Any], status: int = 200) -> str:
+    response = client.post(address, body, follow=True)
+    assert response.status_code == status, response.content[:2000]
+    return response.content.decode()
+
+
+def test_author_creates_edits_and_publishes_a_definition(tenant: Any, author: Client) -> None:
+    add = reverse("admin:workflows_definition_add")
+    for origin in ("blank", "example", "copy", "bundle"):
+        assert author.get(f"{add}?origin={origin}").status_code == 200
+    assert "KEY_INVALID" in sent(author, add, {"key": "Bad Key", "name": "Flow"})
+    shown = sent(author, f"{add}?origin=example", {"key": "flow", "name": "", "example": "wait-for-reply"})
+    assert "flow is created" in shown
+    assert "No problems." in shown
+    definition = flow(tenant)
+    bad = json.dumps(
+        make_definition({"id": "a", "type": "transform.assign", "config": {"assign": {"x": expr("len(")}}})
+    )
+    draft = {"draft_version": "1", "document": bad}
+    checked = sent(author, page("draft", definition), {**draft, "check": "yes"})
+    assert "not saved" in checked
+    assert "EXPRESSION_SYNTAX" in checked
+    assert "line 1, column " in checked
+    assert "The draft is saved" in sent(author, page("draft", definition), draft)
+    assert "disabled" in author.get(page("publish", definition)).content.decode()
+    assert "DEFINITION_INVALID" in sent(author, page("publish", definition), {"draft_version": "2"})
+    good = {"draft_version": "2", "document": json.dumps(make_definition(STATE, trigger=TRIGGER))}
+    sent(author, page("draft", definition), good)
+    assert "The draft is published" in sent(
+        author, page("publish", definition), {"draft_version": "3", "note": "hello"}
+    )
+    assert "hello" in author.get(page("change", definition)).content.decode()
+    assert flow(tenant).published_version is not None
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1, "a": 2}', '{"id": "other"}', ""])
+def test_text_that_cannot_be_stored_stays_in_the_form_with_its_error(tenant: Any, author: Client, text: str) -> None:
+    publish(tenant, STATE)
+    before = flow(tenant).draft_text
+    response = author.post(page("draft", flow(tenant)), {"draft_version": "0", "document": text})
+    form = response.context["form"]
+    assert form.errors
+    assert form["document"].value() == text
+    assert flow(tenant).draft_text == before
+
+
+def test_stale_save_shows_both_texts_and_a_second_save_replaces_the_draft(tenant: Any, author: Client) -> None:
+    publish(tenant, STATE)
+    definition = flow(tenant)
+    texts = {name: json.dumps(make_definition({**STATE, "config": {"state": name}})) for name in ("FIRST", "SECOND")}
+    sent(author, page("draft", definition), {"draft_version": "0", "document": texts["FIRST"]})
+    stale = author.post(page("draft", definition), {"draft_version": "0", "document": texts["SECOND"]})
+    shown = stale.content.decode()
+    assert stale.status_code == 409
+    assert shown.count("FIRST") == 2  # the stored draft, and the removed line of the comparison
+    assert shown.count("SECOND") == 2  # the text in the form, and the added line
+    assert stale.context["form"]["draft_version"].value() == 1
+    assert "FIRST" in flow(tenant).draft_text
+    again = {"draft_version": "1", "document": stale.context["form"]["document"].value()}
+    assert "The draft is saved" in sent(author, page("draft", definition), again)
+    assert "SECOND" in flow(tenant).draft_text
+
+
+def test_pause_and_resume_with_held_starts(tenant: Any, author: Client) -> None:
+    publish(tenant, STATE, trigger=TRIGGER)
+    definition = flow(tenant)
+    assert "This field is required." in sent(author, page("pause", definition), {})
+    assert "Event starts are held" in sent(author, page("pause", definition), REASON)
+    event = receive(tenant, workflow_correlation_key=None)
+    events_work(tenant_id=tenant.id, seconds=20)
+    shown = author.get(page("change", definition)).content.decode()
+    assert "Held starts: 1" in shown
+    assert event.event_id in shown
+    assert "flow is paused: a test" in shown
+    assert "This field is required." in sent(author, page("resume", definition), REASON)
+    assert flow(tenant).is_paused
+    sent(author, page("resume", definition), {**REASON, "held": "skip"})
+    assert (flow(tenant).is_paused, EventDelivery.objects.get(tenant=tenant).status) == (False, "skipped")
+    assert "DEFINITION_NOT_PAUSED" in sent(author, page("resume", definition), REASON)
+
+
+def test_two_clicks_have_one_effect(tenant: Any, author: Client) -> None:
+    publish(tenant, STATE)
+    definition = flow(tenant)
+    body = {**REASON, "idempotency_key": "0" * 32}
+    for _ in range(2):
+        assert "DEFINITION_ARCHIVED" not in sent(author, page("archive", definition), body)
+    assert Command.objects.filter(tenant=tenant, action="archive").count() == 1
+    sent(author, page("unarchive", definition), REASON)
+    body["idempotency_key"] = "1" * 32
+    for _ in range(2):
+        assert author.post(page("delete", definition), body).status_code == 302
+
+
+def test_settings_show_the_error_beside_the_field_and_store_only_changes(tenant: Any, author: Client) -> None:
+    publish(tenant, STATE)
+    definition = flow(tenant)
+    body = {"owner": "Billing", "runbook_url": "https://runbooks.test/x", "concurrency_limit": "0"}
+    response = author.post(page("settings", definition), body)
+    assert "above 0" in str(response.context["form"].errors["concurrency_limit"])
+    sent(author, page("settings", definition), {**body, "concurrency_limit": "2"})
+    shown = author.get(page("change", definition)).content.decode()
+    assert "Billing" in shown
+    assert 'href="https://runbooks.test/x"' in shown
+    row = Command.objects.get(tenant=tenant, action="edit_definition", state="observed")
+    assert set(row.details["after"]) == {"owner", "runbookUrl", "concurrencyLimit"}
+
+
+def test_roll_back_delete_and_the_page_of_a_deleted_definition(tenant: Any, author: Client) -> None:
+    publish(tenant, STATE)
+    version = publish(tenant, {**STATE, "config": {"state": "Y"}})
+    definition = flow(tenant)
+    assert page("rollback", definition, 1) in author.get(page("change", definition)).content.decode()
+    assert "published again" in sent(author, page("rollback", definition, 1), REASON)
+    assert "DEFINITION_VERSION_NOT_FOUND" in sent(author, page("rollback", definition, 9), REASON)
+    run = make_run(tenant, definition_version=version)
+    assert "1 runs are open" in author.get(page("delete", definition)).content.decode()
+    assert "DEFINITION_HAS_OPEN_RUNS" in sent(author, page("delete", definition), REASON)
+    Definition.objects.filter(id=definition.id).update(deleted_at=run.created_at, archived_at=run.created_at)
+    shown = author.get(page("change", definition)).content.decode()
+    assert "The definition was deleted" in shown
+    assert page("draft", definition) not in shown
+
+
+def test_other_roles_see_the_reason_and_their_requests_are_recorded(tenant: Any) -> None:
+    publish(tenant, STATE)
+    definition, operator = flow(tenant), member_of(tenant, role="operator")
+    shown = operator.get(page("change", definition)).content.decode()
+    assert page("pause", definition) not in shown
+    assert "You need the role author." in shown
+    assert page("start", definition) in shown
+    assert operator.post(page("pause", definition), {}).status_code == 403
+    assert Command.objects.get(tenant=tenant, action="pause").code == "PERMISSION_DENIED"
+    definition_pause(actor=make_actor(tenant), key="flow", reason="a holiday")
+    assert "a holiday" in operator.get(page("change", definition)).content.decode()
