@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from workflows.concurrency_keys import queued_starts_wake
 from workflows.dispatch_notification import notify_dispatcher
 from workflows.models import Definition, EventDelivery, Run
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus
@@ -59,6 +60,7 @@ def slot_use(definition: Definition) -> SlotUse | None:
     if definition.concurrency_limit is None:
         return None
     runs = Run.objects.filter(tenant_id=definition.tenant_id, definition_id=definition.id, status__in=OPEN_RUN_STATUSES)
+    runs = runs.filter(queued_until__isnull=True)  # a queued start takes its slot when it is released
     return SlotUse(definition.concurrency_limit, runs.count())
 
 
@@ -126,6 +128,7 @@ def held_starts_wake(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> None:
     is_archived = definition.archived_at is not None
     if definition.is_paused and not is_archived:
         return
+    queued_starts_wake(tenant_id=tenant_id, definition_id=definition_id)
     held = held_starts(tenant_id=tenant_id, definition_id=definition_id)
     if not held.exists():
         return

@@ -219,7 +219,7 @@ def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
     runs, commands = Run.objects.filter(status__in=OPEN_RUN_STATUSES), Command.objects.all()
     if tenant_id is not None:
         runs, commands = runs.filter(tenant_id=tenant_id), commands.filter(tenant_id=tenant_id)
-    oldest = runs.filter(status=RunStatus.STARTING).aggregate(at=Min("created_at"))["at"]
+    oldest = runs.filter(status=RunStatus.STARTING, queued_until__isnull=True).aggregate(at=Min("created_at"))["at"]
     recent = commands.filter(state=CommandState.UNKNOWN, requested_at__gt=now - timedelta(days=30))
     return DriftCounts(
         marked_runs=runs.filter(drift_found_at__isnull=False).count(),

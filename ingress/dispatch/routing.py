@@ -23,6 +23,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ingress.dispatch.near_misses import event_near_misses
+from ingress.dispatch.targets import concurrency_key_of
 from workflows.backoff import backoff_seconds
 from workflows.event_outcomes import IN_PROGRESS, set_outcome
 from workflows.models import Definition, Event, EventDelivery, RunWait
@@ -292,6 +293,7 @@ def _new_trigger_delivery(event: Event, definition: Definition) -> EventDelivery
         definition=definition,
         definition_version=definition.published_version,
         correlation_key=event.correlation_key,
+        concurrency_key=concurrency_key_of(event, definition),
     )
 
 

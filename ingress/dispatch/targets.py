@@ -16,6 +16,7 @@ from workflows.ledger import command_finish, command_refuse
 from workflows.models import Command, Definition, DefinitionVersion, Event, EventDelivery, Run
 from workflows.services.completion_events import completion_open, refusal_reason
 from workflows.services.payload_check import payload_problem
+from workflows.services.runs.keys import key_of_start
 from workflows.services.runs.launch import run_launch
 from workflows.services.schedules.starts import scheduled_start
 from workflows.statuses import CommandState, DeliveryStatus, EventSource, TriggerType, WaitKind
@@ -24,6 +25,9 @@ from workflows.temporal.contracts import EventSignal, TaskEventSignal
 
 # The id of a run is derived from its event and its definition. A redelivery then cannot start a second run.
 RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
+
+
+QUEUED = "the start is queued until the open run with the same concurrency key has ended"
 
 
 class TriggerHeld(Exception):
@@ -74,6 +78,8 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
 def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     """Start a run. Return the next status of the delivery, `started` or `skipped`, and a reason.
 
+    If another run with its concurrency key is open, the start is `skipped`, or the new run is queued.
+
     Idempotency: a repeat starts no second run.
     Errors: TriggerHeld if the definition is paused or has no free slot; TemporalError if Temporal did not accept the
     start. The caller retries in both cases.
@@ -93,17 +99,20 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     scheduled = scheduled_start(delivery) if event.source == EventSource.SCHEDULE else None
     if scheduled is not None and scheduled.held and not is_launched:
         raise TriggerHeld(scheduled.held)
-    run_launch(
-        version=version,
-        run_id=run_id,
-        payload=payload,
-        trigger_type=scheduled.trigger_type if scheduled else TriggerType.EVENT,
-        trigger_metadata=scheduled.metadata if scheduled else _event_metadata(event),
-        event=event,
-        requested_by=scheduled.requested_by if scheduled else f"event {event.event_id}",
-        admit=None if is_launched else lambda: _admit(definition, delivery),
-    )
-    return DeliveryStatus.STARTED, ""
+    try:
+        run = run_launch(
+            version=version,
+            run_id=run_id,
+            payload=payload,
+            trigger_type=scheduled.trigger_type if scheduled else TriggerType.EVENT,
+            trigger_metadata=scheduled.metadata if scheduled else _event_metadata(event),
+            event=event,
+            requested_by=scheduled.requested_by if scheduled else f"event {event.event_id}",
+            admit=None if is_launched else lambda: _admit(definition, delivery),
+        )
+    except PortalError as error:
+        return DeliveryStatus.SKIPPED, f"{error.message} ({error.code})"
+    return DeliveryStatus.STARTED, QUEUED if run.queued_until is not None else ""
 
 
 def _event_metadata(event: Event) -> dict[str, Any]:
@@ -135,6 +144,20 @@ def _require_slot(definition: Definition, delivery: EventDelivery) -> None:
 def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
     """Return the id of the run that an event starts for a definition."""
     return uuid.uuid5(RUN_OF_EVENT, f"{event_pk}/{definition_pk}")
+
+
+def concurrency_key_of(event: Event, definition: Definition) -> str:
+    """Return the concurrency key of the run that the event starts, so that later starts with this key are behind it.
+
+    It is empty if the run has no key. If the key cannot be computed, the attempt of the delivery reports the error.
+    """
+    if not definition.concurrency or definition.published_version is None:
+        return ""
+    payload, problem = trigger_input(definition.published_version, event)
+    try:
+        return "" if problem else key_of_start(definition, payload)
+    except PortalError:
+        return ""
 
 
 def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, Any], str]:

@@ -13,10 +13,13 @@ from workflows.concurrency import slot_use_of_new_start
 from workflows.engine.filters import first_mismatch
 from workflows.engine.json_schema.forms import form_problem
 from workflows.engine.records import FilterMismatch
+from workflows.engine.run_keys import OnConflict
 from workflows.engine.wait_steps import response_in
+from workflows.errors import PortalError
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
 from workflows.services.completion_events import completion_problem
+from workflows.services.runs.keys import key_forecast
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, WaitKind, WaitStatus
 
 
@@ -81,11 +84,17 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     payload, problem = trigger_input(version, event)
     if problem:
         return Forecast(DeliveryStatus.SKIPPED, problem)
+    try:
+        key_status, why = key_forecast(definition, payload)
+    except PortalError as error:
+        return Forecast(DeliveryStatus.SKIPPED, f"{error.message} ({error.code})")
+    if key_status == OnConflict.SKIP:
+        return Forecast(DeliveryStatus.SKIPPED, why)
     use = slot_use_of_new_start(definition)
     limit = None if use is None else asdict(use)
     if use is not None and not use.has_slot:
         return Forecast(DeliveryStatus.PENDING, use.reason, limit, payload)
-    return Forecast(DeliveryStatus.STARTED, "this event starts the published version", limit, payload)
+    return Forecast(DeliveryStatus.STARTED, why or "this event starts the published version", limit, payload)
 
 
 def tasks_of(waits: Collection[RunWait]) -> dict[uuid.UUID, HumanTask]:

@@ -184,6 +184,7 @@ def test_settings_are_changed_together_or_not_at_all(tenant: Any, api: Api) -> N
     good = {
         "owner": "Billing", "contact": "#billing", "runbook_url": "https://runbooks.test/flow", "concurrency_limit": 3,
         "auto_pause_on_failure": True, "failure_rate_threshold": 0.5, "failure_rate_min_runs": 10,
+        "concurrency": {"key": {"$expr": "payload.customer"}, "onConflict": "queue"},
     }  # fmt: skip
     shown = api.patch("/definitions/flow", {**good, "reason": "handover"}).json()
     assert {name: shown[name] for name in good} == good
@@ -192,6 +193,7 @@ def test_settings_are_changed_together_or_not_at_all(tenant: Any, api: Api) -> N
     bad = {
         "owner": 5, "contact": "x" * 201, "runbook_url": "javascript:alert(1)", "concurrency_limit": 0,
         "auto_pause_on_failure": "yes", "failure_rate_threshold": 50, "failure_rate_min_runs": True,
+        "concurrency": {"key": "payload.customer", "onConflict": "queue"},
     }  # fmt: skip
     for name, value in bad.items():
         refusal = error_of(api.patch("/definitions/flow", {"owner": "other", name: value}), 400)

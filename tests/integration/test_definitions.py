@@ -49,6 +49,13 @@ def test_import_of_another_format_keeps_the_metadata(tenant: Any) -> None:
     assert (result.versions, definition.concurrency_limit, definition.published_version.version) == ([1], 3, 1)
 
 
+def test_concurrency_key_of_a_bundle_is_stored_and_null_removes_it(tenant: Any) -> None:
+    rule = {"key": {"$expr": "payload.customer"}, "onConflict": "cancelOldest"}
+    for value in (rule, None):
+        imported(tenant, bundle(STATE, metadata={"name": "Flow", "concurrency": value}))
+        assert Definition.objects.get(tenant=tenant, key="flow").concurrency == value
+
+
 def test_repeated_import_changes_nothing(tenant: Any) -> None:
     imported(tenant, bundle(STATE))
     (again,) = imported(tenant, bundle(STATE))
@@ -108,6 +115,7 @@ def test_operators_cannot_import(tenant: Any) -> None:
         ({"concurrencyLimit": True}, "concurrencyLimit"), ({"name": "x" * 300}, "name"),
         ({"payloadSchemaMode": "other"}, "payloadSchemaMode"),
         ({"retentionPolicyOverride": [1]}, "retentionPolicyOverride"),
+        ({"concurrency": {"key": "payload.x", "onConflict": "skip"}}, "concurrency"),
         ({"failureRateThreshold": "high"}, "failureRateThreshold"), ({"description": 5}, "description"),
     ],
 )  # fmt: skip

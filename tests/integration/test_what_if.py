@@ -180,6 +180,25 @@ def test_forecast_contains_the_use_of_slots(tenant: Any) -> None:
     assert result["outcome"]["status"] == "routing"
 
 
+@pytest.mark.parametrize(
+    ("on_conflict", "status", "effect"),
+    [("skip", "skipped", "is skipped"), ("queue", "started", "is queued"), ("cancelOldest", "started", "is cancelled")],
+)
+def test_forecast_names_the_run_that_holds_the_concurrency_key(
+    tenant: Any, on_conflict: str, status: str, effect: str
+) -> None:
+    version = publish(tenant, STATE, trigger=TRIGGER)
+    version.definition.concurrency = {"key": expr("payload.ticketId"), "onConflict": on_conflict}
+    version.definition.save()
+    make_run(tenant, definition_version=version, concurrency_key="T-2")
+    assert forecasts(what_if_of(tenant), "triggers") == [("started", "this event starts the published version")]
+    holder = make_run(tenant, definition_version=version, concurrency_key="T-1")
+    ((found, why),) = forecasts(what_if_of(tenant), "triggers")
+    assert found == status
+    assert str(holder.id) in why
+    assert effect in why
+
+
 def test_repeats_and_conflicts_of_event_ids_are_forecast(tenant: Any) -> None:
     open_wait(tenant)
     event = receive(tenant, event_id="e-1")

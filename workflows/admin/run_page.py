@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.concurrency_keys import holder_of
 from workflows.models import Run
 from workflows.selectors import RunPage, row_count, run_page
 from workflows.services.missing_actions import missing_action_of
@@ -48,6 +49,7 @@ class RunPageViews(TenantAdmin):
             may_terminate=actor.has_role(Role.ADMIN),
             temporal_url=_temporal_url(page),
             missing_action=(missing_action_of(tenant_id=actor.tenant_id, run_id=page.run.id) if page.is_open else None),
+            queued_behind=holder_of(page.run) if page.run.queued_until is not None and page.is_open else None,
             definition_text=json.dumps(page.run.definition_version.document(), indent=2, ensure_ascii=False),
         )
         return TemplateResponse(request, "portal/run_page.html", context)

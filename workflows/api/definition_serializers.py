@@ -19,7 +19,7 @@ class DefinitionSerializer(serializers.ModelSerializer[Definition]):
         fields: tuple[str, ...] = (
             "id", "key", "name", "description", "state", "published_version", "draft_version", "payload_schema_ref",
             "is_paused", "paused_reason", "paused_at", "paused_by", "is_auto_paused", "archived_at", "owner", "contact",
-            "runbook_url", "concurrency_limit", "auto_pause_on_failure", "failure_rate_threshold",
+            "runbook_url", "concurrency_limit", "concurrency", "auto_pause_on_failure", "failure_rate_threshold",
             "failure_rate_min_runs", "created_at", "updated_at",
         )  # fmt: skip
 
@@ -95,6 +95,11 @@ class SettingsSerializer(serializers.Serializer[Any]):
     runbook_url = serializers.JSONField(required=False, allow_null=True, help_text="Web address, or an empty text.")
     concurrency_limit = serializers.JSONField(
         required=False, allow_null=True, help_text="Whole number above 0, or null."
+    )
+    concurrency = serializers.JSONField(
+        required=False,
+        allow_null=True,
+        help_text="{key: expression, onConflict: skip, queue or cancelOldest}, or null.",
     )
     auto_pause_on_failure = serializers.JSONField(required=False, allow_null=True, help_text="True or false.")
     failure_rate_threshold = serializers.JSONField(

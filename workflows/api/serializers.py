@@ -88,7 +88,7 @@ RUN_FIELDS = (
     "temporal_first_run_id", "projection_epoch", "projection_seq", "projected_at", "projection_age_seconds",
     "drift_reason", "drift_found_at", "stuck_since", "stuck_attempts", "stuck_cause", "current_step_path", "error",
     "error_category", "error_code", "step_count", "failed_step_count", "event_count", "cancel_requested",
-    "requested_by", "input", "output", "created_at", "started_at", "ended_at",
+    "requested_by", "is_queued", "input", "output", "created_at", "started_at", "ended_at",
 )  # fmt: skip
 
 
@@ -105,6 +105,9 @@ class RunSerializer(PayloadHidingSerializer):
         source="event.event_id", default=None, help_text="Id of the event that started the run."
     )
     cancel_requested = serializers.SerializerMethodField()
+    is_queued = serializers.SerializerMethodField(
+        help_text="True if the start waits for the end of a run with the same concurrency key."
+    )
     projection_age_seconds = serializers.SerializerMethodField(
         help_text="Seconds since the run was last written from Temporal or compared with it. Null for a closed run."
     )
@@ -115,6 +118,9 @@ class RunSerializer(PayloadHidingSerializer):
 
     def get_cancel_requested(self, run: Run) -> bool:
         return bool(getattr(run, "has_open_cancel", False))
+
+    def get_is_queued(self, run: Run) -> bool:
+        return run.queued_until is not None
 
     def get_projection_age_seconds(self, run: Run) -> float | None:
         return run.projection_age_seconds()

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workflows.engine.expressions.contract import compile_expression
-from workflows.engine.expressions.errors import ExpressionError
+from workflows.engine.run_keys import OnConflict, rule_problem
 from workflows.statuses import SchemaMode
 
-ON_CONFLICT = ("skip", "queue", "cancelOldest")
 SEARCH_TYPES = ("text", "number", "boolean", "date")
 
 
@@ -54,19 +52,6 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_concurrency(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) != {"key", "onConflict"} or value["onConflict"] not in ON_CONFLICT:
-        return False
-    key = value["key"]
-    if not isinstance(key, dict) or list(key) != ["$expr"] or not isinstance(key["$expr"], str):
-        return False
-    try:
-        compile_expression(key["$expr"])
-    except ExpressionError:
-        return False
-    return True
-
-
 def _are_search_paths(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(item, dict)
@@ -87,8 +72,8 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda value: isinstance(value, str) and len(value) <= 200, "must be text of at most 200 characters"),
     "text": (lambda value: isinstance(value, str), "must be text"),
     "concurrency": (
-        _is_concurrency,
-        f"must be {{key, onConflict}}; the key is an expression, and onConflict is one of {', '.join(ON_CONFLICT)}",
+        lambda value: rule_problem(value) is None,
+        f"must be {{key, onConflict}}; the key is an expression, and onConflict is one of {', '.join(OnConflict)}",
     ),
     "search paths": (
         _are_search_paths,

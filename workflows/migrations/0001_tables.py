@@ -782,6 +782,22 @@ class Migration(migrations.Migration):
                         blank=True, help_text="Correlation key of the event that started the run.", max_length=1000
                     ),
                 ),
+                (
+                    "concurrency_key",
+                    models.CharField(
+                        blank=True,
+                        help_text="Only one run of the definition with this key may be open.",
+                        max_length=1000,
+                    ),
+                ),
+                (
+                    "queued_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="The start waits for the end of a run with the same concurrency key. Time of the next check.",
+                        null=True,
+                    ),
+                ),
                 ("parent_step_path", models.CharField(blank=True, max_length=500)),
                 ("temporal_workflow_id", models.CharField(max_length=255)),
                 ("temporal_first_run_id", models.CharField(blank=True, max_length=64)),
@@ -905,6 +921,16 @@ class Migration(migrations.Migration):
                         condition=models.Q(("error_category", ""), _negated=True),
                         fields=["tenant", "error_category"],
                         name="workflow_runs_by_error",
+                    ),
+                    models.Index(
+                        condition=models.Q(("concurrency_key", ""), _negated=True),
+                        fields=["tenant", "definition", "concurrency_key", "status"],
+                        name="workflow_runs_by_run_key",
+                    ),
+                    models.Index(
+                        condition=models.Q(("queued_until__isnull", False)),
+                        fields=["tenant", "queued_until"],
+                        name="workflow_runs_queued",
                     ),
                     models.Index(
                         condition=models.Q(("status", "STARTING")), fields=["created_at"], name="workflow_runs_starting"
@@ -1571,6 +1597,12 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Filter that did not hold: code, path, op, value. Shown instead of the reason.",
                         null=True,
+                    ),
+                ),
+                (
+                    "concurrency_key",
+                    models.CharField(
+                        blank=True, help_text="Concurrency key of the run that this delivery starts.", max_length=1000
                     ),
                 ),
                 (

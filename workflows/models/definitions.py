@@ -104,6 +104,12 @@ class Definition(TenantRow):
             return DefinitionState.PAUSED
         return DefinitionState.DRAFT if self.published_version_id is None else DefinitionState.PUBLISHED
 
+    @property
+    def concurrency_text(self) -> str:
+        """Return the concurrency key and its effect as text for people, or an empty text."""
+        rule = self.concurrency
+        return f"{rule['key']['$expr']}: {rule['onConflict']}" if rule else ""
+
     def publish(self, version: "DefinitionVersion", document: dict[str, Any]) -> None:
         """Make a version the one that new runs use.
 

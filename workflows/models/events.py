@@ -115,6 +115,9 @@ class EventDelivery(TenantRow):
     mismatch = models.JSONField(
         null=True, blank=True, help_text="Filter that did not hold: code, path, op, value. Shown instead of the reason."
     )
+    concurrency_key = models.CharField(
+        max_length=1000, blank=True, help_text="Concurrency key of the run that this delivery starts."
+    )
     held_since = models.DateTimeField(
         null=True, blank=True, help_text="Time since which the start waits for a slot under the concurrency limit."
     )

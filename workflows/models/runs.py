@@ -54,6 +54,14 @@ class Run(ProjectionRow):
     correlation_key = models.CharField(
         max_length=1000, blank=True, help_text="Correlation key of the event that started the run."
     )
+    concurrency_key = models.CharField(
+        max_length=1000, blank=True, help_text="Only one run of the definition with this key may be open."
+    )
+    queued_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="The start waits for the end of a run with the same concurrency key. Time of the next check.",
+    )
     parent_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     parent_step_path = models.CharField(max_length=500, blank=True)
     root_run = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="descendants")
@@ -100,6 +108,14 @@ class Run(ProjectionRow):
             ),
             models.Index(
                 fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")
+            ),
+            models.Index(
+                fields=["tenant", "definition", "concurrency_key", "status"],
+                name="workflow_runs_by_run_key",
+                condition=~Q(concurrency_key=""),
+            ),
+            models.Index(
+                fields=["tenant", "queued_until"], name="workflow_runs_queued", condition=Q(queued_until__isnull=False)
             ),
             # The index does not begin with the tenant, because the sweep searches the interrupted launches of all
             # tenants.

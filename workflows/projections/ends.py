@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from workflows.concurrency import held_starts_wake
+from workflows.concurrency_keys import queued_starts_wake
 from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
@@ -78,8 +79,11 @@ def _end_deliveries(run: Run, now: datetime) -> None:
 
 
 def wake_held_starts_on_commit(run: Run) -> None:
-    """After the commit, make held starts due. They can use the slot that this run has freed."""
-    transaction.on_commit(partial(held_starts_wake, tenant_id=run.tenant_id, definition_id=run.definition_id))
+    """After the commit, make held starts due. They can use the slot or the concurrency key that this run has freed."""
+    of_definition = {"tenant_id": run.tenant_id, "definition_id": run.definition_id}
+    transaction.on_commit(partial(held_starts_wake, **of_definition))
+    if run.concurrency_key:
+        transaction.on_commit(partial(queued_starts_wake, **of_definition, key=run.concurrency_key))
 
 
 STUCK_FIELDS = ("stuck_since", "stuck_attempts", "stuck_cause")

@@ -1,6 +1,8 @@
 """The row of a run, from its launch to its first record (docs/reference/authority.md#projection-writers)."""
 
 import uuid
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
@@ -34,12 +36,31 @@ def record_first_run_id(*, tenant_id: uuid.UUID, run_id: uuid.UUID, temporal_run
         )
 
 
+def record_queue_checks(*, tenant_id: uuid.UUID, run_ids: Collection[uuid.UUID], at: datetime | None) -> None:
+    """Set the time of the next check of queued starts. None releases them: their workflows may start now."""
+    with projection_writer("launch"):
+        Run.objects.filter(
+            tenant_id=tenant_id, id__in=run_ids, status=RunStatus.STARTING, queued_until__isnull=False
+        ).update(queued_until=at)
+
+
+def record_queued_end(*, tenant_id: uuid.UUID, run_id: uuid.UUID, status: RunStatus) -> bool:
+    """Close a queued start. Return False if the start is no longer queued; Temporal may then have its workflow."""
+    now = timezone.now()
+    with projection_writer("launch"):
+        queued = Run.objects.filter(
+            tenant_id=tenant_id, id=run_id, status=RunStatus.STARTING, queued_until__isnull=False
+        )
+        return bool(queued.update(status=status, queued_until=None, ended_at=now, projected_at=now))
+
+
 def record_launch_failed(*, tenant_id: uuid.UUID, run_id: uuid.UUID, error: dict[str, Any]) -> None:
     """Close a run that Temporal will never accept. The error becomes the reason of the run's end."""
     now = timezone.now()
     with projection_writer("launch"):
         Run.objects.filter(tenant_id=tenant_id, id=run_id, status=RunStatus.STARTING, temporal_first_run_id="").update(
             status=RunStatus.FAILED,
+            queued_until=None,
             error=error,
             error_category=error["category"],
             error_code=error["code"],

@@ -36,7 +36,15 @@ from workflows.temporal.run_history import RunHistory
 
 # Columns that the portal writes for itself. No history contains these values.
 NOT_IN_HISTORY = frozenset(
-    {"projected_at", "drift_reason", "drift_found_at", "history_event_count", "history_bytes", *STUCK_FIELDS}
+    {
+        "projected_at",
+        "drift_reason",
+        "drift_found_at",
+        "history_event_count",
+        "history_bytes",
+        "queued_until",
+        *STUCK_FIELDS,
+    }
 )
 OPEN_TASKS = frozenset({TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.COMPLETING})
 HOLDER_FIELDS = ("claimed_by_id", "claimed_at", "completing_at")

@@ -22,8 +22,6 @@ from workflows.services.payload_check import ANY_SCHEMA, known_schema_refs
 from workflows.statuses import SchemaMode
 
 CHILD_VERSION = "BUNDLE_CHILD_VERSION"
-# Fields that the portal stores and exports, but does not apply.
-NOT_APPLIED = {"concurrency": "metadata.concurrency", "searchPaths": "metadata.searchPaths"}
 
 Problem = dict[str, Any]
 
@@ -253,9 +251,8 @@ def _warnings(planned: Planned, known: Known, is_draft_only: bool) -> Iterable[P
     if "trigger" in workflow.metadata and workflow.metadata["trigger"] != trigger:
         message = "differs from the trigger of the definition; the trigger of the definition counts"
         yield {"code": "BUNDLE_TRIGGER_IGNORED", "path": "metadata.trigger", "message": message}
-    for name, path in NOT_APPLIED.items():
-        if workflow.metadata.get(name):
-            yield _not_applied(path)
+    if workflow.metadata.get("searchPaths"):
+        yield _not_applied("metadata.searchPaths")
     if workflow.scenarios:
         yield _not_applied("scenarios")
     if is_draft_only:

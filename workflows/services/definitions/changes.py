@@ -37,6 +37,7 @@ RECORDED = {
     "contact": "contact",
     "runbook_url": "runbookUrl",
     "concurrency_limit": "concurrencyLimit",
+    "concurrency": "concurrency",
     "auto_pause_on_failure": "autoPauseOnFailure",
     "failure_rate_threshold": "failureRateThreshold",
     "failure_rate_min_runs": "failureRateMinRuns",

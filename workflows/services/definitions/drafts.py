@@ -36,8 +36,8 @@ from workflows.statuses import CommandAction, Role
 
 # Columns that a copy takes over from its original.
 COPIED = (
-    "owner", "contact", "runbook_url", "concurrency_limit", "auto_pause_on_failure", "failure_rate_threshold",
-    "failure_rate_min_runs", "payload_schema_mode", "retention_policy_override",
+    "owner", "contact", "runbook_url", "concurrency_limit", "concurrency", "auto_pause_on_failure",
+    "failure_rate_threshold", "failure_rate_min_runs", "payload_schema_mode", "retention_policy_override",
 )  # fmt: skip
 
 

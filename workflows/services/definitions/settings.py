@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workflows.actors import Actor
+from workflows.engine.run_keys import rule_problem
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
 from workflows.models import Definition
@@ -89,6 +90,10 @@ def _share(value: Any) -> str:
     return "" if is_good else "must be a number above 0 and at most 1, or null; 0.5 means that half of the runs failed"
 
 
+def _concurrency(value: Any) -> str:
+    return "" if value is None else rule_problem(value) or ""
+
+
 def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
@@ -98,6 +103,7 @@ SETTINGS: dict[str, Callable[[Any], str]] = {
     "contact": _text(200),
     "runbook_url": _link,
     "concurrency_limit": _whole,
+    "concurrency": _concurrency,
     "auto_pause_on_failure": _flag,
     "failure_rate_threshold": _share,
     "failure_rate_min_runs": _whole,

@@ -66,7 +66,8 @@ def walked_runs() -> Iterator[uuid.UUID]:
     """For each tenant, yield the runs that may be stuck, interrupted launches, and the rows compared longest ago."""
     for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
         now = timezone.now()
-        rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL)
+        # Temporal does not know a queued start. The dispatcher checks the queue.
+        rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL, queued_until__isnull=True)
         yield from _suspects(rows, tenant_id=tenant_id, now=now)
         unstarted = rows.filter(
             status=RunStatus.STARTING, temporal_first_run_id="", created_at__lt=now - UNSTARTED_AFTER

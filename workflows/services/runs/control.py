@@ -1,7 +1,7 @@
 """Cancel and terminate a run, and refuse the requests that Temporal does not support.
 
 No function in this module writes a projection. Only the run's own projection records and the reconciler change
-projections.
+projections. A queued start has no workflow, so `concurrency_keys` closes its row.
 
 Source: docs/reference/authority.md#control-matrix
 """
@@ -11,6 +11,7 @@ import uuid
 from typing import NoReturn
 
 from workflows.actors import Actor
+from workflows.concurrency_keys import queued_start_end
 from workflows.errors import InputInvalid
 from workflows.ledger import command_finish, commands_observe_end
 from workflows.models import Command, Run
@@ -23,7 +24,7 @@ from workflows.services.runs.requests import (
     temporal_failed,
 )
 from workflows.services.runs.stuck import pending_task_report, stuck_text
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, RunStatus
 from workflows.temporal import gateway
 from workflows.temporal.task_failures import StuckTask
 
@@ -69,6 +70,8 @@ def run_cancel(
     if not request.is_new:
         return command
     require_open(run, command)
+    if queued_start_end(run, RunStatus.CANCELED):
+        return _accepted(run, command)
     try:
         gateway.cancel_run(
             workflow_id=run.temporal_workflow_id,
@@ -129,6 +132,8 @@ def run_terminate(
     if not request.is_new:
         return command
     require_open(run, command)
+    if queued_start_end(run, RunStatus.TERMINATED):
+        return _accepted(run, command)
     try:
         gateway.terminate_run(
             workflow_id=run.temporal_workflow_id, first_run_id=run.temporal_first_run_id, reason=reason

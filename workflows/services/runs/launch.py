@@ -20,6 +20,7 @@ from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.models import DefinitionVersion, Event, Run
 from workflows.models.statements import database_now
 from workflows.projections.launches import record_first_run_id, record_launch, record_launch_failed
+from workflows.services.runs.keys import run_take_key
 from workflows.services.runs.origin import run_origin
 from workflows.statuses import RunStatus, TriggerType
 from workflows.temporal import gateway
@@ -57,11 +58,14 @@ def run_launch(
 ) -> Run:
     """Insert the row of a run, start its workflow, and return the row.
 
+    If another run with its concurrency key is open, the start is refused, or it is queued: the workflow is then started
+    later, and the row has `queued_until`.
+
     `admit` is called in the transaction that inserts the row. It raises an error if the run may not start now.
 
     Idempotency: a repeat with the same `run_id` starts the workflow if it was not started before, and changes nothing
-    else. Errors: the errors of `admit`; TemporalError. After a TemporalError, the row stays STARTING, and a repeat
-    continues with this row.
+    else. Errors: the errors of `admit` and of `run_take_key`; TemporalError. After a TemporalError, the row stays
+    STARTING, and a repeat continues with this row.
     """
     tenant_id = version.tenant_id
     run = Run(
@@ -86,10 +90,11 @@ def run_launch(
     with transaction.atomic():
         if admit is not None:
             admit()
+        run_take_key(run)
         is_new = record_launch(run)
     if not is_new:
         run = Run.objects.select_related("definition_version", "event").get(tenant_id=tenant_id, id=run_id)
-    if run.status == RunStatus.STARTING and not run.temporal_first_run_id:
+    if run.status == RunStatus.STARTING and not run.temporal_first_run_id and run.queued_until is None:
         run_start_workflow(run)
     return run
 
@@ -101,7 +106,9 @@ def run_launch_child(
 
     Only the parent's workflow starts it.
 
-    Idempotency: a repeat with the same `run_id` returns the existing row.
+    Call this function inside a transaction. If another run with its concurrency key is open, the row is queued.
+
+    Idempotency: a repeat with the same `run_id` returns the existing row. Errors: the errors of `run_take_key`.
     """
     run = Run(
         id=run_id,
@@ -122,6 +129,7 @@ def run_launch_child(
         input=payload,
         requested_by=f"run {parent.id}",
     )
+    run_take_key(run)
     return run if record_launch(run) else Run.objects.get(tenant_id=run.tenant_id, id=run_id)
 
 

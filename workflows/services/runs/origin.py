@@ -32,6 +32,7 @@ def run_origin(run: Run) -> dict[str, Any]:
         "parentStepPath": run.parent_step_path,
         "requestedBy": run.requested_by,
         "createdAt": run.created_at.isoformat(),
+        **({"concurrencyKey": run.concurrency_key} if run.concurrency_key else {}),
     }
 
 
@@ -77,6 +78,7 @@ def _from_memo(origin: dict[str, Any]) -> dict[str, Any]:
         "parent_step_path": origin["parentStepPath"],
         "requested_by": origin["requestedBy"],
         "created_at": datetime.fromisoformat(origin["createdAt"]),
+        "concurrency_key": origin.get("concurrencyKey", ""),
     }
 
 

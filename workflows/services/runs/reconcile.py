@@ -172,6 +172,8 @@ def _unknown_to_temporal(run: Run, *, is_dry_run: bool) -> Reconciled:
     if was_started:
         is_new = not run.drift_reason if is_dry_run else record_drift(run, UNKNOWN)
         return Reconciled(run.id, ReconcileOutcome.DRIFT if is_new else ReconcileOutcome.STILL_DRIFT, UNKNOWN)
+    if run.queued_until is not None:
+        return Reconciled(run.id, ReconcileOutcome.WAITING, "it is queued behind a run with the same concurrency key")
     if run.created_at > timezone.now() - UNSTARTED_AFTER:
         return Reconciled(run.id, ReconcileOutcome.WAITING, "it is being launched")
     if run.trigger_type == TriggerType.CHILD:

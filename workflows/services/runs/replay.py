@@ -13,13 +13,14 @@ from typing import Any
 
 from workflows.actors import Actor
 from workflows.engine.storable import storable_problem
-from workflows.errors import Conflict, InputInvalid, PortalError
+from workflows.errors import InputInvalid, PortalError
 from workflows.ledger import command_finish, command_refuse, run_id_of_replay
 from workflows.models import Command, DefinitionVersion, Run
 from workflows.services.runs.launch import run_launch
 from workflows.services.runs.requests import require_run_role, run_request
 from workflows.services.runs.start import (
     launch_failed,
+    queue_note,
     require_payload_fits,
     require_slot_of_version,
     require_version_startable,
@@ -81,7 +82,7 @@ def _launch(actor: Actor, run: Run, version: DefinitionVersion, payload: Any, co
     was_there = Run.objects.filter(tenant_id=actor.tenant_id, id=new_run_id).exists()
     try:
         gateway.check_reachable()
-        run_launch(
+        new_run = run_launch(
             version=version,
             run_id=new_run_id,
             payload=payload,
@@ -94,6 +95,7 @@ def _launch(actor: Actor, run: Run, version: DefinitionVersion, payload: Any, co
         )
     except gateway.TemporalError as error:
         raise launch_failed(actor, new_run_id, command, error, may_exist=was_there) from error
-    except Conflict as error:
+    except PortalError as error:
         raise command_refuse(command, error) from error
-    command_finish(command, CommandState.ACCEPTED, details={"runId": str(new_run_id)})
+    code, message = queue_note(new_run)
+    command_finish(command, CommandState.ACCEPTED, code=code, message=message, details={"runId": str(new_run_id)})

@@ -75,7 +75,7 @@ def require_run_start_role(*, actor: Actor) -> None:
 def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload: Any, command: Command) -> None:
     try:
         gateway.check_reachable()
-        run_launch(
+        run = run_launch(
             version=version,
             run_id=run_id,
             payload=payload,
@@ -86,9 +86,17 @@ def _launch(actor: Actor, version: DefinitionVersion, run_id: uuid.UUID, payload
         )
     except gateway.TemporalError as error:
         raise launch_failed(actor, run_id, command, error) from error
-    except Conflict as error:
+    except PortalError as error:
         raise command_refuse(command, error) from error
-    command_finish(command, CommandState.ACCEPTED)
+    code, message = queue_note(run)
+    command_finish(command, CommandState.ACCEPTED, code=code, message=message)
+
+
+def queue_note(run: Run) -> tuple[str, str]:
+    """Return code and message for the command that started a run. They are empty if the start is not queued."""
+    if run.queued_until is None:
+        return "", ""
+    return "START_QUEUED", "another run with the same concurrency key is open; the run starts when that run has ended"
 
 
 def launch_failed(

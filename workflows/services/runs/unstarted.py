@@ -53,6 +53,7 @@ def unstarted_runs() -> Iterable[Run]:
         engine=Engine.TEMPORAL,
         status=RunStatus.STARTING,
         temporal_first_run_id="",
+        queued_until__isnull=True,
         created_at__lt=timezone.now() - UNSTARTED_AFTER,
     )
     # Children are left out, because the parent's workflow starts a child.

@@ -11,15 +11,17 @@ from typing import Any
 
 from django.db import transaction
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workflows.engine.machine import SEMANTICS_VERSION
 from workflows.engine.records import records_from_json
+from workflows.errors import PortalError
 from workflows.models import DefinitionVersion, Run
 from workflows.services.payload_check import payload_problem
+from workflows.services.runs.keys import start_check
 from workflows.services.runs.launch import run_launch_child
 from workflows.services.runs.origin import run_origin
-from workflows.statuses import OPEN_RUN_STATUSES
+from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 from workflows.temporal import contracts
 from workflows.temporal.activities.projecting import write_records
 
@@ -33,6 +35,23 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
     if version is None or error is not None:
         _write(request)
         return contracts.ChildLaunch(error=error)
+    try:
+        child = _launched(request, version)
+    except PortalError as refused:  # the concurrency key of the child
+        _write(request)
+        return contracts.ChildLaunch(error=_error(refused.code, refused.message))
+    if child.status == RunStatus.STARTING and child.queued_until is not None:
+        child = _checked_queue(child)
+    if child.concurrency_key and child.status not in OPEN_RUN_STATUSES and not child.projection_epoch:
+        message = f"the child run {child.id} was ended while it was queued: it is {child.status}"
+        return contracts.ChildLaunch(error=_error("RUN_NOT_STARTED", message))
+    return contracts.ChildLaunch(
+        run=_run_input(request, version), workflow_id=child.temporal_workflow_id, origin=run_origin(child)
+    )
+
+
+def _launched(request: contracts.ChildRequest, version: DefinitionVersion) -> Run:
+    """Insert or find the row of the child, and write the records of the parent, in one transaction."""
     with transaction.atomic():
         parent = Run.objects.get(tenant_id=request.tenant_id, id=request.run_id)
         child = run_launch_child(
@@ -49,8 +68,23 @@ def launch_child_activity(request: contracts.ChildRequest) -> contracts.ChildLau
             # The parent was cancelled in the meantime. The parent's last records have closed the children that were
             # launched before this one.
             raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
-    return contracts.ChildLaunch(
-        run=_run_input(request, version), workflow_id=child.temporal_workflow_id, origin=run_origin(child)
+    return child
+
+
+def _checked_queue(child: Run) -> Run:
+    """Return the child if its concurrency key is free.
+
+    Errors: ApplicationError while another run holds the key. Temporal then repeats the activity, up to every 20 s.
+    """
+    checked, _ = start_check(child.id, by_parent=True)
+    if checked is None:
+        return Run.objects.get(id=child.id)
+    if checked.queued_until is None:
+        return checked
+    raise ApplicationError(
+        f"the child run {child.id} is queued: another run has its concurrency key",
+        type="Queued",
+        category=ApplicationErrorCategory.BENIGN,  # no warning in the log, because nothing is wrong
     )
 
 
