@@ -86,6 +86,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": "Author",
             "items": [
                 item("Definitions", "account_tree", "workflows_definition_changelist"),
+                item("Schedules", "schedule", "workflows_schedule_changelist"),
+                item("Holiday calendars", "event_busy", "workflows_holidaycalendar_changelist"),
                 item("Event catalogue", "menu_book", "workflows_eventtype_changelist"),
                 item("Schemas", "data_object", "workflows_payloadschema_changelist"),
                 item("Actions", "extension", "workflows_connector_catalogue"),

@@ -219,6 +219,10 @@ def _screen_cells() -> Iterator[Cell]:
     for model in ("eventtype", "payloadschema"):
         yield from _author_pages(model)
     yield from _connector_pages()
+    schedule = {"name": "NEW", "cron": "0 0 1 1 *", "time_zone": "UTC", "payload": "{}", "overlap": "skip"}
+    yield from _author_pages("schedule", {**schedule, "catch_up_seconds": "60"})
+    yield from _author_pages("holidaycalendar", {"name": "NEW", "weekend": ["7"]})
+    yield from _schedule_steps()
     yield from _secret_pages()
     yield from _run_screens()
     yield from _event_screens()
@@ -326,16 +330,20 @@ _ROWS = {
     "bulkjob": "bulk_job",
     "payloadschema": "schema",
     "eventtype": "event_type",
+    "schedule": "schedule",
+    "holidaycalendar": "calendar",
 }
 
 
-def _author_pages(model: str) -> Iterator[Cell]:
+_NEW_ROW: dict[str, Any] = {"name": "NEW", "ref": "new.v1", "schema": "{}", "is_active": "on"}
+
+
+def _author_pages(model: str, body: dict[str, Any] = _NEW_ROW) -> Iterator[Cell]:
     name, row = f"workflows_{model}", _ROWS[model]
-    body: dict[str, Any] = {"name": "NEW", "ref": "new.v1", "schema": "{}", "is_active": "on"}
     yield from _readable_pages(model, row)
     yield _get(f"{name}_add", AUTHOR)
     yield _get(f"{name}_delete", VIEWER, row)
-    yield _post(f"{name}_add", AUTHOR, body=lambda ids: body, is_recorded=True)
+    yield _post(f"{name}_add", AUTHOR, body=lambda ids: {**body, "definition": ids["definition_key"]}, is_recorded=True)
     yield _post(f"{name}_change", AUTHOR, row, body=lambda ids: body, is_recorded=True)
     yield _post(f"{name}_delete", AUTHOR, row, is_recorded=True)
 
@@ -364,6 +372,14 @@ def _readable_pages(model: str, row: str) -> Iterator[Cell]:
     yield _get(f"{name}_history", VIEWER, row)
     yield _post(f"{name}_history", VIEWER, row, writes=False)
     yield from _both(f"admin/workflows/{model}/<path:object_id>/", VIEWER, row)
+
+
+def _schedule_steps() -> Iterator[Cell]:
+    past = {"start": "2026-01-01 00:00", "end": "2026-01-02 00:00", "overlap": "skip", "confirmed": "yes", **REASON}
+    steps = {"pause": (AUTHOR, REASON), "resume": (AUTHOR, REASON), "trigger": (OPERATOR, REASON)}
+    for name, (needs, body) in {**steps, "backfill": (OPERATOR, past)}.items():
+        yield _get(f"workflows_schedule_{name}", VIEWER, "schedule")
+        yield _post(f"workflows_schedule_{name}", needs, "schedule", body=lambda ids, body=body: body, is_recorded=True)
 
 
 def _secret_pages() -> Iterator[Cell]:

@@ -4,7 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from workflows.actors import Actor
 from workflows.models import HolidayCalendar, Schedule, ScheduleOccurrence
+from workflows.redaction import redact, rules_of
 from workflows.services.schedules.edit import schedule_warnings
 from workflows.services.schedules.selectors import NextTimes, result_of, schedule_next_times
 from workflows.statuses import ScheduleOverlap
@@ -62,7 +64,7 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
 
 
 class ScheduleDetailSerializer(ScheduleSerializer):
-    payload = serializers.JSONField()
+    payload = serializers.JSONField(help_text="Null if the caller may not see payloads.")
     next_times = NextTimeSerializer(many=True)
     times_from = serializers.CharField()
     warnings = serializers.ListField(child=serializers.CharField())
@@ -72,9 +74,11 @@ class ScheduleDetailSerializer(ScheduleSerializer):
 
     def to_representation(self, schedule: Schedule) -> dict[str, Any]:
         found: NextTimes = schedule_next_times(schedule)
+        actor: Actor = self.context["actor"]
+        is_shown = actor.sees_payloads
         return {
             **ScheduleSerializer(schedule).data,
-            "payload": schedule.payload,
+            "payload": redact(schedule.payload, rules_of(actor.tenant_id), "/payload") if is_shown else None,
             **NextTimesSerializer(found).data,
             "warnings": schedule_warnings(schedule),
         }

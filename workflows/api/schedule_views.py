@@ -100,7 +100,7 @@ class ScheduleList(TenantScoped, generics.ListAPIView):
             )
         except CommandRepeated as repeated:
             schedule = schedule_find(tenant_id=actor.tenant_id, schedule_id=uuid.UUID(repeated.command.target_id))
-        return Response(ScheduleDetailSerializer(schedule).data, status=201)
+        return Response(_shown(actor, schedule), status=201)
 
 
 class SchedulePreview(CheckedView):
@@ -126,6 +126,10 @@ class ScheduleDetail(TenantScoped, generics.RetrieveAPIView):
     def get_object(self) -> Schedule:
         return schedule_find(tenant_id=actor_of(self).tenant_id, schedule_id=self.kwargs["pk"])
 
+    def get_serializer_context(self) -> dict[str, Any]:
+        is_documentation = getattr(self, "swagger_fake_view", False)
+        return {**super().get_serializer_context(), **({} if is_documentation else {"actor": actor_of(self)})}
+
     @extend_schema(
         request=ScheduleFieldsSerializer, responses={200: ScheduleDetailSerializer}, parameters=[IDEMPOTENCY_HEADER]
     )
@@ -136,7 +140,7 @@ class ScheduleDetail(TenantScoped, generics.RetrieveAPIView):
             changes = _known_fields(request.data)
         with suppress(CommandRepeated):
             schedule_update(actor=actor, schedule_id=pk, changes=changes, idempotency_key=key_of(request))
-        return Response(self.get_serializer(self.get_object()).data)
+        return Response(_shown(actor, self.get_object()))
 
     @extend_schema(responses={204: None}, parameters=[IDEMPOTENCY_HEADER])
     def delete(self, request: Request, pk: uuid.UUID) -> Response:
@@ -178,7 +182,7 @@ class ScheduleStep(CheckedView):
         change = schedule_pause if self.action == CommandAction.PAUSE_SCHEDULE else schedule_resume
         with suppress(CommandRepeated):
             change(actor=actor, schedule_id=pk, reason=body["reason"], idempotency_key=key_of(request))
-        return Response(ScheduleDetailSerializer(schedule_find(tenant_id=actor.tenant_id, schedule_id=pk)).data)
+        return Response(_shown(actor, schedule_find(tenant_id=actor.tenant_id, schedule_id=pk)))
 
 
 class ScheduleTrigger(CheckedView):
@@ -234,6 +238,10 @@ class ScheduleBackfill(CheckedView):
         shown = {"starts": "accepted", "skipped": "skipped", "failed": "failed", "recorded": "recorded"}
         numbers = {name: counts.get(status, 0) for name, status in shown.items()}
         return Response({"dry_run": False, **numbers, "times": []}, status=202)
+
+
+def _shown(actor: Actor, schedule: Schedule) -> Any:
+    return ScheduleDetailSerializer(schedule, context={"actor": actor}).data
 
 
 def _require_operator(actor: Actor, pk: uuid.UUID) -> None:
