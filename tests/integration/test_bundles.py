@@ -218,7 +218,8 @@ def test_placeholders_must_be_filled_before_the_definition_is_published(tenant: 
     made = workflow(STATE, envelope={"payloadSchemaRef": "payload.New.v1"})
     made["publishedVersions"][0]["payloadSchemaJson"] = {"type": "object", "required": ["id"]}
     call = {
-        "id": "c", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1, "inputMapping": {"id": "1"},
+        "id": "c", "type": "control.callWorkflow", "workflowId": "flow", "workflowVersion": 1,
+        "inputMapping": {"id": "1"},
     }  # fmt: skip
     document = bundle(made, workflow(call, key="parent"), workflow(STATE, key="complete"))
     results = load(tenant, document, placeholders=True)

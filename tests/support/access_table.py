@@ -1,5 +1,6 @@
 """Expected access: one cell for every method of every endpoint. The access matrix fails for a method without a cell."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("connectors")
     yield _read("action", "connector_action", "connector_version")
     yield _read("connector", "connector_action", "connector_version")
+    yield _read("bundle-export")
     yield _read("event", "event_id")
     yield _read("event", "event", variant="by row id")
     yield _read("event-trace", "event_id")
@@ -153,6 +155,7 @@ def _api_authors() -> Iterator[Cell]:
     yield _write("event-types", AUTHOR, body=lambda ids: {"name": "NEW"}, foreign_statuses=None)
     yield _write("event-type", AUTHOR, "event_type_name", method="PUT", body=lambda ids: {}, foreign_statuses=own)
     yield _write("event-type", AUTHOR, "event_type_name", method="DELETE", body=lambda ids: None)
+    yield _write("bundle-import", AUTHOR, body=_bundle, foreign_statuses=None)
 
 
 def _api_definitions() -> Iterator[Cell]:
@@ -192,6 +195,11 @@ def _api_schedules() -> Iterator[Cell]:
     yield _write("holiday-calendars", AUTHOR, body=lambda ids: calendar, foreign_statuses=None)
     yield _write("holiday-calendar", AUTHOR, "calendar", method="PUT", body=lambda ids: calendar)
     yield _write("holiday-calendar", AUTHOR, "calendar", method="DELETE", body=lambda ids: None)
+
+
+def _bundle(ids: Ids) -> dict[str, Any]:
+    document = {"id": "new", "version": 1, "name": "New", "payloadSchemaRef": "payload.Any.v1", "steps": []}
+    return {"format": "x", "formatVersion": 1, "workflows": [{"key": "new", "draft": {"definition": document}}]}
 
 
 def _api_admins() -> Iterator[Cell]:
@@ -448,7 +456,9 @@ def _event_screens() -> Iterator[Cell]:
 def _definition_screens() -> Iterator[Cell]:
     name, row = "workflows_definition", "definition"
     yield _get(f"{name}_changelist", shows=True)
-    yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
+    yield _post(f"{name}_changelist", VIEWER, writes=False)
+    yield _action("definition", "delete_selected", NOBODY, row, FORBIDDEN)
+    yield _action("definition", "export_bundle", VIEWER, row)
     yield _get(f"{name}_change", VIEWER, row, shows=True)
     yield _post(f"{name}_change", NOBODY, row, denied_statuses=REFUSED, foreign_statuses=frozenset({403, 404, 405}))
     yield _get(f"{name}_history", VIEWER, row)
@@ -471,6 +481,11 @@ def _definition_screens() -> Iterator[Cell]:
 
 
 def _other_screens() -> Iterator[Cell]:
+    yield _get("workflows_definition_import", AUTHOR)
+    yield _post(
+        "workflows_definition_import", AUTHOR, is_recorded=True,
+        body=lambda ids: {"text": json.dumps(_bundle(ids)), "step": "import"},
+    )  # fmt: skip
     yield _get("workflows_definition_start", VIEWER, "definition")
     yield _post(
         "workflows_definition_start", OPERATOR, "definition", body=lambda ids: {"payload": "{}"}, is_recorded=True

@@ -1,6 +1,5 @@
 """Screens of definitions: the list, the page with the versions, and the form that starts a run."""
 
-import json
 import uuid
 from typing import Any
 
@@ -14,12 +13,14 @@ from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
 from workflows.admin.base import actor_of, error_text
+from workflows.admin.bundles import BundlePages
 from workflows.admin.definition_commands import DefinitionCommandViews, definition_offers
 from workflows.admin.definition_edit import DefinitionEditViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.engine.validate import Problem
 from workflows.errors import PortalError
+from workflows.json_numbers import write_json
 from workflows.models import Command, Definition
 from workflows.services.definitions.drafts import draft_document
 from workflows.services.definitions.pause import starts_waiting
@@ -34,7 +35,7 @@ SHOWN_COMMANDS = 20
 
 
 @admin.register(Definition)
-class DefinitionAdmin(DefinitionCommandViews, DefinitionEditViews):
+class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews):
     list_display = ("key", "name", "state_label", "version_label", "trigger_label", "open_runs", "updated_label")
     list_display_links = ("key", "name")
     search_fields = ("key", "name")
@@ -89,7 +90,7 @@ class DefinitionAdmin(DefinitionCommandViews, DefinitionEditViews):
             definition.name,
             definition=definition,
             document=document,
-            text=json.dumps(document, indent=2, ensure_ascii=False),
+            text=write_json(document, indent=2, ensure_ascii=False),
             versions=definition.versions.order_by("-version")[:50],
             problems=problems,
             runs=definition.runs.order_by("-created_at")[:10],

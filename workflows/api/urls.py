@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from workflows.api import (
     action_views,
     bulk_views,
+    bundle_views,
     calendar_views,
     definition_edit_views,
     definition_views,
@@ -52,6 +53,8 @@ urlpatterns = [
         path(f"bulk/<uuid:pk>/{name}", bulk_views.BulkStep.as_view(step=step), name=f"bulk-{name}")
         for name, step in BULK_STEPS.items()
     ),
+    path("bundles/export", bundle_views.BundleExport.as_view(), name="bundle-export"),
+    path("bundles/import", bundle_views.BundleImport.as_view(), name="bundle-import"),
     path("commands", views.CommandList.as_view(), name="commands"),
     path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
     path("definitions", definition_edit_views.DefinitionList.as_view(), name="definitions"),

@@ -17,6 +17,10 @@ from workflows.models import Definition, DefinitionVersion
 from workflows.models.statements import database_now
 from workflows.statuses import Role
 
+# An exported bundle is sent as a file, and with its exact text.
+BUNDLE_TYPE = "application/json; charset=utf-8"
+BUNDLE_HEADERS = {"Content-Disposition": 'attachment; filename="bundle.json"'}
+
 
 def bundle_export(*, actor: Actor, keys: Sequence[str] | None = None, with_children: bool = False) -> str:
     """Return the canonical text of a bundle with these definitions, in this order.
