@@ -28,6 +28,8 @@ from workflows.actors import Actor
 from workflows.admin.author_pages import AuthorPages
 from workflows.models import EventType
 from workflows.services.payload_check import known_schema_refs
+from workflows.services.references import Referred
+from workflows.services.uses import uses_of
 from workflows.strict_json import read_json
 from workflows.templatetags.pointsman import moment
 
@@ -178,4 +180,9 @@ class EventTypeAdmin(AuthorPages):
         return problem["path"], problem["message"]
 
     def row_context(self, actor: Actor, row: EventType) -> dict[str, Any]:
-        return {"buffer": self.buffer_label(row), "paths": self.paths_label(row), "identity": identity_label(row)}
+        return {
+            "buffer": self.buffer_label(row),
+            "paths": self.paths_label(row),
+            "identity": identity_label(row),
+            "uses": uses_of(Referred.EVENT_TYPE, row.name, tenant_id=row.tenant_id),
+        }

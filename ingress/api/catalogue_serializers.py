@@ -4,6 +4,8 @@ from rest_framework import serializers
 
 from ingress.catalogue import effective_buffer_seconds
 from workflows.models import EventType
+from workflows.services.references import Referred
+from workflows.services.uses import uses_of
 
 
 class EventTypeFieldsSerializer(serializers.Serializer[Any]):
@@ -41,10 +43,22 @@ class EventTypeSerializer(serializers.ModelSerializer[EventType]):
 
     class Meta:
         model = EventType
-        fields = (
+        fields: tuple[str, ...] = (
             "name", "description", "correlation_paths", "identity_paths", "identity_excluded_paths",
             "payload_schema_ref", "buffer_seconds", "effective_buffer_seconds", "is_active", "created_at", "updated_at",
         )  # fmt: skip
 
     def get_effective_buffer_seconds(self, row: EventType) -> float:
         return effective_buffer_seconds(row)
+
+
+class EventTypeDetailSerializer(EventTypeSerializer):
+    used_by = serializers.SerializerMethodField(
+        help_text="Definitions that name the event: `{kind, name, where, version?, steps?}`."
+    )
+
+    class Meta(EventTypeSerializer.Meta):
+        fields = (*EventTypeSerializer.Meta.fields, "used_by")
+
+    def get_used_by(self, row: EventType) -> list[dict[str, Any]]:
+        return [use.as_object() for use in uses_of(Referred.EVENT_TYPE, row.name, tenant_id=row.tenant_id)]

@@ -10,7 +10,7 @@ from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ingress.api.catalogue_serializers import EventTypeFieldsSerializer, EventTypeSerializer
+from ingress.api.catalogue_serializers import EventTypeDetailSerializer, EventTypeFieldsSerializer, EventTypeSerializer
 from ingress.catalogue import (
     EventTypeFields,
     event_type_delete,
@@ -42,12 +42,14 @@ class EventTypeList(TenantScoped, generics.ListAPIView):
 
 class EventTypeDetail(TenantScoped, generics.RetrieveAPIView):
     model = EventType
-    serializer_class = EventTypeSerializer
+    serializer_class = EventTypeDetailSerializer
 
     def get_object(self) -> EventType:
         return event_type_find(tenant_id=actor_of(self).tenant_id, name=self.kwargs["name"])
 
-    @extend_schema(request=EventTypeFieldsSerializer, responses={200: EventTypeSerializer, 201: EventTypeSerializer})
+    @extend_schema(
+        request=EventTypeFieldsSerializer, responses={200: EventTypeDetailSerializer, 201: EventTypeDetailSerializer}
+    )
     def put(self, request: Request, name: str) -> Response:
         """Create the entry with this name, or replace it. Fields that are left out get their defaults."""
         actor = actor_of(self)

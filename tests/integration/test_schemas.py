@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from ingress.intake.receive import events_receive
 from tests.support.api import Api, error_of
-from tests.support.factories import make_actor, make_tenant, make_token, publish
+from tests.support.factories import make_actor, make_tenant, make_token, publish, wait_for_reply
 from tests.support.members import member_of
 from workflows.errors import InputInvalid
 from workflows.models import Command, Event, EventType, PayloadSchema
@@ -341,3 +341,58 @@ def test_other_roles_read_the_page_and_change_nothing(tenant: Any, role: str) ->
     other = member_of(make_tenant(), role="admin")
     assert other.get(page).status_code == 404
     assert "REF-A" not in other.get(reverse("admin:workflows_payloadschema_changelist")).content.decode()
+
+
+# -- Compatibility of a change ---------------------------------------------------------------------------------------
+
+
+def test_change_that_breaks_users_is_shown_and_needs_force(tenant: Any) -> None:
+    api, client = api_of(tenant), member_of(tenant, role="author")
+    save(tenant, "order", {"type": "object", "properties": {"id": {"type": "string"}}})
+    narrow = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    unused = api.post("/schemas/order/check", {"schema": narrow}).json()
+    assert (unused["needs_force"], [change["pointer"] for change in unused["changes"]]) == (False, ["/required"])
+    publish(tenant, STEP, key="flow", payloadSchemaRef="order")
+    EventType.objects.create(tenant=tenant, name="E", payload_schema_ref="order")
+    checked = api.post("/schemas/order/check", {"schema": narrow}).json()
+    assert checked["needs_force"] is True
+    assert checked["changes"] == [
+        {"pointer": "/required", "affects": "senders", "message": "the field 'id' is required now"}
+    ]
+    assert [(use["kind"], use["name"], use["where"]) for use in checked["used_by"]] == [
+        ("event_type", "E", "payload schema"), ("definition", "flow", "published version 1"),
+        ("definition", "flow", "draft"),
+    ]  # fmt: skip
+    refused = error_of(put(api, "/schemas/order", {"schema": narrow}), 409)
+    assert (refused["code"], refused["details"]["changes"]) == ("SCHEMA_CHANGE_BREAKS", checked["changes"])
+    row = PayloadSchema.objects.get(tenant=tenant, ref="order")
+    assert "required" not in row.schema
+    page = reverse("admin:workflows_payloadschema_change", args=[row.id])
+    fields = {"title": "", "schema": json.dumps(narrow)}
+    assert "although it can break" not in client.get(page).content.decode()
+    shown = client.post(page, fields).content.decode()
+    assert "is required now (senders)" in shown
+    assert "although it can break" in shown
+    row.refresh_from_db()
+    assert "required" not in row.schema
+    assert client.post(page, {**fields, "force": "on"}).status_code == 302
+    row.refresh_from_db()
+    assert row.schema == narrow
+    assert put(api, "/schemas/order", {"schema": {"type": "object"}, "force": True}).status_code == 200
+    last = Command.objects.filter(tenant=tenant, action="edit_schema", state="observed").latest("requested_at")
+    assert {change["affects"] for change in last.details["changes"]} == {"readers"}
+
+
+def test_users_of_an_event_type_are_listed(tenant: Any) -> None:
+    api, client = api_of(tenant), member_of(tenant, role="viewer")
+    entry = EventType.objects.create(tenant=tenant, name="TICKET_CUSTOMER_REPLIED")
+    publish(tenant, wait_for_reply(), key="waits")
+    publish(tenant, STEP, key="starts", trigger={"type": "event", "eventName": "TICKET_CUSTOMER_REPLIED"})
+    publish(tenant, {**STEP, "config": {"state": "TICKET_CUSTOMER_REPLIED"}}, key="other")
+    uses = api.get("/event-types/TICKET_CUSTOMER_REPLIED").json()["used_by"]
+    assert [(use["name"], use["where"], use["steps"]) for use in uses] == [
+        ("starts", "published version 1", ["trigger"]), ("starts", "draft", ["trigger"]),
+        ("waits", "published version 1", ["root.steps[0]"]), ("waits", "draft", ["root.steps[0]"]),
+    ]  # fmt: skip
+    page = client.get(reverse("admin:workflows_eventtype_change", args=[entry.id])).content.decode()
+    assert "waits</a>" in page

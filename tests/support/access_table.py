@@ -151,6 +151,8 @@ def _api_authors() -> Iterator[Cell]:
     yield _write(
         "payload-schema", AUTHOR, "schema_ref", method="PUT", body=lambda ids: {"schema": {}}, foreign_statuses=own
     )
+    check = Cell("api:payload-schema-check", "POST", VIEWER, ("schema_ref",), lambda ids: {"schema": {}}, writes=False)
+    yield check
     yield _write("payload-schema", AUTHOR, "schema_ref", method="DELETE", body=lambda ids: None)
     yield _write("event-types", AUTHOR, body=lambda ids: {"name": "NEW"}, foreign_statuses=None)
     yield _write("event-type", AUTHOR, "event_type_name", method="PUT", body=lambda ids: {}, foreign_statuses=own)

@@ -101,7 +101,7 @@ class AuthorPages(TenantAdmin):
             except PermissionRefused as error:
                 raise PermissionDenied(error.message) from error
             except PortalError as error:
-                self._add_errors(form, error)
+                self.add_errors(form, error)
             else:
                 saved, warnings = result or (row or self.opts.verbose_name.capitalize(), [])
                 messages.success(request, f"{saved} is saved. The change applies from now on.")
@@ -125,7 +125,8 @@ class AuthorPages(TenantAdmin):
         )
         return TemplateResponse(request, self.page_template, context)
 
-    def _add_errors(self, form: forms.Form, error: PortalError) -> None:
+    def add_errors(self, form: forms.Form, error: PortalError) -> None:
+        """Show the error of a service in the form, beside its fields if possible."""
         problems = error.details.get("problems") or []
         for problem in problems:
             field, message = self.field_error(problem)

@@ -9,12 +9,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from workflows.actors import Actor
 from workflows.admin.author_pages import AuthorPages
 from workflows.admin.forms import JsonObjectField
 from workflows.engine.json_schema.faults import DIALECT
+from workflows.errors import PortalError
 from workflows.models import PayloadSchema
 from workflows.services.schemas import schema_delete, schema_save, schema_warnings
 from workflows.services.uses import schema_users
@@ -41,6 +42,18 @@ class PayloadSchemaForm(forms.Form):
         initial=EMPTY,
         help_text="JSON Schema 2020-12. A $ref points into this schema, or to the name or the $id of another schema.",
     )
+    # Only shown after the service has listed what the change can break.
+    force = forms.BooleanField(
+        label="Save the change, although it can break the users of the schema",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+    )
+
+    def __init__(self, data: Any, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.force_field = self.fields["force"]
+        if not data or "force" not in data:
+            del self.fields["force"]
 
 
 @admin.register(PayloadSchema)
@@ -76,9 +89,18 @@ class PayloadSchemaAdmin(AuthorPages):
             schema=fields["schema"],
             title=fields["title"],
             must_be_new=row is None,
+            force=fields.get("force", False),
             idempotency_key=key,
         )
         return saved.row, [f"{warning['pointer']} {warning['message']}" for warning in saved.warnings]
+
+    def add_errors(self, form: forms.Form, error: PortalError) -> None:
+        """Show each breaking change beside the schema, and offer to save the change anyway."""
+        super().add_errors(form, error)
+        if error.code == "SCHEMA_CHANGE_BREAKS" and isinstance(form, PayloadSchemaForm):
+            for change in error.details["changes"]:
+                form.add_error("schema", f"{change['pointer'] or '/'}: {change['message']} ({change['affects']})")
+            form.fields["force"] = form.force_field
 
     def delete_row(self, actor: Actor, row: PayloadSchema, key: str) -> None:
         schema_delete(actor=actor, ref=row.ref, idempotency_key=key)

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from workflows.engine.json_schema.check import Problem
 from workflows.models import PayloadSchema
+from workflows.services.schemas import SchemaImpact
 from workflows.services.uses import schema_users
 
 
@@ -15,6 +16,27 @@ class PayloadSchemaFieldsSerializer(serializers.Serializer[Any]):
     ref = serializers.CharField(max_length=200)
     title = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
     schema = serializers.JSONField(help_text="JSON Schema 2020-12.")
+    force = serializers.BooleanField(
+        required=False, default=False, help_text="Also store a change that can break users of the schema."
+    )
+
+
+class SchemaCheckSerializer(serializers.Serializer[Any]):
+    schema = serializers.JSONField(help_text="New text of the schema.")
+
+
+class SchemaImpactSerializer(serializers.Serializer[Any]):
+    """Changes that can break users of a schema, and the users."""
+
+    needs_force = serializers.BooleanField()
+    changes = serializers.SerializerMethodField(help_text="`{pointer, affects, message}`")
+    used_by = serializers.SerializerMethodField(help_text="`{kind, name, where, version?, steps?}`")
+
+    def get_changes(self, impact: SchemaImpact) -> list[dict[str, str]]:
+        return [change.as_object() for change in impact.changes]
+
+    def get_used_by(self, impact: SchemaImpact) -> list[dict[str, Any]]:
+        return [use.as_object() for use in impact.uses]
 
 
 class PayloadSchemaSerializer(serializers.ModelSerializer[PayloadSchema]):

@@ -12,10 +12,20 @@ from workflows.api.payload_schema_serializers import (
     PayloadSchemaFieldsSerializer,
     PayloadSchemaSerializer,
     SavedPayloadSchemaSerializer,
+    SchemaCheckSerializer,
+    SchemaImpactSerializer,
 )
+from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.models import PayloadSchema
-from workflows.services.schemas import SavedSchema, require_schema_role, schema_delete, schema_find, schema_save
+from workflows.services.schemas import (
+    SavedSchema,
+    require_schema_role,
+    schema_check,
+    schema_delete,
+    schema_find,
+    schema_save,
+)
 
 
 class PayloadSchemaList(TenantScoped, generics.ListAPIView):
@@ -62,6 +72,16 @@ class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
         """Delete a payload schema that nothing uses."""
         schema_delete(actor=actor_of(self), ref=ref)
         return Response(status=204)
+
+
+class PayloadSchemaCheck(CheckedView):
+    """Return what a new text of a payload schema would break. Nothing is stored."""
+
+    @extend_schema(request=SchemaCheckSerializer, responses=SchemaImpactSerializer)
+    def post(self, request: Request, ref: str) -> Response:
+        tenant_id = actor_of(self).tenant_id
+        body = read_body(SchemaCheckSerializer, request, lambda: schema_find(tenant_id=tenant_id, ref=ref))
+        return Response(SchemaImpactSerializer(schema_check(tenant_id=tenant_id, ref=ref, schema=body["schema"])).data)
 
 
 def _saved(saved: SavedSchema) -> Response:

@@ -109,6 +109,7 @@ urlpatterns = [
     path("connectors/<name:action_id>/<int:version>/test", action_views.ConnectorTest.as_view(), name="connector-test"),
     path("schemas", payload_schema_views.PayloadSchemaList.as_view(), name="schemas"),
     path("schemas/<name:ref>", payload_schema_views.PayloadSchemaDetail.as_view(), name="payload-schema"),
+    path("schemas/<name:ref>/check", payload_schema_views.PayloadSchemaCheck.as_view(), name="payload-schema-check"),
     path("redaction-rules", secret_views.RedactionRules.as_view(), name="redaction-rules"),
     path("secrets", secret_views.SecretList.as_view(), name="secrets"),
     path("secrets/<name:name>", secret_views.SecretDetail.as_view(), name="secret"),

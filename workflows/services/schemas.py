@@ -15,6 +15,7 @@ from django.db import IntegrityError
 
 from workflows.actors import Actor
 from workflows.engine.json_schema.check import Problem, json_pointer
+from workflows.engine.json_schema.compatibility import Change, breaking_changes
 from workflows.engine.json_schema.faults import schema_faults
 from workflows.engine.json_schema.links import link_schema
 from workflows.engine.sizes import json_size
@@ -24,8 +25,9 @@ from workflows.ledger import target_name
 from workflows.models import PayloadSchema
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.payload_check import ANY_SCHEMA, SchemaRegistry
+from workflows.services.references import Referred
 from workflows.services.roles import require_role
-from workflows.services.uses import Use, schema_users, schemas_that_refer_to
+from workflows.services.uses import Use, schema_users, schemas_that_refer_to, uses_of
 from workflows.statuses import CommandAction, Role
 
 MAX_SCHEMA_BYTES = 262_144
@@ -46,16 +48,24 @@ class SavedSchema:
 
 
 def schema_save(
-    *, actor: Actor, ref: str, schema: Any, title: str = "", must_be_new: bool = False, idempotency_key: str = ""
+    *,
+    actor: Actor,
+    ref: str,
+    schema: Any,
+    title: str = "",
+    must_be_new: bool = False,
+    force: bool = False,
+    idempotency_key: str = "",
 ) -> SavedSchema:
     """Register a schema, or replace the schema with this name.
 
-    From now on, payloads are checked against the new schema.
+    From now on, payloads are checked against the new schema. With `force`, also store a change that can break users.
 
     Errors: PermissionRefused; InputInvalid SCHEMA_INVALID with all problems; Conflict SCHEMA_EXISTS; Conflict
-    SCHEMA_IN_USE if other schemas refer to an `$id` that the new schema does not have.
+    SCHEMA_IN_USE if other schemas refer to an `$id` that the new schema does not have; Conflict SCHEMA_CHANGE_BREAKS
+    with the changes and the users.
     """
-    payload = {"operation": "save", "title": target_name(title), **_fingerprint(schema)}
+    payload = {"operation": "save", "title": target_name(title), "force": force, **_fingerprint(schema)}
     with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_SCHEMA,
@@ -67,14 +77,51 @@ def schema_save(
         actor.require(Role.AUTHOR, to="edit payload schemas")
         problems = schema_problems(tenant_id=actor.tenant_id, ref=ref, schema=schema, title=title)
         if problems:
-            raise InputInvalid(
-                f"{problems[0]['field']}{problems[0]['pointer']} {problems[0]['message']}",
-                code="SCHEMA_INVALID",
-                details={"problems": problems},
-            )
+            raise _invalid(problems)
+        impact = schema_impact(tenant_id=actor.tenant_id, ref=ref, schema=schema)
+        if impact.needs_force and not force and not must_be_new:
+            raise _breaks(ref, impact)
         saved = _stored(actor, ref, schema, title, must_be_new=must_be_new)
-        command.details = {"created": saved.is_new, "warnings": saved.warnings}
+        command.details = {"created": saved.is_new, "warnings": saved.warnings, **impact.as_object()}
         return saved
+
+
+@dataclass(frozen=True)
+class SchemaImpact:
+    """Changes of a stored schema that can break its users, and the users. Past definition versions are left out."""
+
+    changes: list[Change]
+    uses: list[Use]
+
+    @property
+    def needs_force(self) -> bool:
+        return bool(self.changes and self.uses)
+
+    def as_object(self) -> dict[str, Any]:
+        """Return the impact as JSON: `{changes: [{pointer, affects, message}], usedBy: [...]}`."""
+        return {
+            "changes": [change.as_object() for change in self.changes],
+            "usedBy": [use.as_object() for use in self.uses],
+        }
+
+
+def schema_impact(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> SchemaImpact:
+    """Return what a new text of a schema would break. Nothing is stored. A new name and a placeholder break nothing."""
+    row = PayloadSchema.objects.filter(tenant_id=tenant_id, ref=ref, is_placeholder=False).first()
+    changes = breaking_changes(row.schema, schema) if row is not None else []
+    return SchemaImpact(changes, uses_of(Referred.SCHEMA, ref, tenant_id=tenant_id) if changes else [])
+
+
+def schema_check(*, tenant_id: uuid.UUID, ref: str, schema: Any) -> SchemaImpact:
+    """Return what a valid new text of a stored schema would break. Nothing is stored.
+
+    Errors: NotFound; InputInvalid SCHEMA_INVALID with all problems.
+    """
+    schema_find(tenant_id=tenant_id, ref=ref)
+    problems = schema_problems(tenant_id=tenant_id, ref=ref, schema=schema)
+    if problems:
+        raise _invalid(problems)
+    return schema_impact(tenant_id=tenant_id, ref=ref, schema=schema)
 
 
 def schema_problems(*, tenant_id: uuid.UUID, ref: Any, schema: Any, title: Any = "") -> list[dict[str, str]]:
@@ -209,6 +256,23 @@ def _exists(ref: str) -> Conflict:
 
 def _unknown(ref: str) -> NotFound:
     return NotFound(f"there is no schema {ref[:200]!r}", code="SCHEMA_NOT_FOUND")
+
+
+def _invalid(problems: list[dict[str, str]]) -> InputInvalid:
+    first = problems[0]
+    return InputInvalid(
+        f"{first['field']}{first['pointer']} {first['message']}", code="SCHEMA_INVALID", details={"problems": problems}
+    )
+
+
+def _breaks(ref: str, impact: SchemaImpact) -> Conflict:
+    first, count = impact.changes[0], len(impact.uses)
+    return Conflict(
+        f"the change of {ref!r} can break {impact.uses[0]}{f' and {count - 1} more' if count > 1 else ''}:"
+        f" {first.pointer or '/'}: {first.message}; save the schema under a new name, or confirm the change",
+        code="SCHEMA_CHANGE_BREAKS",
+        details=impact.as_object(),
+    )
 
 
 def _in_use(name: str, users: list[Use]) -> Conflict:
