@@ -100,6 +100,10 @@ def nested(levels: int) -> Any:
     return [nested(levels - 1)] if levels else 1
 
 
+def deep_choice(levels: int) -> Json:
+    return choice(step_id=f"if-{levels}", then=[deep_choice(levels - 1)] if levels else [])
+
+
 EVENT = {"type": "event", "eventName": "E"}
 
 # -- Cases -------------------------------------------------------------------------------------------------------------
@@ -247,6 +251,22 @@ STEPS = [
     Case(
         "literal too deep", flow(assign("x", nested(80))), "VALUE_NOT_STORABLE", "/steps/0/config/assign/x" + "/0" * 63
     ),
+    Case(
+        "factor of the delay",
+        flow({**call(), "retry": {"maxAttempts": 2, "backoffMultiplier": 0.5}}),
+        "FIELD_INVALID",
+        "/steps/0/retry/backoffMultiplier",
+    ),
+    Case(
+        "jitter a text",
+        flow({**call(), "retry": {"maxAttempts": 2, "jitter": "yes"}}),
+        "FIELD_INVALID",
+        "/steps/0/retry/jitter",
+    ),
+    Case(
+        "description an object", flow(task(description={"text": "D"})), "FIELD_INVALID", "/steps/0/config/description"
+    ),
+    Case("steps too deep", flow(deep_choice(21)), "NESTED_TOO_DEEP", "/steps/0" + "/then/0" * 19 + "/then"),
     Case("key with a dollar", flow(assign("x", {"$ref": 1})), "KEY_DOLLAR", "/steps/0/config/assign/x/$ref", "warning"),
 ]
 
@@ -277,6 +297,12 @@ NAMES = [
         "/steps/0/config/inputMapping/h",
         "warning",
         suggestion="'API_TOKEN'",
+    ),
+    Case(
+        "too many secrets",
+        flow(call(inputMapping={"x" * 9_000: {"a": {"$secret": "API_TOKEN"}, "b": {"$secret": "API_TOKEN"}}})),
+        "SECRET_PLACES_TOO_LONG",
+        "/steps/0/config/inputMapping",
     ),
     Case(
         "secret name",
@@ -433,6 +459,7 @@ TICKET = {
         "urgent": {"type": ["boolean", "null"]},
         "customer": {"$ref": "#/$defs/customer"},
         "lines": {"type": "array", "items": {"type": "object"}},
+        "names": {"type": "array", "items": {"type": "string"}},
         "any": {},
     },
     "required": ["id", "customer"],
@@ -453,7 +480,11 @@ OUTPUT = {
 FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "additionalProperties": False}
 INPUT = InputFields(
     frozenset({"url", "target", "pieces", "lines"}),
-    {"lines": InputFields(frozenset({"sku"}), required=(("sku",),), types={"sku": frozenset({"string"})})},
+    {
+        "lines": InputFields(
+            frozenset({"sku"}), are_refused=False, required=(("sku",),), types={"sku": frozenset({"string"})}
+        )
+    },
     required=(("url", "target"),),
     types={"url": frozenset({"string"}), "pieces": frozenset({"number", "string"}), "lines": frozenset({"array"})},
 )
@@ -484,8 +515,11 @@ def no_such_path(name: str, suggestion: str, source: str, *steps: Json) -> Case:
     return Case(name, document, "PATH_UNKNOWN", pointer, "warning", f"'{suggestion}'", TYPED)
 
 
-def input_case(name: str, code: str, pointer: str, mapping: Json) -> Case:
-    return Case(name, typed(call(inputMapping=mapping)), code, f"/steps/0/config/inputMapping{pointer}", known=FIELDS)
+def input_case(
+    name: str, code: str, pointer: str, mapping: Json, severity: str = "error", suggestion: str | None = None
+) -> Case:
+    document, place = typed(call(inputMapping=mapping)), f"/steps/0/config/inputMapping{pointer}"
+    return Case(name, document, code, place, severity, suggestion, FIELDS)
 
 
 def mapped(mapping: Json) -> Json:
@@ -552,7 +586,25 @@ VALUES = [
     mismatch(
         "sum with an output", "1/config/assign/x", call(saveAs="answer"), assign("x", expr("1 - answer.note"), "b")
     ),
+    mismatch(
+        "sum with an item", "0/body/0/config/assign/x", loop("payload.names", body=[assign("x", expr("line * 2"))])
+    ),
     mismatch("negative text", "0/config/assign/x", assign("x", expr("-payload.id"))),
+    input_case("input unknown", "ACTION_FIELD_UNKNOWN", "/piecs", {"url": "u", "piecs": 1}, "error", "'pieces'"),
+    input_case(
+        "nested input unknown",
+        "ACTION_FIELD_IGNORED",
+        "/lines/0/note",
+        {"url": "u", "lines": [{"sku": "a", "note": 1}]},
+        "warning",
+    ),
+    Case(
+        "date that is none",
+        flow(call("transform.date_parse", inputMapping={"text": "1", "as": "years"})),
+        "INPUT_INVALID",
+        "/steps/0/config/inputMapping/as",
+        known={"actions": {"transform.date_parse": frozenset({1})}},
+    ),
     input_case("input missing", "INPUT_MISSING", "/url", {}),
     input_case("nested input missing", "INPUT_MISSING", "/lines/1/sku", {"url": "u", "lines": [{"sku": "a"}, {}]}),
     input_case("input an object", "TYPE_MISMATCH", "/pieces", {"target": "u", "pieces": {}}),
@@ -642,6 +694,11 @@ GOOD: list[tuple[str, Json, Json]] = [
     ("null in a condition", typed(choice(expr("payload.urgent"))), TYPED),
     ("unknown type", typed(choice(expr("payload.any"))), TYPED),
     ("payload that a step changes", typed(assign("payload.id", True), choice(expr("payload.id"), "c")), TYPED),
+    (
+        "item of several lists",
+        typed(loop("payload.names"), loop("[1]", "l", body=[assign("x", expr("line * 2"))])),
+        TYPED,
+    ),
     ("variable of several types", typed(assign("x", 1), assign("x", True, "b"), choice(expr("x"), "c")), TYPED),
     ("part of a variable", typed(call(saveAs="x"), assign("x.more", 1, "b"), assign("y", expr("x.more"), "c")), TYPED),
     ("digits in a text", typed(call(inputMapping={"target": "u", "pieces": "7"})), FIELDS),

@@ -23,7 +23,7 @@ from workflows.engine.validation.types import (
     type_of_value,
     union,
 )
-from workflows.engine.validation.uses import Write, catch_writes, step_writes
+from workflows.engine.validation.uses import Write, catch_writes, item_writes, step_writes
 
 # Names in the `event` of a trigger mapping, and the key of `Scopes.roots` for the payload of this event.
 EVENT_NAMES = ("name", "correlationKey", "payload", "payloadSchemaRef")
@@ -109,11 +109,15 @@ class Scopes:
             self._found[name] = ANY  # a variable whose value depends on itself, or on a long chain of others
             if self._depth < MAX_CHAIN:
                 self._depth += 1
-                writes = self._whole(name)
-                types = [write.type if write.type is not None else self.type_of(write.value) for write in writes]
-                self._found[name] = union(types)
+                self._found[name] = union([self._written(write) for write in self._whole(name)])
                 self._depth -= 1
         return self._found[name]
+
+    def _written(self, write: Write) -> Type:
+        if write.type is not None:
+            return write.type
+        found = self.type_of(write.value)
+        return self.types.items(found) if write.is_element else found
 
     def _whole(self, name: str) -> list[Write]:
         """Return the writes to a variable, or none if a write changes only a part of its value."""
@@ -135,7 +139,7 @@ def run_scopes(document: dict[str, Any], steps: list[StepNode], known: Known, ty
     scopes.roots = {"payload": payload_type(document, known, types), "system": types.whole(_SYSTEM)}
     for node in all_steps(steps):
         made = output_of(node, known), event_type(node.config.get("eventName"), known, types)
-        for write in [*step_writes(node, types, *made), *catch_writes(node), *_items(node)]:
+        for write in [*step_writes(node, types, *made), *catch_writes(node), *item_writes(node)]:
             if write.root == "vars":
                 scopes.variables.setdefault(write.path[0], []).append(write)
             elif write.root == "local":
@@ -143,13 +147,6 @@ def run_scopes(document: dict[str, Any], steps: list[StepNode], known: Known, ty
             else:
                 scopes.roots[write.root] = ANY
     return scopes
-
-
-def _items(node: StepNode) -> list[Write]:
-    name = node.step.get("itemVar")
-    if node.type != "control.forEach" or not isinstance(name, str):
-        return []
-    return [Write("vars", (name,), type=ANY)]
 
 
 def trigger_scopes(document: dict[str, Any], known: Known, types: SchemaTypes) -> Scopes:

@@ -41,7 +41,7 @@ class Write:
     """Value that a step writes: the scope, the path inside the scope, and the value or its type.
 
     `value` is the author's value at `place`; it may contain expressions. If the step itself makes the value, `type`
-    describes it.
+    describes it. If `is_element` is True, the variable gets one element of the list `value` after the other.
     """
 
     root: str
@@ -49,6 +49,7 @@ class Write:
     place: Place = ()
     value: Any = None
     type: Type | None = None
+    is_element: bool = False
 
     @property
     def reads(self) -> list[Read]:
@@ -97,6 +98,13 @@ def step_writes(node: StepNode, types: SchemaTypes, output: Any = None, event: T
         root_and_path = _parsed(target)
         if root_and_path is not None:
             yield Write(*root_and_path, place=(*node.config_place, name, target), value=value)
+
+
+def item_writes(node: StepNode) -> Iterator[Write]:
+    """Yield the item that a loop writes to its variable."""
+    name = node.step.get("itemVar")
+    if node.type == "control.forEach" and isinstance(name, str):
+        yield Write("vars", (name,), value=node.step.get("items"), is_element=True)
 
 
 def catch_writes(node: StepNode) -> Iterator[Write]:
