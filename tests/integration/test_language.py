@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from django.core.management.base import CommandError
+from django.urls import reverse
 
 from tests.support.api import Api, error_of
 from tests.support.factories import expr, make_actor, make_definition, make_token, publish
 from tests.support.management_commands import run_command
+from tests.support.members import member_of
+from workflows.engine.definition import canonical_text
 from workflows.engine.validation.language_schema import language_schema
 from workflows.models import Command, Definition, EventType
 from workflows.services.schemas import schema_save
@@ -111,6 +114,14 @@ def test_definition_that_calls_itself_over_another_is_a_warning(tenant: Any, api
     calling = {"id": "c", "type": "control.callWorkflow", "workflowId": "other", "workflowVersion": 1}
     publish(tenant, {**calling, "workflowId": "flow"}, key="other")
     assert problems_of(api, calling) == [("CALL_ENDLESS", "/steps/0/workflowId")]
+
+
+def test_page_of_a_draft_shows_severity_and_place_of_its_problems(tenant: Any) -> None:
+    document = make_definition({**state(), "type": "state.sett"}, key="draft")
+    row = Definition.objects.create(tenant=tenant, key="draft", name="Draft", draft_text=canonical_text(document))
+    page = member_of(tenant).get(reverse("admin:workflows_definition_change", args=[row.id]))
+    shown = " ".join(page.content.decode().split())
+    assert "<strong>Error</strong> <code>STEP_TYPE_UNKNOWN</code> root.steps[0].type (line 11, column 15)" in shown
 
 
 def test_schema_of_the_language_is_served(api: Api) -> None:

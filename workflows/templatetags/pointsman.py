@@ -34,9 +34,13 @@ def fact(content: SafeString, label: str, title: str = "") -> SafeString:
 
 
 @register.simple_tag
-def moment(value: datetime | None) -> SafeString | str:
-    """Render a time in UTC, with seconds in the text and milliseconds on hover."""
-    if value is None:
+def moment(value: datetime | str | None) -> SafeString | str:
+    """Render a time in UTC, with seconds in the text and milliseconds on hover.
+
+    Django passes an empty text for a variable that leads nowhere, for example the time of a version that does not
+    exist.
+    """
+    if value is None or isinstance(value, str):
         return "–"
     utc = value.astimezone(UTC)
     return format_html(

@@ -39,7 +39,8 @@ def check_expression(_spec: Field, value: Any, _near: Near) -> Findings:
         compile_expression(value[EXPRESSION_KEY])
     except ExpressionError as error:
         at = "" if error.position is None else f" (at position {error.position})"
-        yield Finding(error.code, (), f"{error.message}{at}", error.suggestion, error.position)
+        hint = None if error.suggestion is None else f"did you mean {error.suggestion!r}?"
+        yield Finding(error.code, (), f"{error.message}{at}", hint, error.position)
 
 
 def check_moment(_spec: Field, value: Any, near: Near) -> Findings:
