@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.factories import make_actor, make_run
-from tests.support.records import run_record, step_record, wait_record, write
+from tests.support.records import run_record, step_record, task_record, wait_record, write
+from workflows.engine.clock import datetime_of_ms
 from workflows.ledger import command_finish, command_open
-from workflows.models import Command, Run, RunStep, RunWait
+from workflows.models import Command, HumanTask, Run, RunStep, RunWait
 from workflows.projections.batches import record_batch
 from workflows.statuses import CommandAction, CommandState
 
@@ -47,6 +48,25 @@ def test_any_order_and_repeat_of_batches_has_the_same_result(tenant: Any, order:
     assert found["run"][:3] == ("SUCCEEDED", "S8", 8)
     assert found["steps"] == [(1, "SUCCEEDED", 5), (2, "STARTED", 7)]
     assert found["waits"] == [("RESOLVED", 4)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_values_of_the_opening_record_do_not_depend_on_the_order(tenant: Any, order: tuple[int, ...]) -> None:
+    """A worker is killed before it opens a task. The task expires before the activity is repeated."""
+    run = make_run(tenant, status="STARTING")
+    wait_id = str(run.id)[:-2] + "ff"
+    batches = [
+        [run_record(1, "RUNNING"), wait_record(3, "WAITING", wait_id), task_record(4, "pending", wait_id)],
+        [wait_record(5, "TIMED_OUT", wait_id), task_record(6, "expired", wait_id), run_record(7, "RUNNING")],
+        [run_record(9, "SUCCEEDED")],
+    ]
+    for index in (*order, *order):
+        write(run, *batches[index])
+    run.refresh_from_db()
+    wait, task = RunWait.objects.get(run=run), HumanTask.objects.get(run=run)
+    assert (run.status, run.started_at) == ("SUCCEEDED", datetime_of_ms(run_record(1, "")["at"]))
+    assert (wait.status, wait.opened_seq, wait.projection_seq) == ("TIMED_OUT", 3, 5)
+    assert (task.status, task.title, task.created_at) == ("expired", "T", datetime_of_ms(task_record(4, "", "")["at"]))
 
 
 def test_records_of_an_older_epoch_change_nothing(tenant: Any) -> None:

@@ -17,7 +17,7 @@ import django
 
 
 def dies_after(
-    function: Callable[..., Any], flag: Path, when: Callable[..., bool] = lambda *_: True
+    function: Callable[..., Any], flag: Path, when: Callable[..., bool] = lambda *_, **__: True
 ) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
@@ -50,6 +50,10 @@ def arm(point: str, flag: Path) -> None:
             execution._called = dies_after(execution._called, flag)  # type: ignore[assignment]
         case "between activity and projection":
             action._Attempt.write_end = dies_before(action._Attempt.write_end, flag)  # type: ignore[method-assign]
+        case "after the end of a step was written":
+            action._Attempt.write_end = dies_after(action._Attempt.write_end, flag)  # type: ignore[method-assign]
+        case "before a wait is written":
+            records._write = dies_before(records._write, flag)  # type: ignore[assignment]
         case "during continue-as-new":
             performing.fitting = dies_after(performing.fitting, flag, lambda p: bool(getattr(p, "checkpoint", None)))
         case "after a wait was written, before the lookback":

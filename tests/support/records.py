@@ -35,6 +35,14 @@ def wait_record(seq: int, status: str, wait_id: str = WAIT_ID) -> dict[str, Any]
     }  # fmt: skip
 
 
+def task_record(seq: int, status: str, wait_id: str) -> dict[str, Any]:
+    return {
+        "kind": "task", "seq": seq, "at": 1_700_000_000_000 + seq, "id": wait_id, "status": status,
+        "path": "root.steps[0]", "stepId": "s", "iteration": "", "taskType": "t", "title": "T", "description": "",
+        "contextData": {}, "users": [], "roles": [],
+    }  # fmt: skip
+
+
 def write(run: Run, *records: dict[str, Any], epoch: str = "epoch-1", current: str = "epoch-1") -> bool:
     """Write records of `epoch`. `current` is the epoch that Temporal reports. Return True if they were written."""
     return record_batch(

@@ -17,10 +17,12 @@ import pytest
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.fakes import fake_api
+from tests.support.history_cases import human_task, try_catch
 from tests.support.stack import ROOT
 from tests.support.tenant_driver import TenantDriver
 from workflows.models import ActionInvocation, EventDelivery, HumanTask, Notification, Run, RunStep, RunWait
 from workflows.services.human_tasks import task_complete
+from workflows.services.runs.rebuild import run_rebuild
 from workflows.temporal import connection, contracts, gateway
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -120,6 +122,40 @@ def test_kill_around_a_transactional_effect_leaves_one_effect(
     ends_soon(driver, run, "SUCCEEDED")
     assert Notification.objects.filter(tenant=driver.tenant).count() == 1
     assert driver.steps(run) == [("notify", 1, "SUCCEEDED")]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_kill_after_the_end_of_a_step_was_written_leaves_rows_that_equal_the_history(
+    driver: TenantDriver, start_worker: Start, status: int
+) -> None:
+    """The API gives another response to a second call. The first result counts, because it is in the row."""
+    with fake_api(lambda number: (status if number == 1 else 600 - status, {"number": number})) as api:
+        publish(driver.tenant, {**call(api.url), "onError": {"policy": "continue"}})
+        run = kill_and_restart(start_worker, "after the end of a step was written", driver.start)
+        ends_soon(driver, run, "SUCCEEDED")
+        assert len(api.requests) == 1
+    assert driver.steps(run) == [("call", 1, "SUCCEEDED" if status == 200 else "FAILED")]
+    assert_equals_history(driver, run)
+
+
+def test_kill_before_a_wait_is_written_leaves_rows_that_equal_the_history(
+    driver: TenantDriver, start_worker: Start
+) -> None:
+    """The deadlines pass before Temporal repeats the lost activity."""
+    task = human_task(dueInMs=200)
+    publish(driver.tenant, try_catch("try", task, catch=[wait_for_reply(timeoutMs=200)]))
+    run = kill_and_restart(start_worker, "before a wait is written", lambda: driver.start({"ticketId": "T-1"}))
+    run = ends_soon(driver, run, "FAILED")
+    assert HumanTask.objects.get(run=run).status == "expired"
+    assert_equals_history(driver, run)
+
+
+def assert_equals_history(driver: TenantDriver, run: Run) -> None:
+    """Compare all rows of the run with its history, after the last activity has ended."""
+    ends = ("WORKFLOW_EXECUTION_COMPLETED", "WORKFLOW_EXECUTION_FAILED")
+    eventually(lambda: driver.history_types(run)[-1] in ends, seconds=60, what="the workflow has ended")
+    found = run_rebuild(run_id=run.id, is_dry_run=True)
+    assert (found.outcome, [str(one) for one in found.differences]) == ("equal", [])
 
 
 def test_kill_after_an_effect_that_cannot_be_repeated_is_decided_by_an_operator(

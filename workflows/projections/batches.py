@@ -76,6 +76,7 @@ class _Batch:
         self.first_run_id = first_run_id
         self.now = timezone.now()
         self.children: dict[str, uuid.UUID] = {}
+        self.late_waits: dict[str, RunWait] = {}
 
     def record(self, records: list[Record]) -> None:
         self._record_new_epoch(min((record["seq"] for record in records), default=self.run.projection_seq + 1))
@@ -83,7 +84,7 @@ class _Batch:
         self._record_steps([record for record in records if record["kind"] == "step"])
         changed_waits = self.record_waits([record for record in records if record["kind"] == "wait"])
         tasks = [record for record in records if record["kind"] == "task"]
-        record_tasks(tasks, run=self.run, changed_waits=changed_waits)
+        record_tasks(tasks, run=self.run, changed_waits=changed_waits, late_waits=self.late_waits)
         record_verdicts([record for record in records if record["kind"] == "verdict"], run=self.run)
         self._record_run([record for record in records if record["kind"] == "run"])
 
@@ -121,6 +122,15 @@ class _Batch:
         is_open = record["status"] in (StepStatus.STARTED, StepStatus.RETRY_SCHEDULED, WaitStatus.WAITING)
         run_has_ended = self.run.projection_epoch == self.epoch and self.run.status not in OPEN_RUN_STATUSES
         return is_open and run_has_ended and record["seq"] < self.run.projection_seq
+
+    def _opens_late(self, row: RunWait, record: WaitRecord) -> bool:
+        """Return True if the record that opened the wait comes after a later record of the wait.
+
+        This happens if the worker was killed before it opened the wait, and the wait was closed before the activity was
+        repeated.
+        """
+        is_late = row.projection_epoch == self.epoch and row.opened_seq > record["seq"]
+        return is_late and record["status"] == WaitStatus.WAITING
 
     def _stamp(self, row: Run | RunStep | RunWait, record: RunRecord | StepRecord | WaitRecord) -> None:
         row.projection_epoch, row.projection_seq, row.projected_at = self.epoch, record["seq"], self.now
@@ -193,7 +203,7 @@ class _Batch:
     # -- Waits -------------------------------------------------------------------------------------------------------
 
     def record_waits(self, records: list[WaitRecord]) -> set[str]:
-        """Write waits, and return the ids of the waits that these records changed."""
+        """Write waits, and return the ids of the waits that these records opened or closed."""
         if not records:
             return set()
         ids = {uuid.UUID(record["id"]) for record in records}
@@ -204,6 +214,10 @@ class _Batch:
         for record in records:
             wait_id = uuid.UUID(record["id"])
             row = rows.get(wait_id)
+            if row is not None and self._opens_late(row, record):
+                row.opened_seq = record["seq"]
+                self.late_waits[record["id"]] = changed[wait_id] = row
+                continue
             if self._opens_after_end(record):
                 continue
             if row is None:
@@ -215,7 +229,7 @@ class _Batch:
             self._fill_wait(row, record, events)
         RunWait.objects.bulk_create(new.values())
         update_rows(list(changed.values()), _WAIT_FIELDS)
-        return {str(wait_id) for wait_id in (*new, *changed)}
+        return {str(wait_id) for wait_id in (*new, *changed)} - self.late_waits.keys()
 
     def _fill_wait(self, row: RunWait, record: WaitRecord, events: dict[str, uuid.UUID]) -> None:
         self._stamp(row, record)
@@ -243,6 +257,8 @@ class _Batch:
         run = self.run
         was_open, was_starting = run.status in OPEN_RUN_STATUSES, run.status == RunStatus.STARTING
         for record in records:
+            started_at = datetime_of_ms(record["at"])  # a batch with an earlier record may come later
+            run.started_at = min(run.started_at or started_at, started_at)
             if self._is_newer(run, record):
                 self._fill_run(run, record)
         run.projection_epoch = self.epoch
@@ -265,7 +281,6 @@ class _Batch:
         run.error, run.output = error, record.get("output")
         run.error_category = error["category"] if error else ""
         run.error_code = error.get("code", "") if error else ""
-        run.started_at = run.started_at or datetime_of_ms(record["at"])
         run.ended_at = None if run.status in OPEN_RUN_STATUSES else datetime_of_ms(record["at"])
 
 

@@ -5,18 +5,34 @@ id of its wait. A task record is written only if the record of its wait was new.
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from workflows.engine.clock import datetime_of_ms
 from workflows.engine.records import TaskRecord
 from workflows.ledger import commands_observe_task
-from workflows.models import HumanTask, Run
-from workflows.statuses import TaskStatus
+from workflows.models import HumanTask, Run, RunWait
+from workflows.statuses import TaskStatus, WaitStatus
+
+# Status of a task without a response, by the status of its closed wait.
+STATUS_OF_WAIT: dict[str, TaskStatus] = {
+    WaitStatus.TIMED_OUT: TaskStatus.EXPIRED,
+    WaitStatus.CANCELED: TaskStatus.CANCELED,
+}
 
 
-def record_tasks(records: list[TaskRecord], *, run: Run, changed_waits: set[str]) -> None:
-    """Write the tasks whose waits the same batch has changed. `changed_waits` has the ids of these waits."""
+def record_tasks(
+    records: list[TaskRecord], *, run: Run, changed_waits: set[str], late_waits: Mapping[str, RunWait] | None = None
+) -> None:
+    """Write the tasks whose waits the same batch has changed. `changed_waits` has the ids of these waits.
+
+    `late_waits`: waits that were closed before the record that opens them came. Their tasks get the status of the wait.
+    """
     for record in records:
+        late = (late_waits or {}).get(record["id"])
+        if late is not None and record["status"] == TaskStatus.PENDING and late.status in STATUS_OF_WAIT:
+            _open(record, run, STATUS_OF_WAIT[late.status])
+            continue
         if record["id"] not in changed_waits:
             continue
         if record["status"] == TaskStatus.PENDING:
@@ -25,7 +41,7 @@ def record_tasks(records: list[TaskRecord], *, run: Run, changed_waits: set[str]
             _close(record, run)
 
 
-def _open(record: TaskRecord, run: Run) -> None:
+def _open(record: TaskRecord, run: Run, status: TaskStatus = TaskStatus.PENDING) -> None:
     fields = {
         "run": run,
         "wait_id": uuid.UUID(record["id"]),
@@ -43,7 +59,7 @@ def _open(record: TaskRecord, run: Run) -> None:
         "complete_on_event": record.get("completeOn", ""),
         "correlation_key": record.get("key", ""),
         "due_at": datetime_of_ms(record["dueAt"]) if "dueAt" in record else None,
-        "status": TaskStatus.PENDING,
+        "status": status,
         "claimed_by": None,
         "claimed_at": None,
         "completed_by_name": "",

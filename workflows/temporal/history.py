@@ -26,6 +26,7 @@ INPUTS: dict[str, type] = {
     contracts.ACTIVITY_LAUNCH_CHILD: contracts.ChildRequest,
     contracts.ACTIVITY_OPEN_WAIT: contracts.RecordsRequest,
     contracts.ACTIVITY_WRITE_RECORDS: contracts.RecordsRequest,
+    contracts.ACTIVITY_SEARCH_EVENTS: contracts.RecordsRequest,
 }
 RESULTS: dict[str, type] = {
     contracts.ACTIVITY_RUN_ACTION: contracts.ActionReply,

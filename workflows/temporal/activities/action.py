@@ -51,6 +51,7 @@ from workflows.temporal import contracts
 from workflows.temporal.activities.execution import execute, ledger_error, validated_input
 from workflows.temporal.activities.heartbeat import heartbeats
 from workflows.temporal.activities.projecting import write_records
+from workflows.temporal.activities.written_ends import written_reply
 from workflows.temporal.attempt_records import end_records, start_record
 
 # If a worker does not have the action, the activity is repeated after a pause. This is the longest pause.
@@ -61,19 +62,20 @@ MISSING_ACTION_PAUSE_SECONDS = 30
 # itself or with its process. So the portal never records it as failed by mistake.
 @activity.defn(name=contracts.ACTIVITY_RUN_ACTION, no_thread_cancel_exception=True)
 def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionReply:
+    written = written_reply(request)
+    if written is not None:
+        return written
     attempt = _Attempt(request)
     with heartbeats(attempt.renew):
         try:
             output = attempt.run()
         except ActionOutcomeUnknown as error:
             described = error.as_object(node_path=request.step_path, now_ms=_now_ms())
-            unknown = attempt.unknown_outcome()
-            ended_at_ms = attempt.write_end(error=described, unknown=unknown)
-            return contracts.ActionReply(error=described, ended_at_ms=ended_at_ms, unknown=unknown)
+            return attempt.write_end(error=described, unknown=attempt.unknown_outcome())
         except RunError as error:
             described = error.as_object(node_path=request.step_path, now_ms=_now_ms())
-            return contracts.ActionReply(error=described, ended_at_ms=attempt.write_end(error=described))
-        return contracts.ActionReply(output=output, ended_at_ms=attempt.write_end(output=output))
+            return attempt.write_end(error=described)
+        return attempt.write_end(output=output)
 
 
 class _Attempt:
@@ -220,16 +222,18 @@ class _Attempt:
 
     def write_end(
         self, *, output: Any = None, error: dict[str, Any] | None = None, unknown: dict[str, Any] | None = None
-    ) -> int:
-        """Write the end of the attempt and return the time of this end.
+    ) -> contracts.ActionReply:
+        """Write the end of the attempt and return the reply to the workflow.
 
-        The activity's result carries this time. The history then contains the time, and a rebuild writes the same row.
+        The reply carries the time of the end. The history then contains the time, and a rebuild writes the same row. If
+        another execution of the activity has written the end first, its row decides.
         """
         now_ms = _now_ms()
         records = end_records(self.request, now_ms=now_ms, output=output, error=error, unknown=unknown)
         if records:
             self._write(records)
-        return now_ms
+        written = written_reply(self.request) if records else None
+        return written or contracts.ActionReply(output=output, error=error, ended_at_ms=now_ms, unknown=unknown)
 
     def _write(self, records: list[Record]) -> bool:
         request = self.request
