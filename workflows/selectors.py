@@ -16,6 +16,7 @@ from workflows.statuses import (
     CommandAction,
     CommandState,
     DeliveryStatus,
+    Engine,
     EventOutcome,
     RunStatus,
     WaitStatus,
@@ -222,7 +223,7 @@ def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
     oldest = runs.filter(status=RunStatus.STARTING, queued_until__isnull=True).aggregate(at=Min("created_at"))["at"]
     recent = commands.filter(state=CommandState.UNKNOWN, requested_at__gt=now - timedelta(days=30))
     return DriftCounts(
-        marked_runs=runs.filter(drift_found_at__isnull=False).count(),
+        marked_runs=runs.filter(engine=Engine.TEMPORAL, drift_found_at__isnull=False).count(),
         stuck_runs=stuck_run_count(tenant_id=tenant_id),
         oldest_starting_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
         unknown_commands=recent.count(),

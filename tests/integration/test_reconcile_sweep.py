@@ -6,7 +6,8 @@ Source: docs/reference/authority.md#age-and-repair-of-projections
 import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_end
 from workflows.services import command_reconcile
 from workflows.services.idempotency import command_request
-from workflows.services.runs import launch, rebuild, reconcile_sweep, verify
+from workflows.services.runs import candidates, launch, rebuild, reconcile_sweep, verify
 from workflows.services.runs.reconcile import Reconciled
 from workflows.services.runs.reconcile_sweep import MAX_LINES, runs_reconcile, runs_reconcile_all
 from workflows.services.runs.replay import run_replay
@@ -94,13 +95,13 @@ def test_many_changed_runs_leave_time_for_the_walk_and_the_commands(
     compared: list[uuid.UUID] = []
     failures[walked] = lambda: compared.append(walked)
 
-    def endless(_: Any) -> Any:
+    def endless(_: Any, **__: Any) -> Any:
         while True:
             time.sleep(0.01)
             yield uuid.uuid4()
 
     monkeypatch.setattr(reconcile_sweep, "changed_runs", endless)
-    monkeypatch.setattr(reconcile_sweep, "walked_runs", lambda: iter([walked]))
+    monkeypatch.setattr(reconcile_sweep, "walked_runs", lambda **_: iter([walked]))
 
     def decide(*, stop_at: float) -> dict[str, int]:
         decided.append(stop_at > time.monotonic())
@@ -209,6 +210,73 @@ def test_accepted_cancel_is_decided_by_the_end_of_the_run(
     command_reconcile.commands_reconcile(stop_at=time.monotonic() + 60)
     command.refresh_from_db()
     assert command.state == state
+
+
+def test_a_sweep_stops_at_its_budget_whatever_it_finds(
+    monkeypatch: pytest.MonkeyPatch, failures: dict[uuid.UUID, Callable[[], None]]
+) -> None:
+    """Each comparison takes 0.1 s of a simulated clock. Each sweep may take a fifth of the interval of 10 s."""
+    now = [1_000.0]
+    monkeypatch.setattr(reconcile_sweep.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(reconcile_sweep, "changed_runs", lambda _, **__: iter([]))
+    monkeypatch.setattr(reconcile_sweep, "commands_reconcile", lambda **_: {})
+
+    def slow() -> None:
+        now[0] += 0.1
+
+    ids = [uuid.uuid4() for _ in range(200)]
+    failures.update(dict.fromkeys(ids, slow))
+    monkeypatch.setattr(reconcile_sweep, "walked_runs", lambda **_: iter(ids))
+    report = runs_reconcile()
+    assert (report.counts["equal"] <= 18, report.counts["out of time"]) == (True, 1)
+
+
+def test_drifted_rows_do_not_delay_the_walk(tenant: Any) -> None:
+    """After the loss of Temporal's database, most open rows are marked as drift."""
+    long_ago = timezone.now() - timedelta(days=2)
+    drifted = {
+        make_run(tenant, projected_at=long_ago, drift_reason="lost", drift_found_at=long_ago).id
+        for _ in range(candidates.DRIFTED_BATCH + 3)
+    }
+    healthy = make_run(tenant, projected_at=timezone.now() - timedelta(hours=1)).id
+    rows = Run.objects.filter(tenant=tenant, engine="temporal")
+    assert list(candidates.walk_of_tenant(rows, now=timezone.now())) == [healthy]
+    found = set(candidates.walk_of_drifted(rows, now=timezone.now()))
+    assert (len(found), found <= drifted) == (candidates.DRIFTED_BATCH, True)
+
+
+def test_list_of_changes_is_long_once_in_five_minutes(settings: Any) -> None:
+    settings.RECONCILE_INTERVAL_SECONDS = 10
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    windows = [candidates.changed_window(start + timedelta(seconds=second)) for second in range(0, 600, 10)]
+    assert (max(windows), windows.count(max(windows))) == (timedelta(seconds=610), 2)
+    assert min(windows) == timedelta(seconds=80)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [(candidates.walk_of_tenant, "workflow_runs_walk"), (candidates.walk_of_drifted, "workflow_runs_drifted")],
+)
+def test_walk_reads_only_its_index(tenant: Any, query: Callable[..., Any], index: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute("SET enable_bitmapscan = off")
+        try:
+            plan = query(Run.objects.filter(tenant=tenant, engine="temporal"), now=timezone.now()).explain()
+        finally:
+            cursor.execute("RESET enable_seqscan")
+            cursor.execute("RESET enable_bitmapscan")
+    assert (f"Index Only Scan using {index}" in plan, "Sort" in plan) == (True, False), plan
+
+
+@pytest.mark.parametrize(
+    ("count", "close", "note"),
+    [(0, None, ""), (2, None, "2 activities are in progress"), (1, "closed", "Temporal ended the run during 1")],
+)
+def test_differences_by_unfinished_activities_are_explained(count: int, close: Any, note: str) -> None:
+    history: Any = SimpleNamespace(unfinished_activities=count, close=close)
+    notes = rebuild._unfinished_writes(history)
+    assert (len(notes), all(text.startswith(note) for text in notes)) == (int(count > 0), True)
 
 
 def test_query_of_unstarted_runs_uses_an_index(tenant: Any) -> None:

@@ -22,6 +22,7 @@ from tests.support.projection_rows import rows_of_runs
 from tests.support.records import run_record, wait_record
 from tests.support.table_owner import execute_as_owner
 from tests.support.tenant_driver import TenantDriver
+from workflows.engine.clock import ms_of_datetime
 from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.batches import record_batch
@@ -111,12 +112,13 @@ def test_termination_in_temporal_closes_the_run_and_its_open_rows(driver: Tenant
     before = rows_of_runs(run)
     assert (run_rebuild(run_id=run.id).outcome, run_reconcile(run_id=run.id).outcome) == ("equal", "equal")
     # The run's own records that arrive after its end reopen nothing. Only a reset does.
-    late = [run_record(50, "WAITING"), wait_record(51, "WAITING", str(wait.id))]
+    at = ms_of_datetime(timezone.now())
+    late = [run_record(50, "WAITING", at=at), wait_record(51, "WAITING", str(wait.id))]
     record_batch(late, tenant_id=str(run.tenant_id), run_id=str(run.id), epoch=run.projection_epoch, first_run_id="",
                  current_epoch=lambda: run.projection_epoch)  # fmt: skip
     assert rows_of_runs(run) == before
     record_batch(
-        [run_record(50, "WAITING")],
+        [run_record(50, "WAITING", at=at)],
         tenant_id=str(run.tenant_id),
         run_id=str(run.id),
         epoch="reset",

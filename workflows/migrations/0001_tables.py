@@ -936,6 +936,26 @@ class Migration(migrations.Migration):
                         condition=models.Q(("status", "STARTING")), fields=["created_at"], name="workflow_runs_starting"
                     ),
                     models.Index(
+                        condition=models.Q(
+                            ("drift_found_at__isnull", True),
+                            ("engine", "temporal"),
+                            ("status__in", ["STARTING", "RUNNING", "WAITING"]),
+                        ),
+                        fields=["tenant", "projected_at"],
+                        include=("id",),
+                        name="workflow_runs_walk",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("drift_found_at__isnull", False),
+                            ("engine", "temporal"),
+                            ("status__in", ["STARTING", "RUNNING", "WAITING"]),
+                        ),
+                        fields=["tenant", "projected_at"],
+                        include=("id",),
+                        name="workflow_runs_drifted",
+                    ),
+                    models.Index(
                         condition=models.Q(("stuck_since__isnull", False)),
                         fields=["tenant", "stuck_since"],
                         name="workflow_runs_stuck",

@@ -122,6 +122,27 @@ class Run(ProjectionRow):
             models.Index(
                 fields=["created_at"], name="workflow_runs_starting", condition=Q(status=RunStatus.STARTING.value)
             ),
+            # The next two indexes are the cursors of the reconciler's walk.
+            models.Index(
+                fields=["tenant", "projected_at"],
+                include=["id"],
+                name="workflow_runs_walk",
+                condition=Q(
+                    engine=Engine.TEMPORAL.value,
+                    status__in=[status.value for status in OPEN_RUN_STATUSES],
+                    drift_found_at__isnull=True,
+                ),
+            ),
+            models.Index(
+                fields=["tenant", "projected_at"],
+                include=["id"],
+                name="workflow_runs_drifted",
+                condition=Q(
+                    engine=Engine.TEMPORAL.value,
+                    status__in=[status.value for status in OPEN_RUN_STATUSES],
+                    drift_found_at__isnull=False,
+                ),
+            ),
             models.Index(
                 fields=["tenant", "stuck_since"], name="workflow_runs_stuck", condition=Q(stuck_since__isnull=False)
             ),

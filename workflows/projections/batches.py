@@ -126,8 +126,7 @@ class _Batch:
     def _opens_late(self, row: RunWait, record: WaitRecord) -> bool:
         """Return True if the record that opened the wait comes after a later record of the wait.
 
-        This happens if the worker was killed before it opened the wait, and the wait was closed before the activity was
-        repeated.
+        The worker was killed before it opened the wait, and the wait was closed before Temporal repeated the activity.
         """
         is_late = row.projection_epoch == self.epoch and row.opened_seq > record["seq"]
         return is_late and record["status"] == WaitStatus.WAITING

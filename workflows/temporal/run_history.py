@@ -53,6 +53,7 @@ class RunHistory:
     `reset_seq`: first sequence number of the current execution if a reset began that execution; else 0.
     `undone`: waits and tasks that resets have undone.
     `missing`: executions whose histories Temporal has deleted.
+    `unfinished_activities`: number of activities that have no end in the current execution.
     `is_whole`: False if the history of the first execution is missing. The records then begin in the middle of the run.
     """
 
@@ -70,6 +71,7 @@ class RunHistory:
     is_whole: bool
     missing: list[str]
     events: int
+    unfinished_activities: int = 0
     updates: set[str] = field(default_factory=set)
 
     @property
@@ -128,6 +130,7 @@ def _run_history(workflow_id: str, last: ExecutionHistory) -> RunHistory:
         is_whole=not chain[0].continued_from,
         missing=missing,
         events=last.events,
+        unfinished_activities=sum(activity.outcome == "open" for activity in last.activities.values()),
         updates=set().union(*(history.updates for history in chain)),
     )
 

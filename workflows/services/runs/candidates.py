@@ -1,15 +1,19 @@
 """Runs that a sweep of the reconciler compares with Temporal, in the order in which they are compared.
 
-Every source yields a bounded number of runs of each tenant. The cursor of each source is `projected_at`, the time of
-the last write or comparison. A comparison moves its row to the end.
+Every source yields a bounded number of runs of each tenant, and ends at a given time. The cursor of the walk is
+`projected_at`, the time of the last write or comparison. A comparison moves its row to the end. So the next sweep
+continues where the last sweep stopped.
 
 Source: docs/reference/authority.md#age-and-repair-of-projections
 """
 
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -27,20 +31,25 @@ from workflows.statuses import (
 )
 from workflows.temporal.listing import Listed, list_changed
 
-CHANGED_WINDOW = timedelta(minutes=10)
+# The list of a usual sweep covers this time and two intervals between sweeps.
+RECENT_WINDOW = timedelta(seconds=60)
+# Once in this time, the list covers twice as much. So a missed sweep leaves no gap.
+WHOLE_WINDOW_EVERY = timedelta(minutes=5)
 COMPARE_AFTER = timedelta(minutes=10)
 # A run should have advanced, and its row was not written or compared for this time.
 SUSPECT_AFTER = timedelta(seconds=45)
-WALK_BATCH = 200
+# Largest numbers of runs of one tenant in one sweep.
+WALK_BATCH = 100
 SUSPECT_BATCH = 20
+DRIFTED_BATCH = 5
 
 
-def changed_runs(without_row: set[str]) -> Iterator[uuid.UUID]:
-    """Yield runs whose workflow started or closed within CHANGED_WINDOW and whose row does not show it.
+def changed_runs(without_row: set[str], *, stop_at: float) -> Iterator[uuid.UUID]:
+    """Yield runs whose workflow started or closed recently and whose row does not show it.
 
-    Add the workflow ids that have no row to `without_row`.
+    Add the workflow ids that have no row to `without_row`. `stop_at` is a time of `time.monotonic()`.
     """
-    for page in list_changed(since=timezone.now() - CHANGED_WINDOW):
+    for page in list_changed(since=timezone.now() - changed_window(timezone.now())):
         by_workflow = {listed.workflow_id: listed for listed in page}
         rows = Run.objects.filter(id__in=[found for found in map(run_id_of_workflow, by_workflow) if found]).only(
             "status", "projection_epoch", "temporal_workflow_id", "engine"
@@ -51,6 +60,19 @@ def changed_runs(without_row: set[str]) -> Iterator[uuid.UUID]:
             row = known.get(listed.workflow_id)
             if row is not None and _is_candidate(row, listed):
                 yield row.id
+        if time.monotonic() > stop_at:
+            return
+
+
+def changed_window(now: datetime) -> timedelta:
+    """Return the time that the list of a sweep covers.
+
+    At a high rate of runs, the list is the largest part of a sweep. So only one sweep in five minutes reads the long
+    list.
+    """
+    interval = timedelta(seconds=settings.RECONCILE_INTERVAL_SECONDS)
+    is_first_of_period = now.timestamp() % WHOLE_WINDOW_EVERY.total_seconds() < interval.total_seconds()
+    return 2 * WHOLE_WINDOW_EVERY + interval if is_first_of_period else RECENT_WINDOW + 2 * interval
 
 
 def _is_candidate(row: Run, listed: Listed) -> bool:
@@ -62,19 +84,41 @@ def _is_candidate(row: Run, listed: Listed) -> bool:
     return has_begun and (not is_open or not is_its_execution)
 
 
-def walked_runs() -> Iterator[uuid.UUID]:
-    """For each tenant, yield the runs that may be stuck, interrupted launches, and the rows compared longest ago."""
+def walked_runs(*, stop_at: float) -> Iterator[uuid.UUID]:
+    """For each tenant, yield the runs that may be stuck, interrupted launches, and the rows compared longest ago.
+
+    Rows that are marked as drift have their own small share. So they do not delay the other rows, even if there are
+    many of them, for example after the loss of Temporal's database.
+    """
     for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
+        if time.monotonic() > stop_at:
+            return
         now = timezone.now()
         # Temporal does not know a queued start. The dispatcher checks the queue.
         rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL, queued_until__isnull=True)
         yield from _suspects(rows, tenant_id=tenant_id, now=now)
-        unstarted = rows.filter(
-            status=RunStatus.STARTING, temporal_first_run_id="", created_at__lt=now - UNSTARTED_AFTER
-        )
-        yield from unstarted.order_by("created_at").values_list("id", flat=True)[:WALK_BATCH]
-        old = rows.filter(status__in=OPEN_RUN_STATUSES, projected_at__lt=now - COMPARE_AFTER)
-        yield from old.order_by("projected_at").values_list("id", flat=True)[:WALK_BATCH]
+        yield from interrupted_launches(rows, now=now)
+        yield from walk_of_tenant(rows, now=now)
+        yield from walk_of_drifted(rows, now=now)
+
+
+def interrupted_launches(rows: QuerySet[Run], *, now: datetime) -> QuerySet[Run, uuid.UUID]:
+    unstarted = rows.filter(status=RunStatus.STARTING, temporal_first_run_id="", created_at__lt=now - UNSTARTED_AFTER)
+    return unstarted.order_by("created_at").values_list("id", flat=True)[:SUSPECT_BATCH]
+
+
+def walk_of_tenant(rows: QuerySet[Run], *, now: datetime) -> QuerySet[Run, uuid.UUID]:
+    walked = rows.filter(
+        status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True, projected_at__lt=now - COMPARE_AFTER
+    )
+    return walked.order_by("projected_at").values_list("id", flat=True)[:WALK_BATCH]
+
+
+def walk_of_drifted(rows: QuerySet[Run], *, now: datetime) -> QuerySet[Run, uuid.UUID]:
+    drifted = rows.filter(
+        status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False, projected_at__lt=now - COMPARE_AFTER
+    )
+    return drifted.order_by("projected_at").values_list("id", flat=True)[:DRIFTED_BATCH]
 
 
 def _suspects(rows: QuerySet[Run], *, tenant_id: uuid.UUID, now: datetime) -> set[uuid.UUID]:
@@ -84,8 +128,8 @@ def _suspects(rows: QuerySet[Run], *, tenant_id: uuid.UUID, now: datetime) -> se
     verdict. Without this search, the walk would find a stuck run among many open runs only after hours.
     """
     since = now - SUSPECT_AFTER
-    quiet = rows.filter(status__in=OPEN_RUN_STATUSES, projected_at__lt=since)
-    found = quiet.filter(stuck_since__isnull=False).order_by("projected_at")
+    quiet = rows.filter(status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True, projected_at__lt=since)
+    found = quiet.filter(stuck_since__isnull=False).order_by("stuck_since")
     moving = quiet.filter(status__in=[RunStatus.STARTING, RunStatus.RUNNING]).exclude(temporal_first_run_id="")
     overdue = RunWait.objects.filter(tenant_id=tenant_id, status=WaitStatus.WAITING, deadline_at__lt=since)
     unread = EventDelivery.objects.filter(
@@ -93,7 +137,13 @@ def _suspects(rows: QuerySet[Run], *, tenant_id: uuid.UUID, now: datetime) -> se
     )
     return {
         *found.values_list("id", flat=True)[:SUSPECT_BATCH],
-        *moving.order_by("created_at").values_list("id", flat=True)[:SUSPECT_BATCH],
-        *overdue.filter(run__in=quiet).order_by("deadline_at").values_list("run_id", flat=True)[:SUSPECT_BATCH],
-        *unread.filter(run__in=quiet).order_by("created_at").values_list("run_id", flat=True)[:SUSPECT_BATCH],
+        *moving.order_by("-created_at").values_list("id", flat=True)[:SUSPECT_BATCH],
+        *_of_quiet_runs(overdue.order_by("-deadline_at"), quiet),
+        *_of_quiet_runs(unread.order_by("-created_at"), quiet),
     }
+
+
+def _of_quiet_runs(rows: QuerySet[Any], quiet: QuerySet[Run]) -> set[uuid.UUID]:
+    """Return the runs of the first rows, if they are quiet. The number of rows that are read is bounded."""
+    first = set(rows.values_list("run_id", flat=True)[: 10 * SUSPECT_BATCH])
+    return set(quiet.filter(id__in=first).order_by("projected_at").values_list("id", flat=True)[:SUSPECT_BATCH])

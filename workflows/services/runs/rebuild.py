@@ -151,7 +151,10 @@ def _rebuild_once(run_id: uuid.UUID, run: Run | None, *, is_dry_run: bool) -> Ru
         run_rebuild(run_id=child_id)
     found = [*missing_row, *rebuilt.differences]
     return RunRebuild(
-        run_id, ReconcileOutcome.REBUILT if found else ReconcileOutcome.EQUAL, found, _missing_histories(history)
+        run_id,
+        ReconcileOutcome.REBUILT if found else ReconcileOutcome.EQUAL,
+        found,
+        [*_missing_histories(history), *(_unfinished_writes(history) if found else [])],
     )
 
 
@@ -210,6 +213,16 @@ def _create_missing_children(history: RunHistory) -> list[uuid.UUID]:
             fields = _with_guesses(facts, launch.run, history.begin.started_at)
             record_launch(Run(id=child_id, tenant_id=uuid.UUID(launch.run.tenant_id), **fields))
     return [child_id for child_id in wanted if child_id not in known]
+
+
+def _unfinished_writes(history: RunHistory) -> list[str]:
+    """Return a possible reason of differences: activities of which Temporal does not know whether they have written."""
+    count = history.unfinished_activities
+    if not count:
+        return []
+    if history.close is None:
+        return [f"{count} activities are in progress; their records may not be in the rows yet; compare again later"]
+    return [f"Temporal ended the run during {count} activities; their records may be missing in the rows"]
 
 
 def _missing_histories(history: RunHistory) -> list[str]:

@@ -1,16 +1,13 @@
 """Sweep of the reconciler. It selects and compares runs (docs/reference/authority.md#age-and-repair-of-projections).
 
-The cost of a sweep must depend on the number of changes, and not on the number of open runs. So the sweep takes
-candidates from two sources (`candidates`):
+A sweep takes a bounded share of the machine, whatever it finds: SHARE of the interval between two sweeps. What is left
+over comes in the next sweeps. The sweep takes candidates from two sources (`candidates`):
 
-1. Temporal's list of workflows that started or closed within CHANGED_WINDOW, in pages of 500. This source finds ends
-   and resets that the portal did not notice, within a minute or two. The window is about ten times as long as the
-   interval between two sweeps. So a sweep does not depend on the point at which the last sweep stopped, and a failed
-   sweep does no harm.
-2. A slow walk over the open rows. It begins with the rows that were compared longest ago, and compares a few hundred
-   rows per sweep. Each row costs one describe call. The walk finds differences that no list can show: runs that
-   Temporal no longer knows, changed rows, and changes while the reconciler was down. The cursor of the walk is
-   `projected_at`, the time of the last comparison.
+1. Temporal's list of workflows that started or closed recently, in pages of 500. This source finds ends and resets that
+   the portal did not notice, within a minute or two.
+2. A walk over open rows, with one describe call for each. First come the runs that Temporal perhaps cannot move, then
+   interrupted launches, then the rows that were compared longest ago. The walk finds differences that no list can show:
+   runs that Temporal no longer knows, changed rows, and changes while the reconciler was down.
 
 Temporal's list may be out of date. So a run in the list is only a candidate, and `run_reconcile` describes its workflow
 again.
@@ -23,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from workflows.database_errors import is_statement_error
@@ -37,7 +35,9 @@ from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
 
-BUDGET_SECONDS = 40.0
+# Part of the interval between two sweeps that a sweep may use. The calls of a sweep follow each other. So all servers
+# together spend at most about this part of one core on them.
+SHARE = 0.2
 # Parts of the time budget. The comparison of the list must end at the first part, and the walk must end at the second
 # part.
 SHARE_OF_CHANGED, SHARE_WITH_WALK = 0.6, 0.85
@@ -71,18 +71,22 @@ class ReconcileReport:
             self.lines.append(line)
 
 
-def runs_reconcile(*, budget_seconds: float = BUDGET_SECONDS) -> ReconcileReport:
+def runs_reconcile(*, budget_seconds: float | None = None) -> ReconcileReport:
     """Run one sweep within its time budget.
 
     The parts are: candidates from Temporal's list, a section of the walk, commands, and late results.
 
-    Each part has its share of the budget. So the other parts run even if there are many candidates.
+    Each part has its share of the budget. So the other parts run even if there are many candidates. The default budget
+    is SHARE of the interval between two sweeps.
     """
+    budget_seconds = budget_seconds or SHARE * settings.RECONCILE_INTERVAL_SECONDS
     started = time.monotonic()
     report = ReconcileReport()
     try:
-        _reconcile_each(changed_runs(report.without_row), report, stop_at=started + budget_seconds * SHARE_OF_CHANGED)
-        _reconcile_each(walked_runs(), report, stop_at=started + budget_seconds * SHARE_WITH_WALK)
+        stop_at = started + budget_seconds * SHARE_OF_CHANGED
+        _reconcile_each(changed_runs(report.without_row, stop_at=stop_at), report, stop_at=stop_at)
+        stop_at = started + budget_seconds * SHARE_WITH_WALK
+        _reconcile_each(walked_runs(stop_at=stop_at), report, stop_at=stop_at)
         report.counts.update(commands_reconcile(stop_at=started + budget_seconds))
         report.counts.update(late_results_report())
     except (gateway.TemporalUnreachable, gateway.TemporalTimeout) as error:
