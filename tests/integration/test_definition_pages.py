@@ -134,12 +134,19 @@ def test_settings_show_the_error_beside_the_field_and_store_only_changes(tenant:
     body = {"owner": "Billing", "runbook_url": "https://runbooks.test/x", "concurrency_limit": "0"}
     response = author.post(page("settings", definition), body)
     assert "above 0" in str(response.context["form"].errors["concurrency_limit"])
-    sent(author, page("settings", definition), {**body, "concurrency_limit": "2"})
+    wrong = author.post(page("settings", definition), {"concurrency": '{"key": "payload.id", "onConflict": "skip"}'})
+    assert "`key` that is not an expression" in str(wrong.context["form"].errors["concurrency"])
+    rule = {"key": {"$expr": "payload.id"}, "onConflict": "skip"}
+    good = {**body, "concurrency_limit": "2", "concurrency": json.dumps(rule)}
+    sent(author, page("settings", definition), good)
+    assert flow(tenant).concurrency == rule
+    again = author.get(page("settings", definition)).context["form"]
+    assert json.loads(again["concurrency"].value()) == rule
     shown = author.get(page("change", definition)).content.decode()
     assert "Billing" in shown
     assert 'href="https://runbooks.test/x"' in shown
     row = Command.objects.get(tenant=tenant, action="edit_definition", state="observed")
-    assert set(row.details["after"]) == {"owner", "runbookUrl", "concurrencyLimit"}
+    assert set(row.details["after"]) == {"owner", "runbookUrl", "concurrencyLimit", "concurrency"}
 
 
 def test_roll_back_delete_and_the_page_of_a_deleted_definition(tenant: Any, author: Client) -> None:

@@ -81,6 +81,11 @@ class SettingsForm(forms.Form):
         required=False, widget=UnfoldAdminIntegerFieldWidget(),
         help_text="Largest number of open runs. Event starts above it are held. Leave it empty for no limit.",
     )  # fmt: skip
+    concurrency = JsonObjectField(
+        label="Concurrency key", required=False,
+        help_text='At most one open run for each key, for example {"key": {"$expr": "payload.customerId"}, '
+        '"onConflict": "skip"}. Other values of onConflict are queue and cancelOldest. Leave it empty for no limit.',
+    )  # fmt: skip
     auto_pause_on_failure = forms.BooleanField(
         label="Pause when too many runs fail", required=False, widget=UnfoldBooleanWidget()
     )

@@ -1,5 +1,6 @@
 """Forms of the admin pages."""
 
+import json
 from typing import Any
 
 from django import forms
@@ -44,6 +45,10 @@ class JsonField(forms.CharField):
         if problem is not None:
             raise forms.ValidationError(f"{problem[0] or 'The value'} {problem[1]}")
         return document
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a stored value as JSON text. Text that a person typed is shown unchanged."""
+        return value if value is None or isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
     def check(self, document: Any) -> None:
         """Check the kind of the value. Errors: ValidationError."""

@@ -13,7 +13,7 @@ from workflows.engine.mapping import EXPRESSION_KEY, is_expression, resolve
 
 
 class OnConflict(StrEnum):
-    """What a start does while another run with its key is open."""
+    """Effects of a start while another run with its key is open."""
 
     SKIP = "skip"
     QUEUE = "queue"
