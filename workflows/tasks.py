@@ -7,6 +7,7 @@ from celery import shared_task
 from workflows.dispatch_notification import WORK_BULK, notification_received, notify_bulk_dispatcher
 from workflows.models import BulkJob
 from workflows.services.bulk.work import bulk_work
+from workflows.services.definitions.auto_pause import definitions_auto_pause
 from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.tenancy import system_scope, tenant_scope
@@ -30,6 +31,16 @@ def reconcile_schedules() -> dict[str, int]:
     """
     with system_scope():
         return dict(schedules_reconcile().counts)
+
+
+@shared_task(name="workflows.auto_pause_definitions")
+def auto_pause_definitions() -> list[str]:
+    """Pause the definitions whose runs fail too often. Return their keys.
+
+    Source: docs/reference/administration.md#auto-pause
+    """
+    with system_scope():
+        return definitions_auto_pause()
 
 
 @shared_task(name=WORK_BULK)

@@ -7,9 +7,11 @@ from django.http import HttpRequest
 from portal.health import health_checks
 from workflows import status_colours
 from workflows.admin.base import actor_of
-from workflows.models import Run
+from workflows.models import Definition, Run
 from workflows.selectors import drift_counts, event_counts, open_decision_count, run_counts
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome, RunStatus
+
+SHOWN_PAUSED = 8
 
 
 def dashboard_context(request: HttpRequest) -> dict[str, Any]:
@@ -42,6 +44,9 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "waiting_runs": runs.filter(status="WAITING").order_by("created_at")[:8],
         "health": health_checks(),
         "open_decisions": open_decision_count(tenant_id=actor.tenant_id),
+        "auto_paused": Definition.objects.filter(
+            tenant_id=actor.tenant_id, is_paused=True, is_auto_paused=True, archived_at__isnull=True
+        ).order_by("-paused_at")[:SHOWN_PAUSED],
         "drift": drift_counts(tenant_id=actor.tenant_id),
         "stuck_runs": runs.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False).order_by("stuck_since")[:8],
         "drifted_runs": runs.filter(status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False)[:8],

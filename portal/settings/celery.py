@@ -66,7 +66,16 @@ SCHEDULE_RECONCILE_INTERVAL_SECONDS = env.number(
     "SCHEDULE_RECONCILE_INTERVAL_SECONDS", 60, "seconds between two comparisons of schedules with Temporal", low=1,
     high=3600,
 )  # fmt: skip
+AUTO_PAUSE_INTERVAL_SECONDS = env.number(
+    "AUTO_PAUSE_INTERVAL_SECONDS", 15, "seconds between two checks of the failure rates of definitions", low=1,
+    high=3600,
+)  # fmt: skip
 CELERY_BEAT_SCHEDULE = {
+    "workflows.auto_pause_definitions": {
+        "task": "workflows.auto_pause_definitions",
+        "schedule": timedelta(seconds=AUTO_PAUSE_INTERVAL_SECONDS),
+        "options": {"expires": max(30.0, 3 * AUTO_PAUSE_INTERVAL_SECONDS)},
+    },
     "ingress.sweep_events": {
         "task": "ingress.sweep_events",
         "schedule": timedelta(seconds=SWEEP_INTERVAL_SECONDS),

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import escape, format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
@@ -74,7 +74,8 @@ class CommandAdmin(TenantAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(TenantAdmin):
-    list_display = ("severity_label", "title", "body", "created_label", "run_link")
+    list_display = ("severity_label", "title", "body", "created_label", "run_link", "owner_label")
+    list_select_related = ("run__definition",)
     ordering = ("-created_at",)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -97,3 +98,14 @@ class NotificationAdmin(TenantAdmin):
             return ""
         url = reverse("admin:workflows_run_change", args=[notification.run_id])
         return format_html('<a class="pm-link" href="{}">open</a>', url)
+
+    @display(description="Owner of the definition")
+    def owner_label(self, notification: Notification) -> str:
+        """Return the owner, the contact and the runbook of the definition whose run wrote the notification."""
+        if notification.run is None:
+            return ""
+        definition = notification.run.definition
+        shown = [escape(text) for text in (definition.owner, definition.contact) if text]
+        if definition.runbook_url:
+            shown.append(format_html('<a class="pm-link" href="{}">runbook</a>', definition.runbook_url))
+        return format_html_join(", ", "{}", ((part,) for part in shown))

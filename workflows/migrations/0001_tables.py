@@ -913,6 +913,11 @@ class Migration(migrations.Migration):
                     models.Index(fields=["tenant", "status", "-created_at"], name="workflow_runs_by_status"),
                     models.Index(fields=["tenant", "definition", "status"], name="workflow_runs_by_definition"),
                     models.Index(
+                        condition=models.Q(("ended_at__isnull", False)),
+                        fields=["tenant", "definition", "-ended_at"],
+                        name="workflow_runs_last_ended",
+                    ),
+                    models.Index(
                         condition=models.Q(("correlation_key", ""), _negated=True),
                         fields=["tenant", "correlation_key"],
                         name="workflow_runs_by_key",

@@ -104,6 +104,11 @@ class Run(ProjectionRow):
             models.Index(fields=["tenant", "status", "-created_at"], name="workflow_runs_by_status"),
             models.Index(fields=["tenant", "definition", "status"], name="workflow_runs_by_definition"),
             models.Index(
+                fields=["tenant", "definition", "-ended_at"],
+                condition=Q(ended_at__isnull=False),
+                name="workflow_runs_last_ended",
+            ),
+            models.Index(
                 fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")
             ),
             models.Index(
