@@ -77,7 +77,7 @@ def events_receive(
             for place, item in enumerate(envelopes)
             if isinstance(item, Envelope)
         }
-        stored = store_events(list(rows.values()))
+        stored = store_events(_without_rejected_repeats(list(rows.values()), rules))
         repeats = [row for row in rows.values() if row.id not in stored]
         firsts = first_events(tenant_id, {row.event_id for row in repeats})
         _store_conflicts([row for row in repeats if not rules.is_repeat(row, firsts[row.event_id])], firsts)
@@ -173,6 +173,23 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
     )
     _check_payload(event, rules)
     return event
+
+
+def _without_rejected_repeats(rows: Sequence[Event], rules: IntakeRules) -> list[Event]:
+    """Return the rows without the rejected rows that repeat an accepted event.
+
+    The schema can have become stricter after the event was accepted. A repeat of the event is still a duplicate.
+    Cost: one query if a row is rejected.
+    """
+    rejected = {row.event_id for row in rows if row.outcome == EventOutcome.REJECTED}
+    firsts = first_events(rules.tenant_id, rejected)
+    return [
+        row
+        for row in rows
+        if row.outcome != EventOutcome.REJECTED
+        or row.event_id not in firsts
+        or not rules.is_repeat(row, firsts[row.event_id])
+    ]
 
 
 def _sender_fields(sender: Actor | str) -> dict[str, str]:

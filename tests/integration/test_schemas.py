@@ -215,6 +215,19 @@ def test_the_checks_of_one_request_share_a_budget(tenant: Any) -> None:
     assert [fresh.problems({"id": str(n)}, "payload.Ticket.v1") for n in range(1000)] == [[]] * 1000
 
 
+def test_a_repeat_is_a_duplicate_although_the_schema_became_stricter(tenant: Any) -> None:
+    save(tenant, "payload.Ticket.v1", {"type": "object"})
+    EventType.objects.create(tenant=tenant, name="TICKET", payload_schema_ref="payload.Ticket.v1")
+    value = {"event_type": "TICKET", "event_id": "e-1", "payload": {"ticketId": 1}}
+    other = {**value, "payload": {"ticketId": 2}}
+    (first,) = events_receive(tenant_id=tenant.id, values=[value], source=EventSource.REST)
+    save(tenant, "payload.Ticket.v1", {"type": "object", "properties": {"ticketId": {"type": "string"}}})
+    again, changed = events_receive(tenant_id=tenant.id, values=[value, other], source=EventSource.REST)
+    assert (again.is_duplicate, again.event.id) == (True, first.event.id)
+    assert (changed.code, changed.status) == ("EVENT_PAYLOAD_INVALID", 400)
+    assert Event.objects.filter(tenant=tenant).count() == 2  # the first event, and the rejected event
+
+
 def test_event_that_fails_the_schema_is_refused_with_pointers_and_stored(tenant: Any) -> None:
     save(tenant, "payload.Ticket.v1", TICKET)
     EventType.objects.create(tenant=tenant, name="CREATED", payload_schema_ref="payload.Ticket.v1")

@@ -5,6 +5,7 @@ Source: docs/reference/engine.md#actions
 
 import itertools
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -21,6 +22,7 @@ from tests.support.system_scope import in_system_scope
 from workflows.engine.errors import RunError
 from workflows.engine.scope import json_size
 from workflows.models import ActionInvocation, DataStoreEntry, Run
+from workflows.services.missing_actions import missing_action_note
 
 Store = Callable[..., Any]
 
@@ -360,3 +362,12 @@ def test_if_revision_writes_only_over_the_revision_that_was_read(store: Store) -
     assert refused(store, "delete", key="k", if_revision=1).code == "STORE_CONDITION_FAILED"
     assert store("delete", key="k", if_revision=2) == {"deleted": True}
     assert refused(store, "set", key="k", value=1, if_revision=1, only_if_absent=True).code == "ACTION_INPUT_INVALID"
+
+
+def test_notes_about_missing_actions_do_not_outlive_their_runs(tenant: Any) -> None:
+    ended, waiting = uuid.uuid5(uuid.NAMESPACE_URL, "ended"), uuid.uuid5(uuid.NAMESPACE_URL, "waiting")
+    missing_action_note(tenant_id=tenant.id, run_id=ended, action="a.b@1")
+    DataStoreEntry.objects.filter(tenant=tenant).update(expires_at=timezone.now() - timedelta(seconds=1))
+    for _ in range(2):
+        missing_action_note(tenant_id=tenant.id, run_id=waiting, action="a.b@1")
+    assert [entry.key for entry in DataStoreEntry.objects.filter(tenant=tenant)] == [str(waiting)]

@@ -60,6 +60,13 @@ def test_celery_completes_a_job_that_the_api_started(
             driver.wait_for_run(status, id=run.id)
         else:
             eventually(lambda run=run: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_TERMINATED")
+    items = api.get(f"/bulk/{job['id']}/items").json()["results"]
+    new_runs = {(item["run"], item["new_run"], item["new_run_status"]) for item in items}
+    replays = {run: Run.objects.filter(replay_of=run).first() for run in waiting}
+    assert new_runs == {
+        (str(run.id), str(replay.id) if replay else None, "WAITING" if replay else None)
+        for run, replay in replays.items()
+    }
     if action == "cancel":
         eventually(lambda: Command.objects.filter(parent=row.command_id, state="observed").count() == 6)
 

@@ -9,6 +9,7 @@ from workflows.models import BulkItem, BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_counts, bulk_pause_reason, bulk_split
+from workflows.services.runs.replay_checks import replay_results
 from workflows.statuses import BulkState
 
 
@@ -74,6 +75,15 @@ class BulkJobDetailSerializer(BulkJobSerializer):
         return bulk_pause_reason(job)
 
 
+class BulkItemsSerializer(serializers.ListSerializer[Any]):
+    """Page of items. The new runs of the whole page are read with one statement."""
+
+    def to_representation(self, data: Any) -> Any:
+        items = list(data)
+        self.context["new_runs"] = replay_results(items)  # type: ignore[index]
+        return super().to_representation(items)
+
+
 class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
     run = serializers.UUIDField(source="target_id", help_text="Id of the run. Retention may have deleted the run.")
     label = serializers.CharField(source="target_label")  # type: ignore[assignment]
@@ -81,9 +91,21 @@ class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
         source="command.state", default=None, help_text="State of the command. `observed` means that it took effect."
     )
 
+    new_run = serializers.SerializerMethodField(help_text="Id of the run that the replay started.")
+    new_run_status = serializers.SerializerMethodField(help_text="Present status of the new run.")
+
     class Meta:
         model = BulkItem
+        list_serializer_class = BulkItemsSerializer
         fields = (
             "position", "run", "label", "status_then", "state", "code", "message", "command", "command_state",
-            "attempts", "decided_at",
+            "attempts", "decided_at", "new_run", "new_run_status",
         )  # fmt: skip
+
+    def get_new_run(self, item: BulkItem) -> str | None:
+        run = self.context["new_runs"].get(item.id)
+        return None if run is None else str(run.id)
+
+    def get_new_run_status(self, item: BulkItem) -> str | None:
+        run = self.context["new_runs"].get(item.id)
+        return None if run is None else str(run.status)

@@ -18,12 +18,17 @@ KEPT = timedelta(seconds=120)
 
 
 def missing_action_note(*, tenant_id: uuid.UUID, run_id: uuid.UUID, action: str) -> None:
-    """Write a note that the run waits for a worker with this action. `action` has the form `id@version`."""
+    """Write a note that the run waits for a worker with this action. `action` has the form `id@version`.
+
+    Expired notes of the tenant are deleted. They belong to runs that ended before a worker had their action.
+    """
+    now = timezone.now()
+    DataStoreEntry.objects.filter(tenant_id=tenant_id, namespace=NAMESPACE, expires_at__lte=now).delete()
     DataStoreEntry.objects.update_or_create(
         tenant_id=tenant_id,
         namespace=NAMESPACE,
         key=str(run_id),
-        defaults={"value": action, "expires_at": timezone.now() + KEPT},
+        defaults={"value": action, "expires_at": now + KEPT},
     )
 
 
