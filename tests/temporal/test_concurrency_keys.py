@@ -143,6 +143,7 @@ def test_queued_starts_run_one_after_the_other_in_the_order_of_acceptance(driver
     page = client.get(f"/admin/workflows/run/{second.id}/change/").content.decode()
     assert "The start is queued." in page
     assert f"Run {first.id}" in page
+    assert "has not confirmed the start" not in page
     reply(driver, "T-1")
     driver.wait_for_run("WAITING", id=second.id)
     third.refresh_from_db()
