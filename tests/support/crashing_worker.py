@@ -43,7 +43,7 @@ def die(flag: Path, now: bool = True) -> None:
 
 def arm(point: str, flag: Path) -> None:
     from workflows.temporal import performing
-    from workflows.temporal.activities import action, children, execution, records
+    from workflows.temporal.activities import action, children, execution, records, schedules
 
     match point:
         case "after the effect, before its outcome is stored":
@@ -60,6 +60,9 @@ def arm(point: str, flag: Path) -> None:
             records.wait_look_for_events = dies_before(records.wait_look_for_events, flag)  # type: ignore[assignment]
         case "after a child's row was written":
             children._run_input = dies_before(children._run_input, flag)  # type: ignore[assignment]
+        case "after an occurrence was recorded":
+            fire = dies_after(schedules.schedule_fire, flag, lambda **_: True)
+            schedules.schedule_fire = fire  # type: ignore[assignment]
         case "no point":
             pass
         case _:

@@ -19,9 +19,20 @@ from tests.support.database_proxy import DatabaseProxy
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.fakes import fake_api
 from tests.support.history_cases import short_wait, store_value
+from tests.support.schedules import EVERY_MINUTE, fire_every_second
 from tests.support.stack import ROOT
 from tests.support.tenant_driver import TenantDriver
-from workflows.models import ActionInvocation, EventDelivery, HumanTask, Notification, Run, RunStep, RunWait
+from workflows.models import (
+    ActionInvocation,
+    EventDelivery,
+    HumanTask,
+    Notification,
+    Run,
+    RunStep,
+    RunWait,
+    ScheduleOccurrence,
+)
+from workflows.services.definitions.pause import definition_pause
 from workflows.services.human_tasks import task_complete
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.temporal import connection, contracts, gateway
@@ -271,3 +282,26 @@ def attempts_of_open_activity(run: Run) -> int:
         return max((a.attempt for a in described.raw_description.pending_activities), default=0)
 
     return int(connection.call(ask))
+
+
+def test_killed_worker_loses_no_occurrence_of_a_schedule_and_starts_none_twice(
+    driver: TenantDriver, start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fire_every_second(monkeypatch)
+    worker = start_worker("after an occurrence was recorded")
+    publish(driver.tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, trigger=EVERY_MINUTE)
+    assert worker.wait(60) == -9, "the worker was not killed"
+    start_worker()
+    rows = ScheduleOccurrence.objects.filter(tenant=driver.tenant)
+
+    def first_times() -> list[int]:
+        """Return the first six scheduled times, in seconds since the first one."""
+        times = sorted(rows.values_list("scheduled_at", flat=True))[:6]
+        return [int((time - times[0]).total_seconds()) for time in times]
+
+    eventually(lambda: first_times() == [0, 1, 2, 3, 4, 5], seconds=90, what="no occurrence is missing")
+    first = rows.order_by("scheduled_at").values_list("event_id", flat=True)[:6]
+    for event_id in first:
+        driver.wait_for_run("SUCCEEDED", event_id=event_id)
+        assert Run.objects.filter(event_id=event_id).count() == 1
+    definition_pause(actor=driver.actor, key="flow", reason="enough")

@@ -8,36 +8,24 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import ScheduleOverlapPolicy
-from temporalio.api.schedule.v1 import IntervalSpec, ScheduleSpec
 from temporalio.api.workflowservice.v1 import UpdateScheduleRequest
 
-from tests.support.factories import eventually, make_actor, publish
+from tests.support.factories import eventually, expr, make_actor, publish, wait_for_reply
+from tests.support.schedules import EVERY_MINUTE, fire_every_second
 from tests.support.tenant_driver import TenantDriver
 from workflows.engine.clock import parse_moment
 from workflows.engine.cron import cron_times, parse_cron
 from workflows.models import Definition, EventDelivery, Run, Schedule, ScheduleOccurrence
 from workflows.services.definitions.changes import definition_followed_up
 from workflows.services.definitions.pause import definition_pause, definition_resume
+from workflows.services.schedules.control import schedule_trigger
+from workflows.services.schedules.edit import schedule_update
 from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.services.schedules.sync import schedule_sync, wanted_schedule
 from workflows.temporal import connection, schedules
 
 STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}
-EVERY_MINUTE = {"type": "recurring", "cron": "* * * * *", "timezone": "Europe/Berlin"}
-
-
-@pytest.fixture
-def every_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all schedules fire every second, because a cron expression has no seconds."""
-
-    def spec(wanted: schedules.WantedSchedule) -> ScheduleSpec:
-        interval = Duration()
-        interval.FromTimedelta(timedelta(seconds=1))
-        return ScheduleSpec(interval=[IntervalSpec(interval=interval)], timezone_name=wanted.time_zone)
-
-    monkeypatch.setattr(schedules, "schedule_spec", spec)
 
 
 def schedule_of(tenant: Any) -> Schedule:
@@ -55,8 +43,9 @@ def runs_of(tenant: Any, count: int) -> list[Run]:
 
 
 def test_recurring_trigger_starts_runs_with_their_scheduled_and_real_times(
-    driver: TenantDriver, every_second: None
+    driver: TenantDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fire_every_second(monkeypatch)
     publish(driver.tenant, STATE, trigger=EVERY_MINUTE)
     runs = runs_of(driver.tenant, 3)
     definition_pause(actor=driver.actor, key="flow", reason="enough")
@@ -74,6 +63,19 @@ def test_recurring_trigger_starts_runs_with_their_scheduled_and_real_times(
         return Run.objects.filter(tenant=driver.tenant).count() + held.count() == accepted.count()
 
     eventually(every_occurrence_has_a_run_or_is_held, what="each occurrence has one run, or the pause holds it")
+
+
+def test_buffered_start_waits_until_the_earlier_run_has_ended(driver: TenantDriver) -> None:
+    publish(driver.tenant, wait_for_reply(), trigger={**EVERY_MINUTE, "cron": "0 0 1 1 *"})
+    changes = {"overlap": "buffer_all", "payload": {"ticketId": expr("schedule.name")}}
+    schedule = schedule_update(actor=driver.actor, schedule_id=schedule_of(driver.tenant).id, changes=changes)
+    first, second = (schedule_trigger(actor=driver.actor, schedule_id=schedule.id) for _ in range(2))
+    run = driver.wait_for_run("WAITING", event=first.event)
+    held = EventDelivery.objects.filter(event=second.event, held_since__isnull=False)
+    assert "earlier run of the schedule trigger is still open" in eventually(held.first).reason
+    driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "trigger"})
+    driver.wait_for_run("SUCCEEDED", id=run.id)
+    driver.wait_for_run("WAITING", event=second.event)
 
 
 def test_one_time_trigger_starts_one_run(driver: TenantDriver) -> None:

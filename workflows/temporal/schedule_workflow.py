@@ -17,7 +17,7 @@ from temporalio.common import RetryPolicy, SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
     from workflows.engine.clock import ms_of_datetime
-    from workflows.temporal import contracts
+    from workflows.temporal import contracts, performing
 
 # Temporal sets this attribute on every workflow that a schedule starts.
 SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
@@ -35,6 +35,6 @@ class ScheduleWorkflow:
             contracts.ACTIVITY_FIRE_SCHEDULE,
             contracts.ScheduleFire(target.tenant_id, target.schedule_id, ms_of_datetime(scheduled_at)),
             result_type=str,
-            start_to_close_timeout=timedelta(seconds=60),
+            start_to_close_timeout=performing.WRITE_TIMEOUT,
             retry_policy=RETRY,
         )
