@@ -29,7 +29,8 @@ from workflows.services.runs.replay import run_replay
 from workflows.services.runs.unstarted import unstarted_runs
 from workflows.services.runs.verify import run_repair
 from workflows.statuses import CommandAction, CommandState
-from workflows.temporal import gateway
+from workflows.temporal import contracts, gateway
+from workflows.temporal.history import INPUTS
 
 pytestmark = pytest.mark.usefixtures("database", "no_dispatcher")
 
@@ -277,6 +278,12 @@ def test_differences_by_unfinished_activities_are_explained(count: int, close: A
     history: Any = SimpleNamespace(unfinished_activities=count, close=close)
     notes = rebuild._unfinished_writes(history)
     assert (len(notes), all(text.startswith(note) for text in notes)) == (int(count > 0), True)
+
+
+def test_a_rebuild_reads_the_records_of_every_activity() -> None:
+    """An activity that is not listed in INPUTS would lose its records in a rebuild."""
+    activities = {value for name, value in vars(contracts).items() if name.startswith("ACTIVITY_")}
+    assert activities - {contracts.ACTIVITY_FIRE_SCHEDULE} == set(INPUTS)  # that activity only starts a run
 
 
 def test_query_of_unstarted_runs_uses_an_index(tenant: Any) -> None:

@@ -77,6 +77,7 @@ def test_stuck_run_is_shown_everywhere_and_can_be_terminated(
         admin.post(f"{page}/verify/").content.decode(),
         admin.get(f"{page}/cancel/").content.decode(),
     ):
+        assert "check that a\n        Temporal worker is running" not in content
         assert ("Temporal cannot move this run" in content, "a bug of this release" in content) == (True, True)
     assert "Temporal cannot move 1 run" in admin.get("/admin/").content.decode()
     assert any("Temporal cannot move" in warning for warning in Client().get("/readyz").json()["warnings"])
