@@ -70,9 +70,12 @@ def test_copy_takes_over_document_and_settings_but_not_the_pause(tenant: Any, ap
     publish(tenant, {**STATE, "config": {"state": "Y"}})
     api.patch("/definitions/flow", {"owner": "team", "concurrency_limit": 4})
     api.post("/definitions/flow/pause", {"reason": "x"})
+    Definition.objects.filter(tenant=tenant).update(scenarios=[{"name": "one"}], search_paths=[{"path": "a"}])
     for key, version, state in (("of-draft", None, "Y"), ("of-first", 1, "X")):
         made = api.post("/definitions", {"key": key, "copy_of": "flow", "copy_version": version}).json()
         assert (made["owner"], made["concurrency_limit"], made["state"]) == ("team", 4, "draft")
+        row = Definition.objects.get(tenant=tenant, key=key)
+        assert (row.scenarios, row.search_paths) == ([{"name": "one"}], [{"path": "a"}])
         document = draft_of(api, key)["document"]
         assert (document["id"], document["name"], document["steps"][0]["config"]) == (
             key,

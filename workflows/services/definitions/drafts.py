@@ -38,6 +38,7 @@ from workflows.statuses import CommandAction, Role
 COPIED = (
     "owner", "contact", "runbook_url", "concurrency_limit", "concurrency", "auto_pause_on_failure",
     "failure_rate_threshold", "failure_rate_min_runs", "payload_schema_mode", "retention_policy_override",
+    "search_paths", "scenarios",
 )  # fmt: skip
 
 
@@ -188,7 +189,9 @@ def _first_draft(actor: Actor, key: str, origin: Origin) -> tuple[dict[str, Any]
     if origin.bundle is not None:
         workflow = _of_bundle(origin)
         columns = metadata_columns(workflow.metadata)
-        return workflow.definition, {name: value for name, value in columns.items() if name in COPIED}
+        return workflow.definition, {
+            name: value for name, value in {**columns, "scenarios": workflow.scenarios}.items() if name in COPIED
+        }
     if origin.document is not None:
         draft_text(origin.document)
         return origin.document, {}
