@@ -91,7 +91,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 item("Event catalogue", "menu_book", "workflows_eventtype_changelist"),
                 item("Schemas", "data_object", "workflows_payloadschema_changelist"),
                 item("Actions", "extension", "workflows_connector_catalogue"),
-                item("Connectors", "hub", "workflows_connector_changelist"),
+                # The address of the catalogue is below the address of the connectors.
+                {
+                    **item("Connectors", "hub", "workflows_connector_changelist"),
+                    **({"active": False} if "/connector/catalogue/" in request.path else {}),
+                },
             ],
         },
         {

@@ -239,7 +239,11 @@ def test_catalogue_shows_schemas_examples_and_users(tenant: Any) -> None:
     assert [(use["name"], use["where"]) for use in detail["used_by"]] == [
         ("caller", "published version 1"), ("caller", "draft"),
     ]  # fmt: skip
-    shown = client.get(reverse("admin:workflows_connector_action", args=["crm.create", 1])).content.decode()
+    response = client.get(reverse("admin:workflows_connector_action", args=["crm.create", 1]))
+    groups = response.context["sidebar_navigation"]
+    items = {item["title"]: item["active"] for group in groups for item in group["items"]}
+    assert (items["Actions"], items["Connectors"]) == (True, False)
+    shown = response.content.decode()
     assert "published version 1" in shown
     assert "Mei" in shown
     assert client.get(reverse("admin:workflows_connector_action", args=["crm.create", 2])).status_code == 404
