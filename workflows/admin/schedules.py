@@ -38,7 +38,7 @@ from workflows.services.schedules.edit import (
 from workflows.services.schedules.field_checks import ScheduleFields, schedule_problems
 from workflows.services.schedules.selectors import NextTimes, occurrences_of, result_of, schedule_next_times
 from workflows.services.schedules.times import next_times
-from workflows.statuses import OccurrenceStatus, Role
+from workflows.statuses import Role
 from workflows.templatetags.pointsman import moment
 
 SHOWN_OCCURRENCES = 20
@@ -180,10 +180,7 @@ class ScheduleAdmin(AuthorPages):
                 raise PermissionDenied(error.message) from error
             except PortalError as error:
                 form.add_error(None, error_text(error))
-        context = self.page_context(
-            request, f"Backfill {row}", row=row, form=form, plan=plan, back=self._row_url(row),
-            accepted=OccurrenceStatus.ACCEPTED,
-        )  # fmt: skip
+        context = self.page_context(request, f"Backfill {row}", row=row, form=form, plan=plan, back=self._row_url(row))
         return TemplateResponse(request, "portal/schedule_backfill.html", context)
 
     def _step(
