@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.factories import expr, make_definition, wait_for_reply
 from tests.unit.engine.driver import START_MS, Drive
-from workflows.actions.registry import known_actions
 from workflows.engine import commands as cmd
 from workflows.engine.errors import RunError
 from workflows.engine.transforms import TRANSFORMS
@@ -171,7 +170,9 @@ def test_a_duration_of_zero_or_less_does_not_suspend_the_run(duration: Any) -> N
 
 
 def _problems(step: dict[str, Any]) -> list[tuple[str, str]]:
-    known = Known(actions=known_actions(), schema_refs=frozenset({"payload.Any.v1"}))
+    known = Known(
+        actions={name: frozenset({version}) for name, version in TRANSFORMS}, schema_refs=frozenset({"payload.Any.v1"})
+    )
     return [(problem.code, problem.path) for problem in validate(make_definition(step), known)]
 
 
@@ -222,8 +223,8 @@ def test_value_that_is_no_time_is_refused_by_the_run_and_at_publishing(step: Any
         (wait_for_reply(timeoutMs=10**18), "FIELD_INVALID", "timeoutMs"),
         (sleep(mode="until", until=expr("'soon'")), "TIME_INVALID", "until"),
         (sleep(mode="duration", durationMs=None), "FIELD_MISSING", "durationMs"),
-        (_date_step(unit="fortnights"), "FIELD_INVALID", "inputMapping.unit"),
-        (_date_step(unit="days", offset="Europe/Berlin"), "FIELD_INVALID", "inputMapping.offset"),
+        (_date_step(unit="fortnights"), "INPUT_INVALID", "inputMapping.unit"),
+        (_date_step(unit="days", offset="Europe/Berlin"), "INPUT_INVALID", "inputMapping.offset"),
     ],
 )
 def test_problems_of_durations_and_deadlines(step: dict[str, Any], code: str, field: str) -> None:

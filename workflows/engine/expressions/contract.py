@@ -122,13 +122,13 @@ def compile_expression(source: str, version: int = EXPRESSION_CONTRACT_VERSION) 
 def constant_values(source: str) -> list[JsonValue]:
     """Return the value of an expression that is made only of literals and operators. Otherwise return an empty list.
 
-    The value of such an expression is the same in every run. Call this function only with a source that compiles.
+    The value of such an expression is the same in every run. A source that does not compile has no value.
     """
-    tree = parse(source, exact=True)
-    if not with_headroom(lambda: is_constant(tree)):
-        return []
     try:
-        return [compile_expression(source).evaluate({}, now_ms=0)]
+        expression = compile_expression(source)
+        if not with_headroom(lambda: is_constant(parse(source, exact=True))):
+            return []
+        return [expression.evaluate({}, now_ms=0)]
     except ExpressionError:
         return []
 
