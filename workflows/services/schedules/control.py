@@ -4,6 +4,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.utils import timezone
 
@@ -187,8 +188,12 @@ def _plan(schedule: Schedule, start: datetime, end: datetime) -> Backfill:
 
 
 def _temporal_times(schedule: Schedule, start: datetime, end: datetime) -> list[datetime]:
+    read = partial(schedule_times, schedule.temporal_schedule_id, after=start - timedelta(seconds=1), until=end)
     try:
-        return schedule_times(schedule.temporal_schedule_id, after=start - timedelta(seconds=1), until=end)
+        try:
+            return read()
+        except gateway.TemporalTimeout:
+            return read()  # an idle connection was lost; to read again is harmless
     except gateway.TemporalNotFound as error:
         raise Conflict(
             "Temporal does not have this schedule yet, so its times are not known; wait for the reconciler",
