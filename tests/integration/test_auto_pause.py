@@ -3,7 +3,7 @@
 Source: docs/reference/administration.md#auto-pause
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -49,9 +49,8 @@ S, F = "SUCCEEDED", "FAILED"
         ({"failure_rate_threshold": None, "failure_rate_min_runs": None}, [F] * 9, False),
         ({"failure_rate_threshold": None, "failure_rate_min_runs": None}, [F] * 5 + [S] * 5, True),
         ({"auto_pause_on_failure": False}, [F] * 5, False),
-        ({"archived_at": timezone.now()}, [F] * 5, False),
+        ({"archived_at": datetime(2026, 1, 1, tzinfo=UTC)}, [F] * 5, False),
     ],
-    ids=str,
 )
 def test_failure_rate_decides(tenant: Any, settings: Any, statuses: list[str], is_paused: bool) -> None:
     definition = watched(tenant, **settings)
