@@ -3,8 +3,9 @@
 Rules (docs/reference/events.md and engine.md):
 
 - An event that starts a run is `delivered`, and starts exactly one run.
-- An event for a wait is `delivered` if it was accepted at most the buffer time before the run could reach the wait, and
-  before the deadline of the wait. Otherwise it is `unmatched`.
+- An event for a wait is `delivered` if it was accepted before the deadline of the wait, and if its buffer time reaches
+  to the time at which the run could reach the wait. Otherwise it is `unmatched`. The buffer time begins when the event
+  is routed, because delays before its routing do not use up the buffer time.
 - The run counts each effect once. After a wait it continues with the branch of the event or of the timeout.
 - The acceptance time of a REST event is between the times at which its sender began and got the response.
 
@@ -104,13 +105,13 @@ class Account:
 
     def _age_problem(self, case: Case, event_type: str, ready: float) -> str:
         """Return "" if the event is delivered exactly if the buffer time reaches from its wait back to the event."""
-        age = ready - self._accepted(case, event_type)
+        age = ready - self._routed(case, event_type)
         outcome = self._outcome(case, event_type)
         is_near_limit = abs(age - BUFFER_SECONDS) <= TOLERANCE_SECONDS
         self.at_limit += is_near_limit
         if is_near_limit or (outcome == "delivered") == (age < BUFFER_SECONDS):
             return ""
-        return f"{event_type} is {outcome}; it was accepted {age:.1f} s before the run could reach its wait"
+        return f"{event_type} is {outcome}; it was routed {age:.1f} s before the run could reach its wait"
 
     def _quote_problem(self, case: Case, run: Run) -> str:
         """ANSWER ends the wait, or the deadline does."""
@@ -125,7 +126,7 @@ class Account:
         if problem := self._outcome_problem(case, "ANSWER", "delivered" if is_answered else "unmatched"):
             return f"wait {wait.status}, but {problem}"
         before_deadline = wait.deadline_at.timestamp() - accepted
-        too_old = self._accepted(case, case.start) - BUFFER_SECONDS - accepted
+        too_old = self._accepted(case, case.start) - BUFFER_SECONDS - self._routed(case, "ANSWER")
         if min(abs(before_deadline), abs(too_old)) <= TOLERANCE_SECONDS:
             self.at_limit += 1
             return ""
@@ -160,6 +161,10 @@ class Account:
     def _accepted(self, case: Case, event_type: str) -> float:
         row = self._row(case.events[event_type])
         return row.received_at.timestamp() if row else float("nan")
+
+    def _routed(self, case: Case, event_type: str) -> float:
+        row = self._row(case.events[event_type])
+        return (row.routed_at or row.received_at).timestamp() if row else float("nan")
 
     # -- Report --------------------------------------------------------------------------------------------------------
 
