@@ -38,8 +38,8 @@ class BodySizeLimitMiddleware:
 
     The limit is REQUEST_MAX_BYTES. The URL for batches of events accepts EVENT_BATCH_MAX_BYTES. The view of this URL
     then checks the limit of a single event. The URLs for bundles accept BUNDLE_MAX_BYTES. Django does not read a body
-    without a Content-Length. The portal's web server sets the header for a chunked body. Under a server that does not,
-    the body is refused with status 411.
+    without a Content-Length. The portal's web server sets the header for a chunked body. If another server does not set
+    it, the body is refused with status 411.
     """
 
     def __init__(self, get_response: GetResponse) -> None:

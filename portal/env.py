@@ -147,9 +147,10 @@ def importable(text: str) -> str:
 
 
 def installed_apps(text: str) -> list[str]:
-    """Return the Django apps of `app,app`. Use this as a `parse` function for `Env.parsed`.
+    """Return the names of Django apps in a list such as `shop,billing`.
 
-    An app is the dotted name of its package, or of its `AppConfig` class, as in Django's INSTALLED_APPS.
+    Use this as a `parse` function for `Env.parsed`. An app is the dotted name of its
+    package, or of its `AppConfig` class, as in Django's INSTALLED_APPS.
 
     Errors: ValueError if the name of an app is wrong, is repeated, or belongs to no installed package.
     """

@@ -65,7 +65,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse(f"# the database does not respond: {error}\n", status=503, content_type=METRICS_TYPE)
     values = {
         "pointsman_stuck_runs": ("Open runs that Temporal cannot move.", drift.stuck_runs),
-        "pointsman_drifted_runs": ("Open runs whose rows differ from Temporal for good.", drift.marked_runs),
+        "pointsman_drifted_runs": ("Open runs with drift, which the reconciler cannot repair.", drift.marked_runs),
         "pointsman_unknown_commands": ("Commands whose outcome is unknown.", drift.unknown_commands),
         "pointsman_missing_actions": ("Actions that runs wait for and that no worker has.", len(missing)),
         "pointsman_oldest_starting_run_seconds": (

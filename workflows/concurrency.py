@@ -4,7 +4,7 @@ The rule: an open run uses one slot. A held start gets a free slot before every 
 person, by an API client or by a replay is not queued: it takes any free slot, or is refused.
 
 When a run ends, it searches for held starts after its commit. When a start finds no slot, it also searches after its
-commit. So whichever of the two commits last finds both the free slot and the held start.
+commit. So the transaction that commits last finds both the free slot and the held start.
 
 Source: docs/reference/events.md#routing
 """

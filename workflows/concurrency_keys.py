@@ -7,7 +7,7 @@ The rule: the queue of a key is in the order of acceptance. The first start of t
 with the key is open. Starts and releases hold the lock of the definition's row, so two of them never take one key.
 
 When a run ends, it wakes the first start of its queue after its commit. A start that is queued checks the queue once
-after its own commit. So whichever of the two commits last finds that the key is free.
+after its own commit. So the transaction that commits last finds that the key is free.
 
 Source: docs/reference/events.md#concurrency-keys
 """

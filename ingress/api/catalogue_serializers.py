@@ -17,7 +17,7 @@ class EventTypeFieldsSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(),
         required=False,
         allow_null=True,
-        help_text="Null: the paths of the environment apply.",
+        help_text="Null: the paths in the environment variable of the portal apply.",
     )
     identity_paths = serializers.ListField(
         child=serializers.CharField(),

@@ -78,7 +78,7 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
 def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     """Start a run. Return the next status of the delivery, `started` or `skipped`, and a reason.
 
-    If another run with its concurrency key is open, the start is `skipped`, or the new run is queued.
+    If another run with the same concurrency key is open, the start is `skipped`, or the new run is queued.
 
     Idempotency: a repeat starts no second run.
     Errors: TriggerHeld if the definition is paused or has no free slot; TemporalError if Temporal did not accept the
@@ -147,9 +147,10 @@ def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:
 
 
 def concurrency_key_of(event: Event, definition: Definition) -> str:
-    """Return the concurrency key of the run that the event starts, so that later starts with this key are behind it.
+    """Return the concurrency key of the run that the event starts. Later starts with this key queue behind the event.
 
-    It is empty if the run has no key. If the key cannot be computed, the attempt of the delivery reports the error.
+    The key is empty if the definition has no concurrency key, or if the key cannot be computed. In the second case, the
+    attempt of the delivery reports the error.
     """
     if not definition.concurrency or definition.published_version is None:
         return ""
@@ -178,7 +179,7 @@ def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, A
 def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:
     """Return the payload of the run. This is the result of the trigger's mapping.
 
-    A trigger without a mapping uses the event's payload. So does a schedule, which has a payload of its own.
+    A trigger without a mapping uses the event's payload. The event of a schedule already has the schedule's payload.
 
     Errors: RunError if an expression fails; the author must act.
     """

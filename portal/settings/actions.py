@@ -9,8 +9,8 @@ ACTION_APPS = env.parsed(
     "ACTION_APPS",
     "",
     installed_apps,
-    "Django apps of your company that the portal installs too, for example apps with actions: dotted names, separated"
-    " by commas",
+    "dotted names of Django apps of your company, separated by commas. The portal installs these apps too, for example"
+    " apps with actions",
 )
 _repeated = sorted(set(ACTION_APPS) & set(INSTALLED_APPS))
 if _repeated:

@@ -62,7 +62,7 @@ class Connection(HTTPChannel):
         return bool(self.requests or self.request or self.total_outbufs_len)
 
     def close_if_overdue(self, cutoff: float) -> None:
-        """Close a connection whose client has sent or read nothing since the cutoff, or began its request before it.
+        """Close a connection that was idle since the cutoff, or whose request began before the cutoff.
 
         waitress would only mark the connection. It closes a marked connection when its socket can be written. The
         socket of a client that does not read its response cannot be written.
@@ -91,7 +91,7 @@ class ListeningSocket(TcpWSGIServer):
             connection.close_if_overdue(now - self.adj.channel_timeout)
 
     def accept_waiting(self) -> None:
-        """Accept the connections that wait in the kernel. It would reset them when the listening socket is closed."""
+        """Accept the connections that wait in the kernel, because a close of the listening socket would reset them."""
         before = -1
         while before < len(self._map) < CONNECTIONS:
             before = len(self._map)

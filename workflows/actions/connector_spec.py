@@ -133,7 +133,7 @@ def _request_problems(spec: ConnectorSpec) -> Iterator[Problem]:
 def _url_faults(url: str) -> Iterator[str]:
     if not _ORIGIN.match(url):
         # A host from the input would let the sender of an event choose which server receives the secrets.
-        yield "must begin with http:// or https:// and a host without places: https://crm.example/tickets/{id}"
+        yield "must begin with http:// or https:// and a fixed host, for example https://crm.example/tickets/{id}"
         return
     faults = list(text_faults(url))
     yield from faults
@@ -149,7 +149,7 @@ def _response_problems(spec: ConnectorSpec) -> Iterator[Problem]:
         yield _problem("success", f"/filters{json_pointer(finding.place)}", finding.message)
     for index, condition in enumerate(spec.success.filters):
         if is_expression(condition.get("value")):
-            yield _problem("success", f"/filters/{index}/value", "must be a value, because there is no run here")
+            yield _problem("success", f"/filters/{index}/value", "must be a literal, because no run evaluates it")
 
 
 def _schema_problems(spec: ConnectorSpec) -> Iterator[Problem]:

@@ -40,15 +40,15 @@ class BundleForm(forms.Form):
     )  # fmt: skip
     partial = forms.BooleanField(
         required=False, label="Leave out refused workflows", widget=UnfoldBooleanWidget(),
-        help_text="Otherwise one refused workflow refuses the whole bundle.",
+        help_text="Without this choice, the whole bundle is refused if one workflow is refused.",
     )  # fmt: skip
     force = forms.BooleanField(
         required=False, label="Replace unpublished drafts", widget=UnfoldBooleanWidget(),
-        help_text="Changes that no version has are lost. Archived definitions leave the archive.",
+        help_text="Unpublished changes of these drafts are lost. Archived definitions leave the archive.",
     )  # fmt: skip
     placeholders = forms.BooleanField(
         required=False, label="Create placeholders", widget=UnfoldBooleanWidget(),
-        help_text="Save the drafts of workflows whose actions or schemas are missing here.",
+        help_text="Save the drafts of workflows whose actions or schemas are missing in this tenant.",
     )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:

@@ -60,8 +60,8 @@ class ConnectorForm(forms.Form):
         label="URL",
         max_length=2000,
         widget=UnfoldAdminTextInputWidget(attrs={"spellcheck": "false"}),
-        help_text="With places for values of the input, for example https://crm.example/contacts/{contact.id}. The host"
-        " cannot have places.",
+        help_text="It can have places for values of the input, for example https://crm.example/contacts/{contact.id}."
+        " The host cannot have places.",
     )
     query = SpecField(
         "query",
@@ -106,12 +106,12 @@ class ConnectorForm(forms.Form):
         label="The target executes a repeated request with the same key only once",
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="Then a lost request is repeated. Otherwise an operator decides about its outcome.",
+        help_text="If yes, a request without a response is sent again. If no, an operator decides about its outcome.",
     )
     timeout_seconds = forms.FloatField(
         label="Timeout in seconds", initial=_DEFAULTS["timeout_seconds"], widget=UnfoldAdminDecimalFieldWidget()
     )
-    examples = SpecField("examples", help_text="List of inputs. The first one is the proposal for a test call.")
+    examples = SpecField("examples", help_text="List of inputs. A test call proposes the first input of the list.")
 
     def __init__(self, data: Any, *, row: Connector | None, is_used: bool) -> None:
         initial = {} if row is None else row.spec

@@ -73,7 +73,7 @@ class DefinitionCommandViews(DefinitionPages):
             definition,
             form,
             title=f"Publish the draft of {definition.key}?",
-            note="New runs use this draft from now on, also the runs that its trigger starts. Open runs continue with "
+            note="New runs use this draft from now on. So do the runs that its trigger starts. Open runs continue with "
             "their version.",
             button="Publish the draft",
             done="The draft is published. New runs use it from now on.",

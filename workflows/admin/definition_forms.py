@@ -142,10 +142,10 @@ class CopyForm(CreateForm):
 
 
 class BundleForm(CreateForm):
-    bundle = DefinitionField(help_text="The text of the bundle. Only one of its workflows is taken.")
+    bundle = DefinitionField(help_text="The text of the bundle. The draft is made from one of its workflows.")
     bundle_key = forms.CharField(
         label="Workflow of the bundle", max_length=200, required=False, widget=UnfoldAdminTextInputWidget(),
-        help_text="Its key. Needed if the bundle has several workflows.",
+        help_text="Key of the workflow. Required if the bundle has several workflows.",
     )  # fmt: skip
 
 

@@ -95,10 +95,12 @@ class ScheduleForm(forms.Form):
 
 class BackfillForm(forms.Form):
     start = forms.DateTimeField(
-        label="First time (UTC)", widget=text_input(), help_text="For example 2026-01-26 09:00. Included."
+        label="First time (UTC)",
+        widget=text_input(),
+        help_text="For example 2026-01-26 09:00. The range includes this time.",
     )
     end = forms.DateTimeField(
-        label="Last time (UTC)", widget=text_input(), help_text="Included. It must be in the past."
+        label="Last time (UTC)", widget=text_input(), help_text="The range includes this time. It must be in the past."
     )
     overlap = forms.ChoiceField(
         label="If an earlier run of this schedule is open",

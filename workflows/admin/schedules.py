@@ -95,7 +95,7 @@ class ScheduleAdmin(AuthorPages):
         return ScheduleForm(actor, row, data)
 
     def _form_page(self, request: HttpRequest, row: Any, title: str) -> HttpResponse:
-        """With the button for a preview, show the next times of the form and save nothing."""
+        """Show the form. If the user chose the preview, add the next times and save nothing."""
         if "preview" not in request.POST:
             return super()._form_page(request, row, title)
         actor = actor_of(request)
@@ -155,7 +155,7 @@ class ScheduleAdmin(AuthorPages):
         return self._step(request, pk, ReasonForm(request.POST or None), control.schedule_resume, "Resume", note)
 
     def trigger_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        note = "One run starts now, also if the schedule is paused or the day is closed. The overlap policy applies."
+        note = "One run starts now, even if the schedule is paused or the day is closed. The overlap policy applies."
         form = ReasonForm(request.POST or None)
         return self._step(request, pk, form, control.schedule_trigger, "Start a run of", note)
 

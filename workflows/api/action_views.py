@@ -137,7 +137,9 @@ class ConnectorDetail(CheckedView):
             sent = request.data if isinstance(request.data, dict) else {}
             for name, value in (("action_id", action_id), ("version", version)):
                 if sent.get(name, value) != value:
-                    raise serializers.ValidationError({name: [f"Must be {value!r}, as in the URL. Or leave it out."]})
+                    raise serializers.ValidationError(
+                        {name: [f"Must be {value!r}, as in the URL. Or leave the field out."]}
+                    )
             body = ConnectorFieldsSerializer(data={**sent, "action_id": action_id, "version": version})
             body.is_valid(raise_exception=True)
         return _saved(connector_save(actor=actor, **body.validated_data))

@@ -11,7 +11,7 @@ class BundleImportQuerySerializer(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField(default=False, help_text="Return the results and store nothing.")
     publish = serializers.BooleanField(default=False, help_text="Also publish the drafts of the bundle.")
     partial = serializers.BooleanField(  # type: ignore[assignment]  # a serializer has an attribute of this name
-        default=False, help_text="Import the workflows without a problem."
+        default=False, help_text="Import only the workflows without a problem."
     )
     force = serializers.BooleanField(
         default=False, help_text="Replace drafts that have unpublished changes, and archived definitions."
@@ -25,9 +25,9 @@ class BundleExportQuerySerializer(serializers.Serializer[Any]):
     """Query parameters of an export."""
 
     keys = serializers.CharField(
-        default=None, help_text="Keys of the definitions, separated by commas. Absent: all that are not archived."
+        default=None, help_text="Keys, separated by commas. Absent: all definitions that are not archived."
     )
-    with_children = serializers.BooleanField(default=False, help_text="Add the definitions that these call.")
+    with_children = serializers.BooleanField(default=False, help_text="Add the definitions that the chosen ones call.")
 
 
 class ImportedWorkflowSerializer(serializers.Serializer[Any]):
@@ -36,7 +36,9 @@ class ImportedWorkflowSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     outcome = serializers.ChoiceField(choices=["created", "changed", "unchanged", "refused"])
     draft_saved = serializers.BooleanField()
-    versions = serializers.ListField(child=serializers.IntegerField(), help_text="Numbers of its versions here.")
+    versions = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Numbers of its versions in this tenant."
+    )
     published = serializers.IntegerField(allow_null=True, help_text="Version that new runs use.")
     renamed = serializers.ListField(child=serializers.DictField(), help_text="Step ids: `{path, from, to}`.")
     references = serializers.ListField(
@@ -46,7 +48,7 @@ class ImportedWorkflowSerializer(serializers.Serializer[Any]):
     missing = serializers.ListField(
         child=serializers.DictField(), help_text="Missing dependencies: `{kind, name, blocks, message}`."
     )
-    placeholders = serializers.ListField(child=serializers.DictField(), help_text="`{kind, name}`: fill these.")
+    placeholders = serializers.ListField(child=serializers.DictField(), help_text="`{kind, name}`. Replace them.")
     warnings = serializers.ListField(child=serializers.DictField(), help_text="`{code, path, message}`.")
     problems = serializers.ListField(child=serializers.DictField(), help_text="Why the workflow is refused.")
 

@@ -83,12 +83,15 @@ class DefinitionCreateSerializer(serializers.Serializer[Any]):
     )
     bundle = serializers.JSONField(required=False, allow_null=True, default=None)
     bundle_key = serializers.CharField(
-        required=False, default="", max_length=200, help_text="Workflow of the bundle, if it has several."
+        required=False,
+        default="",
+        max_length=200,
+        help_text="Key of the workflow. Required if the bundle has several workflows.",
     )
 
 
 class SettingsSerializer(serializers.Serializer[Any]):
-    """Settings of a definition. Only the given ones are changed. The service checks the values."""
+    """Settings of a definition. Settings that are left out do not change. The service checks the values."""
 
     owner = serializers.JSONField(required=False, allow_null=True, help_text="Text of at most 200 characters.")
     contact = serializers.JSONField(required=False, allow_null=True, help_text="Text of at most 200 characters.")

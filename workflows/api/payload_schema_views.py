@@ -62,7 +62,7 @@ class PayloadSchemaDetail(TenantScoped, generics.RetrieveAPIView):
         with role_first(lambda: require_schema_role(actor=actor, ref=ref)):
             sent = request.data if isinstance(request.data, dict) else {}
             if sent.get("ref", ref) != ref:
-                raise ValidationError({"ref": [f"Must be {ref!r}, as in the URL. Or leave it out."]})
+                raise ValidationError({"ref": [f"Must be {ref!r}, as in the URL. Or leave the field out."]})
             body = PayloadSchemaFieldsSerializer(data={**sent, "ref": ref})
             body.is_valid(raise_exception=True)
         return _saved(schema_save(actor=actor, **body.validated_data))

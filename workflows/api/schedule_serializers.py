@@ -16,8 +16,12 @@ class ScheduleFieldsSerializer(serializers.Serializer[Any]):
     """OpenAPI documentation of the fields of a schedule. The service checks the fields and reports all problems."""
 
     name = serializers.CharField(max_length=200, required=False)
-    run_at = serializers.CharField(required=False, allow_null=True, help_text="ISO 8601 with a zone. Or give `cron`.")
-    cron = serializers.CharField(required=False, help_text="Five fields. Or give `run_at`.")
+    run_at = serializers.CharField(
+        required=False, allow_null=True, help_text="ISO 8601 with a zone. Give either `run_at` or `cron`."
+    )
+    cron = serializers.CharField(
+        required=False, help_text="Cron expression of five fields. Give either `cron` or `run_at`."
+    )
     time_zone = serializers.CharField(required=False, default="UTC", help_text="IANA name.")
     payload = serializers.JSONField(required=False, help_text="Payload of the runs. Expressions see `schedule`.")
     overlap = serializers.ChoiceField(choices=ScheduleOverlap.choices, required=False)
@@ -86,7 +90,9 @@ class ScheduleDetailSerializer(ScheduleSerializer):
 
 class OccurrenceSerializer(serializers.ModelSerializer[ScheduleOccurrence]):
     event_id = serializers.CharField(source="event.event_id", default=None)
-    state = serializers.SerializerMethodField(help_text="Status of the run; before its start, of the delivery.")
+    state = serializers.SerializerMethodField(
+        help_text="Status of the run. Before the run starts: status of the delivery."
+    )
     run_id = serializers.SerializerMethodField()
 
     class Meta:

@@ -77,8 +77,8 @@ def moment_of_text(text: str) -> datetime:
 def moment_of_format(text: str, layout: str, offset: timezone) -> datetime:
     """Return the moment of a text in a given format. `offset` applies if the format has no token `Z`.
 
-    Tokens: YYYY MM DD HH mm ss SSS Z. A part in single quotes, and every character that is no letter, stands for
-    itself. A month or day that the format does not have is 1. A missing part of the time is 0.
+    Tokens: YYYY MM DD HH mm ss SSS Z. A part in single quotes, and every character that is no letter, matches itself. A
+    month or day that the format does not have is 1. A missing part of the time is 0.
     """
     match = re.fullmatch(_pattern(layout), text, re.ASCII)
     if match is None:

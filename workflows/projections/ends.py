@@ -59,7 +59,7 @@ def record_run_closed(run: Run, end: RunEnd, *, now: datetime) -> None:
 
 
 def clear_stuck(run: Run) -> None:
-    """Remove from the row object that Temporal cannot move the run. The caller saves the row."""
+    """Remove the mark of a stuck run from the row object. The caller saves the row."""
     run.stuck_since, run.stuck_attempts, run.stuck_cause = None, 0, ""
 
 

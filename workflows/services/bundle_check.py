@@ -178,13 +178,13 @@ class _Tenant:
         if definition is None or force:
             return
         if definition.archived_at is not None:
-            message = "the definition is archived here; import with force to take it out of the archive"
+            message = "the definition is archived in this tenant; import with force to take it out of the archive"
             yield {"code": "BUNDLE_ARCHIVED", "path": "", "message": message}
         draft = definition.draft_text
         if not draft or draft == canonical_text(planned.draft):
             return
         if plain_text(json.loads(draft)) not in self.stored.get(definition.key, Stored()).versions.values():
-            message = "the draft here has changes that no version has; publish it, or import with force to replace it"
+            message = "the draft in this tenant has unpublished changes; publish it, or import with force to replace it"
             yield {"code": "BUNDLE_DRAFT_CONFLICT", "path": "draft", "message": message}
 
 
@@ -249,14 +249,14 @@ def _warnings(planned: Planned, known: Known, is_draft_only: bool) -> Iterable[P
     workflow = planned.workflow
     trigger = planned.draft.get("trigger")
     if "trigger" in workflow.metadata and workflow.metadata["trigger"] != trigger:
-        message = "differs from the trigger of the definition; the trigger of the definition counts"
+        message = "differs from the trigger of the definition; the trigger of the definition is used"
         yield {"code": "BUNDLE_TRIGGER_IGNORED", "path": "metadata.trigger", "message": message}
     if workflow.metadata.get("searchPaths"):
         yield _not_applied("metadata.searchPaths")
     if workflow.scenarios:
         yield _not_applied("scenarios")
     if is_draft_only:
-        message = "only the draft is saved; fill the placeholders, then import the bundle again to get its versions"
+        message = "only the draft is saved; replace the placeholders, then import the bundle again to get its versions"
         yield {"code": "BUNDLE_DRAFT_ONLY", "path": "publishedVersions", "message": message}
     if planned.draft not in planned.versions.values():
         for problem in validate(planned.draft, known):

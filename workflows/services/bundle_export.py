@@ -25,8 +25,8 @@ BUNDLE_HEADERS = {"Content-Disposition": 'attachment; filename="bundle.json"'}
 def bundle_export(*, actor: Actor, keys: Sequence[str] | None = None, with_children: bool = False) -> str:
     """Return the canonical text of a bundle with these definitions, in this order.
 
-    Without `keys`, the bundle has all definitions of the tenant that are not archived, by key. `with_children` adds the
-    definitions that the chosen ones call, directly or through others.
+    Without `keys`, the bundle has all definitions of the tenant that are not archived, in the order of their keys.
+    `with_children` adds the definitions that the chosen ones call, directly or through others.
 
     Errors: PermissionRefused; NotFound DEFINITION_NOT_FOUND with all unknown keys; InputInvalid if there is nothing to
     export. The caller must choose other keys.

@@ -14,10 +14,10 @@ ADVICE = {
     "action": "register the action, or create a connector with this id",
     "action version": "register this version of the action",
     "schema": "register the schema",
-    "secret": "an administrator must create the secret; a run that uses it fails",
+    "secret": "an administrator must create the secret; until then, a run that uses it fails",
     "event type": "add the event to the catalogue, unless a default path gives its correlation key",
-    "child": "import the child; a run that reaches this step fails",
-    "child version": "import this version of the child; a run that reaches this step fails",
+    "child": "import the child; until then, a run that reaches this step fails",
+    "child version": "import this version of the child; until then, a run that reaches this step fails",
 }
 # An import is refused if a dependency of these kinds is missing.
 BLOCKING = ("action", "action version", "schema")

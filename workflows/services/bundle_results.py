@@ -19,7 +19,7 @@ def result_notes(item: Imported) -> list[str]:
         *map(problem_line, item.problems),
         *(f"missing {entry['kind']} {entry['name']}: {entry['message']}" for entry in item.missing),
         *(
-            f"placeholder for the {entry['kind']} {entry['name']}: fill it before publishing"
+            f"placeholder for the {entry['kind']} {entry['name']}: replace it before publishing"
             for entry in item.placeholders
         ),
         *(f"{entry['path']}: the step id {entry['from']} is now {entry['to']}" for entry in item.renamed),

@@ -1,7 +1,7 @@
 """Calls to Temporal about schedules (docs/reference/schedules.md#schedules-in-temporal).
 
-Only schedules whose id has our prefix belong to the portal. The overlap policy, the catch-up window and the time zone
-are always sent, so no default of the server applies.
+Only schedules whose id has the portal's prefix belong to the portal. The overlap policy, the catch-up window and the
+time zone are always sent, so no default of the server applies.
 
 The overlap policy in Temporal is always ALLOW_ALL. It applies to the workflow that Temporal starts, which ends at once.
 The author's overlap policy applies to runs (`workflows.services.schedules.fire`).
@@ -197,7 +197,7 @@ def schedule_times(schedule_id: str, *, after: datetime, until: datetime) -> lis
 
 
 def list_schedule_ids() -> Iterator[str]:
-    """Yield the ids of the schedules that Temporal has and whose id has our prefix. Errors: TemporalError."""
+    """Yield the ids of Temporal's schedules that have the portal's prefix. Errors: TemporalError."""
     token = b""
     while True:
         ids, token = _ids(token)

@@ -49,7 +49,7 @@ def _operator_hint(source: str, position: int) -> str | None:
 
 
 class _Processed(Parser.Symbol):
-    """Left operand that is already processed. With it, a chain of operators is processed without recursion."""
+    """Left operand that was processed before. So a chain of operators is processed without recursion."""
 
     def __init__(self, tree: Symbol) -> None:
         self.tree = tree

@@ -59,7 +59,7 @@ class LinkedSchema:
         return self._patterns[text]
 
     def members(self, values: list[Any]) -> frozenset[str]:
-        """Return the identities of the values of an `enum`. Compute them only once."""
+        """Return the identity of each value of an `enum`. Each `enum` is computed only once."""
         if id(values) not in self._members:
             self._members[id(values)] = frozenset(map(identity, values))
         return self._members[id(values)]

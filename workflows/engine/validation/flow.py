@@ -58,8 +58,9 @@ def _endless_calls(document: dict[str, Any], steps: list[StepNode], known: Known
         if cycle is not None:
             chain = " calls ".join(f"{name}@{number}" for name, number in ((key, version), *cycle))
             message = (
-                f"a run that reaches this call goes on calling without end: {chain}; it fails when children nest too "
-                "deep; put one of these calls into a control.if, or end the run before the call under a condition"
+                f"a run that reaches this call starts child runs without end: {chain}; the run fails when children "
+                "nest too deep; put one of these calls into a control.if, or end the run before the call under a "
+                "condition"
             )
             yield Finding("CALL_ENDLESS", (*node.place, "workflowId"), message)
 

@@ -123,7 +123,7 @@ def check_variable(_spec: Field, value: Any, _near: Near) -> Findings:
     elif value in TAKEN_NAMES:
         yield from invalid(f"{value!r} is reserved by the language; choose another name")
     elif value in SCOPES:
-        message = f"{value!r} is the name of a scope, which hides the item; expressions find the item as vars.{value}"
+        message = f"{value!r} is the name of a scope, so it does not mean the item; read the item as vars.{value}"
         yield Finding("NAME_HIDDEN", (), message)
 
 

@@ -22,7 +22,7 @@ MAX_WHOLE = 2**31 - 1
 def definition_save_settings(
     *, actor: Actor, key: str, changes: Mapping[str, Any], reason: str = "", idempotency_key: str = ""
 ) -> Definition:
-    """Change settings of a definition. They apply at once, to all versions. `changes` has only the changed ones.
+    """Change settings of a definition. They apply at once, to all versions. `changes` has only the changed settings.
 
     A higher concurrency limit gives slots to held starts.
 

@@ -33,7 +33,7 @@ from workflows.temporal.listing import Listed, list_changed
 
 # The list of a usual sweep covers this time and two intervals between sweeps.
 RECENT_WINDOW = timedelta(seconds=60)
-# Once in this time, the list covers twice as much. So a missed sweep leaves no gap.
+# Once in this time, a sweep reads a long list. The long list covers twice this time, so a missed sweep leaves no gap.
 WHOLE_WINDOW_EVERY = timedelta(minutes=5)
 COMPARE_AFTER = timedelta(minutes=10)
 # A run should have advanced, and its row was not written or compared for this time.

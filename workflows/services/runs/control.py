@@ -95,7 +95,7 @@ def run_cancel(
 
 
 def _stuck_task(run: Run) -> StuckTask | None:
-    """Return why Temporal cannot move the run. Return None also if Temporal does not respond to this question."""
+    """Return why Temporal cannot move the run. Return None if it can, or if Temporal does not respond."""
     try:
         execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
         return pending_task_report(execution, workflow_id=run.temporal_workflow_id).stuck

@@ -74,7 +74,7 @@ def run_take_key(run: Run) -> None:
 def key_forecast(definition: Definition, payload: Any) -> tuple[str, str]:
     """Return what a start with this payload would do now: the `onConflict` of the definition, and the reason.
 
-    Both are empty if the start takes its key, or has none. This function only reads.
+    Both are empty if the start has no key, or if its key is free. This function only reads.
 
     Errors: the errors of `key_of_start`.
     """

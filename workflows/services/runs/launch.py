@@ -58,8 +58,8 @@ def run_launch(
 ) -> Run:
     """Insert the row of a run, start its workflow, and return the row.
 
-    If another run with its concurrency key is open, the start is refused, or it is queued: the workflow is then started
-    later, and the row has `queued_until`.
+    If another run with the same concurrency key is open, the start is refused or queued. The workflow of a queued start
+    is started later, and its row has `queued_until`.
 
     `admit` is called in the transaction that inserts the row. It raises an error if the run may not start now.
 
@@ -106,7 +106,7 @@ def run_launch_child(
 
     Only the parent's workflow starts it.
 
-    Call this function inside a transaction. If another run with its concurrency key is open, the row is queued.
+    Call this function inside a transaction. If another run with the same concurrency key is open, the row is queued.
 
     Idempotency: a repeat with the same `run_id` returns the existing row. Errors: the errors of `run_take_key`.
     """

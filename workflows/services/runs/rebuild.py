@@ -216,7 +216,7 @@ def _create_missing_children(history: RunHistory) -> list[uuid.UUID]:
 
 
 def _unfinished_writes(history: RunHistory) -> list[str]:
-    """Return a possible reason of differences: activities of which Temporal does not know whether they have written."""
+    """Return a possible reason for differences: activities that may not have written their records."""
     count = history.unfinished_activities
     if not count:
         return []

@@ -1,7 +1,7 @@
 """Sweep of the reconciler. It selects and compares runs (docs/reference/authority.md#age-and-repair-of-projections).
 
-A sweep takes a bounded share of the machine, whatever it finds: SHARE of the interval between two sweeps. What is left
-over comes in the next sweeps. The sweep takes candidates from two sources (`candidates`):
+A sweep takes a bounded share of the machine, whatever it finds: SHARE of the interval between two sweeps. The next
+sweeps compare the remaining runs. The sweep takes candidates from two sources (`candidates`):
 
 1. Temporal's list of workflows that started or closed recently, in pages of 500. This source finds ends and resets that
    the portal did not notice, within a minute or two.

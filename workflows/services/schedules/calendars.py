@@ -108,7 +108,7 @@ def calendar_problems(*, name: Any, weekend: Any, holidays: Any, row: HolidayCal
         problems.append({"path": "name", "message": f"{name!r} is taken; choose another name"})
     is_list = isinstance(weekend, list) and all(type(day) is int and 1 <= day <= 7 for day in weekend)
     if not is_list or len(set(weekend)) == 7:
-        message = "must be a list of days from 1 (Monday) to 7 (Sunday), and at least one day must be left"
+        message = "must be a list of days from 1 (Monday) to 7 (Sunday); it must not contain all seven days"
         problems.append({"path": "weekend", "message": message})
     if not isinstance(holidays, dict) or len(holidays) > MAX_HOLIDAYS:
         message = f"must be an object of at most {MAX_HOLIDAYS:,} dates with names"

@@ -99,7 +99,7 @@ def _option_problems(tenant_id: uuid.UUID, fields: ScheduleFields) -> Iterator[t
     elif name and not HolidayCalendar.objects.filter(tenant_id=tenant_id, name=name[:200]).exists():
         yield "calendar", f"names the holiday calendar {name[:100]!r}, which does not exist; create it first"
     elif name and not fields.only_business_days:
-        yield "calendar", "has an effect only with only_business_days; switch that on, or leave the calendar out"
+        yield "calendar", "has an effect only if only_business_days is true; set it to true, or leave the calendar out"
 
 
 def _is_catch_up(seconds: int) -> bool:

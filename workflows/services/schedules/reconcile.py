@@ -3,8 +3,8 @@
 The reconciler takes the schedules that were compared longest ago. It also writes the row of a trigger's schedule if the
 portal was killed after a definition was published.
 
-A schedule in Temporal with our prefix and without a row is only reported. Another portal may use the same namespace, or
-the database may have been restored from a backup.
+A schedule in Temporal with the portal's prefix and without a row is only reported. Another portal may use the same
+namespace, or the database may have been restored from a backup.
 """
 
 import logging
