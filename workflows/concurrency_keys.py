@@ -15,11 +15,13 @@ Source: docs/reference/events.md#concurrency-keys
 import uuid
 from datetime import datetime
 
+from django.db import connection
 from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.dispatch_notification import notify_dispatcher
+from workflows.errors import Conflict
 from workflows.models import Definition, EventDelivery, Run
 from workflows.projections.launches import record_queue_checks, record_queued_end
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryKind, DeliveryStatus, RunStatus
@@ -30,6 +32,25 @@ WOKEN_AT_ONCE = 20
 def definition_locked(definition_id: uuid.UUID) -> Definition:
     """Return the definition with its row locked until the transaction ends. It may be paused, archived or deleted."""
     return Definition._base_manager.select_for_update(no_key=True).get(id=definition_id)
+
+
+def require_present(definition: Definition) -> None:
+    """Refuse a new run of a definition that was deleted or archived since its row was read.
+
+    Call this function in the transaction that inserts the run, after the other locks of the row. The shared lock makes
+    a deletion wait for this transaction, and the deletion then finds the open run.
+
+    Errors: Conflict DEFINITION_ARCHIVED.
+    """
+    statement = f"SELECT archived_at FROM {Definition._meta.db_table} WHERE id = %s FOR SHARE"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [definition.id])
+        (archived_at,) = cursor.fetchone()
+    if archived_at is not None:  # a deleted definition is archived too
+        raise Conflict(
+            f"{definition.key} is archived or deleted and starts no more runs; start another definition",
+            code="DEFINITION_ARCHIVED",
+        )
 
 
 def holder_of(run: Run) -> Run | None:

@@ -94,6 +94,7 @@ def is_same_text(one: DefinitionVersion, other: DefinitionVersion | None) -> boo
 def _publish(
     actor: Actor, definition: Definition, document: dict[str, Any], *, note: str, rolled_back_to: int | None = None
 ) -> DefinitionVersion:
+    connectors_lock(tenant_id=actor.tenant_id, document=document)  # before the validation, which reads their schemas
     problems = [problem for problem in definition_problems(document, tenant_id=actor.tenant_id) if problem.is_error]
     if problems:
         raise InputInvalid(

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from workflows.concurrency_keys import require_present
 from workflows.engine.clock import ms_of_datetime
 from workflows.engine.errors import Category
 from workflows.engine.machine import SEMANTICS_VERSION
@@ -64,8 +65,8 @@ def run_launch(
     `admit` is called in the transaction that inserts the row. It raises an error if the run may not start now.
 
     Idempotency: a repeat with the same `run_id` starts the workflow if it was not started before, and changes nothing
-    else. Errors: the errors of `admit` and of `run_take_key`; TemporalError. After a TemporalError, the row stays
-    STARTING, and a repeat continues with this row.
+    else. Errors: the errors of `admit`, `run_take_key` and `require_present`; TemporalError. After a TemporalError, the
+    row stays STARTING, and a repeat continues with this row.
     """
     tenant_id = version.tenant_id
     run = Run(
@@ -92,6 +93,8 @@ def run_launch(
             admit()
         run_take_key(run)
         is_new = record_launch(run)
+        if is_new:
+            require_present(run.definition)
     if not is_new:
         run = Run.objects.select_related("definition_version", "event").get(tenant_id=tenant_id, id=run_id)
     if run.status == RunStatus.STARTING and not run.temporal_first_run_id and run.queued_until is None:
@@ -108,7 +111,8 @@ def run_launch_child(
 
     Call this function inside a transaction. If another run with the same concurrency key is open, the row is queued.
 
-    Idempotency: a repeat with the same `run_id` returns the existing row. Errors: the errors of `run_take_key`.
+    Idempotency: a repeat with the same `run_id` returns the existing row. Errors: the errors of `run_take_key` and
+    `require_present`.
     """
     run = Run(
         id=run_id,
@@ -130,7 +134,10 @@ def run_launch_child(
         requested_by=f"run {parent.id}",
     )
     run_take_key(run)
-    return run if record_launch(run) else Run.objects.get(tenant_id=run.tenant_id, id=run_id)
+    if not record_launch(run):
+        return Run.objects.get(tenant_id=run.tenant_id, id=run_id)
+    require_present(run.definition)
+    return run
 
 
 def run_start_workflow(run: Run) -> None:
