@@ -182,6 +182,21 @@ def test_refused_save_stores_nothing(api: Api, body: Any, status: int, code: str
     assert (draft_of(api)["draft_version"], draft_of(api)["document"]) == (1, changed("X"))
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("resume", {"reason": "r", "held_starts": "\ud800"}, 400),
+        ("publish", {"draft_version": 5, "note": "\ud800"}, 400),
+    ],
+)
+def test_error_can_repeat_half_of_a_surrogate_pair(tenant: Any, api: Api, path: str, body: Any, status: int) -> None:
+    publish(tenant, STATE)
+    assert error_of(api.post(f"/definitions/flow/{path}", body), status)
+    stale = {"draft_version": 9, "document": {"name": "\ud800"}}
+    refusal = error_of(api.put("/definitions/flow/draft", stale), 409)
+    assert (refusal["code"], refusal["details"]["yours"]) == ("DRAFT_STALE", {"name": "\ud800"})
+
+
 def test_settings_are_changed_together_or_not_at_all(tenant: Any, api: Api) -> None:
     publish(tenant, STATE)
     good = {

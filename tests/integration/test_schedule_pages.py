@@ -40,6 +40,8 @@ def test_schedule_is_added_after_a_preview(tenant: Any) -> None:
     assert "Nothing is saved yet." in page
     assert page.count("T02:30:00+0") == 10
     assert not Schedule.objects.filter(tenant=tenant).exists()
+    refused = author.post(url("add"), {**FIELDS, "cron": "61 2 * * *", "preview": "yes"}).content.decode()
+    assert "is outside 0 to 59" in refused
     wrong = author.post(url("add"), {**FIELDS, "cron": "61 2 * * *"}).content.decode()
     assert "61" in wrong
     assert "is outside 0 to 59" in wrong

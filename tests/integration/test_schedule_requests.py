@@ -263,6 +263,13 @@ def test_backfill_is_refused_and_nothing_is_stored(tenant: Any, start: timedelta
     assert not ScheduleOccurrence.objects.filter(schedule=schedule).exists()
 
 
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_backfill_from_the_first_year_of_the_calendar_is_refused(tenant: Any, is_dry_run: bool) -> None:
+    path = f"/schedules/{add(tenant).id}/backfill"
+    body = {"start": "0001-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "reason": "x", "dry_run": is_dry_run}
+    assert error_of(Api(make_token(tenant, Role.ADMIN)).post(path, body), 400)["code"] == "BACKFILL_INVALID"
+
+
 # -- Times -------------------------------------------------------------------------------------------------------------
 
 

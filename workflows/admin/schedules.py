@@ -105,7 +105,7 @@ class ScheduleAdmin(AuthorPages):
             try:
                 preview = _preview(actor, row, form)
             except PortalError as error:
-                self._add_errors(form, error)
+                self.add_errors(form, error)
         return self._page(request, row, title, form=form, preview=preview)
 
     def save_row(

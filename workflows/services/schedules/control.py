@@ -3,7 +3,7 @@
 import uuid
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from django.utils import timezone
@@ -22,6 +22,7 @@ from workflows.temporal.schedules import schedule_times
 
 # Temporal lists at most 1,000 times at once.
 MAX_BACKFILL = 500
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 10
 
 
@@ -167,9 +168,9 @@ def schedule_backfill(
 
 
 def _plan(schedule: Schedule, start: datetime, end: datetime) -> Backfill:
-    if start > end or end > timezone.now():
+    if start < EARLIEST or start > end or end > timezone.now():
         raise InputInvalid(
-            "a backfill needs a range in the past that begins before it ends; correct `start` and `end`",
+            "a backfill needs a range after 1970 and in the past that begins before it ends; correct `start` and `end`",
             code="BACKFILL_INVALID",
         )
     times = _temporal_times(schedule, start, end)
