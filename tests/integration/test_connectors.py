@@ -13,14 +13,15 @@ from tests.support.fakes import fake_api
 from tests.support.members import member_of
 from workflows.actions.registry import registered_actions
 from workflows.actions.transform_entries import TRANSFORM_ENTRIES
+from workflows.engine.definition import canonical_text
 from workflows.engine.transforms import TRANSFORM_FIELDS, TRANSFORMS
 from workflows.errors import Conflict, InputInvalid
-from workflows.models import Command, Connector
+from workflows.models import Command, Connector, Definition
 from workflows.services.connectors import connector_delete, connector_save
 from workflows.services.definitions.problems import definition_problems
 from workflows.services.references import Referred
 from workflows.services.secrets import secret_save
-from workflows.services.uses import uses_of
+from workflows.services.uses import MAX_USES, uses_of
 from workflows.statuses import Role
 
 SPEC = {"label": "Create a contact", "url": "https://crm.example/contacts"}
@@ -81,6 +82,48 @@ def test_action_id_must_be_free_and_valid(tenant: Any, action_id: str) -> None:
     with pytest.raises(InputInvalid) as refusal:
         save(tenant, action_id)
     assert refusal.value.details["problems"][0]["field"] == "action_id"
+
+
+def test_published_version_is_found_behind_many_drafts(tenant: Any) -> None:
+    save(tenant)
+    step = action_step(action="crm.create", inputMapping={})
+    publish(tenant, step, key="z")
+    text = canonical_text(make_definition(step))
+    Definition.objects.bulk_create(
+        Definition(tenant=tenant, key=f"a{number}", name="a", draft_text=text) for number in range(MAX_USES)
+    )
+    with pytest.raises(Conflict) as refusal:
+        save(tenant, version=1, label="Changed")
+    assert refusal.value.code == "CONNECTOR_IN_USE"
+
+
+def test_repeated_request_of_the_api_changes_nothing_again(tenant: Any) -> None:
+    api = Api(make_token(tenant, Role.ADMIN))
+    for _ in range(2):
+        made = api.post("/connectors", {"action_id": "crm.create", "spec": SPEC}, **{"Idempotency-Key": "a"})
+        assert (made.status_code, made.json()["version"]) == (201, 1)
+    with fake_api(lambda number: (200, {})) as target:
+        save(tenant, version=1, url=target.url)
+        sent = [
+            api.post("/connectors/crm.create/1/test", {"input": {}}, **{"Idempotency-Key": "b"}).status_code
+            for _ in range(2)
+        ]
+    assert (sent, len(target.requests)) == ([200, 409], 1)
+    for _ in range(2):
+        assert api.delete("/connectors/crm.create/1", **{"Idempotency-Key": "c"}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/connectors", {"action_id": "a.b", "spec": "text"}, "CONNECTOR_INVALID"),
+        ("/connectors/crm.create/1/test", f'{{"input": {"[" * 2000}1{"]" * 2000}}}', "PAYLOAD_INVALID"),
+        ("/connectors/crm.create/1/test", {"input": {"id": "\ud800"}}, "PAYLOAD_INVALID"),
+    ],
+)
+def test_unusable_value_is_refused_with_its_reason(tenant: Any, path: str, body: Any, code: str) -> None:
+    save(tenant)
+    assert error_of(Api(make_token(tenant, Role.ADMIN)).post(path, body), 400)["code"] == code
 
 
 def test_version_in_use_cannot_be_changed_and_a_new_version_can_be_made(tenant: Any) -> None:

@@ -100,7 +100,11 @@ def spec_problems(document: Any) -> list[Problem]:
         spec = ConnectorSpec.model_validate(document)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        return [_problem(str(item["loc"][0]), json_pointer(item["loc"][1:]), item["msg"]) for item in found[:20]]
+        places = [item["loc"] or ("",) for item in found]  # a spec that is no object has an empty place
+        return [
+            _problem(str(place[0]), json_pointer(place[1:]), item["msg"])
+            for place, item in zip(places[:20], found, strict=False)
+        ]
     size = json_size(document)
     if size > MAX_SPEC_BYTES:
         return [_problem("", "", f"the connector has {size} bytes, but at most {MAX_SPEC_BYTES} are allowed")]

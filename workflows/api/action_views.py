@@ -1,5 +1,6 @@
 """REST API of the catalogue of actions and of HTTP connectors (docs/reference/engine.md#actions)."""
 
+from contextlib import suppress
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -7,9 +8,11 @@ from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from workflows.actors import Actor
 from workflows.api.bodies import read_body, role_first
 from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
+from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import Connector
 from workflows.services.action_catalogue import CatalogueEntry, action_catalogue, catalogue_entry
 from workflows.services.connector_trial import connector_try, require_trial_role
@@ -20,6 +23,7 @@ from workflows.services.connectors import (
     connector_save,
     require_connector_role,
 )
+from workflows.services.idempotency import CommandRepeated
 from workflows.services.references import Referred
 from workflows.services.uses import connector_uses, uses_of
 
@@ -109,13 +113,15 @@ class ConnectorList(TenantScoped, generics.ListAPIView):
     serializer_class = ConnectorSerializer
 
     @extend_schema(
-        request=ConnectorFieldsSerializer, responses={200: ConnectorDetailSerializer, 201: ConnectorDetailSerializer}
+        request=ConnectorFieldsSerializer,
+        responses={200: ConnectorDetailSerializer, 201: ConnectorDetailSerializer},
+        parameters=[IDEMPOTENCY_HEADER],
     )
     def post(self, request: Request) -> Response:
         """Save a connector. Without `version`, make its next version."""
         actor = actor_of(self)
         body = read_body(ConnectorFieldsSerializer, request, lambda: require_connector_role(actor=actor))
-        return _saved(connector_save(actor=actor, **body))
+        return _saved(request, actor, body)
 
 
 class ConnectorDetail(CheckedView):
@@ -129,6 +135,7 @@ class ConnectorDetail(CheckedView):
     @extend_schema(
         request=ConnectorFieldsSerializer,
         responses={200: ConnectorDetailSerializer, 201: ConnectorDetailSerializer},
+        parameters=[IDEMPOTENCY_HEADER],
     )
     def put(self, request: Request, action_id: str, version: int) -> Response:
         """Create this version of a connector, or change it if no published definition version calls it."""
@@ -142,12 +149,14 @@ class ConnectorDetail(CheckedView):
                     )
             body = ConnectorFieldsSerializer(data={**sent, "action_id": action_id, "version": version})
             body.is_valid(raise_exception=True)
-        return _saved(connector_save(actor=actor, **body.validated_data))
+        return _saved(request, actor, dict(body.validated_data))
 
-    @extend_schema(responses={204: None})
+    @extend_schema(responses={204: None}, parameters=[IDEMPOTENCY_HEADER])
     def delete(self, request: Request, action_id: str, version: int) -> Response:
         """Delete a version of a connector that no published definition version calls."""
-        connector_delete(actor=actor_of(self), action_id=action_id, version=version)
+        key = request.headers.get("Idempotency-Key", "")
+        with suppress(CommandRepeated):
+            connector_delete(actor=actor_of(self), action_id=action_id, version=version, idempotency_key=key)
         return Response(status=204)
 
 
@@ -170,7 +179,7 @@ class TrialResultSerializer(serializers.Serializer[Any]):
 class ConnectorTest(CheckedView):
     """Send the request of a connector once, without a run. The other system receives a real request."""
 
-    @extend_schema(request=TrialSerializer, responses=TrialResultSerializer)
+    @extend_schema(request=TrialSerializer, responses=TrialResultSerializer, parameters=[IDEMPOTENCY_HEADER])
     def post(self, request: Request, action_id: str, version: int) -> Response:
         actor = actor_of(self)
         body = read_body(
@@ -178,9 +187,19 @@ class ConnectorTest(CheckedView):
             request,
             lambda: require_trial_role(actor=actor, action_id=action_id, version=version),
         )
-        trial = connector_try(actor=actor, action_id=action_id, version=version, value=body["input"])
+        key = request.headers.get("Idempotency-Key", "")
+        trial = connector_try(
+            actor=actor, action_id=action_id, version=version, value=body["input"], idempotency_key=key
+        )
         return Response(TrialResultSerializer(trial).data)
 
 
-def _saved(saved: SavedConnector) -> Response:
+def _saved(request: Request, actor: Actor, fields: dict[str, Any]) -> Response:
+    """Save a connector. If the request is a repeat, nothing is changed, and the response is the present state."""
+    try:
+        saved = connector_save(actor=actor, **fields, idempotency_key=request.headers.get("Idempotency-Key", ""))
+    except CommandRepeated as repeated:
+        done = repeated.command.details or {}
+        row = connector_find(tenant_id=actor.tenant_id, action_id=fields["action_id"], version=done["version"])
+        saved = SavedConnector(row, is_new=done["created"])
     return Response(ConnectorDetailSerializer(saved.row).data, status=201 if saved.is_new else 200)

@@ -16,6 +16,8 @@ from workflows.actions.schema_model import schema_model
 from workflows.actions.scrubbing import scrub, scrub_error, scrubbing
 from workflows.actors import Actor
 from workflows.engine.errors import Category, RunError
+from workflows.engine.storable import storable_problem
+from workflows.errors import InputInvalid
 from workflows.ledger import command_failures_recorded, command_finish, target_name
 from workflows.models import Connector
 from workflows.redaction import redact, rules_of
@@ -47,8 +49,15 @@ def connector_try(
     The other system receives a real request, so the call can have an effect there. A failed call is a result and not an
     error of this function. Do not open a transaction around this function, because it waits for the other system.
 
-    Errors: PermissionRefused, NotFound; CommandRepeated if the idempotency key was used before.
+    Errors: PermissionRefused, NotFound; InputInvalid PAYLOAD_INVALID; CommandRepeated if the idempotency key was used
+    before.
     """
+    unstorable = storable_problem(value)
+    if unstorable is not None:
+        require_trial_role(actor=actor, action_id=action_id, version=version)
+        raise InputInvalid(
+            f"the input {unstorable[1]}", code="PAYLOAD_INVALID", details={"path": f"/input{unstorable[0]}"}
+        )
     request = command_request(
         actor=actor,
         action=CommandAction.TEST_CONNECTOR,

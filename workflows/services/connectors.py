@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from workflows.actions.connector_spec import ConnectorSpec, spec_problems
@@ -45,7 +46,7 @@ def connector_save(
     """Save one version of a connector. If `version` is None, make the next version.
 
     Errors: PermissionRefused; InputInvalid CONNECTOR_INVALID with all problems; Conflict CONNECTOR_IN_USE if a
-    published definition version calls this version.
+    published definition version calls this version, CONNECTOR_CHANGED if another request makes it at the same moment.
     """
     with keyed_command_transaction(
         actor=actor,
@@ -185,7 +186,14 @@ def _stored(actor: Actor, action_id: str, version: int | None, spec: ConnectorSp
     else:
         _require_unused(row)
     row.label, row.spec = spec.label, spec.model_dump(mode="json")
-    row.save(force_insert=is_new)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=is_new)
+    except IntegrityError as error:
+        raise Conflict(
+            f"another request made {row} at the same moment; nothing was changed; send the request again",
+            code="CONNECTOR_CHANGED",
+        ) from error
     return SavedConnector(row, is_new)
 
 

@@ -72,8 +72,9 @@ def uses_of(
 
 def connector_uses(row: Connector) -> list[Use]:
     """Return the published definition versions that call a connector version, also past ones. Drafts do not count."""
-    uses = uses_of(Referred.ACTION, row.action_id, tenant_id=row.tenant_id, version=row.version, with_past=True)
-    return [use for use in uses if use.version is not None]
+    # A limit before this filter could hide a published version behind many drafts.
+    uses = _definitions(Referred.ACTION, row.action_id, row.tenant_id, version=row.version, with_past=True)
+    return [use for use in uses if use.version is not None][:MAX_USES]
 
 
 def schema_users(row: PayloadSchema) -> list[Use]:
