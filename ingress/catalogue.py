@@ -140,7 +140,9 @@ def event_type_problems(*, tenant_id: uuid.UUID, name: Any, fields: EventTypeFie
         message = f"{ANY_EVENT} sets only correlation paths: it has no schema, no buffer time and no identity"
         problems.append({"path": "name", "message": message})
     elif isinstance(ref, str) and ref and ref not in known_schema_refs(tenant_id):
-        problems.append({"path": "payload_schema_ref", "message": f"the schema {ref[:200]!r} is not registered"})
+        problems.append(
+            {"path": "payload_schema_ref", "message": f"the schema {ref[:200]!r} is not registered; register it first"}
+        )
     return problems
 
 

@@ -44,7 +44,7 @@ def run_reporting(
 
     The calling thread must live as long as the command, because the command gets SIGTERM when this thread ends.
 
-    Errors: Abandoned if the listener cancelled the work; StackError if the command fails, cannot be started, or takes
+    Errors: Abandoned if the listener canceled the work; StackError if the command fails, cannot be started, or takes
     longer than `seconds`. The message of StackError has the last lines of the output.
     """
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -56,7 +56,7 @@ def run_reporting(
         while process.poll() is None:
             now = time.monotonic()
             if listener.is_cancelled():
-                raise Abandoned(f"{what} was cancelled")
+                raise Abandoned(f"{what} was canceled")
             if now - began > seconds:
                 raise StackError(f"not finished after {seconds:g} s; last output: {lines[-1] if lines else 'none'}")
             if now - reported >= report_every:

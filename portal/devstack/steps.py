@@ -31,7 +31,7 @@ def run_step(command: Sequence[str], *, python: str, project: Path, log: Path, a
     while process.poll() is None:
         if abandon():
             _end(process)
-            raise Abandoned("The set-up was cancelled.")
+            raise Abandoned("The set-up was canceled.")
         time.sleep(_PAUSE_SECONDS)
     return process.returncode
 

@@ -32,7 +32,7 @@ def wait_until(
     deadline = time.monotonic() + seconds
     while problem := probe():
         if abandon():
-            raise Abandoned(f"Waiting for {what} was cancelled.")
+            raise Abandoned(f"Waiting for {what} was canceled.")
         if time.monotonic() >= deadline:
             raise NotReady(f"{what} is not ready after {seconds:g} s: {problem}")
         time.sleep(pause)

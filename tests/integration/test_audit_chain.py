@@ -121,7 +121,7 @@ def test_a_request_that_was_rewritten_with_a_new_link_is_reported(tenant: Any, c
         finally:
             cursor.execute("ALTER TABLE workflow_commands ENABLE TRIGGER pgtrigger_request_is_fixed_3b807")
     assert audit_verify(tenant_id=tenant.id).problems == [
-        f"the request of command {commands[0].id} was rewritten after its first link: reason"
+        f"the request of command {commands[0].id} was changed after it became part of the audit chain: reason"
     ]
 
 

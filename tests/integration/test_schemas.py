@@ -177,9 +177,13 @@ def test_pattern_with_nested_repetition_is_fast(tenant: Any) -> None:
 
 
 def test_missing_schema_refuses_every_payload(tenant: Any) -> None:
-    assert problems(tenant, "nothing", {}) == [" the schema 'nothing' is not registered"]
+    assert problems(tenant, "nothing", {}) == [
+        " the schema 'nothing' is not registered; register it, or name another schema"
+    ]
     PayloadSchema.objects.create(tenant=tenant, ref="later", schema={}, is_placeholder=True)
-    assert problems(tenant, "later", {}) == [" the schema 'later' is not registered"]
+    assert problems(tenant, "later", {}) == [
+        " the schema 'later' is not registered; register it, or name another schema"
+    ]
     save(tenant, "later", {"required": ["a"]})
     assert problems(tenant, "later", {}) == [" 'a' is missing"]
     assert payload_problem({}, tenant_id=tenant.id, ref="later") == "/: 'a' is missing"

@@ -182,7 +182,7 @@ def test_forecast_contains_the_use_of_slots(tenant: Any) -> None:
 
 @pytest.mark.parametrize(
     ("on_conflict", "status", "effect"),
-    [("skip", "skipped", "is skipped"), ("queue", "started", "is queued"), ("cancelOldest", "started", "is cancelled")],
+    [("skip", "skipped", "is skipped"), ("queue", "started", "is queued"), ("cancelOldest", "started", "is canceled")],
 )
 def test_forecast_names_the_run_that_holds_the_concurrency_key(
     tenant: Any, on_conflict: str, status: str, effect: str

@@ -85,7 +85,7 @@ def test_stuck_run_is_shown_everywhere_and_can_be_terminated(
 
     accepted = api.post(f"/runs/{run.id}/cancel").json()
     assert (accepted["state"], accepted["warning"]["code"]) == ("accepted", "RUN_STUCK")
-    assert "an admin must terminate it" in accepted["warning"]["message"]
+    assert "an administrator must terminate it" in accepted["warning"]["message"]
     command = Command.objects.get(run=run, action="cancel")
     assert (command.state, command.code) == ("accepted", "RUN_STUCK")
     shown_messages = [

@@ -95,10 +95,10 @@ def start_timer_at(turn: Turn, wait: OpenWaitState, due_ms: int, summary: str) -
 
 
 def cancel_attempt(turn: Turn, step: Step) -> None:
-    """Record the attempt of a cancelled run as CANCELED, and cancel its activity, its child run or its timer."""
+    """Record the attempt of a canceled run as CANCELED, and cancel its activity, its child run or its timer."""
     state, attempt = turn.state, turn.state.attempt
     assert attempt is not None
-    # The activity may be cancelled before it has written these records, so they are written again here. A second write
+    # The activity may be canceled before it has written these records, so they are written again here. A second write
     # of a record changes nothing.
     restore_records(state, attempt.records)
     if attempt.wait is not None and state.phase is Phase.RETRY:

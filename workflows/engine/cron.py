@@ -176,7 +176,7 @@ def _time_zones() -> frozenset[str]:
 
 
 def cron_times(cron: Cron, zone: ZoneInfo, *, after: datetime) -> Iterator[datetime]:
-    """Yield the times after this moment, in UTC. There may be none, and there is an end at the year 2100."""
+    """Yield the times after this moment, in UTC. There may be no time. The last possible year is 2100."""
     days = _values(cron.day), _values(cron.month), _values(cron.weekday)
     clock = _values(cron.minute), _values(cron.hour)
     moment: datetime | None = after

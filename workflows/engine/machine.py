@@ -10,7 +10,7 @@ holds the `local` scopes. Between two events the run is in one phase:
 
 WALKING exists only inside a turn. `TRANSITIONS` names the handler for a phase and a type of event. `IN_ANY_PHASE` names
 the handlers that apply in every phase. If neither table names a handler, the event is stale. Examples are the timer of
-a resolved wait and the end of a cancelled action. A stale event changes nothing. A signalled event always gets a
+a resolved wait and the end of a canceled action. A stale event changes nothing. A signalled event always gets a
 verdict. After a handler, `_walk` runs steps until a step suspends, the turn reaches its limit of work, or the run ends.
 
 Errors never leave the engine. A failed step raises RunError, and `control` finds the place that catches the error.

@@ -162,7 +162,7 @@ def take_records(state: RunState) -> list[Record]:
 
 
 def restore_records(state: RunState, records: list[Record]) -> None:
-    """Put records back into the state after their command was lost or cancelled. The next command carries them.
+    """Put records back into the state after their command was lost or canceled. The next command carries them.
 
     Idempotency: the lost command may have written the records already. A second write changes nothing.
     """

@@ -177,7 +177,7 @@ class _Batch:
         update_rows(list(changed.values()), _STEP_FIELDS)
 
     def _launched(self, child_ids: set[str]) -> dict[str, uuid.UUID]:
-        """Return the children that have a row. A child has no row if its launch failed or was cancelled."""
+        """Return the children that have a row. A child has no row if its launch failed or was canceled."""
         if not child_ids:
             return {}
         found = Run.objects.filter(tenant_id=self.run.tenant_id, id__in=child_ids).values_list("id", flat=True)

@@ -146,7 +146,8 @@ def _row_problems(row: _Row) -> list[str]:
     rewritten = sorted(set(_differences(json.loads(row.first_link), current)) & REQUEST_COLUMNS - set(changed))
     if rewritten:
         problems.append(
-            f"the request of command {row.command_id} was rewritten after its first link: {', '.join(rewritten)}"
+            f"the request of command {row.command_id} was changed after it became part of the audit chain: "
+            f"{', '.join(rewritten)}"
         )
     return problems
 

@@ -113,8 +113,8 @@ def _require_may_complete(actor: Actor, task: HumanTask) -> None:
         return
     if actor.kind not in PERSONS and not task.allow_system_completion:
         raise PermissionRefused(
-            "the step does not allow that the system completes this task (allowSystemCompletion is false); complete it"
-            " on its page or with the API",
+            "the step does not allow the system actor to complete this task (allowSystemCompletion is false); complete"
+            " the task on its page or with the API",
             code="TASK_SYSTEM_FORBIDDEN",
         )
     if not task.complete_on_event:

@@ -63,7 +63,7 @@ class PayloadChecker:
             self._linked[ref] = self._link(ref)
         linked = self._linked[ref]
         if linked is None:
-            return whole_problem(f"the schema {ref!r} is not registered")
+            return whole_problem(f"the schema {ref!r} is not registered; register it, or name another schema")
         wanted = STEPS_ALWAYS + STEPS_PER_BYTE * json_size(payload)
         allowed = min(wanted, self._steps_left)
         problems, steps = counted_problems(linked, payload, max_steps=allowed)

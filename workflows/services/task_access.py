@@ -77,7 +77,7 @@ def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
     by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)
     if (users or roles) and not (by_name or by_role):
         raise PermissionRefused(
-            "the task is assigned to other users or roles; an admin can assign it to you",
+            "the task is assigned to other users or roles; an administrator can assign it to you",
             details={"users": users, "roles": roles},
         )
 

@@ -61,7 +61,7 @@ def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask
 def task_release(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -> HumanTask:
     """Release the task. After that, every assignee may claim the task.
 
-    Errors: NotFound, PermissionRefused; Conflict if the actor does not hold the task and is not an admin.
+    Errors: NotFound, PermissionRefused; Conflict if the actor does not hold the task and is not an administrator.
     """
     task = task_find(actor=actor, task_id=task_id)
     with keyed_command_transaction(
@@ -77,7 +77,7 @@ def task_release(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "")
             held = held.filter(claimed_by_id=_user_id(actor))
         if not held.update(status=TaskStatus.PENDING, claimed_by=None, claimed_at=None):
             raise Conflict(
-                "you do not hold this task; only its holder or an admin can release it", code="TASK_NOT_CLAIMED"
+                "you do not hold this task; only its holder or an administrator can release it", code="TASK_NOT_CLAIMED"
             )
     return task_find(actor=actor, task_id=task_id)
 

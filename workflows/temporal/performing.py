@@ -129,13 +129,13 @@ class Performer:
             try:
                 await work
             except asyncio.CancelledError:
-                return  # the engine cancelled the command
+                return  # the engine canceled the command
             except Exception as error:  # noqa: BLE001  the run must not hang, for example at a value without encoding
                 cause = error.cause if isinstance(error, ActivityError) and error.cause else error
                 self._inbox.append(TaskFailed(f"{type(cause).__name__}: {cause}"))
 
         def forget(_task: asyncio.Task[None]) -> None:
-            # A `finally` in `run` is not enough. If a task is cancelled before it begins, its coroutine never runs.
+            # A `finally` in `run` is not enough. If a task is canceled before it begins, its coroutine never runs.
             work.close()
             self._tasks.pop(task_id, None)
             for ids in (self._timers, self._writes, self._canceled):

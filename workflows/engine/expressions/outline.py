@@ -26,7 +26,7 @@ class Outline:
     """Node of an outline.
 
     - `kind`: a JSON type, `read`, `choice`, `arithmetic` or `unknown`
-    - `path`: of a `read`, the names from the scope
+    - `path` (only of a `read`): the names from the scope
     - `is_whole`: of a `read`, False if the expression goes on from the value in a way that the outline leaves out
     - `has_default`: of a `read`, True if the expression gives another value in place of a missing one
     - `parts`: the nodes inside; of a `choice`, the last `choices` of them are its possible values

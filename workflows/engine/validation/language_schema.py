@@ -1,7 +1,7 @@
 """JSON Schema (2020-12) of the workflow language, made from the tables of fields (`step_fields`).
 
 Rule: this schema and the shape codes of the validator (`codes`) agree on every document within the limits of size and
-depth. A test holds them against each other. Rules that a schema cannot express have other codes.
+depth. A test compares them. Rules that a schema cannot express have other codes.
 """
 
 from collections.abc import Callable, Mapping

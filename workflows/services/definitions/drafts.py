@@ -44,7 +44,7 @@ COPIED = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Origin of the first draft of a new definition. Without a field, the draft is blank.
+    """Origin of the first draft of a new definition. If no field is set, the draft is blank.
 
     - `document`: the draft itself
     - `example`: name of an example

@@ -23,7 +23,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Resumed:
-    """Result of a resume. `held` is the number of starts that the pause held, and `choice` what happens to them."""
+    """Result of a resume. `held` is the number of starts that the pause held. `choice` says what happens to them."""
 
     definition: Definition
     held: int

@@ -42,7 +42,7 @@ UNSUPPORTED_HINTS = {
 RUN_STUCK = "RUN_STUCK"
 TERMINATE_INSTEAD = (
     "Temporal has accepted the cancel request, but the run cannot react to it until its workflow task succeeds."
-    " To end the run now, an admin must terminate it."
+    " To end the run now, an administrator must terminate it."
 )
 NOT_CHANGED = "The run was not changed. Restore Temporal, then {action} the run again."
 
@@ -76,7 +76,7 @@ def run_cancel(
         gateway.cancel_run(
             workflow_id=run.temporal_workflow_id,
             first_run_id=run.temporal_first_run_id,
-            reason=reason or f"cancelled by {actor.name}",
+            reason=reason or f"canceled by {actor.name}",
             request_id=str(command.id),
         )
     except gateway.TemporalError as error:

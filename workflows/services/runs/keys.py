@@ -87,7 +87,7 @@ def key_forecast(definition: Definition, payload: Any) -> tuple[str, str]:
     effects = {
         OnConflict.SKIP: "the start is skipped",
         OnConflict.QUEUE: "the new run is queued until that run has ended",
-        OnConflict.CANCEL_OLDEST: "that run is cancelled, and the new run starts when it has ended",
+        OnConflict.CANCEL_OLDEST: "that run is canceled, and the new run starts when it has ended",
     }
     return on_conflict, f"the run {holder.id} with the same concurrency key is open: {effects[on_conflict]}"
 

@@ -62,7 +62,7 @@ def temporal_id_of(schedule_id: uuid.UUID) -> str:
 
 
 def schedule_sync(*, schedule_id: uuid.UUID, is_dry_run: bool = False) -> Synced:
-    """Make Temporal have the schedule as its row says. An error is stored on the row and returned, not raised.
+    """Bring Temporal's schedule to the state of the row. An error is stored on the row and returned, not raised.
 
     Idempotency: a schedule that is equal is not changed. Cost: one call if it is equal.
     """

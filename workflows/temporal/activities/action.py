@@ -58,7 +58,7 @@ from workflows.temporal.attempt_records import end_records, start_record
 MISSING_ACTION_PAUSE_SECONDS = 30
 
 
-# When the worker stops or the run is cancelled, no exception is raised in the thread of the action. The action ends by
+# When the worker stops or the run is canceled, no exception is raised in the thread of the action. The action ends by
 # itself or with its process. So the portal never records it as failed by mistake.
 @activity.defn(name=contracts.ACTIVITY_RUN_ACTION, no_thread_cancel_exception=True)
 def run_action_activity(request: contracts.ActionRequest) -> contracts.ActionReply:

@@ -65,7 +65,7 @@ def _launched(request: contracts.ChildRequest, version: DefinitionVersion) -> Ru
         _write(request)  # locks the parent's row
         parent.refresh_from_db(fields=["status"])
         if parent.status not in OPEN_RUN_STATUSES:
-            # The parent was cancelled in the meantime. The parent's last records have closed the children that were
+            # The parent was canceled in the meantime. The parent's last records have closed the children that were
             # launched before this one.
             raise ApplicationError("the parent run has ended", type="ParentEnded", non_retryable=True)
     return child
