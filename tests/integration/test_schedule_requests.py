@@ -16,6 +16,7 @@ from workflows.services.schedules.calendars import calendar_delete, calendar_sav
 from workflows.services.schedules.edit import schedule_create, schedule_update
 from workflows.services.schedules.field_checks import ScheduleFields
 from workflows.services.schedules.fire import schedule_fire
+from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.services.schedules.selectors import schedule_next_times
 from workflows.services.schedules.times import next_times
 from workflows.services.schemas import schema_save
@@ -268,6 +269,16 @@ def test_backfill_from_the_first_year_of_the_calendar_is_refused(tenant: Any, is
     path = f"/schedules/{add(tenant).id}/backfill"
     body = {"start": "0001-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "reason": "x", "dry_run": is_dry_run}
     assert error_of(Api(make_token(tenant, Role.ADMIN)).post(path, body), 400)["code"] == "BACKFILL_INVALID"
+
+
+def test_reconciler_removes_the_schedules_of_a_deleted_definition(tenant: Any) -> None:
+    schedule = add(tenant)
+    # The process that deleted the definition was killed after its commit.
+    Definition.objects.filter(id=schedule.definition_id).update(deleted_at=timezone.now(), archived_at=timezone.now())
+    schedules_reconcile(tenant_id=tenant.id)
+    schedule.refresh_from_db()
+    assert schedule.removed_at is not None
+    assert schedules.describe_schedule(schedule.temporal_schedule_id) is None
 
 
 # -- Times -------------------------------------------------------------------------------------------------------------

@@ -82,10 +82,16 @@ def schedules_reconcile(
 
 
 def schedules_of_triggers() -> QuerySet[Definition]:
-    """Return the definitions whose published trigger and whose schedule do not agree at first sight."""
+    """Return the definitions whose published trigger and whose schedule may not agree.
+
+    A deleted definition that still has a schedule is one of them. The process that deleted it was killed, or a request
+    added the schedule at the same moment.
+    """
     has_time = Q(published_version__trigger_type__in=[str(kind) for kind in ScheduleKind])
     has_row = Q(schedules__origin=ScheduleOrigin.TRIGGER, schedules__removed_at__isnull=True)
-    return Definition._base_manager.filter(has_time & Q(deleted_at__isnull=True) | has_row).distinct()
+    is_left = Q(deleted_at__isnull=False, schedules__isnull=False, schedules__removed_at__isnull=True)
+    wanted = has_time & Q(deleted_at__isnull=True) | has_row | is_left
+    return Definition._base_manager.filter(wanted).distinct()
 
 
 def _write_trigger_rows(tenant_id: uuid.UUID | None) -> None:
