@@ -10,7 +10,7 @@ from workflows.models import PayloadSchema
 def placeholders_create(
     planned: Planned, missing: list[dict[str, Any]], *, tenant_id: uuid.UUID
 ) -> list[dict[str, str]]:
-    """Create a placeholder for each missing schema. Return what must be filled before publishing.
+    """Create a placeholder for each missing schema. Return what must be replaced before publishing.
 
     The placeholder of a schema has the schema that the bundle pinned, as a proposal. A definition cannot be published
     while a schema is a placeholder, or while an action is not registered. An action needs no row: it exists as soon as

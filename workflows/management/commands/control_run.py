@@ -74,6 +74,6 @@ def _document(path: Path) -> Any:
     try:
         return read_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CommandError(f"the file cannot be read: {error}") from error
+        raise CommandError(f"the file cannot be read: {error}; correct the path or the permissions") from error
     except (ValueError, RecursionError) as error:
         raise CommandError(f"{path} is not valid JSON: {error}") from error

@@ -40,4 +40,4 @@ class Command(SystemCommand):
         try:
             options["output"].write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
-            raise CommandError(f"the file cannot be written: {error}") from error
+            raise CommandError(f"the file cannot be written: {error}; correct the path or the permissions") from error

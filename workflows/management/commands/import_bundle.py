@@ -57,7 +57,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CommandError(f"the file cannot be read: {error}") from error
+        raise CommandError(f"the file cannot be read: {error}; correct the path or the permissions") from error
 
 
 def _error_text(error: PortalError) -> str:

@@ -28,7 +28,7 @@ class Command(SystemCommand):
             document = read_json(options["file"].read_text(encoding="utf-8"))
             done = legacy_runs_import(tenant_id=tenant.id, document=document)
         except OSError as error:
-            raise CommandError(f"the file cannot be read: {error}") from error
+            raise CommandError(f"the file cannot be read: {error}; correct the path or the permissions") from error
         except (ValueError, RecursionError) as error:
             raise CommandError(f"{options['file']} is not valid JSON: {error}") from error
         except PortalError as error:

@@ -170,7 +170,7 @@ def schedule_backfill(
 def _plan(schedule: Schedule, start: datetime, end: datetime) -> Backfill:
     if start < EARLIEST or start > end or end > timezone.now():
         raise InputInvalid(
-            "a backfill needs a range after 1970 and in the past that begins before it ends; correct `start` and `end`",
+            "the range of a backfill must be in the past, must begin in 1970 or later, and cannot end before it begins",
             code="BACKFILL_INVALID",
         )
     times = _temporal_times(schedule, start, end)
