@@ -1,5 +1,6 @@
 """Requests about schedules: fields, times, pause, start by hand, backfill, business days and overlap."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from tests.support.api import Api, error_of
-from tests.support.factories import expr, make_actor, make_run, make_token, publish
+from tests.support.factories import expr, make_actor, make_run, make_tenant, make_token, publish
 from workflows.errors import Conflict, InputInvalid
 from workflows.models import Command, Definition, Event, EventDelivery, Schedule, ScheduleOccurrence
 from workflows.services.command_reconcile import DECIDERS
@@ -269,6 +270,19 @@ def test_backfill_from_the_first_year_of_the_calendar_is_refused(tenant: Any, is
     path = f"/schedules/{add(tenant).id}/backfill"
     body = {"start": "0001-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "reason": "x", "dry_run": is_dry_run}
     assert error_of(Api(make_token(tenant, Role.ADMIN)).post(path, body), 400)["code"] == "BACKFILL_INVALID"
+
+
+def test_one_actor_can_use_an_idempotency_key_in_two_tenants(tenant: Any) -> None:
+    made = set()
+    for owner in (tenant, make_tenant()):
+        publish(owner, STATE)
+        actor = replace(make_actor(owner), id="7")
+        made.add(
+            schedule_create(
+                actor=actor, definition_key="flow", fields=ScheduleFields(**YEARLY), idempotency_key="k"
+            ).tenant_id
+        )
+    assert len(made) == 2
 
 
 def test_reconciler_removes_the_schedules_of_a_deleted_definition(tenant: Any) -> None:

@@ -42,7 +42,7 @@ def schedule_create(
 
     Errors: PermissionRefused; NotFound DEFINITION_NOT_FOUND; InputInvalid SCHEDULE_INVALID, with all problems.
     """
-    key = f"{actor.kind}/{actor.id}/{idempotency_key}"
+    key = f"{actor.tenant_id}/{actor.kind}/{actor.id}/{idempotency_key}"
     schedule_id = uuid.uuid5(SCHEDULE_OF_REQUEST, key) if idempotency_key else new_id()
     with schedule_change(
         actor=actor,
