@@ -14,6 +14,7 @@ from workflows.statuses import CommandSource, Role
 from workflows.strict_json import read_json
 
 TENANT = "demo"
+TOKEN_ROLE = Role.AUTHOR
 BUNDLES = Path(__file__).parent / "bundles"
 # Paths of the correlation key in the payload of each event type.
 CORRELATION_PATHS = {
@@ -34,7 +35,7 @@ CORRELATION_PATHS = {
 def load_demo(credentials: Credentials) -> Tenant:
     """Create the demo data that is missing and return the tenant.
 
-    Idempotency: existing rows are not changed. So a second `make run` keeps the data.
+    Idempotency: existing rows are not changed, except for the role of the token. So a second `make run` keeps the data.
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo service desk"})
     for user in credentials.users:
@@ -43,8 +44,9 @@ def load_demo(credentials: Credentials) -> Tenant:
             account.set_password(user.password)
             account.save()
         TenantMembership.objects.get_or_create(tenant=tenant, user=account, defaults={"role": user.role})
-    if not ApiToken.objects.filter(token_hash=token_hash(credentials.token)).exists():
-        token_store(credentials.token, tenant_id=tenant.id, name="demo", role=Role.OPERATOR)
+    # There is no page that issues tokens. Without the role author, the demo could not create definitions by API.
+    if not ApiToken.objects.filter(token_hash=token_hash(credentials.token)).update(role=TOKEN_ROLE):
+        token_store(credentials.token, tenant_id=tenant.id, name="demo", role=TOKEN_ROLE)
     for name, paths in CORRELATION_PATHS.items():
         EventType.objects.get_or_create(tenant=tenant, name=name, defaults={"correlation_paths": paths})
     actor = Actor("system", "demo", "demo", tenant.id, Role.ADMIN, CommandSource.CLI)

@@ -14,7 +14,7 @@ from portal.demo.load import BUNDLES
 from tests.support.factories import expr, make_actor, make_definition, publish
 from workflows.engine.definition import canonical_text, definition_hash
 from workflows.errors import InputInvalid, PermissionRefused
-from workflows.models import Command, Definition, DefinitionVersion
+from workflows.models import ApiToken, Command, Definition, DefinitionVersion
 from workflows.services.bundle_check import ImportOptions
 from workflows.services.bundle_import import bundle_import
 from workflows.statuses import Role
@@ -162,7 +162,10 @@ def test_demo_load_keeps_changes_of_the_user(database: None) -> None:
     definition = Definition.objects.get(tenant=demo, key="approval")
     definition.draft_text, definition.is_paused = definition.draft_text.replace("Approval", "Changed"), True
     definition.save()
+    # A token from before has the role operator, which cannot create definitions.
+    ApiToken.objects.filter(tenant=demo, name="demo").update(role=Role.OPERATOR)
     load_demo(make_credentials())
+    assert ApiToken.objects.get(tenant=demo, name="demo").role == Role.AUTHOR
     definition.refresh_from_db()
     assert (definition.is_paused, "Changed" in definition.draft_text, definition.versions.count()) == (True, True, 1)
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from portal.demo.credentials import read_credentials
+from portal.demo.load import TOKEN_ROLE
 from workflows.management.scoped import SystemCommand
 
 
@@ -28,5 +29,5 @@ class Command(SystemCommand):
         self.stdout.write(f"Portal    {settings.PUBLIC_URL}/admin/")
         self.stdout.write(f"API       {settings.PUBLIC_URL}/api/v1/docs")
         self.stdout.write(f"Temporal  {settings.TEMPORAL_UI_URL}")
-        self.stdout.write(f"Token     {credentials.token}")
+        self.stdout.write(f"Token     {credentials.token}   (role {TOKEN_ROLE})")
         self.stdout.write("Users     " + ", ".join(f"{user.username} / {user.password}" for user in credentials.users))
