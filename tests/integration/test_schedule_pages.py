@@ -46,6 +46,11 @@ def test_schedule_is_added_after_a_preview(tenant: Any) -> None:
     assert "61" in wrong
     assert "is outside 0 to 59" in wrong
     assert 'value="nightly"' in wrong
+    refused = author.post(url("add"), {**FIELDS, "time_zone": "Berlin", "preview": "yes"})
+    assert refused.status_code == 200
+    assert "did you mean &#x27;Europe/Berlin&#x27;?" in refused.content.decode()
+    past = {**FIELDS, "cron": "", "run_at": "2020-01-01T00:00:00Z", "preview": "yes"}
+    assert "The time is in the past" in author.post(url("add"), past).content.decode()
     assert author.post(url("add"), FIELDS).status_code == 302
     saved = Schedule.objects.get(tenant=tenant)
     assert (saved.overlap, saved.catch_up_seconds, saved.sync_error) == ("skip", 600, None)
@@ -75,6 +80,8 @@ def test_page_shows_times_occurrences_and_errors_and_hides_the_payload_from_view
     assert "hush-value" not in page
     assert len([q for q in queries if "SAVEPOINT" not in q["sql"]]) <= 12
     assert "failing" in viewer.get(url("changelist")).content.decode()
+    definition = reverse("admin:workflows_definition_change", args=[schedule.definition_id])
+    assert url("change", schedule.id) in viewer.get(definition).content.decode()
 
 
 def test_steps_of_a_schedule(schedule: Schedule) -> None:

@@ -18,10 +18,11 @@ from workflows.admin.definition_commands import DefinitionCommandViews, definiti
 from workflows.admin.definition_edit import DefinitionEditViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
+from workflows.admin.schedules import state_of
 from workflows.engine.validate import Problem
 from workflows.errors import PortalError
 from workflows.json_numbers import write_json
-from workflows.models import Command, Definition
+from workflows.models import Command, Definition, Schedule
 from workflows.services.definitions.drafts import draft_document
 from workflows.services.definitions.pause import starts_waiting
 from workflows.services.definitions.problems import definition_problems
@@ -32,6 +33,7 @@ from workflows.templatetags.pointsman import moment
 
 SHOWN_HELD = 20
 SHOWN_COMMANDS = 20
+SHOWN_SCHEDULES = 50
 
 
 @admin.register(Definition)
@@ -99,6 +101,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews):
             may_edit=actor.has_role(Role.AUTHOR) and definition.state != DefinitionState.ARCHIVED,
             held_count=held.count(),
             held=held.select_related("event", "definition_version").defer("event__payload")[:SHOWN_HELD],
+            schedules=_schedules(definition),
             commands=_commands(definition),
         )
         return TemplateResponse(request, "portal/definition_page.html", context)
@@ -144,6 +147,12 @@ def _no_publish(definition: Definition, problems: list[Problem]) -> str:
     if definition.published_version is not None:
         return "" if draft_differs(definition) else "The draft is published already."
     return "The draft has errors." if any(problem.is_error for problem in problems) else ""
+
+
+def _schedules(definition: Definition) -> list[tuple[Schedule, str]]:
+    """Return the schedules of the definition, each with its state as text."""
+    rows = definition.schedules.filter(removed_at__isnull=True).select_related("definition").order_by("name")
+    return [(row, state_of(row)[1]) for row in rows[:SHOWN_SCHEDULES]]
 
 
 def _commands(definition: Definition) -> list[Command]:

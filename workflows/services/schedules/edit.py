@@ -187,6 +187,8 @@ def schedule_find(*, tenant_id: uuid.UUID, schedule_id: uuid.UUID) -> Schedule:
 
 def schedule_warnings(schedule: Schedule) -> list[str]:
     """Return warnings about the times of a schedule for its author."""
+    if schedule.run_at is not None and schedule.run_at <= schedule.created_at:
+        return ["The time is in the past, so no run starts. Choose a later time, or start the run by hand."]
     found = cron_problems(schedule.cron, schedule.time_zone) if schedule.cron else []
     return [problem.message for problem in found if problem.is_warning]
 
