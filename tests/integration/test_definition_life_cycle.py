@@ -35,6 +35,28 @@ def draft_of(api: Api, key: str = "flow") -> dict[str, Any]:
     return draft
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "body"),
+    [
+        ("post", "", {"key": "new", "documnet": {}}),
+        ("patch", "/flow", {"owner": "A", "concurency_limit": 1}),
+        ("put", "/flow/draft", {"draft_version": 1, "document": changed("Y"), "force": True}),
+        ("post", "/flow/publish", {"notes": "n"}),
+        ("post", "/flow/pause", {"reason": "r", "held_starts": "skip"}),
+        ("post", "/flow/validate", {"documnet": {}}),
+    ],
+)
+def test_unknown_field_is_refused_and_nothing_is_stored(
+    tenant: Any, api: Api, method: str, address: str, body: Any
+) -> None:
+    publish(tenant, STATE)
+    before = api.get("/definitions").json()["results"]
+    error = error_of(getattr(api, method)(f"/definitions{address}", body), 400)
+    (unknown,) = set(body) & set(error["details"]["fields"])
+    assert error["details"]["fields"][unknown][0].startswith("This field is unknown. Remove it, or use one of ")
+    assert api.get("/definitions").json()["results"] == before
+
+
 # -- Create ------------------------------------------------------------------------------------------------------------
 
 

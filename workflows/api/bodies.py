@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
@@ -27,6 +27,17 @@ def role_first(check: Callable[[], object]) -> Iterator[None]:
     except (APIException, PortalError):
         check()
         raise
+
+
+class KnownFieldsSerializer(Serializer[Any]):
+    """Base of request bodies that may have known fields only. A misspelled optional field would have no effect."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = [name for name in data if name not in self.fields][:20] if isinstance(data, dict) else []
+        if unknown:
+            message = f"This field is unknown. Remove it, or use one of {', '.join(sorted(self.fields))}."
+            raise ValidationError({name[:100]: [message] for name in unknown})
+        return super().to_internal_value(data)
 
 
 def read_body(kind: type[Serializer[Any]], request: Request, check: Callable[[], object]) -> dict[str, Any]:

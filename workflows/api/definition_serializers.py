@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from workflows.api.bodies import KnownFieldsSerializer
 from workflows.models import Definition, DefinitionVersion, EventDelivery
 from workflows.services.definitions.pause import starts_waiting
 from workflows.statuses import DefinitionState, HeldChoice
@@ -61,12 +62,12 @@ class DraftSerializer(ProblemsSerializer):
     document = serializers.JSONField()
 
 
-class DraftSaveSerializer(serializers.Serializer[Any]):
+class DraftSaveSerializer(KnownFieldsSerializer):
     draft_version = serializers.IntegerField(min_value=0, help_text="Number of the draft that was edited.")
     document = serializers.JSONField(allow_null=True, help_text="The definition.")
 
 
-class DefinitionCreateSerializer(serializers.Serializer[Any]):
+class DefinitionCreateSerializer(KnownFieldsSerializer):
     """Fields of a new definition. At most one origin is given: `document`, `example`, `copy_of` or `bundle`."""
 
     key = serializers.CharField(max_length=200)
@@ -90,7 +91,7 @@ class DefinitionCreateSerializer(serializers.Serializer[Any]):
     )
 
 
-class SettingsSerializer(serializers.Serializer[Any]):
+class SettingsSerializer(KnownFieldsSerializer):
     """Settings of a definition. Settings that are left out do not change. The service checks the values."""
 
     owner = serializers.JSONField(required=False, allow_null=True, help_text="Text of at most 200 characters.")
@@ -114,7 +115,7 @@ class SettingsSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
-class PublishSerializer(serializers.Serializer[Any]):
+class PublishSerializer(KnownFieldsSerializer):
     note = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
     draft_version = serializers.IntegerField(
         required=False,
@@ -125,7 +126,7 @@ class PublishSerializer(serializers.Serializer[Any]):
     )
 
 
-class ValidateSerializer(serializers.Serializer[Any]):
+class ValidateSerializer(KnownFieldsSerializer):
     document = serializers.JSONField(required=False, allow_null=True, help_text="Absent: the draft.")
 
 
@@ -162,7 +163,7 @@ class HeldStartSerializer(serializers.ModelSerializer[EventDelivery]):
         fields = ("id", "event_id", "event_type", "received_at", "held_since", "reason", "version")
 
 
-class ReasonSerializer(serializers.Serializer[Any]):
+class ReasonSerializer(KnownFieldsSerializer):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
