@@ -44,7 +44,13 @@ def test_author_creates_edits_and_publishes_a_definition(tenant: Any, author: Cl
     add = reverse("admin:workflows_definition_add")
     for origin in ("blank", "example", "copy", "bundle"):
         assert author.get(f"{add}?origin={origin}").status_code == 200
-    assert "KEY_INVALID" in sent(author, add, {"key": "Bad Key", "name": "Flow"})
+    for address, fields, field, code in (
+        (add, {"key": "Bad Key"}, "key", "KEY_INVALID"),
+        (f"{add}?origin=copy", {"key": "x", "copy_of": "none"}, "copy_of", "DEFINITION_NOT_FOUND"),
+    ):
+        response = author.post(address, fields)
+        assert [*response.context["form"].errors] == [field]
+        assert code in response.content.decode()
     shown = sent(author, f"{add}?origin=example", {"key": "flow", "name": "", "example": "wait-for-reply"})
     assert "flow is created" in shown
     assert "No problems." in shown
@@ -58,7 +64,9 @@ def test_author_creates_edits_and_publishes_a_definition(tenant: Any, author: Cl
     assert "EXPRESSION_SYNTAX" in checked
     assert "line 1, column " in checked
     assert "The draft is saved" in sent(author, page("draft", definition), draft)
-    assert "disabled" in author.get(page("publish", definition)).content.decode()
+    blocked = author.get(page("publish", definition)).content.decode()
+    assert "disabled" in blocked
+    assert page("draft", definition) in blocked
     assert "DEFINITION_INVALID" in sent(author, page("publish", definition), {"draft_version": "2"})
     good = {"draft_version": "2", "document": json.dumps(make_definition(STATE, trigger=TRIGGER))}
     sent(author, page("draft", definition), good)
@@ -172,7 +180,9 @@ def test_other_roles_see_the_reason_and_their_requests_are_recorded(tenant: Any)
     assert page("pause", definition) not in shown
     assert "You need the role author." in shown
     assert page("start", definition) in shown
-    assert operator.post(page("pause", definition), {}).status_code == 403
+    refused = operator.post(page("pause", definition), {})
+    assert refused.status_code == 403
+    assert "The role operator may not change definitions; it needs the role author" in refused.content.decode()
     assert Command.objects.get(tenant=tenant, action="pause").code == "PERMISSION_DENIED"
     definition_pause(actor=make_actor(tenant), key="flow", reason="a holiday")
     assert "a holiday" in operator.get(page("change", definition)).content.decode()

@@ -26,6 +26,14 @@ from workflows.services.definitions.problems import definition_problems
 from workflows.services.definitions.settings import definition_save_settings
 from workflows.statuses import CommandAction, Role
 
+# The field of the form beside which a refusal is shown.
+FIELD_OF_CODE = {
+    "KEY_INVALID": "key",
+    "DEFINITION_EXISTS": "key",
+    "DEFINITION_NOT_FOUND": "copy_of",
+    "DEFINITION_VERSION_NOT_FOUND": "copy_version",
+}
+
 
 class DefinitionPages(TenantAdmin):
     """Base of the pages about one definition."""
@@ -61,7 +69,8 @@ class DefinitionPages(TenantAdmin):
             for problem in fields:
                 form.add_error(problem["field"], f"This {problem['message']}.")
             if not fields:
-                form.add_error(None, error_text(error))
+                field = FIELD_OF_CODE.get(error.code)
+                form.add_error(field if field in form.fields else None, error_text(error))
             return error
         return None
 
