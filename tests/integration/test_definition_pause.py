@@ -22,6 +22,8 @@ from workflows.services.definitions.pause import definition_pause, definition_re
 from workflows.statuses import HeldChoice, Role
 from workflows.temporal import gateway
 
+pytestmark = pytest.mark.usefixtures("no_dispatcher")  # the test itself does the work of its tenant
+
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:

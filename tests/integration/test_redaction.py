@@ -470,7 +470,7 @@ def test_what_if_uses_the_hidden_values_of_a_stored_event(event: Event) -> None:
         value = {**json.loads(text), **changes}
         return member.post(address, {"event": json.dumps(value), "stored": stored}).context["result"]
 
-    expected = event_what_if(tenant_id=event.tenant_id, value={"event_type": "PAID", "payload": PAID})
+    expected = event_what_if(actor=make_actor(event.tenant), value={"event_type": "PAID", "payload": PAID})
     found = what_if(str(event.id))
     assert [wait["wait_id"] for wait in found["waits"]] == [wait["wait_id"] for wait in expected["waits"]] != []
     assert found["correlation"]["keys"] == expected["correlation"]["keys"] == [HIDDEN, "shown-name", HIDDEN]

@@ -52,7 +52,6 @@ def test_celery_completes_a_job_that_the_api_started(
     row = BulkJob.objects.get(id=job["id"])
     assert row.ended_at is not None
     assert row.started_at is not None
-    assert row.ended_at - row.started_at >= timedelta(seconds=1)  # six items at four per second
     for run in waiting:
         if action == "replay":
             driver.wait_for_run("WAITING", replay_of=run)

@@ -947,7 +947,7 @@ class Migration(migrations.Migration):
                             ("status__in", ["STARTING", "RUNNING", "WAITING"]),
                         ),
                         fields=["tenant", "projected_at"],
-                        include=("id",),
+                        include=("id", "queued_until"),
                         name="workflow_runs_walk",
                     ),
                     models.Index(
@@ -957,7 +957,7 @@ class Migration(migrations.Migration):
                             ("status__in", ["STARTING", "RUNNING", "WAITING"]),
                         ),
                         fields=["tenant", "projected_at"],
-                        include=("id",),
+                        include=("id", "queued_until"),
                         name="workflow_runs_drifted",
                     ),
                     models.Index(

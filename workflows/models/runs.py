@@ -130,7 +130,7 @@ class Run(ProjectionRow):
             # The next two indexes are the cursors of the reconciler's walk.
             models.Index(
                 fields=["tenant", "projected_at"],
-                include=["id"],
+                include=["id", "queued_until"],
                 name="workflow_runs_walk",
                 condition=Q(
                     engine=Engine.TEMPORAL.value,
@@ -140,7 +140,7 @@ class Run(ProjectionRow):
             ),
             models.Index(
                 fields=["tenant", "projected_at"],
-                include=["id"],
+                include=["id", "queued_until"],
                 name="workflow_runs_drifted",
                 condition=Q(
                     engine=Engine.TEMPORAL.value,
