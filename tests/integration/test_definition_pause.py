@@ -117,7 +117,7 @@ def test_start_that_is_tried_during_the_resume_follows_the_choice(
     receive(tenant, workflow_correlation_key=None)
     with monkeypatch.context() as patched:
         patched.setattr(delivery, "_claim_for_tenant", lambda tenant_id: [])
-        work(tenant)
+        events_work(tenant_id=tenant.id, seconds=1)  # routes the event, and cannot deliver it
     row = EventDelivery.objects.get(tenant=tenant)
     attempt = delivery._attempt
 
