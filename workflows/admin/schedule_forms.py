@@ -86,7 +86,7 @@ class ScheduleForm(forms.Form):
         published = Definition.objects.filter(tenant_id=actor.tenant_id, published_version__isnull=False)
         keys = published.filter(archived_at__isnull=True).order_by("key").values_list("key", flat=True)
         # No definition is selected in advance. Otherwise an author could save a schedule for the wrong one.
-        self.fields["definition"].choices = [("", "choose"), *((key, key) for key in keys)]  # type: ignore[attr-defined]
+        self.fields["definition"].choices = [("", "–"), *((key, key) for key in keys)]  # type: ignore[attr-defined]
 
     def given(self) -> dict[str, Any]:
         """Return the fields of the schedule, without the definition. An empty single time is None."""
