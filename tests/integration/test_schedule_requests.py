@@ -57,6 +57,9 @@ def fire(schedule: Schedule, at: str | datetime) -> ScheduleOccurrence:
         ({"run_at": "2030-01-01T00:00:00Z"}, "cron"),
         ({"cron": "61 * * * *"}, "cron"),
         ({"cron": 5}, "cron"),
+        ({"cron": "\ud800"}, "cron"),
+        ({"time_zone": "\ud800"}, "time_zone"),
+        ({"calendar": "\ud800", "only_business_days": True}, "calendar"),
         ({"time_zone": "Europe/Berln"}, "time_zone"),
         ({"cron": "", "run_at": "tomorrow"}, "run_at"),
         ({"cron": "", "run_at": "2030-01-01T00:00:00"}, "run_at"),
@@ -270,6 +273,11 @@ def test_backfill_from_the_first_year_of_the_calendar_is_refused(tenant: Any, is
     path = f"/schedules/{add(tenant).id}/backfill"
     body = {"start": "0001-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "reason": "x", "dry_run": is_dry_run}
     assert error_of(Api(make_token(tenant, Role.ADMIN)).post(path, body), 400)["code"] == "BACKFILL_INVALID"
+
+
+def test_definition_whose_key_is_half_of_a_surrogate_pair_does_not_exist(tenant: Any) -> None:
+    body = {"definition": "\ud800", "name": "x", "cron": "0 0 * * *"}
+    assert error_of(Api(make_token(tenant, Role.ADMIN)).post("/schedules", body), 404)["code"] == "DEFINITION_NOT_FOUND"
 
 
 def test_one_actor_can_use_an_idempotency_key_in_two_tenants(tenant: Any) -> None:

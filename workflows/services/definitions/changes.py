@@ -17,6 +17,7 @@ from django.db import transaction
 
 from workflows.actors import Actor
 from workflows.concurrency import held_starts_wake
+from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import target_name
 from workflows.models import Command, Definition
@@ -115,7 +116,9 @@ def definition_followed_up(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) ->
 
 def definition_find(*, tenant_id: uuid.UUID, key: str) -> Definition:
     """Return the definition with this key. Errors: NotFound DEFINITION_NOT_FOUND, also for another tenant's key."""
-    definition = Definition.objects.select_related("published_version").filter(tenant_id=tenant_id, key=key).first()
+    found = Definition.objects.select_related("published_version").filter(tenant_id=tenant_id, key=key)
+    # PostgreSQL cannot compare with a text that it cannot store.
+    definition = None if storable_problem(key) else found.first()
     if definition is None:
         raise _unknown(key)
     return definition

@@ -96,10 +96,15 @@ def _option_problems(tenant_id: uuid.UUID, fields: ScheduleFields) -> Iterator[t
     name = fields.calendar
     if not isinstance(name, str):
         yield "calendar", "must be the name of a holiday calendar, or empty"
-    elif name and not HolidayCalendar.objects.filter(tenant_id=tenant_id, name=name[:200]).exists():
+    elif name and not _is_calendar(tenant_id, name):
         yield "calendar", f"names the holiday calendar {name[:100]!r}, which does not exist; create it first"
     elif name and not fields.only_business_days:
         yield "calendar", "has an effect only if only_business_days is true; set it to true, or leave the calendar out"
+
+
+def _is_calendar(tenant_id: uuid.UUID, name: str) -> bool:
+    # PostgreSQL cannot compare with a text that it cannot store.
+    return storable_problem(name) is None and HolidayCalendar.objects.filter(tenant_id=tenant_id, name=name).exists()
 
 
 def _is_catch_up(seconds: int) -> bool:
