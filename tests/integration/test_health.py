@@ -1,24 +1,29 @@
 """`/healthz` and `/readyz` (docs/reference/api.md#health)."""
 
+from pathlib import Path
 from typing import Any
 
 import redis
 from django.test import Client
+
+from portal.devstack.servers import embedded_servers
+from tests.support.factories import eventually
 
 
 def test_healthz_needs_no_server(database: None) -> None:
     assert Client().get("/healthz").json() == {"status": "ok"}
 
 
-def test_readyz_names_the_server_that_is_down(database: None, servers: Any, temporal_worker: None) -> None:
-    from tests.support.factories import eventually
-
-    eventually(lambda: Client().get("/readyz").status_code == 200)
-    servers.redis.stop()
-    try:
+def test_readyz_names_the_server_that_is_down(
+    database: None, temporal_worker: None, settings: Any, tmp_path: Path
+) -> None:
+    """Stop a Redis server of this test. The Celery worker of the session uses the shared one."""
+    with embedded_servers(tmp_path, postgres=False, temporal=False) as own:
+        settings.REDIS_URL = own.redis_url
+        eventually(lambda: Client().get("/readyz").status_code == 200)
+        own.redis.stop()
         response = Client().get("/readyz")
-    finally:
-        servers.redis.start()
+        own.redis.start()
     assert response.status_code == 503
     checks = response.json()["checks"]
     assert (checks["database"], checks["temporal"], checks["worker"]) == ("ok", "ok", "ok")
