@@ -60,8 +60,12 @@ def test_stuck_run_is_shown_everywhere_and_can_be_terminated(
 ) -> None:
     run = stuck_run(driver)
     line = f"{run.id} stuck: Temporal cannot move this run"
-    # One sweep has little time, and the database has the open runs of other tests.
-    eventually(lambda: any(found.startswith(line) for found in runs_reconcile().lines), what="a sweep finds the run")
+
+    def is_found() -> bool:
+        # A sweep of the portal has little time, and this database has the open runs of hundreds of other tests.
+        return any(found.startswith(line) for found in runs_reconcile(budget_seconds=60).lines)
+
+    eventually(is_found, seconds=90, what="a sweep finds the run")
     run.refresh_from_db()
     assert (run.status, run.stuck_attempts >= 3, run.stuck_cause) == ("STARTING", True, CAUSE)
 
