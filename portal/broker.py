@@ -14,6 +14,10 @@ If an entry of a queue is not a valid message, it would stop every worker that r
 entry to the list `{queue}.dead`, which no worker reads, and logs an error. An operator deletes the entry, or repairs it
 and pushes it to the queue again.
 
+If Redis restarts while a message is unacknowledged, kombu uses a channel whose connection is already closed, and fails
+with an AttributeError that ends the worker. This transport raises a connection error, which Celery expects: the worker
+connects again. The message is still recorded in Redis and is delivered again after the visibility timeout.
+
 The transport protects messages only if a worker reads one queue. All workers of the portal read one queue. A worker
 that reads several queues still uses BRPOP.
 Source: docs/decisions/0004-broker-transport.md
@@ -28,6 +32,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +82,11 @@ class Channel(kombu_redis.Channel):
         self._seen: dict[bytes, float] = {}
         self._next_priority_check = 0.0
         super().__init__(*args, **kwargs)
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection.client is None:
+            raise RedisConnectionError("the connection of this channel is closed")
+        return super()._connparams(asynchronous=asynchronous)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = list(self.active_queues)

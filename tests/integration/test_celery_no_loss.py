@@ -364,6 +364,20 @@ def test_messages_of_a_killed_worker_are_delivered_again(own_broker: Broker, key
         own_broker.ends(key)
 
 
+@pytest.mark.parametrize("use", ["restore_unacked", "ack"])
+def test_closed_channel_raises_an_error_after_which_the_worker_connects_again(own_broker: Broker, use: str) -> None:
+    """Celery uses a closed channel if Redis restarts while a message is unacknowledged."""
+    with app.connection_for_read(own_broker.url) as connection:
+        channel = connection.default_channel
+        channel._disconnect_pools()
+        channel.connection.client, transport = None, channel.connection
+        try:
+            with pytest.raises(connection.connection_errors, match="channel is closed"):
+                getattr(channel.qos, use)(*(["tag"] if use == "ack" else []))
+        finally:
+            transport.client = connection
+
+
 def test_child_sends_its_notifications_before_it_ends(own_broker: Broker, key: str, tmp_path: Path) -> None:
     with celery_worker(own_broker, tmp_path / "log", "--max-tasks-per-child", "1"):
         own_broker.send("tests.ring", f"{key}:tenants", 20)

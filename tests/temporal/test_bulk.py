@@ -52,6 +52,8 @@ def test_celery_completes_a_job_that_the_api_started(
     row = BulkJob.objects.get(id=job["id"])
     assert row.ended_at is not None
     assert row.started_at is not None
+    # Four items at once, then two at four per second. A slow worker returns items, and the time that they would take.
+    assert row.ended_at - row.started_at >= timedelta(seconds=0.5)
     for run in waiting:
         if action == "replay":
             driver.wait_for_run("WAITING", replay_of=run)
