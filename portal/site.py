@@ -145,3 +145,7 @@ def live_script(request: HttpRequest) -> str:
 
 def stylesheet(request: HttpRequest) -> str:
     return static("portal/portal.css")
+
+
+def design_stylesheet(request: HttpRequest) -> str:
+    return static("portal/design.css")

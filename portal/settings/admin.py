@@ -11,7 +11,7 @@ UNFOLD = {
     "ENVIRONMENT": "portal.site.environment_badge",
     "COLORS": {"primary": "portal.pages.palette.primary"},
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.site.navigation"},
-    "STYLES": ["portal.site.stylesheet"],
+    "STYLES": ["portal.site.design_stylesheet", "portal.site.stylesheet"],
     "SCRIPTS": ["portal.site.forms_script", "portal.site.live_script"],
     "LOGIN": {"form": "portal.forms.MemberAuthenticationForm"},
 }

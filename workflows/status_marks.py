@@ -1,0 +1,64 @@
+"""Word, icon and tone of each status on the screens. Use only these words (docs/reference/screens.md#look).
+
+A tone is a class of `portal/static/portal/design.css` without its prefix `c-`. An icon is a symbol of `icons.svg`.
+"""
+
+from typing import NamedTuple
+
+
+class Mark(NamedTuple):
+    word: str
+    icon: str
+    tone: str
+
+
+# "retrying" and "unknown" are shown states. They come from the open retry wait or decision task of a waiting run.
+RUN = {
+    "STARTING": Mark("Starting", "run", "blue"),
+    "RUNNING": Mark("Running", "run", "blue"),
+    "WAITING": Mark("Waiting", "wait", "amber"),
+    "retrying": Mark("Retrying", "retry", "orange"),
+    "unknown": Mark("Outcome unknown", "unknown", "violet"),
+    "SUCCEEDED": Mark("Succeeded", "ok", "green"),
+    "FAILED": Mark("Failed", "failed", "red"),
+    "CANCELED": Mark("Canceled", "cancel", "grey"),
+    "TERMINATED": Mark("Terminated", "cancel", "grey"),
+    "TIMED_OUT": Mark("Timed out", "failed", "red"),
+}
+STEP = {
+    "taken": Mark("taken", "ok", "green"),
+    "current": Mark("current", "wait", "amber"),
+    "failed": Mark("failed", "failed", "red"),
+    "caught": Mark("caught", "warn", "amber"),
+    "not_taken": Mark("not taken", "off", "grey"),
+    "not_reached": Mark("not reached", "todo", "grey"),
+}
+INCIDENT = {
+    "new": Mark("New", "warn", "red"),
+    "open": Mark("Open", "person", "blue"),
+    "snoozed": Mark("Snoozed", "clock", "grey"),
+    "resolved": Mark("Resolved", "ok", "green"),
+    "regressed": Mark("Regressed", "replay", "red"),
+    "closed": Mark("Closed", "check", "grey"),
+}
+EVENT = {
+    "received": Mark("Received", "in", "blue"),
+    "routing": Mark("Routing", "run", "blue"),
+    "delivered": Mark("Delivered", "ok", "green"),
+    "partly_delivered": Mark("Partly delivered", "warn", "amber"),
+    "buffered": Mark("Buffered", "wait", "amber"),
+    "unmatched": Mark("Unmatched", "off", "grey"),
+    "uncorrelated": Mark("Uncorrelated", "failed", "red"),
+    "rejected": Mark("Rejected", "failed", "red"),
+    "dead": Mark("Dead", "dead", "red"),
+    "discarded": Mark("Discarded", "off", "grey"),
+}
+COMMAND = {
+    "requested": Mark("Requested", "run", "blue"),
+    "accepted": Mark("Accepted", "check", "blue"),
+    "observed": Mark("Observed", "ok", "green"),
+    "refused": Mark("Refused", "off", "amber"),
+    "failed": Mark("Failed", "failed", "red"),
+    "unknown": Mark("Unknown", "unknown", "violet"),
+}
+MARKS = {"run": RUN, "step": STEP, "incident": INCIDENT, "event": EVENT, "command": COMMAND}

@@ -1,0 +1,37 @@
+"""Template tags of the parts that all screens share. Source: docs/reference/screens.md#look"""
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from workflows.status_marks import MARKS
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Render a symbol of `icons.svg`. Screen readers skip it, so a text must say the same."""
+    return format_html(
+        '<svg class="i" viewBox="0 0 16 16" aria-hidden="true"><use href="{}#{}"/></svg>',
+        static("portal/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def status(kind: str, value: str, size: str = "") -> SafeString:
+    """Render a status as word, icon and colour.
+
+    `kind` is a key of `status_marks.MARKS`. `size` is "lg" in the title of a page.
+    """
+    word, name, tone = MARKS[kind][value]
+    return format_html('<span class="pill c-{} {}">{}{}</span>', tone, size, icon(name), word)
+
+
+@register.simple_tag
+def status_icon(kind: str, value: str) -> SafeString:
+    """Render only the icon of a status, with its word for screen readers."""
+    word, name, tone = MARKS[kind][value]
+    return format_html('<span class="st c-{}">{}<span class="sr">{}</span></span>', tone, icon(name), word)
