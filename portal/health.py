@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from portal.broker import dead_list
-from workflows.selectors import drift_counts, stuck_run_count
+from workflows.selectors.counts import drift_counts, stuck_run_count
 from workflows.services.missing_actions import missing_actions
 from workflows.temporal import gateway
 from workflows.tenancy import system_scope

@@ -28,7 +28,7 @@ from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_failures_recorded, command_finish
 from workflows.models import Command, Event, EventType
 from workflows.redaction import rules_in
-from workflows.selectors import event_counts
+from workflows.selectors.counts import event_counts
 from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap

@@ -8,7 +8,7 @@ from portal.health import health_checks
 from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.models import Definition, Run
-from workflows.selectors import drift_counts, event_counts, open_decision_count, run_counts
+from workflows.selectors.counts import drift_counts, event_counts, open_decision_count, run_counts
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome, RunStatus
 
 SHOWN_PAUSED = 8

@@ -121,7 +121,7 @@ def test_preview_of_replay_accepts_ended_runs(tenant: Any) -> None:
 
 
 def test_preview_freezes_query_sets_with_percent_signs_and_joins(tenant: Any) -> None:
-    from workflows.selectors import runs_with_open_cancel
+    from workflows.selectors.runs import runs_with_open_cancel
 
     make_run(tenant, correlation_key="100%"), make_run(tenant, correlation_key="x")
     runs = runs_with_open_cancel(Run.objects.filter(correlation_key__contains="0%"))

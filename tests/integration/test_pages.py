@@ -17,7 +17,7 @@ from tests.support.members import member_of
 from workflows.ledger import run_id_of_replay
 from workflows.models import BulkItem, Command, Event, EventDelivery, RunWait
 from workflows.projections.transaction import projection_writer
-from workflows.selectors import run_page
+from workflows.selectors.runs import run_page
 from workflows.statuses import CommandAction
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")

@@ -29,7 +29,7 @@ from workflows.projections.batches import record_batch
 from workflows.projections.ends import RunEnd
 from workflows.projections.repairs import record_drift, record_end
 from workflows.projections.transaction import projection_writer
-from workflows.selectors import drift_counts
+from workflows.selectors.counts import drift_counts
 from workflows.services import command_reconcile
 from workflows.services.runs import candidates
 from workflows.services.runs import reconcile as run_reconcile_module

@@ -18,7 +18,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.concurrency_keys import holder_of
 from workflows.models import Run
-from workflows.selectors import RunPage, row_count, run_page
+from workflows.selectors.runs import RunPage, row_count, run_page
 from workflows.services.missing_actions import missing_action_of
 from workflows.services.runs.control import UNSUPPORTED_HINTS
 from workflows.statuses import CommandAction, Engine, Role

@@ -23,7 +23,8 @@ from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_page import RunPageViews
 from workflows.admin.run_verify import RunVerifyViews
 from workflows.models import Definition, EventDelivery, Run, RunWait
-from workflows.selectors import run_counts, runs_with_open_cancel
+from workflows.selectors.counts import run_counts
+from workflows.selectors.runs import runs_with_open_cancel
 from workflows.statuses import RunStatus
 from workflows.templatetags.pointsman import duration_between, moment, nowrap
 

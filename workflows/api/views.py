@@ -27,7 +27,7 @@ from workflows.api.serializers import (
     RunWaitSerializer,
 )
 from workflows.models import ActionInvocation, Command, Run, RunStep, RunWait
-from workflows.selectors import runs_with_open_cancel
+from workflows.selectors.runs import runs_with_open_cancel
 from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.runs.replay import run_replay
 from workflows.services.runs.requests import require_run_role, run_find

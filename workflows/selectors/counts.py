@@ -1,0 +1,76 @@
+"""Counts of runs, events and problems, of one tenant or of all tenants."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Count, Min
+from django.utils import timezone
+
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Command, Event, HumanTask, Run
+from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, CommandState, Engine, RunStatus
+
+
+def open_decision_count(*, tenant_id: uuid.UUID) -> int:
+    """Return the number of actions whose outcome is unknown and waits for a decision."""
+    return HumanTask.objects.filter(
+        tenant_id=tenant_id, task_type=DECIDE_OUTCOME, status__in=OPEN_TASK_STATUSES
+    ).count()
+
+
+def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
+    """Return the number of the tenant's runs by status."""
+    rows = Run.objects.filter(tenant_id=tenant_id).values_list("status").annotate(Count("id")).order_by()
+    return dict(rows)
+
+
+def stuck_run_count(*, tenant_id: uuid.UUID | None = None) -> int:
+    """Return the number of open runs that Temporal cannot move, of one tenant or of all tenants."""
+    runs = Run.objects.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False)
+    return (runs if tenant_id is None else runs.filter(tenant_id=tenant_id)).count()
+
+
+def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
+    """Return the number of the tenant's events, by outcome. Only events of the last `since_hours` hours count."""
+    since = timezone.now() - timedelta(hours=since_hours)
+    rows = (
+        Event.objects.filter(tenant_id=tenant_id, received_at__gte=since)
+        .values_list("outcome")
+        .annotate(Count("id"))
+        .order_by()
+    )
+    return dict(rows)
+
+
+@dataclass(frozen=True)
+class DriftCounts:
+    """Counts of problems that the reconciler has not repaired.
+
+    `stuck_runs`: open runs that Temporal cannot move. `oldest_starting_seconds`: age of the oldest run that has no
+    record yet.
+    """
+
+    marked_runs: int
+    stuck_runs: int
+    oldest_starting_seconds: float
+    unknown_commands: int
+
+
+def drift_counts(*, tenant_id: uuid.UUID | None = None) -> DriftCounts:
+    """Count the problems of one tenant, or of all tenants.
+
+    Cost: four queries, over open runs and the commands of the last 30 days.
+    """
+    now = timezone.now()
+    runs, commands = Run.objects.filter(status__in=OPEN_RUN_STATUSES), Command.objects.all()
+    if tenant_id is not None:
+        runs, commands = runs.filter(tenant_id=tenant_id), commands.filter(tenant_id=tenant_id)
+    oldest = runs.filter(status=RunStatus.STARTING, queued_until__isnull=True).aggregate(at=Min("created_at"))["at"]
+    recent = commands.filter(state=CommandState.UNKNOWN, requested_at__gt=now - timedelta(days=30))
+    return DriftCounts(
+        marked_runs=runs.filter(engine=Engine.TEMPORAL, drift_found_at__isnull=False).count(),
+        stuck_runs=stuck_run_count(tenant_id=tenant_id),
+        oldest_starting_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
+        unknown_commands=recent.count(),
+    )
