@@ -11,10 +11,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
 from workflows.models import EventDelivery, Run, RunWait, Tenant
@@ -85,21 +87,28 @@ def _is_candidate(row: Run, listed: Listed) -> bool:
 
 
 def walked_runs(*, stop_at: float) -> Iterator[uuid.UUID]:
-    """For each tenant, yield the runs that may be stuck, interrupted launches, and the rows compared longest ago.
+    """Yield the runs of all tenants that may be stuck. Then, for each tenant, yield its oldest comparisons.
+
+    The search for stuck runs is one statement for all tenants. So it does not take longer because other tenants have
+    many rows to compare.
 
     Rows that are marked as drift have their own small share. So they do not delay the other rows, even if there are
     many of them, for example after the loss of Temporal's database.
     """
+    yield from suspected_runs()
     for tenant_id in Tenant.objects.order_by("?").values_list("id", flat=True):
         if time.monotonic() > stop_at:
             return
         now = timezone.now()
-        # Temporal does not know a queued start. The dispatcher checks the queue.
-        rows = Run.objects.filter(tenant_id=tenant_id, engine=Engine.TEMPORAL, queued_until__isnull=True)
-        yield from _suspects(rows, tenant_id=tenant_id, now=now)
+        rows = walkable_runs().filter(tenant_id=tenant_id)
         yield from interrupted_launches(rows, now=now)
         yield from walk_of_tenant(rows, now=now)
         yield from walk_of_drifted(rows, now=now)
+
+
+def walkable_runs() -> QuerySet[Run]:
+    """Return the runs that Temporal knows. Temporal does not know a queued start. The dispatcher checks the queue."""
+    return Run.objects.filter(engine=Engine.TEMPORAL, queued_until__isnull=True)
 
 
 def interrupted_launches(rows: QuerySet[Run], *, now: datetime) -> QuerySet[Run, uuid.UUID]:
@@ -121,29 +130,49 @@ def walk_of_drifted(rows: QuerySet[Run], *, now: datetime) -> QuerySet[Run, uuid
     return drifted.order_by("projected_at").values_list("id", flat=True)[:DRIFTED_BATCH]
 
 
-def _suspects(rows: QuerySet[Run], *, tenant_id: uuid.UUID, now: datetime) -> set[uuid.UUID]:
-    """Return runs of a tenant that Temporal perhaps cannot move, and those that were found stuck before.
+def suspected_runs() -> Iterator[uuid.UUID]:
+    """Yield the runs that Temporal perhaps cannot move, and those that were found stuck before.
 
     The signs are in the rows: a run that neither waits nor advances, a deadline that has passed, and a signal without a
     verdict. Without this search, the walk would find a stuck run among many open runs only after hours.
+
+    The first run of each tenant comes before the second run of any tenant, and so on. The runs that were compared
+    longest ago come first. So each run has its turn, even if the time of a sweep is over before the end.
     """
-    since = now - SUSPECT_AFTER
-    quiet = rows.filter(status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True, projected_at__lt=since)
-    found = quiet.filter(stuck_since__isnull=False).order_by("stuck_since")
-    moving = quiet.filter(status__in=[RunStatus.STARTING, RunStatus.RUNNING]).exclude(temporal_first_run_id="")
-    overdue = RunWait.objects.filter(tenant_id=tenant_id, status=WaitStatus.WAITING, deadline_at__lt=since)
-    unread = EventDelivery.objects.filter(
-        tenant_id=tenant_id, status=DeliveryStatus.SENT, sent_at__lt=since, run__isnull=False
+    found: list[list[uuid.UUID]] = []
+    for row in _suspects_by_tenant(timezone.now() - SUSPECT_AFTER):
+        found.append(list(dict.fromkeys(run_id for kind in row for run_id in kind)))
+    for turn in zip_longest(*found):
+        yield from (run_id for run_id in turn if run_id is not None)
+
+
+def _suspects_by_tenant(since: datetime) -> QuerySet[Tenant, tuple[list[uuid.UUID], ...]]:
+    """Return the ids of suspected runs by kind, for each tenant in a random order. Cost: one statement."""
+    quiet = walkable_runs().filter(
+        tenant_id=OuterRef("id"), status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True, projected_at__lt=since
     )
-    return {
-        *found.values_list("id", flat=True)[:SUSPECT_BATCH],
-        *moving.order_by("-created_at").values_list("id", flat=True)[:SUSPECT_BATCH],
-        *_of_quiet_runs(overdue.order_by("-deadline_at"), quiet),
-        *_of_quiet_runs(unread.order_by("-created_at"), quiet),
-    }
+    kinds = [
+        quiet.filter(stuck_since__isnull=False),
+        quiet.filter(status__in=[RunStatus.STARTING, RunStatus.RUNNING]).exclude(temporal_first_run_id=""),
+        quiet.filter(id__in=_runs_of_first(_overdue_waits(since))),
+        quiet.filter(id__in=_runs_of_first(_unread_signals(since))),
+    ]
+    first = [ArraySubquery(runs.order_by("projected_at").values("id")[:SUSPECT_BATCH]) for runs in kinds]
+    return Tenant.objects.order_by("?").values_list(*first)
 
 
-def _of_quiet_runs(rows: QuerySet[Any], quiet: QuerySet[Run]) -> set[uuid.UUID]:
-    """Return the runs of the first rows, if they are quiet. The number of rows that are read is bounded."""
-    first = set(rows.values_list("run_id", flat=True)[: 10 * SUSPECT_BATCH])
-    return set(quiet.filter(id__in=first).order_by("projected_at").values_list("id", flat=True)[:SUSPECT_BATCH])
+def _overdue_waits(since: datetime) -> QuerySet[RunWait]:
+    waits = RunWait.objects.filter(tenant_id=OuterRef(OuterRef("id")), status=WaitStatus.WAITING, deadline_at__lt=since)
+    return waits.order_by("-deadline_at")
+
+
+def _unread_signals(since: datetime) -> QuerySet[EventDelivery]:
+    signals = EventDelivery.objects.filter(
+        tenant_id=OuterRef(OuterRef("id")), status=DeliveryStatus.SENT, sent_at__lt=since, run__isnull=False
+    )
+    return signals.order_by("-created_at")
+
+
+def _runs_of_first(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the runs of the first rows. The number of rows that are read is bounded."""
+    return rows.values("run_id")[: 10 * SUSPECT_BATCH]
