@@ -28,7 +28,10 @@ RUN = {
 STEP = {
     "taken": Mark("taken", "ok", "green"),
     "current": Mark("current", "wait", "amber"),
+    "retrying": Mark("retrying", "retry", "orange"),
     "failed": Mark("failed", "failed", "red"),
+    "canceled": Mark("canceled", "cancel", "grey"),
+    "stopped": Mark("stopped", "cancel", "grey"),  # the run ended, and the step has no end of its own
     "caught": Mark("caught", "warn", "amber"),
     "not_taken": Mark("not taken", "off", "grey"),
     "not_reached": Mark("not reached", "todo", "grey"),
