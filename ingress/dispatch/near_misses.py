@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from workflows.key_likeness import key_variants, uncommon_length
 from workflows.models import Event, RunWait
 from workflows.statuses import WaitStatus
 
@@ -24,7 +25,8 @@ def event_near_misses(events: Sequence[Event], waits: QuerySet[RunWait]) -> dict
     """Return up to NEAR_MISSES waits per event, each with the reason why it is a near miss.
 
     A near miss is one of three kinds of wait: it has the name of the event and another key; it has the key of the event
-    and another name; or it has the name and the key but is closed.
+    and another name; or it has the name and the key but is closed. Waits with the key of the event come first. Then
+    waits follow whose keys have the longest beginning and end in common with it.
 
     Shapes: `waits` are all event and human waits of the tenant. The keys of the result are the primary keys of the
     events.
@@ -33,13 +35,24 @@ def event_near_misses(events: Sequence[Event], waits: QuerySet[RunWait]) -> dict
     if not events:
         return {}
     keys = {key for event in events for key in event.correlation_keys}
-    by_key = list(waits.filter(correlation_key__in=keys).order_by("-opened_at")[: 5 * READ_WAITS])
+    alike = {variant for event in events for key in event.correlation_keys[:1] for variant in key_variants(key)}
+    by_key = list(waits.filter(correlation_key__in=keys | alike).order_by("-opened_at")[: 5 * READ_WAITS])
     by_name = [wait for name in sorted({event.event_type for event in events}) for wait in _newest_open(waits, name)]
     found: dict[uuid.UUID, list[NearMiss]] = {}
     for event in events:
-        near = [(wait, why) for wait in (*by_key, *by_name) if (why := _difference(wait, event)) is not None]
+        every = {wait.id: wait for wait in (*by_key, *by_name)}.values()
+        near = [(wait, why) for wait in every if (why := _difference(wait, event)) is not None]
+        near.sort(key=lambda pair: _order(pair[0], event))
         found[event.id] = near[:NEAR_MISSES]
     return found
+
+
+def _order(wait: RunWait, event: Event) -> tuple[int, int]:
+    """Return a sort key that is cheap, because routing compares many waits. The page of the event sorts the result."""
+    key, wanted = event.correlation_key, wait.correlation_key
+    if wanted in event.correlation_keys:
+        return 0, 0
+    return 1, uncommon_length(key, wanted)
 
 
 def _newest_open(waits: QuerySet[RunWait], name: str) -> Iterable[RunWait]:

@@ -1,0 +1,72 @@
+"""Near misses: events for an open wait, and waits for an event. The most alike key comes first."""
+
+from typing import Any
+
+import pytest
+
+from ingress.dispatch.routing import event_route
+from tests.support.events import open_wait, receive
+from workflows.models import Event, EventDelivery, Tenant
+from workflows.redaction import compiled, rules_of
+from workflows.selectors.near_misses import NearMiss, wait_near_misses
+from workflows.statuses import DeliveryStatus
+
+
+def keys_of(found: list[NearMiss]) -> list[str]:
+    return ["".join(text for text, _ in near.key) for near in found]
+
+
+def test_events_that_almost_reached_a_wait_are_in_the_order_of_their_likeness(
+    tenant: Any, django_assert_num_queries: Any
+) -> None:
+    wait = open_wait(tenant, key="TCK-4471")
+    for key in ("tck-4471", "TCK-4417", *(f"OTHER-{number}" for number in range(60)), "TCK-4472", None):
+        receive(tenant, workflow_correlation_key=key, payload={})
+    receive(tenant, event_type="ANOTHER", workflow_correlation_key="TCK-4471")
+    refused = receive(tenant, workflow_correlation_key="TCK-4471")
+    EventDelivery.objects.create(
+        tenant=tenant, event=refused, wait=wait, run=wait.run, kind="wait", correlation_key="TCK-4471",
+        status=DeliveryStatus.FILTERED, reason="the filter channel equals mail does not match",
+    )  # fmt: skip
+    with django_assert_num_queries(2):
+        found = wait_near_misses(wait, rules=compiled(), sees_payloads=True)
+    assert keys_of(found)[:4] == ["TCK-4471", "tck-4471", "TCK-4417", "TCK-4472"]
+    assert [near.why for near in found[:4]] == [
+        "Same key, but the filter channel equals mail does not match",
+        "Only upper and lower case differ",
+        "Two digits are swapped",
+        "One digit differs",
+    ]
+    assert (found[0].status, found[2].key) == ("filtered", (("TCK-44", False), ("17", True)))
+    assert wait_near_misses(wait, rules=compiled(), sees_payloads=False)[0].why == "Same key"
+
+
+def test_event_with_the_key_of_the_wait_says_why_it_has_no_delivery(tenant: Any) -> None:
+    early = receive(tenant)
+    event_route(early.id)
+    wait = open_wait(tenant, key="T-1")
+    late = receive(tenant)
+    found = {near.event_id: near.why for near in wait_near_misses(wait, rules=compiled(), sees_payloads=True)}
+    assert found == {
+        early.id: "Same key, but the buffer time of the event had ended before the wait opened",
+        late.id: "Same key, but the event is not routed yet",
+    }
+
+
+def test_hidden_key_is_not_compared(tenant: Any) -> None:
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["*iban*", "workflow_correlation_key"])
+    wait = open_wait(tenant, key="AT-4471")
+    receive(tenant, workflow_correlation_key="at-4471")
+    (near,) = wait_near_misses(wait, rules=rules_of(tenant.id), sees_payloads=True)
+    assert (near.key, near.why) == ((("[redacted]", False),), "The key is hidden")
+
+
+@pytest.mark.parametrize(("key", "wanted"), [("T-1", "T-l"), (" tck-7", "TCK-7"), ("TCK-4417", "TCK-4471")])
+def test_alike_wait_is_found_among_many_newer_waits(tenant: Any, key: str, wanted: str) -> None:
+    alike = open_wait(tenant, key=wanted)
+    for number in range(6):
+        open_wait(tenant, key=f"OTHER-{number}", run=alike.run, iteration=str(number))
+    event = receive(tenant, workflow_correlation_key=key)
+    event_route(event.id)
+    stored = Event.objects.get(id=event.id).decision_trace["nearMisses"]
+    assert stored[0]["waitId"] == str(alike.id)

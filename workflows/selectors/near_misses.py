@@ -1,0 +1,127 @@
+"""Near misses of an open wait: events that almost reached the wait, with the most alike key first.
+
+Source: docs/reference/events.md#near-misses
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from workflows.event_redaction import EventRedaction
+from workflows.key_likeness import SAME, Likeness, Parts, key_likeness, key_variants
+from workflows.models import Event, EventDelivery, RunWait
+from workflows.redaction import HIDDEN, Rules
+from workflows.statuses import DeliveryStatus, EventOutcome
+
+NEAR_MISSES = 5
+# Events before the opening of the wait count too, because the sender can be faster than the run.
+NEAR_MISS_SPAN = timedelta(minutes=10)
+_READ_EVENTS = 50
+_FIELDS = (
+    "id", "tenant_id", "event_id", "event_type", "correlation_key", "correlation_keys", "correlation_trace",
+    "outcome", "received_at", "routed_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """An event that almost reached a wait.
+
+    `key` is the event's key in parts, with a mark for the characters that differ. It is empty if the event has no key.
+    `why` is a sentence. `status` is the status of the delivery to the wait, or an empty text without a delivery.
+    """
+
+    event_id: uuid.UUID
+    event_type: str
+    received_at: datetime
+    key: Parts
+    why: str
+    status: str = ""
+
+
+def wait_near_misses(wait: RunWait, *, rules: Rules, sees_payloads: bool) -> list[NearMiss]:
+    """Return up to NEAR_MISSES events that almost reached the wait.
+
+    Events with the key of the wait come first: their filter did not match. Then events of the same type with other keys
+    follow, with the most alike key first. A key that the rules hide is not compared, because the result would describe
+    the hidden value.
+
+    Cost: two statements. No payload is read for events with other keys.
+    """
+    if not wait.event_name:
+        return []
+    deliveries = _deliveries(wait)
+    delivered = {delivery.event_id for delivery in deliveries}
+    others = [_compared(event, wait, rules) for event in _candidates(wait) if event.id not in delivered]
+    others.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
+    found = [_refused(delivery, rules, sees_payloads) for delivery in deliveries]
+    return [*found, *(near for _, near in others)][:NEAR_MISSES]
+
+
+def _deliveries(wait: RunWait) -> list[EventDelivery]:
+    rows = wait.deliveries.select_related("event").exclude(status=DeliveryStatus.MATCHED)
+    return list(rows.filter(tenant_id=wait.tenant_id).order_by("-created_at")[:NEAR_MISSES])
+
+
+def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> NearMiss:
+    event, redaction = delivery.event, EventRedaction(delivery.event, rules)
+    why = redaction.delivery_reason(delivery) if sees_payloads else ""
+    return NearMiss(
+        event_id=event.id,
+        event_type=event.event_type,
+        received_at=event.received_at,
+        key=((redaction.key(delivery.correlation_key), False),),
+        why=f"Same key, but {why}" if why else "Same key",
+        status=delivery.status,
+    )
+
+
+def _candidates(wait: RunWait) -> QuerySet[Event]:
+    """Return the newest events of this type, and events whose key is a variant of the key of the wait."""
+    since = wait.opened_at - NEAR_MISS_SPAN
+    events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
+    newest = events.order_by("-received_at").values("id")[:_READ_EVENTS]
+    alike = events.filter(
+        keys__tenant_id=wait.tenant_id,
+        keys__event_type=wait.event_name,
+        keys__key__in=key_variants(wait.correlation_key),
+        keys__received_at__gte=since,
+    ).values("id")[:_READ_EVENTS]
+    reached = EventDelivery.objects.filter(
+        tenant_id=wait.tenant_id, event=OuterRef("pk"), status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]
+    )
+    return (
+        Event.objects.only(*_FIELDS)
+        .filter(tenant_id=wait.tenant_id, id__in=newest.union(alike), occupies_id=True)
+        .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
+        .exclude(Exists(reached))
+    )
+
+
+def _compared(event: Event, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]:
+    event.__dict__["values_omitted"] = {"payload"}  # the rules then hide a key by its path, without the payload
+    redaction = EventRedaction(event, rules)
+    shown = [redaction.key(key) for key in event.correlation_keys]
+    likeness = _most_alike([key for key in shown if key != HIDDEN], wait.correlation_key)
+    if likeness is not None:
+        rank, key = likeness.rank, likeness.parts
+        why = _same_key(event, wait) if rank == SAME else likeness.why
+    else:
+        rank, key = 1_000, ((HIDDEN, False),) if shown else ()
+        why = "The key is hidden" if shown else "The event has no key"
+    return rank, NearMiss(event.id, event.event_type, event.received_at, key, why)
+
+
+def _same_key(event: Event, wait: RunWait) -> str:
+    """Return the reason why an event with the key of the wait has no delivery to it."""
+    if event.routed_at is None:
+        return "Same key, but the event is not routed yet"
+    if event.received_at < wait.opened_at:
+        return "Same key, but the buffer time of the event had ended before the wait opened"
+    return "Same key, but the event went to another target"
+
+
+def _most_alike(keys: list[str], wanted: str) -> Likeness | None:
+    return min((key_likeness(key, wanted) for key in keys), key=lambda found: found.rank, default=None)
