@@ -104,6 +104,14 @@ def tenant(database: None) -> Any:
 
 
 @pytest.fixture(scope="session")
+def story(database: None) -> Any:
+    """Fill the tenant "Northgate desk" with the story of the screens. Tests only read it."""
+    from tests.support.story.tell import tell_story
+
+    return tell_story()
+
+
+@pytest.fixture(scope="session")
 def temporal_worker(database: None) -> Iterator[None]:
     """Run the portal's Temporal worker in a thread of this process."""
     from tests.support.workers import running_temporal_worker

@@ -1,0 +1,99 @@
+"""Chapter "audit": job 31 with its replays, the cancel of PAY-094, notes of the publications, schedules and secrets."""
+
+from datetime import timedelta
+
+from tests.support.story.payments import JOB_MINUTES, tell_replays
+from tests.support.story.people import Desk
+from workflows.models import BulkItem, BulkJob, Command, Notification, Run, Schedule
+from workflows.statuses import CommandAction, CommandState
+
+
+def tell_audit(desk: Desk, runs: dict[str, Run]) -> None:
+    failed = {key: run for key, run in runs.items() if key.startswith("PAY-") and run.status == "FAILED"}
+    _job_31(desk, failed, tell_replays(desk, failed))
+    run = runs["PAY-094"]
+    _command(
+        desk, "Jonas", CommandAction.CANCEL, run.definition_key, minutes=54.03, run=run, observed=1.7,
+        reason="Customer paid twice, finance asked to stop.",
+    )  # fmt: skip
+    for first_name, minutes, note in (
+        ("Ines", 287, "Use the new capture path"),
+        ("Tomas", 4, "Use the old path again"),
+    ):
+        _command(desk, first_name, CommandAction.PUBLISH, "payment-capture", minutes=minutes, reason=note)
+    _command(desk, "Ines", CommandAction.PAUSE, "card-renewal", minutes=297, reason="issuer test window")
+    _schedules(desk)
+    for severity, title, minutes in (
+        ("error", "41 runs of Payment capture failed", 9),
+        ("info", "Job 31 has ended", 7),
+    ):
+        Notification.objects.create(
+            tenant=desk.tenant, user=desk.users["Maya"], severity=severity, title=title, idempotency_key=title,
+            body="Read the incident before you replay the runs.", created_at=desk.at(minutes),
+        )  # fmt: skip
+
+
+def _command(
+    desk: Desk,
+    first_name: str,
+    action: CommandAction,
+    target: str,
+    *,
+    minutes: float,
+    run: Run | None = None,
+    reason: str = "",
+    observed: float = 0.0,
+    parent: Command | None = None,
+) -> Command:
+    actor, at = desk.actor(first_name), desk.at(minutes)
+    return Command.objects.create(
+        tenant=desk.tenant,
+        action=action,
+        target_type="run" if run else "definition",
+        target_id=str(run.id) if run else target,
+        run=run,
+        actor_type=actor.kind,
+        actor_id=actor.id,
+        actor_name=actor.name,
+        source=actor.source,
+        reason=reason,
+        parent=parent,
+        state=CommandState.OBSERVED,
+        requested_at=at,
+        decided_at=at + timedelta(milliseconds=38),
+        observed_at=at + timedelta(seconds=observed),
+    )
+
+
+def _job_31(desk: Desk, failed: dict[str, Run], replays: dict[str, Run]) -> None:
+    actor, started = desk.actor("Jonas"), desk.at(JOB_MINUTES + 0.2)
+    reason = "The bank said the path works now."
+    job_command = _command(desk, "Jonas", CommandAction.BULK, "", minutes=JOB_MINUTES + 0.2, reason=reason)
+    job = BulkJob.objects.create(
+        tenant=desk.tenant, action=CommandAction.REPLAY, reason=reason, actor_type=actor.kind, actor_id=actor.id,
+        actor_name=actor.name, actor_role=actor.role, source=actor.source, command=job_command, state="done",
+        selection={"filters": {"definition": "payment-capture", "version": 2, "status": "FAILED"}},
+        total=len(failed), created_at=started, started_at=started, ended_at=desk.at(JOB_MINUTES - 1),
+        rate_per_second=5,
+    )  # fmt: skip
+    for position, (key, run) in enumerate(sorted(failed.items())):
+        command = _command(
+            desk, "Jonas", CommandAction.REPLAY, key, minutes=JOB_MINUTES, run=run, reason=reason, parent=job_command
+        )
+        Command.objects.filter(id=command.id).update(details={"runId": str(replays[key].id)})
+        BulkItem.objects.create(
+            tenant=desk.tenant, job=job, position=position, target_id=run.id, target_label=key, status_then="FAILED",
+            state="accepted", command=command, attempts=1, decided_at=desk.at(JOB_MINUTES),
+        )  # fmt: skip
+
+
+def _schedules(desk: Desk) -> None:
+    for key, name, cron, minutes in (
+        ("daily-settlement", "weekdays 13:15", "15 13 * * 1-5", -1388), ("invoice-dunning", "hourly", "0 * * * *", -52),
+    ):  # fmt: skip
+        definition = desk.versions[key, {"daily-settlement": 5, "invoice-dunning": 7}[key]].definition
+        Schedule.objects.create(
+            tenant=desk.tenant, definition=definition, name=name, origin="portal", kind="recurring", cron=cron,
+            time_zone="Europe/Berlin", temporal_schedule_id=f"story-{key}", next_run_at=desk.at(minutes),
+            last_run_at=desk.at(52), last_synced_at=desk.at(1), created_by_name="Ines Alvarez",
+        )  # fmt: skip
