@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := run
-.PHONY: help run test coverage check format record-histories clean-local .venv
+.PHONY: help run test coverage check format record-histories screenshots clean-local .venv
 # A failed installation must not leave the stamp file, or the next `make` would skip it.
 .DELETE_ON_ERROR:
 
@@ -67,6 +67,9 @@ format: $(INSTALLED) ## Format the code and the templates, and apply safe fixes.
 
 record-histories: $(INSTALLED) ## Run every recorded scenario again and store its history; needed after an engine change.
 	@exec .venv/bin/python -m pytest tests/replay/recording.py -q
+
+screenshots: $(INSTALLED) ## Take the pictures of docs/pictures again; needs Chromium.
+	@exec .venv/bin/python -m pytest tests/browser/screenshots.py -q
 
 clean-local: $(INSTALLED) ## Delete the data of `make run` in .local.
 	@.venv/bin/python -c "import pathlib, sys; from portal.devstack.home import running_pid; \

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from django.conf import settings
+from django.test import Client
+
 from tests.support.factories import publish, wait_for_reply
 from tests.support.tenant_driver import TenantDriver
 
@@ -22,3 +25,14 @@ def waiting_run(driver: TenantDriver, key: str = "T-1") -> Any:
     )
     run = driver.start({"ticketId": key})
     return driver.wait_for_run("WAITING", id=run.id)
+
+
+def member_context(browser: Any, site: str, user: Any, *, width: int = 1440, height: int = 900, **more: Any) -> Any:
+    """Return a new browser context in which the user is signed in. `more` goes to Playwright, for example the theme."""
+    client = Client()
+    client.force_login(user)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+    context = browser.new_context(viewport={"width": width, "height": height}, **more)
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": site}])
+    context.set_default_timeout(15_000)
+    return context

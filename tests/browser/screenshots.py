@@ -1,0 +1,73 @@
+"""Pictures of the screens for the documentation (`make screenshots`).
+
+Pytest does not collect this file with the tests.
+"""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from PIL import Image
+
+from tests.support.browser import member_context
+from tests.support.story.people import Desk
+from tests.support.story.places import story_ids, story_run
+from workflows.models import HumanTask
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+# Suffix of the file name, width, height and theme. Wide pictures show what is above the fold.
+SHAPES = (("", 1440, 900, "light"), ("-dark", 1440, 900, "dark"), ("-phone", 390, 844, "light"))
+COLOURS = 128
+MOST_BYTES = 150_000
+
+
+def addresses(desk: Desk) -> dict[str, str]:
+    """Return the address of each picture."""
+
+    def admin(name: str, *args: Any) -> str:
+        return reverse(f"admin:{name}", args=args)
+
+    ids = story_ids(desk)
+    decision = HumanTask.objects.get(tenant=desk.tenant, task_type="action.decide_outcome")
+    runs = {"run": "PAY-105", "run-waiting": "TCK-4471", "run-retrying": "SET-1124", "run-canceled": "PAY-094"}
+    return {
+        "dashboard": admin("index"),
+        "runs": admin("workflows_run_changelist"),
+        **{name: admin("workflows_run_change", story_run(desk, key).id) for name, key in runs.items()},
+        "events": admin("workflows_event_changelist"),
+        "event": admin("workflows_event_change", ids["event"]),
+        "dead-letters": admin("workflows_eventdelivery_changelist"),
+        "tasks": admin("workflows_humantask_changelist"),
+        "task": admin("workflows_humantask_change", ids["task"]),
+        "task-decide": admin("workflows_humantask_change", decision.id),
+        "definitions": admin("workflows_definition_changelist"),
+        "definition": admin("workflows_definition_change", ids["definition"]),
+        "bulk-job": admin("workflows_bulkjob_change", ids["bulk_job"]),
+        "ledger": admin("workflows_command_changelist"),
+    }
+
+
+@pytest.mark.parametrize(("suffix", "width", "height", "theme"), SHAPES)
+def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, height: int, theme: str) -> None:
+    context = member_context(
+        browser, site, story.users["Maya"], width=width, height=height, color_scheme=theme, timezone_id="Europe/Berlin"
+    )
+    page = context.new_page()
+    FOLDER.mkdir(exist_ok=True)
+    for name, address in addresses(story).items():
+        page.goto(site + address, wait_until="load")
+        page.evaluate("document.fonts.ready")
+        file = FOLDER / f"{name}{suffix}.png"
+        file.write_bytes(small(page.screenshot(animations="disabled")))
+        assert file.stat().st_size <= MOST_BYTES, f"{file.name} has {file.stat().st_size} bytes"
+    context.close()
+
+
+def small(png: bytes) -> bytes:
+    """Return the picture with few colours, so that the repository stays small."""
+    made = BytesIO()
+    picture = Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture.save(made, "PNG", optimize=True)
+    return made.getvalue()
