@@ -14,7 +14,7 @@ def clone(row: models.Model, first: int, last: int, **columns: str) -> None:
     Triggers and foreign keys are switched off, because the referenced rows are created in the same way.
     """
     table = row._meta.db_table
-    names = [field.column for field in row._meta.concrete_fields]
+    names = [field.column for field in row._meta.concrete_fields if not field.generated]
     given = {"id": copy_id(table), **columns}
     chosen = ", ".join(given.get(name, f'template."{name}"') for name in names)
     quoted = ", ".join(f'"{name}"' for name in names)

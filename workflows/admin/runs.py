@@ -4,11 +4,10 @@ Actions on many runs are in `run_bulk.py`, the page of one run is in `run_page.p
 `run_commands.py`.
 """
 
-import uuid
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
@@ -22,8 +21,9 @@ from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_page import RunPageViews
 from workflows.admin.run_verify import RunVerifyViews
-from workflows.models import Definition, EventDelivery, Run, RunWait
+from workflows.models import Definition, Run
 from workflows.selectors.counts import run_counts
+from workflows.selectors.run_search import runs_by_term
 from workflows.selectors.runs import runs_with_open_cancel
 from workflows.statuses import RunStatus
 from workflows.templatetags.pointsman import duration_between, moment, nowrap
@@ -68,7 +68,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
     list_filter_sheet = False
     list_before_template = "portal/_run_chips.html"
     search_fields = ("id",)
-    search_help_text = "Run id, correlation key, event id, workflow id or definition key"
+    search_help_text = "Beginning of a key; or a run id, event id, workflow id or definition key"
     ordering = ("-created_at",)
     actions = ("cancel_runs", "replay_runs", "terminate_runs")  # type: ignore[assignment]
 
@@ -78,25 +78,9 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions, Te
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], term: str
     ) -> tuple[QuerySet[Run], bool]:
-        term = term.strip()
-        if not term:
+        if not term.strip():
             return queryset, False
-        waits = RunWait.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), correlation_key=term)
-        deliveries = EventDelivery.objects.filter(
-            tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), event__event_id=term
-        )
-        wanted = (
-            Q(correlation_key=term)
-            | Q(temporal_workflow_id=term)
-            | Q(definition_key=term)
-            | Exists(waits)
-            | Exists(deliveries)
-        )
-        try:
-            wanted |= Q(id=uuid.UUID(term))
-        except ValueError:
-            wanted |= Q(event__event_id=term)
-        return queryset.filter(wanted), False
+        return runs_by_term(queryset, tenant_id=actor_of(request).tenant_id, term=term), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         counts = run_counts(tenant_id=actor_of(request).tenant_id)

@@ -1,15 +1,18 @@
 """Query filters of the API lists."""
 
+import uuid
+from typing import Any
+
 import django_filters
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from workflows.api.query import MomentFilter, WholeNumberFilter
-from workflows.models import Command, Definition, EventDelivery, HumanTask, Run, RunWait
+from workflows.models import Command, Definition, HumanTask, Run
+from workflows.selectors.run_search import runs_of_event, runs_with_key
 from workflows.statuses import (
     CommandAction,
     CommandState,
     DefinitionState,
-    DeliveryStatus,
     RunStatus,
     TaskStatus,
     TriggerType,
@@ -44,18 +47,15 @@ class RunFilter(django_filters.FilterSet):
         model = Run
         fields: list[str] = []
 
+    def __init__(self, *args: Any, tenant_id: uuid.UUID | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tenant_id = tenant_id or (self.request and self.request.auth.tenant_id)
+
     def by_key(self, runs: QuerySet[Run], _name: str, value: str) -> QuerySet[Run]:
-        waits = RunWait.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), correlation_key=value)
-        return runs.filter(Q(correlation_key=value) | Exists(waits))
+        return runs_with_key(runs, tenant_id=self.tenant_id, key=value)
 
     def by_event(self, runs: QuerySet[Run], _name: str, value: str) -> QuerySet[Run]:
-        taken = EventDelivery.objects.filter(
-            tenant_id=OuterRef("tenant_id"),
-            run=OuterRef("pk"),
-            event__event_id=value,
-            status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED],
-        )
-        return runs.filter(Q(event__event_id=value) | Exists(taken))
+        return runs_of_event(runs, tenant_id=self.tenant_id, event_id=value)
 
 
 class CommandFilter(django_filters.FilterSet):

@@ -28,7 +28,7 @@ def runs_by_filters(*, tenant_id: uuid.UUID, filters: Mapping[str, Any], all_run
     if unknown := sorted(set(filters) - set(known)):
         raise _invalid({name[:100]: [unknown_name(name, known, kind="filter")] for name in unknown})
     data = MultiValueDict({name: _texts(name, value) for name, value in filters.items()})
-    chosen = RunFilter(data=data, queryset=Run.objects.filter(tenant_id=tenant_id))
+    chosen = RunFilter(data=data, queryset=Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id)
     if not chosen.is_valid():
         raise _invalid({name: [str(word) for word in words] for name, words in chosen.errors.items()})
     runs: QuerySet[Run] = chosen.qs

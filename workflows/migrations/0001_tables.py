@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.fields.json
 import django.utils.timezone
 import workflows.models.fields
 import workflows.models.schedules
@@ -782,6 +783,7 @@ class Migration(migrations.Migration):
                         blank=True, help_text="Correlation key of the event that started the run.", max_length=1000
                     ),
                 ),
+                ("correlation_key_folded", workflows.models.fields.FoldedField(source="correlation_key")),
                 (
                     "concurrency_key",
                     models.CharField(
@@ -812,6 +814,15 @@ class Migration(migrations.Migration):
                 ("error", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
                 ("error_category", models.CharField(blank=True, max_length=40)),
                 ("error_code", models.CharField(blank=True, max_length=100)),
+                (
+                    "failed_step_path",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.fields.json.KT("error__nodePath"),
+                        help_text="Step in which the error of the run occurred.",
+                        output_field=models.TextField(null=True),
+                    ),
+                ),
                 ("step_count", models.PositiveIntegerField(default=0)),
                 ("failed_step_count", models.PositiveIntegerField(default=0)),
                 (
@@ -916,6 +927,28 @@ class Migration(migrations.Migration):
                         condition=models.Q(("ended_at__isnull", False)),
                         fields=["tenant", "definition", "-ended_at"],
                         name="workflow_runs_last_ended",
+                    ),
+                    models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
+                    models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
+                    models.Index(
+                        condition=models.Q(("state", ""), _negated=True),
+                        fields=["tenant", "state", "-created_at"],
+                        name="workflow_runs_by_state",
+                    ),
+                    models.Index(
+                        condition=models.Q(("error_code", ""), _negated=True),
+                        fields=["tenant", "error_code", "-created_at"],
+                        name="workflow_runs_by_error_code",
+                    ),
+                    models.Index(
+                        condition=models.Q(("failed_step_path__isnull", False)),
+                        fields=["tenant", "failed_step_path", "-created_at"],
+                        name="workflow_runs_by_failed_step",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["STARTING", "RUNNING", "WAITING"])),
+                        fields=["tenant", "current_step_path", "-created_at"],
+                        name="workflow_runs_by_current_step",
                     ),
                     models.Index(
                         condition=models.Q(("correlation_key", ""), _negated=True),
@@ -1081,6 +1114,11 @@ class Migration(migrations.Migration):
                         name="workflow_run_waits_open",
                     ),
                     models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
+                    models.Index(
+                        condition=models.Q(("kind", "retry"), ("status", "WAITING")),
+                        fields=["tenant", "run"],
+                        name="workflow_run_waits_retrying",
+                    ),
                     models.Index(
                         condition=models.Q(("status", "WAITING")),
                         fields=["tenant", "event_name", "-opened_at"],

@@ -7,9 +7,10 @@ late or repeated record changes nothing.
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KT
 from django.utils import timezone
 
-from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow
 from workflows.models.guard import projection_guard
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
@@ -54,6 +55,7 @@ class Run(ProjectionRow):
     correlation_key = models.CharField(
         max_length=1000, blank=True, help_text="Correlation key of the event that started the run."
     )
+    correlation_key_folded = FoldedField(source="correlation_key")
     concurrency_key = models.CharField(
         max_length=1000, blank=True, help_text="Only one run of the definition with this key may be open."
     )
@@ -74,6 +76,12 @@ class Run(ProjectionRow):
     error = OrderedJSONField(null=True, blank=True)
     error_category = models.CharField(max_length=40, blank=True)
     error_code = models.CharField(max_length=100, blank=True)
+    failed_step_path = models.GeneratedField(
+        expression=KT("error__nodePath"),
+        output_field=models.TextField(null=True),
+        db_persist=True,
+        help_text="Step in which the error of the run occurred.",
+    )
     step_count = models.PositiveIntegerField(default=0)
     failed_step_count = models.PositiveIntegerField(default=0)
     event_count = models.PositiveIntegerField(default=0, help_text="Number of events that resolved a wait of this run.")
@@ -107,6 +115,27 @@ class Run(ProjectionRow):
                 fields=["tenant", "definition", "-ended_at"],
                 condition=Q(ended_at__isnull=False),
                 name="workflow_runs_last_ended",
+            ),
+            # The next indexes are for the filters and orders of the run list.
+            models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
+            models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
+            models.Index(
+                fields=["tenant", "state", "-created_at"], name="workflow_runs_by_state", condition=~Q(state="")
+            ),
+            models.Index(
+                fields=["tenant", "error_code", "-created_at"],
+                name="workflow_runs_by_error_code",
+                condition=~Q(error_code=""),
+            ),
+            models.Index(
+                fields=["tenant", "failed_step_path", "-created_at"],
+                name="workflow_runs_by_failed_step",
+                condition=Q(failed_step_path__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant", "current_step_path", "-created_at"],
+                name="workflow_runs_by_current_step",
+                condition=Q(status__in=[status.value for status in OPEN_RUN_STATUSES]),
             ),
             models.Index(
                 fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")
@@ -240,6 +269,12 @@ class RunWait(ProjectionRow):
                 condition=Q(status="WAITING"),
             ),
             models.Index(fields=["tenant", "run", "opened_at"], name="workflow_run_waits_of_run"),
+            # Runs that wait for a retry.
+            models.Index(
+                fields=["tenant", "run"],
+                name="workflow_run_waits_retrying",
+                condition=Q(status="WAITING", kind=WaitKind.RETRY.value),
+            ),
             # The next two indexes find near misses: waits with the same name and another key, and waits with the same
             # key that have another name or are already closed.
             models.Index(

@@ -1,0 +1,53 @@
+"""Plans of queries, as PostgreSQL makes them for the application's role inside one tenant."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection, connections, models
+from django.db.models import QuerySet
+
+from workflows.tenancy import tenant_scope
+
+
+def copies(row: models.Model, number: int, **columns: str) -> None:
+    """Insert copies of a row. `columns` are SQL expressions that can contain `n`, from 1 to `number`.
+
+    Triggers and foreign keys are switched off. The table is analysed afterwards.
+    """
+    table = row._meta.db_table
+    names = [field.column for field in row._meta.concrete_fields if not field.generated]
+    given = {"id": "gen_random_uuid()", **columns}
+    chosen = ", ".join(given.get(name, f'template."{name}"') for name in names)
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            f'INSERT INTO "{table}" ({", ".join(names)}) SELECT {chosen} FROM "{table}" AS template,'
+            f" generate_series(1, {number}) AS n WHERE template.id = '{row.pk}'"
+        )
+        cursor.execute("SET session_replication_role = origin")
+        cursor.execute(f'VACUUM ANALYZE "{table}"')
+
+
+def plan_of(tenant: Any, rows: QuerySet[Any]) -> list[dict[str, Any]]:
+    """Return all nodes of the plan of a query."""
+    sql, parameters = rows.query.sql_with_params()
+    with tenant_scope(tenant.id), connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
+        found = cursor.fetchone()[0]
+    plan = json.loads(found) if isinstance(found, str) else found
+    return list(_nodes(plan[0]["Plan"]))
+
+
+def conditions_of(tenant: Any, rows: QuerySet[Any]) -> str:
+    """Return the conditions with which the plan reads indexes. Assert that it scans no table without an index."""
+    nodes = plan_of(tenant, rows)
+    scans = [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
+    assert not scans, f"the plan scans {scans}"
+    return " ".join(node.get("Index Cond", "") for node in nodes)
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,0 +1,92 @@
+"""Search for runs by a text that a person has: a key, an id, or the name of a definition.
+
+Every condition has an index that row-level security lets the application's role use. So a search that finds nothing
+costs no more than a search that finds one run.
+"""
+
+import uuid
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from workflows.models import Event, EventDelivery, Run, RunWait
+from workflows.models.fields import FOLDED_LENGTH, folded_prefix
+from workflows.statuses import DeliveryStatus
+
+MOST_IDS = 1000
+
+
+def runs_with_key(runs: QuerySet[Run], *, tenant_id: uuid.UUID, key: str) -> QuerySet[Run]:
+    """Return the runs with this correlation key, and the runs that have a wait with this key."""
+    own = Run.objects.filter(tenant_id=tenant_id, correlation_key=key).values("id")
+    waits = RunWait.objects.filter(tenant_id=tenant_id, correlation_key=key).values("run_id")
+    return runs.filter(id__in=own.union(waits))
+
+
+def runs_of_event(runs: QuerySet[Run], *, tenant_id: uuid.UUID, event_id: str) -> QuerySet[Run]:
+    """Return the runs that the event with this id of its sender started or resumed."""
+    events = Event.objects.filter(tenant_id=tenant_id, event_id=event_id, occupies_id=True)
+    started = Run.objects.filter(tenant_id=tenant_id, event__in=events).values("id")
+    taken = EventDelivery.objects.filter(
+        tenant_id=tenant_id, event__in=events, status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]
+    ).values("run_id")
+    return runs.filter(id__in=started.union(taken))
+
+
+def runs_with_key_prefix(runs: QuerySet[Run], prefix: str) -> QuerySet[Run]:
+    """Return the runs whose correlation key begins with this text, in any letter case."""
+    return runs.filter(_key_begins_with(prefix))
+
+
+def runs_by_term(runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str) -> QuerySet[Run]:
+    """Return the runs that the search of the run list finds.
+
+    These are the runs whose correlation key begins with the text in any letter case. They are also the runs with this
+    id, workflow id, definition key, wait key or event id.
+
+    Cost: one statement before the statement of the list.
+    """
+    term = term.strip()
+    ids = _ids_of(tenant_id, term)
+    wanted = _key_begins_with(term) | Q(definition_key=term)
+    if len(ids) > MOST_IDS:
+        return runs.filter(wanted | Exists(_waits_of_run(term)) | Exists(_deliveries_of_run(term)))
+    return runs.filter(wanted | Q(id__in=ids)) if ids else runs.filter(wanted)
+
+
+def _key_begins_with(prefix: str) -> Q:
+    """Compare a longer text with the whole key, because only the beginning of a key is folded."""
+    return folded_prefix("correlation_key_folded", prefix) if len(prefix) < FOLDED_LENGTH else Q(correlation_key=prefix)
+
+
+def _ids_of(tenant_id: uuid.UUID, term: str) -> list[uuid.UUID]:
+    """Return the ids of the runs that another text than their key leads to, and at most one more than `MOST_IDS`."""
+    runs, events = Run.objects.filter(tenant_id=tenant_id), Event.objects.filter(tenant_id=tenant_id, event_id=term)
+    found = (
+        RunWait.objects.filter(tenant_id=tenant_id, correlation_key=term)
+        .values_list("run_id")
+        .union(
+            EventDelivery.objects.filter(
+                tenant_id=tenant_id, run__isnull=False, event__in=events.filter(occupies_id=True)
+            ).values_list("run_id"),
+            runs.filter(event__in=events.filter(occupies_id=True)).values_list("id"),
+            runs.filter(temporal_workflow_id=term).values_list("id"),
+            *([runs.filter(id=uuid.UUID(term)).values_list("id")] if _is_uuid(term) else []),
+        )
+    )
+    return [row[0] for row in found[: MOST_IDS + 1]]
+
+
+def _waits_of_run(term: str) -> QuerySet[RunWait]:
+    return RunWait.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), correlation_key=term)
+
+
+def _deliveries_of_run(term: str) -> QuerySet[EventDelivery]:
+    return EventDelivery.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), event__event_id=term)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
