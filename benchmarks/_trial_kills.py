@@ -15,8 +15,8 @@ from portal.devstack.errors import StackError
 from portal.devstack.supervision import Supervisor
 from portal.devstack.waiting import NotReady
 
-# Program and weight. PostgreSQL is not in the list: it is the one server whose loss stops everything.
-PROGRAMS = {"worker": 4, "web": 3, "celery": 3, "temporal": 2, "redis": 2, "stream": 1, "beat": 1}
+# Program and weight.
+PROGRAMS = {"worker": 4, "web": 3, "celery": 3, "temporal": 2, "redis": 2, "postgres": 2, "stream": 1, "beat": 1}
 PAUSE_SECONDS = (5.0, 20.0)
 OUTAGE_SECONDS = (3.0, 45.0)
 OUTAGES = 0.3  # share of the disturbances that are stops
@@ -43,6 +43,8 @@ class Kills:
     def stop(self) -> None:
         self._end.set()
         self._thread.join()
+        for name in PROGRAMS:
+            self._start(name)
 
     def count(self) -> int:
         return self.killed.total() + self.stopped.total()
@@ -80,6 +82,9 @@ class Kills:
         self._end.wait(seconds)
         self.stopped[name] += 1
         self.stopped_seconds[name] += seconds
+        self._start(name)
+
+    def _start(self, name: str) -> None:
         while True:
             try:
                 self._control.start(name)

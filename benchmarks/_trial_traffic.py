@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import django.db
 import redis
 from django.conf import settings
 from kombu.exceptions import OperationalError
@@ -173,9 +174,15 @@ class Traffic:
             heapq.heappush(self._due, (time.monotonic() + after, next(self._numbers), work))
 
     def _work(self, work: Callable[[], bool]) -> None:
-        with system_scope():
-            if not work():
-                self._put(RETRY_SECONDS, work)
+        try:
+            with system_scope():
+                is_done = work()
+        except (django.db.OperationalError, django.db.InterfaceError):
+            self.responses["database: none"] += 1
+            django.db.connection.close()  # the next try opens a new connection
+            is_done = False
+        if not is_done:
+            self._put(RETRY_SECONDS, work)
 
     def _check(self, done: Future[None]) -> None:
         with self._lock:

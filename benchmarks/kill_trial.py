@@ -4,9 +4,9 @@
     python benchmarks/kill_trial.py --minutes 2               a test of the program
 
 The program starts the development stack with its production timeouts. It sends starts, follow-ups, task completions and
-events near deadlines through all entry points. Meanwhile it kills worker, Temporal, Celery, Redis, web, stream consumer
-and beat with SIGKILL, or stops one of them for a while. The times and targets come from the seed. The results also
-depend on the machine, so two trials with one seed are not identical.
+events near deadlines through all entry points. Meanwhile it kills worker, Temporal, Celery, Redis, PostgreSQL, web,
+stream consumer and beat with SIGKILL, or stops one of them for a while. The times and targets come from the seed. The
+results also depend on the machine, so two trials with one seed are not identical.
 
 Afterwards the program waits until every event and every run is in its final state. The account has the number of events
 by outcome, runs by status, disturbances by program, differences between rows and Temporal, and contradictions: events
@@ -60,6 +60,8 @@ def say(text: str) -> None:
 
 def trial(home: Path, *, minutes: float, seed: int, rate: float, settle_minutes: float) -> bool:
     """Run the whole trial. Return True if the account has no errors."""
+    from django.db import connection
+
     from benchmarks._trial_account import Account
     from benchmarks._trial_kills import Kills
     from benchmarks._trial_traffic import Traffic
@@ -77,6 +79,7 @@ def trial(home: Path, *, minutes: float, seed: int, rate: float, settle_minutes:
                 progress_at += PROGRESS_SECONDS
                 say(f"{len(traffic.cases)} cases, {len(traffic.sent)} events, {kills.count()} disturbances")
         kills.stop()
+        connection.close()  # PostgreSQL was restarted
         say("the traffic has ended; waiting until everything is settled")
         ends_at = time.monotonic() + 60 * settle_minutes
         account = Account(traffic)
