@@ -139,10 +139,6 @@ def forms_script(request: HttpRequest) -> str:
     return static("portal/forms.js")
 
 
-def live_script(request: HttpRequest) -> str:
-    return static("portal/live.js")
-
-
 def stylesheet(request: HttpRequest) -> str:
     return static("portal/portal.css")
 

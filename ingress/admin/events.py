@@ -23,12 +23,14 @@ from workflows.admin.base import actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import SendEventForm
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
+from workflows.admin.live import live_page
 from workflows.errors import PortalError
 from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_failures_recorded, command_finish
 from workflows.models import Command, Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import event_counts
+from workflows.selectors.versions import event_version
 from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
@@ -137,6 +139,7 @@ class EventAdmin(WhatIfViews):
         return format_html('<span class="pm-sentence">{} <small>{}</small></span>', why, left)
 
     @method_decorator(require_safe)
+    @live_page(event_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -12,6 +12,6 @@ UNFOLD = {
     "COLORS": {"primary": "portal.pages.palette.primary"},
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.site.navigation"},
     "STYLES": ["portal.site.design_stylesheet", "portal.site.stylesheet"],
-    "SCRIPTS": ["portal.site.forms_script", "portal.site.live_script"],
+    "SCRIPTS": ["portal.site.forms_script"],
     "LOGIN": {"form": "portal.forms.MemberAuthenticationForm"},
 }

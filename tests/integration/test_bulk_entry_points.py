@@ -164,7 +164,7 @@ def test_list_action_creates_a_job_and_shows_its_preview(tenant: Any, cancel_acc
     assert (item_counts(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
     page = client.get(response.url).content.decode()
     assert "2 of 2 accepted by Temporal" in page
-    assert "hx-get" not in page  # a job that has ended is not polled
+    assert "data-live data-version" not in page  # a job that has ended is not polled
     filtered = client.get(f"{response.url}?state=ineligible").content.decode()
     assert (str(closed.id) in filtered, str(runs[0].id) in filtered) == (True, False)
 
@@ -217,7 +217,7 @@ def test_job_page_posts_requests_and_stop_asks_for_confirmation(tenant: Any, can
             reverse(f"admin:workflows_bulkjob_{name}", args=[job.id]), {"reason": "r"}, follow=True
         ).content.decode()
 
-    assert "hx-get" in client.get(page).content.decode()
+    assert "data-live data-version" in client.get(page).content.decode()
     assert "You need the role operator." in viewer.get(page).content.decode()
     assert "PERMISSION_DENIED" in step("stop", viewer)
     assert "Paused." in step("pause")

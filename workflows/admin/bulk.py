@@ -14,8 +14,10 @@ from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.admin.bulk_steps import BulkStepViews, why_not
 from workflows.admin.forms import ReasonForm, RequiredReasonForm
+from workflows.admin.live import live_page
 from workflows.errors import unknown_name
 from workflows.models import BulkJob
+from workflows.selectors.versions import bulk_job_version
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.freeze import INELIGIBLE_REASONS
 from workflows.services.bulk.jobs import bulk_failures
@@ -70,6 +72,7 @@ class BulkJobAdmin(BulkStepViews):
         return nowrap(duration_between(job.started_at, job.ended_at))
 
     @method_decorator(require_safe)
+    @live_page(bulk_job_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -16,9 +16,11 @@ from django.views.decorators.http import require_safe
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.live import live_page
 from workflows.concurrency_keys import holder_of
 from workflows.models import Run
 from workflows.selectors.runs import RunPage, row_count, run_page
+from workflows.selectors.versions import run_version
 from workflows.services.missing_actions import missing_action_of
 from workflows.services.runs.control import UNSUPPORTED_HINTS
 from workflows.statuses import CommandAction, Engine, Role
@@ -30,6 +32,7 @@ class RunPageViews(TenantAdmin):
     """View of `RunAdmin` that shows one run."""
 
     @method_decorator(require_safe)
+    @live_page(run_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

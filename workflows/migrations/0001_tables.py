@@ -926,6 +926,7 @@ class Migration(migrations.Migration):
                     models.Index(
                         condition=models.Q(("ended_at__isnull", False)),
                         fields=["tenant", "definition", "-ended_at"],
+                        include=["status", "started_at", "replay_of"],
                         name="workflow_runs_last_ended",
                     ),
                     models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
@@ -949,6 +950,12 @@ class Migration(migrations.Migration):
                         condition=models.Q(("status__in", ["STARTING", "RUNNING", "WAITING"])),
                         fields=["tenant", "current_step_path", "-created_at"],
                         name="workflow_runs_by_current_step",
+                    ),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", False)),
+                        fields=["tenant", "-ended_at"],
+                        include=["status", "replay_of"],
+                        name="workflow_runs_ended",
                     ),
                     models.Index(
                         condition=models.Q(("correlation_key", ""), _negated=True),

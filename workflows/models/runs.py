@@ -113,6 +113,7 @@ class Run(ProjectionRow):
             models.Index(fields=["tenant", "definition", "status"], name="workflow_runs_by_definition"),
             models.Index(
                 fields=["tenant", "definition", "-ended_at"],
+                include=["status", "started_at", "replay_of"],
                 condition=Q(ended_at__isnull=False),
                 name="workflow_runs_last_ended",
             ),
@@ -136,6 +137,12 @@ class Run(ProjectionRow):
                 fields=["tenant", "current_step_path", "-created_at"],
                 name="workflow_runs_by_current_step",
                 condition=Q(status__in=[status.value for status in OPEN_RUN_STATUSES]),
+            ),
+            models.Index(
+                fields=["tenant", "-ended_at"],
+                include=["status", "replay_of"],
+                condition=Q(ended_at__isnull=False),
+                name="workflow_runs_ended",
             ),
             models.Index(
                 fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")

@@ -1,6 +1,18 @@
-// Changes only what differs when a live page is loaded again. Open details, focus and typed text stay.
+// Loads a live page again and changes only what differs. Open details, focus, selection and typed text stay.
+//
+// A live element has an id and the attribute data-live. Its data-version is the version of the page that it shows
+// (workflows/admin/live.py). Rows of a list have data-key, so that a row keeps its state when it moves. In an element
+// with data-live-hold, new rows wait behind the button [data-live-new]. A part with data-live-own is not changed.
 (() => {
-  const isTyped = (field) => field === document.activeElement || (field.type !== "hidden" && field.value !== field.defaultValue);
+  const FIRST_DELAY = 2000, LAST_DELAY = 30000, SLOWER = 1.5;
+  const live = () => [...document.querySelectorAll("[data-live][id]")];
+  const version = () => live().find((element) => element.dataset.version)?.dataset.version ?? "";
+  const content = (tag) => tag.split(".")[0];
+  let delay = FIRST_DELAY, timer = 0, isLoading = false, problemSince = null, showsAll = false;
+
+  // -- Changing only what differs --
+  const isTyped = (field) =>
+    field === document.activeElement || field.checked !== field.defaultChecked || (field.type !== "hidden" && field.value !== field.defaultValue);
   const copyAttributes = (shown, fresh) => {
     for (const { name } of [...shown.attributes]) {
       if (name !== "open" && !fresh.hasAttribute(name)) shown.removeAttribute(name);
@@ -9,16 +21,19 @@
       if (name !== "open" && shown.getAttribute(name) !== value) shown.setAttribute(name, value);
     }
   };
-  const isSame = (shown, fresh) => shown.nodeName === fresh.nodeName && (shown.id ?? "") === (fresh.id ?? "");
+  const keyOf = (node) => node.dataset?.key || node.id || "";
+  const isSame = (shown, fresh) => shown.nodeName === fresh.nodeName && keyOf(shown) === keyOf(fresh);
+  const isOwn = (node) => node.nodeType === Node.ELEMENT_NODE && node.hasAttribute("data-live-own");
   const update = (shown, fresh) => {
-    if (shown.isEqualNode(fresh)) return;
+    if (shown.isEqualNode(fresh) || isOwn(shown)) return;
     if (shown.nodeType !== Node.ELEMENT_NODE) {
       shown.nodeValue = fresh.nodeValue;
       return;
     }
     if (shown.matches("input, textarea, select") && isTyped(shown)) return;
     copyAttributes(shown, fresh);
-    updateChildren(shown, fresh);
+    if (shown.hasAttribute("data-live-hold") && !showsAll) updateRows(shown, fresh);
+    else updateChildren(shown, fresh);
   };
   // Keep each child that the new page also has, in this order. Remove the others, and insert what is new.
   const updateChildren = (shown, fresh) => {
@@ -27,7 +42,7 @@
       let found = next;
       while (found !== null && !isSame(found, node)) found = found.nextSibling;
       if (found === null) {
-        shown.insertBefore(node, next);
+        shown.insertBefore(document.importNode(node, true), next);
         continue;
       }
       while (next !== found) {
@@ -44,18 +59,104 @@
       removed.remove();
     }
   };
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    const shown = event.detail.target;
-    if (!shown.matches("[data-live]") || event.detail.xhr.status !== 200) return;
-    const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
-    const fresh = page.getElementById(shown.id);
-    if (fresh === null) return;
-    event.detail.shouldSwap = false;
-    update(shown, fresh);
+  // Change the rows that are shown, in place. Count the new rows on the button instead of inserting them.
+  const updateRows = (shown, fresh) => {
+    const rows = new Map([...shown.children].map((row) => [keyOf(row), row]));
+    let waiting = 0;
+    for (const row of [...fresh.children]) {
+      const known = rows.get(keyOf(row));
+      if (known) update(known, row);
+      else waiting += 1;
+    }
+    for (const button of document.querySelectorAll("[data-live-new]")) {
+      button.hidden = waiting === 0;
+      button.textContent = `${waiting} new, show`;
+    }
+  };
+  const swap = (page) => {
+    for (const shown of live()) {
+      const fresh = page.getElementById(shown.id);
+      if (fresh !== null) update(shown, fresh);
+    }
+    if (showsAll) for (const button of document.querySelectorAll("[data-live-new]")) button.hidden = true;
+    showsAll = false;
+    document.dispatchEvent(new CustomEvent("live:update"));
+  };
+
+  // -- "Live. Read at ..." --
+  const showState = () => {
+    const isLive = live().length !== 0;
+    for (const element of document.querySelectorAll("[data-live-read]")) {
+      element.classList.toggle("live", isLive);
+      element.classList.toggle("stale", problemSince !== null);
+      element.firstElementChild.hidden = !isLive;
+    }
+  };
+  const showRead = (response) => {
+    problemSince = null;
+    const at = new Date(response.headers.get("Date") ?? Date.now());
+    for (const element of document.querySelectorAll("[data-live-read]")) {
+      const time = element.querySelector("time");
+      time.dateTime = at.toISOString();
+      time.textContent = `${at.toISOString().slice(11, 19)} UTC`;
+    }
+    for (const element of document.querySelectorAll("[data-live-problem]")) element.textContent = "";
+    showState();
+    document.dispatchEvent(new CustomEvent("live:read"));
+  };
+  const showProblem = (cause) => {
+    problemSince ??= new Date();
+    showState();
+    const text = `Not updated since ${problemSince.toISOString().slice(11, 19)} UTC. ${cause} The page tries again.`;
+    for (const element of document.querySelectorAll("[data-live-problem]")) {
+      if (element.textContent !== text) element.textContent = text;
+    }
+  };
+
+  // -- Requests --
+  const load = async () => {
+    const before = version();
+    const headers = before && !showsAll ? { "If-None-Match": `"${before}"` } : {};
+    const response = await fetch(location.href, { headers, credentials: "same-origin", redirect: "manual" });
+    if (response.type === "opaqueredirect") throw new Error("You are signed out, or the page has moved. Load it again.");
+    if (response.status === 304) return { response, isChanged: false };
+    if (!response.ok) throw new Error(`The portal responded with status ${response.status}.`);
+    swap(new DOMParser().parseFromString(await response.text(), "text/html"));
+    return { response, isChanged: content(version()) !== content(before) };
+  };
+  const setLoading = (value) => {
+    isLoading = value;
+    for (const element of document.querySelectorAll("[data-live-read]")) element.ariaBusy = String(value);
+  };
+  const poll = async () => {
+    clearTimeout(timer);
+    if (isLoading || document.hidden || live().length === 0) return;
+    setLoading(true);
+    try {
+      const { response, isChanged } = await load();
+      showRead(response);
+      delay = isChanged ? FIRST_DELAY : Math.min(delay * SLOWER, LAST_DELAY);
+    } catch (error) {
+      showProblem(error instanceof TypeError ? "The portal does not respond." : error.message);
+      delay = Math.min(delay * SLOWER, LAST_DELAY);
+    }
+    setLoading(false);
+    plan();
+  };
+  const plan = () => {
+    clearTimeout(timer);
+    if (!document.hidden && live().length !== 0) timer = setTimeout(poll, showsAll ? 0 : delay);
+  };
+  document.addEventListener("visibilitychange", () => {
+    delay = FIRST_DELAY;
+    if (document.hidden) clearTimeout(timer);
+    else poll();
   });
-  // The last response of a page has no address to load again.
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const shown = event.detail.elt;
-    if (shown.matches("[data-live]") && !shown.hasAttribute("hx-get")) event.preventDefault();
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-live-new]")) return;
+    showsAll = true;
+    poll();
   });
+  showState();
+  plan();
 })();

@@ -1,0 +1,135 @@
+"""Live pages: a page that has not changed costs one small statement and no body; each change makes a new version."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.bulk_jobs import reload_job, start_job
+from tests.support.events import open_wait, receive
+from tests.support.factories import make_run
+from tests.support.members import member_of
+from workflows.admin import live
+from workflows.models import BulkItem, BulkJob, Command, Event, EventDelivery, HumanTask, Run
+from workflows.projections.transaction import projection_writer
+from workflows.statuses import Role
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+
+def version_of(client: Client, page: str) -> str:
+    content = client.get(page).context_data["live_version"]
+    assert isinstance(content, str)
+    return content
+
+
+def poll(client: Client, page: str, version: str) -> Any:
+    return client.get(page, headers={"If-None-Match": f'"{version}"'})
+
+
+def write_run(run: Run, **fields: Any) -> None:
+    with projection_writer("test"):
+        Run.objects.filter(id=run.id).update(**fields)
+
+
+def add_command(run: Run) -> None:
+    Command.objects.create(
+        tenant=run.tenant, run=run, action="cancel", target_type="run", target_id=str(run.id), actor_type="user",
+        actor_name="a", source="admin",
+    )  # fmt: skip
+
+
+def add_delivery(run: Run) -> None:
+    EventDelivery.objects.create(
+        tenant=run.tenant, event=receive(run.tenant), kind="wait", run=run, wait=open_wait(run.tenant, run=run)
+    )
+
+
+def add_task(run: Run) -> None:
+    HumanTask.objects.create(tenant=run.tenant, run=run, step_path="root.steps[0]", task_type="t", title="t")
+
+
+CHANGES_OF_A_RUN: dict[str, Callable[[Run], Any]] = {
+    "record": lambda run: write_run(run, projection_seq=7),
+    "drift": lambda run: write_run(run, drift_found_at=timezone.now()),
+    "stuck": lambda run: write_run(run, stuck_attempts=3),
+    "command": add_command,
+    "delivery": add_delivery,
+    "task": add_task,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests within one age of a page, also when a minute begins during a test."""
+    monkeypatch.setattr(live, "age_of", lambda seconds: 1)
+
+
+def test_page_without_a_change_is_304_with_few_statements(tenant: Any) -> None:
+    client = member_of(tenant)
+    page = reverse("admin:workflows_run_change", args=[make_run(tenant).id])
+    version = version_of(client, page)
+    assert f'data-version="{version}"' in client.get(page).content.decode()
+    with CaptureQueriesContext(connection) as queries:
+        response = poll(client, page, version)
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers["ETag"] == f'"{version}"'
+    statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+    assert len(statements) <= 4, statements  # session, user, membership, version
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_A_RUN)
+def test_each_change_of_a_run_makes_a_new_version(tenant: Any, change: str) -> None:
+    client, run = member_of(tenant), make_run(tenant)
+    page = reverse("admin:workflows_run_change", args=[run.id])
+    version = version_of(client, page)
+    CHANGES_OF_A_RUN[change](run)
+    response = poll(client, page, version)
+    assert (response.status_code, response.context_data["live_version"] != version) == (200, True)
+
+
+def test_event_page_and_bulk_job_change_their_versions(tenant: Any) -> None:
+    client, event = member_of(tenant), receive(tenant)
+    page = reverse("admin:workflows_event_change", args=[event.id])
+    version = version_of(client, page)
+    assert poll(client, page, version).status_code == 304
+    Event.objects.filter(id=event.id).update(outcome="unmatched")
+    assert poll(client, page, version).status_code == 200
+    run = make_run(tenant)
+    job = start_job(tenant, ids=[run.id])
+    page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+    version = version_of(client, page)
+    assert poll(client, page, version).status_code == 304
+    BulkItem.objects.filter(job=job).update(state="accepted", decided_at=timezone.now())
+    assert poll(client, page, version).status_code == 200
+    version = version_of(client, page)
+    BulkJob.objects.filter(id=reload_job(job).id).update(state="paused")
+    assert poll(client, page, version).status_code == 200
+
+
+def test_version_belongs_to_the_member_and_to_the_address_and_ends_with_its_age(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, viewer = member_of(tenant), member_of(tenant, role=Role.VIEWER)
+    page = reverse("admin:workflows_run_change", args=[make_run(tenant).id])
+    version = version_of(operator, page)
+    assert poll(viewer, page, version).status_code == 200
+    assert poll(operator, f"{page}?tab=steps", version).status_code == 200
+    monkeypatch.setattr(live, "age_of", lambda seconds: 2)
+    response = poll(operator, page, version)
+    assert response.status_code == 200
+    # Only the age differs. The browser does not take it for a change.
+    assert response.context_data["live_version"].split(".")[0] == version.split(".")[0]
+
+
+@pytest.mark.parametrize("object_id", ["nonsense", "0192d0f4-0000-7000-8000-000000000000"])
+def test_live_page_of_an_unknown_object_is_404(tenant: Any, object_id: str) -> None:
+    client = member_of(tenant)
+    for name in ("run", "event", "bulkjob"):
+        page = reverse(f"admin:workflows_{name}_change", args=[object_id])
+        assert poll(client, page, "x").status_code == 404

@@ -1,0 +1,115 @@
+"""Versions of live pages. Each is read with one statement from few rows, and changes when the page changes.
+
+Source: docs/reference/screens.md#live-updates
+"""
+
+import uuid
+from typing import Any
+
+from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Greatest
+
+from workflows.models import BulkItem, BulkJob, Command, Event, EventDelivery, HumanTask, Run, Tenant
+from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, DeliveryStatus, Engine
+
+COMMAND_TIMES = ("requested_at", "decided_at", "observed_at")
+DELIVERY_TIMES = ("created_at", "next_attempt_at", "sent_at", "decided_at")
+TASK_TIMES = ("created_at", "claimed_at", "completing_at", "completed_at")
+
+
+def run_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
+    """Return the version of a run with its commands, deliveries and tasks, or None if there is no such run."""
+    runs = _found(Run.objects.filter(tenant_id=tenant_id), object_id)
+    return runs.values_list(
+        "projection_epoch",
+        "projection_seq",
+        "projected_at",
+        "status",
+        "drift_found_at",
+        "stuck_attempts",
+        "queued_until",
+        _latest(Command.objects.filter(run=OuterRef("pk")), "run", COMMAND_TIMES),
+        _latest(EventDelivery.objects.filter(run=OuterRef("pk")), "run", DELIVERY_TIMES),
+        _latest(HumanTask.objects.filter(run=OuterRef("pk")), "run", TASK_TIMES),
+    ).first()
+
+
+def event_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
+    """Return the version of an event with its deliveries, or None if there is no such event."""
+    events = _found(Event.objects.filter(tenant_id=tenant_id), object_id)
+    return events.values_list(
+        "outcome",
+        "outcome_reason",
+        "routed_at",
+        "route_at",
+        "routing_attempts",
+        _latest(EventDelivery.objects.filter(event=OuterRef("pk")), "event", DELIVERY_TIMES),
+    ).first()
+
+
+def bulk_job_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
+    """Return the version of a bulk job with its items and the runs that it started, or None without such a job."""
+    first_pending = BulkItem.objects.filter(tenant_id=tenant_id, job=OuterRef("pk"), state=BulkItemState.PENDING)
+    jobs = _found(BulkJob.objects.filter(tenant_id=tenant_id), object_id)
+    return jobs.values_list(
+        "state", "ended_at", Subquery(first_pending.order_by("position").values("position")[:1]), *_runs_of(tenant_id)
+    ).first()
+
+
+def runs_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's runs: the times of the newest run, the newest change and the newest end."""
+    return Tenant.objects.filter(id=tenant_id).values_list(*_runs_of(tenant_id)).first()
+
+
+def events_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's events: the newest event, the oldest one not routed, the newest delivery."""
+    return Tenant.objects.filter(id=tenant_id).values_list(*_events_of(tenant_id)).first()
+
+
+def dashboard_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of everything that the dashboard shows: runs, events, and the newest command."""
+    command = _first(Command.objects.filter(tenant_id=tenant_id).order_by("-requested_at"), "id")
+    tenants = Tenant.objects.filter(id=tenant_id)
+    return tenants.values_list(*_runs_of(tenant_id), *_events_of(tenant_id), command).first()
+
+
+def _runs_of(tenant_id: uuid.UUID) -> list[Subquery]:
+    runs = Run.objects.filter(tenant_id=tenant_id)
+    # The conditions are those of the indexes workflow_runs_walk and workflow_runs_ended.
+    compared = runs.filter(engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True)
+    return [
+        _first(runs.order_by("-created_at"), "created_at"),
+        _first(compared.order_by("-projected_at"), "projected_at"),
+        _first(runs.filter(ended_at__isnull=False).order_by("-ended_at"), "ended_at"),
+    ]
+
+
+def _events_of(tenant_id: uuid.UUID) -> list[Subquery]:
+    events = Event.objects.filter(tenant_id=tenant_id)
+    deliveries = EventDelivery.objects.filter(tenant_id=tenant_id)
+    return [
+        _first(events.order_by("-received_at"), "id"),
+        _first(events.order_by("-received_at"), "outcome"),
+        _first(events.filter(routed_at__isnull=True).order_by("route_at"), "route_at"),
+        *(
+            _first(deliveries.filter(status=status).order_by("-created_at"), "id")
+            for status in (DeliveryStatus.PENDING, DeliveryStatus.SENT, DeliveryStatus.DEAD)
+        ),
+    ]
+
+
+def _first(rows: QuerySet[Any], field: str) -> Subquery:
+    return Subquery(rows.values(field)[:1])
+
+
+def _latest(rows: QuerySet[Any], group: str, fields: tuple[str, ...]) -> Subquery:
+    """Return the latest of these times of the rows of one run or event."""
+    own = rows.filter(tenant_id=OuterRef("tenant_id")).order_by().values(group)
+    return Subquery(own.annotate(latest=Max(Greatest(*fields))).values("latest"))
+
+
+def _found(rows: QuerySet[Any], row_id: str) -> QuerySet[Any]:
+    try:
+        return rows.filter(id=uuid.UUID(str(row_id)))
+    except ValueError:
+        return rows.none()
