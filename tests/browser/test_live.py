@@ -3,6 +3,7 @@
 The tests move the clock of the page, so that they do not depend on the speed of the machine.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ SET_HIDDEN = """(hidden) => {
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
 IS_IDLE = "() => document.querySelector('[data-live-read][aria-busy=true]') === null"
-MINUTE = 60_000
+LAST_DELAY_SECONDS = 30
 
 
 class LivePage:
@@ -30,19 +31,25 @@ class LivePage:
         self.polls: list[Any] = []
         page.on("request", lambda request: self.polls.append(request) if is_poll(request) else None)
 
-    def poll(self, milliseconds: int = 2_000) -> int:
-        """Move the clock and return the status of the poll that this causes."""
-        with self.page.expect_event("requestfinished", is_poll) as finished:
-            self.page.clock.run_for(milliseconds)
+    def move(self) -> None:
+        """Move the clock by half a second, and wait for the end of a poll that this causes."""
+        self.page.clock.run_for(500)
         self.page.wait_for_function(IS_IDLE)
-        return int(finished.value.response().status)
 
-    def count_in(self, milliseconds: int) -> int:
+    def poll(self) -> Any:
+        """Move the clock until the next poll, and return the request."""
+        before = len(self.polls)
+        for _ in range(2 * LAST_DELAY_SECONDS + 2):
+            self.move()
+            if len(self.polls) > before:
+                return self.polls[-1]
+        raise AssertionError(f"no poll within {LAST_DELAY_SECONDS} s")
+
+    def count_in(self, seconds: int) -> int:
         """Return the number of polls in this time of the page's clock."""
         before = len(self.polls)
-        for _ in range(milliseconds // 500):
-            self.page.clock.run_for(500)
-            self.page.wait_for_function(IS_IDLE)
+        for _ in range(2 * seconds):
+            self.move()
         return len(self.polls) - before
 
     def change(self, **fields: Any) -> None:
@@ -68,6 +75,8 @@ def live(page: Any, site: str, tenant: Any) -> LivePage:
 
 def test_update_keeps_details_focus_typed_text_and_scroll(live: LivePage) -> None:
     page = live.page
+    page.route("**/change/", add_field)
+    page.reload()
     page.evaluate(
         """() => {
           const own = document.querySelector("#run-live");
@@ -75,47 +84,58 @@ def test_update_keeps_details_focus_typed_text_and_scroll(live: LivePage) -> Non
           own.isTheSame = true;
         }"""
     )
+    page.fill("#typed", "not sent yet")
     page.locator("#run-live summary").first.click()
     page.locator("#run-live nav a").first.focus()
     page.evaluate("() => scrollTo(0, 40)")
     live.change(state="AFTER", projection_seq=5)
-    assert live.poll() == 200
+    assert live.poll().response().status == 200
     page.get_by_text("AFTER").first.wait_for()
     assert page.get_by_text("BEFORE").count() == 0
     assert page.evaluate("document.querySelector('#run-live').isTheSame")
     assert page.locator("#run-live details").first.get_attribute("open") is not None
     assert page.evaluate("document.activeElement.matches('#run-live nav a')")
+    assert page.locator("#typed").input_value() == "not sent yet"
     assert page.evaluate("scrollY") == 40
-    assert live.poll() == 304
+    assert live.poll().response().status == 304
+
+
+def add_field(route: Any) -> None:
+    """Pass the request on, and add a text field to the live element of the response."""
+    response = route.fetch()
+    body = re.sub(r'(id="run-live"[^>]*>)', r'\1<input id="typed">', response.text())
+    route.fulfill(response=response, body=body)
 
 
 def test_polls_become_rare_without_a_change_and_frequent_after_one(live: LivePage) -> None:
-    first, later = live.count_in(MINUTE), live.count_in(MINUTE)
+    first, later = live.count_in(60), live.count_in(60)
     assert first > later >= 2
     live.change(state="AFTER", projection_seq=5)
-    live.poll(30_000)
-    assert live.count_in(MINUTE) > later
+    live.poll()
+    assert live.count_in(60) > later
 
 
 def test_hidden_tab_sends_no_request_and_a_shown_tab_sends_one_at_once(live: LivePage) -> None:
     live.page.evaluate(SET_HIDDEN, True)
-    assert live.count_in(2 * MINUTE) == 0
+    assert live.count_in(60) == 0
     with live.page.expect_request(is_poll):
         live.page.evaluate(SET_HIDDEN, False)
 
 
 def test_failed_poll_is_shown_and_the_next_one_clears_it(live: LivePage) -> None:
-    live.page.route("**/run/**", lambda route: route.fulfill(status=302, headers={"Location": "/admin/login/"}))
+    context, problem = live.page.context, live.page.locator("[data-live-problem]")
+    cookies = context.cookies()
+    context.clear_cookies()
     live.poll()
-    live.page.get_by_text("You are signed out").wait_for()
-    assert "Not updated since" in live.page.locator("[data-live-problem]").inner_text()
-    live.page.unroute("**/run/**")
-    live.poll(30_000)
-    assert live.page.locator("[data-live-problem]").inner_text() == ""
+    assert "You are signed out" in problem.inner_text()
+    assert "Not updated since" in problem.inner_text()
+    context.add_cookies(cookies)
+    live.poll()
+    assert problem.inner_text() == ""
 
 
 def test_end_of_the_run_ends_the_polls(live: LivePage) -> None:
     live.change(status="SUCCEEDED", projection_seq=5)
-    assert live.poll() == 200
+    assert live.poll().response().status == 200
     live.page.locator("[data-live-read]:not(.live)").wait_for()
-    assert live.count_in(MINUTE) == 0
+    assert live.count_in(60) == 0
