@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from workflows.admin.base import actor_of
@@ -44,7 +45,7 @@ def live_page(version: Version, *, age_seconds: int = PAGE_AGE_SECONDS) -> Calla
             if request.headers.get("If-None-Match") == f'"{tag}"':
                 return HttpResponse(status=304, headers={"ETag": f'"{tag}"'})
             response = view(self, request, *args, **options)
-            if getattr(response, "context_data", None) is not None:
+            if isinstance(response, TemplateResponse) and response.context_data is not None:
                 response.context_data["live_version"] = tag
             return response
 
