@@ -21,6 +21,19 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
+def icon_at(name: str, tone: str, x: int, y: int) -> SafeString:
+    """Render a symbol of `icons.svg` inside another SVG, with its upper left corner at this place. Units: pixels."""
+    return format_html(
+        '<use class="ic c-{}" href="{}#{}" x="{}" y="{}" width="16" height="16"/>',
+        tone,
+        static("portal/icons.svg"),
+        name,
+        x,
+        y,
+    )
+
+
+@register.simple_tag
 def status(kind: str, value: str, size: str = "") -> SafeString:
     """Render a status as word, icon and colour.
 
