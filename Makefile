@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := run
-.PHONY: help run test coverage check format record-histories screenshots clean-local .venv
+.PHONY: help run test coverage check format record-histories golden-graphs screenshots clean-local .venv
 # A failed installation must not leave the stamp file, or the next `make` would skip it.
 .DELETE_ON_ERROR:
 
@@ -70,6 +70,9 @@ record-histories: $(INSTALLED) ## Run every recorded scenario again and store it
 
 screenshots: $(INSTALLED) ## Take the pictures of docs/pictures again; needs Chromium.
 	@exec .venv/bin/python -m pytest tests/browser/screenshots.py -q
+
+golden-graphs: $(INSTALLED) ## Write the golden files of the graph layout again; needed after a change of the layout.
+	@WRITE_GOLDEN_GRAPHS=1 .venv/bin/python -m pytest tests/unit/graph -q
 
 clean-local: $(INSTALLED) ## Delete the data of `make run` in .local.
 	@.venv/bin/python -c "import pathlib, sys; from portal.devstack.home import running_pid; \

@@ -96,8 +96,8 @@ def test_stale_save_shows_both_texts_and_a_second_save_replaces_the_draft(tenant
     stale = author.post(page("draft", definition), {"draft_version": "0", "document": texts["SECOND"]})
     shown = stale.content.decode()
     assert stale.status_code == 409
-    assert shown.count("FIRST") == 2  # the stored draft, and the removed line of the comparison
-    assert shown.count("SECOND") == 2  # the text in the form, and the added line
+    assert shown.count("&quot;FIRST&quot;") == 2  # the stored draft, and the removed line of the comparison
+    assert shown.count("&quot;SECOND&quot;") == 2  # the text in the form, and the added line
     assert stale.context["form"]["draft_version"].value() == 1
     assert "FIRST" in flow(tenant).draft_text
     again = {"draft_version": "1", "document": stale.context["form"]["document"].value()}

@@ -16,6 +16,7 @@ from django.urls import URLPattern, path, reverse
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.definition_forms import CREATE_FORMS, DraftForm, SettingsForm, draft_as_text
+from workflows.admin.definition_graph import definition_graph
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.text_diff import changed_lines
 from workflows.errors import Conflict, PermissionRefused, PortalError
@@ -162,7 +163,7 @@ class DefinitionEditViews(DefinitionPages):
         self, request: HttpRequest, definition: Definition, form: forms.Form, text: str | None, **more: Any
     ) -> HttpResponse:
         """Show the editor. `text` is the text to be checked. It is None if it is not a JSON object."""
-        problems = []
+        problems, document = [], None
         if text is not None:
             document = form.fields["document"].clean(text)
             problems = definition_problems(document, tenant_id=definition.tenant_id, text=text)
@@ -172,6 +173,7 @@ class DefinitionEditViews(DefinitionPages):
             definition=definition,
             form=form,
             problems=problems,
+            graph=definition_graph(document, problems),
             is_read=text is not None,
             is_valid=not any(problem.is_error for problem in problems),
             back=reverse("admin:workflows_definition_change", args=[definition.id]),

@@ -16,6 +16,7 @@ from workflows.admin.base import actor_of, error_text
 from workflows.admin.bundles import BundlePages
 from workflows.admin.definition_commands import DefinitionCommandViews, definition_offers
 from workflows.admin.definition_edit import DefinitionEditViews
+from workflows.admin.definition_graph import definition_graph
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.admin.schedules import state_of
@@ -95,6 +96,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews):
             text=write_json(document, indent=2, ensure_ascii=False),
             versions=definition.versions.order_by("-version")[:50],
             problems=problems,
+            graph=definition_graph(document, problems),
             runs=definition.runs.order_by("-created_at")[:10],
             has_change=bool(published) and draft_differs(definition),
             offers=definition_offers(definition, actor, no_publish=_no_publish(definition, problems)),

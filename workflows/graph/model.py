@@ -48,6 +48,10 @@ class Node:
         return self.kind != NOTE
 
     @property
+    def is_unknown(self) -> bool:
+        return self.kind == UNKNOWN
+
+    @property
     def ends_here(self) -> bool:
         """Return True if no step after this one is reached: a return, or a branch that returns on each side."""
         if self.kind == "control.return":
@@ -80,7 +84,7 @@ def read_graph(document: Any) -> Graph:
     Cost: linear. At most `MAX_NODES` steps and `MAX_DEPTH` levels are read; a text says how many steps are left out.
     """
     if not isinstance(document, dict):
-        text = "The text is not a JSON object, so it has no steps." if document is not None else "There is no text yet."
+        text = "not a JSON object: no graph" if document is not None else "not JSON yet: no graph"
         return Graph("Start", (Node(ROOT, NOTE, text),))
     steps = document.get("steps")
     nodes = _Reader().block(steps, ROOT, MAX_DEPTH)
