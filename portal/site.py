@@ -15,7 +15,6 @@ from unfold.sites import UnfoldAdminSite
 
 from portal.middleware import SESSION_TENANT
 from portal.pages.support import support_view
-from workflows.statuses import Role
 
 
 class PointsmanAdminSite(UnfoldAdminSite):
@@ -34,6 +33,12 @@ class PointsmanAdminSite(UnfoldAdminSite):
             path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
             *(url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"),
         ]
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Return the results of the command palette. Unfold's own search would share a cache between tenants."""
+        from portal.pages.palette_search import palette_view  # models are not loaded yet when the site is created
+
+        return palette_view(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.pages.dashboard import dashboard_context  # models are not loaded yet when the site is created
@@ -58,90 +63,9 @@ def choose_tenant(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(back if is_own_page else reverse("admin:index"))
 
 
-def environment_badge(request: HttpRequest) -> list[str] | None:
-    return None if settings.PRODUCTION else ["Development", "info"]
-
-
-def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    def item(title: str, icon: str, name: str) -> dict[str, Any]:
-        return {"title": title, "icon": icon, "link": reverse(f"admin:{name}")}
-
-    return [
-        {
-            "title": "Operate",
-            "items": [
-                item("Dashboard", "dashboard", "index"),
-                item("Runs", "alt_route", "workflows_run_changelist"),
-                item("Bulk jobs", "checklist", "workflows_bulkjob_changelist"),
-                item("Tasks", "assignment", "workflows_humantask_changelist"),
-                item("Events", "bolt", "workflows_event_changelist"),
-                {
-                    **item("Dead letters", "mark_email_unread", "workflows_eventdelivery_changelist"),
-                    **dead_letters_badge(request),
-                },
-                item("My notifications", "notifications", "workflows_notification_changelist"),
-            ],
-        },
-        {
-            "title": "Author",
-            "items": [
-                item("Definitions", "account_tree", "workflows_definition_changelist"),
-                item("Schedules", "schedule", "workflows_schedule_changelist"),
-                item("Holiday calendars", "event_busy", "workflows_holidaycalendar_changelist"),
-                item("Event catalogue", "menu_book", "workflows_eventtype_changelist"),
-                item("Schemas", "data_object", "workflows_payloadschema_changelist"),
-                item("Actions", "extension", "workflows_connector_catalogue"),
-                # The address of the catalogue is below the address of the connectors.
-                {
-                    **item("Connectors", "hub", "workflows_connector_changelist"),
-                    **({"active": False} if "/connector/catalogue/" in request.path else {}),
-                },
-            ],
-        },
-        {
-            "title": "Audit",
-            "items": [
-                item("Command ledger", "gavel", "workflows_command_changelist"),
-                item("What is supported", "help", "support"),
-            ],
-        },
-        *administration(request),
-    ]
-
-
-def dead_letters_badge(request: HttpRequest) -> dict[str, Any]:
-    """Return the number of dead deliveries for the navigation.
-
-    Return an empty dictionary if there are no dead deliveries.
-    """
-    from ingress.dead_letters.selectors import MOST_COUNTED, dead_letter_count
-
-    actor = getattr(request, "actor", None)
-    dead = dead_letter_count(tenant_id=actor.tenant_id) if actor else 0
-    return {"badge": dead if dead < MOST_COUNTED else f"{MOST_COUNTED}+"} if dead else {}
-
-
-def administration(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the part of the navigation that only administrators see."""
-    actor = getattr(request, "actor", None)
-    if actor is None or not actor.has_role(Role.ADMIN):
-        return []
-    secrets = {"title": "Secrets", "icon": "key", "link": reverse("admin:workflows_secret_changelist")}
-    redaction = {"title": "Redaction", "icon": "visibility_off", "link": reverse("admin:workflows_secret_redaction")}
-    return [{"title": "Administer", "items": [secrets, redaction]}]
+def environment_badge(request: HttpRequest) -> list[str]:
+    return ["Production", "danger"] if settings.PRODUCTION else ["Development", "info"]
 
 
 def icon(request: HttpRequest) -> str:
     return static("portal/icon.svg")
-
-
-def forms_script(request: HttpRequest) -> str:
-    return static("portal/forms.js")
-
-
-def stylesheet(request: HttpRequest) -> str:
-    return static("portal/portal.css")
-
-
-def design_stylesheet(request: HttpRequest) -> str:
-    return static("portal/design.css")

@@ -10,8 +10,6 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "portal.site.environment_badge",
     "COLORS": {"primary": "portal.pages.palette.primary"},
-    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.site.navigation"},
-    "STYLES": ["portal.site.design_stylesheet", "portal.site.stylesheet"],
-    "SCRIPTS": ["portal.site.forms_script"],
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.navigation.navigation"},
     "LOGIN": {"form": "portal.forms.MemberAuthenticationForm"},
 }

@@ -19,6 +19,7 @@ from workflows.services.schedules.business_days import WEEKDAYS
 from workflows.services.schedules.edit import TIME_FIELDS, fields_of
 from workflows.services.schedules.field_checks import MAX_CATCH_UP_SECONDS, MAX_NAME_LENGTH, MIN_CATCH_UP_SECONDS
 from workflows.statuses import ScheduleOrigin, ScheduleOverlap
+from workflows.templatetags.times import zone_name
 
 
 def text_input() -> UnfoldAdminTextInputWidget:
@@ -96,12 +97,12 @@ class ScheduleForm(forms.Form):
 
 class BackfillForm(forms.Form):
     start = forms.DateTimeField(
-        label="First time (UTC)",
+        label="First time",
         widget=text_input(),
         help_text="For example 2026-01-26 09:00. The range includes this time.",
     )
     end = forms.DateTimeField(
-        label="Last time (UTC)", widget=text_input(), help_text="The range includes this time. It must be in the past."
+        label="Last time", widget=text_input(), help_text="The range includes this time. It must be in the past."
     )
     overlap = forms.ChoiceField(
         label="If an earlier run of this schedule is open",
@@ -110,6 +111,11 @@ class BackfillForm(forms.Form):
         widget=UnfoldAdminSelectWidget(),
     )
     reason = forms.CharField(max_length=2000, widget=text_input(), help_text="Required. Stored in the command ledger.")
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        for name in ("start", "end"):
+            self.fields[name].label = f"{self.fields[name].label} ({zone_name()})"
 
 
 class HolidaysField(forms.CharField):

@@ -1,11 +1,9 @@
 """Template tags for statuses, times, facts and JSON."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -15,8 +13,18 @@ from workflows.json_numbers import write_json
 from workflows.models import Event, EventDelivery, HumanTask
 from workflows.models.fields import new_id
 from workflows.redaction import compiled, redact, redact_filters, redact_output, redact_task
+from workflows.templatetags.times import ago as ago
+from workflows.templatetags.times import clock as clock
+from workflows.templatetags.times import duration as duration
+from workflows.templatetags.times import duration_between as duration_between
+from workflows.templatetags.times import moment as moment
+from workflows.templatetags.times import until as until
+from workflows.templatetags.times import zone_name as zone_name
 
 register = template.Library()
+for tag in (moment, clock, ago, until, duration_between, zone_name):
+    register.simple_tag(tag)
+register.filter(duration)
 
 
 @register.simple_tag
@@ -33,65 +41,9 @@ def fact(content: SafeString, label: str, title: str = "") -> SafeString:
     return format_html("<div><dt>{}</dt><dd{}>{}</dd></div>", label, hover, content)
 
 
-@register.simple_tag
-def moment(value: datetime | str | None) -> SafeString | str:
-    """Render a time in UTC, with seconds in the text and milliseconds on hover.
-
-    Django passes an empty text for a variable that leads nowhere, for example the time of a version that does not
-    exist.
-    """
-    if value is None or isinstance(value, str):
-        return "–"
-    utc = value.astimezone(UTC)
-    return format_html(
-        '<time class="pm-time" datetime="{}" title="{} UTC">{}</time>',
-        utc.isoformat(),
-        utc.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-        utc.strftime("%Y-%m-%d %H:%M:%S"),
-    )
-
-
 def nowrap(text: str) -> SafeString:
     """Render a short text that the browser must not break into several lines."""
     return format_html('<span class="pm-nowrap">{}</span>', text)
-
-
-@register.simple_tag
-def ago(value: datetime | None) -> str:
-    return "–" if value is None else f"{duration(max(0.0, (timezone.now() - value).total_seconds()))} ago"
-
-
-@register.simple_tag
-def until(value: datetime | None) -> str:
-    if value is None:
-        return "no deadline"
-    left = (value - timezone.now()).total_seconds()
-    return f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago"
-
-
-@register.simple_tag
-def duration_between(start: datetime | None, end: datetime | None) -> str:
-    """Return the time from start to end. If there is no end, return the time from start to now."""
-    if start is None:
-        return "–"
-    return duration(((end or timezone.now()) - start).total_seconds())
-
-
-@register.filter
-def duration(seconds: float) -> str:
-    """Format a duration: `0.24 s`, `12 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`. Units: seconds."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h"
 
 
 @register.simple_tag(takes_context=True)

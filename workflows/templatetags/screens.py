@@ -8,6 +8,8 @@ from django.utils.safestring import SafeString
 from workflows.status_marks import MARKS
 
 register = template.Library()
+# Longest foreign value that is shown whole.
+SHOWN_LENGTH = 48
 
 
 @register.simple_tag
@@ -48,3 +50,25 @@ def status_icon(kind: str, value: str) -> SafeString:
     """Render only the icon of a status, with its word for screen readers."""
     word, name, tone = MARKS[kind][value]
     return format_html('<span class="st c-{}">{}<span class="sr">{}</span></span>', tone, icon(name), word)
+
+
+@register.simple_tag
+def foreign(value: str, length: int = SHOWN_LENGTH) -> SafeString:
+    """Render a value that another system chose, for example a correlation key. A long value is shortened.
+
+    `<bdi>` keeps characters that change the writing direction inside the value.
+    """
+    if len(value) <= length:
+        return format_html("<bdi>{}</bdi>", value)
+    return format_html('<bdi title="{}">{}…</bdi>', value, value[: length - 1])
+
+
+@register.simple_tag
+def copy_button(value: str, what: str = "value") -> SafeString:
+    """Render a button that copies the whole value. The page needs the script `portal/copy.js`."""
+    return format_html(
+        '<button class="copy" type="button" data-copy="{}" aria-label="Copy the {}">{}</button>',
+        value,
+        what,
+        icon("copy"),
+    )

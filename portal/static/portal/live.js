@@ -84,6 +84,9 @@
   };
 
   // -- "Live. Read at ..." --
+  // The server writes the name of the time zone in which the page shows times.
+  const zone = () => document.querySelector("[data-live-read] time")?.dataset.zone ?? "UTC";
+  const clock = (at) => `${zone() === "UTC" ? at.toISOString().slice(11, 19) : at.toTimeString().slice(0, 8)} ${zone()}`;
   const showState = () => {
     const isLive = live().length !== 0;
     for (const element of document.querySelectorAll("[data-live-read]")) {
@@ -98,7 +101,7 @@
     for (const element of document.querySelectorAll("[data-live-read]")) {
       const time = element.querySelector("time");
       time.dateTime = at.toISOString();
-      time.textContent = `${at.toISOString().slice(11, 19)} UTC`;
+      time.textContent = clock(at);
     }
     for (const element of document.querySelectorAll("[data-live-problem]")) element.textContent = "";
     showState();
@@ -107,7 +110,7 @@
   const showProblem = (cause) => {
     problemSince ??= new Date();
     showState();
-    const text = `Not updated since ${problemSince.toISOString().slice(11, 19)} UTC. ${cause} The page tries again.`;
+    const text = `Not updated since ${clock(problemSince)}. ${cause} The page tries again.`;
     for (const element of document.querySelectorAll("[data-live-problem]")) {
       if (element.textContent !== text) element.textContent = text;
     }

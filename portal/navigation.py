@@ -1,0 +1,74 @@
+"""Navigation of the screens: sections, items and counts."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from workflows.statuses import Role
+
+# Address of the list of a model that has a count, by the key of `navigation_counts`.
+TASKS, DEAD_LETTERS = "humantask", "eventdelivery"
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sections that the role of the member may open.
+
+    Shapes: `{title, items}` for each section; `{title, icon, link, count, is_hot, is_home}` for each item, and `active`
+    if the address does not say it.
+    """
+    counts = _counts(request)
+    operate = [
+        {**_item("Dashboard", "dash", "index"), "is_home": True},
+        _item("Runs", "runs", "workflows_run_changelist"),
+        _item("Tasks", "task", "workflows_humantask_changelist", counts.get(TASKS, "")),
+        _item("Events", "event", "workflows_event_changelist"),
+        _item("Dead letters", "dead", "workflows_eventdelivery_changelist", counts.get(DEAD_LETTERS, ""), is_hot=True),
+        _item("Bulk jobs", "bulk", "workflows_bulkjob_changelist"),
+        _item("My notifications", "bell", "workflows_notification_changelist"),
+    ]
+    # The address of the catalogue is below the address of the connectors.
+    is_catalogue = "/connector/catalogue/" in request.path
+    author = [
+        _item("Definitions", "def", "workflows_definition_changelist"),
+        _item("Schedules", "clock", "workflows_schedule_changelist"),
+        _item("Holiday calendars", "held", "workflows_holidaycalendar_changelist"),
+        _item("Event catalogue", "book", "workflows_eventtype_changelist"),
+        _item("Schemas", "brace", "workflows_payloadschema_changelist"),
+        _item("Actions", "act", "workflows_connector_catalogue"),
+    ]
+    audit = [
+        _item("Command ledger", "ledger", "workflows_command_changelist"),
+        _item("What is supported", "check", "support"),
+    ]
+    connectors = _item("Connectors", "plug", "workflows_connector_changelist")
+    administer = [{**connectors, "active": False} if is_catalogue else connectors, *_for_administrators(request)]
+    titles = ("Operate", "Author", "Audit", "Administer")
+    return [
+        {"title": title, "items": items}
+        for title, items in zip(titles, (operate, author, audit, administer), strict=True)
+    ]
+
+
+def _item(title: str, icon: str, name: str, count: str = "", *, is_hot: bool = False) -> dict[str, Any]:
+    link = reverse(f"admin:{name}")
+    return {"title": title, "icon": icon, "link": link, "count": count, "is_hot": is_hot, "is_home": False}
+
+
+def _counts(request: HttpRequest) -> dict[str, str]:
+    """Return the counts as text. A count of zero is left out."""
+    from workflows.selectors.navigation import capped, navigation_counts  # the models are not loaded yet
+
+    actor = getattr(request, "actor", None)
+    found = navigation_counts(tenant_id=actor.tenant_id) if actor else {}
+    return {name: capped(count) for name, count in found.items() if count}
+
+
+def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
+    actor = getattr(request, "actor", None)
+    if actor is None or not actor.has_role(Role.ADMIN):
+        return []
+    return [
+        _item("Secrets", "lock", "workflows_secret_changelist"),
+        _item("Redaction", "off", "workflows_secret_redaction"),
+    ]

@@ -1,0 +1,97 @@
+"""Search of the command palette: pages, definitions, runs and events.
+
+Source: docs/reference/screens.md#command-palette
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from portal.navigation import navigation
+from workflows.admin.base import actor_of
+from workflows.models import Definition, Event, Run
+from workflows.selectors.run_search import runs_by_term
+
+MAX_TERM = 200
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the palette. `status` is the status of a run, or empty."""
+
+    title: str
+    note: str
+    link: str
+    icon: str
+    status: str = ""
+
+
+def palette_view(request: HttpRequest) -> HttpResponse:
+    """Return the results for the text `s` as a part of a page. Without a text, return the pages.
+
+    Cost: four statements.
+    """
+    term = request.GET.get("s", "").replace("\x00", "").strip()[:MAX_TERM]
+    tenant_id = actor_of(request).tenant_id
+    found = [("Pages", list(_pages(request, term)))]
+    if term:
+        found = [
+            ("Runs", list(_runs(tenant_id, term))),
+            ("Definitions", list(_definitions(tenant_id, term))),
+            ("Events", list(_events(tenant_id, term))),
+            *found,
+        ]
+    groups = [{"title": title, "results": results} for title, results in found if results]
+    return TemplateResponse(request, "portal/frame/palette_results.html", {"groups": groups, "term": term})
+
+
+def _pages(request: HttpRequest, term: str) -> Iterable[Result]:
+    for group in navigation(request):
+        for item in group["items"]:
+            if term.casefold() in item["title"].casefold():
+                yield Result(item["title"], group["title"], item["link"], item["icon"])
+
+
+def _runs(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
+    runs = runs_by_term(Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id, term=term)
+    for run in runs.select_related("definition").defer(*_RUN_CONTENT).order_by("-created_at")[:SHOWN]:
+        note = f"{run.definition.name}, version {run.version}"
+        yield Result(run.correlation_key or str(run.id), note, _page("run", run.id), "runs", run.status)
+
+
+def _definitions(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
+    named = Q(name__icontains=term) | Q(key__icontains=term)
+    rows = Definition.objects.filter(tenant_id=tenant_id).filter(named).only("key", "name").order_by("name")
+    for row in rows[:SHOWN]:
+        yield Result(row.name, row.key, _page("definition", row.id), "def")
+
+
+def _events(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
+    wanted = Q(event_id=term)
+    if (row_id := _uuid(term)) is not None:
+        wanted |= Q(id=row_id)
+    rows = Event.objects.filter(tenant_id=tenant_id).filter(wanted).only("event_id", "event_type", "outcome")
+    for row in rows.order_by("-received_at")[:SHOWN]:
+        note = f"{row.event_type}, {row.get_outcome_display().lower()}"
+        yield Result(row.event_id, note, _page("event", row.id), "event")
+
+
+_RUN_CONTENT = ("input", "output", "error", "trigger_metadata", "definition__draft_text")
+
+
+def _page(model: str, row_id: Any) -> str:
+    return reverse(f"admin:workflows_{model}_change", args=[row_id])
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,34 @@
+"""Counts for the navigation: open tasks and dead letters. Every page shows them, so they cost one statement."""
+
+import uuid
+from typing import Any
+
+from django.db.models import IntegerField, QuerySet, Subquery
+
+from workflows.models import EventDelivery, HumanTask, Tenant
+from workflows.statuses import OPEN_TASK_STATUSES, DeliveryStatus
+
+MOST_COUNTED = 100
+
+
+class CappedCount(Subquery):
+    """Number of rows of a query, at most the limit of the query."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
+
+    def __init__(self, rows: QuerySet[Any]) -> None:
+        super().__init__(rows.order_by().values("pk")[:MOST_COUNTED], output_field=IntegerField())
+
+
+def navigation_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
+    """Return the counts by the name of the model. Each count is at most MOST_COUNTED."""
+    tasks = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES)
+    dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
+    counts = {"humantask": CappedCount(tasks), "eventdelivery": CappedCount(dead)}
+    row = Tenant.objects.filter(id=tenant_id).values_list(*counts.values()).get()
+    return dict(zip(counts, row, strict=True))
+
+
+def capped(count: int) -> str:
+    """Return the count as text, for example `99+`."""
+    return str(count) if count < MOST_COUNTED else f"{MOST_COUNTED - 1}+"
