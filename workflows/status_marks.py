@@ -50,9 +50,20 @@ EVENT = {
     "delivered": Mark("Delivered", "ok", "green"),
     "partly_delivered": Mark("Partly delivered", "warn", "amber"),
     "buffered": Mark("Buffered", "wait", "amber"),
-    "unmatched": Mark("Unmatched", "off", "grey"),
+    "unmatched": Mark("Unmatched", "target", "amber"),
     "uncorrelated": Mark("Uncorrelated", "failed", "red"),
     "rejected": Mark("Rejected", "failed", "red"),
+    "dead": Mark("Dead", "dead", "red"),
+    "discarded": Mark("Discarded", "off", "grey"),
+}
+DELIVERY = {
+    "pending": Mark("Pending", "clock", "blue"),
+    "sent": Mark("Sent", "send", "blue"),
+    "matched": Mark("Matched", "ok", "green"),
+    "started": Mark("Started", "ok", "green"),
+    "filtered": Mark("Filtered", "filter", "amber"),
+    "late": Mark("Late", "clock", "amber"),
+    "skipped": Mark("Skipped", "held", "grey"),
     "dead": Mark("Dead", "dead", "red"),
     "discarded": Mark("Discarded", "off", "grey"),
 }
@@ -64,4 +75,4 @@ COMMAND = {
     "failed": Mark("Failed", "failed", "red"),
     "unknown": Mark("Unknown", "unknown", "violet"),
 }
-MARKS = {"run": RUN, "step": STEP, "incident": INCIDENT, "event": EVENT, "command": COMMAND}
+MARKS = {"run": RUN, "step": STEP, "incident": INCIDENT, "event": EVENT, "delivery": DELIVERY, "command": COMMAND}

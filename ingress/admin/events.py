@@ -4,17 +4,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.decorators import method_decorator
 from django.utils.html import format_html
-from django.views.decorators.http import require_safe
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
+from ingress.admin.event_page import EventPageViews
 from ingress.admin.what_if import WhatIfViews
-from ingress.explain.trace import event_explained
 from ingress.intake.receive import event_receive
 from ingress.templatetags.event_pages import countdown, short_id
 from workflows import status_colours
@@ -23,14 +21,12 @@ from workflows.admin.base import actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import SendEventForm
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
-from workflows.admin.live import live_page
 from workflows.errors import PortalError
 from workflows.event_redaction import EventRedaction
 from workflows.ledger import command_failures_recorded, command_finish
-from workflows.models import Command, Event, EventType
+from workflows.models import Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import event_counts
-from workflows.selectors.versions import event_version
 from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventOutcome, EventSource, Role
 from workflows.templatetags.pointsman import moment, nowrap
@@ -53,7 +49,7 @@ class EventTypeFilter(TextFilter):
 
 
 @admin.register(Event)
-class EventAdmin(WhatIfViews):
+class EventAdmin(EventPageViews, WhatIfViews):
     list_display = (
         "outcome_label",
         "event_type",
@@ -137,32 +133,6 @@ class EventAdmin(WhatIfViews):
         left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
         why = EventRedaction(event, rules_in(event.tenant)).reason(event.outcome_reason)
         return format_html('<span class="pm-sentence">{} <small>{}</small></span>', why, left)
-
-    @method_decorator(require_safe)
-    @live_page(event_version)
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        event = self.get_object(request, object_id)
-        if event is None:
-            raise Http404(f"There is no event {object_id}.")
-        actor = actor_of(request)
-        trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
-        key = next(iter(trace["correlation"]["keys"]), "")
-        delivery_ids = [str(delivery["id"]) for delivery in trace["deliveries"]]
-        context = self.page_context(
-            request,
-            f"{event.event_type} · {key or 'no key'}",
-            event=event,
-            trace=trace,
-            key=key,
-            tone=status_colours.EVENT[event.outcome],
-            commands=Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=delivery_ids).order_by(
-                "-requested_at"
-            ),
-            may_act=actor.has_role(Role.OPERATOR),
-        )
-        return TemplateResponse(request, "portal/event_page.html", context)
 
     def send_view(self, request: HttpRequest) -> HttpResponse:
         actor = actor_of(request)

@@ -17,6 +17,7 @@ from django.db.models import Count, F, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
+from ingress.explain.alike import near_misses_ordered
 from ingress.explain.summary import summary_of
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery, Run, RunWait
@@ -65,7 +66,7 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
             "attempts": event.routing_attempts,
             "waits": [wait_as_json(redaction.wait(entry), waits_now) for entry in waits],
             "triggers": trace.get("triggers", []),
-            "near_misses": [wait_as_json(redaction.wait(entry), waits_now) for entry in trace.get("nearMisses", ())],
+            "near_misses": near_misses_as_json(trace.get("nearMisses", ()), waits_now, redaction),
         },
         "buffer": _buffer_as_json(event, now),
         "deliveries": [_delivery_as_json(row, now, sees_payloads, redaction) for row in deliveries],
@@ -146,6 +147,14 @@ def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[s
         "wait_status": wait.status if wait else None,
         "run_status": wait.run.status if wait else None,
     }
+
+
+def near_misses_as_json(
+    entries: Iterable[dict[str, Any]], waits_now: dict[str, RunWait], redaction: EventRedaction
+) -> list[dict[str, Any]]:
+    """Return near misses as routing found them, the most alike key first."""
+    shown = [wait_as_json(redaction.wait(entry), waits_now) for entry in entries]
+    return near_misses_ordered(shown, redaction.keys(redaction.event.correlation_keys))
 
 
 def _buffer_as_json(event: Event, now: datetime) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from ingress.dispatch.routing import EventPlan, plan_event_routes
 from ingress.explain.forecast import forecast_as_json, tasks_of, trigger_forecast, wait_forecast
 from ingress.explain.read_only import reading_only
-from ingress.explain.trace import current_waits, schema_as_json, wait_as_json
+from ingress.explain.trace import current_waits, near_misses_as_json, schema_as_json
 from ingress.explain.what_if_summary import what_if_summary
 from ingress.intake.envelope import read_event_envelope
 from ingress.intake.receive import IntakeRules, Receipt, event_row, first_events, result_of
@@ -115,7 +115,7 @@ def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
         "waits": waits[:SHOWN_WAITS],
         "wait_count": len(waits),
         "triggers": triggers,
-        "near_misses": [wait_as_json(redaction.wait(entry), waits_now) for entry in plan.near_misses],
+        "near_misses": near_misses_as_json(plan.near_misses, waits_now, redaction),
         "buffer_seconds": plan.buffer.total_seconds() if plan.buffer else None,
     }
 

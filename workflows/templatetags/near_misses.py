@@ -4,7 +4,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from workflows.key_likeness import Parts
+from workflows.key_likeness import Parts, key_likeness
 
 register = template.Library()
 
@@ -15,3 +15,15 @@ def key_parts(parts: Parts) -> SafeString:
     marks = (('<span class="diff">{}</span>' if differs else "{}", text) for text, differs in parts)
     inner = format_html_join("", "{}", ((format_html(form, text),) for form, text in marks))
     return format_html('<bdi><code class="keyparts">{}</code></bdi>', inner)
+
+
+@register.simple_tag
+def compared_key(key: str, wanted: str) -> SafeString:
+    """Render the key of an event. The characters that the key of the wait does not have are marked."""
+    return key_parts(key_likeness(key, wanted).parts)
+
+
+@register.simple_tag
+def wanted_key(key: str, wanted: str) -> SafeString:
+    """Render the key of a wait. The characters that the key of the event does not have are marked."""
+    return key_parts(key_likeness(key, wanted).wanted_parts)

@@ -1,7 +1,7 @@
 // Counts down from the seconds that the server wrote into `.pm-countdown`. Without this script, the text does not
 // change.
 (() => {
-  const loaded = performance.now();
+  const read = new WeakMap(); // the seconds that the server wrote into an element, and when this script read them
   const format = (seconds) => {
     const whole = Math.ceil(seconds);
     const minutes = Math.floor(whole / 60);
@@ -10,7 +10,9 @@
   };
   const tick = () => {
     for (const element of document.querySelectorAll(".pm-countdown")) {
-      const left = Number(element.dataset.seconds) - (performance.now() - loaded) / 1000;
+      const { seconds } = element.dataset; // a live page writes a new number
+      if (read.get(element)?.seconds !== seconds) read.set(element, { seconds, at: performance.now() });
+      const left = Number(seconds) - (performance.now() - read.get(element).at) / 1000;
       element.textContent = left > 0 ? `${format(left)} left` : "over";
     }
   };

@@ -1,0 +1,111 @@
+"""The page of one event: the decision trace, the deliveries, and what to do first.
+
+Source: docs/reference/events.md#decision-trace
+"""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
+
+from ingress.explain.advice import Advice, advice_of
+from ingress.explain.trace import event_explained
+from workflows import status_marks
+from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.live import live_page
+from workflows.event_redaction import EventRedaction
+from workflows.models import Command, Event
+from workflows.redaction import rules_of
+from workflows.selectors.versions import event_version
+from workflows.statuses import DeliveryStatus, EventOutcome, Role
+
+SAME_TYPE_SPAN, SHOWN_SAME_TYPE = timedelta(hours=1), 5
+IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
+
+
+class EventPageViews(TenantAdmin):
+    """View of `EventAdmin` that shows one event."""
+
+    @method_decorator(require_safe)
+    @live_page(event_version)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        event = self.get_object(request, object_id)
+        if event is None:
+            raise Http404(f"There is no event {object_id}.")
+        actor = actor_of(request)
+        trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
+        key = next(iter(trace["correlation"]["keys"]), "")
+        advice, counts = advice_of(trace), trace["delivery_counts"]
+        total = sum(counts.values())
+        delivery_ids = [str(delivery["id"]) for delivery in trace["deliveries"]]
+        commands = Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=delivery_ids)
+        dead_url = _dead_url(trace)
+        context = self.page_context(
+            request,
+            f"{event.event_type} {key or 'no key'}",
+            event=event,
+            trace=trace,
+            key=key,
+            total=total,
+            decided=f"{total - sum(counts.get(status, 0) for status in IN_PROGRESS):,} of {total:,}",
+            mark=status_marks.EVENT[event.outcome],
+            advice=advice,
+            action_url=dead_url if advice.action == "redeliver" else _action_url(advice, event),
+            dead_url=dead_url,
+            same_type=_same_type(event),
+            commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
+            is_live=_is_live(event, trace),
+            may_act=actor.has_role(Role.OPERATOR),
+        )
+        return TemplateResponse(request, "portal/event_page.html", context)
+
+
+def _action_url(advice: Advice, event: Event) -> str:
+    name = "send" if advice.action == "send" else "what_if"
+    query = urlencode({"event": str(event.id), **advice.fields})
+    return f"{reverse(f'admin:workflows_event_{name}')}?{query}"
+
+
+def _dead_url(trace: dict[str, Any]) -> str:
+    """Return the address that redelivers: of the only dead delivery, or of the list of the event's dead deliveries."""
+    dead = [delivery["id"] for delivery in trace["deliveries"] if delivery["status"] == DeliveryStatus.DEAD]
+    if len(dead) == 1 and trace["delivery_counts"][DeliveryStatus.DEAD] == 1:
+        return reverse("admin:workflows_eventdelivery_redeliver", args=dead)
+    if not dead:
+        return ""
+    return f"{reverse('admin:workflows_eventdelivery_changelist')}?{urlencode({'q': trace['event_id']})}"
+
+
+def _is_live(event: Event, trace: dict[str, Any]) -> bool:
+    """Return False if every delivery is decided and no wait can find the event any more."""
+    if event.outcome in (EventOutcome.RECEIVED, EventOutcome.ROUTING) or trace["buffer"]["is_open"]:
+        return True
+    return any(trace["delivery_counts"].get(status) for status in IN_PROGRESS)
+
+
+def _same_type(event: Event) -> list[dict[str, Any]]:
+    """Return the newest events of this type since one hour before the event. Cost: one statement, without payloads."""
+    rows = (
+        Event.objects.filter(
+            tenant_id=event.tenant_id,
+            event_type=event.event_type,
+            received_at__gte=event.received_at - SAME_TYPE_SPAN,
+        )
+        .only(
+            "id", "tenant_id", "event_type", "sender", "outcome", "received_at", "correlation_keys", "correlation_trace"
+        )
+        .order_by("-received_at")[: SHOWN_SAME_TYPE + 1]
+    )
+    rules, found = rules_of(event.tenant_id), []
+    for row in [row for row in rows if row.id != event.id][:SHOWN_SAME_TYPE]:
+        row.__dict__["values_omitted"] = {"payload"}  # the rules then hide a key by its path, without the payload
+        key = next(iter(EventRedaction(row, rules).keys(row.correlation_keys)), "")
+        found.append({"event": row, "key": key})
+    return found

@@ -1,0 +1,91 @@
+"""Page of one event: what to do first, live until every delivery is decided, viewers, hostile values, statements."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from ingress.dispatch.routing import event_route
+from tests.support.events import open_wait, receive
+from tests.support.members import member_of
+from workflows.models import Event, EventDelivery, Tenant
+from workflows.statuses import DeliveryStatus
+
+HOSTILE = "<script>alert(1)</script>\u202e" + "k" * 160
+NOT_COUNTED = ("SET", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SELECT set_config")
+
+
+def page_of(event: Event, role: str = "operator") -> str:
+    client = member_of(event.tenant, role=role)
+    return client.get(reverse("admin:workflows_event_change", args=[event.id])).content.decode()
+
+
+def test_almost_matching_wait_leads_to_a_form_with_its_key(tenant: Any) -> None:
+    open_wait(tenant, key="TCK-4471")
+    event = receive(tenant, workflow_correlation_key="TCK-4417")
+    event_route(event.id)
+    page = page_of(event)
+    assert "two digits are swapped" in page
+    assert 'TCK-44<span class="diff">17</span>' in page
+    assert f"{reverse('admin:workflows_event_send')}?event={event.id}&amp;key=TCK-4471" in page
+    assert "Send with key" not in page_of(event, "viewer")
+
+
+@pytest.mark.parametrize(
+    ("status", "buffer", "is_live"),
+    [("pending", -1, True), ("sent", -1, True), ("late", 60, True), ("matched", -1, False), ("dead", -1, False)],
+)
+def test_page_is_live_until_every_delivery_is_decided(tenant: Any, status: str, buffer: int, is_live: bool) -> None:
+    open_wait(tenant)
+    event = receive(tenant)
+    event_route(event.id)
+    EventDelivery.objects.filter(event=event).update(status=status)
+    until = timezone.now() + timedelta(seconds=buffer)
+    outcome = "routing" if status in (DeliveryStatus.PENDING, DeliveryStatus.SENT) else "delivered"
+    Event.objects.filter(id=event.id).update(outcome=outcome, buffered_until=until)
+    page = page_of(event)
+    assert ('id="event-live" data-live data-version' in page) is is_live
+
+
+def test_hidden_key_is_neither_shown_nor_compared(tenant: Any) -> None:
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["workflow_correlation_key"])
+    open_wait(tenant, key="TCK-4471")
+    event, other = (
+        receive(tenant, workflow_correlation_key="TCK-4417"),
+        receive(tenant, workflow_correlation_key="TCK-9"),
+    )
+    event_route(event.id)
+    page = page_of(Event.objects.get(id=event.id))
+    assert not [text for text in ("TCK-4417", "TCK-4471", "TCK-9", "swapped") if text in page]
+    assert str(other.id) in page
+
+
+def test_hostile_values_are_text(tenant: Any) -> None:
+    open_wait(tenant, key=HOSTILE[:-1], name=HOSTILE)
+    event = receive(tenant, event_type=HOSTILE, workflow_correlation_key=HOSTILE, payload={HOSTILE: HOSTILE})
+    event_route(event.id)
+    page = page_of(event)
+    assert "<script>alert" not in page
+    assert page.count("&lt;script&gt;alert(1)") > 5
+
+
+def test_page_needs_at_most_twelve_statements(tenant: Any) -> None:
+    for number in range(3):
+        open_wait(tenant, key=f"T-{number}", name="OTHER")
+    open_wait(tenant)
+    event = receive(tenant)
+    event_route(event.id)
+    for number in range(8):
+        receive(tenant, workflow_correlation_key=f"S-{number}")
+    client, address = member_of(tenant), reverse("admin:workflows_event_change", args=[event.id])
+    client.get(address)
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(address).status_code == 200
+    statements = [row["sql"] for row in captured if not row["sql"].startswith(NOT_COUNTED)]
+    assert len(statements) <= 12, "\n".join(statement[:200] for statement in statements)
