@@ -4,16 +4,15 @@ The forms are sent with POST, because a payload must not be part of a URL.
 """
 
 import json
-import uuid
 from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
+from ingress.admin.stored_events import restored_envelope, shown_envelope, stored_event
 from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import MAX_EVENTS, correlation_what_if
 from workflows.actors import Actor
@@ -21,11 +20,14 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
 from workflows.json_numbers import write_json
-from workflows.models import Event, EventType
-from workflows.redaction import redact, restored, rules_of
+from workflows.models import EventType
 from workflows.statuses import Role
 
 EXAMPLE = {"event_type": "", "payload": {}}
+
+
+def json_area() -> forms.Textarea:
+    return forms.Textarea(attrs={"class": "in mono", "rows": 12, "spellcheck": "false"})
 
 
 class EventWhatIfForm(forms.Form):
@@ -37,13 +39,15 @@ class EventWhatIfForm(forms.Form):
 
     stored = forms.CharField(required=False, widget=forms.HiddenInput())
     event = JsonObjectField(
-        help_text="The event as an application would send it: event_type, payload and the optional fields."
+        widget=json_area(),
+        help_text="The event as an application would send it: event_type, payload and the optional fields.",
     )
 
 
 class CorrelationWhatIfForm(forms.Form):
     paths = JsonObjectField(
         label="Correlation paths",
+        widget=json_area(),
         help_text="The complete catalogue after the change. Each event type, or * for all types, has a dotted path or a"
         " list of paths.",
     )
@@ -52,7 +56,7 @@ class CorrelationWhatIfForm(forms.Form):
         initial=1000,
         min_value=1,
         max_value=MAX_EVENTS,
-        widget=UnfoldAdminIntegerFieldWidget(),
+        widget=forms.NumberInput(attrs={"class": "in"}),
     )
 
 
@@ -69,17 +73,19 @@ class WhatIfViews(TenantAdmin):
     def what_if_view(self, request: HttpRequest) -> HttpResponse:
         actor = actor_of(request)
         may_ask = actor.has_role(Role.OPERATOR)
-        stored = _stored(actor, request.GET.get("event", "")) if may_ask else None
-        start = _shown(actor, stored) if stored else EXAMPLE
+        stored = stored_event(actor, request.GET.get("event", "")) if may_ask else None
+        start = shown_envelope(actor, stored) if stored else EXAMPLE
         initial = {"event": _text(start), "stored": stored.id if stored else ""}
         form = EventWhatIfForm(request.POST or None, initial=initial)
         result = None
         if request.method == "POST":
             _require_operator(may_ask)
             if form.is_valid():
-                result = event_what_if(actor=actor, value=_unredacted(actor, form.cleaned_data))
+                fields = form.cleaned_data
+                value = restored_envelope(actor, fields["event"], fields["stored"])
+                result = event_what_if(actor=actor, value=value)
         context = self.page_context(
-            request, "What if this event arrived now?", form=form, result=result, tone=_tone(result), may_ask=may_ask
+            request, "What if this event arrived now?", form=form, result=result, tone=tone_of(result), may_ask=may_ask
         )
         return TemplateResponse(request, "portal/what_if_event.html", context)
 
@@ -106,54 +112,15 @@ def _require_operator(may_ask: bool) -> None:
         raise PermissionDenied(f"You need the role {Role.OPERATOR}, because the result contains payload values.")
 
 
-def _tone(result: dict[str, Any] | None) -> str:
-    """Return the label type that gives the result panel its colour."""
+def tone_of(result: dict[str, Any] | None) -> str:
+    """Return the tone that gives the result panel its colour."""
     if not result:
-        return "default"
+        return "grey"
     if result["answer"].get("code"):
-        return "danger"
+        return "red"
     if not result.get("outcome"):
-        return "default"
-    return "info" if result["waits"] or result["triggers"] else "warning"
-
-
-def _stored(actor: Actor, event_pk: str) -> Event | None:
-    if not event_pk:
-        return None
-    try:
-        event = Event.objects.filter(tenant_id=actor.tenant_id, id=uuid.UUID(event_pk)).first()
-    except ValueError:
-        event = None
-    if event is None:
-        raise Http404(f"There is no event {event_pk}.")
-    return event
-
-
-def _envelope(event: Event) -> dict[str, Any]:
-    """Return a stored event in the form in which a sender sends it.
-
-    The event id is left out, because an event with the same id would be a repeat.
-    """
-    envelope: dict[str, Any] = {"event_type": event.event_type, "payload": event.payload}
-    if event.workflow_correlation_key:
-        envelope["workflow_correlation_key"] = event.workflow_correlation_key
-    if event.payload_schema_ref:
-        envelope["payload_schema_ref"] = event.payload_schema_ref
-    if event.occurred_at:
-        envelope["occurred_at"] = event.occurred_at.isoformat()
-    return envelope
-
-
-def _shown(actor: Actor, event: Event) -> dict[str, Any]:
-    """Return the envelope, redacted with the tenant's rules."""
-    shown: dict[str, Any] = redact(_envelope(event), rules_of(actor.tenant_id))
-    return shown
-
-
-def _unredacted(actor: Actor, fields: dict[str, Any]) -> Any:
-    """Return the event of the form. If a value is still `[redacted]`, the stored value replaces it."""
-    stored = _stored(actor, fields["stored"])
-    return restored(fields["event"], _shown(actor, stored), _envelope(stored)) if stored else fields["event"]
+        return "grey"
+    return "blue" if result["waits"] or result["triggers"] else "amber"
 
 
 def _catalogue(actor: Actor) -> str:

@@ -105,7 +105,7 @@ def test_invalid_json_error_is_shown_beside_field(
     page.fill("input[name=event_type]", "E")
     page.fill("textarea[name=payload]", "{not json")
     page.get_by_role("button", name="Send the event").click()
-    assert "This is not valid JSON" in page.inner_text(".pm-error")
+    assert "This is not valid JSON" in page.inner_text(".ui .err")
 
 
 def test_viewer_sees_no_payload_and_no_command(

@@ -219,8 +219,8 @@ def test_some_of_many_targets_are_shown_and_the_others_are_counted(tenant: Any, 
     assert "The event came too late" in result["summary"]
     page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[wide.id])).content.decode()
     assert page.count('<li id="delivery-') == 3
-    assert page.lower().count("and continued 4 more") + page.lower().count("and 4 more") >= 3
-    assert "and resumed 4 more" in page
+    assert page.count("And 4 more.") >= 2
+    assert "And continued 4 more." in page
 
 
 def test_event_in_the_api_has_some_deliveries_and_a_fixed_number_of_statements(tenant: Any, wide: Event) -> None:

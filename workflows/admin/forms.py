@@ -24,9 +24,8 @@ class JsonField(forms.CharField):
     max_depth = MAX_DEPTH
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            widget=UnfoldAdminTextareaWidget(attrs={"rows": 12, "spellcheck": "false", "class": "pm-code"}), **options
-        )
+        widget = UnfoldAdminTextareaWidget(attrs={"rows": 12, "spellcheck": "false", "class": "pm-code"})
+        super().__init__(**{"widget": widget, **options})
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
@@ -121,20 +120,6 @@ class StartRunForm(ReasonForm):
     )
     payload = JsonObjectField(initial="{}", help_text="The input of the run. Expressions read it as `payload`.")
     field_order = ("payload", "version", "reason")
-
-
-class SendEventForm(forms.Form):
-    event_type = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget(attrs={"list": "event-types"}))
-    payload = JsonObjectField(initial="{}")
-    workflow_correlation_key = forms.CharField(
-        required=False,
-        max_length=1000,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Leave empty to find the key in the payload with the paths of the event catalogue.",
-    )
-    event_id = forms.CharField(
-        required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Leave empty for a new id."
-    )
 
 
 class KeyedActionForm(ActionForm):

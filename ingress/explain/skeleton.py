@@ -1,0 +1,42 @@
+"""Skeleton of a payload from its JSON Schema, for a form. Pure.
+
+A skeleton has the properties of the schema with empty values. It holds no value that could be sent by mistake.
+"""
+
+from typing import Any
+
+MAX_DEPTH, MAX_PROPERTIES = 4, 100
+_EMPTY: dict[str, Any] = {"string": "", "array": [], "object": {}, "boolean": None, "number": None, "integer": None}
+
+
+def payload_skeleton(schema: Any, *, depth: int = 0) -> Any:
+    """Return an object with the properties of the schema. A text is empty, a number or a boolean is null.
+
+    Properties of referenced schemas, and of combined schemas (`anyOf`, ...), are left out.
+    """
+    if not isinstance(schema, dict):
+        return None
+    if "const" in schema:
+        return schema["const"]
+    kinds = schema.get("type", "object" if "properties" in schema else None)
+    kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
+    properties = schema.get("properties")
+    if kind != "object" or not isinstance(properties, dict) or depth >= MAX_DEPTH:
+        empty = _EMPTY.get(kind) if isinstance(kind, str) else None
+        return type(empty)() if isinstance(empty, list | dict) else empty
+    names = list(properties)[:MAX_PROPERTIES]
+    return {name: payload_skeleton(properties[name], depth=depth + 1) for name in names}
+
+
+def with_value_at(payload: dict[str, Any], path: str, value: Any) -> None:
+    """Write a value at a dotted path of a payload. Create missing objects. Do nothing if the path leads elsewhere."""
+    node: Any = payload
+    *way, last = path.removeprefix("payload.").split(".")
+    for name in way:
+        if not isinstance(node, dict):
+            return
+        if not isinstance(node.get(name), dict | list):
+            node[name] = {}
+        node = node[name]
+    if isinstance(node, dict):
+        node[last] = value

@@ -1,0 +1,94 @@
+"""The page that sends one event: filled from a wait or from a stored event, checked first, sent once."""
+
+import json
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from tests.support.events import open_wait, receive
+from tests.support.factories import make_tenant
+from tests.support.members import member_of
+from workflows.models import Command, Event, EventType, PayloadSchema, Tenant
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "ticket": {"type": "object", "properties": {"id": {"type": "string"}, "open": {"type": "boolean"}}},
+        "text": {"type": "string", "default": "not sent"},
+        "amount": {"type": ["number", "null"]},
+        "lines": {"type": "array"},
+    },
+    "examples": [{"text": "an example"}],
+}
+
+
+def typed_values(page: Any) -> dict[str, Any]:
+    form = page.context["form"]
+    return {name: form[name].value() or "" for name in form.fields}
+
+
+def send_page(tenant: Any, **query: str) -> Any:
+    return member_of(tenant).get(reverse("admin:workflows_event_send"), query)
+
+
+def test_wait_fills_type_key_and_an_empty_payload(tenant: Any) -> None:
+    PayloadSchema.objects.create(tenant=tenant, ref="payload.Reply.v1", schema=SCHEMA)
+    EventType.objects.create(
+        tenant=tenant, name="REPLIED", correlation_paths=["ticket.id"], payload_schema_ref="payload.Reply.v1"
+    )
+    wait = open_wait(tenant, key="T-7", filters=[{"path": "channel", "op": "in", "value": ["mail"]}])
+    page = send_page(tenant, wait=str(wait.id))
+    values = typed_values(page)
+    assert (values["event_type"], values["workflow_correlation_key"]) == ("REPLIED", "T-7")
+    expected = {"ticket": {"id": "T-7", "open": None}, "text": "", "amount": None, "lines": []}
+    assert json.loads(values["payload"]) == expected
+    text = page.content.decode()
+    assert "an example" in text
+    assert "channel in" in text
+    assert "payload.Reply.v1" in text
+
+
+def test_stored_event_fills_the_form_and_its_hidden_values_are_sent(tenant: Any) -> None:
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["*iban*"])
+    event = receive(tenant, payload={"iban": "AT-1", "ticketId": "T-1"}, workflow_correlation_key="TCK-4417")
+    page = send_page(tenant, event=str(event.id), key="TCK-4471")
+    values = typed_values(page)
+    assert json.loads(values["payload"]) == {"iban": "[redacted]", "ticketId": "T-1"}
+    assert values["workflow_correlation_key"] == "TCK-4471"
+    sent = member_of(tenant).post(reverse("admin:workflows_event_send"), {**values, "reason": "wrong key"})
+    stored = Event.objects.get(id=sent.headers["Location"].split("/")[-3])
+    assert stored.payload == event.payload
+    assert (stored.correlation_key, stored.source, stored.event_id != event.event_id) == ("TCK-4471", "admin", True)
+    command = Command.objects.get(tenant=tenant)
+    assert (command.action, command.reason) == ("send_event", "wrong key")
+    assert "AT-1" not in json.dumps(command.payload)
+
+
+def test_check_sends_nothing(tenant: Any) -> None:
+    open_wait(tenant, key="T-7")
+    form = {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "payload": "{}", "do": "check"}
+    page = member_of(tenant).post(reverse("admin:workflows_event_send"), form).content.decode()
+    assert "The event would be delivered" in page
+    assert "Nothing was stored" in page
+    assert not Event.objects.filter(tenant=tenant).exists()
+    assert not Command.objects.filter(tenant=tenant, action="send_event").exists()
+
+
+@pytest.mark.parametrize("name", ["wait", "event"])
+@pytest.mark.parametrize("value", ["no-id", "foreign"])
+def test_row_of_another_tenant_is_not_found(tenant: Any, name: str, value: str) -> None:
+    other = make_tenant()
+    rows = {"wait": open_wait(other), "event": receive(other)}
+    assert send_page(tenant, **{name: str(rows[name].id) if value == "foreign" else value}).status_code == 404
+
+
+def test_viewer_sees_why_the_form_is_missing(tenant: Any) -> None:
+    client, address = member_of(tenant, role="viewer"), reverse("admin:workflows_event_send")
+    page = client.get(address, {"event": str(receive(tenant, payload={"a": "4711"}).id)}).content.decode()
+    assert "You need the role operator" in page
+    assert "4711" not in page
+    assert 'name="payload"' not in page
+    refused = client.post(address, {"event_type": "E", "payload": "{}", "do": "check"}).content.decode()
+    assert "may not send events" in refused
+    assert Event.objects.filter(tenant=tenant).count() == 1
