@@ -14,6 +14,11 @@ def is_statement_error(error: Exception) -> bool:
     return state[:2] in STATEMENT_CLASSES or state == QUERY_CANCELED
 
 
+def is_canceled(error: Exception) -> bool:
+    """Return True if the server ended the statement because of its time limit."""
+    return (getattr(error.__cause__, "sqlstate", None) or "") == QUERY_CANCELED
+
+
 def is_data_error(error: Exception) -> bool:
     """Return True if the data caused the error. The same statement would then fail again."""
     state = getattr(error.__cause__, "sqlstate", None) or ""

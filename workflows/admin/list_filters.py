@@ -10,14 +10,24 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.options import IS_FACETS_VAR, IncorrectLookupParameters
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 from unfold.views import ChangeList
 
+from workflows.database_errors import is_canceled
 from workflows.errors import unknown_name
+from workflows.models.statements import statement_limit
 
 LIST_PARAMETERS = frozenset({SEARCH_VAR, ORDER_VAR, PAGE_VAR, ALL_VAR, IS_FACETS_VAR})
+# A page deeper in a list would read all rows before it.
+MOST_PAGES = 200
+LIST_SECONDS = 5.0
+TOO_SLOW = (
+    f"The search took longer than {LIST_SECONDS:g} s and was stopped. Search for a longer beginning of the key, or add"
+    " a filter for the time or the status."
+)
 DAY_LIMITS = {"from": "00:00:00", "to": "23:59:59.999999"}
 
 
@@ -58,6 +68,7 @@ class CheckedChangeList(ChangeList):
     """List that shows no rows if a filter cannot be read. `problems` has the error text for each wrong parameter."""
 
     queryset: QuerySet[Any]
+    result_list: Any
 
     def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
         self.problems: dict[str, str] = {}
@@ -82,12 +93,24 @@ class CheckedChangeList(ChangeList):
         return rows.none() if self.problems else rows
 
     def get_results(self, request: HttpRequest) -> None:
+        """Read the rows of the page. If they take too long, the list shows an error at the search and no rows."""
         try:
-            super().get_results(request)
+            with statement_limit(LIST_SECONDS):
+                super().get_results(request)
+                if request.method in ("GET", "HEAD"):  # a POST uses only the query
+                    self.result_list = list(self.result_list)
         except IncorrectLookupParameters:
-            self.problems[PAGE_VAR] = "There is no such page."
-            self.queryset, self.page_num = self.queryset.none(), 1
-            super().get_results(request)
+            self.show_nothing(request, PAGE_VAR, "There is no such page.")
+        except OperationalError as error:
+            if not is_canceled(error):
+                raise
+            self.show_nothing(request, SEARCH_VAR, TOO_SLOW)
+
+    def show_nothing(self, request: HttpRequest, name: str, problem: str) -> None:
+        """Show no rows and the problem of one parameter."""
+        self.problems[name] = problem
+        self.queryset, self.page_num = self.queryset.none(), 1
+        super().get_results(request)
 
 
 def filter_names(list_filter: Any) -> set[str]:
@@ -103,9 +126,8 @@ def filter_names(list_filter: Any) -> set[str]:
     return names
 
 
-def chosen_filters(request: HttpRequest, list_filter: Any) -> dict[str, list[str]]:
-    """Return the search and the filters in the URL that are not empty."""
-    known = {SEARCH_VAR, *filter_names(list_filter)}
+def chosen_filters(request: HttpRequest, known: set[str]) -> dict[str, list[str]]:
+    """Return those of the known filters in the URL that are not empty."""
     chosen = {name: [value for value in values if value.strip()] for name, values in request.GET.lists()}
     return {name: values for name, values in chosen.items() if values and name in known}
 
@@ -118,16 +140,28 @@ def show_problems(request: HttpRequest, problems: dict[str, str]) -> None:
     )
 
 
-def _problems(shown: CheckedChangeList, request: HttpRequest, specs: list[Any]) -> Iterator[tuple[str, str]]:
-    known = filter_names(shown.list_filter)
+def unknown_parameters(request: HttpRequest, known: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield each query parameter that is no filter, with its problem."""
     for name in request.GET:
         if name not in known | LIST_PARAMETERS:
             yield name[:100], unknown_name(name, known | {SEARCH_VAR}, kind="filter")
-    for errors in shown.search_form_class(request.GET).errors.values():
-        yield SEARCH_VAR, " ".join(map(str, errors))
+
+
+def page_problems(request: HttpRequest) -> Iterator[tuple[str, str]]:
+    """Yield the problem of the page number, if there is one."""
     page = request.GET.get(PAGE_VAR, "1")
     if not (page.isascii() and page.isdecimal() and len(page) <= 9 and int(page) > 0):
         yield PAGE_VAR, "The page must be a whole number above 0."
+    elif int(page) > MOST_PAGES:
+        yield PAGE_VAR, f"The list ends at page {MOST_PAGES}. Add a filter to reach other rows."
+
+
+def _problems(shown: CheckedChangeList, request: HttpRequest, specs: list[Any]) -> Iterator[tuple[str, str]]:
+    known = filter_names(shown.list_filter)
+    yield from unknown_parameters(request, known)
+    for errors in shown.search_form_class(request.GET).errors.values():
+        yield SEARCH_VAR, " ".join(map(str, errors))
+    yield from page_problems(request)
     read: set[str] = set()
     for spec in specs:
         form = next(iter(spec.choices(None)))["form"]  # no list is passed, so no counts are computed

@@ -4,12 +4,13 @@ With Django's own functions, the same write needs several statements, or one lon
 from the model, so a new field needs no change here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 
 @cache
@@ -48,6 +49,18 @@ def update_rows(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+
+
+@contextmanager
+def statement_limit(seconds: float) -> Iterator[None]:
+    """Limit the time of each statement of a block that only reads.
+
+    Errors: OperationalError if a statement takes longer. `is_canceled` of `workflows.database_errors` recognises it.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
+        yield
 
 
 def database_now() -> datetime:

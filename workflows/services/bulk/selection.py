@@ -30,6 +30,14 @@ WORDS = {
     "created_before": "created before",
     "created_at_from": "created at or after",
     "created_at_to": "created at or before",
+    "key": "the correlation key begins with",
+    "state": "state is",
+    "error_code": "error code is",
+    "failed_step": "failed step is",
+    "current_step": "current step is",
+    "started": "created within the last",
+    "age": "open for more than",
+    "replays": "replays:",
 }
 
 

@@ -1,0 +1,221 @@
+"""The run list: what each filter selects, the counts of the chips, the columns, the orders and the cost of the page.
+
+Source: docs/reference/screens.md#run-list
+"""
+
+import gzip
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.options import BaseModelAdmin
+from django.db import connection
+from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.bulk_jobs import preview_job
+from tests.support.events import open_wait, receive
+from tests.support.factories import make_run
+from tests.support.members import member_of
+from tests.support.plans import conditions_of, copies, plan_of
+from workflows.admin import list_filters, run_changelist
+from workflows.admin.run_changelist import COLUMNS, ORDERS
+from workflows.admin.run_filters import RunListForm
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Command, HumanTask, Run, RunStep
+from workflows.projections.transaction import projection_writer
+from workflows.selectors import run_list
+from workflows.selectors.run_list import shown_status_counts
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+URL = "admin:workflows_run_changelist"
+ERROR = {"category": "ACTION", "code": "NOT_FOUND", "message": "No payment", "nodePath": "root.steps[1]"}
+HOSTILE = "<script>alert(1)</script>\u202e"
+MOST_STATEMENTS, MOST_BYTES = 12, 60_000
+
+
+@pytest.fixture
+def runs(tenant: Any) -> dict[str, Run]:
+    """Return runs by the name of what is special about them."""
+    hour = timezone.now() - timedelta(hours=2)
+    first = make_run(tenant, status="SUCCEEDED", correlation_key="PAY-1", created_at=hour, ended_at=hour)
+    same = {"definition_version": first.definition_version, "definition": first.definition}
+    made = {
+        "plain": first,
+        "failed": make_run(
+            tenant, **same, status="FAILED", error=ERROR, error_code="NOT_FOUND", error_category="ACTION", version=2,
+            correlation_key="pay-2",
+        ),
+        "waiting": make_run(tenant, state="LATE", current_step_path="root.steps[3]", created_at=hour),
+        "retrying": make_run(tenant, trigger_type="schedule"),
+        "unknown": make_run(tenant),
+        "closed at step": make_run(tenant, status="CANCELED", current_step_path="root.steps[3]"),
+    }  # fmt: skip
+    made["replay"] = make_run(tenant, status="RUNNING", replay_of=made["failed"])
+    open_wait(tenant, run=made["waiting"], key="W")
+    for name in ("retrying", "unknown"):
+        open_wait(tenant, run=made[name], key="", name="", kind="retry", deadline_at=timezone.now())
+    HumanTask.objects.create(
+        tenant=tenant, run=made["unknown"], step_path="root.steps[0]", task_type=DECIDE_OUTCOME, title="Decide"
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("status__exact=SUCCEEDED", {"plain"}), ("status__exact=WAITING", {"waiting"}),
+        ("status__exact=retrying", {"retrying"}), ("status__exact=unknown", {"unknown"}),
+        ("definition={definition}", {"plain", "failed"}), ("definition={definition}&version=2", {"failed"}),
+        ("definition={definition}&version=3", set()), ("key=PAY-", {"plain", "failed"}), ("key=pay-2", {"failed"}),
+        ("q=Pay-1", {"plain"}), ("q=W", {"waiting"}), ("state=LATE", {"waiting"}), ("state=late", set()),
+        ("error_code=NOT_FOUND", {"failed"}), ("error_category=ACTION", {"failed"}),
+        ("failed_step=root.steps[1]", {"failed"}), ("failed_step=root.steps[3]", set()),
+        ("current_step=root.steps[3]", {"waiting"}), ("age=1h", {"waiting"}), ("age=7d", set()),
+        ("started=1h", {"failed", "retrying", "unknown", "closed at step", "replay"}),
+        ("replays=only", {"replay"}), ("replays=replayed", {"failed"}),
+        ("replays=without&started=1h", {"failed", "retrying", "unknown", "closed at step"}),
+        ("trigger_type__exact=schedule", {"retrying"}), ("created_at_to_0=2020-01-01", set()),
+        ("definition={definition}&status__exact=FAILED&error_code=NOT_FOUND&q=pay", {"failed"}),
+    ],
+)  # fmt: skip
+def test_filter_selects_these_runs(tenant: Any, runs: dict[str, Run], query: str, wanted: set[str]) -> None:
+    form = RunListForm(QueryDict(query.format(definition=runs["plain"].definition_key)))
+    assert form.is_valid(), form.errors
+    found = set(form.select(Run.objects.filter(tenant=tenant), tenant_id=tenant.id))
+    assert {name for name, run in runs.items() if run in found} == wanted
+
+
+def test_each_chip_counts_the_list_that_it_links_to(tenant: Any, runs: dict[str, Run]) -> None:
+    client = member_of(tenant)
+    for query in ("", "?started=1h", f"?definition={runs['plain'].definition_key}&q=pay&cols=state"):
+        context = client.get(f"{reverse(URL)}{query}").context_data
+        assert sum(chip.count for chip in context["chips"][1:]) == context["chips"][0].count == len(context["rows"])
+        for chip in context["chips"]:
+            shown = client.get(f"{reverse(URL)}{chip.query}").context_data
+            assert (len(shown["rows"]), shown["pager"]["last"]) == (chip.count, chip.count), chip
+            assert {row.status for row in shown["rows"]} <= {row.status for row in context["rows"]}
+
+
+def test_counts_end_at_the_limit(tenant: Any, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_list, "MOST_COUNTED", 0)
+    counts = shown_status_counts(Run.objects.filter(tenant=tenant), tenant_id=tenant.id)
+    assert counts is not None
+    assert set(counts.values()) == {0, 1}
+
+
+def test_count_that_takes_too_long_leaves_the_numbers_out(
+    tenant: Any, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_list, "runs_of_shown_status", lambda rows, **_: rows.extra(where=["pg_sleep(9) IS NULL"]))
+    monkeypatch.setattr(run_list, "COUNT_SECONDS", 0.05)
+    response = member_of(tenant).get(reverse(URL))
+    shown = response.content.decode()
+    assert (response.status_code, "the list shows no numbers" in shown, "PAY-1" in shown) == (200, True, True)
+
+
+@pytest.mark.parametrize("name", ["run", "event", "command"])
+def test_search_that_takes_too_long_is_an_error_at_the_search(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    client = member_of(tenant)
+    receive(tenant)
+    job = preview_job(tenant, ids=[make_run(tenant).id])
+    assert Command.objects.filter(id=job.command_id).exists()
+    query_of = BaseModelAdmin.get_queryset
+    monkeypatch.setattr(list_filters, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(
+        BaseModelAdmin,
+        "get_queryset",
+        lambda self, request: query_of(self, request).extra(where=["pg_sleep(9) IS NULL"]),
+    )
+    response = client.get(reverse(f"admin:workflows_{name}_changelist"))
+    assert (response.status_code, "was stopped" in response.content.decode()) == (400, True)
+
+
+def test_orders_and_filters_use_indexes_as_the_role_of_the_application(tenant: Any) -> None:
+    run = make_run(tenant, correlation_key="TEMPLATE", state="", error_code="")
+    failed = "n % 50 = 0"
+    copies(
+        run, 20_000, id="md5('listed-' || n)::uuid", temporal_workflow_id="'listed-' || n",
+        created_at="now() - n * interval '1 s'",
+        correlation_key="'PAY-' || n", correlation_key_folded="'pay-' || n", definition_key="'flow-' || n % 500",
+        status=f"CASE WHEN {failed} THEN 'FAILED' WHEN n % 50 = 1 THEN 'WAITING' ELSE 'SUCCEEDED' END",
+        error=f"""CASE WHEN {failed} THEN json_build_object('nodePath', 'root.steps[' || n % 7000 || ']') END""",
+        error_code=f"CASE WHEN {failed} THEN 'E-' || n % 7000 ELSE '' END",
+        state="CASE WHEN n % 50 = 2 THEN 'S-' || n % 700 ELSE '' END",
+        current_step_path="'root.steps[' || n % 9 || ']'",
+    )  # fmt: skip
+    rows = Run.objects.filter(tenant=tenant)
+    for names in ORDERS.values():
+        for order in (names, [run_changelist._reversed(name) for name in names]):
+            nodes = plan_of(tenant, rows.order_by(*order)[:50])
+            assert not [node for node in nodes if node["Node Type"] == "Seq Scan"], order
+            assert not [node for node in nodes if node["Node Type"] == "Sort"], order
+    for query, column in (
+        ("definition=flow-77", "definition_key)"), ("key=pay-123", "correlation_key_folded)"), ("state=S-2", "state)"),
+        ("error_code=E-50", "error_code)"), ("failed_step=root.steps[50]", "failed_step_path ="),
+        ("current_step=root.steps[3]", "current_step_path)"), ("status__exact=FAILED", "status)"),
+        ("status__exact=retrying", "tenant_id"), ("status__exact=unknown", "tenant_id"),
+        ("started=15m", "created_at >="),
+    ):  # fmt: skip
+        form = RunListForm(QueryDict(query))
+        assert form.is_valid()
+        found = form.select(rows, tenant_id=tenant.id).order_by("-created_at", "-id")[:50]
+        assert column in conditions_of(tenant, found), query
+
+
+def test_page_needs_few_statements_and_bytes(tenant: Any, runs: dict[str, Run]) -> None:
+    client = member_of(tenant)
+    for status in ("CANCELED", "SUCCEEDED", "FAILED"):
+        make_run(tenant, status=status, replay_of=runs["plain"], error=ERROR)
+    copies(runs["failed"], 60, temporal_workflow_id="'many-' || n")
+    client.get(reverse(URL))
+    with CaptureQueriesContext(connection) as captured:
+        response = client.get(f"{reverse(URL)}?q=pay")
+    control = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "SELECT set_config(")
+    statements = [query["sql"] for query in captured if not query["sql"].startswith(control)]
+    assert len(statements) <= MOST_STATEMENTS, statements
+    assert len(gzip.compress(response.content)) < MOST_BYTES
+
+
+def test_page_loads_no_script_that_it_does_not_use(tenant: Any) -> None:
+    shown = member_of(tenant).get(reverse(URL)).content.decode()
+    loaded = set(re.findall(r'<script src="/static/([^"]*)"', shown))
+    assert not [name for name in loaded if "chart" in name or "htmx" in name or "sort" in name]
+    assert "portal/run_list.js" in loaded
+
+
+def test_hostile_values_stay_text(tenant: Any) -> None:
+    step = {"step_path": "root.steps[1]", "step_id": "s", "step_type": "action", "status": "FAILED"}
+    error = {**ERROR, "message": HOSTILE, "code": HOSTILE}
+    run = make_run(
+        tenant, status="FAILED", correlation_key=HOSTILE + "k" * 900, state=HOSTILE, error=error, error_code=HOSTILE,
+        definition_key=HOSTILE, trigger_metadata={"eventName": HOSTILE},
+    )  # fmt: skip
+    with projection_writer("test"):
+        RunStep.objects.create(tenant=tenant, run=run, name=HOSTILE, started_at=timezone.now(), **step)
+    query = {"cols": list(COLUMNS), "state": HOSTILE, "q": HOSTILE, "error_code": HOSTILE}
+    shown = member_of(tenant).get(reverse(URL), query).content.decode()
+    assert "<script>alert" not in shown
+    assert shown.count("&lt;script&gt;alert") > 6
+    for text in re.findall(r"[^\n]*\u202e", shown):
+        assert "<bdi" in text or 'value="' in text or 'title="' in text or "href=" in text or "aria-label" in text, text
+
+
+def test_empty_lists_say_what_to_do(tenant: Any) -> None:
+    client = member_of(tenant)
+    assert "No run has started yet" in client.get(reverse(URL)).content.decode()
+    make_run(tenant)
+    assert "Remove a filter" in client.get(f"{reverse(URL)}?state=NONE").content.decode()
+    assert "compares the beginning of the key" in client.get(f"{reverse(URL)}?q=NONE").content.decode()
+
+
+def test_viewer_sees_no_actions(tenant: Any) -> None:
+    make_run(tenant)
+    shown = member_of(tenant, role="viewer").get(reverse(URL)).content.decode()
+    assert ("_selected_action" in shown, "Start a run" in shown) == (False, False)

@@ -1,0 +1,195 @@
+"""The run list as a list of the admin: its filters, orders and columns come from the address of the page."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.db import OperationalError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from workflows import status_marks
+from workflows.admin.base import actor_of
+from workflows.admin.list_filters import (
+    LIST_SECONDS,
+    TOO_SLOW,
+    CheckedChangeList,
+    page_problems,
+    unknown_parameters,
+)
+from workflows.admin.run_filters import COLUMNS_VAR, STATUS, RunListForm, cleared, tokens_of, without
+from workflows.database_errors import is_canceled
+from workflows.errors import unknown_name
+from workflows.models import Definition, Run
+from workflows.models.statements import statement_limit
+from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
+from workflows.selectors.run_rows import run_rows
+from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
+
+# Each order has an index that begins with the tenant. A name with "-" reads the index from the other end.
+ORDERS = {
+    "started": ("created_at", "id"),
+    "key": ("correlation_key_folded", "id"),
+    "status": ("status", "-created_at"),
+    "definition": ("definition_key", "-created_at"),
+}
+NEWEST_FIRST = "-started"
+COLUMNS = {
+    "definition": "Definition", "state": "State", "trigger": "Trigger", "what": "Error or current step",
+    "started": "Started", "ended": "Ended", "took": "Took",
+}  # fmt: skip
+DEFAULT_COLUMNS = ("what", "started", "took")
+# Chips of these statuses are shown only if there are such runs.
+RARE = {RunStatus.STARTING.value, RunStatus.TERMINATED.value, RunStatus.TIMED_OUT.value}
+MOST_DEFINITIONS = 200
+
+
+class RunChangeList(CheckedChangeList):
+    form: RunListForm
+    tenant_id: uuid.UUID
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        self.tenant_id = actor_of(request).tenant_id
+        self.form = RunListForm(request.GET)
+        self.problems = dict(self._problems(request))
+        is_active = any(value for name, value in self.form.cleaned_data.items())
+        return [], False, {}, False, is_active
+
+    def _problems(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
+        yield from unknown_parameters(request, {*self.form.names, COLUMNS_VAR})
+        yield from ((name, " ".join(map(str, errors))) for name, errors in self.form.errors.items())
+        yield from page_problems(request)
+        order = request.GET.get(ORDER_VAR, "")
+        if order and order.removeprefix("-") not in ORDERS:
+            yield ORDER_VAR, f"The list can be sorted by {', '.join(ORDERS)}."
+        for name in request.GET.getlist(COLUMNS_VAR):
+            if name not in COLUMNS:
+                yield COLUMNS_VAR, unknown_name(name, COLUMNS, kind="column")
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Run]:
+        self.filter_specs, self.has_filters, _, _, self.has_active_filters = self.get_filters(request)
+        rows: QuerySet[Run] = self.root_queryset
+        if self.problems:
+            return rows.none()
+        try:
+            with statement_limit(LIST_SECONDS):
+                rows = self.form.select(rows, tenant_id=self.tenant_id)
+        except OperationalError as error:
+            if not is_canceled(error):
+                raise
+            self.problems[SEARCH_VAR] = TOO_SLOW
+            return rows.none()
+        return rows.order_by(*self.get_ordering(request, rows))
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Run]) -> list[str]:
+        order = request.GET.get(ORDER_VAR) or NEWEST_FIRST
+        names = ORDERS[order.removeprefix("-")]
+        return list(names) if not order.startswith("-") else [_reversed(name) for name in names]
+
+
+def _reversed(name: str) -> str:
+    return name.removeprefix("-") if name.startswith("-") else f"-{name}"
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Link to the runs of one shown status. `count` is None if the count took too long."""
+
+    word: str
+    icon: str
+    tone: str
+    query: str
+    is_chosen: bool
+    count: int | None
+
+    @property
+    def number(self) -> str:
+        return "" if self.count is None else count_words(self.count)
+
+
+def count_words(count: int) -> str:
+    return f"{count:,}" if count <= MOST_COUNTED else f"{MOST_COUNTED:,}+"
+
+
+def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
+    """Return what the template shows. Cost: at most eight statements beside the rows of the page."""
+    form, tenant_id = shown.form, shown.tenant_id
+    names = dict(
+        Definition.objects.filter(tenant_id=tenant_id).order_by("key").values_list("key", "name")[:MOST_DEFINITIONS]
+    )
+    chips: list[Chip] = []
+    total: int | None = None
+    if not shown.problems:
+        others = form.select(Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id, leave_out=STATUS)
+        chips, total = _chips(form, shown_status_counts(others, tenant_id=tenant_id))
+    columns = [name for name in request.GET.getlist(COLUMNS_VAR) if name in COLUMNS] or list(DEFAULT_COLUMNS)
+    return {
+        "form": form,
+        "chips": chips,
+        "total": None if total is None else count_words(total),
+        "tokens": [] if shown.problems else tokens_of(form, names),
+        "definitions": names,
+        "is_one_definition": bool(form.cleaned_data.get("definition")),
+        "rows": run_rows(list(shown.result_list), tenant_id=tenant_id, names=names),
+        "columns": columns,
+        "all_columns": COLUMNS,
+        "columns_query": without(form, COLUMNS_VAR),
+        "orders": _orders(form, request),
+        "pager": _pager(shown, total),
+        "cleared": cleared(form),
+        "problems": shown.problems,
+        "open_statuses": OPEN_RUN_STATUSES,
+        "read_at": timezone.now(),
+    }
+
+
+def _chips(form: RunListForm, counts: dict[str, int] | None) -> tuple[list[Chip], int | None]:
+    """Return the chips, and the number of runs of the chosen chip."""
+    chosen = form.cleaned_data.get(STATUS, "")
+    base = without(form, STATUS)
+    everything = None if counts is None else min(sum(counts.values()), MOST_COUNTED + 1)
+    chips = [Chip("All", "", "grey", base, not chosen, everything)]
+    for status in SHOWN_STATUSES:
+        count = None if counts is None else counts[status]
+        if status in RARE and not count and status != chosen:
+            continue
+        query = f"{base}{'&' if len(base) > 1 else ''}{STATUS}={status}"
+        chips.append(Chip(*status_marks.RUN[status], query, status == chosen, count))
+    return chips, next(chip.count for chip in chips if chip.is_chosen)
+
+
+def _orders(form: RunListForm, request: HttpRequest) -> dict[str, dict[str, str]]:
+    """Return for each order the link that sorts by it, and how the list is sorted now."""
+    now = request.GET.get(ORDER_VAR) or NEWEST_FIRST
+    found = {}
+    for name in ORDERS:
+        is_descending = now == f"-{name}"
+        query = form.query.copy()
+        query.pop(PAGE_VAR, None)
+        # The first click shows the newest runs first, and other columns from their beginning.
+        first = f"-{name}" if name == "started" else name
+        query[ORDER_VAR] = (name if is_descending else f"-{name}") if now.removeprefix("-") == name else first
+        direction = "" if now.removeprefix("-") != name else "descending" if is_descending else "ascending"
+        found[name] = {"query": f"?{query.urlencode()}", "direction": direction}
+    return found
+
+
+def _pager(shown: RunChangeList, total: int | None) -> dict[str, Any]:
+    number, size = len(shown.result_list), shown.list_per_page
+    first = (shown.page_num - 1) * size + 1
+    has_more = number == size and (total is None or total > MOST_COUNTED or first + number - 1 < total)
+
+    def page(to: int) -> str:
+        query = shown.form.query.copy()
+        query[PAGE_VAR] = str(to)
+        return f"?{query.urlencode()}"
+
+    return {
+        "first": first,
+        "last": first + number - 1,
+        "newer": page(shown.page_num - 1) if shown.page_num > 1 else "",
+        "older": page(shown.page_num + 1) if has_more else "",
+    }

@@ -1,0 +1,177 @@
+"""The filters of the run list: one form that reads the address of the page, selects the runs and names each filter.
+
+Links to the run list use the names of its fields, for example
+`?definition=payment&version=2&failed_step=root.steps[1]`.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.db.models import QuerySet
+from django.http import QueryDict
+
+from workflows import status_marks
+from workflows.admin.list_filters import DAY_LIMITS
+from workflows.models import Run
+from workflows.selectors import run_list
+from workflows.selectors.run_search import runs_by_term, runs_with_key_prefix
+from workflows.statuses import TriggerType
+
+STATUS = "status__exact"
+COLUMNS_VAR = "cols"
+AGES = {"15m": "15 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+REPLAYS = {
+    run_list.WITHOUT_REPLAYS: "without replays", run_list.ONLY_REPLAYS: "only replays",
+    run_list.REPLAYED: "only runs that were replayed",
+}  # fmt: skip
+MOMENTS = ("created_at_from", "created_at_to")
+
+
+class Moment(forms.SplitDateTimeField):
+    """Date and time of day in UTC. The time may be left out."""
+
+    def __init__(self, label: str) -> None:
+        dates = {"type": "date", "class": "in"}
+        times = {"type": "time", "step": "1", "class": "in"}
+        widget = forms.SplitDateTimeWidget(date_attrs=dates, time_attrs=times, date_format="%Y-%m-%d")
+        super().__init__(label=label, required=False, widget=widget)
+
+
+def _text(label: str, hint: str = "", *, longest: int = 200) -> forms.CharField:
+    attrs = {"class": "in", "spellcheck": "false", "autocomplete": "off", "placeholder": hint}
+    return forms.CharField(label=label, required=False, max_length=longest, widget=forms.TextInput(attrs=attrs))
+
+
+def _choice(label: str, choices: dict[str, str], empty: str = "Any") -> forms.ChoiceField:
+    widget = forms.Select(attrs={"class": "in"})
+    return forms.ChoiceField(label=label, required=False, choices=[("", empty), *choices.items()], widget=widget)
+
+
+class RunListForm(forms.Form):
+    """Filters of the run list. A field without a value selects all runs."""
+
+    use_required_attribute = False
+
+    q = _text("Key or id", longest=1000)
+    status__exact = _choice("Status", {value: status_marks.RUN[value].word for value in run_list.SHOWN_STATUSES})
+    definition = _text("Definition", "key of the definition")
+    version = forms.IntegerField(
+        label="Version", required=False, min_value=1, max_value=2**31 - 1,
+        widget=forms.NumberInput(attrs={"class": "in"}),
+    )  # fmt: skip
+    key = _text("Key begins with", longest=1000)
+    state = _text("State", "set by the author")
+    error_code = _text("Error code", "for example NOT_FOUND")
+    error_category = _text("Error category")
+    failed_step = _text("Failed step", "for example root.steps[2]", longest=500)
+    current_step = _text("Current step", "for example root.steps[2]", longest=500)
+    started = _choice("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
+    age = _choice("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
+    replays = _choice("Replays", REPLAYS, "With replays")
+    trigger_type__exact = _choice("Trigger", {str(value): str(label) for value, label in TriggerType.choices})
+    created_at_from = Moment("Started at or after (UTC)")
+    created_at_to = Moment("Started at or before (UTC)")
+
+    def __init__(self, query: QueryDict) -> None:
+        super().__init__(_with_times(query))
+        self.query = query
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("version") and not cleaned.get("definition"):
+            self.add_error("version", "Choose a definition too, because each definition counts its own versions.")
+        return cleaned
+
+    @property
+    def names(self) -> set[str]:
+        """Return the names of the query parameters."""
+        return {name for name in self.fields if name not in MOMENTS} | {
+            f"{name}_{part}" for name in MOMENTS for part in (0, 1)
+        }
+
+    def select(self, runs: QuerySet[Run], *, tenant_id: uuid.UUID, leave_out: str = "") -> QuerySet[Run]:
+        """Return the runs that match all filters, except the filter `leave_out`. The form must be valid."""
+        given = {name: value for name, value in self.cleaned_data.items() if value and name != leave_out}
+        columns = {
+            "definition": "definition_key", "version": "version", "state": "state", "error_code": "error_code",
+            "error_category": "error_category", "failed_step": "failed_step_path",
+            "trigger_type__exact": "trigger_type", "created_at_from": "created_at__gte",
+            "created_at_to": "created_at__lte",
+        }  # fmt: skip
+        runs = runs.filter(**{column: given[name] for name, column in columns.items() if name in given})
+        for name, narrow in _NARROW.items():
+            if name in given:
+                runs = narrow(runs, given[name])
+        if STATUS in given:
+            runs = run_list.runs_of_shown_status(runs, tenant_id=tenant_id, status=given[STATUS])
+        return runs_by_term(runs, tenant_id=tenant_id, term=given["q"]) if "q" in given else runs
+
+
+_NARROW = {
+    "key": runs_with_key_prefix,
+    "current_step": run_list.runs_at_step,
+    "started": run_list.runs_started_within,
+    "age": run_list.runs_open_longer_than,
+    "replays": run_list.runs_by_replays,
+}
+
+
+def _with_times(query: QueryDict) -> QueryDict:
+    """Add the first or last time of the day to a date without a time."""
+    data = query.copy()
+    for end, limit in DAY_LIMITS.items():
+        if data.get(f"created_at_{end}_0") and not data.get(f"created_at_{end}_1"):
+            data[f"created_at_{end}_1"] = limit
+    return data
+
+
+@dataclass(frozen=True)
+class Token:
+    """A chosen filter with its words. `without` is the query string of the list without this filter."""
+
+    label: str
+    value: str
+    without: str
+
+
+def tokens_of(form: RunListForm, names: dict[str, str]) -> list[Token]:
+    """Return the chosen filters except status and search. `names` has the name of each definition by its key."""
+    chosen = [name for name, value in form.cleaned_data.items() if value and name not in (STATUS, SEARCH_VAR)]
+    return [Token(_label(form, name), _words(form, name, names), without(form, name)) for name in chosen]
+
+
+def _label(form: RunListForm, name: str) -> str:
+    return str(form.fields[name].label).removesuffix(" (UTC)")
+
+
+def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
+    value = form.cleaned_data[name]
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    field = form.fields[name]
+    if isinstance(field, forms.ChoiceField):
+        return str(dict(field.choices)[value])  # type: ignore[arg-type]
+    return names.get(str(value), str(value)) if name == "definition" else str(value)
+
+
+def without(form: RunListForm, *names: str) -> str:
+    """Return the query string of the list without these filters. It keeps the order and the columns."""
+    query = form.query.copy()
+    # A version belongs to its definition.
+    for name in (*names, PAGE_VAR, *(["version"] if "definition" in names else [])):
+        for parameter in (name, f"{name}_0", f"{name}_1"):
+            query.pop(parameter, None)
+    return f"?{query.urlencode()}"
+
+
+def cleared(form: RunListForm) -> str:
+    """Return the query string without any filter."""
+    query = form.query.copy()
+    for name in form.query:
+        if name not in (ORDER_VAR, COLUMNS_VAR):
+            query.pop(name)
+    return f"?{query.urlencode()}"
