@@ -75,4 +75,32 @@ COMMAND = {
     "failed": Mark("Failed", "failed", "red"),
     "unknown": Mark("Unknown", "unknown", "violet"),
 }
-MARKS = {"run": RUN, "step": STEP, "incident": INCIDENT, "event": EVENT, "delivery": DELIVERY, "command": COMMAND}
+BULK = {
+    "preview": Mark("Preview", "todo", "grey"),
+    "running": Mark("Running", "run", "blue"),
+    "paused": Mark("Paused", "wait", "amber"),
+    "stopped": Mark("Stopped", "cancel", "grey"),
+    "done": Mark("All requested", "check", "blue"),
+}
+# Outcome of one run of a bulk job. The word of "open" is not "Accepted": an accepted request has no outcome yet.
+OUTCOME = {
+    "pending": Mark("Not requested yet", "todo", "grey"),
+    "open": Mark("Open", "run", "blue"),
+    "succeeded": Mark("Succeeded", "ok", "green"),
+    "failed": Mark("Failed", "failed", "red"),
+    "canceled": Mark("Canceled", "cancel", "grey"),
+    "ended": Mark("Ended by itself", "off", "grey"),
+    "not_started": Mark("Not accepted", "warn", "amber"),
+    "unknown": Mark("Unknown", "unknown", "violet"),
+    "left_out": Mark("Left out", "off", "grey"),
+}
+MARKS = {
+    "run": RUN,
+    "step": STEP,
+    "incident": INCIDENT,
+    "event": EVENT,
+    "delivery": DELIVERY,
+    "command": COMMAND,
+    "bulk": BULK,
+    "outcome": OUTCOME,
+}

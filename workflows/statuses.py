@@ -211,6 +211,30 @@ class BulkItemState(TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
+class BulkOutcome(TextChoices):
+    """What became of one run of a bulk job: the state of the new run of a replay, or of the run itself.
+
+    `Accepted` is not an outcome, because the effect of an accepted request is not known yet.
+    """
+
+    PENDING = "pending", "Not requested yet"
+    OPEN = "open", "Open"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELED = "canceled", "Canceled or terminated"
+    ENDED = "ended", "Ended by itself"
+    NOT_STARTED = "not_started", "Not accepted"
+    UNKNOWN = "unknown", "Unknown"
+    LEFT_OUT = "left_out", "Left out"
+
+
+class ReplayVersion(TextChoices):
+    """Version that a replay uses: the version of the original run, or the version that is published now."""
+
+    PINNED = "pinned", "Version of the original run"
+    PUBLISHED = "published", "Published version"
+
+
 class CommandSource(TextChoices):
     ADMIN = "admin", "Admin"
     API = "api", "API"

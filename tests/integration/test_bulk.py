@@ -27,6 +27,7 @@ from tests.support.factories import make_actor, make_run, make_tenant
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
 from workflows.ledger import command_open
 from workflows.models import BulkItem, BulkJob, Command, Run
+from workflows.projections.transaction import projection_writer
 from workflows.services.bulk import claims, outcomes
 from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_retry_failures, bulk_start, bulk_stop
 from workflows.services.bulk.selectors import bulk_pause_reason, bulk_split
@@ -423,6 +424,8 @@ def test_replay_with_unknown_result_is_not_repeated(
     assert run.replays.count() == 1
     command = item_of(job, run).command
     Command.objects.filter(id=command.id).update(state="failed")  # the reconciler found that it never started
+    with projection_writer("test"):
+        run.replays.update(status="FAILED")
     bulk_retry_failures(actor=make_actor(tenant), job_id=job.id)
     assert item_counts(complete_job(job)) == {"accepted": 1}
 

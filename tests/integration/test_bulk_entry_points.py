@@ -3,12 +3,14 @@
 Source: docs/reference/screens.md#run-list
 """
 
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.api import Api, error_of
 from tests.support.bulk_jobs import complete_job, item_counts, make_runs, preview_job, reload_job, start_job, unknown_id
@@ -159,13 +161,16 @@ def test_list_action_creates_a_job_and_shows_its_preview(tenant: Any, cancel_acc
     started_page = client.post(
         reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "twice"}, follow=True
     )
-    assert "0 of 2 accepted by Temporal" in started_page.content.decode()
+    assert "<b>2</b> not requested yet" in started_page.content.decode()
     job = complete_job(job)
     assert (item_counts(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
     page = client.get(response.url).content.decode()
-    assert "2 of 2 accepted by Temporal" in page
-    assert "data-live data-version" not in page  # a job that has ended is not polled
-    filtered = client.get(f"{response.url}?state=ineligible").content.decode()
+    assert "<b>0</b> canceled" in page  # accepted is not canceled
+    assert "<b>2</b> accepted, still open" in page
+    assert "data-live data-version" in page  # the runs are still open
+    BulkJob.objects.filter(id=job.id).update(ended_at=timezone.now() - timedelta(hours=1))
+    assert "data-live data-version" not in client.get(response.url).content.decode()
+    filtered = client.get(f"{response.url}?outcome=left_out").content.decode()
     assert (str(closed.id) in filtered, str(runs[0].id) in filtered) == (True, False)
 
 
@@ -220,7 +225,7 @@ def test_job_page_posts_requests_and_stop_asks_for_confirmation(tenant: Any, can
     assert "data-live data-version" in client.get(page).content.decode()
     assert "You need the role operator." in viewer.get(page).content.decode()
     assert "PERMISSION_DENIED" in step("stop", viewer)
-    assert "Paused." in step("pause")
+    assert "The job is paused." in step("pause")
     assert (
         "sends no more requests" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
     )
@@ -239,10 +244,10 @@ def test_results_are_paginated(tenant: Any, cancel_accepted: None) -> None:
     client = member_of(tenant)
     page = reverse("admin:workflows_bulkjob_change", args=[job.id])
     first = client.get(page).content.decode()
-    assert first.count("K-") == 99  # the first run has no key
-    assert "after=100" in first
-    assert client.get(f"{page}?state=accepted&after=100").content.decode().count("K-") == 20
-    assert client.get(f"{page}?state=nonsense&after=x").status_code == 400
+    assert first.count("<bdi>made-") == 50
+    assert "after=50" in first
+    assert client.get(f"{page}?outcome=open&after=100").content.decode().count("<bdi>made-") == 20
+    assert client.get(f"{page}?outcome=nonsense&after=x").status_code == 400
 
 
 def test_pages_of_another_tenants_job_are_not_found(tenant: Any) -> None:
@@ -267,7 +272,8 @@ def test_terminate_page_asks_only_admins_for_a_reason(tenant: Any, role: str) ->
     too_long = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "x" * 2001}, follow=True)
     assert "at most 2000 characters" in too_long.content.decode()
     response = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": ""}, follow=True)
-    assert ("REASON_REQUIRED" if role == "admin" else "PERMISSION_DENIED") in response.content.decode()
+    expected = "a terminate needs a reason" if role == "admin" else "PERMISSION_DENIED"
+    assert expected in response.content.decode()
 
 
 # -- Shell -------------------------------------------------------------------------------------------------------------

@@ -157,9 +157,9 @@ def test_results_of_a_bulk_job_with_an_unknown_state(tenant: Any) -> None:
     client = member_of(tenant)
     url = reverse("admin:workflows_bulkjob_change", args=[job.id])
     client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]))
-    for query in ("state=faild", "state=%00", "after=x", f"after={'9' * 30}"):
+    for query in ("outcome=faild", "outcome=%00", "after=x", f"after={'9' * 30}"):
         response = client.get(f"{url}?{query}")
-        assert (response.status_code, "The results cannot be shown" in response.content.decode()) == (400, True)
+        assert (response.status_code, "The runs cannot be shown" in response.content.decode()) == (400, True)
 
 
 # -- Bulk jobs ---------------------------------------------------------------------------------------------------------

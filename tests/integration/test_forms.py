@@ -138,7 +138,7 @@ def test_published_form_keeps_the_authors_order() -> None:
 
 ACTING_TEMPLATES = (
     "cancel_one", "terminate_one", "replay_one", "verify_one", "form_page", "_bulk_preview", "_bulk_progress",
-    "schema_page", "dead_letters_confirm", "secret_page", "task_page", "event_type_page",
+    "bulk_job", "schema_page", "dead_letters_confirm", "secret_page", "task_page", "event_type_page",
 )  # fmt: skip
 
 

@@ -85,18 +85,19 @@ def test_replay_shows_earlier_replays_open_runs_and_the_new_run(tenant: Any) -> 
     make_run(tenant, correlation_key="K", definition_version=version)
     client = member_of(tenant)
     page = client.get(reverse("admin:workflows_run_replay", args=[old.id])).content.decode()
-    assert "Another open run of the definition" in page
-    assert "Replayed before" not in page
-    job = preview_job(tenant, CommandAction.REPLAY, ids=[old.id])
+    assert "Another run of this key." in page
+    assert "Already replayed." not in page
+    job = preview_job(tenant, CommandAction.REPLAY, ids=[old.id], allow_another_run=True)
     command = Command.objects.create(
         tenant=tenant, action="replay", target_type="run", target_id=str(old.id), run=old, actor_type="user",
         actor_name="x", source="admin", state="requested",
     )  # fmt: skip
     make_run(tenant, id=run_id_of_replay(command.id), replay_of=old, status="RUNNING", definition_version=version)
     shown = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
-    assert "Replayed before: 1 of these runs" in shown
-    BulkItem.objects.filter(job=job).update(command=command, state="accepted")
+    assert "Already replayed." in shown
+    new_run_id = run_id_of_replay(command.id)
+    BulkItem.objects.filter(job=job).update(command=command, state="accepted", new_run_id=new_run_id)
     type(job).objects.filter(id=job.id).update(state="done", ended_at=timezone.now())
     results = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
-    assert f"run {str(run_id_of_replay(command.id))[:8]}" in results
-    assert "New run" in results
+    assert reverse("admin:workflows_run_change", args=[new_run_id]) in results
+    assert "State of the new run" in results

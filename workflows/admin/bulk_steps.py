@@ -1,24 +1,32 @@
-"""Steps of a bulk job, such as start and pause. Each step is a POST.
+"""Page of a bulk job and its steps, such as start and pause. Each step is a POST.
 
 A step that cannot be undone has a confirmation page.
 """
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.bulk_page import job_rows, preview_context, progress_context
 from workflows.admin.form_keys import key_of, once
-from workflows.admin.forms import ReasonForm
+from workflows.admin.forms import BulkAgainForm, BulkStartForm, ReasonForm
 from workflows.errors import PortalError
 from workflows.models import BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
+from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
+from workflows.services.bulk.selection import selection_in_words
+from workflows.services.runs.replay_rules import REPEATS
+from workflows.statuses import BulkOutcome, BulkState, CommandAction
+from workflows.templatetags.pointsman import duration
 
 CONFIRMATIONS = {
     "stop": (
@@ -33,6 +41,9 @@ CONFIRMATIONS = {
         "meanwhile, or a replay that may have started its run.",
     ),
 }
+LIVE_AFTER_END = timedelta(minutes=15)
+# Field of the start form that shows the error with this code.
+FIELDS_OF_ERRORS = {REPEATS: "accept_repeats", "REASON_REQUIRED": "reason"}
 DONE_MESSAGES = {
     "start": "The job has started. Workers send the requests to Temporal one after the other.",
     "pause": "The job is paused. Requests that are already running will finish.",
@@ -48,6 +59,13 @@ def why_not(job: BulkJob, actor: Actor) -> str:
     return "" if actor.has_role(needs) else f"You need the role {needs}."
 
 
+def _may_change(job: BulkJob, outcomes: dict[str, int]) -> bool:
+    """Return True if the page must be loaded again: the job runs, or it ended a moment ago and has open runs."""
+    if job.ended_at is None:
+        return True
+    return bool(outcomes[BulkOutcome.OPEN]) and timezone.now() - job.ended_at < LIVE_AFTER_END
+
+
 class BulkStepViews(TenantAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -55,13 +73,53 @@ class BulkStepViews(TenantAdmin):
             path(f"<uuid:pk>/{step}/", wrap(self.step_view), {"step": step}, name=f"workflows_bulkjob_{step}")
             for step in BULK_STEPS
         ]
+        own.append(path("<uuid:pk>/again/", wrap(self.again_view), name="workflows_bulkjob_again"))
         return [*own, *super().get_urls()]
+
+    def job_page(self, request: HttpRequest, job: BulkJob, form: Any = None) -> HttpResponse:
+        """Show the page of a job. `form` is a start form with errors, so that the page shows what was typed."""
+        outcomes = bulk_outcomes(job)
+        is_preview = job.state == BulkState.PREVIEW
+        context = self.page_context(
+            request,
+            f"{job.action.title()} {job.total} run{'' if job.total == 1 else 's'}",
+            job=job,
+            form=form or BulkStartForm(initial={"reason": job.reason}),
+            needs_reason=BULK_ACTIONS[job.action].needs_reason,
+            is_replay=job.action == CommandAction.REPLAY,
+            chosen_by=selection_in_words(job),
+            outcomes=outcomes,
+            is_live=not is_preview and _may_change(job, outcomes),
+            time_needed=duration(outcomes[BulkOutcome.PENDING] / job.rate_per_second),
+            why_not=why_not(job, actor_of(request)),
+            **job_rows(request, job, outcomes),
+            **(preview_context(job) if is_preview else progress_context(job, outcomes)),
+        )
+        return TemplateResponse(request, "portal/bulk_job.html", context, status=400 if context["problem"] else 200)
+
+    def again_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        """Create a new preview with the runs of this job, and show it."""
+        actor = actor_of(request)
+        form = BulkAgainForm(request.POST)
+        back = reverse("admin:workflows_bulkjob_change", args=[pk])
+        if request.method != "POST" or not form.is_valid():
+            return HttpResponseRedirect(back)
+        options = {name: value for name, value in form.cleaned_data.items() if value}
+        try:
+            job = once(lambda: bulk_preview_again(actor=actor, job_id=pk, idempotency_key=key_of(request), **options))
+            assert job is not None, "a preview returns its job also for a repeat"
+        except PortalError as error:
+            if error.status == 404:
+                raise Http404(error.message) from error
+            messages.error(request, error_text(error))
+            return HttpResponseRedirect(back)
+        return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))
 
     def step_view(self, request: HttpRequest, pk: uuid.UUID, step: str) -> HttpResponse:
         """Show the confirmation page on GET, if the step has such a page. Carry out the step on POST."""
         actor = actor_of(request)
         back = reverse("admin:workflows_bulkjob_change", args=[pk])
-        form = ReasonForm(request.POST if request.method == "POST" else None)
+        form = (BulkStartForm if step == "start" else ReasonForm)(request.POST if request.method == "POST" else None)
         if request.method != "POST" or not form.is_valid():
             if step in CONFIRMATIONS:
                 return self._ask(request, pk, step, form)
@@ -69,11 +127,14 @@ class BulkStepViews(TenantAdmin):
                 messages.error(request, f"The reason is not valid. {' '.join(map(str, problems))}")
             return HttpResponseRedirect(back)
         try:
-            reason, key = form.cleaned_data["reason"], key_of(request)
-            once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, reason=reason, idempotency_key=key))
+            key = key_of(request)
+            once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, idempotency_key=key, **form.cleaned_data))
         except PortalError as error:
             if error.status == 404:
                 raise Http404(error.message) from error
+            if error.code in FIELDS_OF_ERRORS:
+                form.add_error(FIELDS_OF_ERRORS[error.code], error.message)
+                return self.job_page(request, bulk_find(actor=actor, job_id=pk), form)
             messages.error(request, error_text(error))
         else:
             messages.success(request, DONE_MESSAGES[step])

@@ -15,6 +15,7 @@ from unfold.widgets import (
 from workflows.engine.storable import MAX_DEPTH, storable_problem
 from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, FAIL, HAPPENED
 from workflows.models.fields import new_id
+from workflows.statuses import BulkOutcome, ReplayVersion
 from workflows.strict_json import JsonRefused, read_json
 
 
@@ -70,6 +71,19 @@ class ReasonForm(forms.Form):
     )
 
 
+class BulkStartForm(ReasonForm):
+    accept_repeats = forms.BooleanField(required=False)
+    first_only = forms.BooleanField(required=False)
+
+
+class BulkAgainForm(forms.Form):
+    """Options of a new preview with the runs of an earlier replay job."""
+
+    replay_version = forms.ChoiceField(choices=ReplayVersion.choices, required=False)
+    allow_another_run = forms.BooleanField(required=False)
+    outcome = forms.ChoiceField(choices=BulkOutcome.choices, required=False)
+
+
 class RequiredReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=2000,
@@ -83,8 +97,13 @@ class AllRunsForm(forms.Form):
 
 
 class ReplayForm(ReasonForm):
+    on = forms.ChoiceField(choices=ReplayVersion.choices, required=False)
     payload = JsonObjectField(help_text="The input of the new run. The field contains the input of the old run.")
-    field_order = ("payload", "reason")
+    allow_another_run = forms.BooleanField(required=False)
+    accept_repeats = forms.BooleanField(required=False)
+
+    def clean_on(self) -> str:
+        return self.cleaned_data["on"] or str(ReplayVersion.PINNED)
 
 
 class DecisionForm(RequiredReasonForm):

@@ -1,4 +1,4 @@
-"""Confirmation pages for the commands on one run: cancel, terminate, replay.
+"""Confirmation pages for the commands on one run: cancel and terminate. The page of a replay is in `run_replay`.
 
 Source: docs/reference/authority.md#control-matrix, docs/reference/screens.md#all-screens
 """
@@ -13,17 +13,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.base import actor_of, error_text
 from workflows.admin.form_keys import key_of, once
-from workflows.admin.forms import ReasonForm, ReplayForm, RequiredReasonForm
-from workflows.admin.text_diff import changed_lines
+from workflows.admin.forms import ReasonForm, RequiredReasonForm
+from workflows.admin.run_replay import RunReplayView
 from workflows.errors import NotFound, PortalError
-from workflows.json_numbers import write_json
 from workflows.models import Run
-from workflows.redaction import redact, restored, rules_of
 from workflows.services.runs.control import run_cancel, run_terminate
-from workflows.services.runs.replay import run_replay
-from workflows.services.runs.replay_checks import run_replay_warnings
 from workflows.services.runs.requests import run_find
 from workflows.statuses import Role
 
@@ -33,7 +29,7 @@ CANCEL_ACCEPTED = (
 TERMINATED = "Temporal has ended the workflow. The run is shown as terminated when the reconciler has read the end."
 
 
-class RunCommandViews(TenantAdmin):
+class RunCommandViews(RunReplayView):
     """Views of `RunAdmin` for commands on one run. GET shows the confirmation page. POST sends the command."""
 
     def command_urls(self) -> list[URLPattern]:
@@ -70,35 +66,6 @@ class RunCommandViews(TenantAdmin):
 
         return self._confirm(request, run, RequiredReasonForm(request.POST or None), "terminate", send)
 
-    def replay_view(self, request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-        """On the first POST, show the changes of the input. On the second POST, start the new run.
-
-        A value that is still redacted in the form is replaced by the original value.
-        """
-        run = run_or_404(request, run_id)
-        actor = actor_of(request)
-        shown = redact(run.input, rules_of(actor.tenant_id), "/payload") if actor.sees_payloads else {}
-        form = ReplayForm(request.POST or None, initial={"payload": _text(shown)})
-        is_valid = request.method == "POST" and form.is_valid()
-        changes = changed_lines(_text(shown), _text(form.cleaned_data["payload"])) if is_valid else []
-        if is_valid and "confirmed" in request.POST:
-
-            def send(fields: dict[str, Any]) -> str:
-                payload = restored(fields["payload"], shown, run.input)
-                new_run_id, _ = run_replay(
-                    actor=actor,
-                    run_id=run_id,
-                    payload=payload,
-                    reason=fields["reason"],
-                    idempotency_key=key_of(request),
-                )
-                messages.success(request, "The new run has started. It is linked with the old run.")
-                return _run_url(new_run_id)
-
-            return self._confirm(request, run, form, "replay", send)
-        warnings = run_replay_warnings(run)
-        return self._page(request, run, form, "replay", changes=changes, is_shown=is_valid, warnings=warnings)
-
     def _confirm(
         self, request: HttpRequest, run: Run, form: forms.Form, name: str, send: Callable[[dict[str, Any]], str]
     ) -> HttpResponse:
@@ -133,7 +100,3 @@ def run_or_404(request: HttpRequest, run_id: uuid.UUID) -> Run:
 
 def _run_url(run_id: uuid.UUID) -> str:
     return reverse("admin:workflows_run_change", args=[run_id])
-
-
-def _text(value: Any) -> str:
-    return write_json(value, indent=2, ensure_ascii=False)

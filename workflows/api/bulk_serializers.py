@@ -7,10 +7,11 @@ from rest_framework import serializers
 
 from workflows.models import BulkItem, BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.results import bulk_outcomes, item_outcome_of
 from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_counts, bulk_pause_reason, bulk_split
-from workflows.services.runs.replay_checks import replay_results
-from workflows.statuses import BulkState
+from workflows.services.runs.replay_checks import replay_facts_of_job
+from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVersion
 
 
 class BulkRequestSerializer(serializers.Serializer[Any]):
@@ -24,6 +25,23 @@ class BulkRequestSerializer(serializers.Serializer[Any]):
     ids = serializers.ListField(
         child=serializers.UUIDField(), required=False, help_text="Ids of runs, instead of `filters`."
     )
+    job = serializers.UUIDField(
+        required=False, help_text="Id of an earlier replay job, instead of `filters`: its runs are replayed again."
+    )
+    outcome = serializers.ChoiceField(
+        choices=BulkOutcome.choices,
+        required=False,
+        help_text="Only with `job`: only the runs with this outcome, for example `failed`.",
+    )
+    version = serializers.ChoiceField(
+        choices=ReplayVersion.choices,
+        required=False,
+        help_text="Version of the new runs of a replay. The default is `pinned`, or the choice of the earlier `job`.",
+    )
+    allow_another_run = serializers.BooleanField(
+        default=False,
+        help_text="Replay a run also if another run of its key is open or has succeeded since, or is selected too.",
+    )
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
     rate_per_second = serializers.FloatField(
         required=False,
@@ -35,9 +53,28 @@ class BulkRequestSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["all_runs"]:
             attrs.setdefault("filters", {})
-        if ("filters" in attrs) == ("ids" in attrs):
-            raise serializers.ValidationError("Send one of `filters`, `ids` and `all_runs`.")
+        if sum(name in attrs for name in ("filters", "ids", "job")) != 1:
+            raise serializers.ValidationError("Send one of `filters`, `ids`, `job` and `all_runs`.")
+        if attrs["action"] != CommandAction.REPLAY and (
+            attrs["allow_another_run"] or any(name in attrs for name in ("job", "version"))
+        ):
+            raise serializers.ValidationError(
+                "`job`, `version` and `allow_another_run` are options of a replay. Remove them, or send the action"
+                " `replay`."
+            )
+        if "outcome" in attrs and "job" not in attrs:
+            raise serializers.ValidationError("`outcome` selects runs of an earlier job. Send `job` too.")
         return attrs
+
+
+class BulkStartSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+    accept_repeats = serializers.BooleanField(
+        default=False, help_text="Accept that a replay repeats the effects of the actions in `preview.repeats`."
+    )
+    first_only = serializers.BooleanField(
+        default=False, help_text="Request only the first run, then pause. Resume the job to request the other runs."
+    )
 
 
 class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):
@@ -48,7 +85,8 @@ class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):
         model = BulkJob
         fields: tuple[str, ...] = (
             "id", "action", "state", "reason", "selection", "selection_text", "rate_per_second", "total",
-            "requested_by", "command", "created_at", "started_at", "ended_at",
+            "requested_by", "command", "replay_version", "allows_another_run", "accepts_repeats", "is_first_only",
+            "created_at", "started_at", "ended_at",
         )  # fmt: skip
 
     def get_selection_text(self, job: BulkJob) -> str:
@@ -56,32 +94,40 @@ class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):
 
 
 class BulkJobDetailSerializer(BulkJobSerializer):
-    counts = serializers.SerializerMethodField(help_text="Number of items by state. The sum is `total`.")
+    counts = serializers.SerializerMethodField(
+        help_text="Number of items by the state of their request. The sum is `total`."
+    )
+    outcomes = serializers.SerializerMethodField(
+        help_text="Number of items by outcome: the state of the new run of a replay, or of the run itself."
+    )
     preview = serializers.SerializerMethodField(
-        help_text="Only before the start: eligible runs in `by_status`, other runs in `ineligible` by error code."
+        help_text="Only before the start: eligible runs in `by_status`, other runs in `ineligible` by error code. A"
+        " replay also has `replayed`: runs that were replayed before; `replays`: their replays by status; `repeats`:"
+        " actions that are not idempotent, with the number of runs that executed them."
     )
     pause_reason = serializers.SerializerMethodField()
 
     class Meta(BulkJobSerializer.Meta):
-        fields = (*BulkJobSerializer.Meta.fields, "counts", "preview", "pause_reason")
+        fields = (*BulkJobSerializer.Meta.fields, "counts", "outcomes", "preview", "pause_reason")
 
     def get_counts(self, job: BulkJob) -> dict[str, int]:
         return bulk_counts(job)
 
-    def get_preview(self, job: BulkJob) -> dict[str, dict[str, int]] | None:
-        return bulk_split(job) if job.state == BulkState.PREVIEW else None
+    def get_outcomes(self, job: BulkJob) -> dict[str, int]:
+        return bulk_outcomes(job)
+
+    def get_preview(self, job: BulkJob) -> dict[str, Any] | None:
+        if job.state != BulkState.PREVIEW:
+            return None
+        split: dict[str, Any] = {**bulk_split(job)}
+        if job.action == CommandAction.REPLAY:
+            facts = replay_facts_of_job(job)
+            repeats = [{"action": each.action, "runs": each.runs} for each in facts.repeated]
+            split |= {"replayed": facts.replayed, "replays": facts.replays, "repeats": repeats}
+        return split
 
     def get_pause_reason(self, job: BulkJob) -> str:
         return bulk_pause_reason(job)
-
-
-class BulkItemsSerializer(serializers.ListSerializer[Any]):
-    """Page of items. The new runs of the whole page are read with one statement."""
-
-    def to_representation(self, data: Any) -> Any:
-        items = list(data)
-        self.context["new_runs"] = replay_results(items)  # type: ignore[index]
-        return super().to_representation(items)
 
 
 class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
@@ -91,21 +137,29 @@ class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
         source="command.state", default=None, help_text="State of the command. `observed` means that it took effect."
     )
 
+    outcome = serializers.SerializerMethodField(
+        help_text="What became of the run: the state of the new run of a replay, or of the run itself."
+    )
     new_run = serializers.SerializerMethodField(help_text="Id of the run that the replay started.")
     new_run_status = serializers.SerializerMethodField(help_text="Present status of the new run.")
 
     class Meta:
         model = BulkItem
-        list_serializer_class = BulkItemsSerializer
         fields = (
-            "position", "run", "label", "status_then", "state", "code", "message", "command", "command_state",
-            "attempts", "decided_at", "new_run", "new_run_status",
+            "position", "run", "label", "status_then", "outcome", "state", "code", "message", "command",
+            "command_state", "attempts", "decided_at", "new_run", "new_run_status",
         )  # fmt: skip
 
+    def get_outcome(self, item: BulkItem) -> str:
+        return str(item_outcome_of(item.job.action, item.state, _status(item)))
+
     def get_new_run(self, item: BulkItem) -> str | None:
-        run = self.context["new_runs"].get(item.id)
-        return None if run is None else str(run.id)
+        return str(item.new_run_id) if self.get_new_run_status(item) is not None else None
 
     def get_new_run_status(self, item: BulkItem) -> str | None:
-        run = self.context["new_runs"].get(item.id)
-        return None if run is None else str(run.status)
+        return _status(item) if item.job.action == CommandAction.REPLAY else None
+
+
+def _status(item: BulkItem) -> str | None:
+    status: str | None = item.run_status  # type: ignore[attr-defined]
+    return status

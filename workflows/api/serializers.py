@@ -12,6 +12,7 @@ from workflows.actors import Actor
 from workflows.api.list_values import take_short_values
 from workflows.models import ActionInvocation, Command, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules, compiled, redact, redact_filters, redact_output, redact_task, rules_of
+from workflows.statuses import ReplayVersion
 
 
 class PayloadHidingSerializer(serializers.ModelSerializer[Any]):
@@ -212,6 +213,15 @@ class RunStartSerializer(serializers.Serializer[Any]):
 
 class RunReplaySerializer(serializers.Serializer[Any]):
     payload = serializers.JSONField(default=None, help_text="Absent: the input of the original run.")
+    version = serializers.ChoiceField(
+        choices=ReplayVersion.choices, default=ReplayVersion.PINNED, help_text="Version of the new run."
+    )
+    allow_another_run = serializers.BooleanField(
+        default=False, help_text="Start also if another run of the key is open or has succeeded since."
+    )
+    accept_repeats = serializers.BooleanField(
+        default=False, help_text="Accept that actions that are not idempotent repeat their effects."
+    )
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 

@@ -49,9 +49,11 @@ urlpatterns = [
     path("bulk", bulk_views.BulkJobList.as_view(), name="bulk-jobs"),
     path("bulk/<uuid:pk>", bulk_views.BulkJobDetail.as_view(), name="bulk-job"),
     path("bulk/<uuid:pk>/items", bulk_views.BulkItemList.as_view(), name="bulk-items"),
+    path("bulk/<uuid:pk>/start", bulk_views.BulkStart.as_view(), name="bulk-start"),
     *(
         path(f"bulk/<uuid:pk>/{name}", bulk_views.BulkStep.as_view(step=step), name=f"bulk-{name}")
         for name, step in BULK_STEPS.items()
+        if name != "start"
     ),
     path("bundles/export", bundle_views.BundleExport.as_view(), name="bundle-export"),
     path("bundles/import", bundle_views.BundleImport.as_view(), name="bundle-import"),

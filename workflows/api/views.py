@@ -160,6 +160,9 @@ class RunReplay(CheckedView):
             actor=actor_of(self),
             run_id=pk,
             payload=body["payload"],
+            on=body["version"],
+            allow_another_run=body["allow_another_run"],
+            accept_repeats=body["accept_repeats"],
             reason=body["reason"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )

@@ -288,6 +288,34 @@ class Migration(migrations.Migration):
                 ),
                 ("rate_per_second", models.FloatField(default=20)),
                 (
+                    "replay_version",
+                    models.CharField(
+                        choices=[("pinned", "Version of the original run"), ("published", "Published version")],
+                        default="pinned",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "allows_another_run",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Replay also if another run of the key is open or has succeeded since.",
+                    ),
+                ),
+                (
+                    "accepts_repeats",
+                    models.BooleanField(
+                        default=False,
+                        help_text="A person accepts that actions that are not idempotent repeat their effects.",
+                    ),
+                ),
+                (
+                    "is_first_only",
+                    models.BooleanField(
+                        default=False, help_text="The job pauses after the request for its first run."
+                    ),
+                ),
+                (
                     "total",
                     models.PositiveIntegerField(
                         default=0, help_text="Number of items, including those that are not eligible."
@@ -1940,6 +1968,14 @@ class Migration(migrations.Migration):
                 ),
                 ("code", models.CharField(blank=True, max_length=100)),
                 ("message", models.TextField(blank=True)),
+                (
+                    "new_run_id",
+                    models.UUIDField(
+                        blank=True,
+                        help_text="Id of the run that a replay starts. The run exists only if it was started.",
+                        null=True,
+                    ),
+                ),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("claimed_until", models.DateTimeField(blank=True, null=True)),
                 ("decided_at", models.DateTimeField(blank=True, null=True)),

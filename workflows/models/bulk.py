@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from workflows.models.fields import OrderedJSONField, TenantRow
-from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandSource, Role
+from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandSource, ReplayVersion, Role
 
 
 class BulkJob(TenantRow):
@@ -24,6 +24,14 @@ class BulkJob(TenantRow):
     command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=20, choices=BulkState.choices, default=BulkState.PREVIEW)
     rate_per_second = models.FloatField(default=20)
+    replay_version = models.CharField(max_length=20, choices=ReplayVersion.choices, default=ReplayVersion.PINNED)
+    allows_another_run = models.BooleanField(
+        default=False, help_text="Replay also if another run of the key is open or has succeeded since."
+    )
+    accepts_repeats = models.BooleanField(
+        default=False, help_text="A person accepts that actions that are not idempotent repeat their effects."
+    )
+    is_first_only = models.BooleanField(default=False, help_text="The job pauses after the request for its first run.")
     total = models.PositiveIntegerField(default=0, help_text="Number of items, including those that are not eligible.")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -60,6 +68,9 @@ class BulkItem(TenantRow):
     code = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    new_run_id = models.UUIDField(
+        null=True, blank=True, help_text="Id of the run that a replay starts. The run exists only if it was started."
+    )
     attempts = models.PositiveIntegerField(default=0)
     claimed_until = models.DateTimeField(null=True, blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)

@@ -54,6 +54,11 @@ class PayloadChecker:
         self._linked: dict[str, LinkedSchema | None] = {}
         self._steps_left = STEPS_PER_REQUEST
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Return True if no steps are left, so that the last check is incomplete."""
+        return self._steps_left <= 0
+
     def problems(self, payload: Any, ref: str) -> list[Problem]:
         if not isinstance(payload, dict):
             return whole_problem("the payload must be a JSON object")

@@ -5,7 +5,9 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workflows.models import BulkJob
 from workflows.status_marks import MARKS
+from workflows.statuses import BulkOutcome, BulkState, CommandAction
 
 register = template.Library()
 # Longest foreign value that is shown whole.
@@ -72,3 +74,18 @@ def copy_button(value: str, what: str = "value") -> SafeString:
         what,
         icon("copy"),
     )
+
+
+@register.simple_tag
+def tone(kind: str, value: str) -> str:
+    """Return the class of the colour of a status."""
+    return f"c-{MARKS[kind][value].tone}"
+
+
+@register.simple_tag
+def outcome_chip(value: str, job: BulkJob) -> SafeString:
+    """Render the icon and the word of an outcome. In a preview, an eligible run is a run that will get the request."""
+    word, name, _ = MARKS["outcome"][value]
+    if job.state == BulkState.PREVIEW and value == BulkOutcome.PENDING:
+        word, name = ("Will start" if job.action == CommandAction.REPLAY else "Gets the request"), "ok"
+    return format_html("{}{}", icon(name), word)

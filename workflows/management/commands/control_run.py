@@ -16,7 +16,7 @@ from workflows.management.scoped import SystemCommand
 from workflows.models import Run
 from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.runs.replay import run_replay
-from workflows.statuses import CommandAction, CommandSource, Role
+from workflows.statuses import CommandAction, CommandSource, ReplayVersion, Role
 from workflows.strict_json import read_json
 
 ACTIONS = ("cancel", "terminate", "replay", "resume", "retry", "requeue-event-wait")
@@ -30,6 +30,17 @@ class Command(SystemCommand):
         parser.add_argument("run_id", help="id of the run")
         parser.add_argument("--reason", default="", help="reason for the command ledger; terminate needs one")
         parser.add_argument("--payload", type=Path, help="with replay: a JSON file with the input of the new run")
+        parser.add_argument(
+            "--on", choices=ReplayVersion.values, default="pinned", help="with replay: the version of the new run"
+        )
+        parser.add_argument(
+            "--allow-another-run",
+            action="store_true",
+            help="with replay: also if another run of the key is open or has succeeded",
+        )
+        parser.add_argument(
+            "--accept-repeats", action="store_true", help="with replay: actions may repeat effects, see the preview"
+        )
         parser.add_argument(
             "--idempotency-key", default="", help="a repeat with the same key returns the first outcome"
         )
@@ -48,15 +59,15 @@ class Command(SystemCommand):
             "idempotency_key": options["idempotency_key"],
         }
         try:
-            self.stdout.write(_perform(options["action"], request, options["payload"]))
+            self.stdout.write(_perform(options["action"], request, options))
         except PortalError as error:
             details = json.dumps(error.details, indent=2, ensure_ascii=False, default=str)
             raise CommandError(f"{error.code}: {error.message}\n{details}") from error
 
 
-def _perform(action: str, request: dict[str, Any], payload: Path | None) -> str:
+def _perform(action: str, request: dict[str, Any], options: dict[str, Any]) -> str:
     """Send the request and return the text for the terminal."""
-    if payload is not None and action != "replay":
+    if options["payload"] is not None and action != "replay":
         raise CommandError("--payload is allowed only with replay")
     if action == "cancel":
         command = run_cancel(**request)
@@ -66,8 +77,14 @@ def _perform(action: str, request: dict[str, Any], payload: Path | None) -> str:
         return f"{command.state}: command {command.id}. The reconciler updates the row of the run."
     if action != "replay":
         run_refuse_unsupported(**request, action=CommandAction(action.replace("-", "_")))
-    new_run_id, command = run_replay(**request, payload=_document(payload) if payload else None)
-    return f"{command.state}: command {command.id}. The new run is {new_run_id}."
+    new_run_id, command = run_replay(
+        **request,
+        payload=_document(options["payload"]) if options["payload"] else None,
+        on=options["on"],
+        allow_another_run=options["allow_another_run"],
+        accept_repeats=options["accept_repeats"],
+    )
+    return f"{command.state}: command {command.id}. The new run is {new_run_id}. Its result is not known yet."
 
 
 def _document(path: Path) -> Any:

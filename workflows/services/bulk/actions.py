@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from workflows.actors import Actor
 from workflows.models import BulkItem, BulkJob, Command
@@ -49,12 +50,20 @@ def item_request(job: BulkJob, item: BulkItem) -> Command:
 
     Errors: the errors of the action's service.
     """
+    options: dict[str, Any] = {}
+    if job.action == CommandAction.REPLAY:
+        options = {
+            "on": job.replay_version,
+            "allow_another_run": job.allows_another_run,
+            "accept_repeats": job.accepts_repeats,
+        }
     return BULK_ACTIONS[job.action].service(
         actor=requester_of(job),
         run_id=item.target_id,
         reason=job.reason,
         idempotency_key=item_key(item),
         part_of=job.command,
+        **options,
     )
 
 

@@ -7,6 +7,7 @@ The rate of a job applies to all its workers together, because the rate is store
 - If a worker is late, it may also claim the items of the lost time. At most BURST of the lost time counts.
 - Claims of one job happen one after the other, because each claim locks the job's row.
 - A claim ends after LEASE. If a worker was killed, another worker then claims its items.
+- If a job starts with its first run only, one item may be claimed. The job then pauses.
 """
 
 import uuid
@@ -36,6 +37,8 @@ class Claim:
     The objects in `items` still have the old `claimed_until`, from before this claim. If it is not None, an earlier
     worker claimed the item and did not finish it.
 
+    `is_first_done`: the job starts with its first run only, and this run has an outcome. The job must be paused.
+
     Units: `retry_in` is in seconds. It is None if this worker need not try again.
     """
 
@@ -43,6 +46,7 @@ class Claim:
     items: list[BulkItem] = field(default_factory=list)
     claimed_until: datetime | None = None
     retry_in: float | None = None
+    is_first_done: bool = False
 
 
 def items_claim(*, job_id: uuid.UUID) -> Claim:
@@ -63,12 +67,15 @@ def items_claim(*, job_id: uuid.UUID) -> Claim:
 
 
 def _claimed(job: BulkJob, since: datetime, now: datetime) -> Claim:
+    if job.is_first_only and first_is_done(job):
+        return Claim(job, is_first_done=True)
     pending = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
     # Items are claimed in their order. So the claimed items are at the beginning of this window.
     window = list(pending.order_by("position").values_list("id", "claimed_until")[: MOST_CLAIMED + BATCH])
     claimed = [until for _, until in window if until is not None and until > now]
     free = [item_id for item_id, until in window if until is None or until <= now]
-    may_claim = min(BATCH, max(1, int(job.rate_per_second)), MOST_CLAIMED - len(claimed))
+    most, size = (1, 1) if job.is_first_only else (MOST_CLAIMED, BATCH)
+    may_claim = min(size, max(1, int(job.rate_per_second)), most - len(claimed))
     if not free or may_claim <= 0:
         # Other workers have claimed the items and continue. If one of these workers was killed, the sweep acts when its
         # lease ends.
@@ -82,6 +89,12 @@ def _claimed(job: BulkJob, since: datetime, now: datetime) -> Claim:
     BulkItem.objects.filter(id__in=[item.id for item in items]).update(claimed_until=until)
     _set_next_slice(job, since + _cost(job, len(items)))
     return Claim(job, items, until)
+
+
+def first_is_done(job: BulkJob) -> bool:
+    """Return True if a request of this job has an outcome."""
+    decided = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, attempts__gt=0)
+    return decided.exclude(state=BulkItemState.PENDING).exists()
 
 
 def items_release(claim: Claim, items: list[BulkItem]) -> None:

@@ -8,7 +8,7 @@ job runs. When the job has ended, the parent command is observed and has the cou
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -18,13 +18,14 @@ from workflows.actors import Actor
 from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
-from workflows.models import BulkItem, BulkJob, Command
+from workflows.models import BulkItem, BulkJob, Command, Run
 from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
 from workflows.services.bulk.outcomes import PASSING_CODES
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.bulk.work import job_end_if_done
 from workflows.services.idempotency import command_request
 from workflows.services.roles import require_role
+from workflows.services.runs.replay_rules import repeated_actions, repeats_refused
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 
 
@@ -32,24 +33,38 @@ from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandS
 class _Step:
     """Change of a job.
 
-    It has a name in the ledger, the job states that allow it, and a function that changes the locked job.
+    It has a name in the ledger, the job states that allow it, and a function that changes the locked job. `options` are
+    written to the ledger.
     """
 
     operation: str
     states: Sequence[BulkState]
     change: Callable[[BulkJob, Command], None]
+    options: dict[str, bool] = field(default_factory=dict)
 
 
-def bulk_start(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
+def bulk_start(
+    *,
+    actor: Actor,
+    job_id: uuid.UUID,
+    reason: str = "",
+    accept_repeats: bool = False,
+    first_only: bool = False,
+    idempotency_key: str = "",
+) -> BulkJob:
     """Start a job and return it. A `reason` replaces the reason of the preview.
 
-    The command of every item has this reason.
+    The command of every item has this reason. With `first_only`, the job pauses after the request for its first run, so
+    that a person can look at the result. `accept_repeats` accepts that a replay repeats the effects of actions that are
+    not idempotent.
 
-    Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason if the action needs one.
+    Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason if the action needs one, or if a replay
+    would repeat effects that are not accepted.
     """
 
     def start(job: BulkJob, command: Command) -> None:
         job.reason = reason or job.reason
+        job.accepts_repeats, job.is_first_only = accept_repeats, first_only
         if BULK_ACTIONS[job.action].needs_reason and not job.reason.strip():
             raise InputInvalid(
                 "a terminate needs a reason, which is kept in the command ledger", code="REASON_REQUIRED"
@@ -58,10 +73,19 @@ def bulk_start(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency
             raise Conflict(
                 "no run of this job is eligible; no request was sent; create a new job", code="BULK_NOTHING_TO_DO"
             )
+        if job.action == CommandAction.REPLAY and not accept_repeats:
+            repeated = repeated_actions(
+                tenant_id=job.tenant_id,
+                runs=Run.objects.filter(tenant_id=job.tenant_id, id__in=_pending(job).values("target_id")),
+            )
+            if repeated:
+                raise repeats_refused(repeated)
         set_requester(job, actor, command)
         job.state, job.started_at, job.next_slice_at = BulkState.RUNNING, timezone.now(), timezone.now()
 
-    step = _Step("start", [BulkState.PREVIEW], start)
+    chosen = {"accept_repeats": accept_repeats, "first_only": first_only}
+    options = {name: True for name, value in chosen.items() if value}
+    step = _Step("start", [BulkState.PREVIEW], start, options)
     return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 
 
@@ -85,7 +109,7 @@ def bulk_resume(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotenc
     """
 
     def resume(job: BulkJob, command: Command) -> None:
-        job.state, job.next_slice_at = BulkState.RUNNING, timezone.now()
+        job.state, job.next_slice_at, job.is_first_only = BulkState.RUNNING, timezone.now(), False
 
     step = _Step("resume", [BulkState.PAUSED], resume)
     return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
@@ -126,6 +150,7 @@ def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", id
         if job.state == BulkState.DONE:
             set_requester(job, actor, command)
             job.state, job.ended_at, job.next_slice_at = BulkState.RUNNING, None, timezone.now()
+            job.is_first_only = False
 
     step = _Step("retry_failures", [BulkState.RUNNING, BulkState.PAUSED, BulkState.DONE], retry)
     return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
@@ -200,7 +225,7 @@ def _change_job(step: _Step, *, actor: Actor, job_id: uuid.UUID, reason: str, id
         target_type=TARGET,
         target_id=str(job.id),
         reason=reason,
-        payload={"operation": step.operation, "action": job.action},
+        payload={"operation": step.operation, "action": job.action, **step.options},
         idempotency_key=idempotency_key,
     )
     command = request.command

@@ -22,7 +22,7 @@ from workflows.services.bulk.selection import refuse_unintended_all, selection_o
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.idempotency import command_request
 from workflows.services.roles import require_role
-from workflows.statuses import CommandAction, CommandState
+from workflows.statuses import CommandAction, CommandState, ReplayVersion
 
 JOB_OF_KEY = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a12")
 MIN_RATE, MAX_RATE = 0.1, 1000.0
@@ -38,12 +38,15 @@ def bulk_preview(
     reason: str = "",
     rate_per_second: float | None = None,
     all_runs: bool = False,
+    replay_version: ReplayVersion | str = ReplayVersion.PINNED,
+    allow_another_run: bool = False,
     idempotency_key: str = "",
 ) -> BulkJob:
     """Create a job in state preview and freeze the selected runs. No request is sent yet.
 
     Give either `ids`, or `runs` with their description in `selection`. Runs of other tenants are ignored. Set
-    `all_runs` if the requester explicitly chose all runs without a filter.
+    `all_runs` if the requester explicitly chose all runs without a filter. `replay_version` and `allow_another_run` are
+    options of a replay.
 
     Errors: PermissionRefused; InputInvalid (no run, too many runs, all runs not confirmed, rate).
     """
@@ -54,7 +57,7 @@ def bulk_preview(
         require_bulk_preview_role(actor=actor, action=action)
         raise InputInvalid(f"rate_per_second must be between {MIN_RATE} and {MAX_RATE:.0f}")
     unique_ids = list(dict.fromkeys(ids or ()))
-    chosen = selection or {} if ids is None else selection_of_ids(unique_ids)
+    chosen = (selection or {}) | ({} if ids is None else selection_of_ids(unique_ids))
     job_id = uuid.uuid5(JOB_OF_KEY, f"{actor.tenant_id} {actor.id} {idempotency_key}") if idempotency_key else new_id()
     request = command_request(
         actor=actor,
@@ -63,14 +66,23 @@ def bulk_preview(
         target_id=str(job_id),
         reason=reason,
         payload={"operation": "preview", "action": str(action), "selection": chosen, "rate_per_second": rate}
-        | ({"all_runs": True} if all_runs else {}),
+        | ({"all_runs": True} if all_runs else {})
+        | ({} if replay_version == ReplayVersion.PINNED else {"replay_version": str(replay_version)})
+        | ({"allow_another_run": True} if allow_another_run else {}),
         idempotency_key=idempotency_key,
     )
     command = request.command
     if not request.is_new:
         return BulkJob.objects.get(tenant_id=actor.tenant_id, id=job_id)
     job = BulkJob(
-        id=job_id, tenant_id=actor.tenant_id, action=action, reason=reason, selection=chosen, rate_per_second=rate
+        id=job_id,
+        tenant_id=actor.tenant_id,
+        action=action,
+        reason=reason,
+        selection=chosen,
+        rate_per_second=rate,
+        replay_version=replay_version,
+        allows_another_run=allow_another_run,
     )
     with command_failures_recorded([command]):
         actor.require(BULK_ACTIONS[action].needs, to=f"{action} runs")

@@ -3,7 +3,8 @@
 It also refuses a selection of all runs that was not intended.
 
 Shapes of a selection: `{"filters": {...}}` with the filters of `GET /runs`; `{"list": {...}}` with the query parameters
-of the run list; `{"ids": 3, "sha256": "..."}` for single runs.
+of the run list; `{"ids": 3, "sha256": "..."}` for single runs. With `{"job": "...", "outcome": "failed"}`, these runs
+come from an earlier bulk job.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from typing import Any
 
 from workflows.errors import InputInvalid
 from workflows.models import BulkJob
+from workflows.statuses import BulkOutcome
 
 MOST_WITHOUT_FILTER = 100
 ALL_RUNS = "all runs of the tenant"
@@ -52,6 +54,10 @@ def selection_in_words(job: BulkJob) -> str:
     The text has each condition in words, or says that all runs are selected.
     """
     chosen = _filters(job.selection)
+    if chosen is None and "job" in job.selection:
+        outcome = job.selection.get("outcome")
+        which = f" with the outcome {BulkOutcome(outcome).label.lower()}" if outcome in BulkOutcome.values else ""
+        return f"{job.total} run{'' if job.total == 1 else 's'} of an earlier bulk job{which}"
     if chosen is None:
         return f"{job.total} single run{'' if job.total == 1 else 's'}"
     conditions: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.dispatch_notification import notify_bulk_dispatcher
-from workflows.ledger import command_observe_bulk_end, command_open, commands_finish_in_transaction
+from workflows.ledger import command_observe_bulk_end, command_open, commands_finish_in_transaction, run_id_of_replay
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.statements import update_rows
 from workflows.services.bulk.actions import portal_actor
@@ -39,8 +39,9 @@ STATE_CHECK_SECONDS = 0.2  # after this time, check again if a person has paused
 OUTAGES = 5  # the job pauses after so many requests in a row without a response of Temporal
 OUTAGE_PAUSE = timedelta(seconds=2)
 LATE = timedelta(seconds=5)
+FIRST_DONE = "the first run was requested; look at its result, then resume or stop the job"
 
-_DECIDED = ["state", "code", "message", "command", "attempts", "claimed_until", "decided_at"]
+_DECIDED = ["state", "code", "message", "command", "new_run_id", "attempts", "claimed_until", "decided_at"]
 
 ItemOutcome = tuple[BulkItem, Outcome]
 
@@ -59,6 +60,8 @@ def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | N
         if not claim.items:
             if claim.job is not None:
                 job_end_if_done(claim.job)
+                if claim.is_first_done:
+                    _pause(claim.job, FIRST_DONE)
             return seconds_to_next_slice(job_id) if has_worked else claim.retry_in
         has_worked = True
         outcomes = _request_items(claim, stop_at)
@@ -116,6 +119,8 @@ def items_write_outcomes(claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
             is_decided = outcome.state != BulkItemState.PENDING
             item.state, item.code, item.message = outcome.state, outcome.code[:100], outcome.message
             item.command_id = outcome.command_id
+            if claim.job is not None and claim.job.action == CommandAction.REPLAY and outcome.command_id is not None:
+                item.new_run_id = run_id_of_replay(outcome.command_id)
             item.attempts += outcome.state != BulkItemState.STOPPED
             item.claimed_until = None
             item.decided_at = now if is_decided else None
@@ -153,10 +158,17 @@ def _wait_for_temporal(claim: Claim, outage: Outcome) -> float | None:
         BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING).update(next_slice_at=timezone.now() + OUTAGE_PAUSE)
         return seconds_to_next_slice(job.id)
     reason = f"Temporal did not respond to {OUTAGES} requests in a row: {_message_of(outage)}"
+    if _pause(job, reason):
+        logger.error("bulk job %s is paused; restore Temporal, then resume the job: %s", job.id, reason)
+    return None
+
+
+def _pause(job: BulkJob, reason: str) -> bool:
+    """Pause a running job in the name of the portal. Return False if the job is no longer running."""
     with transaction.atomic():  # so a paused job always has a command with the reason
         running = BulkJob.objects.filter(id=job.id, state=BulkState.RUNNING)
         if not running.update(state=BulkState.PAUSED, next_slice_at=None):
-            return None
+            return False
         pause = command_open(
             actor=portal_actor(job.tenant_id),
             action=CommandAction.BULK,
@@ -166,8 +178,7 @@ def _wait_for_temporal(claim: Claim, outage: Outcome) -> float | None:
             payload={"operation": "pause"},
         )
         commands_finish_in_transaction([pause], CommandState.OBSERVED)
-    logger.error("bulk job %s is paused; restore Temporal, then resume the job: %s", job.id, reason)
-    return None
+    return True
 
 
 def _outages_in_a_row(job: BulkJob) -> int:

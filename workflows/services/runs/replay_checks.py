@@ -1,54 +1,80 @@
-"""Information for a person who replays runs.
+"""Facts for a person before a replay: earlier replays, other runs of the key, and effects that would be repeated.
 
-Before a replay, warnings name earlier replays and other open runs. After a replay, the page shows the new runs and
-their status.
+Source: docs/reference/authority.md#control-matrix
 """
 
 import uuid
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, F, QuerySet
 
-from workflows.ledger import run_id_of_replay
 from workflows.models import BulkItem, BulkJob, Run
-from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState
+from workflows.services.runs.replay_rules import (
+    MAX_NAMED,
+    RepeatedAction,
+    executed_actions,
+    runs_in_the_way,
+)
+from workflows.statuses import BulkItemState, ReplayVersion, RunStatus
+
+FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT)
 
 
-def replay_results(items: Sequence[BulkItem]) -> dict[uuid.UUID, Run]:
-    """Return the new runs of a replay job by the id of the item. Items without a new run are left out.
+@dataclass(frozen=True)
+class ReplayFacts:
+    """Facts about the replay of some runs.
 
-    Cost: one statement.
+    `replayed`: runs that were replayed before. `replays`: their earlier replays by status. `in_the_way`: other runs of
+    the key that are open or have succeeded since; only for the replay of one run.
     """
-    wanted = {item.id: run_id_of_replay(item.command_id) for item in items if item.command_id is not None}
-    tenants = {item.tenant_id for item in items}
-    runs = Run.objects.filter(tenant_id__in=tenants).in_bulk(set(wanted.values()))
-    return {item_id: runs[run_id] for item_id, run_id in wanted.items() if run_id in runs}
+
+    replayed: int
+    replays: dict[str, int]
+    executed: list[RepeatedAction]
+    in_the_way: list[Run] = field(default_factory=list)
+
+    @property
+    def repeated(self) -> list[RepeatedAction]:
+        return [action for action in self.executed if not action.is_idempotent]
+
+    @property
+    def resent(self) -> list[RepeatedAction]:
+        return [action for action in self.executed if action.is_idempotent]
+
+    @property
+    def replay_count(self) -> int:
+        return sum(self.replays.values())
+
+    @property
+    def failed_replays(self) -> int:
+        return sum(number for status, number in self.replays.items() if status in FAILED_STATUSES)
 
 
-def replay_warnings(job: BulkJob) -> list[str]:
-    """Return warnings about the eligible runs of a replay job. Cost: two statements."""
+def replay_facts_of_job(job: BulkJob) -> ReplayFacts:
+    """Return the facts about the eligible runs of a replay job. Cost: four statements."""
     targets = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
-    runs = Run.objects.filter(tenant_id=job.tenant_id, id__in=targets.values("target_id"))
-    return _warnings(runs)
+    return _facts(job.tenant_id, Run.objects.filter(tenant_id=job.tenant_id, id__in=targets.values("target_id")))
 
 
-def run_replay_warnings(run: Run) -> list[str]:
-    """Return warnings about the replay of one run. Cost: two statements."""
-    return _warnings(Run.objects.filter(tenant_id=run.tenant_id, id=run.id))
+def replay_facts_of_run(run: Run) -> ReplayFacts:
+    """Return the facts about the replay of one run. Cost: five statements."""
+    facts = _facts(run.tenant_id, Run.objects.filter(tenant_id=run.tenant_id, id=run.id))
+    return ReplayFacts(facts.replayed, facts.replays, facts.executed, list(runs_in_the_way(run)[:MAX_NAMED]))
 
 
-def _warnings(runs: QuerySet[Run]) -> list[str]:
-    same_tenant = Run.objects.filter(tenant_id=OuterRef("tenant_id"))
-    replayed = runs.filter(Exists(same_tenant.filter(replay_of=OuterRef("pk")))).count()
-    open_runs = same_tenant.filter(
-        definition=OuterRef("definition"),
-        correlation_key=OuterRef("correlation_key"),
-        status__in=OPEN_RUN_STATUSES,
-    ).exclude(id=OuterRef("pk"))
-    with_open = runs.exclude(correlation_key="").filter(Exists(open_runs)).count()
-    warnings = []
-    if replayed:
-        warnings.append(f"Replayed before: {replayed} of these runs. A replay executes every action again.")
-    if with_open:
-        warnings.append(f"Another open run of the definition has the same correlation key: {with_open} of these runs.")
-    return warnings
+def replay_has_succeeded(job: BulkJob) -> bool:
+    """Return True if a replay of a run of this job has succeeded on the version that the job uses."""
+    targets = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job).values("target_id")
+    replays = Run.objects.filter(tenant_id=job.tenant_id, replay_of_id__in=targets, status=RunStatus.SUCCEEDED)
+    if job.replay_version == ReplayVersion.PUBLISHED:
+        replays = replays.filter(definition_version_id=F("definition__published_version_id"))
+    else:
+        replays = replays.filter(definition_version_id=F("replay_of__definition_version_id"))
+    return replays.exists()
+
+
+def _facts(tenant_id: uuid.UUID, runs: QuerySet[Run]) -> ReplayFacts:
+    earlier = Run.objects.filter(tenant_id=tenant_id, replay_of_id__in=runs.order_by().values("id")).order_by()
+    replays = dict(earlier.values_list("status").annotate(Count("id")))
+    replayed = earlier.values("replay_of_id").distinct().count() if replays else 0
+    return ReplayFacts(replayed, replays, executed_actions(tenant_id=tenant_id, runs=runs))

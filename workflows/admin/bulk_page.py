@@ -1,0 +1,138 @@
+"""Template context of the page of one bulk job: the preview before the start, the outcome of each run after it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from workflows.errors import unknown_name
+from workflows.models import BulkItem, BulkJob, Run
+from workflows.services.bulk.eligibility import INELIGIBLE_REASONS, MAX_CHECKED_INPUTS
+from workflows.services.bulk.jobs import bulk_failures
+from workflows.services.bulk.results import (
+    item_outcome_of,
+    items_with_outcome,
+    started_count,
+)
+from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason, bulk_split
+from workflows.services.runs.replay_checks import replay_facts_of_job, replay_has_succeeded
+from workflows.statuses import BulkItemState, BulkOutcome, BulkState, CommandAction, ReplayVersion
+
+SHOWN_ITEMS = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """Item with its outcome and, for a replay, its new run."""
+
+    item: BulkItem
+    outcome: str
+    new_run: Run | None
+
+
+def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
+    """Return the context of the list of runs: chips with counts, one page of rows, and the error of the address."""
+    chosen, after = request.GET.get("outcome", ""), request.GET.get("after", "")
+    problem = _page_problem(chosen, after)
+    found = items_with_outcome(job, "" if problem else chosen).select_related("command")
+    page = [] if problem else list(found.filter(position__gt=int(after or 0))[: SHOWN_ITEMS + 1])
+    ids = [item.new_run_id for item in page if item.new_run_id is not None]
+    new_runs = Run.objects.filter(tenant_id=job.tenant_id).in_bulk(ids) if ids else {}
+    rows = [
+        Row(item, item_outcome_of(job.action, item.state, item.run_status), new_runs.get(item.new_run_id))  # type: ignore[attr-defined]
+        for item in page[:SHOWN_ITEMS]
+    ]
+    return {
+        "chips": [
+            {"value": outcome, "count": number, "is_chosen": outcome == chosen}
+            for outcome, number in outcomes.items()
+            if number or outcome == chosen
+        ],
+        "problem": problem,
+        "chosen": chosen,
+        "rows": rows,
+        "is_first": not after,
+        "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
+    }
+
+
+def preview_context(job: BulkJob) -> dict[str, Any]:
+    """Return the context of the preview: what starts, what is left out and why, and what would be repeated."""
+    split = bulk_split(job)
+    eligible = sum(split["by_status"].values())
+    context: dict[str, Any] = {
+        "by_status": split["by_status"],
+        "eligible": eligible,
+        "left_out": [
+            {"code": code, "why": INELIGIBLE_REASONS[code], "count": count}
+            for code, count in split["ineligible"].items()
+        ],
+    }
+    if job.action == CommandAction.REPLAY:
+        context |= {
+            "facts": replay_facts_of_job(job),
+            "has_succeeded": replay_has_succeeded(job),
+            "versions": _versions(job),
+            "max_checked": MAX_CHECKED_INPUTS if eligible > MAX_CHECKED_INPUTS else None,
+            "first_item": items_with_outcome(job).filter(state=BulkItemState.PENDING).first(),
+        }
+    return context
+
+
+def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
+    """Return the context of a job that was started: the outcome of its runs, and the steps that are possible."""
+    started = started_count(outcomes)
+    context = {
+        "started": started,
+        "not_started": outcomes[BulkOutcome.NOT_STARTED],
+        "shares": _shares(outcomes, started),
+        "is_settled": job.ended_at is not None and not outcomes[BulkOutcome.OPEN],
+        "has_failures": bulk_failures(job).exists(),
+        "pause_reason": bulk_pause_reason(job),
+        "commands": bulk_commands(job),
+    }
+    if job.state == BulkState.PAUSED and job.is_first_only:
+        first = items_with_outcome(job).filter(attempts__gt=0).first()
+        if first is not None:
+            outcome = item_outcome_of(job.action, first.state, first.run_status)  # type: ignore[attr-defined]
+            context["first"] = {"item": first, "outcome": outcome}
+    return context
+
+
+def _shares(outcomes: dict[str, int], started: int) -> list[dict[str, Any]]:
+    """Return the parts of the bar, in percent of the started runs."""
+    tones = {"failed": "red", "succeeded": "green", "canceled": "grey", "open": "blue"}
+    return [
+        {"tone": tone, "percent": f"{100 * outcomes[name] / started:.2f}", "name": name, "count": outcomes[name]}
+        for name, tone in tones.items()
+        if started and outcomes[name]
+    ]
+
+
+def _versions(job: BulkJob) -> list[dict[str, Any]]:
+    """Return the choices of the version. They have numbers if all runs have one definition and one version."""
+    targets = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job).values("target_id")
+    rows = (
+        Run.objects.filter(tenant_id=job.tenant_id, id__in=targets)
+        .order_by()
+        .values_list("definition_id", "version", "definition__published_version__version")
+        .distinct()[:2]
+    )
+    found = list(rows)
+    pinned, published = (found[0][1], found[0][2]) if len(found) == 1 else (None, None)
+    labels = {
+        ReplayVersion.PUBLISHED: f"{published}, published" if published else "the published version",
+        ReplayVersion.PINNED: f"{pinned}, as before" if pinned else "as before",
+    }
+    return [
+        {"value": value, "label": label, "is_chosen": job.replay_version == value} for value, label in labels.items()
+    ]
+
+
+def _page_problem(outcome: str, after: str) -> str:
+    """Return the reason why the page of rows cannot be shown, or an empty text."""
+    if outcome and outcome not in BulkOutcome.values:
+        return unknown_name(outcome, BulkOutcome.values, kind="outcome")
+    if after and not (after.isascii() and after.isdecimal() and len(after) <= 9):
+        return "The position in the list must be a whole number."
+    return ""
