@@ -35,7 +35,7 @@ CONFIRMATIONS = {
         "job.",
     ),
     "retry-failures": (
-        "Retry the failures?",
+        "Repeat the failed requests?",
         "The job sends a new request for each run whose request failed, has an unknown outcome, or was refused by "
         "Temporal. It does not retry a run that was refused because of its status, a run that has been accepted "
         "meanwhile, or a replay that may have started its run.",
@@ -49,7 +49,7 @@ DONE_MESSAGES = {
     "pause": "The job is paused. Requests that are already running will finish.",
     "resume": "The job continues.",
     "stop": "The job is stopped.",
-    "retry-failures": "The job retries the failures.",
+    "retry-failures": "The job repeats the failed requests.",
 }
 
 

@@ -13,7 +13,7 @@ from workflows.actors import Actor
 from workflows.errors import InputInvalid
 from workflows.models import BulkItem, BulkJob, Run
 from workflows.services.bulk.jobs import bulk_find
-from workflows.services.bulk.preview import bulk_preview
+from workflows.services.bulk.preview import bulk_preview, require_bulk_preview_role
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     BulkItemState,
@@ -59,13 +59,13 @@ def item_outcome_of(action: str, state: str, run_status: str | None) -> BulkOutc
     return _NO_REQUEST.get(BulkItemState(state), BulkOutcome.UNKNOWN)
 
 
-def items_with_outcome(job: BulkJob, outcome: str = "") -> QuerySet[BulkItem]:
+def items_with_outcome(job: BulkJob, outcome: str = "") -> QuerySet[Any]:
     """Return the items of a job in their order, with `run_status`. An `outcome` selects the items with this outcome."""
     items = with_run_status(BulkItem.objects.filter(tenant_id=job.tenant_id, job=job), job)
     return (items.filter(outcome_condition(job.action, outcome)) if outcome else items).order_by("position")
 
 
-def with_run_status(items: QuerySet[BulkItem], job: BulkJob) -> QuerySet[BulkItem]:
+def with_run_status(items: QuerySet[BulkItem], job: BulkJob) -> QuerySet[Any]:
     """Add `run_status`: the present status of the new run of a replay, or of the run itself. None: no such run."""
     run_id = OuterRef("new_run_id" if job.action == CommandAction.REPLAY else "target_id")
     status = Run.objects.filter(tenant_id=job.tenant_id, id=run_id).values("status")[:1]
@@ -106,6 +106,7 @@ def bulk_preview_again(
 
     Errors: NotFound, the errors of `bulk_preview`; InputInvalid if the earlier job has another action.
     """
+    require_bulk_preview_role(actor=actor, action=CommandAction.REPLAY)
     job = bulk_find(actor=actor, job_id=job_id)
     if job.action != CommandAction.REPLAY:
         raise InputInvalid(

@@ -46,7 +46,8 @@ def replay_version(run: Run, on: ReplayVersion | str) -> DefinitionVersion:
     versions = DefinitionVersion.objects.select_related("definition").filter(tenant_id=run.tenant_id)
     if on == ReplayVersion.PINNED:
         return versions.get(id=run.definition_version_id)
-    found = versions.filter(id=run.definition.published_version_id).first()
+    published_id = run.definition.published_version_id
+    found = None if published_id is None else versions.filter(id=published_id).first()
     if found is None:
         raise Conflict(
             f"{run.definition_key} has no published version; publish its draft first, or replay on the version of the "
