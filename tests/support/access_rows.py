@@ -177,7 +177,12 @@ def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, s
 
 def _operator_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
     actor = make_actor(tenant, name=f"{mark} actor")
-    for name, action in (("bulk_job", CommandAction.CANCEL), ("terminate_job", CommandAction.TERMINATE)):
+    jobs = {
+        "bulk_job": CommandAction.CANCEL,
+        "terminate_job": CommandAction.TERMINATE,
+        "replay_job": CommandAction.REPLAY,
+    }
+    for name, action in jobs.items():
         runs = Run.objects.filter(tenant=tenant)
         job = bulk_preview(
             actor=actor, action=action, runs=runs, selection={"filters": {"m": mark}}, reason=f"{mark} bulk"

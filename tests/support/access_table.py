@@ -422,8 +422,8 @@ def _run_screens() -> Iterator[Cell]:
         yield _get(f"workflows_bulkjob_{step}", VIEWER, "bulk_job")
         yield _post(f"workflows_bulkjob_{step}", OPERATOR, "bulk_job", is_recorded=True)
         yield _post(f"workflows_bulkjob_{step}", ADMIN, "terminate_job", is_recorded=True, variant="terminate")
-    yield _get("workflows_bulkjob_again", VIEWER, "bulk_job")
-    yield _post("workflows_bulkjob_again", OPERATOR, "bulk_job")
+    yield _get("workflows_bulkjob_again", VIEWER, "replay_job")
+    yield _post("workflows_bulkjob_again", OPERATOR, "replay_job", is_recorded=True)
 
 
 def _action(model: str, action: str, needs: str, row: str, foreign: frozenset[int] = OK, **more: Any) -> Cell:

@@ -39,7 +39,7 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
     ids = [item.new_run_id for item in page if item.new_run_id is not None]
     new_runs = Run.objects.filter(tenant_id=job.tenant_id).in_bulk(ids) if ids else {}
     rows = [
-        Row(item, item_outcome_of(job.action, item.state, item.run_status), new_runs.get(item.new_run_id))  # type: ignore[attr-defined]
+        Row(item, item_outcome_of(job.action, item.state, item.run_status), new_runs.get(item.new_run_id))
         for item in page[:SHOWN_ITEMS]
     ]
     return {
@@ -94,7 +94,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     if job.state == BulkState.PAUSED and job.is_first_only:
         first = items_with_outcome(job).filter(attempts__gt=0).first()
         if first is not None:
-            outcome = item_outcome_of(job.action, first.state, first.run_status)  # type: ignore[attr-defined]
+            outcome = item_outcome_of(job.action, first.state, first.run_status)
             context["first"] = {"item": first, "outcome": outcome}
     return context
 
