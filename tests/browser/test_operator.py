@@ -58,9 +58,8 @@ def test_bulk_cancel_shows_one_result_per_run(
     runs = [waiting_run(driver, f"T-{number}") for number in range(2)]
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/")
-    page.locator("#action-toggle").check()
-    page.select_option("select[name=action]", "cancel_runs")
-    page.get_by_role("button", name="Run").click()
+    page.get_by_label("Select the runs on this page").check()
+    page.get_by_role("button", name="Cancel through Temporal…").click()
     page.get_by_role("heading", name="Cancel 2 runs?").wait_for()
     assert not Command.objects.filter(run__in=runs).exists(), "the preview must not send commands"
     page.get_by_role("button", name="Cancel 2 runs").click()
@@ -79,10 +78,10 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
         waiting_run(driver, f"T-{number}")
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/?status__exact=WAITING")
-    page.locator("#action-toggle").check()
-    page.get_by_role("link", name="Select all runs of this filter").click()
-    page.select_option("select[name=action]", "replay_runs")
-    page.get_by_role("button", name="Run").click()
+    page.get_by_label("Select the runs on this page").check()
+    page.get_by_role("link", name="Select all 3").click()
+    page.get_by_text("All 3 selected").wait_for()
+    page.get_by_role("button", name="Replay…").click()
     page.get_by_role("heading", name="Replay 3 runs?").wait_for()
     job = BulkJob.objects.get(tenant=driver.tenant)
     assert job.selection == {"list": {"status__exact": ["WAITING"]}}
@@ -119,4 +118,4 @@ def test_viewer_sees_no_payload_and_no_command(
     page.get_by_text("Unavailable commands").click()
     assert "You need the role operator." in page.inner_text(".pm-more")
     page.goto(f"{site}/admin/workflows/run/")
-    assert page.locator("select[name=action]").count() == 0
+    assert page.locator("input[name=_selected_action], button[name=action]").count() == 0

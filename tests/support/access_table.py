@@ -416,6 +416,8 @@ def _run_screens() -> Iterator[Cell]:
         body = {**REASON, "payload": "{}", "confirmed": "yes"}
         yield _post(f"workflows_run_{name}", needs, "run", body=lambda ids, body=body: body, is_recorded=True)
     yield from _both("admin:workflows_run_verify", VIEWER, "run")
+    for kind in ("csv", "json"):
+        yield _get(f"workflows_run_export_{kind}", VIEWER, shows=True)
     for action, needs in (("cancel_runs", OPERATOR), ("replay_runs", OPERATOR), ("terminate_runs", ADMIN)):
         yield _action("run", action, needs, "run")
     for step in ("start", "pause", "resume", "stop", "retry-failures"):

@@ -25,6 +25,7 @@ from workflows.database_errors import is_canceled
 from workflows.errors import unknown_name
 from workflows.models import Definition, Run
 from workflows.models.statements import statement_limit
+from workflows.redaction import rules_in
 from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
 from workflows.selectors.run_rows import run_rows
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
@@ -125,6 +126,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     if not shown.problems:
         others = form.select(Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id, leave_out=STATUS)
         chips, total = _chips(form, shown_status_counts(others, tenant_id=tenant_id))
+    rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     columns = [name for name in request.GET.getlist(COLUMNS_VAR) if name in COLUMNS] or list(DEFAULT_COLUMNS)
     return {
         "form": form,
@@ -133,13 +135,14 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "tokens": [] if shown.problems else tokens_of(form, names),
         "definitions": names,
         "is_one_definition": bool(form.cleaned_data.get("definition")),
-        "rows": run_rows(list(shown.result_list), tenant_id=tenant_id, names=names),
+        "rows": run_rows(list(shown.result_list), tenant_id=tenant_id, names=names, rules=rules),
         "columns": columns,
         "all_columns": COLUMNS,
         "columns_query": without(form, COLUMNS_VAR),
         "orders": _orders(form, request),
         "pager": _pager(shown, total),
         "cleared": cleared(form),
+        "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
         "problems": shown.problems,
         "open_statuses": OPEN_RUN_STATUSES,
         "read_at": timezone.now(),

@@ -16,6 +16,7 @@ from workflows.admin.list_filters import CheckedChangeList
 from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_changelist import RunChangeList, list_context
 from workflows.admin.run_commands import RunCommandViews
+from workflows.admin.run_export import RunExportViews
 from workflows.admin.run_page import RunPageViews
 from workflows.admin.run_verify import RunVerifyViews
 from workflows.models import Run
@@ -25,7 +26,7 @@ from workflows.statuses import Role
 
 
 @admin.register(Run)
-class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions):
+class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, RunBulkActions):
     list_display = ("id",)  # the template of the list has its own columns
     search_fields = ("id",)
     actions = ("replay_runs", "cancel_runs", "terminate_runs")  # type: ignore[assignment]
@@ -46,4 +47,4 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunBulkActions):
         return response
 
     def get_urls(self) -> list[URLPattern]:
-        return self.command_urls() + self.verify_urls() + super().get_urls()
+        return self.command_urls() + self.verify_urls() + self.export_urls() + super().get_urls()

@@ -3,12 +3,14 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Command, HumanTask, Run, RunStep, RunWait
+from workflows.redaction import Rules, redact
 from workflows.selectors.run_list import RETRYING, UNKNOWN
 from workflows.statuses import (
     OPEN_TASK_STATUSES,
@@ -27,13 +29,14 @@ _RETRY_FIRST = Case(When(kind=WaitKind.RETRY, then=Value(0)), default=Value(1))
 class RunRow:
     """A run with the rows that explain it.
 
-    `definition`: name of the definition.
+    `definition`: name of the definition. `error`: the redacted error.
     `wait`: the open wait with the nearest deadline; a retry comes first. `task`: the open task of the run. `retry`: the
     failed attempt before the retry. `replay`: the newest replay. `canceled_by`: the command that ended the run.
     """
 
     run: Run
     definition: str
+    error: Any
     wait: RunWait | None = None
     task: HumanTask | None = None
     retry: RunStep | None = None
@@ -55,8 +58,12 @@ class RunRow:
 
     @property
     def step(self) -> str:
-        """Return the name of the failed or current step."""
-        return getattr(self.run, "step_name", None) or getattr(self.run, "step_id", None) or ""
+        return step_title(self.run)
+
+
+def step_title(run: Run) -> str:
+    """Return the name of the failed or current step of a run from `with_step_names`."""
+    return getattr(run, "step_name", None) or getattr(run, "step_id", None) or ""
 
 
 def with_step_names(runs: QuerySet[Run]) -> QuerySet[Run]:
@@ -72,12 +79,15 @@ def with_step_names(runs: QuerySet[Run]) -> QuerySet[Run]:
     return runs.annotate(step_name=Subquery(steps.values("name")[:1]), step_id=Subquery(steps.values("step_id")[:1]))
 
 
-def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str]) -> list[RunRow]:
+def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str], rules: Rules) -> list[RunRow]:
     """Return the rows of one page. `names` has the names of definitions by key. Cost: at most five statements."""
-    rows = {run.id: RunRow(run, names.get(run.definition_key, run.definition_key)) for run in runs}
+    rows = {
+        run.id: RunRow(run, names.get(run.definition_key, run.definition_key), redact(run.error, rules, "/error"))
+        for run in runs
+    }
     waiting = [run.id for run in runs if run.status == RunStatus.WAITING]
     if waiting:
-        _add_waits(rows, waiting, tenant_id)
+        _add_waits(rows, waiting, tenant_id, rules)
     ended = [run.id for run in runs if run.status in (RunStatus.CANCELED, RunStatus.TERMINATED)]
     if ended:
         _add_commands(rows, ended, tenant_id)
@@ -90,7 +100,7 @@ def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str]) ->
     return list(rows.values())
 
 
-def _add_waits(rows: dict[uuid.UUID, RunRow], waiting: list[uuid.UUID], tenant_id: uuid.UUID) -> None:
+def _add_waits(rows: dict[uuid.UUID, RunRow], waiting: list[uuid.UUID], tenant_id: uuid.UUID, rules: Rules) -> None:
     waits = RunWait.objects.filter(tenant_id=tenant_id, run__in=waiting, status=WaitStatus.WAITING).defer("filters")
     for wait in waits.order_by("run", _RETRY_FIRST, "deadline_at", "opened_at").distinct("run"):
         rows[wait.run_id].wait = wait
@@ -108,6 +118,7 @@ def _add_waits(rows: dict[uuid.UUID, RunRow], waiting: list[uuid.UUID], tenant_i
             places |= Q(run=wait.run_id, step_path=wait.step_path, iteration=wait.iteration)
         steps = RunStep.objects.filter(places, tenant_id=tenant_id, status=StepStatus.RETRY_SCHEDULED)
         for step in steps.defer("input", "output").order_by("run", "-attempt").distinct("run"):
+            step.error = redact(step.error, rules, "/error")
             rows[step.run_id].retry = step
 
 
