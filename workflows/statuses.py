@@ -182,6 +182,7 @@ class CommandAction(TextChoices):
     TRIGGER_SCHEDULE = "trigger_schedule", "Trigger schedule now"
     BACKFILL_SCHEDULE = "backfill_schedule", "Backfill schedule"
     EDIT_CALENDAR = "edit_calendar", "Edit holiday calendar"
+    EDIT_INCIDENT = "edit_incident", "Change incident"
 
 
 class CommandState(TextChoices):
@@ -247,6 +248,15 @@ class LogLevel(TextChoices):
     INFO = "info", "Info"
     WARNING = "warning", "Warning"
     ERROR = "error", "Error"
+
+
+class IncidentState(TextChoices):
+    NEW = "new", "New"
+    OPEN = "open", "Open"
+    SNOOZED = "snoozed", "Snoozed"
+    RESOLVED = "resolved", "Resolved"
+    REGRESSED = "regressed", "Regressed"
+    CLOSED = "closed", "Closed"
 
 
 class ScheduleKind(TextChoices):

@@ -1,4 +1,4 @@
-"""Celery tasks of this package: the reconcilers of runs and schedules, and slices of bulk jobs."""
+"""Celery tasks of this package: the reconcilers of runs and schedules, incidents, and slices of bulk jobs."""
 
 import uuid
 
@@ -8,6 +8,8 @@ from workflows.dispatch_notification import WORK_BULK, notification_received, no
 from workflows.models import BulkJob
 from workflows.services.bulk.work import bulk_work
 from workflows.services.definitions.auto_pause import definitions_auto_pause
+from workflows.services.incidents.clock import incidents_close_quiet, incidents_wake
+from workflows.services.incidents.grow import incidents_grow
 from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.tenancy import system_scope, tenant_scope
@@ -41,6 +43,16 @@ def auto_pause_definitions() -> list[str]:
     """
     with system_scope():
         return definitions_auto_pause()
+
+
+@shared_task(name="workflows.grow_incidents")
+def grow_incidents() -> dict[str, int]:
+    """Add failed runs to incidents, end snoozes whose time has come, and close quiet incidents. Return the numbers.
+
+    Source: docs/reference/incidents.md#how-failures-are-read
+    """
+    with system_scope():
+        return {"failures": incidents_grow(), "woken": incidents_wake(), "closed": incidents_close_quiet()}
 
 
 @shared_task(name=WORK_BULK)

@@ -70,7 +70,19 @@ AUTO_PAUSE_INTERVAL_SECONDS = env.number(
     "AUTO_PAUSE_INTERVAL_SECONDS", 15, "seconds between two checks of the failure rates of definitions", low=1,
     high=3600,
 )  # fmt: skip
+INCIDENT_INTERVAL_SECONDS = env.number(
+    "INCIDENT_INTERVAL_SECONDS", 10, "seconds between two searches for failed runs that no incident has", low=1,
+    high=3600,
+)  # fmt: skip
+INCIDENT_QUIET_DAYS = env.number(
+    "INCIDENT_QUIET_DAYS", 14, "days without a failure after which an incident is closed", low=1, high=365
+)
 CELERY_BEAT_SCHEDULE = {
+    "workflows.grow_incidents": {
+        "task": "workflows.grow_incidents",
+        "schedule": timedelta(seconds=INCIDENT_INTERVAL_SECONDS),
+        "options": {"expires": max(30.0, 3 * INCIDENT_INTERVAL_SECONDS)},
+    },
     "workflows.auto_pause_definitions": {
         "task": "workflows.auto_pause_definitions",
         "schedule": timedelta(seconds=AUTO_PAUSE_INTERVAL_SECONDS),

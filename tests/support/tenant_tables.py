@@ -13,6 +13,8 @@ INDEXES_OF_ALL_TENANTS = {
     "workflow_commands_undecided": "reconciler: commands without a final state",
     "workflow_events_buffered": "sweep: events whose buffer time has ended",
     "workflow_schedules_by_sync": "reconciler: schedules that were compared longest ago",
+    "workflow_incidents_quiet": "task: incidents without a failure for some days",
+    "workflow_incidents_snoozed": "task: snoozes whose time has come",
     "workflow_runs_starting": "sweep: launches that were interrupted",
     "api_tokens_token_hash_key": "authentication: the token names the tenant",
     "api_tokens_token_hash_70d52dcc_like": "added by Django to each unique text column",

@@ -93,6 +93,7 @@ class Migration(migrations.Migration):
                             ("trigger_schedule", "Trigger schedule now"),
                             ("backfill_schedule", "Backfill schedule"),
                             ("edit_calendar", "Edit holiday calendar"),
+                            ("edit_incident", "Change incident"),
                         ],
                         max_length=40,
                     ),
@@ -239,6 +240,7 @@ class Migration(migrations.Migration):
                             ("trigger_schedule", "Trigger schedule now"),
                             ("backfill_schedule", "Backfill schedule"),
                             ("edit_calendar", "Edit holiday calendar"),
+                            ("edit_incident", "Change incident"),
                         ],
                         max_length=40,
                     ),
@@ -1027,6 +1029,12 @@ class Migration(migrations.Migration):
                         fields=["tenant", "projected_at"],
                         include=("id", "queued_until"),
                         name="workflow_runs_drifted",
+                    ),
+                    models.Index(
+                        condition=models.Q(("engine", "temporal"), ("status__in", ["FAILED", "TIMED_OUT"])),
+                        fields=["tenant", "projected_at"],
+                        include=("id", "ended_at"),
+                        name="workflow_runs_failed",
                     ),
                     models.Index(
                         condition=models.Q(("stuck_since__isnull", False)),
@@ -2490,5 +2498,320 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(fields=("tenant", "event"), name="workflow_schedule_occurrences_event"),
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="Incident",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "number",
+                    models.PositiveIntegerField(help_text="Number within the tenant. Screens show it as INC-<number>."),
+                ),
+                (
+                    "fingerprint",
+                    models.CharField(help_text="Hash of the values that later failures must have.", max_length=64),
+                ),
+                ("step_id", models.CharField(blank=True, max_length=200)),
+                ("step_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "step_path",
+                    models.CharField(
+                        blank=True, help_text="Path of the step in the newest failed version.", max_length=500
+                    ),
+                ),
+                ("error_category", models.CharField(blank=True, max_length=40)),
+                ("error_code", models.CharField(blank=True, max_length=100)),
+                ("message", models.TextField(blank=True, help_text="Normalised message.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "New"),
+                            ("open", "Open"),
+                            ("snoozed", "Snoozed"),
+                            ("resolved", "Resolved"),
+                            ("regressed", "Regressed"),
+                            ("closed", "Closed"),
+                        ],
+                        default="new",
+                        max_length=20,
+                    ),
+                ),
+                ("state_since", models.DateTimeField(default=django.utils.timezone.now)),
+                ("state_reason", models.CharField(blank=True, max_length=500)),
+                ("owner_name", models.CharField(blank=True, max_length=200)),
+                ("snoozed_from", models.CharField(blank=True, help_text="State before the snooze.", max_length=20)),
+                ("snoozed_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "snoozed_for",
+                    models.PositiveIntegerField(
+                        blank=True, help_text="Failures left until the snooze ends.", null=True
+                    ),
+                ),
+                (
+                    "resolved_in",
+                    models.PositiveIntegerField(blank=True, help_text="Version that resolves the incident.", null=True),
+                ),
+                (
+                    "split_text",
+                    models.CharField(
+                        blank=True,
+                        help_text="Failures of `split_from` with this text in the message belong here.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "run_count",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Failed runs, without replays, with those of the incidents that are merged into this one.",
+                    ),
+                ),
+                ("first_version", models.PositiveIntegerField(default=0)),
+                ("last_version", models.PositiveIntegerField(default=0)),
+                ("first_failed_at", models.DateTimeField()),
+                ("last_failed_at", models.DateTimeField(help_text="Newest failure. Failures of replays count too.")),
+                ("newest_run_id", models.UUIDField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "definition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="incidents", to="workflows.definition"
+                    ),
+                ),
+                (
+                    "merged_into",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="merged",
+                        to="workflows.incident",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "split_from",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="splits",
+                        to="workflows.incident",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_incidents",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "number"), name="workflow_incidents_number"),
+                    models.UniqueConstraint(fields=("tenant", "fingerprint"), name="workflow_incidents_fingerprint"),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("merged_into__isnull", True)),
+                        fields=["tenant", "state", "-last_failed_at"],
+                        name="workflow_incidents_shown",
+                    ),
+                    models.Index(
+                        condition=models.Q(("merged_into__isnull", True), models.Q(("state", "closed"), _negated=True)),
+                        fields=["last_failed_at"],
+                        name="workflow_incidents_quiet",
+                    ),
+                    models.Index(
+                        condition=models.Q(("snoozed_until__isnull", False), ("state", "snoozed")),
+                        fields=["snoozed_until"],
+                        name="workflow_incidents_snoozed",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="IncidentCursor",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "read_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time of writing (`projected_at`) of the newest failed run that was read.",
+                        null=True,
+                    ),
+                ),
+                ("last_number", models.PositiveIntegerField(default=0)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_incident_cursors",
+                "constraints": [models.UniqueConstraint(fields=("tenant",), name="workflow_incident_cursors_once")],
+            },
+        ),
+        migrations.CreateModel(
+            name="IncidentFailure",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("run_id", models.UUIDField()),
+                ("failed_at", models.DateTimeField()),
+                ("version", models.PositiveIntegerField()),
+                ("origin_id", models.UUIDField(help_text="The run itself, or the first run of its chain of replays.")),
+                (
+                    "is_counted",
+                    models.BooleanField(
+                        help_text="False for a replay if its original is counted in the same incident already."
+                    ),
+                ),
+                (
+                    "incident",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="failures", to="workflows.incident"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_incident_failures",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "run_id", "failed_at"), name="workflow_incident_failures_once"
+                    )
+                ],
+                "indexes": [
+                    models.Index(fields=["tenant", "incident", "-failed_at"], name="workflow_incident_failures_new"),
+                    models.Index(fields=["tenant", "origin_id"], name="workflow_incident_failures_by"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="IncidentHour",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("hour", models.DateTimeField()),
+                ("version", models.PositiveIntegerField()),
+                ("failures", models.PositiveIntegerField(default=0)),
+                (
+                    "incident",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="hours", to="workflows.incident"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_incident_hours",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "incident", "hour", "version"), name="workflow_incident_hours_key"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="IncidentNote",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("author_name", models.CharField(max_length=200)),
+                ("text", models.TextField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "incident",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="notes", to="workflows.incident"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_incident_notes",
+                "indexes": [
+                    models.Index(fields=["tenant", "incident", "-created_at"], name="workflow_incident_notes_new")
+                ],
+            },
+        ),
+        migrations.AddField(
+            model_name="bulkjob",
+            name="incident",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="Incident whose runs the job replays.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="replay_jobs",
+                to="workflows.incident",
+            ),
         ),
     ]

@@ -12,6 +12,7 @@ APP_ROLE = f'"{settings.DATABASE_APP_ROLE}"'
 TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
+    "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote",
     "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "Schedule",
     "ScheduleOccurrence", "Secret", "TenantMembership",
 ]  # fmt: skip

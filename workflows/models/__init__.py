@@ -6,6 +6,7 @@ from workflows.models.connectors import Connector
 from workflows.models.definitions import Definition, DefinitionVersion
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.human_tasks import HumanTask
+from workflows.models.incidents import Incident, IncidentCursor, IncidentFailure, IncidentHour, IncidentNote
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
 from workflows.models.storage import DataStoreEntry, Secret
@@ -28,6 +29,11 @@ __all__ = [
     "EventType",
     "HolidayCalendar",
     "HumanTask",
+    "Incident",
+    "IncidentCursor",
+    "IncidentFailure",
+    "IncidentHour",
+    "IncidentNote",
     "Notification",
     "OutboxEvent",
     "PayloadSchema",

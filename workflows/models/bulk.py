@@ -22,6 +22,14 @@ class BulkJob(TenantRow):
     actor_role = models.CharField(max_length=20, choices=Role.choices)
     source = models.CharField(max_length=20, choices=CommandSource.choices)
     command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    incident = models.ForeignKey(
+        "workflows.Incident",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="replay_jobs",
+        help_text="Incident whose runs the job replays.",
+    )
     state = models.CharField(max_length=20, choices=BulkState.choices, default=BulkState.PREVIEW)
     rate_per_second = models.FloatField(default=20)
     replay_version = models.CharField(max_length=20, choices=ReplayVersion.choices, default=ReplayVersion.PINNED)

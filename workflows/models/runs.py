@@ -184,6 +184,15 @@ class Run(ProjectionRow):
                     drift_found_at__isnull=False,
                 ),
             ),
+            # Incidents read failed runs in the order in which their rows were written.
+            models.Index(
+                fields=["tenant", "projected_at"],
+                include=["id", "ended_at"],
+                name="workflow_runs_failed",
+                condition=Q(
+                    engine=Engine.TEMPORAL.value, status__in=[RunStatus.FAILED.value, RunStatus.TIMED_OUT.value]
+                ),
+            ),
             models.Index(
                 fields=["tenant", "stuck_since"], name="workflow_runs_stuck", condition=Q(stuck_since__isnull=False)
             ),

@@ -1,0 +1,125 @@
+"""Rows of incidents for the dashboard, the list and other pages (docs/reference/incidents.md)."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+from django.db.models import Case, IntegerField, Q, QuerySet, Sum, Value, When
+from django.utils import timezone
+
+from workflows.models import Incident, IncidentFailure, IncidentHour, Run
+from workflows.statuses import IncidentState
+
+HOURS = 24
+MOST_COUNTED = 1_000
+URGENCY = (IncidentState.REGRESSED, IncidentState.NEW, IncidentState.OPEN, IncidentState.SNOOZED)
+NEEDS_ATTENTION = (IncidentState.NEW, IncidentState.REGRESSED)
+
+
+@dataclass(frozen=True)
+class IncidentRow:
+    """One incident as the lists show it. `hours` has the number of failures in each of the last 24 hours."""
+
+    incident: Incident
+    hours: list[int]
+
+
+def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> list[IncidentRow]:
+    """Return the most urgent incidents of a tenant: regressed, new, open, snoozed; the newest failure first.
+
+    Cost: two statements.
+    """
+    return incident_rows(list(incidents_shown(tenant_id=tenant_id, states=URGENCY)[:limit]))
+
+
+def incidents_shown(*, tenant_id: uuid.UUID, states: Collection[str] = ()) -> QuerySet[Incident]:
+    """Return the incidents that are not merged into another incident, the most urgent first."""
+    incidents = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True).select_related("definition")
+    if states:
+        incidents = incidents.filter(state__in=states)
+    rank = Case(
+        *(When(state=state, then=Value(number)) for number, state in enumerate(URGENCY)),
+        default=Value(len(URGENCY)),
+        output_field=IntegerField(),
+    )
+    return incidents.order_by(rank, "-last_failed_at", "-id")
+
+
+def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
+    """Return the incidents with their failures of the last 24 hours. Cost: one statement."""
+    begin = first_hour()
+    counts: dict[uuid.UUID, dict[datetime, int]] = defaultdict(lambda: defaultdict(int))
+    ids = [incident.id for incident in incidents]
+    of_these = Q(incident__in=ids) | Q(incident__merged_into__in=ids)
+    rows = IncidentHour.objects.filter(
+        of_these, tenant_id__in={incident.tenant_id for incident in incidents}, hour__gte=begin
+    ).values_list("incident_id", "incident__merged_into_id", "hour", "failures")
+    for own, merged_into, hour, failures in rows if ids else ():
+        counts[merged_into or own][hour] += failures
+    times = [begin + timedelta(hours=number) for number in range(HOURS)]
+    return [IncidentRow(incident, [counts[incident.id][time] for time in times]) for incident in incidents]
+
+
+def first_hour() -> datetime:
+    """Return the begin of the first of the last 24 hours. The present hour is the last of them."""
+    now = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return now - timedelta(hours=HOURS - 1)
+
+
+def incident_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
+    """Return the number of shown incidents by state, at most MOST_COUNTED + 1 each. Cost: one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT wanted.state, (SELECT count(*) FROM (SELECT FROM workflow_incidents incident"
+            " WHERE incident.tenant_id = %s AND incident.state = wanted.state AND incident.merged_into_id IS NULL"
+            " LIMIT %s) AS found) FROM unnest(%s::text[]) AS wanted (state)",
+            [tenant_id, MOST_COUNTED + 1, list(IncidentState.values)],
+        )
+        return dict(cursor.fetchall())
+
+
+def incident_attention_count(*, tenant_id: uuid.UUID) -> int:
+    """Return the number of new and regressed incidents, at most MOST_COUNTED + 1."""
+    shown = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True, state__in=NEEDS_ATTENTION)
+    return shown[: MOST_COUNTED + 1].count()
+
+
+def incident_of_run(run: Run) -> Incident | None:
+    """Return the incident that shows the failure of this run. Cost: one statement.
+
+    Return None if the run did not fail, or if its failure has not been read yet.
+    """
+    if run.ended_at is None:
+        return None
+    failure = (
+        IncidentFailure.objects.select_related("incident__definition", "incident__merged_into__definition")
+        .filter(tenant_id=run.tenant_id, run_id=run.id, failed_at=run.ended_at)
+        .first()
+    )
+    return None if failure is None else failure.incident.merged_into or failure.incident
+
+
+def runs_of_incident(runs: QuerySet[Run], *, tenant_id: uuid.UUID, number: int) -> QuerySet[Run]:
+    """Return the runs that the count of an incident contains. Replays are shown with their originals."""
+    failures = IncidentFailure.objects.filter(family_of(number), tenant_id=tenant_id, is_counted=True)
+    return runs.filter(id__in=failures.values("run_id"))
+
+
+def family_of(number: int) -> Q:
+    """Return the condition for failures of an incident and of the incidents that are merged into it."""
+    return Q(incident__number=number) | Q(incident__merged_into__number=number)
+
+
+def replays_by_origin(*, tenant_id: uuid.UUID, run_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Run]:
+    """Return the newest replay of each run. Cost: one statement."""
+    rows = Run.objects.filter(tenant_id=tenant_id, replay_of__in=run_ids).order_by("created_at")
+    return {run.replay_of_id: run for run in rows.defer("input", "output") if run.replay_of_id is not None}
+
+
+def failures_by_version(*, incident_ids: Collection[uuid.UUID]) -> dict[int, int]:
+    """Return the number of counted failures by version. Cost: one statement over the hourly counters."""
+    rows = IncidentHour.objects.filter(incident__in=incident_ids).values_list("version").annotate(Sum("failures"))
+    return dict(rows.order_by())
