@@ -8,7 +8,7 @@ from django.urls import reverse
 from workflows.statuses import Role
 
 # Address of the list of a model that has a count, by the key of `navigation_counts`.
-TASKS, DEAD_LETTERS = "humantask", "eventdelivery"
+INCIDENTS, TASKS, DEAD_LETTERS = "incident", "humantask", "eventdelivery"
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
@@ -21,6 +21,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     operate = [
         {**_item("Dashboard", "dash", "index"), "is_home": True},
         _item("Runs", "runs", "workflows_run_changelist"),
+        _item("Incidents", "inc", "workflows_incident_changelist", counts.get(INCIDENTS, ""), is_hot=True),
         _item("Tasks", "task", "workflows_humantask_changelist", counts.get(TASKS, "")),
         _item("Events", "event", "workflows_event_changelist"),
         _item("Dead letters", "dead", "workflows_eventdelivery_changelist", counts.get(DEAD_LETTERS, ""), is_hot=True),

@@ -19,6 +19,9 @@ from workflows.models import (
     Definition,
     EventDelivery,
     HumanTask,
+    Incident,
+    IncidentCursor,
+    IncidentNote,
     Notification,
     OutboxEvent,
     Run,
@@ -66,6 +69,7 @@ def fill_tenant(mark: str) -> FilledTenant:
     _event(tenant, mark, own, ids)
     _author_and_admin_rows(tenant, mark, own, ids)
     _operator_rows(tenant, mark, own, ids)
+    _incidents(tenant, mark, ids)
     _schedule(tenant, mark, own, ids)
     for caller in users.values():
         row = Notification.objects.create(
@@ -190,6 +194,20 @@ def _operator_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> 
         ids[name] = str(job.id)
     command = Command.objects.filter(tenant=tenant, action=CommandAction.BULK).latest("requested_at")
     ids["command"] = str(command.id)
+
+
+def _incidents(tenant: Tenant, mark: str, ids: dict[str, str]) -> None:
+    """Create an incident with a message to split, one of the same definition, and a closed one that is merged."""
+    now = timezone.now()
+    fields = {
+        "tenant": tenant, "definition_id": ids["definition"], "error_code": f"{mark} code", "run_count": 2,
+        "message": f"{mark} message", "step_name": f"{mark} step", "first_failed_at": now, "last_failed_at": now,
+    }  # fmt: skip
+    first, second = (Incident.objects.create(**fields, number=n, fingerprint=f"{n}") for n in (1, 2))
+    merged = Incident.objects.create(**fields, number=3, fingerprint="3", state="closed", merged_into=second)
+    IncidentCursor.objects.create(tenant=tenant, last_number=3)
+    IncidentNote.objects.create(tenant=tenant, incident=first, author_name=f"{mark} author", text=f"{mark} note")
+    ids |= {"incident": str(first.id), "closed_incident": str(merged.id)}
 
 
 def _schedule(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:

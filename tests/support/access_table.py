@@ -224,7 +224,7 @@ def _api_admins() -> Iterator[Cell]:
 
 def _screen_cells() -> Iterator[Cell]:
     yield from _site_cells()
-    for model in ("run", "event", "command", "notification", "humantask", "eventdelivery", "bulkjob"):
+    for model in ("run", "event", "command", "notification", "humantask", "eventdelivery", "bulkjob", "incident"):
         yield from _pages(model)
     for model in ("eventtype", "payloadschema"):
         yield from _author_pages(model)
@@ -237,6 +237,7 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _run_screens()
     yield from _event_screens()
     yield from _definition_screens()
+    yield from _incident_screens()
     yield from _other_screens()
     for model in ("user", "group"):
         yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
@@ -484,6 +485,24 @@ def _definition_screens() -> Iterator[Cell]:
         yield _post(f"{name}_{view}", AUTHOR, row, body=lambda ids, body=body: body, is_recorded=True)
     yield _get(f"{name}_rollback", AUTHOR, row, "version")
     yield _post(f"{name}_rollback", AUTHOR, row, "version", is_recorded=True)
+
+
+def _incident_screens() -> Iterator[Cell]:
+    bodies: dict[str, Any] = {
+        "own": {"username": ""}, "snooze": {"failures": "3"}, "resolve": {"version": "1"}, "close": {},
+        "note": {"text": "NEW"}, "merge": {"into": "2"}, "split": {"text": "split me"},
+    }  # fmt: skip
+    for name, body in bodies.items():
+        yield _get(f"workflows_incident_{name}", OPERATOR, "incident")
+        yield _post(
+            f"workflows_incident_{name}", OPERATOR, "incident", body=lambda ids, body=body: body, is_recorded=True
+        )
+    for name in ("separate", "reopen"):
+        yield _get(f"workflows_incident_{name}", OPERATOR, "incident")
+        yield _post(f"workflows_incident_{name}", OPERATOR, "closed_incident", body=lambda ids: {}, is_recorded=True)
+    for name in ("take", "replay"):
+        yield _get(f"workflows_incident_{name}", NOBODY, "incident", denied_statuses=REFUSED, foreign_statuses=REFUSED)
+        yield _post(f"workflows_incident_{name}", OPERATOR, "incident", is_recorded=True)
 
 
 def _other_screens() -> Iterator[Cell]:

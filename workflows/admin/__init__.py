@@ -5,6 +5,7 @@ from workflows.admin import (  # noqa: F401
     connectors,
     definitions,
     human_tasks,
+    incidents,
     ledger,
     runs,
     schedules,

@@ -18,6 +18,7 @@ from workflows import status_marks
 from workflows.admin.list_filters import DAY_LIMITS
 from workflows.models import Run
 from workflows.selectors import run_list
+from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_by_term, runs_with_key_prefix
 from workflows.statuses import TriggerType
 
@@ -67,6 +68,10 @@ class RunListForm(forms.Form):
     state = _text("State", "set by the author")
     error_code = _text("Error code", "for example NOT_FOUND")
     error_category = _text("Error category")
+    incident = forms.IntegerField(
+        label="Incident", required=False, min_value=1, max_value=2**31 - 1,
+        widget=forms.NumberInput(attrs={"class": "in", "placeholder": "number of INC-118"}),
+    )  # fmt: skip
     failed_step = _text("Failed step", "for example root.steps[2]", longest=500)
     current_step = _text("Current step", "for example root.steps[2]", longest=500)
     started = _choice("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
@@ -108,6 +113,8 @@ class RunListForm(forms.Form):
                 runs = narrow(runs, given[name])
         if STATUS in given:
             runs = run_list.runs_of_shown_status(runs, tenant_id=tenant_id, status=given[STATUS])
+        if "incident" in given:
+            runs = runs_of_incident(runs, tenant_id=tenant_id, number=given["incident"])
         return runs_by_term(runs, tenant_id=tenant_id, term=given["q"]) if "q" in given else runs
 
 

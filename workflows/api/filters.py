@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 
 from workflows.api.query import MomentFilter, WholeNumberFilter
 from workflows.models import Command, Definition, HumanTask, Run
+from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_of_event, runs_with_key
 from workflows.statuses import (
     CommandAction,
@@ -40,6 +41,9 @@ class RunFilter(django_filters.FilterSet):
         method="by_key", help_text="Correlation key of the event that started the run, or of a wait of the run."
     )
     event_id = django_filters.CharFilter(method="by_event", help_text="Id of an event that started or resumed the run.")
+    incident = WholeNumberFilter(
+        method="by_incident", help_text="Number of an incident. Replays are shown with their originals."
+    )
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
@@ -56,6 +60,9 @@ class RunFilter(django_filters.FilterSet):
 
     def by_event(self, runs: QuerySet[Run], _name: str, value: str) -> QuerySet[Run]:
         return runs_of_event(runs, tenant_id=self.tenant_id, event_id=value)
+
+    def by_incident(self, runs: QuerySet[Run], _name: str, value: int) -> QuerySet[Run]:
+        return runs_of_incident(runs, tenant_id=self.tenant_id, number=value)
 
 
 class CommandFilter(django_filters.FilterSet):

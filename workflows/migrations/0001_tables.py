@@ -2575,8 +2575,7 @@ class Migration(migrations.Migration):
                 ("first_version", models.PositiveIntegerField(default=0)),
                 ("last_version", models.PositiveIntegerField(default=0)),
                 ("first_failed_at", models.DateTimeField()),
-                ("last_failed_at", models.DateTimeField(help_text="Newest failure. Failures of replays count too.")),
-                ("newest_run_id", models.UUIDField(blank=True, null=True)),
+                ("last_failed_at", models.DateTimeField()),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
                     "definition",

@@ -49,8 +49,7 @@ class Incident(TenantRow):
     first_version = models.PositiveIntegerField(default=0)
     last_version = models.PositiveIntegerField(default=0)
     first_failed_at = models.DateTimeField()
-    last_failed_at = models.DateTimeField(help_text="Newest failure. Failures of replays count too.")
-    newest_run_id = models.UUIDField(null=True, blank=True)
+    last_failed_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -142,7 +141,9 @@ class IncidentHour(TenantRow):
     class Meta:
         db_table = "workflow_incident_hours"
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "incident", "hour", "version"], name="workflow_incident_hours_key")
+            models.UniqueConstraint(
+                fields=["tenant", "incident", "hour", "version"], name="workflow_incident_hours_key"
+            )
         ]
 
     def __str__(self) -> str:
@@ -166,7 +167,7 @@ class IncidentNote(TenantRow):
 
 
 class IncidentCursor(TenantRow):
-    """How far the failed runs of a tenant have been read, and the last number of an incident.
+    """Position up to which the failed runs of a tenant have been read, and the last number of an incident.
 
     The lock on this row makes the writers of failures, merges and splits of one tenant take turns.
     """

@@ -2,12 +2,12 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
-from django.db.models import Case, IntegerField, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run
@@ -16,7 +16,6 @@ from workflows.statuses import IncidentState
 HOURS = 24
 MOST_COUNTED = 1_000
 URGENCY = (IncidentState.REGRESSED, IncidentState.NEW, IncidentState.OPEN, IncidentState.SNOOZED)
-NEEDS_ATTENTION = (IncidentState.NEW, IncidentState.REGRESSED)
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,18 @@ def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> list[Inciden
 
     Cost: two statements.
     """
-    return incident_rows(list(incidents_shown(tenant_id=tenant_id, states=URGENCY)[:limit]))
-
-
-def incidents_shown(*, tenant_id: uuid.UUID, states: Collection[str] = ()) -> QuerySet[Incident]:
-    """Return the incidents that are not merged into another incident, the most urgent first."""
-    incidents = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True).select_related("definition")
-    if states:
-        incidents = incidents.filter(state__in=states)
     rank = Case(
         *(When(state=state, then=Value(number)) for number, state in enumerate(URGENCY)),
-        default=Value(len(URGENCY)),
         output_field=IntegerField(),
     )
-    return incidents.order_by(rank, "-last_failed_at", "-id")
+    incidents = incidents_shown(tenant_id=tenant_id).filter(state__in=URGENCY)
+    return incident_rows(list(incidents.order_by(rank, "-last_failed_at", "-id")[:limit]))
+
+
+def incidents_shown(*, tenant_id: uuid.UUID) -> QuerySet[Incident]:
+    """Return the incidents that are not merged into another incident."""
+    shown = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True)
+    return shown.select_related("definition").defer("definition__draft_text")
 
 
 def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
@@ -81,12 +78,6 @@ def incident_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def incident_attention_count(*, tenant_id: uuid.UUID) -> int:
-    """Return the number of new and regressed incidents, at most MOST_COUNTED + 1."""
-    shown = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True, state__in=NEEDS_ATTENTION)
-    return shown[: MOST_COUNTED + 1].count()
-
-
 def incident_of_run(run: Run) -> Incident | None:
     """Return the incident that shows the failure of this run. Cost: one statement.
 
@@ -97,6 +88,7 @@ def incident_of_run(run: Run) -> Incident | None:
     failure = (
         IncidentFailure.objects.select_related("incident__definition", "incident__merged_into__definition")
         .filter(tenant_id=run.tenant_id, run_id=run.id, failed_at=run.ended_at)
+        .defer("incident__definition__draft_text", "incident__merged_into__definition__draft_text")
         .first()
     )
     return None if failure is None else failure.incident.merged_into or failure.incident
@@ -108,18 +100,12 @@ def runs_of_incident(runs: QuerySet[Run], *, tenant_id: uuid.UUID, number: int) 
     return runs.filter(id__in=failures.values("run_id"))
 
 
+def incident_number(text: str) -> int | None:
+    """Return the number in a text such as `118` or `INC-118`, or None."""
+    number = text.strip().upper().removeprefix("INC-")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) <= 9 else None
+
+
 def family_of(number: int) -> Q:
     """Return the condition for failures of an incident and of the incidents that are merged into it."""
     return Q(incident__number=number) | Q(incident__merged_into__number=number)
-
-
-def replays_by_origin(*, tenant_id: uuid.UUID, run_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Run]:
-    """Return the newest replay of each run. Cost: one statement."""
-    rows = Run.objects.filter(tenant_id=tenant_id, replay_of__in=run_ids).order_by("created_at")
-    return {run.replay_of_id: run for run in rows.defer("input", "output") if run.replay_of_id is not None}
-
-
-def failures_by_version(*, incident_ids: Collection[uuid.UUID]) -> dict[int, int]:
-    """Return the number of counted failures by version. Cost: one statement over the hourly counters."""
-    rows = IncidentHour.objects.filter(incident__in=incident_ids).values_list("version").annotate(Sum("failures"))
-    return dict(rows.order_by())

@@ -1,12 +1,12 @@
-"""Counts for the navigation: open tasks and dead letters. Every page shows them, so they cost one statement."""
+"""Counts for the navigation: incidents that need attention, open tasks and dead letters. Every page shows them, so they cost one statement."""
 
 import uuid
 from typing import Any
 
 from django.db.models import IntegerField, QuerySet, Subquery
 
-from workflows.models import EventDelivery, HumanTask, Tenant
-from workflows.statuses import OPEN_TASK_STATUSES, DeliveryStatus
+from workflows.models import EventDelivery, HumanTask, Incident, Tenant
+from workflows.statuses import OPEN_TASK_STATUSES, DeliveryStatus, IncidentState
 
 MOST_COUNTED = 100
 
@@ -24,7 +24,10 @@ def navigation_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
     """Return the counts by the name of the model. Each count is at most MOST_COUNTED."""
     tasks = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES)
     dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
-    counts = {"humantask": CappedCount(tasks), "eventdelivery": CappedCount(dead)}
+    incidents = Incident.objects.filter(
+        tenant_id=tenant_id, merged_into__isnull=True, state__in=[IncidentState.NEW, IncidentState.REGRESSED]
+    )
+    counts = {"incident": CappedCount(incidents), "humantask": CappedCount(tasks), "eventdelivery": CappedCount(dead)}
     row = Tenant.objects.filter(id=tenant_id).values_list(*counts.values()).get()
     return dict(zip(counts, row, strict=True))
 

@@ -26,6 +26,7 @@ WORDS = {
     "error_category": "error category is",
     "correlation_key": "correlation key is",
     "event_id": "event id is",
+    "incident": "incident is",
     "parent_run": "parent run is",
     "root_run": "root run is",
     "created_after": "created at or after",

@@ -12,12 +12,13 @@ from workflows.json_numbers import canonical_json
 
 MAX_LENGTH = 500
 MARKER = re.compile(r"<(?:text|time|mail|address|id|number)>")
+_CLOCK = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
 # The first alternative that matches at a position is used.
 _PARTS = (
     ("kept", r"(?i:\b(?:http(?:/\d(?:\.\d)?)?|status|status code)[ :/=]+)[1-5]\d\d\b"),
     ("text", r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)‘[^’\n]*’(?!\w)"),
     ("mail", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"),
-    ("time", r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?(?![\w-])|\b\d\d:\d\d:\d\d\b"),
+    ("time", rf"\b\d{{4}}-\d\d-\d\d(?:[T ]{_CLOCK})?(?:Z|[+-]\d\d:?\d\d)?(?![\w-])|\b\d\d:\d\d:\d\d\b"),
     ("address", r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"),
     ("amount", r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?= ?(?:ms|s|min|h|d|B|KB|MB|GB|KiB|MiB|GiB|EUR|USD|%)(?![\w]))"),
     ("id", r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w[\w-]*"),

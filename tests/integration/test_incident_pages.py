@@ -1,0 +1,133 @@
+"""Pages of incidents: list, page, changes, and what a viewer may not do. Source: docs/reference/incidents.md#pages"""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from tests.support.factories import make_tenant, publish
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.members import member_of
+from workflows.models import BulkJob, Command, Incident, IncidentNote
+from workflows.models.fields import new_id
+
+LIST = "admin:workflows_incident_changelist"
+HOSTILE = "<script>alert(1)</script>\u202e" + "k" * 200
+
+
+@pytest.fixture
+def incident(tenant: Any) -> Incident:
+    version = publish(tenant, CAPTURE)
+    for key in ("PAY-1", "PAY-2"):
+        fail_run(version, f"No payment with the id {key} exists.", correlation_key=key)
+    return grow_incidents(tenant)[0]
+
+
+def page_of(incident: Incident) -> str:
+    return reverse("admin:workflows_incident_change", args=[incident.id])
+
+
+def post(client: Client, incident: Incident, name: str, **fields: Any) -> Any:
+    address = reverse(f"admin:workflows_incident_{name}", args=[incident.id])
+    return client.post(address, {"idempotency_key": str(new_id()), **fields})
+
+
+def test_operator_sees_the_incident_and_its_runs(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    shown = client.get(reverse(LIST)).content.decode()
+    assert "Incidents" in shown
+    assert "NOT_FOUND" in shown
+    assert "See 2 runs" in shown
+    assert "Replay these" in shown
+    page = client.get(page_of(incident)).content.decode()
+    for text in ("<bdi>PAY-1</bdi>", '<bdi class="diff">&lt;id&gt;</bdi>', "Make me the owner", "Merge…"):
+        assert text in page
+    runs = client.get(f"{reverse('admin:workflows_run_changelist')}?incident=1").content.decode()
+    assert "PAY-1" in runs
+    assert "PAY-2" in runs
+
+
+def test_list_filters_and_refuses_what_it_cannot_read(tenant: Any, incident: Incident) -> None:
+    fail_run(publish(tenant, CAPTURE, key="other"), "The gate is closed.", code="TIMEOUT")
+    grow_incidents(tenant)
+    client = member_of(tenant)
+    for query, texts in {
+        "": {"NOT_FOUND", "TIMEOUT"}, "q=INC-1": {"NOT_FOUND"}, "q=time": {"TIMEOUT"}, "q=payment": {"NOT_FOUND"},
+        "definition=other": {"TIMEOUT"}, "state=open": set(), "state=all&q=none": set(),
+    }.items():  # fmt: skip
+        shown = client.get(f"{reverse(LIST)}?{query}").content.decode()
+        assert {code for code in ("NOT_FOUND", "TIMEOUT") if f"<bdi>{code}</bdi>" in shown} == texts, query
+    for query in ("stat=open", "state=opened", "q=%00", "before=yesterday"):
+        assert client.get(f"{reverse(LIST)}?{query}").status_code == 400, query
+
+
+def test_viewer_reads_and_changes_nothing(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant, role="viewer")
+    for address in (reverse(LIST), page_of(incident)):
+        shown = client.get(address).content.decode()
+        assert "NOT_FOUND" in shown
+        for action in ("Replay these", "Make me the owner", "Snooze…", "Merge…", "Save the note", 'method="post"'):
+            assert action not in shown.split('<div class="ui">')[1].split("<footer")[0], action
+    for name in ("own", "snooze", "resolve", "close", "reopen", "note", "merge", "separate", "split", "take", "replay"):
+        assert post(client, incident, name, text="x").status_code == 403, name
+    incident.refresh_from_db()
+    assert incident.state == "new"
+    assert not IncidentNote.objects.filter(tenant=tenant).exists()
+    assert Command.objects.filter(tenant=tenant, action="edit_incident", state="refused").count() == 11
+
+
+def test_operator_changes_the_incident_with_forms(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    assert post(client, incident, "take").status_code == 302
+    incident.refresh_from_db()
+    assert (incident.state, bool(incident.owner_id)) == ("open", True)
+    refused = post(client, incident, "snooze")
+    assert refused.status_code == 400
+    assert "Give a time, a number of failures, or both." in refused.content.decode()
+    assert post(client, incident, "snooze", failures="3", reason="later").status_code == 302
+    refused = post(client, incident, "resolve", version="7")
+    assert refused.status_code == 400
+    assert "Must be from 1 to 2." in refused.content.decode()
+    assert 'value="7"' in refused.content.decode()  # the form keeps what was typed
+    assert post(client, incident, "resolve", version="2").status_code == 302
+    incident.refresh_from_db()
+    assert (incident.state, incident.resolved_in, incident.snoozed_for) == ("resolved", 2, None)
+    assert post(client, incident, "note", text=HOSTILE).status_code == 302
+    page = client.get(page_of(incident)).content.decode()
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert(1)" not in page
+    done = Command.objects.filter(tenant=tenant, action="edit_incident", state="observed", target_id=str(incident.id))
+    assert [row.payload["operation"] for row in done.order_by("requested_at")] == ["own", "snooze", "resolve", "note"]
+
+
+def test_two_clicks_write_one_note(tenant: Any, incident: Incident) -> None:
+    client, key = member_of(tenant), str(new_id())
+    for _ in range(2):
+        assert post(client, incident, "note", text="once", idempotency_key=key).status_code == 302
+    assert IncidentNote.objects.filter(tenant=tenant).count() == 1
+
+
+def test_replay_freezes_the_runs_of_the_incident(tenant: Any, incident: Incident) -> None:
+    fail_run(publish(tenant, CAPTURE, key="other"))
+    response = post(member_of(tenant), incident, "replay")
+    job = BulkJob.objects.get(tenant=tenant)
+    assert response["Location"].endswith(f"/{job.id}/change/")
+    assert (job.total, job.incident_id, job.selection) == (2, incident.id, {"filters": {"incident": 1}})
+
+
+def test_hostile_values_are_text(tenant: Any) -> None:
+    fail_run(publish(tenant, CAPTURE), HOSTILE, code=HOSTILE[:100], correlation_key=HOSTILE)
+    (incident,) = grow_incidents(tenant)
+    client = member_of(tenant)
+    for address in (reverse(LIST), page_of(incident)):
+        page = client.get(address).content.decode()
+        assert "&lt;script&gt;alert" in page
+        assert "<script>alert" not in page
+
+
+def test_another_tenant_sees_nothing(tenant: Any, incident: Incident) -> None:
+    client = member_of(make_tenant())
+    assert client.get(page_of(incident)).status_code == 404
+    assert "NOT_FOUND" not in client.get(reverse(LIST)).content.decode()
+    assert post(client, incident, "take").status_code == 404

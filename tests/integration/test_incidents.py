@@ -1,0 +1,147 @@
+"""Growth of incidents: grouping, replays, states after failures, and each failure exactly once.
+
+Source: docs/reference/incidents.md
+"""
+
+import threading
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tests.support.factories import make_run, make_tenant, publish
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from workflows.models import Incident, IncidentFailure, IncidentHour, Run
+from workflows.models.fields import new_id
+from workflows.projections.transaction import projection_writer
+from workflows.selectors.incidents import dashboard_incidents, incident_of_run, runs_of_incident
+from workflows.services.incidents import grow
+from workflows.services.incidents.grow import batch_grow, incidents_grow
+from workflows.tenancy import tenant_scope
+
+FIRST = {"id": "first", "type": "state.set", "config": {"state": "Y"}}
+
+
+def test_failures_with_one_cause_are_one_incident(tenant: Any) -> None:
+    first = publish(tenant, CAPTURE)
+    second = publish(tenant, FIRST, CAPTURE)
+    start = timezone.now() - timedelta(hours=2)
+    runs = [fail_run(first, f"No payment with the id PAY-{n} exists.", ended_at=start) for n in (1, 2)]
+    runs.append(fail_run(second, path="root.steps[1]"))  # the same step has another path in version 2
+    fail_run(first, code="TIMEOUT")
+    fail_run(first, "Something else")
+    make_run(tenant, definition_version=first, status="SUCCEEDED", ended_at=start)
+    make_run(tenant, definition_version=first, status="CANCELED", ended_at=start)
+    fail_run(first, engine="db")
+    incidents = grow_incidents(tenant)
+    found = incidents[0]
+    assert [(i.number, i.run_count) for i in incidents] == [(1, 3), (2, 1), (3, 1)]
+    assert (found.first_version, found.last_version, found.step_path) == (1, 2, "root.steps[1]")
+    assert (found.step_id, found.step_name, found.message) == (
+        "capture", "Capture", "No payment with the id <id> exists.",
+    )  # fmt: skip
+    assert (found.first_failed_at, found.last_failed_at) == (start, runs[2].ended_at)
+    assert set(runs_of_incident(Run.objects.all(), tenant_id=tenant.id, number=1)) == set(runs)
+    assert [incident_of_run(run) for run in runs] == [found] * 3
+    rows = dashboard_incidents(tenant_id=tenant.id)
+    hours = {row.incident.number: row.hours for row in rows}
+    assert (sum(hours[1]), hours[1][-3] + hours[1][-2], len(hours[1])) == (3, 2, 24)
+
+
+def test_replay_is_shown_with_its_original_and_not_counted_again(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    original = fail_run(version)
+    replay = fail_run(version, replay_of=original)
+    again = fail_run(version, replay_of=replay)
+    other = fail_run(version, replay_of=again, code="TIMEOUT")
+    succeeded = make_run(tenant, definition_version=version, status="SUCCEEDED", ended_at=timezone.now())
+    of_success = fail_run(version, replay_of=succeeded)
+    incidents = grow_incidents(tenant)
+    assert [incident.run_count for incident in incidents] == [2, 1]
+    counted = runs_of_incident(Run.objects.all(), tenant_id=tenant.id, number=1)
+    assert set(counted) == {original, of_success}
+    assert [incident_of_run(run) for run in (replay, again, other)] == [incidents[0], incidents[0], incidents[1]]
+    assert IncidentHour.objects.get(incident=incidents[0]).failures == 2
+
+
+def test_each_failure_counts_once_if_the_task_is_killed_or_runs_twice(tenant: Any, monkeypatch: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    for number in range(6):
+        fail_run(version, f"order {number}")
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt), tenant_scope(tenant.id):
+        patched.setattr(grow, "update_rows", killed)  # the last write of a batch
+        batch_grow(tenant_id=tenant.id, size=4)
+    assert not IncidentFailure.objects.filter(tenant=tenant).exists()
+
+    def work() -> None:
+        with tenant_scope(tenant.id):
+            for _ in range(20):
+                batch_grow(tenant_id=tenant.id, size=1)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (incident,) = grow_incidents(tenant)
+    assert incident.run_count == IncidentFailure.objects.filter(tenant=tenant).count() == 6
+    assert sum(IncidentHour.objects.filter(incident=incident).values_list("failures", flat=True)) == 6
+
+
+def test_failures_of_an_outage_and_late_rows_are_read(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    old = timezone.now() - timedelta(days=30)
+    fail_run(version, ended_at=old, projected_at=old)
+    fail_run(version)
+    assert grow_incidents(tenant)[0].run_count == 2
+    # This row has been committed after the cursor has passed its time.
+    fail_run(version, projected_at=timezone.now() - timedelta(minutes=5))
+    assert grow_incidents(tenant)[0].run_count == 3
+
+
+def test_run_that_fails_again_after_a_reset_counts_once(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    run = fail_run(version)
+    grow_incidents(tenant)
+    with projection_writer("test"):
+        Run.objects.filter(id=run.id).update(ended_at=timezone.now(), projected_at=timezone.now())
+    (incident,) = grow_incidents(tenant)
+    assert (incident.run_count, IncidentFailure.objects.filter(incident=incident).count()) == (1, 2)
+
+
+def test_one_tenant_does_not_see_failures_of_another(tenant: Any) -> None:
+    other = make_tenant()
+    for owner in (tenant, other):
+        fail_run(publish(owner, CAPTURE))
+    assert incidents_grow() >= 2
+    for owner in (tenant, other):
+        (incident,) = Incident.objects.filter(tenant=owner)
+        assert (incident.number, incident.run_count) == (1, 1)
+
+
+def test_ten_thousand_failures_need_a_bounded_number_of_statements(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    model = fail_run(version)
+    at = timezone.now()
+    with projection_writer("test"):
+        Run.objects.bulk_create(_copies(model, at, 9_999), batch_size=1_000)
+    with CaptureQueriesContext(connection) as queries:
+        (incident,) = grow_incidents(tenant)
+    assert incident.run_count == 10_000
+    assert len(queries) < 250, "ten batches, and a number of statements for each that does not depend on its size"
+
+
+def _copies(model: Run, at: datetime, number: int) -> list[Run]:
+    fields = {field.attname: getattr(model, field.attname) for field in Run._meta.concrete_fields}
+    return [
+        Run(**{**fields, "id": new_id(), "temporal_workflow_id": f"copy-{model.id}-{n}", "ended_at": at})
+        for n in range(number)
+    ]

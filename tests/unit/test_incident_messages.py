@@ -1,0 +1,53 @@
+"""Normalised messages and fingerprints of incidents. Source: docs/reference/incidents.md#grouping"""
+
+import pytest
+
+from workflows.services.incidents.messages import MAX_LENGTH, Cause, normalised
+
+UUID = "0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("No payment with the id PAY-144 exists.", "No payment with the id <id> exists."),
+        ("order 4711 not found", "order <number> not found"),
+        ("order 4,711.50 not found", "order <number> not found"),
+        ("-5 is below 0", "<number> is below <number>"),
+        (f"run {UUID} failed", "run <id> failed"),
+        ("user pay_17 and INV2207", "user <id>"),
+        ("Error 0xdeadbeef12", "Error <id>"),
+        ("abc-12-def is not known", "<id> is not known"),
+        ("unknown key \"a b\" in `x`, 'y' and “z”", "unknown key <text> in <text>"),
+        ("can't reach the host, it didn't respond", "can't reach the host, it didn't respond"),
+        ("HTTP 404 for /orders/12", "HTTP 404 for /orders/<number>"),
+        ("HTTP/1.1 404 for 9", "HTTP/1.1 404 for <number>"),
+        ("status code: 503 from 10.0.0.1:8080", "status code: 503 from <address>"),
+        ("status 4040", "status <number>"),
+        ("timeout after 30.5 s, 30s or 1234ms", "timeout after <number> s, <number>s or <number>ms"),
+        ("mail to a.b+c@d.example bounced", "mail to <mail> bounced"),
+        ("at 2026-11-24T13:58:10.123Z", "at <time>"),
+        ("on 2026-11-24 13:58:10+01:00, at 13:58:10", "on <time>, at <time>"),
+        ("ids 1, 2, 3 and 4 are wrong", "ids <number> are wrong"),
+        ("https://api.example/v2/orders/99?x=1", "https://api.example/<id>/orders/<number>?x=<number>"),
+        ("  two \n lines\t", "two lines"),
+        ("", ""),
+        ("<script>alert(1)</script> \u202e12", "<script>alert(<number>)</script> \u202e<number>"),
+        ("Straße 5 in Köln", "Straße <number> in Köln"),
+    ],
+)
+def test_differing_parts_become_markers(message: str, expected: str) -> None:
+    assert normalised(message) == expected
+    assert normalised(expected) == expected  # a normalised message stays equal
+
+
+def test_long_and_hostile_messages_are_bounded() -> None:
+    assert len(normalised("word " * 1_000)) <= MAX_LENGTH
+    for hostile in ("a" * 4_000, "a@" * 2_000, "'" * 4_000, '"a' * 2_000, "1-" * 2_000, "\x00" * 9):
+        assert len(normalised(hostile)) <= MAX_LENGTH
+
+
+def test_each_value_of_the_cause_changes_the_fingerprint() -> None:
+    cause = {"definition_id": "d", "step_id": "s", "category": "c", "code": "x", "message": "m"}
+    prints = {Cause(**{**cause, name: "other"}).fingerprint() for name in cause}
+    assert len(prints | {Cause(**cause).fingerprint()}) == len(cause) + 1

@@ -1,0 +1,153 @@
+"""The page of one incident, and its changes. GET of a change shows a form, POST carries it out.
+
+Source: docs/reference/incidents.md#pages
+"""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST, require_safe
+
+from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import key_of, once
+from workflows.admin.incident_forms import STEPS
+from workflows.errors import NotFound, PermissionRefused, PortalError
+from workflows.models import Incident
+from workflows.selectors.incident_page import MOST_CLOSED, incident_page
+from workflows.services.incidents.change import incident_own, require_incident_role
+from workflows.services.incidents.find import incident_find
+from workflows.services.incidents.replay import incident_replay_preview
+from workflows.services.incidents.states import ACTIVE
+from workflows.statuses import IncidentState, Role
+
+
+class IncidentPageViews(TenantAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path(f"<uuid:pk>/{name}/", wrap(self.step_view), {"name": name}, name=f"workflows_incident_{name}")
+            for name in STEPS
+        ]
+        own += [
+            path("<uuid:pk>/take/", wrap(self.take_view), name="workflows_incident_take"),
+            path("<uuid:pk>/replay/", wrap(self.replay_view), name="workflows_incident_replay"),
+        ]
+        return [*own, *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            incident = _incident_or_404(request, uuid.UUID(object_id))
+        except ValueError as error:
+            raise Http404(f"There is no incident {object_id}.") from error
+        actor = actor_of(request)
+        page = incident_page(incident)
+        context = self.page_context(
+            request,
+            f"{incident} {incident.definition.name}",
+            incident=incident,
+            page=page,
+            most_closed=MOST_CLOSED if sum(row.closed for row in page.versions) >= MOST_CLOSED else None,
+            may_act=actor.has_role(Role.OPERATOR),
+            is_active=incident.state in ACTIVE,
+            is_over=incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED),
+            is_mine=actor.kind == "user" and str(incident.owner_id) == actor.id,
+        )
+        return TemplateResponse(request, "portal/incident_page.html", context)
+
+    # -- Changes -----------------------------------------------------------------------------------------------------
+
+    def step_view(self, request: HttpRequest, pk: uuid.UUID, name: str) -> HttpResponse:
+        incident = _incident_or_404(request, pk)
+        _require_operator(request, incident)
+        step = STEPS[name]
+        form = step.form(request.POST if request.method == "POST" else None, incident)
+        if request.method == "POST" and form.is_valid():
+            try:
+                values = {**form.cleaned_data, "actor": actor_of(request), "incident_id": pk}
+                changed = once(lambda: step.service(**values, idempotency_key=key_of(request)))
+                shown = changed if isinstance(changed, Incident) else incident
+                messages.success(request, f"{shown} is changed.")
+                return HttpResponseRedirect(_url(shown.id))
+            except PermissionRefused as error:
+                raise PermissionDenied(error.message) from error
+            except PortalError as error:
+                _show_error(form, error)
+        context = self.page_context(
+            request,
+            f"{step.title} {incident}",
+            form=form,
+            hidden={},
+            note=step.note,
+            button=step.button,
+            back=_url(pk),
+        )
+        return TemplateResponse(request, "portal/form_page.html", context, status=400 if form.errors else 200)
+
+    @method_decorator(require_POST)
+    def take_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        """Make the member the owner of the incident."""
+        _require_operator(request, _incident_or_404(request, pk))
+        try:
+            once(lambda: incident_own(actor=actor_of(request), incident_id=pk, idempotency_key=key_of(request)))
+        except PortalError as error:
+            messages.error(request, error_text(error))
+        return HttpResponseRedirect(_url(pk))
+
+    @method_decorator(require_POST)
+    def replay_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        """Freeze the runs of the incident as the preview of a replay job, and show the preview."""
+        _require_operator(request, _incident_or_404(request, pk))
+        try:
+            job = once(
+                lambda: incident_replay_preview(
+                    actor=actor_of(request), incident_id=pk, idempotency_key=key_of(request)
+                )
+            )
+        except PortalError as error:
+            messages.error(request, error_text(error))
+            return HttpResponseRedirect(_url(pk))
+        assert job is not None, "a preview returns its job also for a repeat"
+        return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))
+
+
+def _incident_or_404(request: HttpRequest, pk: uuid.UUID) -> Incident:
+    try:
+        return incident_find(actor=actor_of(request), incident_id=pk)
+    except NotFound as error:
+        raise Http404(error.message) from error
+
+
+def _require_operator(request: HttpRequest, incident: Incident) -> None:
+    """Refuse a member who may not change incidents, before a form is shown. A refused POST is in the ledger."""
+    actor = actor_of(request)
+    try:
+        if request.method == "POST":
+            require_incident_role(actor=actor, incident_id=incident.id)
+        else:
+            actor.require(Role.OPERATOR, to="change incidents")
+    except PermissionRefused as error:
+        raise PermissionDenied(error.message) from error
+
+
+def _show_error(form: forms.Form, error: PortalError) -> None:
+    """Show the error of a service beside its field, or above the form."""
+    fields = error.details.get("fields", {})
+    for name, problems in fields.items():
+        for problem in problems:
+            form.add_error(name if name in form.fields else None, problem)
+    if not fields:
+        form.add_error(None, error_text(error))
+
+
+def _url(pk: uuid.UUID) -> str:
+    return reverse("admin:workflows_incident_change", args=[pk])

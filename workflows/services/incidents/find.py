@@ -1,0 +1,19 @@
+"""Search for one incident of the actor's tenant."""
+
+import uuid
+
+from workflows.actors import Actor
+from workflows.errors import NotFound
+from workflows.models import Incident
+
+
+def incident_find(*, actor: Actor, incident_id: uuid.UUID) -> Incident:
+    """Return the incident.
+
+    Errors: NotFound. An incident of another tenant counts as not found.
+    """
+    incidents = Incident.objects.select_related("definition", "merged_into", "split_from")
+    incident = incidents.filter(tenant_id=actor.tenant_id, id=incident_id).first()
+    if incident is None:
+        raise NotFound(f"there is no incident {incident_id}", code="INCIDENT_NOT_FOUND")
+    return incident

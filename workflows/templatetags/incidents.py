@@ -1,0 +1,144 @@
+"""Template tags of incidents: the bars of the last 24 hours. Source: docs/reference/incidents.md#pages"""
+
+from collections.abc import Sequence
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from workflows.models import Incident
+from workflows.selectors.incident_page import Hour, VersionRow
+from workflows.services.incidents.messages import MARKER
+from workflows.status_marks import INCIDENT
+from workflows.statuses import IncidentState
+
+register = template.Library()
+
+BAR_WIDTH, BAR_STEP, HEIGHT = 4.8, 6.313, 30
+# Sizes of the chart of one incident, in units of its view box.
+CHART_WIDTH, CHART_LEFT, CHART_STEP, CHART_TOP, CHART_BASE = 620, 26, 24.75, 18, 108
+STEPS_OF_SCALE = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
+TONES = {IncidentState.OPEN: "amber"}
+
+
+@register.simple_tag
+def incident_bars(incident: Incident, hours: Sequence[int]) -> SafeString:
+    """Render one bar for each hour. An hour without a failure has a thin line."""
+    most = max([*hours, 1])
+    bars = format_html_join(
+        "",
+        '<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="1"/>',
+        (_bar(number, failures, most) for number, failures in enumerate(hours)),
+    )
+    return format_html(
+        '<svg class="spark c-{}" width="150" height="{}" viewBox="0 0 150 {}" role="img"'
+        ' aria-label="{} in the last 24 hours">{}</svg>',
+        TONES.get(IncidentState(incident.state), INCIDENT[incident.state].tone),
+        HEIGHT,
+        HEIGHT,
+        f"{sum(hours)} failure{'' if sum(hours) == 1 else 's'}",
+        bars,
+    )
+
+
+def _bar(number: int, failures: int, most: int) -> tuple[str, str, str, float, str]:
+    height = max(3.0, (HEIGHT - 2) * failures / most) if failures else 1.0
+    return "" if failures else "z", f"{number * BAR_STEP:.1f}", f"{HEIGHT - height:.1f}", BAR_WIDTH, f"{height:.1f}"
+
+
+@register.simple_tag
+def incident_chart(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> SafeString:
+    """Render the failures of each of the last 24 hours, with a line where a version was published."""
+    step = _scale_step(max([hour.failures for hour in hours], default=0))
+    most = max(step, -(-max([hour.failures for hour in hours], default=0) // step) * step)
+    height = (CHART_BASE - CHART_TOP) / most
+    total = sum(hour.failures for hour in hours)
+    label = f"Failures per hour, last 24 hours: {total} in all" if total else "No run failed in the last 24 hours"
+    lines = format_html_join(
+        "",
+        '<line class="gridline" x1="26" x2="620" y1="{0}" y2="{0}"/>'
+        '<text class="axis" x="20" y="{1}" text-anchor="end">{2}</text>',
+        (_grid_line(value, height) for value in range(0, most + 1, step)),
+    )
+    bars = format_html_join(
+        "",
+        '<rect class="{}" x="{}" y="{}" width="20.8" height="{}" rx="1.5"><title>{} to {}: {}</title></rect>{}',
+        (_chart_bar(number, hour, height) for number, hour in enumerate(hours)),
+    )
+    marks = format_html_join(
+        "",
+        '<line class="mark" x1="{0}" x2="{0}" y1="6" y2="108"/>'
+        '<text class="axis" x="{1}" y="13" text-anchor="{2}">v{3} published {4}</text>',
+        _marks(hours, versions),
+    )
+    return format_html(
+        '<svg class="inc-chart" viewBox="0 0 620 128" role="img" aria-label="{}">{}{}{}</svg>',
+        label,
+        lines,
+        bars,
+        marks,
+    )
+
+
+@register.simple_tag
+def normalised_message(message: str) -> SafeString:
+    """Render a normalised message. The parts that differ between the runs are marked."""
+    parts, end = [], 0
+    for found in MARKER.finditer(message):
+        parts += [("same", message[end : found.start()]), ("diff", found.group())]
+        end = found.end()
+    parts.append(("same", message[end:]))
+    shown = [(kind, text) for kind, text in parts if text]
+    return format_html_join("", '<bdi class="{}">{}</bdi>', shown or [("same", "none")])
+
+
+@register.simple_tag
+def share_bar(percent: int) -> SafeString:
+    """Render a share as a bar. The caller writes the number beside it."""
+    return format_html(
+        '<svg class="meter c-red" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect width="{}" height="4"/></svg>',
+        percent,
+    )
+
+
+def _scale_step(most: int) -> int:
+    """Return the distance of the grid lines, so that there are at most four lines above zero."""
+    return next((step for step in STEPS_OF_SCALE if step * 4 >= most), -(-most // 400) * 100)
+
+
+def _grid_line(value: int, unit: float) -> tuple[str, str, int]:
+    y = CHART_BASE - value * unit
+    return f"{y:.1f}", f"{y + 4:.1f}", value
+
+
+def _chart_bar(number: int, hour: Hour, unit: float) -> tuple[str, str, str, str, str, str, str, str]:
+    x = f"{CHART_LEFT + 2 + number * CHART_STEP:.1f}"
+    height = max(2.0, hour.failures * unit) if hour.failures else 1.0
+    local = timezone.localtime(hour.begin)
+    begin, end = f"{local:%H:%M}", f"{timezone.localtime(hour.end):%H:%M}"
+    is_named = local.hour % 4 == 0
+    axis = format_html('<text class="axis" x="{}" y="124">{}</text>', x, begin) if is_named else ""
+    runs = f"{hour.failures} run{'' if hour.failures == 1 else 's'}"
+    kind = "bad" if hour.failures else "z"
+    return kind, x, f"{CHART_BASE - height:.1f}", f"{height:.1f}", begin, end, runs, axis
+
+
+def _marks(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> list[tuple[str, str, str, int, str]]:
+    marks = []
+    for row in versions:
+        if hours and hours[0].begin <= row.published_at < hours[-1].end:
+            passed = (row.published_at - hours[0].begin).total_seconds() / 3600
+            x = CHART_LEFT + 2 + passed * CHART_STEP
+            is_right = x > CHART_WIDTH / 4
+            marks.append(
+                (
+                    f"{x:.1f}",
+                    f"{x - 5 if is_right else x + 5:.1f}",
+                    "end" if is_right else "start",
+                    row.version,
+                    f"{timezone.localtime(row.published_at):%H:%M}",
+                )
+            )
+    return marks
