@@ -1,4 +1,7 @@
-"""Counts for the navigation: incidents that need attention, open tasks and dead letters. Every page shows them, so they cost one statement."""
+"""Counts for the navigation: incidents that need attention, open tasks and dead letters.
+
+Every page shows them, so they cost one statement.
+"""
 
 import uuid
 from typing import Any
