@@ -419,6 +419,7 @@ def _run_screens() -> Iterator[Cell]:
     yield from _both("admin:workflows_run_verify", VIEWER, "run")
     for kind in ("csv", "json"):
         yield _get(f"workflows_run_export_{kind}", VIEWER, shows=True)
+        yield _post(f"workflows_run_export_{kind}", NOBODY, denied_statuses=REFUSED)
     for action, needs in (("cancel_runs", OPERATOR), ("replay_runs", OPERATOR), ("terminate_runs", ADMIN)):
         yield _action("run", action, needs, "run")
     for step in ("start", "pause", "resume", "stop", "retry-failures"):
