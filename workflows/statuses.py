@@ -183,6 +183,13 @@ class CommandAction(TextChoices):
     BACKFILL_SCHEDULE = "backfill_schedule", "Backfill schedule"
     EDIT_CALENDAR = "edit_calendar", "Edit holiday calendar"
     EDIT_INCIDENT = "edit_incident", "Change incident"
+    CREATE_TOKEN = "create_token", "Create token"
+    ROTATE_TOKEN = "rotate_token", "Rotate token"
+    REVOKE_TOKEN = "revoke_token", "Revoke token"
+    SAVE_MEMBER = "save_member", "Save member"
+    REMOVE_MEMBER = "remove_member", "Remove member"
+    CREATE_TENANT = "create_tenant", "Create tenant"
+    EDIT_TENANT = "edit_tenant", "Edit tenant"
 
 
 class CommandState(TextChoices):

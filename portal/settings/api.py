@@ -1,11 +1,22 @@
 """REST API and its OpenAPI document."""
 
+from portal.env import env
+
+API_RATE_LIMIT_PER_MINUTE = env.whole(
+    "API_RATE_LIMIT_PER_MINUTE",
+    0,
+    "requests per minute of an API token that has no limit of its own; 0: no limit",
+    low=0,
+    high=1_000_000,
+)
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "workflows.api.authentication.TokenAuthentication",
         "workflows.api.authentication.TenantSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "workflows.api.scopes.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["workflows.api.rate_limit.TokenRateThrottle"],
     "DEFAULT_RENDERER_CLASSES": [
         "workflows.api.renderers.ExactJsonRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",

@@ -41,6 +41,11 @@ def endpoints() -> dict[str, set[str]]:
     return found
 
 
+def url_patterns() -> dict[str, URLPattern]:
+    """Return the URL pattern of every endpoint, by its name."""
+    return dict(_patterns(get_resolver().url_patterns))
+
+
 def _patterns(entries: list[Any], route: str = "", space: str = "") -> Iterator[tuple[str, URLPattern]]:
     for entry in entries:
         here = route + str(entry.pattern)

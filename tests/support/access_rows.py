@@ -30,6 +30,7 @@ from workflows.models import (
     RunWait,
     ScheduleOccurrence,
     Tenant,
+    TenantMembership,
 )
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
@@ -39,6 +40,7 @@ from workflows.services.schedules.edit import schedule_create
 from workflows.services.schedules.field_checks import ScheduleFields
 from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save
+from workflows.services.tokens import token_issue
 from workflows.statuses import CommandAction, EventSource, Role
 
 
@@ -166,7 +168,12 @@ def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, s
     spec["input_schema"] = {"type": "object", "title": mark}
     connector = connector_save(actor=actor, action_id=f"{own}.call", spec=spec).row
     DataStoreEntry.objects.create(tenant=tenant, key=own, value={"m": mark})
+    token, _ = token_issue(tenant_id=tenant.id, name=f"{mark} token", role=Role.VIEWER)
+    account = get_user_model().objects.create_user(f"{own}-member", email=f"{own}@example.org")
+    TenantMembership.objects.create(tenant=tenant, user=account, role=Role.VIEWER)
     ids |= {
+        "token": str(token.id),
+        "member": account.get_username(),
         "schema": str(schema.id),
         "schema_ref": schema.ref,
         "event_type": str(entry.id),

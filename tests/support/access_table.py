@@ -58,6 +58,8 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("event-type", "event_type_name")
     yield _read("delivery", "delivery")
     yield _read("secrets", needs=ADMIN)
+    yield _read("tokens", needs=ADMIN)
+    yield _read("members", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
     yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
@@ -217,6 +219,11 @@ def _api_admins() -> Iterator[Cell]:
     )
     yield _write("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
     yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign_statuses=None)
+    yield _write("tokens", ADMIN, body=lambda ids: {"name": "a", "role": "viewer"}, foreign_statuses=None)
+    yield _write("token-rotate", ADMIN, "token", body=lambda ids: {})
+    yield _write("token-revoke", ADMIN, "token")
+    yield _write("member", ADMIN, "member", method="PUT", body=lambda ids: {"role": "viewer"}, foreign_statuses=own)
+    yield _write("member", ADMIN, "member", method="DELETE", body=lambda ids: None)
 
 
 # -- The screens -------------------------------------------------------------------------------------------------------

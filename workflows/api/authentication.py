@@ -24,6 +24,11 @@ SCHEME = "Bearer"
 class TokenUser(AnonymousUser):
     """User of a request with a token. This user is authenticated, but has no account in the portal."""
 
+    def __init__(self, token: ApiToken) -> None:
+        super().__init__()
+        self.token = token
+        self.scopes: list[str] = token.scopes
+
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]
         return True
@@ -57,7 +62,7 @@ class TokenAuthentication(BaseAuthentication):
         if row.last_used_at is None or (now - row.last_used_at).total_seconds() > 60:
             ApiToken.objects.filter(id=row.id).update(last_used_at=now)
         actor = Actor("token", str(row.id), row.name, row.tenant_id, Role(row.role), CommandSource.API)
-        return TokenUser(), actor
+        return TokenUser(row), actor
 
     def authenticate_header(self, request: Request) -> str:
         return SCHEME

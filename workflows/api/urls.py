@@ -1,4 +1,4 @@
-"""URLs of the API for runs, tasks, bulk jobs, commands, definitions, actions, schemas and secrets."""
+"""URLs of the API, except those of events."""
 
 from django.urls import path, register_converter
 
@@ -10,10 +10,12 @@ from workflows.api import (
     definition_edit_views,
     definition_views,
     language_views,
+    member_views,
     payload_schema_views,
     schedule_views,
     secret_views,
     task_views,
+    token_views,
     verify_views,
     views,
 )
@@ -113,6 +115,11 @@ urlpatterns = [
     path("schemas/<name:ref>", payload_schema_views.PayloadSchemaDetail.as_view(), name="payload-schema"),
     path("schemas/<name:ref>/check", payload_schema_views.PayloadSchemaCheck.as_view(), name="payload-schema-check"),
     path("redaction-rules", secret_views.RedactionRules.as_view(), name="redaction-rules"),
+    path("members", member_views.MemberList.as_view(), name="members"),
+    path("members/<name:username>", member_views.MemberDetail.as_view(), name="member"),
+    path("tokens", token_views.TokenList.as_view(), name="tokens"),
+    path("tokens/<uuid:pk>/rotate", token_views.TokenRotate.as_view(), name="token-rotate"),
+    path("tokens/<uuid:pk>/revoke", token_views.TokenRevoke.as_view(), name="token-revoke"),
     path("secrets", secret_views.SecretList.as_view(), name="secrets"),
     path("secrets/<name:name>", secret_views.SecretDetail.as_view(), name="secret"),
 ]

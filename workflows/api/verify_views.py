@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from workflows.api.bodies import read_body
 from workflows.api.query import CheckedView
 from workflows.api.scope import actor_of
+from workflows.api.scopes import require_scope
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.projection_differences import Difference
 from workflows.services.runs.requests import run_find
@@ -73,6 +74,7 @@ class RunVerify(CheckedView):
         body = read_body(RunVerifyRequestSerializer, request, lambda: run_find(actor=actor, run_id=pk))
         repair: dict[str, Any] = {}
         if body["repair"]:
+            require_scope(request, "runs:write")
             command, found = run_repair(
                 actor=actor,
                 run_id=pk,
