@@ -40,6 +40,13 @@ class PointsmanAdminSite(UnfoldAdminSite):
 
         return palette_view(request)
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return the models of one app, and nothing for all apps.
+
+        The portal has its own navigation. Django would read the permissions of the user with two statements a page.
+        """
+        return super().get_app_list(request, app_label) if app_label else []
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.pages.dashboard import dashboard_context  # models are not loaded yet when the site is created
 

@@ -18,10 +18,10 @@ def test_waiting_run_is_found_and_page_updates_when_event_arrives(
     page.get_by_role("link", name="Waiting 1").click()
     page.get_by_role("link", name="flow@1").click()
     page.get_by_role("heading", name="Waiting for the event TICKET_CUSTOMER_REPLIED").wait_for()
-    why = page.locator(".pm-why").first
+    why = page.locator(".why")
     assert "T-1" in why.inner_text()
     page.get_by_role("heading", name="Near misses").wait_for()
-    assert "T-l" in why.inner_text()
+    assert "T-l" in page.inner_text("#run-steps")
 
     page.evaluate("window.notReloaded = true")
     other = page.context.new_page()
@@ -29,10 +29,10 @@ def test_waiting_run_is_found_and_page_updates_when_event_arrives(
     other.fill("textarea[name=payload]", json.dumps({"ticketId": "T-1", "text": "hello"}))
     other.get_by_role("button", name="Send the event").click()
     other.get_by_role("heading", name="TICKET_CUSTOMER_REPLIED T-1").wait_for()
-    page.locator(".pm-head .pm-pill", has_text="succeeded").wait_for()
+    page.locator(".runhead .pill", has_text="Succeeded").wait_for()
     assert page.evaluate("window.notReloaded"), "the page was reloaded"
     assert str(run.id) in page.url
-    assert "resolved" in page.inner_text("#run-live")
+    assert "The run succeeded" in page.inner_text(".why")
 
 
 def test_cancel_shows_confirmation_and_outcome(
@@ -45,10 +45,10 @@ def test_cancel_shows_confirmation_and_outcome(
     assert "If Temporal refuses, nothing changes" in page.inner_text("main, #content")
     page.fill("input[name=reason]", "a duplicate of T-0")
     page.get_by_role("button", name="Cancel the run").click()
-    page.locator(".pm-head .pm-pill", has_text="canceled").wait_for()
+    page.locator(".runhead .pill", has_text="Canceled").wait_for()
     assert "a duplicate of T-0" in page.inner_text("#run-live")
-    page.get_by_role("link", name="Commands 1").click()
-    assert "observed" in page.inner_text(".pm-table")
+    page.get_by_role("link", name="Audit 1").click()
+    assert "Observed" in page.inner_text("#run-live table")
     assert Command.objects.get(run=run).actor_name == member["operator"].username
 
 
@@ -115,7 +115,7 @@ def test_viewer_sees_no_payload_and_no_command(
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/?tab=input")
     assert "may not view payloads" in page.inner_text("#run-live")
     assert page.get_by_role("link", name="Cancel…").count() == 0
-    page.get_by_text("Unavailable commands").click()
-    assert "You need the role operator." in page.inner_text(".pm-more")
+    page.locator(".more summary").click()
+    assert "You need the role operator." in page.inner_text(".more")
     page.goto(f"{site}/admin/workflows/run/")
     assert page.locator("input[name=_selected_action], button[name=action]").count() == 0

@@ -6,61 +6,18 @@ Source: docs/reference/screens.md#run-page
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.bulk_jobs import preview_job
-from tests.support.events import open_wait, receive
+from tests.support.events import receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
 from workflows.ledger import run_id_of_replay
-from workflows.models import BulkItem, Command, Event, EventDelivery, RunWait
-from workflows.projections.transaction import projection_writer
-from workflows.selectors.runs import run_page
+from workflows.models import BulkItem, Command, Event
 from workflows.statuses import CommandAction
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
-
-
-def copies(row: Any, number: int, **changed: str) -> None:
-    """Insert copies of a projection row with new ids."""
-    table = row._meta.db_table
-    columns = [field.column for field in row._meta.concrete_fields]
-    selected = ["gen_random_uuid()" if name == "id" else changed.get(name, name) for name in columns]
-    with projection_writer("test"), connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(selected)} FROM {table},"
-            " generate_series(2, %s) n WHERE id = %s",
-            [number, row.id],
-        )
-
-
-def test_open_wait_and_count_are_right_beyond_500_waits(tenant: Any) -> None:
-    run = make_run(tenant)
-    first = open_wait(tenant, run=run)
-    copies(first, 600, status="'RESOLVED'", opened_at="opened_at - interval '1 day'", iteration="n::text")
-    page = run_page(tenant_id=tenant.id, run_id=run.id)
-    assert page is not None
-    assert [view.wait.id for view in page.waiting_on] == [first.id]
-    shown = member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()
-    assert "<b>600</b>" in shown
-    assert RunWait.objects.filter(run=run).count() == 600
-
-
-def test_near_misses_leave_out_an_event_that_reached_a_run(tenant: Any) -> None:
-    run, other = make_run(tenant), make_run(tenant)
-    wait = open_wait(tenant, run=run)
-    event = receive(tenant, event_type=wait.event_name, payload={}, workflow_correlation_key="another")
-    page = run_page(tenant_id=tenant.id, run_id=run.id)
-    assert page is not None
-    assert [near.id for near in page.waiting_on[0].near_misses] == [event.id]
-    EventDelivery.objects.create(
-        tenant=tenant, event=event, run=other, kind="wait", status="matched", decided_at=timezone.now()
-    )
-    page = run_page(tenant_id=tenant.id, run_id=run.id)
-    assert page is not None
-    assert page.waiting_on[0].near_misses == []
 
 
 def test_event_that_is_not_routed_says_so(tenant: Any) -> None:

@@ -175,7 +175,7 @@ def addresses(tenant: Tenant) -> dict[str, list[str]]:
     Command.objects.filter(id=command.id).update(details={"password": WORD, "iban": IBAN})
     pages = [
         f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}"
-        for tab in ("overview", "steps", "waits", "actions", "input")
+        for tab in ("steps", "events", "input", "audit")
     ]
     pages += [
         reverse("admin:workflows_humantask_change", args=[task.id]),

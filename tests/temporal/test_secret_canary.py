@@ -192,7 +192,7 @@ def pages(driver: TenantDriver, run: Run) -> dict[str, str]:
     admin = member_of(driver.tenant, role="admin")
     program = Client(headers={"Authorization": f"Bearer {make_token(driver.tenant, Role.ADMIN)}"})
     event = Event.objects.get(tenant=driver.tenant)
-    tabs = ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
+    tabs = ("steps", "input", "events", "children", "audit", "definition")
     lists = ("run", "event", "definition", "command", "notification", "humantask", "secret")
     addresses = [f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}" for tab in tabs]
     addresses += [reverse(f"admin:workflows_{name}_changelist") for name in lists] + [reverse("admin:index")]

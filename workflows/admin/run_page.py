@@ -1,31 +1,62 @@
-"""The page of one run. It shows the status, the reason for it, and the commands.
+"""The page of one run. It says what happened, why and what to do, and shows the steps with what they sent and received.
 
 Source: docs/reference/screens.md#run-page
 """
 
 import json
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.live import live_page
+from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer
+from workflows.admin.run_offers import run_offers
+from workflows.admin.run_steps_tab import shown_rows, step_panel
 from workflows.concurrency_keys import holder_of
-from workflows.models import Run
-from workflows.selectors.runs import RunPage, row_count, run_page
+from workflows.engine.definition import parse_definition
+from workflows.outline.rows import Outline, RunSteps, outline_of, step_counts
+from workflows.redaction import rules_in
+from workflows.selectors.keyset import keyset_page
+from workflows.selectors.near_misses import wait_near_misses
+from workflows.selectors.run_steps import run_steps
+from workflows.selectors.runs import RunPage, run_page
 from workflows.selectors.versions import run_version
 from workflows.services.missing_actions import missing_action_of
-from workflows.services.runs.control import UNSUPPORTED_HINTS
-from workflows.statuses import CommandAction, Engine, Role
+from workflows.status_marks import RUN
+from workflows.statuses import Role, RunStatus, WaitKind
 
-TABS = ("overview", "steps", "waits", "events", "actions", "children", "input", "commands", "json")
+
+@dataclass(frozen=True)
+class RunView:
+    """What every tab of the run page can use."""
+
+    page: RunPage
+    steps: RunSteps
+    outline: Outline
+    actor: Actor
+    request: HttpRequest
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A tab of the run page. `content` returns the context of its template. `count` returns the number in its label."""
+
+    id: str
+    name: str
+    template: str
+    content: Callable[[RunView], dict[str, Any]] = lambda view: {}
+    count: Callable[[RunView], Any] = lambda view: None
 
 
 class RunPageViews(TenantAdmin):
@@ -40,20 +71,28 @@ class RunPageViews(TenantAdmin):
         page = run_page(tenant_id=actor.tenant_id, run_id=_run_id(object_id))
         if page is None:
             raise Http404(f"There is no run {object_id}.")
-        tab = request.GET.get("tab", "overview")
+        view = _run_view(page, actor, request)
+        tab = next((tab for tab in TABS if tab.id == request.GET.get("tab")), TABS[0])
+        missing = _missing_action(page)
+        kind = answer_kind(page, missing_action=missing)
+        answer = run_answer(page, view.outline, kind=kind)
         context = self.page_context(
             request,
-            f"{page.run.definition_key} · {page.run.correlation_key or str(page.run.id)[:8]}",
+            f"{page.run.definition.name} {page.run.correlation_key or str(page.run.id)[:8]}",
             page=page,
             run=page.run,
-            tab=tab if tab in TABS else "overview",
-            tabs=_tabs(page),
-            commands_offered=_offers(page, actor),
+            answer=answer,
+            tone=TONES.get(kind) or RUN[page.shown_status].tone,
+            offers=run_offers(page, answer, actor),
+            tab=tab,
+            tabs=[{"tab": item, "name": _tab_name(item, page), "count": item.count(view)} for item in TABS],
+            redaction=SimpleLazyObject(lambda: rules_in(page.run.tenant)),
+            missing_action=missing,
             may_terminate=actor.has_role(Role.ADMIN),
+            queued_behind=holder_of(page.run) if kind == "queued" else None,
+            counts=step_counts(view.steps.facts, view.steps.place),
             temporal_url=_temporal_url(page),
-            missing_action=(missing_action_of(tenant_id=actor.tenant_id, run_id=page.run.id) if page.is_open else None),
-            queued_behind=holder_of(page.run) if page.run.queued_until is not None and page.is_open else None,
-            definition_text=json.dumps(page.run.definition_version.document(), indent=2, ensure_ascii=False),
+            **tab.content(view),
         )
         return TemplateResponse(request, "portal/run_page.html", context)
 
@@ -65,47 +104,110 @@ def _run_id(text: str) -> uuid.UUID:
         raise Http404(f"{text!r} is not a run id.") from error
 
 
-def _tabs(page: RunPage) -> list[dict[str, Any]]:
-    run = page.run
-    counts = {
-        "steps": row_count(run.steps.all(), page.steps),
-        "waits": row_count(run.waits.all(), page.waits),
-        "events": row_count(run.deliveries.all(), page.deliveries),
-        "actions": row_count(run.invocations.all(), page.invocations),
-        "children": row_count(run.children.all(), page.children),
-        "commands": row_count(run.commands.all(), page.commands),
-    }
-    names = {"input": "Input and output", "json": "JSON"}
-    return [{"id": tab, "name": names.get(tab, tab.title()), "count": counts.get(tab)} for tab in TABS]
+def _run_view(page: RunPage, actor: Actor, request: HttpRequest) -> RunView:
+    run, query = page.run, request.GET
+    definition = parse_definition(run.definition_version.canonical_text)
+    steps = run_steps(run, definition, step=query.get("step", ""), iteration=query.get("iteration", ""))
+    if page.shown_status == "unknown" and page.wait is not None:
+        steps = replace(steps, waits_since=page.wait.opened_at)
+    outline = outline_of(
+        definition,
+        steps,
+        start=run.started_at or run.created_at,
+        end=run.ended_at or timezone.now(),
+        failed_only=query.get("rows") == "failed",
+    )
+    return RunView(page, steps, outline, actor, request)
 
 
-def _offers(page: RunPage, actor: Actor) -> list[dict[str, str]]:
-    """Return the commands in the order in which operators use them.
-
-    If `why_not` has a text, the command is not available.
-    """
-    run = page.run
-    legacy = "The history of an older engine is read-only." if run.engine == Engine.DB else ""
-    closed = "" if page.is_open else f"The run is closed: {run.get_status_display().lower()}."
-    may_operate = "" if actor.has_role(Role.OPERATOR) else f"You need the role {Role.OPERATOR}."
-    may_terminate = "" if actor.has_role(Role.ADMIN) else f"You need the role {Role.ADMIN}."
-    cancelling = "A cancel was requested. The workflow has not recorded its end yet." if page.open_cancel else ""
-    offers = [
-        _offer("Cancel", "cancel", run, legacy or closed or cancelling or may_operate),
-        _offer("Replay", "replay", run, legacy or may_operate),
-        _offer("Terminate", "terminate", run, legacy or closed or may_terminate),
-    ]
-    for action in (CommandAction.RESUME, CommandAction.RETRY, CommandAction.REQUEUE_EVENT_WAIT):
-        offers.append({"name": str(action.label).removesuffix(" run"), "url": "", "why_not": UNSUPPORTED_HINTS[action]})
-    return offers
-
-
-def _offer(name: str, view: str, run: Run, why_not: str) -> dict[str, str]:
-    url = reverse(f"admin:workflows_run_{view}", args=[run.id])
-    return {"name": name, "view": view, "url": url, "why_not": why_not}
+def _missing_action(page: RunPage) -> str | None:
+    """Return the action that no worker has. Only a run that executes a step can lack one."""
+    if page.run.status not in (RunStatus.RUNNING, RunStatus.STARTING):
+        return None
+    return missing_action_of(tenant_id=page.run.tenant_id, run_id=page.run.id)
 
 
 def _temporal_url(page: RunPage) -> str:
     run = page.run
     base = f"{settings.TEMPORAL_UI_URL}/namespaces/{settings.TEMPORAL_NAMESPACE}/workflows/{run.temporal_workflow_id}"
     return f"{base}/{run.projection_epoch}/history" if run.projection_epoch else base
+
+
+# -- The tabs ----------------------------------------------------------------------------------------------------------
+
+
+def _steps_content(view: RunView) -> dict[str, Any]:
+    run, query, rules = view.page.run, view.request.GET, rules_in(view.page.run.tenant)
+    last = max(view.steps.facts, key=lambda path: view.steps.facts[path].last_seq, default="")
+    rows = {row.node.path: row for row in view.outline.rows}
+    wanted = query.get("step", "")
+    path = wanted if wanted in rows else default_step(view.page, [row.node for row in view.outline.rows], last)
+    selected = rows.get(path)
+    wait = view.page.wait
+    is_event_wait = wait is not None and wait.kind == WaitKind.EVENT
+    return {
+        "axis": view.outline.axis,
+        "rows": shown_rows(view.outline, query, selected),
+        "is_failed_only": query.get("rows") == "failed",
+        "panel": step_panel(run, selected, query, view.actor, rules) if selected else None,
+        "panel_wait": wait if wait is not None and selected is not None and wait.step_path == path else None,
+        "shows_ending": view.page.ending is not None and not view.page.is_open and not wanted,
+        "near_misses": wait_near_misses(wait, rules=rules, sees_payloads=view.actor.sees_payloads)
+        if is_event_wait and wait is not None
+        else [],
+    }
+
+
+def _events_content(view: RunView) -> dict[str, Any]:
+    run, query = view.page.run, view.request.GET
+    deliveries = run.deliveries.select_related("event", "wait").filter(tenant_id=run.tenant_id)
+    waits = run.waits.select_related("event").filter(tenant_id=run.tenant_id)
+    return {
+        "deliveries": keyset_page(deliveries, by="created_at", at=query.get("events", "")),
+        "waits": keyset_page(waits, by="opened_at", at=query.get("waits", "")),
+    }
+
+
+def _children_content(view: RunView) -> dict[str, Any]:
+    run = view.page.run
+    children = run.children.filter(tenant_id=run.tenant_id).defer("input", "output")
+    page = keyset_page(children, by="created_at", at=view.request.GET.get("children", ""), newest_first=False)
+    calls = run.steps.filter(tenant_id=run.tenant_id, child_run__in=[child.id for child in page.rows])
+    called = {child: place for child, *place in calls.values_list("child_run", "step_path", "iteration")}
+    nodes = {row.node.path: row.node for row in view.outline.rows}
+    shown = []
+    for child in page.rows:
+        path, iteration = called.get(child.id, (child.parent_step_path, ""))
+        places = [int(index) + 1 for index in iteration.split(".")] if iteration else []
+        loops = zip(nodes[path].loops if path in nodes else (), places, strict=False)
+        items = [f"{nodes[loop].title}, item {number}" for loop, number in loops]
+        shown.append({"run": child, "step": nodes[path].title if path in nodes else path, "items": items})
+    return {"children": page, "shown_children": shown}
+
+
+def _audit_content(view: RunView) -> dict[str, Any]:
+    run = view.page.run
+    commands = run.commands.filter(tenant_id=run.tenant_id)
+    return {"commands": keyset_page(commands, by="requested_at", at=view.request.GET.get("audit", ""))}
+
+
+def _definition_content(view: RunView) -> dict[str, Any]:
+    document = view.page.run.definition_version.document()
+    return {"definition_text": json.dumps(document, indent=2, ensure_ascii=False)}
+
+
+def _tab_name(tab: Tab, page: RunPage) -> str:
+    return f"{tab.name} v{page.run.version}" if tab.id == "definition" else tab.name
+
+
+TABS = (
+    Tab(
+        "steps", "Steps", "portal/_run_steps.html", _steps_content,
+        lambda view: step_counts(view.steps.facts, view.steps.place).ran,
+    ),
+    Tab("input", "Input and result", "portal/_run_input.html"),
+    Tab("events", "Events", "portal/_run_events.html", _events_content, lambda view: view.page.counts.events),
+    Tab("children", "Children", "portal/_run_children.html", _children_content, lambda view: view.page.counts.children),
+    Tab("audit", "Audit", "portal/_run_audit.html", _audit_content, lambda view: view.page.counts.audit),
+    Tab("definition", "Definition", "portal/_run_definition.html", _definition_content),
+)  # fmt: skip

@@ -20,8 +20,8 @@ class StepFacts:
 
     `executions`: times that the step ran, without its retries. The other numbers count executions by their last
     status; an execution that is in none of them waits for its next attempt. `branches`: the branches that a control
-    step chose. `focus`: the iteration to show first; a failed iteration comes before the newest one. `last_seq`: the
-    highest sequence number.
+    step chose. `newest`: the iteration of the newest row. `focus`: the newest iteration that failed, or `newest` if
+    no iteration failed. `last_seq`: the highest sequence number.
     """
 
     executions: int = 0
@@ -31,6 +31,7 @@ class StepFacts:
     canceled: int = 0
     branches: frozenset[str] = frozenset()
     focus: str = ""
+    newest: str = ""
     last_seq: int = 0
     attempts: int = 0
     first_started_at: datetime | None = None

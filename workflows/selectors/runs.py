@@ -1,19 +1,40 @@
-"""Rows of the run page and the run list."""
+"""Rows of the run page, except its steps, and an annotation of the run list."""
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 
-from workflows.models import Command, Event, EventDelivery, Run, RunStep, RunWait
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, DeliveryStatus, EventOutcome, WaitStatus
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Command, HumanTask, Run, RunWait
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, RunStatus, WaitKind, WaitStatus
 
-NEAR_MISS_SPAN = timedelta(minutes=10)
-NEAR_MISSES = 5
-SHOWN_ROWS = 500
-SHOWN_WAITS = 50
+# Counts on the run page end at this number, so that a page never counts a big set.
+COUNT_LIMIT = 1_000
+
+_COUNTS = """
+SELECT
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_event_deliveries WHERE tenant_id = %(tenant)s AND run_id = %(run)s LIMIT %(limit)s) a),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_run_waits WHERE tenant_id = %(tenant)s AND run_id = %(run)s LIMIT %(limit)s) b),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_runs WHERE tenant_id = %(tenant)s AND parent_run_id = %(run)s LIMIT %(limit)s) c),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_commands WHERE tenant_id = %(tenant)s AND run_id = %(run)s LIMIT %(limit)s) d),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_runs WHERE tenant_id = %(tenant)s AND replay_of_id = %(run)s LIMIT %(limit)s) e),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_runs
+        WHERE %(is_failed)s AND tenant_id = %(tenant)s AND definition_id = %(definition)s AND version = %(version)s
+            AND status = 'FAILED' AND error_code = %(code)s AND error_category = %(category)s
+            AND failed_step_path = %(step)s AND replay_of_id IS NULL AND id <> %(run)s
+        LIMIT %(limit)s) f)
+"""
 
 
 def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
@@ -31,124 +52,131 @@ def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 
 @dataclass(frozen=True)
-class WaitView:
-    """An open wait, with the usual reasons why it is still open.
+class Count:
+    """Number of rows. A number above `COUNT_LIMIT` is not counted to its end."""
 
-    `near_misses`: undelivered events with the event name of the wait and another key.
-    `refused`: deliveries to the wait that did not match.
-    """
+    number: int
 
-    wait: RunWait
-    near_misses: list[Event]
-    refused: list[EventDelivery]
+    def __str__(self) -> str:
+        return f"{self.number:,}" if self.number <= COUNT_LIMIT else f"{COUNT_LIMIT:,}+"
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """Numbers of rows of a run. `similar`: the other runs of its version that failed in its step with its code,
+    without replays."""
+
+    events: Count
+    waits: Count
+    children: Count
+    audit: Count
+    replays: Count
+    similar: Count
 
 
 @dataclass(frozen=True)
 class RunPage:
+    """A run with what explains its status.
+
+    `wait`: the open wait, if there is one. `task`: the task of a wait for a person. `ending`: the newest cancel or
+    terminate command that was sent. `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
+    """
+
     run: Run
-    waiting_on: list[WaitView]
-    failed_step: RunStep | None
-    attempts: list[RunStep]
-    steps: list[RunStep]
-    waits: list[RunWait]
-    deliveries: list[EventDelivery]
-    invocations: list[Any]
-    commands: list[Command]
-    children: list[Run]
-    replays: list[Run]
-    open_cancel: Command | None
+    counts: RunCounts
+    wait: RunWait | None
+    task: HumanTask | None
+    ending: Command | None
+    replay: dict[str, Any] | None
 
     @property
     def is_open(self) -> bool:
         return self.run.status in OPEN_RUN_STATUSES
 
+    @property
+    def open_cancel(self) -> Command | None:
+        """Return the cancel that was sent and has not taken effect yet."""
+        command = self.ending
+        if command is None or command.action != CommandAction.CANCEL or not self.is_open:
+            return None
+        return command if command.state in (CommandState.ACCEPTED, CommandState.UNKNOWN) else None
+
+    @property
+    def shown_status(self) -> str:
+        """Return the status for `status_marks.RUN`: that of the run, or the state that its open wait shows."""
+        if self.wait is not None and self.wait.kind == WaitKind.RETRY:
+            return "retrying"
+        is_decision = self.task is not None and self.task.task_type == DECIDE_OUTCOME
+        return "unknown" if is_decision else str(self.run.status)
+
 
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
-    """Return everything that the run page shows. Cost: eleven queries, and three for each open wait."""
-    run = (
-        Run.objects.select_related("event", "definition", "definition_version", "parent_run")
-        .filter(tenant_id=tenant_id, id=run_id)
-        .first()
-    )
+    """Return a run with what explains its status, or None.
+
+    The tenant of the run is loaded too. Cost: two statements, and one each for an open wait, its task and `ending`.
+    """
+    run = _annotated().filter(tenant_id=tenant_id, id=run_id).first()
     if run is None:
         return None
-    steps = list(run.steps.order_by("projection_seq", "id")[:SHOWN_ROWS])
-    waits = list(run.waits.select_related("event").order_by("opened_at", "id")[:SHOWN_ROWS])
-    commands = list(run.commands.order_by("-requested_at")[:SHOWN_ROWS])
-    failed = _failed_step(run)
+    wait = _open_wait(run)
+    is_human = wait is not None and wait.kind == WaitKind.HUMAN
+    ending_id = getattr(run, "ending_id", None)
     return RunPage(
         run=run,
-        waiting_on=[_wait_view(wait) for wait in _open_waits(run, waits)],
-        failed_step=failed,
-        attempts=_attempts(run, failed, steps),
-        steps=steps,
-        waits=waits,
-        deliveries=list(run.deliveries.select_related("event", "wait").order_by("created_at")[:SHOWN_ROWS]),
-        invocations=list(run.invocations.order_by("started_at")[:SHOWN_ROWS]),
-        commands=commands,
-        children=list(run.children.defer("input", "output").order_by("created_at")[:SHOWN_ROWS]),
-        replays=list(run.replays.only("id", "tenant_id").order_by("created_at")[:20]),
-        open_cancel=next((command for command in commands if _is_open_cancel(command)), None),
+        counts=_counts(run),
+        wait=wait,
+        task=HumanTask.objects.filter(tenant_id=tenant_id, id=wait.id).first() if is_human and wait else None,
+        ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
+        replay=_replay(getattr(run, "newest_replay", None)),
     )
 
 
-def _open_waits(run: Run, waits: list[RunWait]) -> list[RunWait]:
-    """Return the open waits. If the run has more waits than the page shows, query the open waits separately."""
-    if len(waits) < SHOWN_ROWS:
-        return [wait for wait in waits if wait.status == WaitStatus.WAITING]
-    rows = run.waits.select_related("event").filter(status=WaitStatus.WAITING)
-    return list(rows.order_by("opened_at", "id")[:SHOWN_WAITS])
+def _annotated() -> QuerySet[Run]:
+    own = {"tenant_id": OuterRef("tenant_id")}
+    endings = Command.objects.filter(
+        **own,
+        run=OuterRef("pk"),
+        action__in=(CommandAction.CANCEL, CommandAction.TERMINATE),
+        state__in=(CommandState.ACCEPTED, CommandState.UNKNOWN, CommandState.OBSERVED),
+    )
+    replays = Run.objects.filter(**own, replay_of=OuterRef("pk")).annotate(
+        facts=JSONObject(id="id", status="status", version="version", created_at="created_at", ended_at="ended_at")
+    )
+    return Run.objects.select_related(
+        "tenant", "event", "definition__published_version", "definition_version", "parent_run"
+    ).annotate(
+        ending_id=Subquery(endings.order_by("-requested_at", "-id").values("id")[:1]),
+        newest_replay=Subquery(replays.order_by("-created_at").values("facts")[:1]),
+    )
 
 
-def _failed_step(run: Run) -> RunStep | None:
-    """Return the step in which the run's error occurred.
-
-    The loops and `try` steps around this step are not returned.
-    """
-    if not run.error:
+def _replay(facts: dict[str, Any] | None) -> dict[str, Any] | None:
+    if facts is None:
         return None
-    failed = run.steps.filter(error__isnull=False).order_by("-projection_seq", "-id")
-    return failed.filter(step_path=run.error["nodePath"]).first() or failed.first()
+    times = {name: facts[name] and datetime.fromisoformat(facts[name]) for name in ("created_at", "ended_at")}
+    return {**facts, **times, "label": RunStatus(facts["status"]).label.lower()}
 
 
-def _attempts(run: Run, failed: RunStep | None, steps: list[RunStep]) -> list[RunStep]:
-    """Return the attempts of the failed step, at most `SHOWN_ROWS`."""
-    if failed is None:
-        return []
-    if len(steps) < SHOWN_ROWS:
-        return [row for row in steps if (row.step_path, row.iteration) == (failed.step_path, failed.iteration)]
-    rows = run.steps.filter(step_path=failed.step_path, iteration=failed.iteration)
-    return list(rows.order_by("projection_seq", "id")[:SHOWN_ROWS])
+def _open_wait(run: Run) -> RunWait | None:
+    """Return the open wait of a run. The engine opens one wait at a time."""
+    if run.status not in OPEN_RUN_STATUSES:
+        return None
+    rows = RunWait.objects.filter(tenant_id=run.tenant_id, run=run, status=WaitStatus.WAITING)
+    return rows.order_by("-opened_at", "-id").first()
 
 
-def row_count(rows: QuerySet[Any], shown: list[Any]) -> int:
-    """Return the number of all rows. The database is queried only if the page does not show all rows."""
-    return len(shown) if len(shown) < SHOWN_ROWS else rows.count()
-
-
-def _is_open_cancel(command: Command) -> bool:
-    return command.action == CommandAction.CANCEL and command.state in (CommandState.ACCEPTED, CommandState.UNKNOWN)
-
-
-def _wait_view(wait: RunWait) -> WaitView:
-    if not wait.event_name:
-        return WaitView(wait, [], [])
-    reached = EventDelivery.objects.filter(
-        tenant_id=OuterRef("tenant_id"),
-        event=OuterRef("pk"),
-        status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED],
-    )
-    near = (
-        Event.objects.filter(
-            tenant_id=wait.tenant_id,
-            event_type=wait.event_name,
-            received_at__gte=wait.opened_at - NEAR_MISS_SPAN,
-            occupies_id=True,
-        )
-        .exclude(keys__key=wait.correlation_key)
-        .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
-        .exclude(Exists(reached))
-        .order_by("-received_at")[:NEAR_MISSES]
-    )
-    refused = wait.deliveries.select_related("event").exclude(status="matched").order_by("-created_at")[:NEAR_MISSES]
-    return WaitView(wait, list(near), list(refused))
+def _counts(run: Run) -> RunCounts:
+    values: dict[str, Any] = {
+        "tenant": run.tenant_id,
+        "run": run.id,
+        "limit": COUNT_LIMIT + 1,
+        "is_failed": run.status == RunStatus.FAILED,
+        "definition": run.definition_id,
+        "version": run.version,
+        "code": run.error_code,
+        "category": run.error_category,
+        "step": run.failed_step_path or "",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, values)
+        return RunCounts(*map(Count, cursor.fetchone()))

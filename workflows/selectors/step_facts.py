@@ -19,6 +19,7 @@ SELECT step_path,
        count(*) FILTER (WHERE status = 'CANCELED'),
        array_agg(DISTINCT branch) FILTER (WHERE branch <> ''),
        (array_agg(iteration ORDER BY (status = 'FAILED') DESC, projection_seq DESC))[1],
+       (array_agg(iteration ORDER BY projection_seq DESC))[1],
        max(projection_seq),
        count(*),
        min(started_at),
@@ -35,7 +36,7 @@ def step_facts(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> dict[str, StepFact
 
 
 def _facts(row: Any) -> StepFacts:
-    _, executions, succeeded, failed, started, canceled, branches, focus, last_seq, attempts, first, last = row
+    _, executions, succeeded, failed, started, canceled, branches, focus, newest, last_seq, attempts, first, last = row
     return StepFacts(
         executions=executions,
         succeeded=succeeded,
@@ -44,6 +45,7 @@ def _facts(row: Any) -> StepFacts:
         canceled=canceled,
         branches=frozenset(branches or ()),
         focus=focus,
+        newest=newest,
         last_seq=last_seq,
         attempts=attempts,
         first_started_at=first,

@@ -1,0 +1,186 @@
+"""The run page is right at any size: failed step, current step, open wait, counts and the pages of long lists.
+
+Source: docs/reference/screens.md#run-page
+"""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.events import open_wait
+from tests.support.factories import make_run, publish
+from tests.support.long_runs import insert_rows, looping_run
+from tests.support.members import member_of
+from workflows.models import DefinitionVersion, Run, RunStep
+from workflows.projections.transaction import projection_writer
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+MAX_STATEMENTS, MAX_BYTES = 12, 250_000
+
+
+def shown(run: Run, query: str = "", role: str = "operator") -> str:
+    address = reverse("admin:workflows_run_change", args=[run.id])
+    return member_of(run.tenant, role=role).get(f"{address}?{query}").content.decode()
+
+
+def text_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", page[page.index('id="run-live"') :]).split())
+
+
+def test_open_wait_is_shown_among_520_waits_and_the_list_has_pages(tenant: Any) -> None:
+    wait = open_wait(tenant, key="THE-OPEN-ONE")
+    old = {"status": "'RESOLVED'", "opened_at": "opened_at - n * interval '1 minute'", "correlation_key": "'OLD-' || n"}
+    insert_rows(wait, 519, **old)
+    page = text_of(shown(wait.run))
+    assert "Waiting for the event REPLIED with the key THE-OPEN-ONE" in page
+    address, client = reverse("admin:workflows_run_change", args=[wait.run.id]), member_of(tenant)
+    query, keys = "?tab=events", []
+    while query:
+        events = client.get(address + query).content.decode()
+        assert "520 opened by this run" in text_of(events)
+        keys += re.findall(r"<bdi>(OLD-\d+|THE-OPEN-ONE)</bdi>", events[events.index('id="h-w"') :])
+        following = re.search(r'href="(\?tab=events&amp;waits=[^"]+)"', events)
+        query = following.group(1).replace("&amp;", "&") if following else ""
+    assert keys == ["THE-OPEN-ONE", *(f"OLD-{number}" for number in range(1, 520))]
+
+
+def test_failed_step_and_counts_are_right_when_the_last_of_1100_steps_fails(tenant: Any) -> None:
+    run = looping_run(tenant, items=1_098, fails=True)  # 1,098 items, the loop and the last step
+    page = text_of(shown(run))
+    assert "“The last step” failed." in page
+    assert "LAST_FAILED : the last step cannot end" in page
+    assert "1100 ran: 1099 ok, 1 failed" in page
+    assert "Steps 1100" in page
+    panel = page[page.index("Attempt") if "Attempt" in page else page.index("The last step") :]
+    assert "root.steps[1]" in panel
+
+
+def test_run_of_10000_steps_needs_few_statements_and_bytes(tenant: Any) -> None:
+    run = looping_run(tenant, items=10_000, failed_every=7, fails=True)
+    client, address = member_of(tenant), reverse("admin:workflows_run_change", args=[run.id])
+    client.get(address)  # the first request reads settings of the session
+    for query in ("", "?step=root.steps%5B0%5D.body.steps%5B0%5D&iteration=4999", "?tab=audit"):
+        with CaptureQueriesContext(connection) as queries:
+            response = client.get(address + query)
+        statements = [q["sql"] for q in queries if not q["sql"].startswith(("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT"))]
+        assert len(statements) <= MAX_STATEMENTS, "\n".join(statements)
+        assert len(response.content) <= MAX_BYTES
+    page = text_of(shown(run, "step=root.steps%5B0%5D.body.steps%5B0%5D&iteration=6&rows=failed"))
+    assert "10000: 8572 ok, 1428 caught" in page
+    assert "1 of 1428, item 7" in page
+    assert "ITEM_BAD" in page
+
+
+@pytest.mark.parametrize("query", ["iteration=x", "iteration=99999999999999999999", "iteration=-1", "step=nowhere",
+                                   "attempt=x", "fold=x", "rows=x", "tab=x", "step=&iteration=1.2.3"])  # fmt: skip
+def test_unreadable_selection_shows_the_default(tenant: Any, query: str) -> None:
+    run = looping_run(tenant, items=3, fails=True)
+    assert "root.steps[1]" in text_of(shown(run, query))
+
+
+def test_lists_ignore_a_position_that_cannot_be_read(tenant: Any) -> None:
+    wait = open_wait(tenant)
+    for position in ("x", "2026-01-01_x", "2026-01-01T00:00:00_00000000-0000-0000-0000-000000000000", "_"):
+        assert "REPLIED" in shown(wait.run, f"tab=events&waits={position}")
+
+
+def test_children_of_a_loop_are_listed_in_the_order_of_their_items(tenant: Any) -> None:
+    call = {"id": "call", "name": "Call <it>", "type": "control.callWorkflow", "workflowId": "x", "workflowVersion": 1}
+    run = looping_run(tenant, items=0, body=call)
+    with projection_writer("test"):
+        for number in range(3):
+            child = make_run(tenant, parent_run=run, status="SUCCEEDED", correlation_key=f"CHILD-{number}")
+            RunStep.objects.create(
+                tenant=tenant, run=run, step_path="root.steps[0].body.steps[0]", iteration=str(number), step_id="call",
+                step_type="control.callWorkflow", status="SUCCEEDED", child_run=child, projection_seq=number + 10,
+                started_at=timezone.now(), ended_at=timezone.now(),
+            )  # fmt: skip
+    page = text_of(shown(run, "tab=children"))
+    assert re.findall(r"Call &lt;it&gt; Each one, item (\d)", page) == ["1", "2", "3"]
+    outline = text_of(shown(run, "step=root.steps%5B0%5D.body.steps%5B0%5D&iteration=1"))
+    assert "Item 2 of 3" in outline
+    assert "child run" in outline
+
+
+def test_viewer_sees_no_payload_no_curl_and_the_reason_why_not(tenant: Any) -> None:
+    run = failed_call(tenant, {"url": "https://bank.test/pay", "headers": {"X-Trace": "CANARY"}, "body": "CANARY"})
+    operator, viewer = shown(run), shown(run, role="viewer")
+    assert all(text in operator for text in ("CANARY", "Copy as curl", "https://bank.test/pay"))
+    assert "CANARY" not in viewer
+    assert "Copy as curl" not in viewer
+    assert "Hidden. Your role may not see payloads of actions." in viewer
+    assert "You need the role operator." in viewer
+    assert all(text in viewer for text in ("HTTP_404", "received 404"))
+    assert "CANARY" not in shown(run, "tab=input", role="viewer")
+
+
+def test_similar_failures_are_those_of_the_linked_list(tenant: Any) -> None:
+    runs = [failed_call(tenant, {}, key=f"ALIKE-{number}") for number in range(3)]
+    failed_call(tenant, {}, key="OTHER-CODE", code="HTTP_500")
+    failed_call(tenant, {}, key="A-REPLAY", replay_of=runs[0])
+    page = shown(runs[0])
+    link = re.search(r'<a href="([^"]+)">2 other runs failed in this step with the same error</a>', page)
+    assert link is not None
+    listed = member_of(tenant).get(link.group(1).replace("&amp;", "&")).content.decode()
+    assert {f"ALIKE-{number}" in listed for number in range(3)} == {True}
+    assert "OTHER-CODE" not in listed
+    assert "A-REPLAY" not in listed
+
+
+def test_curl_has_variables_instead_of_secrets(tenant: Any) -> None:
+    headers = {"Authorization": {"$secret": "BANK"}, "X-Api-Key": "CANARY", "X-Plain": "it's"}
+    value = {"url": "https://bank.test/pay", "method": "POST", "headers": headers, "body": {"a": 1}}
+    page = shown(failed_call(tenant, value))
+    curl = re.search(r'data-copy="(curl [^"]+)"', page)
+    assert curl is not None
+    text = curl.group(1).replace("&#x27;", "'").replace("&quot;", '"')
+    assert "CANARY" not in page
+    assert text.splitlines() == [
+        "curl -X POST https://bank.test/pay \\",
+        '  -H "Authorization: $AUTHORIZATION" \\',
+        '  -H "X-Api-Key: $X_API_KEY" \\',
+        "  -H 'X-Plain: it'\"'\"'s' \\",
+        "  -H 'Content-Type: application/json' \\",
+        "  --data '{\"a\": 1}'",
+    ]
+
+
+def test_hostile_values_are_text(tenant: Any) -> None:
+    evil = "<script>alert(1)</script>\u202e"
+    value = {"url": f"https://bank.test/{evil}", "body": {evil: [evil, '{"' + evil]}}
+    run = failed_call(tenant, value, message=evil, key=evil + "x" * 200)
+    for tab in ("steps", "input", "events", "children", "audit", "definition"):
+        page = shown(run, f"tab={tab}")
+        assert "<script>alert" not in page
+        assert "alert(1)" in page
+
+
+def failed_call(
+    tenant: Any, value: dict[str, Any], *, message: str = "not found", code: str = "HTTP_404", **fields: Any
+) -> Run:
+    """Create a run whose only step called `http.request` and failed. All such runs of a tenant have one definition."""
+    step = {"id": "call", "type": "action.call", "config": {"actionId": "http.request", "version": 1,
+                                                            "inputMapping": {"url": "https://x.test"}}}  # fmt: skip
+    version = DefinitionVersion.objects.filter(tenant=tenant).first() or publish(tenant, step)
+    error = {
+        "category": "ActionError", "code": code, "message": message, "nodePath": "root.steps[0]", "at": "",
+        "details": {"status": 404, "body": '{"error": "no payment"}'},
+    }  # fmt: skip
+    now = timezone.now()
+    run = make_run(
+        tenant, definition_version=version, status="FAILED", error=error, error_category="ActionError", input=value,
+        error_code=code, current_step_path="root.steps[0]", started_at=now, ended_at=now,
+        correlation_key=fields.pop("key", "K"), **fields,
+    )  # fmt: skip
+    with projection_writer("test"):
+        RunStep.objects.create(
+            tenant=tenant, run=run, step_path="root.steps[0]", step_id="call", step_type="action.call", status="FAILED",
+            action_id="http.request", action_version=1, input=value, error=error, started_at=now, ended_at=now,
+        )  # fmt: skip
+    run.refresh_from_db()
+    return run

@@ -1,0 +1,91 @@
+"""The actions of the run page: one that fits the state, and a menu with the others and the reasons against them."""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from workflows.actors import Actor
+from workflows.admin.run_answer import Answer
+from workflows.models import Run
+from workflows.selectors.runs import RunPage
+from workflows.services.runs.control import UNSUPPORTED_HINTS
+from workflows.statuses import CommandAction, Engine, Role, RunStatus
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An action. `why_not`: the reason why it is not available, or an empty text."""
+
+    name: str
+    icon: str
+    url: str = ""
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Offers:
+    primary: Offer | None
+    beside: list[Offer]
+    menu: list[Offer]
+
+
+def run_offers(page: RunPage, answer: Answer, actor: Actor) -> Offers:
+    """Return the actions of a run in the order in which operators use them."""
+    cancel, replay, terminate, compare = _cancel(page, actor), _replay(page, actor), _terminate(page, actor), None
+    if page.run.engine == Engine.TEMPORAL:
+        compare = Offer("Compare with Temporal…", "retry", reverse("admin:workflows_run_verify", args=[page.run.id]))
+    wanted = _primary(page, answer, actor, replay=replay, terminate=terminate)
+    primary = wanted if wanted is not None and not wanted.why_not else None
+    beside = [offer for offer in (cancel,) if not offer.why_not]
+    rest = [offer for offer in (cancel, replay, terminate, compare) if offer and offer not in (primary, *beside)]
+    return Offers(primary, beside, rest + _unsupported())
+
+
+def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, terminate: Offer) -> Offer | None:
+    if page.task is not None:
+        name = "Decide the outcome…" if answer.kind == "unknown" else "Open the task"
+        return Offer(name, "task", reverse("admin:workflows_humantask_change", args=[page.task.id]))
+    if answer.kind == "waits_event" and page.wait is not None:
+        query = urlencode({"event_type": page.wait.event_name, "key": page.wait.correlation_key})
+        url = f"{reverse('admin:workflows_event_send')}?{query}"
+        return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
+    if answer.kind == "stuck":
+        return terminate
+    is_over = page.run.status in (RunStatus.FAILED, RunStatus.CANCELED, RunStatus.TERMINATED, RunStatus.TIMED_OUT)
+    return replay if is_over else None
+
+
+def _needs(actor: Actor, role: Role) -> str:
+    return "" if actor.has_role(role) else f"You need the role {role}."
+
+
+def _legacy(run: Run) -> str:
+    return "The history of an older engine is read-only." if run.engine == Engine.DB else ""
+
+
+def _closed(page: RunPage) -> str:
+    return "" if page.is_open else f"The run is closed: {page.run.get_status_display().lower()}."
+
+
+def _cancel(page: RunPage, actor: Actor) -> Offer:
+    waits = "A cancel was requested. The workflow has not recorded its end yet." if page.open_cancel else ""
+    why_not = _legacy(page.run) or _closed(page) or waits or _needs(actor, Role.OPERATOR)
+    return Offer("Cancel…", "cancel", reverse("admin:workflows_run_cancel", args=[page.run.id]), why_not)
+
+
+def _replay(page: RunPage, actor: Actor) -> Offer:
+    why_not = _legacy(page.run) or _needs(actor, Role.OPERATOR)
+    return Offer("Replay…", "replay", reverse("admin:workflows_run_replay", args=[page.run.id]), why_not)
+
+
+def _terminate(page: RunPage, actor: Actor) -> Offer:
+    why_not = _legacy(page.run) or _closed(page) or _needs(actor, Role.ADMIN)
+    return Offer("Terminate…", "x", reverse("admin:workflows_run_terminate", args=[page.run.id]), why_not)
+
+
+def _unsupported() -> list[Offer]:
+    actions = (CommandAction.RESUME, CommandAction.RETRY, CommandAction.REQUEUE_EVENT_WAIT)
+    return [
+        Offer(str(action.label).removesuffix(" run"), "off", why_not=UNSUPPORTED_HINTS[action]) for action in actions
+    ]

@@ -1,0 +1,184 @@
+"""The tab "Steps" of the run page: rows of the outline with their links, and the side panel of the selected step."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Subquery
+from django.http import QueryDict
+
+from workflows.actors import Actor
+from workflows.json_numbers import read_stored_json
+from workflows.models import ActionInvocation, Run, RunStep
+from workflows.outline.bars import StepRow
+from workflows.outline.rows import Outline, OutlineRow
+from workflows.redaction import Rules, redact
+from workflows.selectors.sent_requests import SentRequest, sent_request
+
+SHOWN_ATTEMPTS = 5
+FAILED_ONLY = "failed"
+ACTION = "action.call"
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row of the outline with its links. `fold_url` opens or closes its blocks."""
+
+    row: OutlineRow
+    url: str
+    fold_url: str = ""
+    is_folded: bool = False
+    is_selected: bool = False
+    picker: dict[str, str] = field(default_factory=dict)
+
+
+def shown_rows(outline: Outline, query: QueryDict, selected: OutlineRow | None) -> list[ShownRow]:
+    """Return the rows that are not inside a folded step."""
+    folded = set(query.getlist("fold"))
+    shown = []
+    hidden: list[str] = []
+    for row in outline.rows:
+        path = row.node.path
+        if any(path.startswith(f"{outer}.") for outer in hidden):
+            continue
+        is_folded = path in folded
+        if is_folded:
+            hidden.append(path)
+        folds = folded ^ {path}
+        shown.append(
+            ShownRow(
+                row=row,
+                url=_link(query, step=path, iteration=row.iteration),
+                fold_url=_link(query, fold=sorted(folds)) if row.node.step.blocks else "",
+                is_folded=is_folded,
+                is_selected=selected is not None and path == selected.node.path,
+                picker={} if row.loop is None or is_folded else _picker(row, query, selected),
+            )
+        )
+    return shown
+
+
+def _picker(row: OutlineRow, query: QueryDict, selected: OutlineRow | None) -> dict[str, str]:
+    """Return the links of the iteration picker. The selected step stays selected if it is inside the loop."""
+    loop, path = row.loop, row.node.path
+    assert loop is not None
+    step = path
+    if selected is not None and selected.node.loops[-1:] == (path,):
+        step = selected.node.path
+    links = {"all": _link(query, step=step, iteration=loop.iteration, rows="")}
+    targets = {"before": loop.before, "after": loop.after}
+    links |= {name: _link(query, step=step, iteration=target) for name, target in targets.items() if target}
+    if loop.first_failed:
+        target = loop.iteration if loop.place_in_failed else loop.first_failed
+        links["failed"] = _link(query, step=step, iteration=target, rows=FAILED_ONLY)
+    return links
+
+
+def _link(query: QueryDict, **changes: Any) -> str:
+    changed = query.copy()
+    for name in ("tab", "attempt"):
+        changed.pop(name, None)
+    for name, value in changes.items():
+        if isinstance(value, list):
+            changed.setlist(name, value)
+        elif value:
+            changed[name] = value
+        else:
+            changed.pop(name, None)
+    return f"?{changed.urlencode()}"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The selected step. `step` is the chosen attempt, with its payloads if it is an action or has failed."""
+
+    row: OutlineRow
+    step: RunStep | StepRow | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    idempotency_key: str = ""
+    executions: int = 0
+    sent: Any = None
+    request: SentRequest | None = None
+    received: Any = None
+    status: int | None = None
+
+
+def step_panel(run: Run, row: OutlineRow, query: QueryDict, actor: Actor, rules: Rules) -> Panel:
+    """Return the side panel of a row.
+
+    Cost: one statement for an action or an error, and one more for the connector of an action.
+    """
+    if not row.attempts:
+        return Panel(row)
+    wanted = query.get("attempt", "")
+    chosen = next((attempt for attempt in row.attempts if str(attempt.attempt) == wanted), row.attempts[-1])
+    links = _attempt_links(row, query, chosen.attempt)
+    step = _step(run, chosen) if chosen.type == ACTION or chosen.has_failed else None
+    if step is None:
+        return Panel(row, chosen, links)
+    key = getattr(step, "idempotency_key", None) or ""
+    sees = actor.sees_payloads and bool(step.action_id)
+    sent = redact(step.input, rules, "/input") if sees else None
+    return Panel(
+        row=row,
+        step=step,
+        attempts=links,
+        idempotency_key=key,
+        executions=getattr(step, "executions", None) or 0,
+        sent=sent,
+        request=sent_request(step, sent, idempotency_key=key, rules=rules) if sees else None,
+        received=_received(step, rules) if sees else None,
+        status=_status(step),
+    )
+
+
+def _step(run: Run, chosen: StepRow) -> RunStep | None:
+    """Return an attempt with its payloads and the idempotency key of its invocation."""
+    invocations = ActionInvocation.objects.filter(
+        tenant_id=run.tenant_id, run=run, step_path=chosen.path, iteration=chosen.iteration
+    ).order_by("-started_at")
+    rows = RunStep.objects.filter(
+        tenant_id=run.tenant_id,
+        run=run,
+        step_path=chosen.path,
+        iteration=chosen.iteration,
+        attempt=chosen.attempt,
+    )
+    return rows.annotate(
+        idempotency_key=Subquery(invocations.values("idempotency_key")[:1]),
+        executions=Subquery(invocations.values("executions")[:1]),
+    ).first()
+
+
+def _attempt_links(row: OutlineRow, query: QueryDict, chosen: int) -> list[dict[str, Any]]:
+    if len(row.attempts) < 2:
+        return []
+    base = _link(query, step=row.node.path, iteration=row.iteration)
+    return [
+        {"row": attempt, "url": f"{base}&attempt={attempt.attempt}", "is_chosen": attempt.attempt == chosen}
+        for attempt in row.attempts[-SHOWN_ATTEMPTS:]
+    ]
+
+
+def _received(step: RunStep, rules: Rules) -> Any:
+    """Return what the step received, redacted: its output, or the details of its error."""
+    if step.error is None:
+        return redact(step.output, rules, "/output")
+    details = step.error.get("details")
+    if isinstance(details, dict) and isinstance(details.get("body"), str):
+        details = {**details, "body": _parsed(details["body"])}
+    shown = redact(details, rules, "/error/details")
+    is_response = isinstance(shown, dict) and "status" in shown and set(shown) <= {"status", "body"}
+    return shown.get("body") if is_response else shown
+
+
+def _parsed(body: str) -> Any:
+    try:
+        return read_stored_json(body)
+    except (ValueError, RecursionError):
+        return body
+
+
+def _status(step: RunStep) -> int | None:
+    source = (step.error or {}).get("details") if step.error else step.output
+    status = source.get("status") if isinstance(source, dict) else None
+    return status if isinstance(status, int) and not isinstance(status, bool) else None

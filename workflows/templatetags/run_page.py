@@ -1,0 +1,40 @@
+"""Template tags of the run page. Source: docs/reference/screens.md#run-page"""
+
+import re
+from typing import Any
+
+from django import template
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
+from workflows.json_numbers import write_json
+
+register = template.Library()
+_PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
+
+
+@register.filter
+def code_json(value: Any) -> SafeString:
+    """Render a value as indented JSON, with a class for keys (`k`) and for texts (`s`)."""
+    is_text = isinstance(value, str) and value.startswith(("{", "["))
+    text = value if is_text else write_json(value, indent=2, ensure_ascii=False)
+    parts, last = [], 0
+    for found in _PARTS.finditer(text):
+        name = "k" if found.group(2) else "s"
+        parts.append(str(escape(text[last : found.start()])))
+        parts.append(f'<span class="{name}">{escape(found.group(1))}</span>{found.group(2) or ""}')
+        last = found.end()
+    parts.append(str(escape(text[last:])))
+    return mark_safe("".join(parts))  # noqa: S308  each part is escaped above
+
+
+@register.filter
+def unlocalized(number: float) -> str:
+    """Return a number for a style, with a point whatever the language of the page."""
+    return f"{number:g}"
+
+
+@register.filter
+def short_id(value: Any) -> str:
+    """Return the last part of an id. It differs between runs that started together."""
+    return str(value).rpartition("-")[2]
