@@ -28,15 +28,18 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _item("Bulk jobs", "bulk", "workflows_bulkjob_changelist"),
         _item("My notifications", "bell", "workflows_notification_changelist"),
     ]
-    # The address of the catalogue is below the address of the connectors.
+    # The address of the catalogue is below that of the connectors, and the lab is below the definitions.
     is_catalogue = "/connector/catalogue/" in request.path
+    definitions = _item("Definitions", "def", "workflows_definition_changelist")
+    is_lab = "/definition/expression-lab/" in request.path
     author = [
-        _item("Definitions", "def", "workflows_definition_changelist"),
+        {**definitions, "active": False} if is_lab else definitions,
         _item("Schedules", "clock", "workflows_schedule_changelist"),
         _item("Holiday calendars", "held", "workflows_holidaycalendar_changelist"),
         _item("Event catalogue", "book", "workflows_eventtype_changelist"),
         _item("Schemas", "brace", "workflows_payloadschema_changelist"),
         _item("Actions", "act", "workflows_connector_catalogue"),
+        _item("Expression lab", "lab", "workflows_definition_lab"),
     ]
     audit = [
         _item("Command ledger", "ledger", "workflows_command_changelist"),

@@ -7,9 +7,9 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ingress.explain.forecast import Forecast, forecast_as_json, tasks_of, trigger_forecast, wait_forecast
-from ingress.explain.read_only import reading_only
 from workflows.event_redaction import EventRedaction
 from workflows.models import EventDelivery, HumanTask, OutboxEvent
+from workflows.models.read_only import reading_only
 from workflows.redaction import Rules, rules_of
 from workflows.statuses import DeliveryStatus
 

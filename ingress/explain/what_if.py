@@ -11,7 +11,6 @@ from typing import Any
 
 from ingress.dispatch.routing import EventPlan, plan_event_routes
 from ingress.explain.forecast import forecast_as_json, tasks_of, trigger_forecast, wait_forecast
-from ingress.explain.read_only import reading_only
 from ingress.explain.trace import current_waits, near_misses_as_json, schema_as_json
 from ingress.explain.what_if_summary import what_if_summary
 from ingress.intake.envelope import read_event_envelope
@@ -21,6 +20,7 @@ from workflows.errors import InputInvalid, PortalError
 from workflows.event_outcomes import outcome_of
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, Event, RunWait
+from workflows.models.read_only import reading_only
 from workflows.redaction import rules_of
 from workflows.statuses import EventOutcome, EventSource
 

@@ -14,12 +14,12 @@ from django.conf import settings
 from django.db.models import Q
 
 from ingress.dispatch.routing import open_waits
-from ingress.explain.read_only import reading_only
 from ingress.intake.correlation import Correlation, correlate_event
 from ingress.intake.correlation_config import Paths, parse_correlation_paths
 from workflows.errors import InputInvalid
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, RunWait
+from workflows.models.read_only import reading_only
 from workflows.redaction import HIDDEN, Rules, rules_of
 
 MAX_EVENTS = 5_000

@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ingress.dispatch.routing import event_route
-from ingress.explain.read_only import reading_only
 from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import correlation_what_if
 from tests.support.api import Api, error_of
@@ -23,6 +22,7 @@ from tests.support.row_counts import row_counts
 from tests.support.triggers import STATE, TRIGGER
 from workflows.errors import InputInvalid
 from workflows.models import Definition, Event, EventDelivery, EventType, HumanTask, PayloadSchema, RunWait
+from workflows.models.read_only import reading_only
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")

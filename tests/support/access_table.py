@@ -173,6 +173,8 @@ def _api_definitions() -> Iterator[Cell]:
         method="PUT",
         body=lambda ids: {"draft_version": 0, "document": {}},
     )
+    yield Cell("api:expression-evaluate", "POST", OPERATOR, (), lambda ids: {"expression": "1", "event": ids["event"]},
+               writes=False, foreign_statuses=GONE, is_alone=True)  # fmt: skip
     yield Cell("api:language-validate", "POST", AUTHOR, (), lambda ids: {"text": "{}"}, writes=False,
                foreign_statuses=None)  # fmt: skip
     yield Cell("api:definition-validate", "POST", AUTHOR, ("definition_key",), lambda ids: {}, writes=False)
@@ -518,6 +520,12 @@ def _other_screens() -> Iterator[Cell]:
     yield _post(
         "workflows_definition_import", AUTHOR, is_recorded=True,
         body=lambda ids: {"text": json.dumps(_bundle(ids)), "step": "import"},
+    )  # fmt: skip
+    yield _get("workflows_definition_lab", VIEWER)
+    lab = {"expression": "1"}
+    yield _post(
+        "workflows_definition_lab", OPERATOR, body=lambda ids: {**lab, "event": ids["event"]}, writes=False,
+        is_alone=True,
     )  # fmt: skip
     yield _get("workflows_definition_start", VIEWER, "definition")
     yield _post(

@@ -17,6 +17,7 @@ from workflows.admin.bundles import BundlePages
 from workflows.admin.definition_commands import DefinitionCommandViews, definition_offers
 from workflows.admin.definition_edit import DefinitionEditViews
 from workflows.admin.definition_graph import definition_graph
+from workflows.admin.expression_lab import ExpressionLabViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.admin.schedules import state_of
@@ -38,7 +39,7 @@ SHOWN_SCHEDULES = 50
 
 
 @admin.register(Definition)
-class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews):
+class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, ExpressionLabViews):
     list_display = ("key", "name", "state_label", "version_label", "trigger_label", "open_runs", "updated_label")
     list_display_links = ("key", "name")
     search_fields = ("key", "name")
@@ -51,7 +52,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews):
     def get_urls(self) -> list[URLPattern]:
         start = self.admin_site.admin_view(self.start_view)
         own = [path("<uuid:pk>/start/", start, name="workflows_definition_start")]
-        return [*own, *self.command_urls(), *self.edit_urls(), *super().get_urls()]
+        return [*own, *self.lab_urls(), *self.command_urls(), *self.edit_urls(), *super().get_urls()]
 
     @display(
         description="State", label={"published": "success", "paused": "warning", "draft": "info", "archived": "default"}

@@ -9,6 +9,7 @@ from workflows.api import (
     calendar_views,
     definition_edit_views,
     definition_views,
+    expression_views,
     language_views,
     member_views,
     payload_schema_views,
@@ -87,6 +88,7 @@ urlpatterns = [
     path(
         "definitions/<name:key>/unarchive", definition_views.DefinitionUnarchive.as_view(), name="definition-unarchive"
     ),
+    path("expressions/evaluate", expression_views.ExpressionEvaluate.as_view(), name="expression-evaluate"),
     path("language/schema", language_views.LanguageSchema.as_view(), name="language-schema"),
     path("language/validate", language_views.LanguageValidate.as_view(), name="language-validate"),
     path("definition-examples", definition_edit_views.ExampleList.as_view(), name="definition-examples"),

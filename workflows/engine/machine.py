@@ -68,10 +68,15 @@ EXTERNAL_STEP_TYPES = frozenset({"action.call", "control.callWorkflow"})
 SEMANTICS_VERSION = 2
 # Expression contract version for each semantics version.
 CONTRACT_OF_SEMANTICS = {1: 1, 2: 2}
+Observer = Callable[[Step, RunState], None]
 
 
-def advance(definition: Definition, state: RunState, event: EngineEvent) -> tuple[RunState, list[Command]]:
+def advance(
+    definition: Definition, state: RunState, event: EngineEvent, observe: Observer | None = None
+) -> tuple[RunState, list[Command]]:
     """Handle one event. Return the new state and the commands to perform.
+
+    `observe` is called before the first attempt of each step. It must not change the state. Workflows never pass it.
 
     Errors: no definition and no event leads to an exception. If one is raised, it is a bug in this project, and the
     caller turns it into EngineCorruption.
@@ -83,7 +88,7 @@ def advance(definition: Definition, state: RunState, event: EngineEvent) -> tupl
         if flow is Flow.NEXT:
             turn.step_over()
         if flow in (Flow.NEXT, Flow.STAY):
-            _walk(turn)
+            _walk(turn, observe)
     return state, turn.commands
 
 
@@ -95,7 +100,7 @@ def _turn(definition: Definition, state: RunState, now_ms: int) -> Turn:
 # -- Execution of steps ------------------------------------------------------------------------------------------------
 
 
-def _walk(turn: Turn) -> None:
+def _walk(turn: Turn, observe: Observer | None) -> None:
     """Run steps until a step suspends, the turn reaches its limit of work, or the run ends."""
     state = turn.state
     state.phase = Phase.WALKING
@@ -108,6 +113,8 @@ def _walk(turn: Turn) -> None:
             return
         step = turn.current_step()
         if step is not None:
+            if observe is not None:
+                observe(step, state)
             flow = _run_step(turn, step, attempt=1)
         elif len(state.frames) > 1:
             turn.begin_step()
