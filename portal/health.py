@@ -91,13 +91,14 @@ def _dead_list_warnings() -> list[str]:
 def _dead_entry_count() -> int | None:
     """Return the number of entries of the Celery queue that are not messages, or None if Redis does not respond."""
     try:
-        with _redis() as client:
+        with redis_client() as client:
             return int(client.llen(dead_list(settings.CELERY_TASK_DEFAULT_QUEUE)))
     except redis.RedisError:
         return None  # the check of the broker reports the outage
 
 
-def _redis() -> redis.Redis:
+def redis_client() -> redis.Redis:
+    """Return a client of the broker that waits at most 2 s for a response."""
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
 
 
@@ -120,7 +121,7 @@ def _database() -> str:
 
 
 def _broker() -> str:
-    with _redis() as client:
+    with redis_client() as client:
         client.ping()
     return "ok"
 

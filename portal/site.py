@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -47,10 +46,10 @@ class PointsmanAdminSite(UnfoldAdminSite):
         """
         return super().get_app_list(request, app_label) if app_label else []
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from portal.pages.dashboard import dashboard_context  # models are not loaded yet when the site is created
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from portal.pages.dashboard import dashboard_page  # models are not loaded yet when the site is created
 
-        return super().index(request, {**dashboard_context(request), **(extra_context or {})})
+        return dashboard_page(super().index, request)
 
 
 def no_such_page(request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:

@@ -23,10 +23,11 @@ from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter,
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
+from workflows.selectors.attention import held_deliveries
 from workflows.statuses import DeliveryStatus
 from workflows.templatetags.pointsman import ago, nowrap
 
-ALL = "all"
+ALL, HELD = "all", "held"
 SHOWN_REFUSED = 20
 MOST_LISTED = 10_000
 
@@ -56,10 +57,12 @@ class InboxFilter(DropdownFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*DeliveryStatus.choices, (ALL, "All")]
+        return [*DeliveryStatus.choices, (HELD, "On hold"), (ALL, "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
         chosen = self.value() or DeliveryStatus.DEAD
+        if chosen == HELD:
+            return held_deliveries(queryset).order_by()
         return queryset if chosen == ALL else queryset.filter(status=chosen)
 
 

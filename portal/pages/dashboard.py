@@ -1,53 +1,99 @@
-"""The dashboard: counts, failed and waiting runs, and the health of the servers."""
+"""The dashboard: what needs an operator now, what comes next, the last 24 hours, and the health of the system.
 
+Source: docs/reference/screens.md#dashboard
+"""
+
+from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
 
-from portal.health import health_checks
-from workflows import status_colours
+from portal.pages.attention import absent_problems, attention_rows, open_runs_text
+from portal.pages.bar_chart import Series, bar_chart
+from portal.pages.system_health import BAD, GOOD, health_items, servers
 from workflows.admin.base import actor_of
-from workflows.models import Definition, Run
-from workflows.selectors.counts import drift_counts, event_counts, open_decision_count, run_counts
-from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome, RunStatus
+from workflows.admin.live import live_page
+from workflows.selectors.activity import (
+    MOST_PER_HOUR,
+    Activity,
+    DefinitionActivity,
+    activity_per_definition,
+    activity_per_hour,
+)
+from workflows.selectors.dashboard import next_steps, problems_and_backlog
+from workflows.selectors.versions import dashboard_version
+from workflows.statuses import Role
 
-SHOWN_PAUSED = 8
+PAGE_AGE_SECONDS = 15
+ACTIVITY_SECONDS = 15
+"""Time for which the numbers of the last 24 hours are kept, for each tenant. Units: seconds."""
+SHOWN_DEFINITIONS = 8
+RUN_SERIES = (Series("succeeded", "Succeeded", "green"), Series("failed", "Failed", "red"))
+EVENT_SERIES = (Series("delivered", "Delivered", "blue"), Series("not_delivered", "Not delivered", "amber"))
+# The icon and the words of each kind of next step.
+NEXT = {
+    "event": ("event", "Deadline"),
+    "time": ("clock", "Timer"),
+    "retry": ("retry", "Retry"),
+    "quota": ("clock", "Next try"),
+    "task": ("task", "Task due"),
+    "schedule": ("replay", "Schedule"),
+}
+
+
+@live_page(dashboard_version, age_seconds=PAGE_AGE_SECONDS)
+def dashboard_page(index: Callable[..., HttpResponse], request: HttpRequest) -> HttpResponse:
+    """Show the dashboard. `index` renders the index page of the admin with a context."""
+    return index(request, dashboard_context(request))
 
 
 def dashboard_context(request: HttpRequest) -> dict[str, Any]:
     actor = actor_of(request)
-    runs = Run.objects.filter(tenant_id=actor.tenant_id)
-    counts = run_counts(tenant_id=actor.tenant_id)
-    events = event_counts(tenant_id=actor.tenant_id)
+    problems, backlog = problems_and_backlog(tenant_id=actor.tenant_id)
+    activity, definitions = _activity(actor.tenant_id)
+    health = health_items(servers(), backlog, overdue=problems["overdue"], lag_seconds=activity.lag_seconds)
     return {
         "tenant": getattr(request, "tenant", None),
         "actor": actor,
-        "run_chips": [
+        "may_act": actor.has_role(Role.OPERATOR),
+        "attention": attention_rows(problems),
+        "absent": absent_problems(problems),
+        "agreeing": "" if problems["drift"].count else open_runs_text(backlog),
+        "compared_at": backlog.compared_at,
+        "next_steps": [_next(row) for row in next_steps(tenant_id=actor.tenant_id)],
+        "charts": [
             {
-                "label": status.label,
-                "value": status.value,
-                "count": counts.get(status, 0),
-                "type": status_colours.RUN[status],
-            }
-            for status in RunStatus
-        ],
-        "event_chips": [
+                "id": "h-c1", "title": "Runs that ended, per hour", "note": "without replays",
+                "empty": "No run ended in this period", "chart": bar_chart(activity.runs, RUN_SERIES),
+            },
             {
-                "label": outcome.label,
-                "value": outcome.value,
-                "count": events.get(outcome, 0),
-                "type": status_colours.EVENT[outcome],
-            }
-            for outcome in EventOutcome
+                "id": "h-c2", "title": "Events received, per hour", "note": "",
+                "empty": "No event was received in this period", "chart": bar_chart(activity.events, EVENT_SERIES),
+            },
         ],
-        "failed_runs": runs.filter(status__in=["FAILED", "TERMINATED", "TIMED_OUT"]).order_by("-ended_at")[:8],
-        "waiting_runs": runs.filter(status="WAITING").order_by("created_at")[:8],
-        "health": health_checks(),
-        "open_decisions": open_decision_count(tenant_id=actor.tenant_id),
-        "auto_paused": Definition.objects.filter(
-            tenant_id=actor.tenant_id, is_paused=True, is_auto_paused=True, archived_at__isnull=True
-        ).order_by("-paused_at")[:SHOWN_PAUSED],
-        "drift": drift_counts(tenant_id=actor.tenant_id),
-        "stuck_runs": runs.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False).order_by("stuck_since")[:8],
-        "drifted_runs": runs.filter(status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False)[:8],
-    }
+        "activity": activity,
+        "most_per_hour": MOST_PER_HOUR,
+        "definitions": definitions[:SHOWN_DEFINITIONS],
+        "more_definitions": max(0, len(definitions) - SHOWN_DEFINITIONS),
+        "health": health,
+        "alarms": [item for item in health if item.state == BAD],
+        "warnings": sum(1 for item in health if item.state != GOOD),
+    }  # fmt: skip
+
+
+def _activity(tenant_id: Any) -> tuple[Activity, list[DefinitionActivity]]:
+    name = f"dashboard-activity-{tenant_id}"
+    found: tuple[Activity, list[DefinitionActivity]] | None = cache.get(name)
+    if found is None:
+        found = activity_per_hour(tenant_id=tenant_id), activity_per_definition(tenant_id=tenant_id)
+        cache.set(name, found, ACTIVITY_SECONDS)
+    return found
+
+
+def _next(row: dict[str, Any]) -> dict[str, Any]:
+    kind = "task" if "task" in row else "schedule" if "schedule" in row else row["kind"]
+    icon, words = NEXT[kind]
+    if kind == "retry" and row["attempt"]:
+        words = f"Attempt {row['attempt'] + 1}"
+    return {**row, "kind": kind, "icon": icon, "words": words}

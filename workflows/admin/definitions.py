@@ -20,6 +20,7 @@ from workflows.admin.definition_graph import definition_graph
 from workflows.admin.expression_lab import ExpressionLabViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
+from workflows.admin.problem_filters import DefinitionProblemFilter
 from workflows.admin.schedules import state_of
 from workflows.engine.validate import Problem
 from workflows.errors import PortalError
@@ -42,6 +43,8 @@ SHOWN_SCHEDULES = 50
 class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, ExpressionLabViews):
     list_display = ("key", "name", "state_label", "version_label", "trigger_label", "open_runs", "updated_label")
     list_display_links = ("key", "name")
+    list_filter = (DefinitionProblemFilter,)
+    list_filter_submit = True
     search_fields = ("key", "name")
     ordering = ("key",)
     list_select_related = ("published_version",)

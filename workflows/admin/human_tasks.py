@@ -19,6 +19,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import DecisionForm
+from workflows.admin.problem_filters import DueFilter
 from workflows.admin.task_form import TaskForm, properties_of
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import PortalError
@@ -49,7 +50,7 @@ class DecisionFilter(DropdownFilter):
 class TaskAdmin(TenantAdmin):
     list_display = ("status_label", "title", "task_type", "claimed_label", "due_label", "created_label", "run_label")
     list_display_links = ("status_label", "title")
-    list_filter = (("status", ChoicesDropdownFilter), DecisionFilter)
+    list_filter = (("status", ChoicesDropdownFilter), DueFilter, DecisionFilter)
     list_filter_submit = True
     search_fields = ("title", "task_type")
     list_select_related = ("run", "claimed_by")

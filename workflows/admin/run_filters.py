@@ -18,6 +18,7 @@ from workflows import status_marks
 from workflows.admin.list_filters import DAY_LIMITS
 from workflows.models import Run
 from workflows.selectors import run_list
+from workflows.selectors.attention import RUN_PROBLEM_WORDS, runs_with_problem
 from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_by_term, runs_with_key_prefix
 from workflows.statuses import TriggerType
@@ -76,6 +77,7 @@ class RunListForm(forms.Form):
     current_step = _text("Current step", "for example root.steps[2]", longest=500)
     started = _choice("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
     age = _choice("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
+    problem = _choice("Problem", {problem.value: words for problem, words in RUN_PROBLEM_WORDS.items()})
     replays = _choice("Replays", REPLAYS, "With replays")
     trigger_type__exact = _choice("Trigger", {str(value): str(label) for value, label in TriggerType.choices})
     created_at_from = Moment("Started at or after (UTC)")
@@ -111,6 +113,8 @@ class RunListForm(forms.Form):
         for name, narrow in _NARROW.items():
             if name in given:
                 runs = narrow(runs, given[name])
+        if "problem" in given:
+            runs = runs_with_problem(runs, given["problem"], tenant_id=tenant_id)
         if STATUS in given:
             runs = run_list.runs_of_shown_status(runs, tenant_id=tenant_id, status=given[STATUS])
         if "incident" in given:

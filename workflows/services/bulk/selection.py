@@ -27,6 +27,7 @@ WORDS = {
     "correlation_key": "correlation key is",
     "event_id": "event id is",
     "incident": "incident is",
+    "problem": "problem is",
     "parent_run": "parent run is",
     "root_run": "root run is",
     "created_after": "created at or after",

@@ -1,0 +1,187 @@
+"""Rows of the card "Needs attention": a count, a link to exactly the counted rows, and the most urgent of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils.text import Truncator
+
+from workflows.selectors.attention import RunProblem
+from workflows.selectors.dashboard import MOST_COUNTED, Backlog, Problem
+
+LONGEST_REASON = 140
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class First:
+    """The most urgent row: a link, a text after it, and a code."""
+
+    label: str
+    url: str
+    text: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the card. `time` says how the time `at` is shown: "ago", "since", "until" or "late"."""
+
+    name: str
+    icon: str
+    tone: str
+    count: str
+    title: str
+    url: str
+    first: First | None
+    at: datetime | None
+    time: str
+    is_hot: bool
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a problem is shown. `short` names it in the line of problems that do not exist."""
+
+    icon: str
+    tone: str
+    title: str
+    short: str
+    address: str
+    first: Callable[[Facts], First]
+    time: str = "ago"
+    is_hot: bool = False
+
+
+def _run(facts: Facts, text: str = "", code: str = "") -> First:
+    label = facts["key"] or f"run {facts['id'][:8]}"
+    return First(label, reverse("admin:workflows_run_change", args=[facts["id"]]), text, code)
+
+
+def _reason(facts: Facts) -> First:
+    return _run(facts, Truncator(facts["why"]).chars(LONGEST_REASON))
+
+
+def _failed(facts: Facts) -> First:
+    return _run(facts, facts["definition"], facts["code"])
+
+
+def _retry(facts: Facts) -> First:
+    return _run(facts, f"{facts['step']}, attempt {facts['attempt'] or 1}", facts["code"] or "")
+
+
+def _overdue(facts: Facts) -> First:
+    return _run(facts, f"{facts['step']}: no worker has recorded the timeout")
+
+
+def _task(facts: Facts) -> First:
+    page = reverse("admin:workflows_humantask_change", args=[facts["task"]])
+    return First(facts["key"] or f"run {facts['id'][:8]}", page, facts["title"])
+
+
+def _dead(facts: Facts) -> First:
+    target = f"to {facts['definition']}, " if facts["definition"] else ""
+    attempts = f"{facts['attempts']} attempt{'' if facts['attempts'] == 1 else 's'} failed"
+    page = reverse("admin:workflows_event_change", args=[facts["event"]])
+    return First(facts["event_type"], page, f"{target}{attempts}")
+
+
+def _held(facts: Facts) -> First:
+    page = reverse("admin:workflows_definition_change", args=[facts["definition_id"]])
+    reason = Truncator(facts["why"]).chars(LONGEST_REASON)
+    why = f"is paused: {reason}" if facts["is_paused"] else "has no free slot under its concurrency limit"
+    return First(facts["definition"], page, why)
+
+
+def _paused(facts: Facts) -> First:
+    page = reverse("admin:workflows_definition_change", args=[facts["id"]])
+    return First(facts["definition"], page, Truncator(facts["why"]).chars(LONGEST_REASON))
+
+
+def _runs(problem: RunProblem) -> str:
+    return f"workflows_run_changelist?problem={problem}"
+
+
+# Most urgent first.
+KINDS = {
+    "stuck": Kind(
+        "warn", "red", "Runs that Temporal cannot move", "stuck runs", _runs(RunProblem.STUCK), _reason, "since", True
+    ),
+    "unknown": Kind(
+        "unknown", "violet", "Unknown outcomes to decide", "unknown outcomes",
+        "workflows_humantask_changelist?kind=decisions", _task, "ago", True,
+    ),
+    "failed": Kind(
+        "failed", "red", "Failed runs, last 24 hours", "failed runs", _runs(RunProblem.FAILED), _failed, "ago", True
+    ),
+    "auto_paused": Kind(
+        "held", "red", "Definitions paused by the portal", "automatic pauses",
+        "workflows_definition_changelist?problem=auto_paused", _paused, "since", True,
+    ),
+    "retrying": Kind(
+        "retry", "orange", "Retrying for more than 15 min", "long retries", _runs(RunProblem.LONG_RETRY), _retry,
+        "since", True,
+    ),
+    "due": Kind(
+        "task", "amber", "Tasks due within 1 hour", "due tasks", "workflows_humantask_changelist?due=hour", _task,
+        "until", True,
+    ),
+    "overdue": Kind(
+        "clock", "amber", "Runs with an overdue wait", "overdue waits", _runs(RunProblem.OVERDUE), _overdue, "late",
+        True,
+    ),
+    "dead": Kind("dead", "amber", "Dead letters", "dead letters", "workflows_eventdelivery_changelist", _dead),
+    "drift": Kind("warn", "amber", "Runs that differ from Temporal", "drift", _runs(RunProblem.DRIFT), _reason),
+    "held": Kind(
+        "held", "grey", "Starts on hold", "held starts", "workflows_eventdelivery_changelist?status=held", _held,
+        "since",
+    ),
+}  # fmt: skip
+
+
+def attention_rows(problems: Mapping[str, Problem]) -> list[Row]:
+    """Return a row for each problem that exists, most urgent first."""
+    return [_row(kind, problems[name]) for name, kind in KINDS.items() if problems[name].count]
+
+
+def absent_problems(problems: Mapping[str, Problem]) -> str:
+    """Return the names of the problems that do not exist, as one text."""
+    return ", ".join(kind.short for name, kind in KINDS.items() if not problems[name].count)
+
+
+def count_text(count: int) -> str:
+    """Return a count of at most `MOST_COUNTED` + 1 rows: `12`, or `1,000+`."""
+    return f"{count:,}" if count <= MOST_COUNTED else f"{MOST_COUNTED:,}+"
+
+
+def list_address(address: str) -> str:
+    """Return the address of a list from `name?query`."""
+    name, _, query = address.partition("?")
+    return reverse(f"admin:{name}") + (f"?{query}" if query else "")
+
+
+def overdue_address() -> str:
+    return list_address(KINDS["overdue"].address)
+
+
+def open_runs_text(backlog: Backlog) -> str:
+    one = backlog.open_runs == 1
+    return f"{count_text(backlog.open_runs)} open run{'' if one else 's'} agree{'s' if one else ''} with Temporal"
+
+
+def _row(kind: Kind, problem: Problem) -> Row:
+    facts = problem.first
+    return Row(
+        name=problem.name,
+        icon=kind.icon,
+        tone=kind.tone,
+        count=count_text(problem.count),
+        title=kind.title,
+        url=list_address(kind.address),
+        first=kind.first(facts) if facts else None,
+        at=facts["at"] if facts else None,
+        time=kind.time,
+        is_hot=kind.is_hot,
+    )

@@ -1,0 +1,147 @@
+"""Rows of the card "System health": the servers and queues of the portal, each with its numbers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.core.cache import cache
+from django.utils import timezone
+
+from portal.health import redis_client
+from portal.pages.attention import count_text, overdue_address
+from workflows.selectors.dashboard import Backlog, Problem
+from workflows.templatetags.pointsman import duration
+from workflows.temporal import gateway
+from workflows.temporal.task_queues import TaskQueueState, describe_task_queues
+
+SERVERS_SECONDS = 5
+"""Time for which the state of Temporal and Redis is kept, for all tenants. Units: seconds."""
+TEMPORAL_SECONDS = 2.0
+# A worker polls again after at most 60 s.
+QUIET_POLL_SECONDS = 90
+OLD_TASK_SECONDS, OLD_EVENT_SECONDS, OLD_DELIVERY_SECONDS, LONG_LAG_SECONDS = 10, 30, 60, 10
+LONG_QUEUE = 1_000
+GOOD, WARNING, BAD = "good", "warning", "bad"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """State of Temporal and Redis. The problems are empty texts if the servers respond."""
+
+    queues: tuple[TaskQueueState, TaskQueueState] | None
+    temporal_problem: str
+    messages: int | None
+    broker_problem: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line: a number with its unit, a text after it, and what follows from a bad state."""
+
+    name: str
+    state: str
+    value: str
+    more: str = ""
+    url: str = ""
+    effect: str = ""
+
+
+def servers() -> Servers:
+    """Return the state of Temporal and Redis, at most `SERVERS_SECONDS` old.
+
+    Cost: two calls to Temporal and one to Redis, if the kept state is too old. A failure is kept too, so that not every
+    page waits for a dead server.
+    """
+    found: Servers | None = cache.get("dashboard-servers")
+    if found is None:
+        found = _read_servers()
+        cache.set("dashboard-servers", found, SERVERS_SECONDS)
+    return found
+
+
+def _read_servers() -> Servers:
+    queues, temporal_problem, messages, broker_problem = None, "", None, ""
+    try:
+        queues = describe_task_queues(seconds=TEMPORAL_SECONDS)
+    except (gateway.TemporalError, OSError) as error:
+        temporal_problem = str(error)[:200] or "no response"
+    try:
+        with redis_client() as client:
+            messages = int(client.llen(settings.CELERY_TASK_DEFAULT_QUEUE))
+    except (redis.RedisError, OSError) as error:
+        broker_problem = str(error)[:200] or "no response"
+    return Servers(queues, temporal_problem, messages, broker_problem)
+
+
+def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seconds: float | None) -> list[Item]:
+    return [
+        *_temporal(found),
+        *_broker(found),
+        _aged("Events not routed", backlog.unrouted, backlog.unrouted_since, OLD_EVENT_SECONDS),
+        _aged("Deliveries in progress", backlog.deliveries, backlog.deliveries_since, OLD_DELIVERY_SECONDS),
+        _lag(lag_seconds),
+        _overdue(overdue),
+    ]
+
+
+def _temporal(found: Servers) -> Iterator[Item]:
+    if found.queues is None:
+        yield Item(
+            "Temporal", BAD, "does not respond", found.temporal_problem,
+            effect="Runs do not progress until Temporal responds. New events are stored and delivered then.",
+        )  # fmt: skip
+        return
+    workflow_tasks, activities = found.queues
+    yield _pollers("Workflow pollers", workflow_tasks)
+    yield _pollers("Action pollers", activities)
+    waiting = workflow_tasks.backlog + activities.backlog
+    age = max(workflow_tasks.backlog_age_seconds, activities.backlog_age_seconds)
+    state = WARNING if waiting and age > OLD_TASK_SECONDS else GOOD
+    yield Item("Task queue backlog", state, f"{waiting:,}", f"oldest {duration(age)}" if waiting else "")
+
+
+def _pollers(name: str, queue: TaskQueueState) -> Item:
+    if not queue.pollers:
+        effect = f"Runs do not progress. Start a Temporal worker for the task queue {settings.TEMPORAL_TASK_QUEUE}."
+        return Item(name, BAD, "0", "no worker polls", effect=effect)
+    age = _age(queue.polled_at)
+    state = WARNING if age > QUIET_POLL_SECONDS else GOOD
+    return Item(name, state, str(queue.pollers), f"last poll {duration(age)} ago")
+
+
+def _broker(found: Servers) -> Iterator[Item]:
+    if found.messages is None:
+        yield Item(
+            "Redis", BAD, "does not respond", found.broker_problem,
+            effect="New events are stored. They are routed when Redis responds.",
+        )  # fmt: skip
+        return
+    state = WARNING if found.messages > LONG_QUEUE else GOOD
+    yield Item("Event worker queue", state, f"{found.messages:,}", "messages")
+
+
+def _aged(name: str, count: int, since: datetime | None, old_after: float) -> Item:
+    age = _age(since) if count else 0.0
+    return Item(
+        name, WARNING if age > old_after else GOOD, count_text(count), f"oldest {duration(age)}" if count else ""
+    )
+
+
+def _lag(seconds: float | None) -> Item:
+    if seconds is None:
+        return Item("Projection lag, p95", GOOD, "–", "no run ended this hour")
+    return Item("Projection lag, p95", WARNING if seconds > LONG_LAG_SECONDS else GOOD, duration(seconds))
+
+
+def _overdue(overdue: Problem) -> Item:
+    if not overdue.count or overdue.first is None:
+        return Item("Overdue timers", GOOD, "0")
+    late = f"{duration(_age(overdue.first['at']))} late"
+    return Item("Overdue timers", WARNING, count_text(overdue.count), late, url=overdue_address())
+
+
+def _age(at: datetime | Any) -> float:
+    return 0.0 if at is None else max(0.0, (timezone.now() - at).total_seconds())

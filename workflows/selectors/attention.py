@@ -1,0 +1,135 @@
+"""Problems that need an operator: the rows of each problem, most urgent first.
+
+The dashboard counts these rows, and the lists that it links to select the same rows. So a count and its list agree.
+
+Source: docs/reference/screens.md#dashboard
+"""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Definition, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    OPEN_TASK_STATUSES,
+    DeliveryStatus,
+    Engine,
+    RunStatus,
+    WaitKind,
+    WaitStatus,
+)
+
+FAILED_WITHIN = timedelta(hours=24)
+LONG_RETRY = timedelta(minutes=15)
+DUE_WITHIN = timedelta(hours=1)
+# Temporal needs a moment to fire a timer, and a worker to record it.
+OVERDUE_AFTER = timedelta(minutes=1)
+FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT)
+
+
+class RunProblem(StrEnum):
+    """Values of the filter `problem` of the run list."""
+
+    FAILED = "failed"
+    STUCK = "stuck"
+    LONG_RETRY = "retrying"
+    OVERDUE = "overdue"
+    DRIFT = "drift"
+
+
+RUN_PROBLEM_WORDS = {
+    RunProblem.FAILED: "failed in the last 24 hours, no replay",
+    RunProblem.STUCK: "Temporal cannot move the run",
+    RunProblem.LONG_RETRY: "retrying for more than 15 minutes",
+    RunProblem.OVERDUE: "a wait is past its deadline",
+    RunProblem.DRIFT: "differs from Temporal",
+}
+
+
+def runs_with_problem(runs: QuerySet[Run], problem: str, *, tenant_id: uuid.UUID) -> QuerySet[Run]:
+    """Return those of the tenant's runs that have the problem. `problem` is a value of `RunProblem`."""
+    return _RUNS[RunProblem(problem)](runs, tenant_id)
+
+
+def long_retries(tenant_id: uuid.UUID) -> QuerySet[RunWait]:
+    """Return the open retry waits of steps whose first attempt began more than 15 minutes ago, oldest wait first.
+
+    The rows are annotated with `first_attempt_at`.
+    """
+    first = RunStep.objects.filter(
+        tenant_id=tenant_id, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration"),
+        attempt=1,
+    )  # fmt: skip
+    began_early = first.filter(started_at__lt=timezone.now() - LONG_RETRY)
+    waits = RunWait.objects.filter(tenant_id=tenant_id, status=WaitStatus.WAITING, kind=WaitKind.RETRY)
+    return waits.filter(Exists(began_early)).order_by("opened_at")
+
+
+def overdue_waits(tenant_id: uuid.UUID) -> QuerySet[RunWait]:
+    """Return the open waits whose deadline has passed, the longest overdue first."""
+    late = timezone.now() - OVERDUE_AFTER
+    waits = RunWait.objects.filter(tenant_id=tenant_id, status=WaitStatus.WAITING, deadline_at__lt=late)
+    return waits.order_by("deadline_at")
+
+
+def tasks_due_soon(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
+    """Return the open tasks that are overdue or due within one hour, the first due first."""
+    due = tasks.filter(status__in=OPEN_TASK_STATUSES, due_at__lte=timezone.now() + DUE_WITHIN)
+    return due.order_by("due_at")
+
+
+def open_decisions(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
+    """Return the open decisions about actions whose outcome is unknown, oldest first."""
+    return tasks.filter(task_type=DECIDE_OUTCOME, status__in=OPEN_TASK_STATUSES).order_by("created_at")
+
+
+def held_deliveries(deliveries: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
+    """Return the starts that wait for a slot or for the resume of a paused definition, the longest held first."""
+    return deliveries.filter(status=DeliveryStatus.PENDING, held_since__isnull=False).order_by("held_since")
+
+
+def dead_deliveries(deliveries: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
+    """Return the dead deliveries, newest first."""
+    return deliveries.filter(status=DeliveryStatus.DEAD).order_by("-created_at")
+
+
+def auto_paused_definitions(definitions: QuerySet[Definition]) -> QuerySet[Definition]:
+    """Return the definitions that the portal has paused, the last paused first."""
+    paused = definitions.filter(is_paused=True, is_auto_paused=True, archived_at__isnull=True)
+    return paused.order_by(F("paused_at").desc(nulls_last=True))
+
+
+def _failed(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    return runs.filter(status__in=FAILED_STATUSES, ended_at__gte=timezone.now() - FAILED_WITHIN, replay_of__isnull=True)
+
+
+def _stuck(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    return runs.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False)
+
+
+def _drift(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    # The condition is the one of the index workflow_runs_drifted.
+    return runs.filter(Q(engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False))
+
+
+def _retrying(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    return runs.filter(id__in=long_retries(tenant_id).order_by().values("run"))
+
+
+def _overdue(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    return runs.filter(id__in=overdue_waits(tenant_id).order_by().values("run"))
+
+
+_RUNS: dict[RunProblem, Callable[[QuerySet[Run], uuid.UUID], QuerySet[Run]]] = {
+    RunProblem.FAILED: _failed,
+    RunProblem.STUCK: _stuck,
+    RunProblem.LONG_RETRY: _retrying,
+    RunProblem.OVERDUE: _overdue,
+    RunProblem.DRIFT: _drift,
+}

@@ -1,0 +1,184 @@
+"""Numbers of the dashboard, in three statements: the problems, what comes next, and the last 24 hours.
+
+Source: docs/reference/screens.md#dashboard
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, IntegerField, Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
+from django.utils import timezone
+
+from workflows.models import Definition, Event, EventDelivery, HumanTask, Run, RunStep, RunWait, Schedule, Tenant
+from workflows.selectors import attention
+from workflows.selectors.attention import RunProblem
+from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, DeliveryStatus, Engine, WaitKind, WaitStatus
+
+MOST_COUNTED = 1_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows of one problem: their number, at most `MOST_COUNTED` + 1, and facts about the most urgent row."""
+
+    name: str
+    count: int
+    first: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Work that the portal has not done yet. Counts are at most `MOST_COUNTED` + 1."""
+
+    open_runs: int
+    compared_at: datetime | None
+    unrouted: int
+    unrouted_since: datetime | None
+    deliveries: int
+    deliveries_since: datetime | None
+
+
+class _Count(Subquery):
+    """Number of rows of a query, at most `MOST_COUNTED` + 1. The database reads no more rows."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
+
+    def __init__(self, rows: QuerySet[Any]) -> None:
+        super().__init__(rows.order_by().values("pk")[: MOST_COUNTED + 1])
+
+
+def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], Backlog]:
+    """Return the problems by name, and the backlog. Cost: one statement, which reads only ranges of indexes."""
+    rows = _problem_rows(tenant_id)
+    columns: dict[str, Any] = {f"{name}_count": _Count(counted) for name, (counted, _, _) in rows.items()}
+    for name, (_, shown, facts) in rows.items():
+        columns[f"{name}_first"] = _first(shown, JSONObject(**facts))
+    found = Tenant.objects.filter(id=tenant_id).values(**columns, **_backlog_columns(tenant_id)).get()
+    problems = {name: Problem(name, found[f"{name}_count"], _read(found[f"{name}_first"])) for name in rows}
+    oldest = [at for at in (found["pending_since"], found["sent_since"]) if at is not None]
+    return problems, Backlog(
+        open_runs=found["open_runs"],
+        compared_at=found["compared_at"],
+        unrouted=found["unrouted"],
+        unrouted_since=found["unrouted_since"],
+        deliveries=found["pending"] + found["sent"],
+        deliveries_since=min(oldest, default=None),
+    )
+
+
+def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QuerySet[Any], dict[str, Any]]]:
+    """Return the counted rows, the rows of which the first is shown, and its facts, by the name of the problem."""
+    own: dict[str, Any] = {"tenant_id": tenant_id}
+    runs, tasks = Run.objects.filter(**own), HumanTask.objects.filter(**own)
+    deliveries, definitions = EventDelivery.objects.filter(**own), Definition.objects.filter(**own)
+    by_problem = {problem: attention.runs_with_problem(runs, problem, tenant_id=tenant_id) for problem in RunProblem}
+    run = {"id": F("id"), "key": F("correlation_key"), "definition": F("definition__name")}
+    of_run = {"id": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
+    wait = {**of_run, "step": F("step_id"), "kind": F("kind")}
+    task = {**of_run, "task": F("id"), "title": F("title")}
+    delivery = {"event": F("event_id"), "event_type": F("event__event_type"), "definition": F("definition__name")}
+    attempts = RunStep.objects.filter(
+        tenant_id=tenant_id, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration")
+    )
+    latest = attempts.order_by("-attempt")
+    retry = {
+        **wait,
+        "at": Subquery(attempts.filter(attempt=1).values("started_at")),
+        "attempt": Subquery(latest.values("attempt")[:1]),
+        "code": Subquery(latest.values("error__code")[:1]),
+    }
+    decisions, due = attention.open_decisions(tasks), attention.tasks_due_soon(tasks)
+    dead, held = attention.dead_deliveries(deliveries), attention.held_deliveries(deliveries)
+    paused = attention.auto_paused_definitions(definitions)
+    failed, stuck, drift = (by_problem[name] for name in (RunProblem.FAILED, RunProblem.STUCK, RunProblem.DRIFT))
+    return {
+        "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
+        "unknown": (decisions, decisions, {**task, "at": F("created_at")}),
+        "failed": (failed, failed.order_by("-ended_at"), {**run, "at": F("ended_at"), "code": F("error_code")}),
+        "auto_paused": (
+            paused, paused, {"id": F("id"), "definition": F("name"), "at": F("paused_at"), "why": F("paused_reason")},
+        ),
+        "retrying": (by_problem[RunProblem.LONG_RETRY], attention.long_retries(tenant_id), retry),
+        "due": (due, due, {**task, "at": F("due_at")}),
+        "overdue": (
+            by_problem[RunProblem.OVERDUE], attention.overdue_waits(tenant_id), {**wait, "at": F("deadline_at")},
+        ),
+        "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
+        "drift": (
+            drift, drift.order_by("drift_found_at"), {**run, "at": F("drift_found_at"), "why": F("drift_reason")},
+        ),
+        "held": (
+            held, held,
+            {
+                **delivery, "definition_id": F("definition_id"), "at": F("held_since"),
+                "is_paused": F("definition__is_paused"), "why": F("definition__paused_reason"),
+            },
+        ),
+    }  # fmt: skip
+
+
+def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:
+    own: dict[str, Any] = {"tenant_id": tenant_id}
+    compared = Run.objects.filter(
+        **own, engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True
+    )
+    unrouted = Event.objects.filter(**own, routed_at__isnull=True)
+    pending = EventDelivery.objects.filter(**own, status=DeliveryStatus.PENDING, held_since__isnull=True)
+    sent = EventDelivery.objects.filter(**own, status=DeliveryStatus.SENT)
+    return {
+        "open_runs": _Count(compared),
+        "compared_at": _first(compared.order_by("projected_at"), "projected_at"),
+        "unrouted": _Count(unrouted),
+        "unrouted_since": _first(unrouted.order_by("route_at"), "received_at"),
+        "pending": _Count(pending),
+        "pending_since": _first(pending.order_by("created_at"), "created_at"),
+        "sent": _Count(sent),
+        "sent_since": _first(sent.order_by("created_at"), "created_at"),
+    }
+
+
+def _first(rows: QuerySet[Any], value: Any) -> Subquery:
+    named = rows.annotate(shown=F(value) if isinstance(value, str) else value)
+    return Subquery(named.values("shown")[:1])
+
+
+def _read(facts: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the facts with their time as a datetime. PostgreSQL writes times in JSON objects as text."""
+    if facts is None or facts["at"] is None:
+        return facts
+    return {**facts, "at": datetime.fromisoformat(facts["at"])}
+
+
+def next_steps(*, tenant_id: uuid.UUID, limit: int = 8) -> list[dict[str, Any]]:
+    """Return the next deadlines, timers, retries, due tasks and schedules in the order of their times.
+
+    Shapes: each has `kind` ("event", "time", "retry", "quota", "task" or "schedule"), `at`, `run`, `key`,
+    `definition`, `name`, and `attempt` for a retry.
+    Cost: one statement.
+    """
+    own: dict[str, Any] = {"tenant_id": tenant_id}
+    now = timezone.now()
+    run = {"run": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
+    last_attempt = RunStep.objects.filter(
+        **own, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration")
+    )
+    # The due time of a task is shown, and not the deadline of its wait.
+    waits = RunWait.objects.filter(**own, status=WaitStatus.WAITING, deadline_at__gte=now).exclude(kind=WaitKind.HUMAN)
+    attempt = Subquery(last_attempt.order_by().values("run").annotate(n=Max("attempt")).values("n"))
+    tasks = HumanTask.objects.filter(**own, status__in=OPEN_TASK_STATUSES, due_at__gte=now)
+    schedules = Schedule.objects.filter(**own, is_paused=False, removed_at__isnull=True, next_run_at__gte=now)
+    found = (
+        _facts(waits, "deadline_at", limit, **run, kind=F("kind"), name=F("step_id"), attempt=attempt),
+        _facts(tasks, "due_at", limit, **run, task=F("id"), name=F("title")),
+        _facts(schedules, "next_run_at", limit, schedule=F("id"), definition=F("definition__name"), name=F("name")),
+    )
+    rows = found[0].union(*found[1:], all=True).order_by("at")[:limit]
+    return [{"at": at, **facts} for at, facts in rows]
+
+
+def _facts(rows: QuerySet[Any], at: str, limit: int, **facts: Any) -> QuerySet[Any]:
+    return rows.order_by(at).annotate(at=F(at), facts=JSONObject(**facts)).values_list("at", "facts")[:limit]
