@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
@@ -58,17 +58,19 @@ def runs_with_problem(runs: QuerySet[Run], problem: str, *, tenant_id: uuid.UUID
 
 
 def long_retries(tenant_id: uuid.UUID) -> QuerySet[RunWait]:
-    """Return the open retry waits of steps whose first attempt began more than 15 minutes ago, oldest wait first.
+    """Return the open retry waits of steps whose first attempt began more than 15 minutes ago, the oldest first.
 
     The rows are annotated with `first_attempt_at`.
     """
+    # A scalar subquery is evaluated for each wait, with the unique index of the steps. The planner could turn an EXISTS
+    # into a join that reads all steps.
     first = RunStep.objects.filter(
         tenant_id=tenant_id, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration"),
         attempt=1,
     )  # fmt: skip
-    began_early = first.filter(started_at__lt=timezone.now() - LONG_RETRY)
     waits = RunWait.objects.filter(tenant_id=tenant_id, status=WaitStatus.WAITING, kind=WaitKind.RETRY)
-    return waits.filter(Exists(began_early)).order_by("opened_at")
+    known = waits.annotate(first_attempt_at=Subquery(first.values("started_at")[:1]))
+    return known.filter(first_attempt_at__lt=timezone.now() - LONG_RETRY).order_by("first_attempt_at")
 
 
 def overdue_waits(tenant_id: uuid.UUID) -> QuerySet[RunWait]:

@@ -42,13 +42,17 @@ class Backlog:
 
 
 class _Count(Subquery):
-    """Number of rows of a query, at most `MOST_COUNTED` + 1. The database reads no more rows."""
+    """Number of rows of a query, at most `MOST_COUNTED` + 1. The database reads no more rows.
+
+    The rows of a query with `values` are counted as they are.
+    """
 
     template = "(SELECT count(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
 
     def __init__(self, rows: QuerySet[Any]) -> None:
-        super().__init__(rows.order_by().values("pk")[: MOST_COUNTED + 1])
+        counted = rows.order_by()
+        super().__init__((counted if counted.query.values_select else counted.values("pk"))[: MOST_COUNTED + 1])
 
 
 def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], Backlog]:
@@ -75,7 +79,11 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
     own: dict[str, Any] = {"tenant_id": tenant_id}
     runs, tasks = Run.objects.filter(**own), HumanTask.objects.filter(**own)
     deliveries, definitions = EventDelivery.objects.filter(**own), Definition.objects.filter(**own)
-    by_problem = {problem: attention.runs_with_problem(runs, problem, tenant_id=tenant_id) for problem in RunProblem}
+    failed, stuck, drift = (
+        attention.runs_with_problem(runs, problem, tenant_id=tenant_id)
+        for problem in (RunProblem.FAILED, RunProblem.STUCK, RunProblem.DRIFT)
+    )
+    retries, overdue = attention.long_retries(tenant_id), attention.overdue_waits(tenant_id)
     run = {"id": F("id"), "key": F("correlation_key"), "definition": F("definition__name")}
     of_run = {"id": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
     wait = {**of_run, "step": F("step_id"), "kind": F("kind")}
@@ -87,14 +95,13 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
     latest = attempts.order_by("-attempt")
     retry = {
         **wait,
-        "at": Subquery(attempts.filter(attempt=1).values("started_at")),
+        "at": F("first_attempt_at"),
         "attempt": Subquery(latest.values("attempt")[:1]),
         "code": Subquery(latest.values("error__code")[:1]),
     }
     decisions, due = attention.open_decisions(tasks), attention.tasks_due_soon(tasks)
     dead, held = attention.dead_deliveries(deliveries), attention.held_deliveries(deliveries)
     paused = attention.auto_paused_definitions(definitions)
-    failed, stuck, drift = (by_problem[name] for name in (RunProblem.FAILED, RunProblem.STUCK, RunProblem.DRIFT))
     return {
         "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
         "unknown": (decisions, decisions, {**task, "at": F("created_at")}),
@@ -102,10 +109,10 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
         "auto_paused": (
             paused, paused, {"id": F("id"), "definition": F("name"), "at": F("paused_at"), "why": F("paused_reason")},
         ),
-        "retrying": (by_problem[RunProblem.LONG_RETRY], attention.long_retries(tenant_id), retry),
+        "retrying": (_runs_of(retries), retries, retry),
         "due": (due, due, {**task, "at": F("due_at")}),
         "overdue": (
-            by_problem[RunProblem.OVERDUE], attention.overdue_waits(tenant_id), {**wait, "at": F("deadline_at")},
+            _runs_of(overdue), overdue, {**wait, "at": F("deadline_at")},
         ),
         "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
         "drift": (
@@ -119,6 +126,11 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
             },
         ),
     }  # fmt: skip
+
+
+def _runs_of(waits: QuerySet[RunWait]) -> QuerySet[Any]:
+    """Return the runs of the waits, each once. The list of these runs has the same number of rows."""
+    return waits.order_by().values("run").distinct()
 
 
 def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:

@@ -1,0 +1,266 @@
+"""The dashboard: each count equals the rows of the list that it links to, in few statements, for every role."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.pages import system_health
+from tests.support.events import open_wait, receive
+from tests.support.factories import make_run, make_tenant
+from tests.support.members import member_of
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Definition, EventDelivery, HumanTask, Run, RunStep, Schedule
+from workflows.projections.transaction import projection_writer
+from workflows.statuses import Role
+from workflows.temporal import gateway
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    """Forget the numbers of the last page, which are kept for some seconds."""
+    cache.clear()
+
+
+def ago(span: timedelta) -> Any:
+    return timezone.now() - span
+
+
+def add_failed(tenant: Any) -> Run:
+    return make_run(
+        tenant, status="FAILED", correlation_key="PAY-1", error_code="NOT_FOUND", started_at=ago(2 * MINUTE),
+        ended_at=ago(MINUTE), error={"category": "A", "message": "m", "nodePath": "x", "code": "NOT_FOUND"},
+    )  # fmt: skip
+
+
+def add_stuck(tenant: Any) -> Run:
+    return make_run(tenant, stuck_since=ago(HOUR), stuck_cause="TypeError: no", correlation_key="PAY-2")
+
+
+def add_drift(tenant: Any) -> Run:
+    return make_run(tenant, drift_found_at=ago(HOUR), drift_reason="the status differs", correlation_key="PAY-3")
+
+
+def add_retry(tenant: Any, began: timedelta = 20 * MINUTE) -> Run:
+    run = make_run(tenant, correlation_key="PAY-4")
+    step = {"step_path": "root.steps[0]", "step_id": "upload"}
+    with projection_writer("test"):
+        for attempt, started_at in ((1, ago(began)), (2, ago(MINUTE))):
+            RunStep.objects.create(
+                tenant=tenant, run=run, step_type="action", status="RETRY_SCHEDULED", attempt=attempt,
+                started_at=started_at, error={"code": "MAINTENANCE"}, **step,
+            )  # fmt: skip
+    open_wait(tenant, run=run, kind="retry", name="", key="", deadline_at=timezone.now() + 5 * MINUTE, **step)
+    return run
+
+
+def add_overdue(tenant: Any, late: timedelta = 17 * MINUTE) -> Run:
+    run = make_run(tenant, correlation_key="TCK-1")
+    open_wait(tenant, run=run, deadline_at=ago(late))
+    open_wait(tenant, run=run, key="T-2", deadline_at=ago(late))
+    return run
+
+
+def add_task(tenant: Any, **fields: Any) -> HumanTask:
+    values = {"step_path": "root.steps[0]", "task_type": "t", "title": "Approve", "due_at": timezone.now() + MINUTE}
+    return HumanTask.objects.create(tenant=tenant, run=make_run(tenant), **{**values, **fields})
+
+
+def add_decision(tenant: Any) -> HumanTask:
+    return add_task(tenant, task_type=DECIDE_OUTCOME, due_at=None, title="Did it happen?")
+
+
+def add_delivery(tenant: Any, **fields: Any) -> EventDelivery:
+    definition = make_run(tenant, status="SUCCEEDED").definition
+    return EventDelivery.objects.create(
+        tenant=tenant, event=receive(tenant, event_id=f"e-{definition.key}"), kind="trigger", definition=definition,
+        **fields,
+    )  # fmt: skip
+
+
+def add_dead(tenant: Any) -> EventDelivery:
+    return add_delivery(tenant, status="dead", attempts=8, decided_at=ago(HOUR))
+
+
+def add_held(tenant: Any) -> EventDelivery:
+    return add_delivery(tenant, status="pending", held_since=ago(HOUR))
+
+
+def add_paused(tenant: Any) -> None:
+    definition = make_run(tenant, status="SUCCEEDED").definition
+    fields = {"is_paused": True, "is_auto_paused": True, "paused_at": timezone.now(), "paused_reason": "9 of 10 failed"}
+    Definition.objects.filter(id=definition.id).update(**fields)
+
+
+def add_unaffected(tenant: Any) -> None:
+    """Add rows that no problem counts, although they are like the rows that one counts."""
+    make_run(tenant, status="FAILED", started_at=ago(30 * HOUR), ended_at=ago(25 * HOUR))
+    make_run(tenant, status="FAILED", ended_at=ago(MINUTE), replay_of=make_run(tenant, status="SUCCEEDED"))
+    make_run(tenant, status="SUCCEEDED", stuck_since=ago(HOUR), drift_found_at=ago(HOUR), ended_at=ago(MINUTE))
+    add_retry(tenant, began=5 * MINUTE)
+    add_overdue(tenant, late=timedelta(seconds=2))
+    add_task(tenant, due_at=timezone.now() + 2 * HOUR)
+    add_task(tenant, status="completed")
+    add_delivery(tenant, status="pending")
+    for add in PROBLEMS.values():
+        add(make_tenant())
+
+
+PROBLEMS: dict[str, Callable[[Any], Any]] = {
+    "stuck": add_stuck,
+    "unknown": add_decision,
+    "failed": add_failed,
+    "auto_paused": add_paused,
+    "retrying": add_retry,
+    "due": add_task,
+    "overdue": add_overdue,
+    "dead": add_dead,
+    "drift": add_drift,
+    "held": add_held,
+}
+
+
+def dashboard(client: Client) -> Any:
+    cache.clear()
+    return client.get(reverse("admin:index"))
+
+
+def shown_rows(client: Client) -> dict[str, Any]:
+    return {row.name: row for row in dashboard(client).context_data["attention"]}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_count_of_a_problem_equals_the_list_that_it_links_to(tenant: Any, name: str) -> None:
+    client = member_of(tenant)
+    add_unaffected(tenant)
+    assert name not in shown_rows(client)
+    for number in (1, 2):
+        PROBLEMS[name](tenant)
+        row = shown_rows(client)[name]
+        rows = client.get(row.url).context_data["cl"].queryset
+        assert (row.count, rows.count()) == (str(number), number)
+    assert client.get(row.first.url).status_code == 200
+
+
+def test_problems_come_in_the_order_of_their_urgency_and_name_the_first_row(tenant: Any) -> None:
+    client = member_of(tenant, role=Role.VIEWER)
+    for add in reversed(PROBLEMS.values()):
+        add(tenant)
+    add_failed(tenant)
+    page = dashboard(client)
+    rows = page.context_data["attention"]
+    assert [row.name for row in rows] == list(PROBLEMS)
+    text = page.content.decode()
+    for expected in ("upload, attempt 2", "MAINTENANCE", "NOT_FOUND", "8 attempts failed", "9 of 10 failed"):
+        assert expected in text, expected
+    assert page.context_data["absent"] == ""
+
+
+def test_count_stops_at_the_limit(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("workflows.selectors.dashboard", "portal.pages.attention"):
+        monkeypatch.setattr(f"{module}.MOST_COUNTED", 2)
+    for _ in range(4):
+        add_dead(tenant)
+    assert shown_rows(member_of(tenant))["dead"].count == "2+"
+
+
+def test_dashboard_of_a_new_tenant_says_what_is_missing_and_that_nothing_needs_attention(tenant: Any) -> None:
+    text = dashboard(member_of(tenant)).content.decode()
+    for expected in (
+        "Nothing needs attention", "0 open runs agree with Temporal", "There is no definition yet",
+        "No run ended in this period", "No event was received in this period", "Nothing is due",
+    ):  # fmt: skip
+        assert expected in text, expected
+
+
+def test_dashboard_needs_at_most_12_statements_and_1_if_nothing_changed(tenant: Any) -> None:
+    for add in PROBLEMS.values():
+        add(tenant)
+    client = member_of(tenant)
+    dashboard(client)
+    cache.clear()
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(reverse("admin:index"))
+    statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+    assert len(statements) <= 12, "\n".join(statements)
+    version = page.context_data["live_version"]
+    assert f'data-version="{version}"' in page.content.decode()
+    add_failed(tenant)
+    poll = {"If-None-Match": f'"{version}"'}
+    assert client.get(reverse("admin:index"), headers=poll).status_code == 200
+
+
+def test_next_shows_deadlines_retries_tasks_and_schedules_in_the_order_of_their_times(tenant: Any) -> None:
+    now = timezone.now()
+    add_retry(tenant)  # in 5 minutes
+    task = add_task(tenant, due_at=now + 3 * MINUTE, title="<script>alert(1)</script>")
+    open_wait(tenant, run=task.run, deadline_at=now + 7 * MINUTE)
+    open_wait(tenant, run=task.run, kind="time", name="", key="", deadline_at=now + 9 * MINUTE)
+    open_wait(tenant, run=task.run, kind="human", name="", key="", deadline_at=now + 3 * MINUTE)
+    add_overdue(tenant)
+    Schedule.objects.create(
+        tenant=tenant, definition=task.run.definition, name="nightly", origin="portal", temporal_schedule_id="s",
+        kind="recurring", next_run_at=now + 11 * MINUTE,
+    )  # fmt: skip
+    page = dashboard(member_of(tenant, role=Role.VIEWER))
+    steps = [(step["kind"], step["words"]) for step in page.context_data["next_steps"]]
+    assert steps == [
+        ("task", "Task due"),
+        ("retry", "Attempt 3"),
+        ("event", "Deadline"),
+        ("time", "Timer"),
+        ("schedule", "Schedule"),
+    ]
+    assert "<script>alert(1)" not in page.content.decode()
+
+
+def test_charts_and_definitions_count_the_last_24_hours_without_replays(tenant: Any) -> None:
+    first = make_run(tenant, status="FAILED", started_at=ago(2 * HOUR), ended_at=ago(HOUR))
+    same = {"definition_version": first.definition_version, "ended_at": ago(HOUR)}
+    for status, took in (("SUCCEEDED", MINUTE), ("SUCCEEDED", MINUTE), ("CANCELED", MINUTE)):
+        make_run(tenant, status=status, started_at=ago(HOUR + took), **same)
+    make_run(tenant, status="FAILED", replay_of=first, started_at=ago(2 * HOUR), **same)
+    make_run(tenant, status="RUNNING", definition_version=first.definition_version)
+    make_run(make_tenant(), status="SUCCEEDED", ended_at=ago(HOUR))
+    receive(tenant)
+    page = dashboard(member_of(tenant))
+    runs, events = (chart["chart"] for chart in page.context_data["charts"])
+    assert runs.totals == [("Succeeded", 2), ("Failed", 1)]
+    assert (len(runs.columns), events.is_empty) == (24, True)
+    (row,) = page.context_data["definitions"]
+    assert (row.open, row.ended, row.failed, row.percent, row.p95 >= HOUR) == (1, 4, 1, 66.6, True)
+    failed = f"{reverse('admin:workflows_run_changelist')}?problem=failed&amp;definition={row.key}"
+    assert failed in page.content.decode()
+    assert member_of(tenant).get(failed.replace("&amp;", "&")).context_data["cl"].queryset.count() == 1
+
+
+def test_outage_of_temporal_is_shown_and_the_page_still_works(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*, seconds: float) -> Any:
+        raise gateway.TemporalUnreachable("connection refused")
+
+    monkeypatch.setattr(system_health, "describe_task_queues", unreachable)
+    page = dashboard(member_of(tenant, role=Role.VIEWER))
+    text = page.content.decode()
+    assert "Runs do not progress until Temporal responds" in text
+    assert "connection refused" in text
+    assert "Send an event" not in text  # a viewer
+    assert [item.name for item in page.context_data["alarms"]] == ["Temporal"]
+
+
+def test_health_shows_pollers_and_backlog(tenant: Any, temporal_worker: None) -> None:
+    items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
+    assert set(items) >= {
+        "Workflow pollers", "Action pollers", "Task queue backlog", "Event worker queue", "Events not routed",
+        "Deliveries in progress", "Projection lag, p95", "Overdue timers",
+    }  # fmt: skip
