@@ -10,6 +10,7 @@ from django.utils.text import Truncator
 
 from workflows.selectors.attention import RunProblem
 from workflows.selectors.dashboard import MOST_COUNTED, Backlog, Problem
+from workflows.statuses import CommandAction
 
 LONGEST_REASON = 140
 Facts = Mapping[str, Any]
@@ -81,6 +82,15 @@ def _task(facts: Facts) -> First:
     return First(facts["key"] or f"run {facts['id'][:8]}", page, facts["title"])
 
 
+def _start(facts: Facts) -> First:
+    return _run(facts, facts["definition"])
+
+
+def _command(facts: Facts) -> First:
+    page = reverse("admin:workflows_command_change", args=[facts["id"]])
+    return First(CommandAction(facts["action"]).label, page, "the next sweep checks what happened")
+
+
 def _dead(facts: Facts) -> First:
     target = f"to {facts['definition']}, " if facts["definition"] else ""
     attempts = f"{facts['attempts']} attempt{'' if facts['attempts'] == 1 else 's'} failed"
@@ -133,6 +143,13 @@ KINDS = {
         True,
     ),
     "dead": Kind("dead", "amber", "Dead letters", "dead letters", "workflows_eventdelivery_changelist", _dead),
+    "starting": Kind(
+        "run", "amber", "Runs that do not start", "late starts", _runs(RunProblem.STARTING), _start, "since"
+    ),
+    "commands": Kind(
+        "unknown", "violet", "Commands with unknown outcome", "unknown commands",
+        "workflows_command_changelist?state__exact=unknown", _command,
+    ),
     "drift": Kind("warn", "amber", "Runs that differ from Temporal", "drift", _runs(RunProblem.DRIFT), _reason),
     "held": Kind(
         "held", "grey", "Starts on hold", "held starts", "workflows_eventdelivery_changelist?status=held", _held,

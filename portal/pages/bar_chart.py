@@ -9,7 +9,7 @@ from workflows.selectors.activity import Hour
 WIDTH, HEIGHT = 520.0, 170.0
 LEFT, TOP, BOTTOM = 34.0, 8.0, 150.0
 BAR_SHARE = 0.85
-LABEL_EVERY = 4
+LABEL_EVERY, LABEL_OFFSET = 4, 2
 GRID_LINES = 4
 STEPS = (1, 2, 5)
 
@@ -79,7 +79,7 @@ def bar_chart(hours: Sequence[Hour], series: Sequence[Series]) -> Chart:
             if height:
                 bars.append(Bar(round(x, 1), round(y, 1), round(pitch * BAR_SHARE, 1), round(height, 1), one.tone))
         counts = [(one.label, hour.counts[one.name]) for one in series]
-        columns.append(Column(hour.at, bars, round(x, 1), number % LABEL_EVERY == LABEL_EVERY - 1, counts))
+        columns.append(Column(hour.at, bars, round(x, 1), number % LABEL_EVERY == LABEL_OFFSET, counts))
     lines = [Line(round(BOTTOM - part * top // GRID_LINES * scale, 1), part * top // GRID_LINES) for part in range(5)]
     totals = [(one.label, sum(hour.counts[one.name] for hour in hours)) for one in series]
     return Chart(columns, lines, series, totals)

@@ -29,7 +29,11 @@ PAGE_AGE_SECONDS = 15
 ACTIVITY_SECONDS = 15
 """Time for which the numbers of the last 24 hours are kept, for each tenant. Units: seconds."""
 SHOWN_DEFINITIONS = 8
-RUN_SERIES = (Series("succeeded", "Succeeded", "green"), Series("failed", "Failed", "red"))
+RUN_SERIES = (
+    Series("succeeded", "Succeeded", "green"),
+    Series("failed", "Failed", "red"),
+    Series("canceled", "Canceled", "grey"),
+)
 EVENT_SERIES = (Series("delivered", "Delivered", "blue"), Series("not_delivered", "Not delivered", "amber"))
 # The icon and the words of each kind of next step.
 NEXT = {

@@ -17,7 +17,7 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Definition, EventDelivery, HumanTask, Run, RunStep, Schedule
+from workflows.models import Command, Definition, EventDelivery, HumanTask, Run, RunStep, Schedule
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import Role
 from workflows.temporal import gateway
@@ -52,6 +52,17 @@ def add_drift(tenant: Any) -> Run:
     return make_run(tenant, drift_found_at=ago(HOUR), drift_reason="the status differs", correlation_key="PAY-3")
 
 
+def add_starting(tenant: Any) -> Run:
+    return make_run(tenant, status="STARTING", created_at=ago(HOUR))
+
+
+def add_command(tenant: Any) -> Command:
+    return Command.objects.create(
+        tenant=tenant, action="cancel", target_type="run", target_id="1", actor_type="user", actor_name="a",
+        source="admin", state="unknown",
+    )  # fmt: skip
+
+
 def add_retry(tenant: Any, began: timedelta = 20 * MINUTE) -> Run:
     run = make_run(tenant, correlation_key="PAY-4")
     step = {"step_path": "root.steps[0]", "step_id": "upload"}
@@ -59,7 +70,7 @@ def add_retry(tenant: Any, began: timedelta = 20 * MINUTE) -> Run:
         for attempt, started_at in ((1, ago(began)), (2, ago(MINUTE))):
             RunStep.objects.create(
                 tenant=tenant, run=run, step_type="action", status="RETRY_SCHEDULED", attempt=attempt,
-                started_at=started_at, error={"code": "MAINTENANCE"}, **step,
+                started_at=started_at, error={"category": "A", "code": "MAINTENANCE", "message": "m"}, **step,
             )  # fmt: skip
     open_wait(tenant, run=run, kind="retry", name="", key="", deadline_at=timezone.now() + 5 * MINUTE, **step)
     return run
@@ -108,6 +119,8 @@ def add_unaffected(tenant: Any) -> None:
     make_run(tenant, status="FAILED", started_at=ago(30 * HOUR), ended_at=ago(25 * HOUR))
     make_run(tenant, status="FAILED", ended_at=ago(MINUTE), replay_of=make_run(tenant, status="SUCCEEDED"))
     make_run(tenant, status="SUCCEEDED", stuck_since=ago(HOUR), drift_found_at=ago(HOUR), ended_at=ago(MINUTE))
+    make_run(tenant, status="STARTING")
+    make_run(tenant, status="STARTING", created_at=ago(HOUR), queued_until=timezone.now())
     add_retry(tenant, began=5 * MINUTE)
     add_overdue(tenant, late=timedelta(seconds=2))
     add_task(tenant, due_at=timezone.now() + 2 * HOUR)
@@ -126,6 +139,8 @@ PROBLEMS: dict[str, Callable[[Any], Any]] = {
     "due": add_task,
     "overdue": add_overdue,
     "dead": add_dead,
+    "starting": add_starting,
+    "commands": add_command,
     "drift": add_drift,
     "held": add_held,
 }
@@ -236,8 +251,8 @@ def test_charts_and_definitions_count_the_last_24_hours_without_replays(tenant: 
     receive(tenant)
     page = dashboard(member_of(tenant))
     runs, events = (chart["chart"] for chart in page.context_data["charts"])
-    assert runs.totals == [("Succeeded", 2), ("Failed", 1)]
-    assert (len(runs.columns), events.is_empty) == (24, True)
+    assert runs.totals == [("Succeeded", 2), ("Failed", 1), ("Canceled", 1)]
+    assert (len(runs.columns), events.totals) == (24, [("Delivered", 0), ("Not delivered", 1)])
     (row,) = page.context_data["definitions"]
     assert (row.open, row.ended, row.failed, row.percent, row.p95 >= HOUR) == (1, 4, 1, 66.6, True)
     failed = f"{reverse('admin:workflows_run_changelist')}?problem=failed&amp;definition={row.key}"

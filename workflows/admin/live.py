@@ -62,5 +62,11 @@ def age_of(seconds: int) -> int:
 def _digest(request: HttpRequest, content: Any) -> str:
     """Return a short text for the content of a page, as this member sees it at this address."""
     actor = actor_of(request)
-    seen_by = (actor.id, actor.role.value, actor.sees_payloads, request.get_full_path())
+    seen_by = (
+        actor.id,
+        actor.role.value,
+        actor.sees_payloads,
+        timezone.get_current_timezone_name(),
+        request.get_full_path(),
+    )
     return hashlib.sha256(repr((seen_by, content)).encode()).hexdigest()[:24]

@@ -25,7 +25,13 @@ MOST_PER_DEFINITION = 2_000
 MOST_OPEN = 1_000
 MOST_DEFINITIONS = 200
 DELIVERED = (EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED)
-NOT_DELIVERED = (EventOutcome.UNMATCHED, EventOutcome.UNCORRELATED, EventOutcome.REJECTED, EventOutcome.DEAD)
+NOT_DELIVERED = tuple(outcome for outcome in EventOutcome if outcome not in DELIVERED)
+RUN_GROUPS = {
+    "succeeded": (RunStatus.SUCCEEDED,),
+    "failed": FAILED_STATUSES,
+    "canceled": (RunStatus.CANCELED, RunStatus.TERMINATED),
+}
+EVENT_GROUPS = {"delivered": DELIVERED, "not_delivered": NOT_DELIVERED}
 LAG_RUNS = 100
 GOOD_RATE, FAIR_RATE = 0.95, 0.9
 
@@ -162,13 +168,8 @@ def activity_per_hour(*, tenant_id: uuid.UUID) -> Activity:
             found[kind][hour][value] = int(number)
     hours = [first + timedelta(hours=n) for n in range(HOURS)]
     return Activity(
-        runs=[
-            Hour(at, _grouped(found["run"][at], succeeded=[RunStatus.SUCCEEDED], failed=FAILED_STATUSES))
-            for at in hours
-        ],
-        events=[
-            Hour(at, _grouped(found["event"][at], delivered=DELIVERED, not_delivered=NOT_DELIVERED)) for at in hours
-        ],
+        runs=[Hour(at, _grouped(found["run"][at], **RUN_GROUPS)) for at in hours],
+        events=[Hour(at, _grouped(found["event"][at], **EVENT_GROUPS)) for at in hours],
         is_limited=any(sum(counts.values()) == MOST_PER_HOUR for kind in found.values() for counts in kind.values()),
         lag_seconds=lag,
         read_at=now,

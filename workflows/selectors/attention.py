@@ -14,10 +14,11 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Definition, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.models import Command, Definition, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     OPEN_TASK_STATUSES,
+    CommandState,
     DeliveryStatus,
     Engine,
     RunStatus,
@@ -30,6 +31,7 @@ LONG_RETRY = timedelta(minutes=15)
 DUE_WITHIN = timedelta(hours=1)
 # Temporal needs a moment to fire a timer, and a worker to record it.
 OVERDUE_AFTER = timedelta(minutes=1)
+STARTED_AFTER = timedelta(minutes=1)
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT)
 
 
@@ -40,6 +42,7 @@ class RunProblem(StrEnum):
     STUCK = "stuck"
     LONG_RETRY = "retrying"
     OVERDUE = "overdue"
+    STARTING = "starting"
     DRIFT = "drift"
 
 
@@ -48,6 +51,7 @@ RUN_PROBLEM_WORDS = {
     RunProblem.STUCK: "Temporal cannot move the run",
     RunProblem.LONG_RETRY: "retrying for more than 15 minutes",
     RunProblem.OVERDUE: "a wait is past its deadline",
+    RunProblem.STARTING: "starting for more than 1 minute",
     RunProblem.DRIFT: "differs from Temporal",
 }
 
@@ -107,12 +111,22 @@ def auto_paused_definitions(definitions: QuerySet[Definition]) -> QuerySet[Defin
     return paused.order_by(F("paused_at").desc(nulls_last=True))
 
 
+def unknown_commands(commands: QuerySet[Command]) -> QuerySet[Command]:
+    """Return the commands whose outcome is unknown, oldest first."""
+    return commands.filter(state=CommandState.UNKNOWN).order_by("requested_at")
+
+
 def _failed(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
     return runs.filter(status__in=FAILED_STATUSES, ended_at__gte=timezone.now() - FAILED_WITHIN, replay_of__isnull=True)
 
 
 def _stuck(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
     return runs.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False)
+
+
+def _starting(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    late = timezone.now() - STARTED_AFTER
+    return runs.filter(status=RunStatus.STARTING, created_at__lt=late, queued_until__isnull=True)
 
 
 def _drift(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
@@ -133,5 +147,6 @@ _RUNS: dict[RunProblem, Callable[[QuerySet[Run], uuid.UUID], QuerySet[Run]]] = {
     RunProblem.STUCK: _stuck,
     RunProblem.LONG_RETRY: _retrying,
     RunProblem.OVERDUE: _overdue,
+    RunProblem.STARTING: _starting,
     RunProblem.DRIFT: _drift,
 }

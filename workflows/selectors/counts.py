@@ -7,22 +7,8 @@ from datetime import timedelta
 from django.db.models import Count, Min
 from django.utils import timezone
 
-from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, Event, HumanTask, Run
-from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, CommandState, Engine, RunStatus
-
-
-def open_decision_count(*, tenant_id: uuid.UUID) -> int:
-    """Return the number of actions whose outcome is unknown and waits for a decision."""
-    return HumanTask.objects.filter(
-        tenant_id=tenant_id, task_type=DECIDE_OUTCOME, status__in=OPEN_TASK_STATUSES
-    ).count()
-
-
-def run_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
-    """Return the number of the tenant's runs by status."""
-    rows = Run.objects.filter(tenant_id=tenant_id).values_list("status").annotate(Count("id")).order_by()
-    return dict(rows)
+from workflows.models import Command, Event, Run
+from workflows.statuses import OPEN_RUN_STATUSES, CommandState, Engine, RunStatus
 
 
 def stuck_run_count(*, tenant_id: uuid.UUID | None = None) -> int:

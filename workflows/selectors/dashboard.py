@@ -12,7 +12,18 @@ from django.db.models import F, IntegerField, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 from django.utils import timezone
 
-from workflows.models import Definition, Event, EventDelivery, HumanTask, Run, RunStep, RunWait, Schedule, Tenant
+from workflows.models import (
+    Command,
+    Definition,
+    Event,
+    EventDelivery,
+    HumanTask,
+    Run,
+    RunStep,
+    RunWait,
+    Schedule,
+    Tenant,
+)
 from workflows.selectors import attention
 from workflows.selectors.attention import RunProblem
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, DeliveryStatus, Engine, WaitKind, WaitStatus
@@ -61,7 +72,7 @@ def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], B
     columns: dict[str, Any] = {f"{name}_count": _Count(counted) for name, (counted, _, _) in rows.items()}
     for name, (_, shown, facts) in rows.items():
         columns[f"{name}_first"] = _first(shown, JSONObject(**facts))
-    found = Tenant.objects.filter(id=tenant_id).values(**columns, **_backlog_columns(tenant_id)).get()
+    found: Any = Tenant.objects.filter(id=tenant_id).values(**columns, **_backlog_columns(tenant_id)).get()
     problems = {name: Problem(name, found[f"{name}_count"], _read(found[f"{name}_first"])) for name in rows}
     oldest = [at for at in (found["pending_since"], found["sent_since"]) if at is not None]
     return problems, Backlog(
@@ -79,10 +90,11 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
     own: dict[str, Any] = {"tenant_id": tenant_id}
     runs, tasks = Run.objects.filter(**own), HumanTask.objects.filter(**own)
     deliveries, definitions = EventDelivery.objects.filter(**own), Definition.objects.filter(**own)
-    failed, stuck, drift = (
+    failed, stuck, starting, drift = (
         attention.runs_with_problem(runs, problem, tenant_id=tenant_id)
-        for problem in (RunProblem.FAILED, RunProblem.STUCK, RunProblem.DRIFT)
+        for problem in (RunProblem.FAILED, RunProblem.STUCK, RunProblem.STARTING, RunProblem.DRIFT)
     )
+    commands = attention.unknown_commands(Command.objects.filter(**own))
     retries, overdue = attention.long_retries(tenant_id), attention.overdue_waits(tenant_id)
     run = {"id": F("id"), "key": F("correlation_key"), "definition": F("definition__name")}
     of_run = {"id": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
@@ -115,6 +127,8 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
             _runs_of(overdue), overdue, {**wait, "at": F("deadline_at")},
         ),
         "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
+        "starting": (starting, starting.order_by("created_at"), {**run, "at": F("created_at")}),
+        "commands": (commands, commands, {"id": F("id"), "action": F("action"), "at": F("requested_at")}),
         "drift": (
             drift, drift.order_by("drift_found_at"), {**run, "at": F("drift_found_at"), "why": F("drift_reason")},
         ),
