@@ -22,6 +22,7 @@ from workflows.selectors.activity import (
     activity_per_hour,
 )
 from workflows.selectors.dashboard import next_steps, problems_and_backlog
+from workflows.selectors.incidents import dashboard_incidents
 from workflows.selectors.versions import dashboard_version
 from workflows.statuses import Role
 
@@ -65,6 +66,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "absent": absent_problems(problems),
         "agreeing": "" if problems["drift"].count else open_runs_text(backlog),
         "compared_at": backlog.compared_at,
+        "incidents": dashboard_incidents(tenant_id=actor.tenant_id),
         "next_steps": [_next(row) for row in next_steps(tenant_id=actor.tenant_id)],
         "charts": [
             {
