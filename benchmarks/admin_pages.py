@@ -184,7 +184,7 @@ def pages(filler: Filler) -> dict[str, str]:
         "run list, definition": admin(runs, "?definition=flow-7"),
         "run list, key": admin(runs, "?q=pay-77"),
         "run list, no such key": admin(runs, "?q=nothing-77"),
-        "run list, other order": admin(runs, "?o=2"),
+        "run list, other order": admin(runs, "?o=key"),
         "run page": admin("workflows_run_change", "", filler.run.id),
         "events list": admin("workflows_event_changelist"),
         "events list, key": admin("workflows_event_changelist", "?q=pay-77"),

@@ -190,6 +190,7 @@ class CommandAction(TextChoices):
     REMOVE_MEMBER = "remove_member", "Remove member"
     CREATE_TENANT = "create_tenant", "Create tenant"
     EDIT_TENANT = "edit_tenant", "Edit tenant"
+    EDIT_VIEW = "edit_view", "Change saved view"
 
 
 class CommandState(TextChoices):

@@ -28,6 +28,7 @@ from workflows.models import (
     RunLog,
     RunStep,
     RunWait,
+    SavedView,
     ScheduleOccurrence,
     Tenant,
     TenantMembership,
@@ -78,6 +79,9 @@ def fill_tenant(mark: str) -> FilledTenant:
             tenant=tenant, user_id=int(caller.actor_id), idempotency_key=own, title=f"{mark} title", body=mark
         )
         caller.ids["notification"] = str(row.id)
+        view = SavedView.objects.create(tenant=tenant, user_id=int(caller.actor_id), user_name=own, name=f"{mark} view")
+        caller.ids["saved_view"] = str(view.id)
+    ids["saved_view"] = users[Role.ADMIN].ids["saved_view"]
     ids["notification"] = users[Role.ADMIN].ids["notification"]
     return FilledTenant(tenant, mark, ids, users, api_clients)
 

@@ -429,6 +429,11 @@ def _run_screens() -> Iterator[Cell]:
     for kind in ("csv", "json"):
         yield _get(f"workflows_run_export_{kind}", VIEWER, shows=True)
         yield _post(f"workflows_run_export_{kind}", NOBODY, denied_statuses=REFUSED)
+    saved = {"name": "A view", "query": ""}
+    yield _get("workflows_run_save_view", VIEWER)
+    yield _post("workflows_run_save_view", VIEWER, body=lambda ids: saved, is_recorded=True)
+    yield _get("workflows_run_delete_view", VIEWER, "saved_view")
+    yield _post("workflows_run_delete_view", VIEWER, "saved_view", is_recorded=True)
     for action, needs in (("cancel_runs", OPERATOR), ("replay_runs", OPERATOR), ("terminate_runs", ADMIN)):
         yield _action("run", action, needs, "run")
     for step in ("start", "pause", "resume", "stop", "retry-failures"):

@@ -27,7 +27,7 @@ from workflows.models import Definition, Run
 from workflows.models.statements import statement_limit
 from workflows.redaction import rules_in
 from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
-from workflows.selectors.run_rows import run_rows
+from workflows.selectors.run_rows import run_rows, runs_explained
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 # Each order has an index that begins with the tenant. A name with "-" reads the index from the other end.
@@ -85,6 +85,10 @@ class RunChangeList(CheckedChangeList):
             return rows.none()
         return rows.order_by(*self.get_ordering(request, rows))
 
+    def get_results(self, request: HttpRequest) -> None:
+        self.queryset = runs_explained(self.queryset)
+        super().get_results(request)
+
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Run]) -> list[str]:
         order = request.GET.get(ORDER_VAR) or NEWEST_FIRST
         names = ORDERS[order.removeprefix("-")]
@@ -116,7 +120,7 @@ def count_words(count: int) -> str:
 
 
 def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
-    """Return what the template shows. Cost: at most eight statements beside the rows of the page."""
+    """Return what the template shows. Cost: at most four statements beside the rows of the page."""
     form, tenant_id = shown.form, shown.tenant_id
     names = dict(
         Definition.objects.filter(tenant_id=tenant_id).order_by("key").values_list("key", "name")[:MOST_DEFINITIONS]

@@ -19,6 +19,7 @@ from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_export import RunExportViews
 from workflows.admin.run_page import RunPageViews
 from workflows.admin.run_verify import RunVerifyViews
+from workflows.admin.run_views import RunViewViews, views_context
 from workflows.models import Run
 from workflows.selectors.run_rows import with_step_names
 from workflows.selectors.runs import runs_with_open_cancel
@@ -26,7 +27,7 @@ from workflows.statuses import Role
 
 
 @admin.register(Run)
-class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, RunBulkActions):
+class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, RunViewViews, RunBulkActions):
     list_display = ("id",)  # the template of the list has its own columns
     search_fields = ("id",)
     actions = ("replay_runs", "cancel_runs", "terminate_runs")  # type: ignore[assignment]
@@ -43,8 +44,9 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, Ru
         context = getattr(response, "context_data", None)
         if context is not None and "cl" in context:
             actor = actor_of(request)
-            context |= {**list_context(context["cl"], request), "may_start": actor.has_role(Role.OPERATOR)}
+            context |= list_context(context["cl"], request) | views_context(actor, request)
+            context["may_start"] = actor.has_role(Role.OPERATOR)
         return response
 
     def get_urls(self) -> list[URLPattern]:
-        return self.command_urls() + self.verify_urls() + self.export_urls() + super().get_urls()
+        return self.command_urls() + self.verify_urls() + self.export_urls() + self.view_urls() + super().get_urls()

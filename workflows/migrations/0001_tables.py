@@ -101,6 +101,7 @@ class Migration(migrations.Migration):
                             ("remove_member", "Remove member"),
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
+                            ("edit_view", "Change saved view"),
                         ],
                         max_length=40,
                     ),
@@ -255,6 +256,7 @@ class Migration(migrations.Migration):
                             ("remove_member", "Remove member"),
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
+                            ("edit_view", "Change saved view"),
                         ],
                         max_length=40,
                     ),
@@ -2293,6 +2295,54 @@ class Migration(migrations.Migration):
                 "db_table": "workflow_holiday_calendars",
                 "constraints": [
                     models.UniqueConstraint(fields=("tenant", "name"), name="workflow_holiday_calendars_name")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="SavedView",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "user_name",
+                    models.CharField(help_text="Name of the owner when the view was saved.", max_length=200),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "query",
+                    models.CharField(blank=True, help_text="Query string of the run list.", max_length=4000),
+                ),
+                ("is_shared", models.BooleanField(default=False)),
+                ("saved_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_saved_views",
+                "indexes": [
+                    models.Index(fields=["tenant", "is_shared", "name"], name="workflow_saved_views_shared")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "user", "name"), name="workflow_saved_views_one_per_name"
+                    )
                 ],
             },
         ),

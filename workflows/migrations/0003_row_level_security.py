@@ -13,7 +13,7 @@ TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
     "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote",
-    "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "Schedule",
+    "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "SavedView", "Schedule",
     "ScheduleOccurrence", "Secret", "TenantMembership",
 ]  # fmt: skip
 

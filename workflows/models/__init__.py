@@ -8,6 +8,7 @@ from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.human_tasks import HumanTask
 from workflows.models.incidents import Incident, IncidentCursor, IncidentFailure, IncidentHour, IncidentNote
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
+from workflows.models.saved_views import SavedView
 from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
 from workflows.models.storage import DataStoreEntry, Secret
 from workflows.models.tenants import ApiToken, Tenant, TenantMembership
@@ -41,6 +42,7 @@ __all__ = [
     "RunLog",
     "RunStep",
     "RunWait",
+    "SavedView",
     "Schedule",
     "ScheduleOccurrence",
     "Secret",

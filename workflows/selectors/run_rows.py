@@ -3,10 +3,11 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, JSONField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce, JSONObject
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Command, HumanTask, Run, RunStep, RunWait
@@ -23,34 +24,30 @@ from workflows.statuses import (
 )
 
 _RETRY_FIRST = Case(When(kind=WaitKind.RETRY, then=Value(0)), default=Value(1))
+# A decision about an unknown outcome comes first.
+_DECISION_FIRST = Case(When(task_type=DECIDE_OUTCOME, then=Value(0)), default=Value(1))
 
 
 @dataclass
 class RunRow:
-    """A run with the rows that explain it.
+    """A run of the list with what explains it.
 
-    `definition`: name of the definition. `error`: the redacted error.
-    `wait`: the open wait with the nearest deadline; a retry comes first. `task`: the open task of the run. `retry`: the
-    failed attempt before the retry. `replay`: the newest replay. `canceled_by`: the command that ended the run.
+    `definition`: name of the definition. `error`: the redacted error. `retry`: the failed attempt before the retry.
     """
 
     run: Run
     definition: str
     error: Any
-    wait: RunWait | None = None
-    task: HumanTask | None = None
     retry: RunStep | None = None
-    replay: Run | None = None
-    canceled_by: Command | None = None
 
     @property
     def status(self) -> str:
         """Return the shown status (`workflows/selectors/run_list.py`)."""
         if self.run.status != RunStatus.WAITING:
             return self.run.status
-        if self.task is not None and self.task.task_type == DECIDE_OUTCOME:
+        if self.task is not None and self.task["task_type"] == DECIDE_OUTCOME:
             return UNKNOWN
-        return RETRYING if self.wait is not None and self.wait.kind == WaitKind.RETRY else self.run.status
+        return RETRYING if self.wait is not None and self.wait["kind"] == WaitKind.RETRY else self.run.status
 
     @property
     def began_at(self) -> datetime:
@@ -60,6 +57,34 @@ class RunRow:
     def step(self) -> str:
         return step_title(self.run)
 
+    @cached_property
+    def wait(self) -> dict[str, Any] | None:
+        """Return the open wait with the nearest deadline. A retry comes first."""
+        return _explained(self.run, "open_wait")
+
+    @cached_property
+    def task(self) -> dict[str, Any] | None:
+        """Return the open task that is due first. A decision about an unknown outcome comes first."""
+        return _explained(self.run, "open_task")
+
+    @cached_property
+    def replay(self) -> dict[str, Any] | None:
+        """Return the newest replay."""
+        return _explained(self.run, "newest_replay")
+
+    @cached_property
+    def canceled_by(self) -> dict[str, Any] | None:
+        """Return the command that ended the run."""
+        return _explained(self.run, "end_command")
+
+
+def _explained(run: Run, name: str) -> dict[str, Any] | None:
+    """Return the columns of a row that `runs_explained` found. JSON has times as texts."""
+    found: dict[str, Any] | None = getattr(run, name)
+    return found and {
+        key: datetime.fromisoformat(value) if key.endswith("_at") and value else value for key, value in found.items()
+    }
+
 
 def step_title(run: Run) -> str:
     """Return the name of the failed or current step of a run from `with_step_names`."""
@@ -67,10 +92,7 @@ def step_title(run: Run) -> str:
 
 
 def with_step_names(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """Annotate the runs with the name and the id of their failed or current step.
-
-    PostgreSQL computes them only for the rows of the page, because the page has a limit.
-    """
+    """Annotate the runs with the name and the id of their failed or current step."""
     steps = RunStep.objects.filter(
         tenant_id=OuterRef("tenant_id"),
         run=OuterRef("pk"),
@@ -79,60 +101,55 @@ def with_step_names(runs: QuerySet[Run]) -> QuerySet[Run]:
     return runs.annotate(step_name=Subquery(steps.values("name")[:1]), step_id=Subquery(steps.values("step_id")[:1]))
 
 
-def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str], rules: Rules) -> list[RunRow]:
-    """Return the rows of one page. `names` has the names of definitions by key. Cost: at most five statements."""
-    rows = {
-        run.id: RunRow(run, names.get(run.definition_key, run.definition_key), redact(run.error, rules, "/error"))
-        for run in runs
-    }
-    waiting = [run.id for run in runs if run.status == RunStatus.WAITING]
-    if waiting:
-        _add_waits(rows, waiting, tenant_id, rules)
-    ended = [run.id for run in runs if run.status in (RunStatus.CANCELED, RunStatus.TERMINATED)]
-    if ended:
-        _add_commands(rows, ended, tenant_id)
-    if runs:
-        replays = Run.objects.filter(tenant_id=tenant_id, replay_of__in=list(rows)).only(
-            "id", "tenant_id", "replay_of_id", "status", "created_at"
-        )
-        for replay in replays.order_by("replay_of", "-created_at").distinct("replay_of"):
-            rows[_known(replay.replay_of_id)].replay = replay
-    return list(rows.values())
+def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Annotate the runs with what `RunRow` shows.
 
-
-def _add_waits(rows: dict[uuid.UUID, RunRow], waiting: list[uuid.UUID], tenant_id: uuid.UUID, rules: Rules) -> None:
-    waits = RunWait.objects.filter(tenant_id=tenant_id, run__in=waiting, status=WaitStatus.WAITING).defer("filters")
-    for wait in waits.order_by("run", _RETRY_FIRST, "deadline_at", "opened_at").distinct("run"):
-        rows[wait.run_id].wait = wait
-    tasks = HumanTask.objects.filter(tenant_id=tenant_id, run__in=waiting, status__in=OPEN_TASK_STATUSES).only(
-        "id", "tenant_id", "run_id", "task_type", "title", "due_at"
-    )
-    for task in tasks.order_by("due_at"):
-        known = rows[task.run_id].task
-        if known is None or task.task_type == DECIDE_OUTCOME:
-            rows[task.run_id].task = task
-    retries = [row.wait for row in rows.values() if row.wait is not None and row.wait.kind == WaitKind.RETRY]
-    if retries:
-        places = Q()
-        for wait in retries:
-            places |= Q(run=wait.run_id, step_path=wait.step_path, iteration=wait.iteration)
-        steps = RunStep.objects.filter(places, tenant_id=tenant_id, status=StepStatus.RETRY_SCHEDULED)
-        for step in steps.defer("input", "output").order_by("run", "-attempt").distinct("run"):
-            step.error = redact(step.error, rules, "/error")
-            rows[step.run_id].retry = step
-
-
-def _add_commands(rows: dict[uuid.UUID, RunRow], ended: list[uuid.UUID], tenant_id: uuid.UUID) -> None:
+    Each annotation is a subquery with an index. PostgreSQL computes them only for the rows of the page, because the
+    page has a limit.
+    """
+    of_run = {"tenant_id": OuterRef("tenant_id"), "run": OuterRef("pk")}
+    waits = RunWait.objects.filter(**of_run, status=WaitStatus.WAITING).order_by(_RETRY_FIRST, "deadline_at")
+    tasks = HumanTask.objects.filter(**of_run, status__in=OPEN_TASK_STATUSES).order_by(_DECISION_FIRST, "due_at")
+    replays = Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("pk")).order_by("-created_at")
     commands = Command.objects.filter(
-        tenant_id=tenant_id,
-        run__in=ended,
-        action__in=[CommandAction.CANCEL, CommandAction.TERMINATE],
-        state=CommandState.OBSERVED,
-    ).only("id", "tenant_id", "run_id", "actor_name", "reason")
-    for command in commands.order_by("run", "-requested_at").distinct("run"):
-        rows[_known(command.run_id)].canceled_by = command
+        **of_run, action__in=[CommandAction.CANCEL, CommandAction.TERMINATE], state=CommandState.OBSERVED
+    ).order_by("-requested_at")
+    ended = [RunStatus.CANCELED, RunStatus.TERMINATED]
+    return runs.annotate(
+        open_wait=_first(
+            waits, "kind", "event_name", "deadline_at", "step_path", "iteration", when=[RunStatus.WAITING]
+        ),
+        open_task=_first(tasks, "id", "task_type", "title", "due_at", when=[RunStatus.WAITING]),
+        newest_replay=Subquery(replays.values(found=JSONObject(status="status", created_at="created_at"))[:1]),
+        end_command=_first(commands, "actor_name", "reason", when=ended),
+    )
 
 
-def _known(run_id: uuid.UUID | None) -> uuid.UUID:
-    assert run_id is not None, "the query selects only rows of a run"
-    return run_id
+def _first(rows: QuerySet[Any], *columns: str, when: list[RunStatus]) -> Case:
+    """Return the columns of the first row as JSON, for runs with one of these statuses."""
+    found = JSONObject(**{column: column for column in columns})
+    return Case(When(status__in=when, then=Subquery(rows.values(found=found)[:1])), output_field=JSONField())
+
+
+def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str], rules: Rules) -> list[RunRow]:
+    """Return the rows of one page of `runs_explained`. `names` has the names of definitions by key.
+
+    Cost: one statement if a run waits for a retry.
+    """
+    rows = [
+        RunRow(run, names.get(run.definition_key, run.definition_key), redact(run.error, rules, "/error"))
+        for run in runs
+    ]
+    places = Q()
+    for row in rows:
+        if row.status == RETRYING and row.wait is not None:
+            places |= Q(run=row.run.id, step_path=row.wait["step_path"], iteration=row.wait["iteration"])
+    if places:
+        steps = RunStep.objects.filter(places, tenant_id=tenant_id, status=StepStatus.RETRY_SCHEDULED)
+        newest = steps.defer("input", "output").order_by("run", "-attempt").distinct("run")
+        retries = {step.run_id: step for step in newest}
+        for row in rows:
+            row.retry = retries.get(row.run.id)
+            if row.retry is not None:
+                row.retry.error = redact(row.retry.error, rules, "/error")
+    return rows
