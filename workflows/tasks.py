@@ -12,6 +12,7 @@ from workflows.services.incidents.clock import incidents_close_quiet, incidents_
 from workflows.services.incidents.grow import incidents_grow
 from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.services.schedules.reconcile import schedules_reconcile
+from workflows.services.step_counts import steps_count
 from workflows.tenancy import system_scope, tenant_scope
 
 
@@ -53,6 +54,16 @@ def grow_incidents() -> dict[str, int]:
     """
     with system_scope():
         return {"failures": incidents_grow(), "woken": incidents_wake(), "closed": incidents_close_quiet()}
+
+
+@shared_task(name="workflows.count_steps")
+def count_steps() -> int:
+    """Count new steps for the maps of definitions. Return the number of runs that were counted.
+
+    Source: docs/reference/screens.md#map
+    """
+    with system_scope():
+        return steps_count()
 
 
 @shared_task(name=WORK_BULK)

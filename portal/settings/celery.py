@@ -77,11 +77,20 @@ INCIDENT_INTERVAL_SECONDS = env.number(
 INCIDENT_QUIET_DAYS = env.number(
     "INCIDENT_QUIET_DAYS", 14, "days without a failure after which an incident is closed", low=1, high=365
 )
+STEP_COUNT_INTERVAL_SECONDS = env.number(
+    "STEP_COUNT_INTERVAL_SECONDS", 15, "seconds between two countings of steps for the maps of definitions", low=1,
+    high=3600,
+)  # fmt: skip
 CELERY_BEAT_SCHEDULE = {
     "workflows.grow_incidents": {
         "task": "workflows.grow_incidents",
         "schedule": timedelta(seconds=INCIDENT_INTERVAL_SECONDS),
         "options": {"expires": max(30.0, 3 * INCIDENT_INTERVAL_SECONDS)},
+    },
+    "workflows.count_steps": {
+        "task": "workflows.count_steps",
+        "schedule": timedelta(seconds=STEP_COUNT_INTERVAL_SECONDS),
+        "options": {"expires": max(30.0, 3 * STEP_COUNT_INTERVAL_SECONDS)},
     },
     "workflows.auto_pause_definitions": {
         "task": "workflows.auto_pause_definitions",

@@ -30,6 +30,10 @@ def page(name: str, definition: Definition, *args: Any) -> str:
     return reverse(f"admin:workflows_definition_{name}", args=[definition.id, *args])
 
 
+def tab(name: str, definition: Definition) -> str:
+    return f"{page('change', definition)}?tab={name}"
+
+
 def flow(tenant: Any) -> Definition:
     return Definition.objects.get(tenant=tenant, key="flow")
 
@@ -112,7 +116,8 @@ def test_pause_and_resume_with_held_starts(tenant: Any, author: Client) -> None:
     assert "Event starts are held" in sent(author, page("pause", definition), REASON)
     event = receive(tenant, workflow_correlation_key=None)
     events_work(tenant_id=tenant.id, seconds=20)
-    shown = author.get(page("change", definition)).content.decode()
+    assert "1 start held" in author.get(page("change", definition)).content.decode()
+    shown = author.get(tab("starts", definition)).content.decode()
     assert "Held starts: 1" in shown
     assert event.event_id in shown
     assert "flow is paused: a test" in shown
@@ -161,7 +166,7 @@ def test_roll_back_delete_and_the_page_of_a_deleted_definition(tenant: Any, auth
     publish(tenant, STATE)
     version = publish(tenant, {**STATE, "config": {"state": "Y"}})
     definition = flow(tenant)
-    assert page("rollback", definition, 1) in author.get(page("change", definition)).content.decode()
+    assert page("rollback", definition, 1) in author.get(tab("versions", definition)).content.decode()
     assert "published again" in sent(author, page("rollback", definition, 1), REASON)
     assert "DEFINITION_VERSION_NOT_FOUND" in sent(author, page("rollback", definition, 9), REASON)
     run = make_run(tenant, definition_version=version)

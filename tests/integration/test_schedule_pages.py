@@ -81,7 +81,7 @@ def test_page_shows_times_occurrences_and_errors_and_hides_the_payload_from_view
     assert len([q for q in queries if "SAVEPOINT" not in q["sql"]]) <= 12
     assert "failing" in viewer.get(url("changelist")).content.decode()
     definition = reverse("admin:workflows_definition_change", args=[schedule.definition_id])
-    assert url("change", schedule.id) in viewer.get(definition).content.decode()
+    assert url("change", schedule.id) in viewer.get(f"{definition}?tab=starts").content.decode()
 
 
 def test_steps_of_a_schedule(schedule: Schedule) -> None:

@@ -52,7 +52,10 @@ def pages(tenant: Any) -> list[str]:
         reverse("admin:workflows_run_cancel", args=[run.id]),
         reverse("admin:workflows_event_change", args=[event.id]),
         reverse("admin:workflows_humantask_change", args=[task.id]),
-        reverse("admin:workflows_definition_change", args=[definition.id]),
+        *(
+            f"{reverse('admin:workflows_definition_change', args=[definition.id])}?tab={tab}"
+            for tab in ("map", "versions", "text", "starts", "audit")
+        ),
         reverse("admin:workflows_definition_start", args=[definition.id]),
         reverse("admin:workflows_eventtype_change", args=[entry.id]),
         reverse("admin:workflows_command_change", args=[command.id]),

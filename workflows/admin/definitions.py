@@ -14,29 +14,18 @@ from unfold.decorators import display
 
 from workflows.admin.base import actor_of, error_text
 from workflows.admin.bundles import BundlePages
-from workflows.admin.definition_commands import DefinitionCommandViews, definition_offers
+from workflows.admin.definition_commands import DefinitionCommandViews
 from workflows.admin.definition_edit import DefinitionEditViews
-from workflows.admin.definition_graph import definition_graph
+from workflows.admin.definition_page import definition_context, definition_view
 from workflows.admin.expression_lab import ExpressionLabViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.admin.problem_filters import DefinitionProblemFilter
-from workflows.admin.schedules import state_of
-from workflows.engine.validate import Problem
 from workflows.errors import PortalError
-from workflows.json_numbers import write_json
-from workflows.models import Command, Definition, Schedule
-from workflows.services.definitions.drafts import draft_document
-from workflows.services.definitions.pause import starts_waiting
-from workflows.services.definitions.problems import definition_problems
-from workflows.services.definitions.publish import draft_differs
+from workflows.models import Definition
 from workflows.services.runs.start import run_start
-from workflows.statuses import OPEN_RUN_STATUSES, DefinitionState, Role
+from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.templatetags.pointsman import moment
-
-SHOWN_HELD = 20
-SHOWN_COMMANDS = 20
-SHOWN_SCHEDULES = 50
 
 
 @admin.register(Definition)
@@ -87,29 +76,8 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         definition = self._shown_or_404(request, object_id)
-        published = definition.published_version
-        document = published.document() if published else draft_document(definition)
-        problems = definition_problems(document, tenant_id=definition.tenant_id)
-        actor = actor_of(request)
-        held = starts_waiting(definition)
-        context = self.page_context(
-            request,
-            definition.name,
-            definition=definition,
-            document=document,
-            text=write_json(document, indent=2, ensure_ascii=False),
-            versions=definition.versions.order_by("-version")[:50],
-            problems=problems,
-            graph=definition_graph(document, problems),
-            runs=definition.runs.order_by("-created_at")[:10],
-            has_change=bool(published) and draft_differs(definition),
-            offers=definition_offers(definition, actor, no_publish=_no_publish(definition, problems)),
-            may_edit=actor.has_role(Role.AUTHOR) and definition.state != DefinitionState.ARCHIVED,
-            held_count=held.count(),
-            held=held.select_related("event", "definition_version").defer("event__payload")[:SHOWN_HELD],
-            schedules=_schedules(definition),
-            commands=_commands(definition),
-        )
+        view = definition_view(definition, request.GET, actor_of(request))
+        context = self.page_context(request, definition.name, **definition_context(view))
         return TemplateResponse(request, "portal/definition_page.html", context)
 
     def start_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
@@ -144,26 +112,6 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
         if definition is None:
             raise Http404(f"There is no definition {pk}.")
         return definition
-
-
-def _no_publish(definition: Definition, problems: list[Problem]) -> str:
-    """Return why the draft cannot be published. `problems` are those of the published version, or of the draft."""
-    if not definition.draft_text:
-        return "The definition has no draft."
-    if definition.published_version is not None:
-        return "" if draft_differs(definition) else "The draft is published already."
-    return "The draft has errors." if any(problem.is_error for problem in problems) else ""
-
-
-def _schedules(definition: Definition) -> list[tuple[Schedule, str]]:
-    """Return the schedules of the definition, each with its state as text."""
-    rows = definition.schedules.filter(removed_at__isnull=True).select_related("definition").order_by("name")
-    return [(row, state_of(row)[1]) for row in rows[:SHOWN_SCHEDULES]]
-
-
-def _commands(definition: Definition) -> list[Command]:
-    of_key = Command.objects.filter(tenant_id=definition.tenant_id, target_id=definition.key, target_type="definition")
-    return list(of_key.order_by("-requested_at")[:SHOWN_COMMANDS])
 
 
 def _started(request: HttpRequest, definition: Definition, fields: dict[str, Any]) -> uuid.UUID:

@@ -883,6 +883,13 @@ class Migration(migrations.Migration):
                     "projection_base_seq",
                     models.BigIntegerField(default=0, help_text="First sequence number that the current epoch wrote."),
                 ),
+                (
+                    "counted_seq",
+                    models.BigIntegerField(
+                        default=0,
+                        help_text="Highest sequence number whose steps are in the counters of the definition's map.",
+                    ),
+                ),
                 ("drift_reason", models.CharField(blank=True, max_length=500)),
                 ("drift_found_at", models.DateTimeField(blank=True, null=True)),
                 (
@@ -1025,6 +1032,15 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("status", "STARTING")), fields=["created_at"], name="workflow_runs_starting"
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("counted_seq__lt", models.F("projection_seq")),
+                            models.Q(("counted_seq__lt", 9223372036854775807), ("ended_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        fields=["tenant", "projected_at"],
+                        name="workflow_runs_uncounted",
                     ),
                     models.Index(
                         condition=models.Q(
@@ -2560,6 +2576,51 @@ class Migration(migrations.Migration):
                         fields=("tenant", "schedule", "scheduled_at"), name="workflow_schedule_occurrences_once"
                     ),
                     models.UniqueConstraint(fields=("tenant", "event"), name="workflow_schedule_occurrences_event"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StepCount",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "hour",
+                    models.DateTimeField(help_text="Beginning of the hour in which the runs were created."),
+                ),
+                ("step_path", models.CharField(blank=True, max_length=500)),
+                ("measure", models.CharField(max_length=40)),
+                ("count", models.BigIntegerField()),
+                (
+                    "definition_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="step_counts",
+                        to="workflows.definitionversion",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_step_counts",
+                "indexes": [models.Index(fields=["tenant", "hour"], name="workflow_step_counts_by_hour")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "definition_version", "hour", "step_path", "measure"),
+                        name="workflow_step_counts_once",
+                    )
                 ],
             },
         ),

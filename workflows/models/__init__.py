@@ -10,6 +10,7 @@ from workflows.models.incidents import Incident, IncidentCursor, IncidentFailure
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.saved_views import SavedView
 from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
+from workflows.models.step_counts import StepCount
 from workflows.models.storage import DataStoreEntry, Secret
 from workflows.models.tenants import ApiToken, Tenant, TenantMembership
 
@@ -46,6 +47,7 @@ __all__ = [
     "Schedule",
     "ScheduleOccurrence",
     "Secret",
+    "StepCount",
     "Tenant",
     "TenantMembership",
 ]

@@ -6,12 +6,13 @@ late or repeated record changes nothing.
 """
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.fields.json import KT
 from django.utils import timezone
 
 from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow
 from workflows.models.guard import projection_guard
+from workflows.models.step_counts import WHOLLY_COUNTED
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     Engine,
@@ -90,6 +91,9 @@ class Run(ProjectionRow):
     projection_base_seq = models.BigIntegerField(
         default=0, help_text="First sequence number that the current epoch wrote."
     )
+    counted_seq = models.BigIntegerField(
+        default=0, help_text="Highest sequence number whose steps are in the counters of the definition's map."
+    )
     drift_reason = models.CharField(max_length=500, blank=True)
     drift_found_at = models.DateTimeField(null=True, blank=True)
     stuck_since = models.DateTimeField(
@@ -162,6 +166,13 @@ class Run(ProjectionRow):
             # tenants.
             models.Index(
                 fields=["created_at"], name="workflow_runs_starting", condition=Q(status=RunStatus.STARTING.value)
+            ),
+            # Runs with steps, or with an end, that the counters of the definition's map do not have yet.
+            models.Index(
+                fields=["tenant", "projected_at"],
+                name="workflow_runs_uncounted",
+                condition=Q(counted_seq__lt=F("projection_seq"))
+                | Q(ended_at__isnull=False, counted_seq__lt=WHOLLY_COUNTED),
             ),
             # The next two indexes are the cursors of the reconciler's walk.
             models.Index(

@@ -43,6 +43,7 @@ NOT_IN_HISTORY = frozenset(
         "history_event_count",
         "history_bytes",
         "queued_until",
+        "counted_seq",
         *STUCK_FIELDS,
     }
 )

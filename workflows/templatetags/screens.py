@@ -89,3 +89,9 @@ def outcome_chip(value: str, job: BulkJob) -> SafeString:
     if job.state == BulkState.PREVIEW and value == BulkOutcome.PENDING:
         word, name = ("Will start" if job.action == CommandAction.REPLAY else "Gets the request"), "ok"
     return format_html("{}{}", icon(name), word)
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """Return a count with separators between groups of three digits: `11,940`."""
+    return f"{number:,}"

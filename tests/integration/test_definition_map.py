@@ -1,0 +1,131 @@
+"""Map of a definition version: its counts are links to exactly the runs that they count.
+
+Source: docs/reference/screens.md#map
+"""
+
+import re
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.factories import expr, make_run, make_tenant, publish
+from tests.support.graph_documents import branch, loop, work
+from tests.support.members import member_of
+from tests.support.step_rows import fail_run, record_steps
+from workflows.models import Run, RunWait
+from workflows.projections.transaction import projection_writer
+from workflows.tasks import count_steps
+
+CHECK, YES, NO = "root.steps[0]", "root.steps[0].then.steps[0]", "root.steps[0].else.steps[0]"
+EACH, ITEM = "root.steps[1]", "root.steps[1].body.steps[0]"
+
+
+@pytest.fixture
+def version(tenant: Any) -> Any:
+    check = {**branch("check", [work("yes", name="Reserve")], [work("no")]), "condition": expr("payload.n > 1")}
+    return publish(tenant, check, loop("each", work("item")), work("end"))
+
+
+@pytest.fixture
+def viewer(tenant: Any) -> Client:
+    return member_of(tenant, role="viewer")
+
+
+def page_of(version: Any, query: str = "") -> str:
+    return f"{reverse('admin:workflows_definition_change', args=[version.definition_id])}{query}"
+
+
+def shown(client: Client, version: Any, query: str = "") -> str:
+    response = client.get(page_of(version, query))
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Client) -> None:
+    failed = [make_run(tenant, definition_version=version, correlation_key=f"FAILED-{n}") for n in range(2)]
+    for run in failed:
+        record_steps(run, (CHECK, "SUCCEEDED", {"branch": "then"}), (YES, "FAILED", {}))
+        fail_run(run, YES)
+    replay = make_run(tenant, definition_version=version, replay_of=failed[0], correlation_key="REPLAY")
+    fail_run(replay, YES)
+    good = make_run(tenant, definition_version=version)
+    record_steps(good, (CHECK, "SUCCEEDED", {"branch": "else"}), status="SUCCEEDED", ended_at=timezone.now())
+    before = {"created_at": timezone.now() - timedelta(days=3), "correlation_key": "BEFORE"}
+    fail_run(make_run(tenant, definition_version=version, **before), YES)
+    retrying = make_run(tenant, definition_version=version, current_step_path=YES, correlation_key="RETRYING")
+    with projection_writer("test"):
+        RunWait.objects.create(
+            tenant=tenant, run=retrying, kind="retry", status="WAITING", step_path=YES, opened_at=timezone.now()
+        )
+    make_run(tenant, definition_version=version, current_step_path=YES, correlation_key="OPEN")
+    count_steps()
+
+    page = shown(viewer, version)
+    assert "2 of 3 closed runs of version 1 failed at one step" in " ".join(page.split())
+    assert ">then 67 % (2)<" in page
+    assert ">else 33 % (1)<" in page
+    for count, keys in (
+        ("2 failed", {"FAILED-0", "FAILED-1"}), ("1 retrying", {"RETRYING"}), ("2 open", {"RETRYING", "OPEN"}),
+    ):  # fmt: skip
+        address = re.search(rf'href="([^"]+)"\s+aria-label="Reserve: {count}"', page)
+        assert address, count
+        listed = viewer.get(unescape(address[1]))
+        assert listed.status_code == 200, address[1]
+        known = ("FAILED-0", "FAILED-1", "REPLAY", "BEFORE", "RETRYING", "OPEN")
+        assert {key for key in known if f">{key}<" in listed.content.decode()} == keys
+    assert "3 of 4 closed runs" in " ".join(shown(viewer, version, "?period=7d").split())
+
+
+def test_steps_in_a_loop_are_counted_as_times(tenant: Any, version: Any, viewer: Client) -> None:
+    run = make_run(tenant, definition_version=version)
+    record_steps(run, *((ITEM, "SUCCEEDED", {"iteration": str(n), "seconds": 3}) for n in range(1200)))
+    count_steps()
+    page = shown(viewer, version)
+    assert 'aria-label="item, 1,200 times, p95 3.2 s, p50 3.2 s"' in page
+
+
+def test_map_says_up_to_when_it_has_counted(tenant: Any, version: Any, viewer: Client) -> None:
+    assert "All runs are counted" in shown(viewer, version)
+    record_steps(make_run(tenant, definition_version=version), (CHECK, "SUCCEEDED", {}))
+    assert "Counting continues" in shown(viewer, version)
+    count_steps()
+    assert "All runs are counted" in shown(viewer, version)
+
+
+def test_map_shows_the_chosen_version_and_ignores_an_unreadable_address(
+    tenant: Any, version: Any, viewer: Client
+) -> None:
+    publish(tenant, work("other", name="Another step"))
+    assert "Another step" in shown(viewer, version)
+    assert "Reserve" in shown(viewer, version, "?version=1&heat=time&period=1h")
+    for query in ("?version=99", "?version=x", "?version=" + "9" * 5000, "?period=%00&heat=%E2%80%AE", "?tab=nothing"):
+        assert "Map of version 2" in shown(viewer, version, query)
+
+
+def test_page_needs_few_statements_for_any_number_of_runs(tenant: Any, version: Any, viewer: Client) -> None:
+    for _ in range(3):
+        run = make_run(tenant, definition_version=version)
+        record_steps(run, (CHECK, "SUCCEEDED", {"branch": "then"}))
+        fail_run(run, YES)
+    count_steps()
+    viewer.get(page_of(version))
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        viewer.get(page_of(version))
+    statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+    assert len(statements) <= 12, "\n".join(statements)
+
+
+def test_no_run_of_another_tenant_is_counted(tenant: Any, version: Any) -> None:
+    fail_run(make_run(tenant, definition_version=version), YES)
+    count_steps()
+    assert Run.objects.filter(tenant=tenant).count() == 1
+    assert member_of(make_tenant()).get(page_of(version)).status_code == 404

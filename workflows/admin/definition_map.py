@@ -1,0 +1,237 @@
+"""Map of a definition version: its graph with the counts, times and branch shares of its runs.
+
+Source: docs/reference/screens.md#map
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils import timezone
+
+from workflows.graph.drawing import Badge, Drawing, Mark, Overlay, draw
+from workflows.graph.model import Graph, Node, read_graph
+from workflows.models import Definition, DefinitionVersion, Run
+from workflows.selectors.step_counts import (
+    MapNumbers,
+    OpenNumbers,
+    OpenRuns,
+    StepNumbers,
+    map_numbers,
+    versions_and_age,
+)
+from workflows.statuses import RunStatus
+
+PERIODS = {"1h": ("1 h", timedelta(hours=1)), "24h": ("24 h", timedelta(days=1)), "7d": ("7 days", timedelta(days=7))}
+HEATS = {"failures": "Heat by failures", "time": "by time"}
+SHOWN_VERSIONS = 6
+# Value of the filter `replays` of the run list. A replay is counted with its original.
+WITHOUT_REPLAYS = "without"
+
+
+@dataclass(frozen=True)
+class MapChoice:
+    """What the map shows: a version, the beginning of the period and the heat."""
+
+    version: DefinitionVersion
+    period: str
+    since: datetime
+    heat: str
+
+    def runs_url(self, **filters: str) -> str:
+        """Return the address of the list with these runs of the version."""
+        chosen = {"definition": self.version.definition.key, "version": str(self.version.version), **filters}
+        return f"{reverse('admin:workflows_run_changelist')}?{urlencode(chosen)}"
+
+    def period_filters(self) -> dict[str, str]:
+        return {"created_at_from_0": f"{self.since:%Y-%m-%d}", "created_at_from_1": f"{self.since:%H:%M:%S}"}
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """Row of the table of steps. Each count has the address of exactly these runs."""
+
+    anchor: str
+    node: Node
+    numbers: StepNumbers
+    open: OpenNumbers
+    is_in_loop: bool
+    urls: dict[str, str]
+
+    @property
+    def p50(self) -> str:
+        return time_text(self.numbers.percentile(0.5))
+
+    @property
+    def p95(self) -> str:
+        return time_text(self.numbers.percentile(0.95))
+
+    @property
+    def urgency(self) -> tuple[float, ...]:
+        open_runs = self.open
+        return -self.numbers.failed, -open_runs.unknown, -open_runs.retrying, -open_runs.open
+
+    @property
+    def ran(self) -> str:
+        number, word = self.numbers.executions, "time" if self.is_in_loop else "run"
+        return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The step in which most runs of the period failed, with the last of these runs."""
+
+    row: MapRow
+    last: Run | None
+
+
+@dataclass(frozen=True)
+class DefinitionMap:
+    choice: MapChoice
+    drawing: Drawing
+    rows: list[MapRow]
+    numbers: MapNumbers
+    open: OpenRuns
+    failure: Failure | None
+    versions: list[int]
+    uncounted_since: datetime | None
+
+    @property
+    def open_count(self) -> int:
+        return self.open.count(self.choice.version.version)
+
+    @property
+    def period_name(self) -> str:
+        return PERIODS[self.choice.period][0]
+
+
+def map_choice(definition: Definition, query: QueryDict) -> MapChoice | None:
+    """Return what the address chooses. Return None if nothing is published.
+
+    An unreadable part of the address has no effect: the map shows the published version and the last 24 hours.
+    """
+    number, version = query.get("version", ""), definition.published_version
+    if number.isdecimal() and len(number) < 10:
+        is_shown = version is not None and version.version == int(number)
+        version = version if is_shown else definition.versions.filter(version=int(number)).first() or version
+    if version is None:
+        return None
+    version.definition = definition  # the relation needs no statement
+    period, heat = query.get("period", ""), query.get("heat", "")
+    period, heat = period if period in PERIODS else "24h", heat if heat in HEATS else "failures"
+    since = (timezone.now() - PERIODS[period][1]).replace(minute=0, second=0, microsecond=0)
+    return MapChoice(version, period, since, heat)
+
+
+def definition_map(choice: MapChoice, now: OpenRuns) -> DefinitionMap:
+    """Return the map of a version. Cost: at most three statements, for any number of runs."""
+    version = choice.version
+    graph, numbers = read_graph(version.document()), map_numbers(version, since=choice.since)
+    rows = _rows(graph, numbers, now.versions.get(version.version, {}), choice)
+    slowest = max((row.numbers.percentile(0.95) or 0 for row in rows if not row.node.sides), default=0)
+    overlay = Overlay({row.node.path: _mark(row, choice, slowest) for row in rows}, _shares(rows))
+    versions, uncounted_since = versions_and_age(version.definition, limit=SHOWN_VERSIONS)
+    return DefinitionMap(
+        choice, draw(graph, overlay), sorted(rows, key=lambda row: row.urgency), numbers, now, _failure(rows, choice),
+        versions, uncounted_since,
+    )  # fmt: skip
+
+
+def _rows(graph: Graph, numbers: MapNumbers, now: dict[str, OpenNumbers], choice: MapChoice) -> list[MapRow]:
+    rows = []
+    for place, node in enumerate((node for node in graph.all_nodes() if node.is_step), 1):
+        at = {"current_step": node.path}
+        urls = {
+            "open": choice.runs_url(**at),
+            "retrying": choice.runs_url(status__exact="retrying", **at),
+            "unknown": choice.runs_url(status__exact="unknown", **at),
+            "failed": choice.runs_url(
+                status__exact=RunStatus.FAILED.value,
+                failed_step=node.path,
+                replays=WITHOUT_REPLAYS,
+                **choice.period_filters(),
+            ),
+        }
+        steps, at_step = numbers.steps.get(node.path, StepNumbers()), now.get(node.path, OpenNumbers())
+        rows.append(MapRow(f"step-{place}", node, steps, at_step, ".body.steps[" in node.path, urls))
+    return rows
+
+
+def _mark(row: MapRow, choice: MapChoice, slowest: float) -> Mark:
+    numbers, now = row.numbers, row.open
+    counts = (
+        (numbers.failed, "failed", "red"), (now.unknown, "unknown", "violet"), (now.retrying, "retrying", "orange"),
+        (now.open, "open", "blue"),
+    )  # fmt: skip
+    badges = tuple(Badge(f"{count:,} {word}", tone, row.urls[word]) for count, word, tone in counts if count)
+    times = f"p95 {row.p95}" if numbers.executions else ""
+    note = times if badges and not row.node.is_frame else f"{row.ran}, {times}" if times else row.node.about
+    words = f"p50 {row.p50}" if numbers.executions else ""
+    return Mark(css=_heat(row, choice, slowest), note=note, words=words, href=f"#{row.anchor}", badges=badges)
+
+
+def _heat(row: MapRow, choice: MapChoice, slowest: float) -> str:
+    if choice.heat == "failures":
+        return "hot" if row.numbers.failed else "warm" if row.open.retrying or row.open.unknown else ""
+    time = row.numbers.percentile(0.95) or 0
+    if row.node.sides or not time:
+        return ""
+    return "hot" if time >= slowest else "warm" if time >= slowest / 4 else ""
+
+
+def _shares(rows: list[MapRow]) -> dict[str, str]:
+    """Return the share of each side by its block path, for example `42 % (22)`."""
+    shares = {}
+    for row in rows:
+        chosen, total = row.numbers.branches, sum(row.numbers.branches.values())
+        for side in row.node.sides if total else ():
+            number = chosen.get(side.name, 0)
+            shares[side.path] = f"{100 * number / total:.0f} % ({number:,})"
+    return shares
+
+
+def _failure(rows: list[MapRow], choice: MapChoice) -> Failure | None:
+    worst = max(rows, key=lambda row: row.numbers.failed, default=None)
+    if worst is None or not worst.numbers.failed:
+        return None
+    version = choice.version
+    runs = Run.objects.filter(
+        tenant_id=version.tenant_id, definition_version=version, failed_step_path=worst.node.path,
+        status=RunStatus.FAILED, replay_of__isnull=True, created_at__gte=choice.since,
+    )  # fmt: skip
+    return Failure(worst, runs.only("id", "tenant_id", "error_code", "ended_at").order_by("-created_at").first())
+
+
+def time_text(seconds: float | None) -> str:
+    """Return an estimated time with two digits: `3 ms`, `0.7 s`, `8.1 s`, `38 min`, `5 h`, `3 d`."""
+    if seconds is None:
+        return "–"
+    if seconds < 0.1:
+        return f"{max(1, round(seconds * 1000))} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    for size, most, unit in ((1, 120, "s"), (60, 120, "min"), (3600, 48, "h")):
+        if seconds / size < most:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def seg_links(choice: MapChoice, versions: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Return the links of the switches over the map: version, period and heat."""
+    now = {"version": choice.version.version, "period": choice.period, "heat": choice.heat}
+
+    def links(name: str, choices: dict[Any, str]) -> list[dict[str, Any]]:
+        return [
+            {"text": text, "url": f"?{urlencode({**now, name: value})}", "is_chosen": now[name] == value}
+            for value, text in choices.items()
+        ]
+
+    numbers = sorted({*versions, choice.version.version}, reverse=True)
+    return {
+        "Version": links("version", {number: f"v{number}" for number in numbers}),
+        "Period": links("period", {period: text for period, (text, _) in PERIODS.items()}),
+        "Heat": links("heat", HEATS),
+    }

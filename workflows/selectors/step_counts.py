@@ -1,0 +1,163 @@
+"""Numbers of the map of a definition version: counters of steps, and the open runs by their current step.
+
+Source: docs/reference/screens.md#map
+"""
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Q, QuerySet, Subquery, Sum
+
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.models import Definition, DefinitionVersion, Run, StepCount
+from workflows.models.step_counts import BUCKETS_PER_OCTAVE, WHOLLY_COUNTED
+from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, RunStatus
+
+# Open runs above this number are not read. The map then says that it shows a part.
+MOST_OPEN = 10_000
+
+_OPEN = """
+SELECT version, current_step_path, count(*), count(*) FILTER (WHERE is_unknown),
+       count(*) FILTER (WHERE is_retrying AND NOT is_unknown)
+FROM (
+    SELECT r.version, r.current_step_path,
+           r.status = %(waiting)s AND EXISTS (
+               SELECT 1 FROM workflow_tasks t WHERE t.tenant_id = r.tenant_id AND t.run_id = r.id
+               AND t.task_type = %(decide)s AND t.status = ANY(%(open_tasks)s)) AS is_unknown,
+           r.status = %(waiting)s AND EXISTS (
+               SELECT 1 FROM workflow_run_waits w WHERE w.tenant_id = r.tenant_id AND w.run_id = r.id
+               AND w.kind = 'retry' AND w.status = 'WAITING') AS is_retrying
+    FROM workflow_runs r
+    WHERE r.tenant_id = %(tenant)s AND r.definition_id = %(definition)s AND r.status = ANY(%(open)s)
+    LIMIT %(most)s
+) runs
+GROUP BY version, current_step_path
+"""
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """Counters of one step.
+
+    `failed`: runs that failed in it. `caught`: executions whose error did not fail the run. `branches`: executions by
+    the chosen branch. `times`: executions by the bucket of their time.
+    """
+
+    failed: int = 0
+    caught: int = 0
+    branches: dict[str, int] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def executions(self) -> int:
+        return sum(self.times.values())
+
+    def percentile(self, share: float) -> float | None:
+        """Return the time below which this share of the executions was, or None without an execution.
+
+        It is the middle of a bucket, so it differs from the exact time by at most 10 %. Units: seconds.
+        """
+        wanted = share * self.executions
+        for bucket in sorted(self.times):
+            wanted -= self.times[bucket]
+            if wanted <= 0:
+                return 0.0005 if bucket == 0 else 2 ** ((bucket - 0.5) / BUCKETS_PER_OCTAVE) / 1000
+        return None
+
+
+@dataclass(frozen=True)
+class OpenNumbers:
+    """Open runs that are at a step. `unknown` and `retrying` are parts of `open`."""
+
+    open: int = 0
+    unknown: int = 0
+    retrying: int = 0
+
+
+@dataclass(frozen=True)
+class OpenRuns:
+    """Open runs of a definition: numbers by version and step path. At most `MOST_OPEN` runs are read."""
+
+    versions: dict[int, dict[str, OpenNumbers]]
+
+    def count(self, version: int) -> int:
+        return sum(numbers.open for numbers in self.versions.get(version, {}).values())
+
+    @property
+    def by_version(self) -> list[tuple[int, int]]:
+        """Return the versions with open runs, newest first, each with the number of these runs."""
+        return [(version, self.count(version)) for version in sorted(self.versions, reverse=True)]
+
+    @property
+    def is_part(self) -> bool:
+        """Return True if there may be more open runs than were read."""
+        return sum(map(self.count, self.versions)) >= MOST_OPEN
+
+
+@dataclass(frozen=True)
+class MapNumbers:
+    """Counters of one definition version. `steps` is by step path; `ended` is by status of the run."""
+
+    steps: dict[str, StepNumbers]
+    ended: dict[str, int]
+
+    @property
+    def closed_count(self) -> int:
+        return sum(self.ended.values())
+
+
+def map_numbers(version: DefinitionVersion, *, since: datetime) -> MapNumbers:
+    """Return the counters of a version, for runs that were created at or after `since`, the beginning of an hour.
+
+    Cost: one statement over the counters of the version, for any number of runs.
+    """
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    rows = StepCount.objects.filter(tenant_id=version.tenant_id, definition_version=version, hour__gte=since)
+    for path, measure, total in rows.values_list("step_path", "measure").annotate(total=Sum("count")).order_by():
+        counts[path][measure] = int(total)
+    ended = {name.removeprefix("ended."): total for name, total in counts.pop("", {}).items()}
+    return MapNumbers({path: _numbers(measures) for path, measures in counts.items()}, ended)
+
+
+def _numbers(measures: dict[str, int]) -> StepNumbers:
+    def of_kind(kind: str) -> dict[str, int]:
+        return {name.removeprefix(kind): total for name, total in measures.items() if name.startswith(kind)}
+
+    times = {int(bucket): total for bucket, total in of_kind("time.").items()}
+    return StepNumbers(measures.get("failed", 0), measures.get("caught", 0), of_kind("branch."), times)
+
+
+def open_runs(definition: Definition) -> OpenRuns:
+    """Return the open runs of a definition by version and current step. Cost: one statement over `MOST_OPEN` runs."""
+    values: dict[str, Any] = {
+        "tenant": definition.tenant_id, "definition": definition.id, "waiting": RunStatus.WAITING.value,
+        "decide": DECIDE_OUTCOME, "most": MOST_OPEN, "open": [status.value for status in OPEN_RUN_STATUSES],
+        "open_tasks": [status.value for status in OPEN_TASK_STATUSES],
+    }  # fmt: skip
+    found: dict[int, dict[str, OpenNumbers]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN, values)
+        for version, path, *numbers in cursor.fetchall():
+            found[version][path] = OpenNumbers(*numbers)
+    return OpenRuns(dict(found))
+
+
+def uncounted_runs(*, tenant_id: uuid.UUID) -> QuerySet[Run]:
+    """Return the runs of a tenant with steps or an end that are not counted yet, oldest first."""
+    is_uncounted = Q(counted_seq__lt=F("projection_seq")) | Q(ended_at__isnull=False, counted_seq__lt=WHOLLY_COUNTED)
+    return Run.objects.filter(is_uncounted, tenant_id=tenant_id).order_by("projected_at")
+
+
+def versions_and_age(definition: Definition, *, limit: int) -> tuple[list[int], datetime | None]:
+    """Return the newest versions, and the time from which on the counters are incomplete.
+
+    The time is None if all runs of the tenant are counted. Cost: one statement; the time is the first row of an index.
+    """
+    oldest = uncounted_runs(tenant_id=definition.tenant_id).values("projected_at")[:1]
+    rows = definition.versions.order_by("-version").annotate(uncounted_since=Subquery(oldest))
+    found = list(rows.values_list("version", "uncounted_since")[:limit])
+    return [version for version, _ in found], found[0][1] if found else None
