@@ -73,6 +73,8 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
     if actor is None or not actor.has_role(Role.ADMIN):
         return []
     return [
+        _item("Members", "people", "workflows_tenantmembership_changelist"),
+        _item("Tokens", "key", "workflows_apitoken_changelist"),
         _item("Secrets", "lock", "workflows_secret_changelist"),
         _item("Redaction", "off", "workflows_secret_redaction"),
     ]

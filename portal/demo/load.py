@@ -44,7 +44,7 @@ def load_demo(credentials: Credentials) -> Tenant:
             account.set_password(user.password)
             account.save()
         TenantMembership.objects.get_or_create(tenant=tenant, user=account, defaults={"role": user.role})
-    # There is no page that issues tokens. Without the role author, the demo could not create definitions by API.
+    # Without the role author, the demo could not create definitions by API.
     if not ApiToken.objects.filter(token_hash=token_hash(credentials.token)).update(role=TOKEN_ROLE):
         token_store(credentials.token, tenant_id=tenant.id, name="demo", role=TOKEN_ROLE)
     for name, paths in CORRELATION_PATHS.items():

@@ -174,10 +174,11 @@ def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, s
     DataStoreEntry.objects.create(tenant=tenant, key=own, value={"m": mark})
     token, _ = token_issue(tenant_id=tenant.id, name=f"{mark} token", role=Role.VIEWER)
     account = get_user_model().objects.create_user(f"{own}-member", email=f"{own}@example.org")
-    TenantMembership.objects.create(tenant=tenant, user=account, role=Role.VIEWER)
+    membership = TenantMembership.objects.create(tenant=tenant, user=account, role=Role.VIEWER)
     ids |= {
         "token": str(token.id),
         "member": account.get_username(),
+        "membership": str(membership.id),
         "schema": str(schema.id),
         "schema_ref": schema.ref,
         "event_type": str(entry.id),

@@ -243,6 +243,7 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _author_pages("holidaycalendar", {"name": "NEW", "weekend": ["7"]})
     yield from _schedule_steps()
     yield from _secret_pages()
+    yield from _token_and_member_pages()
     yield from _run_screens()
     yield from _event_screens()
     yield from _definition_screens()
@@ -418,6 +419,25 @@ def _secret_pages() -> Iterator[Cell]:
     yield _post(f"{name}_delete", ADMIN, row, is_recorded=True)
     yield _get("workflows_secret_redaction", ADMIN)
     yield _post("workflows_secret_redaction", ADMIN, body=lambda ids: {"rules": "*iban*"}, is_recorded=True)
+
+
+def _token_and_member_pages() -> Iterator[Cell]:
+    token, member = "workflows_apitoken", "workflows_tenantmembership"
+    bodies = {token: {"name": "a", "role": "viewer"}, member: {"username": "nobody", "role": "viewer"}}
+    changes = {token: {"what": "revoke"}, member: {"what": "save", "role": "viewer"}}
+    for name, row in ((token, "token"), (member, "membership")):
+        model = name.removeprefix("workflows_")
+        yield _get(f"{name}_changelist", ADMIN, shows=True)
+        yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
+        yield _get(f"{name}_change", ADMIN, row, shows=True)
+        yield _get(f"{name}_history", ADMIN, row)
+        yield _post(f"{name}_history", ADMIN, row, writes=False)
+        yield from _both(f"admin/workflows/{model}/<path:object_id>/", VIEWER, row)
+        yield _get(f"{name}_add", ADMIN)
+        yield _get(f"{name}_delete", NOBODY, row, foreign_statuses=FORBIDDEN)
+        yield _post(f"{name}_delete", NOBODY, row, foreign_statuses=FORBIDDEN)
+        yield _post(f"{name}_add", ADMIN, body=lambda ids, name=name: bodies[name], is_recorded=True)
+        yield _post(f"{name}_change", ADMIN, row, body=lambda ids, name=name: changes[name], is_recorded=True)
 
 
 def _run_screens() -> Iterator[Cell]:

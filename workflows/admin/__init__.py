@@ -7,8 +7,10 @@ from workflows.admin import (  # noqa: F401
     human_tasks,
     incidents,
     ledger,
+    members,
     runs,
     schedules,
     schemas,
     secrets,
+    tokens,
 )

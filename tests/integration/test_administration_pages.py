@@ -1,0 +1,117 @@
+"""Pages of tokens and members (docs/reference/administration.md#members)."""
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.urls import reverse
+
+from tests.support.api import Api
+from tests.support.factories import make_tenant
+from tests.support.members import member_of
+from workflows.models import ApiToken, Command, TenantMembership
+from workflows.services.tokens import token_issue
+from workflows.statuses import Role
+
+TOKENS, MEMBERS = reverse("admin:workflows_apitoken_changelist"), reverse("admin:workflows_tenantmembership_changelist")
+
+
+def key() -> dict[str, str]:
+    return {"idempotency_key": str(uuid.uuid4())}
+
+
+def test_token_is_shown_on_one_page_and_never_again(tenant: Any) -> None:
+    client = member_of(tenant, role="admin")
+    fields = {
+        "name": "Mail <b>gateway",
+        "role": "operator",
+        "scopes": ["events:write"],
+        "last_day": "2999-01-31",
+        **key(),
+    }
+    made = client.post(f"{TOKENS}add/", fields)
+    token = re.search(r">(pm_[\w-]+)<", made.content.decode())
+    assert token is not None
+    assert (Api(token[1]).get("/runs").status_code, "no-store" in made["Cache-Control"]) == (403, True)
+    row = ApiToken.objects.get(tenant=tenant)
+    assert f"{row.expires_at:%Y-%m-%d %H:%M}" == "2999-02-01 00:00"
+    for page in (TOKENS, f"{TOKENS}{row.id}/change/"):
+        content = client.get(page).content.decode()
+        assert (token[1] in content, row.prefix in content, "<b>gateway" in content) == (False, True, False)
+    again = client.post(f"{TOKENS}add/", fields, follow=True)  # a second click on the same form
+    assert "Your first click created the token" in again.content.decode()
+    assert ApiToken.objects.filter(tenant=tenant).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"role": ""}, "This field is required"),
+        ({"scopes": ["a:b"]}, "a:b is not one of the available choices"),
+        ({"last_day": "2020-01-31"}, "the time of expiry is in the past"),
+        ({"last_day": "soon"}, "Enter a valid date"),
+    ],
+)
+def test_wrong_field_keeps_what_was_typed(tenant: Any, change: Any, problem: str) -> None:
+    client = member_of(tenant, role="admin")
+    shown = client.post(f"{TOKENS}add/", {"name": "Typed name", "role": "viewer", **key(), **change})
+    content = shown.content.decode()
+    assert (problem in content, 'value="Typed name"' in content) == (True, True)
+    assert not ApiToken.objects.filter(tenant=tenant).exists()
+
+
+def test_token_is_rotated_and_revoked_on_its_page(tenant: Any) -> None:
+    client = member_of(tenant, role="admin")
+    row, old = token_issue(tenant_id=tenant.id, name="a", role=Role.VIEWER)
+    page = f"{TOKENS}{row.id}/change/"
+    made = client.post(page, {"what": "rotate", "overlap_hours": "1", **key()}).content.decode()
+    new = re.search(r">(pm_[\w-]+)<", made)
+    assert new is not None
+    assert [Api(token).get("/runs").status_code for token in (old, new[1])] == [200, 200]
+    revoked = client.post(page, {"what": "revoke", "reason": "leaked", **key()}, follow=True).content.decode()
+    assert ("is revoked" in revoked, Api(old).get("/runs").status_code) == (True, 401)
+    assert "cannot be used again" in client.get(page).content.decode()
+    reasons = Command.objects.filter(tenant=tenant, action="revoke_token").values_list("reason", flat=True)
+    assert list(reasons) == ["leaked"]
+
+
+def test_member_is_added_changed_and_removed(tenant: Any) -> None:
+    client = member_of(tenant, role="admin")
+    account = get_user_model().objects.create_user(f"jonas-{tenant.slug}")
+    added = client.post(f"{MEMBERS}add/", {"username": str(account), "role": "viewer", **key()}, follow=True)
+    assert f"{account} has the role viewer" in added.content.decode()
+    member = TenantMembership.objects.get(tenant=tenant, user=account)
+    page = f"{MEMBERS}{member.id}/change/"
+    client.post(page, {"what": "save", "role": "operator", "may_see_payloads": "on", **key()})
+    member.refresh_from_db()
+    assert (member.role, member.may_see_payloads) == ("operator", True)
+    client.post(page, {"what": "remove", "reason": "left", **key()})
+    assert not TenantMembership.objects.filter(id=member.id).exists()
+    own = TenantMembership.objects.get(tenant=tenant)
+    refused = client.post(f"{MEMBERS}{own.id}/change/", {"what": "remove", **key()}).content.decode()
+    assert "LAST_ADMIN" in refused
+    unknown = client.post(f"{MEMBERS}add/", {"username": "nobody", "role": "viewer", **key()}).content.decode()
+    assert ("ACCOUNT_UNKNOWN" in unknown, 'value="nobody"' in unknown) == (True, True)
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "author"])
+def test_other_roles_have_no_page_and_no_link(tenant: Any, role: str) -> None:
+    client = member_of(tenant, role=role)
+    for page in (TOKENS, MEMBERS, f"{TOKENS}add/", f"{MEMBERS}add/"):
+        assert client.get(page).status_code == 403
+    assert client.post(f"{TOKENS}add/", {"name": "a", "role": "admin", **key()}).status_code == 403
+    assert Command.objects.get(tenant=tenant).code == "PERMISSION_DENIED"
+    content = client.get("/admin/").content.decode()
+    assert (TOKENS in content, MEMBERS in content) == (False, False)
+
+
+def test_rows_of_another_tenant_do_not_exist(tenant: Any) -> None:
+    stranger = make_tenant()
+    row, _ = token_issue(tenant_id=stranger.id, name="a", role=Role.VIEWER)
+    member_of(stranger)
+    member = TenantMembership.objects.get(tenant=stranger)
+    client = member_of(tenant, role="admin")
+    pages = (f"{TOKENS}{row.id}/change/", f"{MEMBERS}{member.id}/change/")
+    assert [client.get(page).status_code for page in pages] == [404, 404]
