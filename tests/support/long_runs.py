@@ -25,7 +25,13 @@ def insert_rows(row: Any, number: int, **changed: str) -> None:
 
 
 def looping_run(
-    tenant: Any, *, items: int, fails: bool = False, failed_every: int = 0, body: dict[str, Any] | None = None
+    tenant: Any,
+    *,
+    items: int,
+    fails: bool = False,
+    failed_every: int = 0,
+    body: dict[str, Any] | None = None,
+    correlation_key: str = "",
 ) -> Run:
     """Create a run with a loop `Each one` of this many items, followed by `The last step`.
 
@@ -48,7 +54,8 @@ def looping_run(
     ending = {"error": error, "error_category": "ActionError", "error_code": "LAST_FAILED"} if fails else {}
     run = make_run(
         tenant, definition_version=version, status="FAILED" if fails else "SUCCEEDED",
-        current_step_path="root.steps[1]", started_at=start, ended_at=start + timedelta(minutes=4), **ending,
+        current_step_path="root.steps[1]", started_at=start, ended_at=start + timedelta(minutes=4),
+        correlation_key=correlation_key, **ending,
     )  # fmt: skip
     with projection_writer("test"):
         _step(run, "root.steps[0]", "control.forEach", seq=1, name="Each one")

@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from workflows.engine.retry import retry_delay_ms
-from workflows.models import Run, RunStep
+from workflows.models import Incident, Run, RunStep
 from workflows.outline.nodes import Catcher, Node, catcher_of
 from workflows.outline.rows import Outline, OutlineRow
+from workflows.selectors.incidents import incident_of_run
 from workflows.selectors.run_list import WITHOUT_REPLAYS
 from workflows.selectors.runs import RunPage
 from workflows.statuses import RunStatus, WaitKind
@@ -38,6 +39,7 @@ class Answer:
     `row`: the step that the answer is about. `attempt`, `attempts`: the last attempt and the limit of attempts.
     `http_status`: the status that the failed step received. `fails_at`: the time at which the retries are used up.
     `catcher`: what happens then. `newer`: the number of the published version, if it is newer than that of the run.
+    `incident`: the incident that shows this failure.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Answer:
     fails_at: datetime | None = None
     catcher: Catcher | None = None
     newer: int | None = None
+    incident: Incident | None = None
 
     @property
     def template(self) -> str:
@@ -86,7 +89,7 @@ def answer_kind(page: RunPage, *, missing_action: str | None) -> str:
 
 
 def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
-    """Gather the facts of the answer box. Cost: one statement for a retry, otherwise none."""
+    """Gather the facts of the answer box. Cost: one statement for a failed run or a retry, otherwise none."""
     run = page.run
     nodes = {row.node.path: row.node for row in outline.rows}
     path = page.wait.step_path if page.wait else (run.error or {}).get("nodePath") or run.current_step_path
@@ -107,6 +110,7 @@ def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
         fails_at=_fails_at(run, row, error) if kind == f"waits_{WaitKind.RETRY}" and row else None,
         catcher=catcher_of(nodes, path) if page.is_open else None,
         newer=_newer_version(run),
+        incident=incident_of_run(run) if kind == "failed" else None,
     )
 
 

@@ -1,7 +1,6 @@
 """The actions of the run page: one that fits the state, and a menu with the others and the reasons against them."""
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from django.urls import reverse
 
@@ -10,7 +9,7 @@ from workflows.admin.run_answer import Answer
 from workflows.models import Run
 from workflows.selectors.runs import RunPage
 from workflows.services.runs.control import UNSUPPORTED_HINTS
-from workflows.statuses import CommandAction, Engine, Role, RunStatus
+from workflows.statuses import CommandAction, Engine, ReplayVersion, Role, RunStatus
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,12 @@ class Offers:
 
 def run_offers(page: RunPage, answer: Answer, actor: Actor) -> Offers:
     """Return the actions of a run in the order in which operators use them."""
-    cancel, replay, terminate, compare = _cancel(page, actor), _replay(page, actor), _terminate(page, actor), None
-    if page.run.engine == Engine.TEMPORAL:
-        compare = Offer("Compare with Temporal…", "retry", reverse("admin:workflows_run_verify", args=[page.run.id]))
-    wanted = _primary(page, answer, actor, replay=replay, terminate=terminate)
+    cancel, terminate = _cancel(page, actor), _terminate(page, actor)
+    replays = [_replay(page, actor, newer=newer) for newer in dict.fromkeys((answer.newer, None))]
+    wanted = _primary(page, answer, actor, replay=replays[0], terminate=terminate)
     primary = wanted if wanted is not None and not wanted.why_not else None
     beside = [offer for offer in (cancel,) if not offer.why_not]
-    rest = [offer for offer in (cancel, replay, terminate, compare) if offer and offer not in (primary, *beside)]
+    rest = [offer for offer in (*replays, cancel, terminate, *_compare(page)) if offer not in (primary, *beside)]
     return Offers(primary, beside, rest + _unsupported())
 
 
@@ -47,8 +45,7 @@ def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, term
         name = "Decide the outcome…" if answer.kind == "unknown" else "Open the task"
         return Offer(name, "task", reverse("admin:workflows_humantask_change", args=[page.task.id]))
     if answer.kind == "waits_event" and page.wait is not None:
-        query = urlencode({"event_type": page.wait.event_name, "key": page.wait.correlation_key})
-        url = f"{reverse('admin:workflows_event_send')}?{query}"
+        url = f"{reverse('admin:workflows_event_send')}?wait={page.wait.id}"
         return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
     if answer.kind == "stuck":
         return terminate
@@ -74,14 +71,25 @@ def _cancel(page: RunPage, actor: Actor) -> Offer:
     return Offer("Cancel…", "cancel", reverse("admin:workflows_run_cancel", args=[page.run.id]), why_not)
 
 
-def _replay(page: RunPage, actor: Actor) -> Offer:
-    why_not = _legacy(page.run) or _needs(actor, Role.OPERATOR)
-    return Offer("Replay…", "replay", reverse("admin:workflows_run_replay", args=[page.run.id]), why_not)
+def _replay(page: RunPage, actor: Actor, *, newer: int | None) -> Offer:
+    """Return the replay on the newer published version, or on the version of the run."""
+    url = reverse("admin:workflows_run_replay", args=[page.run.id])
+    if newer is not None:
+        name, url = f"Replay on version {newer}…", f"{url}?on={ReplayVersion.PUBLISHED}"
+    else:
+        name = f"Replay on version {page.run.version}…"
+    return Offer(name, "replay", url, _legacy(page.run) or _needs(actor, Role.OPERATOR))
 
 
 def _terminate(page: RunPage, actor: Actor) -> Offer:
     why_not = _legacy(page.run) or _closed(page) or _needs(actor, Role.ADMIN)
     return Offer("Terminate…", "x", reverse("admin:workflows_run_terminate", args=[page.run.id]), why_not)
+
+
+def _compare(page: RunPage) -> list[Offer]:
+    if page.run.engine != Engine.TEMPORAL:
+        return []
+    return [Offer("Compare with Temporal…", "retry", reverse("admin:workflows_run_verify", args=[page.run.id]))]
 
 
 def _unsupported() -> list[Offer]:

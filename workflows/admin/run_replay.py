@@ -52,7 +52,7 @@ class RunReplayView(TenantAdmin):
         except NotFound as error:
             raise Http404(error.message) from error
         shown = redact(run.input, rules_of(actor.tenant_id), "/payload") if actor.sees_payloads else {}
-        form = ReplayForm(request.POST or None, initial={"payload": _text(shown), "on": ReplayVersion.PINNED})
+        form = ReplayForm(request.POST or None, initial={"payload": _text(shown), "on": _wanted_version(request)})
         facts = replay_facts_of_run(run)
         changes: list[dict[str, str]] | None = None
         if request.method == "POST" and form.is_valid():
@@ -138,6 +138,11 @@ def _why_not(actor: Actor, run: Run) -> str:
 
 def _run_url(run_id: uuid.UUID) -> str:
     return reverse("admin:workflows_run_change", args=[run_id])
+
+
+def _wanted_version(request: HttpRequest) -> ReplayVersion:
+    """Return the version that the address names: the link of the run page leads to the version that it suggests."""
+    return ReplayVersion.PUBLISHED if request.GET.get("on") == ReplayVersion.PUBLISHED else ReplayVersion.PINNED
 
 
 def _text(value: Any) -> str:

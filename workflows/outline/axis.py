@@ -99,16 +99,16 @@ class TimeAxis:
 
 
 def took_text(seconds: float) -> str:
-    """Return a duration, rounded down: `3 ms`, `0.9 s`, `52 s`, `4 min 10 s`, `4 h 10 min`, `2 d 4 h`."""
+    """Return a duration, rounded down: `3 ms`, `0.9 s`, `82 s`, `4 min`, `4 h 10 min`, `2 d 4 h`."""
     if seconds < 0.1:
         return f"{int(max(0.0, seconds) * 1000)} ms"
     if seconds < 10:
         return f"{int(seconds * 10) / 10:.1f} s"
     if seconds < 120:
         return f"{int(seconds)} s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes = int(seconds) // 60
     if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+        return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
