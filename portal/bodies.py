@@ -10,11 +10,14 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from ingress.files.reading import MAX_FILE_BYTES
 from workflows.api.errors import error_body
 
 BATCH_PATH = "/api/v1/events"
 # The form for bundles has some bytes besides the bundle.
 BUNDLE_PATHS = {"/api/v1/bundles/import": 0, "/admin/workflows/definition/import/": 1_048_576}
+# The form for events from a file has the file as base64, and some bytes besides it.
+EVENT_FILE_PATH = "/admin/workflows/event/batch/"
 # The web server reads this much beyond the limit. Otherwise a client that is still sending sees a reset connection.
 DRAINED_BYTES = 32 * 1024 * 1024
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -24,13 +27,15 @@ def body_limit(path: str) -> int:
     """Return the largest number of bytes of a body for this address."""
     if path == BATCH_PATH:
         return max(settings.REQUEST_MAX_BYTES, settings.EVENT_BATCH_MAX_BYTES)
+    if path == EVENT_FILE_PATH:
+        return max(settings.REQUEST_MAX_BYTES, 2 * MAX_FILE_BYTES)
     if path in BUNDLE_PATHS:
         return max(settings.REQUEST_MAX_BYTES, settings.BUNDLE_MAX_BYTES + BUNDLE_PATHS[path])
     return settings.REQUEST_MAX_BYTES
 
 
 def largest_body() -> int:
-    return max(body_limit(path) for path in (BATCH_PATH, *BUNDLE_PATHS))
+    return max(body_limit(path) for path in (BATCH_PATH, EVENT_FILE_PATH, *BUNDLE_PATHS))
 
 
 class BodySizeLimitMiddleware:

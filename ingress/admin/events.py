@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
+from ingress.admin.event_batch import EventBatchViews
 from ingress.admin.event_page import EventPageViews
 from ingress.admin.send_event import SendEventViews
 from ingress.admin.what_if import WhatIfViews
@@ -42,7 +43,7 @@ class EventTypeFilter(TextFilter):
 
 
 @admin.register(Event)
-class EventAdmin(EventPageViews, SendEventViews, WhatIfViews):
+class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
     list_display = (
         "outcome_label",
         "event_type",
@@ -94,6 +95,7 @@ class EventAdmin(EventPageViews, SendEventViews, WhatIfViews):
     def get_urls(self) -> list[URLPattern]:
         return [
             *self.send_urls(),
+            *self.batch_urls(),
             *self.what_if_urls(),
             *super().get_urls(),
         ]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ingress.admin.event_batch import packed
 from tests.support.access import NOBODY, PUBLIC, SUPERUSER, Cell, Ids
 from workflows.statuses import Role
 
@@ -475,6 +476,11 @@ def _event_screens() -> Iterator[Cell]:
     yield _get("workflows_event_send", VIEWER)
     sent = {"event_type": "E", "payload": "{}"}
     yield _post("workflows_event_send", OPERATOR, body=lambda ids: sent, is_recorded=True)
+    yield _get("workflows_event_batch", VIEWER)
+    content = packed(b'{"event_type": "E", "payload": {}}')
+    yield _post(
+        "workflows_event_batch", OPERATOR, body=lambda ids: {"content": content, "do": "send"}, is_recorded=True
+    )
     yield _get("workflows_event_what_if", VIEWER)
     yield _get(
         "workflows_event_what_if",
