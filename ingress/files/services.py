@@ -139,13 +139,12 @@ def _result(actor: Actor, file: EventFile, results: dict[int, Result]) -> FileRe
 def _line(line: FileLine, result: Result | None, rules: Rules) -> LineResult:
     if line.envelope is None:
         return LineResult(line.number, PROBLEM, line.problem)
-    known = {"event_type": line.envelope.event_type, "event_id": str(line.envelope.event_id)}
-    if result is None:
-        return LineResult(
-            line.number, REFUSED, "The intake refused this event. It is kept under Events > Rejected.", **known
-        )
-    if isinstance(result, PortalError):
-        return LineResult(line.number, REFUSED, f"{result.code}: {result.message}", **known)
+    event_type, event_id = line.envelope.event_type, str(line.envelope.event_id)
+    if result is None or isinstance(result, PortalError):
+        message = "The intake refused this event. It is kept under Events > Rejected."
+        message = message if result is None else f"{result.code}: {result.message}"
+        return LineResult(line.number, REFUSED, message, event_type, event_id)
     event = result.event
     keys = ", ".join(EventRedaction(event, rules).keys(event.correlation_keys))
-    return LineResult(line.number, DUPLICATE if result.is_duplicate else NEW, "", **known, keys=keys, event=event)
+    kind = DUPLICATE if result.is_duplicate else NEW
+    return LineResult(line.number, kind, "", event_type, event_id, keys, event)
