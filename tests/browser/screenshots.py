@@ -36,6 +36,8 @@ def addresses(desk: Desk) -> dict[str, str]:
         "dashboard": admin("index"),
         "runs": admin("workflows_run_changelist"),
         **{name: admin("workflows_run_change", story_run(desk, key).id) for name, key in runs.items()},
+        "incidents": admin("workflows_incident_changelist"),
+        "incident": admin("workflows_incident_change", ids["incident"]),
         "events": admin("workflows_event_changelist"),
         "event": admin("workflows_event_change", ids["event"]),
         "dead-letters": admin("workflows_eventdelivery_changelist"),

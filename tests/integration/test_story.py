@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflows.models import EventDelivery, HumanTask, Run
+from workflows.models import EventDelivery, HumanTask, Incident, Run
 
 
 def test_the_story_has_the_numbers_of_the_pictures(story: Any) -> None:
@@ -14,4 +14,11 @@ def test_the_story_has_the_numbers_of_the_pictures(story: Any) -> None:
     assert runs.get(correlation_key="PAY-105", version=2).step_count == 705
     assert HumanTask.objects.filter(tenant=story.tenant, due_at__lt=story.at(-60)).count() == 3
     assert EventDelivery.objects.filter(tenant=story.tenant, status="dead").count() == 2
+    incidents = Incident.objects.filter(tenant=story.tenant).values_list("error_code", "run_count", "state")
+    assert set(incidents) == {
+        ("NOT_FOUND", 41, "new"),
+        ("LEDGER_CLOSED", 3, "regressed"),
+        ("MAILBOX_UNAVAILABLE", 5, "open"),
+        ("TIMEOUT", 2, "snoozed"),
+    }
     assert EventDelivery.objects.filter(tenant=story.tenant, held_since__isnull=False).count() == 12

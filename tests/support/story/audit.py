@@ -1,10 +1,12 @@
 """Chapter "audit": job 31 with its replays, the cancel of PAY-094, notes of the publications, schedules and secrets."""
 
 from datetime import timedelta
+from typing import Any
 
 from tests.support.story.payments import JOB_MINUTES, tell_replays
 from tests.support.story.people import Desk
-from workflows.models import BulkItem, BulkJob, Command, Notification, Run, Schedule
+from workflows.models import BulkItem, BulkJob, Command, HolidayCalendar, Notification, Run, Schedule
+from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, CommandState
 
 
@@ -23,12 +25,19 @@ def tell_audit(desk: Desk, runs: dict[str, Run]) -> None:
         _command(desk, first_name, CommandAction.PUBLISH, "payment-capture", minutes=minutes, reason=note)
     _command(desk, "Ines", CommandAction.PAUSE, "card-renewal", minutes=297, reason="issuer test window")
     _schedules(desk)
+    HolidayCalendar.objects.create(tenant=desk.tenant, name="Germany", holidays={"2026-12-25": "Christmas Day"})
+    secret_save(actor=desk.actor("Nora"), name="BANK_TOKEN", value="not a real token", description="Token of the bank")
+    for user in desk.users.values():
+        _notify(desk, user)
+
+
+def _notify(desk: Desk, user: Any) -> None:
     for severity, title, minutes in (
         ("error", "41 runs of Payment capture failed", 9),
         ("info", "Job 31 has ended", 7),
     ):
         Notification.objects.create(
-            tenant=desk.tenant, user=desk.users["Maya"], severity=severity, title=title, idempotency_key=title,
+            tenant=desk.tenant, user=user, severity=severity, title=title, idempotency_key=title,
             body="Read the incident before you replay the runs.", created_at=desk.at(minutes),
         )  # fmt: skip
 
@@ -83,7 +92,7 @@ def _job_31(desk: Desk, failed: dict[str, Run], replays: dict[str, Run]) -> None
         Command.objects.filter(id=command.id).update(details={"runId": str(replays[key].id)})
         BulkItem.objects.create(
             tenant=desk.tenant, job=job, position=position, target_id=run.id, target_label=key, status_then="FAILED",
-            state="accepted", command=command, attempts=1, decided_at=desk.at(JOB_MINUTES),
+            state="accepted", command=command, new_run_id=replays[key].id, attempts=1, decided_at=desk.at(JOB_MINUTES),
         )  # fmt: skip
 
 

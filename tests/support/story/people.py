@@ -22,6 +22,7 @@ from workflows.models import (
 )
 from workflows.statuses import CommandSource, Role, TriggerType
 
+SLUG = "northgate"
 PASSWORD = "a long passphrase"
 # First name, last name and role of each member. The user name is the first name in lower case.
 MEMBERS = [
@@ -56,12 +57,16 @@ class Desk:
         return Actor("user", str(user.pk), user.get_full_name(), self.tenant.id, role, CommandSource.ADMIN)
 
 
-def found_desk() -> Desk:
-    """Create the tenant with everything that is older than the runs."""
-    desk = Desk(Tenant.objects.create(slug="northgate", name="Northgate desk"), timezone.now())
+def found_desk(slug: str) -> Desk:
+    """Create the tenant with everything that is older than the runs.
+
+    User names belong to no tenant. Each tenant other than the first adds its slug to the names.
+    """
+    desk = Desk(Tenant.objects.create(slug=slug, name="Northgate desk"), timezone.now())
+    suffix = "" if slug == SLUG else f"-{slug}"
     for first, last, role in MEMBERS:
         user = get_user_model().objects.create_user(
-            first.lower(),
+            f"{first.lower()}{suffix}",
             password=PASSWORD,
             first_name=first,
             last_name=last,
@@ -104,7 +109,9 @@ def _publish_all(desk: Desk) -> None:
     )
     owned = {"owner": "Payments team", "contact": "payments@northgate.example"}
     Definition.objects.filter(tenant=desk.tenant, key="payment-capture").update(
-        **owned, runbook_url="https://wiki.northgate.example/payment-capture"
+        **owned,
+        runbook_url="https://wiki.northgate.example/payment-capture",
+        search_paths=[{"path": "amount", "type": "number"}, {"path": "customer", "type": "text"}],
     )
 
 

@@ -2,21 +2,23 @@
 
 from tests.support.story.audit import tell_audit
 from tests.support.story.events import tell_events
+from tests.support.story.incidents import tell_incidents
 from tests.support.story.payments import tell_payments
-from tests.support.story.people import Desk, found_desk
+from tests.support.story.people import SLUG, Desk, found_desk
 from tests.support.story.runs import tell_other_runs
 from workflows.projections.transaction import projection_writer
 
 
-def tell_story() -> Desk:
+def tell_story(slug: str = SLUG) -> Desk:
     """Fill the tenant "Northgate desk" and return it with its members.
 
     Everything is written in one transaction, so no worker sees an event before its deliveries are decided.
     Cost: about 5 s.
     """
     with projection_writer("story"):
-        desk = found_desk()
+        desk = found_desk(slug)
         runs = {**tell_payments(desk), **tell_other_runs(desk)}
         tell_events(desk, runs)
         tell_audit(desk, runs)
+        tell_incidents(desk)
     return desk
