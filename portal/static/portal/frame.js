@@ -70,6 +70,10 @@
       menu.focus();
     }
     if (!event.target.closest("#palette")) return;
+    if (event.key === "Escape") {
+      event.preventDefault(); // a search field would only be emptied
+      find("#palette").close();
+    }
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       choose(chosen + (event.key === "ArrowDown" ? 1 : -1));

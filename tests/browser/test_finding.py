@@ -1,0 +1,92 @@
+"""The frame in a browser: the palette and the skip link by keyboard, the time zone, the theme and the menu.
+
+Source: docs/reference/screens.md#frame, docs/reference/screens.md#command-palette, docs/reference/screens.md#times
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.browser import member_context
+from tests.support.factories import eventually
+from tests.support.story.places import story_run
+
+FOCUSED = "() => document.activeElement.id || document.activeElement.className"
+
+
+@pytest.fixture
+def maya(site: str, browser: Any, story: Any) -> Iterator[Any]:
+    """Return a page of the operator Maya, whose browser is in Berlin."""
+    context = member_context(browser, site, story.users["Maya"], timezone_id="Europe/Berlin", color_scheme="light")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []
+
+
+def test_a_run_is_found_by_the_beginning_of_its_key_with_the_keyboard_alone(maya: Any, site: str, story: Any) -> None:
+    maya.goto(f"{site}/admin/support/")
+    maya.keyboard.press("/")
+    maya.keyboard.type("tck-447")
+    maya.get_by_role("option", name="TCK-4471").wait_for()
+    maya.keyboard.press("ArrowDown")
+    maya.keyboard.press("ArrowUp")
+    maya.keyboard.press("Enter")
+    maya.wait_for_url(f"**/run/{story_run(story, 'TCK-4471').id}/change/")
+    assert "TCK-4471" in maya.inner_text("main")
+
+
+def test_the_palette_opens_inside_a_field_and_gives_the_focus_back(maya: Any, site: str) -> None:
+    maya.goto(f"{site}/admin/workflows/event/send/")
+    field = maya.locator("input[name=event_type]")
+    field.focus()
+    maya.keyboard.type("a/b")
+    assert field.input_value() == "a/b"
+    maya.keyboard.press("Control+k")
+    maya.get_by_role("option", name="Command ledger").wait_for()
+    maya.keyboard.type("no such thing")
+    maya.get_by_text("Nothing starts with").wait_for()
+    maya.keyboard.press("Escape")
+    assert not maya.locator("#palette").is_visible()
+    assert maya.evaluate("() => document.activeElement.name") == "event_type"
+
+
+def test_the_first_tab_stop_skips_to_the_page(maya: Any, site: str) -> None:
+    maya.goto(f"{site}/admin/workflows/command/")
+    maya.keyboard.press("Tab")
+    assert maya.evaluate(FOCUSED) == "skip"
+    maya.keyboard.press("Enter")
+    assert maya.evaluate(FOCUSED) == "main"
+    maya.keyboard.press("Tab")
+    assert maya.evaluate("() => document.activeElement.closest('main') !== null")
+
+
+def test_times_are_local_until_the_member_chooses_utc(maya: Any, site: str) -> None:
+    maya.goto(f"{site}/admin/workflows/command/")
+    maya.reload()  # the first page has written the cookie
+    assert "CET" in maya.locator("main time").first.inner_text()
+    maya.locator(".me summary").click()
+    maya.get_by_label("UTC").check()
+    eventually(lambda: "UTC" in maya.locator("main time").first.inner_text(), what="times are in UTC")
+    maya.locator(".me summary").click()
+    maya.get_by_label("local time").check()
+    eventually(lambda: "CET" in maya.locator("main time").first.inner_text(), what="times are local again")
+
+
+def test_theme_and_menu(maya: Any, site: str) -> None:
+    is_dark = "() => document.documentElement.classList.contains('dark')"
+    maya.goto(f"{site}/admin/support/")
+    assert not maya.evaluate(is_dark)
+    maya.get_by_label("Switch between light and dark").click()
+    maya.reload()
+    assert maya.evaluate(is_dark), "the choice must stay"
+    maya.set_viewport_size({"width": 390, "height": 844})
+    menu = maya.get_by_role("button", name="Menu")
+    menu.click()
+    maya.get_by_role("link", name="Command ledger").wait_for()
+    maya.keyboard.press("Escape")
+    assert not maya.locator("#side").is_visible()
+    assert menu.get_attribute("aria-expanded") == "false"
