@@ -12,11 +12,11 @@ register = template.Library()
 def breadcrumb(context: Context) -> list[dict[str, Any]]:
     """Return the parts of the path to the page: `{title, link}`. The last part is the page itself.
 
-    A view can give the path as `crumbs`, a list of pairs of title and address. Otherwise the path is the section and
-    the item of the navigation, and below a list also the title of the page.
+    The path is the section and the item of the navigation. Below a list, it also has the title of the page. If the page
+    goes back to the page of a row, the row is between the two. A view can give another path as `crumbs`, a list of
+    pairs of title and address.
     """
-    given = context.get("crumbs")
-    if given:
+    if given := context.get("crumbs"):
         return [{"title": title, "link": link} for title, link in given]
     path, title = context["request"].path, str(context.get("title") or "")
     for group in context.get("sidebar_navigation") or []:
@@ -24,10 +24,21 @@ def breadcrumb(context: Context) -> list[dict[str, Any]]:
             if not item["active"]:
                 continue
             if item["link"] != path:
-                return [{"title": item["title"], "link": item["link"]}, {"title": title, "link": ""}]
+                first = {"title": item["title"], "link": item["link"]}
+                return [first, *_row(context, item["link"]), {"title": title, "link": ""}]
             section = [] if item["is_home"] else [{"title": group["title"], "link": ""}]
             return [*section, {"title": item["title"], "link": path}]
     return [{"title": title, "link": ""}]
+
+
+def _row(context: Context, list_link: str) -> list[dict[str, Any]]:
+    """Return the row whose page the address `back` shows, or nothing."""
+    back = context.get("back")
+    rows = (context.get(name) for name in ("definition", "run", "incident", "row"))
+    row = next((found for found in rows if found), None)
+    if not back or row is None or back.partition("?")[0] in (list_link, context["request"].path):
+        return []
+    return [{"title": getattr(row, "name", "") or str(row), "link": back}]
 
 
 @register.filter

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.support.story.payments import JOB_MINUTES, tell_replays
 from tests.support.story.people import Desk
-from workflows.models import BulkItem, BulkJob, Command, HolidayCalendar, Notification, Run, Schedule
+from workflows.models import BulkItem, BulkJob, Command, HolidayCalendar, Notification, Run, SavedView, Schedule
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, CommandState
 
@@ -28,10 +28,15 @@ def tell_audit(desk: Desk, runs: dict[str, Run]) -> None:
     HolidayCalendar.objects.create(tenant=desk.tenant, name="Germany", holidays={"2026-12-25": "Christmas Day"})
     secret_save(actor=desk.actor("Nora"), name="BANK_TOKEN", value="not a real token", description="Token of the bank")
     for user in desk.users.values():
-        _notify(desk, user)
+        _own_rows(desk, user)
 
 
-def _notify(desk: Desk, user: Any) -> None:
+def _own_rows(desk: Desk, user: Any) -> None:
+    """Create the rows that only this member sees."""
+    SavedView.objects.create(
+        tenant=desk.tenant, user=user, user_name=user.get_full_name(), name="Payments, failed",
+        query="status__exact=FAILED&definition=payment-capture",
+    )  # fmt: skip
     for severity, title, minutes in (
         ("error", "41 runs of Payment capture failed", 9),
         ("info", "Job 31 has ended", 7),

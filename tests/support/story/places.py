@@ -10,6 +10,7 @@ from tests.support.access import PUBLIC, SUPERUSER, Cell
 from tests.support.access_table import CELLS, FORBIDDEN, REFUSED
 from tests.support.story.people import Desk
 from workflows.models import (
+    ApiToken,
     BulkJob,
     Command,
     Connector,
@@ -23,8 +24,10 @@ from workflows.models import (
     Notification,
     PayloadSchema,
     Run,
+    SavedView,
     Schedule,
     Secret,
+    TenantMembership,
 )
 
 # GET addresses of the admin that are no pages: data for scripts, files, and steps that only redirect.
@@ -64,6 +67,9 @@ def story_ids(desk: Desk, member: str = "Maya") -> dict[str, str]:
         "schedule": first(Schedule),
         "calendar": first(HolidayCalendar),
         "secret": first(Secret),
+        "token": first(ApiToken),
+        "membership": first(TenantMembership, user=desk.users["Maya"]),
+        "saved_view": first(SavedView, user=desk.users[member]),
         "connector": first(Connector),
         "connector_action": "bank.capture",
         "connector_version": "2",
