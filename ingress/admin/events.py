@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
@@ -14,6 +14,7 @@ from ingress.admin.event_batch import EventBatchViews
 from ingress.admin.event_page import EventPageViews
 from ingress.admin.send_event import SendEventViews
 from ingress.admin.what_if import WhatIfViews
+from ingress.search import events_by_term
 from ingress.templatetags.event_pages import countdown, short_id
 from workflows import status_colours
 from workflows.admin.base import actor_of
@@ -64,16 +65,16 @@ class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
     list_before_template = "portal/_event_chips.html"
     list_select_related = ("tenant",)
     search_fields = ("event_id",)
-    search_help_text = "Event id or correlation key"
+    search_help_text = "Beginning of a key, or an event id"
     ordering = ("-received_at",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], term: str
     ) -> tuple[QuerySet[Event], bool]:
-        term = term.strip()
-        if not term:
+        if not term.strip():
             return queryset, False
-        return queryset.filter(Q(event_id=term) | Q(correlation_key=term)), False
+        actor, rules = actor_of(request), rules_in(request.tenant)  # type: ignore[attr-defined]
+        return events_by_term(queryset, tenant_id=actor.tenant_id, term=term, rules=rules), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         counts = event_counts(tenant_id=actor_of(request).tenant_id)

@@ -96,9 +96,10 @@ class RunViewViews(TenantAdmin):
 def views_context(actor: Actor, request: HttpRequest) -> dict[str, Any]:
     """Return the views for the menu of the list, and the view that the list shows now. Cost: one statement."""
     shown = _normalised(request.GET.urlencode())
-    views = [{"row": view, "may_delete": _may_delete(actor, view)} for view in saved_views_of(actor=actor)]
-    chosen = next((one["row"] for one in views if _normalised(one["row"].query) == shown), None) if shown else None
-    return {"views": views, "chosen_view": chosen}
+    views = list(saved_views_of(actor=actor))
+    chosen = next((view for view in views if _normalised(view.query) == shown), None) if shown else None
+    offered = [{"row": view, "may_delete": _may_delete(actor, view)} for view in views]
+    return {"views": offered, "chosen_view": chosen}
 
 
 def _may_delete(actor: Actor, view: SavedView) -> bool:

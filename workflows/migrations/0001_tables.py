@@ -671,6 +671,7 @@ class Migration(migrations.Migration):
                 ),
                 ("correlation_reason", models.CharField(blank=True, max_length=500)),
                 ("correlation_key", models.CharField(blank=True, max_length=1000)),
+                ("correlation_key_folded", workflows.models.fields.FoldedField(source="correlation_key")),
                 ("correlation_keys", models.JSONField(default=list)),
                 (
                     "correlation_trace",
@@ -740,6 +741,14 @@ class Migration(migrations.Migration):
                         condition=models.Q(("routed_at__isnull", True)),
                         fields=["tenant", "route_at"],
                         name="workflow_events_unrouted",
+                    ),
+                    models.Index(
+                        fields=["tenant", "correlation_key_folded"], name="workflow_events_by_folded_key"
+                    ),
+                    models.Index(
+                        condition=models.Q(("occupies_id", False)),
+                        fields=["tenant", "event_id"],
+                        name="workflow_events_refused_ids",
                     ),
                     models.Index(
                         condition=models.Q(("outcome", "buffered")),
@@ -1692,7 +1701,8 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup"
-                    )
+                    ),
+                    models.Index(fields=["tenant", "key"], name="workflow_event_keys_by_key"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("tenant", "event", "key"), name="workflow_event_keys_once")

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from workflows.models.fields import OrderedJSONField, TenantRow
+from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow
 from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, EventOutcome, EventSource
 
 
@@ -39,6 +39,7 @@ class Event(TenantRow):
     correlation_status = models.CharField(max_length=20, choices=CorrelationStatus.choices)
     correlation_reason = models.CharField(max_length=500, blank=True)
     correlation_key = models.CharField(max_length=1000, blank=True)
+    correlation_key_folded = FoldedField(source="correlation_key")
     correlation_keys = models.JSONField(default=list)
     correlation_trace = models.JSONField(default=list, help_text="Each path that was tried, with the key found there.")
     outcome = models.CharField(max_length=20, choices=EventOutcome.choices, default=EventOutcome.RECEIVED)
@@ -66,6 +67,11 @@ class Event(TenantRow):
             models.Index(
                 fields=["tenant", "route_at"], condition=Q(routed_at__isnull=True), name="workflow_events_unrouted"
             ),
+            # The next two indexes are for the search of the event list.
+            models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_events_by_folded_key"),
+            models.Index(
+                fields=["tenant", "event_id"], condition=Q(occupies_id=False), name="workflow_events_refused_ids"
+            ),
             # The index does not begin with the tenant, because the sweep searches the rows of all tenants.
             models.Index(fields=["buffered_until"], condition=Q(outcome="buffered"), name="workflow_events_buffered"),
         ]
@@ -87,7 +93,8 @@ class EventKey(TenantRow):
         db_table = "workflow_event_keys"
         constraints = [models.UniqueConstraint(fields=["tenant", "event", "key"], name="workflow_event_keys_once")]
         indexes = [
-            models.Index(fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup")
+            models.Index(fields=["tenant", "event_type", "key", "received_at"], name="workflow_event_keys_lookup"),
+            models.Index(fields=["tenant", "key"], name="workflow_event_keys_by_key"),
         ]
 
     def __str__(self) -> str:
