@@ -1,4 +1,4 @@
-"""What the run list says about each run of a page: its shown status, its error or its current step, and its replay."""
+"""Explanation of each run on a page of the run list: its shown status, its error or current step, and its replay."""
 
 import uuid
 from dataclasses import dataclass
