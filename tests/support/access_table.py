@@ -566,6 +566,12 @@ def _other_screens() -> Iterator[Cell]:
     for name in ("claim", "release"):
         yield _get(f"workflows_humantask_{name}", VIEWER, "task")
         yield _post(f"workflows_humantask_{name}", OPERATOR, "task", is_recorded=True)
+    for name in ("assign", "draft"):
+        yield _get(f"workflows_humantask_{name}", VIEWER, "task")
+    yield _post(
+        "workflows_humantask_assign", OPERATOR, "task", body=lambda ids: {"username": ids["member"]}, is_recorded=True
+    )
+    yield _post("workflows_humantask_draft", OPERATOR, "task", body=lambda ids: {"response": "{}"})
 
 
 CELLS = {cell.label: cell for cell in (*_api_cells(), *_screen_cells())}

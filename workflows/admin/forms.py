@@ -1,21 +1,22 @@
 """Forms of the admin pages."""
 
 import json
+import uuid
 from typing import Any
 
 from django import forms
 from unfold.forms import ActionForm
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
 from workflows.engine.storable import MAX_DEPTH, storable_problem
-from workflows.engine.unknown_outcomes import DID_NOT_HAPPEN, FAIL, HAPPENED
+from workflows.models import TenantMembership
 from workflows.models.fields import new_id
-from workflows.statuses import BulkOutcome, ReplayVersion
+from workflows.statuses import BulkOutcome, ReplayVersion, Role
 from workflows.strict_json import JsonRefused, read_json
 
 
@@ -106,28 +107,17 @@ class ReplayForm(ReasonForm):
         return self.cleaned_data["on"] or str(ReplayVersion.PINNED)
 
 
-class DecisionForm(RequiredReasonForm):
-    """Form for the task about an unknown outcome of an action. No outcome is selected in advance."""
+class AssignForm(forms.Form):
+    username = forms.ChoiceField(label="Member", widget=UnfoldAdminSelectWidget())
 
-    outcome = forms.ChoiceField(
-        choices=[
-            (HAPPENED, "The effect happened. The run uses the output below."),
-            (DID_NOT_HAPPEN, "The effect did not happen. The action executes again with the same idempotency key."),
-            (FAIL, "Fail the step with ACTION_OUTCOME_UNKNOWN. The definition can catch the error."),
-        ],
-        widget=UnfoldAdminRadioSelectWidget(),
-        help_text="Check the target system with the idempotency key first.",
-    )
-    output = JsonObjectField(
-        required=False,
-        help_text="Only if the effect happened: the output of the action, as its schema below describes.",
-    )
-    field_order = ("outcome", "output", "reason")
-
-    def task_response(self) -> Any:
-        given = {name: self.cleaned_data[name] for name in ("outcome", "reason")}
-        output = self.cleaned_data["output"]
-        return given if output is None else {**given, "output": output}
+    def __init__(self, tenant_id: uuid.UUID, data: Any = None) -> None:
+        super().__init__(data)
+        members = TenantMembership.objects.filter(tenant_id=tenant_id).order_by("user__username")
+        rows = members.values_list("user__username", "role")[:500]
+        field = self.fields["username"]
+        assert isinstance(field, forms.ChoiceField)
+        notes = {Role.VIEWER: " (viewer, cannot complete tasks)"}
+        field.choices = [("", "Choose…"), *((name, f"{name}{notes.get(Role(role), '')}") for name, role in rows)]
 
 
 class StartRunForm(ReasonForm):

@@ -11,19 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
-from workflows.models import Definition, HumanTask
-from workflows.selectors.attention import auto_paused_definitions, tasks_due_soon
-
-
-class DueFilter(DropdownFilter):
-    title = "due"
-    parameter_name = "due"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("hour", "Overdue, or due within 1 hour")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
-        return tasks_due_soon(queryset).order_by() if self.value() == "hour" else queryset
+from workflows.models import Definition
+from workflows.selectors.attention import auto_paused_definitions
 
 
 class DefinitionProblemFilter(DropdownFilter):

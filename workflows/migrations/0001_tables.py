@@ -1597,6 +1597,12 @@ class Migration(migrations.Migration):
                     models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
                     models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
                     models.Index(
+                        condition=models.Q(("status__in", ["pending", "claimed", "completing"])),
+                        fields=["tenant", "due_at", "id"],
+                        name="workflow_tasks_by_due",
+                    ),
+                    models.Index(fields=["tenant", "-created_at"], name="workflow_tasks_newest"),
+                    models.Index(
                         condition=models.Q(
                             ("status__in", ["pending", "claimed", "completing"]),
                             ("task_type", "action.decide_outcome"),
@@ -1604,6 +1610,51 @@ class Migration(migrations.Migration):
                         fields=["tenant"],
                         name="workflow_tasks_decisions",
                     ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="TaskDraft",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "typed",
+                    models.JSONField(default=dict, help_text="Lists of texts by the name of the field in the form."),
+                ),
+                ("saved_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="drafts", to="workflows.humantask"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_task_drafts",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "task", "user"), name="workflow_task_drafts_one_of_member"
+                    )
                 ],
             },
         ),

@@ -14,7 +14,7 @@ TENANT_MODELS = [
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
     "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote",
     "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "SavedView", "Schedule",
-    "ScheduleOccurrence", "Secret", "StepCount", "TenantMembership",
+    "ScheduleOccurrence", "Secret", "StepCount", "TaskDraft", "TenantMembership",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from workflows.models.commands import Command, CommandEntry
 from workflows.models.connectors import Connector
 from workflows.models.definitions import Definition, DefinitionVersion
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
-from workflows.models.human_tasks import HumanTask
+from workflows.models.human_tasks import HumanTask, TaskDraft
 from workflows.models.incidents import Incident, IncidentCursor, IncidentFailure, IncidentHour, IncidentNote
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.saved_views import SavedView
@@ -48,6 +48,7 @@ __all__ = [
     "ScheduleOccurrence",
     "Secret",
     "StepCount",
+    "TaskDraft",
     "Tenant",
     "TenantMembership",
 ]

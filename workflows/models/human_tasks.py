@@ -48,6 +48,13 @@ class HumanTask(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "status", "due_at"], name="workflow_tasks_inbox"),
             models.Index(fields=["tenant", "run"], name="workflow_tasks_of_run"),
+            # The inbox: open tasks by due time, and closed tasks, newest first.
+            models.Index(
+                fields=["tenant", "due_at", "id"],
+                condition=models.Q(status__in=[s.value for s in OPEN_TASK_STATUSES]),
+                name="workflow_tasks_by_due",
+            ),
+            models.Index(fields=["tenant", "-created_at"], name="workflow_tasks_newest"),
             # Index for open decisions about unknown outcomes. The dashboard uses it, and so does the sweep over all
             # tenants.
             models.Index(
@@ -59,3 +66,21 @@ class HumanTask(TenantRow):
 
     def __str__(self) -> str:
         return self.title
+
+
+class TaskDraft(TenantRow):
+    """What one member has typed into the form of a task and not sent yet. Only this member sees the draft."""
+
+    task = models.ForeignKey(HumanTask, on_delete=models.CASCADE, related_name="drafts")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    typed = models.JSONField(default=dict, help_text="Lists of texts by the name of the field in the form.")
+    saved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "workflow_task_drafts"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "task", "user"], name="workflow_task_drafts_one_of_member")
+        ]
+
+    def __str__(self) -> str:
+        return f"draft of {self.task_id}"

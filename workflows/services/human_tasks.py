@@ -37,6 +37,7 @@ from workflows.services.task_access import (
     require_task_role,
     task_find,
 )
+from workflows.services.task_drafts import task_draft_delete
 from workflows.statuses import CommandAction, CommandState, Role, TaskStatus
 from workflows.temporal import gateway
 from workflows.temporal.contracts import TaskResponse
@@ -89,6 +90,7 @@ def task_complete(
         before = _move_to_completing(task, _not_held_by_another(actor))
         _send(actor, task, command, response, before)
     command_finish(command, CommandState.ACCEPTED)
+    task_draft_delete(actor=actor, task=task)
     return command
 
 

@@ -57,6 +57,17 @@ def is_open() -> Q:
     return Q(status__in=HOLDABLE) | abandoned
 
 
+def require_open(task: HumanTask) -> None:
+    """Refuse a task that is not open. The row was just read.
+
+    Errors: Conflict TASK_NOT_OPEN.
+    """
+    completing_at = task.completing_at
+    is_abandoned = completing_at is not None and completing_at < timezone.now() - COMPLETING_FOR
+    if task.status not in HOLDABLE and not (task.status == TaskStatus.COMPLETING and is_abandoned):
+        raise not_open(task)
+
+
 def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
     """Refuse an actor who may not act on this task now.
 

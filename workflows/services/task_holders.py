@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid, PermissionRefused
-from workflows.ledger import command_transaction
 from workflows.models import HumanTask, TenantMembership
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.task_access import HOLDABLE, held_by_another, is_open, not_open, require_may_act, task_find
@@ -33,18 +32,19 @@ def task_claim(*, actor: Actor, task_id: uuid.UUID, idempotency_key: str = "") -
     return task_find(actor=actor, task_id=task_id)
 
 
-def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str) -> HumanTask:
+def task_assign(*, actor: Actor, task_id: uuid.UUID, username: str, idempotency_key: str = "") -> HumanTask:
     """Assign the task to a member of the tenant.
 
     Errors: NotFound, PermissionRefused; InputInvalid if the tenant has no such member; Conflict if the task is closed.
     """
     task = task_find(actor=actor, task_id=task_id)
-    with command_transaction(
+    with keyed_command_transaction(
         actor=actor,
         action=CommandAction.ASSIGN_TASK,
         target_type="task",
         target_id=str(task.id),
         payload={"username": username},
+        idempotency_key=idempotency_key,
     ):
         actor.require(Role.OPERATOR, to="assign tasks")
         member = TenantMembership.objects.filter(tenant_id=actor.tenant_id, user__username=username).first()

@@ -1,0 +1,92 @@
+"""Parts of the page of a task: the tone of its due time, its readable context, and the form of a decision."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from workflows.admin.task_context import Shown, shown_value
+from workflows.admin.task_fields import Option, words_of
+from workflows.admin.task_form import TaskForm
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME, DID_NOT_HAPPEN, FAIL, HAPPENED, decision_form
+from workflows.json_numbers import write_json
+from workflows.models import HumanTask
+from workflows.statuses import OPEN_TASK_STATUSES
+
+DUE_SOON = timedelta(hours=1)
+OUTCOMES = (
+    Option(
+        write_json(HAPPENED),
+        "The effect happened",
+        "Enter the output of the action next. The output is checked, and the request is not sent again.",
+    ),
+    Option(
+        write_json(DID_NOT_HAPPEN),
+        "The effect did not happen",
+        "The action executes again with the same idempotency key. If the first effect exists after all, it can happen"
+        " twice.",
+    ),
+    Option(
+        write_json(FAIL),
+        "Fail the step",
+        "The step fails with ACTION_OUTCOME_UNKNOWN. A catch in the definition can handle the error.",
+    ),
+)
+
+
+def schema_of(task: HumanTask) -> Any:
+    """Return the schema of the form. A decision always has one, so that its outcome can be chosen."""
+    if task.task_type == DECIDE_OUTCOME and not task.form_schema:
+        return decision_form({"type": "object"})
+    return task.form_schema
+
+
+def decision_fields(form: TaskForm) -> None:
+    """Give the fields of a decision the words that explain the outcomes."""
+    words = {"outcome": "What did you find?", "output": "Output of the action", "reason": "Reason"}
+    for field in form.fields:
+        field.label = words.get(field.key, field.label)
+        if field.key == "outcome":
+            field.options = [each for each in OUTCOMES if each.value in [option.value for option in field.options]]
+        elif field.key == "reason":
+            field.kind, field.takes_whole_width = "text", True
+            field.help = "For example, what the target system shows. Kept in the command ledger."
+
+
+def due_tone(task: HumanTask) -> str:
+    """Return the tone of a due time. It is red if an open task is overdue or due within the hour."""
+    is_soon = task.due_at is not None and task.due_at - timezone.now() < DUE_SOON
+    return "red" if is_soon and task.status in OPEN_TASK_STATUSES else ""
+
+
+def readable_context(context: Any) -> dict[str, Any]:
+    """Return the context in two parts: `short` values for a line of facts, and `parts` with a title of their own."""
+    if not isinstance(context, dict):
+        return {"short": [], "parts": [("Context", shown_value(context))]}
+    shown: list[tuple[str, Shown]] = [(words_of(key), shown_value(value)) for key, value in context.items()]
+    return {
+        "short": [(label, value) for label, value in shown if value.is_short],
+        "parts": [(label, value) for label, value in shown if not value.is_short],
+    }
+
+
+def facts_of_decision(context: Any) -> dict[str, Any]:
+    """Return the request of a lost execution as JSON text, and what is known about this execution."""
+    request = context.get("request")
+    names = {
+        "action": "Action",
+        "idempotencyKey": "Idempotency key",
+        "attempts": "Attempts",
+        "startedAt": "First started",
+        "error": "Received",
+    }
+    known = [(label, _moment(name, context[name])) for name, label in names.items() if context.get(name)]
+    return {"request": write_json(request, indent=2, ensure_ascii=False), "known": known}
+
+
+def _moment(name: str, value: Any) -> Any:
+    """Return the start of the execution as a time. Other values stay unchanged."""
+    try:
+        return datetime.fromisoformat(value) if name == "startedAt" else value
+    except (TypeError, ValueError):
+        return value
