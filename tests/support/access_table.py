@@ -24,6 +24,7 @@ def _api_cells() -> Iterator[Cell]:
         "runs",
         "tasks",
         "bulk-jobs",
+        "incidents",
         "commands",
         "definitions",
         "schemas",
@@ -71,6 +72,7 @@ def _api_cells() -> Iterator[Cell]:
     yield from _api_schedules()
     yield from _api_runs()
     yield from _api_bulk()
+    yield from _api_incidents()
     yield from _api_events()
     yield from _api_authors()
     yield from _api_definitions()
@@ -114,6 +116,20 @@ def _api_bulk() -> Iterator[Cell]:
     for step in ("start", "pause", "resume", "stop", "retry-failures"):
         yield _write(f"bulk-{step}", OPERATOR, "bulk_job", variant="cancel")
         yield _write(f"bulk-{step}", ADMIN, "terminate_job", variant="terminate")
+
+
+_INCIDENT_BODIES: dict[str, Any] = {
+    "own": {"username": ""}, "snooze": {"failures": 3}, "resolve": {"version": 1}, "close": {},
+    "merge": {"into": 2}, "split": {"text": "split me"},
+}  # fmt: skip
+
+
+def _api_incidents() -> Iterator[Cell]:
+    yield _read("incident", "incident")
+    for name, body in {**_INCIDENT_BODIES, "notes": {"text": "NEW"}, "replay": {}}.items():
+        yield _write(f"incident-{name}", OPERATOR, "incident", body=lambda ids, body=body: body)
+    for name in ("separate", "reopen"):
+        yield _write(f"incident-{name}", OPERATOR, "closed_incident", body=lambda ids: {})
 
 
 def _api_events() -> Iterator[Cell]:
@@ -529,11 +545,7 @@ def _definition_screens() -> Iterator[Cell]:
 
 
 def _incident_screens() -> Iterator[Cell]:
-    bodies: dict[str, Any] = {
-        "own": {"username": ""}, "snooze": {"failures": "3"}, "resolve": {"version": "1"}, "close": {},
-        "note": {"text": "NEW"}, "merge": {"into": "2"}, "split": {"text": "split me"},
-    }  # fmt: skip
-    for name, body in bodies.items():
+    for name, body in {**_INCIDENT_BODIES, "note": {"text": "NEW"}}.items():
         yield _get(f"workflows_incident_{name}", OPERATOR, "incident")
         yield _post(
             f"workflows_incident_{name}", OPERATOR, "incident", body=lambda ids, body=body: body, is_recorded=True

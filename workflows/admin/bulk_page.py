@@ -85,7 +85,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     context = {
         "started": started,
         "not_started": outcomes[BulkOutcome.NOT_STARTED],
-        "shares": _shares(outcomes, started),
+        "shares": outcome_shares(outcomes, started),
         "is_settled": job.ended_at is not None and not outcomes[BulkOutcome.OPEN],
         "has_failures": bulk_failures(job).exists(),
         "pause_reason": bulk_pause_reason(job),
@@ -99,7 +99,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     return context
 
 
-def _shares(outcomes: dict[str, int], started: int) -> list[dict[str, Any]]:
+def outcome_shares(outcomes: dict[str, int], started: int) -> list[dict[str, Any]]:
     """Return the parts of the bar, in percent of the started runs."""
     tones = {"failed": "red", "succeeded": "green", "canceled": "grey", "open": "blue"}
     return [

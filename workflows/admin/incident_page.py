@@ -16,16 +16,20 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.bulk_page import outcome_shares
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.incident_forms import STEPS
+from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
-from workflows.models import Incident
+from workflows.models import BulkJob, Incident
 from workflows.selectors.incident_page import MOST_CLOSED, incident_page
+from workflows.selectors.versions import incident_version
+from workflows.services.bulk.results import bulk_outcomes, started_count
 from workflows.services.incidents.change import incident_own, require_incident_role
 from workflows.services.incidents.find import incident_find
 from workflows.services.incidents.replay import incident_replay_preview
 from workflows.services.incidents.states import ACTIVE
-from workflows.statuses import IncidentState, Role
+from workflows.statuses import BulkOutcome, IncidentState, ReplayVersion, Role
 
 
 class IncidentPageViews(TenantAdmin):
@@ -42,6 +46,7 @@ class IncidentPageViews(TenantAdmin):
         return [*own, *super().get_urls()]
 
     @method_decorator(require_safe)
+    @live_page(incident_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -56,6 +61,8 @@ class IncidentPageViews(TenantAdmin):
             f"{incident} {incident.definition.name}",
             incident=incident,
             page=page,
+            last=_last_replay(page.last_job),
+            published=incident.definition.published_version and incident.definition.published_version.version,
             most_closed=MOST_CLOSED if sum(row.closed for row in page.versions) >= MOST_CLOSED else None,
             may_act=actor.has_role(Role.OPERATOR),
             is_active=incident.state in ACTIVE,
@@ -107,10 +114,12 @@ class IncidentPageViews(TenantAdmin):
     def replay_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         """Freeze the runs of the incident as the preview of a replay job, and show the preview."""
         _require_operator(request, _incident_or_404(request, pk))
+        wanted = request.POST.get("replay_version", "")
+        version = wanted if wanted in ReplayVersion.values else ReplayVersion.PUBLISHED
         try:
             job = once(
                 lambda: incident_replay_preview(
-                    actor=actor_of(request), incident_id=pk, idempotency_key=key_of(request)
+                    actor=actor_of(request), incident_id=pk, replay_version=version, idempotency_key=key_of(request)
                 )
             )
         except PortalError as error:
@@ -118,6 +127,21 @@ class IncidentPageViews(TenantAdmin):
             return HttpResponseRedirect(_url(pk))
         assert job is not None, "a preview returns its job also for a repeat"
         return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))
+
+
+def _last_replay(job: BulkJob | None) -> dict[str, Any] | None:
+    """Return what became of the newest replay job. Cost: one statement."""
+    if job is None:
+        return None
+    outcomes = bulk_outcomes(job)
+    started = started_count(outcomes)
+    return {
+        "job": job,
+        "outcomes": outcomes,
+        "started": started,
+        "not_started": outcomes[BulkOutcome.NOT_STARTED],
+        "shares": outcome_shares(outcomes, started),
+    }
 
 
 def _incident_or_404(request: HttpRequest, pk: uuid.UUID) -> Incident:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from workflows.admin.base import actor_of
 from workflows.admin.incident_page import IncidentPageViews
+from workflows.admin.live import live_page
 from workflows.errors import unknown_name
 from workflows.models import Definition, Incident
 from workflows.selectors.incidents import (
@@ -22,6 +23,7 @@ from workflows.selectors.incidents import (
     incident_rows,
     incidents_shown,
 )
+from workflows.selectors.versions import incidents_version
 from workflows.status_marks import INCIDENT
 from workflows.statuses import IncidentState, Role
 
@@ -35,6 +37,7 @@ PARAMETERS = ("state", "q", "definition", "before")
 @admin.register(Incident)
 class IncidentAdmin(IncidentPageViews):
     @method_decorator(require_safe)
+    @live_page(incidents_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         actor = actor_of(request)
         chosen = {name: request.GET.get(name, "").strip() for name in PARAMETERS}

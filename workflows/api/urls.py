@@ -10,6 +10,7 @@ from workflows.api import (
     definition_edit_views,
     definition_views,
     expression_views,
+    incident_views,
     language_views,
     member_views,
     payload_schema_views,
@@ -57,6 +58,12 @@ urlpatterns = [
         path(f"bulk/<uuid:pk>/{name}", bulk_views.BulkStep.as_view(step=step), name=f"bulk-{name}")
         for name, step in BULK_STEPS.items()
         if name != "start"
+    ),
+    path("incidents", incident_views.IncidentList.as_view(), name="incidents"),
+    path("incidents/<uuid:pk>", incident_views.IncidentDetail.as_view(), name="incident"),
+    *(
+        path(f"incidents/<uuid:pk>/{name}", view.as_view(), name=f"incident-{name}")
+        for name, view in incident_views.INCIDENT_STEPS.items()
     ),
     path("bundles/export", bundle_views.BundleExport.as_view(), name="bundle-export"),
     path("bundles/import", bundle_views.BundleImport.as_view(), name="bundle-import"),

@@ -6,10 +6,21 @@ Source: docs/reference/screens.md#live-updates
 import uuid
 from typing import Any
 
-from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
-from workflows.models import BulkItem, BulkJob, Command, Event, EventDelivery, HumanTask, Run, Tenant
+from workflows.models import (
+    BulkItem,
+    BulkJob,
+    Command,
+    Event,
+    EventDelivery,
+    HumanTask,
+    Incident,
+    IncidentNote,
+    Run,
+    Tenant,
+)
 from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, DeliveryStatus, Engine
 
 COMMAND_TIMES = ("requested_at", "decided_at", "observed_at")
@@ -71,6 +82,24 @@ def dashboard_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
     command = _first(Command.objects.filter(tenant_id=tenant_id).order_by("-requested_at"), "id")
     tenants = Tenant.objects.filter(id=tenant_id)
     return tenants.values_list(*_runs_of(tenant_id), *_events_of(tenant_id), command).first()
+
+
+def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
+    """Return the version of an incident with its notes and replays, or None if there is no such incident."""
+    notes = IncidentNote.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk")).order_by("-created_at")
+    jobs = BulkJob.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk")).order_by("-created_at")
+    ended = Run.objects.filter(tenant_id=tenant_id, ended_at__isnull=False).order_by("-ended_at")
+    incidents = _found(Incident.objects.filter(tenant_id=tenant_id), object_id)
+    return incidents.values_list(
+        "state", "state_since", "owner_name", "snoozed_for", "run_count", "merged_into", _first(notes, "id"),
+        _first(jobs, "id"), _first(jobs, "state"), _first(ended, "ended_at"),
+    ).first()  # fmt: skip
+
+
+def incidents_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's incidents: their number, and the times of the newest failure and change."""
+    incidents = Incident.objects.filter(tenant_id=tenant_id)
+    return incidents.aggregate(Count("id"), Max("last_failed_at"), Max("state_since"))
 
 
 def _runs_of(tenant_id: uuid.UUID) -> list[Subquery]:

@@ -1,13 +1,16 @@
 """Template tags of incidents: the bars of the last 24 hours. Source: docs/reference/incidents.md#pages"""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from workflows.models import Incident
+from workflows.redaction import compiled, redact
 from workflows.selectors.incident_page import Hour, VersionRow
 from workflows.services.incidents.messages import MARKER
 from workflows.status_marks import INCIDENT
@@ -81,9 +84,17 @@ def incident_chart(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> Saf
     )
 
 
-@register.simple_tag
-def normalised_message(message: str) -> SafeString:
-    """Render a normalised message. The parts that differ between the runs are marked."""
+@register.simple_tag(takes_context=True)
+def error_message(context: Context, error: dict[str, Any] | None) -> str:
+    """Return the message of an error, redacted."""
+    shown = redact(error or {}, context.get("redaction") or compiled(), "/error")
+    return str(shown.get("message", "")) if isinstance(shown, dict) else str(shown)
+
+
+@register.simple_tag(takes_context=True)
+def normalised_message(context: Context, message: str) -> SafeString:
+    """Render a normalised message, redacted. The parts that differ between the runs are marked."""
+    message = error_message(context, {"message": message})
     parts, end = [], 0
     for found in MARKER.finditer(message):
         parts += [("same", message[end : found.start()]), ("diff", found.group())]

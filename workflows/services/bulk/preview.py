@@ -40,6 +40,7 @@ def bulk_preview(
     all_runs: bool = False,
     replay_version: ReplayVersion | str = ReplayVersion.PINNED,
     allow_another_run: bool = False,
+    incident_id: uuid.UUID | None = None,
     idempotency_key: str = "",
 ) -> BulkJob:
     """Create a job in state preview and freeze the selected runs. No request is sent yet.
@@ -83,6 +84,7 @@ def bulk_preview(
         rate_per_second=rate,
         replay_version=replay_version,
         allows_another_run=allow_another_run,
+        incident_id=incident_id,
     )
     with command_failures_recorded([command]):
         actor.require(BULK_ACTIONS[action].needs, to=f"{action} runs")

@@ -123,6 +123,7 @@ def bulk_preview_again(
         rate_per_second=rate_per_second or job.rate_per_second,
         replay_version=replay_version or job.replay_version,
         allow_another_run=allow_another_run,
+        incident_id=job.incident_id,
         idempotency_key=idempotency_key,
     )
 

@@ -12,7 +12,8 @@ def incident_find(*, actor: Actor, incident_id: uuid.UUID) -> Incident:
 
     Errors: NotFound. An incident of another tenant counts as not found.
     """
-    incidents = Incident.objects.select_related("definition", "merged_into", "split_from")
+    incidents = Incident.objects.select_related("definition__published_version", "merged_into", "split_from")
+    incidents = incidents.defer("definition__draft_text", "definition__published_version__canonical_text")
     incident = incidents.filter(tenant_id=actor.tenant_id, id=incident_id).first()
     if incident is None:
         raise NotFound(f"there is no incident {incident_id}", code="INCIDENT_NOT_FOUND")

@@ -7,25 +7,29 @@ from workflows.models import BulkJob, Run
 from workflows.selectors.incidents import runs_of_incident
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.incidents.find import incident_find
-from workflows.statuses import CommandAction
+from workflows.statuses import CommandAction, ReplayVersion
 
 
 def incident_replay_preview(
-    *, actor: Actor, incident_id: uuid.UUID, reason: str = "", idempotency_key: str = ""
+    *,
+    actor: Actor,
+    incident_id: uuid.UUID,
+    replay_version: ReplayVersion | str = ReplayVersion.PUBLISHED,
+    reason: str = "",
+    idempotency_key: str = "",
 ) -> BulkJob:
     """Freeze the runs that the incident counts as the preview of a replay job, and return the job. Nothing starts.
 
     Errors: NotFound; the errors of `bulk_preview`.
     """
     incident = incident_find(actor=actor, incident_id=incident_id)
-    runs = runs_of_incident(Run.objects.all(), tenant_id=actor.tenant_id, number=incident.number)
-    job = bulk_preview(
+    return bulk_preview(
         actor=actor,
         action=CommandAction.REPLAY,
-        runs=runs,
+        runs=runs_of_incident(Run.objects.all(), tenant_id=actor.tenant_id, number=incident.number),
         selection={"filters": {"incident": incident.number}},
         reason=reason,
+        replay_version=replay_version,
+        incident_id=incident.id,
         idempotency_key=idempotency_key,
     )
-    BulkJob.objects.filter(id=job.id, incident__isnull=True).update(incident=incident)
-    return job
