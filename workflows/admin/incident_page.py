@@ -22,7 +22,7 @@ from workflows.admin.incident_forms import STEPS
 from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
 from workflows.models import BulkJob, Incident
-from workflows.selectors.incident_page import MOST_CLOSED, incident_page
+from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page
 from workflows.selectors.versions import incident_version
 from workflows.services.bulk.results import bulk_outcomes, started_count
 from workflows.services.incidents.change import incident_own, require_incident_role
@@ -63,7 +63,8 @@ class IncidentPageViews(TenantAdmin):
             page=page,
             last=_last_replay(page.last_job),
             published=incident.definition.published_version and incident.definition.published_version.version,
-            most_closed=MOST_CLOSED if sum(row.closed for row in page.versions) >= MOST_CLOSED else None,
+            counted_since=counted_since(incident),
+            most_closed=MOST_CLOSED,
             may_act=actor.has_role(Role.OPERATOR),
             is_active=incident.state in ACTIVE,
             is_over=incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED),

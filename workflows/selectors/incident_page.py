@@ -15,8 +15,8 @@ from workflows.statuses import OPEN_RUN_STATUSES, BulkState
 SHOWN_VERSIONS = 5
 SHOWN_FAILURES = 10
 SHOWN_NOTES = 20
-# Shares are computed over this number of closed runs, the newest first.
-MOST_CLOSED = 2_000
+# If more runs have closed, the page shows no shares.
+MOST_CLOSED = 10_000
 MOST_OPEN = 1_000
 
 _HOURS = """
@@ -36,7 +36,7 @@ WITH closed AS (
     SELECT version, count(*) AS runs FROM (
         SELECT version FROM workflow_runs
         WHERE tenant_id = %(tenant)s AND definition_id = %(definition)s AND ended_at IS NOT NULL
-          AND replay_of_id IS NULL
+          AND ended_at >= %(since)s AND replay_of_id IS NULL
         ORDER BY ended_at DESC LIMIT %(most_closed)s
     ) AS newest GROUP BY version
 ), opened AS (
@@ -59,7 +59,10 @@ ORDER BY version.version DESC LIMIT %(most)s
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One version of the definition: closed and open runs without replays, and failures of this incident."""
+    """One version of the definition: closed and open runs without replays, and failures of this incident.
+
+    The closed runs are those since the incident began, or of the last 24 hours if it began later.
+    """
 
     version: int
     published_at: datetime
@@ -91,6 +94,10 @@ class IncidentPage:
     merged: list[Incident]
 
     @property
+    def has_shares(self) -> bool:
+        return sum(row.closed for row in self.versions) < MOST_CLOSED
+
+    @property
     def last_job(self) -> BulkJob | None:
         """Return the newest replay job that has started."""
         return next((job for job in self.jobs if job.state != BulkState.PREVIEW and job.started_at), None)
@@ -113,6 +120,11 @@ def incident_page(incident: Incident) -> IncidentPage:
     )
 
 
+def counted_since(incident: Incident) -> datetime:
+    """Return the time from which the closed runs of the versions count."""
+    return min(first_hour(), incident.first_failed_at)
+
+
 def _counters(incident: Incident) -> tuple[dict[datetime, int], dict[int, int]]:
     hours: dict[datetime, int] = {}
     versions: dict[int, int] = {}
@@ -132,6 +144,7 @@ def _versions(incident: Incident, failed: dict[int, int]) -> list[VersionRow]:
         "definition": incident.definition_id,
         "open": [str(status) for status in OPEN_RUN_STATUSES],
         "most_closed": MOST_CLOSED,
+        "since": counted_since(incident),
         "most_open": MOST_OPEN,
         "most": SHOWN_VERSIONS,
     }

@@ -72,7 +72,7 @@ def incident_chart(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> Saf
     marks = format_html_join(
         "",
         '<line class="mark" x1="{0}" x2="{0}" y1="6" y2="108"/>'
-        '<text class="axis" x="{1}" y="13" text-anchor="{2}">v{3} published {4}</text>',
+        '<text class="axis mark-text" x="{1}" y="13" text-anchor="{2}">v{3} {4}</text>',
         _marks(hours, versions),
     )
     return format_html(
@@ -137,19 +137,14 @@ def _chart_bar(number: int, hour: Hour, unit: float) -> tuple[str, str, str, str
 
 
 def _marks(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> list[tuple[str, str, str, int, str]]:
+    """Return the lines of the versions that were published in these hours. Only the first one has the verb."""
     marks = []
-    for row in versions:
-        if hours and hours[0].begin <= row.published_at < hours[-1].end:
-            passed = (row.published_at - hours[0].begin).total_seconds() / 3600
-            x = CHART_LEFT + 2 + passed * CHART_STEP
-            is_right = x > CHART_WIDTH / 4
-            marks.append(
-                (
-                    f"{x:.1f}",
-                    f"{x - 5 if is_right else x + 5:.1f}",
-                    "end" if is_right else "start",
-                    row.version,
-                    f"{timezone.localtime(row.published_at):%H:%M}",
-                )
-            )
+    published = [row for row in versions if hours and hours[0].begin <= row.published_at < hours[-1].end]
+    for row in sorted(published, key=lambda row: row.published_at):
+        x = CHART_LEFT + 2 + (row.published_at - hours[0].begin).total_seconds() / 3600 * CHART_STEP
+        is_right = x > CHART_WIDTH / 4
+        at = f"{timezone.localtime(row.published_at):%H:%M}"
+        text = at if marks else f"published {at}"
+        anchor = "end" if is_right else "start"
+        marks.append((f"{x:.1f}", f"{x - 5 if is_right else x + 5:.1f}", anchor, row.version, text))
     return marks
