@@ -166,6 +166,8 @@ def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
     field = form.fields[name]
     if isinstance(field, forms.ChoiceField):
         return str(dict(field.choices)[value])  # type: ignore[arg-type]
+    if name == "incident":
+        return f"INC-{value}"
     return names.get(str(value), str(value)) if name == "definition" else str(value)
 
 

@@ -114,6 +114,20 @@ def share_bar(percent: int) -> SafeString:
     )
 
 
+@register.simple_tag
+def share_bars(shares: Sequence[dict[str, Any]]) -> SafeString:
+    """Render the shares of one whole side by side. The caller writes the numbers above."""
+    begins = [sum(float(share["percent"]) for share in shares[:place]) for place in range(len(shares))]
+    bars = format_html_join(
+        "",
+        '<rect class="c-{}" x="{}" width="{}" height="8"/>',
+        ((share["tone"], f"{x:.2f}", share["percent"]) for share, x in zip(shares, begins, strict=True)),
+    )
+    return format_html(
+        '<svg class="stackbar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{}</svg>', bars
+    )
+
+
 def _scale_step(most: int) -> int:
     """Return the distance of the grid lines, so that there are at most four lines above zero."""
     return next((step for step in STEPS_OF_SCALE if step * 4 >= most), -(-most // 400) * 100)
