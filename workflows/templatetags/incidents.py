@@ -152,7 +152,7 @@ def _chart_bar(number: int, hour: Hour, unit: float) -> tuple[str, str, str, str
 
 def _marks(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> list[tuple[str, str, str, int, str]]:
     """Return the lines of the versions that were published in these hours. Only the first one has the verb."""
-    marks = []
+    marks: list[tuple[str, str, str, int, str]] = []
     published = [row for row in versions if hours and hours[0].begin <= row.published_at < hours[-1].end]
     for row in sorted(published, key=lambda row: row.published_at):
         x = CHART_LEFT + 2 + (row.published_at - hours[0].begin).total_seconds() / 3600 * CHART_STEP
