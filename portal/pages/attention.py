@@ -18,12 +18,14 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class First:
-    """The most urgent row: a link, a text after it, and a code."""
+    """The most urgent row: a link, a text after it, a second link, and a code."""
 
     label: str
     url: str
     text: str = ""
     code: str = ""
+    second_label: str = ""
+    second_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,13 @@ def _reason(facts: Facts) -> First:
 
 
 def _failed(facts: Facts) -> First:
-    return _run(facts, facts["definition"], facts["code"])
+    run, incident = _run(facts, facts["definition"], facts["code"]), facts["incident"]
+    if incident is None:  # the task that groups failures has not read this one yet
+        return run
+    page = reverse("admin:workflows_incident_change", args=[incident["id"]])
+    number = incident["run_count"]
+    text = f"{number:,} run{'' if number == 1 else 's'}, newest"
+    return First(f"INC-{incident['number']}", page, text, facts["code"], run.label, run.url)
 
 
 def _retry(facts: Facts) -> First:
@@ -124,7 +132,8 @@ KINDS = {
         "workflows_humantask_changelist?kind=decisions", _task, "ago", True,
     ),
     "failed": Kind(
-        "failed", "red", "Failed runs, last 24 hours", "failed runs", _runs(RunProblem.FAILED), _failed, "ago", True
+        "failed", "red", "Failed runs without an owner", "failed runs without an owner", _runs(RunProblem.UNOWNED),
+        _failed, "ago", True,
     ),
     "auto_paused": Kind(
         "held", "red", "Definitions paused by the portal", "automatic pauses",

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from portal.pages.attention import absent_problems, attention_rows, open_runs_text
 from portal.pages.bar_chart import Series, bar_chart
-from portal.pages.system_health import BAD, GOOD, health_items, servers
+from portal.pages.system_health import GOOD, health_items, servers
 from workflows.admin.base import actor_of
 from workflows.admin.live import live_page
 from workflows.selectors.activity import (
@@ -83,7 +83,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "definitions": definitions[:SHOWN_DEFINITIONS],
         "more_definitions": max(0, len(definitions) - SHOWN_DEFINITIONS),
         "health": health,
-        "alarms": [item for item in health if item.state == BAD],
+        "alarms": [item for item in health if item.effect],
         "warnings": sum(1 for item in health if item.state != GOOD),
     }  # fmt: skip
 

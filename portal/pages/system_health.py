@@ -1,7 +1,7 @@
 """Rows of the card "System health": the servers and queues of the portal, each with its numbers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -96,7 +96,9 @@ def _temporal(found: Servers) -> Iterator[Item]:
         return
     workflow_tasks, activities = found.queues
     yield _pollers("Workflow pollers", workflow_tasks)
-    yield _pollers("Action pollers", activities)
+    action_pollers = _pollers("Action pollers", activities)
+    # A worker polls both queues. The effect is named once.
+    yield action_pollers if workflow_tasks.pollers else replace(action_pollers, effect="")
     waiting = workflow_tasks.backlog + activities.backlog
     age = max(workflow_tasks.backlog_age_seconds, activities.backlog_age_seconds)
     state = WARNING if waiting and age > OLD_TASK_SECONDS else GOOD
@@ -120,7 +122,7 @@ def _broker(found: Servers) -> Iterator[Item]:
         )  # fmt: skip
         return
     state = WARNING if found.messages > LONG_QUEUE else GOOD
-    yield Item("Event worker queue", state, f"{found.messages:,}", "messages")
+    yield Item("Event worker queue", state, f"{found.messages:,}")
 
 
 def _aged(name: str, count: int, since: datetime | None, old_after: float) -> Item:

@@ -17,7 +17,17 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, Definition, EventDelivery, HumanTask, Run, RunStep, Schedule
+from workflows.models import (
+    Command,
+    Definition,
+    EventDelivery,
+    HumanTask,
+    Incident,
+    IncidentFailure,
+    Run,
+    RunStep,
+    Schedule,
+)
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import Role
 from workflows.temporal import gateway
@@ -121,6 +131,9 @@ def add_unaffected(tenant: Any) -> None:
     make_run(tenant, status="SUCCEEDED", stuck_since=ago(HOUR), drift_found_at=ago(HOUR), ended_at=ago(MINUTE))
     make_run(tenant, status="STARTING")
     make_run(tenant, status="STARTING", created_at=ago(HOUR), queued_until=timezone.now())
+    owned = add_incident(add_failed(tenant), owner_name="Jonas")
+    add_incident(add_failed(tenant), merged_into=owned)
+    add_incident(add_failed(tenant), state="snoozed")
     add_retry(tenant, began=5 * MINUTE)
     add_overdue(tenant, late=timedelta(seconds=2))
     add_task(tenant, due_at=timezone.now() + 2 * HOUR)
@@ -128,6 +141,19 @@ def add_unaffected(tenant: Any) -> None:
     add_delivery(tenant, status="pending")
     for add in PROBLEMS.values():
         add(make_tenant())
+
+
+def add_incident(run: Run, **fields: Any) -> Incident:
+    """Add the incident of a failed run."""
+    at, number = run.ended_at, Incident.objects.filter(tenant=run.tenant).count() + 1
+    incident = Incident.objects.create(
+        tenant=run.tenant, definition=run.definition, number=number, fingerprint=str(number), run_count=1,
+        first_failed_at=at, last_failed_at=at, **fields,
+    )  # fmt: skip
+    IncidentFailure.objects.create(
+        tenant=run.tenant, incident=incident, run_id=run.id, origin_id=run.id, failed_at=at, version=1, is_counted=True
+    )
+    return incident
 
 
 PROBLEMS: dict[str, Callable[[Any], Any]] = {
@@ -180,6 +206,16 @@ def test_problems_come_in_the_order_of_their_urgency_and_name_the_first_row(tena
     for expected in ("upload, attempt 2", "MAINTENANCE", "NOT_FOUND", "8 attempts failed", "9 of 10 failed"):
         assert expected in text, expected
     assert page.context_data["absent"] == ""
+
+
+def test_newest_failed_run_is_named_with_its_incident(tenant: Any) -> None:
+    shown = add_incident(add_failed(tenant))
+    merged = add_incident(add_failed(tenant), merged_into=shown)
+    Incident.objects.filter(id=shown.id).update(run_count=2)
+    first = shown_rows(member_of(tenant))["failed"].first
+    assert (first.label, first.text, first.second_label) == (f"INC-{shown.number}", "2 runs, newest", "PAY-1")
+    Incident.objects.filter(id=merged.id).update(owner_name="not shown")
+    assert shown_rows(member_of(tenant))["failed"].count == "2"
 
 
 def test_count_stops_at_the_limit(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

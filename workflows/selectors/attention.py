@@ -10,17 +10,19 @@ from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, Definition, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.models import Command, Definition, EventDelivery, HumanTask, IncidentFailure, Run, RunStep, RunWait
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     OPEN_TASK_STATUSES,
     CommandState,
     DeliveryStatus,
     Engine,
+    IncidentState,
     RunStatus,
     WaitKind,
     WaitStatus,
@@ -39,6 +41,7 @@ class RunProblem(StrEnum):
     """Values of the filter `problem` of the run list."""
 
     FAILED = "failed"
+    UNOWNED = "unowned"
     STUCK = "stuck"
     LONG_RETRY = "retrying"
     OVERDUE = "overdue"
@@ -48,6 +51,7 @@ class RunProblem(StrEnum):
 
 RUN_PROBLEM_WORDS = {
     RunProblem.FAILED: "failed in the last 24 hours, no replay",
+    RunProblem.UNOWNED: "failed in the last 24 hours, no replay, without an owner",
     RunProblem.STUCK: "Temporal cannot move the run",
     RunProblem.LONG_RETRY: "retrying for more than 15 minutes",
     RunProblem.OVERDUE: "a wait is past its deadline",
@@ -120,6 +124,20 @@ def _failed(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
     return runs.filter(status__in=FAILED_STATUSES, ended_at__gte=timezone.now() - FAILED_WITHIN, replay_of__isnull=True)
 
 
+def _unowned(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    """Leave out the runs of an incident that has an owner, is snoozed, or is resolved or closed."""
+    handled = [IncidentState.SNOOZED, IncidentState.RESOLVED, IncidentState.CLOSED]
+    shown = IncidentFailure.objects.annotate(
+        shown_state=Coalesce("incident__merged_into__state", "incident__state"),
+        shown_owner=Case(
+            When(incident__merged_into__isnull=True, then=F("incident__owner_name")),
+            default=F("incident__merged_into__owner_name"),
+        ),
+    ).filter(tenant_id=tenant_id, run_id=OuterRef("pk"), failed_at=OuterRef("ended_at"))
+    is_handled = shown.filter(Q(shown_state__in=handled) | ~Q(shown_owner=""))
+    return _failed(runs, tenant_id).exclude(Exists(is_handled))
+
+
 def _stuck(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
     return runs.filter(status__in=OPEN_RUN_STATUSES, stuck_since__isnull=False)
 
@@ -144,6 +162,7 @@ def _overdue(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
 
 _RUNS: dict[RunProblem, Callable[[QuerySet[Run], uuid.UUID], QuerySet[Run]]] = {
     RunProblem.FAILED: _failed,
+    RunProblem.UNOWNED: _unowned,
     RunProblem.STUCK: _stuck,
     RunProblem.LONG_RETRY: _retrying,
     RunProblem.OVERDUE: _overdue,

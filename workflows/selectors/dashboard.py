@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import F, IntegerField, Max, OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
 from workflows.models import (
@@ -18,6 +18,7 @@ from workflows.models import (
     Event,
     EventDelivery,
     HumanTask,
+    IncidentFailure,
     Run,
     RunStep,
     RunWait,
@@ -92,7 +93,7 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
     deliveries, definitions = EventDelivery.objects.filter(**own), Definition.objects.filter(**own)
     failed, stuck, starting, drift = (
         attention.runs_with_problem(runs, problem, tenant_id=tenant_id)
-        for problem in (RunProblem.FAILED, RunProblem.STUCK, RunProblem.STARTING, RunProblem.DRIFT)
+        for problem in (RunProblem.UNOWNED, RunProblem.STUCK, RunProblem.STARTING, RunProblem.DRIFT)
     )
     commands = attention.unknown_commands(Command.objects.filter(**own))
     retries, overdue = attention.long_retries(tenant_id), attention.overdue_waits(tenant_id)
@@ -117,7 +118,10 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
     return {
         "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
         "unknown": (decisions, decisions, {**task, "at": F("created_at")}),
-        "failed": (failed, failed.order_by("-ended_at"), {**run, "at": F("ended_at"), "code": F("error_code")}),
+        "failed": (
+            failed, failed.order_by("-ended_at"),
+            {**run, "at": F("ended_at"), "code": F("error_code"), "incident": _incident_of_run()},
+        ),
         "auto_paused": (
             paused, paused, {"id": F("id"), "definition": F("name"), "at": F("paused_at"), "why": F("paused_reason")},
         ),
@@ -140,6 +144,17 @@ def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QueryS
             },
         ),
     }  # fmt: skip
+
+
+def _incident_of_run() -> Subquery:
+    """Return the incident that shows the failure of the run, with its number of runs."""
+    failures = IncidentFailure.objects.filter(
+        tenant_id=OuterRef("tenant_id"), run_id=OuterRef("pk"), failed_at=OuterRef("ended_at")
+    )
+    facts = {
+        name: Coalesce(f"incident__merged_into__{name}", f"incident__{name}") for name in ("id", "number", "run_count")
+    }
+    return _first(failures, JSONObject(**facts))
 
 
 def _runs_of(waits: QuerySet[RunWait]) -> QuerySet[Any]:
