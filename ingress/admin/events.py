@@ -19,10 +19,12 @@ from ingress.templatetags.event_pages import countdown, short_id
 from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
+from workflows.admin.live import live_page
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import event_counts
+from workflows.selectors.versions import events_version
 from workflows.statuses import EventOutcome, Role
 from workflows.templatetags.pointsman import moment, nowrap
 
@@ -76,6 +78,7 @@ class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
         actor, rules = actor_of(request), rules_in(request.tenant)  # type: ignore[attr-defined]
         return events_by_term(queryset, tenant_id=actor.tenant_id, term=term, rules=rules), False
 
+    @live_page(events_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         counts = event_counts(tenant_id=actor_of(request).tenant_id)
         chosen = request.GET.get("outcome__exact", "")

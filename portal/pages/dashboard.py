@@ -27,7 +27,7 @@ from workflows.selectors.versions import dashboard_version
 from workflows.statuses import Role
 
 PAGE_AGE_SECONDS = 15
-ACTIVITY_SECONDS = 15
+ACTIVITY_SECONDS = 30
 """Time for which the numbers of the last 24 hours are kept, for each tenant. Units: seconds."""
 SHOWN_DEFINITIONS = 8
 RUN_SERIES = (

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.browser import sign_in
+from tests.support.events import receive
 from tests.support.factories import make_run
 from workflows.models import Run, TenantMembership
 from workflows.projections.transaction import projection_writer
@@ -63,10 +65,8 @@ def is_poll(request: Any) -> bool:
 
 @pytest.fixture
 def live(page: Any, site: str, tenant: Any) -> LivePage:
-    user = get_user_model().objects.create_user(f"viewer-{tenant.slug}", password="a long passphrase")
-    TenantMembership.objects.create(tenant=tenant, user=user, role="viewer")
     run = make_run(tenant, state="BEFORE")
-    sign_in(page, site, user)
+    sign_in(page, site, make_member(tenant, "viewer"))
     page.clock.install()
     page.goto(f"{site}{reverse('admin:workflows_run_change', args=[run.id])}")
     page.locator("[data-live-read].live").wait_for()
@@ -139,3 +139,61 @@ def test_end_of_the_run_ends_the_polls(live: LivePage) -> None:
     assert live.poll().response().status == 200
     live.page.locator("[data-live-read]:not(.live)").wait_for()
     assert live.count_in(60) == 0
+
+
+def test_run_list_keeps_the_selection_and_new_rows_wait_until_they_are_wanted(
+    page: Any, site: str, tenant: Any
+) -> None:
+    user = make_member(tenant, "operator")
+    old = make_run(tenant, correlation_key="OLD-1")
+    left = make_run(tenant, correlation_key="OLD-2")
+    sign_in(page, site, user)
+    page.clock.install()
+    page.goto(f"{site}{reverse('admin:workflows_run_changelist')}?status__exact=WAITING")
+    page.locator("[data-live-read].live").wait_for()
+    live = LivePage(page, left)
+    page.locator(f"tr[data-key='{old.id}'] input[name=_selected_action]").check()
+    make_run(tenant, correlation_key="NEW-1")
+    live.change(status="RUNNING", projected_at=timezone.now())
+    assert live.poll().response().status == 200
+    assert page.get_by_text("OLD-2").count() == 0  # it has left the filter
+    assert page.get_by_text("NEW-1").count() == 0
+    assert page.locator("[data-selected]").inner_text() == "1 selected"
+    page.get_by_role("button", name="1 new, show").click()
+    page.get_by_text("NEW-1").wait_for()
+    assert page.locator("[data-live-new]").is_hidden()
+    assert page.locator(f"tr[data-key='{old.id}'] input[name=_selected_action]").is_checked()
+    page.locator("tr", has_text="NEW-1").locator("input[name=_selected_action]").check()
+    assert page.locator("[data-selected]").inner_text() == "2 selected"
+
+
+def test_event_list_shows_that_there_are_new_events(page: Any, site: str, tenant: Any, no_dispatcher: None) -> None:
+    receive(tenant, event_id="first")
+    sign_in(page, site, make_member(tenant, "viewer"))
+    page.clock.install()
+    page.goto(f"{site}{reverse('admin:workflows_event_changelist')}")
+    page.locator("[data-live-read].live").wait_for()
+    live = LivePage(page, Run())
+    assert live.poll().response().status == 304
+    receive(tenant, event_id="second")
+    assert live.poll().response().status == 200
+    assert page.get_by_text("second").count() == 0
+    page.get_by_role("button", name="The list has changed, show").click()
+    page.get_by_text("second").first.wait_for()
+
+
+def test_dashboard_updates_the_counts(page: Any, site: str, tenant: Any) -> None:
+    sign_in(page, site, make_member(tenant, "viewer"))
+    page.clock.install()
+    page.goto(f"{site}{reverse('admin:index')}")
+    page.get_by_text("Nothing needs attention").wait_for()
+    make_run(tenant, stuck_since=timezone.now(), stuck_cause="TypeError: <b>no</b>", correlation_key="PAY-1")
+    assert LivePage(page, Run()).poll().response().status == 200
+    page.get_by_role("link", name="Runs that Temporal cannot move").wait_for()
+    assert page.get_by_text("TypeError: <b>no</b>").count() == 1
+
+
+def make_member(tenant: Any, role: str) -> Any:
+    user = get_user_model().objects.create_user(f"{role}-{tenant.slug}", password="a long passphrase")
+    TenantMembership.objects.create(tenant=tenant, user=user, role=role)
+    return user

@@ -112,6 +112,25 @@ def test_event_page_and_bulk_job_change_their_versions(tenant: Any) -> None:
     assert poll(client, page, version).status_code == 200
 
 
+def test_lists_change_their_versions_with_their_rows(tenant: Any) -> None:
+    client, run = member_of(tenant), make_run(tenant)
+    changes: dict[str, list[Callable[[], Any]]] = {
+        "run": [
+            lambda: make_run(tenant),
+            lambda: write_run(run, projected_at=timezone.now()),
+            lambda: write_run(run, status="SUCCEEDED", ended_at=timezone.now()),
+        ],
+        "event": [lambda: receive(tenant), lambda: Event.objects.filter(tenant=tenant).update(outcome="unmatched")],
+    }
+    for name, of_list in changes.items():
+        page = reverse(f"admin:workflows_{name}_changelist")
+        for change in of_list:
+            version = version_of(client, page)
+            assert poll(client, page, version).status_code == 304
+            change()
+            assert poll(client, page, version).status_code == 200
+
+
 def test_version_belongs_to_the_member_and_to_the_address_and_ends_with_its_age(
     tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from workflows import status_marks
 from workflows.admin.base import actor_of
@@ -149,7 +148,6 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
         "problems": shown.problems,
         "open_statuses": OPEN_RUN_STATUSES,
-        "read_at": timezone.now(),
     }
 
 

@@ -13,6 +13,7 @@ from django.urls import URLPattern
 
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import CheckedChangeList
+from workflows.admin.live import live_page
 from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_changelist import RunChangeList, list_context
 from workflows.admin.run_commands import RunCommandViews
@@ -23,6 +24,7 @@ from workflows.admin.run_views import RunViewViews, views_context
 from workflows.models import Run
 from workflows.selectors.run_rows import with_step_names
 from workflows.selectors.runs import runs_with_open_cancel
+from workflows.selectors.versions import runs_version
 from workflows.statuses import Role
 
 
@@ -39,6 +41,7 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, Ru
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[CheckedChangeList]:
         return RunChangeList
 
+    @live_page(runs_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, {"title": "Runs", **(extra_context or {})})
         context = getattr(response, "context_data", None)

@@ -35,8 +35,9 @@ EVENT_GROUPS = {"delivered": DELIVERED, "not_delivered": NOT_DELIVERED}
 LAG_RUNS = 100
 GOOD_RATE, FAIR_RATE = 0.95, 0.9
 
-_PER_HOUR = """
-WITH hours AS (SELECT generate_series(%(first)s::timestamptz, %(last)s::timestamptz, interval '1 hour') AS hour)
+_PER_HOUR = """WITH hours AS (
+    SELECT generate_series(%(first)s::timestamptz, %(last)s::timestamptz, interval '1 hour') AS hour
+)
 SELECT 'run', hour, found.value, found.number FROM hours, LATERAL (
     SELECT status AS value, count(*) AS number FROM (
         SELECT status FROM workflow_runs
@@ -58,8 +59,7 @@ SELECT 'lag', NULL, '', percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epo
     WHERE tenant_id = %(tenant)s AND ended_at >= %(last)s ORDER BY ended_at DESC LIMIT %(lag_runs)s
 ) newest
 """
-_PER_DEFINITION = """
-SELECT definition.id, definition.key, definition.name, published.version, open.number,
+_PER_DEFINITION = """SELECT definition.id, definition.key, definition.name, published.version, open.number,
        ended.number, ended.succeeded, ended.failed, ended.p95
 FROM (
     SELECT id, key, name, published_version_id FROM workflow_definitions

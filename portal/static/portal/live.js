@@ -2,7 +2,8 @@
 //
 // A live element has an id and the attribute data-live. Its data-version is the version of the page that it shows
 // (workflows/admin/live.py). Rows of a list have data-key, so that a row keeps its state when it moves. In an element
-// with data-live-hold, new rows wait behind the button [data-live-new]. A part with data-live-own is not changed.
+// with data-live-hold, new rows wait behind the button [data-live-new]. An element with data-live-notice, which a script of
+// the theme changes, stays as it is, and the button loads the page again. A part with data-live-own is not changed.
 (() => {
   const FIRST_DELAY = 2000, LAST_DELAY = 30000, SLOWER = 1.5;
   const live = () => [...document.querySelectorAll("[data-live][id]")];
@@ -61,22 +62,39 @@
   };
   // Change the rows that are shown, in place. Count the new rows on the button instead of inserting them.
   const updateRows = (shown, fresh) => {
-    const rows = new Map([...shown.children].map((row) => [keyOf(row), row]));
+    const left = new Map([...shown.children].map((row) => [keyOf(row), row]));
     let waiting = 0;
+    let last = null;
     for (const row of [...fresh.children]) {
-      const known = rows.get(keyOf(row));
-      if (known) update(known, row);
+      const known = left.get(keyOf(row));
+      left.delete(keyOf(row));
+      if (known) update((last = known), row);
       else waiting += 1;
+    }
+    // New rows push the last rows to the next page. Every other row has left the list, for example with its filter.
+    for (const row of left.values()) {
+      const isPushed = waiting > 0 && last?.compareDocumentPosition(row) === Node.DOCUMENT_POSITION_FOLLOWING;
+      if (!isPushed) row.remove();
     }
     for (const button of document.querySelectorAll("[data-live-new]")) {
       button.hidden = waiting === 0;
       button.textContent = `${waiting} new, show`;
     }
   };
+  const notice = (shown, fresh) => {
+    const isChanged = content(fresh.dataset.version ?? "") !== content(shown.dataset.version ?? "");
+    shown.dataset.version = fresh.dataset.version;
+    for (const button of isChanged ? document.querySelectorAll("[data-live-new]") : []) {
+      button.hidden = false;
+      button.textContent = "The list has changed, show";
+    }
+  };
   const swap = (page) => {
     for (const shown of live()) {
       const fresh = page.getElementById(shown.id);
-      if (fresh !== null) update(shown, fresh);
+      if (fresh === null) continue;
+      if (shown.hasAttribute("data-live-notice")) notice(shown, fresh);
+      else update(shown, fresh);
     }
     if (showsAll) for (const button of document.querySelectorAll("[data-live-new]")) button.hidden = true;
     showsAll = false;
@@ -157,6 +175,7 @@
   });
   document.addEventListener("click", (event) => {
     if (!event.target.closest("[data-live-new]")) return;
+    if (document.querySelector("[data-live-notice]") !== null) return location.reload();
     showsAll = true;
     poll();
   });
