@@ -46,7 +46,7 @@ def pages(tenant: Any) -> list[str]:
     found += [reverse(f"admin:workflows_{name}_changelist") for name in LISTS]
     found += [
         f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}"
-        for tab in ("steps", "input", "events", "children", "audit", "definition")
+        for tab in ("steps", "graph", "input", "events", "children", "audit", "definition")
     ]
     found += [
         reverse("admin:workflows_run_cancel", args=[run.id]),

@@ -21,6 +21,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.live import live_page
 from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer
+from workflows.admin.run_graph import run_graph
 from workflows.admin.run_offers import run_offers
 from workflows.admin.run_steps_tab import shown_rows, step_panel
 from workflows.concurrency_keys import holder_of
@@ -158,6 +159,10 @@ def _steps_content(view: RunView) -> dict[str, Any]:
     }
 
 
+def _graph_content(view: RunView) -> dict[str, Any]:
+    return {"graph": run_graph(view.page.run.definition_version.document(), view.outline, view.steps.place)}
+
+
 def _events_content(view: RunView) -> dict[str, Any]:
     run, query = view.page.run, view.request.GET
     deliveries = run.deliveries.select_related("event", "wait").filter(tenant_id=run.tenant_id)
@@ -205,6 +210,7 @@ TABS = (
         "steps", "Steps", "portal/_run_steps.html", _steps_content,
         lambda view: step_counts(view.steps.facts, view.steps.place).ran,
     ),
+    Tab("graph", "Graph", "portal/_run_graph.html", _graph_content),
     Tab("input", "Input and result", "portal/_run_input.html"),
     Tab("events", "Events", "portal/_run_events.html", _events_content, lambda view: view.page.counts.events),
     Tab("children", "Children", "portal/_run_children.html", _children_content, lambda view: view.page.counts.children),

@@ -42,11 +42,13 @@ def _units(character: str) -> float:
         return 0.0
     if unicodedata.east_asian_width(character) in "WF":
         return 1.0
-    if character in "ilj.,:;'|!() tfr[]":
-        return 0.34
+    if character in "ilj.,:;'|! ":
+        return 0.29
+    if character in "tfr()[]":
+        return 0.38
     if character in "mwMW@%…—":
-        return 0.9
-    return 0.68 if character.isupper() or character in "_&+=<>" else 0.58
+        return 1.08 if character == "W" else 0.94
+    return 0.74 if character.isupper() or character in "_&+=<>" else 0.57
 
 
 def start_text(trigger: Any) -> str:
