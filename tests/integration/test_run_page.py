@@ -70,6 +70,7 @@ def test_run_of_10000_steps_needs_few_statements_and_bytes(tenant: Any) -> None:
         statements = [q["sql"] for q in queries if not q["sql"].startswith(("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT"))]
         assert len(statements) <= MAX_STATEMENTS, "\n".join(statements)
         assert len(response.content) <= MAX_BYTES
+    assert "Item 9996 of 10000" in text_of(shown(run)), "the newest item with an error is shown first"
     page = text_of(shown(run, "step=root.steps%5B0%5D.body.steps%5B0%5D&iteration=6&rows=failed"))
     assert "10000: 8572 ok, 1428 caught" in page
     assert "1 of 1428, item 7" in page
@@ -130,6 +131,34 @@ def test_similar_failures_are_those_of_the_linked_list(tenant: Any) -> None:
     assert {f"ALIKE-{number}" in listed for number in range(3)} == {True}
     assert "OTHER-CODE" not in listed
     assert "A-REPLAY" not in listed
+
+
+def test_outline_of_1000_steps_shows_those_around_the_selected_step(tenant: Any) -> None:
+    steps = [{"id": f"s{number}", "type": "state.set", "config": {"state": "X"}} for number in range(1_000)]
+    run = make_run(tenant, definition_version=publish(tenant, *steps), current_step_path="root.steps[700]")
+    page = shown(run)
+    assert len(re.findall(r'<div class="r ', page)) == 400
+    assert all(text in page for text in ("<bdi>s700</bdi>", "500 steps before", "100 steps after"))
+    assert "<bdi>s499</bdi>" in shown(run, "step=root.steps%5B499%5D")
+
+
+def test_rows_of_steps_that_the_version_does_not_have_are_named(tenant: Any) -> None:
+    run = looping_run(tenant, items=2)
+    with projection_writer("test"):
+        RunStep.objects.filter(run=run, step_path="root.steps[1]").update(step_path="root.steps[9]", iteration="odd")
+    assert "version 1 does not have them: root.steps[9]" in text_of(shown(run))
+
+
+def test_replay_on_the_newer_version_is_suggested_and_chosen_in_the_form(tenant: Any) -> None:
+    run = failed_call(tenant, {})
+    step = {"id": "call", "type": "state.set", "config": {"state": "REPAIRED"}}
+    publish(tenant, step)
+    page = shown(run)
+    link = re.search(r'<a class="btn primary" href="([^"]+)">.*Replay on version 2…', page)
+    assert link is not None
+    assert "Replay on version 1…" in text_of(page)
+    form = member_of(tenant).get(link.group(1)).content.decode()
+    assert re.search(r'value="published"[^>]*(checked|selected)', form)
 
 
 def test_curl_has_variables_instead_of_secrets(tenant: Any) -> None:

@@ -37,6 +37,8 @@ from workflows.services.missing_actions import missing_action_of
 from workflows.status_marks import RUN
 from workflows.statuses import Role, RunStatus, WaitKind
 
+SHOWN_PATHS = 20
+
 
 @dataclass(frozen=True)
 class RunView:
@@ -148,11 +150,12 @@ def _steps_content(view: RunView) -> dict[str, Any]:
     is_event_wait = wait is not None and wait.kind == WaitKind.EVENT
     return {
         "axis": view.outline.axis,
-        "rows": shown_rows(view.outline, query, selected),
+        "outline": shown_rows(view.outline, query, selected),
         "is_failed_only": query.get("rows") == "failed",
         "panel": step_panel(run, selected, query, view.actor, rules) if selected else None,
         "panel_wait": wait if wait is not None and selected is not None and wait.step_path == path else None,
         "shows_ending": view.page.ending is not None and not view.page.is_open and not wanted,
+        "unknown_paths": sorted(set(view.steps.facts) - set(rows))[:SHOWN_PATHS],
         "near_misses": wait_near_misses(wait, rules=rules, sees_payloads=view.actor.sees_payloads)
         if is_event_wait and wait is not None
         else [],

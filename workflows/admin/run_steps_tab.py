@@ -3,18 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import QueryDict
 
 from workflows.actors import Actor
 from workflows.json_numbers import read_stored_json
-from workflows.models import ActionInvocation, Run, RunStep
+from workflows.models import ActionInvocation, Connector, Run, RunStep
 from workflows.outline.bars import StepRow
 from workflows.outline.rows import Outline, OutlineRow
 from workflows.redaction import Rules, redact
 from workflows.selectors.sent_requests import SentRequest, sent_request
 
 SHOWN_ATTEMPTS = 5
+# Rows of the outline on one page: those around the selected step.
+SHOWN_ROWS = 400
 FAILED_ONLY = "failed"
 ACTION = "action.call"
 
@@ -31,30 +33,55 @@ class ShownRow:
     picker: dict[str, str] = field(default_factory=dict)
 
 
-def shown_rows(outline: Outline, query: QueryDict, selected: OutlineRow | None) -> list[ShownRow]:
-    """Return the rows that are not inside a folded step."""
-    folded = set(query.getlist("fold"))
-    shown = []
-    hidden: list[str] = []
-    for row in outline.rows:
+@dataclass(frozen=True)
+class ShownRows:
+    """Rows of one page of the outline. `before`, `after`: numbers of the rows that are left out, with their links."""
+
+    rows: list[ShownRow]
+    before: int = 0
+    after: int = 0
+    before_url: str = ""
+    after_url: str = ""
+
+
+def shown_rows(outline: Outline, query: QueryDict, selected: OutlineRow | None) -> ShownRows:
+    """Return the rows around the selected step that are not inside a folded step."""
+    visible = _visible(outline.rows, set(query.getlist("fold")))
+    place = next((index for index, row in enumerate(visible) if selected is not None and row == selected), 0)
+    start = max(0, min(place - SHOWN_ROWS // 2, len(visible) - SHOWN_ROWS))
+    end = min(len(visible), start + SHOWN_ROWS)
+    return ShownRows(
+        rows=[_shown(row, query, selected) for row in visible[start:end]],
+        before=start,
+        after=len(visible) - end,
+        before_url=_link(query, step=visible[start - 1].node.path, iteration="") if start else "",
+        after_url=_link(query, step=visible[end].node.path, iteration="") if end < len(visible) else "",
+    )
+
+
+def _visible(rows: list[OutlineRow], folded: set[str]) -> list[OutlineRow]:
+    """Return the rows that no folded step contains. `rows` are in document order."""
+    visible: list[OutlineRow] = []
+    hidden = ""  # the path of the outermost folded step, with a dot
+    for row in rows:
         path = row.node.path
-        if any(path.startswith(f"{outer}.") for outer in hidden):
+        if hidden and path.startswith(hidden):
             continue
-        is_folded = path in folded
-        if is_folded:
-            hidden.append(path)
-        folds = folded ^ {path}
-        shown.append(
-            ShownRow(
-                row=row,
-                url=_link(query, step=path, iteration=row.iteration),
-                fold_url=_link(query, fold=sorted(folds)) if row.node.step.blocks else "",
-                is_folded=is_folded,
-                is_selected=selected is not None and path == selected.node.path,
-                picker={} if row.loop is None or is_folded else _picker(row, query, selected),
-            )
-        )
-    return shown
+        hidden = f"{path}." if path in folded else ""
+        visible.append(row)
+    return visible
+
+
+def _shown(row: OutlineRow, query: QueryDict, selected: OutlineRow | None) -> ShownRow:
+    path, folded = row.node.path, set(query.getlist("fold"))
+    return ShownRow(
+        row=row,
+        url=_link(query, step=path, iteration=row.iteration),
+        fold_url=_link(query, fold=sorted(folded ^ {path})) if row.node.step.blocks else "",
+        is_folded=path in folded,
+        is_selected=selected is not None and path == selected.node.path,
+        picker={} if row.loop is None or path in folded else _picker(row, query, selected),
+    )
 
 
 def _picker(row: OutlineRow, query: QueryDict, selected: OutlineRow | None) -> dict[str, str]:
@@ -105,7 +132,7 @@ class Panel:
 def step_panel(run: Run, row: OutlineRow, query: QueryDict, actor: Actor, rules: Rules) -> Panel:
     """Return the side panel of a row.
 
-    Cost: one statement for an action or an error, and one more for the connector of an action.
+    Cost: one statement for an action or an error.
     """
     if not row.attempts:
         return Panel(row)
@@ -125,14 +152,22 @@ def step_panel(run: Run, row: OutlineRow, query: QueryDict, actor: Actor, rules:
         idempotency_key=key,
         executions=getattr(step, "executions", None) or 0,
         sent=sent,
-        request=sent_request(step, sent, idempotency_key=key, rules=rules) if sees else None,
+        request=_request(step, sent, key, rules) if sees else None,
         received=_received(step, rules) if sees else None,
         status=_status(step),
     )
 
 
+def _request(step: RunStep, sent: Any, key: str, rules: Rules) -> SentRequest | None:
+    connector = getattr(step, "connector_spec", None)
+    return sent_request(step.action_id, sent, connector=connector, idempotency_key=key, rules=rules)
+
+
 def _step(run: Run, chosen: StepRow) -> RunStep | None:
-    """Return an attempt with its payloads and the idempotency key of its invocation."""
+    """Return an attempt with its payloads, the idempotency key of its invocation, and the connector of its action."""
+    connectors = Connector.objects.filter(
+        tenant_id=run.tenant_id, action_id=OuterRef("action_id"), version=OuterRef("action_version")
+    )
     invocations = ActionInvocation.objects.filter(
         tenant_id=run.tenant_id, run=run, step_path=chosen.path, iteration=chosen.iteration
     ).order_by("-started_at")
@@ -146,6 +181,7 @@ def _step(run: Run, chosen: StepRow) -> RunStep | None:
     return rows.annotate(
         idempotency_key=Subquery(invocations.values("idempotency_key")[:1]),
         executions=Subquery(invocations.values("executions")[:1]),
+        connector_spec=Subquery(connectors.values("spec")[:1]),
     ).first()
 
 

@@ -35,6 +35,7 @@ FROM (
     FROM loops l
     JOIN workflow_run_steps s ON s.tenant_id = %s AND s.run_id = %s
         AND starts_with(s.step_path, l.path || '.body.') AND starts_with(s.iteration, l.prefix)
+        AND s.iteration ~ '^[0-9]{1,9}([.][0-9]{1,9})*$'
     GROUP BY 1, 2
 ) items
 GROUP BY path

@@ -113,19 +113,18 @@ class RunPage:
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     """Return a run with what explains its status, or None.
 
-    The tenant of the run is loaded too. Cost: two statements, and one each for an open wait, its task and `ending`.
+    The tenant of the run is loaded too. Cost: two statements, and one each for the open wait and for `ending`.
     """
     run = _annotated().filter(tenant_id=tenant_id, id=run_id).first()
     if run is None:
         return None
-    wait = _open_wait(run)
-    is_human = wait is not None and wait.kind == WaitKind.HUMAN
+    wait, task = _open_wait(run)
     ending_id = getattr(run, "ending_id", None)
     return RunPage(
         run=run,
         counts=_counts(run),
         wait=wait,
-        task=HumanTask.objects.filter(tenant_id=tenant_id, id=wait.id).first() if is_human and wait else None,
+        task=task,
         ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
         replay=_replay(getattr(run, "newest_replay", None)),
     )
@@ -142,10 +141,14 @@ def _annotated() -> QuerySet[Run]:
     replays = Run.objects.filter(**own, replay_of=OuterRef("pk")).annotate(
         facts=JSONObject(id="id", status="status", version="version", created_at="created_at", ended_at="ended_at")
     )
+    # The engine opens one wait at a time. A closed run has no open wait.
+    waits = RunWait.objects.filter(**own, run=OuterRef("pk"), status=WaitStatus.WAITING).order_by("-opened_at", "-id")
     return Run.objects.select_related(
         "tenant", "event", "definition__published_version", "definition_version", "parent_run"
     ).annotate(
         ending_id=Subquery(endings.order_by("-requested_at", "-id").values("id")[:1]),
+        open_wait_id=Subquery(waits.values("id")[:1]),
+        open_wait_kind=Subquery(waits.values("kind")[:1]),
         newest_replay=Subquery(replays.order_by("-created_at").values("facts")[:1]),
     )
 
@@ -157,12 +160,18 @@ def _replay(facts: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**facts, **times, "label": RunStatus(facts["status"]).label.lower()}
 
 
-def _open_wait(run: Run) -> RunWait | None:
-    """Return the open wait of a run. The engine opens one wait at a time."""
-    if run.status not in OPEN_RUN_STATUSES:
-        return None
-    rows = RunWait.objects.filter(tenant_id=run.tenant_id, run=run, status=WaitStatus.WAITING)
-    return rows.order_by("-opened_at", "-id").first()
+def _open_wait(run: Run) -> tuple[RunWait | None, HumanTask | None]:
+    """Return the open wait of a run, and its task if it waits for a person. A task has the id of its wait."""
+    wait_id = getattr(run, "open_wait_id", None)
+    if wait_id is None or run.status not in OPEN_RUN_STATUSES:
+        return None, None
+    task = None
+    if getattr(run, "open_wait_kind", "") == WaitKind.HUMAN:
+        tasks = HumanTask.objects.select_related("wait", "claimed_by")
+        task = tasks.filter(tenant_id=run.tenant_id, id=wait_id).first()
+    if task is not None and task.wait is not None:
+        return task.wait, task
+    return RunWait.objects.filter(tenant_id=run.tenant_id, id=wait_id).first(), task
 
 
 def _counts(run: Run) -> RunCounts:

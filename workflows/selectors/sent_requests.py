@@ -5,7 +5,6 @@ The input is redacted, and a secret is the name of a shell variable. So the text
 
 import re
 import shlex
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,6 @@ from workflows.actions.connectors import connector_request
 from workflows.actions.registry import ActionFailed
 from workflows.engine.secret_places import is_secret
 from workflows.json_numbers import write_json
-from workflows.models import Connector, RunStep
 from workflows.redaction import HIDDEN, Rules, redact
 
 HTTP_REQUEST = "http.request"
@@ -55,32 +53,26 @@ class SentRequest:
         return " \\\n  ".join(parts)
 
 
-def sent_request(step: RunStep, value: Any, *, idempotency_key: str, rules: Rules) -> SentRequest | None:
-    """Return the request of a step, or None if its action sends no HTTP request that is known.
+def sent_request(
+    action_id: str, value: Any, *, connector: Any, idempotency_key: str, rules: Rules
+) -> SentRequest | None:
+    """Return the request of an action, or None if the action sends no HTTP request that is known.
 
-    `value` is the redacted input of the step. Cost: one statement for a connector.
+    `value` is the redacted input of the action. `connector` is the specification of the connector, or None.
     """
     if not isinstance(value, dict):
         return None
-    if step.action_id == HTTP_REQUEST:
+    if action_id == HTTP_REQUEST:
         return _http_request(value, idempotency_key)
-    spec = _spec_of(step.tenant_id, step.action_id, step.action_version or 0)
-    if spec is None:
+    if connector is None:
         return None
     try:
+        spec = ConnectorSpec.model_validate(connector)
         call = connector_request(spec, value, secrets=_Variables(), idempotency_key=idempotency_key)
-    except (ActionFailed, KeyError, TypeError, ValueError):
+    except (ActionFailed, ValidationError, KeyError, TypeError, ValueError):
         return None  # the redacted input no longer makes a request
     body = call.content.get("json", call.content.get("data"))
     return SentRequest(call.method, _with_query(call.url, call.query), _headers(redact(call.headers, rules)), body)
-
-
-def _spec_of(tenant_id: uuid.UUID, action_id: str, version: int) -> ConnectorSpec | None:
-    row = Connector.objects.filter(tenant_id=tenant_id, action_id=action_id, version=version).first()
-    try:
-        return None if row is None else ConnectorSpec.model_validate(row.spec)
-    except ValidationError:
-        return None
 
 
 def _http_request(value: dict[str, Any], idempotency_key: str) -> SentRequest | None:

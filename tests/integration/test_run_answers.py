@@ -1,0 +1,119 @@
+"""The answer box says for each state of a run what happened, why, and what to do. Each page needs few statements.
+
+Source: docs/reference/screens.md#run-page
+"""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.factories import make_run, publish
+from tests.support.members import member_of
+from workflows.engine.definition import RetryPolicy
+from workflows.engine.retry import retry_delay_ms
+from workflows.models import Run, RunStep, RunWait
+from workflows.projections.transaction import projection_writer
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+# Key of a run of the story, its status as shown, and texts of its answer.
+ANSWERS = {
+    "PAY-105": ("Failed", "“Capture at the bank” received 404 three times. No retry is left.", "Replay on version 3"),
+    "TCK-4471": ("Waiting", "Waiting for the event TICKET_CUSTOMER_REPLIED with the key TCK-4471", "channel in"),
+    "SET-1124": ("Retrying", "“Upload to the bank” failed 9 times. The run fails at about", "Attempt 10 of 12"),
+    "PAY-098": (
+        "Outcome unknown",
+        "It is not known whether “Reserve the amount” had its effect",
+        "Decide the outcome…",
+    ),
+    "PAY-094": (
+        "Canceled",
+        "Jonas Weber canceled this run",
+        "The cancel took effect 1.7 s later",
+        "Customer paid twice",
+    ),
+    "REF-311": ("Waiting", "Waiting for a person: Approve a refund of EUR 480.00", "Open the task"),
+    "INV-2207": ("Waiting", "Waiting until", "The step “Before reminder 2” waits for this time"),
+    "PAY-145": ("Succeeded", "The run succeeded in", "12 steps ran."),
+}
+
+
+def text_of(page: str) -> str:
+    text = " ".join(re.sub(r"<[^>]*>", " ", page[page.index('id="run-live"') :]).split())
+    return re.sub(r" ([.,:”])", r"\1", text.replace("“ ", "“"))
+
+
+def test_each_state_has_its_answer_and_few_statements(story: Any) -> None:
+    client = member_of(story.tenant)
+    client.get(reverse("admin:index"))
+    for key, texts in ANSWERS.items():
+        run = Run.objects.filter(tenant=story.tenant, correlation_key=key).order_by("created_at")[0]
+        with CaptureQueriesContext(connection) as queries:
+            page = text_of(client.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
+        assert [text for text in texts if text not in page] == [], (key, page[:1500])
+        sent = [query["sql"] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+        assert len(sent) <= 12, (key, "\n".join(sent))
+
+
+@pytest.mark.parametrize(
+    ("fields", "texts"),
+    [
+        ({"status": "STARTING"}, ["The run is starting", "Temporal has not confirmed the start yet"]),
+        ({"status": "RUNNING", "current_step_path": "root.steps[0]"}, ["“s” is running", "There is nothing to do."]),
+        ({"status": "TERMINATED", "ended_at": timezone.now()}, ["terminated in Temporal", "No catch block ran."]),
+        ({"status": "TIMED_OUT", "ended_at": timezone.now()}, ["its time was over"]),
+        ({"status": "CANCELED", "ended_at": timezone.now()}, ["The portal sent no cancel."]),
+        (
+            {"status": "WAITING", "stuck_since": timezone.now(), "stuck_attempts": 4, "stuck_cause": "a <b>bug</b>"},
+            ["Temporal cannot move this run", "attempt 4", "a &lt;b&gt;bug&lt;/b&gt;", "An administrator can"],
+        ),
+        ({"drift_found_at": timezone.now(), "drift_reason": "odd"}, ["This page may be wrong. odd"]),
+    ],
+)  # fmt: skip
+def test_answer_of_other_states(tenant: Any, fields: dict[str, Any], texts: list[str]) -> None:
+    run = make_run(tenant, **fields)
+    page = text_of(member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
+    assert [text for text in texts if text not in page] == [], page[:1500]
+
+
+@pytest.mark.parametrize(
+    ("is_caught", "outcome"), [(False, "If attempt 5 fails, the run fails."), (True, "the catch block of “try”")]
+)
+def test_waiting_retry_shows_last_error_attempts_and_when_it_gives_up(
+    tenant: Any, is_caught: bool, outcome: str
+) -> None:
+    retry = {"maxAttempts": 5, "backoffMs": 600_000, "backoffMultiplier": 1, "jitter": True}
+    config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": "https://x.test"}}
+    call = {"id": "call", "type": "action.call", "retry": retry, "config": config}
+    saved = {"id": "saved", "type": "state.set", "config": {"state": "SAVED"}}
+    steps = [{"id": "try", "type": "control.tryCatch", "try": [call], "catch": [saved]}] if is_caught else [call]
+    path = "root.steps[0].try.steps[0]" if is_caught else "root.steps[0]"
+    run = make_run(tenant, definition_version=publish(tenant, *steps), current_step_path=path)
+    now = timezone.now()
+    due = now + timedelta(minutes=3)
+    error = {"category": "TransientError", "code": "HTTP_503", "message": "closed", "nodePath": path, "at": ""}
+    with projection_writer("test"):
+        for attempt in (1, 2):
+            RunStep.objects.create(
+                tenant=tenant, run=run, step_path=path, attempt=attempt, step_id="call", step_type="action.call",
+                status="RETRY_SCHEDULED", error={**error, "message": f"closed {attempt}"}, started_at=now,
+                ended_at=now, next_attempt_at=due, projection_seq=attempt,
+            )  # fmt: skip
+        RunWait.objects.create(
+            tenant=tenant, run=run, step_path=path, step_id="call", kind="retry", status="WAITING", opened_at=now,
+            deadline_at=due,
+        )  # fmt: skip
+    policy = RetryPolicy(max_attempts=5, backoff_ms=600_000, backoff_multiplier=1)
+    delays = [retry_delay_ms(policy, attempt=n, category="TransientError", seed=f"{run.id}/{path}") for n in (3, 4)]
+    fails_at = due + timedelta(milliseconds=sum(delay or 0 for delay in delays))
+    shown = member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()
+    page = text_of(shown)
+    assert all(text in page for text in ("“call” failed twice.", "HTTP_503, closed 2", "Attempt 3 of 5 follows"))
+    assert outcome in page
+    assert f'datetime="{fails_at.isoformat()}"' in shown
