@@ -57,25 +57,8 @@ COMMAND = {
     "failed": "danger",
     "unknown": "danger",
 }
-TASK = {
-    "pending": "warning",
-    "claimed": "info",
-    "completing": "info",
-    "completed": "success",
-    "canceled": "default",
-    "expired": "danger",
-}
 INVOCATION = {"STARTED": "info", "SUCCEEDED": "success", "FAILED": "danger"}
 BULK = {"preview": "info", "running": "info", "paused": "warning", "stopped": "default", "done": "success"}
-BULK_ITEM = {
-    "pending": "info",
-    "accepted": "success",
-    "refused": "danger",
-    "failed": "danger",
-    "unknown": "danger",
-    "ineligible": "default",
-    "stopped": "default",
-}
 
 ALL = {
     "run": RUN,
@@ -85,7 +68,5 @@ ALL = {
     "delivery": DELIVERY,
     "command": COMMAND,
     "invocation": INVOCATION,
-    "task": TASK,
     "bulk": BULK,
-    "bulk_item": BULK_ITEM,
 }

@@ -63,12 +63,11 @@ def test_bulk_cancel_shows_one_result_per_run(
     page.get_by_role("heading", name="Cancel 2 runs?").wait_for()
     assert not Command.objects.filter(run__in=runs).exists(), "the preview must not send commands"
     page.get_by_role("button", name="Cancel 2 runs").click()
-    page.get_by_role("heading", name="2 of 2 accepted by Temporal").wait_for()
-    page.locator(".pm-pill", has_text="done").wait_for()
+    page.locator(".pill", has_text="All requested").wait_for()
     for run in runs:
         driver.wait_for_run("CANCELED", id=run.id)
-    page.reload()
-    assert page.locator(".pm-table .pm-pill", has_text="accepted").count() == 2
+    page.get_by_role("link", name="Canceled 2").wait_for()
+    assert page.get_by_role("group", name="Outcome of the runs").inner_text().split()[:2] == ["2", "canceled"]
 
 
 def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
@@ -86,14 +85,14 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     job = BulkJob.objects.get(tenant=driver.tenant)
     assert job.selection == {"list": {"status__exact": ["WAITING"]}}
     BulkJob.objects.filter(id=job.id).update(rate_per_second=0.1)  # one request now, the next after ten seconds
-    page.get_by_role("button", name="Replay 3 runs").click()
-    page.get_by_role("heading", name="1 of 3 accepted by Temporal").wait_for()
+    page.get_by_role("button", name="Start 3 replays").click()
+    page.get_by_role("link", name="Open 1").wait_for()
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("paused by").wait_for()
     page.get_by_role("link", name="Stop…").click()
     assert "sends no more requests" in page.inner_text("main, #content")
     page.get_by_role("button", name="Stop this job").click()
-    page.get_by_role("link", name="Stopped 2").wait_for()
+    page.get_by_role("link", name="Not accepted 2").wait_for()
 
 
 def test_invalid_json_error_is_shown_beside_field(

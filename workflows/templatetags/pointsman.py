@@ -10,9 +10,9 @@ from django.utils.safestring import SafeString
 from workflows import status_colours
 from workflows.event_redaction import EventRedaction
 from workflows.json_numbers import write_json
-from workflows.models import Event, EventDelivery, HumanTask
+from workflows.models import Event, EventDelivery
 from workflows.models.fields import new_id
-from workflows.redaction import compiled, redact, redact_filters, redact_output, redact_task
+from workflows.redaction import compiled, redact, redact_filters, redact_output
 from workflows.templatetags.times import ago as ago
 from workflows.templatetags.times import clock as clock
 from workflows.templatetags.times import duration as duration
@@ -56,12 +56,6 @@ def shown_json(context: Context, value: Any, at: str = "") -> str:
 def shown_output(context: Context, output: Any) -> str:
     """Render the output of a run, redacted."""
     return pretty_json(redact_output(output, context.get("redaction") or compiled()))
-
-
-@register.simple_tag(takes_context=True)
-def shown_task_json(context: Context, task: HumanTask, value: Any, at: str) -> str:
-    """Render the context or the response of a task, redacted."""
-    return pretty_json(redact_task(task, value, context.get("redaction") or compiled(), at))
 
 
 @register.simple_tag(takes_context=True)

@@ -1,6 +1,5 @@
 """Queries about bulk jobs: items by state, the preview, and the commands of a job."""
 
-import uuid
 from typing import Any
 
 from django.db.models import Count
@@ -52,11 +51,6 @@ def bulk_pause_reason(job: BulkJob) -> str:
     if last is None:
         return ""
     return last.reason or f"paused by {last.actor_name}"
-
-
-def bulk_items(*, tenant_id: uuid.UUID, job_id: uuid.UUID, **conditions: Any) -> Any:
-    """Return the items of a job in their order."""
-    return BulkItem.objects.filter(tenant_id=tenant_id, job_id=job_id, **conditions).order_by("position")
 
 
 def _items(job: BulkJob) -> Any:
