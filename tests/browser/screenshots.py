@@ -36,6 +36,7 @@ def addresses(desk: Desk) -> dict[str, str]:
         "dashboard": admin("index"),
         "runs": admin("workflows_run_changelist"),
         **{name: admin("workflows_run_change", story_run(desk, key).id) for name, key in runs.items()},
+        "run-graph": f"{admin('workflows_run_change', story_run(desk, 'PAY-105').id)}?tab=graph",
         "incidents": admin("workflows_incident_changelist"),
         "incident": admin("workflows_incident_change", ids["incident"]),
         "events": admin("workflows_event_changelist"),
@@ -45,7 +46,7 @@ def addresses(desk: Desk) -> dict[str, str]:
         "task": admin("workflows_humantask_change", ids["task"]),
         "task-decide": admin("workflows_humantask_change", decision.id),
         "definitions": admin("workflows_definition_changelist"),
-        "definition": admin("workflows_definition_change", ids["definition"]),
+        "definition": f"{admin('workflows_definition_change', ids['definition'])}?version=2",
         "bulk-job": admin("workflows_bulkjob_change", ids["bulk_job"]),
         "ledger": admin("workflows_command_changelist"),
     }

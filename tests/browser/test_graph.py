@@ -3,15 +3,18 @@
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.urls import reverse
 
-from tests.support.browser import sign_in
+from tests.support.browser import member_context, sign_in
 from tests.support.factories import make_run, publish
 from tests.support.graph_documents import work
 from tests.support.step_rows import record_steps
+from tests.support.story.places import story_ids, story_run
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
+SERIOUS = ("serious", "critical")
 NAMES = (
     "Bank confirms settlement",
     "WWWWMMMM QQQQ ÄÖÜ",
@@ -24,6 +27,27 @@ OUTSIDE = """() => [...document.querySelectorAll('.g .nd')].filter(step => {
   const box = step.querySelector('rect').getBoundingClientRect();
   return [...step.querySelectorAll('text')].some(text => text.getBoundingClientRect().right > box.right - 2);
 }).map(step => step.getAttribute('aria-label'))"""
+
+
+def serious_findings(page: Any) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found if item["impact"] in SERIOUS]
+
+
+def test_graph_and_map_have_no_serious_axe_finding(browser: Any, site: str, story: Any) -> None:
+    definition, run = story_ids(story)["definition"], story_run(story, "PAY-105")
+    addresses = (
+        f"{reverse('admin:workflows_run_change', args=[run.id])}?tab=graph",
+        *(f"{reverse('admin:workflows_definition_change', args=[definition])}?version=2&tab={tab}"
+          for tab in ("map", "versions", "text", "starts", "audit")),
+    )  # fmt: skip
+    for theme in ("light", "dark"):
+        context = member_context(browser, site, story.users["Maya"], width=1440, height=900, color_scheme=theme)
+        page = context.new_page()
+        for address in addresses:
+            page.goto(site + address)
+            assert serious_findings(page) == [], (theme, address)
+        context.close()
 
 
 def test_step_is_focused_and_opened_with_the_keyboard(

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from workflows.models import EventDelivery, HumanTask, Incident, Run
+from workflows.models import DefinitionVersion, EventDelivery, HumanTask, Incident, Run
+from workflows.selectors.step_counts import map_numbers, open_runs
 
 
 def test_the_story_has_the_numbers_of_the_pictures(story: Any) -> None:
@@ -22,3 +23,13 @@ def test_the_story_has_the_numbers_of_the_pictures(story: Any) -> None:
         ("TIMEOUT", 2, "snoozed"),
     }
     assert EventDelivery.objects.filter(tenant=story.tenant, held_since__isnull=False).count() == 12
+
+
+def test_the_map_of_the_story_has_the_numbers_of_the_picture(story: Any) -> None:
+    version = DefinitionVersion.objects.get(tenant=story.tenant, definition__key="payment-capture", version=2)
+    numbers = map_numbers(version, since=story.at(25 * 60))
+    assert (numbers.closed_count, numbers.ended["FAILED"]) == (45, 41)
+    failed = {path: step.failed for path, step in numbers.steps.items() if step.failed}
+    assert failed == {"root.steps[3]": 41}
+    assert numbers.steps["root.steps[2]"].branches == {"then": 22, "else": 31}
+    assert open_runs(version.definition).by_version == [(3, 4), (2, 8), (1, 25)]

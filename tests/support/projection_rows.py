@@ -7,7 +7,7 @@ from django.core.serializers import serialize
 from workflows.models import HumanTask, Run, RunStep, RunWait
 
 # These fields change when the projection is checked or written again, although the run is the same.
-NOT_COMPARED = ("projected_at", "history_event_count", "history_bytes")
+NOT_COMPARED = ("projected_at", "history_event_count", "history_bytes", "counted_seq")
 
 
 def rows_of_runs(*runs: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from tests.support.story.incidents import tell_incidents
 from tests.support.story.payments import tell_payments
 from tests.support.story.people import SLUG, Desk, found_desk
 from tests.support.story.runs import tell_other_runs
+from workflows.projections.step_counts import record_step_counts
 from workflows.projections.transaction import projection_writer
 
 
@@ -21,4 +22,6 @@ def tell_story(slug: str = SLUG) -> Desk:
         tell_events(desk, runs)
         tell_audit(desk, runs)
         tell_incidents(desk)
+    while record_step_counts(tenant_id=desk.tenant.id):
+        pass  # the map of a definition has the numbers of the story
     return desk
