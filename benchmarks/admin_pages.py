@@ -188,6 +188,7 @@ def pages(filler: Filler) -> dict[str, str]:
         "run page": admin("workflows_run_change", "", filler.run.id),
         "events list": admin("workflows_event_changelist"),
         "events list, key": admin("workflows_event_changelist", "?q=pay-77"),
+        "incidents": admin("workflows_incident_changelist"),
         "ledger": admin("workflows_command_changelist"),
         "tasks": admin("workflows_humantask_changelist"),
         "dead letters": admin("workflows_eventdelivery_changelist"),

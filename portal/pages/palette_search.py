@@ -1,4 +1,4 @@
-"""Search of the command palette: pages, definitions, runs and events.
+"""Search of the command palette: pages, incidents, definitions, runs and events.
 
 Source: docs/reference/screens.md#command-palette
 """
@@ -15,7 +15,8 @@ from django.urls import reverse
 
 from portal.navigation import navigation
 from workflows.admin.base import actor_of
-from workflows.models import Definition, Event, Run
+from workflows.models import Definition, Event, Incident, Run
+from workflows.selectors.incidents import incident_number
 from workflows.selectors.run_search import runs_by_term
 
 MAX_TERM = 200
@@ -36,13 +37,14 @@ class Result:
 def palette_view(request: HttpRequest) -> HttpResponse:
     """Return the results for the text `s` as a part of a page. Without a text, return the pages.
 
-    Cost: four statements.
+    Cost: four statements, and one for the number of an incident.
     """
     term = request.GET.get("s", "").replace("\x00", "").strip()[:MAX_TERM]
     tenant_id = actor_of(request).tenant_id
     found = [("Pages", list(_pages(request, term)))]
     if term:
         found = [
+            ("Incidents", list(_incidents(tenant_id, term))),
             ("Runs", list(_runs(tenant_id, term))),
             ("Definitions", list(_definitions(tenant_id, term))),
             ("Events", list(_events(tenant_id, term))),
@@ -57,6 +59,15 @@ def _pages(request: HttpRequest, term: str) -> Iterable[Result]:
         for item in group["items"]:
             if term.casefold() in item["title"].casefold():
                 yield Result(item["title"], group["title"], item["link"], item["icon"])
+
+
+def _incidents(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
+    """Return the incident with this number, for example `INC-118`."""
+    number = incident_number(term) if term[:4].upper() == "INC-" else None
+    if number is None:
+        return
+    for row in Incident.objects.select_related("definition").filter(tenant_id=tenant_id, number=number):
+        yield Result(str(row), f"{row.definition.name}: {row.code}", _page("incident", row.id), "inc")
 
 
 def _runs(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:

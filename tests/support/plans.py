@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from workflows.tenancy import tenant_scope
 
 
-def copies(row: models.Model, number: int, **columns: str) -> None:
+def copies(row: models.Model, number: int, /, **columns: str) -> None:
     """Insert copies of a row. `columns` are SQL expressions that can contain `n`, from 1 to `number`.
 
     Triggers and foreign keys are switched off. The table is analysed afterwards.

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from workflows.models import BulkJob, Incident, IncidentFailure, IncidentNote, Run
-from workflows.selectors.incidents import HOURS, first_hour
+from workflows.selectors.incidents import HOURS, family_of, first_hour
 from workflows.statuses import OPEN_RUN_STATUSES, BulkState
 
 SHOWN_VERSIONS = 5
@@ -113,7 +113,7 @@ def incident_page(incident: Incident) -> IncidentPage:
     return IncidentPage(
         hours=[Hour(time, time + timedelta(hours=1), failures_by_hour.get(time, 0)) for time in times],
         versions=_versions(incident, failures_by_version),
-        failures=list(_newest_failures(incident)),
+        failures=list(newest_failures(incident)),
         jobs=list(jobs[:10]),
         notes=list(notes[:SHOWN_NOTES]),
         merged=list(Incident.objects.filter(tenant_id=incident.tenant_id, merged_into=incident).order_by("number")),
@@ -156,10 +156,10 @@ def _versions(incident: Incident, failed: dict[int, int]) -> list[VersionRow]:
         ]
 
 
-def _newest_failures(incident: Incident) -> QuerySet[Run]:
+def newest_failures(incident: Incident) -> QuerySet[Run]:
     """Return the newest counted runs. Each has the id, the status and the time of its newest replay."""
-    of_incident = Q(incident=incident) | Q(incident__merged_into=incident)
-    newest = IncidentFailure.objects.filter(of_incident, tenant_id=incident.tenant_id, is_counted=True)
+    family = family_of(Incident.objects.filter(id=incident.id), tenant_id=incident.tenant_id)
+    newest = IncidentFailure.objects.filter(tenant_id=incident.tenant_id, incident__in=family, is_counted=True)
     ids = newest.order_by("-failed_at").values("run_id")[:SHOWN_FAILURES]
     replays = Run.objects.filter(tenant_id=incident.tenant_id, replay_of=OuterRef("pk")).order_by("-created_at")
     return (

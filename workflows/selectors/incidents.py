@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils import timezone
 
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run
@@ -46,15 +47,16 @@ def incidents_shown(*, tenant_id: uuid.UUID) -> QuerySet[Incident]:
 
 
 def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
-    """Return the incidents with their failures of the last 24 hours. Cost: one statement."""
-    begin = first_hour()
+    """Return incidents of one tenant with their failures of the last 24 hours. Cost: one statement."""
+    if not incidents:
+        return []
+    begin, tenant_id = first_hour(), incidents[0].tenant_id
     counts: dict[uuid.UUID, dict[datetime, int]] = defaultdict(lambda: defaultdict(int))
-    ids = [incident.id for incident in incidents]
-    of_these = Q(incident__in=ids) | Q(incident__merged_into__in=ids)
+    shown = Incident.objects.filter(id__in=[incident.id for incident in incidents])
     rows = IncidentHour.objects.filter(
-        of_these, tenant_id__in={incident.tenant_id for incident in incidents}, hour__gte=begin
+        tenant_id=tenant_id, incident__in=family_of(shown, tenant_id=tenant_id), hour__gte=begin
     ).values_list("incident_id", "incident__merged_into_id", "hour", "failures")
-    for own, merged_into, hour, failures in rows if ids else ():
+    for own, merged_into, hour, failures in rows:
         counts[merged_into or own][hour] += failures
     times = [begin + timedelta(hours=number) for number in range(HOURS)]
     return [IncidentRow(incident, [counts[incident.id][time] for time in times]) for incident in incidents]
@@ -96,7 +98,8 @@ def incident_of_run(run: Run) -> Incident | None:
 
 def runs_of_incident(runs: QuerySet[Run], *, tenant_id: uuid.UUID, number: int) -> QuerySet[Run]:
     """Return the runs that the count of an incident contains. Replays are shown with their originals."""
-    failures = IncidentFailure.objects.filter(family_of(number), tenant_id=tenant_id, is_counted=True)
+    family = family_of(Incident.objects.filter(number=number), tenant_id=tenant_id)
+    failures = IncidentFailure.objects.filter(tenant_id=tenant_id, incident__in=family, is_counted=True)
     return runs.filter(id__in=failures.values("run_id"))
 
 
@@ -106,6 +109,7 @@ def incident_number(text: str) -> int | None:
     return int(number) if number.isascii() and number.isdecimal() and len(number) <= 9 else None
 
 
-def family_of(number: int) -> Q:
-    """Return the condition for failures of an incident and of the incidents that are merged into it."""
-    return Q(incident__number=number) | Q(incident__merged_into__number=number)
+def family_of(incidents: QuerySet[Incident], *, tenant_id: uuid.UUID) -> Any:
+    """Return the ids of incidents of a tenant and of the incidents that are merged into them."""
+    own = incidents.filter(tenant_id=tenant_id).order_by().values("id")
+    return own.union(Incident.objects.filter(tenant_id=tenant_id, merged_into__in=own).values("id"), all=True)

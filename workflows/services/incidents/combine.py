@@ -6,12 +6,13 @@ All of them hold the lock of the tenant's cursor, so that no failure is added at
 import uuid
 
 from django.db import connection
-from django.db.models import Max, Min, Q
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid
 from workflows.models import Incident, IncidentFailure, IncidentHour
+from workflows.selectors.incidents import family_of
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.incidents.change import TARGET, incident_change
 from workflows.services.incidents.cursor import cursor_lock, next_number
@@ -151,9 +152,9 @@ def _chosen(incident: Incident, text: str) -> list[IncidentFailure]:
     """Return the failures that the split moves, newest first."""
     if not MIN_TEXT <= len(text) <= MAX_TEXT or "\x00" in text:
         raise _invalid(f"the text must have {MIN_TEXT} to {MAX_TEXT} characters, without NUL")
-    family = Incident.objects.filter(Q(id=incident.id) | Q(merged_into=incident), tenant_id=incident.tenant_id)
+    family = family_of(Incident.objects.filter(id=incident.id), tenant_id=incident.tenant_id)
     with connection.cursor() as cursor:
-        ids = list(family.values_list("id", flat=True))
+        ids = [row["id"] for row in family]
         cursor.execute(_NEWEST, [text, incident.tenant_id, ids, MAX_MOVED])
         rows = cursor.fetchall()
     moved = [
@@ -184,9 +185,10 @@ def _recount(incident: Incident) -> None:
 
     Cost: two statements that read indexes, and one update.
     """
-    family = Q(incident=incident) | Q(incident__merged_into=incident)
-    failures = IncidentFailure.objects.filter(family, tenant_id=incident.tenant_id, is_counted=True)
-    hours = IncidentHour.objects.filter(family, tenant_id=incident.tenant_id, failures__gt=0)
+    family = family_of(Incident.objects.filter(id=incident.id), tenant_id=incident.tenant_id)
+    of_family = {"tenant_id": incident.tenant_id, "incident__in": family}
+    failures = IncidentFailure.objects.filter(**of_family, is_counted=True)
+    hours = IncidentHour.objects.filter(**of_family, failures__gt=0)
     found = failures.aggregate(first=Min("failed_at"), last=Max("failed_at"))
     versions = hours.aggregate(first=Min("version"), last=Max("version"))
     incident.run_count = sum(hours.values_list("failures", flat=True))

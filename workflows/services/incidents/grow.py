@@ -98,7 +98,7 @@ def batch_grow(*, tenant_id: uuid.UUID, size: int = BATCH) -> int:
         cursor = cursor_lock(tenant_id=tenant_id, wait=False)
         if cursor is None:
             return 0
-        runs = list(_unread_runs(tenant_id, cursor.read_until)[:size])
+        runs = list(unread_runs(tenant_id, cursor.read_until)[:size])
         if not runs:
             return 0
         failures = failures_of(runs)
@@ -110,7 +110,7 @@ def batch_grow(*, tenant_id: uuid.UUID, size: int = BATCH) -> int:
     return len(runs)
 
 
-def _unread_runs(tenant_id: uuid.UUID, read_until: datetime | None) -> QuerySet[Run]:
+def unread_runs(tenant_id: uuid.UUID, read_until: datetime | None) -> QuerySet[Run]:
     known = IncidentFailure.objects.filter(tenant_id=tenant_id, run_id=OuterRef("id"), failed_at=OuterRef("ended_at"))
     runs = Run.objects.filter(
         tenant_id=tenant_id, engine=Engine.TEMPORAL, status__in=FAILED, ended_at__isnull=False

@@ -1,0 +1,73 @@
+"""Cost of incidents: statements of the pages, and indexes for the queries over failed runs.
+
+Source: docs/reference/incidents.md
+"""
+
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.factories import make_actor, publish
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.members import member_of
+from tests.support.plans import conditions_of, copies
+from workflows.models import BulkJob, IncidentFailure, Run
+from workflows.selectors.incident_page import newest_failures
+from workflows.selectors.incidents import incidents_shown, runs_of_incident
+from workflows.services.incidents.grow import unread_runs
+from workflows.services.incidents.replay import incident_replay_preview
+from workflows.statuses import BulkState, Role
+
+MOST_STATEMENTS = 12
+CONTROL = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "SELECT set_config(")
+
+
+def test_pages_need_few_statements(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    for number in range(12):
+        fail_run(version, correlation_key=f"PAY-{number}")
+        fail_run(version, code=f"OTHER-{number}")
+    incident = grow_incidents(tenant)[0]
+    incident_replay_preview(actor=make_actor(tenant, Role.OPERATOR), incident_id=incident.id)
+    BulkJob.objects.filter(tenant=tenant).update(state=BulkState.DONE, started_at=timezone.now())
+    client = member_of(tenant)
+    for address in (
+        reverse("admin:workflows_incident_changelist"),
+        reverse("admin:workflows_incident_change", args=[incident.id]),
+    ):
+        client.get(address)
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(address).status_code == 200
+        statements = [query["sql"] for query in captured if not query["sql"].startswith(CONTROL)]
+        assert len(statements) <= MOST_STATEMENTS, [sql[:160] for sql in statements]
+
+
+def test_queries_use_indexes(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    run = fail_run(version)
+    (incident,) = grow_incidents(tenant)
+    failed = "n % 10 = 0"
+    copies(
+        run, 20_000, id="md5('failed-' || n)::uuid", temporal_workflow_id="'failed-' || n",
+        status=f"CASE WHEN {failed} THEN 'FAILED' ELSE 'SUCCEEDED' END",
+        projected_at="now() - n * interval '1 min'", ended_at="now() - n * interval '1 min'",
+    )  # fmt: skip
+    failure = IncidentFailure.objects.get(tenant=tenant)
+    copies(failure, 20_000, run_id="md5('failed-' || n)::uuid", failed_at="now() - n * interval '1 min'")
+    copies(
+        incident, 2_000, number="n + 1", fingerprint="'f-' || n", last_failed_at="now() - n * interval '1 min'",
+        state="CASE WHEN n % 10 = 0 THEN 'new' ELSE 'closed' END",
+    )  # fmt: skip
+    listed: QuerySet[Any] = incidents_shown(tenant_id=tenant.id).filter(state="new").order_by("-last_failed_at", "-id")
+    queries: list[tuple[QuerySet[Any], str]] = [
+        (unread_runs(tenant.id, timezone.now())[:1_000], "projected_at >="),
+        (runs_of_incident(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, number=7)[:50], "number"),
+        (newest_failures(incident), "incident_id"),
+        (listed[:50], "tenant_id"),
+    ]
+    for rows, column in queries:
+        assert column in conditions_of(tenant, rows), rows.query
