@@ -84,7 +84,8 @@ def answer_kind(page: RunPage, *, missing_action: str | None) -> str:
     if missing_action:
         return "missing_action"
     if wait is not None:
-        return "unknown" if page.shown_status == "unknown" else f"waits_{wait.kind}"
+        kind = WaitKind.TIME if wait.kind == WaitKind.QUOTA else wait.kind  # both end at a time
+        return "unknown" if page.shown_status == "unknown" else f"waits_{kind}"
     return "starting" if run.status == RunStatus.STARTING else "running"
 
 
