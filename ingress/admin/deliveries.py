@@ -17,7 +17,7 @@ from unfold.decorators import display
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from ingress.dead_letters.selectors import dead_letter_count, outbox_refused
 from ingress.templatetags.event_pages import short_id
-from workflows import status_colours
+from workflows import status_colours, status_marks
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter, TextFilter
 from workflows.event_redaction import EventRedaction
@@ -126,9 +126,8 @@ class DeliveryAdmin(DeadLetterViews):
             "dead": dead_letter_count(tenant_id=tenant_id),
             "chips": [
                 {
-                    "label": status.label,
+                    "mark": status_marks.DELIVERY[status.value],
                     "value": status.value,
-                    "type": status_colours.DELIVERY[status],
                     "is_chosen": chosen == status.value,
                 }
                 for status in DeliveryStatus

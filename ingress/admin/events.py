@@ -6,27 +6,22 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
-from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
 
 from ingress.admin.event_batch import EventBatchViews
+from ingress.admin.event_list import list_context
 from ingress.admin.event_page import EventPageViews
 from ingress.admin.send_event import SendEventViews
 from ingress.admin.what_if import WhatIfViews
 from ingress.search import events_by_term
-from ingress.templatetags.event_pages import countdown, short_id
-from workflows import status_colours
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.admin.live import live_page
-from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import event_counts
 from workflows.selectors.versions import events_version
-from workflows.statuses import EventOutcome, Role
-from workflows.templatetags.pointsman import moment, nowrap
+from workflows.statuses import Role
 
 
 class EventTypeFilter(TextFilter):
@@ -47,24 +42,13 @@ class EventTypeFilter(TextFilter):
 
 @admin.register(Event)
 class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
-    list_display = (
-        "outcome_label",
-        "event_type",
-        "key_label",
-        "id_label",
-        "received_label",
-        "reason_label",
-        "source_label",
-    )
-    list_display_links = ("outcome_label", "event_type")
+    list_display = ("id",)  # the template of the list has its own columns
     list_filter = (
         ("outcome", ChoicesDropdownFilter),
         EventTypeFilter,
         ("correlation_status", ChoicesDropdownFilter),
         ("received_at", DateTimeRangeFilter),
     )
-    list_filter_submit = True
-    list_before_template = "portal/_event_chips.html"
     list_select_related = ("tenant",)
     search_fields = ("event_id",)
     search_help_text = "Beginning of a key, or an event id"
@@ -80,21 +64,13 @@ class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
 
     @live_page(events_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        counts = event_counts(tenant_id=actor_of(request).tenant_id)
-        chosen = request.GET.get("outcome__exact", "")
-        chips = [
-            {
-                "label": outcome.label,
-                "value": outcome.value,
-                "count": counts.get(outcome.value, 0),
-                "type": status_colours.EVENT[outcome],
-                "is_chosen": chosen == outcome.value,
-            }
-            for outcome in EventOutcome
-        ]
-        may_send = actor_of(request).has_role(Role.OPERATOR)
-        extra = {"chips": chips, "is_all": not chosen, "may_send": may_send, "title": "Events"}
-        return super().changelist_view(request, {**extra, **(extra_context or {})})
+        response = super().changelist_view(request, {"title": "Events", **(extra_context or {})})
+        context = getattr(response, "context_data", None)
+        if context is not None and "cl" in context:
+            actor = actor_of(request)
+            context |= list_context(context["cl"], request, event_counts(tenant_id=actor.tenant_id))
+            context["may_send"] = actor.has_role(Role.OPERATOR)
+        return response
 
     def get_urls(self) -> list[URLPattern]:
         return [
@@ -103,32 +79,3 @@ class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
             *self.what_if_urls(),
             *super().get_urls(),
         ]
-
-    @display(description="Outcome", ordering="outcome", label=status_colours.EVENT)
-    def outcome_label(self, event: Event) -> tuple[str, str]:
-        return event.outcome, event.get_outcome_display()
-
-    @display(description="Correlation key", ordering="correlation_key")
-    def key_label(self, event: Event) -> str:
-        if not event.correlation_keys:
-            return "none"
-        keys = EventRedaction(event, rules_in(event.tenant)).keys(event.correlation_keys)
-        return nowrap(", ".join(keys) + (" (sent)" if event.correlation_status == "explicit" else ""))
-
-    @display(description="Event id", ordering="event_id")
-    def id_label(self, event: Event) -> str:
-        return short_id(event.event_id)
-
-    @display(description="Received", ordering="received_at")
-    def received_label(self, event: Event) -> str:
-        return moment(event.received_at)
-
-    @display(description="Source", ordering="source")
-    def source_label(self, event: Event) -> str:
-        return nowrap(event.get_source_display())
-
-    @display(description="Reason", ordering="outcome_reason")
-    def reason_label(self, event: Event) -> str:
-        left = countdown(event.buffered_until) if event.outcome == EventOutcome.BUFFERED else ""
-        why = EventRedaction(event, rules_in(event.tenant)).reason(event.outcome_reason)
-        return format_html('<span class="pm-sentence">{} <small>{}</small></span>', why, left)

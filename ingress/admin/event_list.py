@@ -1,0 +1,91 @@
+"""The list of events: chips by outcome, chosen filters, rows and pages. The address of the page holds the filters.
+
+Source: docs/reference/screens.md#other-screens
+"""
+
+from typing import Any
+
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.http import HttpRequest, QueryDict
+
+from workflows import status_marks
+from workflows.admin.list_filters import CheckedChangeList
+from workflows.event_redaction import EventRedaction
+from workflows.models import Event, EventType
+from workflows.redaction import rules_in
+from workflows.statuses import CorrelationStatus, EventOutcome
+
+OUTCOME, TYPE, CORRELATION = "outcome__exact", "event_type", "correlation_status__exact"
+FROM, TO = ("received_at_from_0", "received_at_from_1"), ("received_at_to_0", "received_at_to_1")
+LABELS = {TYPE: "Event type", CORRELATION: "Correlation", SEARCH_VAR: "Search"}
+MOST_TYPES = 500
+
+
+def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[str, int]) -> dict[str, Any]:
+    """Return what the template of the list needs besides the list itself."""
+    query = request.GET
+    rows: list[Event] = list(shown.result_list)
+    rules = rules_in(request.tenant)  # type: ignore[attr-defined]
+    names = EventType.objects.filter(tenant_id=request.tenant.id).order_by("name")  # type: ignore[attr-defined]
+    return {
+        "chips": _chips(query, counts),
+        "tokens": _tokens(query),
+        "kept": [(name, value) for name, value in query.items() if name not in (SEARCH_VAR, PAGE_VAR)],
+        "values": {name: query.get(name, "") for name in (TYPE, CORRELATION, *FROM, *TO)},
+        "search": query.get(SEARCH_VAR, ""),
+        "correlations": CorrelationStatus.choices,
+        "event_types": names.values_list("name", flat=True)[:MOST_TYPES],
+        "rows": [_row(event, EventRedaction(event, rules)) for event in rows],
+        "problems": shown.problems,
+        "newer": _with(query, PAGE_VAR, str(shown.page_num - 1)) if shown.page_num > 1 else "",
+        "older": _with(query, PAGE_VAR, str(shown.page_num + 1)) if len(rows) == shown.list_per_page else "",
+        "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
+    }
+
+
+def _row(event: Event, redaction: EventRedaction) -> dict[str, Any]:
+    return {
+        "event": event,
+        "keys": ", ".join(redaction.keys(event.correlation_keys)),
+        "why": redaction.reason(event.outcome_reason),
+        "is_buffered": event.outcome == EventOutcome.BUFFERED,
+    }
+
+
+def _with(query: QueryDict, name: str, value: str) -> str:
+    """Return the address with another value of one parameter. An empty value removes the parameter."""
+    changed = query.copy()
+    changed.pop(name, None)
+    changed.pop(PAGE_VAR, None)
+    if value:
+        changed[name] = value
+    return f"?{changed.urlencode()}"
+
+
+def _chips(query: QueryDict, counts: dict[str, int]) -> list[dict[str, Any]]:
+    chosen = query.get(OUTCOME, "")
+    chips = [{"word": "All", "icon": "", "tone": "grey", "query": _with(query, OUTCOME, ""), "is_chosen": not chosen}]
+    for outcome in EventOutcome:
+        count = counts.get(outcome.value, 0)
+        if count or chosen == outcome.value:
+            mark = status_marks.EVENT[outcome.value]
+            link = _with(query, OUTCOME, outcome.value)
+            is_chosen = chosen == outcome.value
+            chips.append({**mark._asdict(), "query": link, "is_chosen": is_chosen, "count": count, "value": chosen})
+    return chips
+
+
+def _tokens(query: QueryDict) -> list[dict[str, str]]:
+    """Return the chosen filters except the outcome, each with the address without it."""
+    tokens = [
+        {"label": label, "value": str(query[name]), "without": _with(query, name, "")}
+        for name, label in LABELS.items()
+        if query.get(name)
+    ]
+    for label, (date, time) in (("Received from", FROM), ("Received until", TO)):
+        if query.get(date):
+            other = query.copy()
+            other.pop(time, None)
+            value = f"{query[date]} {query.get(time, '')}".strip()
+            tokens.append({"label": label, "value": value, "without": _with(other, date, "")})
+    return tokens

@@ -1,0 +1,32 @@
+"""An operator asks why an event did nothing, reads the answer, and sends it again with the key of the run."""
+
+from typing import Any
+
+from tests.support.browser import sign_in, waiting_run
+from tests.support.factories import eventually
+from tests.support.tenant_driver import TenantDriver
+from workflows.models import Event
+
+REPLIED = "TICKET_CUSTOMER_REPLIED"
+
+
+def test_event_that_did_nothing_is_explained_and_sent_again(
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
+) -> None:
+    run = waiting_run(driver, key="TCK-4471")
+    event = driver.send(REPLIED, {"ticketId": "TCK-4417", "note": "<script>alert(1)</script>\u202e"})
+    eventually(lambda: Event.objects.filter(id=event.id, outcome="buffered").exists())
+    sign_in(page, site, member["operator"])
+    page.goto(f"{site}/admin/workflows/event/")
+    page.locator(".chip", has_text="Buffered").click()
+    page.get_by_role("link", name="TCK-4417").click()
+    page.get_by_role("heading", name="An open run waits for it with almost the same key.").wait_for()
+    assert page.locator(".trace .diff").all_inner_texts()[:2] == ["71", "17"]
+    page.get_by_role("link", name="Send with key TCK-4471…").click()
+    assert page.input_value("input[name=workflow_correlation_key]") == "TCK-4471"
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("heading", name="The event would be delivered").wait_for()
+    page.get_by_role("button", name="Send the event").click()
+    page.get_by_role("heading", name="A run took the event.").wait_for()
+    assert driver.wait_for_run("SUCCEEDED", id=run.id)
+    assert Event.objects.filter(tenant=driver.tenant).count() == 2

@@ -1,0 +1,91 @@
+"""List of events: chips keep the filters, tokens remove one filter, empty states, hostile values, statements."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from ingress.dispatch.routing import event_route
+from tests.support.events import receive
+from tests.support.members import member_of
+from workflows.models import Event, Tenant
+
+ADDRESS = "admin:workflows_event_changelist"
+NOT_COUNTED = ("SET", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SELECT set_config")
+
+
+def shown(tenant: Any, role: str = "operator", **query: str) -> Any:
+    return member_of(tenant, role=role).get(reverse(ADDRESS), query)
+
+
+def keys_in(page: Any) -> list[str]:
+    return [row["keys"] for row in page.context["rows"]]
+
+
+def test_filters_chips_and_tokens(tenant: Any) -> None:
+    for key, name in (("K-1", "A"), ("K-2", "A"), ("K-3", "B")):
+        event_route(receive(tenant, event_type=name, workflow_correlation_key=key).id)
+    Event.objects.filter(tenant=tenant, correlation_key="K-2").update(outcome="dead")
+    page = shown(tenant, event_type="A", received_at_from_0="2020-01-01")
+    assert keys_in(page) == ["K-2", "K-1"]
+    chips = {chip["word"]: chip for chip in page.context["chips"]}
+    assert chips["Dead"]["query"] == "?event_type=A&received_at_from_0=2020-01-01&outcome__exact=dead"
+    tokens = {token["label"]: token["without"] for token in page.context["tokens"]}
+    assert tokens == {"Event type": "?received_at_from_0=2020-01-01", "Received from": "?event_type=A"}
+    assert keys_in(shown(tenant, event_type="A", outcome__exact="dead")) == ["K-2"]
+    assert keys_in(shown(tenant, q="K-3")) == ["K-3"]
+    assert keys_in(shown(tenant, correlation_status__exact="missing")) == []
+
+
+@pytest.mark.parametrize(
+    "query", [{"outcome__exact": "zzz"}, {"received_at_from_0": "soon"}, {"other": "1"}, {"p": "0"}]
+)
+def test_filter_that_cannot_be_read_is_an_error_and_shows_no_rows(tenant: Any, query: dict[str, str]) -> None:
+    receive(tenant)
+    page = shown(tenant, **query)
+    assert (page.status_code, keys_in(page)) == (400, [])
+    assert 'class="err"' in page.content.decode()
+
+
+def test_pages_are_linked(tenant: Any) -> None:
+    for number in range(52):
+        receive(tenant, workflow_correlation_key=f"K-{number}")
+    first = shown(tenant, event_type="REPLIED")
+    assert (len(keys_in(first)), first.context["newer"], first.context["older"]) == (50, "", "?event_type=REPLIED&p=2")
+    second = shown(tenant, event_type="REPLIED", p="2")
+    assert (keys_in(second), second.context["newer"]) == (["K-1", "K-0"], "?event_type=REPLIED&p=1")
+
+
+def test_empty_states_say_what_to_do(tenant: Any) -> None:
+    assert "No event has arrived yet" in shown(tenant).content.decode()
+    assert "No event matches these filters" in shown(tenant, event_type="X").content.decode()
+
+
+def test_viewer_sees_no_action_and_hidden_keys_stay_hidden(tenant: Any) -> None:
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["workflow_correlation_key"])
+    receive(tenant, workflow_correlation_key="K-4711")
+    text = shown(tenant, "viewer").content.decode()
+    assert ("K-4711" in text, "[redacted]" in text) == (False, True)
+    assert reverse("admin:workflows_event_send") not in text
+
+
+def test_hostile_values_are_text(tenant: Any) -> None:
+    hostile = "<script>alert(1)</script>\u202e" + "k" * 150
+    receive(tenant, event_type=hostile, event_id=hostile, workflow_correlation_key=hostile)
+    text = shown(tenant, event_type=hostile).content.decode()
+    assert "<script>alert" not in text
+    assert len(re.findall(r"<bdi[^>]*>&lt;script", text)) >= 3
+
+
+def test_list_needs_at_most_twelve_statements(tenant: Any) -> None:
+    for number in range(20):
+        receive(tenant, workflow_correlation_key=f"K-{number}")
+    client = member_of(tenant)
+    client.get(reverse(ADDRESS))
+    with CaptureQueriesContext(connection) as captured:
+        client.get(reverse(ADDRESS))
+    statements = [row["sql"] for row in captured if not row["sql"].startswith(NOT_COUNTED)]
+    assert len(statements) <= 12, "\n".join(statement[:200] for statement in statements)
