@@ -48,7 +48,7 @@ WRITES: dict[str, Callable[[Run], Any]] = {
     "bulk_update": lambda run: Run.objects.bulk_update([run], ["status"]),
     "raw update": sql("UPDATE workflow_runs SET status = 'CANCELED' WHERE id = ID"),
     "raw delete": sql("DELETE FROM workflow_run_steps"),
-    "raw upsert": sql("INSERT INTO workflow_runs SELECT * FROM workflow_runs WHERE id = ID ON CONFLICT DO NOTHING"),
+    "raw upsert": sql("INSERT INTO workflow_run_waits SELECT * FROM workflow_run_waits ON CONFLICT DO NOTHING"),
 }  # fmt: skip
 
 
