@@ -18,9 +18,9 @@ from django.db.models import Min
 from django.utils import timezone
 
 from ingress.dispatch.routing import open_waits
-from workflows.event_outcomes import IN_PROGRESS, deliveries_changing
+from workflows.event_outcomes import deliveries_changing
 from workflows.models import Event, EventDelivery, EventKey, Run
-from workflows.services.wait_lookback import wait_look_for_events
+from workflows.services.wait_lookback import events_left
 from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, EventOutcome, RunStatus
 
 BATCH = 500
@@ -64,21 +64,16 @@ def events_still_takable(events: Sequence[Event]) -> set[uuid.UUID]:
 
 
 def _with_open_wait(tenant_id: uuid.UUID, events: Sequence[Event]) -> set[uuid.UUID]:
-    """Return the events that an open wait has not tried yet. Let each of these waits search for events."""
+    """Return the events that an open wait can take later. Let each of these waits search for events."""
     keys = EventKey.objects.filter(tenant_id=tenant_id, event_id__in=[event.id for event in events])
     events_of: dict[tuple[str, str], set[uuid.UUID]] = defaultdict(set)
     for event_type, key, event_id in keys.values_list("event_type", "key", "event_id"):
         events_of[event_type, key].add(event_id)
-    waits = open_waits(tenant_id, {name for name, _ in events_of}, {key for _, key in events_of})
-    pairs = {
-        (event_id, wait.id) for wait in waits for event_id in events_of.get((wait.event_name, wait.correlation_key), ())
-    }
-    for wait_id in {wait_id for _, wait_id in pairs}:
-        wait_look_for_events(tenant_id=str(tenant_id), wait_id=str(wait_id))
-    decided = EventDelivery.objects.filter(
-        tenant_id=tenant_id, event_id__in={event_id for event_id, _ in pairs}, wait_id__in={wait for _, wait in pairs}
-    ).exclude(status__in=IN_PROGRESS)
-    return {event_id for event_id, _ in pairs - set(decided.values_list("event_id", "wait_id"))}
+    found: set[uuid.UUID] = set()
+    for wait in open_waits(tenant_id, {name for name, _ in events_of}, {key for _, key in events_of}):
+        if among := events_of.get((wait.event_name, wait.correlation_key)):
+            found |= events_left(tenant_id=str(tenant_id), wait_id=str(wait.id), among=among)
+    return found
 
 
 def earliest_unfinished_start(tenant_id: uuid.UUID) -> datetime | None:

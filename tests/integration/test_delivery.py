@@ -101,6 +101,18 @@ def test_sweep_writes_the_outcome_after_the_buffer_time(tenant: Any) -> None:
     assert event.outcome == "unmatched"
 
 
+def test_event_that_is_too_old_for_an_open_wait_is_unmatched(tenant: Any) -> None:
+    """A wait that is open for days must not keep such an event buffered."""
+    event = receive(tenant)
+    event_route(event.id)
+    old = timezone.now() - timedelta(hours=2)
+    Event.objects.filter(id=event.id).update(received_at=old, routed_at=old, buffered_until=old)
+    open_wait(tenant)
+    sweep_events()
+    event.refresh_from_db()
+    assert (event.outcome, EventDelivery.objects.filter(event=event).count()) == ("unmatched", 0)
+
+
 def test_sweep_handles_more_expired_buffers_than_one_batch(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "BATCH", 2)
     for _ in range(5):

@@ -57,6 +57,18 @@ def wait_look_for_events(*, tenant_id: str, wait_id: str) -> int:
     return pending
 
 
+def events_left(*, tenant_id: str, wait_id: str, among: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Search for events, and return those of `among` that this wait can take later.
+
+    They wait for the verdict on an earlier event. An event that is too old for the wait is not among them.
+    """
+    wait_look_for_events(tenant_id=tenant_id, wait_id=wait_id)
+    wait = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id=wait_id).first()
+    if wait is None or not _is_open(wait):
+        return set()
+    return set(_events_for(wait).filter(id__in=among).values_list("id", flat=True))
+
+
 def is_event_left(*, tenant_id: str, wait_id: str, until: datetime) -> bool:
     """Return True if this wait can still take an event that was accepted until this time.
 
