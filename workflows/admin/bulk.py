@@ -37,7 +37,7 @@ class BulkJobAdmin(BulkStepViews):
     def action_label(self, job: BulkJob) -> str:
         return nowrap(f"{job.action} {job.total} run{'' if job.total == 1 else 's'}")
 
-    @display(description="Items")
+    @display(description="Requests")
     def items_label(self, job: BulkJob) -> str:
         """Return the number of items per state for a job that has ended.
 
