@@ -11,6 +11,7 @@ from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.members import member_of
 from workflows.models import BulkJob, Command, Incident, IncidentNote
 from workflows.models.fields import new_id
+from workflows.services.bulk.selection import selection_in_words
 
 LIST = "admin:workflows_incident_changelist"
 HOSTILE = "<script>alert(1)</script>\u202e" + "k" * 200
@@ -113,7 +114,8 @@ def test_replay_freezes_the_runs_of_the_incident(tenant: Any, incident: Incident
     response = post(member_of(tenant), incident, "replay")
     job = BulkJob.objects.get(tenant=tenant)
     assert response["Location"].endswith(f"/{job.id}/change/")
-    assert (job.total, job.incident_id, job.selection) == (2, incident.id, {"filters": {"incident": 1}})
+    assert (job.total, job.incident_id, job.selection["filters"]) == (2, incident.id, {"incident": 1})
+    assert selection_in_words(job) == "incident is 1"
 
 
 def test_hostile_values_are_text(tenant: Any) -> None:

@@ -2,6 +2,8 @@
 
 import uuid
 
+from django.conf import settings
+
 from workflows.actors import Actor
 from workflows.models import BulkJob, Run
 from workflows.selectors.incidents import runs_of_incident
@@ -23,10 +25,13 @@ def incident_replay_preview(
     Errors: NotFound; the errors of `bulk_preview`.
     """
     incident = incident_find(actor=actor, incident_id=incident_id)
+    runs = runs_of_incident(Run.objects.all(), tenant_id=actor.tenant_id, number=incident.number)
+    # The ids are read first. Inside the statement that freezes them, PostgreSQL may choose a slow plan for this query.
+    oldest_first = runs.order_by("created_at", "id").values_list("id", flat=True)
     return bulk_preview(
         actor=actor,
         action=CommandAction.REPLAY,
-        runs=runs_of_incident(Run.objects.all(), tenant_id=actor.tenant_id, number=incident.number),
+        ids=list(oldest_first[: settings.BULK_MAX_RUNS + 1]),
         selection={"filters": {"incident": incident.number}},
         reason=reason,
         replay_version=replay_version,
