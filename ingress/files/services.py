@@ -28,7 +28,7 @@ NEW, DUPLICATE, PROBLEM, REFUSED = "new", "duplicate", "problem", "refused"
 
 @dataclass(frozen=True)
 class LineResult:
-    """What a line is or was: `new`, `duplicate`, `problem` (it is not sent) or `refused` (the intake refuses it).
+    """Result of one line: `new`, `duplicate`, `problem` (it is not sent) or `refused` (the intake refuses it).
 
     `keys` are redacted. `event` is the stored event, if there is one.
     """
