@@ -6,13 +6,14 @@ Links to the run list use the names of its fields, for example
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 
 from workflows import status_marks
 from workflows.admin.list_filters import DAY_LIMITS
@@ -22,6 +23,7 @@ from workflows.selectors.attention import RUN_PROBLEM_WORDS, runs_with_problem
 from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_by_term, runs_with_key_prefix
 from workflows.statuses import TriggerType
+from workflows.templatetags.times import zone_name
 
 STATUS = "status__exact"
 COLUMNS_VAR = "cols"
@@ -34,7 +36,7 @@ MOMENTS = ("created_at_from", "created_at_to")
 
 
 class Moment(forms.SplitDateTimeField):
-    """Date and time of day in UTC. The time may be left out."""
+    """Date and time of day in the time zone of the page. The time may be left out."""
 
     def __init__(self, label: str) -> None:
         dates = {"type": "date", "class": "in"}
@@ -80,8 +82,8 @@ class RunListForm(forms.Form):
     problem = _choice("Problem", {problem.value: words for problem, words in RUN_PROBLEM_WORDS.items()})
     replays = _choice("Replays", REPLAYS, "With replays")
     trigger_type__exact = _choice("Trigger", {str(value): str(label) for value, label in TriggerType.choices})
-    created_at_from = Moment("Started at or after (UTC)")
-    created_at_to = Moment("Started at or before (UTC)")
+    created_at_from = Moment("Started at or after")
+    created_at_to = Moment("Started at or before")
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(_with_times(query))
@@ -156,13 +158,13 @@ def tokens_of(form: RunListForm, names: dict[str, str]) -> list[Token]:
 
 
 def _label(form: RunListForm, name: str) -> str:
-    return str(form.fields[name].label).removesuffix(" (UTC)")
+    return str(form.fields[name].label)
 
 
 def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
     value = form.cleaned_data[name]
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S} {zone_name(value)}"
     field = form.fields[name]
     if isinstance(field, forms.ChoiceField):
         return str(dict(field.choices)[value])  # type: ignore[arg-type]
