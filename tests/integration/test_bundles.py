@@ -262,7 +262,7 @@ def test_what_the_portal_does_not_apply_is_stored_with_a_warning(tenant: Any) ->
     })  # fmt: skip
     found = {(warning["code"], warning["path"]) for warning in load(tenant, bundle(made))["flow"].warnings}
     assert found == {
-        ("BUNDLE_KEY_IGNORED", "workflows[0].metadata.ownField"), ("BUNDLE_NOT_APPLIED", "metadata.searchPaths"),
+        ("BUNDLE_KEY_IGNORED", "workflows[0].metadata.ownField"),
         ("BUNDLE_NOT_APPLIED", "scenarios"),
         ("BUNDLE_TRIGGER_IGNORED", "metadata.trigger"),
     }  # fmt: skip

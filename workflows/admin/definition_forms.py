@@ -11,7 +11,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from workflows.admin.forms import JsonObjectField
+from workflows.admin.forms import JsonField, JsonObjectField
 from workflows.engine.storable import MAX_DEFINITION_DEPTH
 from workflows.models import Definition
 from workflows.services.definitions.changes import MAX_REASON_LENGTH
@@ -85,6 +85,11 @@ class SettingsForm(forms.Form):
         label="Concurrency key", required=False,
         help_text='At most one open run for each key, for example {"key": {"$expr": "payload.customerId"}, '
         '"onConflict": "skip"}. Other values of onConflict are queue and cancelOldest. Leave it empty for no limit.',
+    )  # fmt: skip
+    search_paths = JsonField(
+        label="Business data", required=False,
+        help_text='Places of the payload by which the run list can be filtered, for example [{"path": "amount", '
+        '"type": "number"}]. Other types are text, boolean and date. They apply to runs that start later.',
     )  # fmt: skip
     auto_pause_on_failure = forms.BooleanField(
         label="Pause when too many runs fail", required=False, widget=UnfoldBooleanWidget()

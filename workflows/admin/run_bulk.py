@@ -13,7 +13,6 @@ from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import AllRunsForm
 from workflows.admin.list_filters import chosen_filters
-from workflows.admin.run_filters import RunListForm
 from workflows.errors import PortalError
 from workflows.models import Run
 from workflows.services.bulk.actions import BULK_ACTIONS
@@ -56,7 +55,7 @@ class RunBulkActions(TenantAdmin):
 
     def _preview(self, request: HttpRequest, queryset: QuerySet[Run], action: CommandAction) -> HttpResponse | None:
         if request.POST.get("select_across") == "1":
-            filters = chosen_filters(request, RunListForm(request.GET).names)
+            filters = chosen_filters(request, self.get_changelist_instance(request).form.names)
             chosen: dict[str, Any] = {
                 "runs": queryset,
                 "selection": {"list": filters},

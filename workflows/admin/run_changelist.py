@@ -27,6 +27,7 @@ from workflows.models.statements import statement_limit
 from workflows.redaction import rules_in
 from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
+from workflows.selectors.run_values import search_paths_of, values_of_runs
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 # Each order has an index that begins with the tenant. A name with "-" reads the index from the other end.
@@ -42,6 +43,8 @@ COLUMNS = {
     "started": "Started", "ended": "Ended", "took": "Took",
 }  # fmt: skip
 DEFAULT_COLUMNS = ("what", "started", "took")
+# Number of columns with business data that are shown by default.
+DEFAULT_DATA = 2
 # Chips of these statuses are shown only if there are such runs.
 RARE = {RunStatus.STARTING.value, RunStatus.TERMINATED.value, RunStatus.TIMED_OUT.value}
 MOST_DEFINITIONS = 200
@@ -53,10 +56,15 @@ class RunChangeList(CheckedChangeList):
 
     def get_filters(self, request: HttpRequest) -> Any:
         self.tenant_id = actor_of(request).tenant_id
-        self.form = RunListForm(request.GET)
+        self.form = RunListForm(request.GET, search_paths_of(actor_of(request), request.GET.get("definition", "")))
         self.problems = dict(self._problems(request))
-        is_active = any(value for name, value in self.form.cleaned_data.items())
+        is_active = any(value not in (None, "") for value in self.form.cleaned_data.values())
         return [], False, {}, False, is_active
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the words of the columns that can be chosen. Business data come first."""
+        return {path.name: path.label for path in self.form.paths} | COLUMNS
 
     def _problems(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
         yield from unknown_parameters(request, {*self.form.names, COLUMNS_VAR})
@@ -66,8 +74,8 @@ class RunChangeList(CheckedChangeList):
         if order and order.removeprefix("-") not in ORDERS:
             yield ORDER_VAR, f"The list can be sorted by {', '.join(ORDERS)}."
         for name in request.GET.getlist(COLUMNS_VAR):
-            if name not in COLUMNS:
-                yield COLUMNS_VAR, unknown_name(name, COLUMNS, kind="column")
+            if name not in self.columns:
+                yield COLUMNS_VAR, unknown_name(name, self.columns, kind="column")
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Run]:
         self.filter_specs, self.has_filters, _, _, self.has_active_filters = self.get_filters(request)
@@ -130,7 +138,13 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         others = form.select(Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id, leave_out=STATUS)
         chips, total = _chips(form, shown_status_counts(others, tenant_id=tenant_id))
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
-    columns = [name for name in request.GET.getlist(COLUMNS_VAR) if name in COLUMNS] or list(DEFAULT_COLUMNS)
+    data = [path.name for path in form.paths]
+    columns = [name for name in request.GET.getlist(COLUMNS_VAR) if name in shown.columns]
+    columns = columns or [*data[:DEFAULT_DATA], *DEFAULT_COLUMNS]
+    rows = run_rows(list(shown.result_list), tenant_id=tenant_id, names=names, rules=rules)
+    values = values_of_runs([row.run.id for row in rows], form.paths, tenant_id=tenant_id)
+    for row in rows:
+        row.data = values.get(row.run.id, {})
     return {
         "form": form,
         "chips": chips,
@@ -138,9 +152,10 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "tokens": [] if shown.problems else tokens_of(form, names),
         "definitions": names,
         "is_one_definition": bool(form.cleaned_data.get("definition")),
-        "rows": run_rows(list(shown.result_list), tenant_id=tenant_id, names=names, rules=rules),
+        "rows": rows,
+        "data_columns": {path.name: path for path in form.paths},
         "columns": columns,
-        "all_columns": COLUMNS,
+        "all_columns": shown.columns,
         "columns_query": without(form, COLUMNS_VAR),
         "orders": _orders(form, request),
         "pager": _pager(shown, total),

@@ -5,6 +5,7 @@ Links to the run list use the names of its fields, for example
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from workflows.selectors import run_list
 from workflows.selectors.attention import RUN_PROBLEM_WORDS, runs_with_problem
 from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_by_term, runs_with_key_prefix
+from workflows.selectors.run_values import BOOLEAN, NUMBER, TEXT, SearchPath, runs_with_value
 from workflows.statuses import TriggerType
 from workflows.templatetags.times import zone_name
 
@@ -85,9 +87,12 @@ class RunListForm(forms.Form):
     created_at_from = Moment("Started at or after")
     created_at_to = Moment("Started at or before")
 
-    def __init__(self, query: QueryDict) -> None:
+    def __init__(self, query: QueryDict, paths: Sequence[SearchPath] = ()) -> None:
         super().__init__(_with_times(query))
         self.query = query
+        self.paths = paths
+        for path in paths:
+            self.fields |= _fields_of(path)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -115,6 +120,13 @@ class RunListForm(forms.Form):
         for name, narrow in _NARROW.items():
             if name in given:
                 runs = narrow(runs, given[name])
+        for path in self.paths:
+            limits = {"equals": path.name, "low": f"{path.name}.from", "high": f"{path.name}.to"}
+            wanted = {limit: self.cleaned_data.get(name) for limit, name in limits.items()}
+            wanted = {limit: value for limit, value in wanted.items() if value not in (None, "")}
+            if wanted:
+                key = self.cleaned_data["definition"]
+                runs = runs_with_value(runs, path, tenant_id=tenant_id, definition_key=key, **wanted)
         if "problem" in given:
             runs = runs_with_problem(runs, given["problem"], tenant_id=tenant_id)
         if STATUS in given:
@@ -122,6 +134,21 @@ class RunListForm(forms.Form):
         if "incident" in given:
             runs = runs_of_incident(runs, tenant_id=tenant_id, number=given["incident"])
         return runs_by_term(runs, tenant_id=tenant_id, term=given["q"]) if "q" in given else runs
+
+
+def _fields_of(path: SearchPath) -> dict[str, forms.Field]:
+    """Return the fields that filter by this business data."""
+    attrs = {"class": "in"}
+    if path.kind == BOOLEAN:
+        return {path.name: _choice(path.label, {"true": "yes", "false": "no"})}
+    if path.kind == TEXT:
+        return {path.name: _text(f"{path.label} begins with")}
+    kind: type[forms.Field] = forms.DecimalField if path.kind == NUMBER else forms.DateTimeField
+    widget = forms.TextInput(attrs=attrs)
+    return {
+        f"{path.name}.from": kind(label=f"{path.label} from", required=False, widget=widget),
+        f"{path.name}.to": kind(label=f"{path.label} to", required=False, widget=widget),
+    }
 
 
 _NARROW = {
@@ -153,7 +180,8 @@ class Token:
 
 def tokens_of(form: RunListForm, names: dict[str, str]) -> list[Token]:
     """Return the chosen filters except status and search. `names` has the name of each definition by its key."""
-    chosen = [name for name, value in form.cleaned_data.items() if value and name not in (STATUS, SEARCH_VAR)]
+    chosen = [name for name, value in form.cleaned_data.items() if value not in (None, "")]
+    chosen = [name for name in chosen if name not in (STATUS, SEARCH_VAR)]
     return [Token(_label(form, name), _words(form, name, names), without(form, name)) for name in chosen]
 
 
@@ -176,8 +204,8 @@ def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
 def without(form: RunListForm, *names: str) -> str:
     """Return the query string of the list without these filters. It keeps the order and the columns."""
     query = form.query.copy()
-    # A version belongs to its definition.
-    for name in (*names, PAGE_VAR, *(["version"] if "definition" in names else [])):
+    # A version and business data belong to their definition.
+    for name in (*names, PAGE_VAR, *(_of_definition(form) if "definition" in names else [])):
         for parameter in (name, f"{name}_0", f"{name}_1"):
             query.pop(parameter, None)
     return f"?{query.urlencode()}"
@@ -190,3 +218,7 @@ def cleared(form: RunListForm) -> str:
         if name not in (ORDER_VAR, COLUMNS_VAR):
             query.pop(name)
     return f"?{query.urlencode()}"
+
+
+def _of_definition(form: RunListForm) -> list[str]:
+    return ["version", *(name for name in form.query if name.startswith("data."))]

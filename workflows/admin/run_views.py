@@ -18,6 +18,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.run_filters import COLUMNS_VAR, RunListForm
 from workflows.errors import NotFound, PortalError
 from workflows.models import SavedView
+from workflows.selectors.run_values import search_paths_of
 from workflows.services.saved_views import saved_view_delete, saved_view_find, saved_view_save, saved_views_of
 from workflows.statuses import Role
 
@@ -34,9 +35,14 @@ class SavedViewForm(forms.Form):
     )  # fmt: skip
     query = forms.CharField(required=False, max_length=4000, widget=forms.HiddenInput())
 
+    def __init__(self, actor: Actor, *positional: Any, **options: Any) -> None:
+        super().__init__(*positional, **options)
+        self.actor = actor
+
     def clean_query(self) -> str:
         """Keep only parameters of the list, so that a view is never more than a list with filters."""
-        form = RunListForm(QueryDict(self.cleaned_data["query"].removeprefix("?")))
+        asked = QueryDict(self.cleaned_data["query"].removeprefix("?"))
+        form = RunListForm(asked, search_paths_of(self.actor, asked.get("definition", "")))
         known = {*form.names, ORDER_VAR, COLUMNS_VAR}
         if not form.is_valid() or set(form.query) - known - {PAGE_VAR}:
             raise forms.ValidationError("A filter of the list cannot be read. Correct the filter, then save the view.")
@@ -58,7 +64,7 @@ class RunViewViews(TenantAdmin):
     def save_view(self, request: HttpRequest) -> HttpResponse:
         actor = actor_of(request)
         given = request.POST.get("query", "") if request.method == "POST" else request.GET.urlencode()
-        form = SavedViewForm(request.POST or None, initial={"query": given})
+        form = SavedViewForm(actor, request.POST or None, initial={"query": given})
         if not actor.has_role(Role.OPERATOR):
             del form.fields["is_shared"]
         back = f"{reverse(LIST)}?{given.removeprefix('?')}"

@@ -20,8 +20,8 @@ class DefinitionSerializer(serializers.ModelSerializer[Definition]):
         fields: tuple[str, ...] = (
             "id", "key", "name", "description", "state", "published_version", "draft_version", "payload_schema_ref",
             "is_paused", "paused_reason", "paused_at", "paused_by", "is_auto_paused", "archived_at", "owner", "contact",
-            "runbook_url", "concurrency_limit", "concurrency", "auto_pause_on_failure", "failure_rate_threshold",
-            "failure_rate_min_runs", "created_at", "updated_at",
+            "runbook_url", "concurrency_limit", "concurrency", "search_paths", "auto_pause_on_failure",
+            "failure_rate_threshold", "failure_rate_min_runs", "created_at", "updated_at",
         )  # fmt: skip
 
 
@@ -104,6 +104,11 @@ class SettingsSerializer(KnownFieldsSerializer):
         required=False,
         allow_null=True,
         help_text="{key: expression, onConflict: skip, queue or cancelOldest}, or null.",
+    )
+    search_paths = serializers.JSONField(
+        required=False,
+        allow_null=True,
+        help_text="Business data of the payload, for filters of the run list: [{path, type}], or null.",
     )
     auto_pause_on_failure = serializers.JSONField(required=False, allow_null=True, help_text="True or false.")
     failure_rate_threshold = serializers.JSONField(

@@ -2376,6 +2376,76 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RunValue",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("path", models.CharField(max_length=200)),
+                ("shown", models.CharField(help_text="Beginning of the value as text.", max_length=200)),
+                (
+                    "text",
+                    models.CharField(
+                        blank=True,
+                        db_collation="C",
+                        help_text="Beginning of the value, without letter case.",
+                        max_length=200,
+                    ),
+                ),
+                ("number", models.DecimalField(blank=True, decimal_places=12, max_digits=40, null=True)),
+                ("moment", models.DateTimeField(blank=True, null=True)),
+                (
+                    "definition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.definition",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="values",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_run_values",
+                "indexes": [
+                    models.Index(fields=["tenant", "definition", "path", "text"], name="workflow_run_values_by_text"),
+                    models.Index(
+                        condition=models.Q(("number__isnull", False)),
+                        fields=["tenant", "definition", "path", "number"],
+                        name="workflow_run_values_by_number",
+                    ),
+                    models.Index(
+                        condition=models.Q(("moment__isnull", False)),
+                        fields=["tenant", "definition", "path", "moment"],
+                        name="workflow_run_values_by_moment",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "run", "path"), name="workflow_run_values_one_per_path"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="SavedView",
             fields=[
                 (

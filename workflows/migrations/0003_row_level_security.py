@@ -13,8 +13,8 @@ TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
     "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote",
-    "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunWait", "SavedView", "Schedule",
-    "ScheduleOccurrence", "Secret", "StepCount", "TaskDraft", "TenantMembership",
+    "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunValue", "RunWait", "SavedView",
+    "Schedule", "ScheduleOccurrence", "Secret", "StepCount", "TaskDraft", "TenantMembership",
 ]  # fmt: skip
 
 

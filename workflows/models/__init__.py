@@ -7,6 +7,7 @@ from workflows.models.definitions import Definition, DefinitionVersion
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.human_tasks import HumanTask, TaskDraft
 from workflows.models.incidents import Incident, IncidentCursor, IncidentFailure, IncidentHour, IncidentNote
+from workflows.models.run_values import RunValue
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.saved_views import SavedView
 from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "RunLog",
     "RunStep",
+    "RunValue",
     "RunWait",
     "SavedView",
     "Schedule",

@@ -9,6 +9,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from workflows.models import Run
+from workflows.projections.run_values import record_run_values
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import RunStatus
 
@@ -21,6 +22,7 @@ def record_launch(run: Run) -> bool:
     try:
         with projection_writer("launch"):
             run.save(force_insert=True)
+            record_run_values(run)
     except IntegrityError:
         if Run.objects.filter(tenant_id=run.tenant_id, id=run.id).exists():
             return False

@@ -1,7 +1,7 @@
 """Explanation of each run on a page of the run list: its shown status, its error or current step, and its replay."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -33,12 +33,14 @@ class RunRow:
     """A run of the list with what explains it.
 
     `definition`: name of the definition. `error`: the redacted error. `retry`: the failed attempt before the retry.
+    `data`: the business data by the name of their column.
     """
 
     run: Run
     definition: str
     error: Any
     retry: RunStep | None = None
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:

@@ -251,8 +251,6 @@ def _warnings(planned: Planned, known: Known, is_draft_only: bool) -> Iterable[P
     if "trigger" in workflow.metadata and workflow.metadata["trigger"] != trigger:
         message = "differs from the trigger of the definition; the trigger of the definition is used"
         yield {"code": "BUNDLE_TRIGGER_IGNORED", "path": "metadata.trigger", "message": message}
-    if workflow.metadata.get("searchPaths"):
-        yield _not_applied("metadata.searchPaths")
     if workflow.scenarios:
         yield _not_applied("scenarios")
     if is_draft_only:

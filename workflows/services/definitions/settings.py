@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workflows.actors import Actor
+from workflows.bundles.metadata import KINDS
 from workflows.engine.run_keys import rule_problem
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid
@@ -17,6 +18,7 @@ from workflows.services.definitions.changes import definition_change
 from workflows.statuses import CommandAction
 
 MAX_WHOLE = 2**31 - 1
+MOST_SEARCH_PATHS = 10
 
 
 def definition_save_settings(
@@ -98,12 +100,26 @@ def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
 
+def _search_paths(value: Any) -> str:
+    if value is None:
+        return ""
+    is_valid, problem = KINDS["search paths"]
+    if not is_valid(value):
+        return problem
+    paths = [item["path"] for item in value]
+    if len(value) > MOST_SEARCH_PATHS or len(set(paths)) < len(paths) or any(len(path) > 200 for path in paths):
+        return f"must have at most {MOST_SEARCH_PATHS} different paths of at most 200 characters"
+    wrong = [path for path in paths if storable_problem(path) or not all(part.strip() for part in path.split("."))]
+    return f"contains {wrong[0]!r}, but a path must look like amount or customer.id" if wrong else ""
+
+
 SETTINGS: dict[str, Callable[[Any], str]] = {
     "owner": _text(200),
     "contact": _text(200),
     "runbook_url": _link,
     "concurrency_limit": _whole,
     "concurrency": _concurrency,
+    "search_paths": _search_paths,
     "auto_pause_on_failure": _flag,
     "failure_rate_threshold": _share,
     "failure_rate_min_runs": _whole,

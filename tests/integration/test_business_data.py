@@ -1,0 +1,147 @@
+"""Business data of runs: what is stored, which filters find it, and who may see it.
+
+Source: docs/reference/screens.md#business-data
+"""
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.http import QueryDict
+from django.urls import reverse
+
+from tests.support.api import Api, error_of
+from tests.support.factories import make_actor, make_token, publish
+from tests.support.members import member_of
+from tests.support.plans import conditions_of, copies
+from workflows.admin.run_filters import RunListForm
+from workflows.models import Definition, DefinitionVersion, Run, RunValue, Tenant
+from workflows.projections.launches import record_launch
+from workflows.selectors.run_values import search_paths_of
+from workflows.services.definitions.settings import definition_save_settings
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+LIST = "admin:workflows_run_changelist"
+PATHS = [
+    {"path": "amount", "type": "number"}, {"path": "customer.name", "type": "text"},
+    {"path": "isNew", "type": "boolean"}, {"path": "due", "type": "date"},
+]  # fmt: skip
+PAYLOAD = {"amount": 1050.5, "customer": {"name": "Halden Bikes"}, "isNew": True, "due": "2026-11-24"}
+STEP = {"id": "s", "type": "state.set", "config": {"state": "X"}}
+
+
+@pytest.fixture
+def version(tenant: Any) -> DefinitionVersion:
+    made = publish(tenant, STEP, key="payment")
+    definition_save_settings(actor=make_actor(tenant), key="payment", changes={"search_paths": PATHS})
+    made.definition = Definition.objects.get(id=made.definition_id)
+    return made
+
+
+def launch(version: DefinitionVersion, payload: Any, **fields: Any) -> Run:
+    run = Run(
+        tenant_id=version.tenant_id, definition=version.definition, definition_version=version, input=payload,
+        definition_key=version.definition.key, version=1, definition_hash="x", semantics_version=2,
+        temporal_workflow_id=f"data-{Run.objects.count()}-{version.tenant_id}", status="RUNNING", **fields,
+    )  # fmt: skip
+    with transaction.atomic():
+        assert record_launch(run)
+    return run
+
+
+def stored(run: Run) -> dict[str, str]:
+    return dict(RunValue.objects.filter(run=run).values_list("path", "shown"))
+
+
+@pytest.mark.parametrize(
+    ("payload", "wanted"),
+    [
+        (PAYLOAD, {"amount": "1050.5", "customer.name": "Halden Bikes", "isNew": "true", "due": "2026-11-24"}),
+        ({"amount": "12", "due": "2026-11-24T10:00:00+01:00"}, {"amount": "12", "due": "2026-11-24T10:00:00+01:00"}),
+        ({"amount": "many", "customer": "x", "isNew": "yes", "due": "soon"}, {}),
+        ({"amount": True, "customer": {"name": ["x"]}, "isNew": 1, "due": 7}, {}),
+        ({"amount": 1e300, "due": "0001-01-01T00:00:00+14:00"}, {}), ({"amount": 0}, {"amount": "0"}), ({}, {}),
+        ({"customer": {"name": "k" * 300}}, {"customer.name": "k" * 200}),
+        ({"customer": {"name": "<script>\u202e"}}, {"customer.name": "<script>\u202e"}),
+    ],
+)  # fmt: skip
+def test_values_with_the_declared_type_are_stored(version: DefinitionVersion, payload: Any, wanted: Any) -> None:
+    assert stored(launch(version, payload)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("data.amount.from=1000", True), ("data.amount.from=1050.5&data.amount.to=1050.5", True),
+        ("data.amount.to=1050", False), ("data.amount.from=0", True), ("data.customer.name=halden", True),
+        ("data.customer.name=HALDEN BIKES", True), ("data.customer.name=bikes", False), ("data.isNew=true", True),
+        ("data.isNew=false", False), ("data.due.from=2026-11-24", True), ("data.due.from=2026-11-25", False),
+        ("data.due.to=2026-11-24 12:00&data.amount.from=1", True),
+    ],
+)  # fmt: skip
+def test_filter_finds_business_data(tenant: Any, version: DefinitionVersion, query: str, is_found: bool) -> None:
+    run = launch(version, PAYLOAD)
+    other = publish(tenant, STEP, key="other")
+    launch(other, PAYLOAD)
+    form = RunListForm(QueryDict(f"definition=payment&{query}"), search_paths_of(make_actor(tenant), "payment"))
+    assert form.is_valid(), form.errors
+    found = form.select(Run.objects.filter(tenant=tenant), tenant_id=tenant.id)
+    assert list(found) == ([run] if is_found else [])
+
+
+def test_list_shows_columns_tokens_and_errors(tenant: Any, version: DefinitionVersion) -> None:
+    launch(version, PAYLOAD)
+    client = member_of(tenant)
+    url = f"{reverse(LIST)}?definition=payment"
+    shown = client.get(f"{url}&data.amount.from=1000").content.decode()
+    for words in ("1050.5", "Halden Bikes", "Customer name", "Amount from"):
+        assert words in shown, words
+    assert "2026-11-24" in client.get(f"{url}&cols=data.due").content.decode()
+    assert client.get(f"{url}&data.amount.from=many").status_code == 400
+    assert client.get(f"{reverse(LIST)}?data.amount.from=1").status_code == 400  # it belongs to a definition
+
+
+def test_hidden_values_have_no_column_and_no_filter(tenant: Any, version: DefinitionVersion) -> None:
+    launch(version, PAYLOAD)
+    url = f"{reverse(LIST)}?definition=payment"
+    viewer = member_of(tenant, role="viewer")
+    assert "Halden" not in viewer.get(url).content.decode()
+    assert viewer.get(f"{url}&data.customer.name=halden").status_code == 400
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["/payload/customer"])
+    client = member_of(tenant)
+    assert ("Halden" in (text := client.get(url).content.decode()), "1050.5" in text) == (False, True)
+    assert client.get(f"{url}&data.customer.name=halden").status_code == 400
+    definition_save_settings(
+        actor=make_actor(tenant), key="payment", changes={"search_paths": [{"path": "token", "type": "text"}]}
+    )
+    version.definition.refresh_from_db()
+    assert stored(launch(version, {"token": "secret"})) == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "amount", [{"path": "a"}], [{"path": "a", "type": "money"}], [{"path": "", "type": "text"}],
+        [{"path": "a..b", "type": "text"}], [{"path": "a", "type": "text"}] * 2, [{"path": "\x00", "type": "text"}],
+        [{"path": f"p{n}", "type": "text"} for n in range(11)], [{"path": "p" * 201, "type": "text"}],
+    ],
+)  # fmt: skip
+def test_invalid_search_paths_are_refused(tenant: Any, version: DefinitionVersion, wrong: Any) -> None:
+    error = error_of(Api(make_token(tenant, "author")).patch("/definitions/payment", {"search_paths": wrong}), 400)
+    assert error["code"] in ("DEFINITION_SETTINGS_INVALID", "VALIDATION_ERROR")
+    assert Definition.objects.get(tenant=tenant, key="payment").search_paths == PATHS
+
+
+def test_filters_use_indexes_as_the_role_of_the_application(tenant: Any, version: DefinitionVersion) -> None:
+    run = launch(version, PAYLOAD)
+    copies(run, 20_000, id="md5('data-' || n)::uuid", temporal_workflow_id="'data-copy-' || n")
+    for value in RunValue.objects.filter(run=run):
+        copies(value, 20_000, run_id="md5('data-' || n)::uuid", text="'value-' || n", number="n", moment="now()")
+    for query in ("data.customer.name=value-77", "data.amount.from=77&data.amount.to=78"):
+        form = RunListForm(QueryDict(f"definition=payment&{query}"), search_paths_of(make_actor(tenant), "payment"))
+        assert form.is_valid()
+        found = form.select(Run.objects.filter(tenant=tenant), tenant_id=tenant.id).order_by("-created_at", "-id")[:50]
+        conditions = conditions_of(tenant, found)
+        assert "path)::text" in conditions
+        assert "(text)::text >=" in conditions or "number >=" in conditions
