@@ -61,7 +61,7 @@ def stored(run: Run) -> dict[str, str]:
         ({"amount": "12", "due": "2026-11-24T10:00:00+01:00"}, {"amount": "12", "due": "2026-11-24T10:00:00+01:00"}),
         ({"amount": "many", "customer": "x", "isNew": "yes", "due": "soon"}, {}),
         ({"amount": True, "customer": {"name": ["x"]}, "isNew": 1, "due": 7}, {}),
-        ({"amount": 1e300, "due": "0001-01-01T00:00:00+14:00"}, {}), ({"amount": 0}, {"amount": "0"}), ({}, {}),
+        ({"amount": "1e999", "due": "0001-01-01T00:00:00+14:00"}, {}), ({"amount": 0}, {"amount": "0"}), ({}, {}),
         ({"customer": {"name": "k" * 300}}, {"customer.name": "k" * 200}),
         ({"customer": {"name": "<script>\u202e"}}, {"customer.name": "<script>\u202e"}),
     ],

@@ -125,8 +125,7 @@ class RunListForm(forms.Form):
             wanted = {limit: self.cleaned_data.get(name) for limit, name in limits.items()}
             wanted = {limit: value for limit, value in wanted.items() if value not in (None, "")}
             if wanted:
-                key = self.cleaned_data["definition"]
-                runs = runs_with_value(runs, path, tenant_id=tenant_id, definition_key=key, **wanted)
+                runs = runs_with_value(runs, path, tenant_id=tenant_id, **wanted)
         if "problem" in given:
             runs = runs_with_problem(runs, given["problem"], tenant_id=tenant_id)
         if STATUS in given:
@@ -143,7 +142,7 @@ def _fields_of(path: SearchPath) -> dict[str, forms.Field]:
         return {path.name: _choice(path.label, {"true": "yes", "false": "no"})}
     if path.kind == TEXT:
         return {path.name: _text(f"{path.label} begins with")}
-    kind: type[forms.Field] = forms.DecimalField if path.kind == NUMBER else forms.DateTimeField
+    kind: type[forms.Field] = forms.FloatField if path.kind == NUMBER else forms.DateTimeField
     widget = forms.TextInput(attrs=attrs)
     return {
         f"{path.name}.from": kind(label=f"{path.label} from", required=False, widget=widget),

@@ -2395,7 +2395,7 @@ class Migration(migrations.Migration):
                         max_length=200,
                     ),
                 ),
-                ("number", models.DecimalField(blank=True, decimal_places=12, max_digits=40, null=True)),
+                ("number", models.FloatField(blank=True, null=True)),
                 ("moment", models.DateTimeField(blank=True, null=True)),
                 (
                     "definition",

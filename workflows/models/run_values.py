@@ -19,7 +19,8 @@ class RunValue(TenantRow):
     text = models.CharField(
         max_length=200, db_collation="C", blank=True, help_text="Beginning of the value, without letter case."
     )
-    number = models.DecimalField(max_digits=40, decimal_places=12, null=True, blank=True)
+    # Row-level security lets comparisons of double precision use an index, and not those of numeric.
+    number = models.FloatField(null=True, blank=True)
     moment = models.DateTimeField(null=True, blank=True)
 
     class Meta:

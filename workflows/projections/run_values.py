@@ -1,8 +1,9 @@
 """Business data of a run, taken from its payload when its row is inserted (docs/reference/screens.md#business-data)."""
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
@@ -12,7 +13,6 @@ from workflows.models import Run, RunValue
 from workflows.models.fields import folded
 from workflows.redaction import HIDDEN, compiled, redact
 
-MOST_DIGITS = Decimal(10) ** 27
 SHOWN_LENGTH = 200
 
 
@@ -54,12 +54,12 @@ def _columns(value: Any, kind: str) -> dict[str, Any] | None:
     return columns
 
 
-def _number(value: Any) -> Decimal | None:
+def _number(value: Any) -> float | None:
     try:
-        number = Decimal(str(value))
-    except InvalidOperation:
+        number = float(value)
+    except (ValueError, OverflowError):
         return None
-    return round(number, 12) if number.is_finite() and abs(number) < MOST_DIGITS else None
+    return number if math.isfinite(number) else None
 
 
 def moment_of(text: str) -> datetime | None:

@@ -18,8 +18,9 @@ TEXT, NUMBER, BOOLEAN, DATE = "text", "number", "boolean", "date"
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Place of business data in the payload. `kind` is the declared type."""
+    """Place of business data in the payload of a definition's runs. `kind` is the declared type."""
 
+    definition_id: uuid.UUID
     path: str
     kind: str
 
@@ -43,24 +44,22 @@ def search_paths_of(actor: Actor, definition_key: str) -> list[SearchPath]:
     """
     if not definition_key or "\x00" in definition_key or not actor.sees_payloads:
         return []
-    found = Definition.objects.filter(tenant_id=actor.tenant_id, key=definition_key).values_list("search_paths")
-    paths = next((row[0] for row in found[:1]), None) or []
+    found = Definition.objects.filter(tenant_id=actor.tenant_id, key=definition_key).values_list("id", "search_paths")
+    row = found.first()
+    definition_id, paths = row or (uuid.UUID(int=0), None)
     if not paths:
         return []
     rules = rules_of(actor.tenant_id)
     return [
-        SearchPath(item["path"], item["type"])
+        SearchPath(definition_id, item["path"], item["type"])
         for item in paths
         if redact_at(f"payload.{item['path'].removeprefix('payload.')}", "x", rules) == "x"
     ]
 
 
-def runs_with_value(
-    runs: QuerySet[Run], path: SearchPath, *, tenant_id: uuid.UUID, definition_key: str, **given: Any
-) -> QuerySet[Run]:
+def runs_with_value(runs: QuerySet[Run], path: SearchPath, *, tenant_id: uuid.UUID, **given: Any) -> QuerySet[Run]:
     """Return the runs with this value. `given` has `equals` for text and truth, or `low` and `high` for a range."""
-    definitions = Definition.objects.filter(tenant_id=tenant_id, key=definition_key).values("id")
-    values = RunValue.objects.filter(tenant_id=tenant_id, definition__in=definitions, path=path.path)
+    values = RunValue.objects.filter(tenant_id=tenant_id, definition_id=path.definition_id, path=path.path)
     if path.kind in (TEXT, BOOLEAN):
         values = values.filter(folded_prefix("text", given["equals"]))
     else:
