@@ -14,6 +14,7 @@ AREAS = {
     "deliveries": "events",
     "event-types": "definitions",
     "events": "events",
+    "expressions": "runs",
     "holiday-calendars": "schedules",
     "incidents": "runs",
     "language": "definitions",

@@ -19,6 +19,7 @@ READING = frozenset(
         "definition-validate",
         "event-types-what-if",
         "event-what-if",
+        "expression-evaluate",
         "language-validate",
         "payload-schema-check",
         "run-verify",
