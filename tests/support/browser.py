@@ -8,6 +8,17 @@ from django.test import Client
 from tests.support.factories import publish, wait_for_reply
 from tests.support.tenant_driver import TenantDriver
 
+# The innermost elements that make the page wider than the screen.
+TOO_WIDE = """() => {
+    const most = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= most) return [];
+    const scrolls = (e) => /auto|scroll|hidden|clip/.test(getComputedStyle(e).overflowX);
+    const isCut = (e) => e.parentElement !== document.body && (scrolls(e.parentElement) || isCut(e.parentElement));
+    const wide = [...document.querySelectorAll("body > * *")].filter(
+        (e) => e.getBoundingClientRect().right > most + 1 && !isCut(e));
+    return wide.slice(-3).map((e) => `${e.tagName}.${e.className}`);
+}"""
+
 
 def sign_in(page: Any, site: str, user: Any) -> None:
     page.goto(f"{site}/admin/")

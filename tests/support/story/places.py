@@ -6,7 +6,7 @@ The pages come from the access table, so a new page is in every test of the scre
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.access import PUBLIC, SUPERUSER, Cell
+from tests.support.access import Cell
 from tests.support.access_table import CELLS, FORBIDDEN, REFUSED
 from tests.support.story.people import Desk
 from workflows.models import (
@@ -29,6 +29,7 @@ from workflows.models import (
     Secret,
     TenantMembership,
 )
+from workflows.statuses import Role
 
 # GET addresses of the admin that are no pages: data for scripts, files, and steps that only redirect.
 NOT_PAGES = {"admin:autocomplete", "admin:jsi18n", "admin:search", "admin:login", "admin:app_list"}
@@ -83,7 +84,7 @@ def story_run(desk: Desk, key: str) -> Run:
 
 def is_page(cell: Cell) -> bool:
     """Return True for a GET address of the admin that shows a page to at least one role of a tenant."""
-    shows = cell.method == "GET" and cell.name.startswith("admin:") and cell.needs not in (SUPERUSER, PUBLIC)
+    shows = cell.method == "GET" and cell.name.startswith("admin:") and cell.needs in set(Role)
     is_refused = cell.denied_statuses == REFUSED or cell.statuses in (FORBIDDEN, frozenset({404}))
     is_other = cell.name in NOT_PAGES or cell.name.endswith("_history") or "_export_" in cell.name
     return shows and not is_refused and not is_other
