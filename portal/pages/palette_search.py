@@ -13,9 +13,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from ingress.search import events_by_term
 from portal.navigation import navigation
 from workflows.admin.base import actor_of
 from workflows.models import Definition, Event, Incident, Run
+from workflows.redaction import rules_of
 from workflows.selectors.incidents import incident_number
 from workflows.selectors.run_search import runs_by_term
 
@@ -37,7 +39,7 @@ class Result:
 def palette_view(request: HttpRequest) -> HttpResponse:
     """Return the results for the text `s` as a part of a page. Without a text, return the pages.
 
-    Cost: four statements, and one for the number of an incident.
+    Cost: eight statements, and one for the number of an incident.
     """
     term = request.GET.get("s", "").replace("\x00", "").strip()[:MAX_TERM]
     tenant_id = actor_of(request).tenant_id
@@ -85,10 +87,9 @@ def _definitions(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
 
 
 def _events(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
-    wanted = Q(event_id=term)
-    if (row_id := _uuid(term)) is not None:
-        wanted |= Q(id=row_id)
-    rows = Event.objects.filter(tenant_id=tenant_id).filter(wanted).only("event_id", "event_type", "outcome")
+    events = Event.objects.filter(tenant_id=tenant_id)
+    rows = events_by_term(events, tenant_id=tenant_id, term=term, rules=rules_of(tenant_id))
+    rows = rows.only("event_id", "event_type", "outcome")
     for row in rows.order_by("-received_at")[:SHOWN]:
         note = f"{row.event_type}, {row.get_outcome_display().lower()}"
         yield Result(row.event_id, note, _page("event", row.id), "event")
@@ -99,10 +100,3 @@ _RUN_CONTENT = ("input", "output", "error", "trigger_metadata", "definition__dra
 
 def _page(model: str, row_id: Any) -> str:
     return reverse(f"admin:workflows_{model}_change", args=[row_id])
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None

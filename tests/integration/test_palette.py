@@ -35,6 +35,7 @@ def maya(story: Any) -> Client:
     [
         ("tck-4471", "TCK-4471"), ("SET-11", "SET-1124"), ("payment c", "Payment capture"),
         ("refund-app", "Refund approval"), ("mail-8831", "mail-8831"), ("inc-118", "INC-118"), ("INC-999", None),
+        ("crd-7", "card-11"),
         ("ledg", "Command ledger"), ("<b>", None),
         ("\x00", "Dashboard"), ("x" * 5000, None),
     ],
