@@ -90,3 +90,28 @@ def test_theme_and_menu(maya: Any, site: str) -> None:
     maya.keyboard.press("Escape")
     assert not maya.locator("#side").is_visible()
     assert menu.get_attribute("aria-expanded") == "false"
+
+
+def test_a_stuck_run_is_found_from_the_dashboard(maya: Any, site: str, story: Any) -> None:
+    """Question 1 and 2 of an operator: which run needs me now, and why is it stuck?"""
+    maya.goto(f"{site}/admin/")
+    overdue = maya.locator(".needs li", has_text="overdue wait")
+    overdue.locator("a.what").click()
+    rows = maya.locator("table.runs tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 1
+    rows.get_by_role("link", name="TCK-4398").click()
+    maya.wait_for_url(f"**/run/{story_run(story, 'TCK-4398').id}/change/**")
+    assert "TICKET_CUSTOMER_REPLIED" in maya.inner_text(".why")
+
+
+def test_a_viewer_is_refused_and_learns_the_reason(site: str, browser: Any, story: Any) -> None:
+    """The actions of an operator are absent for a viewer, and their addresses refuse a viewer with the reason."""
+    context = member_context(browser, site, story.users["Vera"])
+    page, run = context.new_page(), story_run(story, "TCK-4471")
+    page.goto(f"{site}/admin/workflows/run/{run.id}/change/")
+    assert page.get_by_role("link", name="Cancel…").count() == 0
+    page.goto(f"{site}/admin/workflows/run/{run.id}/cancel/")
+    assert "role operator" in page.inner_text("main")
+    assert page.get_by_role("button", name="Cancel the run").count() == 0
+    context.close()

@@ -29,6 +29,10 @@ CANCEL_ACCEPTED = (
 TERMINATED = "Temporal has ended the workflow. The run is shown as terminated when the reconciler has read the end."
 
 
+# The role that each command needs.
+NEEDED = {"cancel": Role.OPERATOR, "terminate": Role.ADMIN}
+
+
 class RunCommandViews(RunReplayView):
     """Views of `RunAdmin` for commands on one run. GET shows the confirmation page. POST sends the command."""
 
@@ -79,13 +83,15 @@ class RunCommandViews(RunReplayView):
         return HttpResponseRedirect(_run_url(run.id))
 
     def _page(self, request: HttpRequest, run: Run, form: forms.Form, name: str, **more: Any) -> HttpResponse:
+        actor = actor_of(request)
         context = self.page_context(
             request,
             f"{name.title()} this run?",
+            refusal="" if actor.has_role(NEEDED[name]) else f"You need the role {NEEDED[name]} to {name} runs.",
             run=run,
             form=form,
             back=_run_url(run.id),
-            may_terminate=actor_of(request).has_role(Role.ADMIN),
+            may_terminate=actor.has_role(Role.ADMIN),
             **more,
         )
         return TemplateResponse(request, f"portal/{name}_one.html", context)
