@@ -42,6 +42,10 @@ class Column:
     has_label: bool
     counts: list[tuple[str, int]]
 
+    @property
+    def text(self) -> str:
+        return _text(self.counts)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -59,6 +63,11 @@ class Chart:
     lines: list[Line]
     series: Sequence[Series]
     totals: list[tuple[str, int]]
+
+    @property
+    def text(self) -> str:
+        """Return the totals of the series: `120 succeeded, 3 failed`."""
+        return _text(self.totals)
 
     @property
     def is_empty(self) -> bool:
@@ -83,6 +92,10 @@ def bar_chart(hours: Sequence[Hour], series: Sequence[Series]) -> Chart:
     lines = [Line(round(BOTTOM - part * top // GRID_LINES * scale, 1), part * top // GRID_LINES) for part in range(5)]
     totals = [(one.label, sum(hour.counts[one.name] for hour in hours)) for one in series]
     return Chart(columns, lines, series, totals)
+
+
+def _text(counts: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{number} {label.lower()}" for label, number in counts)
 
 
 def _axis_top(largest: int) -> int:
