@@ -221,7 +221,7 @@ class BulkItemState(TextChoices):
 
 
 class BulkOutcome(TextChoices):
-    """What became of one run of a bulk job: the state of the new run of a replay, or of the run itself.
+    """Outcome of one run of a bulk job: the state of the new run of a replay, or of the run itself.
 
     `Accepted` is not an outcome, because the effect of an accepted request is not known yet.
     """

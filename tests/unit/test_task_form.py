@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from workflows.admin.task_context import shown_value
-from workflows.admin.task_fields import MAX_FIELDS, words_of
+from workflows.admin.task_fields import MAX_FIELDS
 from workflows.admin.task_form import TaskForm, with_row, without_row
+from workflows.admin.task_words import words_of
 
 TEXT = {"type": "string"}
 LINE = {"type": "object", "required": ["sku"], "properties": {"sku": TEXT, "pieces": {"type": "integer", "minimum": 1}}}

@@ -19,6 +19,7 @@ from workflows.services.runs.replay_checks import replay_facts_of_job, replay_ha
 from workflows.statuses import BulkItemState, BulkOutcome, BulkState, CommandAction, ReplayVersion
 
 SHOWN_ITEMS = 50
+FIRST_TONES = {BulkOutcome.SUCCEEDED: "green", BulkOutcome.OPEN: "blue", BulkOutcome.PENDING: "blue"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
         first = items_with_outcome(job).filter(attempts__gt=0).first()
         if first is not None:
             outcome = item_outcome_of(job.action, first.state, first.run_status)
-            context["first"] = {"item": first, "outcome": outcome}
+            context["first"] = {"item": first, "outcome": outcome, "tone": FIRST_TONES.get(outcome, "red")}
     return context
 
 

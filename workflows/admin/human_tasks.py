@@ -18,13 +18,20 @@ from workflows.admin.list_filters import show_problems
 from workflows.admin.task_context import shown_value
 from workflows.admin.task_fields import ROOT, Typed
 from workflows.admin.task_form import TaskForm, is_form_name, with_row, without_row
-from workflows.admin.task_page import decision_fields, due_tone, facts_of_decision, readable_context, schema_of
+from workflows.admin.task_inbox import inbox_context
+from workflows.admin.task_page import (
+    assignees_of,
+    decision_fields,
+    due_tone,
+    facts_of_decision,
+    readable_context,
+    schema_of,
+)
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.errors import PortalError, unknown_name
+from workflows.errors import PortalError
 from workflows.json_numbers import write_json
 from workflows.models import HumanTask
 from workflows.redaction import redact_task, rules_of
-from workflows.selectors.tasks import ALL, CLOSED, DECISIONS, DUE_SOON, PARTS, inbox_counts, inbox_page
 from workflows.services.human_tasks import task_complete
 from workflows.services.task_access import require_may_act, require_open
 from workflows.services.task_drafts import task_draft_of, task_draft_save
@@ -34,7 +41,6 @@ from workflows.statuses import Role
 AS_JSON = "json"
 SENT = "The run has received the response. The task is completed when the workflow has recorded it."
 FITS = "The response fits the form. It was not sent. Your draft is saved."
-INBOX_PARAMETERS = ("show", "kind", "due", "after")
 
 
 @admin.register(HumanTask)
@@ -58,7 +64,7 @@ class TaskAdmin(TenantAdmin):
         """Show the inbox with its first task. On a phone, the page shows only the list."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        inbox = _inbox(request)
+        inbox = inbox_context(request)
         if inbox["problems"]:
             show_problems(request, inbox["problems"])
         first = next(iter(inbox["tasks"]), None)
@@ -82,7 +88,7 @@ class TaskAdmin(TenantAdmin):
             if done is not None:
                 return done
             task.refresh_from_db()
-        inbox = _inbox(request)
+        inbox = inbox_context(request)
         context = self.page_context(request, task.title, **inbox, **self._task_context(request, task, form))
         return TemplateResponse(request, "portal/task_page.html", context)
 
@@ -127,6 +133,8 @@ class TaskAdmin(TenantAdmin):
             "is_mine": str(task.claimed_by_id) == actor.id,
             "draft": task_draft_of(actor=actor, task=task),
             "tone": due_tone(task),
+            "assignees": assignees_of(task),
+            "run_label": f"{task.run.definition_key} {task.run.correlation_key}",
             "was_posted": request.method == "POST" and not {"add", "remove"} & set(request.POST),
         }
 
@@ -184,52 +192,6 @@ class TaskAdmin(TenantAdmin):
         else:
             messages.success(request, done)
         return back
-
-
-def _inbox(request: HttpRequest) -> dict[str, Any]:
-    """Return the context of the list of tasks. `problems` has the error text for each wrong parameter."""
-    actor = actor_of(request)
-    part, kind, due, after = (request.GET.get(name, "") for name in INBOX_PARAMETERS)
-    problems = {} if request.path.endswith("/change/") else _problems(request, part, kind, due)
-    user_id = int(actor.id) if actor.kind == "user" else 0
-    context: dict[str, Any] = {
-        "problems": problems,
-        "part": part or ALL,
-        "kind": kind,
-        "due": due,
-        "tasks": [],
-        "after": after,
-    }
-    try:
-        page = inbox_page(
-            tenant_id=actor.tenant_id,
-            user_id=user_id,
-            part=part if part in PARTS else ALL,
-            only_decisions=kind == DECISIONS,
-            only_due_soon=due == DUE_SOON,
-            after=after,
-        )
-    except ValueError:
-        problems["after"] = "There is no such page."
-        page = None
-    counts = inbox_counts(tenant_id=actor.tenant_id, user_id=user_id)
-    names = {"mine": "Mine", "unclaimed": "Unclaimed", "all": "All", CLOSED: "Closed"}
-    context["parts"] = [{"value": value, "label": names[value], "count": counts.get(value, "")} for value in PARTS]
-    if page is not None and not problems:
-        context |= {"tasks": page.tasks, "next_after": page.next_after}
-    context["rows"] = [(task, due_tone(task)) for task in context["tasks"]]
-    return context
-
-
-def _problems(request: HttpRequest, part: str, kind: str, due: str) -> dict[str, str]:
-    problems = {name: f"The inbox has no filter {name}." for name in request.GET if name not in INBOX_PARAMETERS}
-    if part and part not in PARTS:
-        problems["show"] = unknown_name(part, PARTS, kind="part")
-    if kind not in ("", DECISIONS):
-        problems["kind"] = unknown_name(kind, (DECISIONS,), kind="kind")
-    if due not in ("", DUE_SOON):
-        problems["due"] = unknown_name(due, (DUE_SOON,), kind="due time")
-    return problems
 
 
 def _typed(request: HttpRequest) -> dict[str, list[str]]:

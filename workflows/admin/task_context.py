@@ -6,7 +6,7 @@ The value is redacted before. Large data is cut, and the page offers the whole v
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.admin.task_fields import words_of
+from workflows.admin.task_words import words_of
 from workflows.json_numbers import write_json
 
 LONG_TEXT = 160

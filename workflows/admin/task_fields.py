@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.admin.task_words import words_of
 from workflows.json_numbers import write_json
 
 ROOT = "response"
@@ -78,6 +79,26 @@ class FormField:
         """Return True if the field takes the whole width of the form."""
         is_short_choice = self.kind == "choice" and self.is_select
         return self.takes_whole_width or not (self.kind in ("text", "date", "datetime", "number") or is_short_choice)
+
+    @property
+    def css(self) -> str:
+        """Return the classes of the field. The output of a decision is shown only if the effect happened."""
+        marks = {"full": self.is_wide, "only-happened": self.key == "output", "has-value": self.text or self.errors}
+        return " ".join(name for name, holds in marks.items() if holds)
+
+    @property
+    def is_text_area(self) -> bool:
+        return self.kind in ("long", "json")
+
+    @property
+    def text_css(self) -> str:
+        return "in mono json" if self.kind == "json" else "in"
+
+    @property
+    def longest(self) -> int | None:
+        """Return the greatest number of characters of a long text, which the page counts."""
+        most = self.schema.get("maxLength")
+        return most if self.kind == "long" and isinstance(most, int) else None
 
     @property
     def rows_name(self) -> str:
@@ -276,13 +297,3 @@ def _least(schema: dict[str, Any]) -> int:
 def _label(schema: dict[str, Any], key: str) -> str:
     title = schema.get("title")
     return title if isinstance(title, str) and title else words_of(key)
-
-
-def words_of(key: str) -> str:
-    """Return a key as words: `payOutOn` becomes `Pay out on`. A key with other characters stays unchanged."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", key) or key.isupper():
-        return key
-    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_+", " ", key).split()
-    return " ".join(
-        [parts[0][:1].upper() + parts[0][1:], *(part if part.isupper() else part.lower() for part in parts[1:])]
-    )

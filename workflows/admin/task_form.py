@@ -22,7 +22,7 @@ MAX_REASON = 2_000
 
 
 class _Unreadable(Exception):
-    """What was typed is no value of this kind. The message is for the person."""
+    """A typed text is no value of this kind. The message is for the person."""
 
 
 class TaskForm:

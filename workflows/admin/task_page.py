@@ -6,8 +6,9 @@ from typing import Any
 from django.utils import timezone
 
 from workflows.admin.task_context import Shown, shown_value
-from workflows.admin.task_fields import Option, words_of
+from workflows.admin.task_fields import Option
 from workflows.admin.task_form import TaskForm
+from workflows.admin.task_words import words_of
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME, DID_NOT_HAPPEN, FAIL, HAPPENED, decision_form
 from workflows.json_numbers import write_json
 from workflows.models import HumanTask
@@ -57,6 +58,13 @@ def due_tone(task: HumanTask) -> str:
     """Return the tone of a due time. It is red if an open task is overdue or due within the hour."""
     is_soon = task.due_at is not None and task.due_at - timezone.now() < DUE_SOON
     return "red" if is_soon and task.status in OPEN_TASK_STATUSES else ""
+
+
+def assignees_of(task: HumanTask) -> str:
+    """Return the users and roles to which the task is assigned, as a text. It is empty if every operator may act."""
+    names = ", ".join(map(str, task.assigned_users))
+    roles = ", ".join(map(str, task.assigned_roles))
+    return " and ".join(part for part in (names, roles and f"the role {roles}") if part)
 
 
 def readable_context(context: Any) -> dict[str, Any]:

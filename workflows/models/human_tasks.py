@@ -69,7 +69,7 @@ class HumanTask(TenantRow):
 
 
 class TaskDraft(TenantRow):
-    """What one member has typed into the form of a task and not sent yet. Only this member sees the draft."""
+    """Draft of a response: the texts that one member has typed and not sent yet. Only this member sees the draft."""
 
     task = models.ForeignKey(HumanTask, on_delete=models.CASCADE, related_name="drafts")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
