@@ -27,7 +27,7 @@ from workflows.models.statements import statement_limit
 from workflows.redaction import rules_in
 from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
-from workflows.selectors.run_values import search_paths_of, values_of_runs
+from workflows.selectors.run_values import NUMBER, search_paths_of, values_of_runs
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 # Each order has an index that begins with the tenant. A name with "-" reads the index from the other end.
@@ -153,7 +153,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "definitions": names,
         "is_one_definition": bool(form.cleaned_data.get("definition")),
         "rows": rows,
-        "data_columns": {path.name: path for path in form.paths},
+        "data_columns": {path.name: "num" if path.kind == NUMBER else "" for path in form.paths},
         "columns": columns,
         "all_columns": shown.columns,
         "columns_query": without(form, COLUMNS_VAR),

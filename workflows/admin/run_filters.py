@@ -91,6 +91,7 @@ class RunListForm(forms.Form):
         super().__init__(_with_times(query))
         self.query = query
         self.paths = paths
+        self.fields["definition"].widget.attrs["list"] = "definitions"
         for path in paths:
             self.fields |= _fields_of(path)
 
@@ -192,6 +193,8 @@ def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
     value = form.cleaned_data[name]
     if isinstance(value, datetime):
         return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S} {zone_name(value)}"
+    if isinstance(value, float):
+        return f"{value:,.12g}"
     field = form.fields[name]
     if isinstance(field, forms.ChoiceField):
         return str(dict(field.choices)[value])  # type: ignore[arg-type]
