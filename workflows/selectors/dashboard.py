@@ -30,6 +30,8 @@ from workflows.selectors.attention import RunProblem
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, DeliveryStatus, Engine, WaitKind, WaitStatus
 
 MOST_COUNTED = 1_000
+# The counted rows, the rows of which the first is shown, and its facts.
+ProblemRows = tuple[QuerySet[Any], QuerySet[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -86,64 +88,66 @@ def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], B
     )
 
 
-def _problem_rows(tenant_id: uuid.UUID) -> dict[str, tuple[QuerySet[Any], QuerySet[Any], dict[str, Any]]]:
-    """Return the counted rows, the rows of which the first is shown, and its facts, by the name of the problem."""
-    own: dict[str, Any] = {"tenant_id": tenant_id}
-    runs, tasks = Run.objects.filter(**own), HumanTask.objects.filter(**own)
-    deliveries, definitions = EventDelivery.objects.filter(**own), Definition.objects.filter(**own)
+def _problem_rows(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
+    return {**_run_problems(tenant_id), **_wait_problems(tenant_id), **_other_problems(tenant_id)}
+
+
+def _run_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
+    runs = Run.objects.filter(tenant_id=tenant_id)
     failed, stuck, starting, drift = (
         attention.runs_with_problem(runs, problem, tenant_id=tenant_id)
         for problem in (RunProblem.UNOWNED, RunProblem.STUCK, RunProblem.STARTING, RunProblem.DRIFT)
     )
-    commands = attention.unknown_commands(Command.objects.filter(**own))
-    retries, overdue = attention.long_retries(tenant_id), attention.overdue_waits(tenant_id)
     run = {"id": F("id"), "key": F("correlation_key"), "definition": F("definition__name")}
-    of_run = {"id": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
-    wait = {**of_run, "step": F("step_id"), "kind": F("kind")}
-    task = {**of_run, "task": F("id"), "title": F("title")}
-    delivery = {"event": F("event_id"), "event_type": F("event__event_type"), "definition": F("definition__name")}
+    failure = {"at": F("ended_at"), "code": F("error_code"), "incident": _incident_of_run()}
+    return {
+        "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
+        "failed": (failed, failed.order_by("-ended_at"), {**run, **failure}),
+        "starting": (starting, starting.order_by("created_at"), {**run, "at": F("created_at")}),
+        "drift": (
+            drift, drift.order_by("drift_found_at"), {**run, "at": F("drift_found_at"), "why": F("drift_reason")},
+        ),
+    }  # fmt: skip
+
+
+def _wait_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
+    tasks = HumanTask.objects.filter(tenant_id=tenant_id)
+    retries, overdue = attention.long_retries(tenant_id), attention.overdue_waits(tenant_id)
+    decisions, due = attention.open_decisions(tasks), attention.tasks_due_soon(tasks)
+    run = {"id": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
+    task, step = {**run, "task": F("id"), "title": F("title")}, {**run, "step": F("step_id")}
     attempts = RunStep.objects.filter(
         tenant_id=tenant_id, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration")
     )
     latest = attempts.order_by("-attempt")
-    retry = {
-        **wait,
-        "at": F("first_attempt_at"),
-        "attempt": Subquery(latest.values("attempt")[:1]),
-        "code": Subquery(latest.values("error__code")[:1]),
-    }
-    decisions, due = attention.open_decisions(tasks), attention.tasks_due_soon(tasks)
-    dead, held = attention.dead_deliveries(deliveries), attention.held_deliveries(deliveries)
-    paused = attention.auto_paused_definitions(definitions)
-    return {
-        "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
-        "unknown": (decisions, decisions, {**task, "at": F("created_at")}),
-        "failed": (
-            failed, failed.order_by("-ended_at"),
-            {**run, "at": F("ended_at"), "code": F("error_code"), "incident": _incident_of_run()},
-        ),
-        "auto_paused": (
-            paused, paused, {"id": F("id"), "definition": F("name"), "at": F("paused_at"), "why": F("paused_reason")},
-        ),
-        "retrying": (_runs_of(retries), retries, retry),
-        "due": (due, due, {**task, "at": F("due_at")}),
-        "overdue": (
-            _runs_of(overdue), overdue, {**wait, "at": F("deadline_at")},
-        ),
-        "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
-        "starting": (starting, starting.order_by("created_at"), {**run, "at": F("created_at")}),
-        "commands": (commands, commands, {"id": F("id"), "action": F("action"), "at": F("requested_at")}),
-        "drift": (
-            drift, drift.order_by("drift_found_at"), {**run, "at": F("drift_found_at"), "why": F("drift_reason")},
-        ),
-        "held": (
-            held, held,
-            {
-                **delivery, "definition_id": F("definition_id"), "at": F("held_since"),
-                "is_paused": F("definition__is_paused"), "why": F("definition__paused_reason"),
-            },
-        ),
+    attempt = {
+        "attempt": Subquery(latest.values("attempt")[:1]), "code": Subquery(latest.values("error__code")[:1]),
     }  # fmt: skip
+    return {
+        "unknown": (decisions, decisions, {**task, "at": F("created_at")}),
+        "retrying": (_runs_of(retries), retries, {**step, **attempt, "at": F("first_attempt_at")}),
+        "due": (due, due, {**task, "at": F("due_at")}),
+        "overdue": (_runs_of(overdue), overdue, {**step, "at": F("deadline_at")}),
+    }
+
+
+def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
+    deliveries = EventDelivery.objects.filter(tenant_id=tenant_id)
+    dead, held = attention.dead_deliveries(deliveries), attention.held_deliveries(deliveries)
+    commands = attention.unknown_commands(Command.objects.filter(tenant_id=tenant_id))
+    paused = attention.auto_paused_definitions(Definition.objects.filter(tenant_id=tenant_id))
+    pause = {"at": F("paused_at"), "why": F("paused_reason")}
+    delivery = {"event": F("event_id"), "event_type": F("event__event_type"), "definition": F("definition__name")}
+    hold = {
+        "definition_id": F("definition_id"), "at": F("held_since"), "is_paused": F("definition__is_paused"),
+        "why": F("definition__paused_reason"),
+    }  # fmt: skip
+    return {
+        "auto_paused": (paused, paused, {"id": F("id"), "definition": F("name"), **pause}),
+        "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
+        "commands": (commands, commands, {"id": F("id"), "action": F("action"), "at": F("requested_at")}),
+        "held": (held, held, {**delivery, **hold}),
+    }
 
 
 def _incident_of_run() -> Subquery:
