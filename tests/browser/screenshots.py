@@ -19,7 +19,7 @@ from workflows.models import HumanTask
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 # Suffix of the file name, width, height and theme. Wide pictures show what is above the fold.
 SHAPES = (("", 1440, 900, "light"), ("-dark", 1440, 900, "dark"), ("-phone", 390, 844, "light"))
-COLOURS = 128
+COLOURS = 255
 MOST_BYTES = 150_000
 
 
@@ -52,6 +52,7 @@ def addresses(desk: Desk) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("temporal_worker")  # without a worker, the pictures would show an alarm
 @pytest.mark.parametrize(("suffix", "width", "height", "theme"), SHAPES)
 def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, height: int, theme: str) -> None:
     context = member_context(
@@ -59,6 +60,7 @@ def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, hei
     )
     page = context.new_page()
     FOLDER.mkdir(exist_ok=True)
+    page.goto(f"{site}/admin/")  # this page writes the cookie with the time zone
     for name, address in addresses(story).items():
         page.goto(site + address, wait_until="load")
         page.evaluate("document.fonts.ready")
@@ -71,6 +73,10 @@ def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, hei
 def small(png: bytes) -> bytes:
     """Return the picture with few colours, so that the repository stays small."""
     made = BytesIO()
-    picture = Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture = (
+        Image.open(BytesIO(png))
+        .convert("RGB")
+        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    )
     picture.save(made, "PNG", optimize=True)
     return made.getvalue()
