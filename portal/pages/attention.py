@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a problem is shown. `short` names it in the line of problems that do not exist."""
+    """Look of a problem. `short` names it in the line of problems that do not exist."""
 
     icon: str
     tone: str

@@ -58,6 +58,9 @@ SPECTACULAR_SETTINGS = {
         "CommandState": "workflows.statuses.CommandState",
         "BulkState": "workflows.statuses.BulkState",
         "BulkItemState": "workflows.statuses.BulkItemState",
+        "BulkOutcome": "workflows.statuses.BulkOutcome",
+        "IncidentState": "workflows.statuses.IncidentState",
+        "ReplayVersion": "workflows.statuses.ReplayVersion",
         "BulkAction": ["cancel", "replay", "terminate"],
     },
 }

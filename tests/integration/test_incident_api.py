@@ -69,7 +69,7 @@ def test_changes_return_the_incident(api: Api, tenant: Any, incident: Any) -> No
 
 
 def test_replay_is_a_bulk_job_of_the_incident(api: Api, incident: Any) -> None:
-    created = api.post(f"/incidents/{incident.id}/replay", {"replay_version": "pinned"})
+    created = api.post(f"/incidents/{incident.id}/replay", {"version": "pinned"})
     assert (created.status_code, created.json()["total"]) == (201, 2)
     assert BulkJob.objects.get(id=created.json()["id"]).incident_id == incident.id
 

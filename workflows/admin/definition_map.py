@@ -34,7 +34,7 @@ WITHOUT_REPLAYS = "without"
 
 @dataclass(frozen=True)
 class MapChoice:
-    """What the map shows: a version, the beginning of the period and the heat."""
+    """Choice of what the map shows: a version, the beginning of the period and the heat."""
 
     version: DefinitionVersion
     period: str

@@ -35,7 +35,7 @@ SHOWN_VERSIONS = 50
 
 @dataclass(frozen=True)
 class DefinitionView:
-    """What every tab can use. `document` is the published version, or the draft."""
+    """Data that every tab can use. `document` is the published version, or the draft."""
 
     definition: Definition
     document: dict[str, Any]

@@ -42,7 +42,7 @@ SHOWN_PATHS = 20
 
 @dataclass(frozen=True)
 class RunView:
-    """What every tab of the run page can use."""
+    """Data that every tab of the run page can use."""
 
     page: RunPage
     steps: RunSteps

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from workflows.api.bodies import KnownFieldsSerializer, read_body
 from workflows.api.query import CheckedView
 from workflows.api.scope import actor_of
+from workflows.api.scopes import require_scope
 from workflows.services.expression_lab import expression_evaluate
 from workflows.statuses import Role
 
@@ -61,6 +62,8 @@ class ExpressionEvaluate(CheckedView):
             actor.require(Role.OPERATOR, to="use the expression lab")
 
         body = read_body(ExpressionRequestSerializer, request, check)
+        if body.get("event") is not None:
+            require_scope(request, "events:read")
         result, scopes = expression_evaluate(
             actor=actor,
             expression=body["expression"],

@@ -140,4 +140,4 @@ class IncidentSplitSerializer(IncidentReasonSerializer):
 
 
 class IncidentReplaySerializer(IncidentReasonSerializer):
-    replay_version = serializers.ChoiceField(choices=ReplayVersion.choices, default=ReplayVersion.PUBLISHED)
+    version = serializers.ChoiceField(choices=ReplayVersion.choices, default=ReplayVersion.PUBLISHED)

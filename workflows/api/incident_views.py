@@ -186,7 +186,9 @@ class IncidentReplay(CheckedView):
             IncidentReplaySerializer, request, lambda: change.require_incident_role(actor=actor, incident_id=pk)
         )
         key = request.headers.get("Idempotency-Key", "")
-        job = incident_replay_preview(actor=actor, incident_id=pk, idempotency_key=key, **body)
+        job = incident_replay_preview(
+            actor=actor, incident_id=pk, replay_version=body["version"], reason=body["reason"], idempotency_key=key
+        )
         return Response(BulkJobDetailSerializer(job).data, status=status.HTTP_201_CREATED)
 
 

@@ -32,7 +32,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a step shows.
+    """Texts and state that a step shows.
 
     - `css`: classes of `graph.css`; `icon`, `tone`: as in `status_marks`, an empty icon is the icon of the step type
     - `note`: second line of a step, or the text on the right of a frame's head
@@ -153,7 +153,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Overlay:
-    """What is shown on the graph besides the definition.
+    """Data that the graph shows besides the definition.
 
     `marks` is by step path. `sides` has a text for each side, by block path, for example "taken" or "42 %". `way` is
     the way of one run, or None if the graph shows no run.

@@ -48,7 +48,7 @@ def _add_block(definition: Definition, block: str, owner: Node, side: str, found
 
 @dataclass(frozen=True)
 class Catcher:
-    """What happens when a step fails and has no retry left.
+    """Steps that run when a step fails and has no retry left.
 
     `kind`: "fails" (the run fails), "catch" (a `catch` block runs), "next_step" or "next_item". `node`: the control
     step that catches the error, if there is one.

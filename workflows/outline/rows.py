@@ -56,7 +56,7 @@ class OutlineRow:
 
 @dataclass(frozen=True)
 class RunSteps:
-    """What the database knows about the steps of a run.
+    """Rows of the database about the steps of a run.
 
     `rows`: the rows outside of loops, and those of the chosen iterations. `chosen`: the iteration of each loop that has
     run. `loops`: the iterations of each of these loops. `waits_since`: the opening of the wait that is open.

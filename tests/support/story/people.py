@@ -37,7 +37,7 @@ MEMBERS = [
 
 @dataclass
 class Desk:
-    """What the chapters of the story share. `now` is the moment from which all times count."""
+    """Data that the chapters of the story share. `now` is the moment from which all times count."""
 
     tenant: Tenant
     now: datetime
