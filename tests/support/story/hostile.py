@@ -19,7 +19,7 @@ LONG_PAYLOAD = "long word " * 100_000  # about 1 MB
 OWN_FIELDS = {
     "action", "action_id", "actor_id", "actor_type", "branch", "canonical_text", "ciphertext", "code", "cron",
     "current_step_path", "definition_hash", "definition_key", "draft_text", "engine", "error_category", "fingerprint",
-    "foreign_id", "hash", "idempotency_key", "iteration", "key_id", "kind", "owner_key", "parent_step_path",
+    "foreign_id", "hash", "idempotency_key", "iteration", "key_id", "kind", "measure", "owner_key", "parent_step_path",
     "payload_schema_ref", "query", "pinned_payload_schema_ref", "prefix", "projection_epoch", "ref", "request_hash",
     "runbook_url", "sender_id", "sender_role", "sender_type", "severity", "status_then", "step_id", "step_path",
     "step_type",
