@@ -16,6 +16,6 @@ def test_double_click_on_a_button_sends_one_request(
     posts: list[str] = []
     page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
     page.get_by_role("button", name="Cancel the run").dblclick()
-    page.locator(".pm-head .pm-pill", has_text="canceled").wait_for()
+    page.locator(".runhead .pill", has_text="Canceled").wait_for()
     assert len(posts) == 1
     assert Command.objects.filter(run=run).count() == 1

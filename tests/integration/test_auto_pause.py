@@ -85,11 +85,11 @@ def test_pause_is_recorded_and_shown_and_stays_until_a_person_resumes(tenant: An
     assert all(text in notification.body for text in (reason, "Billing", "#billing", "https://runbooks.test/x"))
     page = operator.get(f"/admin/workflows/definition/{definition.id}/change/").content.decode()
     assert "Paused by the portal, because too many runs failed." in page
-    assert "was paused by the portal" in operator.get("/admin/").content.decode()
+    assert ">Definitions paused by the portal<" in operator.get("/admin/").content.decode()
 
     definition_resume(actor=make_actor(tenant), key=definition.key, reason="corrected")
     assert definition.key not in auto_pause_definitions()  # the old failures do not count any more
-    assert "was paused by the portal" not in operator.get("/admin/").content.decode()
+    assert ">Definitions paused by the portal<" not in operator.get("/admin/").content.decode()
     close_runs(definition, F, F, F, F)
     assert definition.key in auto_pause_definitions()
 

@@ -192,9 +192,10 @@ def pages(driver: TenantDriver, run: Run) -> dict[str, str]:
     admin = member_of(driver.tenant, role="admin")
     program = Client(headers={"Authorization": f"Bearer {make_token(driver.tenant, Role.ADMIN)}"})
     event = Event.objects.get(tenant=driver.tenant)
-    tabs = ("steps", "input", "events", "children", "audit", "definition")
+    tabs = [f"tab={name}" for name in ("steps", "graph", "input", "events", "children", "audit", "definition")]
+    tabs += [f"step={path}" for path in run.steps.values_list("step_path", flat=True).distinct()]
     lists = ("run", "event", "definition", "command", "notification", "humantask", "secret")
-    addresses = [f"{reverse('admin:workflows_run_change', args=[run.id])}?tab={tab}" for tab in tabs]
+    addresses = [f"{reverse('admin:workflows_run_change', args=[run.id])}?{tab}" for tab in tabs]
     addresses += [reverse(f"admin:workflows_{name}_changelist") for name in lists] + [reverse("admin:index")]
     addresses += [reverse("admin:workflows_event_change", args=[event.id])]
     addresses += [reverse("admin:workflows_definition_change", args=[run.definition_id])]

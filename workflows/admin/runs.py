@@ -32,6 +32,7 @@ from workflows.statuses import Role
 class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, RunViewViews, RunBulkActions):
     list_display = ("id",)  # the template of the list has its own columns
     search_fields = ("id",)
+    ordering = ("-created_at",)  # of the suggestions that a field of another page asks for
     actions = ("replay_runs", "cancel_runs", "terminate_runs")  # type: ignore[assignment]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
