@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from tests.support.events import open_wait
 from tests.support.factories import make_run, publish
 from tests.support.members import member_of
 from workflows.engine.definition import RetryPolicy
@@ -80,6 +81,14 @@ def test_answer_of_other_states(tenant: Any, fields: dict[str, Any], texts: list
     run = make_run(tenant, **fields)
     page = text_of(member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
     assert [text for text in texts if text not in page] == [], page[:1500]
+
+
+@pytest.mark.parametrize(("minutes", "is_overdue"), [(-5, True), (5, False)])
+def test_wait_past_its_deadline_is_shown_as_overdue(tenant: Any, minutes: int, is_overdue: bool) -> None:
+    run = make_run(tenant)
+    open_wait(tenant, run=run, deadline_at=timezone.now() + timedelta(minutes=minutes))
+    page = text_of(member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
+    assert ("no worker has recorded it" in page) == is_overdue
 
 
 @pytest.mark.parametrize(

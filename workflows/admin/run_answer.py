@@ -16,6 +16,7 @@ from workflows.engine.retry import retry_delay_ms
 from workflows.models import Incident, Run, RunStep
 from workflows.outline.nodes import Catcher, Node, catcher_of
 from workflows.outline.rows import Outline, OutlineRow
+from workflows.selectors.attention import OVERDUE_AFTER
 from workflows.selectors.incidents import incident_of_run
 from workflows.selectors.run_list import WITHOUT_REPLAYS
 from workflows.selectors.runs import RunPage
@@ -39,7 +40,8 @@ class Answer:
     `row`: the step that the answer is about. `attempt`, `attempts`: the last attempt and the limit of attempts.
     `http_status`: the status that the failed step received. `fails_at`: the time at which the retries are used up.
     `catcher`: what happens then. `newer`: the number of the published version, if it is newer than that of the run.
-    `incident`: the incident that shows this failure.
+    `incident`: the incident that shows this failure. `overdue_since`: the deadline of the wait, if it has passed and
+    no worker has recorded it.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Answer:
     catcher: Catcher | None = None
     newer: int | None = None
     incident: Incident | None = None
+    overdue_since: datetime | None = None
 
     @property
     def template(self) -> str:
@@ -112,7 +115,13 @@ def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
         catcher=catcher_of(nodes, path) if page.is_open else None,
         newer=_newer_version(run),
         incident=incident_of_run(run) if kind == "failed" else None,
+        overdue_since=_overdue_since(page),
     )
+
+
+def _overdue_since(page: RunPage) -> datetime | None:
+    due = page.wait.deadline_at if page.is_open and page.wait else None
+    return due if due is not None and due < timezone.now() - OVERDUE_AFTER else None
 
 
 def default_step(page: RunPage, outline_nodes: list[Node], last_path: str) -> str:
