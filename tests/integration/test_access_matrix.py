@@ -406,7 +406,7 @@ NOISE = re.compile(
     r'csrfmiddlewaretoken" value="[^"]+"|"csrfToken": "[^"]+"|nonce="[^"]+"|idempotency_key" value="[^"]+"'
     r"|\d+(\.\d+)? ?(ms|s|seconds)\b|20\d\d-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?"
     # The time of the page, the version of a live page, and the state of the servers that all tenants share.
-    r'|\d\d:\d\d:\d\d UTC|data-version="[^"]+"|(?s:<section class="card" aria-labelledby="h-health">.*?</section>)'
+    r'|\b\d\d:\d\d:\d\d\b|data-version="[^"]+"|(?s:<section class="card" aria-labelledby="h-health">.*?</section>)'
     r'|(?s:<p class="note alarm c-red" role="alert">.*?</p>)|\d+ (min|h|d)( \d+ (min|h))?( ago)?\b'
 )
 

