@@ -96,9 +96,11 @@ def test_a_stuck_run_is_found_from_the_dashboard(maya: Any, site: str, story: An
     """Question 1 and 2 of an operator: which run needs me now, and why is it stuck?"""
     maya.goto(f"{site}/admin/")
     overdue = maya.locator(".needs li", has_text="overdue wait")
+    count = int(overdue.locator(".cnt").inner_text())
     overdue.locator("a.what").click()
     rows = maya.locator("table.runs tbody tr")
     rows.first.wait_for()
+    assert rows.count() == count
     rows.get_by_role("link", name="TCK-4398").click()
     maya.wait_for_url(f"**/run/{story_run(story, 'TCK-4398').id}/change/**")
     assert "TICKET_CUSTOMER_REPLIED" in maya.inner_text(".why")

@@ -11,9 +11,10 @@ from workflows.statuses import Role
 
 
 class AdministratorsAdmin(TenantAdmin):
-    """`purpose` completes the sentence "You need the role admin to ...". `require_role` is the check of the service.
+    """Admin of rows that only the role admin may see.
 
-    The check of the service records a refused POST in the command ledger.
+    `purpose`: the words after "may not" in a refusal, for example `manage tokens`. `require_role`: the check of the
+    service, which records a refused POST in the command ledger.
     """
 
     purpose: str
