@@ -11,7 +11,7 @@ import billiard.pool
 from celery import Celery
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Reject
-from celery.signals import beat_init, worker_init, worker_process_shutdown
+from celery.signals import beat_init, before_task_publish, heartbeat_sent, worker_init, worker_process_shutdown
 from kombu.serialization import register
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils import json as kombu_json
@@ -78,6 +78,21 @@ def refuse_worker(sender: Any, **_: Any) -> None:
 def refuse_beat(sender: Any, **_: Any) -> None:
     if sender.app == app:
         _refuse("Celery beat", [])
+
+
+@heartbeat_sent.connect
+def record_worker(sender: Any, **_: Any) -> None:
+    if sender.eventer.app == app:
+        from portal.celery_workers import worker_record
+
+        worker_record(sender.eventer.hostname)
+
+
+@before_task_publish.connect
+def stamp_message(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    from portal.celery_workers import message_stamp
+
+    message_stamp(headers)
 
 
 @worker_process_shutdown.connect

@@ -11,11 +11,17 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from portal.broker import dead_list
+from portal.celery_workers import CeleryState, celery_state, redis_client
 from workflows.selectors.counts import drift_counts, stuck_run_count
 from workflows.services.missing_actions import missing_actions
 from workflows.temporal import gateway
 from workflows.tenancy import system_scope
 
+OLD_MESSAGE_SECONDS = 30
+NO_CELERY_WORKER = (
+    "no Celery worker is alive; events are stored but not delivered, and bulk jobs do not start; start a worker with "
+    "`celery -A portal worker`"
+)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -35,9 +41,27 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def health_warnings() -> list[str]:
     """Return problems that do not stop the portal.
 
-    They are actions that no worker has, runs that Temporal cannot move, and entries in the Celery dead list.
+    They are actions that no worker has, runs that Temporal cannot move, Celery without a worker or with old messages,
+    and entries in the Celery dead list.
     """
-    return [*_database_warnings(), *_dead_list_warnings()]
+    return [*_database_warnings(), *_celery_warnings(), *_dead_list_warnings()]
+
+
+def _celery_warnings() -> list[str]:
+    """Return warnings, because the web process works without Celery: it stores events, which are delivered later."""
+    state = _celery_state()
+    if state is None:
+        return []
+    age = state.oldest_seconds or 0.0
+    old = [f"the oldest Celery message has waited for {age:.0f} s"] if age > OLD_MESSAGE_SECONDS else []
+    return old if state.workers else [NO_CELERY_WORKER, *old]
+
+
+def _celery_state() -> CeleryState | None:
+    try:
+        return celery_state()
+    except (redis.RedisError, OSError):
+        return None  # the check of the broker reports the outage
 
 
 def _database_warnings() -> list[str]:
@@ -56,7 +80,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Return the numbers of problems that the reconciler and the workers have found, in Prometheus' text format.
 
     The numbers cover all tenants, and no label names a tenant. The status is 503 if the database does not respond. If
-    Redis does not respond, its number is left out.
+    Redis does not respond, its numbers are left out.
     """
     try:
         with system_scope():
@@ -76,6 +100,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
     dead = _dead_entry_count()
     if dead is not None:
         values["pointsman_dead_celery_entries"] = ("Entries of the Celery queue that are not messages.", dead)
+    state = _celery_state()
+    if state is not None:
+        values["pointsman_celery_workers"] = ("Celery workers that are alive.", state.workers)
+        values["pointsman_oldest_celery_message_seconds"] = (
+            "Age of the oldest message that waits for a Celery worker.",
+            round(state.oldest_seconds or 0.0, 1),
+        )
     lines = [f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (text, value) in values.items()]
     return HttpResponse("".join(lines), content_type=METRICS_TYPE)
 
@@ -95,11 +126,6 @@ def _dead_entry_count() -> int | None:
             return int(client.llen(dead_list(settings.CELERY_TASK_DEFAULT_QUEUE)))
     except redis.RedisError:
         return None  # the check of the broker reports the outage
-
-
-def redis_client() -> redis.Redis:
-    """Return a client of the broker that waits at most 2 s for a response."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
 
 
 def health_checks() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The dashboard: each count equals the rows of the list that it links to, in few statements, for every role."""
 
+import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from portal.celery_workers import redis_client, worker_record
 from portal.pages import system_health
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
@@ -311,12 +314,38 @@ def test_outage_of_temporal_is_shown_and_the_page_still_works(tenant: Any, monke
     assert "Runs do not progress until Temporal responds" in text
     assert "connection refused" in text
     assert "Send an event" not in text  # a viewer
-    assert [item.name for item in page.context_data["alarms"]] == ["Temporal"]
+    assert [item.name for item in page.context_data["alarms"]] == ["Temporal", "Celery workers"]
 
 
 def test_health_shows_pollers_and_backlog(tenant: Any, temporal_worker: None) -> None:
     items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
     assert set(items) >= {
-        "Workflow pollers", "Action pollers", "Task queue backlog", "Event worker queue", "Events not routed",
-        "Deliveries in progress", "Projection lag, p95", "Overdue timers",
+        "Workflow pollers", "Action pollers", "Task queue backlog", "Celery workers", "Events not routed",
+        "Deliveries in progress", "Projection lag", "Overdue timers",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("workers", "sent_ago", "state", "value", "more"),
+    [
+        (0, None, "bad", "0", "none waiting"),
+        (2, None, "good", "2", "none waiting"),
+        (2, 3, "good", "2", "1 waiting, oldest 3."),
+        (1, 70, "warning", "1", "1 waiting, oldest 70"),
+        (0, 70, "bad", "0", "1 waiting, oldest 70"),
+    ],
+)
+def test_health_counts_celery_workers_and_the_age_of_the_oldest_message(
+    tenant: Any, settings: Any, workers: int, sent_ago: int | None, state: str, value: str, more: str
+) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = f"health-{tenant.slug}"
+    for number in range(workers):
+        worker_record(f"celery@host-{number}")
+    if sent_ago is not None:
+        entry = json.dumps({"headers": {"sentAt": time.time() - sent_ago}, "body": ""})
+        with redis_client() as client:
+            client.lpush(settings.CELERY_TASK_DEFAULT_QUEUE, entry)
+    page = dashboard(member_of(tenant, role=Role.VIEWER))
+    item = next(item for item in page.context_data["health"] if item.name == "Celery workers")
+    assert (item.state, item.value, item.more.startswith(more)) == (state, value, True), item
+    assert ("Start a worker: celery -A portal worker" in page.content.decode()) == (not workers)

@@ -1,13 +1,20 @@
 """`/healthz` and `/readyz` (docs/reference/api.md#health)."""
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import redis
+from celery.contrib.testing.worker import start_worker
 from django.test import Client
 
+from portal.celery import app
+from portal.celery_workers import celery_state, redis_client
 from portal.devstack.servers import embedded_servers
+from portal.health import NO_CELERY_WORKER
 from tests.support.factories import eventually
+from workflows.dispatch_notification import notify_dispatcher
 
 
 def test_healthz_needs_no_server(database: None) -> None:
@@ -46,3 +53,24 @@ def test_readyz_is_down_without_a_temporal_worker(database: None, settings: Any)
     settings.TEMPORAL_TASK_QUEUE = "no-worker-polls-this"
     response = Client().get("/readyz")
     assert (response.status_code, "no Temporal worker polls" in response.json()["checks"]["worker"]) == (503, True)
+
+
+def test_celery_workers_are_counted_by_their_heartbeats(database: None, settings: Any) -> None:
+    """Count a running worker without a ping. Messages of the portal carry the time of sending, others do not."""
+    settings.CELERY_TASK_DEFAULT_QUEUE = "heartbeat-test"
+    assert NO_CELERY_WORKER in Client().get("/readyz").json()["warnings"]
+    with start_worker(app, perform_ping_check=False, without_heartbeat=False):
+        eventually(lambda: celery_state().workers == 1)
+        assert NO_CELERY_WORKER not in Client().get("/readyz").json()["warnings"]
+    notify_dispatcher("a-tenant")
+    eventually(lambda: celery_state().oldest_seconds is not None)
+    assert celery_state().messages == 1
+    with redis_client() as client:
+        client.lpush("other-producer", "{}", '{"headers": null}', "[]", '{"headers": {"sentAt": "now"}}')
+        (stamped,) = client.lrange("heartbeat-test", 0, 0)
+        client.rpush("other-producer", json.dumps({**json.loads(stamped), "headers": {"sentAt": time.time() - 90}}))
+    settings.CELERY_TASK_DEFAULT_QUEUE = "other-producer"
+    ready, metrics = Client().get("/readyz").json()["warnings"], Client().get("/metrics").content.decode()
+    assert any(text.startswith("the oldest Celery message has waited for 9") for text in ready)
+    assert "\npointsman_celery_workers 0\n" in metrics
+    assert "\npointsman_oldest_celery_message_seconds 9" in metrics
