@@ -1,6 +1,9 @@
-"""Search for events by the beginning of their key, or by an id (docs/reference/screens.md#other-screens)."""
+"""Search for events by the beginning or the end of their key, or by an id (docs/reference/screens.md#other-screens)."""
 
 import uuid
+from functools import reduce
+from operator import or_
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -8,12 +11,14 @@ from django.db.models import Q, QuerySet
 from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import FOLDED_LENGTH, folded_prefix
 from workflows.redaction import Rules, redact_at
+from workflows.selectors.best_first import best_first
+from workflows.selectors.run_search import key_ends_with, key_equals
 
 MOST_IDS = 1000
 
 
 def events_by_term(events: QuerySet[Event], *, tenant_id: uuid.UUID, term: str, rules: Rules) -> QuerySet[Event]:
-    """Return the events whose first correlation key begins with the text in any letter case.
+    """Return the events whose first correlation key begins or ends with the text in any letter case.
 
     Return also the events with this id, with this event id, or with another key that equals the text. If redaction
     rules hide a place of keys, keys are only compared as a whole. Otherwise a search could find out a hidden key,
@@ -21,16 +26,34 @@ def events_by_term(events: QuerySet[Event], *, tenant_id: uuid.UUID, term: str, 
 
     Cost: two statements before the statement of the list.
     """
-    term = term.strip()
+    exact, *parts = _conditions(tenant_id, term.strip(), rules)
+    return events.filter(reduce(or_, parts, exact))
+
+
+def first_events_by_term(*, tenant_id: uuid.UUID, term: str, rules: Rules, number: int) -> list[dict[str, Any]]:
+    """Return the first events that the search finds, as rows of the command palette.
+
+    Events with exactly this key or id come first. Then come the events whose key begins with the text, and the events
+    whose key ends with it.
+    Cost: three statements.
+    """
+    return best_first(
+        Event.objects.filter(tenant_id=tenant_id), _conditions(tenant_id, term.strip(), rules),
+        "event_id", "event_type", "outcome", newest="received_at", number=number,
+    )  # fmt: skip
+
+
+def _conditions(tenant_id: uuid.UUID, term: str, rules: Rules) -> list[Q]:
+    """Return the conditions of the search, the best one first."""
     keys = EventKey.objects.filter(tenant_id=tenant_id, key=term).values_list("event_id", flat=True)
     ids = list(keys[: MOST_IDS + 1])
     of_key = Q(id__in=ids) if len(ids) <= MOST_IDS else Q(id__in=keys)
     of_id = Q(event_id=term, occupies_id=True) | Q(event_id=term, occupies_id=False)
-    wanted = of_id | Q(id__in=_row_id(term)) | of_key
+    exact = of_id | Q(id__in=_row_id(term)) | of_key
     if len(term) < FOLDED_LENGTH and not _hides_keys(tenant_id, rules):
-        return events.filter(wanted | folded_prefix("correlation_key_folded", term))
+        return [exact | key_equals(term), folded_prefix("correlation_key_folded", term), key_ends_with(term)]
     same = Q(correlation_key=term) & folded_prefix("correlation_key_folded", term[: FOLDED_LENGTH // 2])
-    return events.filter(wanted | same)
+    return [exact | same]
 
 
 def _hides_keys(tenant_id: uuid.UUID, rules: Rules) -> bool:

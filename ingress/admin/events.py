@@ -51,7 +51,7 @@ class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
     )
     list_select_related = ("tenant",)
     search_fields = ("event_id",)
-    search_help_text = "Beginning of a key, or an event id"
+    search_help_text = "Beginning or end of a key, or an event id"
     ordering = ("-received_at",)
 
     def get_search_results(

@@ -6,6 +6,7 @@ Source: docs/reference/screens.md#command-palette
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
@@ -13,13 +14,15 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from ingress.search import events_by_term
+from ingress.search import first_events_by_term
 from portal.navigation import navigation
 from workflows.admin.base import actor_of
-from workflows.models import Definition, Event, Incident, Run
+from workflows.models import Definition, Incident
 from workflows.redaction import rules_of
 from workflows.selectors.incidents import incident_number
-from workflows.selectors.run_search import runs_by_term
+from workflows.selectors.run_search import first_runs_by_term
+from workflows.statuses import EventOutcome
+from workflows.templatetags.times import clock_text, zone_name
 
 MAX_TERM = 200
 SHOWN = 6
@@ -27,19 +30,20 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the palette. `status` is the status of a run, or empty."""
+    """One line of the palette. `status` is the status of a run, or empty. `is_replay`: the run repeats another run."""
 
     title: str
     note: str
     link: str
     icon: str
     status: str = ""
+    is_replay: bool = False
 
 
 def palette_view(request: HttpRequest) -> HttpResponse:
     """Return the results for the text `s` as a part of a page. Without a text, return the pages.
 
-    Cost: eight statements, and one for the number of an incident.
+    The best results of each kind come first. Cost: eight statements, and one for the number of an incident.
     """
     term = request.GET.get("s", "").replace("\x00", "").strip()[:MAX_TERM]
     tenant_id = actor_of(request).tenant_id
@@ -73,10 +77,10 @@ def _incidents(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
 
 
 def _runs(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
-    runs = runs_by_term(Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id, term=term)
-    for run in runs.select_related("definition").defer(*_RUN_CONTENT).order_by("-created_at")[:SHOWN]:
-        note = f"{run.definition.name}, version {run.version}"
-        yield Result(run.correlation_key or str(run.id), note, _page("run", run.id), "runs", run.status)
+    for run in first_runs_by_term(tenant_id=tenant_id, term=term, number=SHOWN):
+        note = f"{run['definition__name']}, version {run['version']}, started {_moment(run['created_at'])}"
+        title, page = run["correlation_key"] or str(run["id"]), _page("run", run["id"])
+        yield Result(title, note, page, "runs", run["status"], is_replay=run["replay_of"] is not None)
 
 
 def _definitions(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
@@ -87,15 +91,14 @@ def _definitions(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
 
 
 def _events(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
-    events = Event.objects.filter(tenant_id=tenant_id)
-    rows = events_by_term(events, tenant_id=tenant_id, term=term, rules=rules_of(tenant_id))
-    rows = rows.only("event_id", "event_type", "outcome")
-    for row in rows.order_by("-received_at")[:SHOWN]:
-        note = f"{row.event_type}, {row.get_outcome_display().lower()}"
-        yield Result(row.event_id, note, _page("event", row.id), "event")
+    for event in first_events_by_term(tenant_id=tenant_id, term=term, rules=rules_of(tenant_id), number=SHOWN):
+        outcome = EventOutcome(event["outcome"]).label.lower()
+        note = f"{event['event_type']}, {outcome}, received {_moment(event['received_at'])}"
+        yield Result(event["event_id"], note, _page("event", event["id"]), "event")
 
 
-_RUN_CONTENT = ("input", "output", "error", "trigger_metadata", "definition__draft_text")
+def _moment(at: datetime) -> str:
+    return f"{clock_text(at)} {zone_name(at)}"
 
 
 def _page(model: str, row_id: Any) -> str:

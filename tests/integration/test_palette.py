@@ -33,7 +33,7 @@ def maya(story: Any) -> Client:
 @pytest.mark.parametrize(
     ("term", "first"),
     [
-        ("tck-4471", "TCK-4471"), ("SET-11", "SET-1124"), ("payment c", "Payment capture"),
+        ("tck-4471", "TCK-4471"), ("4471", "TCK-4471"), ("SET-11", "SET-1124"), ("payment c", "Payment capture"),
         ("refund-app", "Refund approval"), ("mail-8831", "mail-8831"), ("inc-118", "INC-118"), ("INC-999", None),
         ("crd-7", "card-11"),
         ("ledg", "Command ledger"), ("<b>", None),
@@ -44,6 +44,17 @@ def test_keys_ids_definitions_and_pages_are_found_by_their_beginning_in_any_case
     maya: Client, term: str, first: str | None
 ) -> None:
     assert next(iter(found(maya, term)), None) == first
+
+
+def test_results_say_when_and_which_run_is_a_replay(maya: Client) -> None:
+    page = maya.get("/admin/search/", {"s": "PAY-105"}).content.decode()
+    assert re.search(r"Payment capture, version 2, started (\w+ )?\d\d:\d\d UTC", page)
+    assert re.search(
+        r"mail-8831</bdi></span><small>\w+, unmatched, received ",
+        maya.get("/admin/search/", {"s": "mail-8831"}).content.decode(),
+    )
+    replays = len(re.findall(r">Replay</span>", page))
+    assert 0 < replays < len(re.findall(r"Payment capture, version", page))
 
 
 def test_ids_lead_to_their_rows(maya: Client, story: Any) -> None:

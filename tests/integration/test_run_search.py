@@ -3,6 +3,7 @@
 Source: docs/reference/screens.md#run-list
 """
 
+import re
 import uuid
 from typing import Any
 
@@ -17,7 +18,13 @@ from tests.support.plans import conditions_of, copies
 from workflows.models import EventDelivery, Run
 from workflows.models.fields import FOLDED_LENGTH
 from workflows.projections.transaction import projection_writer
-from workflows.selectors.run_search import runs_by_term, runs_of_event, runs_with_key, runs_with_key_prefix
+from workflows.selectors.run_search import (
+    first_runs_by_term,
+    runs_by_term,
+    runs_of_event,
+    runs_with_key,
+    runs_with_key_prefix,
+)
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
@@ -28,14 +35,19 @@ LONG = "Key-" + "x" * FOLDED_LENGTH
     ("key", "term", "is_found"),
     [
         ("PAY-105", "pay-1", True), ("PAY-105", "PAY-105", True), ("PAY-105", " Pay-10 ", True),
-        ("PAY-105", "AY-105", False), ("PAY-105", "pay-1055", False), ("PAY-105", "pay_105", False),
+        ("PAY-105", "105", True), ("PAY-105", "y-105", True), ("PAY-105", "05", False), ("PAY-105", "10", False),
+        ("x" * FOLDED_LENGTH + "-105", "105", False), ("a\u0301-é9", "-É9", True), ("TCK-4471-A", "4471", False),
+        ("PAY-105", "pay-1055", False), ("PAY-105", "pay_105", False),
         ("PAY%5", "pay%", True), ("PAY-5", "pay%", False), ("PAY_5", "p_y", False), ("STRASSE-1", "straße", True),
         ("ÉCLAIR", "écl", True), ("a\u202eb", "A\u202e", True), ("<script>", "<SCRIPT", True), ("", "pay", False),
         (LONG + "1", LONG + "1", True), (LONG + "1", LONG, False), (LONG + "1", LONG[:50].lower(), True),
-        ("'; DROP TABLE x", "'; drop", True), ("back\\slash", "BACK\\", True), ("\U0010ffff", "\U0010ffff", True),
+        ("'; DROP TABLE x", "'; drop", True), ("back\\slash", "BACK\\", True),
+        ("50%_", "0%_", True), ("\U0010ffff", "\U0010ffff", True),
     ],
 )  # fmt: skip
-def test_key_is_found_by_its_beginning_in_any_letter_case(tenant: Any, key: str, term: str, is_found: bool) -> None:
+def test_key_is_found_by_its_beginning_or_end_in_any_letter_case(
+    tenant: Any, key: str, term: str, is_found: bool
+) -> None:
     run = make_run(tenant, correlation_key=key)
     found = runs_by_term(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, term=term)
     assert list(found) == ([run] if is_found else [])
@@ -52,6 +64,21 @@ def test_search_finds_ids_wait_keys_event_ids_and_definitions(tenant: Any) -> No
         ("event-1", {run, started}), (str(uuid.uuid4()), set()), ("k", {started}),
     ):  # fmt: skip
         assert set(runs_by_term(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, term=term)) == wanted, term
+
+
+def test_first_runs_are_exact_then_by_beginning_then_by_end(tenant: Any) -> None:
+    runs = {key: make_run(tenant, correlation_key=key) for key in ("7-105", "105", "105-x", "no", "105-y")}
+    waiting = make_run(tenant, correlation_key="waits")
+    open_wait(tenant, run=waiting, key="105")
+    found = first_runs_by_term(tenant_id=tenant.id, term=" 105 ", number=6)
+    assert [row["correlation_key"] for row in found] == ["waits", "105", "105-y", "105-x", "7-105"]
+    assert [row["correlation_key"] for row in first_runs_by_term(tenant_id=tenant.id, term="105", number=2)] == [
+        "waits",
+        "105",
+    ]
+    by_definition = first_runs_by_term(tenant_id=tenant.id, term=runs["no"].definition_key, number=6)
+    assert [row["correlation_key"] for row in by_definition] == ["no"]
+    assert first_runs_by_term(tenant_id=tenant.id, term=str(runs["no"].id), number=6)[0]["correlation_key"] == "no"
 
 
 def test_search_finds_all_runs_of_a_key_that_very_many_waits_have(tenant: Any) -> None:
@@ -87,6 +114,7 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
     runs = Run.objects.filter(tenant=tenant)
     for rows, column in (
         (runs_by_term(runs, tenant_id=tenant.id, term="PAY-1234"), "correlation_key_folded)::text >= 'pay-1234'"),
+        (runs_by_term(runs, tenant_id=tenant.id, term="1234"), "correlation_key_reversed)::text >= '4321'"),
         (runs_by_term(runs, tenant_id=tenant.id, term="WAIT-7"), "correlation_key_folded)::text >= "),
         (runs_by_term(runs, tenant_id=tenant.id, term="none"), "correlation_key_folded)::text >= "),
         (runs_with_key_prefix(runs, "none"), "correlation_key_folded)::text >= "),
@@ -109,3 +137,23 @@ def test_list_finds_a_key_by_its_beginning(tenant: Any) -> None:
     run, other = make_run(tenant, correlation_key="PAY-105"), make_run(tenant, correlation_key="PAY-2")
     shown = member_of(tenant).get(f"{reverse('admin:workflows_run_changelist')}?q=pay-1").content.decode()
     assert (str(run.id) in shown, str(other.id) in shown) == (True, False)
+
+
+def test_list_shows_the_exact_key_first_and_marks_replays(tenant: Any) -> None:
+    original = make_run(tenant, correlation_key="PAY-1")
+    for number in range(10, 14):
+        make_run(tenant, correlation_key=f"PAY-{number}")
+    replay = make_run(tenant, correlation_key="PAY-1", replay_of=original)
+    client, url = member_of(tenant), reverse("admin:workflows_run_changelist")
+
+    def keys(query: str) -> list[str]:
+        return re.findall(r'class="rk"[^>]*><bdi class="clip">([^<]*)', client.get(f"{url}?{query}").content.decode())
+
+    assert keys("q=pay-1") == ["PAY-1", "PAY-1", "PAY-13", "PAY-12", "PAY-11", "PAY-10"]
+    assert keys(f"q={original.id}") == ["PAY-1"]
+    assert keys("q=pay-1&o=-key")[0] == "PAY-13"
+    assert keys("q=y-12") == ["PAY-12"]
+    shown = client.get(url).content.decode()
+    assert re.search(rf'href="[^"]*{original.id}[^"]*"\s+title="Replay of PAY-1">Replay</a>', shown)
+    assert shown.count(">Replay</a>") == 1
+    assert str(replay.id) in shown

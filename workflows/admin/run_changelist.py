@@ -27,6 +27,7 @@ from workflows.models.statements import statement_limit
 from workflows.redaction import rules_in
 from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
+from workflows.selectors.run_search import exact_first
 from workflows.selectors.run_values import NUMBER, search_paths_of, values_of_runs
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
@@ -90,7 +91,12 @@ class RunChangeList(CheckedChangeList):
                 raise
             self.problems[SEARCH_VAR] = TOO_SLOW
             return rows.none()
-        return rows.order_by(*self.get_ordering(request, rows))
+        ordering: list[Any] = self.get_ordering(request, rows)
+        term = self.form.cleaned_data.get(SEARCH_VAR, "")
+        if term and not request.GET.get(ORDER_VAR):
+            exact = exact_first(self.root_queryset, term=term)
+            ordering = [exact, *ordering] if exact else ordering
+        return rows.order_by(*ordering)
 
     def get_results(self, request: HttpRequest) -> None:
         self.queryset = runs_explained(self.queryset)

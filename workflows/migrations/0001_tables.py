@@ -3,6 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.fields.json
+import django.db.models.functions.text
 import django.utils.timezone
 import workflows.models.fields
 import workflows.models.schedules
@@ -672,6 +673,14 @@ class Migration(migrations.Migration):
                 ("correlation_reason", models.CharField(blank=True, max_length=500)),
                 ("correlation_key", models.CharField(blank=True, max_length=1000)),
                 ("correlation_key_folded", workflows.models.fields.FoldedField(source="correlation_key")),
+                (
+                    "correlation_key_reversed",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.functions.text.Reverse("correlation_key_folded"),
+                        output_field=models.CharField(db_collation="C", max_length=200),
+                    ),
+                ),
                 ("correlation_keys", models.JSONField(default=list)),
                 (
                     "correlation_trace",
@@ -744,6 +753,9 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         fields=["tenant", "correlation_key_folded"], name="workflow_events_by_folded_key"
+                    ),
+                    models.Index(
+                        fields=["tenant", "correlation_key_reversed"], name="workflow_events_by_key_end"
                     ),
                     models.Index(
                         condition=models.Q(("occupies_id", False)),
@@ -839,6 +851,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("correlation_key_folded", workflows.models.fields.FoldedField(source="correlation_key")),
+                (
+                    "correlation_key_reversed",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.functions.text.Reverse("correlation_key_folded"),
+                        output_field=models.CharField(db_collation="C", max_length=200),
+                    ),
+                ),
                 (
                     "concurrency_key",
                     models.CharField(
@@ -992,6 +1012,7 @@ class Migration(migrations.Migration):
                         name="workflow_runs_last_ended",
                     ),
                     models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
+                    models.Index(fields=["tenant", "correlation_key_reversed"], name="workflow_runs_by_key_end"),
                     models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
                     models.Index(
                         condition=models.Q(("state", ""), _negated=True),

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow
+from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow, reversed_field
 from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, EventOutcome, EventSource
 
 
@@ -40,6 +40,7 @@ class Event(TenantRow):
     correlation_reason = models.CharField(max_length=500, blank=True)
     correlation_key = models.CharField(max_length=1000, blank=True)
     correlation_key_folded = FoldedField(source="correlation_key")
+    correlation_key_reversed = reversed_field("correlation_key_folded")
     correlation_keys = models.JSONField(default=list)
     correlation_trace = models.JSONField(default=list, help_text="Each path that was tried, with the key found there.")
     outcome = models.CharField(max_length=20, choices=EventOutcome.choices, default=EventOutcome.RECEIVED)
@@ -67,8 +68,9 @@ class Event(TenantRow):
             models.Index(
                 fields=["tenant", "route_at"], condition=Q(routed_at__isnull=True), name="workflow_events_unrouted"
             ),
-            # The next two indexes are for the search of the event list.
+            # The next three indexes are for the search of the event list.
             models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_events_by_folded_key"),
+            models.Index(fields=["tenant", "correlation_key_reversed"], name="workflow_events_by_key_end"),
             models.Index(
                 fields=["tenant", "event_id"], condition=Q(occupies_id=False), name="workflow_events_refused_ids"
             ),

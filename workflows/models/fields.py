@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Reverse
 from psycopg.types.json import Json, set_json_loads
 from uuid_utils import compat
 
@@ -71,6 +72,21 @@ def folded_prefix(name: str, prefix: str) -> models.Q:
     """
     low = folded(prefix)
     return models.Q(**{f"{name}__gte": low, f"{name}__lt": f"{low}\U0010ffff"})
+
+
+def folded_suffix(name: str, suffix: str) -> models.Q:
+    """Return the condition that a `reversed_field` ends with a text, in any letter case."""
+    low = folded(suffix)[::-1]
+    return models.Q(**{f"{name}__gte": low, f"{name}__lt": f"{low}\U0010ffff"})
+
+
+def reversed_field(source: str) -> models.GeneratedField:
+    """Return the column with the reversed text of a `FoldedField`, for searches by the end of the text.
+
+    PostgreSQL computes the column. Of a text longer than `FOLDED_LENGTH` the end is not stored.
+    """
+    text = models.CharField(max_length=FOLDED_LENGTH, db_collation="C")
+    return models.GeneratedField(expression=Reverse(source), output_field=text, db_persist=True)
 
 
 class FoldedField(models.CharField):

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.fields.json import KT
 from django.utils import timezone
 
-from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow
+from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow, reversed_field
 from workflows.models.guard import projection_guard
 from workflows.models.step_counts import WHOLLY_COUNTED
 from workflows.statuses import (
@@ -57,6 +57,7 @@ class Run(ProjectionRow):
         max_length=1000, blank=True, help_text="Correlation key of the event that started the run."
     )
     correlation_key_folded = FoldedField(source="correlation_key")
+    correlation_key_reversed = reversed_field("correlation_key_folded")
     concurrency_key = models.CharField(
         max_length=1000, blank=True, help_text="Only one run of the definition with this key may be open."
     )
@@ -123,6 +124,7 @@ class Run(ProjectionRow):
             ),
             # The next indexes are for the filters and orders of the run list.
             models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
+            models.Index(fields=["tenant", "correlation_key_reversed"], name="workflow_runs_by_key_end"),
             models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
             models.Index(
                 fields=["tenant", "state", "-created_at"], name="workflow_runs_by_state", condition=~Q(state="")

@@ -15,8 +15,8 @@ from django.db import connection, models, transaction
 
 @cache
 def columns_of(model: type[models.Model]) -> str:
-    """Return the quoted columns of a model, separated by commas."""
-    return ", ".join(_quoted(field.column) for field in model._meta.concrete_fields)
+    """Return the quoted columns of a model, separated by commas, without the columns that PostgreSQL computes."""
+    return ", ".join(_quoted(field.column) for field in _written_fields(model))
 
 
 def values_of(
@@ -26,7 +26,7 @@ def values_of(
 
     Shapes: `("(%s::type, ...), (...)", [value, ...])`
     """
-    fields = tuple(rows[0]._meta.concrete_fields if fields is None else fields)
+    fields = tuple(_written_fields(type(rows[0])) if fields is None else fields)
     values = [field.get_db_prep_save(field.pre_save(row, adding), connection) for row in rows for field in fields]
     return ", ".join([_marks(fields)] * len(rows)), values
 
@@ -72,6 +72,10 @@ def database_now() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]
     return now
+
+
+def _written_fields(model: type[models.Model]) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if not field.generated]
 
 
 def _quoted(name: Any) -> str:

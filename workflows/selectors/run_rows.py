@@ -116,6 +116,7 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
     commands = Command.objects.filter(
         **of_run, action__in=[CommandAction.CANCEL, CommandAction.TERMINATE], state=CommandState.OBSERVED
     ).order_by("-requested_at")
+    originals = Run.objects.filter(tenant_id=OuterRef("tenant_id"), id=OuterRef("replay_of"))
     ended = [RunStatus.CANCELED, RunStatus.TERMINATED]
     return runs.annotate(
         open_wait=_first(
@@ -123,6 +124,7 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
         ),
         open_task=_first(tasks, "id", "task_type", "title", "due_at", when=[RunStatus.WAITING]),
         newest_replay=Subquery(replays.values(found=JSONObject(status="status", created_at="created_at"))[:1]),
+        original_key=Subquery(originals.values("correlation_key")),
         end_command=_first(commands, "actor_name", "reason", when=ended),
     )
 

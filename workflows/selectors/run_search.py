@@ -5,14 +5,18 @@ costs no more than a search that finds one run.
 """
 
 import uuid
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from workflows.models import Event, EventDelivery, Run, RunWait
-from workflows.models.fields import FOLDED_LENGTH, folded_prefix
+from workflows.models.fields import FOLDED_LENGTH, folded, folded_prefix, folded_suffix
+from workflows.selectors.best_first import best_first
 from workflows.statuses import DeliveryStatus
 
 MOST_IDS = 1000
+# Shortest text that is compared with the end of keys. A shorter one is the end of too many keys.
+SHORTEST_END = 3
 
 
 def runs_with_key(runs: QuerySet[Run], *, tenant_id: uuid.UUID, key: str) -> QuerySet[Run]:
@@ -40,17 +44,63 @@ def runs_with_key_prefix(runs: QuerySet[Run], prefix: str) -> QuerySet[Run]:
 def runs_by_term(runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str) -> QuerySet[Run]:
     """Return the runs that the search of the run list finds.
 
-    These are the runs whose correlation key begins with the text in any letter case. They are also the runs with this
-    id, workflow id, definition key, wait key or event id.
+    These are the runs whose correlation key begins or ends with the text in any letter case. They are also the runs
+    with this id, workflow id, definition key, wait key or event id.
 
     Cost: one statement before the statement of the list.
     """
     term = term.strip()
     ids = _ids_of(tenant_id, term)
-    wanted = _key_begins_with(term) | Q(definition_key=term)
+    wanted = _key_begins_with(term) | key_ends_with(term) | Q(definition_key=term)
     if len(ids) > MOST_IDS:
         return runs.filter(wanted | Exists(_waits_of_run(term)) | Exists(_deliveries_of_run(term)))
     return runs.filter(wanted | Q(id__in=ids)) if ids else runs.filter(wanted)
+
+
+def exact_first(runs: QuerySet[Run], *, term: str) -> Case | None:
+    """Return the order in which runs with exactly this key or id come first, or None if there is no such run.
+
+    Use it only with the runs of `runs_by_term`, because the order needs no index then.
+    Cost: one statement.
+    """
+    term = term.strip()
+    exact = key_equals(term) | Q(id=uuid.UUID(term)) if _is_uuid(term) else key_equals(term)
+    return Case(When(exact, then=Value(0)), default=Value(1)) if runs.filter(exact).exists() else None
+
+
+def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[dict[str, Any]]:
+    """Return the first runs that the search finds, as rows of the command palette.
+
+    Runs with exactly this key or id come first. Then come the runs whose key begins with the text, the runs whose key
+    ends with it, and the runs of the definition with this key.
+    Cost: two statements.
+    """
+    term = term.strip()
+    ids = _ids_of(tenant_id, term)[:MOST_IDS]
+    exact = Q(id__in=ids) | key_equals(term)
+    return best_first(
+        Run.objects.filter(tenant_id=tenant_id),
+        [exact, _key_begins_with(term), key_ends_with(term), Q(definition_key=term)],
+        "correlation_key", "status", "version", "replay_of", "definition__name",
+        newest="created_at", number=number,
+    )  # fmt: skip
+
+
+def key_equals(key: str) -> Q:
+    """Return the condition that a correlation key is this text, in any letter case. A key is never empty."""
+    if not key:
+        return Q(pk__in=[])
+    return Q(correlation_key_folded=folded(key)) if len(key) < FOLDED_LENGTH else Q(correlation_key=key)
+
+
+def key_ends_with(suffix: str) -> Q:
+    """Return the condition that a correlation key ends with this text, in any letter case.
+
+    A text of less than `SHORTEST_END` characters finds nothing, and so does one that is as long as a folded key.
+    """
+    if not SHORTEST_END <= len(suffix) < FOLDED_LENGTH:
+        return Q(pk__in=[])
+    return folded_suffix("correlation_key_reversed", suffix)
 
 
 def _key_begins_with(prefix: str) -> Q:
