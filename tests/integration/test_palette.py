@@ -40,7 +40,7 @@ def maya(story: Any) -> Client:
         ("\x00", "Dashboard"), ("x" * 5000, None),
     ],
 )  # fmt: skip
-def test_keys_ids_definitions_and_pages_are_found_by_their_beginning_in_any_case(
+def test_keys_ids_definitions_and_pages_are_found_by_their_beginning_or_end(
     maya: Client, term: str, first: str | None
 ) -> None:
     assert next(iter(found(maya, term)), None) == first
