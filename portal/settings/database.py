@@ -1,5 +1,6 @@
 """PostgreSQL settings: address, roles, time limits, and the two connections."""
 
+import re
 from typing import Any
 
 import dj_database_url
@@ -28,6 +29,17 @@ DATABASE_SYSTEM_ROLE: str = env.parsed(
     matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
     "database role of sweep, reconciler and management commands; it sees the rows of all tenants",
 )
+DATABASE_SIGNIN_ROLE: str = env.parsed(
+    "DATABASE_SIGNIN_ROLE",
+    "pointsman_signin",
+    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
+    "database role of sign-in; only it reads passwords and sessions, and only it writes accounts",
+)
+DATABASE_SIGNIN_URL = env.secret(
+    "DATABASE_SIGNIN_URL", "PostgreSQL with the login of sign-in, which is `DATABASE_SIGNIN_ROLE`"
+)
+if not DATABASE_SIGNIN_URL:
+    DATABASE_SIGNIN_URL = re.sub(r"://[^@]*@", f"://{DATABASE_SIGNIN_ROLE}@", DATABASE_URL)
 if DATABASE_SYSTEM_ROLE == DATABASE_APP_ROLE:
     raise ConfigError(
         "DATABASE_SYSTEM_ROLE",
@@ -56,13 +68,15 @@ _DEAD_PEER = {
 }
 
 
-def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[str, Any]:
+def _database(
+    variable: str, url: str, *, role: str = "", pool: bool = False, statement_seconds: float = 0
+) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_health_checks=True))
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True))
     except ValueError as error:
-        raise ConfigError("DATABASE_URL", f"is not a valid URL: {error}") from error
+        raise ConfigError(variable, f"is not a valid URL: {error}") from error
     if config.get("ENGINE") != "django.db.backends.postgresql":
-        raise ConfigError("DATABASE_URL", "must be a PostgreSQL URL (postgresql://...)")
+        raise ConfigError(variable, "must be a PostgreSQL URL (postgresql://...)")
     options = config["OPTIONS"] = {**_DEAD_PEER, **config.get("OPTIONS", {})}
     options["connect_timeout"] = 5
     options["application_name"] = "pointsman"
@@ -79,11 +93,23 @@ def _database(*, role: str, pool: bool, statement_seconds: float = 0) -> dict[st
     return config
 
 
-# `default` uses the application's role. `owner` uses the role of the login itself, and only migrations use `owner`.
+# `default` uses the application's role. `signin` is a second connection for accounts, passwords and sessions
+# (portal/database_router.py). `owner` uses the role of the login itself, and only migrations use `owner`.
 DATABASES = {
     "default": _database(
-        role=DATABASE_APP_ROLE, pool=DATABASE_POOL, statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS
+        "DATABASE_URL",
+        DATABASE_URL,
+        role=DATABASE_APP_ROLE,
+        pool=DATABASE_POOL,
+        statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS,
     ),
-    "owner": _database(role="", pool=False),
+    "signin": _database(
+        "DATABASE_SIGNIN_URL",
+        DATABASE_SIGNIN_URL,
+        pool=DATABASE_POOL,
+        statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS,
+    ),
+    "owner": _database("DATABASE_URL", DATABASE_URL),
 }
+DATABASE_ROUTERS = ["portal.database_router.LoginRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -62,7 +62,8 @@ def test_migrations_run_from_zero_back_and_forth(second_database: Any) -> None:
 
     migrate("workflows", "zero")
     assert catalogue_differences(before, catalogue(second_database)) == []
-    assert roles(second_database) == [("pointsman_app",), ("pointsman_system",)]  # of the whole server
+    # Roles belong to the whole server.
+    assert roles(second_database) == [("pointsman_app",), ("pointsman_signin",), ("pointsman_system",)]
 
     migrate()
     assert catalogue_differences(complete, catalogue(second_database)) == []

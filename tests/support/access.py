@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import connections, router, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.http import urlencode
 
+from portal.database_router import SIGNIN
 from portal.middleware import SESSION_TENANT
 from tests.support.factories import make_token
 from workflows.models import ApiToken, Command, Tenant, TenantMembership
@@ -264,22 +266,27 @@ def _text(response: Any) -> str:
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    with transaction.atomic():
+    """Roll the block back on every connection of the web process."""
+    with transaction.atomic(), transaction.atomic(using=SIGNIN):
         yield
         transaction.set_rollback(True)
+        transaction.set_rollback(True, using=SIGNIN)
 
 
 def written_rows() -> dict[str, int]:
-    """Return the number of rows written in this transaction, by table.
+    """Return the number of rows written in these transactions, by table.
 
     Use only differences of two calls, because the counts of the server contain earlier writes too.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
-            " WHERE n_tup_ins + n_tup_upd + n_tup_del > 0"
-        )
-        return dict(cursor.fetchall())
+    written: Counter[str] = Counter()
+    for alias in ("default", SIGNIN):
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
+                " WHERE n_tup_ins + n_tup_upd + n_tup_del > 0"
+            )
+            written.update(dict(cursor.fetchall()))
+    return dict(written)
 
 
 def row_sums(tenants: list[Any]) -> dict[str, Any]:
@@ -287,17 +294,20 @@ def row_sums(tenants: list[Any]) -> dict[str, Any]:
 
     Of a tenant table, only the rows of the given tenants count.
     """
-    parts = []
+    parts: dict[str, list[str]] = {}
     for model in apps.get_models():
         table = model._meta.db_table
         if table in LEDGER | SESSIONS or not model._meta.managed:
             continue
         columns = {f.column for f in model._meta.concrete_fields}
         where = "WHERE t.tenant_id = ANY(%s)" if "tenant_id" in columns else "WHERE %s::uuid[] IS NOT NULL"
-        parts.append(
+        parts.setdefault(router.db_for_read(model), []).append(
             f"SELECT '{table}', count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)"
             f" FROM {table} t {where}"
         )
-    with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(parts), [[tenant.id for tenant in tenants]] * len(parts))
-        return {name: (number, total) for name, number, total in cursor.fetchall()}
+    sums = {}
+    for alias, of_alias in parts.items():
+        with connections[alias].cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(of_alias), [[tenant.id for tenant in tenants]] * len(of_alias))
+            sums |= {name: (number, total) for name, number, total in cursor.fetchall()}
+    return sums

@@ -19,11 +19,12 @@ SEQUENCE_GRANTS = "USAGE, SELECT"
 
 def create_roles(apps, schema_editor):
     with schema_editor.connection.cursor() as cursor:
-        for role in ROLES:
+        for role in (*ROLES, settings.DATABASE_SIGNIN_ROLE):
             name = schema_editor.quote_name(role)
+            login = "LOGIN" if role == settings.DATABASE_SIGNIN_ROLE else "NOLOGIN"
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
             if cursor.fetchone() is None:
-                cursor.execute(f"CREATE ROLE {name} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS")
+                cursor.execute(f"CREATE ROLE {name} {login} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS")
             cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
             if not cursor.fetchone()[0]:
                 cursor.execute(f"GRANT {name} TO current_user")
@@ -36,7 +37,7 @@ def create_roles(apps, schema_editor):
 
 def revoke_grants(apps, schema_editor):
     with schema_editor.connection.cursor() as cursor:
-        for role in ROLES:
+        for role in (*ROLES, settings.DATABASE_SIGNIN_ROLE):
             name = schema_editor.quote_name(role)
             cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {name}")
             cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {name}")

@@ -10,7 +10,6 @@ from typing import Any
 from django.contrib.auth import get_user_model, password_validation
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.db import transaction
 
 from workflows.management.scoped import SystemCommand
 
@@ -37,8 +36,7 @@ class Command(SystemCommand):
             account.full_clean()
         except ValidationError as error:
             raise CommandError(f"{' '.join(error.messages)} Nothing was created.") from error
-        with transaction.atomic():
-            account.save()
+        account.save()
         self.stdout.write(
             f"The administrator {account.get_username()} exists. Create a tenant:"
             " manage.py tenant create SLUG --name NAME"
