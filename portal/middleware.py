@@ -3,15 +3,20 @@
 import uuid
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from workflows.actors import Actor
+from workflows.api.errors import error_body
 from workflows.models import Tenant, TenantMembership
 from workflows.statuses import CommandSource, Role
 from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
 
 SESSION_TENANT = "tenant_id"
 WITHOUT_TENANT = ("/healthz", "/readyz", "/metrics", "/static/")
+# A POST to these addresses has the same effect in every tenant.
+IN_ANY_TENANT = ("/admin/logout/", "/admin/login/", "/admin/tenant/", "/invitation")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
@@ -20,6 +25,9 @@ class CurrentTenantMiddleware:
 
     The session stores which tenant the user has chosen. Without a choice, the tenant is the user's first tenant by
     name. A superuser also works in one tenant at a time, with the role ADMIN.
+
+    If the membership in the chosen tenant has ended, the first request that would change something is refused. A form
+    that was loaded in one tenant is never carried out in another one.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -30,14 +38,28 @@ class CurrentTenantMiddleware:
         request.tenant_choices = []  # type: ignore[attr-defined]
         with scope_of(NO_SCOPE):  # no tenant is visible until the user is known
             if request.user.is_authenticated and not request.path.startswith(WITHOUT_TENANT):
-                _choose_tenant(request)
+                is_same = _choose_tenant(request)
+                if not is_same and request.method not in SAFE_METHODS and request.path not in IN_ANY_TENANT:
+                    return _refused(request)
             return self.get_response(request)
 
 
-def _choose_tenant(request: HttpRequest) -> None:
+def _refused(request: HttpRequest) -> HttpResponse:
+    """Errors: PermissionDenied for a page. The next request is carried out in the tenant that is now chosen."""
+    why = (
+        "You are no longer a member of the tenant that you had chosen, or it was closed. Nothing was changed. The"
+        " portal now shows another tenant of yours, or none"
+    )
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body("TENANT_LEFT", f"{why}."), status=403)
+    raise PermissionDenied(why)
+
+
+def _choose_tenant(request: HttpRequest) -> bool:
+    """Return False if the tenant that the session had chosen is no longer a choice of the user."""
     user = request.user
     if user.pk is None:
-        return
+        return True
     with scope_of(Scope(user=str(user.pk))):
         memberships = {
             row.tenant_id: row
@@ -48,10 +70,13 @@ def _choose_tenant(request: HttpRequest) -> None:
     choices = [row.tenant for row in memberships.values()]
     if user.is_superuser:
         choices = list(Tenant.objects.filter(is_active=True).order_by("name"))
-    if not choices:
-        return
     chosen = request.session.get(SESSION_TENANT)
-    tenant = next((choice for choice in choices if str(choice.id) == chosen), choices[0])
+    if not choices:
+        return chosen is None
+    found = next((choice for choice in choices if str(choice.id) == chosen), None)
+    tenant = found or choices[0]
+    if found is None and (chosen or len(choices) > 1):
+        request.session[SESSION_TENANT] = str(tenant.id)
     membership = memberships.get(tenant.id)
     role = Role(membership.role) if membership else Role.ADMIN
     request.tenant, request.tenant_choices = tenant, choices  # type: ignore[attr-defined]
@@ -65,3 +90,4 @@ def _choose_tenant(request: HttpRequest) -> None:
         CommandSource.API if request.path.startswith("/api/") else CommandSource.ADMIN,
         may_see_payloads=bool(membership and membership.may_see_payloads),
     )
+    return found is not None or chosen is None

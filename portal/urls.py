@@ -5,6 +5,7 @@ from django.views import defaults
 from django.views.generic import RedirectView
 
 from portal import health
+from portal.pages.invitation import invitation_view
 from workflows.api.errors import error_body
 
 urlpatterns = [
@@ -13,6 +14,7 @@ urlpatterns = [
     path("metrics", health.metrics, name="metrics"),
     path("api/v1/", include(("portal.api", "api"))),
     path("admin/", admin.site.urls),
+    path("invitation", invitation_view, name="invitation"),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]
 

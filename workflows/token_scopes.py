@@ -17,6 +17,7 @@ AREAS = {
     "expressions": "runs",
     "holiday-calendars": "schedules",
     "incidents": "runs",
+    "invitations": "administration",
     "language": "definitions",
     "members": "administration",
     "redaction-rules": "administration",

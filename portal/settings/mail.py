@@ -1,4 +1,4 @@
-"""E-mail."""
+"""E-mail, and invitations that are sent by e-mail."""
 
 from portal.env import env, importable
 from portal.settings.environment import POINTSMAN_HOME, PRODUCTION
@@ -17,3 +17,6 @@ EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD", "SMTP password")
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", False, "use STARTTLS with the SMTP server")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "pointsman@localhost", "sender address of e-mails")
+INVITATION_HOURS = env.whole(
+    "INVITATION_HOURS", 72, "hours for which the link in the e-mail of an invitation can be used", low=1, high=8760
+)

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -22,6 +23,7 @@ from workflows.models import (
     Incident,
     IncidentCursor,
     IncidentNote,
+    Invitation,
     Notification,
     OutboxEvent,
     Run,
@@ -36,6 +38,7 @@ from workflows.models import (
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.connectors import connector_save
+from workflows.services.invitation_links import code_hash_of
 from workflows.services.schedules.calendars import calendar_save
 from workflows.services.schedules.edit import schedule_create
 from workflows.services.schedules.field_checks import ScheduleFields
@@ -175,7 +178,16 @@ def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, s
     token, _ = token_issue(tenant_id=tenant.id, name=f"{mark} token", role=Role.VIEWER)
     account = get_user_model().objects.create_user(f"{own}-member", email=f"{own}@example.org")
     membership = TenantMembership.objects.create(tenant=tenant, user=account, role=Role.VIEWER)
+    invitation = Invitation.objects.create(
+        tenant=tenant,
+        email=f"{own}-invited@example.org",
+        role=Role.VIEWER,
+        code_hash=code_hash_of(own),
+        created_by_name=f"{mark} inviter",
+        expires_at=timezone.now() + timedelta(days=1),
+    )
     ids |= {
+        "invitation": str(invitation.id),
         "token": str(token.id),
         "member": account.get_username(),
         "membership": str(membership.id),

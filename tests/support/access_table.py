@@ -62,6 +62,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("secrets", needs=ADMIN)
     yield _read("tokens", needs=ADMIN)
     yield _read("members", needs=ADMIN)
+    yield _read("invitations", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
     yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
@@ -243,6 +244,10 @@ def _api_admins() -> Iterator[Cell]:
     yield _write("token-revoke", ADMIN, "token")
     yield _write("member", ADMIN, "member", method="PUT", body=lambda ids: {"role": "viewer"}, foreign_statuses=own)
     yield _write("member", ADMIN, "member", method="DELETE", body=lambda ids: None)
+    invited = {"email": "new@example.org", "role": "viewer"}
+    yield _write("invitations", ADMIN, body=lambda ids: invited, foreign_statuses=None)
+    yield _write("invitation-resend", ADMIN, "invitation", body=lambda ids: {})
+    yield _write("invitation-revoke", ADMIN, "invitation")
 
 
 # -- The screens -------------------------------------------------------------------------------------------------------
@@ -291,7 +296,7 @@ def _both(name: str, needs: str, *args: str, **more: Any) -> Iterator[Cell]:
 
 
 def _site_cells() -> Iterator[Cell]:
-    for name in ("healthz", "readyz", "metrics", "home"):
+    for name in ("healthz", "readyz", "metrics", "home", "invitation"):
         for method in ("GET", "POST"):
             statuses = frozenset({200, 503}) if name == "readyz" else OK  # 503 while no Temporal worker polls
             yield Cell(
@@ -440,9 +445,14 @@ def _secret_pages() -> Iterator[Cell]:
 
 def _token_and_member_pages() -> Iterator[Cell]:
     token, member = "workflows_apitoken", "workflows_tenantmembership"
-    bodies = {token: {"name": "a", "role": "viewer"}, member: {"username": "nobody", "role": "viewer"}}
-    changes = {token: {"what": "revoke"}, member: {"what": "save", "role": "viewer"}}
-    for name, row in ((token, "token"), (member, "membership")):
+    invitation = "workflows_invitation"
+    bodies = {
+        token: {"name": "a", "role": "viewer"},
+        member: {"username": "nobody", "role": "viewer"},
+        invitation: {"email": "new@example.org", "role": "viewer"},
+    }
+    changes = {token: {"what": "revoke"}, member: {"what": "save", "role": "viewer"}, invitation: {"what": "revoke"}}
+    for name, row in ((token, "token"), (member, "membership"), (invitation, "invitation")):
         model = name.removeprefix("workflows_")
         yield _get(f"{name}_changelist", ADMIN, shows=True)
         yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)

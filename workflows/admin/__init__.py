@@ -6,6 +6,7 @@ from workflows.admin import (  # noqa: F401
     definitions,
     human_tasks,
     incidents,
+    invitations,
     ledger,
     members,
     runs,

@@ -1,12 +1,16 @@
-"""Base of the pages that only administrators of the tenant may open: tokens and members."""
+"""Base of the pages that only administrators of the tenant may open: tokens, members, invitations."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django import forms
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from workflows.admin.base import TenantAdmin, actor_of
-from workflows.errors import PermissionRefused
+from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.form_keys import once
+from workflows.errors import PermissionRefused, PortalError
 from workflows.statuses import Role
 
 
@@ -40,3 +44,13 @@ class AdministratorsAdmin(TenantAdmin):
             actor.require(Role.ADMIN, to=self.purpose)
         except PermissionRefused as error:
             raise PermissionDenied(error.message) from error
+
+    def was_done(self, request: HttpRequest, form: forms.Form, call: Callable[[], object], text: str) -> bool:
+        """Call a service with the key of the form and show `text`. Return False after an error. The form has it."""
+        try:
+            once(call)
+        except PortalError as error:
+            form.add_error(None, error_text(error))
+            return False
+        messages.success(request, text)
+        return True

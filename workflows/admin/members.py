@@ -1,10 +1,9 @@
 """Pages of the members of a tenant, for administrators (docs/reference/administration.md#members)."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -12,10 +11,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from workflows.admin.administrators import AdministratorsAdmin
-from workflows.admin.base import actor_of, error_text
-from workflows.admin.form_keys import key_of, once
+from workflows.admin.base import actor_of
+from workflows.admin.form_keys import key_of
 from workflows.admin.forms import ReasonForm
-from workflows.errors import PortalError
 from workflows.models import TenantMembership
 from workflows.services.members import member_remove, member_save, require_member_role
 from workflows.statuses import CommandAction, Role
@@ -88,7 +86,7 @@ class MemberAdmin(AdministratorsAdmin):
 
     def _save(self, request: HttpRequest, form: forms.Form, username: str) -> bool:
         role = Role(form.cleaned_data["role"])
-        return self._done(
+        return self.was_done(
             request,
             form,
             lambda: member_save(
@@ -103,7 +101,7 @@ class MemberAdmin(AdministratorsAdmin):
 
     def _remove(self, request: HttpRequest, form: forms.Form, username: str) -> bool:
         reason = form.cleaned_data["reason"]
-        return self._done(
+        return self.was_done(
             request,
             form,
             lambda: member_remove(
@@ -111,15 +109,6 @@ class MemberAdmin(AdministratorsAdmin):
             ),
             f"{username} is no longer a member. Tokens that this person created are revoked.",
         )
-
-    def _done(self, request: HttpRequest, form: forms.Form, call: Callable[[], object], text: str) -> bool:
-        try:
-            once(call)
-        except PortalError as error:
-            form.add_error(None, error_text(error))
-            return False
-        messages.success(request, text)
-        return True
 
     def _context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
         crumbs = [("Members", reverse(LIST)), (title, "")]

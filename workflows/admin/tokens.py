@@ -182,20 +182,17 @@ class TokenAdmin(AdministratorsAdmin):
         return page(request)
 
     def _revoke(self, request: HttpRequest, token: ApiToken, form: ReasonForm) -> bool:
-        try:
-            once(
-                lambda: token_revoke(
-                    actor=actor_of(request),
-                    token_id=token.id,
-                    reason=form.cleaned_data["reason"],
-                    idempotency_key=key_of(request),
-                )
-            )
-        except PortalError as error:
-            form.add_error(None, error_text(error))
-            return False
-        messages.success(request, f"The token {token.name} ({token.prefix}…) is revoked.")
-        return True
+        return self.was_done(
+            request,
+            form,
+            lambda: token_revoke(
+                actor=actor_of(request),
+                token_id=token.id,
+                reason=form.cleaned_data["reason"],
+                idempotency_key=key_of(request),
+            ),
+            f"The token {token.name} ({token.prefix}…) is revoked.",
+        )
 
     def _context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
         crumbs = [("Tokens", reverse(LIST)), (title, "")]

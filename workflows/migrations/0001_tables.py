@@ -100,6 +100,10 @@ class Migration(migrations.Migration):
                             ("revoke_token", "Revoke token"),
                             ("save_member", "Save member"),
                             ("remove_member", "Remove member"),
+                            ("invite_member", "Invite member"),
+                            ("resend_invitation", "Send invitation again"),
+                            ("revoke_invitation", "Revoke invitation"),
+                            ("accept_invitation", "Accept invitation"),
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
                             ("edit_view", "Change saved view"),
@@ -255,6 +259,10 @@ class Migration(migrations.Migration):
                             ("revoke_token", "Revoke token"),
                             ("save_member", "Save member"),
                             ("remove_member", "Remove member"),
+                            ("invite_member", "Invite member"),
+                            ("resend_invitation", "Send invitation again"),
+                            ("revoke_invitation", "Revoke invitation"),
+                            ("accept_invitation", "Accept invitation"),
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
                             ("edit_view", "Change saved view"),
@@ -2264,6 +2272,61 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         fields=("tenant", "action_id", "action_version", "idempotency_key"),
                         name="workflow_action_invocations_key",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Invitation",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("email", models.EmailField(max_length=254)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("viewer", "Viewer"),
+                            ("operator", "Operator"),
+                            ("author", "Author"),
+                            ("admin", "Admin"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("code_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                ("created_by_name", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "sent_at",
+                    models.DateTimeField(default=django.utils.timezone.now, help_text="Time of the last e-mail."),
+                ),
+                ("expires_at", models.DateTimeField()),
+                ("accepted_at", models.DateTimeField(blank=True, null=True)),
+                ("accepted_by_name", models.CharField(blank=True, max_length=150)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "tenant_invitations",
+                "indexes": [models.Index(fields=["tenant", "-created_at", "-id"], name="tenant_invitations_newest")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("accepted_at__isnull", True), ("revoked_at__isnull", True)),
+                        fields=("tenant", "email"),
+                        name="tenant_invitations_one_open",
                     )
                 ],
             },

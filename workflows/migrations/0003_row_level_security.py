@@ -1,6 +1,7 @@
 """Row-level security on every tenant table (docs/reference/administration.md#tenants-and-roles).
 
-Two further policies permit the queries that find the tenant itself: the memberships of a user, and one API token.
+Three further policies permit the queries that find the tenant itself: the memberships of a user, one API token, and one
+invitation.
 """
 
 from django.conf import settings
@@ -12,7 +13,7 @@ APP_ROLE = f'"{settings.DATABASE_APP_ROLE}"'
 TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
-    "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote",
+    "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote", "Invitation",
     "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunValue", "RunWait", "SavedView",
     "Schedule", "ScheduleOccurrence", "Secret", "StepCount", "TaskDraft", "TenantMembership",
 ]  # fmt: skip
@@ -39,5 +40,10 @@ class Migration(migrations.Migration):
             "own_token",
             "api_tokens",
             "token_hash = nullif(current_setting('pointsman.token_hash', true), '')",
+        ),
+        own_rows(
+            "own_invitation",
+            "tenant_invitations",
+            "code_hash = nullif(current_setting('pointsman.token_hash', true), '')",
         ),
     ]

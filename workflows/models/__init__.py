@@ -13,7 +13,7 @@ from workflows.models.saved_views import SavedView
 from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
 from workflows.models.step_counts import StepCount
 from workflows.models.storage import DataStoreEntry, Secret
-from workflows.models.tenants import ApiToken, Tenant, TenantMembership
+from workflows.models.tenants import ApiToken, Invitation, Tenant, TenantMembership
 
 __all__ = [
     "ActionInvocation",
@@ -37,6 +37,7 @@ __all__ = [
     "IncidentFailure",
     "IncidentHour",
     "IncidentNote",
+    "Invitation",
     "Notification",
     "OutboxEvent",
     "PayloadSchema",

@@ -70,3 +70,32 @@ class ApiToken(TenantRow):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class Invitation(TenantRow):
+    """Invitation of a person to a tenant by e-mail. Only the SHA-256 of the code in the link is stored."""
+
+    email = models.EmailField(max_length=254)
+    role = models.CharField(max_length=20, choices=Role.choices)
+    code_hash = models.CharField(max_length=64, unique=True, editable=False)
+    created_by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    sent_at = models.DateTimeField(default=timezone.now, help_text="Time of the last e-mail.")
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by_name = models.CharField(max_length=150, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "tenant_invitations"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=models.Q(accepted_at__isnull=True, revoked_at__isnull=True),
+                name="tenant_invitations_one_open",
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "-created_at", "-id"], name="tenant_invitations_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.email} as {self.role}"

@@ -201,6 +201,7 @@ def _described(run: Run) -> gateway.Execution | None:
 
 # These commands write their change and their outcome in one commit. Without an outcome, they have changed nothing.
 ONE_COMMIT = (
+    CommandAction.ACCEPT_INVITATION,
     CommandAction.ARCHIVE,
     CommandAction.ASSIGN_TASK,
     CommandAction.BACKFILL_SCHEDULE,
@@ -223,13 +224,16 @@ ONE_COMMIT = (
     CommandAction.EDIT_TENANT,
     CommandAction.EDIT_VIEW,
     CommandAction.IMPORT,
+    CommandAction.INVITE_MEMBER,
     CommandAction.PAUSE,
     CommandAction.PAUSE_SCHEDULE,
     CommandAction.PUBLISH,
     CommandAction.REDELIVER,
     CommandAction.RELEASE_TASK,
     CommandAction.REMOVE_MEMBER,
+    CommandAction.RESEND_INVITATION,
     CommandAction.RESUME_SCHEDULE,
+    CommandAction.REVOKE_INVITATION,
     CommandAction.REVOKE_TOKEN,
     CommandAction.ROLL_BACK,
     CommandAction.ROTATE_SECRETS,

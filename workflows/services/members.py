@@ -14,6 +14,7 @@ from workflows.actors import Actor
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.models import ApiToken, TenantMembership
 from workflows.services.idempotency import keyed_command_transaction
+from workflows.services.invitations import invitations_revoke_of
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
@@ -61,7 +62,7 @@ def member_save(
 
 
 def member_remove(*, actor: Actor, username: str, reason: str = "", idempotency_key: str = "") -> None:
-    """End a membership, and revoke the tokens of this tenant that the person created.
+    """End a membership. Revoke the tokens of this tenant that the person created, and the person's open invitation.
 
     Each request reads the membership, so an open session of the person has no access to the tenant from now on.
 
@@ -85,8 +86,9 @@ def member_remove(*, actor: Actor, username: str, reason: str = "", idempotency_
         tokens = ApiToken.objects.filter(
             tenant_id=actor.tenant_id, created_by_id=member.user_id, revoked_at__isnull=True
         ).update(revoked_at=timezone.now())
+        invitations = invitations_revoke_of(tenant_id=actor.tenant_id, email=member.user.email)
         member.delete()
-        command.details = {"before": member.role, "revokedTokens": tokens}
+        command.details = {"before": member.role, "revokedTokens": tokens, "revokedInvitations": invitations}
 
 
 def _locked(tenant_id: uuid.UUID) -> dict[int, TenantMembership]:
