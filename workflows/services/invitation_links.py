@@ -52,7 +52,8 @@ def invitation_accept(*, code_hash: str, account: Any) -> TenantMembership:
     """Make an account a member with the role of the invitation. The invitation is then used.
 
     `account` is the signed-in account, or a new account that is not saved yet. A new account gets the address of the
-    invitation and is saved in the same transaction.
+    invitation. It is committed on the connection of sign-in while the invitation is locked, so a link makes at most one
+    account.
 
     Errors: the errors of `invitation_of_code_hash`; Conflict INVITATION_OTHER_ACCOUNT or ALREADY_MEMBER.
     """
