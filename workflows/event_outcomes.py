@@ -25,14 +25,17 @@ from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
 
 REACHED = frozenset({DeliveryStatus.MATCHED, DeliveryStatus.STARTED})
 IN_PROGRESS = frozenset({DeliveryStatus.PENDING, DeliveryStatus.SENT})
+# A pending start that is held counts with this word instead of its status.
+HELD = "held"
+HELD_UNTIL = "until the definition is resumed or has a free slot"
 
 
 def outcome_of(
-    statuses: Iterable[str], *, is_routed: bool, correlation_status: str, is_buffered: bool
+    statuses: Iterable[str], *, is_routed: bool, correlation_status: str, is_buffered: bool, held_why: str = ""
 ) -> tuple[EventOutcome, str]:
     """Return the outcome that follows from these delivery statuses, and its reason.
 
-    The first rule that fits decides.
+    The first rule that fits decides. `statuses` has `HELD` for a start that is held, and `held_why` says why it is.
     """
     found = set(statuses)
     if not is_routed:
@@ -43,6 +46,8 @@ def outcome_of(
         return EventOutcome.DELIVERED, ""
     if found & IN_PROGRESS:
         return EventOutcome.ROUTING, "a delivery is in progress"
+    if HELD in found:
+        return EventOutcome.HELD, f"{held_why or 'the definition cannot start now'}, {HELD_UNTIL}"
     if DeliveryStatus.DEAD in found:
         return EventOutcome.DEAD, "every attempt of a delivery failed; see the dead-letter inbox"
     if found == {DeliveryStatus.DISCARDED}:
@@ -73,14 +78,22 @@ def deliveries_changing(events: QuerySet[Event]) -> Iterator[list[Event]]:
 def write_outcomes(locked: list[Event]) -> None:
     """Write the current outcomes of events that the transaction has locked."""
     statuses: dict[uuid.UUID, list[str]] = {}
-    ids = [event.id for event in locked]
-    for event_id, status in EventDelivery.objects.filter(event_id__in=ids).values_list("event_id", "status"):
-        statuses.setdefault(event_id, []).append(status)
-    changed = [event for event in locked if event.occupies_id and set_outcome(event, statuses.get(event.id, ()))]
+    held_why: dict[uuid.UUID, str] = {}
+    deliveries = EventDelivery.objects.filter(event_id__in=[event.id for event in locked])
+    for event_id, status, held_since, why in deliveries.values_list("event_id", "status", "held_since", "reason"):
+        is_held = status == DeliveryStatus.PENDING and held_since is not None
+        statuses.setdefault(event_id, []).append(HELD if is_held else status)
+        if is_held:
+            held_why[event_id] = why
+    changed = [
+        event
+        for event in locked
+        if event.occupies_id and set_outcome(event, statuses.get(event.id, ()), held_why=held_why.get(event.id, ""))
+    ]
     update_rows(changed, ["outcome", "outcome_reason"])
 
 
-def set_outcome(event: Event, statuses: Iterable[str]) -> bool:
+def set_outcome(event: Event, statuses: Iterable[str], *, held_why: str = "") -> bool:
     """Set the outcome that follows from these delivery statuses, but do not save it.
 
     Return True if the outcome changed.
@@ -90,7 +103,9 @@ def set_outcome(event: Event, statuses: Iterable[str]) -> bool:
         is_routed=event.routed_at is not None,
         correlation_status=event.correlation_status,
         is_buffered=event.buffered_until is not None and timezone.now() < event.buffered_until,
+        held_why=held_why,
     )
+    reason = reason[:500]
     if (event.outcome, event.outcome_reason) == (outcome, reason):
         return False
     event.outcome, event.outcome_reason = outcome, reason

@@ -29,6 +29,7 @@ WAIT = {"WAITING": "warning", "RESOLVED": "success", "TIMED_OUT": "danger", "CAN
 EVENT = {
     "received": "info",
     "routing": "info",
+    "held": "warning",
     "delivered": "success",
     "partly_delivered": "warning",
     "buffered": "warning",

@@ -47,6 +47,7 @@ INCIDENT = {
 EVENT = {
     "received": Mark("Received", "in", "blue"),
     "routing": Mark("Routing", "run", "blue"),
+    "held": Mark("On hold", "held", "amber"),
     "delivered": Mark("Delivered", "ok", "green"),
     "partly_delivered": Mark("Partly delivered", "warn", "amber"),
     "buffered": Mark("Buffered", "wait", "amber"),

@@ -120,6 +120,7 @@ class DeliveryStatus(TextChoices):
 class EventOutcome(TextChoices):
     RECEIVED = "received", "Received"
     ROUTING = "routing", "Routing"
+    HELD = "held", "On hold"
     DELIVERED = "delivered", "Delivered"
     PARTLY_DELIVERED = "partly_delivered", "Partly delivered"
     BUFFERED = "buffered", "Buffered"

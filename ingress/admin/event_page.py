@@ -13,18 +13,21 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
+from ingress.dispatch.near_misses import NEAR_MISSES
 from ingress.explain.advice import Advice, advice_of
 from ingress.explain.trace import event_explained
 from workflows import status_marks
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.live import live_page
 from workflows.event_redaction import EventRedaction
-from workflows.models import Command, Event
+from workflows.models import Command, Event, Run
 from workflows.redaction import rules_of
+from workflows.selectors.run_list import runs_waiting_for
 from workflows.selectors.versions import event_version
 from workflows.statuses import DeliveryStatus, EventOutcome, Role
 
 SAME_TYPE_SPAN, SHOWN_SAME_TYPE = timedelta(hours=1), 5
+MOST_WAITING = 1_000
 IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 
 
@@ -60,6 +63,7 @@ class EventPageViews(TenantAdmin):
             action_url=dead_url if advice.action == "redeliver" else _action_url(advice, event),
             dead_url=dead_url,
             same_type=_same_type(event),
+            more_waiting=_more_waiting(event, trace["routing"]["near_misses"]),
             commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
             is_live=_is_live(event, trace),
             may_act=actor.has_role(Role.OPERATOR),
@@ -88,6 +92,18 @@ def _is_live(event: Event, trace: dict[str, Any]) -> bool:
     if event.outcome in (EventOutcome.RECEIVED, EventOutcome.ROUTING) or trace["buffer"]["is_open"]:
         return True
     return any(trace["delivery_counts"].get(status) for status in IN_PROGRESS)
+
+
+def _more_waiting(event: Event, near_misses: list[dict[str, Any]]) -> str:
+    """Return the number of runs that wait for this event type and are no near miss of the trace, or an empty text.
+
+    A trace keeps the `NEAR_MISSES` most alike waits. Cost: one statement if the trace has as many.
+    """
+    if len(near_misses) < NEAR_MISSES:
+        return ""
+    waiting = runs_waiting_for(Run.objects.filter(tenant_id=event.tenant_id), event.event_type)
+    found = waiting.exclude(id__in=[near["run_id"] for near in near_misses])[: MOST_WAITING + 1].count()
+    return "" if not found else f"{found:,}" if found <= MOST_WAITING else f"more than {MOST_WAITING:,}"
 
 
 def _same_type(event: Event) -> list[dict[str, Any]]:

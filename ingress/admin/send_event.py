@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 
 from ingress.admin.stored_events import restored_envelope, shown_envelope, stored_event
 from ingress.admin.what_if import json_area, tone_of
-from ingress.explain.skeleton import payload_skeleton, with_value_at
+from ingress.explain.skeleton import payload_skeleton, with_key, with_value_at
 from ingress.explain.what_if import event_what_if
 from ingress.intake.receive import event_receive
 from workflows.actors import Actor
@@ -110,11 +110,13 @@ class SendEventViews(TenantAdmin):
 
 def _initial(actor: Actor, request: HttpRequest, wait: RunWait | None) -> dict[str, Any]:
     """Return the values of the form from a stored event, a wait, or the other parameters of the address."""
-    stored = stored_event(actor, request.GET.get("event", ""))
+    stored, key = stored_event(actor, request.GET.get("event", "")), request.GET.get("key", "")
     initial: dict[str, Any] = {"event_type": request.GET.get("event_type", ""), "payload": "{}"}
     if stored is not None:
         shown = shown_envelope(actor, stored)
         initial |= {name: shown[name] for name in ENVELOPE if name in shown} | {"stored": str(stored.id)}
+        if key:
+            with_key(shown["payload"], stored.correlation_trace, key, replaces=request.GET.get("replaces", ""))
         initial["payload"] = _text(shown["payload"])
     elif wait is not None:
         initial |= {"event_type": wait.event_name, "workflow_correlation_key": wait.correlation_key}

@@ -125,8 +125,8 @@ def _delivered(explained: dict[str, Any]) -> Advice:
 def _under_way(deliveries: Iterable[dict[str, Any]]) -> Advice:
     if any(row["held_since"] for row in deliveries):
         return Advice(
-            "The start of a run is held.",
-            "The run starts when an author resumes the definition, or when a slot is free. See the reason below.",
+            "This event is on hold: its run cannot start now.",
+            "Nothing. The run starts by itself when an author resumes the definition, or when a slot is free.",
         )
     return Advice("The event is being delivered.", "Wait. This page shows the result by itself.")
 
@@ -183,7 +183,7 @@ def _best(explained: dict[str, Any]) -> Advice | None:
                 f" again with the key {near['key']}.",
                 "send",
                 f"Send with key {near['key']}…",
-                {"key": near["key"]},
+                {"key": near["key"], "replaces": near["event_key"]},
                 **run,
             )
     if late:

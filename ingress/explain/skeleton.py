@@ -3,7 +3,10 @@
 A skeleton has the properties of the schema with empty values. It holds no value that could be sent by mistake.
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+from workflows.engine.filters import MISSING, value_at
 
 MAX_DEPTH, MAX_PROPERTIES = 4, 100
 _EMPTY: dict[str, Any] = {"string": "", "array": [], "object": {}, "boolean": None, "number": None, "integer": None}
@@ -40,3 +43,24 @@ def with_value_at(payload: dict[str, Any], path: str, value: Any) -> None:
         node = node[name]
     if isinstance(node, dict):
         node[last] = value
+
+
+def with_key(payload: dict[str, Any], places: Sequence[dict[str, Any]], key: str, *, replaces: str = "") -> str:
+    """Write a correlation key at the path of the payload from which the portal takes the key. Return this path.
+
+    `places` is the stored trace of the search for keys (`correlate_event`). The path is the one that gave the key
+    `replaces`, else the first one that gave a key, else the first configured one without a value. A number stays a
+    number. Return an empty text if the key did not come from the payload and no path is configured.
+    """
+    found = [place for place in places if place["found"]]
+    wanted = [place for place in found if place.get("key") == replaces] or found
+    configured = [place for place in places if place["source"] not in ("envelope", "payload")]
+    path = next((place["path"] for place in wanted or configured), "")
+    if not path.startswith("payload."):
+        return ""
+    present = value_at(payload, path.removeprefix("payload."))
+    if isinstance(present, dict | list):
+        return ""
+    is_number = isinstance(present, int) and not isinstance(present, bool) and key.isascii() and key.isdecimal()
+    with_value_at(payload, path, int(key) if is_number and str(int(key)) == key else key)
+    return "" if value_at(payload, path.removeprefix("payload.")) is MISSING else path

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from workflows.event_outcomes import HELD_UNTIL
 from workflows.redaction import HIDDEN
 from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
 
@@ -126,8 +127,8 @@ def _pending(row: dict[str, Any], now: datetime) -> str:
         return f"An attempt to deliver the event to {target} is in progress."
     if row["held_since"]:
         if row["reason"] is None:
-            return f"The start of {target} is held until the definition is resumed or has a free slot."
-        return f"The start of {target} is held: {row['reason']}."
+            return f"The start of {target} is on hold {HELD_UNTIL}."
+        return f"The start of {target} is on hold: {row['reason']}, {HELD_UNTIL}."
     if row["attempts"]:
         due = _left(row["next_attempt_at"], now)
         return f"The last attempt to deliver the event to {target} failed{_why(row)}. The next attempt is due {due}."

@@ -17,12 +17,12 @@ from ingress.intake.envelope import read_event_envelope
 from ingress.intake.receive import IntakeRules, Receipt, event_row, first_events, result_of
 from workflows.actors import Actor
 from workflows.errors import InputInvalid, PortalError
-from workflows.event_outcomes import outcome_of
+from workflows.event_outcomes import HELD, outcome_of
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, Event, RunWait
 from workflows.models.read_only import reading_only
 from workflows.redaction import rules_of
-from workflows.statuses import EventOutcome, EventSource
+from workflows.statuses import DeliveryStatus, EventOutcome, EventSource
 
 SHOWN_WAITS = 200
 
@@ -103,11 +103,14 @@ def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
     (plan,) = plan_event_routes([event])
     waits = _waits(tenant_id, plan, redaction)
     triggers = _triggers(tenant_id, plan, redaction)
+    forecasts = [target["forecast"] for target in (*waits, *triggers)]
+    held = [forecast["why"] for forecast in forecasts if forecast["status"] == DeliveryStatus.PENDING]
     status, reason = outcome_of(
-        [target["forecast"]["status"] for target in (*waits, *triggers)],
+        [HELD if forecast["status"] == DeliveryStatus.PENDING else forecast["status"] for forecast in forecasts],
         is_routed=True,
         correlation_status=event.correlation_status,
         is_buffered=plan.buffer is not None,
+        held_why=next(iter(held), ""),
     )
     waits_now = current_waits(tenant_id, plan.near_misses)
     return {

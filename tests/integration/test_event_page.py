@@ -1,5 +1,7 @@
 """Page of one event: what to do first, live until every delivery is decided, viewers, hostile values, statements."""
 
+import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +11,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ingress.dispatch.delivery import events_deliver_due
+from ingress.dispatch.near_misses import NEAR_MISSES
 from ingress.dispatch.routing import event_route
 from tests.support.events import open_wait, receive
+from tests.support.factories import publish
 from tests.support.members import member_of
-from workflows.models import Event, EventDelivery, Tenant
+from tests.support.triggers import STATE, TRIGGER
+from workflows.models import Definition, Event, EventDelivery, Tenant
 from workflows.statuses import DeliveryStatus
 
 HOSTILE = "<script>alert(1)</script>\u202e" + "k" * 160
@@ -33,6 +39,36 @@ def test_almost_matching_wait_leads_to_a_form_with_its_key(tenant: Any) -> None:
     assert 'TCK-44<span class="diff">17</span>' in page
     assert f"{reverse('admin:workflows_event_send')}?event={event.id}&amp;key=TCK-4471" in page
     assert "Send with key" not in page_of(event, "viewer")
+
+
+def test_trace_says_how_many_more_runs_wait_and_leads_to_them(tenant: Any) -> None:
+    waits = [open_wait(tenant, key=f"OTHER-{number}") for number in range(NEAR_MISSES + 2)]
+    open_wait(tenant, key="OTHER-9", name="ANOTHER")
+    event = receive(tenant, workflow_correlation_key="TCK-4417")
+    event_route(event.id)
+    page = page_of(event)
+    assert "Other runs that wait for this event type now: 2." in page
+    client, url = member_of(tenant), f"{reverse('admin:workflows_run_changelist')}?waits_for=REPLIED"
+    assert url in page
+    assert {row.run.id for row in client.get(url).context["rows"]} == {wait.run_id for wait in waits}
+
+
+def test_event_on_hold_says_why_and_until_when(tenant: Any) -> None:
+    publish(tenant, STATE, trigger=TRIGGER)
+    Definition.objects.filter(tenant=tenant).update(is_paused=True, paused_reason="a holiday")
+    event = receive(tenant)
+    event_route(event.id)
+    events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60)
+    event.refresh_from_db()
+    why = "flow is paused: a holiday, until the definition is resumed or has a free slot"
+    assert (event.outcome, event.outcome_reason) == ("held", why)
+    page = page_of(event)
+    assert "This event is on hold" in page
+    assert why in page
+    assert "Routing</span>" not in page
+    shown = member_of(tenant).get(reverse("admin:workflows_event_changelist"), {"outcome__exact": "held"})
+    assert re.search(r"On hold\s*<b>1</b>", shown.content.decode())
+    assert why[1:] in shown.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """The page that sends one event: filled from a wait or from a stored event, checked first, sent once."""
 
+import html
 import json
+import re
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
+from ingress.dispatch.routing import events_route_due
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_tenant
 from tests.support.members import member_of
@@ -63,6 +66,19 @@ def test_stored_event_fills_the_form_and_its_hidden_values_are_sent(tenant: Any)
     command = Command.objects.get(tenant=tenant)
     assert (command.action, command.reason) == ("send_event", "wrong key")
     assert "AT-1" not in json.dumps(command.payload)
+
+
+def test_key_of_a_near_miss_replaces_the_key_in_the_payload(tenant: Any) -> None:
+    EventType.objects.create(tenant=tenant, name="REPLIED", correlation_paths=["ticketId"])
+    open_wait(tenant, key="TCK-4471")
+    event = receive(tenant, event_type="REPLIED", payload={"ticketId": "TCK-4417"}, workflow_correlation_key=None)
+    events_route_due(tenant_id=tenant.id)
+    page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[event.id]))
+    link = re.search(r'<a class="btn primary" href="([^"]*)">', page.content.decode())
+    assert link, "the page offers no corrected event"
+    values = typed_values(member_of(tenant).get(html.unescape(link.group(1))))
+    assert json.loads(values["payload"]) == {"ticketId": "TCK-4471"}
+    assert values["workflow_correlation_key"] == "TCK-4471"
 
 
 def test_check_sends_nothing(tenant: Any) -> None:

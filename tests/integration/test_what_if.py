@@ -177,7 +177,7 @@ def test_forecast_contains_the_use_of_slots(tenant: Any) -> None:
     make_run(tenant, definition_version=version, status="SUCCEEDED")
     result = what_if_of(tenant)
     assert forecasts(result, "triggers") == [("pending", "2 of 2 slots are used by open runs")]
-    assert result["outcome"]["status"] == "routing"
+    assert result["outcome"]["status"] == "held"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ ENTRY_POINTS = ("rest", "task", "stream", "outbox")
 DATABASE_ENTRY_POINTS = {"rest", "outbox"}
 KEYS_PER_RUN, RUNS_AT_ONCE = 6, 4
 SENDERS = 4
+UNSETTLED = ("received", "routing", "held", "buffered")
 TIMEOUT_SECONDS = 60
 SENT_ONCE = 0.2  # share of the unmatched REST events whose sender does not repeat a failed request
 
@@ -236,7 +237,7 @@ class Load:
             "senders": lambda: all(event.accepted_at or event.is_sent_once for event in self.sent.values()),
             "events in the outbox": lambda: not OutboxEvent.objects.filter(tenant=self.tenant).exists(),
             f"accepted and not stored: {missing}": lambda: not missing,
-            "events": lambda: not self._events().filter(outcome__in=["received", "routing", "buffered"]).exists(),
+            "events": lambda: not self._events().filter(outcome__in=UNSETTLED).exists(),
             "deliveries": lambda: not deliveries.exists(),
             "runs": lambda: not Run.objects.filter(tenant=self.tenant).exclude(status="SUCCEEDED").exists(),
             "stream entries": self.is_consumed,

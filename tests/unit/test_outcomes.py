@@ -12,6 +12,8 @@ from workflows.event_outcomes import outcome_of
         (["matched", "dead"], "derived", False, "partly_delivered"),
         (["matched", "pending"], "derived", False, "delivered"),
         (["pending", "dead"], "derived", False, "routing"), (["sent"], "derived", True, "routing"),
+        (["held", "filtered"], "derived", True, "held"), (["held", "sent"], "derived", False, "routing"),
+        (["held", "started"], "missing", False, "delivered"), (["held", "dead"], "missing", False, "held"),
         (["dead", "filtered"], "derived", True, "dead"), (["discarded"], "derived", False, "discarded"),
         ([], "missing", False, "uncorrelated"), ([], "derived", True, "buffered"), ([], "derived", False, "unmatched"),
         (["filtered"], "derived", True, "buffered"), (["filtered", "late"], "derived", False, "unmatched"),

@@ -79,6 +79,7 @@ class RunListForm(forms.Form):
     )  # fmt: skip
     failed_step = _text("Failed step", "for example root.steps[2]", longest=500)
     current_step = _text("Current step", "for example root.steps[2]", longest=500)
+    waits_for = _text("Waits for event", "event type")
     started = _choice("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
     age = _choice("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
     problem = _choice("Problem", {problem.value: words for problem, words in RUN_PROBLEM_WORDS.items()})
@@ -154,6 +155,7 @@ def _fields_of(path: SearchPath) -> dict[str, forms.Field]:
 _NARROW = {
     "key": runs_with_key_prefix,
     "current_step": run_list.runs_at_step,
+    "waits_for": run_list.runs_waiting_for,
     "started": run_list.runs_started_within,
     "age": run_list.runs_open_longer_than,
     "replays": run_list.runs_by_replays,

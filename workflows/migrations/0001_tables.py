@@ -700,6 +700,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("received", "Received"),
                             ("routing", "Routing"),
+                            ("held", "On hold"),
                             ("delivered", "Delivered"),
                             ("partly_delivered", "Partly delivered"),
                             ("buffered", "Buffered"),

@@ -54,6 +54,14 @@ def runs_at_step(runs: QuerySet[Run], step_path: str) -> QuerySet[Run]:
     return runs.filter(current_step_path=step_path, status__in=[one.value for one in OPEN_RUN_STATUSES])
 
 
+def runs_waiting_for(runs: QuerySet[Run], event_name: str) -> QuerySet[Run]:
+    """Return the runs with an open wait for this event."""
+    waits = RunWait.objects.filter(
+        tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), event_name=event_name, status=WaitStatus.WAITING
+    )
+    return runs.filter(Exists(waits), status__in=[one.value for one in OPEN_RUN_STATUSES])
+
+
 def runs_started_within(runs: QuerySet[Run], span: str) -> QuerySet[Run]:
     return runs.filter(created_at__gte=timezone.now() - SPANS[span])
 

@@ -100,7 +100,7 @@ def tally(prefix: str) -> dict[str, int]:
     runs = Counter(Run.objects.filter(event__in=events).values_list("status", flat=True))
     return {
         "stored": sum(outcomes.values()),
-        "not routed": outcomes.get("received", 0) + outcomes.get("routing", 0),
+        "not routed": sum(outcomes.get(name, 0) for name in ("received", "routing", "held")),
         "started": deliveries.get("started", 0),
         "matched": deliveries.get("matched", 0),
         # An event for a wrong payment is filtered, is late, or finds no wait. The result depends on the order in which

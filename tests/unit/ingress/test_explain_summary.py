@@ -110,11 +110,12 @@ def test_summary_explains_a_missing_key() -> None:
         ),
         (
             delivery("pending", None, attempts=2, held_since=NOW, reason="flow is paused: a holiday"),
-            "The start of flow@2 is held: flow is paused: a holiday.",
+            "The start of flow@2 is on hold: flow is paused: a holiday, until the definition is resumed"
+            " or has a free slot.",
         ),
         (
             delivery("pending", None, attempts=2, held_since=NOW),
-            "The start of flow@2 is held until the definition is resumed or has a free slot.",
+            "The start of flow@2 is on hold until the definition is resumed or has a free slot.",
         ),
     ],
     ids=lambda value: value["status"] if isinstance(value, dict) else "",
