@@ -196,6 +196,10 @@ class CommandAction(TextChoices):
     CREATE_TENANT = "create_tenant", "Create tenant"
     EDIT_TENANT = "edit_tenant", "Edit tenant"
     EDIT_VIEW = "edit_view", "Change saved view"
+    EDIT_RETENTION = "edit_retention", "Change retention periods"
+    HOLD_RUN = "hold_run", "Set legal hold"
+    RELEASE_RUN = "release_run", "Release legal hold"
+    PRUNE = "prune", "Delete old data"
 
 
 class CommandState(TextChoices):

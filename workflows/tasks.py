@@ -1,4 +1,4 @@
-"""Celery tasks of this package: the reconcilers of runs and schedules, incidents, and slices of bulk jobs."""
+"""Celery tasks of this package: the reconcilers of runs and schedules, incidents, retention, and bulk jobs."""
 
 import uuid
 
@@ -10,6 +10,7 @@ from workflows.services.bulk.work import bulk_work
 from workflows.services.definitions.auto_pause import definitions_auto_pause
 from workflows.services.incidents.clock import incidents_close_quiet, incidents_wake
 from workflows.services.incidents.grow import incidents_grow
+from workflows.services.retention.prune import tenants_prune_slice
 from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.services.step_counts import steps_count
@@ -64,6 +65,20 @@ def count_steps() -> int:
     """
     with system_scope():
         return steps_count()
+
+
+@shared_task(name="workflows.prune_old_rows")
+def prune_old_rows() -> dict[str, int]:
+    """Delete rows that are older than the periods of their tenant, for at most a minute. Return the numbers by table.
+
+    If more rows are old, another task continues. If its message is lost, the task of the next day continues.
+    Source: docs/reference/retention.md#how-rows-are-deleted
+    """
+    with system_scope():
+        deleted, is_done = tenants_prune_slice()
+    if not is_done:
+        prune_old_rows.apply_async(countdown=1)
+    return deleted
 
 
 @shared_task(name=WORK_BULK)

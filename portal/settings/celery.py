@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from celery.schedules import crontab
+
 from portal.env import env, matching
 from portal.settings.environment import required_in_production
 
@@ -81,7 +83,15 @@ STEP_COUNT_INTERVAL_SECONDS = env.number(
     "STEP_COUNT_INTERVAL_SECONDS", 15, "seconds between two countings of steps for the maps of definitions", low=1,
     high=3600,
 )  # fmt: skip
+PRUNE_HOUR = env.whole(
+    "PRUNE_HOUR", 2, "hour of the day (UTC) at which the daily deletion of old rows begins", low=0, high=23
+)
 CELERY_BEAT_SCHEDULE = {
+    "workflows.prune_old_rows": {
+        "task": "workflows.prune_old_rows",
+        "schedule": crontab(hour=str(PRUNE_HOUR), minute="17"),
+        "options": {"expires": 43_200.0},
+    },
     "workflows.grow_incidents": {
         "task": "workflows.grow_incidents",
         "schedule": timedelta(seconds=INCIDENT_INTERVAL_SECONDS),

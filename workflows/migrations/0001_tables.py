@@ -33,6 +33,8 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True)),
                 ("closed_run_retention_days", models.PositiveIntegerField(default=90)),
                 ("event_retention_days", models.PositiveIntegerField(default=90)),
+                ("ledger_retention_days", models.PositiveIntegerField(default=730)),
+                ("notification_retention_days", models.PositiveIntegerField(default=90)),
                 ("delivery_concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
                 ("redaction_rules", models.JSONField(blank=True, default=list)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
@@ -107,6 +109,10 @@ class Migration(migrations.Migration):
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
                             ("edit_view", "Change saved view"),
+                            ("edit_retention", "Change retention periods"),
+                            ("hold_run", "Set legal hold"),
+                            ("release_run", "Release legal hold"),
+                            ("prune", "Delete old data"),
                         ],
                         max_length=40,
                     ),
@@ -163,8 +169,10 @@ class Migration(migrations.Migration):
                     "parent",
                     models.ForeignKey(
                         blank=True,
+                        db_constraint=False,
+                        db_index=False,
                         null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="items",
                         to="workflows.command",
                     ),
@@ -185,6 +193,11 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
                     models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+                    models.Index(
+                        condition=models.Q(("parent__isnull", False)),
+                        fields=["tenant", "parent"],
+                        name="workflow_commands_of_parent",
+                    ),
                     models.Index(
                         condition=models.Q(("state__in", ["requested", "unknown", "accepted"])),
                         fields=["requested_at"],
@@ -266,6 +279,10 @@ class Migration(migrations.Migration):
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
                             ("edit_view", "Change saved view"),
+                            ("edit_retention", "Change retention periods"),
+                            ("hold_run", "Set legal hold"),
+                            ("release_run", "Release legal hold"),
+                            ("prune", "Delete old data"),
                         ],
                         max_length=40,
                     ),
@@ -1123,10 +1140,20 @@ class Migration(migrations.Migration):
             name="run",
             field=models.ForeignKey(
                 blank=True,
+                db_constraint=False,
+                db_index=False,
                 null=True,
-                on_delete=django.db.models.deletion.PROTECT,
+                on_delete=django.db.models.deletion.DO_NOTHING,
                 related_name="commands",
                 to="workflows.run",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="command",
+            index=models.Index(
+                condition=models.Q(("run__isnull", False)),
+                fields=["tenant", "run", "-requested_at"],
+                name="workflow_commands_of_run",
             ),
         ),
         migrations.CreateModel(
@@ -1522,7 +1549,8 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "my notifications",
                 "db_table": "workflow_notifications",
                 "indexes": [
-                    models.Index(fields=["tenant", "user", "-created_at"], name="workflow_notifications_inbox")
+                    models.Index(fields=["tenant", "user", "-created_at"], name="workflow_notifications_inbox"),
+                    models.Index(fields=["tenant", "created_at"], name="workflow_notifications_by_age"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
@@ -2026,6 +2054,13 @@ class Migration(migrations.Migration):
                 "db_table": "workflow_data_store",
                 "constraints": [
                     models.UniqueConstraint(fields=("tenant", "namespace", "key"), name="workflow_data_store_key")
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("expires_at__isnull", False)),
+                        fields=["tenant", "expires_at"],
+                        name="workflow_data_store_expiry",
+                    )
                 ],
             },
         ),
@@ -3153,5 +3188,106 @@ class Migration(migrations.Migration):
                 related_name="replay_jobs",
                 to="workflows.incident",
             ),
+        ),
+        migrations.CreateModel(
+            name="RunHold",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("reason", models.TextField()),
+                ("held_by_name", models.CharField(max_length=200)),
+                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="holds", to="workflows.run"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_run_holds",
+                "constraints": [models.UniqueConstraint(fields=("tenant", "run"), name="workflow_run_holds_once")],
+            },
+        ),
+        migrations.CreateModel(
+            name="PrunedRun",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("definition_key", models.CharField(max_length=200)),
+                ("ended_at", models.DateTimeField()),
+                ("pruned_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "retention_days",
+                    models.PositiveIntegerField(help_text="Period of the tenant when the run was deleted."),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_pruned_runs",
+                "indexes": [models.Index(fields=["tenant", "pruned_at"], name="workflow_pruned_runs_by_age")],
+            },
+        ),
+        migrations.CreateModel(
+            name="LedgerCheckpoint",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "seq",
+                    models.BigIntegerField(
+                        help_text="Position of the last deleted link. All links up to it are deleted."
+                    ),
+                ),
+                ("hash", models.CharField(help_text="Hash of the last deleted link.", max_length=64)),
+                ("written_at", models.DateTimeField(help_text="Time at which the last deleted link was written.")),
+                (
+                    "commands",
+                    models.BigIntegerField(default=0, help_text="Number of deleted rows of the command ledger."),
+                ),
+                ("pruned_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workflow_ledger_checkpoints",
+                "constraints": [models.UniqueConstraint(fields=("tenant",), name="workflow_ledger_checkpoints_once")],
+            },
         ),
     ]

@@ -83,6 +83,8 @@ NO_TRUNCATE = (
     " USING ERRCODE = 'insufficient_privilege';"
 )
 
+NOT_PRUNING = "WHEN (coalesce(current_setting('pointsman.ledger_prune', true), '') = '')"
+
 # The content of a command may not change after the request. Its state moves only along these transitions.
 REQUEST_COLUMNS = [
     "id", "tenant_id", "action", "target_type", "target_id", "run_id", "actor_type", "actor_id", "actor_name", "source",
@@ -121,6 +123,9 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(5042, hashtext(NEW.tenant_id::text));
     SELECT seq, hash INTO last FROM workflow_command_entries WHERE tenant_id = NEW.tenant_id ORDER BY seq DESC LIMIT 1;
+    IF NOT FOUND THEN
+        SELECT seq, hash INTO last FROM workflow_ledger_checkpoints WHERE tenant_id = NEW.tenant_id;
+    END IF;
     INSERT INTO workflow_command_entries (id, tenant_id, seq, command_id, content, hash, written_at)
     VALUES (gen_random_uuid(), NEW.tenant_id, coalesce(last.seq, 0) + 1, NEW.id, content,
             encode(sha256(convert_to(coalesce(last.hash, '') || content, 'UTF8')), 'hex'), clock_timestamp());
@@ -137,6 +142,83 @@ DROP TRIGGER audit_link ON workflow_commands;
 DROP FUNCTION workflow_audit_link();
 DROP FUNCTION workflow_audit_content(workflow_commands);
 """
+# Retention deletes the ledger only through this function, only as a prefix of the audit chain, and only links that are
+# older than the period of the tenant and than 90 days. It checks every hash and writes the checkpoint in the same
+# transaction. A row of the ledger is deleted together with its last link. The commands of bulk jobs that are still
+# stored are kept, so the prefix ends before their last links.
+LEDGER_PRUNE = """
+CREATE FUNCTION workflow_ledger_prune(of_tenant uuid, max_links integer, is_dry boolean)
+    RETURNS TABLE (links bigint, commands bigint, is_blocked boolean)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    start_seq bigint;
+    end_seq bigint;
+    last_seq bigint;
+    last_hash text;
+    blocked bigint;
+    link record;
+    cutoff timestamptz;
+    old_commands uuid[];
+    deleted bigint;
+BEGIN
+    -- A process that changes an old command waits for this lock at its commit, and this function for its row.
+    PERFORM set_config('lock_timeout', '500ms', true);
+    PERFORM pg_advisory_xact_lock(5042, hashtext(of_tenant::text));
+    SELECT clock_timestamp() - make_interval(days => greatest(90, tenant.ledger_retention_days)) INTO STRICT cutoff
+        FROM tenants AS tenant WHERE tenant.id = of_tenant;
+    SELECT point.seq, point.hash INTO last_seq, last_hash
+        FROM workflow_ledger_checkpoints AS point WHERE point.tenant_id = of_tenant;
+    last_seq := coalesce(last_seq, 0);
+    start_seq := last_seq;
+    FOR link IN
+        SELECT entry.seq, entry.content, entry.hash, entry.written_at FROM workflow_command_entries AS entry
+        WHERE entry.tenant_id = of_tenant AND entry.seq > start_seq ORDER BY entry.seq LIMIT max_links
+    LOOP
+        EXIT WHEN link.written_at >= cutoff;
+        IF link.seq <> last_seq + 1
+            OR link.hash <> encode(sha256(convert_to(coalesce(last_hash, '') || link.content, 'UTF8')), 'hex') THEN
+            RAISE EXCEPTION 'the audit chain of tenant % is not intact at link %; nothing was deleted',
+                of_tenant, last_seq + 1 USING HINT = 'Run manage.py verify_audit.';
+        END IF;
+        last_seq := link.seq;
+        last_hash := link.hash;
+    END LOOP;
+    end_seq := last_seq;
+    SELECT min(ends.seq) INTO blocked FROM (
+        SELECT entry.command_id, max(entry.seq) AS seq FROM workflow_command_entries AS entry
+        WHERE entry.tenant_id = of_tenant AND entry.seq > start_seq AND entry.seq <= end_seq GROUP BY entry.command_id
+    ) AS ends
+    WHERE EXISTS (SELECT FROM workflow_bulk_jobs AS job WHERE job.command_id = ends.command_id)
+        OR EXISTS (SELECT FROM workflow_bulk_items AS item WHERE item.command_id = ends.command_id);
+    end_seq := coalesce(blocked - 1, end_seq);
+    IF is_dry OR end_seq = start_seq THEN
+        RETURN QUERY SELECT end_seq - start_seq, 0::bigint, blocked IS NOT NULL;
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT entry.command_id) INTO old_commands FROM workflow_command_entries AS entry
+        WHERE entry.tenant_id = of_tenant AND entry.seq > start_seq AND entry.seq <= end_seq
+        AND NOT EXISTS (SELECT FROM workflow_command_entries AS later
+                        WHERE later.command_id = entry.command_id AND later.seq > end_seq);
+    SELECT entry.hash, entry.written_at INTO link FROM workflow_command_entries AS entry
+        WHERE entry.tenant_id = of_tenant AND entry.seq = end_seq;
+    PERFORM set_config('pointsman.ledger_prune', 'yes', true);
+    DELETE FROM workflow_command_entries AS entry
+        WHERE entry.tenant_id = of_tenant AND entry.seq > start_seq AND entry.seq <= end_seq;
+    DELETE FROM workflow_commands AS command WHERE command.tenant_id = of_tenant AND command.id = ANY(old_commands);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    PERFORM set_config('pointsman.ledger_prune', '', true);
+    INSERT INTO workflow_ledger_checkpoints AS point (id, tenant_id, seq, hash, written_at, commands, pruned_at)
+        VALUES (gen_random_uuid(), of_tenant, end_seq, link.hash, link.written_at, deleted, clock_timestamp())
+        ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash,
+            written_at = excluded.written_at, commands = point.commands + excluded.commands,
+            pruned_at = excluded.pruned_at;
+    RETURN QUERY SELECT end_seq - start_seq, deleted, blocked IS NOT NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION workflow_ledger_prune(uuid, integer, boolean) FROM PUBLIC;
+"""
+DROP_LEDGER_PRUNE = "DROP FUNCTION workflow_ledger_prune(uuid, integer, boolean)"
 QUOTED_ROLES = ", ".join(f'"{role}"' for role in ROLES)
 # The roles may write the outcome of a command, and nothing else of its row. A published version never changes.
 OUTCOME_COLUMNS = "state, code, message, details, http_status, decided_at, observed_at"
@@ -144,6 +226,8 @@ FIXED_ROWS = f"""
 REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {QUOTED_ROLES};
 REVOKE UPDATE, DELETE ON workflow_commands FROM {QUOTED_ROLES};
 GRANT UPDATE ({OUTCOME_COLUMNS}) ON workflow_commands TO {QUOTED_ROLES};
+REVOKE INSERT, UPDATE, DELETE ON workflow_ledger_checkpoints FROM {QUOTED_ROLES};
+GRANT EXECUTE ON FUNCTION workflow_ledger_prune(uuid, integer, boolean) TO "{settings.DATABASE_SYSTEM_ROLE}";
 """
 # pgtrigger's own function lets every session switch triggers off with the setting `pgtrigger.ignore`. Each AddTrigger
 # creates the function again, so a later migration with an AddTrigger must end with this statement, too.
@@ -228,11 +312,12 @@ class Migration(migrations.Migration):
         trigger(
             "command",
             "append_only",
+            condition=NOT_PRUNING,
             func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;",
             operation="DELETE",
             table="workflow_commands",
             pgid="pgtrigger_append_only_5d7a9",
-            hash="ae710034a33f6b88cffa033a12a7544994c26a74",
+            hash="cf6b0a2fcf643fee4f1860038eb8b5472344617c",
         ),
         no_truncate(
             "command",
@@ -263,11 +348,21 @@ class Migration(migrations.Migration):
         trigger(
             "commandentry",
             "append_only",
-            func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-            operation="UPDATE OR DELETE",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;",
+            operation="UPDATE",
             table="workflow_command_entries",
             pgid="pgtrigger_append_only_975bc",
-            hash="c2e68606916d6b1654f6282798c0159db002054d",
+            hash="5a5e9edb70f90ca40dca0789207d1524605af78d",
+        ),
+        trigger(
+            "commandentry",
+            "only_a_prefix",
+            condition=NOT_PRUNING,
+            func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;",
+            operation="DELETE",
+            table="workflow_command_entries",
+            pgid="pgtrigger_only_a_prefix_6952b",
+            hash="ef5807d2187d7cd48d07028117b006f00257b6d5",
         ),
         no_truncate(
             "commandentry",
@@ -276,6 +371,7 @@ class Migration(migrations.Migration):
             "4787cc487a446a7a41962b4e774747d90a7c4bc3",
         ),
         migrations.RunSQL(AUDIT_CHAIN, DROP_AUDIT_CHAIN),
+        migrations.RunSQL(LEDGER_PRUNE, DROP_LEDGER_PRUNE),
         # The grants of this migration are revoked in its reverse, so this revocation needs no reverse.
         migrations.RunSQL(FIXED_ROWS, migrations.RunSQL.noop),
         migrations.RunSQL(TRIGGERS_ARE_NEVER_IGNORED, migrations.RunSQL.noop),

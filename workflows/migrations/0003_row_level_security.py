@@ -14,8 +14,9 @@ TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
     "Incident", "IncidentCursor", "IncidentFailure", "IncidentHour", "IncidentNote", "Invitation",
-    "Notification", "OutboxEvent", "PayloadSchema", "Run", "RunLog", "RunStep", "RunValue", "RunWait", "SavedView",
-    "Schedule", "ScheduleOccurrence", "Secret", "StepCount", "TaskDraft", "TenantMembership",
+    "LedgerCheckpoint", "Notification", "OutboxEvent", "PayloadSchema", "PrunedRun", "Run", "RunHold", "RunLog",
+    "RunStep", "RunValue", "RunWait", "SavedView", "Schedule", "ScheduleOccurrence", "Secret", "StepCount",
+    "TaskDraft", "TenantMembership",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from workflows.models.definitions import Definition, DefinitionVersion
 from workflows.models.events import Event, EventDelivery, EventKey, OutboxEvent
 from workflows.models.human_tasks import HumanTask, TaskDraft
 from workflows.models.incidents import Incident, IncidentCursor, IncidentFailure, IncidentHour, IncidentNote
+from workflows.models.retention import LedgerCheckpoint, PrunedRun, RunHold
 from workflows.models.run_values import RunValue
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.saved_views import SavedView
@@ -38,10 +39,13 @@ __all__ = [
     "IncidentHour",
     "IncidentNote",
     "Invitation",
+    "LedgerCheckpoint",
     "Notification",
     "OutboxEvent",
     "PayloadSchema",
+    "PrunedRun",
     "Run",
+    "RunHold",
     "RunLog",
     "RunStep",
     "RunValue",

@@ -66,7 +66,10 @@ class Notification(TenantRow):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "idempotency_key", "user"], name="workflow_notifications_once")
         ]
-        indexes = [models.Index(fields=["tenant", "user", "-created_at"], name="workflow_notifications_inbox")]
+        indexes = [
+            models.Index(fields=["tenant", "user", "-created_at"], name="workflow_notifications_inbox"),
+            models.Index(fields=["tenant", "created_at"], name="workflow_notifications_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.title

@@ -2,7 +2,7 @@
 
 Database triggers protect the ledger. They refuse these changes:
 
-- the deletion of a row
+- the deletion of a row, except by retention (`workflow_ledger_prune` in migration 0002)
 - a change of the request in a row
 - a change of the state that `TRANSITIONS` does not list
 
@@ -31,6 +31,9 @@ TRANSITIONS = [
     ("accepted", "observed"),
     ("accepted", "failed"),
 ]
+# Only the function `workflow_ledger_prune` (migration 0002) sets this marker. The application's roles may not delete
+# rows of the ledger at all, so the marker alone gives them nothing.
+NOT_PRUNING = pgtrigger.Condition("coalesce(current_setting('pointsman.ledger_prune', true), '') = ''")
 REQUEST_FIELDS = [
     "id", "tenant", "action", "target_type", "target_id", "run", "actor_type", "actor_id", "actor_name", "source",
     "reason", "idempotency_key", "request_hash", "payload", "parent", "requested_at",
@@ -43,7 +46,16 @@ class Command(TenantRow):
     action = models.CharField(max_length=40, choices=CommandAction.choices)
     target_type = models.CharField(max_length=40)
     target_id = models.CharField(max_length=200, blank=True)
-    run = models.ForeignKey("workflows.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="commands")
+    # The ledger is kept longer than runs. A row keeps the ids of its run and of its parent after these were deleted.
+    run = models.ForeignKey(
+        "workflows.Run",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="commands",
+    )
     actor_type = models.CharField(max_length=20)
     actor_id = models.CharField(max_length=64, blank=True)
     actor_name = models.CharField(max_length=200)
@@ -52,7 +64,15 @@ class Command(TenantRow):
     idempotency_key = models.CharField(max_length=200, blank=True)
     request_hash = models.CharField(max_length=64, blank=True)
     payload = models.JSONField(null=True, blank=True, help_text="Content of the request, redacted.")
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="items")
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="items",
+    )
     state = models.CharField(max_length=20, choices=CommandState.choices, default=CommandState.REQUESTED)
     code = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
@@ -77,6 +97,14 @@ class Command(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
             models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+            models.Index(
+                fields=["tenant", "run", "-requested_at"],
+                condition=Q(run__isnull=False),
+                name="workflow_commands_of_run",
+            ),
+            models.Index(
+                fields=["tenant", "parent"], condition=Q(parent__isnull=False), name="workflow_commands_of_parent"
+            ),
             # The index does not begin with the tenant, because the reconciler searches the rows of all tenants every
             # minute.
             models.Index(
@@ -88,7 +116,7 @@ class Command(TenantRow):
             ),
         ]
         triggers = [
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Delete),
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Delete, condition=NOT_PRUNING),
             truncation_refused(),
             pgtrigger.ReadOnly(name="request_is_fixed", fields=REQUEST_FIELDS),
             pgtrigger.FSM(name="state_moves_forward", field="state", transitions=TRANSITIONS),
@@ -116,7 +144,8 @@ class CommandEntry(TenantRow):
         db_table = "workflow_command_entries"
         constraints = [models.UniqueConstraint(fields=["tenant", "seq"], name="workflow_command_entries_seq")]
         triggers = [
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update),
+            pgtrigger.Protect(name="only_a_prefix", operation=pgtrigger.Delete, condition=NOT_PRUNING),
             truncation_refused(),
         ]
 

@@ -127,8 +127,8 @@ def _is_tenant_model(model: Any) -> bool:
 
 
 def _tenant_foreign_keys(model: Any) -> list[Any]:
-    """Return the fields of the model that refer to a tenant table."""
-    fields = [field for field in model._meta.concrete_fields if field.remote_field]
+    """Return the fields of the model that refer to a tenant table by a foreign key of the database."""
+    fields = [field for field in model._meta.concrete_fields if field.remote_field and field.db_constraint]
     return [field for field in fields if _is_tenant_model(field.remote_field.model)]
 
 

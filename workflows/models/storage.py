@@ -24,6 +24,13 @@ class DataStoreEntry(TenantRow):
     class Meta:
         db_table = "workflow_data_store"
         constraints = [models.UniqueConstraint(fields=["tenant", "namespace", "key"], name="workflow_data_store_key")]
+        indexes = [
+            models.Index(
+                fields=["tenant", "expires_at"],
+                condition=models.Q(expires_at__isnull=False),
+                name="workflow_data_store_expiry",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.key}"

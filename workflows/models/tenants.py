@@ -17,6 +17,8 @@ class Tenant(models.Model):
     is_active = models.BooleanField(default=True)
     closed_run_retention_days = models.PositiveIntegerField(default=90)
     event_retention_days = models.PositiveIntegerField(default=90)
+    ledger_retention_days = models.PositiveIntegerField(default=730)
+    notification_retention_days = models.PositiveIntegerField(default=90)
     delivery_concurrency_limit = models.PositiveIntegerField(null=True, blank=True)
     redaction_rules = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -7,6 +7,9 @@ The verification finds these manipulations:
 - If the request of a ledger row was rewritten and a link for the new text was added, the row differs from its first
   link.
 
+Retention deletes the beginning of a chain and leaves a checkpoint with the position and the hash of the last deleted
+link. The verification starts there. If a ledger row is older than the checkpoint, its first stored link is a later one.
+
 An attacker who rewrites every link after some point can produce a valid chain. Therefore store the last hash of a
 verification outside the database. Give this hash to the next verification with `--expect`.
 """
@@ -21,7 +24,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, OuterRef
 
-from workflows.models import Command, CommandEntry
+from workflows.models import Command, CommandEntry, LedgerCheckpoint
 from workflows.models.commands import REQUEST_FIELDS
 
 PAGE = 1000
@@ -37,6 +40,7 @@ class AuditReport:
     links: int = 0
     commands: int = 0
     last_hash: str = ""
+    pruned_links: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -47,23 +51,39 @@ def audit_verify(*, tenant_id: uuid.UUID, expected_hash: str = "") -> AuditRepor
     Cost: the function reads all links and ledger rows of the tenant in pages. Only one page is in memory at a time.
     """
     report = AuditReport(tenant_id)
-    has_expected = not expected_hash
+    point = LedgerCheckpoint.objects.filter(tenant_id=tenant_id).first()
+    if point is not None:
+        report.pruned_links, report.last_hash = point.seq, point.hash
+    has_expected = expected_hash in ("", report.last_hash)
+    position = report.pruned_links
     for link in _links(tenant_id):
         report.links += 1
-        if link.seq != report.links:
-            report.problems.append(f"link {report.links} is missing; link {link.seq} follows")
-            report.links = link.seq
+        position += 1
+        if link.seq != position:
+            report.problems.append(f"link {position} is missing; link {link.seq} follows")
+            position = link.seq
         if hashlib.sha256((report.last_hash + link.content).encode()).hexdigest() != link.hash:
             report.problems.append(f"link {link.seq} does not match its hash: this link or the one before was changed")
         report.last_hash = link.hash
         has_expected |= link.hash == expected_hash
     if not has_expected:
-        report.problems.append(f"the hash {expected_hash} of an earlier verification is no longer in the chain")
+        report.problems.append(
+            f"the hash {expected_hash} of an earlier verification is no longer in the chain{_since(point)}"
+        )
     for row in _rows(tenant_id):
         report.commands += 1
         report.problems += _row_problems(row)
     report.problems += [f"command {command_id} has links and no row" for command_id in _without_row(tenant_id)]
     return report
+
+
+def _since(point: LedgerCheckpoint | None) -> str:
+    if point is None:
+        return ""
+    return (
+        f"; retention deleted the links up to {point.seq} at {point.pruned_at:%Y-%m-%d %H:%M:%S} UTC,"
+        f" and the hash of link {point.seq} is {point.hash}"
+    )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Command(SystemCommand):
         for tenant in tenants:
             report = audit_verify(tenant_id=tenant.id, expected_hash=options["expect"])
             counts = f"{report.commands} commands, {report.links} links, last hash {report.last_hash or 'none'}"
+            if report.pruned_links:
+                counts += f", from link {report.pruned_links + 1} on; retention deleted the earlier links"
             result = f"{len(report.problems)} PROBLEMS" if report.problems else "intact"
             self.stdout.write(f"{tenant.slug}: {result}: {counts}")
             for problem in report.problems[:SHOWN_PROBLEMS]:

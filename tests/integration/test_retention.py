@@ -1,0 +1,355 @@
+"""Deletion of old runs, events and other rows (docs/reference/retention.md)."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.sessions.models import Session
+from django.core.management import CommandError
+from django.db import DatabaseError, close_old_connections, transaction
+from django.utils import timezone
+
+from tests.support.factories import make_actor, make_run, make_tenant
+from tests.support.management_commands import run_command
+from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run
+from tests.support.system_scope import in_system_scope
+from workflows import tasks
+from workflows.ledger import command_open
+from workflows.models import (
+    ActionInvocation,
+    ApiToken,
+    BulkItem,
+    BulkJob,
+    Command,
+    DataStoreEntry,
+    Event,
+    EventDelivery,
+    Notification,
+    OutboxEvent,
+    PrunedRun,
+    Run,
+    RunHold,
+    RunWait,
+    Tenant,
+)
+from workflows.projections import retention
+from workflows.projections.retention import prune_runs
+from workflows.projections.transaction import projection_writer
+from workflows.services.audit_verify import audit_verify
+from workflows.services.retention import prune as prune_module
+from workflows.services.tokens import token_issue
+from workflows.statuses import CommandAction, Role
+
+RUN_TABLES = ("RunStep", "RunWait", "RunLog", "RunValue", "HumanTask", "TaskDraft", "EventDelivery")
+
+
+def prune(tenant: Tenant, *more: str) -> str:
+    return run_command("prune", "--tenant", tenant.slug, *more)
+
+
+def runs_of(tenant: Tenant) -> set[Any]:
+    return set(Run.objects.filter(tenant=tenant).values_list("id", flat=True))
+
+
+def test_an_old_run_is_deleted_with_all_its_rows(tenant: Any) -> None:
+    run, young = make_old_run(tenant), make_old_run(tenant, days=80)
+    child = make_old_run(tenant, parent_run=run, root_run=run, definition_version=run.definition_version)
+    for each in (run, child, young):
+        fill_run(each, make_old_event(tenant))
+    command_open(
+        actor=make_actor(tenant), action=CommandAction.REPLAY, target_type="run", target_id=str(run.id), run=run
+    )
+    before = {name: apps.get_model("workflows", name).objects.filter(tenant=tenant).count() for name in RUN_TABLES}
+    assert prune(tenant, "--dry-run").count("2 workflow_runs") == 1
+    assert len(runs_of(tenant)) == 3
+
+    output = prune(tenant, "--batch", "1")
+    assert "2 workflow_runs" in output, output
+    assert "longest transaction" in output
+    assert runs_of(tenant) == {young.id}
+    after = {name: apps.get_model("workflows", name).objects.filter(tenant=tenant).count() for name in RUN_TABLES}
+    assert before == dict.fromkeys(RUN_TABLES, 3)
+    assert after == dict.fromkeys(RUN_TABLES, 1)
+    gone = set(PrunedRun.objects.filter(tenant=tenant).values_list("id", "definition_key", "retention_days"))
+    assert gone == {(run.id, run.definition_key, 90), (child.id, child.definition_key, 90)}
+    # Two events of the deleted runs are deleted too; the event of the young run stays with it.
+    assert set(Event.objects.filter(tenant=tenant)) == {Run.objects.get(id=young.id).event}
+    assert set(Notification.objects.filter(tenant=tenant).values_list("run", flat=True)) == {None, young.id}
+    # The ledger keeps the id of the run, and the chain is intact.
+    assert Command.objects.get(tenant=tenant, action="replay").run_id == run.id
+    deletion = Command.objects.get(tenant=tenant, action="prune")
+    assert (deletion.state, deletion.details["deletedRows"]["workflow_runs"]) == ("observed", 2)
+    assert audit_verify(tenant_id=tenant.id).problems == []
+    assert "workflow_runs" not in prune(tenant)
+
+
+def test_the_key_of_an_effect_is_kept_without_its_input(tenant: Any) -> None:
+    run = make_old_run(tenant)
+    fill_run(run, make_old_event(tenant))
+    prune(tenant)
+    kept = ActionInvocation.objects.get(tenant=tenant)
+    assert (kept.run_id, kept.idempotency_key, kept.input, kept.output) == (None, f"payment {run.id}", {}, {"ok": True})
+    ActionInvocation.objects.filter(id=kept.id).update(started_at=days_ago(731))
+    prune(tenant)
+    assert not ActionInvocation.objects.filter(tenant=tenant).exists()
+
+
+def _with_wait(run: Run) -> None:
+    with projection_writer("test"):
+        RunWait.objects.create(
+            tenant=run.tenant,
+            run=run,
+            step_path="a",
+            step_id="a",
+            kind="event",
+            status="WAITING",
+            opened_at=days_ago(1),
+        )
+
+
+def _with_job(run: Run) -> None:
+    job = BulkJob.objects.create(
+        tenant=run.tenant, action="replay", actor_type="user", actor_name="x", actor_role="operator", source="api",
+        state="paused",
+    )  # fmt: skip
+    BulkItem.objects.create(tenant=run.tenant, job=job, position=1, target_id=run.id)
+
+
+def _child(run: Run, **fields: Any) -> None:
+    make_run(run.tenant, parent_run=run, root_run=run, definition_version=run.definition_version, **fields)
+
+
+KEPT: dict[str, tuple[Callable[[Run], Any], str]] = {
+    "open child": (_child, "open run"),
+    "open replay": (
+        lambda run: make_run(run.tenant, replay_of=run, definition_version=run.definition_version),
+        "replay that is kept",
+    ),
+    "young replay of an old replay": (
+        lambda run: make_old_run(run.tenant, days=1, replay_of=make_old_run(run.tenant, days=98, replay_of=run)),
+        "replay that is kept",
+    ),
+    "young child": (lambda run: _child(run, status="FAILED", ended_at=days_ago(1)), "run that ended later"),
+    "hold": (lambda run: RunHold.objects.create(tenant=run.tenant, run=run, reason="r"), "legal hold"),
+    "hold on a child": (
+        lambda run: RunHold.objects.create(
+            tenant=run.tenant, run=make_old_run(run.tenant, parent_run=run, root_run=run), reason="r"
+        ),
+        "legal hold",
+    ),
+    "open wait": (_with_wait, "open wait"),
+    "delivery": (
+        lambda run: EventDelivery.objects.create(
+            tenant=run.tenant, event=make_old_event(run.tenant), kind="trigger", run=run, status="sent"
+        ),
+        "delivery on its way",
+    ),
+    "paused bulk job": (_with_job, "bulk job"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_a_run_that_is_still_needed_is_kept(tenant: Any, case: str) -> None:
+    needed, other = make_old_run(tenant), make_old_run(tenant)
+    add, reason = KEPT[case]
+    add(needed)
+    before = runs_of(tenant)
+    output = prune(tenant)
+    assert runs_of(tenant) == before - {other.id}
+    assert f"({reason})" in output
+
+
+def test_old_replays_are_deleted_with_their_originals_in_one_pass(tenant: Any) -> None:
+    original = make_old_run(tenant, days=110)
+    make_old_run(tenant, days=100, replay_of=make_old_run(tenant, days=105, replay_of=original))
+    prune(tenant, "--batch", "1")
+    assert runs_of(tenant) == set()
+
+
+def test_no_run_is_deleted_before_temporal_has_forgotten_it(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_old_run(tenant)
+    monkeypatch.setattr(prune_module, "runs_kept_by_temporal", lambda: timedelta(days=101))
+    prune(tenant)
+    assert runs_of(tenant) == {run.id}
+
+    def down() -> timedelta:
+        raise prune_module.TemporalError("no connection")
+
+    monkeypatch.setattr(prune_module, "runs_kept_by_temporal", down)
+    with pytest.raises(CommandError, match="not finished"):
+        prune(tenant)
+    assert runs_of(tenant) == {run.id}
+
+
+def test_each_tenant_has_its_own_period(tenant: Any) -> None:
+    other = make_tenant()
+    Tenant.objects.filter(id=other.id).update(closed_run_retention_days=200)
+    make_old_run(tenant)
+    kept = make_old_run(other)
+    Tenant.objects.filter(id=tenant.id).update(closed_run_retention_days=0)
+    young = make_old_run(tenant, days=6.9)  # the least period is 7 days, whatever the row says
+    prune(tenant)
+    prune(other)
+    assert (runs_of(tenant), runs_of(other)) == ({young.id}, {kept.id})
+
+
+def test_a_locked_family_is_left_to_the_process_that_has_it(tenant: Any) -> None:
+    run, other = make_old_run(tenant), make_old_run(tenant)
+    child = make_old_run(tenant, parent_run=run, root_run=run)
+    locked, release = threading.Event(), threading.Event()
+
+    @in_system_scope
+    def hold() -> None:
+        with transaction.atomic():
+            Run.objects.select_for_update().get(id=child.id)
+            locked.set()
+            release.wait(60)
+        close_old_connections()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert locked.wait(30)
+        assert "1 (locked by another process)" in prune(tenant)
+    finally:
+        release.set()
+        thread.join()
+    assert runs_of(tenant) == {run.id, child.id}
+    prune(tenant)
+    assert runs_of(tenant) == set()
+    assert not Run.objects.filter(id=other.id).exists()
+
+
+def test_two_processes_delete_each_run_once(tenant: Any) -> None:
+    version = make_old_run(tenant).definition_version
+    for _ in range(39):
+        make_old_run(tenant, definition_version=version)
+    found: list[int] = []
+
+    @in_system_scope
+    def work() -> None:
+        position: Any = None
+        while True:
+            batch = prune_runs(tenant_id=tenant.id, before=days_ago(90), days=90, after=position, limit=3)
+            found.append(batch.deleted["workflow_runs"])
+            position = batch.position
+            if position is None:
+                break
+        close_old_connections()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    prune(tenant)
+    assert runs_of(tenant) == set()
+    assert sum(found) <= 40
+    assert PrunedRun.objects.filter(tenant=tenant).count() == 40
+
+
+def test_a_batch_that_fails_deletes_nothing(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_old_run(tenant)
+    fill_run(run, make_old_event(tenant))
+    statements = [*retention._STATEMENTS[:-1], ("workflow_runs", "WHERE 1 / 0 = 1")]
+    monkeypatch.setattr(retention, "_STATEMENTS", statements)
+    with pytest.raises(CommandError, match="1 part"):
+        prune(tenant)
+    assert runs_of(tenant) == {run.id}
+    assert (run.steps.count(), run.logs.count(), PrunedRun.objects.filter(tenant=tenant).count()) == (1, 1, 0)
+
+
+def test_old_events_are_deleted_unless_something_refers_to_them(tenant: Any) -> None:
+    young, old = make_old_event(tenant, days=80), make_old_event(tenant)
+    dead, waiting = make_old_event(tenant), make_old_event(tenant)
+    original = make_old_event(tenant, days=120)
+    conflict = make_old_event(tenant, days=110, conflict_of=original)
+    kept = make_old_event(tenant, days=120)
+    young_conflict = make_old_event(tenant, days=1, conflict_of=kept)
+    unrouted = make_old_event(tenant, outcome="received", routed_at=None)
+    EventDelivery.objects.create(tenant=tenant, event=dead, kind="trigger", status="dead")
+    EventDelivery.objects.create(tenant=tenant, event=waiting, kind="trigger", status="pending", next_attempt_at=
+                                 timezone.now() + timedelta(days=1))  # fmt: skip
+    output = prune(tenant, "--batch", "2")
+    assert set(Event.objects.filter(tenant=tenant)) == {young, waiting, kept, young_conflict, unrouted}
+    assert {"1 (conflict that is kept)", "1 (not routed yet)"} <= {
+        part.strip() for part in output.split("events")[-1].split("kept: ")[-1].splitlines()[0].split(",")
+    }
+    EventDelivery.objects.filter(tenant=tenant).update(status="discarded")
+    Event.objects.filter(id=unrouted.id).delete()
+    assert not Event.objects.filter(id__in=[old.id, dead.id, conflict.id]).exists()
+
+
+def test_other_old_rows_are_deleted(tenant: Any) -> None:
+    run = make_old_run(tenant, days=1)
+    fill_run(run, make_old_event(tenant))
+    now = timezone.now()
+    for days in (91, 89):
+        at = days_ago(days)
+        user = Notification.objects.filter(tenant=tenant).first().user  # type: ignore[union-attr]
+        row = Notification.objects.create(tenant=tenant, user=user, idempotency_key=str(days), title="T")
+        Notification.objects.filter(id=row.id).update(created_at=at)
+        OutboxEvent.objects.create(tenant=tenant, envelope={}, refused_at=at)
+        DataStoreEntry.objects.create(tenant=tenant, key=str(days), value=1, expires_at=now + timedelta(days=90 - days))
+        token, _ = token_issue(tenant_id=tenant.id, name=str(days), role=Role.VIEWER)
+        ApiToken.objects.filter(id=token.id).update(revoked_at=now - timedelta(days=31 * (days - 89)))
+        PrunedRun.objects.create(
+            tenant=tenant, definition_key=str(days), ended_at=at, retention_days=1, pruned_at=days_ago(days * 8.1)
+        )
+        job = BulkJob.objects.create(
+            tenant=tenant, action="cancel", actor_type="user", actor_name="x", actor_role="operator", source="api",
+            state="done", ended_at=at, reason=str(days),
+        )  # fmt: skip
+        BulkItem.objects.create(tenant=tenant, job=job, position=1, target_id=job.id)
+        Session.objects.create(
+            session_key=f"{tenant.slug}-{days}"[:40], session_data="", expire_date=now + timedelta(days=90 - days)
+        )
+    prune(tenant)
+    assert set(Notification.objects.filter(tenant=tenant).values_list("title", flat=True)) == {"T"}
+    assert Notification.objects.filter(tenant=tenant).count() == 2
+    for model, name in (
+        (DataStoreEntry, "key"),
+        (ApiToken, "name"),
+        (PrunedRun, "definition_key"),
+        (BulkJob, "reason"),
+    ):
+        assert list(model.objects.filter(tenant=tenant).values_list(name, flat=True)) == ["89"], model
+    assert OutboxEvent.objects.filter(tenant=tenant).count() == 1
+    assert BulkItem.objects.filter(tenant=tenant).count() == 1
+    assert [key[-2:] for key in Session.objects.filter(session_key__startswith=tenant.slug).values_list(
+        "session_key", flat=True)] == ["89"]  # fmt: skip
+
+
+def test_only_the_projection_writer_of_retention_deletes_runs(tenant: Any) -> None:
+    run = make_old_run(tenant)
+    with pytest.raises(DatabaseError, match="projection rows follow Temporal"), transaction.atomic():
+        Run.objects.filter(id=run.id).delete()
+
+
+def test_the_daily_task_deletes_in_slices(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_old_run(tenant)
+    sent: list[Any] = []
+    monkeypatch.setattr(tasks.prune_old_rows, "apply_async", lambda **options: sent.append(options))
+    monkeypatch.setattr(prune_module, "tenants_in_turn", lambda: [tenant])
+    monkeypatch.setattr(prune_module, "SLICE_SECONDS", 0)
+    Session.objects.create(session_key=tenant.slug, session_data="", expire_date=days_ago(1))
+    assert tasks.prune_old_rows() == {}
+    assert (len(runs_of(tenant)), sent) == (1, []), "a slice that deletes nothing is not repeated"
+    monkeypatch.setattr(prune_module, "SLICE_SECONDS", 60)
+    assert tasks.prune_old_rows()["workflow_runs"] == 1
+    assert (runs_of(tenant), sent) == (set(), [])
+
+    monkeypatch.setattr(prune_module, "SLICE_SECONDS", 0.5)
+    monkeypatch.setattr(prune_module, "tenants_prune", lambda **_: iter([_over_time()]))
+    assert tasks.prune_old_rows() == {"workflow_runs": 1}
+    assert sent == [{"countdown": 1}]
+
+
+def _over_time() -> prune_module.Progress:
+    time.sleep(0.6)
+    return prune_module.Progress("t", "runs", Counter(workflow_runs=1), is_last=True)

@@ -1,0 +1,32 @@
+"""`manage.py retention show|set`: retention periods of a tenant (docs/reference/retention.md#periods)."""
+
+from dataclasses import replace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from workflows.management.subcommands import SubcommandsCommand, add_tenant, tenant_and_actor
+from workflows.services.retention.policy import COLUMNS, policy_of, retention_policy_save
+
+
+def _add_set(parser: CommandParser) -> None:
+    add_tenant(parser)
+    parser.add_argument("--reason", default="")
+    for name in COLUMNS:
+        parser.add_argument(f"--{name}", type=int, metavar="DAYS", help=f"days for {name}; absent: it does not change")
+
+
+class Command(SubcommandsCommand):
+    help = "Show or change the retention periods of a tenant."
+    arguments = {"show": add_tenant, "set": _add_set}
+
+    def do_show(self, options: dict[str, Any]) -> None:
+        tenant, _ = tenant_and_actor(options)
+        for name, days in policy_of(tenant).as_json().items():
+            self.stdout.write(f"{name}: {days} days")
+
+    def do_set(self, options: dict[str, Any]) -> None:
+        tenant, actor = tenant_and_actor(options)
+        changes = {name: options[name] for name in COLUMNS if options[name] is not None}
+        retention_policy_save(actor=actor, policy=replace(policy_of(tenant), **changes), reason=options["reason"])
+        self.do_show(options)

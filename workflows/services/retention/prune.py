@@ -1,0 +1,237 @@
+"""Deletion of old rows of tenants, part by part (docs/reference/retention.md#how-rows-are-deleted).
+
+Each batch is one short transaction. A process that is killed loses at most its last batch, and the next process
+continues. Several processes can delete at the same time, because each skips the rows that another one has locked.
+"""
+
+import logging
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.utils import timezone
+
+from workflows.actors import system_actor
+from workflows.database_errors import is_statement_error
+from workflows.ledger import command_transaction
+from workflows.models import Event, Run, Tenant
+from workflows.projections.retention import prune_runs
+from workflows.services.retention.old_events import prune_events
+from workflows.services.retention.old_rows import TABLES, prune_ledger, prune_rows, prune_sessions
+from workflows.services.retention.policy import policy_of, runs_kept_by_temporal
+from workflows.statuses import CommandAction
+from workflows.temporal.gateway import TemporalError
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+LEDGER_BATCH = 1_000
+# A Celery task may run for 120 s.
+SLICE_SECONDS = 60.0
+
+
+@dataclass
+class Progress:
+    """State of one part of the deletion after a batch.
+
+    `rows`: deleted rows by table; in a dry run, the rows that would be deleted. `kept`: old runs or events that were
+    kept, by reason. `expected`: number of old rows before the deletion, None if it was not counted. `problem`: why the
+    part has stopped. Units: seconds.
+    """
+
+    tenant: str
+    part: str
+    rows: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    expected: int | None = None
+    seconds: float = 0.0
+    longest: float = 0.0
+    is_last: bool = False
+    problem: str = ""
+
+    @property
+    def total(self) -> int:
+        return sum(self.rows.values())
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Options of one deletion. `rest`: pause after each batch, as a part of its time. `stop_at`: monotonic time."""
+
+    batch: int = BATCH
+    is_dry: bool = False
+    counts: bool = False
+    rest: float = 0.0
+    stop_at: float = float("inf")
+
+
+# One batch of a part: it adds to the progress, and returns True if more rows may be left.
+Step = Callable[[Progress], bool]
+
+
+def tenants_prune(*, tenants: Iterable[Tenant], options: Pass) -> Iterator[Progress]:
+    """Delete the old rows of tenants, and expired sessions. Yield the progress after each batch.
+
+    What was deleted of a tenant is one row of its command ledger.
+
+    Errors: OperationalError or InterfaceError if the database is away. Another error ends only its part, and
+    `problem` of the progress says so.
+    """
+    yield from _part("", "sessions", _sessions(options), options)
+    for tenant in tenants:
+        deleted: Counter[str] = Counter()
+        for progress in _tenant(tenant, options):
+            yield progress
+            if progress.is_last and not options.is_dry:
+                deleted.update(progress.rows)
+        if deleted:
+            _record(tenant, deleted)
+
+
+def tenants_prune_slice() -> tuple[dict[str, int], bool]:
+    """Delete old rows of all tenants until SLICE_SECONDS are over. After each batch, rest as long as the batch took.
+
+    Return the number of deleted rows by table, and True if no further slice is needed now: nothing was left, or only
+    rows that must be kept.
+    """
+    options = Pass(rest=1.0, stop_at=time.monotonic() + SLICE_SECONDS)
+    deleted: Counter[str] = Counter()
+    for progress in tenants_prune(tenants=tenants_in_turn(), options=options):
+        if progress.is_last:
+            deleted.update({table: count for table, count in progress.rows.items() if count})
+    return dict(deleted), time.monotonic() <= options.stop_at or not deleted
+
+
+def tenants_in_turn() -> list[Tenant]:
+    """Return all tenants in a random order. If the time of a slice is over, other tenants are first in the next one."""
+    tenants = list(Tenant.objects.all())
+    random.shuffle(tenants)
+    return tenants
+
+
+def _tenant(tenant: Tenant, options: Pass) -> Iterator[Progress]:
+    policy = policy_of(tenant)
+    before = policy.before()
+    for table in TABLES:
+        yield from _part(tenant.slug, table, _rows(tenant.id, table, before, options), options)
+    try:
+        runs_end = min(before["runs"], timezone.now() - runs_kept_by_temporal())
+    except TemporalError as error:
+        problem = f"Temporal does not say how long it keeps runs ({error}); no run was deleted; repeat it later"
+        yield Progress(tenant.slug, "runs", is_last=True, problem=problem)
+    else:
+        expected = Run.objects.filter(tenant=tenant, ended_at__lt=runs_end).count() if options.counts else None
+        yield from _part(
+            tenant.slug, "runs", _runs(tenant.id, runs_end, policy.runs, options), options, expected=expected
+        )
+    expected = Event.objects.filter(tenant=tenant, received_at__lt=before["events"]).count() if options.counts else None
+    yield from _part(tenant.slug, "events", _events(tenant.id, before["events"], options), options, expected=expected)
+    yield from _part(tenant.slug, "ledger", _ledger(tenant.id, options), options)
+
+
+def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | None = None) -> Iterator[Progress]:
+    progress = Progress(tenant, part, expected=expected)
+    while not progress.is_last:
+        started = time.monotonic()
+        if started > options.stop_at:
+            progress.problem = "the time of this pass is over; the next pass continues"
+            progress.is_last = True
+        else:
+            try:
+                progress.is_last = not step(progress)
+            except (DatabaseError, InterfaceError) as error:
+                if isinstance(error, InterfaceError) or (
+                    isinstance(error, OperationalError) and not is_statement_error(error)
+                ):
+                    raise
+                logger.exception("the deletion of old rows of tenant %s stopped: %s", tenant, part)
+                progress.problem, progress.is_last = str(error).strip().splitlines()[0], True
+            took = time.monotonic() - started
+            progress.seconds += took
+            progress.longest = max(progress.longest, took)
+            if not progress.is_last:
+                time.sleep(options.rest * took)
+        yield progress
+
+
+def _runs(tenant_id: uuid.UUID, before: datetime, days: int, options: Pass) -> Step:
+    position: Any = None
+
+    def step(progress: Progress) -> bool:
+        nonlocal position
+        batch = prune_runs(
+            tenant_id=tenant_id, before=before, days=days, after=position, limit=options.batch, is_dry=options.is_dry
+        )
+        position = batch.position
+        progress.rows.update(batch.deleted)
+        progress.kept.update(batch.kept)
+        return position is not None
+
+    return step
+
+
+def _events(tenant_id: uuid.UUID, before: datetime, options: Pass) -> Step:
+    position: Any = None
+
+    def step(progress: Progress) -> bool:
+        nonlocal position
+        batch = prune_events(
+            tenant_id=tenant_id, before=before, after=position, limit=options.batch, is_dry=options.is_dry
+        )
+        position = batch.position
+        progress.rows.update(batch.deleted)
+        progress.kept.update(batch.kept)
+        return position is not None
+
+    return step
+
+
+def _rows(tenant_id: uuid.UUID, table: str, before: dict[str, datetime], options: Pass) -> Step:
+    def step(progress: Progress) -> bool:
+        found = prune_rows(table=table, tenant_id=tenant_id, before=before, limit=options.batch, is_dry=options.is_dry)
+        progress.rows[table] += found
+        return found == options.batch and not options.is_dry
+
+    return step
+
+
+def _sessions(options: Pass) -> Step:
+    def step(progress: Progress) -> bool:
+        found = prune_sessions(limit=options.batch, is_dry=options.is_dry)
+        progress.rows["django_session"] += found
+        return found == options.batch and not options.is_dry
+
+    return step
+
+
+def _ledger(tenant_id: uuid.UUID, options: Pass) -> Step:
+    def step(progress: Progress) -> bool:
+        links, commands, is_blocked = prune_ledger(tenant_id=tenant_id, limit=LEDGER_BATCH, is_dry=options.is_dry)
+        progress.rows["workflow_command_entries"] += links
+        progress.rows["workflow_commands"] += commands
+        if is_blocked:
+            progress.kept["command of a bulk job that is kept"] = 1
+        return links == LEDGER_BATCH and not options.is_dry
+
+    return step
+
+
+def _record(tenant: Tenant, deleted: Counter[str]) -> None:
+    """Write what was deleted to the command ledger."""
+    rows = {table: count for table, count in sorted(deleted.items()) if count}
+    if not rows:
+        return
+    with command_transaction(
+        actor=system_actor(tenant.id, name="retention"),
+        action=CommandAction.PRUNE,
+        target_type="retention",
+        target_id="",
+        payload=policy_of(tenant).as_json(),
+    ) as command:
+        command.details = {"deletedRows": rows}
