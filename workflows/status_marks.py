@@ -95,6 +95,12 @@ OUTCOME = {
     "unknown": Mark("Unknown", "unknown", "violet"),
     "left_out": Mark("Left out", "off", "grey"),
 }
+LOG = {
+    "debug": Mark("Debug", "off", "grey"),
+    "info": Mark("Info", "check", "blue"),
+    "warning": Mark("Warning", "warn", "amber"),
+    "error": Mark("Error", "failed", "red"),
+}
 MARKS = {
     "run": RUN,
     "step": STEP,
@@ -104,4 +110,5 @@ MARKS = {
     "command": COMMAND,
     "bulk": BULK,
     "outcome": OUTCOME,
+    "log": LOG,
 }

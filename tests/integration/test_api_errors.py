@@ -78,7 +78,7 @@ def test_unknown_revoked_and_expired_tokens_are_refused(tenant: Any) -> None:
 
 def test_rows_of_another_tenant_are_not_found(api: Api, tenant: Any) -> None:
     other = make_run(make_tenant())
-    for path in ("", "/steps", "/waits", "/invocations"):
+    for path in ("", "/steps", "/waits", "/invocations", "/logs"):
         assert error_of(api.get(f"/runs/{other.id}{path}"), 404)["code"] in ("NOT_FOUND", "RUN_NOT_FOUND")
     for path in ("cancel", "resume", "retry", "requeue-event-wait"):
         assert error_of(api.post(f"/runs/{other.id}/{path}"), 404)["code"] == "RUN_NOT_FOUND"

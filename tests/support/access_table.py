@@ -36,7 +36,7 @@ def _api_cells() -> Iterator[Cell]:
     )
     for name in lists:
         yield _read(name)
-    for name in ("run", "run-steps", "run-waits", "run-invocations"):
+    for name in ("run", "run-steps", "run-waits", "run-invocations", "run-logs"):
         yield _read(name, "run")
     yield _read("task", "task")
     yield _read("bulk-job", "bulk_job")

@@ -29,7 +29,7 @@ from tests.support.projection_rows import rows_of_runs
 from tests.support.resets import reset
 from tests.support.table_owner import execute_as_owner
 from tests.support.tenant_driver import TenantDriver
-from workflows.models import HumanTask, Run, RunStep, RunWait
+from workflows.models import HumanTask, Run, RunLog, RunStep, RunWait
 from workflows.projections.batches import record_batch
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.statuses import TaskStatus
@@ -69,6 +69,11 @@ def everything(driver: TenantDriver) -> list[Run]:
     return [driver.wait_for_run("SUCCEEDED", id=run.id), driver.wait_for_run("FAILED", parent_run=run)]
 
 
+def messages_of(*runs: Run) -> list[tuple[str, str]]:
+    lines = RunLog.objects.filter(run__in=runs).order_by("run_id", "at", "id")
+    return list(lines.values_list("level", "message"))
+
+
 def test_changed_and_deleted_rows_are_restored(driver: TenantDriver, everything: list[Run]) -> None:
     run, _ = everything
     before = rows_of_runs(*everything)
@@ -95,11 +100,14 @@ def test_changed_and_deleted_rows_are_restored(driver: TenantDriver, everything:
 
 def test_all_rows_of_a_tenant_are_restored(driver: TenantDriver, everything: list[Run]) -> None:
     before = rows_of_runs(*everything)
-    tables = ("workflow_tasks", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
+    lines = messages_of(*everything)
+    assert len(lines) >= 12
+    tables = ("workflow_run_logs", "workflow_tasks", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
     execute_as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{driver.tenant.id}'" for table in tables))
     assert rows_of_runs(*everything) == {}
     assert "rebuilt" in run_command("rebuild_projections", "--tenant", driver.tenant.slug)
     assert rows_of_runs(*everything) == before
+    assert messages_of(*everything) == lines
     assert "2 equal" in run_command("rebuild_projections", "--tenant", driver.tenant.slug)
 
 

@@ -334,8 +334,8 @@ def test_workflow_without_a_row_is_reported_and_its_row_not_created(driver: Tena
     publish(driver.tenant, wait_for_reply())
     run = driver.start({"ticketId": "T-1"})
     open_wait_of(run)
-    execute_as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{driver.tenant.id}'"
-               for table in ("workflow_run_steps", "workflow_run_waits", "workflow_runs")))  # fmt: skip
+    tables = ("workflow_run_logs", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
+    execute_as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{driver.tenant.id}'" for table in tables))
     eventually(lambda: run.temporal_workflow_id in runs_reconcile().without_row, what="the workflow is reported")
     assert not Run.objects.filter(id=run.id).exists()
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"

@@ -202,7 +202,7 @@ def pages(driver: TenantDriver, run: Run) -> dict[str, str]:
     for kind, model in (("command", Command), ("secret", Secret)):
         rows = model.objects.filter(tenant=driver.tenant)
         addresses += [reverse(f"admin:workflows_{kind}_change", args=[row.id]) for row in rows]
-    parts = ("", "/steps", "/waits", "/invocations")
+    parts = ("", "/steps", "/waits", "/invocations", "/logs")
     api_addresses = [f"/api/v1/runs/{run.id}{part}" for part in parts] + [
         f"/api/v1/events/{event.id}",
         "/api/v1/definitions/flow/versions",

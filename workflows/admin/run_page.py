@@ -22,6 +22,7 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.live import live_page
 from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer
 from workflows.admin.run_graph import run_graph
+from workflows.admin.run_logs_tab import logs_content
 from workflows.admin.run_offers import run_offers
 from workflows.admin.run_steps_tab import shown_rows, step_panel
 from workflows.concurrency_keys import holder_of
@@ -199,6 +200,11 @@ def _audit_content(view: RunView) -> dict[str, Any]:
     return {"commands": keyset_page(commands, by="requested_at", at=view.request.GET.get("audit", ""))}
 
 
+def _logs_content(view: RunView) -> dict[str, Any]:
+    run, nodes = view.page.run, {row.node.path: row.node for row in view.outline.rows}
+    return logs_content(run, view.request.GET, nodes, rules_in(run.tenant))
+
+
 def _definition_content(view: RunView) -> dict[str, Any]:
     document = view.page.run.definition_version.document()
     return {"definition_text": json.dumps(document, indent=2, ensure_ascii=False)}
@@ -218,5 +224,6 @@ TABS = (
     Tab("events", "Events", "portal/_run_events.html", _events_content, lambda view: view.page.counts.events),
     Tab("children", "Children", "portal/_run_children.html", _children_content, lambda view: view.page.counts.children),
     Tab("audit", "Audit", "portal/_run_audit.html", _audit_content, lambda view: view.page.counts.audit),
+    Tab("logs", "Logs", "portal/_run_logs.html", _logs_content, lambda view: view.page.counts.logs),
     Tab("definition", "Definition", "portal/_run_definition.html", _definition_content),
 )  # fmt: skip

@@ -7,13 +7,15 @@ import django_filters
 from django.db.models import Q, QuerySet
 
 from workflows.api.query import MomentFilter, WholeNumberFilter
-from workflows.models import Command, Definition, HumanTask, Run
+from workflows.models import Command, Definition, HumanTask, Run, RunLog
 from workflows.selectors.incidents import runs_of_incident
+from workflows.selectors.run_logs import lines_at_level
 from workflows.selectors.run_search import runs_of_event, runs_with_key
 from workflows.statuses import (
     CommandAction,
     CommandState,
     DefinitionState,
+    LogLevel,
     RunStatus,
     TaskStatus,
     TriggerType,
@@ -63,6 +65,22 @@ class RunFilter(django_filters.FilterSet):
 
     def by_incident(self, runs: QuerySet[Run], _name: str, value: int) -> QuerySet[Run]:
         return runs_of_incident(runs, tenant_id=self.tenant_id, number=value)
+
+
+class RunLogFilter(django_filters.FilterSet):
+    level = django_filters.ChoiceFilter(
+        choices=LogLevel.choices, method="by_level", help_text="Lowest level: `warning` returns warnings and errors."
+    )
+    step_path = django_filters.CharFilter()
+    at_after = MomentFilter(field_name="at", lookup_expr="gte")
+    at_before = MomentFilter(field_name="at", lookup_expr="lt")
+
+    class Meta:
+        model = RunLog
+        fields: list[str] = []
+
+    def by_level(self, lines: QuerySet[RunLog], _name: str, value: str) -> QuerySet[RunLog]:
+        return lines_at_level(lines, value)
 
 
 class CommandFilter(django_filters.FilterSet):

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from workflows.actors import Actor
 from workflows.api.list_values import take_short_values
-from workflows.models import ActionInvocation, Command, HumanTask, Run, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, HumanTask, Run, RunLog, RunStep, RunWait
 from workflows.redaction import Rules, compiled, redact, redact_filters, redact_output, redact_task, rules_of
 from workflows.statuses import ReplayVersion
 
@@ -148,6 +148,12 @@ class RunStepSerializer(PayloadHidingSerializer):
             "action_id", "action_version", "input", "output", "error", "child_run", "started_at", "ended_at",
             "next_attempt_at", "projection_seq", "projected_at",
         )  # fmt: skip
+
+
+class RunLogSerializer(PayloadHidingSerializer):
+    class Meta:
+        model = RunLog
+        fields = ("id", "run", "at", "level", "step_path", "iteration", "message", "error", "projection_seq")
 
 
 class InvocationSerializer(PayloadHidingSerializer):

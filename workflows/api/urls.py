@@ -33,6 +33,7 @@ urlpatterns = [
     path("runs/<uuid:pk>", views.RunDetail.as_view(), name="run"),
     path("runs/<uuid:pk>/steps", views.RunSteps.as_view(), name="run-steps"),
     path("runs/<uuid:pk>/waits", views.RunWaits.as_view(), name="run-waits"),
+    path("runs/<uuid:pk>/logs", views.RunLogs.as_view(), name="run-logs"),
     path("runs/<uuid:pk>/invocations", views.RunInvocations.as_view(), name="run-invocations"),
     path("runs/<uuid:pk>/cancel", views.RunCancel.as_view(), name="run-cancel"),
     path("runs/<uuid:pk>/terminate", views.RunTerminate.as_view(), name="run-terminate"),

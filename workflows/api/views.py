@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from workflows.api.bodies import read_body
-from workflows.api.filters import CommandFilter, RunFilter
+from workflows.api.filters import CommandFilter, RunFilter, RunLogFilter
 from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
@@ -20,13 +20,14 @@ from workflows.api.serializers import (
     CommandSerializer,
     InvocationSerializer,
     RunDetailSerializer,
+    RunLogSerializer,
     RunReplaySerializer,
     RunSerializer,
     RunStartSerializer,
     RunStepSerializer,
     RunWaitSerializer,
 )
-from workflows.models import ActionInvocation, Command, Run, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, Run, RunLog, RunStep, RunWait
 from workflows.selectors.runs import runs_with_open_cancel
 from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.runs.replay import run_replay
@@ -108,6 +109,15 @@ class RunWaits(RunPart):
     unread = EVENT_CONTENT
     row_order = ("opened_at", "id")
     serializer_class = RunWaitSerializer
+
+
+class RunLogs(RunPart):
+    """Return the log lines of a run, ordered by time."""
+
+    model = RunLog
+    row_order = ("at", "id")
+    serializer_class = RunLogSerializer
+    filterset_class = RunLogFilter
 
 
 class RunInvocations(RunPart):

@@ -1391,8 +1391,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("step_path", models.CharField(blank=True, max_length=500)),
+                ("iteration", models.CharField(blank=True, max_length=200)),
                 ("message", models.TextField()),
-                ("data", models.JSONField(blank=True, null=True)),
+                ("error", workflows.models.fields.OrderedJSONField(blank=True, null=True)),
                 (
                     "run",
                     models.ForeignKey(

@@ -326,7 +326,7 @@ class RunWait(ProjectionRow):
 
 
 class RunLog(TenantRow):
-    """Log line of a run."""
+    """Log line of a run. The projections write it from the record with the same epoch and sequence number."""
 
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="logs")
     projection_epoch = models.CharField(max_length=64, blank=True)
@@ -334,8 +334,9 @@ class RunLog(TenantRow):
     at = models.DateTimeField()
     level = models.CharField(max_length=10, choices=LogLevel.choices, default=LogLevel.INFO)
     step_path = models.CharField(max_length=500, blank=True)
+    iteration = models.CharField(max_length=200, blank=True)
     message = models.TextField()
-    data = models.JSONField(null=True, blank=True)
+    error = OrderedJSONField(null=True, blank=True)
 
     class Meta:
         db_table = "workflow_run_logs"

@@ -1,16 +1,23 @@
 """Time axis of the outline. It folds idle time, so that the work of a run that waited for days stays visible."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-# Share of the width for the time in which the run worked, when idle time is folded.
-WORK_SHARE, SHORT_WORK_SHARE = 0.5, 0.12
-SHORT_WORK_SECONDS = 1.0
+# Share of the width for the busy times of a folded axis: for each of them, and at most.
+BUSY_SHARE, MOST_BUSY_SHARE = 0.06, 0.5
+# Width of the gap in a folded idle time. A shorter idle time than twice the gap has none.
 CUT_WIDTH = 12.0
-# The label of the folded time fits between the other two labels only here.
-LABEL_POSITION, LONG_LABEL = 41.0, 24
+# The label of the folded time fits between the other two labels only in the middle.
+LABEL_POSITION, LONG_LABEL = 50.0, 24
+# A longer axis shows times of the clock. A shorter one shows the seconds since the start.
+CLOCK_SECONDS = 600.0
+CLOCK_PARTS = 3
+DAYS_SECONDS = 20 * 3_600.0
+MAX_TICKS = 5
+NEAR_END = 88.0
 
 
 @dataclass(frozen=True)
@@ -25,26 +32,33 @@ class Segment:
 
 @dataclass(frozen=True)
 class Tick:
+    """A label of the axis: a time of the clock, or a text. Units: `left` is in percent."""
+
     left: float
-    text: str
+    text: str = ""
+    at: datetime | None = None
 
 
 class TimeAxis:
     """Map from times to percent of the width.
 
-    Idle time is the time outside of the spans of `work`. If it is over half of the time, the axis draws it shorter.
-    `cut` is then the position at which the bars have a gap; otherwise it is None.
+    Idle time is the time outside of the spans of `busy`. If it is over half of the time, the axis draws it shorter.
+    `cuts` has then the left edge of the gap in each long idle time. Many short idle times are not drawn shorter.
+    `end` of an open run is now.
     """
 
-    def __init__(self, start: datetime, end: datetime, work: Iterable[tuple[datetime, datetime]]) -> None:
-        self.start, self.end = start, max(start, end)
+    def __init__(
+        self, start: datetime, end: datetime, busy: Iterable[tuple[datetime, datetime]], *, is_open: bool = False
+    ) -> None:
+        self.start, self.end, self.is_open = start, max(start, end), is_open
         self.seconds = (self.end - self.start).total_seconds()
-        spans = _merged([(self._offset(a), self._offset(b)) for a, b in work])
+        offsets = [(self._offset(a), self._offset(b)) for a, b in busy]
+        spans = _merged(offsets)
         self.idle_seconds = max(0.0, self.seconds - sum(b - a for a, b in spans))
-        self.cut: float | None = None
-        self._points = self._folded(spans) if self.idle_seconds > self.seconds / 2 and spans else []
-        if self._points:
-            self.cut = self._cut_position(spans)
+        self._points = self._folded(spans, len(offsets)) if self.idle_seconds > self.seconds / 2 and spans else []
+        self.cuts = self._cuts(spans) if self._points else []
+        if not self.cuts:
+            self._points = []
 
     def position(self, at: datetime) -> float:
         """Return the position of a time. Units: percent, from 0 to 100."""
@@ -53,49 +67,87 @@ class TimeAxis:
             return 0.0
         if not self._points:
             return round(100 * offset / self.seconds, 2)
-        for (x0, y0), (x1, y1) in pairwise(self._points):
-            if offset <= x1:
-                return round(y0 + (y1 - y0) * (offset - x0) / (x1 - x0), 2) if x1 > x0 else round(y1, 2)
-        return 100.0
+        return round(self._at_offset(offset), 2)
 
     def segment(self, kind: str, start: datetime, end: datetime, title: str = "") -> Segment:
         left = self.position(start)
         return Segment(kind, left, round(max(0.4, self.position(end) - left), 2), title)
 
+    @property
+    def is_clock(self) -> bool:
+        """Return True if the labels are times of the clock."""
+        return self.seconds >= CLOCK_SECONDS
+
+    @property
+    def step(self) -> float:
+        """Return the distance of the lines behind the bars. Units: percent."""
+        if self.cuts:
+            return 100.0
+        if self.is_clock or not self.seconds:
+            return round(100 / CLOCK_PARTS, 2)
+        return round(100 * _round_step(self.seconds) / self.seconds, 2)
+
+    @property
+    def shows_days(self) -> bool:
+        """Return True if the times of the labels are on different days."""
+        return self.seconds >= DAYS_SECONDS
+
     def ticks(self) -> list[Tick]:
         """Return the labels of the axis. A folded axis says how much idle time it leaves out."""
-        if self.cut is not None:
+        if self.cuts:
             idle = f"{took_text(self.idle_seconds)} idle, folded"
-            end = [Tick(100, coarse_text(self.seconds))] if len(idle) < LONG_LABEL else []
-            return [Tick(0, "0 s"), Tick(LABEL_POSITION, idle), *end]
-        return [
-            Tick(share * 25, coarse_text(self.seconds * share / 4) if share else "0 s")
-            for share in range(5 if self.seconds >= 0.01 else 1)
-        ]
+            return [self._tick(0), Tick(LABEL_POSITION, idle), *([self._tick(1)] if len(idle) < LONG_LABEL else [])]
+        if self.is_clock:
+            return [self._tick(part / CLOCK_PARTS) for part in range(CLOCK_PARTS + 1)]
+        if self.seconds < 0.01:
+            return [self._tick(0)]
+        step = _round_step(self.seconds)
+        places = [number * step for number in range(MAX_TICKS + 1) if number * step <= self.seconds]
+        last = [Tick(100, "now")] if self.is_open and 100 * places[-1] / self.seconds < NEAR_END else []
+        return [*(Tick(round(100 * place / self.seconds, 2), _step_text(place)) for place in places), *last]
+
+    def _tick(self, share: float) -> Tick:
+        if share == 1 and self.is_open:
+            return Tick(100, "now")
+        if self.is_clock:
+            return Tick(round(100 * share, 2), at=self.start + share * (self.end - self.start))
+        return Tick(share * 100, took_text(self.seconds) if share else "0 s")
 
     def _offset(self, at: datetime) -> float:
         return min(max((at - self.start).total_seconds(), 0.0), self.seconds)
 
-    def _folded(self, spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-        worked = self.seconds - self.idle_seconds
-        share = WORK_SHARE if worked >= SHORT_WORK_SECONDS else SHORT_WORK_SHARE
-        of_work = 100 * share / worked if worked else 0.0
-        of_idle = 100 * (1 - share if worked else 1) / self.idle_seconds
+    def _folded(self, spans: Sequence[tuple[float, float]], busy_count: int) -> list[tuple[float, float]]:
+        was_busy = self.seconds - self.idle_seconds
+        share = min(MOST_BUSY_SHARE, BUSY_SHARE * busy_count)
+        of_busy = 100 * share / was_busy if was_busy else 0.0
+        of_idle = 100 * (1 - share if was_busy else 1) / self.idle_seconds
         points = [(0.0, 0.0)]
         for start, end in spans:
             points.append((start, points[-1][1] + (start - points[-1][0]) * of_idle))
-            points.append((end, points[-1][1] + (end - start) * of_work))
+            points.append((end, points[-1][1] + (end - start) * of_busy))
         return [*points, (self.seconds, 100.0)]
 
-    def _cut_position(self, spans: Sequence[tuple[float, float]]) -> float:
-        """Return the left edge of the gap: the middle of the longest idle time."""
+    def _cuts(self, spans: Sequence[tuple[float, float]]) -> list[float]:
+        """Return the left edge of each gap. It is in the middle of an idle time."""
         edges = [0.0, *(edge for span in spans for edge in span), self.seconds]
-        start, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda span: span[1] - span[0])
-        left, right = (self._at_offset(start), self._at_offset(end))
-        return round(max(0.0, (left + right) / 2 - CUT_WIDTH / 2), 2)
+        idle = [(self._at_offset(a), self._at_offset(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        return [round((a + b - CUT_WIDTH) / 2, 2) for a, b in idle if b - a >= 2 * CUT_WIDTH]
 
     def _at_offset(self, offset: float) -> float:
-        return next((y for x, y in reversed(self._points) if x <= offset), 0.0)
+        for (x0, y0), (x1, y1) in pairwise(self._points):
+            if offset <= x1:
+                return y0 + (y1 - y0) * (offset - x0) / (x1 - x0) if x1 > x0 else y1
+        return 100.0
+
+
+def _round_step(seconds: float) -> float:
+    """Return the shortest of 1, 2 and 5, times a power of ten, that needs at most `MAX_TICKS` labels."""
+    power = 10.0 ** math.floor(math.log10(seconds / MAX_TICKS))
+    return next(power * digit for digit in (1, 2, 5, 10, 20) if seconds / (power * digit) < MAX_TICKS)
+
+
+def _step_text(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds >= 1 or not seconds else f"{seconds * 1000:g} ms"
 
 
 def took_text(seconds: float) -> str:
@@ -114,11 +166,6 @@ def took_text(seconds: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def coarse_text(seconds: float) -> str:
-    """Return a duration in its largest unit, rounded down: `47 min`."""
-    return " ".join(took_text(seconds).split(" ")[:2])
 
 
 def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -46,13 +46,13 @@ def end_of(row: StepRow, now: datetime) -> datetime:
     return row.ended_at or now
 
 
-def work_spans(
+def busy_spans(
     rows: Iterable[StepRow], now: datetime, *, waits_since: datetime | None = None
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Return the times in which a step worked. Waits, retry delays and control steps are not work."""
+    """Return the times in which a step worked or was about to be retried. Waits and control steps do not count."""
     for row in rows:
         if row.type not in (*WAITS, *CONTAINERS):
-            yield row.started_at, row.ended_at or waits_since or now
+            yield row.started_at, end_of(row, waits_since or now)
 
 
 def bar_of(

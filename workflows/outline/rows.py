@@ -7,7 +7,7 @@ from itertools import chain
 
 from workflows.engine.definition import Definition
 from workflows.outline.axis import Segment, TimeAxis, took_text
-from workflows.outline.bars import StepRow, bar_of, end_of, work_spans
+from workflows.outline.bars import StepRow, bar_of, busy_spans, end_of
 from workflows.outline.loops import LoopCounts, LoopView
 from workflows.outline.nodes import BRANCH, LOOP, TRY, Node, nodes_of
 from workflows.outline.states import (
@@ -99,7 +99,8 @@ def outline_of(
         if shown.get(row.path) == row.iteration:
             attempts.setdefault(row.path, []).append(row)
     states = _states(nodes, steps, shown, attempts)
-    axis = TimeAxis(start, end, work_spans(chain(*attempts.values()), end, waits_since=steps.waits_since))
+    busy = busy_spans(chain(*attempts.values()), end, waits_since=steps.waits_since)
+    axis = TimeAxis(start, end, busy, is_open=steps.place.is_open)
     failed = {path for path, counts in steps.loops.items() if counts.failed} if failed_only else set()
     rows = []
     for node in nodes:

@@ -22,6 +22,7 @@ from workflows.models.statements import update_rows
 from workflows.projections.ends import STUCK_FIELDS, clear_stuck, wake_held_starts_on_commit
 from workflows.projections.human_tasks import record_tasks
 from workflows.projections.resets import record_reset
+from workflows.projections.run_logs import record_logs
 from workflows.projections.transaction import projection_writer
 from workflows.projections.verdicts import record_verdicts
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus, WaitStatus
@@ -79,6 +80,7 @@ class _Batch:
         self.late_waits: dict[str, RunWait] = {}
 
     def record(self, records: list[Record]) -> None:
+        record_logs(records, run=self.run, epoch=self.epoch)
         self._record_new_epoch(min((record["seq"] for record in records), default=self.run.projection_seq + 1))
         self._record_children([record for record in records if record["kind"] == "child"])
         self._record_steps([record for record in records if record["kind"] == "step"])
@@ -89,9 +91,7 @@ class _Batch:
         self._record_run([record for record in records if record["kind"] == "run"])
 
     def _record_new_epoch(self, first_seq: int) -> None:
-        """Undo in the rows what a reset has undone in Temporal.
-
-        This concerns rows of past epochs from sequence number `first_seq` on.
+        """Undo what a reset has undone in Temporal, in rows of past epochs from sequence number `first_seq` on.
 
         Continue-as-new opens an epoch too. Its sequence numbers continue after those of the past epoch, so nothing is
         undone.

@@ -18,6 +18,7 @@ from workflows.concurrency_keys import queued_starts_wake
 from workflows.event_outcomes import deliveries_changing
 from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
+from workflows.projections.run_logs import record_end_log
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, StepStatus, TaskStatus, WaitStatus
 
 ENDED_BY_TEMPORAL = "the run was ended by Temporal before it could take this event"
@@ -54,6 +55,7 @@ def record_run_closed(run: Run, end: RunEnd, *, now: datetime) -> None:
     run.projection_epoch, run.projection_seq, run.projected_at = end.epoch, SEQ_OF_END, now
     clear_stuck(run)
     run.save(update_fields=_FIELDS)
+    record_end_log(run, epoch=end.epoch, seq=SEQ_OF_END, at=end.at, status=run.status, error=end.error)
     wake_held_starts_on_commit(run)
     commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
 

@@ -33,7 +33,10 @@ SELECT
         WHERE %(is_failed)s AND tenant_id = %(tenant)s AND definition_id = %(definition)s AND version = %(version)s
             AND status = 'FAILED' AND error_code = %(code)s AND error_category = %(category)s
             AND failed_step_path = %(step)s AND replay_of_id IS NULL AND id <> %(run)s
-        LIMIT %(limit)s) f)
+        LIMIT %(limit)s) f),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM workflow_run_logs
+        WHERE tenant_id = %(tenant)s AND run_id = %(run)s AND level <> 'debug' LIMIT %(limit)s) g)
 """
 
 
@@ -63,8 +66,8 @@ class Count:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Numbers of rows of a run. `similar`: the other runs of its version that failed in its step with its code,
-    without replays."""
+    """Numbers of rows of a run. `logs`: without the level debug. `similar`: the other runs of its version that failed
+    in its step with its code, without replays."""
 
     events: Count
     waits: Count
@@ -72,6 +75,7 @@ class RunCounts:
     audit: Count
     replays: Count
     similar: Count
+    logs: Count
 
 
 @dataclass(frozen=True)

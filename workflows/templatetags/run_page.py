@@ -1,13 +1,17 @@
 """Template tags of the run page. Source: docs/reference/screens.md#run-page"""
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.utils import timezone
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.json_numbers import write_json
+from workflows.outline.axis import TimeAxis
+from workflows.templatetags.times import time_element
 
 register = template.Library()
 _PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
@@ -32,6 +36,13 @@ def code_json(value: Any) -> SafeString:
 def unlocalized(number: float) -> str:
     """Return a number for a style, with a point whatever the language of the page."""
     return f"{number:g}"
+
+
+@register.simple_tag
+def axis_time(axis: TimeAxis, at: datetime) -> SafeString:
+    """Render a label of a time axis: the time of day, or the day if the axis is longer than that."""
+    local = timezone.localtime(at)
+    return time_element(at, f"{local.day} {local:%b}" if axis.shows_days else f"{local:%H:%M}")
 
 
 @register.filter
