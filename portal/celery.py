@@ -63,7 +63,7 @@ class KeepingTask(DjangoTask):
 app = Celery("pointsman", task_cls=KeepingTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()
-app.autodiscover_tasks(["ingress", "workflows"])
+app.autodiscover_tasks(["ingress", "workflows", "portal.sign_in"])
 
 
 @worker_init.connect

@@ -15,7 +15,7 @@ from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
 SESSION_TENANT = "tenant_id"
 WITHOUT_TENANT = ("/healthz", "/readyz", "/metrics", "/static/")
 # A POST to these addresses has the same effect in every tenant.
-IN_ANY_TENANT = ("/admin/logout/", "/admin/login/", "/admin/tenant/", "/invitation")
+IN_ANY_TENANT = ("/account/", "/admin/logout/", "/admin/login/", "/admin/tenant/", "/invitation")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -39,7 +39,7 @@ class CurrentTenantMiddleware:
         with scope_of(NO_SCOPE):  # no tenant is visible until the user is known
             if request.user.is_authenticated and not request.path.startswith(WITHOUT_TENANT):
                 is_same = _choose_tenant(request)
-                if not is_same and request.method not in SAFE_METHODS and request.path not in IN_ANY_TENANT:
+                if not is_same and request.method not in SAFE_METHODS and not request.path.startswith(IN_ANY_TENANT):
                     return _refused(request)
             return self.get_response(request)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
@@ -14,6 +16,10 @@ from unfold.sites import UnfoldAdminSite
 
 from portal.middleware import SESSION_TENANT
 from portal.pages.support import support_view
+
+# Views of Django that the portal replaces: by no page at all, or by a page of `portal/sign_in/urls.py`.
+REPLACED = ("view_on_site", "password_change", "password_change_done")
+NO_TENANT = "You are not a member of any tenant. Ask an administrator to add you"
 
 
 class PointsmanAdminSite(UnfoldAdminSite):
@@ -30,8 +36,22 @@ class PointsmanAdminSite(UnfoldAdminSite):
             # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
             path("r/<path:content_type_id>/<path:object_id>/", self.admin_view(no_such_page), name="view_on_site"),
             path("tenant/", self.admin_view(require_POST(choose_tenant)), name="choose_tenant"),
-            *(url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"),
+            *(url for url in super().get_urls() if getattr(url, "name", None) not in REPLACED),
         ]
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Send a visitor to the sign-in page of the portal, which is the only one.
+
+        Errors: PermissionDenied for a signed-in user without a tenant. An administrator of a tenant must add them.
+        """
+        if request.user.is_authenticated and not self.has_permission(request):
+            raise PermissionDenied(NO_TENANT)
+        return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from allauth.account.views import logout  # models are not loaded yet when the site is created
+
+        return require_POST(logout)(request)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the results of the command palette. Unfold's own search would share a cache between tenants."""

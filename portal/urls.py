@@ -13,6 +13,7 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/v1/", include(("portal.api", "api"))),
+    path("account/", include("portal.sign_in.urls")),
     path("admin/", admin.site.urls),
     path("invitation", invitation_view, name="invitation"),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

@@ -83,6 +83,18 @@ BULK = {
     "stopped": Mark("Stopped", "cancel", "grey"),
     "done": Mark("All requested", "check", "blue"),
 }
+SIGN_IN = {
+    "signed_in": Mark("Signed in", "ok", "green"),
+    "failed": Mark("Failed", "failed", "red"),
+    "locked_out": Mark("Locked out", "lock", "red"),
+    "refused": Mark("Refused", "off", "amber"),
+    "signed_out": Mark("Signed out", "cancel", "grey"),
+    "password_changed": Mark("Password changed", "key", "blue"),
+    "reset_requested": Mark("Reset requested", "send", "blue"),
+    "password_reset": Mark("Password reset", "key", "blue"),
+    "account_deactivated": Mark("Account deactivated", "off", "amber"),
+    "account_activated": Mark("Account activated", "check", "blue"),
+}
 # Outcome of one run of a bulk job. The word of "open" is not "Accepted": an accepted request has no outcome yet.
 OUTCOME = {
     "pending": Mark("Not requested yet", "todo", "grey"),
@@ -109,6 +121,7 @@ MARKS = {
     "delivery": DELIVERY,
     "command": COMMAND,
     "bulk": BULK,
+    "sign_in": SIGN_IN,
     "outcome": OUTCOME,
     "log": LOG,
 }

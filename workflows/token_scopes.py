@@ -25,6 +25,7 @@ AREAS = {
     "schedules": "schedules",
     "schemas": "definitions",
     "secrets": "administration",
+    "sign-ins": "ledger",
     "tasks": "tasks",
     "tokens": "administration",
 }

@@ -6,7 +6,7 @@ Source: docs/reference/screens.md#dashboard
 from collections.abc import Callable
 from typing import Any
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 
 from portal.pages.attention import absent_problems, attention_rows, open_runs_text
@@ -90,10 +90,10 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
 
 def _activity(tenant_id: Any) -> tuple[Activity, list[DefinitionActivity]]:
     name = f"dashboard-activity-{tenant_id}"
-    found: tuple[Activity, list[DefinitionActivity]] | None = cache.get(name)
+    found: tuple[Activity, list[DefinitionActivity]] | None = caches["process"].get(name)
     if found is None:
         found = activity_per_hour(tenant_id=tenant_id), activity_per_definition(tenant_id=tenant_id)
-        cache.set(name, found, ACTIVITY_SECONDS)
+        caches["process"].set(name, found, ACTIVITY_SECONDS)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.utils import timezone
 
 from portal.celery_workers import CeleryState, celery_state
@@ -60,10 +60,10 @@ def servers() -> Servers:
     Cost: two calls to Temporal and one to Redis, if the kept state is too old. A failure is kept too, so that not every
     page waits for a dead server.
     """
-    found: Servers | None = cache.get("dashboard-servers")
+    found: Servers | None = caches["process"].get("dashboard-servers")
     if found is None:
         found = _read_servers()
-        cache.set("dashboard-servers", found, SERVERS_SECONDS)
+        caches["process"].set("dashboard-servers", found, SERVERS_SECONDS)
     return found
 
 

@@ -13,6 +13,7 @@ from portal.settings.keys import *
 from portal.settings.web import *
 from portal.settings.database import *
 from portal.settings.celery import *
+from portal.settings.sign_in import *
 from portal.settings.temporal import *
 from portal.settings.events import *
 from portal.settings.actions import *

@@ -11,5 +11,4 @@ UNFOLD = {
     "ENVIRONMENT": "portal.site.environment_badge",
     "COLORS": {"primary": "portal.pages.palette.primary"},
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "portal.navigation.navigation"},
-    "LOGIN": {"form": "portal.forms.MemberAuthenticationForm"},
 }

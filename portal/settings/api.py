@@ -60,6 +60,7 @@ SPECTACULAR_SETTINGS = {
         "BulkItemState": "workflows.statuses.BulkItemState",
         "BulkOutcome": "workflows.statuses.BulkOutcome",
         "IncidentState": "workflows.statuses.IncidentState",
+        "SignInKind": "workflows.sign_in_kinds.SignInKind",
         "ReplayVersion": "workflows.statuses.ReplayVersion",
         "BulkAction": ["cancel", "replay", "terminate"],
     },

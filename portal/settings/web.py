@@ -1,7 +1,5 @@
 """Web process: address, applications, middleware, security, static files and time zone."""
 
-from django.urls import reverse_lazy
-
 from portal.env import ConfigError, env, matching
 from portal.settings.environment import BASE_DIR, POINTSMAN_HOME, PRODUCTION
 
@@ -64,6 +62,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
+    "allauth",
+    "allauth.account",
+    "portal.sign_in.apps.SignInConfig",
 ]
 
 MIDDLEWARE = [
@@ -75,6 +76,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.middleware.CurrentTenantMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.sign_in.middleware.SignInMiddleware",
     "portal.time_zone.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -97,9 +100,7 @@ TEMPLATES = [
         },
     }
 ]
-LOGIN_URL = reverse_lazy("admin:login")
-LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
-
+PASSWORD_RESET_TIMEOUT = 3600  # seconds for which the link in an e-mail is valid
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.cache import cache
+from django.core.cache import caches
 from django.urls import reverse
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ HOSTILE = "<script>window.isHacked = true</script>\u202e" + "K" * 160
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_hostile_values_do_nothing_and_keep_the_layout(page: Any, site: str, tenant: Any, width: int) -> None:
-    cache.clear()
+    caches["process"].clear()
     now = timezone.now()
     run = make_run(tenant, correlation_key=HOSTILE, stuck_since=now, stuck_cause=HOSTILE)
     make_run(

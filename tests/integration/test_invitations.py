@@ -107,7 +107,7 @@ def test_existing_account_joins_after_signing_in_as_this_account(tenant: Any, ad
         True,
         False,
     )
-    signed_in = person.post(f"/admin/login/?next={PAGE}", {"username": str(account), "password": PASSWORD})
+    signed_in = person.post(f"/account/login/?next={PAGE}", {"login": str(account), "password": PASSWORD})
     assert signed_in["Location"] == PAGE
     assert "Join the tenant" in text_of(person.get(PAGE))
     assert not TenantMembership.objects.filter(tenant=tenant, user=account).exists()

@@ -167,6 +167,6 @@ def test_login_works_without_a_scope(tenant: Any) -> None:
     TenantMembership.objects.create(tenant=tenant, user=user, role="viewer")
     with scope_of(NO_SCOPE):
         client = Client()
-        form = {"username": user.username, "password": "a long passphrase"}
-        assert client.post("/admin/login/?next=/admin/", form).status_code == 302
+        form = {"login": user.username, "password": "a long passphrase"}
+        assert client.post("/account/login/?next=/admin/", form).status_code == 302
         assert client.get("/admin/").status_code == 200

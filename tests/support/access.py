@@ -26,7 +26,7 @@ from workflows.statuses import Role
 PUBLIC, SUPERUSER, NOBODY = "public", "superuser", "nobody"
 RANKS = list(Role)
 LEDGER = {"workflow_commands", "workflow_command_entries"}
-SESSIONS = {"django_session"}
+SESSIONS = {"django_session", "sign_in_records"}
 
 Ids = Mapping[str, str]
 

@@ -32,6 +32,7 @@ from workflows.models import (
     RunWait,
     SavedView,
     ScheduleOccurrence,
+    SignInRecord,
     Tenant,
     TenantMembership,
 )
@@ -45,6 +46,7 @@ from workflows.services.schedules.field_checks import ScheduleFields
 from workflows.services.schemas import schema_save
 from workflows.services.secrets import secret_save
 from workflows.services.tokens import token_issue
+from workflows.sign_in_kinds import SignInKind
 from workflows.statuses import CommandAction, EventSource, Role
 
 
@@ -77,6 +79,7 @@ def fill_tenant(mark: str) -> FilledTenant:
     _operator_rows(tenant, mark, own, ids)
     _incidents(tenant, mark, ids)
     _schedule(tenant, mark, own, ids)
+    SignInRecord.objects.create(tenant=tenant, kind=SignInKind.FAILED, account_name=f"{mark} account")
     for caller in users.values():
         row = Notification.objects.create(
             tenant=tenant, user_id=int(caller.actor_id), idempotency_key=own, title=f"{mark} title", body=mark

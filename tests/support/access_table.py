@@ -63,6 +63,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("tokens", needs=ADMIN)
     yield _read("members", needs=ADMIN)
     yield _read("invitations", needs=ADMIN)
+    yield _read("sign-ins", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
     yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
@@ -266,6 +267,8 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _schedule_steps()
     yield from _secret_pages()
     yield from _token_and_member_pages()
+    yield _get("workflows_signinrecord_changelist", ADMIN, shows=True)
+    yield _post("workflows_signinrecord_changelist", NOBODY, denied_statuses=REFUSED)
     yield from _run_screens()
     yield from _event_screens()
     yield from _definition_screens()
@@ -274,6 +277,22 @@ def _screen_cells() -> Iterator[Cell]:
     for model in ("user", "group"):
         yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
     yield from _both("admin:auth_user_password_change", SUPERUSER, "user", foreign_statuses=None)
+
+
+def _account_cells() -> Iterator[Cell]:
+    """Yield the cells of sign-in. Its pages do not depend on a role, and a failed attempt is recorded."""
+    for name in ("login", "reset_password", "reset_password_done", "reset_password_from_key_done"):
+        for method in ("GET", "POST"):
+            statuses = frozenset({405}) if name.endswith("_done") and method == "POST" else OK
+            yield _account(f"account_{name}", method, statuses)
+    for method in ("GET", "POST"):
+        yield _account("account_reset_password_from_key", method, OK, path="/account/password/reset/key/1-x/")
+        yield _account("account_change_password", method, OK | FORBIDDEN)  # 403 for an account without a password
+        yield _account("account_logout", method, OK if method == "POST" else frozenset({405}))
+
+
+def _account(name: str, method: str, statuses: frozenset[int], **more: Any) -> Cell:
+    return Cell(name, method, PUBLIC, statuses=statuses, writes=False, foreign_statuses=None, **more)
 
 
 def _get(name: str, needs: str = VIEWER, *args: str, **more: Any) -> Cell:
@@ -311,15 +330,13 @@ def _site_cells() -> Iterator[Cell]:
     yield from _both("admin:index", VIEWER)
     yield from _both("admin:support", VIEWER)
     yield from _both("admin:search", VIEWER, query=lambda ids: {"s": "run"})
-    yield from _both("admin:password_change", VIEWER)
-    yield _get("password_change_done")
-    yield _post("password_change_done", NOBODY, denied_statuses=REFUSED)
     yield from _both("admin:app_list", VIEWER, "app", foreign_statuses=None)
-    yield from _both("admin:login", PUBLIC)
+    yield from _both("admin:login", PUBLIC, statuses=OK | FORBIDDEN)  # 403 for an account without a tenant
     yield _get("choose_tenant", NOBODY, denied_statuses=REFUSED)
     yield _post("choose_tenant", VIEWER, body=lambda ids: {"tenant": ids["tenant"]}, foreign_statuses=OK)
     yield _get("logout", NOBODY, denied_statuses=REFUSED)
     yield _post("logout", VIEWER)
+    yield from _account_cells()
     yield _get("jsi18n")
     yield _post("jsi18n", NOBODY, denied_statuses=REFUSED)
     source = {"app_label": "workflows", "model_name": "command", "field_name": "run"}

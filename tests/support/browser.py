@@ -22,7 +22,7 @@ TOO_WIDE = """() => {
 
 def sign_in(page: Any, site: str, user: Any) -> None:
     page.goto(f"{site}/admin/")
-    page.fill("input[name=username]", user.username)
+    page.fill("input[name=login]", user.username)
     page.fill("input[name=password]", "a long passphrase")
     page.click("button[type=submit]")
     page.wait_for_url("**/admin/")

@@ -20,6 +20,14 @@ INDEXES_OF_ALL_TENANTS = {
     "api_tokens_token_hash_70d52dcc_like": "added by Django to each unique text column",
 }
 
+# Policies beside those of the tenant and of the system.
+MORE_POLICIES = {
+    "api_tokens": {"own_token"},
+    "sign_in_records": {"without_tenant", "superusers"},
+    "tenant_memberships": {"own_memberships"},
+    "tenant_invitations": {"own_invitation"},
+}
+
 
 def tenant_table_violations(cursor: Any) -> list[str]:
     """Return one sentence for each rule that a table with `tenant_id` breaks."""
@@ -66,7 +74,7 @@ def _policy_violations(cursor: Any, table: str) -> list[str]:
     }
     violations += [f"{table}: the policy {policy[0]} is missing or different" for policy in sorted(wanted - found)]
     more = {policy[0] for policy in found - wanted}
-    allowed = {"api_tokens": {"own_token"}, "tenant_memberships": {"own_memberships"}}.get(table, set())
+    allowed = MORE_POLICIES.get(table, set())
     return violations + [f"{table}: the policy {name} is not known" for name in sorted(more - allowed)]
 
 

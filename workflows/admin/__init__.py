@@ -13,5 +13,6 @@ from workflows.admin import (  # noqa: F401
     schedules,
     schemas,
     secrets,
+    sign_ins,
     tokens,
 )

@@ -2420,6 +2420,71 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="SignInRecord",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.fields.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("signed_in", "Signed in"),
+                            ("failed", "Sign-in failed"),
+                            ("locked_out", "Locked out"),
+                            ("refused", "Sign-in refused"),
+                            ("signed_out", "Signed out"),
+                            ("password_changed", "Password changed"),
+                            ("reset_requested", "Password reset requested"),
+                            ("password_reset", "Password reset"),
+                            ("account_deactivated", "Account deactivated"),
+                            ("account_activated", "Account activated"),
+                        ],
+                        max_length=30,
+                    ),
+                ),
+                (
+                    "method",
+                    models.CharField(blank=True, choices=[("", "No method"), ("password", "Password")], max_length=20),
+                ),
+                ("account_id", models.BigIntegerField(blank=True, null=True)),
+                ("account_name", models.CharField(blank=True, max_length=150)),
+                ("unknown_mark", models.CharField(blank=True, max_length=8)),
+                (
+                    "by_name",
+                    models.CharField(
+                        blank=True, help_text="Person who changed the account of another one.", max_length=150
+                    ),
+                ),
+                ("detail", models.CharField(blank=True, max_length=300)),
+                ("address", models.GenericIPAddressField(blank=True, null=True)),
+                ("user_agent", models.CharField(blank=True, max_length=200)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="workflows.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "sign-ins",
+                "db_table": "sign_in_records",
+                "indexes": [
+                    models.Index(fields=["tenant", "-id"], name="sign_in_records_newest"),
+                    models.Index(fields=["tenant", "account_name", "-id"], name="sign_in_records_by_account"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Secret",
             fields=[
                 (

@@ -224,6 +224,7 @@ QUOTED_ROLES = ", ".join(f'"{role}"' for role in ROLES)
 OUTCOME_COLUMNS = "state, code, message, details, http_status, decided_at, observed_at"
 FIXED_ROWS = f"""
 REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {QUOTED_ROLES};
+REVOKE UPDATE, DELETE ON sign_in_records FROM {QUOTED_ROLES};
 REVOKE UPDATE, DELETE ON workflow_commands FROM {QUOTED_ROLES};
 GRANT UPDATE ({OUTCOME_COLUMNS}) ON workflow_commands TO {QUOTED_ROLES};
 REVOKE INSERT, UPDATE, DELETE ON workflow_ledger_checkpoints FROM {QUOTED_ROLES};
@@ -369,6 +370,21 @@ class Migration(migrations.Migration):
             "workflow_command_entries",
             "pgtrigger_no_truncate_95580",
             "4787cc487a446a7a41962b4e774747d90a7c4bc3",
+        ),
+        trigger(
+            "signinrecord",
+            "append_only",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+            operation="UPDATE OR DELETE",
+            table="sign_in_records",
+            pgid="pgtrigger_append_only_2ea3a",
+            hash="6476995f4023e462394cf8ee2c5be5c1537d2310",
+        ),
+        no_truncate(
+            "signinrecord",
+            "sign_in_records",
+            "pgtrigger_no_truncate_70312",
+            "628ed05f5cbfb35b816df5b9f6bcf32649fad726",
         ),
         migrations.RunSQL(AUDIT_CHAIN, DROP_AUDIT_CHAIN),
         migrations.RunSQL(LEDGER_PRUNE, DROP_LEDGER_PRUNE),

@@ -47,4 +47,16 @@ class Migration(migrations.Migration):
             "tenant_invitations",
             "code_hash = nullif(current_setting('pointsman.token_hash', true), '')",
         ),
+        EnableTenantPolicy("SignInRecord"),
+        # Sign-in code records attempts of accounts without a tenant. Only superusers read these rows.
+        migrations.RunSQL(
+            f"CREATE POLICY without_tenant ON sign_in_records FOR INSERT TO {APP_ROLE} WITH CHECK (tenant_id IS NULL)",
+            "DROP POLICY without_tenant ON sign_in_records",
+        ),
+        own_rows(
+            "superusers",
+            "sign_in_records",
+            "tenant_id IS NULL AND EXISTS (SELECT FROM auth_user WHERE is_superuser AND is_active"
+            " AND id::text = nullif(current_setting('pointsman.user', true), ''))",
+        ),
     ]

@@ -1,0 +1,102 @@
+"""Rules of the portal for django-allauth: who may sign in, lockouts, and the audit log (docs/reference/sign-in.md)."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.userkit import get_user_by_username
+from django.conf import settings
+from django.contrib import messages
+from django.core.cache import cache
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from portal.sign_in.requests import client_address, client_of
+from workflows.models import TenantMembership
+from workflows.services.sign_in_records import sign_in_record
+from workflows.sign_in_kinds import SignInKind, SignInMethod
+from workflows.tenancy import Scope, scope_of
+
+LOCKOUT_IS_RECORDED_EVERY = 60  # seconds
+INACTIVE = "This account is inactive. Ask a superuser to activate it."
+NO_TENANT = "You are not a member of any tenant. Ask an administrator to add you."
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """Adapter of the library. Accounts come from administrators, invitations and identity providers."""
+
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "username_password_mismatch": "The name or the password is wrong. Correct them, or reset the password.",
+        "too_many_login_attempts": f"Too many failed sign-ins. Wait {settings.SIGN_IN_LOCKOUT_MINUTES} minutes, then"
+        " try again.",
+        "enter_current_password": "This is not your current password.",
+        "incorrect_password": "The password is wrong.",
+    }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        address = client_address(request)
+        if not address:
+            raise PermissionDenied("The web server did not report the address of the client")
+        return address
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Return the key that counts failures of one name. The library's own key depends on the header `Host`."""
+        return str(credentials.get("username", "")).lower()
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            key = f"lockout:{client_address(request)}:{self._get_login_attempts_cache_key(request, **credentials)}"
+            if cache.add(key.encode().hex(), True, LOCKOUT_IS_RECORDED_EVERY):
+                self._record(request, SignInKind.LOCKED_OUT, **credentials)
+            raise
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        self._record(request, SignInKind.FAILED, **credentials)
+
+    def _record(self, request: HttpRequest, kind: SignInKind, **credentials: Any) -> None:
+        name = str(credentials.get("username", ""))
+        account = get_user_by_username(name)
+        sign_in_record(
+            kind=kind,
+            account=account,
+            unknown_name="" if account else name,
+            method=SignInMethod.PASSWORD,
+            origin=client_of(request),
+        )
+
+    def pre_login(self, request: HttpRequest, user: Any, **options: Any) -> HttpResponse | None:
+        """Refuse an account that may not use the portal. Its password was right.
+
+        An account without a tenant may accept an invitation.
+        """
+        reason = "" if user.is_active else INACTIVE
+        may_enter = user.is_superuser or _is_member(user) or options.get("redirect_url") == reverse("invitation")
+        if not reason and not may_enter:
+            reason = NO_TENANT
+        if not reason:
+            return None
+        sign_in_record(kind=SignInKind.REFUSED, account=user, detail=reason, origin=client_of(request))
+        messages.error(request, reason)
+        return HttpResponseRedirect(reverse("account_login"))
+
+    def set_password(self, user: Any, password: str) -> None:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+
+    def add_message(
+        self, request: HttpRequest, level: int, message_template: str | None = None, *more: Any, **options: Any
+    ) -> None:
+        """Add no message for a sign-in and a sign-out. The next page shows the result."""
+        if message_template not in ("account/messages/logged_in.txt", "account/messages/logged_out.txt"):
+            super().add_message(request, level, message_template, *more, **options)
+
+
+def _is_member(user: Any) -> bool:
+    with scope_of(Scope(user=str(user.pk))):
+        return TenantMembership.objects.filter(user=user, tenant__is_active=True).exists()

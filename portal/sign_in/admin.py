@@ -1,0 +1,32 @@
+"""Pages of accounts, for superusers only."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminPasswordChangeForm
+
+from portal.sign_in.signals import by_person
+from workflows.services.sign_in_records import sign_in_record
+from workflows.sign_in_kinds import SignInKind
+
+# The rows of the library hold credentials, or copies of columns of the account. No page edits them.
+for library_model in list(admin.site._registry):
+    if library_model._meta.app_config.name.startswith("allauth."):
+        admin.site.unregister(library_model)
+
+
+class RecordedPasswordForm(AdminPasswordChangeForm):
+    def set_password_and_save(self, user: Any, commit: bool = True, **options: Any) -> Any:
+        super().set_password_and_save(user, commit, **options)  # type: ignore[misc]  # absent from the stubs
+        sign_in_record(kind=SignInKind.PASSWORD_CHANGED, account=user, origin=by_person())
+        return user
+
+
+admin.site.unregister(get_user_model())
+
+
+@admin.register(get_user_model())
+class AccountAdmin(UserAdmin):
+    change_password_form = RecordedPasswordForm

@@ -1,0 +1,21 @@
+"""Kinds of records in the audit log of sign-ins (docs/reference/sign-in.md#audit-log)."""
+
+from django.db.models import TextChoices
+
+
+class SignInKind(TextChoices):
+    SIGNED_IN = "signed_in", "Signed in"
+    FAILED = "failed", "Sign-in failed"
+    LOCKED_OUT = "locked_out", "Locked out"
+    REFUSED = "refused", "Sign-in refused"
+    SIGNED_OUT = "signed_out", "Signed out"
+    PASSWORD_CHANGED = "password_changed", "Password changed"
+    RESET_REQUESTED = "reset_requested", "Password reset requested"
+    PASSWORD_RESET = "password_reset", "Password reset"
+    ACCOUNT_DEACTIVATED = "account_deactivated", "Account deactivated"
+    ACCOUNT_ACTIVATED = "account_activated", "Account activated"
+
+
+class SignInMethod(TextChoices):
+    NONE = "", "No method"
+    PASSWORD = "password", "Password"
