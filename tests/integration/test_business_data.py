@@ -3,6 +3,7 @@
 Source: docs/reference/screens.md#business-data
 """
 
+import json
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from django.urls import reverse
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_token, publish
 from tests.support.members import member_of
-from tests.support.plans import conditions_of, copies
+from tests.support.plans import conditions_of, copies, plan_of
+from tests.support.records import run_record, write
 from workflows.admin.run_filters import RunListForm
 from workflows.models import Definition, DefinitionVersion, Run, RunValue, Tenant
 from workflows.projections.launches import record_launch
-from workflows.selectors.run_values import search_paths_of
+from workflows.selectors.run_values import runs_sorted_by_value, search_paths_of, value_order
 from workflows.services.definitions.settings import definition_save_settings
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -95,7 +97,7 @@ def test_list_shows_columns_tokens_and_errors(tenant: Any, version: DefinitionVe
     client = member_of(tenant)
     url = f"{reverse(LIST)}?definition=payment"
     shown = client.get(f"{url}&data.amount.from=1000").content.decode()
-    for words in ("1050.5", "Halden Bikes", "Customer name", "Amount from"):
+    for words in ("1,050.5", "Halden Bikes", "Customer name", "Amount from"):
         assert words in shown, words
     assert "2026-11-24" in client.get(f"{url}&cols=data.due").content.decode()
     assert client.get(f"{url}&data.amount.from=many").status_code == 400
@@ -110,7 +112,7 @@ def test_hidden_values_have_no_column_and_no_filter(tenant: Any, version: Defini
     assert viewer.get(f"{url}&data.customer.name=halden").status_code == 400
     Tenant.objects.filter(id=tenant.id).update(redaction_rules=["/payload/customer"])
     client = member_of(tenant)
-    assert ("Halden" in (text := client.get(url).content.decode()), "1050.5" in text) == (False, True)
+    assert ("Halden" in (text := client.get(url).content.decode()), "1,050.5" in text) == (False, True)
     assert client.get(f"{url}&data.customer.name=halden").status_code == 400
     definition_save_settings(
         actor=make_actor(tenant), key="payment", changes={"search_paths": [{"path": "token", "type": "text"}]}
@@ -122,8 +124,12 @@ def test_hidden_values_have_no_column_and_no_filter(tenant: Any, version: Defini
 @pytest.mark.parametrize(
     "wrong",
     [
-        "amount", [{"path": "a"}], [{"path": "a", "type": "money"}], [{"path": "", "type": "text"}],
+        "amount", [{"path": "a"}], [{"path": "", "type": "text"}],
         [{"path": "a..b", "type": "text"}], [{"path": "a", "type": "text"}] * 2, [{"path": "\x00", "type": "text"}],
+        [{"path": "a", "type": "money"}], [{"path": "a", "type": "money", "currency": "eur"}],
+        [{"path": "a", "type": "text", "currency": "EUR"}], [{"path": "a", "type": "text", "label": " "}],
+        [{"path": "a", "type": "text", "label": "x" * 61}], [{"path": "a", "type": "text", "label": "\x00"}],
+        [{"path": "a", "type": "text", "unit": "x"}], [{"path": "a", "type": ["text"]}],
         [{"path": f"p{n}", "type": "text"} for n in range(11)], [{"path": "p" * 201, "type": "text"}],
     ],
 )  # fmt: skip
@@ -145,3 +151,98 @@ def test_filters_use_indexes_as_the_role_of_the_application(tenant: Any, version
         conditions = conditions_of(tenant, found)
         assert "path)::text" in conditions
         assert "(text)::text >=" in conditions or "number >=" in conditions
+
+
+FORMATTED = [
+    {"path": "amount", "type": "money", "currency": "EUR", "label": "To pay"}, {"path": "due", "type": "date"},
+    {"path": "isNew", "type": "boolean"}, {"path": "vars.total", "type": "number", "label": "Rows"},
+    {"path": "vars.token", "type": "text"}, {"path": "vars.customer.name", "type": "text"},
+]  # fmt: skip
+
+
+@pytest.fixture
+def formatted(version: DefinitionVersion) -> DefinitionVersion:
+    actor = make_actor(version.definition.tenant)
+    definition_save_settings(actor=actor, key="payment", changes={"search_paths": FORMATTED})
+    version.definition.refresh_from_db()
+    return version
+
+
+def end(run: Run, variables: dict[str, Any]) -> None:
+    """Record the end of a run with these variables."""
+    write(run, run_record(2, "SUCCEEDED", output={"payload": {}, "vars": variables, "meta": {}}))
+
+
+def test_values_are_shown_in_their_format_also_on_the_page_of_the_run(formatted: DefinitionVersion) -> None:
+    run = launch(formatted, {"amount": 1050, "due": "2026-11-24T10:00:00+01:00", "isNew": True})
+    end(run, {"total": 12000, "token": "secret", "customer": {"name": "Halden"}})
+    client = member_of(formatted.definition.tenant)
+    columns = "&".join(f"cols=data.{item['path']}" for item in FORMATTED if item["path"] != "vars.token")
+    shown = client.get(f"{reverse(LIST)}?definition=payment&{columns}").content.decode()
+    for words in ("EUR 1,050.00", "To pay", "2026-11-24 09:00 UTC", ">yes<", "12,000", "Rows", "Halden"):
+        assert words in shown, words
+    page = client.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()
+    for words in ("To pay <b><bdi>EUR 1,050.00</bdi></b>", "Rows <b><bdi>12,000</bdi></b>"):
+        assert words in page, words
+    viewer = member_of(formatted.definition.tenant, role="viewer")
+    assert "1,050" not in viewer.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()
+
+
+def test_variables_are_stored_at_the_end_and_forgotten_by_a_reset(formatted: DefinitionVersion) -> None:
+    run = launch(formatted, {"amount": 7})
+    assert stored(run) == {"amount": "7"}
+    end(run, {"total": 3, "token": "secret"})
+    assert stored(run) == {"amount": "7", "vars.total": "3"}
+    assert write(run, run_record(1, "RUNNING"), epoch="epoch-2", current="epoch-2")
+    assert stored(run) == {"amount": "7"}
+
+
+def test_rules_for_payloads_hide_variables_too(formatted: DefinitionVersion) -> None:
+    tenant = formatted.definition.tenant
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["/payload/name", "total"])
+    paths = [path.path for path in search_paths_of(make_actor(tenant), "payment")]
+    assert paths == ["amount", "due", "isNew"]
+
+
+def test_list_is_sorted_by_business_data_and_says_who_is_left_out(formatted: DefinitionVersion) -> None:
+    for amount in (30, 4, 200, None):
+        launch(formatted, {} if amount is None else {"amount": amount})
+    client = member_of(formatted.definition.tenant)
+    url = f"{reverse(LIST)}?definition=payment"
+    for order, wanted in (("data.amount", [4, 30, 200]), ("-data.amount", [200, 30, 4])):
+        response = client.get(f"{url}&o={order}")
+        assert [row.data["data.amount"] for row in response.context["rows"]] == [f"EUR {n}.00" for n in wanted]
+        assert response.context["total"] == "3"
+        assert "Runs without a value for <bdi>To pay</bdi> are left out" in response.content.decode()
+    assert client.get(f"{url}&o=data.amount&q=none").status_code == 200
+    assert client.get(f"{reverse(LIST)}?o=data.amount").status_code == 400
+    (token,) = client.get(f"{url}&o=data.amount&cols=data.amount").context["tokens"]
+    assert client.get(f"{reverse(LIST)}{token.without}").status_code == 200
+
+
+def test_order_uses_an_index_as_the_role_of_the_application(formatted: DefinitionVersion) -> None:
+    tenant = formatted.definition.tenant
+    run = launch(formatted, {"amount": 0})
+    copies(run, 20_000, id="md5('sorted-' || n)::uuid", temporal_workflow_id="'sorted-copy-' || n")
+    copies(RunValue.objects.get(run=run), 20_000, run_id="md5('sorted-' || n)::uuid", number="n")
+    (path, *_) = search_paths_of(make_actor(tenant), "payment")
+    rows = runs_sorted_by_value(Run.objects.filter(tenant=tenant), path, tenant_id=tenant.id)
+    plan = plan_of(tenant, rows.order_by(value_order(path), "id")[:50])
+    assert "workflow_run_values_by_number" in {node.get("Index Name") for node in plan}
+    assert "Seq Scan" not in {node["Node Type"] for node in plan}
+
+
+def test_export_has_the_business_data(formatted: DefinitionVersion) -> None:
+    launch(formatted, {"amount": 1050.5})
+    launch(formatted, {})
+    client = member_of(formatted.definition.tenant)
+    rows = read_stream(client.get(f"{reverse('admin:workflows_run_export_json')}?definition=payment"))
+    assert [row["data.amount"] for row in json.loads(rows)] == ["", "1050.5"]
+    lines = read_stream(client.get(f"{reverse('admin:workflows_run_export_csv')}?definition=payment&o=data.amount"))
+    assert "data.amount,data.due,data.isNew,data.vars.total" in lines
+    assert lines.count("1050.5") == 1
+    assert "data.amount" not in read_stream(client.get(reverse("admin:workflows_run_export_csv")))
+
+
+def read_stream(response: Any) -> str:
+    return b"".join(response.streaming_content).decode()

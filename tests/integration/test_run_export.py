@@ -44,7 +44,7 @@ def test_export_has_the_runs_of_the_list(tenant: Any, monkeypatch: pytest.Monkey
     make_run(tenant, correlation_key="OTHER")
     make_run(Tenant.objects.create(slug=f"other-{tenant.slug}", name="Other"), status="FAILED")
     client = member_of(tenant)
-    for query in ("", "?q=pay", "?status__exact=FAILED&key=PAY-&cols=state&o=key&p=1"):
+    for query in ("", "?q=pay", "?status__exact=FAILED&q=PAY-&cols=state&o=key&p=1"):
         listed = client.get(reverse(LIST) + query).context_data["rows"]
         rows = exported(client, kind, query)
         assert {row["id"] for row in rows} == {str(row.run.id) for row in listed}

@@ -20,7 +20,7 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
-from workflows.admin import list_filters, run_changelist
+from workflows.admin import list_filters, run_changelist, run_filters
 from workflows.admin.run_changelist import COLUMNS, ORDERS
 from workflows.admin.run_filters import RunListForm
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
@@ -70,7 +70,7 @@ def runs(tenant: Any) -> dict[str, Run]:
         ("status__exact=SUCCEEDED", {"plain"}), ("status__exact=WAITING", {"waiting"}),
         ("status__exact=retrying", {"retrying"}), ("status__exact=unknown", {"unknown"}),
         ("definition={definition}", {"plain", "failed"}), ("definition={definition}&version=2", {"failed"}),
-        ("definition={definition}&version=3", set()), ("key=PAY-", {"plain", "failed"}), ("key=pay-2", {"failed"}),
+        ("definition={definition}&version=3", set()), ("q=PAY-", {"plain", "failed"}), ("q=pay-2", {"failed"}),
         ("q=Pay-1", {"plain"}), ("q=W", {"waiting"}), ("state=LATE", {"waiting"}), ("state=late", set()),
         ("error_code=NOT_FOUND", {"failed"}), ("error_category=ACTION", {"failed"}),
         ("failed_step=root.steps[1]", {"failed"}), ("failed_step=root.steps[3]", set()),
@@ -156,7 +156,7 @@ def test_orders_and_filters_use_indexes_as_the_role_of_the_application(tenant: A
             assert not [node for node in nodes if node["Node Type"] == "Seq Scan"], order
             assert not [node for node in nodes if node["Node Type"] == "Sort"], order
     for query, column in (
-        ("definition=flow-77", "definition_key)"), ("key=pay-123", "correlation_key_folded)"), ("state=S-2", "state)"),
+        ("definition=flow-77", "definition_key)"), ("q=pay-123", "correlation_key_folded)"), ("state=S-2", "state)"),
         ("error_code=E-50", "error_code)"), ("failed_step=root.steps[50]", "failed_step_path ="),
         ("current_step=root.steps[3]", "current_step_path)"), ("status__exact=FAILED", "status)"),
         ("status__exact=retrying", "tenant_id"), ("status__exact=unknown", "tenant_id"),
@@ -218,3 +218,29 @@ def test_viewer_sees_no_actions(tenant: Any) -> None:
     make_run(tenant)
     shown = member_of(tenant, role="viewer").get(reverse(URL)).content.decode()
     assert ("_selected_action" in shown, "Start a run" in shown) == (False, False)
+
+
+def test_filters_offer_definitions_and_their_steps(tenant: Any) -> None:
+    run = make_run(tenant, status="FAILED", error={"nodePath": "root.steps[0]"}, correlation_key="PAY-1")
+    client = member_of(tenant)
+    form = client.get(reverse(URL)).context["form"]
+    assert (run.definition_key, run.definition.name) in form.fields["definition"].widget.choices
+    assert "failed_step" not in form.fields
+    form = client.get(f"{reverse(URL)}?definition={run.definition_key}").context["form"]
+    assert form.fields["current_step"].widget.choices == [("", "Any"), ("root.steps[0]", "s")]
+    query = f"?definition={run.definition_key}&failed_step=root.steps[0]"
+    shown = client.get(f"{reverse(URL)}{query}")
+    assert [token.value for token in shown.context["tokens"]] == [run.definition.name, "s"]
+    assert [row.run.id for row in shown.context["rows"]] == [run.id]
+    alone = client.get(f"{reverse(URL)}?failed_step=root.steps[0]&definition=")  # links may name only the step
+    assert [row.run.id for row in alone.context["rows"]] == [run.id]
+    assert client.get(f"{reverse(URL)}?incident=INC-7&definition=gone").status_code == 200
+    assert client.get(f"{reverse(URL)}?incident=seven").status_code == 400
+
+
+def test_many_definitions_are_suggestions(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_filters, "MOST_DEFINITIONS", 0)
+    run = make_run(tenant)
+    shown = member_of(tenant).get(reverse(URL)).content.decode()
+    assert 'list="definitions"' in shown
+    assert f'<option value="{run.definition_key}">' in shown

@@ -23,7 +23,6 @@ from workflows.selectors.run_search import (
     runs_by_term,
     runs_of_event,
     runs_with_key,
-    runs_with_key_prefix,
 )
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -117,7 +116,6 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
         (runs_by_term(runs, tenant_id=tenant.id, term="1234"), "correlation_key_reversed)::text >= '4321'"),
         (runs_by_term(runs, tenant_id=tenant.id, term="WAIT-7"), "correlation_key_folded)::text >= "),
         (runs_by_term(runs, tenant_id=tenant.id, term="none"), "correlation_key_folded)::text >= "),
-        (runs_with_key_prefix(runs, "none"), "correlation_key_folded)::text >= "),
         (runs_with_key(runs, tenant_id=tenant.id, key="PAY-77"), "correlation_key)::text = 'PAY-77'"),
         (runs_of_event(runs, tenant_id=tenant.id, event_id="copy-77"), "event_id)::text = 'copy-77'"),
         (runs.filter(definition_key="flow-77"), "definition_key)::text = 'flow-77'"),

@@ -88,8 +88,9 @@ class SettingsForm(forms.Form):
     )  # fmt: skip
     search_paths = JsonField(
         label="Business data", required=False,
-        help_text='Places of the payload by which the run list can be filtered, for example [{"path": "amount", '
-        '"type": "number"}]. Other types are text, boolean and date. They apply to runs that start later.',
+        help_text='Values that the run list shows, filters and sorts, for example [{"path": "amount", "type": "money", '
+        '"currency": "EUR", "label": "Amount"}]. Other types are text, number, boolean and date. A path leads into the '
+        "payload, or to a variable at the end of the run (vars.total). They apply to runs that start later.",
     )  # fmt: skip
     auto_pause_on_failure = forms.BooleanField(
         label="Pause when too many runs fail", required=False, widget=UnfoldBooleanWidget()

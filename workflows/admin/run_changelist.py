@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from workflows import status_marks
 from workflows.admin.base import actor_of
+from workflows.admin.business_data import value_words
 from workflows.admin.list_filters import (
     LIST_SECONDS,
     TOO_SLOW,
@@ -19,16 +20,33 @@ from workflows.admin.list_filters import (
     page_problems,
     unknown_parameters,
 )
-from workflows.admin.run_filters import COLUMNS_VAR, STATUS, RunListForm, cleared, tokens_of, without
+from workflows.admin.run_filters import (
+    COLUMNS_VAR,
+    MOST_DEFINITIONS,
+    STATUS,
+    Choices,
+    RunListForm,
+    cleared,
+    tokens_of,
+    without,
+)
 from workflows.database_errors import is_canceled
+from workflows.engine.definition import parse_definition
 from workflows.errors import unknown_name
 from workflows.models import Definition, Run
 from workflows.models.statements import statement_limit
+from workflows.outline.nodes import nodes_of
 from workflows.redaction import rules_in
 from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
 from workflows.selectors.run_search import exact_first
-from workflows.selectors.run_values import NUMBER, search_paths_of, values_of_runs
+from workflows.selectors.run_values import (
+    SearchPath,
+    runs_sorted_by_value,
+    search_paths_of,
+    value_order,
+    values_of_runs,
+)
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 # Each order has an index that begins with the tenant. A name with "-" reads the index from the other end.
@@ -48,7 +66,6 @@ DEFAULT_COLUMNS = ("what", "started", "took")
 DEFAULT_DATA = 2
 # Chips of these statuses are shown only if there are such runs.
 RARE = {RunStatus.STARTING.value, RunStatus.TERMINATED.value, RunStatus.TIMED_OUT.value}
-MOST_DEFINITIONS = 200
 
 
 class RunChangeList(CheckedChangeList):
@@ -57,7 +74,10 @@ class RunChangeList(CheckedChangeList):
 
     def get_filters(self, request: HttpRequest) -> Any:
         self.tenant_id = actor_of(request).tenant_id
-        self.form = RunListForm(request.GET, search_paths_of(actor_of(request), request.GET.get("definition", "")))
+        key = request.GET.get("definition", "")
+        self.definitions = definition_names(self.tenant_id)
+        choices = Choices(self.definitions, steps_to_choose(self.tenant_id, key, request.GET.get("version", "")))
+        self.form = RunListForm(request.GET, search_paths_of(actor_of(request), key), choices)
         self.problems = dict(self._problems(request))
         is_active = any(value not in (None, "") for value in self.form.cleaned_data.values())
         return [], False, {}, False, is_active
@@ -67,13 +87,28 @@ class RunChangeList(CheckedChangeList):
         """Return the words of the columns that can be chosen. Business data come first."""
         return {path.name: path.label for path in self.form.paths} | COLUMNS
 
+    @property
+    def sorted_by(self) -> SearchPath | None:
+        """Return the business data by which the list is sorted."""
+        name = self.params.get(ORDER_VAR, "").removeprefix("-")
+        return next((path for path in self.form.paths if path.name == name), None)
+
+    @property
+    def orders(self) -> dict[str, tuple[str, str]]:
+        return ORDERS | {path.name: (value_order(path), "id") for path in self.form.paths}
+
+    def selected(self, runs: QuerySet[Run], *, leave_out: str = "") -> QuerySet[Run]:
+        """Return the runs of the list, or of the list without one filter."""
+        runs = self.form.select(runs, tenant_id=self.tenant_id, leave_out=leave_out)
+        return runs_sorted_by_value(runs, self.sorted_by, tenant_id=self.tenant_id) if self.sorted_by else runs
+
     def _problems(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
         yield from unknown_parameters(request, {*self.form.names, COLUMNS_VAR})
         yield from ((name, " ".join(map(str, errors))) for name, errors in self.form.errors.items())
         yield from page_problems(request)
         order = request.GET.get(ORDER_VAR, "")
-        if order and order.removeprefix("-") not in ORDERS:
-            yield ORDER_VAR, f"The list can be sorted by {', '.join(ORDERS)}."
+        if order and order.removeprefix("-") not in self.orders:
+            yield ORDER_VAR, f"The list can be sorted by {', '.join(self.orders)}."
         for name in request.GET.getlist(COLUMNS_VAR):
             if name not in self.columns:
                 yield COLUMNS_VAR, unknown_name(name, self.columns, kind="column")
@@ -85,7 +120,7 @@ class RunChangeList(CheckedChangeList):
             return rows.none()
         try:
             with statement_limit(LIST_SECONDS):
-                rows = self.form.select(rows, tenant_id=self.tenant_id)
+                rows = self.selected(rows)
         except OperationalError as error:
             if not is_canceled(error):
                 raise
@@ -104,8 +139,30 @@ class RunChangeList(CheckedChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Run]) -> list[str]:
         order = request.GET.get(ORDER_VAR) or NEWEST_FIRST
-        names = ORDERS[order.removeprefix("-")]
+        names = self.orders[order.removeprefix("-")]
         return list(names) if not order.startswith("-") else [_reversed(name) for name in names]
+
+
+def definition_names(tenant_id: uuid.UUID) -> dict[str, str]:
+    """Return the names of the definitions by key, of at most one more than the form offers as a list."""
+    rows = Definition.objects.filter(tenant_id=tenant_id).order_by("name")
+    return dict(rows.values_list("key", "name")[: MOST_DEFINITIONS + 1])
+
+
+def steps_to_choose(tenant_id: uuid.UUID, key: str, version: str) -> dict[str, str] | None:
+    """Return the titles of the steps of a definition by path, or None without a definition.
+
+    `version` is the chosen version. Without one, the steps are those of the published version.
+    """
+    if not key or "\x00" in key:
+        return None
+    own = Definition.objects.filter(tenant_id=tenant_id, key=key)
+    if version.isascii() and version.isdecimal() and len(version) < 10:
+        texts = own.filter(versions__version=int(version)).values_list("versions__canonical_text", flat=True)
+    else:
+        texts = own.values_list("published_version__canonical_text", flat=True)
+    text = texts.first()
+    return None if text is None else {node.path: node.title for node in nodes_of(parse_definition(text))}
 
 
 def _reversed(name: str) -> str:
@@ -135,13 +192,11 @@ def count_words(count: int) -> str:
 def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows. Cost: at most four statements beside the rows of the page."""
     form, tenant_id = shown.form, shown.tenant_id
-    names = dict(
-        Definition.objects.filter(tenant_id=tenant_id).order_by("key").values_list("key", "name")[:MOST_DEFINITIONS]
-    )
+    names = shown.definitions
     chips: list[Chip] = []
     total: int | None = None
     if not shown.problems:
-        others = form.select(Run.objects.filter(tenant_id=tenant_id), tenant_id=tenant_id, leave_out=STATUS)
+        others = shown.selected(Run.objects.filter(tenant_id=tenant_id), leave_out=STATUS)
         chips, total = _chips(form, shown_status_counts(others, tenant_id=tenant_id))
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     data = [path.name for path in form.paths]
@@ -150,20 +205,22 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     rows = run_rows(list(shown.result_list), tenant_id=tenant_id, names=names, rules=rules)
     values = values_of_runs([row.run.id for row in rows], form.paths, tenant_id=tenant_id)
     for row in rows:
-        row.data = values.get(row.run.id, {})
+        found = values.get(row.run.id, {})
+        row.data = {path.name: value_words(path, found[path.name]) for path in form.paths if path.name in found}
     return {
         "form": form,
         "chips": chips,
         "total": None if total is None else count_words(total),
         "tokens": [] if shown.problems else tokens_of(form, names),
-        "definitions": names,
+        "definitions": names if "definition" not in form.offered else {},
         "is_one_definition": bool(form.cleaned_data.get("definition")),
         "rows": rows,
-        "data_columns": {path.name: "num" if path.kind == NUMBER else "" for path in form.paths},
+        "data_columns": {path.name: "num" if path.is_number else "" for path in form.paths},
+        "sorted_by": shown.sorted_by,
         "columns": columns,
         "all_columns": shown.columns,
         "columns_query": without(form, COLUMNS_VAR),
-        "orders": _orders(form, request),
+        "orders": _orders(shown, request),
         "pager": _pager(shown, total),
         "cleared": cleared(form),
         "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
@@ -187,13 +244,13 @@ def _chips(form: RunListForm, counts: dict[str, int] | None) -> tuple[list[Chip]
     return chips, next(chip.count for chip in chips if chip.is_chosen)
 
 
-def _orders(form: RunListForm, request: HttpRequest) -> dict[str, dict[str, str]]:
+def _orders(shown: RunChangeList, request: HttpRequest) -> dict[str, dict[str, str]]:
     """Return for each order the link that sorts by it, and how the list is sorted now."""
     now = request.GET.get(ORDER_VAR) or NEWEST_FIRST
     found = {}
-    for name in ORDERS:
+    for name in shown.orders:
         is_descending = now == f"-{name}"
-        query = form.query.copy()
+        query = shown.form.query.copy()
         query.pop(PAGE_VAR, None)
         # The first click shows the newest runs first, and other columns from their beginning.
         first = f"-{name}" if name == "started" else name

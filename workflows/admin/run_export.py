@@ -21,6 +21,7 @@ from workflows.json_numbers import write_json
 from workflows.models import Run
 from workflows.redaction import Rules, redact, rules_of
 from workflows.selectors.run_rows import step_title
+from workflows.selectors.run_values import SearchPath, values_of_runs
 from workflows.tenancy import tenant_scope
 
 BATCH = 1000
@@ -49,15 +50,20 @@ class RunExportViews(TenantAdmin):
         if shown.problems:
             return HttpResponseRedirect(f"{reverse('admin:workflows_run_changelist')}?{request.GET.urlencode()}")
         tenant_id = actor_of(request).tenant_id
-        rows = _exported(shown.queryset, tenant_id, rules_of(tenant_id))
-        response = StreamingHttpResponse(_csv(rows) if kind == "csv" else _json(rows), content_type=CONTENT_TYPES[kind])
+        paths: list[SearchPath] = shown.form.paths
+        rows = _exported(shown.queryset, tenant_id, rules_of(tenant_id), paths)
+        fields = (*FIELDS, *(path.name for path in paths))
+        content = _csv(rows, fields) if kind == "csv" else _json(rows)
+        response = StreamingHttpResponse(content, content_type=CONTENT_TYPES[kind])
         name = f"runs-{timezone.localtime():%Y%m%d-%H%M%S}.{kind}"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
 
-def _exported(runs: QuerySet[Run], tenant_id: uuid.UUID, rules: Rules) -> Iterator[dict[str, Any]]:
-    """Yield the exported values of each run.
+def _exported(
+    runs: QuerySet[Run], tenant_id: uuid.UUID, rules: Rules, paths: list[SearchPath]
+) -> Iterator[dict[str, Any]]:
+    """Yield the exported values of each run. A list of one definition also has the business data, as stored.
 
     The rows are read after the view has returned, so each read enters the scope of the tenant.
     """
@@ -65,8 +71,9 @@ def _exported(runs: QuerySet[Run], tenant_id: uuid.UUID, rules: Rules) -> Iterat
     while True:
         with tenant_scope(tenant_id):
             batch = list(rest[:BATCH])
+            data = values_of_runs([run.id for run in batch], paths, tenant_id=tenant_id)
         for run in batch:
-            yield _values(run, rules)
+            yield _values(run, rules) | {path.name: data.get(run.id, {}).get(path.name, "") for path in paths}
         if len(batch) < BATCH:
             return
         last = batch[-1]
@@ -90,11 +97,11 @@ def _time(value: Any) -> str:
     return "" if value is None else value.isoformat()
 
 
-def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+def _csv(rows: Iterator[dict[str, Any]], fields: tuple[str, ...]) -> Iterator[str]:
     line = io.StringIO()
     writer = csv.writer(line)
     yield "\ufeff"  # spreadsheets then read the file as UTF-8
-    writer.writerow(FIELDS)
+    writer.writerow([_cell(name) for name in fields])
     for row in rows:
         writer.writerow([_cell(value) for value in row.values()])
         if line.tell() > 64_000:

@@ -22,8 +22,8 @@ from workflows.models import Run
 from workflows.selectors import run_list
 from workflows.selectors.attention import RUN_PROBLEM_WORDS, runs_with_problem
 from workflows.selectors.incidents import runs_of_incident
-from workflows.selectors.run_search import runs_by_term, runs_with_key_prefix
-from workflows.selectors.run_values import BOOLEAN, NUMBER, TEXT, SearchPath, runs_with_value
+from workflows.selectors.run_search import runs_by_term
+from workflows.selectors.run_values import BOOLEAN, TEXT, SearchPath, runs_with_value
 from workflows.statuses import TriggerType
 from workflows.templatetags.times import zone_name
 
@@ -34,6 +34,10 @@ REPLAYS = {
     run_list.WITHOUT_REPLAYS: "without replays", run_list.ONLY_REPLAYS: "only replays",
     run_list.REPLAYED: "only runs that were replayed",
 }  # fmt: skip
+DATA = "data."
+STEPS = ("failed_step", "current_step")
+# Above this number, the field for the definition is a text with suggestions.
+MOST_DEFINITIONS = 200
 MOMENTS = ("created_at_from", "created_at_to")
 
 
@@ -57,6 +61,32 @@ def _choice(label: str, choices: dict[str, str], empty: str = "Any") -> forms.Ch
     return forms.ChoiceField(label=label, required=False, choices=[("", empty), *choices.items()], widget=widget)
 
 
+class IncidentNumber(forms.IntegerField):
+    """Number of an incident, as `118` or `INC-118`."""
+
+    def __init__(self) -> None:
+        attrs = {"class": "in", "placeholder": "INC-118", "autocomplete": "off"}
+        super().__init__(
+            label="Incident", required=False, min_value=1, max_value=2**31 - 1, widget=forms.TextInput(attrs=attrs)
+        )
+
+    def to_python(self, value: Any) -> int | None:
+        text = str(value or "").strip()
+        number: int | None = super().to_python(text[4:] if text[:4].upper() == "INC-" else text)
+        return number
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Values that the form offers: the name of each definition by its key, and the title of each step by its path.
+
+    `steps` is None unless the list shows one definition. Each definition has its own steps.
+    """
+
+    definitions: dict[str, str]
+    steps: dict[str, str] | None = None
+
+
 class RunListForm(forms.Form):
     """Filters of the run list. A field without a value selects all runs."""
 
@@ -64,21 +94,17 @@ class RunListForm(forms.Form):
 
     q = _text("Key or id", longest=1000)
     status__exact = _choice("Status", {value: status_marks.RUN[value].word for value in run_list.SHOWN_STATUSES})
-    definition = _text("Definition", "key of the definition")
+    definition = _text("Definition", "key of the definition")  # a list of names if there are not too many
     version = forms.IntegerField(
         label="Version", required=False, min_value=1, max_value=2**31 - 1,
         widget=forms.NumberInput(attrs={"class": "in"}),
     )  # fmt: skip
-    key = _text("Key begins with", longest=1000)
     state = _text("State", "set by the author")
     error_code = _text("Error code", "for example NOT_FOUND")
     error_category = _text("Error category")
-    incident = forms.IntegerField(
-        label="Incident", required=False, min_value=1, max_value=2**31 - 1,
-        widget=forms.NumberInput(attrs={"class": "in", "placeholder": "number of INC-118"}),
-    )  # fmt: skip
-    failed_step = _text("Failed step", "for example root.steps[2]", longest=500)
-    current_step = _text("Current step", "for example root.steps[2]", longest=500)
+    incident = IncidentNumber()
+    failed_step = _text("Failed step", longest=500)
+    current_step = _text("Current step", longest=500)
     waits_for = _text("Waits for event", "event type")
     started = _choice("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
     age = _choice("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
@@ -88,13 +114,32 @@ class RunListForm(forms.Form):
     created_at_from = Moment("Started at or after")
     created_at_to = Moment("Started at or before")
 
-    def __init__(self, query: QueryDict, paths: Sequence[SearchPath] = ()) -> None:
+    def __init__(self, query: QueryDict, paths: Sequence[SearchPath] = (), choices: Choices | None = None) -> None:
         super().__init__(_with_times(query))
         self.query = query
         self.paths = paths
-        self.fields["definition"].widget.attrs["list"] = "definitions"
+        self.offered: dict[str, dict[str, str]] = {}
+        if choices is not None:
+            self._offer(choices)
         for path in paths:
             self.fields |= _fields_of(path)
+
+    def _offer(self, choices: Choices) -> None:
+        """Show definitions and steps as lists. A value of the address that is not in a list is shown too."""
+        if len(choices.definitions) <= MOST_DEFINITIONS:
+            self.offered["definition"] = choices.definitions
+        else:
+            self.fields["definition"].widget.attrs["list"] = "definitions"
+        for name in STEPS:
+            if choices.steps is not None:
+                self.offered[name] = choices.steps
+            elif not self.query.get(name):
+                del self.fields[name]
+        for name, words in self.offered.items():
+            given = self.query.get(name, "")
+            others = {given: given} if given and given not in words else {}
+            every = [("", "Any"), *{**words, **others}.items()]
+            self.fields[name].widget = forms.Select(attrs={"class": "in"}, choices=every)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -144,16 +189,15 @@ def _fields_of(path: SearchPath) -> dict[str, forms.Field]:
         return {path.name: _choice(path.label, {"true": "yes", "false": "no"})}
     if path.kind == TEXT:
         return {path.name: _text(f"{path.label} begins with")}
-    kind: type[forms.Field] = forms.FloatField if path.kind == NUMBER else forms.DateTimeField
-    widget = forms.TextInput(attrs=attrs)
+    kind: type[forms.Field] = forms.FloatField if path.is_number else forms.DateTimeField
+    widget, label = forms.TextInput(attrs=attrs), f"{path.label} in {path.currency}" if path.currency else path.label
     return {
-        f"{path.name}.from": kind(label=f"{path.label} from", required=False, widget=widget),
-        f"{path.name}.to": kind(label=f"{path.label} to", required=False, widget=widget),
+        f"{path.name}.from": kind(label=f"{label} from", required=False, widget=widget),
+        f"{path.name}.to": kind(label=f"{label} to", required=False, widget=widget),
     }
 
 
 _NARROW = {
-    "key": runs_with_key_prefix,
     "current_step": run_list.runs_at_step,
     "waits_for": run_list.runs_waiting_for,
     "started": run_list.runs_started_within,
@@ -202,16 +246,19 @@ def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
         return str(dict(field.choices)[value])  # type: ignore[arg-type]
     if name == "incident":
         return f"INC-{value}"
-    return names.get(str(value), str(value)) if name == "definition" else str(value)
+    if name == "definition":
+        return names.get(str(value), str(value))
+    return form.offered.get(name, {}).get(str(value), str(value))
 
 
 def without(form: RunListForm, *names: str) -> str:
     """Return the query string of the list without these filters. It keeps the order and the columns."""
     query = form.query.copy()
-    # A version and business data belong to their definition.
-    for name in (*names, PAGE_VAR, *(_of_definition(form) if "definition" in names else [])):
+    for name in (*names, PAGE_VAR):
         for parameter in (name, f"{name}_0", f"{name}_1"):
             query.pop(parameter, None)
+    if "definition" in names:
+        _drop_what_belongs_to_a_definition(query)
     return f"?{query.urlencode()}"
 
 
@@ -221,8 +268,15 @@ def cleared(form: RunListForm) -> str:
     for name in form.query:
         if name not in (ORDER_VAR, COLUMNS_VAR):
             query.pop(name)
+    _drop_what_belongs_to_a_definition(query)
     return f"?{query.urlencode()}"
 
 
-def _of_definition(form: RunListForm) -> list[str]:
-    return ["version", *(name for name in form.query if name.startswith("data."))]
+def _drop_what_belongs_to_a_definition(query: QueryDict) -> None:
+    """Remove the version, the step and the business data, because they mean nothing without their definition."""
+    for name in [name for name in query if name in ("version", *STEPS) or name.startswith(DATA)]:
+        query.pop(name)
+    if query.get(ORDER_VAR, "").removeprefix("-").startswith(DATA):
+        query.pop(ORDER_VAR)
+    columns = [name for name in query.getlist(COLUMNS_VAR) if not name.startswith(DATA)]
+    query.setlist(COLUMNS_VAR, columns)

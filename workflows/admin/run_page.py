@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.business_data import business_data_of
 from workflows.admin.live import live_page
 from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer
 from workflows.admin.run_graph import run_graph
@@ -90,6 +91,7 @@ class RunPageViews(TenantAdmin):
             offers=run_offers(page, answer, actor),
             tab=tab,
             tabs=[{"tab": item, "name": _tab_name(item, page), "count": item.count(view)} for item in TABS],
+            business_data=business_data_of(page.run, actor, rules_in(page.run.tenant)),
             redaction=SimpleLazyObject(lambda: rules_in(page.run.tenant)),
             missing_action=missing,
             may_terminate=actor.has_role(Role.ADMIN),

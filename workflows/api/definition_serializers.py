@@ -108,7 +108,7 @@ class SettingsSerializer(KnownFieldsSerializer):
     search_paths = serializers.JSONField(
         required=False,
         allow_null=True,
-        help_text="Business data of the payload, for filters of the run list: [{path, type}], or null.",
+        help_text="Business data for filters and columns of the run list: [{path, type, label?, currency?}], or null.",
     )
     auto_pause_on_failure = serializers.JSONField(required=False, allow_null=True, help_text="True or false.")
     failure_rate_threshold = serializers.JSONField(

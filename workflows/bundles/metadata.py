@@ -3,6 +3,7 @@
 Source: docs/reference/language.md#bundles
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from workflows.engine.run_keys import OnConflict, rule_problem
 from workflows.statuses import SchemaMode
 
-SEARCH_TYPES = ("text", "number", "boolean", "date")
+SEARCH_TYPES = ("text", "number", "money", "boolean", "date")
+LONGEST_LABEL = 60
+_CURRENCY = re.compile("[A-Z]{3}")
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,20 @@ def is_whole(value: Any) -> bool:
 
 
 def _are_search_paths(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(item, dict)
-        and set(item) == {"path", "type"}
-        and isinstance(item["path"], str)
+    return isinstance(value, list) and all(isinstance(item, dict) and _is_search_path(item) for item in value)
+
+
+def _is_search_path(item: dict[str, Any]) -> bool:
+    label, currency = item.get("label", "x"), item.get("currency")
+    is_money = item.get("type") == "money"
+    return (
+        set(item) <= {"path", "type", "label", "currency"}
+        and isinstance(item.get("path"), str)
         and bool(item["path"])
-        and item["type"] in SEARCH_TYPES
-        for item in value
+        and item.get("type") in SEARCH_TYPES
+        and isinstance(label, str)
+        and 0 < len(label.strip()) <= len(label) <= LONGEST_LABEL
+        and (isinstance(currency, str) and bool(_CURRENCY.fullmatch(currency)) if is_money else "currency" not in item)
     )
 
 
@@ -77,7 +87,8 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "search paths": (
         _are_search_paths,
-        f"must be a list of {{path, type}}; the type is one of {', '.join(SEARCH_TYPES)}",
+        f"must be a list of {{path, type, label?, currency?}}; the type is one of {', '.join(SEARCH_TYPES)}; a label"
+        f" has at most {LONGEST_LABEL} characters; only the type money has a currency, and needs one, such as EUR",
     ),
 }
 

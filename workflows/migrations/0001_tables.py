@@ -493,7 +493,7 @@ class Migration(migrations.Migration):
                 (
                     "search_paths",
                     workflows.models.fields.OrderedJSONField(
-                        blank=True, help_text="Business data of the payload: `[{path, type}]`.", null=True
+                        blank=True, help_text="Business data: [{path, type, label, currency}].", null=True
                     ),
                 ),
                 (

@@ -74,7 +74,7 @@ class Definition(TenantRow):
     concurrency = OrderedJSONField(
         null=True, blank=True, help_text="At most one open run per key: `{key, onConflict}`."
     )
-    search_paths = OrderedJSONField(null=True, blank=True, help_text="Business data of the payload: `[{path, type}]`.")
+    search_paths = OrderedJSONField(null=True, blank=True, help_text="Business data: [{path, type, label, currency}].")
     scenarios = OrderedJSONField(default=list, blank=True, help_text="Example runs with their expected results.")
     bundle_differences = OrderedJSONField(
         null=True, blank=True, help_text="Where the text of the imported bundle differs from an export."

@@ -1,4 +1,4 @@
-"""Business data of runs: values of the payload, for filters of the run list.
+"""Business data of runs: values of the payload and of variables, for filters and orders of the run list.
 
 Source: docs/reference/screens.md#business-data
 """
@@ -9,8 +9,13 @@ from django.db.models import Q
 from workflows.models.fields import TenantRow
 
 
+def is_variable(path: str) -> bool:
+    """Return True if a search path names a variable at the end of the run. Other paths lead into the payload."""
+    return path.startswith("vars.")
+
+
 class RunValue(TenantRow):
-    """Value at one search path of the definition, as it was when the run started."""
+    """Value at one search path of the definition, as it was when the run started, or ended for a variable."""
 
     run = models.ForeignKey("workflows.Run", on_delete=models.CASCADE, related_name="values")
     definition = models.ForeignKey("workflows.Definition", on_delete=models.PROTECT, related_name="+")

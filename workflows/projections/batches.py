@@ -23,6 +23,7 @@ from workflows.projections.ends import STUCK_FIELDS, clear_stuck, wake_held_star
 from workflows.projections.human_tasks import record_tasks
 from workflows.projections.resets import record_reset
 from workflows.projections.run_logs import record_logs
+from workflows.projections.run_values import forget_end_values, record_end_values
 from workflows.projections.transaction import projection_writer
 from workflows.projections.verdicts import record_verdicts
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus, WaitStatus
@@ -110,6 +111,7 @@ class _Batch:
         if run.status not in OPEN_RUN_STATUSES:
             run.status, run.ended_at = RunStatus.RUNNING, None
             run.error, run.error_category, run.error_code, run.output = None, "", "", None
+            forget_end_values(run)
 
     def _is_newer(self, row: Run | RunStep | RunWait, record: RunRecord | StepRecord | WaitRecord) -> bool:
         return row.projection_epoch != self.epoch or record["seq"] > row.projection_seq
@@ -268,6 +270,7 @@ class _Batch:
         if was_starting:
             commands_observe_start(run)
         if was_open and run.status not in OPEN_RUN_STATUSES:
+            record_end_values(run)
             wake_held_starts_on_commit(run)
             commands_observe_end(tenant_id=run.tenant_id, run_id=run.id, status=run.status)
 

@@ -1,4 +1,7 @@
-"""Business data of a run, taken from its payload when its row is inserted (docs/reference/screens.md#business-data)."""
+"""Business data of a run, from its payload when its row is inserted, and from its variables when the run ends
+
+Source: docs/reference/screens.md#business-data
+"""
 
 import math
 from collections.abc import Iterator
@@ -9,28 +12,51 @@ from typing import Any
 from django.utils.dateparse import parse_date, parse_datetime
 
 from workflows.engine.filters import MISSING, value_at
-from workflows.models import Run, RunValue
+from workflows.models import Definition, Run, RunValue
 from workflows.models.fields import folded
-from workflows.redaction import HIDDEN, compiled, redact
+from workflows.models.run_values import is_variable
+from workflows.redaction import HIDDEN, compiled, redact, redact_output
 
 SHOWN_LENGTH = 200
 
 
 def record_run_values(run: Run) -> None:
-    """Insert the values at the search paths of the run's definition.
+    """Insert the values of the payload at the search paths of the run's definition.
 
     A value is left out if it is missing, is a list or an object, does not have the declared type, or is hidden by a
     built-in redaction pattern. Call this function in the transaction that inserts the row of the run.
     """
-    paths = run.definition.search_paths or []
+    paths = [item for item in run.definition.search_paths or [] if not is_variable(item["path"])]
     if paths and isinstance(run.input, dict):
-        RunValue.objects.bulk_create(_values(run, paths))
+        payload = redact(run.input, compiled(), "/payload")
+        RunValue.objects.bulk_create(_values(run, paths, payload, prefix="payload."))
 
 
-def _values(run: Run, paths: list[dict[str, str]]) -> Iterator[RunValue]:
-    payload = redact(run.input, compiled(), "/payload")
+def record_end_values(run: Run) -> None:
+    """Insert the values of variables at the search paths of the run's definition. The run has just ended.
+
+    Idempotency: a repeated call replaces the values.
+    Cost: one statement if the run has variables, and two more if the definition names variables.
+    """
+    variables = run.output.get("vars") if isinstance(run.output, dict) else None
+    if not variables:
+        return
+    declared = Definition._base_manager.filter(id=run.definition_id).values_list("search_paths", flat=True)[0]
+    paths = [item for item in declared or [] if is_variable(item["path"])]
+    if paths:
+        forget_end_values(run)
+        shown = redact_output(run.output, compiled())["vars"]
+        RunValue.objects.bulk_create(_values(run, paths, shown, prefix="vars."))
+
+
+def forget_end_values(run: Run) -> None:
+    """Delete the values of variables. Call this function when a reset has opened the run again."""
+    RunValue.objects.filter(tenant_id=run.tenant_id, run=run, path__startswith="vars.").delete()
+
+
+def _values(run: Run, paths: list[dict[str, str]], found: Any, *, prefix: str) -> Iterator[RunValue]:
     for path, kind in {item["path"]: item["type"] for item in paths}.items():
-        value = value_at(payload, path.removeprefix("payload."))
+        value = value_at(found, path.removeprefix(prefix))
         columns = None if value in (MISSING, HIDDEN) else _columns(value, kind)
         if columns is not None:
             yield RunValue(tenant_id=run.tenant_id, run=run, definition_id=run.definition_id, path=path, **columns)
@@ -45,7 +71,7 @@ def _columns(value: Any, kind: str) -> dict[str, Any] | None:
         return None
     shown = str(value).replace("\x00", "")[:SHOWN_LENGTH]
     columns: dict[str, Any] = {"shown": shown, "text": folded(shown)}
-    if kind == "number":
+    if kind in ("number", "money"):
         number = _number(value)
         return None if number is None else columns | {"number": number}
     if kind == "date":

@@ -36,11 +36,6 @@ def runs_of_event(runs: QuerySet[Run], *, tenant_id: uuid.UUID, event_id: str) -
     return runs.filter(id__in=started.union(taken))
 
 
-def runs_with_key_prefix(runs: QuerySet[Run], prefix: str) -> QuerySet[Run]:
-    """Return the runs whose correlation key begins with this text, in any letter case."""
-    return runs.filter(_key_begins_with(prefix))
-
-
 def runs_by_term(runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str) -> QuerySet[Run]:
     """Return the runs that the search of the run list finds.
 

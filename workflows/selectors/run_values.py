@@ -11,24 +11,36 @@ from django.db.models import QuerySet
 from workflows.actors import Actor
 from workflows.models import Definition, Run, RunValue
 from workflows.models.fields import folded_prefix
-from workflows.redaction import redact_at, rules_of
+from workflows.models.run_values import is_variable
+from workflows.redaction import Rules, redact_at, redact_output, rules_of
 
-TEXT, NUMBER, BOOLEAN, DATE = "text", "number", "boolean", "date"
+TEXT, NUMBER, MONEY, BOOLEAN, DATE = "text", "number", "money", "boolean", "date"
+# Column of `RunValue` that a type is sorted by and compared with.
+VALUE_COLUMNS = {TEXT: "text", BOOLEAN: "text", NUMBER: "number", MONEY: "number", DATE: "moment"}
 
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Place of business data in the payload of a definition's runs. `kind` is the declared type."""
+    """Place of business data in the payload, or in the variables at the end, of a definition's runs.
+
+    `kind` is the declared type. `declared_label` and `currency` can be empty.
+    """
 
     definition_id: uuid.UUID
     path: str
     kind: str
+    declared_label: str = ""
+    currency: str = ""
 
     @property
     def label(self) -> str:
-        """Return the words for the path: `customer.lastName` is "Customer lastName"."""
-        words = self.path.removeprefix("payload.").replace(".", " ").replace("_", " ")
-        return words[:1].upper() + words[1:]
+        """Return the declared label, or the words of the path: `customer.lastName` is "Customer lastName"."""
+        words = self.path.removeprefix("payload.").removeprefix("vars.").replace(".", " ").replace("_", " ")
+        return self.declared_label or words[:1].upper() + words[1:]
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind in (NUMBER, MONEY)
 
     @property
     def name(self) -> str:
@@ -49,12 +61,40 @@ def search_paths_of(actor: Actor, definition_key: str) -> list[SearchPath]:
     definition_id, paths = row or (uuid.UUID(int=0), None)
     if not paths:
         return []
-    rules = rules_of(actor.tenant_id)
+    return search_paths_in(definition_id, paths, rules_of(actor.tenant_id))
+
+
+def search_paths_in(definition_id: uuid.UUID, declared: list[dict[str, str]] | None, rules: Rules) -> list[SearchPath]:
+    """Return the search paths of a definition that no redaction rule hides. `declared` is its setting."""
     return [
-        SearchPath(definition_id, item["path"], item["type"])
-        for item in paths
-        if redact_at(f"payload.{item['path'].removeprefix('payload.')}", "x", rules) == "x"
+        SearchPath(definition_id, item["path"], item["type"], item.get("label", ""), item.get("currency", ""))
+        for item in declared or ()
+        if _is_shown(item["path"], rules)
     ]
+
+
+def _is_shown(path: str, rules: Rules) -> bool:
+    if not is_variable(path):
+        return bool(redact_at(f"payload.{path.removeprefix('payload.')}", "x", rules) == "x")
+    nested: Any = "x"
+    for name in reversed(path.split(".")):
+        nested = {name: nested}
+    return bool(redact_output(nested, rules) == nested)
+
+
+def runs_sorted_by_value(runs: QuerySet[Run], path: SearchPath, *, tenant_id: uuid.UUID) -> QuerySet[Run]:
+    """Return the runs that have a value at this path. `value_order` is the name of the column to sort them by.
+
+    An index has the values of a path in their order.
+    """
+    return runs.filter(
+        values__tenant_id=tenant_id, values__definition_id=path.definition_id, values__path=path.path,
+        **{f"{value_order(path)}__isnull": False},
+    )  # fmt: skip
+
+
+def value_order(path: SearchPath) -> str:
+    return f"values__{VALUE_COLUMNS[path.kind]}"
 
 
 def runs_with_value(runs: QuerySet[Run], path: SearchPath, *, tenant_id: uuid.UUID, **given: Any) -> QuerySet[Run]:
@@ -63,7 +103,7 @@ def runs_with_value(runs: QuerySet[Run], path: SearchPath, *, tenant_id: uuid.UU
     if path.kind in (TEXT, BOOLEAN):
         values = values.filter(folded_prefix("text", given["equals"]))
     else:
-        column = "number" if path.kind == NUMBER else "moment"
+        column = VALUE_COLUMNS[path.kind]
         limits = {f"{column}__gte": given.get("low"), f"{column}__lte": given.get("high")}
         values = values.filter(**{name: limit for name, limit in limits.items() if limit is not None})
     return runs.filter(id__in=values.values("run_id"))

@@ -111,7 +111,10 @@ def _publish_all(desk: Desk) -> None:
     Definition.objects.filter(tenant=desk.tenant, key="payment-capture").update(
         **owned,
         runbook_url="https://wiki.northgate.example/payment-capture",
-        search_paths=[{"path": "amount", "type": "number"}, {"path": "customer", "type": "text"}],
+        search_paths=[
+            {"path": "amount", "type": "money", "currency": "EUR"},
+            {"path": "customer", "type": "text"},
+        ],
     )
 
 

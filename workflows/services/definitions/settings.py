@@ -109,6 +109,9 @@ def _search_paths(value: Any) -> str:
     paths = [item["path"] for item in value]
     if len(value) > MOST_SEARCH_PATHS or len(set(paths)) < len(paths) or any(len(path) > 200 for path in paths):
         return f"must have at most {MOST_SEARCH_PATHS} different paths of at most 200 characters"
+    labels = [item.get("label", "") for item in value]
+    if any(storable_problem(label) for label in labels):
+        return "has a label with a character that cannot be stored"
     wrong = [path for path in paths if storable_problem(path) or not all(part.strip() for part in path.split("."))]
     return f"contains {wrong[0]!r}, but a path must look like amount or customer.id" if wrong else ""
 

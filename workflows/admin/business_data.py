@@ -1,0 +1,46 @@
+"""Words for the business data of a run, in its declared format (docs/reference/screens.md#business-data)."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from workflows.actors import Actor
+from workflows.models import Run
+from workflows.redaction import Rules
+from workflows.selectors.run_values import BOOLEAN, DATE, MONEY, NUMBER, SearchPath, search_paths_in, values_of_runs
+from workflows.templatetags.times import zone_name
+
+
+def value_words(path: SearchPath, text: str) -> str:
+    """Return a stored value in the format of its type, for example `EUR 1,050.00`."""
+    if path.kind == BOOLEAN:
+        return "yes" if text == "true" else "no"
+    if path.kind in (NUMBER, MONEY):
+        return _number_words(text, path.currency)
+    moment = parse_datetime(text) if path.kind == DATE and len(text) > len("2026-11-24") else None
+    if moment is None:
+        return text
+    # A time without a zone is in UTC, as in the filters.
+    local = timezone.localtime(moment.replace(tzinfo=moment.tzinfo or timezone.get_fixed_timezone(0)))
+    return f"{local:%Y-%m-%d %H:%M} {zone_name(local)}"
+
+
+def _number_words(text: str, currency: str) -> str:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
+    digits = -int(number.as_tuple().exponent)
+    if not currency:
+        return f"{number:,f}" if 0 <= digits <= 15 else text
+    return f"{currency} {number:,.{min(max(digits, 2), 15)}f}"
+
+
+def business_data_of(run: Run, actor: Actor, rules: Rules) -> list[tuple[str, str]]:
+    """Return label and words of the business data of a run that the actor may see. Cost: one statement, or none."""
+    definition: Any = run.definition
+    paths = search_paths_in(definition.id, definition.search_paths, rules) if actor.sees_payloads else []
+    values = values_of_runs([run.id], paths, tenant_id=run.tenant_id).get(run.id, {})
+    return [(path.label, value_words(path, values[path.name])) for path in paths if path.name in values]
