@@ -95,6 +95,8 @@ def _api_runs() -> Iterator[Cell]:
     for name in ("cancel", "replay", "resume", "retry", "requeue-event-wait"):
         yield _write(f"run-{name}", OPERATOR, "run")
     yield _write("run-terminate", ADMIN, "run")
+    for name in ("hold", "release"):
+        yield _write(f"run-{name}", ADMIN, "run")
     yield Cell("api:run-verify", "POST", VIEWER, ("run",), lambda ids: {}, writes=False)
     yield _write("run-verify", OPERATOR, "run", body=lambda ids: {"repair": True}, variant="repair")
     yield _write("task-complete", OPERATOR, "task", body=lambda ids: {"response": {}})
@@ -489,6 +491,9 @@ def _run_screens() -> Iterator[Cell]:
         yield _get(f"workflows_run_{name}", VIEWER, "run")
         body = {**REASON, "payload": "{}", "confirmed": "yes"}
         yield _post(f"workflows_run_{name}", needs, "run", body=lambda ids, body=body: body, is_recorded=True)
+    for name in ("hold", "release"):
+        yield _get(f"workflows_run_{name}", ADMIN, "run")
+        yield _post(f"workflows_run_{name}", ADMIN, "run", is_recorded=True)
     yield from _both("admin:workflows_run_verify", VIEWER, "run")
     for kind in ("csv", "json"):
         yield _get(f"workflows_run_export_{kind}", VIEWER, shows=True)

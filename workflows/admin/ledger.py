@@ -1,5 +1,6 @@
 """Screens of the command ledger and of the member's notifications. They are read-only."""
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
@@ -14,6 +15,7 @@ from workflows import status_colours
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
+from workflows.selectors.pruned_runs import deleted_among
 from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.templatetags.pointsman import moment, pretty_json
 
@@ -29,11 +31,27 @@ class CommandAdmin(TenantAdmin):
     list_filter_submit = True
     search_fields = ("target_id", "actor_name", "code")
     ordering = ("-requested_at",)
-    exclude = ("payload", "details")
+    exclude = ("payload", "details", "run", "parent")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         shown = ("payload_shown", "details_shown") if actor_of(request).sees_payloads else ()
-        return ("tenant", "run", "parent", *shown)
+        return ("tenant", "run_shown", "parent_shown", *shown)
+
+    @display(description="Run")
+    def run_shown(self, command: Command) -> str:
+        """Return a link to the run. The ledger is kept longer than the run."""
+        if command.run_id is None:
+            return ""
+        deleted = deleted_among([command.run_id], tenant_id=command.tenant_id)
+        note = " (deleted by the retention policy)" if deleted else ""
+        return format_html("{}{}", _run_link(command.run_id), note)
+
+    @display(description="Command of which this is a part")
+    def parent_shown(self, command: Command) -> str:
+        if command.parent_id is None:
+            return ""
+        url = reverse("admin:workflows_command_change", args=[command.parent_id])
+        return format_html('<a class="pm-link" href="{}">{}</a>', url, command.parent_id)
 
     @display(description="Payload")
     def payload_shown(self, command: Command) -> str:
@@ -68,8 +86,12 @@ class CommandAdmin(TenantAdmin):
             return format_html('<a class="pm-link" href="{}">bulk job {}</a>', url, command.target_id[:8])
         if command.run_id is None:
             return f"{command.target_type} {command.target_id}"
-        url = reverse("admin:workflows_run_change", args=[command.run_id])
-        return format_html('<a class="pm-link" href="{}">run {}</a>', url, str(command.run_id)[:8])
+        return _run_link(command.run_id)
+
+
+def _run_link(run_id: uuid.UUID) -> str:
+    url = reverse("admin:workflows_run_change", args=[run_id])
+    return format_html('<a class="pm-link" href="{}">run {}</a>', url, str(run_id)[:8])
 
 
 @admin.register(Notification)

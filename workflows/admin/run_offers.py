@@ -36,7 +36,8 @@ def run_offers(page: RunPage, answer: Answer, actor: Actor) -> Offers:
     wanted = _primary(page, answer, actor, replay=replays[0], terminate=terminate)
     primary = wanted if wanted is not None and not wanted.why_not else None
     beside = [offer for offer in (cancel,) if not offer.why_not]
-    rest = [offer for offer in (*replays, cancel, terminate, *_compare(page)) if offer not in (primary, *beside)]
+    others = (*replays, cancel, terminate, *_compare(page), _hold(page, actor))
+    rest = [offer for offer in others if offer not in (primary, *beside)]
     return Offers(primary, beside, rest + _unsupported())
 
 
@@ -90,6 +91,12 @@ def _compare(page: RunPage) -> list[Offer]:
     if page.run.engine != Engine.TEMPORAL:
         return []
     return [Offer("Compare with Temporal…", "retry", reverse("admin:workflows_run_verify", args=[page.run.id]))]
+
+
+def _hold(page: RunPage, actor: Actor) -> Offer:
+    name, view = ("Release legal hold…", "release") if page.hold else ("Set legal hold…", "hold")
+    url = reverse(f"admin:workflows_run_{view}", args=[page.run.id])
+    return Offer(name, "lock", url, _needs(actor, Role.ADMIN))
 
 
 def _unsupported() -> list[Offer]:

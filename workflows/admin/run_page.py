@@ -32,6 +32,7 @@ from workflows.outline.rows import Outline, RunSteps, outline_of, step_counts
 from workflows.redaction import rules_in
 from workflows.selectors.keyset import keyset_page
 from workflows.selectors.near_misses import wait_near_misses
+from workflows.selectors.pruned_runs import run_not_found
 from workflows.selectors.run_steps import run_steps
 from workflows.selectors.runs import RunPage, run_page
 from workflows.selectors.versions import run_version
@@ -75,7 +76,7 @@ class RunPageViews(TenantAdmin):
         actor = actor_of(request)
         page = run_page(tenant_id=actor.tenant_id, run_id=_run_id(object_id))
         if page is None:
-            raise Http404(f"There is no run {object_id}.")
+            raise Http404(run_not_found(tenant_id=actor.tenant_id, run_id=_run_id(object_id)).message)
         view = _run_view(page, actor, request)
         tab = next((tab for tab in TABS if tab.id == request.GET.get("tab")), TABS[0])
         missing = _missing_action(page)

@@ -18,6 +18,7 @@ from workflows.admin.run_bulk import RunBulkActions
 from workflows.admin.run_changelist import RunChangeList, list_context
 from workflows.admin.run_commands import RunCommandViews
 from workflows.admin.run_export import RunExportViews
+from workflows.admin.run_hold import RunHoldViews
 from workflows.admin.run_page import RunPageViews
 from workflows.admin.run_verify import RunVerifyViews
 from workflows.admin.run_views import RunViewViews, views_context
@@ -29,7 +30,9 @@ from workflows.statuses import Role
 
 
 @admin.register(Run)
-class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, RunViewViews, RunBulkActions):
+class RunAdmin(
+    RunPageViews, RunCommandViews, RunVerifyViews, RunHoldViews, RunExportViews, RunViewViews, RunBulkActions
+):
     list_display = ("id",)  # the template of the list has its own columns
     search_fields = ("id",)
     ordering = ("-created_at",)  # of the suggestions that a field of another page asks for
@@ -53,4 +56,5 @@ class RunAdmin(RunPageViews, RunCommandViews, RunVerifyViews, RunExportViews, Ru
         return response
 
     def get_urls(self) -> list[URLPattern]:
-        return self.command_urls() + self.verify_urls() + self.export_urls() + self.view_urls() + super().get_urls()
+        own = self.command_urls() + self.verify_urls() + self.hold_urls() + self.export_urls() + self.view_urls()
+        return own + super().get_urls()

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from workflows.actors import Actor
 from workflows.api.list_values import take_short_values
-from workflows.models import ActionInvocation, Command, HumanTask, Run, RunLog, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, HumanTask, Run, RunHold, RunLog, RunStep, RunWait
 from workflows.redaction import Rules, compiled, redact, redact_filters, redact_output, redact_task, rules_of
 from workflows.statuses import ReplayVersion
 
@@ -127,11 +127,28 @@ class RunSerializer(PayloadHidingSerializer):
         return run.projection_age_seconds()
 
 
+def hold_as_json(hold: RunHold | None) -> dict[str, Any] | None:
+    if hold is None:
+        return None
+    return {"reason": hold.reason, "held_by": hold.held_by_name, "held_at": hold.held_at}
+
+
+class HoldSerializer(serializers.Serializer[Any]):
+    run_id = serializers.UUIDField()
+    legal_hold = serializers.DictField(
+        allow_null=True, help_text="`reason`, `held_by` and `held_at`. Null if the run has no hold."
+    )
+
+
 class RunDetailSerializer(RunSerializer):
     waiting_on = serializers.SerializerMethodField(help_text="Open waits of the run.")
+    legal_hold = serializers.SerializerMethodField(help_text="Legal hold: `{reason, held_by, held_at}`, or null.")
 
     class Meta(RunSerializer.Meta):
-        fields = (*RUN_FIELDS, "waiting_on")
+        fields = (*RUN_FIELDS, "waiting_on", "legal_hold")
+
+    def get_legal_hold(self, run: Run) -> dict[str, Any] | None:
+        return hold_as_json(run.holds.filter(tenant_id=run.tenant_id).first())
 
     def get_waiting_on(self, run: Run) -> list[dict[str, Any]]:
         waits = run.waits.filter(status="WAITING").select_related("event").order_by("opened_at")

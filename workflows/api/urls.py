@@ -39,6 +39,8 @@ urlpatterns = [
     path("runs/<uuid:pk>/cancel", views.RunCancel.as_view(), name="run-cancel"),
     path("runs/<uuid:pk>/terminate", views.RunTerminate.as_view(), name="run-terminate"),
     path("runs/<uuid:pk>/replay", views.RunReplay.as_view(), name="run-replay"),
+    path("runs/<uuid:pk>/hold", views.RunHoldView.as_view(), name="run-hold"),
+    path("runs/<uuid:pk>/release", views.RunReleaseView.as_view(), name="run-release"),
     path("runs/<uuid:pk>/verify", verify_views.RunVerify.as_view(), name="run-verify"),
     path("runs/<uuid:pk>/resume", views.RunUnsupported.as_view(action=CommandAction.RESUME), name="run-resume"),
     path("runs/<uuid:pk>/retry", views.RunUnsupported.as_view(action=CommandAction.RETRY), name="run-retry"),

@@ -1,9 +1,11 @@
 """REST API of runs and commands. The views read the requests, and the services carry them out."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
 from rest_framework.request import Request
@@ -18,6 +20,7 @@ from workflows.api.serializers import (
     AcceptedSerializer,
     CommandRequestSerializer,
     CommandSerializer,
+    HoldSerializer,
     InvocationSerializer,
     RunDetailSerializer,
     RunLogSerializer,
@@ -26,9 +29,13 @@ from workflows.api.serializers import (
     RunStartSerializer,
     RunStepSerializer,
     RunWaitSerializer,
+    hold_as_json,
 )
-from workflows.models import ActionInvocation, Command, Run, RunLog, RunStep, RunWait
+from workflows.models import ActionInvocation, Command, Run, RunHold, RunLog, RunStep, RunWait
+from workflows.selectors.pruned_runs import run_not_found
 from workflows.selectors.runs import runs_with_open_cancel
+from workflows.services.idempotency import CommandRepeated
+from workflows.services.retention.holds import require_hold_role, run_hold, run_release
 from workflows.services.runs.control import run_cancel, run_refuse_unsupported, run_terminate
 from workflows.services.runs.replay import run_replay
 from workflows.services.runs.requests import require_run_role, run_find
@@ -80,6 +87,41 @@ class RunDetail(TenantScoped, generics.RetrieveAPIView):
 
     def get_queryset(self) -> QuerySet[Run]:
         return runs_with_open_cancel(super().get_queryset())
+
+    def get_object(self) -> Run:
+        """Errors: NotFound. If retention has deleted the run, it says so."""
+        try:
+            return super().get_object()
+        except Http404 as error:
+            raise run_not_found(tenant_id=actor_of(self).tenant_id, run_id=self.kwargs["pk"]) from error
+
+
+class RunHoldView(CheckedView):
+    """Set a legal hold on a run. Retention then deletes neither the run nor its family."""
+
+    @extend_schema(request=CommandRequestSerializer, responses={200: HoldSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        return _held(self, pk, run_hold, CommandAction.HOLD_RUN)
+
+
+class RunReleaseView(CheckedView):
+    """Release the legal hold of a run. Retention deletes the run when it is old enough."""
+
+    @extend_schema(request=CommandRequestSerializer, responses={200: HoldSerializer}, parameters=[IDEMPOTENCY_HEADER])
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        return _held(self, pk, run_release, CommandAction.RELEASE_RUN)
+
+
+def _held(view: CheckedView, run_id: uuid.UUID, service: Any, action: CommandAction) -> Response:
+    actor, request = actor_of(view), view.request
+    body = read_body(
+        CommandRequestSerializer, request, lambda: require_hold_role(actor=actor, run_id=run_id, action=action)
+    )
+    key = request.headers.get("Idempotency-Key", "")
+    with suppress(CommandRepeated):
+        service(actor=actor, run_id=run_id, reason=body["reason"], idempotency_key=key)
+    hold = RunHold.objects.filter(tenant_id=actor.tenant_id, run=run_id).first()
+    return Response({"run_id": str(run_id), "legal_hold": hold_as_json(hold)})
 
 
 class RunPart(TenantScoped, generics.ListAPIView):

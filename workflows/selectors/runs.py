@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, HumanTask, Run, RunWait
+from workflows.models import Command, HumanTask, Run, RunHold, RunWait
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, RunStatus, WaitKind, WaitStatus
 
 # Counts on the run page end at this number, so that a page never counts a big set.
@@ -84,6 +84,7 @@ class RunPage:
 
     `wait`: the open wait, if there is one. `task`: the task of a wait for a person. `ending`: the newest cancel or
     terminate command that was sent. `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
+    `hold`: the legal hold, if there is one.
     """
 
     run: Run
@@ -92,6 +93,7 @@ class RunPage:
     task: HumanTask | None
     ending: Command | None
     replay: dict[str, Any] | None
+    hold: RunHold | None
 
     @property
     def is_open(self) -> bool:
@@ -117,7 +119,7 @@ class RunPage:
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     """Return a run with what explains its status, or None.
 
-    The tenant of the run is loaded too. Cost: two statements, and one each for the open wait and for `ending`.
+    The tenant of the run is loaded too. Cost: two statements, and one each for the open wait, `ending` and the hold.
     """
     run = _annotated().filter(tenant_id=tenant_id, id=run_id).first()
     if run is None:
@@ -131,6 +133,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
         task=task,
         ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
         replay=_replay(getattr(run, "newest_replay", None)),
+        hold=RunHold.objects.filter(tenant_id=tenant_id, run=run).first() if getattr(run, "is_held", False) else None,
     )
 
 
@@ -153,6 +156,7 @@ def _annotated() -> QuerySet[Run]:
         ending_id=Subquery(endings.order_by("-requested_at", "-id").values("id")[:1]),
         open_wait_id=Subquery(waits.values("id")[:1]),
         open_wait_kind=Subquery(waits.values("kind")[:1]),
+        is_held=Exists(RunHold.objects.filter(**own, run=OuterRef("pk"))),
         newest_replay=Subquery(replays.order_by("-created_at").values("facts")[:1]),
     )
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from workflows.actors import Actor
-from workflows.errors import Conflict, DependencyDown, NotFound, PermissionRefused
+from workflows.errors import Conflict, DependencyDown, PermissionRefused
 from workflows.ledger import command_refuse
 from workflows.models import Command, Run
+from workflows.selectors.pruned_runs import run_not_found
 from workflows.services.idempotency import command_request
 from workflows.services.roles import require_role
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, Role
@@ -43,11 +44,12 @@ class RunRequest:
 def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
     """Return the run.
 
-    Errors: NotFound. A run of another tenant counts as not found.
+    Errors: NotFound RUN_NOT_FOUND, or RUN_DELETED if retention has deleted the run. A run of another tenant counts as
+    not found.
     """
     run = Run.objects.filter(tenant_id=actor.tenant_id, id=run_id).first()
     if run is None:
-        raise NotFound(f"there is no run {run_id}", code="RUN_NOT_FOUND")
+        raise run_not_found(tenant_id=actor.tenant_id, run_id=run_id)
     return run
 
 
