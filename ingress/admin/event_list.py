@@ -13,6 +13,7 @@ from workflows.admin.list_filters import CheckedChangeList
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventType
 from workflows.redaction import rules_in
+from workflows.selectors.counts import MOST_EVENTS
 from workflows.statuses import CorrelationStatus, EventOutcome
 
 OUTCOME, TYPE, CORRELATION = "outcome__exact", "event_type", "correlation_status__exact"
@@ -71,8 +72,14 @@ def _chips(query: QueryDict, counts: dict[str, int]) -> list[dict[str, Any]]:
             mark = status_marks.EVENT[outcome.value]
             link = _with(query, OUTCOME, outcome.value)
             is_chosen = chosen == outcome.value
-            chips.append({**mark._asdict(), "query": link, "is_chosen": is_chosen, "count": count, "value": chosen})
+            chips.append(
+                {**mark._asdict(), "query": link, "is_chosen": is_chosen, "count": _count(count), "value": chosen}
+            )
     return chips
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number <= MOST_EVENTS else f"{MOST_EVENTS:,}+"
 
 
 def _tokens(query: QueryDict) -> list[dict[str, str]]:

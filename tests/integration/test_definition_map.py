@@ -19,6 +19,7 @@ from tests.support.factories import expr, make_run, make_tenant, publish
 from tests.support.graph_documents import branch, loop, work
 from tests.support.members import member_of
 from tests.support.step_rows import fail_run, record_steps
+from workflows.admin import live
 from workflows.models import Run, RunWait
 from workflows.projections.transaction import projection_writer
 from workflows.tasks import count_steps
@@ -107,6 +108,55 @@ def test_map_shows_the_chosen_version_and_ignores_an_unreadable_address(
     assert "Reserve" in shown(viewer, version, "?version=1&heat=time&period=1h")
     for query in ("?version=99", "?version=x", "?version=" + "9" * 5000, "?period=%00&heat=%E2%80%AE", "?tab=nothing"):
         assert "Map of version 2" in shown(viewer, version, query)
+
+
+def test_all_versions_are_added_up_by_the_id_of_the_step(tenant: Any, version: Any, viewer: Client) -> None:
+    """In the new version, the step `end` has another path, the path of `yes` is unchanged, and `item` is missing."""
+    old = make_run(tenant, definition_version=version, correlation_key="OLD")
+    record_steps(old, (ITEM, "SUCCEEDED", {"iteration": "0"}), (YES, "FAILED", {}))
+    fail_run(old, YES)
+    fail_run(make_run(tenant, definition_version=version), "root.steps[2]")
+    make_run(tenant, definition_version=version, current_step_path="root.steps[2]")
+    check = {**branch("check", [work("yes", name="Reserve")], [work("no")]), "condition": expr("payload.n > 1")}
+    newer = publish(tenant, check, work("end", name="The end"))
+    fail_run(make_run(tenant, definition_version=newer, correlation_key="NEW"), YES)
+    make_run(tenant, definition_version=newer, current_step_path="root.steps[1]")
+    count_steps()
+
+    page = shown(viewer, newer, "?version=all")
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "Map of all versions" in text
+    assert "2 of 3 closed runs of all versions failed at one step" in text
+    address = re.search(r'href="([^"]+)"\s+aria-label="Reserve: 2 failed"', page)
+    assert address
+    listed = viewer.get(unescape(address[1])).content.decode()
+    assert {key for key in ("OLD", "NEW") if f">{key}<" in listed} == {"OLD", "NEW"}
+    assert "The end 2 0 1" in text, "the numbers of the moved step are added up"
+    assert not re.search(r'href="[^"]+"\s+aria-label="The end: ', page), "a list by path would have other runs"
+    assert ">item<" not in page
+
+
+def test_map_is_live_and_sent_again_only_after_a_change(
+    tenant: Any, version: Any, viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "age_of", lambda _: 0)
+
+    def tag() -> str:
+        found = re.search(r'id="map-live"[^>]* data-version="([^"]+)"', shown(viewer, version))
+        assert found
+        return found[1]
+
+    def status(shown_tag: str) -> int:
+        return viewer.get(page_of(version), headers={"If-None-Match": f'"{shown_tag}"'}).status_code
+
+    first = tag()
+    assert status(first) == 304
+    record_steps(make_run(tenant, definition_version=version), (CHECK, "SUCCEEDED", {}))
+    assert status(first) == 200
+    second = tag()
+    assert status(second) == 304
+    count_steps()
+    assert status(second) == 200, "the counters have changed"
 
 
 def test_page_needs_few_statements_for_any_number_of_runs(tenant: Any, version: Any, viewer: Client) -> None:

@@ -8,10 +8,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from ingress.admin import event_list
 from ingress.dispatch.routing import event_route
 from tests.support.events import receive
 from tests.support.members import member_of
+from tests.support.plans import copies, scanned_tables
 from workflows.models import Event, Tenant
+from workflows.selectors import counts
 
 ADDRESS = "admin:workflows_event_changelist"
 NOT_COUNTED = ("SET", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SELECT set_config")
@@ -38,6 +41,18 @@ def test_filters_chips_and_tokens(tenant: Any) -> None:
     assert keys_in(shown(tenant, event_type="A", outcome__exact="dead")) == ["K-2"]
     assert keys_in(shown(tenant, q="K-3")) == ["K-3"]
     assert keys_in(shown(tenant, correlation_status__exact="missing")) == []
+
+
+def test_chips_count_a_limited_number_of_events_of_an_index(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (counts, event_list):
+        monkeypatch.setattr(module, "MOST_EVENTS", 2_000)
+    event = receive(tenant)
+    copies(event, 5_000, event_id="'copy-' || n", outcome="CASE WHEN n % 5 = 0 THEN 'dead' ELSE 'delivered' END")
+    client = member_of(tenant)
+    pages: list[Any] = []
+    assert not scanned_tables(tenant, lambda: pages.append(client.get(reverse(ADDRESS)))) & {"workflow_runtime_events"}
+    chips = {chip["word"]: chip.get("count") for chip in pages[0].context["chips"]}
+    assert (chips["Dead"], chips["Delivered"]) == ("1,000", "2,000+")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """Plans of queries, as PostgreSQL makes them for the application's role inside one tenant."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db import connection, connections, models
 from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 
 from workflows.tenancy import tenant_scope
 
@@ -45,6 +46,23 @@ def conditions_of(tenant: Any, rows: QuerySet[Any]) -> str:
     scans = [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
     assert not scans, f"the plan scans {scans}"
     return " ".join(node.get("Index Cond", "") for node in nodes)
+
+
+def scanned_tables(tenant: Any, call: Callable[[], Any]) -> set[str]:
+    """Call a function. Return the tables that one of its statements reads without an index."""
+    with tenant_scope(tenant.id), CaptureQueriesContext(connection) as captured:
+        call()
+    scanned = set()
+    with tenant_scope(tenant.id), connection.cursor() as cursor:
+        for query in captured.captured_queries:
+            sql = query["sql"].partition("; ")[2] if query["sql"].startswith("SELECT set_config(") else query["sql"]
+            if not sql.startswith("SELECT"):
+                continue
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {sql.replace('%', '%%')}", [])
+            found = cursor.fetchone()[0]
+            plan = json.loads(found) if isinstance(found, str) else found
+            scanned |= {node["Relation Name"] for node in _nodes(plan[0]["Plan"]) if node["Node Type"] == "Seq Scan"}
+    return scanned
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

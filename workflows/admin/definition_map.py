@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +21,10 @@ from workflows.selectors.step_counts import (
     OpenNumbers,
     OpenRuns,
     StepNumbers,
+    all_numbers,
+    all_open,
     map_numbers,
+    step_places,
     versions_and_age,
 )
 from workflows.statuses import RunStatus
@@ -28,22 +32,40 @@ from workflows.statuses import RunStatus
 PERIODS = {"1h": ("1 h", timedelta(hours=1)), "24h": ("24 h", timedelta(days=1)), "7d": ("7 days", timedelta(days=7))}
 HEATS = {"failures": "Heat by failures", "time": "by time"}
 SHOWN_VERSIONS = 6
+# Value of `version` in the address, and the number of the newest versions whose steps are compared.
+ALL, MOST_VERSIONS = "all", 50
 # Value of the filter `replays` of the run list. A replay is counted with its original.
 WITHOUT_REPLAYS = "without"
 
 
 @dataclass(frozen=True)
 class MapChoice:
-    """Choice of what the map shows: a version, the beginning of the period and the heat."""
+    """Choice of what the map shows: a version, the beginning of the period and the heat.
+
+    `is_all`: the numbers are those of all versions, on the steps of this version.
+    """
 
     version: DefinitionVersion
     period: str
     since: datetime
     heat: str
+    is_all: bool = False
+
+    @property
+    def name(self) -> str:
+        return "all versions" if self.is_all else f"version {self.version.version}"
+
+    def runs(self) -> QuerySet[Run]:
+        """Return the runs of the period whose numbers the map shows."""
+        runs = Run.objects.filter(
+            tenant_id=self.version.tenant_id, definition=self.version.definition, created_at__gte=self.since
+        )
+        return runs if self.is_all else runs.filter(definition_version=self.version)
 
     def runs_url(self, **filters: str) -> str:
-        """Return the address of the list with these runs of the version."""
-        chosen = {"definition": self.version.definition.key, "version": str(self.version.version), **filters}
+        """Return the address of the list with these runs."""
+        version = {} if self.is_all else {"version": str(self.version.version)}
+        chosen = {"definition": self.version.definition.key, **version, **filters}
         return f"{reverse('admin:workflows_run_changelist')}?{urlencode(chosen)}"
 
     def period_filters(self) -> dict[str, str]:
@@ -101,7 +123,7 @@ class DefinitionMap:
 
     @property
     def open_count(self) -> int:
-        return self.open.count(self.choice.version.version)
+        return self.open.count(None if self.choice.is_all else self.choice.version.version)
 
     @property
     def period_name(self) -> str:
@@ -123,14 +145,21 @@ def map_choice(definition: Definition, query: QueryDict) -> MapChoice | None:
     period, heat = query.get("period", ""), query.get("heat", "")
     period, heat = period if period in PERIODS else "24h", heat if heat in HEATS else "failures"
     since = (timezone.now() - PERIODS[period][1]).replace(minute=0, second=0, microsecond=0)
-    return MapChoice(version, period, since, heat)
+    return MapChoice(version, period, since, heat, is_all=number == ALL)
 
 
 def definition_map(choice: MapChoice, now: OpenRuns) -> DefinitionMap:
-    """Return the map of a version. Cost: at most three statements, for any number of runs."""
+    """Return the map of a version. Cost: at most four statements, for any number of runs."""
     version = choice.version
-    graph, numbers = read_graph(version.document()), map_numbers(version, since=choice.since)
-    rows = _rows(graph, numbers, now.versions.get(version.version, {}), choice)
+    if choice.is_all:
+        places = step_places(version, version.definition.versions.order_by("-version")[:MOST_VERSIONS])
+        numbers, open_numbers = all_numbers(version.definition, places, since=choice.since), all_open(now, places)
+        without_link = places.ambiguous
+    else:
+        numbers, open_numbers = map_numbers(version, since=choice.since), now.versions.get(version.version, {})
+        without_link = frozenset()
+    graph = read_graph(version.document())
+    rows = _rows(graph, numbers, open_numbers, choice, without_link)
     slowest = max((row.numbers.percentile(0.95) or 0 for row in rows if not row.node.sides), default=0)
     overlay = Overlay({row.node.path: _mark(row, choice, slowest) for row in rows}, _shares(rows))
     versions, uncounted_since = versions_and_age(version.definition, limit=SHOWN_VERSIONS)
@@ -140,7 +169,9 @@ def definition_map(choice: MapChoice, now: OpenRuns) -> DefinitionMap:
     )  # fmt: skip
 
 
-def _rows(graph: Graph, numbers: MapNumbers, now: dict[str, OpenNumbers], choice: MapChoice) -> list[MapRow]:
+def _rows(
+    graph: Graph, numbers: MapNumbers, now: dict[str, OpenNumbers], choice: MapChoice, without_link: frozenset[str]
+) -> list[MapRow]:
     rows = []
     for place, node in enumerate((node for node in graph.all_nodes() if node.is_step), 1):
         at = {"current_step": node.path}
@@ -155,6 +186,7 @@ def _rows(graph: Graph, numbers: MapNumbers, now: dict[str, OpenNumbers], choice
                 **choice.period_filters(),
             ),
         }
+        urls = {name: "" if node.path in without_link else url for name, url in urls.items()}
         steps, at_step = numbers.steps.get(node.path, StepNumbers()), now.get(node.path, OpenNumbers())
         rows.append(MapRow(f"step-{place}", node, steps, at_step, ".body.steps[" in node.path, urls))
     return rows
@@ -197,11 +229,9 @@ def _failure(rows: list[MapRow], choice: MapChoice) -> Failure | None:
     worst = max(rows, key=lambda row: row.numbers.failed, default=None)
     if worst is None or not worst.numbers.failed:
         return None
-    version = choice.version
-    runs = Run.objects.filter(
-        tenant_id=version.tenant_id, definition_version=version, failed_step_path=worst.node.path,
-        status=RunStatus.FAILED, replay_of__isnull=True, created_at__gte=choice.since,
-    )  # fmt: skip
+    if not worst.urls["failed"]:
+        return Failure(worst, None)
+    runs = choice.runs().filter(failed_step_path=worst.node.path, status=RunStatus.FAILED, replay_of__isnull=True)
     return Failure(worst, runs.only("id", "tenant_id", "error_code", "ended_at").order_by("-created_at").first())
 
 
@@ -221,7 +251,7 @@ def time_text(seconds: float | None) -> str:
 
 def seg_links(choice: MapChoice, versions: list[int]) -> dict[str, list[dict[str, Any]]]:
     """Return the links of the switches over the map: version, period and heat."""
-    now = {"version": choice.version.version, "period": choice.period, "heat": choice.heat}
+    now = {"version": ALL if choice.is_all else choice.version.version, "period": choice.period, "heat": choice.heat}
 
     def links(name: str, choices: dict[Any, str]) -> list[dict[str, Any]]:
         return [
@@ -231,7 +261,7 @@ def seg_links(choice: MapChoice, versions: list[int]) -> dict[str, list[dict[str
 
     numbers = sorted({*versions, choice.version.version}, reverse=True)
     return {
-        "Version": links("version", {number: f"v{number}" for number in numbers}),
+        "Version": links("version", {ALL: "All", **{number: f"v{number}" for number in numbers}}),
         "Period": links("period", {period: text for period, (text, _) in PERIODS.items()}),
         "Heat": links("heat", HEATS),
     }

@@ -20,9 +20,11 @@ from workflows.admin.definition_page import definition_context, definition_view
 from workflows.admin.expression_lab import ExpressionLabViews
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
+from workflows.admin.live import live_page
 from workflows.admin.problem_filters import DefinitionProblemFilter
 from workflows.errors import PortalError
 from workflows.models import Definition
+from workflows.selectors.versions import definition_version
 from workflows.services.runs.start import run_start
 from workflows.statuses import OPEN_RUN_STATUSES
 from workflows.templatetags.pointsman import moment
@@ -72,6 +74,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
         return definition.runs.filter(status__in=OPEN_RUN_STATUSES).count()
 
     @method_decorator(require_safe)
+    @live_page(definition_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -769,7 +769,9 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "workflow_runtime_events",
                 "indexes": [
-                    models.Index(fields=["tenant", "-received_at"], name="workflow_events_newest"),
+                    models.Index(
+                        fields=["tenant", "-received_at"], include=["outcome"], name="workflow_events_newest"
+                    ),
                     models.Index(fields=["tenant", "outcome", "-received_at"], name="workflow_events_by_outcome"),
                     models.Index(fields=["tenant", "event_type", "-received_at"], name="workflow_events_by_type"),
                     models.Index(

@@ -62,7 +62,7 @@ class Event(TenantRow):
             )
         ]
         indexes = [
-            models.Index(fields=["tenant", "-received_at"], name="workflow_events_newest"),
+            models.Index(fields=["tenant", "-received_at"], include=["outcome"], name="workflow_events_newest"),
             models.Index(fields=["tenant", "outcome", "-received_at"], name="workflow_events_by_outcome"),
             models.Index(fields=["tenant", "event_type", "-received_at"], name="workflow_events_by_type"),
             models.Index(

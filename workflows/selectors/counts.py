@@ -4,11 +4,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Count, Min
+from django.db.models import Min
 from django.utils import timezone
 
-from workflows.models import Command, Event, Run
-from workflows.statuses import OPEN_RUN_STATUSES, CommandState, Engine, RunStatus
+from workflows.models import Command, Event, Run, Tenant
+from workflows.selectors.navigation import CappedCount
+from workflows.statuses import OPEN_RUN_STATUSES, CommandState, Engine, EventOutcome, RunStatus
+
+MOST_EVENTS = 10_000
 
 
 def stuck_run_count(*, tenant_id: uuid.UUID | None = None) -> int:
@@ -18,15 +21,17 @@ def stuck_run_count(*, tenant_id: uuid.UUID | None = None) -> int:
 
 
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
-    """Return the number of the tenant's events, by outcome. Only events of the last `since_hours` hours count."""
-    since = timezone.now() - timedelta(hours=since_hours)
-    rows = (
-        Event.objects.filter(tenant_id=tenant_id, received_at__gte=since)
-        .values_list("outcome")
-        .annotate(Count("id"))
-        .order_by()
-    )
-    return dict(rows)
+    """Return the number of the tenant's events, by outcome. Only events of the last `since_hours` hours count.
+
+    `MOST_EVENTS` + 1 means more than `MOST_EVENTS`. Cost: one statement, which reads a range of an index per outcome.
+    """
+    events = Event.objects.filter(tenant_id=tenant_id, received_at__gte=timezone.now() - timedelta(hours=since_hours))
+    numbers = {
+        outcome.value: CappedCount(events.filter(outcome=outcome.value), limit=MOST_EVENTS + 1)
+        for outcome in EventOutcome
+    }
+    row = Tenant.objects.filter(id=tenant_id).values_list(*numbers.values()).get()
+    return dict(zip(numbers, row, strict=True))
 
 
 @dataclass(frozen=True)

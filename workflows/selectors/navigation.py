@@ -15,12 +15,12 @@ MOST_COUNTED = 100
 
 
 class CappedCount(Subquery):
-    """Number of rows of a query, at most the limit of the query."""
+    """Number of rows of a query, at most `limit`. The database reads no more rows."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
 
-    def __init__(self, rows: QuerySet[Any]) -> None:
-        super().__init__(rows.order_by().values("pk")[:MOST_COUNTED], output_field=IntegerField())
+    def __init__(self, rows: QuerySet[Any], *, limit: int = MOST_COUNTED) -> None:
+        super().__init__(rows.order_by().values("pk")[:limit], output_field=IntegerField())
 
 
 def navigation_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:

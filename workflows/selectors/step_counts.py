@@ -4,7 +4,8 @@ Source: docs/reference/screens.md#map
 """
 
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, Q, QuerySet, Subquery, Sum
 
+from workflows.engine.definition import parse_definition
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Definition, DefinitionVersion, Run, StepCount
 from workflows.models.step_counts import BUCKETS_PER_OCTAVE, WHOLLY_COUNTED
@@ -84,7 +86,10 @@ class OpenRuns:
 
     versions: dict[int, dict[str, OpenNumbers]]
 
-    def count(self, version: int) -> int:
+    def count(self, version: int | None = None) -> int:
+        """Return the number of open runs of a version, or of all versions."""
+        if version is None:
+            return sum(map(self.count, self.versions))
         return sum(numbers.open for numbers in self.versions.get(version, {}).values())
 
     @property
@@ -95,12 +100,12 @@ class OpenRuns:
     @property
     def is_part(self) -> bool:
         """Return True if there may be more open runs than were read."""
-        return sum(map(self.count, self.versions)) >= MOST_OPEN
+        return self.count() >= MOST_OPEN
 
 
 @dataclass(frozen=True)
 class MapNumbers:
-    """Counters of one definition version. `steps` is by step path; `ended` is by status of the run."""
+    """Counters of one definition version or of several. `steps` is by step path; `ended` is by status of the run."""
 
     steps: dict[str, StepNumbers]
     ended: dict[str, int]
@@ -108,6 +113,68 @@ class MapNumbers:
     @property
     def closed_count(self) -> int:
         return sum(self.ended.values())
+
+
+@dataclass(frozen=True)
+class StepPlaces:
+    """Places of the steps of one version in other versions. A step is the same in two versions if its id is the same.
+
+    `paths` maps the path of a step in a version to its path in the shown version. `ambiguous` has the paths of the
+    shown version at which a version has another step, and those of steps that are elsewhere in a version. A filter by
+    path would not list exactly the runs of such a step.
+    """
+
+    paths: dict[tuple[int, str], str]
+    ambiguous: frozenset[str]
+
+
+def step_places(shown: DefinitionVersion, others: Iterable[DefinitionVersion]) -> StepPlaces:
+    """Compare the steps of a version with those of other versions."""
+    own = _ids(shown)
+    paths_of_ids = {step_id: path for path, step_id in own.items()}
+    paths: dict[tuple[int, str], str] = {}
+    ambiguous: set[str] = set()
+    for version in others:
+        found = _ids(version)
+        places = {path: paths_of_ids[step_id] for path, step_id in found.items() if step_id in paths_of_ids}
+        paths |= {(version.version, path): place for path, place in places.items()}
+        ambiguous |= {path for path in own if path in found and places.get(path) != path}
+        ambiguous |= {place for path, place in places.items() if place != path}
+    return StepPlaces(paths, frozenset(ambiguous))
+
+
+def _ids(version: DefinitionVersion) -> dict[str, str]:
+    blocks = parse_definition(version.canonical_text).blocks
+    return {step.path: step.id for steps in blocks.values() for step in steps}
+
+
+def all_numbers(definition: Definition, places: StepPlaces, *, since: datetime) -> MapNumbers:
+    """Return the counters of all versions, added up for each step of the shown version.
+
+    Counters of steps that the shown version does not have are left out. Cost: one statement over the counters.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    rows = StepCount.objects.filter(
+        tenant_id=definition.tenant_id, definition_version__definition=definition, hour__gte=since
+    ).values_list("definition_version__version", "step_path", "measure")
+    for version, path, measure, total in rows.annotate(total=Sum("count")).order_by():
+        place = places.paths.get((version, path)) if path else ""
+        if place is not None:
+            counts[place][measure] += int(total)
+    return _map_numbers(counts)
+
+
+def all_open(now: OpenRuns, places: StepPlaces) -> dict[str, OpenNumbers]:
+    """Return the open runs of all versions by step of the shown version."""
+    found: dict[str, list[OpenNumbers]] = defaultdict(list)
+    for version, steps in now.versions.items():
+        for path, numbers in steps.items():
+            if place := places.paths.get((version, path)):
+                found[place].append(numbers)
+    return {
+        path: OpenNumbers(*(sum(getattr(one, name) for one in numbers) for name in ("open", "unknown", "retrying")))
+        for path, numbers in found.items()
+    }
 
 
 def map_numbers(version: DefinitionVersion, *, since: datetime) -> MapNumbers:
@@ -119,11 +186,15 @@ def map_numbers(version: DefinitionVersion, *, since: datetime) -> MapNumbers:
     rows = StepCount.objects.filter(tenant_id=version.tenant_id, definition_version=version, hour__gte=since)
     for path, measure, total in rows.values_list("step_path", "measure").annotate(total=Sum("count")).order_by():
         counts[path][measure] = int(total)
-    ended = {name.removeprefix("ended."): total for name, total in counts.pop("", {}).items()}
-    return MapNumbers({path: _numbers(measures) for path, measures in counts.items()}, ended)
+    return _map_numbers(counts)
 
 
-def _numbers(measures: dict[str, int]) -> StepNumbers:
+def _map_numbers(counts: Mapping[str, Mapping[str, int]]) -> MapNumbers:
+    ended = {name.removeprefix("ended."): total for name, total in counts.get("", {}).items()}
+    return MapNumbers({path: _numbers(measures) for path, measures in counts.items() if path}, ended)
+
+
+def _numbers(measures: Mapping[str, int]) -> StepNumbers:
     def of_kind(kind: str) -> dict[str, int]:
         return {name.removeprefix(kind): total for name, total in measures.items() if name.startswith(kind)}
 

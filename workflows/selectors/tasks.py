@@ -59,9 +59,8 @@ def inbox_counts(*, tenant_id: uuid.UUID, user_id: int) -> dict[str, str]:
 
     Cost: one statement.
     """
-    first = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES).order_by("due_at", "id")
-    counted = HumanTask.objects.filter(tenant_id=tenant_id, id__in=first.values("id")[: MOST_COUNTED + 1])
-    row = counted.aggregate(
+    open_tasks = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES)
+    row = open_tasks.order_by("due_at", "id")[: MOST_COUNTED + 1].aggregate(
         mine=Count("id", filter=Q(claimed_by_id=user_id)),
         unclaimed=Count("id", filter=Q(claimed_by__isnull=True)),
         all=Count("id"),

@@ -13,6 +13,7 @@ from workflows.models import (
     BulkItem,
     BulkJob,
     Command,
+    Definition,
     Event,
     EventDelivery,
     HumanTask,
@@ -21,6 +22,7 @@ from workflows.models import (
     Run,
     Tenant,
 )
+from workflows.selectors.step_counts import uncounted_runs
 from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, DeliveryStatus, Engine
 
 COMMAND_TIMES = ("requested_at", "decided_at", "observed_at")
@@ -82,6 +84,18 @@ def dashboard_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
     command = _first(Command.objects.filter(tenant_id=tenant_id).order_by("-requested_at"), "id")
     tenants = Tenant.objects.filter(id=tenant_id)
     return tenants.values_list(*_runs_of(tenant_id), *_events_of(tenant_id), command).first()
+
+
+def definition_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
+    """Return the version of a definition with its map, or None if there is no such definition.
+
+    The map changes with the runs of the tenant, and when the counting of steps has reached them.
+    """
+    definitions = _found(Definition.objects.filter(tenant_id=tenant_id), object_id)
+    uncounted = _first(uncounted_runs(tenant_id=tenant_id), "projected_at")
+    return definitions.values_list(
+        "draft_version", "published_version", "is_paused", "updated_at", uncounted, *_runs_of(tenant_id)
+    ).first()
 
 
 def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
