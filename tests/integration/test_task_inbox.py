@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.support.factories import make_run, make_tenant
+from tests.support.factories import make_run, make_tenant, make_token
 from tests.support.members import member_of
 from tests.support.plans import copies, scanned_tables
 from workflows.models import Command, HumanTask, TaskDraft
@@ -136,6 +137,44 @@ def test_draft_is_kept_for_this_member_until_the_response_is_sent(tenant: Any, m
     assert TaskDraft.objects.get(task=task).typed["response/amount"] == ["12"]
     assert client.post(page_of(task), {"response/amount": "12"}).status_code == 302
     assert not TaskDraft.objects.filter(task=task).exists()
+
+
+def test_api_reads_replaces_and_deletes_only_the_draft_of_the_caller(tenant: Any) -> None:
+    task, client, other = make_task(tenant, form_schema=FORM), member_of(tenant), member_of(tenant)
+    address = f"/api/v1/tasks/{task.id}/draft"
+    assert client.get(address).json() == {"typed": {}, "saved_at": None}
+    typed = {"response/amount": [" 12 "], "response/lines": ["a", ""]}
+    saved = client.put(address, {"typed": typed}, content_type="application/json")
+    assert (saved.status_code, saved.json()["typed"]) == (200, typed)
+    assert client.get(address).json() == saved.json()
+    assert 'value=" 12 "' in client.get(page_of(task)).content.decode(), "the page shows the draft of the API"
+    assert other.get(address).json()["typed"] == {}
+    assert other.delete(address).status_code == 204
+    assert TaskDraft.objects.filter(task=task).count() == 1
+    assert client.delete(address).status_code == 204
+    assert not TaskDraft.objects.filter(task=task).exists()
+    assert not Command.objects.filter(target_id=str(task.id)).exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({}, 400), ({"typed": ["a"]}, 400), ({"typed": {"response": "a"}}, 400), ({"typed": {"response": ["\x00"]}}, 400)],
+)
+def test_api_refuses_a_wrong_draft_and_stores_nothing(tenant: Any, body: Any, status: int) -> None:
+    task = make_task(tenant)
+    refused = member_of(tenant).put(f"/api/v1/tasks/{task.id}/draft", body, content_type="application/json")
+    assert (refused.status_code, TaskDraft.objects.filter(task=task).exists()) == (status, False)
+
+
+def test_api_refuses_drafts_of_tokens_viewers_and_closed_tasks(tenant: Any) -> None:
+    task, closed, typed = make_task(tenant), make_task(tenant, status="completed"), {"typed": {"response": ["1"]}}
+    token = Client(headers={"Authorization": f"Bearer {make_token(tenant)}"})
+    for client, target, status in (
+        (token, task, 403), (member_of(tenant, role="viewer"), task, 403), (member_of(tenant), closed, 409),
+    ):  # fmt: skip
+        refused = client.put(f"/api/v1/tasks/{target.id}/draft", typed, content_type="application/json")
+        assert (refused.status_code, "message" in refused.json()["error"]) == (status, True)
+    assert not TaskDraft.objects.filter(tenant=tenant).exists()
 
 
 def test_draft_of_a_closed_or_foreign_task_is_refused(tenant: Any) -> None:

@@ -102,6 +102,10 @@ def _api_runs() -> Iterator[Cell]:
     yield _write("task-complete", OPERATOR, "task", body=lambda ids: {"response": {}})
     yield _write("task-claim", OPERATOR, "task", users_only=True)
     yield _write("task-release", OPERATOR, "task", users_only=True)
+    yield _read("task-draft", "task", shows=False)
+    typed = {"typed": {"response/note": ["half a"]}}
+    yield Cell("api:task-draft", "PUT", OPERATOR, ("task",), lambda ids: typed, users_only=True)
+    yield Cell("api:task-draft", "DELETE", OPERATOR, ("task",), users_only=True, writes=False)
     yield _write("task-assign", OPERATOR, "task", body=lambda ids: {"username": ids["member"]})
 
 

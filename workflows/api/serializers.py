@@ -209,6 +209,17 @@ class TaskResponseSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
 
 
+class TaskDraftWriteSerializer(serializers.Serializer[Any]):
+    typed = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField(allow_blank=True, trim_whitespace=False)),
+        help_text="Lists of texts by the name of the field in the form: `response/amount`, or `response` for JSON.",
+    )
+
+
+class TaskDraftSerializer(TaskDraftWriteSerializer):
+    saved_at = serializers.DateTimeField(allow_null=True, help_text="Null if there is no draft.")
+
+
 class TaskAssignSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
 

@@ -14,6 +14,8 @@ from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.serializers import (
     AcceptedSerializer,
     TaskAssignSerializer,
+    TaskDraftSerializer,
+    TaskDraftWriteSerializer,
     TaskResponseSerializer,
     TaskSerializer,
 )
@@ -21,6 +23,12 @@ from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import HumanTask
 from workflows.services.human_tasks import task_complete
 from workflows.services.task_access import require_task_role
+from workflows.services.task_drafts import (
+    require_may_draft,
+    task_draft_discard,
+    task_draft_read,
+    task_draft_save,
+)
 from workflows.services.task_holders import task_assign, task_claim, task_release
 from workflows.statuses import CommandAction
 
@@ -64,6 +72,31 @@ class TaskComplete(CheckedView):
             {"command_id": str(command.id), "state": command.state, "run_id": str(command.run_id), "id": str(pk)},
             status=status.HTTP_202_ACCEPTED,
         )
+
+
+class TaskDraftDetail(CheckedView):
+    """Draft of a response: what the caller has typed and not sent yet. No other member sees it."""
+
+    @extend_schema(responses={200: TaskDraftSerializer})
+    def get(self, request: Request, pk: uuid.UUID) -> Response:
+        """Return the draft of the caller. `saved_at` is null if there is none."""
+        draft = task_draft_read(actor=actor_of(self), task_id=pk)
+        values = {"typed": draft.typed, "saved_at": draft.saved_at} if draft else {"typed": {}, "saved_at": None}
+        return Response(TaskDraftSerializer(values).data)
+
+    @extend_schema(request=TaskDraftWriteSerializer, responses={200: TaskDraftSerializer})
+    def put(self, request: Request, pk: uuid.UUID) -> Response:
+        """Replace the draft of the caller. Nothing is checked against the form."""
+        actor = actor_of(self)
+        body = read_body(TaskDraftWriteSerializer, request, lambda: require_may_draft(actor=actor, task_id=pk))
+        saved_at = task_draft_save(actor=actor, task_id=pk, typed=body["typed"])
+        return Response(TaskDraftSerializer({"typed": body["typed"], "saved_at": saved_at}).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, pk: uuid.UUID) -> Response:
+        """Delete the draft of the caller."""
+        task_draft_discard(actor=actor_of(self), task_id=pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class TaskChange(CheckedView):

@@ -52,6 +52,7 @@ urlpatterns = [
     path("tasks", task_views.TaskList.as_view(), name="tasks"),
     path("tasks/<uuid:pk>", task_views.TaskDetail.as_view(), name="task"),
     path("tasks/<uuid:pk>/complete", task_views.TaskComplete.as_view(), name="task-complete"),
+    path("tasks/<uuid:pk>/draft", task_views.TaskDraftDetail.as_view(), name="task-draft"),
     path("tasks/<uuid:pk>/claim", task_views.TaskClaim.as_view(), name="task-claim"),
     path("tasks/<uuid:pk>/release", task_views.TaskRelease.as_view(), name="task-release"),
     path("tasks/<uuid:pk>/assign", task_views.TaskAssign.as_view(), name="task-assign"),

@@ -17,6 +17,7 @@ from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid, PermissionRefused
 from workflows.models import HumanTask, TaskDraft
 from workflows.services.task_access import require_may_act, require_open, task_find
+from workflows.statuses import Role
 
 MAX_DRAFT_BYTES = 262_144
 
@@ -27,11 +28,7 @@ def task_draft_save(*, actor: Actor, task_id: uuid.UUID, typed: dict[str, list[s
     Errors: NotFound; PermissionRefused; Conflict (not open, held by another member); InputInvalid (too large, or a text
     that cannot be stored).
     """
-    task = task_find(actor=actor, task_id=task_id)
-    require_may_act(actor, task, to="complete tasks")
-    require_open(task)
-    if actor.kind != "user":
-        raise PermissionRefused("only a member of the tenant can have a draft; send the response")
+    task = require_may_draft(actor=actor, task_id=task_id)
     unstorable = storable_problem(typed)
     if unstorable is not None:
         raise InputInvalid(f"the draft cannot be stored: {unstorable[0]} {unstorable[1]}")
@@ -42,6 +39,34 @@ def task_draft_save(*, actor: Actor, task_id: uuid.UUID, typed: dict[str, list[s
         tenant_id=actor.tenant_id, task=task, user_id=int(actor.id), defaults={"typed": typed, "saved_at": now}
     )
     return now
+
+
+def require_may_draft(*, actor: Actor, task_id: uuid.UUID) -> HumanTask:
+    """Return the task, if this member may have a draft for it.
+
+    Errors: NotFound; PermissionRefused; Conflict (not open, held by another member).
+    """
+    task = task_find(actor=actor, task_id=task_id)
+    require_may_act(actor, task, to="complete tasks")
+    require_open(task)
+    if actor.kind != "user":
+        raise PermissionRefused("only a member of the tenant can have a draft; send the response")
+    return task
+
+
+def task_draft_read(*, actor: Actor, task_id: uuid.UUID) -> TaskDraft | None:
+    """Return the draft of this member for a task, or None. Errors: NotFound."""
+    return task_draft_of(actor=actor, task=task_find(actor=actor, task_id=task_id))
+
+
+def task_draft_discard(*, actor: Actor, task_id: uuid.UUID) -> None:
+    """Delete the draft of this member, also if the task is closed or held by another member by now.
+
+    Errors: NotFound; PermissionRefused.
+    """
+    task = task_find(actor=actor, task_id=task_id)
+    actor.require(Role.OPERATOR, to="complete tasks")
+    task_draft_delete(actor=actor, task=task)
 
 
 def task_draft_of(*, actor: Actor, task: HumanTask) -> TaskDraft | None:
