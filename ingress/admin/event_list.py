@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 
 from workflows import status_marks
 from workflows.admin.list_filters import CheckedChangeList
@@ -34,10 +35,13 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
         "kept": [(name, value) for name, value in query.items() if name not in (SEARCH_VAR, PAGE_VAR)],
         "values": {name: query.get(name, "") for name in (TYPE, CORRELATION, *FROM, *TO)},
         "search": query.get(SEARCH_VAR, ""),
+        "search_label": shown.search_help_text,
         "correlations": CorrelationStatus.choices,
         "event_types": names.values_list("name", flat=True)[:MOST_TYPES],
         "rows": [_row(event, EventRedaction(event, rules)) for event in rows],
         "problems": shown.problems,
+        "problem_lines": shown.problems,
+        "cleared": reverse("admin:workflows_event_changelist"),
         "newer": _with(query, PAGE_VAR, str(shown.page_num - 1)) if shown.page_num > 1 else "",
         "older": _with(query, PAGE_VAR, str(shown.page_num + 1)) if len(rows) == shown.list_per_page else "",
         "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
@@ -73,7 +77,7 @@ def _chips(query: QueryDict, counts: dict[str, int]) -> list[dict[str, Any]]:
             link = _with(query, OUTCOME, outcome.value)
             is_chosen = chosen == outcome.value
             chips.append(
-                {**mark._asdict(), "query": link, "is_chosen": is_chosen, "count": _count(count), "value": chosen}
+                {**mark._asdict(), "query": link, "is_chosen": is_chosen, "number": _count(count), "value": chosen}
             )
     return chips
 

@@ -1,4 +1,4 @@
-"""Base of the pages that only administrators of the tenant may open: tokens, members, invitations."""
+"""Base of the pages that only administrators of the tenant may open: tokens, members, invitations, secrets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,14 +33,17 @@ class AdministratorsAdmin(TenantAdmin):
 
     has_add_permission = has_view_permission
 
-    def require_admin(self, request: HttpRequest, action: Any) -> None:
-        """Errors: PermissionDenied. An administrator of the tenant can give the role."""
+    def require_admin(self, request: HttpRequest, action: Any, **target: str) -> None:
+        """Refuse a member without the role admin. `target`: what the check of the service needs besides the actor.
+
+        Errors: PermissionDenied. An administrator of the tenant can give the role.
+        """
         actor = actor_of(request)
         if actor.has_role(Role.ADMIN):
             return
         try:
             if request.method == "POST":
-                type(self).require_role(actor=actor, action=action)
+                type(self).require_role(actor=actor, action=action, **target)
             actor.require(Role.ADMIN, to=self.purpose)
         except PermissionRefused as error:
             raise PermissionDenied(error.message) from error

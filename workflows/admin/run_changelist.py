@@ -61,6 +61,7 @@ COLUMNS = {
     "definition": "Definition", "state": "State", "trigger": "Trigger", "what": "Error or current step",
     "started": "Started", "ended": "Ended", "took": "Took",
 }  # fmt: skip
+NOT_COUNTED = "The runs could not be counted in one second, so the list shows no numbers."
 DEFAULT_COLUMNS = ("what", "started", "took")
 # Number of columns with business data that are shown by default.
 DEFAULT_DATA = 2
@@ -209,6 +210,17 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         row.data = {path.name: value_words(path, found[path.name]) for path in form.paths if path.name in found}
     return {
         "form": form,
+        "kept": [
+            (name, value)
+            for name, values in form.query.lists()
+            if name not in (SEARCH_VAR, PAGE_VAR)
+            for value in values
+        ],
+        "search": form.query.get(SEARCH_VAR, ""),
+        "search_label": "Key that begins or ends with this text, or an id",
+        "is_filtered": shown.has_active_filters,
+        "chips_note": NOT_COUNTED if chips and total is None else "",
+        "problem_lines": {name: text for name, text in shown.problems.items() if name == SEARCH_VAR},
         "chips": chips,
         "total": None if total is None else count_words(total),
         "tokens": [] if shown.problems else tokens_of(form, names),

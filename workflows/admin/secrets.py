@@ -8,7 +8,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -17,17 +16,18 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.administrators import AdministratorsAdmin
+from workflows.admin.base import actor_of, error_text
 from workflows.admin.form_keys import key_of, once, was_done
 from workflows.admin.forms import ReasonForm
 from workflows.admin.redaction import redaction_page
-from workflows.errors import PermissionRefused, PortalError
+from workflows.errors import PortalError
 from workflows.models import Secret
 from workflows.secret_encryption import has_key
 from workflows.services.references import Referred
 from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, require_secret_role, secret_delete, secret_save
 from workflows.services.uses import uses_of
-from workflows.statuses import CommandAction, Role
+from workflows.statuses import CommandAction
 from workflows.templatetags.pointsman import moment
 
 
@@ -73,24 +73,18 @@ class NewSecretForm(ValueForm):
 
 
 @admin.register(Secret)
-class SecretAdmin(TenantAdmin):
+class SecretAdmin(AdministratorsAdmin):
+    purpose = "manage secrets"
+    require_role = staticmethod(require_secret_role)
     list_display = ("name", "description", "key_label", "created_label", "replaced_label", "used_label")
     search_fields = ("name", "description")
     ordering = ("name",)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        actor = getattr(request, "actor", None)
-        return actor is not None and actor.has_role(Role.ADMIN)
 
     def get_urls(self) -> list[URLPattern]:
         redaction = self.admin_site.admin_view(partial(redaction_page, self))
         return [path("redaction/", redaction, name="workflows_secret_redaction"), *super().get_urls()]
 
-    has_add_permission = has_view_permission
-    has_delete_permission = has_view_permission
+    has_delete_permission = AdministratorsAdmin.has_view_permission
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Secrets", **(extra_context or {})})
@@ -117,7 +111,7 @@ class SecretAdmin(TenantAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        self._require_admin(request, CommandAction.SAVE_SECRET, request.POST.get("name", ""))
+        self.require_admin(request, CommandAction.SAVE_SECRET, name=request.POST.get("name", ""))
         form = NewSecretForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             name = form.cleaned_data["name"]
@@ -174,40 +168,21 @@ class SecretAdmin(TenantAdmin):
 
     def _save(self, request: HttpRequest, form: ValueForm, name: str) -> bool:
         fields = form.cleaned_data
-        try:
-            once(
-                lambda: secret_save(
-                    actor=actor_of(request),
-                    name=name,
-                    value=fields["value"],
-                    description=fields["description"],
-                    idempotency_key=key_of(request),
-                )
+
+        def save() -> object:
+            return secret_save(
+                actor=actor_of(request),
+                name=name,
+                value=fields["value"],
+                description=fields["description"],
+                idempotency_key=key_of(request),
             )
-        except PortalError as error:
-            form.add_error(None, error_text(error))
-            return False
-        messages.success(request, f"{name} is saved. Actions use the new value from now on.")
-        return True
+
+        return self.was_done(request, form, save, f"{name} is saved. Actions use the new value from now on.")
 
     def _get_or_404(self, request: HttpRequest, pk: str, action: CommandAction) -> Secret:
         secret = self.get_object(request, pk)
         if secret is None:
             raise Http404(f"There is no secret {pk}.")
-        self._require_admin(request, action, secret.name)
+        self.require_admin(request, action, name=secret.name)
         return secret
-
-    def _require_admin(self, request: HttpRequest, action: CommandAction, name: str) -> None:
-        """Refuse a user without the role admin. A refused POST is recorded in the command ledger.
-
-        Errors: PermissionDenied.
-        """
-        actor = actor_of(request)
-        if actor.has_role(Role.ADMIN):
-            return
-        try:
-            if request.method == "POST":
-                require_secret_role(actor=actor, name=name, action=action)
-            actor.require(Role.ADMIN, to="manage secrets")
-        except PermissionRefused as error:
-            raise PermissionDenied(error.message) from error
