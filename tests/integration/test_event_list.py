@@ -51,7 +51,7 @@ def test_chips_count_a_limited_number_of_events_of_an_index(tenant: Any, monkeyp
     client = member_of(tenant)
     pages: list[Any] = []
     assert not scanned_tables(tenant, lambda: pages.append(client.get(reverse(ADDRESS)))) & {"workflow_runtime_events"}
-    chips = {chip["word"]: chip.get("count") for chip in pages[0].context["chips"]}
+    chips = {chip["word"]: chip.get("number") for chip in pages[0].context["chips"]}
     assert (chips["Dead"], chips["Delivered"]) == ("1,000", "2,000+")
 
 
