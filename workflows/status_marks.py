@@ -78,6 +78,7 @@ COMMAND = {
 }
 BULK = {
     "preview": Mark("Preview", "todo", "grey"),
+    "waiting": Mark("Waiting for a worker", "wait", "amber"),  # a running job that no worker has begun
     "running": Mark("Running", "run", "blue"),
     "paused": Mark("Paused", "wait", "amber"),
     "stopped": Mark("Stopped", "cancel", "grey"),

@@ -118,6 +118,13 @@ def _paused(facts: Facts) -> First:
     return First(facts["definition"], page, Truncator(facts["why"]).chars(LONGEST_REASON))
 
 
+def _job(facts: Facts) -> First:
+    page = reverse("admin:workflows_bulkjob_change", args=[facts["id"]])
+    of = f" of INC-{facts['incident']}" if facts["incident"] else ""
+    runs = f"{facts['total']:,} run{'' if facts['total'] == 1 else 's'}"
+    return First(f"{facts['action'].title()} {runs}", page, f"{of} waits for you: go on, or stop".strip())
+
+
 def _runs(problem: RunProblem) -> str:
     return f"workflows_run_changelist?problem={problem}"
 
@@ -150,6 +157,10 @@ KINDS = {
     "overdue": Kind(
         "clock", "amber", "Runs with an overdue wait", "overdue waits", _runs(RunProblem.OVERDUE), _overdue, "late",
         True,
+    ),
+    "paused_jobs": Kind(
+        "bulk", "amber", "Bulk jobs paused", "paused bulk jobs", "workflows_bulkjob_changelist?state=paused", _job,
+        "since",
     ),
     "dead": Kind("dead", "amber", "Dead letters", "dead letters", "workflows_eventdelivery_changelist", _dead),
     "starting": Kind(

@@ -341,7 +341,7 @@ def test_sweep_notifies_for_a_job_whose_queue_notification_was_lost(
     work.bulk_sweep()
     assert job.id not in notified  # the notification may still be in the queue
     expire_claims(job)
-    BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at - 2 * work.LATE)
+    BulkJob.objects.filter(id=job.id).update(next_slice_at=job.started_at - 2 * claims.LATE)
     work.bulk_sweep()
     assert job.id in notified
     complete_job(job)

@@ -6,15 +6,21 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed
 from tests.support.factories import make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.members import member_of
-from workflows.models import BulkJob, Command, Incident, IncidentNote
+from workflows.models import BulkJob, Command, Incident, IncidentNote, Run
 from workflows.models.fields import new_id
 from workflows.services.bulk.selection import selection_in_words
 
 LIST = "admin:workflows_incident_changelist"
 HOSTILE = "<script>alert(1)</script>\u202e" + "k" * 200
+
+
+@pytest.fixture
+def temporal(monkeypatch: pytest.MonkeyPatch, no_dispatcher: None) -> None:
+    accept_starts(monkeypatch)
 
 
 @pytest.fixture
@@ -113,7 +119,7 @@ def test_replay_freezes_the_runs_of_the_incident(tenant: Any, incident: Incident
     fail_run(publish(tenant, CAPTURE, key="other"))
     response = post(member_of(tenant), incident, "replay")
     job = BulkJob.objects.get(tenant=tenant)
-    assert response["Location"].endswith(f"/{job.id}/change/")
+    assert response["Location"] == f"{page_of(incident)}?preview={job.id}"
     assert (job.total, job.incident_id, job.selection["filters"]) == (2, incident.id, {"incident": 1})
     assert selection_in_words(job) == "incident is 1"
 
@@ -133,3 +139,70 @@ def test_another_tenant_sees_nothing(tenant: Any, incident: Incident) -> None:
     assert client.get(page_of(incident)).status_code == 404
     assert "NOT_FOUND" not in client.get(reverse(LIST)).content.decode()
     assert post(client, incident, "take").status_code == 404
+
+
+# -- Replay on the page ------------------------------------------------------------------------------------------------
+
+
+def start(client: Client, job: BulkJob, **fields: Any) -> Any:
+    address = reverse("admin:workflows_bulkjob_start", args=[job.id])
+    return client.post(address, {"idempotency_key": str(new_id()), "shown_on": "incident", **fields})
+
+
+def preview(client: Client, incident: Incident) -> BulkJob:
+    assert post(client, incident, "replay").status_code == 302
+    return BulkJob.objects.filter(tenant=incident.tenant, state="preview").latest("created_at")
+
+
+def test_preview_is_on_the_page_and_its_form_comes_back_to_it(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    run = Run.objects.get(tenant=tenant, correlation_key="PAY-1")
+    executed(run)
+    job = preview(client, incident)
+    address = f"{page_of(incident)}?preview={job.id}"
+    shown = client.get(address).content.decode()
+    for text in ("Replay 2 runs?", "Not idempotent.", "Start 1 first", "Failures per hour", "Nothing has started."):
+        assert text in shown, text
+    for hidden in (page_of(incident), f"{page_of(incident)}?preview=x", f"{page_of(incident)}?preview={new_id()}"):
+        assert "Start 1 first" not in client.get(hidden).content.decode(), hidden
+    viewer = member_of(tenant, role="viewer").get(address).content.decode()
+    assert "Start 1 first" not in viewer
+    refused = start(client, job, reason="the bank is back")  # the tick is missing
+    text = refused.content.decode()
+    assert ('id="e-repeats"' in text, 'value="the bank is back"' in text, "Failures per hour" in text) == (True,) * 3
+    assert 'data-live data-version=""' not in text
+    again = reverse("admin:workflows_bulkjob_again", args=[job.id])
+    fields = {"idempotency_key": str(new_id()), "shown_on": "incident", "replay_version": "pinned"}
+    changed = client.post(again, fields)
+    newest = BulkJob.objects.filter(tenant=tenant).latest("created_at")
+    assert (changed.url, newest.replay_version) == (f"{page_of(incident)}?preview={newest.id}", "pinned")
+    assert start(client, newest, accept_repeats="on").url == page_of(incident)
+    assert "Start 1 first" not in client.get(f"{page_of(incident)}?preview={newest.id}").content.decode()
+
+
+def test_paused_job_and_earlier_results_stay_on_the_page(tenant: Any, incident: Incident, temporal: None) -> None:
+    client = member_of(tenant)
+    earlier = preview(client, incident)
+    start(client, earlier)
+    end_replays(complete_job(earlier), "FAILED", "FAILED")
+    job = preview(client, incident)
+    start(client, job, first_only="on")
+    shown = client.get(page_of(incident)).content.decode()
+    for text in ("Waiting for a worker", "celery -A portal worker", "Earlier replays"):
+        assert text in shown, text
+    end_replays(complete_job(job), "SUCCEEDED")
+    for _ in range(3):
+        preview(client, incident)  # previews push nothing out
+    shown = client.get(page_of(incident)).content.decode()
+    for text in (
+        "<b>1</b> started", "<b>1</b> succeeded", "waiting for you", "Start the other 1", "Stop…",
+        "The first replay has succeeded.", "Earlier replays",
+    ):  # fmt: skip
+        assert text in shown, text
+    resume = reverse("admin:workflows_bulkjob_resume", args=[job.id])
+    fields = {"idempotency_key": str(new_id()), "shown_on": "incident"}
+    assert client.post(resume, fields).url == page_of(incident)
+    end_replays(complete_job(job), "SUCCEEDED", "SUCCEEDED")
+    assert "Each new run succeeded" in client.get(page_of(incident)).content.decode()
+    viewer = member_of(tenant, role="viewer").get(page_of(incident)).content.decode()
+    assert "Start the other" not in viewer

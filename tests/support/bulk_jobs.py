@@ -4,17 +4,19 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.db import connection
 from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run
-from workflows.models import BulkItem, BulkJob, Run
+from workflows.models import ActionInvocation, BulkItem, BulkJob, Run
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.jobs import bulk_start
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.bulk.selectors import bulk_counts
 from workflows.services.bulk.work import bulk_work
 from workflows.statuses import CommandAction
+from workflows.temporal import gateway
 
 
 def make_runs(tenant: Any, number: int, **fields: Any) -> list[Run]:
@@ -73,6 +75,32 @@ def reload_job(job: BulkJob) -> BulkJob:
 def item_counts(job: BulkJob) -> dict[str, int]:
     """Return the number of items in each state, without the zeros."""
     return {state: number for state, number in bulk_counts(job).items() if number}
+
+
+def accept_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accept each start of a run. Temporal has no such runs, so a test sets their status."""
+    monkeypatch.setattr(gateway, "start_run", lambda *_, **__: "epoch")
+    monkeypatch.setattr(gateway, "check_reachable", lambda: None)
+
+
+def set_run(run_id: Any, **fields: Any) -> None:
+    with projection_writer("test"):
+        assert Run.objects.filter(id=run_id).update(**fields) == 1
+
+
+def end_replays(job: BulkJob, *statuses: str) -> None:
+    """Set the status of the new runs of a job, in the order of its items."""
+    started = job.items.filter(state="accepted").order_by("position")
+    for item, status in zip(started, statuses, strict=True):
+        set_run(item.new_run_id, status=status, ended_at=timezone.now())
+
+
+def executed(run: Run, action: str = "email.send", key: str = "") -> None:
+    """Record that a run has executed an action."""
+    ActionInvocation.objects.create(
+        tenant_id=run.tenant_id, run=run, step_path="root.steps[0]", action_id=action, action_version=1,
+        idempotency_key=key or f"{run.id}/root.steps[0]", status="SUCCEEDED",
+    )  # fmt: skip
 
 
 def expire_claims(job: BulkJob) -> None:

@@ -4,59 +4,45 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
 
-from workflows import status_colours
+from workflows.admin.base import actor_of
+from workflows.admin.bulk_page import shown_state
 from workflows.admin.bulk_steps import BulkStepViews
 from workflows.admin.live import live_page
+from workflows.errors import unknown_name
 from workflows.models import BulkJob
+from workflows.selectors.keyset import keyset_page
 from workflows.selectors.versions import bulk_job_version
-from workflows.templatetags.pointsman import duration_between, moment, nowrap
+from workflows.status_marks import BULK
+from workflows.statuses import BulkState
+
+PARAMETERS = ("state", "at")
 
 
 @admin.register(BulkJob)
 class BulkJobAdmin(BulkStepViews):
-    list_display = ("state_label", "action_label", "items_label", "reason", "requester", "created_label", "took")
-    list_display_links = ("state_label", "action_label")
-    list_filter = (("state", ChoicesDropdownFilter),)
-    list_filter_submit = True
-    ordering = ("-created_at",)
-    list_select_related = ("command",)
-
+    @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Bulk jobs", **(extra_context or {})})
-
-    @display(description="State", ordering="state", label=status_colours.BULK)
-    def state_label(self, job: BulkJob) -> tuple[str, str]:
-        return job.state, job.get_state_display()
-
-    @display(description="Action")
-    def action_label(self, job: BulkJob) -> str:
-        return nowrap(f"{job.action} {job.total} run{'' if job.total == 1 else 's'}")
-
-    @display(description="Requests")
-    def items_label(self, job: BulkJob) -> str:
-        """Return the number of items per state for a job that has ended.
-
-        The page of an open job shows the numbers itself.
-        """
-        counts = (job.command.details or {}).get("counts", {}) if job.command and job.ended_at else {}
-        return ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-
-    @display(description="Requested by", ordering="actor_name")
-    def requester(self, job: BulkJob) -> str:
-        return job.actor_name
-
-    @display(description="Created", ordering="created_at")
-    def created_label(self, job: BulkJob) -> str:
-        return moment(job.created_at)
-
-    @display(description="Took")
-    def took(self, job: BulkJob) -> str:
-        return nowrap(duration_between(job.started_at, job.ended_at))
+        state, problem = request.GET.get("state", ""), _problem(request)
+        jobs = BulkJob.objects.filter(tenant_id=actor_of(request).tenant_id).select_related("command", "incident")
+        if problem:
+            jobs = jobs.none()
+        elif state:
+            jobs = jobs.filter(state=state)
+        page = keyset_page(jobs.defer("preview"), by="created_at", at=request.GET.get("at", ""))
+        context = self.page_context(
+            request,
+            "Bulk jobs",
+            state=state,
+            chips=[(value, BULK[value]) for value in BulkState.values],
+            page=page,
+            rows=[{"job": job, "state": shown_state(job), "requests": _requests(job)} for job in page.rows],
+            problem=problem,
+        )
+        return TemplateResponse(request, "portal/bulk_list.html", context, status=400 if problem else 200)
 
     @method_decorator(require_safe)
     @live_page(bulk_job_version)
@@ -67,3 +53,20 @@ class BulkJobAdmin(BulkStepViews):
         if job is None:
             raise Http404(f"There is no bulk job {object_id}.")
         return self.job_page(request, job)
+
+
+def _problem(request: HttpRequest) -> str:
+    """Return the reason why the list cannot be shown, or an empty text."""
+    for name in request.GET:
+        if name not in PARAMETERS:
+            return unknown_name(name, PARAMETERS, kind="filter")
+    state = request.GET.get("state", "")
+    if state and state not in BulkState.values:
+        return unknown_name(state, BulkState.values, kind="state")
+    return ""
+
+
+def _requests(job: BulkJob) -> str:
+    """Return the number of requests by their state, for a job that has ended. Its page shows the states of the runs."""
+    counts = (job.command.details or {}).get("counts", {}) if job.command and job.ended_at else {}
+    return ", ".join(f"{number} {state}" for state, number in counts.items() if number)

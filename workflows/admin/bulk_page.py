@@ -7,16 +7,20 @@ from django.http import HttpRequest
 
 from workflows.errors import unknown_name
 from workflows.models import BulkItem, BulkJob, Run
+from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.claims import job_waits_for_worker
 from workflows.services.bulk.eligibility import INELIGIBLE_REASONS, MAX_CHECKED_INPUTS
 from workflows.services.bulk.jobs import bulk_failures
+from workflows.services.bulk.preview_facts import PreviewFacts, preview_facts
 from workflows.services.bulk.results import (
     item_outcome_of,
     items_with_outcome,
     started_count,
 )
-from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason, bulk_split
-from workflows.services.runs.replay_checks import replay_facts_of_job, replay_has_succeeded
-from workflows.statuses import BulkItemState, BulkOutcome, BulkState, CommandAction, ReplayVersion
+from workflows.services.bulk.selection import selection_in_words
+from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason
+from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVersion
+from workflows.templatetags.pointsman import duration
 
 SHOWN_ITEMS = 50
 FIRST_TONES = {BulkOutcome.SUCCEEDED: "green", BulkOutcome.OPEN: "blue", BulkOutcome.PENDING: "blue"}
@@ -59,23 +63,25 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
 
 def preview_context(job: BulkJob) -> dict[str, Any]:
     """Return the context of the preview: what starts, what is left out and why, and what would be repeated."""
-    split = bulk_split(job)
-    eligible = sum(split["by_status"].values())
+    found = preview_facts(job)
     context: dict[str, Any] = {
-        "by_status": split["by_status"],
-        "eligible": eligible,
+        "by_status": found.by_status,
+        "eligible": found.eligible,
         "left_out": [
-            {"code": code, "why": INELIGIBLE_REASONS[code], "count": count}
-            for code, count in split["ineligible"].items()
+            {"code": code, "why": INELIGIBLE_REASONS[code], "count": count} for code, count in found.left_out.items()
         ],
+        "is_replay": job.action == CommandAction.REPLAY,
+        "needs_reason": BULK_ACTIONS[job.action].needs_reason,
+        "chosen_by": selection_in_words(job),
+        "time_needed": duration(found.eligible / job.rate_per_second),
     }
     if job.action == CommandAction.REPLAY:
         context |= {
-            "facts": replay_facts_of_job(job),
-            "has_succeeded": replay_has_succeeded(job),
-            "versions": _versions(job),
-            "max_checked": MAX_CHECKED_INPUTS if eligible > MAX_CHECKED_INPUTS else None,
-            "first_item": items_with_outcome(job).filter(state=BulkItemState.PENDING).first(),
+            "facts": found.replay,
+            "has_succeeded": found.has_succeeded,
+            "versions": _versions(job, found),
+            "max_checked": MAX_CHECKED_INPUTS if found.eligible > MAX_CHECKED_INPUTS else None,
+            "first_label": found.first_label,
         }
     return context
 
@@ -84,6 +90,11 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     """Return the context of a job that was started: the outcome of its runs, and the steps that are possible."""
     started = started_count(outcomes)
     context = {
+        "is_replay": job.action == CommandAction.REPLAY,
+        "chosen_by": selection_in_words(job),
+        "time_needed": duration(outcomes[BulkOutcome.PENDING] / job.rate_per_second),
+        "shown_state": shown_state(job),
+        "waits_for_worker": job_waits_for_worker(job),
         "started": started,
         "not_started": outcomes[BulkOutcome.NOT_STARTED],
         "shares": outcome_shares(outcomes, started),
@@ -100,6 +111,11 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     return context
 
 
+def shown_state(job: BulkJob) -> str:
+    """Return the state of a job as a name of `status_marks.BULK`: a job that no worker has begun is not running."""
+    return "waiting" if job_waits_for_worker(job) else job.state
+
+
 def outcome_shares(outcomes: dict[str, int], started: int) -> list[dict[str, Any]]:
     """Return the parts of the bar, in percent of the started runs."""
     tones = {"failed": "red", "succeeded": "green", "canceled": "grey", "open": "blue"}
@@ -110,20 +126,11 @@ def outcome_shares(outcomes: dict[str, int], started: int) -> list[dict[str, Any
     ]
 
 
-def _versions(job: BulkJob) -> list[dict[str, Any]]:
+def _versions(job: BulkJob, found: PreviewFacts) -> list[dict[str, Any]]:
     """Return the choices of the version. They have numbers if all runs have one definition and one version."""
-    targets = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job).values("target_id")
-    rows = (
-        Run.objects.filter(tenant_id=job.tenant_id, id__in=targets)
-        .order_by()
-        .values_list("definition_id", "version", "definition__published_version__version")
-        .distinct()[:2]
-    )
-    found = list(rows)
-    pinned, published = (found[0][1], found[0][2]) if len(found) == 1 else (None, None)
     labels = {
-        ReplayVersion.PUBLISHED: f"{published}, published" if published else "the published version",
-        ReplayVersion.PINNED: f"{pinned}, as before" if pinned else "as before",
+        ReplayVersion.PUBLISHED: f"{found.published}, published" if found.published else "the published version",
+        ReplayVersion.PINNED: f"{found.pinned}, as before" if found.pinned else "as before",
     }
     return [
         {"value": value, "label": label, "is_chosen": job.replay_version == value} for value, label in labels.items()

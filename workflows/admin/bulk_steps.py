@@ -16,17 +16,17 @@ from django.utils import timezone
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.bulk_page import job_rows, preview_context, progress_context
+from workflows.admin.bulk_places import INCIDENT, is_on_incident, page_of_job
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import BulkAgainForm, BulkStartForm, ReasonForm
 from workflows.errors import PortalError
-from workflows.models import BulkJob
+from workflows.models import BulkJob, Incident
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
-from workflows.services.bulk.selection import selection_in_words
+from workflows.services.incidents.find import incident_find
 from workflows.services.runs.replay_rules import REPEATS
-from workflows.statuses import BulkOutcome, BulkState, CommandAction
-from workflows.templatetags.pointsman import duration
+from workflows.statuses import BulkOutcome, BulkState
 
 CONFIRMATIONS = {
     "stop": (
@@ -85,12 +85,9 @@ class BulkStepViews(TenantAdmin):
             f"{job.action.title()} {job.total} run{'' if job.total == 1 else 's'}",
             job=job,
             form=form or BulkStartForm(initial={"reason": job.reason}),
-            needs_reason=BULK_ACTIONS[job.action].needs_reason,
-            is_replay=job.action == CommandAction.REPLAY,
-            chosen_by=selection_in_words(job),
+            back_address=reverse("admin:workflows_run_changelist"),
             outcomes=outcomes,
             is_live=not is_preview and _may_change(job, outcomes),
-            time_needed=duration(outcomes[BulkOutcome.PENDING] / job.rate_per_second),
             why_not=why_not(job, actor_of(request)),
             **job_rows(request, job, outcomes),
             **(preview_context(job) if is_preview else progress_context(job, outcomes)),
@@ -101,7 +98,7 @@ class BulkStepViews(TenantAdmin):
         """Create a new preview with the runs of this job, and show it."""
         actor = actor_of(request)
         form = BulkAgainForm(request.POST)
-        back = reverse("admin:workflows_bulkjob_change", args=[pk])
+        back = page_of_job(request, _job_or_404(actor, pk))
         if request.method != "POST" or not form.is_valid():
             return HttpResponseRedirect(back)
         options = {name: value for name, value in form.cleaned_data.items() if value}
@@ -113,39 +110,55 @@ class BulkStepViews(TenantAdmin):
                 raise Http404(error.message) from error
             messages.error(request, error_text(error))
             return HttpResponseRedirect(back)
-        return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))
+        return HttpResponseRedirect(page_of_job(request, job))
 
     def step_view(self, request: HttpRequest, pk: uuid.UUID, step: str) -> HttpResponse:
         """Show the confirmation page on GET, if the step has such a page. Carry out the step on POST."""
         actor = actor_of(request)
-        back = reverse("admin:workflows_bulkjob_change", args=[pk])
+        job = _job_or_404(actor, pk)
         form = (BulkStartForm if step == "start" else ReasonForm)(request.POST if request.method == "POST" else None)
         if request.method != "POST" or not form.is_valid():
             if step in CONFIRMATIONS:
-                return self._ask(request, pk, step, form)
+                return self._ask(request, job, step, form)
             for problems in form.errors.values():
                 messages.error(request, f"The reason is not valid. {' '.join(map(str, problems))}")
-            return HttpResponseRedirect(back)
+            return HttpResponseRedirect(page_of_job(request, job))
         try:
             key = key_of(request)
             once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, idempotency_key=key, **form.cleaned_data))
         except PortalError as error:
-            if error.status == 404:
-                raise Http404(error.message) from error
             if error.code in FIELDS_OF_ERRORS:
                 form.add_error(FIELDS_OF_ERRORS[error.code], error.message)
-                return self.job_page(request, bulk_find(actor=actor, job_id=pk), form)
+                return self._page_with_errors(request, bulk_find(actor=actor, job_id=pk), form)
             messages.error(request, error_text(error))
         else:
             messages.success(request, DONE_MESSAGES[step])
-        return HttpResponseRedirect(back)
+        return HttpResponseRedirect(page_of_job(request, bulk_find(actor=actor, job_id=pk)))
 
-    def _ask(self, request: HttpRequest, pk: uuid.UUID, step: str, form: Any) -> HttpResponse:
-        try:
-            job = bulk_find(actor=actor_of(request), job_id=pk)
-        except PortalError as error:
-            raise Http404(error.message) from error
+    def _page_with_errors(self, request: HttpRequest, job: BulkJob, form: Any) -> HttpResponse:
+        if job.incident is None or not is_on_incident(request, job):
+            return self.job_page(request, job, form)
+        incidents: Any = self.admin_site.get_model_admin(Incident)
+        incident = incident_find(actor=actor_of(request), incident_id=job.incident.id)
+        return incidents.incident_page(request, incident, preview_id=job.id, form=form)  # type: ignore[no-any-return]
+
+    def _ask(self, request: HttpRequest, job: BulkJob, step: str, form: Any) -> HttpResponse:
         title, note = CONFIRMATIONS[step]
-        back = reverse("admin:workflows_bulkjob_change", args=[pk])
-        context = self.page_context(request, title, form=form, back=back, button=title.rstrip("?"), note=note, job=job)
+        context = self.page_context(
+            request,
+            title,
+            form=form,
+            back=page_of_job(request, job),
+            button=title.rstrip("?"),
+            note=note,
+            job=job,
+            hidden={"shown_on": [INCIDENT]} if is_on_incident(request, job) else {},
+        )
         return TemplateResponse(request, "portal/form_page.html", context)
+
+
+def _job_or_404(actor: Actor, pk: uuid.UUID) -> BulkJob:
+    try:
+        return bulk_find(actor=actor, job_id=pk)
+    except PortalError as error:
+        raise Http404(error.message) from error

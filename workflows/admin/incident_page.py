@@ -16,20 +16,22 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
-from workflows.admin.bulk_page import outcome_shares
+from workflows.admin.bulk_page import outcome_shares, preview_context, shown_state
+from workflows.admin.bulk_places import INCIDENT, incident_address
 from workflows.admin.form_keys import key_of, once
+from workflows.admin.forms import BulkStartForm
 from workflows.admin.incident_forms import STEPS
 from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
 from workflows.models import BulkJob, Incident
 from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page
 from workflows.selectors.versions import incident_version
-from workflows.services.bulk.results import bulk_outcomes, started_count
+from workflows.services.bulk.results import bulk_outcomes_of, started_count
 from workflows.services.incidents.change import incident_own, require_incident_role
 from workflows.services.incidents.find import incident_find
 from workflows.services.incidents.replay import incident_replay_preview
 from workflows.services.incidents.states import ACTIVE
-from workflows.statuses import BulkOutcome, IncidentState, ReplayVersion, Role
+from workflows.statuses import BulkOutcome, BulkState, IncidentState, ReplayVersion, Role
 
 
 class IncidentPageViews(TenantAdmin):
@@ -54,18 +56,36 @@ class IncidentPageViews(TenantAdmin):
             incident = _incident_or_404(request, uuid.UUID(object_id))
         except ValueError as error:
             raise Http404(f"There is no incident {object_id}.") from error
+        return self.incident_page(request, incident, preview_id=_preview_id(request))
+
+    def incident_page(
+        self, request: HttpRequest, incident: Incident, *, preview_id: uuid.UUID | None, form: Any = None
+    ) -> HttpResponse:
+        """Show the page of an incident. `preview_id`: replay job whose preview is shown, instead of the offer of one.
+
+        `form`: start form of the preview with errors, so that the page shows what was typed.
+        """
         actor = actor_of(request)
-        page = incident_page(incident)
+        page = incident_page(incident, preview_id=preview_id)
+        preview = page.preview
+        replays, may_act = _replays(page.jobs), actor.has_role(Role.OPERATOR)
+        shown = preview_context(preview) | {"job": preview} if preview else {}
         context = self.page_context(
             request,
             f"{incident} {incident.definition.name}",
             incident=incident,
             page=page,
-            last=_last_replay(page.last_job),
+            replays=replays,
+            has_earlier=any(not replay["is_full"] for replay in replays),
+            preview=preview,
+            form=form or BulkStartForm(initial={"reason": preview.reason if preview else ""}),
+            shown_on=INCIDENT,
+            back_address=incident_address(incident.id),
+            **shown,
             published=incident.definition.published_version and incident.definition.published_version.version,
             counted_since=counted_since(incident),
             most_closed=MOST_CLOSED,
-            may_act=actor.has_role(Role.OPERATOR),
+            may_act=may_act,
             is_active=incident.state in ACTIVE,
             is_over=incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED),
             is_mine=actor.kind == "user" and str(incident.owner_id) == actor.id,
@@ -127,22 +147,40 @@ class IncidentPageViews(TenantAdmin):
             messages.error(request, error_text(error))
             return HttpResponseRedirect(_url(pk))
         assert job is not None, "a preview returns its job also for a repeat"
-        return HttpResponseRedirect(reverse("admin:workflows_bulkjob_change", args=[job.id]))
+        return HttpResponseRedirect(incident_address(pk, preview=job.id))
 
 
-def _last_replay(job: BulkJob | None) -> dict[str, Any] | None:
-    """Return what became of the newest replay job. Cost: one statement."""
-    if job is None:
+def _preview_id(request: HttpRequest) -> uuid.UUID | None:
+    """Return the id of the preview that the address names, if this member may start it."""
+    try:
+        return uuid.UUID(request.GET.get("preview", "")) if actor_of(request).has_role(Role.OPERATOR) else None
+    except ValueError:
         return None
-    outcomes = bulk_outcomes(job)
-    started = started_count(outcomes)
-    return {
-        "job": job,
-        "outcomes": outcomes,
-        "started": started,
-        "not_started": outcomes[BulkOutcome.NOT_STARTED],
-        "shares": outcome_shares(outcomes, started),
-    }
+
+
+def _replays(jobs: list[BulkJob]) -> list[dict[str, Any]]:
+    """Return what became of each replay job. The newest and those that have not ended are shown in full.
+
+    Cost: one statement, or none without a job.
+    """
+    outcomes_of = bulk_outcomes_of(jobs)
+    found = []
+    for place, job in enumerate(jobs):
+        outcomes = outcomes_of[job.id]
+        started = started_count(outcomes)
+        found.append(
+            {
+                "job": job,
+                "shown_state": shown_state(job),
+                "outcomes": outcomes,
+                "started": started,
+                "not_started": outcomes[BulkOutcome.NOT_STARTED],
+                "shares": outcome_shares(outcomes, started),
+                "is_first_alone": job.state == BulkState.PAUSED and job.is_first_only and started <= 1,
+                "is_full": place == 0 or job.ended_at is None,
+            }
+        )
+    return found
 
 
 def _incident_or_404(request: HttpRequest, pk: uuid.UUID) -> Incident:

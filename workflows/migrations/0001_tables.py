@@ -354,6 +354,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "preview",
+                    workflows.models.fields.OrderedJSONField(
+                        blank=True, help_text="Facts of the preview, as of the freeze.", null=True
+                    ),
+                ),
+                (
                     "is_first_only",
                     models.BooleanField(
                         default=False, help_text="The job pauses after the request for its first run."
@@ -400,6 +406,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("state", "running")),
                         fields=["next_slice_at"],
                         name="workflow_bulk_jobs_running",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "paused")),
+                        fields=["tenant", "-started_at"],
+                        name="workflow_bulk_jobs_paused",
                     ),
                 ],
             },

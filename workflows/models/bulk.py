@@ -39,6 +39,7 @@ class BulkJob(TenantRow):
     accepts_repeats = models.BooleanField(
         default=False, help_text="A person accepts that actions that are not idempotent repeat their effects."
     )
+    preview = OrderedJSONField(null=True, blank=True, help_text="Facts of the preview, as of the freeze.")
     is_first_only = models.BooleanField(default=False, help_text="The job pauses after the request for its first run.")
     total = models.PositiveIntegerField(default=0, help_text="Number of items, including those that are not eligible.")
     created_at = models.DateTimeField(default=timezone.now)
@@ -52,6 +53,11 @@ class BulkJob(TenantRow):
             models.Index(fields=["tenant", "-created_at"], name="workflow_bulk_jobs_newest"),
             models.Index(
                 fields=["next_slice_at"], condition=models.Q(state="running"), name="workflow_bulk_jobs_running"
+            ),
+            models.Index(
+                fields=["tenant", "-started_at"],
+                condition=models.Q(state="paused"),
+                name="workflow_bulk_jobs_paused",
             ),
         ]
 

@@ -15,10 +15,21 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, Definition, EventDelivery, HumanTask, IncidentFailure, Run, RunStep, RunWait
+from workflows.models import (
+    BulkJob,
+    Command,
+    Definition,
+    EventDelivery,
+    HumanTask,
+    IncidentFailure,
+    Run,
+    RunStep,
+    RunWait,
+)
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     OPEN_TASK_STATUSES,
+    BulkState,
     CommandState,
     DeliveryStatus,
     Engine,
@@ -113,6 +124,11 @@ def auto_paused_definitions(definitions: QuerySet[Definition]) -> QuerySet[Defin
     """Return the definitions that the portal has paused, the last paused first."""
     paused = definitions.filter(is_paused=True, is_auto_paused=True, archived_at__isnull=True)
     return paused.order_by(F("paused_at").desc(nulls_last=True))
+
+
+def paused_jobs(jobs: QuerySet[BulkJob]) -> QuerySet[BulkJob]:
+    """Return the bulk jobs that wait for a person to go on or to stop them, the last started first."""
+    return jobs.filter(state=BulkState.PAUSED).order_by("-started_at")
 
 
 def unknown_commands(commands: QuerySet[Command]) -> QuerySet[Command]:

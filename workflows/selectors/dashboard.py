@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
 from workflows.models import (
+    BulkJob,
     Command,
     Definition,
     Event,
@@ -136,6 +137,8 @@ def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
     dead, held = attention.dead_deliveries(deliveries), attention.held_deliveries(deliveries)
     commands = attention.unknown_commands(Command.objects.filter(tenant_id=tenant_id))
     paused = attention.auto_paused_definitions(Definition.objects.filter(tenant_id=tenant_id))
+    jobs = attention.paused_jobs(BulkJob.objects.filter(tenant_id=tenant_id))
+    job = {"action": F("action"), "total": F("total"), "incident": F("incident__number")}
     pause = {"at": F("paused_at"), "why": F("paused_reason")}
     delivery = {"event": F("event_id"), "event_type": F("event__event_type"), "definition": F("definition__name")}
     hold = {
@@ -144,6 +147,7 @@ def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
     }  # fmt: skip
     return {
         "auto_paused": (paused, paused, {"id": F("id"), "definition": F("name"), **pause}),
+        "paused_jobs": (jobs, jobs, {"id": F("id"), "at": F("started_at"), **job}),
         "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
         "commands": (commands, commands, {"id": F("id"), "action": F("action"), "at": F("requested_at")}),
         "held": (held, held, {**delivery, **hold}),

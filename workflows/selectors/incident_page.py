@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 
 from workflows.models import BulkJob, Incident, IncidentFailure, IncidentNote, Run
 from workflows.selectors.incidents import HOURS, family_of, first_hour
@@ -15,24 +17,20 @@ from workflows.statuses import OPEN_RUN_STATUSES, BulkState
 SHOWN_VERSIONS = 5
 SHOWN_FAILURES = 10
 SHOWN_NOTES = 20
+SHOWN_JOBS = 4
 # If more runs have closed, the page shows no shares.
 MOST_CLOSED = 10_000
 MOST_OPEN = 1_000
 
-_HOURS = """
+# Hours and versions are read together. Closed runs exclude replays, because a replay is shown with its original.
+_COUNTERS = """
 WITH own AS (
     SELECT hour, version, failures FROM workflow_incident_hours
     WHERE tenant_id = %(tenant)s AND failures > 0 AND incident_id IN (
         SELECT id FROM workflow_incidents
         WHERE tenant_id = %(tenant)s AND (id = %(incident)s OR merged_into_id = %(incident)s)
     )
-)
-SELECT hour, NULL, sum(failures) FROM own WHERE hour >= %(begin)s GROUP BY hour
-UNION ALL SELECT NULL, version, sum(failures) FROM own GROUP BY version
-"""
-# Closed runs exclude replays, because a replay is shown with its original.
-_VERSIONS = """
-WITH closed AS (
+), closed AS (
     SELECT version, count(*) AS runs FROM (
         SELECT version FROM workflow_runs
         WHERE tenant_id = %(tenant)s AND definition_id = %(definition)s AND ended_at IS NOT NULL
@@ -47,13 +45,18 @@ WITH closed AS (
         LIMIT %(most_open)s
     ) AS first GROUP BY version
 )
-SELECT version.version, version.published_at, version.published_by_name, coalesce(closed.runs, 0),
-    coalesce(opened.runs, 0)
-FROM workflow_definition_versions version
-LEFT JOIN closed ON closed.version = version.version
-LEFT JOIN opened ON opened.version = version.version
-WHERE version.tenant_id = %(tenant)s AND version.definition_id = %(definition)s
-ORDER BY version.version DESC LIMIT %(most)s
+SELECT hour, NULL::int, NULL::timestamptz, '', 0::bigint, 0::bigint, sum(failures)
+FROM own WHERE hour >= %(begin)s GROUP BY hour
+UNION ALL (
+    SELECT NULL, version.version, version.published_at, version.published_by_name, coalesce(closed.runs, 0),
+        coalesce(opened.runs, 0),
+        coalesce((SELECT sum(failures) FROM own WHERE own.version = version.version), 0)
+    FROM workflow_definition_versions version
+    LEFT JOIN closed ON closed.version = version.version
+    LEFT JOIN opened ON opened.version = version.version
+    WHERE version.tenant_id = %(tenant)s AND version.definition_id = %(definition)s
+    ORDER BY version.version DESC LIMIT %(most)s
+)
 """
 
 
@@ -85,38 +88,61 @@ class Hour:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """An incident that is merged into this one."""
+
+    id: uuid.UUID
+    number: int
+
+    def __str__(self) -> str:
+        return f"INC-{self.number}"
+
+
+@dataclass(frozen=True)
+class Note:
+    author_name: str
+    text: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class IncidentPage:
+    """Parts of the page. `jobs`: replay jobs that have started, those that go on first, then the newest.
+
+    `preview`: the preview of a replay that the caller named.
+    """
+
     hours: list[Hour]
     versions: list[VersionRow]
     failures: list[Run]
     jobs: list[BulkJob]
-    notes: list[IncidentNote]
-    merged: list[Incident]
+    preview: BulkJob | None
+    notes: list[Note]
+    merged: list[Merged]
 
     @property
     def has_shares(self) -> bool:
         return sum(row.closed for row in self.versions) < MOST_CLOSED
 
-    @property
-    def last_job(self) -> BulkJob | None:
-        """Return the newest replay job that has started."""
-        return next((job for job in self.jobs if job.state != BulkState.PREVIEW and job.started_at), None)
 
+def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) -> IncidentPage:
+    """Return the parts of the page of an incident, with the preview of a replay if it exists.
 
-def incident_page(incident: Incident) -> IncidentPage:
-    """Return the parts of the page of an incident. Cost: six statements."""
-    failures_by_hour, failures_by_version = _counters(incident)
-    begin = first_hour()
-    times = [begin + timedelta(hours=number) for number in range(HOURS)]
-    jobs = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident).order_by("-created_at")
-    notes = IncidentNote.objects.filter(tenant_id=incident.tenant_id, incident=incident).order_by("-created_at")
+    Cost: four statements.
+    """
+    hours, versions = _counters(incident)
+    own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident)
+    started = own.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
+    jobs = list(started[:SHOWN_JOBS].union(own.filter(id=preview_id, state=BulkState.PREVIEW)[:1], all=True))
+    notes, merged = _notes_and_merged(incident)
     return IncidentPage(
-        hours=[Hour(time, time + timedelta(hours=1), failures_by_hour.get(time, 0)) for time in times],
-        versions=_versions(incident, failures_by_version),
+        hours=hours,
+        versions=versions,
         failures=list(newest_failures(incident)),
-        jobs=list(jobs[:10]),
-        notes=list(notes[:SHOWN_NOTES]),
-        merged=list(Incident.objects.filter(tenant_id=incident.tenant_id, merged_into=incident).order_by("number")),
+        jobs=[job for job in jobs if job.started_at is not None],
+        preview=next((job for job in jobs if job.started_at is None), None),
+        notes=notes,
+        merged=merged,
     )
 
 
@@ -125,35 +151,46 @@ def counted_since(incident: Incident) -> datetime:
     return min(first_hour(), incident.first_failed_at)
 
 
-def _counters(incident: Incident) -> tuple[dict[datetime, int], dict[int, int]]:
-    hours: dict[datetime, int] = {}
-    versions: dict[int, int] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_HOURS, {"tenant": incident.tenant_id, "incident": incident.id, "begin": first_hour()})
-        for hour, version, failures in cursor.fetchall():
-            if version is None:
-                hours[hour] = int(failures)
-            else:
-                versions[version] = int(failures)
-    return hours, versions
-
-
-def _versions(incident: Incident, failed: dict[int, int]) -> list[VersionRow]:
+def _counters(incident: Incident) -> tuple[list[Hour], list[VersionRow]]:
+    begin = first_hour()
     values: dict[str, Any] = {
         "tenant": incident.tenant_id,
+        "incident": incident.id,
         "definition": incident.definition_id,
+        "begin": begin,
         "open": [str(status) for status in OPEN_RUN_STATUSES],
         "most_closed": MOST_CLOSED,
         "since": counted_since(incident),
         "most_open": MOST_OPEN,
         "most": SHOWN_VERSIONS,
     }
+    failed: dict[datetime, int] = {}
+    versions = []
     with connection.cursor() as cursor:
-        cursor.execute(_VERSIONS, values)
-        return [
-            VersionRow(version, at, by, closed, opened, failed.get(version, 0))
-            for version, at, by, closed, opened in cursor.fetchall()
-        ]
+        cursor.execute(_COUNTERS, values)
+        for hour, version, at, by, closed, opened, failures in cursor.fetchall():
+            if version is None:
+                failed[hour] = int(failures)
+            else:
+                versions.append(VersionRow(version, at, by, closed, opened, int(failures)))
+    times = [begin + timedelta(hours=number) for number in range(HOURS)]
+    return [Hour(time, time + timedelta(hours=1), failed.get(time, 0)) for time in times], versions
+
+
+def _notes_and_merged(incident: Incident) -> tuple[list[Note], list[Merged]]:
+    """Return the newest notes and the incidents that are merged into this one. Cost: one statement."""
+    notes = IncidentNote.objects.filter(tenant_id=incident.tenant_id, incident=OuterRef("pk")).order_by("-created_at")
+    note = JSONObject(author_name="author_name", text="text", created_at="created_at")
+    others = Incident.objects.filter(tenant_id=incident.tenant_id, merged_into=OuterRef("pk")).order_by("number")
+    found = Incident.objects.filter(tenant_id=incident.tenant_id, id=incident.id).values_list(
+        ArraySubquery(notes.values(shown=note)[:SHOWN_NOTES]),
+        ArraySubquery(others.values(shown=JSONObject(id="id", number="number"))),
+    )
+    shown, merged = found.get()
+    return (
+        [Note(row["author_name"], row["text"], datetime.fromisoformat(row["created_at"])) for row in shown],
+        [Merged(uuid.UUID(row["id"]), row["number"]) for row in merged],
+    )
 
 
 def newest_failures(incident: Incident) -> QuerySet[Run]:

@@ -6,7 +6,7 @@ Source: docs/reference/screens.md#live-updates
 import uuid
 from typing import Any
 
-from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from workflows.models import (
@@ -64,8 +64,9 @@ def bulk_job_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> An
     """Return the version of a bulk job with its items and the runs that it started, or None without such a job."""
     first_pending = BulkItem.objects.filter(tenant_id=tenant_id, job=OuterRef("pk"), state=BulkItemState.PENDING)
     jobs = _found(BulkJob.objects.filter(tenant_id=tenant_id), object_id)
+    first_pending = first_pending.order_by("position")
     return jobs.values_list(
-        "state", "ended_at", Subquery(first_pending.order_by("position").values("position")[:1]), *_runs_of(tenant_id)
+        "state", "ended_at", "next_slice_at", _first(first_pending, "position"), *_runs_of(tenant_id)
     ).first()
 
 
@@ -101,12 +102,13 @@ def definition_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> 
 def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
     """Return the version of an incident with its notes and replays, or None if there is no such incident."""
     notes = IncidentNote.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk")).order_by("-created_at")
-    jobs = BulkJob.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk")).order_by("-created_at")
+    jobs = BulkJob.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk"), started_at__isnull=False)
+    jobs = jobs.order_by(F("ended_at").desc(nulls_first=True), "-started_at")
     ended = Run.objects.filter(tenant_id=tenant_id, ended_at__isnull=False).order_by("-ended_at")
     incidents = _found(Incident.objects.filter(tenant_id=tenant_id), object_id)
     return incidents.values_list(
         "state", "state_since", "owner_name", "snoozed_for", "run_count", "merged_into", _first(notes, "id"),
-        _first(jobs, "id"), _first(jobs, "state"), _first(ended, "ended_at"),
+        _first(jobs, "id"), _first(jobs, "state"), _first(jobs, "next_slice_at"), _first(ended, "ended_at"),
     ).first()  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from django.utils import timezone
 from workflows.models import BulkItem, BulkJob
 from workflows.statuses import BulkItemState, BulkState
 
+# A slice that no worker has begun after this time is overdue. Its notification was lost, or no worker is free.
+LATE = timedelta(seconds=5)
 LEASE = timedelta(seconds=60)
 BATCH = 50
 MOST_CLAIMED = 2 * BATCH
@@ -119,14 +121,23 @@ def seconds_to_next_slice(job_id: uuid.UUID) -> float | None:
     return None if at is None else max(0.0, (at - timezone.now()).total_seconds())
 
 
-def jobs_overdue(*, late: timedelta) -> list[uuid.UUID]:
-    """Return at most 100 jobs whose next slice is overdue by this time.
+def job_waits_for_worker(job: BulkJob) -> bool:
+    """Return True if a slice of a running job is due and no worker has begun it.
 
-    No worker has started the slice of such a job.
+    A job that has just been started waits from its first moment. A later slice waits when it is overdue, because
+    workers are a little late between two slices.
     """
+    if job.state != BulkState.RUNNING or job.next_slice_at is None:
+        return False
+    is_new = job.next_slice_at == job.started_at
+    return is_new or job.next_slice_at < timezone.now() - LATE
+
+
+def jobs_overdue() -> list[uuid.UUID]:
+    """Return at most 100 jobs whose next slice is overdue, because no worker has begun it."""
     overdue = BulkJob.objects.filter(
         Q(state=BulkState.RUNNING) | Q(state=BulkState.STOPPED, ended_at__isnull=True),
-        next_slice_at__lte=timezone.now() - late,
+        next_slice_at__lte=timezone.now() - LATE,
     )
     return list(overdue.order_by("next_slice_at").values_list("id", flat=True)[:100])
 

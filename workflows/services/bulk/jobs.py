@@ -18,7 +18,7 @@ from workflows.actors import Actor
 from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
-from workflows.models import BulkItem, BulkJob, Command, Run
+from workflows.models import BulkItem, BulkJob, Command
 from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
 from workflows.services.bulk.outcomes import PASSING_CODES
 from workflows.services.bulk.selectors import TARGET, bulk_counts
@@ -74,14 +74,13 @@ def bulk_start(
                 "no run of this job is eligible; no request was sent; create a new job", code="BULK_NOTHING_TO_DO"
             )
         if job.action == CommandAction.REPLAY and not accept_repeats:
-            repeated = repeated_actions(
-                tenant_id=job.tenant_id,
-                runs=Run.objects.filter(tenant_id=job.tenant_id, id__in=_pending(job).values("target_id")),
-            )
+            targets = list(_pending(job).values_list("target_id", flat=True))
+            repeated = repeated_actions(tenant_id=job.tenant_id, run_ids=targets)
             if repeated:
                 raise repeats_refused(repeated)
         set_requester(job, actor, command)
-        job.state, job.started_at, job.next_slice_at = BulkState.RUNNING, timezone.now(), timezone.now()
+        job.state, job.started_at = BulkState.RUNNING, timezone.now()
+        job.next_slice_at = job.started_at
 
     chosen = {"accept_repeats": accept_repeats, "first_only": first_only}
     options = {name: True for name, value in chosen.items() if value}

@@ -18,6 +18,7 @@ from workflows.models import BulkJob, Run
 from workflows.models.fields import new_id
 from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
 from workflows.services.bulk.freeze import items_freeze_ids, items_freeze_runs
+from workflows.services.bulk.preview_facts import preview_facts_freeze
 from workflows.services.bulk.selection import refuse_unintended_all, selection_of_ids
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.idempotency import command_request
@@ -123,7 +124,8 @@ def _freeze(job: BulkJob, actor: Actor, runs: QuerySet[Run] | None, ids: list[uu
         raise _too_many(most)
     if not job.total:
         raise InputInvalid("no run matches; change the filters or the ids", code="BULK_NO_RUNS")
-    job.save(update_fields=["total"])
+    job.preview = preview_facts_freeze(job)
+    job.save(update_fields=["total", "preview"])
 
 
 def _too_many(most: int) -> InputInvalid:

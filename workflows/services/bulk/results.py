@@ -5,6 +5,7 @@ action it is the state of the run itself.
 """
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
@@ -77,10 +78,18 @@ def bulk_outcomes(job: BulkJob) -> dict[str, int]:
 
     Cost: one statement, with one search by primary key for each item.
     """
-    counts: dict[str, int] = dict.fromkeys(BulkOutcome.values, 0)
-    rows = items_with_outcome(job).order_by().values_list("state", "run_status").annotate(Count("id"))
-    for state, run_status, number in rows:
-        counts[item_outcome_of(job.action, state, run_status)] += number
+    return bulk_outcomes_of([job])[job.id]
+
+
+def bulk_outcomes_of(jobs: Sequence[BulkJob]) -> dict[uuid.UUID, dict[str, int]]:
+    """Return `bulk_outcomes` of jobs of one tenant with one action, by the id of the job. Cost: one statement."""
+    counts: dict[uuid.UUID, dict[str, int]] = {job.id: dict.fromkeys(BulkOutcome.values, 0) for job in jobs}
+    if not jobs:
+        return counts
+    items = with_run_status(BulkItem.objects.filter(tenant_id=jobs[0].tenant_id, job__in=jobs), jobs[0])
+    rows = items.order_by().values_list("job_id", "state", "run_status").annotate(Count("id"))
+    for job_id, state, run_status, number in rows:
+        counts[job_id][item_outcome_of(jobs[0].action, state, run_status)] += number
     return counts
 
 

@@ -38,7 +38,6 @@ SLICE_SECONDS = 0.5
 STATE_CHECK_SECONDS = 0.2  # after this time, check again if a person has paused or stopped the job
 OUTAGES = 5  # the job pauses after so many requests in a row without a response of Temporal
 OUTAGE_PAUSE = timedelta(seconds=2)
-LATE = timedelta(seconds=5)
 FIRST_DONE = "the first run was requested; look at its result, then resume or stop the job"
 
 _DECIDED = ["state", "code", "message", "command", "new_run_id", "attempts", "claimed_until", "decided_at"]
@@ -81,7 +80,7 @@ def bulk_sweep() -> int:
 
     A job is overdue if its notification was lost or its worker was killed.
     """
-    jobs = jobs_overdue(late=LATE)
+    jobs = jobs_overdue()
     for job_id in jobs:
         notify_bulk_dispatcher(job_id)
     return len(jobs)
