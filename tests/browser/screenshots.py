@@ -11,6 +11,7 @@ import pytest
 from django.urls import reverse
 from PIL import Image
 
+from portal.celery_workers import worker_record
 from tests.support.browser import member_context
 from tests.support.story.people import Desk
 from tests.support.story.places import story_ids, story_run
@@ -52,7 +53,7 @@ def addresses(desk: Desk) -> dict[str, str]:
     }
 
 
-@pytest.mark.usefixtures("temporal_worker")  # without a worker, the pictures would show an alarm
+@pytest.mark.usefixtures("temporal_worker", "no_dispatcher")  # without a worker, the pictures would show an alarm
 @pytest.mark.parametrize(("suffix", "width", "height", "theme"), SHAPES)
 def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, height: int, theme: str) -> None:
     context = member_context(
@@ -62,6 +63,7 @@ def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, hei
     FOLDER.mkdir(exist_ok=True)
     page.goto(f"{site}/admin/")  # this page writes the cookie with the time zone
     for name, address in addresses(story).items():
+        worker_record("celery@desk")
         page.goto(site + address, wait_until="load")
         page.evaluate("document.fonts.ready")
         file = FOLDER / f"{name}{suffix}.png"

@@ -219,7 +219,7 @@ def test_double_click_on_a_step_of_a_bulk_job(tenant: Any, monkeypatch: pytest.M
     url = reverse("admin:workflows_bulkjob_start", args=[job.id])
     form = {"reason": "", "idempotency_key": str(uuid.uuid4())}
     pages = [client.post(url, form, follow=True).content.decode() for _ in range(2)]
-    assert all("The job has started" in page for page in pages)
+    assert all("The start is recorded" in page for page in pages)
 
 
 def test_double_clicks_on_pages_of_authors_and_admins(tenant: Any) -> None:

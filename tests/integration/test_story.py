@@ -4,6 +4,7 @@ from typing import Any
 
 from workflows.models import DefinitionVersion, EventDelivery, HumanTask, Incident, Run
 from workflows.selectors.step_counts import map_numbers, open_runs
+from workflows.services.runs.replay_rules import repeated_actions
 
 
 def test_the_story_has_the_numbers_of_the_pictures(story: Any) -> None:
@@ -33,3 +34,11 @@ def test_the_map_of_the_story_has_the_numbers_of_the_picture(story: Any) -> None
     assert failed == {"root.steps[3]": 41}
     assert numbers.steps["root.steps[2]"].branches == {"then": 22, "else": 31}
     assert open_runs(version.definition).by_version == [(3, 4), (2, 8), (1, 25)]
+
+
+def test_a_replay_of_the_story_repeats_the_reservations(story: Any) -> None:
+    failed = Run.objects.filter(tenant=story.tenant, status="FAILED", version=2, replay_of__isnull=True)
+    inputs = dict(failed.filter(definition_key="payment-capture").values_list("id", "input"))
+    (repeated,) = repeated_actions(tenant_id=story.tenant.id, run_ids=list(inputs))
+    large = sum(value["amount"] > 1000 for value in inputs.values())
+    assert (repeated.action, repeated.runs, large > 10) == ("bank.reserve@1", large, True)

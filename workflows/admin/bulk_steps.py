@@ -45,7 +45,7 @@ LIVE_AFTER_END = timedelta(minutes=15)
 # Field of the start form that shows the error with this code.
 FIELDS_OF_ERRORS = {REPEATS: "accept_repeats", "REASON_REQUIRED": "reason"}
 DONE_MESSAGES = {
-    "start": "The job has started. Workers send the requests to Temporal one after the other.",
+    "start": "The start is recorded. A worker sends the requests to Temporal one after the other.",
     "pause": "The job is paused. Requests that are already running will finish.",
     "resume": "The job continues.",
     "stop": "The job is stopped.",
@@ -140,7 +140,8 @@ class BulkStepViews(TenantAdmin):
             return self.job_page(request, job, form)
         incidents: Any = self.admin_site.get_model_admin(Incident)
         incident = incident_find(actor=actor_of(request), incident_id=job.incident.id)
-        return incidents.incident_page(request, incident, preview_id=job.id, form=form)  # type: ignore[no-any-return]
+        page: HttpResponse = incidents.incident_page(request, incident, preview_id=job.id, form=form)
+        return page
 
     def _ask(self, request: HttpRequest, job: BulkJob, step: str, form: Any) -> HttpResponse:
         title, note = CONFIRMATIONS[step]

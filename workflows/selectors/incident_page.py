@@ -88,28 +88,10 @@ class Hour:
 
 
 @dataclass(frozen=True)
-class Merged:
-    """An incident that is merged into this one."""
-
-    id: uuid.UUID
-    number: int
-
-    def __str__(self) -> str:
-        return f"INC-{self.number}"
-
-
-@dataclass(frozen=True)
-class Note:
-    author_name: str
-    text: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
 class IncidentPage:
     """Parts of the page. `jobs`: replay jobs that have started, those that go on first, then the newest.
 
-    `preview`: the preview of a replay that the caller named.
+    `preview`: the preview of a replay that the caller named. `notes` and `merged` have only the fields that are shown.
     """
 
     hours: list[Hour]
@@ -117,8 +99,8 @@ class IncidentPage:
     failures: list[Run]
     jobs: list[BulkJob]
     preview: BulkJob | None
-    notes: list[Note]
-    merged: list[Merged]
+    notes: list[IncidentNote]
+    merged: list[Incident]
 
     @property
     def has_shares(self) -> bool:
@@ -133,7 +115,8 @@ def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) ->
     hours, versions = _counters(incident)
     own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident)
     started = own.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
-    jobs = list(started[:SHOWN_JOBS].union(own.filter(id=preview_id, state=BulkState.PREVIEW)[:1], all=True))
+    named = own.filter(id=preview_id, state=BulkState.PREVIEW) if preview_id else own.none()
+    jobs = list(started[:SHOWN_JOBS].union(named[:1], all=True))
     notes, merged = _notes_and_merged(incident)
     return IncidentPage(
         hours=hours,
@@ -177,7 +160,7 @@ def _counters(incident: Incident) -> tuple[list[Hour], list[VersionRow]]:
     return [Hour(time, time + timedelta(hours=1), failed.get(time, 0)) for time in times], versions
 
 
-def _notes_and_merged(incident: Incident) -> tuple[list[Note], list[Merged]]:
+def _notes_and_merged(incident: Incident) -> tuple[list[IncidentNote], list[Incident]]:
     """Return the newest notes and the incidents that are merged into this one. Cost: one statement."""
     notes = IncidentNote.objects.filter(tenant_id=incident.tenant_id, incident=OuterRef("pk")).order_by("-created_at")
     note = JSONObject(author_name="author_name", text="text", created_at="created_at")
@@ -188,8 +171,8 @@ def _notes_and_merged(incident: Incident) -> tuple[list[Note], list[Merged]]:
     )
     shown, merged = found.get()
     return (
-        [Note(row["author_name"], row["text"], datetime.fromisoformat(row["created_at"])) for row in shown],
-        [Merged(uuid.UUID(row["id"]), row["number"]) for row in merged],
+        [IncidentNote(**{**row, "created_at": datetime.fromisoformat(row["created_at"])}) for row in shown],
+        [Incident(**row) for row in merged],
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.story.people import Desk
 from tests.support.story.telling import Telling, error_of
-from workflows.models import Run, RunStep
+from workflows.models import ActionInvocation, Run, RunStep
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import TriggerType
 
@@ -76,7 +76,14 @@ def _begin(desk: Desk, number: int, version: int, minutes: float, value: dict[st
         return telling.step("large", branch="else").step("skip")
     telling.step("large", branch="then")
     made = {"id": f"rsv_{number:x}c07", "status": "reserved"}
-    return telling.step("reserve", took=0.7, input=_request(value), output=made)
+    began, path = telling.at, telling.steps["reserve"].path
+    telling.step("reserve", took=0.7, input=_request(value), output=made)
+    ActionInvocation.objects.create(
+        tenant_id=telling.run.tenant_id, run=telling.run, step_path=path, action_id="bank.reserve", action_version=1,
+        idempotency_key=f"{telling.run.id}/{path}", status="SUCCEEDED", input=_request(value), output=made,
+        started_at=began, ended_at=telling.at,
+    )  # fmt: skip
+    return telling
 
 
 def _rows(telling: Telling, rows: int, *, upto: int | None = None) -> None:
