@@ -1,0 +1,200 @@
+"""Speed of retention: deleted rows per second and table, transaction times, and the latency of live writes beside it.
+
+    python benchmarks/retention.py                    200,000 old runs, on its own servers; about ten minutes
+    python benchmarks/retention.py --rows 1000000
+    python benchmarks/retention.py --quick            2,000 old runs, as a test of the program
+
+Each old run has four steps, a wait, a log line, a value, an action call, an event with a key and a delivery. A fifth of
+the runs is young and stays. One command for each 100 runs is in the old part of the ledger.
+
+The exit status is 1 if one of these goals is missed:
+
+- no transaction takes longer than 5 s
+- the last tenth of the batches takes at most twice the time of the first tenth. Otherwise the time of a batch would grow
+  with the number of deleted rows, and a big table would take too long
+- the median latency of live writes is at most three times that without the deletion
+- exactly the young rows are left, and the ledger is intact
+
+For 10,000,000 runs, multiply the time. A batch depends on the size of the table only through the depth of the indexes.
+PostgreSQL reuses the space of deleted rows after its autovacuum, and returns it to the system only after VACUUM FULL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+LONGEST, GROWTH, SLOWER = 5.0, 2.0, 3.0
+STEPS, CHUNK = 4, 50_000
+RUN_OF_STEP = f"md5('workflow_runs' || ((n - 1) / {STEPS} + 1))::uuid"
+
+
+def fill(tenant: Any, rows: int) -> None:
+    """Store runs with all their rows. The first four fifths are old."""
+    from benchmarks._filling import clone, copy_id
+    from tests.support.old_runs import fill_run, make_old_event, make_old_run
+    from workflows.models import ActionInvocation, HumanTask, Notification, Run, TaskDraft
+
+    event, run = make_old_event(tenant), make_old_run(tenant)
+    fill_run(run, event)
+    for model in (TaskDraft, HumanTask, Notification):
+        model.objects.filter(tenant=tenant).delete()
+    ActionInvocation.objects.filter(tenant=tenant, idempotency_key__startswith="payment").delete()
+    run = Run.objects.get(id=run.id)
+    age = f"now() - interval '1 second' * n - interval '1 day' * CASE WHEN n <= {rows * 4 // 5} THEN 91 ELSE 1 END"
+    run_id, event_id, wait_id = (
+        copy_id(name) for name in ("workflow_runs", "workflow_runtime_events", "workflow_run_waits")
+    )
+    delivery, wait = event.deliveries.get(), run.waits.get()
+    for first in range(1, rows + 1, CHUNK):
+        last = min(rows, first + CHUNK - 1)
+        clone(event, first, last, event_id="'old-' || n", received_at=age, routed_at=age)
+        for key in event.keys.all():
+            clone(key, first, last, event_id=event_id, key="'K-' || n", received_at=age)
+        clone(run, first, last, temporal_workflow_id="'old-' || n", event_id=event_id, ended_at=age, created_at=age)
+        clone(wait, first, last, run_id=run_id, event_id=event_id)
+        clone(delivery, first, last, event_id=event_id, run_id=run_id, wait_id=wait_id)
+        for table in (run.logs.get(), run.values.get()):
+            clone(table, first, last, run_id=run_id)
+        clone(run.invocations.get(), first, last, run_id=run_id, idempotency_key=f"{run_id} || '/s'")
+        clone(
+            run.steps.get(), (first - 1) * STEPS + 1, last * STEPS, run_id=RUN_OF_STEP, child_run_id="NULL::uuid",
+            iteration="n::text",
+        )  # fmt: skip
+        print(f"filled {last:,} runs", flush=True)
+
+
+def fill_ledger(tenant: Any, commands: int) -> None:
+    from tests.support.factories import make_actor
+    from tests.support.table_owner import execute_as_owner
+    from workflows.ledger import command_open
+    from workflows.statuses import CommandAction
+
+    for number in range(commands):
+        command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(number))
+    execute_as_owner("UPDATE workflow_command_entries SET written_at = now() - interval '731 days'")
+
+
+@contextmanager
+def live_writes(tenant: Any) -> Iterator[list[float]]:
+    """Store an event 20 times a second, as entry points do. Yield the latencies."""
+    from django.db import close_old_connections
+
+    from ingress.intake.receive import event_receive
+    from workflows.statuses import EventSource
+    from workflows.tenancy import tenant_scope
+
+    stop = threading.Event()
+    latencies: list[float] = []
+
+    def write() -> None:
+        with tenant_scope(tenant.id):
+            while not stop.wait(0.05):
+                started = time.monotonic()
+                value = {"event_type": "LIVE", "payload": {"ticketId": str(len(latencies))}}
+                event_receive(tenant_id=tenant.id, value=value, source=EventSource.REST)
+                latencies.append(time.monotonic() - started)
+        close_old_connections()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield latencies
+    finally:
+        stop.set()
+        thread.join()
+
+
+def prune(tenant: Any) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Delete the old rows. Return the last progress of each part, and the times of its batches."""
+    from workflows.services.retention.prune import Pass, tenants_prune
+
+    ends: dict[str, Any] = {}
+    batches: dict[str, list[float]] = defaultdict(list)
+    for progress in tenants_prune(tenants=[tenant], options=Pass()):
+        batches[progress.part].append(progress.seconds - sum(batches[progress.part]))
+        ends[progress.part] = progress
+    return ends, batches
+
+
+def growth(times: list[float]) -> float:
+    """Return the time of the last tenth of the batches, divided by that of the first tenth.
+
+    The last batch is left out, because it is partial.
+    """
+    whole = times[:-1] or times
+    tenth = max(1, len(whole) // 10)
+    return sum(whole[-tenth:]) / sum(whole[:tenth])
+
+
+def report(tenant: Any, rows: int) -> bool:
+    """Measure, print, and return True if all goals are met."""
+    from workflows.models import Event, Run, RunStep
+    from workflows.services.audit_verify import audit_verify
+
+    with live_writes(tenant) as alone:
+        time.sleep(5)
+    with live_writes(tenant) as beside:
+        ends, batches = prune(tenant)
+    longest, grown = 0.0, 0.0
+    for part, end in ends.items():
+        if not end.total:
+            continue
+        ratio = growth(batches[part])
+        longest = max(longest, end.longest)
+        grown = max(grown, ratio if part in ("runs", "events") else 0.0)
+        print(
+            f"\n{part}: {len(batches[part]):,} batches in {end.seconds:.1f} s, longest {1000 * end.longest:,.0f} ms,"
+            f" last tenth / first tenth {ratio:.2f} {end.problem}"
+        )
+        for table, count in end.rows.most_common():
+            print(f"  {table:<32}{count:>12,} rows{count / end.seconds:>12,.0f} rows/s")
+    slower = statistics.median(beside) / statistics.median(alone)
+    print(
+        f"\nlive writes: median {1000 * statistics.median(alone):.1f} ms alone,"
+        f" {1000 * statistics.median(beside):.1f} ms beside the deletion ({slower:.1f} times),"
+        f" slowest {1000 * max(beside):,.0f} ms, {len(beside):,} writes"
+    )
+    left = [
+        Run.objects.filter(tenant=tenant).count(),
+        RunStep.objects.filter(tenant=tenant).count() // STEPS,
+        Event.objects.filter(tenant=tenant, event_id__startswith="old-").count(),
+    ]
+    problems = audit_verify(tenant_id=tenant.id).problems
+    young = rows - rows * 4 // 5
+    print(f"left: {left} of {young} young runs, their steps / {STEPS}, and events; ledger: {problems or 'intact'}")
+    is_right = left == [young] * 3 and not problems
+    return longest <= LONGEST and grown <= GROWTH and slower <= SLOWER and is_right
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000, help="number of runs")
+    parser.add_argument("--quick", action="store_true", help="small numbers")
+    options = parser.parse_args()
+    rows = 2_000 if options.quick else options.rows
+    from benchmarks.run_cost import environment
+
+    with environment(encrypted=False):
+        from tests.support.factories import make_tenant
+
+        tenant = make_tenant()
+        fill(tenant, rows)
+        fill_ledger(tenant, rows // 100)
+        return 0 if report(tenant, rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
