@@ -10,8 +10,8 @@ the runs is young and stays. One command for each 100 runs is in the old part of
 The exit status is 1 if one of these goals is missed:
 
 - no transaction takes longer than 5 s
-- the last tenth of the batches takes at most twice the time of the first tenth. Otherwise the time of a batch would grow
-  with the number of deleted rows, and a big table would take too long
+- the last tenth of the batches takes at most twice the time of the first tenth. Otherwise the time would grow with the
+  number of deleted rows, and a big table would take too long
 - the median latency of live writes is at most three times that without the deletion
 - exactly the young rows are left, and the ledger is intact
 

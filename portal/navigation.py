@@ -78,4 +78,5 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
         _item("Sign-ins", "in", "workflows_signinrecord_changelist"),
         _item("Secrets", "lock", "workflows_secret_changelist"),
         _item("Redaction", "off", "workflows_secret_redaction"),
+        _item("Retention", "set", "retention"),
     ]

@@ -32,6 +32,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
 
     def get_urls(self) -> list[URLPattern]:
         return [
+            path("retention/", self.admin_view(retention_page), name="retention"),
             path("support/", self.admin_view(support_view), name="support"),
             # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
             path("r/<path:content_type_id>/<path:object_id>/", self.admin_view(no_such_page), name="view_on_site"),
@@ -70,6 +71,12 @@ class PointsmanAdminSite(UnfoldAdminSite):
         from portal.pages.dashboard import dashboard_page  # models are not loaded yet when the site is created
 
         return dashboard_page(super().index, request)
+
+
+def retention_page(request: HttpRequest) -> HttpResponse:
+    from portal.pages.retention import retention_view  # models are not loaded yet when the site is created
+
+    return retention_view(request)
 
 
 def no_such_page(request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:

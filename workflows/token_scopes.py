@@ -21,6 +21,7 @@ AREAS = {
     "language": "definitions",
     "members": "administration",
     "redaction-rules": "administration",
+    "retention": "administration",
     "runs": "runs",
     "schedules": "schedules",
     "schemas": "definitions",

@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.urls import reverse
 
-from tests.support.factories import make_actor
+from tests.support.api import Api, error_of
+from tests.support.factories import make_actor, make_token
 from tests.support.management_commands import run_command
+from tests.support.members import member_of
+from tests.support.old_runs import make_old_run
 from workflows.errors import InputInvalid, PermissionRefused
-from workflows.models import Command, Tenant
+from workflows.models import Command, RunHold, Tenant
 from workflows.services.retention import policy as policy_module
 from workflows.services.retention.policy import RetentionPolicy, policy_of, retention_policy_save
 from workflows.statuses import Role
@@ -59,3 +63,50 @@ def test_only_administrators_change_the_periods(tenant: Any) -> None:
 def test_the_command_reports_a_refusal(tenant: Any) -> None:
     with pytest.raises(CommandError, match="RETENTION_INVALID: events"):
         run_command("retention", "set", "--tenant", tenant.slug, "--events", "1")
+
+
+# -- Page and API ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(tenant: Any) -> None:
+    browser, address = member_of(tenant, role="admin"), reverse("admin:retention")
+    typed = {"runs": "400", "events": "45", "notifications": "20", "ledger": "365", "reason": "law"}
+    refused = browser.post(address, typed)
+    form = refused.context["form"]
+    assert (refused.status_code, list(form.errors)) == (200, ["ledger"])
+    assert "at least as long as runs" in str(form.errors["ledger"])
+    assert 'value="45"' in refused.content.decode()
+    assert list(browser.post(address, {**typed, "events": "3"}).context["form"].errors) == ["events"]
+    assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == DEFAULTS
+
+    assert browser.post(address, {**typed, "ledger": "400"}).status_code == 302
+    saved = {"runs": 400, "events": 45, "notifications": 20, "ledger": 400}
+    assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == saved
+    assert Command.objects.get(tenant=tenant, state="observed").reason == "law"
+    author = member_of(tenant, role="author")
+    assert [author.get(address).status_code, author.post(address, typed).status_code] == [403, 403]
+
+
+def test_the_page_lists_holds_and_deletions(tenant: Any, django_assert_max_num_queries: Any) -> None:
+    held, _ = make_old_run(tenant), make_old_run(tenant)
+    RunHold.objects.create(tenant=tenant, run=held, reason="court case 17", held_by_name="maya")
+    run_command("prune", "--tenant", tenant.slug)
+    browser = member_of(tenant, role="admin")
+    with django_assert_max_num_queries(12):
+        text = browser.get(reverse("admin:retention")).content.decode()
+    assert "court case 17" in text
+    assert "runs: 1" in text
+
+
+def test_the_api_reads_and_replaces_the_periods(tenant: Any) -> None:
+    admin = Api(make_token(tenant, Role.ADMIN))
+    assert admin.get("/retention").json() == DEFAULTS
+    changed = {**DEFAULTS, "runs": 60}
+    for _ in range(2):
+        answer = admin.put("/retention", {**changed, "reason": "law"}, **{"Idempotency-Key": "k"})
+        assert (answer.status_code, answer.json()) == (200, changed)
+    error = error_of(admin.put("/retention", {**changed, "events": 1}), 400)
+    assert (error["code"], list(error["details"]["fields"])) == ("RETENTION_INVALID", ["events"])
+    assert error_of(admin.put("/retention", {**changed, "eventz": 1}), 400)["code"] == "VALIDATION_ERROR"
+    author = Api(make_token(tenant, Role.AUTHOR))
+    assert [author.get("/retention").status_code, author.put("/retention", {}).status_code] == [403, 403]

@@ -66,6 +66,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("sign-ins", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
+    yield _read("retention", needs=ADMIN, shows=False)
     yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
     yield Cell("api:docs", "GET", PUBLIC, writes=False, foreign_statuses=None)
     yield _read("schedule", "schedule")
@@ -245,6 +246,8 @@ def _api_admins() -> Iterator[Cell]:
         "secret", ADMIN, "secret_name", method="PUT", body=lambda ids: {"value": "a value"}, foreign_statuses=own
     )
     yield _write("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
+    periods = {"runs": 30, "events": 30, "notifications": 30, "ledger": 365}
+    yield _write("retention", ADMIN, method="PUT", body=lambda ids: periods, foreign_statuses=None)
     yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign_statuses=None)
     yield _write("tokens", ADMIN, body=lambda ids: {"name": "a", "role": "viewer"}, foreign_statuses=None)
     yield _write("token-rotate", ADMIN, "token", body=lambda ids: {})
@@ -463,6 +466,9 @@ def _secret_pages() -> Iterator[Cell]:
     yield _post(f"{name}_change", ADMIN, row, body=lambda ids: body, is_recorded=True)
     yield _post(f"{name}_delete", ADMIN, row, is_recorded=True)
     yield _get("workflows_secret_redaction", ADMIN)
+    periods = {"runs": "30", "events": "30", "notifications": "30", "ledger": "365"}
+    yield _get("retention", ADMIN)
+    yield _post("retention", ADMIN, body=lambda ids: periods, is_recorded=True)
     yield _post("workflows_secret_redaction", ADMIN, body=lambda ids: {"rules": "*iban*"}, is_recorded=True)
 
 

@@ -9,7 +9,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
@@ -28,8 +27,8 @@ DONE = {"hold": "The run has a legal hold.", "release": "The legal hold is relea
 class HoldForm(forms.Form):
     reason = forms.CharField(
         max_length=2000,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Required. Stored in the command ledger, and shown on the run page.",
+        widget=forms.TextInput(attrs={"class": "in"}),
+        help_text="Stored in the command ledger. The run page shows the reason of a hold.",
     )
 
 
