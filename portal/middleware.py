@@ -13,6 +13,8 @@ from workflows.statuses import CommandSource, Role
 from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
 
 SESSION_TENANT = "tenant_id"
+# Tenant of a session that an identity provider opened. The session opens no other tenant.
+ONLY_TENANT = "only_tenant_id"
 WITHOUT_TENANT = ("/healthz", "/readyz", "/metrics", "/static/")
 # A POST to these addresses has the same effect in every tenant.
 IN_ANY_TENANT = ("/account/", "/admin/logout/", "/admin/login/", "/admin/tenant/", "/invitation")
@@ -68,7 +70,10 @@ def _choose_tenant(request: HttpRequest) -> bool:
             .order_by("tenant__name")
         }
     choices = [row.tenant for row in memberships.values()]
-    if user.is_superuser:
+    only = request.session.get(ONLY_TENANT)
+    if only is not None:  # the administrators of this tenant control its provider, so it opens no rights of superusers
+        choices = [tenant for tenant in choices if str(tenant.id) == only and not user.is_superuser]
+    elif user.is_superuser:
         choices = list(Tenant.objects.filter(is_active=True).order_by("name"))
     chosen = request.session.get(SESSION_TENANT)
     if not choices:

@@ -19,3 +19,4 @@ class SignInKind(TextChoices):
 class SignInMethod(TextChoices):
     NONE = "", "No method"
     PASSWORD = "password", "Password"
+    OIDC = "oidc", "Identity provider"

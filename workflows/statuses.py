@@ -188,6 +188,8 @@ class CommandAction(TextChoices):
     ROTATE_TOKEN = "rotate_token", "Rotate token"
     REVOKE_TOKEN = "revoke_token", "Revoke token"
     SAVE_MEMBER = "save_member", "Save member"
+    SAVE_IDENTITY_PROVIDER = "save_identity_provider", "Save identity provider"
+    DELETE_IDENTITY_PROVIDER = "delete_identity_provider", "Delete identity provider"
     REMOVE_MEMBER = "remove_member", "Remove member"
     INVITE_MEMBER = "invite_member", "Invite member"
     RESEND_INVITATION = "resend_invitation", "Send invitation again"

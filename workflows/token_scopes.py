@@ -16,6 +16,7 @@ AREAS = {
     "events": "events",
     "expressions": "runs",
     "holiday-calendars": "schedules",
+    "identity-providers": "administration",
     "incidents": "runs",
     "invitations": "administration",
     "language": "definitions",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.internal.userkit import get_user_by_username
 from django.conf import settings
 from django.contrib import messages
@@ -11,8 +12,10 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from portal.middleware import ONLY_TENANT
 from portal.sign_in.requests import client_address, client_of
 from workflows.models import TenantMembership
+from workflows.services.identity_providers import identity_provider_by_id
 from workflows.services.sign_in_records import sign_in_record
 from workflows.sign_in_kinds import SignInKind, SignInMethod
 from workflows.tenancy import Scope, scope_of
@@ -84,6 +87,15 @@ class AccountAdapter(DefaultAccountAdapter):
         sign_in_record(kind=SignInKind.REFUSED, account=user, detail=reason, origin=client_of(request))
         messages.error(request, reason)
         return HttpResponseRedirect(reverse("account_login"))
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Open the session. A session through the provider of a tenant opens only this tenant."""
+        records = get_authentication_records(request, user)
+        provider = next((one["provider"] for one in records if one["method"] == "socialaccount"), "")
+        row = identity_provider_by_id(provider) if provider else None
+        super().login(request, user)
+        if row is not None:
+            request.session[ONLY_TENANT] = str(row.tenant_id)
 
     def set_password(self, user: Any, password: str) -> None:
         user.set_password(password)

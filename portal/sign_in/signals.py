@@ -15,11 +15,14 @@ from portal.sign_in.requests import client_of
 from workflows.services.sign_in_records import Origin, sign_in_record
 from workflows.sign_in_kinds import SignInKind, SignInMethod
 
+# Methods of the library, and their names in the log.
+METHODS = {"password": SignInMethod.PASSWORD, "socialaccount": SignInMethod.OIDC}
+
 
 @receiver(user_logged_in)
 def record_sign_in(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
     records = get_authentication_records(request, user)
-    method = SignInMethod(records[-1]["method"]) if records else SignInMethod.NONE
+    method = METHODS[records[-1]["method"]] if records else SignInMethod.NONE
     sign_in_record(kind=SignInKind.SIGNED_IN, account=user, method=method, origin=client_of(request))
 
 

@@ -4,11 +4,14 @@ from allauth.account import views
 from django.urls import path, re_path
 from django.views.decorators.http import require_POST
 
-from portal.sign_in.views import PasswordChange
+from portal.sign_in.views import PasswordChange, oidc_callback, oidc_login, organisation
 
 urlpatterns = [
     path("login/", views.login, name="account_login"),
     path("logout/", require_POST(views.logout), name="account_logout"),
+    path("organisation/", organisation, name="account_organisation"),
+    path("oidc/<str:provider_id>/login/", oidc_login, name="openid_connect_login"),
+    path("oidc/<str:provider_id>/login/callback/", oidc_callback, name="openid_connect_callback"),
     path("password/change/", PasswordChange.as_view(), name="account_change_password"),
     path("password/reset/", views.password_reset, name="account_reset_password"),
     path("password/reset/done/", views.password_reset_done, name="account_reset_password_done"),

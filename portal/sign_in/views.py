@@ -2,13 +2,21 @@
 
 from typing import Any
 
+import requests
 from allauth.account import views as library
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.providers.openid_connect.views import callback, login
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
-from django.urls import reverse_lazy
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
+
+from workflows.services.identity_providers import identity_providers_of
 
 
 @method_decorator(login_required, name="dispatch")
@@ -25,3 +33,38 @@ class PasswordChange(library.PasswordChangeView):
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         title = "Change the password"
         return super().get_context_data(**admin.site.each_context(self.request), title=title, **more)
+
+
+@require_safe
+def organisation(request: HttpRequest) -> HttpResponse:
+    """Lead to the identity provider of the tenant whose slug the visitor types. With several, show all."""
+    slug = request.GET.get("tenant", "").strip().lower()
+    found = identity_providers_of(slug) if slug else []
+    if len(found) == 1:
+        return HttpResponseRedirect(reverse("openid_connect_login", args=[found[0].id]))
+    context = {"slug": slug, "providers": found}
+    return render(request, "account/organisation.html", context, status=404 if slug and not found else 200)
+
+
+@require_safe
+def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Send the browser to a provider. A provider that does not respond is an error on the sign-in page."""
+    return _reporting(login, request, provider_id)
+
+
+@require_safe
+def oidc_callback(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    return _reporting(callback, request, provider_id)
+
+
+def _reporting(view: Any, request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Call a view of the library. It reports the errors of some requests to a provider, and raises others."""
+    try:
+        return view(request, provider_id)
+    except (requests.RequestException, KeyError, ValueError) as error:
+        adapter = get_adapter(request)
+        try:
+            adapter.on_authentication_error(request, adapter.get_provider(request, provider_id), exception=error)
+        except ImmediateHttpResponse as refused:
+            return refused.response
+        raise

@@ -20,6 +20,7 @@ from workflows.models import (
     Definition,
     EventDelivery,
     HumanTask,
+    IdentityProvider,
     Incident,
     IncidentCursor,
     IncidentNote,
@@ -36,6 +37,7 @@ from workflows.models import (
     Tenant,
     TenantMembership,
 )
+from workflows.models.sign_in import provider_id
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.connectors import connector_save
@@ -79,6 +81,12 @@ def fill_tenant(mark: str) -> FilledTenant:
     _operator_rows(tenant, mark, own, ids)
     _incidents(tenant, mark, ids)
     _schedule(tenant, mark, own, ids)
+    issuer = f"https://{own}.example"
+    provider = IdentityProvider.objects.create(
+        id=provider_id(tenant.id, issuer), tenant=tenant, name=f"{own}-idp", sign_in_name=tenant.slug, issuer=issuer,
+        client_id=f"{mark} client", secret_name="MISSING", roles={f"{mark} group": "viewer"},
+    )  # fmt: skip
+    ids |= {"identity_provider": provider.name, "identity_provider_row": str(provider.id)}
     SignInRecord.objects.create(tenant=tenant, kind=SignInKind.FAILED, account_name=f"{mark} account")
     for caller in users.values():
         row = Notification.objects.create(

@@ -64,6 +64,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("members", needs=ADMIN)
     yield _read("invitations", needs=ADMIN)
     yield _read("sign-ins", needs=ADMIN)
+    yield _read("identity-providers", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
     yield _read("retention", needs=ADMIN, shows=False)
@@ -252,6 +253,13 @@ def _api_admins() -> Iterator[Cell]:
     yield _write("tokens", ADMIN, body=lambda ids: {"name": "a", "role": "viewer"}, foreign_statuses=None)
     yield _write("token-rotate", ADMIN, "token", body=lambda ids: {})
     yield _write("token-revoke", ADMIN, "token")
+    provider = {
+        "issuer": "https://new.example", "client_id": "x", "secret_name": "ACCESS_SECRET", "roles": {"a": "viewer"}
+    }  # fmt: skip
+    wrong = frozenset({400})  # the secret does not exist
+    put = {"method": "PUT", "body": lambda ids: provider, "statuses": wrong, "foreign_statuses": wrong}
+    yield _write("identity-provider", ADMIN, "identity_provider", **put)
+    yield _write("identity-provider", ADMIN, "identity_provider", method="DELETE", body=lambda ids: None)
     yield _write("member", ADMIN, "member", method="PUT", body=lambda ids: {"role": "viewer"}, foreign_statuses=own)
     yield _write("member", ADMIN, "member", method="DELETE", body=lambda ids: None)
     invited = {"email": "new@example.org", "role": "viewer"}
@@ -295,6 +303,10 @@ def _account_cells() -> Iterator[Cell]:
             statuses = frozenset({405}) if name.endswith("_done") and method == "POST" else OK
             yield _account(f"account_{name}", method, statuses)
     for method in ("GET", "POST"):
+        for name in ("account_organisation", "openid_connect_login", "openid_connect_callback"):
+            path = "/account/oidc/00000000-0000-0000-0000-000000000000/login/"
+            where = {} if name == "account_organisation" else {"path": path + "callback/" * name.endswith("callback")}
+            yield _account(name, method, (GONE if where else OK) if method == "GET" else frozenset({405}), **where)
         yield _account("account_reset_password_from_key", method, OK, path="/account/password/reset/key/1-x/")
         yield _account("account_change_password", method, OK | FORBIDDEN)  # 403 for an account without a password
         yield _account("account_logout", method, OK if method == "POST" else frozenset({405}))
@@ -473,15 +485,28 @@ def _secret_pages() -> Iterator[Cell]:
 
 
 def _token_and_member_pages() -> Iterator[Cell]:
-    token, member = "workflows_apitoken", "workflows_tenantmembership"
+    token, member, provider = "workflows_apitoken", "workflows_tenantmembership", "workflows_identityprovider"
     invitation = "workflows_invitation"
     bodies = {
         token: {"name": "a", "role": "viewer"},
         member: {"username": "nobody", "role": "viewer"},
         invitation: {"email": "new@example.org", "role": "viewer"},
     }
-    changes = {token: {"what": "revoke"}, member: {"what": "save", "role": "viewer"}, invitation: {"what": "revoke"}}
-    for name, row in ((token, "token"), (member, "membership"), (invitation, "invitation")):
+    issuer = {
+        "name": "new",
+        "issuer": "https://new.example",
+        "client_id": "x",
+        "group_claim": "g",
+        "roles": "a = viewer",
+    }
+    changes = {
+        token: {"what": "revoke"},
+        member: {"what": "save", "role": "viewer"},
+        invitation: {"what": "revoke"},
+        provider: {"what": "delete"},
+    }
+    rows = ((token, "token"), (member, "membership"), (invitation, "invitation"), (provider, "identity_provider_row"))
+    for name, row in rows:
         model = name.removeprefix("workflows_")
         yield _get(f"{name}_changelist", ADMIN, shows=True)
         yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
@@ -492,7 +517,11 @@ def _token_and_member_pages() -> Iterator[Cell]:
         yield _get(f"{name}_add", ADMIN)
         yield _get(f"{name}_delete", NOBODY, row, foreign_statuses=FORBIDDEN)
         yield _post(f"{name}_delete", NOBODY, row, foreign_statuses=FORBIDDEN)
-        yield _post(f"{name}_add", ADMIN, body=lambda ids, name=name: bodies[name], is_recorded=True)
+        if name == provider:
+            body = lambda ids: {**issuer, "secret_name": ids["secret_name"]}  # noqa: E731
+            yield _post(f"{name}_add", ADMIN, body=body, is_recorded=True)
+        else:
+            yield _post(f"{name}_add", ADMIN, body=lambda ids, name=name: bodies[name], is_recorded=True)
         yield _post(f"{name}_change", ADMIN, row, body=lambda ids, name=name: changes[name], is_recorded=True)
 
 

@@ -15,6 +15,7 @@ INDEXES_OF_ALL_TENANTS = {
     "workflow_schedules_by_sync": "reconciler: schedules that were compared longest ago",
     "workflow_incidents_quiet": "task: incidents without a failure for some days",
     "workflow_incidents_snoozed": "task: snoozes whose time has come",
+    "tenant_identity_providers_slug": "sign-in: the slug names the tenant",
     "workflow_runs_starting": "sweep: launches that were interrupted",
     "api_tokens_token_hash_key": "authentication: the token names the tenant",
     "api_tokens_token_hash_70d52dcc_like": "added by Django to each unique text column",
@@ -24,6 +25,7 @@ INDEXES_OF_ALL_TENANTS = {
 MORE_POLICIES = {
     "api_tokens": {"own_token"},
     "sign_in_records": {"without_tenant", "superusers"},
+    "tenant_identity_providers": {"own_provider"},
     "tenant_memberships": {"own_memberships"},
     "tenant_invitations": {"own_invitation"},
 }

@@ -5,6 +5,7 @@ from workflows.admin import (  # noqa: F401
     connectors,
     definitions,
     human_tasks,
+    identity_providers,
     incidents,
     invitations,
     ledger,

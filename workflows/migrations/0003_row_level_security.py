@@ -47,6 +47,13 @@ class Migration(migrations.Migration):
             "tenant_invitations",
             "code_hash = nullif(current_setting('pointsman.token_hash', true), '')",
         ),
+        EnableTenantPolicy("IdentityProvider"),
+        # Sign-in finds a provider by its id, or by the slug of its tenant, before it knows the tenant.
+        own_rows(
+            "own_provider",
+            "tenant_identity_providers",
+            "nullif(current_setting('pointsman.token_hash', true), '') IN (id::text, sign_in_name)",
+        ),
         EnableTenantPolicy("SignInRecord"),
         # Sign-in code records attempts of accounts without a tenant. Only superusers read these rows.
         migrations.RunSQL(

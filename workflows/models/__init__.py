@@ -12,7 +12,7 @@ from workflows.models.run_values import RunValue
 from workflows.models.runs import Run, RunLog, RunStep, RunWait
 from workflows.models.saved_views import SavedView
 from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurrence
-from workflows.models.sign_in import SignInRecord
+from workflows.models.sign_in import IdentityProvider, SignInRecord
 from workflows.models.step_counts import StepCount
 from workflows.models.storage import DataStoreEntry, Secret
 from workflows.models.tenants import ApiToken, Invitation, Tenant, TenantMembership
@@ -34,6 +34,7 @@ __all__ = [
     "EventType",
     "HolidayCalendar",
     "HumanTask",
+    "IdentityProvider",
     "Incident",
     "IncidentCursor",
     "IncidentFailure",

@@ -1,10 +1,12 @@
-"""Audit log of sign-ins (docs/reference/sign-in.md#audit-log). Database triggers refuse changes of its rows."""
+"""Audit log of sign-ins, and identity providers of tenants (docs/reference/sign-in.md)."""
+
+import uuid
 
 import pgtrigger
 from django.db import models
 from django.utils import timezone
 
-from workflows.models.fields import new_id
+from workflows.models.fields import TenantRow, new_id
 from workflows.models.guard import truncation_refused
 from workflows.sign_in_kinds import SignInKind, SignInMethod
 
@@ -12,8 +14,8 @@ from workflows.sign_in_kinds import SignInKind, SignInMethod
 class SignInRecord(models.Model):
     """One sign-in, failure, or change of the credentials of an account, for one tenant of the account.
 
-    Each tenant of the account has its own row. A row without a tenant belongs to an account without a tenant, or to a
-    name that no account has. Only superusers see rows without a tenant.
+    Database triggers refuse changes of rows. Each tenant of the account has its own row. A row without a tenant belongs
+    to an account without a tenant, or to a name that no account has. Only superusers see rows without a tenant.
 
     `account_name` is empty for a name that no account has, because people type passwords into the field of the name.
     `unknown_mark` is then a keyed hash, so that repeated attempts with one name can be recognised.
@@ -48,3 +50,37 @@ class SignInRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.account_name}"
+
+
+def provider_id(tenant_id: uuid.UUID, issuer: str) -> uuid.UUID:
+    """Return the id of a provider. A provider that is deleted and created again keeps its accounts."""
+    return uuid.uuid5(tenant_id, issuer)
+
+
+class IdentityProvider(TenantRow):
+    """OpenID Connect provider of a tenant. Its id depends on the tenant and the issuer.
+
+    An account is linked by this id and the subject of the provider, never by an e-mail address.
+    """
+
+    name = models.CharField(max_length=63, help_text="Short name. It is part of the address in the API.")
+    sign_in_name = models.CharField(max_length=63, help_text="Slug of the tenant. People type it to find the provider.")
+    issuer = models.CharField(max_length=500)
+    client_id = models.CharField(max_length=191)
+    secret_name = models.CharField(max_length=200, help_text="Name of the secret with the client secret.")
+    group_claim = models.CharField(max_length=100, default="groups")
+    roles = models.JSONField(default=dict, help_text="Role of each group.")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "tenant_identity_providers"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="tenant_identity_providers_name"),
+            models.UniqueConstraint(fields=["tenant", "issuer"], name="tenant_identity_providers_issuer"),
+        ]
+        # The index does not begin with the tenant, because a visitor without a session types the slug of the tenant.
+        indexes = [models.Index(fields=["sign_in_name"], name="tenant_identity_providers_slug")]
+
+    def __str__(self) -> str:
+        return self.name

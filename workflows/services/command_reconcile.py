@@ -243,6 +243,8 @@ ONE_COMMIT = (
     CommandAction.ROTATE_SECRETS,
     CommandAction.ROTATE_TOKEN,
     CommandAction.SAVE_MEMBER,
+    CommandAction.SAVE_IDENTITY_PROVIDER,
+    CommandAction.DELETE_IDENTITY_PROVIDER,
     CommandAction.SAVE_SECRET,
     CommandAction.TRIGGER_SCHEDULE,
     CommandAction.UNARCHIVE,

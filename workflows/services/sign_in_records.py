@@ -34,12 +34,16 @@ def sign_in_record(
     method: SignInMethod = SignInMethod.NONE,
     detail: str = "",
     origin: Origin = NO_ORIGIN,
+    of_tenant: uuid.UUID | None = None,
 ) -> None:
     """Add one row to the audit log for each tenant of the account, or one row without a tenant.
 
+    `of_tenant` is a tenant that gets a row although the account is not its member.
     `unknown_name` is a name that no account has. Only a keyed hash of it is stored, because it can be a password.
     """
-    tenants: list[uuid.UUID | None] = [*_tenants_of(account)] if account is not None else []
+    tenants: set[uuid.UUID | None] = {*_tenants_of(account)} if account is not None else set()
+    if of_tenant is not None:
+        tenants.add(of_tenant)
     at = now()
     for tenant_id in tenants or [None]:
         with scope_of(Scope(tenant=str(tenant_id or ""))):

@@ -1,0 +1,149 @@
+"""Sign-in in a real browser: identity provider (docs/reference/sign-in.md)."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.urls import reverse
+
+from tests.support.factories import make_actor, make_tenant
+from tests.support.oidc_server import OidcServer, running_oidc_server
+from workflows.models import Command, IdentityProvider, SignInRecord, TenantMembership
+from workflows.services.identity_providers import ProviderFields, identity_provider_save
+from workflows.services.secrets import secret_save
+from workflows.statuses import Role
+
+ROLES = {"desk": "operator", "leads": "admin"}
+
+
+@pytest.fixture(scope="module")
+def oidc() -> Iterator[OidcServer]:
+    with running_oidc_server() as server:
+        yield server
+
+
+def make_provider(tenant: Any, oidc: OidcServer, site: str) -> IdentityProvider:
+    """Create the provider of a tenant, and the client of the portal at the provider."""
+    actor = make_actor(tenant, Role.ADMIN)
+    secret_save(actor=actor, name="OIDC_SECRET", value="not known yet")
+    fields = {"issuer": oidc.issuer, "secret_name": "OIDC_SECRET", "roles": ROLES}
+    row, _ = identity_provider_save(actor=actor, name="company", fields=ProviderFields(client_id="x", **fields))
+    client_id, secret = oidc.register(f"{site}{reverse('openid_connect_callback', args=[row.id])}")
+    secret_save(actor=actor, name="OIDC_SECRET", value=secret)
+    identity_provider_save(actor=actor, name="company", fields=ProviderFields(client_id=client_id, **fields))
+    return row
+
+
+def sign_in_through(page: Any, site: str, tenant: Any, subject: str) -> None:
+    """Begin on the sign-in page, sign in at the provider, and return to the portal."""
+    page.goto(f"{site}/admin/")
+    page.click("text=Sign in through my organisation")
+    page.fill("input[name=tenant]", tenant.slug)
+    page.click("button[type=submit]")
+    page.fill("input[name=login]", subject)
+    page.fill("input[name=password]", "any")
+    page.click("button[type=submit]")
+    page.click("button[type=submit]")  # consent
+    page.wait_for_url(f"{site}/**")
+
+
+def new_page(browser: Any) -> Any:
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page.set_default_timeout(15_000)
+    return page
+
+
+def account_of(subject: str) -> Any:
+    from allauth.socialaccount.models import SocialAccount
+
+    return SocialAccount.objects.get(uid=subject).user
+
+
+def test_group_becomes_the_role_and_the_loss_of_the_group_ends_the_membership(
+    site: str, browser: Any, tenant: Any, oidc: OidcServer
+) -> None:
+    make_provider(tenant, oidc, site)
+    subject = f"s-{uuid.uuid4().hex[:8]}"
+    oidc.set_claims(subject, preferred_username="jonas", groups=["desk", "other"], email="j@example.com")
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    assert page.url == f"{site}/admin/"
+    account = account_of(subject)
+    assert account.username == f"jonas@{tenant.slug}"
+    assert (account.email, account.has_usable_password()) == ("", False)
+    assert TenantMembership.objects.get(tenant=tenant, user=account).role == "operator"
+    ledger = Command.objects.filter(tenant=tenant, target_type="member").order_by("requested_at")
+    assert list(ledger.values_list("actor_name", flat=True)) == ["identity provider company"]
+
+    oidc.set_claims(subject, preferred_username="jonas", groups=["leads"])
+    TenantMembership.objects.create(
+        tenant=tenant, user=get_user_model().objects.create_user(f"a-{subject}"), role="admin"
+    )
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    assert (account_of(subject).pk, TenantMembership.objects.get(tenant=tenant, user=account).role) == (
+        account.pk, "admin"
+    )  # fmt: skip
+
+    oidc.set_claims(subject, preferred_username="jonas", groups=["other"])
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    assert "None of your groups has a role" in page.inner_text("main")
+    assert not TenantMembership.objects.filter(tenant=tenant, user=account).exists()
+    kinds = SignInRecord.objects.filter(tenant=tenant, account_id=account.pk, method="oidc").order_by("id")
+    assert list(kinds.values_list("kind", flat=True)) == ["signed_in", "signed_in", "refused"]
+
+
+def test_same_e_mail_address_is_another_account(site: str, browser: Any, tenant: Any, oidc: OidcServer) -> None:
+    make_provider(tenant, oidc, site)
+    subject = f"s-{uuid.uuid4().hex[:8]}"
+    local = get_user_model().objects.create_user(f"maya-{subject}", f"{subject}@example.com", "a long passphrase")
+    TenantMembership.objects.create(tenant=tenant, user=local, role="admin")
+    oidc.set_claims(subject, preferred_username=local.username, groups=["desk"], email=local.email, email_verified=True)
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    assert account_of(subject).pk != local.pk
+    assert TenantMembership.objects.get(tenant=tenant, user=account_of(subject)).role == "operator"
+
+
+def test_provider_opens_only_its_tenant(site: str, browser: Any, tenant: Any, oidc: OidcServer) -> None:
+    make_provider(tenant, oidc, site)
+    other, subject = make_tenant(), f"s-{uuid.uuid4().hex[:8]}"
+    oidc.set_claims(subject, preferred_username="tess", groups=["desk"])
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    account = account_of(subject)
+    TenantMembership.objects.create(tenant=other, user=account, role="admin")
+    page.goto(f"{site}/admin/")
+    assert other.name not in page.inner_text("body")
+    assert page.locator("#tenant-choice").count() == 0
+    get_user_model().objects.filter(pk=account.pk).update(is_superuser=True)
+    page.goto(f"{site}/admin/auth/user/")
+    assert "You are not a member of any tenant" in page.inner_text("body")
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    assert "A superuser signs in with a password" in page.inner_text("main")
+
+
+def test_provider_of_another_tenant_and_a_forged_callback_are_refused(
+    site: str, browser: Any, tenant: Any, oidc: OidcServer
+) -> None:
+    own, foreign = make_provider(tenant, oidc, site), make_provider(make_tenant(), oidc, site)
+    assert own.id != foreign.id
+    subject = f"s-{uuid.uuid4().hex[:8]}"
+    oidc.set_claims(subject, preferred_username="eve", groups=["leads"])
+    page = new_page(browser)
+    page.goto(f"{site}{reverse('openid_connect_login', args=[own.id])}")
+    page.fill("input[name=login]", subject)
+    page.fill("input[name=password]", "any")
+    page.click("button[type=submit]")
+    consent = page.get_attribute("form", "action")
+    http = page.context.request
+    resumed = http.post(consent, form={"prompt": "consent"}, max_redirects=0).headers["location"]
+    callback = http.get(resumed, max_redirects=0).headers["location"]
+    assert str(own.id) in callback
+    page.goto(callback.replace(str(own.id), str(foreign.id)))
+    assert "failed" in page.inner_text("main")
+    assert not TenantMembership.objects.filter(tenant_id__in=[own.tenant_id, foreign.tenant_id]).exists()
