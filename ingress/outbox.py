@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
+from ingress.intake.admission import TenantOverLimit
 from ingress.intake.receive import events_receive
 from workflows.backoff import backoff_seconds
 from workflows.database_errors import is_data_error
@@ -108,6 +109,9 @@ def _relay_one(tenant_id: uuid.UUID, row_id: uuid.UUID) -> int:
     try:
         with transaction.atomic():
             return _relay(list(_due(tenant_id).filter(id=row_id)))
+    except TenantOverLimit as error:
+        _postpone(row_id, error, seconds=error.retry_after)
+        return 0
     except Exception as error:
         if is_data_error(error):  # every retry would fail in the same way
             _refuse(row_id, f"EVENT_INVALID: PostgreSQL refuses to store the event: {error}")
@@ -124,13 +128,13 @@ def _refuse(row_id: uuid.UUID, reason: str) -> None:
     )
 
 
-def _postpone(row_id: uuid.UUID, error: Exception) -> None:
+def _postpone(row_id: uuid.UUID, error: Exception, *, seconds: float | None = None) -> None:
     with transaction.atomic():
         row = OutboxEvent.objects.select_for_update().filter(id=row_id, refused_at__isnull=True).first()
         if row is None:
             return  # another relay has relayed or refused the row
         row.attempts += 1
-        pause = backoff_seconds(row.attempts, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+        pause = seconds or backoff_seconds(row.attempts, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         row.next_attempt_at = timezone.now() + timedelta(seconds=pause)
         row.reason = f"attempt {row.attempts}: {type(error).__name__}: {error}"[:500]
         row.save(update_fields=["attempts", "next_attempt_at", "reason"])

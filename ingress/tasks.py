@@ -17,6 +17,7 @@ from django.db import DatabaseError
 
 from ingress.dispatch.buffers import events_end_buffer_times
 from ingress.dispatch.work import Worked, events_work, tenants_with_work
+from ingress.intake.admission import TenantOverLimit
 from ingress.intake.envelope import event_invalid
 from ingress.intake.receive import events_receive
 from workflows.database_errors import is_data_error
@@ -36,6 +37,7 @@ SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # the rest is left f
 
 @shared_task(
     name="ingress.consume_event",
+    bind=True,
     # An error that the sender did not cause, such as a database outage or a bug, must not lose the event.
     autoretry_for=(Exception,),
     dont_autoretry_for=(TypeError, PortalError),
@@ -43,10 +45,12 @@ SWEEP_BUDGET_SECONDS = settings.SWEEP_INTERVAL_SECONDS / 2  # the rest is left f
     retry_backoff_max=60,
     max_retries=None,
 )
-def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
+def consume_event(self: Any, envelope: dict[str, Any]) -> dict[str, Any]:
     """Receive one event from a Celery producer. The event has the JSON format of the REST entry point.
 
     `tenant` is the tenant's slug.
+
+    If the tenant is over a limit, the task tries again after the time that the limit says.
 
     Errors: PortalError or TypeError. Then nothing is stored, or the event is kept as rejected. The sender must act.
     """
@@ -57,14 +61,16 @@ def consume_event(envelope: dict[str, Any]) -> dict[str, Any]:
         raise event_invalid([{"path": refused[0], "message": refused[1]}])
     value = dict(envelope)
     slug = value.pop("tenant", None)
-    tenant = Tenant.objects.filter(slug=slug, is_active=True).first() if isinstance(slug, str) else None
+    tenant = Tenant.objects.filter(slug=slug).first() if isinstance(slug, str) else None
     if tenant is None:
         raise NotFound(
-            f"There is no active tenant {slug!r}. The field `tenant` must contain the slug of an active tenant.",
+            f"There is no tenant {slug!r}. The field `tenant` must contain the slug of a tenant.",
             code="TENANT_NOT_FOUND",
         )
     try:
         (result,) = events_receive(tenant_id=tenant.id, values=[value], source=EventSource.CELERY, sender="celery")
+    except TenantOverLimit as error:
+        raise self.retry(exc=error, countdown=error.retry_after) from error
     except DatabaseError as error:
         if is_data_error(error):  # every retry would fail in the same way
             raise InputInvalid(f"PostgreSQL refuses to store the event: {error}", code="EVENT_INVALID") from error

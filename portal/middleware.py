@@ -11,6 +11,7 @@ from workflows.api.errors import error_body
 from workflows.models import Tenant, TenantMembership
 from workflows.statuses import CommandSource, Role
 from workflows.tenancy import NO_SCOPE, Scope, enter_scope, scope_of
+from workflows.tenant_starts import maintenance_of, with_maintenance
 
 SESSION_TENANT = "tenant_id"
 # Tenant of a session that an identity provider opened. The session opens no other tenant.
@@ -23,7 +24,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 class CurrentTenantMiddleware:
-    """Set `request.tenant`, `request.tenant_choices` and `request.actor` for a signed-in user.
+    """Set `request.tenant`, `.tenant_choices`, `.maintenance` and `.actor` for a signed-in user.
 
     The session stores which tenant the user has chosen. Without a choice, the tenant is the user's first tenant by
     name. A superuser also works in one tenant at a time, with the role ADMIN.
@@ -37,6 +38,7 @@ class CurrentTenantMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
+        request.maintenance = None  # type: ignore[attr-defined]
         request.tenant_choices = []  # type: ignore[attr-defined]
         with scope_of(NO_SCOPE):  # no tenant is visible until the user is known
             if request.user.is_authenticated and not request.path.startswith(WITHOUT_TENANT):
@@ -65,7 +67,7 @@ def _choose_tenant(request: HttpRequest) -> bool:
     with scope_of(Scope(user=str(user.pk))):
         memberships = {
             row.tenant_id: row
-            for row in TenantMembership.objects.select_related("tenant")
+            for row in with_maintenance(TenantMembership.objects.select_related("tenant"))
             .filter(user_id=user.pk, tenant__is_active=True)
             .order_by("tenant__name")
         }
@@ -74,7 +76,7 @@ def _choose_tenant(request: HttpRequest) -> bool:
     if only is not None:  # the administrators of this tenant control its provider, so it opens no rights of superusers
         choices = [tenant for tenant in choices if str(tenant.id) == only and not user.is_superuser]
     elif user.is_superuser:
-        choices = list(Tenant.objects.filter(is_active=True).order_by("name"))
+        choices = list(with_maintenance(Tenant.objects.filter(is_active=True)).order_by("name"))
     chosen = request.session.get(SESSION_TENANT)
     if not choices:
         return chosen is None
@@ -85,6 +87,8 @@ def _choose_tenant(request: HttpRequest) -> bool:
     membership = memberships.get(tenant.id)
     role = Role(membership.role) if membership else Role.ADMIN
     request.tenant, request.tenant_choices = tenant, choices  # type: ignore[attr-defined]
+    row = tenant if user.is_superuser else membership
+    request.maintenance = maintenance_of(tenant, row)  # type: ignore[attr-defined]
     enter_scope(Scope(tenant=str(tenant.id)))
     request.actor = Actor(  # type: ignore[attr-defined]
         "user",
@@ -94,5 +98,6 @@ def _choose_tenant(request: HttpRequest) -> bool:
         role,
         CommandSource.API if request.path.startswith("/api/") else CommandSource.ADMIN,
         may_see_payloads=bool(membership and membership.may_see_payloads),
+        is_superuser=user.is_superuser,
     )
     return found is not None or chosen is None

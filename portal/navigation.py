@@ -72,7 +72,14 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
     actor = getattr(request, "actor", None)
     if actor is None or not actor.has_role(Role.ADMIN):
         return []
+    tenant = reverse("admin:workflows_tenant_change", args=[actor.tenant_id])
+    own = {**_item("Tenant", "set", "workflows_tenant_changelist"), "link": tenant}
+    every = _item("All tenants", "cols", "workflows_tenant_changelist")
+    is_own = request.path == tenant  # its address is below that of all tenants
+    tenants = [{**every, "active": False} if is_own else every] if actor.is_superuser else []
     return [
+        *tenants,
+        {**own, "active": True} if is_own else own,
         _item("Members", "people", "workflows_tenantmembership_changelist"),
         _item("Tokens", "key", "workflows_apitoken_changelist"),
         _item("Identity providers", "ext", "workflows_identityprovider_changelist"),

@@ -20,6 +20,7 @@ class Actor:
     role: Role
     source: CommandSource
     may_see_payloads: bool = False
+    is_superuser: bool = False  # a superuser of the portal, or the command line
 
     def has_role(self, needed: Role) -> bool:
         return _RANK[self.role] >= _RANK[needed]
@@ -34,6 +35,13 @@ class Actor:
             raise PermissionRefused(
                 f"the role {self.role} may not {to}; it needs the role {needed} or a higher one",
                 details={"role": str(self.role), "needed": str(needed)},
+            )
+
+    def require_superuser(self, *, to: str) -> None:
+        """Refuse the request if the actor is no superuser. Errors: PermissionRefused."""
+        if not self.is_superuser:
+            raise PermissionRefused(
+                f"only superusers of the portal may {to}; ask one of them", details={"needed": "superuser"}
             )
 
     @property

@@ -19,6 +19,7 @@ from workflows.concurrency_keys import queued_starts_wake
 from workflows.dispatch_notification import notify_dispatcher
 from workflows.models import Definition, EventDelivery, Run
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus
+from workflows.tenant_starts import AT_LIMIT, maintenance_of, with_maintenance
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,18 @@ def held_starts_wake(*, tenant_id: uuid.UUID, definition_id: uuid.UUID) -> None:
     """Make as many held starts due as there are free slots. Call it after the commit that may have freed a slot.
 
     A paused definition keeps its held starts until it is resumed. An archived definition has no slots to wait for, so
-    all its held starts become due and are skipped.
+    all its held starts become due and are skipped. A tenant that accepts no start keeps all of them.
     """
-    columns = ("tenant_id", "concurrency_limit", "is_paused", "archived_at")
-    definition = Definition._base_manager.only(*columns).get(tenant_id=tenant_id, id=definition_id)
+    found = with_maintenance(Definition._base_manager.select_related("tenant").defer("draft_text"))
+    definition = found.get(tenant_id=tenant_id, id=definition_id)
     is_archived = definition.archived_at is not None
     if definition.is_paused and not is_archived:
         return
     queued_starts_wake(tenant_id=tenant_id, definition_id=definition_id)
-    held = held_starts(tenant_id=tenant_id, definition_id=definition_id)
+    tenant = definition.tenant
+    if not is_archived and (not tenant.is_active or maintenance_of(tenant, definition) is not None):
+        return
+    held = held_starts(tenant_id=tenant_id, definition_id=definition_id).exclude(reason=AT_LIMIT)
     if not held.exists():
         return
     use = None if is_archived else slot_use(definition)

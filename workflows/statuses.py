@@ -197,6 +197,8 @@ class CommandAction(TextChoices):
     ACCEPT_INVITATION = "accept_invitation", "Accept invitation"
     CREATE_TENANT = "create_tenant", "Create tenant"
     EDIT_TENANT = "edit_tenant", "Edit tenant"
+    START_MAINTENANCE = "start_maintenance", "Start maintenance"
+    END_MAINTENANCE = "end_maintenance", "End maintenance"
     EDIT_VIEW = "edit_view", "Change saved view"
     EDIT_RETENTION = "edit_retention", "Change retention periods"
     HOLD_RUN = "hold_run", "Set legal hold"

@@ -14,6 +14,7 @@ from workflows.services.retention.prune import tenants_prune_slice
 from workflows.services.runs.reconcile_sweep import runs_reconcile
 from workflows.services.schedules.reconcile import schedules_reconcile
 from workflows.services.step_counts import steps_count
+from workflows.services.tenant_usage import tenants_measure
 from workflows.tenancy import system_scope, tenant_scope
 
 
@@ -79,6 +80,16 @@ def prune_old_rows() -> dict[str, int]:
     if not is_done:
         prune_old_rows.apply_async(countdown=1)
     return deleted
+
+
+@shared_task(name="workflows.measure_tenants")
+def measure_tenants() -> int:
+    """Measure what the limits of tenants limit, and notify administrators. Return the number of tenants.
+
+    Source: docs/reference/administration.md#limits
+    """
+    with system_scope():
+        return tenants_measure()
 
 
 @shared_task(name=WORK_BULK)

@@ -20,6 +20,7 @@ AREAS = {
     "incidents": "runs",
     "invitations": "administration",
     "language": "definitions",
+    "maintenance": "administration",
     "members": "administration",
     "redaction-rules": "administration",
     "retention": "administration",
@@ -29,6 +30,7 @@ AREAS = {
     "secrets": "administration",
     "sign-ins": "ledger",
     "tasks": "tasks",
+    "tenants": "administration",
     "tokens": "administration",
 }
 ONLY_READ = ("ledger",)

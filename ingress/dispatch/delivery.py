@@ -34,6 +34,7 @@ from workflows.models.statements import update_rows
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import DeliveryKind, DeliveryStatus
 from workflows.temporal import gateway
+from workflows.tenant_starts import starts_at_limit_wake
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,9 @@ class Attempt:
     """Result of one delivery attempt. `status` is the status that the delivery gets.
 
     `is_failure`: the attempt counts towards DELIVERY_MAX_ATTEMPTS. `is_held`: the definition is paused, or it has no
-    free slot. `is_outage`: Temporal did not respond, so further attempts would fail too. `is_busy`: the run cannot take
-    a signal at this moment. The next attempt is due before the next sweep, so the worker must send a queue notification
-    for it.
+    free slot, or the tenant accepts no start (`of_tenant`). `is_outage`: Temporal did not respond, so further attempts
+    would fail too. `is_busy`: the run cannot take a signal at this moment. The next attempt is due before the next
+    sweep, so the worker must send a queue notification for it.
     """
 
     status: str
@@ -73,6 +74,7 @@ class Attempt:
     is_held: bool = False
     is_outage: bool = False
     is_busy: bool = False
+    of_tenant: bool = False
 
 
 Attempted = tuple[EventDelivery, Attempt]
@@ -185,7 +187,7 @@ def _attempt(delivery: EventDelivery) -> Attempt:
     except TriggerHeld as held:
         retry = PAUSED_RETRY_SECONDS if held.is_paused else HELD_RETRY_SECONDS
         seconds = retry * random.uniform(1, 1.5)  # noqa: S311  not for secrets
-        return Attempt(DeliveryStatus.PENDING, str(held), seconds, is_held=True)
+        return Attempt(DeliveryStatus.PENDING, str(held), seconds, is_held=True, of_tenant=held.of_tenant)
     except gateway.TemporalBusy as error:
         failures = _failures_in_a_row(delivery) + 1
         seconds = backoff_seconds(failures, first=FIRST_BUSY_SECONDS, longest=LONGEST_BUSY_SECONDS)
@@ -237,7 +239,10 @@ def _record_attempts(attempted: Sequence[Attempted]) -> None:
     for delivery, attempt in attempted:
         if delivery.wait_id and attempt.status in WAIT_IS_FREE:  # the wait can take its next event
             wait_look_for_events(tenant_id=str(delivery.tenant_id), wait_id=str(delivery.wait_id))
-    held = {(delivery.tenant_id, delivery.definition_id) for delivery, attempt in attempted if attempt.is_held}
+    held_attempts = [(delivery, attempt.of_tenant) for delivery, attempt in attempted if attempt.is_held]
+    for tenant_id in {delivery.tenant_id for delivery, of_tenant in held_attempts if of_tenant}:
+        starts_at_limit_wake(tenant_id)
+    held = {(delivery.tenant_id, delivery.definition_id) for delivery, of_tenant in held_attempts if not of_tenant}
     for tenant_id, definition_id in held:
         if definition_id is not None:
             held_starts_wake(tenant_id=tenant_id, definition_id=definition_id)

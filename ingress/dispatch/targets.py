@@ -22,6 +22,7 @@ from workflows.services.schedules.starts import scheduled_start
 from workflows.statuses import CommandState, DeliveryStatus, EventSource, TriggerType, WaitKind
 from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, TaskEventSignal
+from workflows.tenant_starts import StartHeld, require_start_allowed
 
 # The id of a run is derived from its event and its definition. A redelivery then cannot start a second run.
 RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
@@ -31,11 +32,16 @@ QUEUED = "the start is queued until the open run with the same concurrency key h
 
 
 class TriggerHeld(Exception):
-    """The definition is paused or has no free slot, so the start is refused. The delivery is held and retried."""
+    """The start is refused, and the delivery is held and retried.
 
-    def __init__(self, why: str, *, is_paused: bool = False) -> None:
+    Either the definition is paused or has no free slot, or the tenant accepts no start (`of_tenant`). `is_paused`: the
+    hold ends by an action of a person.
+    """
+
+    def __init__(self, why: str, *, is_paused: bool = False, of_tenant: bool = False) -> None:
         super().__init__(why)
         self.is_paused = is_paused
+        self.of_tenant = of_tenant
 
 
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
@@ -126,7 +132,14 @@ def _require_not_paused(definition: Definition) -> None:
 
 
 def _admit(definition: Definition, delivery: EventDelivery) -> None:
-    """Hold the start if the definition was paused since the claim of the delivery. Then take a concurrency slot."""
+    """Hold the start if the tenant accepts none, or if the definition was paused since the claim of the delivery.
+
+    Then take a concurrency slot.
+    """
+    try:
+        require_start_allowed(delivery.tenant_id)
+    except StartHeld as error:
+        raise TriggerHeld(error.message, is_paused=error.is_long, of_tenant=True) from error
     _require_not_paused(Definition._base_manager.only("key", "is_paused", "paused_reason").get(id=definition.id))
     _require_slot(definition, delivery)
 

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from ingress.intake.admission import require_events_admitted
 from ingress.intake.correlation import correlate_event
 from ingress.intake.correlation_config import ANY_EVENT
 from ingress.intake.envelope import Envelope, read_event_envelope
@@ -63,13 +64,15 @@ def events_receive(
     Shapes: a value is one of three things: the JSON of an event; an `Envelope` that the entry point has read; or the
     error of an event that the entry point could not read.
     Idempotency: if an event with the same id and body is stored, the result has the stored event.
-    Errors: errors are returned as results, and the sender must act. InputInvalid EVENT_INVALID: nothing is stored.
+    Errors: the errors of `require_events_admitted`, and then nothing is stored. Other errors are returned as results,
+    and the sender must act. InputInvalid EVENT_INVALID: nothing is stored.
     InputInvalid EVENT_PAYLOAD_INVALID, SCHEMA_UNKNOWN or SCHEMA_MISMATCH: the event is kept as rejected and does not
     occupy its id. Conflict EVENT_ID_CONFLICT: the id belongs to another body; the event is kept as rejected.
-    Cost: two statements for up to CHUNK events, and one statement for each further CHUNK. If payloads have a schema,
+    Cost: three statements for up to CHUNK events, and one statement for each further CHUNK. If payloads have a schema,
     the statements of `PayloadChecker` are added. Repeats need one more statement, and conflicts need two more.
     """
     with tenant_scope(tenant_id):
+        require_events_admitted(tenant_id=tenant_id, count=len(values), source=source)
         envelopes = [_read(value) for value in values]
         rules = IntakeRules(tenant_id, {item.event_type for item in envelopes if isinstance(item, Envelope)})
         rows = {

@@ -13,6 +13,8 @@ to the dead-letter stream with the reason. So the process may be killed between 
   after the entry has been idle for EVENT_STREAM_CLAIM_SECONDS.
 - The database is unavailable: the consumer tries to store the same entries again until the database is available. These
   tries do not count as deliveries, and no entry becomes a dead letter because of the outage.
+- The tenant is over a limit: the entry stays pending. The consumer reads the entries of other tenants, and tries again
+  after the time that the limit says. The entry does not become a dead letter because of the limit.
 - Any other exception: the entry stays pending and is delivered again, up to EVENT_STREAM_MAX_DELIVERIES times. Then the
   entry is written to the dead-letter stream. The other entries of its batch are stored without it.
 - Redis is unavailable: the consumer reconnects. If the group does not exist, for example after FLUSHALL, the consumer
@@ -27,23 +29,18 @@ import json
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 from django.db import Error, close_old_connections, connections
 from django.utils import timezone
 
-from ingress.intake.receive import Receipt, events_receive
-from ingress.stream.entry import event_of_entry, tenant_not_found
+from ingress.intake.admission import TenantOverLimit
+from ingress.intake.receive import Receipt
 from ingress.stream.group import Entry, StreamGroup, is_group_missing
 from ingress.stream.outage import Outage, is_database_outage
-from workflows.database_errors import is_data_error
-from workflows.errors import InputInvalid, PortalError
-from workflows.models import Tenant
-from workflows.statuses import EventSource
+from ingress.stream.storing import EntryResult, stream_events_receive
+from workflows.errors import PortalError
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +51,6 @@ TRIMMED = (
     "Redis trimmed the entry before it was stored and acknowledged. "
     "If no event with its id is stored, the sender must send it again."
 )
-
-# Receipt: the event is stored. PortalError: the entry can never become an event. Any other exception is a bug, and the
-# entry is retried later.
-EntryResult = Receipt | Exception
 
 
 @dataclass(frozen=True)
@@ -70,15 +63,20 @@ class StreamLimits:
 
 @dataclass
 class StreamCounts:
-    """Numbers of entries since this process started. `failed` counts deliveries that Redis will repeat."""
+    """Numbers of entries since this process started.
+
+    `failed` counts deliveries that Redis will repeat. `over_limit` counts attempts that a limit of a tenant stopped.
+    """
 
     stored: int = 0
     repeats: int = 0
     dead: int = 0
     failed: int = 0
+    over_limit: int = 0
 
     def __str__(self) -> str:
-        return f"{self.stored} stored, {self.repeats} repeats, {self.dead} dead letters, {self.failed} failed attempts"
+        tried = f"{self.failed} failed attempts, {self.over_limit} attempts over a limit"
+        return f"{self.stored} stored, {self.repeats} repeats, {self.dead} dead letters, {tried}"
 
 
 class EventStream:
@@ -92,6 +90,7 @@ class EventStream:
         self._database = Outage("the database", stop)
         self._names = group.names
         self._logged_counts = ""
+        self._over_limit_until = 0.0  # 0: no entry waits for a limit
         self.counts = StreamCounts()
 
     def consume_events(self, *, once: bool = False) -> StreamCounts:
@@ -135,6 +134,9 @@ class EventStream:
                 self._receive(entries)
             elif once:
                 return
+            if self._over_limit_until and time.monotonic() >= self._over_limit_until:
+                self._over_limit_until = 0.0
+                self._receive_pending(idle_ms=0, consumer=self._group.consumer)
             if time.monotonic() >= sweep_at:
                 self._sweep()
                 sweep_at = time.monotonic() + self._limits.claim_seconds
@@ -203,7 +205,11 @@ class EventStream:
                 return {}
 
     def _entry_failed(self, entry: Entry, error: Exception) -> None:
-        if isinstance(error, PortalError) and error.status < 500:
+        if isinstance(error, TenantOverLimit):
+            until = time.monotonic() + error.retry_after
+            self._over_limit_until = min(until, self._over_limit_until or until)
+            self.counts.over_limit += 1
+        elif isinstance(error, PortalError) and error.status < 500:
             self._write_dead_letter(
                 entry, error.code, error.message, details=json.dumps(error.details) if error.details else ""
             )
@@ -242,61 +248,3 @@ class EventStream:
                 logger.info("consumer %s has pending entries and stays in the group", self._group.consumer)
         except redis.RedisError as error:
             logger.warning("consumer %s could not leave the group: %s", self._group.consumer, error)
-
-
-# -- Storing: uses the database, and not Redis ------------------------------------------------------------------------
-
-
-def stream_events_receive(*, stream: str, entries: Sequence[Entry]) -> dict[str, EntryResult]:
-    """Read entries and store them as events. Return the result of each entry by its id. Receipts are committed.
-
-    Idempotency: by event id; a repeat returns receipts of duplicates.
-    Errors: an error of django.db for which `is_database_outage` returns True. Then no entry has a result.
-    Cost: one query for the tenants, and one call of `events_receive` for each tenant.
-    """
-    results: dict[str, EntryResult] = {}
-    by_tenant: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        try:
-            event = event_of_entry(stream=stream, entry_id=entry.id, fields=entry.fields)
-        except PortalError as error:
-            results[entry.id] = error
-        except Exception as error:
-            logger.exception("entry %s could not be read", entry.id)
-            results[entry.id] = error
-        else:
-            by_tenant.setdefault(event.tenant, {})[entry.id] = event.value
-    tenants = dict(Tenant.objects.filter(slug__in=by_tenant, is_active=True).values_list("slug", "id"))
-    for slug, values in by_tenant.items():
-        if slug in tenants:
-            results |= _receive_of_tenant(tenants[slug], f"stream {stream}", values)
-        else:
-            results |= dict.fromkeys(values, tenant_not_found(slug))
-    return results
-
-
-def _receive_of_tenant(tenant_id: uuid.UUID, sender: str, values: dict[str, Any]) -> dict[str, EntryResult]:
-    """Store the events of one tenant. If a batch fails, store each event by itself."""
-    try:
-        receipts = events_receive(
-            tenant_id=tenant_id, values=list(values.values()), source=EventSource.STREAM, sender=sender
-        )
-    except Exception as error:
-        if is_database_outage(error):
-            raise
-        if len(values) == 1:
-            return dict.fromkeys(values, _entry_error(error, next(iter(values))))
-        logger.warning("a batch of %d entries failed (%r); each entry is tried by itself", len(values), error)
-        return {
-            entry_id: result
-            for name, value in values.items()
-            for entry_id, result in _receive_of_tenant(tenant_id, sender, {name: value}).items()
-        }
-    return dict(zip(values, receipts, strict=True))
-
-
-def _entry_error(error: Exception, entry_id: str) -> Exception:
-    if is_data_error(error):  # every retry would fail in the same way
-        return InputInvalid(f"PostgreSQL refuses to store the event: {error}", code="EVENT_INVALID")
-    logger.error("entry %s could not be stored", entry_id, exc_info=error)
-    return error

@@ -70,7 +70,7 @@ def event_of_entry(*, stream: str, entry_id: str, fields: Fields) -> StreamEvent
 
 def tenant_not_found(slug: str) -> NotFound:
     return NotFound(
-        f"There is no active tenant {slug[:63]!r}. The field `tenant` must contain the slug of an active tenant.",
+        f"There is no tenant {slug[:63]!r}. The field `tenant` must contain the slug of a tenant.",
         code="TENANT_NOT_FOUND",
     )
 

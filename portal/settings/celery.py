@@ -86,7 +86,16 @@ STEP_COUNT_INTERVAL_SECONDS = env.number(
 PRUNE_HOUR = env.whole(
     "PRUNE_HOUR", 2, "hour of the day (UTC) at which the daily deletion of old rows begins", low=0, high=23
 )
+TENANT_MEASURE_INTERVAL_SECONDS = env.number(
+    "TENANT_MEASURE_INTERVAL_SECONDS", 300, "seconds between two measurements of what the limits of tenants limit",
+    low=5, high=86_400,
+)  # fmt: skip
 CELERY_BEAT_SCHEDULE = {
+    "workflows.measure_tenants": {
+        "task": "workflows.measure_tenants",
+        "schedule": timedelta(seconds=TENANT_MEASURE_INTERVAL_SECONDS),
+        "options": {"expires": max(30.0, 3 * TENANT_MEASURE_INTERVAL_SECONDS)},
+    },
     "workflows.prune_old_rows": {
         "task": "workflows.prune_old_rows",
         "schedule": crontab(hour=str(PRUNE_HOUR), minute="17"),

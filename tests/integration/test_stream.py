@@ -18,7 +18,7 @@ import redis
 from django.core.management import call_command
 from django.db import InternalError, OperationalError, connections
 
-from ingress.stream import consumer
+from ingress.stream import storing
 from ingress.stream.consumer import EventStream
 from ingress.stream.group import StreamGroup
 from portal.devstack.servers import Servers, embedded_servers
@@ -57,14 +57,14 @@ def running(consumer: EventStream, stop: threading.Event) -> Iterator[None]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], number: int) -> None:
     """Make `events_receive` raise for a batch with this event."""
-    receive = consumer.events_receive
+    receive = storing.events_receive
 
     def events_receive(*, values: Any, **others: Any) -> Any:
         if any(value["payload"].get("n") == number for value in values):
             raise error()
         return receive(values=values, **others)
 
-    monkeypatch.setattr(consumer, "events_receive", events_receive)
+    monkeypatch.setattr(storing, "events_receive", events_receive)
 
 
 def caused_by(error: Exception, cause: Exception) -> Exception:

@@ -9,8 +9,8 @@ import pytest
 from tests.support.access import endpoints, url_patterns
 from tests.support.api import Api, error_of
 from tests.support.factories import make_run, make_token
-from workflows.api import rate_limit
 from workflows.api.scopes import READING, needed_scope
+from workflows.services import rate_limits
 from workflows.services.tokens import token_issue
 from workflows.statuses import Role
 from workflows.token_scopes import AREAS, SCOPES
@@ -94,8 +94,8 @@ def test_setting_limits_tokens_without_a_limit_of_their_own(tenant: Any, setting
 def test_no_request_is_refused_while_redis_does_not_respond(
     tenant: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(rate_limit.TokenRateThrottle, "_uncounted_until", 0.0)
+    monkeypatch.setattr(rate_limits._Outage, "until", 0.0)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     api = token_with(tenant, rate_limit_per_minute=1)
     assert [api.get("/runs").status_code for _ in range(3)] == [200, 200, 200]
-    assert [record.name for record in caplog.records].count("workflows.api.rate_limit") == 1
+    assert [record.name for record in caplog.records].count("workflows.services.rate_limits") == 1

@@ -106,6 +106,7 @@ class Cell:
     def is_admin_list(self) -> bool:
         return (
             self.name.startswith("admin:workflows_")
+            and self.needs != SUPERUSER
             and self.label == f"GET {self.name}"
             and self.name.endswith("_changelist")
         )

@@ -69,6 +69,7 @@ def fill_tenant(mark: str) -> FilledTenant:
     api_clients = {role: api_client(role, tenant) for role in Role.values}
     ids = {
         "tenant": str(tenant.id),
+        "tenant_slug": tenant.slug,
         "member": f"{Role.OPERATOR}-{own}",
         "app": "workflows",
         "content_type": str(ContentType.objects.get_for_model(Run).pk),

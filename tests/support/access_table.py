@@ -264,6 +264,17 @@ def _api_admins() -> Iterator[Cell]:
     yield _write("member", ADMIN, "member", method="DELETE", body=lambda ids: None)
     invited = {"email": "new@example.org", "role": "viewer"}
     yield _write("invitations", ADMIN, body=lambda ids: invited, foreign_statuses=None)
+    yield Cell("api:tenants", "GET", SUPERUSER, writes=False, foreign_statuses=None, users_only=True)
+    new = {"slug": "new-desk", "name": "New desk"}
+    yield _write("tenants", SUPERUSER, body=lambda ids: new, foreign_statuses=None)
+    yield _read("tenant", "tenant_slug", needs=ADMIN)
+    yield _write("tenant", ADMIN, "tenant_slug", method="PATCH", body=lambda ids: {"name": "New name"})
+    yield _write("tenant-maintenance", ADMIN, "tenant_slug")
+    no_maintenance = {"method": "DELETE", "body": lambda ids: None, "statuses": frozenset({409})}
+    yield _write("tenant-maintenance", ADMIN, "tenant_slug", **no_maintenance)
+    yield Cell("api:maintenance", "GET", VIEWER, writes=False, foreign_statuses=None)
+    yield _write("maintenance", SUPERUSER, foreign_statuses=None)
+    yield _write("maintenance", SUPERUSER, foreign_statuses=None, **no_maintenance)
     yield _write("invitation-resend", ADMIN, "invitation", body=lambda ids: {})
     yield _write("invitation-revoke", ADMIN, "invitation")
 
@@ -284,6 +295,7 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _schedule_steps()
     yield from _secret_pages()
     yield from _token_and_member_pages()
+    yield from _tenant_pages()
     yield _get("workflows_signinrecord_changelist", ADMIN, shows=True)
     yield _post("workflows_signinrecord_changelist", NOBODY, denied_statuses=REFUSED)
     yield from _run_screens()
@@ -523,6 +535,24 @@ def _token_and_member_pages() -> Iterator[Cell]:
         else:
             yield _post(f"{name}_add", ADMIN, body=lambda ids, name=name: bodies[name], is_recorded=True)
         yield _post(f"{name}_change", ADMIN, row, body=lambda ids, name=name: changes[name], is_recorded=True)
+
+
+def _tenant_pages() -> Iterator[Cell]:
+    name, superusers_see_all = "workflows_tenant", frozenset({403, 404})
+    yield _get(f"{name}_changelist", SUPERUSER)
+    yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
+    yield _get(f"{name}_add", SUPERUSER)
+    yield _post(f"{name}_add", SUPERUSER, body=lambda ids: {"name": "NEW", "slug": "new-desk"}, is_recorded=True)
+    yield _get(f"{name}_portal", SUPERUSER)
+    yield _post(f"{name}_portal", SUPERUSER, is_recorded=True)
+    yield _get(f"{name}_change", ADMIN, "tenant", shows=True, foreign_statuses=superusers_see_all)
+    renamed = {"what": "rename", "name": "NEW"}
+    yield _post(f"{name}_change", ADMIN, "tenant", body=lambda ids: renamed, is_recorded=True)
+    yield _get(f"{name}_history", ADMIN, "tenant", foreign_statuses=superusers_see_all)
+    yield _post(f"{name}_history", ADMIN, "tenant", writes=False)
+    yield from _both("admin/workflows/tenant/<path:object_id>/", VIEWER, "tenant", foreign_statuses=superusers_see_all)
+    yield _get(f"{name}_delete", NOBODY, "tenant", foreign_statuses=FORBIDDEN)
+    yield _post(f"{name}_delete", NOBODY, "tenant", foreign_statuses=FORBIDDEN)
 
 
 def _run_screens() -> Iterator[Cell]:

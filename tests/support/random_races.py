@@ -23,8 +23,8 @@ from ingress.dispatch.routing import event_route
 from ingress.dispatch.work import events_work
 from ingress.intake.receive import Receipt, events_receive
 from ingress.publish import publish_event
-from ingress.stream.consumer import stream_events_receive
 from ingress.stream.group import Entry
+from ingress.stream.storing import stream_events_receive
 from ingress.tasks import consume_event
 from tests.support.events import open_wait
 from tests.support.race_scenario import RecordedSignals, analyze_tables, insert_runs

@@ -19,6 +19,8 @@ INDEXES_OF_ALL_TENANTS = {
     "workflow_runs_starting": "sweep: launches that were interrupted",
     "api_tokens_token_hash_key": "authentication: the token names the tenant",
     "api_tokens_token_hash_70d52dcc_like": "added by Django to each unique text column",
+    "tenant_invitations_code_hash_key": "acceptance: the code names the tenant",
+    "tenant_invitations_code_hash_b08e5383_like": "added by Django to each unique text column",
 }
 
 # Policies beside those of the tenant and of the system.

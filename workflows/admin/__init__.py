@@ -15,5 +15,6 @@ from workflows.admin import (  # noqa: F401
     schemas,
     secrets,
     sign_ins,
+    tenants,
     tokens,
 )

@@ -49,7 +49,11 @@ class TokenAuthentication(BaseAuthentication):
         with scope_of(Scope(token_hash=wanted)):
             row = ApiToken.objects.select_related("tenant").filter(token_hash=wanted).first()
         now = timezone.now()
-        if row is None or row.revoked_at is not None or not row.tenant.is_active:
+        if row is not None and row.revoked_at is None and not row.tenant.is_active:
+            raise AuthenticationFailed(
+                f"The tenant {row.tenant.name} is closed. A superuser of the portal can open it.", code="TENANT_CLOSED"
+            )
+        if row is None or row.revoked_at is not None:
             raise AuthenticationFailed(
                 "The token is unknown or revoked. Create a new token in the portal.", code="TOKEN_INVALID"
             )

@@ -40,7 +40,8 @@ def exception_response(error: Exception, context: dict[str, Any]) -> Response | 
     """
     set_rollback()
     if isinstance(error, PortalError):
-        return Response(error.as_body(), status=error.status)
+        wait = getattr(error, "retry_after", None)
+        return Response(error.as_body(), status=error.status, headers={"Retry-After": str(wait)} if wait else None)
     if isinstance(error, Http404):
         error = exceptions.NotFound("No row with this id or name exists in your tenant.")
     elif isinstance(error, PermissionDenied):

@@ -39,7 +39,12 @@ def add_tenant(parser: CommandParser) -> None:
     parser.add_argument("--tenant", help="slug of the tenant; needed if there are several")
 
 
+def cli_actor(tenant: Tenant, by: str) -> Actor:
+    """Return the actor of a command. `by` is the name of the person for the ledger."""
+    return Actor("system", "cli", by, tenant.id, Role.ADMIN, CommandSource.CLI, is_superuser=True)
+
+
 def tenant_and_actor(options: dict[str, Any]) -> tuple[Tenant, Actor]:
     """Return the tenant of the option `--tenant`, and the actor for its command ledger."""
     tenant = find_tenant(options["tenant"])
-    return tenant, Actor("system", "cli", options["by"], tenant.id, Role.ADMIN, CommandSource.CLI)
+    return tenant, cli_actor(tenant, options["by"])

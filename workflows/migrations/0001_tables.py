@@ -37,10 +37,41 @@ class Migration(migrations.Migration):
                 ("notification_retention_days", models.PositiveIntegerField(default=90)),
                 ("delivery_concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
                 ("redaction_rules", models.JSONField(blank=True, default=list)),
+                ("events_per_second_limit", models.PositiveIntegerField(blank=True, null=True)),
+                ("open_runs_limit", models.PositiveIntegerField(blank=True, null=True)),
+                ("stored_bytes_limit", models.PositiveBigIntegerField(blank=True, null=True)),
+                (
+                    "usage",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="Last measurement of what the limits limit."
+                    ),
+                ),
+                ("usage_at", models.DateTimeField(blank=True, null=True)),
+                ("maintenance_since", models.DateTimeField(blank=True, null=True)),
+                ("maintenance_reason", models.CharField(blank=True, max_length=500)),
+                ("maintenance_by_name", models.CharField(blank=True, max_length=200)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
                 "db_table": "tenants",
+            },
+        ),
+        migrations.CreateModel(
+            name="PortalMaintenance",
+            fields=[
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False),
+                ),
+                ("since", models.DateTimeField(default=django.utils.timezone.now)),
+                ("reason", models.CharField(max_length=500)),
+                ("by_name", models.CharField(max_length=200)),
+            ],
+            options={
+                "db_table": "portal_maintenance",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("id", 1)), name="portal_maintenance_one_row")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -110,6 +141,8 @@ class Migration(migrations.Migration):
                             ("accept_invitation", "Accept invitation"),
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
+                            ("start_maintenance", "Start maintenance"),
+                            ("end_maintenance", "End maintenance"),
                             ("edit_view", "Change saved view"),
                             ("edit_retention", "Change retention periods"),
                             ("hold_run", "Set legal hold"),
@@ -282,6 +315,8 @@ class Migration(migrations.Migration):
                             ("accept_invitation", "Accept invitation"),
                             ("create_tenant", "Create tenant"),
                             ("edit_tenant", "Edit tenant"),
+                            ("start_maintenance", "Start maintenance"),
+                            ("end_maintenance", "End maintenance"),
                             ("edit_view", "Change saved view"),
                             ("edit_retention", "Change retention periods"),
                             ("hold_run", "Set legal hold"),

@@ -15,7 +15,7 @@ from workflows.models.schedules import HolidayCalendar, Schedule, ScheduleOccurr
 from workflows.models.sign_in import IdentityProvider, SignInRecord
 from workflows.models.step_counts import StepCount
 from workflows.models.storage import DataStoreEntry, Secret
-from workflows.models.tenants import ApiToken, Invitation, Tenant, TenantMembership
+from workflows.models.tenants import ApiToken, Invitation, PortalMaintenance, Tenant, TenantMembership
 
 __all__ = [
     "ActionInvocation",
@@ -45,6 +45,7 @@ __all__ = [
     "Notification",
     "OutboxEvent",
     "PayloadSchema",
+    "PortalMaintenance",
     "PrunedRun",
     "Run",
     "RunHold",

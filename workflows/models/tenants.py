@@ -21,6 +21,14 @@ class Tenant(models.Model):
     notification_retention_days = models.PositiveIntegerField(default=90)
     delivery_concurrency_limit = models.PositiveIntegerField(null=True, blank=True)
     redaction_rules = models.JSONField(default=list, blank=True)
+    events_per_second_limit = models.PositiveIntegerField(null=True, blank=True)
+    open_runs_limit = models.PositiveIntegerField(null=True, blank=True)
+    stored_bytes_limit = models.PositiveBigIntegerField(null=True, blank=True)
+    usage = models.JSONField(default=dict, blank=True, help_text="Last measurement of what the limits limit.")
+    usage_at = models.DateTimeField(null=True, blank=True)
+    maintenance_since = models.DateTimeField(null=True, blank=True)
+    maintenance_reason = models.CharField(max_length=500, blank=True)
+    maintenance_by_name = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -28,6 +36,22 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PortalMaintenance(models.Model):
+    """Maintenance of the whole portal. There is one row while it lasts, and none otherwise."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    since = models.DateTimeField(default=timezone.now)
+    reason = models.CharField(max_length=500)
+    by_name = models.CharField(max_length=200)
+
+    class Meta:
+        db_table = "portal_maintenance"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="portal_maintenance_one_row")]
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class TenantMembership(TenantRow):

@@ -20,6 +20,7 @@ from workflows.ledger import commands_observe_end, commands_observe_start
 from workflows.models import Event, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.projections.run_logs import record_end_log
 from workflows.statuses import RUN_STATUS_OF_TEMPORAL, DeliveryStatus, RunStatus, StepStatus, TaskStatus, WaitStatus
+from workflows.tenant_starts import starts_at_limit_wake
 
 ENDED_BY_TEMPORAL = "the run was ended by Temporal before it could take this event"
 # Sequence number for an end that only Temporal reports. It is higher than every number of the run's own records, so
@@ -84,6 +85,7 @@ def wake_held_starts_on_commit(run: Run) -> None:
     """After the commit, make held starts due. They can use the slot or the concurrency key that this run has freed."""
     of_definition = {"tenant_id": run.tenant_id, "definition_id": run.definition_id}
     transaction.on_commit(partial(held_starts_wake, **of_definition))
+    transaction.on_commit(partial(starts_at_limit_wake, run.tenant_id))
     if run.concurrency_key:
         transaction.on_commit(partial(queued_starts_wake, **of_definition, key=run.concurrency_key))
 

@@ -5,7 +5,19 @@ from typing import Any
 from django import template
 from django.template import Context
 
+from workflows.services.tenant_usage import Use, uses_of
+from workflows.statuses import Role
+
 register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def limit_warnings(context: Context) -> list[Use]:
+    """Return the limits of the tenant that are at 80 % or more. Only administrators see them. Cost: no statement."""
+    actor = getattr(context["request"], "actor", None)
+    if actor is None or not actor.has_role(Role.ADMIN):
+        return []
+    return [use for use in uses_of(context["request"].tenant) if use.level]
 
 
 @register.simple_tag(takes_context=True)

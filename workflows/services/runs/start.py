@@ -17,6 +17,7 @@ from workflows.services.roles import require_role
 from workflows.services.runs.launch import run_launch
 from workflows.statuses import CommandAction, CommandState, Role, TriggerType
 from workflows.temporal import gateway
+from workflows.tenant_starts import require_start_allowed
 
 
 def run_start(
@@ -178,8 +179,9 @@ def _require_startable(definition: Definition) -> None:
 def require_slot_of_version(version: DefinitionVersion) -> None:
     """Take a concurrency slot for the run that the current transaction inserts.
 
-    Errors: Conflict if no slot is free.
+    Errors: Conflict if no slot is free; the errors of `require_start_allowed`.
     """
+    require_start_allowed(version.tenant_id)
     _require_slot(version.definition, slot_use_locked(definition_id=version.definition_id))
 
 

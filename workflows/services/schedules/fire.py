@@ -72,7 +72,7 @@ def schedule_fire(*, tenant_id: uuid.UUID, schedule_id: uuid.UUID, scheduled_at:
 def schedule_locked(*, tenant_id: uuid.UUID, schedule_id: uuid.UUID) -> Schedule | None:
     """Return a schedule that is not deleted, and lock its row until the transaction ends."""
     rows = Schedule.objects.select_for_update(no_key=True, of=("self",)).select_related(
-        "definition__published_version", "calendar"
+        "tenant", "definition__published_version", "calendar"
     )
     return rows.filter(tenant_id=tenant_id, id=schedule_id, removed_at__isnull=True).first()
 
@@ -132,6 +132,8 @@ def _refusal(schedule: Schedule, occurrence: ScheduleOccurrence) -> Refusal | No
     """Return why the occurrence starts no run. A start by hand ignores the schedule's own pause and closed days."""
     definition, is_scheduled = schedule.definition, occurrence.cause == OccurrenceCause.SCHEDULED
     skipped, failed = OccurrenceStatus.SKIPPED, OccurrenceStatus.FAILED
+    if not schedule.tenant.is_active:
+        return skipped, "TENANT_CLOSED", "the tenant is closed and starts no runs"
     if definition.archived_at is not None or definition.deleted_at is not None:
         return failed, "DEFINITION_ARCHIVED", f"{definition.key} is archived or deleted and starts no more runs"
     if definition.published_version is None:
