@@ -47,14 +47,14 @@ run: $(INSTALLED) ## Start the portal with demo data on http://127.0.0.1:8000; C
 	@exec .venv/bin/python manage.py devstack run
 
 test: $(INSTALLED) ## Run all tests against real servers.
-	@exec .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@exec .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Not part of `test`: on Python 3.11, coverage has no fast way to trace, and the tests need three times the CPU time.
 # Browser and acceptance tests are left out, because they measure times.
 coverage: ARGS := $(or $(ARGS),tests/unit tests/integration tests/replay tests/temporal)
 coverage: $(INSTALLED) ## Run the tests (without browser and acceptance) and print a coverage summary.
 	@.venv/bin/coverage erase
-	@status=0; .venv/bin/coverage run -m pytest -n $(WORKERS) --dist loadfile $(ARGS) || status=$$?; \
+	@status=0; .venv/bin/coverage run -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || status=$$?; \
 	.venv/bin/coverage combine --quiet && .venv/bin/coverage report; exit $$status
 
 check: $(INSTALLED) ## Run all static checks.

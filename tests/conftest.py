@@ -62,6 +62,21 @@ def pytest_configure(config: pytest.Config) -> None:
     assert set(app.amqp.queues) == {"celery"}
 
 
+# Folders, the ones with the longest files first. The option --no-loadscope-reorder keeps this order. Without it,
+# xdist gives out the files with the most tests first, and the long files with few tests run at the end, on one core.
+LONGEST_FIRST = ("acceptance", "browser", "temporal", "replay", "integration", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long files first. All xdist workers have the same order."""
+    root = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        return LONGEST_FIRST.index(item.path.relative_to(root).parts[0])
+
+    items.sort(key=place)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     _stack.close()
 

@@ -54,6 +54,13 @@ def places_of(story: Any, role: Role) -> list[Place]:
     return [place for place in places if RANKS.index(role) >= RANKS.index(Role(place.needs))]
 
 
+def content_of(page: str) -> str:
+    """Return the content of a page without tokens, keys and times. The frame around it looks the same on each page."""
+    main = re.search(r"<main\b.*</main>", page, re.DOTALL)
+    assert main, "the page has no <main>"
+    return re.sub(r'value="[^"]*"|\d', "", main[0])
+
+
 def serious(page: Any) -> Iterator[str]:
     for theme, options in (("light", {}), ("dark", RULES_OF_COLOURS)):
         page.evaluate(SET_DARK, theme == "dark")
@@ -76,12 +83,16 @@ def test_axe_finds_nothing_serious_and_every_page_fits_the_screen(
     opened: Any, site: str, story: Any, checked: set[str], role: Role
 ) -> None:
     page, problems = opened(role), []
+    is_first = not checked  # this role sees almost nothing that was checked already
     for place in places_of(story, role):
-        response = page.goto(site + place.address)
-        page.evaluate("document.fonts.ready")
-        assert response.status == 200, f"{place.name}: status {response.status}"
-        content = re.sub(r'value="[^"]*"|\d', "", page.inner_html("main"))  # without tokens, keys and times
+        # Without the browser, a page costs only its response. The first role needs no such comparison.
+        loaded = page.goto(site + place.address) if is_first else page.request.get(site + place.address)
+        assert loaded.status == 200, f"{place.name}: status {loaded.status}"
+        content = content_of(loaded.text())
         if content not in checked:
             checked.add(content)
+            if not is_first:
+                page.goto(site + place.address)
+            page.evaluate("document.fonts.ready")
             problems += [f"{place.name}, {problem}" for problem in (*too_wide(page), *serious(page))]
     assert not problems, "\n".join(problems)

@@ -92,7 +92,9 @@ def test_scopes_at_the_end_are_the_output_of_the_run(driver: TenantDriver) -> No
         run.output["vars"]["code"],
     ]
     assert value_of(driver, run, "payload.secret_token") == "[redacted]"
-    assert value_of(driver, run, "[payload.secret_token = 's-4711', len(payload.secret_token)]") == [False, 10]
+    source = "[payload.secret_token = 's-4711', len(payload.secret_token)]"
+    result, _ = expression_evaluate(actor=driver.actor, expression=source, run_id=run.id)
+    assert (result.value, result.error and result.error.code) == (None, "LAB_HIDDEN_VALUE")
     with pytest.raises(InputInvalid, match="does not come to this step") as refused:
         value_of(driver, run, "1", "root.steps[1].body.steps[0]", "7")
     assert refused.value.code == "LAB_STEP_NOT_REACHED"

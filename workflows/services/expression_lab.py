@@ -4,13 +4,14 @@ The lab writes nothing. It reads in a read-only transaction.
 
 Redaction. Every value is redacted before the engine or an expression sees it. So no expression can read a hidden value,
 also not one character of it. If a hidden value decides about the way of a run, the repetition of the run takes another
-way than the run. The lab then refuses the step.
+way than the run. The lab then refuses the step. If a result would change with the hidden value, the lab shows an error
+instead of a wrong value.
 
 Source: docs/reference/screens.md#expression-lab
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workflows.actors import Actor
@@ -29,11 +30,21 @@ from workflows.json_numbers import as_doubles
 from workflows.models import Event, Run
 from workflows.models.read_only import reading_only
 from workflows.redaction import redact, rules_of
+from workflows.services.hidden_values import (
+    STAND_INS,
+    carried,
+    contains_hidden,
+    hidden_paths,
+    literals_of,
+    mentioned_paths,
+    stood_in,
+)
 from workflows.services.run_scopes import run_scopes
 from workflows.statuses import Role
 
 CONTRACTS = tuple(sorted(set(CONTRACT_OF_SEMANTICS.values())))
 MAX_LENGTH = limits.MAX_SOURCE_LENGTH
+HIDDEN_VALUE, SHOWN_PATHS = "LAB_HIDDEN_VALUE", 3
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,9 @@ def expression_evaluate(
         else:
             assert event_id is not None
             scopes = _scopes_of_event(actor, event_id)
-    return evaluate(expression, scopes.view, now_ms=scopes.now_ms, contract=contract or scopes.contract), scopes
+    version = contract or scopes.contract
+    result = evaluate(expression, scopes.view, now_ms=scopes.now_ms, contract=version)
+    return _without_guess(expression, result, scopes), scopes
 
 
 def evaluate(
@@ -116,6 +129,36 @@ def evaluate(
         error = _error(source, found)
     kind = "error" if error else type_of(value)
     return LabResult(contract, value, kind, error, min(meter.steps, limits.MAX_STEPS), limits.MAX_STEPS)
+
+
+def _without_guess(source: str, result: LabResult, scopes: LabScopes) -> LabResult:
+    """Return the result, or the error LAB_HIDDEN_VALUE if the result depends on a hidden value."""
+    paths = sorted(set(hidden_paths(scopes.view)))
+    if not paths:
+        return result
+    mentioned = mentioned_paths(source, paths)
+    is_shown = result.error is not None or contains_hidden(result.value) or not mentioned
+    if is_shown and not _depends(source, result, scopes):
+        return result
+    named = ", ".join((mentioned or paths)[:SHOWN_PATHS])
+    message = (
+        f"The result depends on a hidden value ({named}), so it would differ from the value in the run."
+        " Use a value that is shown, or ask an administrator about the redaction rules"
+    )
+    error = LabError(HIDDEN_VALUE, message, None, None, None, None)
+    return replace(result, value=None, type="error", error=error)
+
+
+def _depends(source: str, result: LabResult, scopes: LabScopes) -> bool:
+    """Return True if another stand-in for the hidden values gives another result."""
+    for stand_in in (*STAND_INS, *literals_of(source)):
+        view = stood_in(scopes.view, stand_in)
+        other = evaluate(source, view, now_ms=scopes.now_ms, contract=result.contract)
+        if (other.error and other.error.code) != (result.error and result.error.code):
+            return True
+        if carried(other.value, stand_in) != carried(result.value, stand_in):
+            return True
+    return False
 
 
 def type_of(value: Any) -> str:

@@ -21,6 +21,7 @@ from workflows.event_redaction import EventRedaction
 from workflows.json_numbers import as_doubles
 from workflows.models import HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules, redact, redact_output, redact_task, rules_of
+from workflows.services.hidden_values import without_computed
 from workflows.statuses import Engine, RunStatus, StepStatus, TaskStatus, WaitStatus
 
 MAX_SECONDS = 10.0
@@ -61,7 +62,8 @@ def run_scopes(run: Run, *, step_path: str = "", iteration: str = "") -> Traced:
             "about the way of the run. Choose another step, or ask an administrator about the redaction rules.",
             code="LAB_STEP_NOT_REACHED",
         ) from problem
-    return replace(traced, view=_redacted(traced.view, rules))
+    view = _redacted(traced.view, rules)
+    return replace(traced, view=without_computed(view, run.definition_version.document()))
 
 
 def _redacted(view: dict[str, Any], rules: Rules) -> dict[str, Any]:
