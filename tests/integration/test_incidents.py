@@ -51,6 +51,24 @@ def test_failures_with_one_cause_are_one_incident(tenant: Any) -> None:
     assert (sum(hours[1]), hours[1][-3] + hours[1][-2], len(hours[1])) == (3, 2, 24)
 
 
+def test_messages_beyond_the_limit_are_one_incident(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflows.services.incidents.groups.MOST_MESSAGES", 2)
+    version = publish(tenant, CAPTURE)
+    for name in ("Wolff", "Sato"):
+        fail_run(version, f"Customer {name} is blocked.")
+    assert [incident.is_others for incident in grow_incidents(tenant)] == [False, False]
+    late = [fail_run(version, f"Customer {name} is blocked.") for name in ("Rio", "Marek")]
+    known = fail_run(version, "Customer Sato is blocked.")
+    elsewhere = fail_run(version, "Customer Rio is blocked.", code="TIMEOUT")  # another code has its own limit
+    grow_incidents(tenant)
+    late.append(fail_run(version, "Customer Okafor is blocked."))  # in a later batch
+    wolff, sato, timeout, others = sorted(grow_incidents(tenant), key=lambda found: (found.is_others, found.number))
+    assert [incident.run_count for incident in (wolff, sato, timeout, others)] == [1, 2, 1, 3]
+    assert {incident_of_run(run) for run in late} == {others}
+    assert (incident_of_run(known), incident_of_run(elsewhere)) == (sato, timeout)
+    assert (others.is_others, others.message, str(others)) == (True, "(other messages)", f"INC-{others.number}")
+
+
 def test_replay_is_shown_with_its_original_and_not_counted_again(tenant: Any) -> None:
     version = publish(tenant, CAPTURE)
     original = fail_run(version)

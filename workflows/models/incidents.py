@@ -18,6 +18,9 @@ class Incident(TenantRow):
     A merged incident keeps its row and its failures. `merged_into` names the incident that shows them.
     """
 
+    OTHER_MESSAGES = "(other messages)"
+    """Message of the incident that has the failures whose messages have no incident of their own."""
+
     number = models.PositiveIntegerField(help_text="Number within the tenant. Screens show it as INC-<number>.")
     definition = models.ForeignKey("workflows.Definition", on_delete=models.PROTECT, related_name="incidents")
     fingerprint = models.CharField(max_length=64, help_text="Hash of the values that later failures must have.")
@@ -85,6 +88,10 @@ class Incident(TenantRow):
     def code(self) -> str:
         """Return the error code, or the category if the error has no code."""
         return self.error_code or self.error_category or "no error code"
+
+    @property
+    def is_others(self) -> bool:
+        return self.message == self.OTHER_MESSAGES and self.split_from_id is None
 
     @property
     def step(self) -> str:

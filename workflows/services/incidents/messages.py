@@ -1,7 +1,7 @@
 """Normalised error messages and fingerprints of incidents. This module is pure.
 
-Two failures with one cause differ in ids, numbers, times and quoted values. The normalised message has a marker instead
-of each such part, so it is equal for both failures (docs/reference/incidents.md#grouping).
+Two failures with one cause differ in ids, numbers, times, addresses and quoted values. The normalised message has a
+marker instead of each such part, so it is equal for both failures (docs/reference/incidents.md#grouping).
 """
 
 import hashlib
@@ -11,21 +11,36 @@ from dataclasses import dataclass
 from workflows.json_numbers import canonical_json
 
 MAX_LENGTH = 500
-MARKER = re.compile(r"<(?:text|time|mail|address|id|number)>")
+MARKER = re.compile(r"<(?:text|time|mail|address|id|number|url|host|path)>")
 _CLOCK = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
-# The first alternative that matches at a position is used.
+# Values of these names say what went wrong, so they stay.
+_KEPT_NAMES = "code|status|type|reason|error|category|state|field|kind|method|level|class"
+_NAMES = "id|key|ref|reference|order|customer|user|account|invoice|payment|ticket|shipment|tenant|file|host|email"
+_AFTER_NAME = "|".join(rf"(?<=\b{name} )" for name in _NAMES.split("|"))
+_CODE_FILE = r"(?:py|java|js|ts|go|rb|php|cs|rs|c|cpp)"
+# The first alternative that matches at a position is used. A dotted name such as payload.amount and a JSON pointer such
+# as /payload/amount stay, because they say what is wrong. So only a name with a port, or after "host", is a host, and
+# only a path to a file with an ending is a path.
 _PARTS = (
     ("kept", r"(?i:\b(?:http(?:/\d(?:\.\d)?)?|status|status code)[ :/=]+)[1-5]\d\d\b"),
     ("text", r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)‘[^’\n]*’(?!\w)"),
+    ("url", r"\b[a-z][a-z0-9+.-]{1,15}://[^\s<>()]*[\w/]"),
     ("mail", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"),
     ("time", rf"\b\d{{4}}-\d\d-\d\d(?:[T ]{_CLOCK})?(?:Z|[+-]\d\d:?\d\d)?(?![\w-])|\b\d\d:\d\d:\d\d\b"),
     ("address", r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"),
+    ("host", rf"(?<![\w.-])(?:localhost|(?:[\w-]+\.)+(?!{_CODE_FILE}:)[a-z]{{2,}}):\d{{2,5}}\b"
+             r"|(?:(?<=\bhost )|(?<=\bhostname )|(?<=\bserver )|(?<=\bresolve ))(?:[\w-]+\.)+[a-z]{2,}(?![\w.])"),
+    ("path", r"(?<![\w.<>/\\])(?:[A-Za-z]:\\|~?/|\.\.?/)(?:[\w.@-]+[/\\])+[\w@-]+\.[A-Za-z]\w{0,4}\b"),
+    ("pair", rf"\b(?!(?:{_KEPT_NAMES})=)[A-Za-z_]\w{{0,40}}=\w[^\s,;&()\[\]{{}}<>]*"),
+    ("label", rf"(?i:\b(?:{_NAMES})(?:: ?| ?#))(?=[\w.@-]*[-_.@A-Z])\w[\w.@-]*\w"),
     ("amount", r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?= ?(?:ms|s|min|h|d|B|KB|MB|GB|KiB|MiB|GiB|EUR|USD|%)(?![\w]))"),
-    ("id", r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w[\w-]*"),
+    ("id", r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w[\w-]*"
+           rf"|(?<![\w-])(?:[a-f]{{8,}}|[A-Z]{{2,}}(?:-[A-Z]{{2,}})+)(?![\w-])|(?:{_AFTER_NAME})[A-Z][A-Z_-]{{2,}}(?![\w-])"),
     ("number", r"(?<![\w.])[-+]?\d+(?:[.,:]\d+)*"),
-)
+)  # fmt: skip
 _PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PARTS))
 _MARKER_OF = {"amount": "<number>"}
+_NAME = re.compile(r"[^=:#]*[=:#] ?")
 _LIST = re.compile(r"(<\w+>)(?:(?:, ?|; ?| and | or )\1)+")
 
 
@@ -59,6 +74,17 @@ def split_fingerprint(fingerprint: str, text: str) -> str:
     return hashlib.sha256(canonical_json(["split", fingerprint, text]).encode()).hexdigest()
 
 
+def others_fingerprint(cause: Cause) -> str:
+    """Return the fingerprint for failures of one step and code whose messages have no incident of their own."""
+    values = ["others", cause.definition_id, cause.step_id, cause.category, cause.code]
+    return hashlib.sha256(canonical_json(values).encode()).hexdigest()
+
+
 def _marker(found: re.Match[str]) -> str:
     kind = str(found.lastgroup)
-    return found.group() if kind == "kept" else _MARKER_OF.get(kind, f"<{kind}>")
+    if kind == "kept":
+        return found.group()
+    if kind in ("pair", "label"):  # the name stays, and its value is replaced
+        name = _NAME.match(found.group())
+        return f"{name.group() if name else ''}<text>"
+    return _MARKER_OF.get(kind, f"<{kind}>")
