@@ -78,7 +78,14 @@ def _failed(facts: Facts) -> First:
 
 
 def _retry(facts: Facts) -> First:
-    return _run(facts, f"{facts['step']}, attempt {facts['attempt'] or 1}", facts["code"] or "")
+    return _run(
+        facts, f"{facts['step']}, {attempt_text(facts['attempt'] or 1, facts.get('limit'))}", facts["code"] or ""
+    )
+
+
+def attempt_text(attempt: int, limit: int | None) -> str:
+    """Return `attempt 9 of 12`, or `attempt 9` if the limit is not known."""
+    return f"attempt {attempt} of {limit}" if limit else f"attempt {attempt}"
 
 
 def _overdue(facts: Facts) -> First:

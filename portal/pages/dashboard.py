@@ -3,13 +3,14 @@
 Source: docs/reference/screens.md#dashboard
 """
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 
-from portal.pages.attention import absent_problems, attention_rows, open_runs_text
+from portal.pages.attention import absent_problems, attempt_text, attention_rows, open_runs_text
 from portal.pages.bar_chart import Series, bar_chart
 from portal.pages.system_health import GOOD, health_items, servers
 from workflows.admin.base import actor_of
@@ -21,10 +22,11 @@ from workflows.selectors.activity import (
     activity_per_definition,
     activity_per_hour,
 )
-from workflows.selectors.dashboard import next_steps, problems_and_backlog
+from workflows.selectors.dashboard import Problem, next_steps, problems_and_backlog
 from workflows.selectors.incidents import dashboard_incidents
+from workflows.selectors.retry_limits import retry_limits
 from workflows.selectors.versions import dashboard_version
-from workflows.statuses import Role
+from workflows.statuses import Role, WaitKind
 
 PAGE_AGE_SECONDS = 15
 ACTIVITY_SECONDS = 30
@@ -56,6 +58,8 @@ def dashboard_page(index: Callable[..., HttpResponse], request: HttpRequest) -> 
 def dashboard_context(request: HttpRequest) -> dict[str, Any]:
     actor = actor_of(request)
     problems, backlog = problems_and_backlog(tenant_id=actor.tenant_id)
+    next_rows = next_steps(tenant_id=actor.tenant_id)
+    _add_limits(problems["retrying"], next_rows)
     activity, definitions = _activity(actor.tenant_id)
     health = health_items(servers(), backlog, overdue=problems["overdue"], lag_seconds=activity.lag_seconds)
     return {
@@ -67,7 +71,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "agreeing": "" if problems["drift"].count else open_runs_text(backlog),
         "compared_at": backlog.compared_at,
         "incidents": dashboard_incidents(tenant_id=actor.tenant_id),
-        "next_steps": [_next(row) for row in next_steps(tenant_id=actor.tenant_id)],
+        "next_steps": [_next(row) for row in next_rows],
         "charts": [
             {
                 "id": "h-c1", "title": "Runs that ended, per hour", "note": "without replays",
@@ -97,9 +101,19 @@ def _activity(tenant_id: Any) -> tuple[Activity, list[DefinitionActivity]]:
     return found
 
 
+def _add_limits(retrying: Problem, rows: list[dict[str, Any]]) -> None:
+    """Add the largest number of attempts to the first long retry, and to the next steps that are retries."""
+    retries = [row for row in rows if row.get("kind") == WaitKind.RETRY]
+    retries += [retrying.first] if retrying.first else []
+    places = [(uuid.UUID(row["version"]), row["path"]) for row in retries]
+    limits = retry_limits(places)
+    for row, place in zip(retries, places, strict=True):
+        row["limit"] = limits.get(place)
+
+
 def _next(row: dict[str, Any]) -> dict[str, Any]:
     kind = "task" if "task" in row else "schedule" if "schedule" in row else row["kind"]
     icon, words = NEXT[kind]
     if kind == "retry" and row["attempt"]:
-        words = f"Attempt {row['attempt'] + 1}"
+        words = attempt_text(row["attempt"] + 1, row["limit"]).capitalize()
     return {**row, "kind": kind, "icon": icon, "words": words}

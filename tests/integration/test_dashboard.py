@@ -17,7 +17,7 @@ from django.utils import timezone
 from portal.celery_workers import redis_client, worker_record
 from portal.pages import system_health
 from tests.support.events import open_wait, receive
-from tests.support.factories import make_run, make_tenant
+from tests.support.factories import make_run, make_tenant, publish
 from tests.support.members import member_of
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import (
@@ -78,12 +78,14 @@ def add_command(tenant: Any) -> Command:
 
 
 def add_retry(tenant: Any, began: timedelta = 20 * MINUTE) -> Run:
-    run = make_run(tenant, correlation_key="PAY-4")
+    upload = {"id": "upload", "type": "state.set", "config": {"state": "X"}, "retry": {"maxAttempts": 4}}
+    version = publish(tenant, upload)
+    run = make_run(tenant, correlation_key="PAY-4", definition_version=version)
     step = {"step_path": "root.steps[0]", "step_id": "upload"}
     with projection_writer("test"):
         for attempt, started_at in ((1, ago(began)), (2, ago(MINUTE))):
             RunStep.objects.create(
-                tenant=tenant, run=run, step_type="action", status="RETRY_SCHEDULED", attempt=attempt,
+                tenant=tenant, run=run, step_type="action", name="Upload it", status="RETRY_SCHEDULED", attempt=attempt,
                 started_at=started_at, error={"category": "A", "code": "MAINTENANCE", "message": "m"}, **step,
             )  # fmt: skip
     open_wait(tenant, run=run, kind="retry", name="", key="", deadline_at=timezone.now() + 5 * MINUTE, **step)
@@ -228,9 +230,22 @@ def test_problems_come_in_the_order_of_their_urgency_and_name_the_first_row(tena
     rows = page.context_data["attention"]
     assert [row.name for row in rows] == list(PROBLEMS)
     text = page.content.decode()
-    for expected in ("upload, attempt 2", "MAINTENANCE", "NOT_FOUND", "8 attempts failed", "9 of 10 failed"):
+    for expected in ("Upload it, attempt 2 of 4", "MAINTENANCE", "NOT_FOUND", "8 attempts failed", "9 of 10 failed"):
         assert expected in text, expected
     assert page.context_data["absent"] == ""
+
+
+def test_run_page_and_dashboard_count_the_same_time(tenant: Any) -> None:
+    late = make_run(tenant)
+    open_wait(tenant, run=late, deadline_at=ago(17 * MINUTE))
+    client = member_of(tenant)
+    for name, run, fact, text in (
+        ("retrying", add_retry(tenant), "since", ", for 20 min"),
+        ("overdue", late, "overdue_since", "17 min late"),
+    ):
+        page = client.get(reverse("admin:workflows_run_change", args=[run.id]))
+        assert getattr(page.context_data["answer"], fact) == shown_rows(client)[name].at
+        assert text in page.content.decode()
 
 
 def test_newest_failed_run_is_named_with_its_incident(tenant: Any) -> None:
@@ -293,7 +308,7 @@ def test_next_shows_deadlines_retries_tasks_and_schedules_in_the_order_of_their_
     steps = [(step["kind"], step["words"]) for step in page.context_data["next_steps"]]
     assert steps == [
         ("task", "Task due"),
-        ("retry", "Attempt 3"),
+        ("retry", "Attempt 3 of 4"),
         ("event", "Deadline"),
         ("time", "Timer"),
         ("schedule", "Schedule"),

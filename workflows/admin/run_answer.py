@@ -41,7 +41,7 @@ class Answer:
     `http_status`: the status that the failed step received. `fails_at`: the time at which the retries are used up.
     `catcher`: what happens then. `newer`: the number of the published version, if it is newer than that of the run.
     `incident`: the incident that shows this failure. `overdue_since`: the deadline of the wait, if it has passed and
-    no worker has recorded it.
+    no worker has recorded it. `since`: when the shown state began. A retry began with the first attempt of its step.
     """
 
     kind: str
@@ -56,6 +56,7 @@ class Answer:
     newer: int | None = None
     incident: Incident | None = None
     overdue_since: datetime | None = None
+    since: datetime | None = None
 
     @property
     def template(self) -> str:
@@ -116,7 +117,16 @@ def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
         newer=_newer_version(run),
         incident=incident_of_run(run) if kind == "failed" else None,
         overdue_since=_overdue_since(page),
+        since=_since(page, row),
     )
+
+
+def _since(page: RunPage, row: OutlineRow | None) -> datetime | None:
+    """Return when the shown state of an open run began. The dashboard counts a retry from the same time."""
+    if page.wait is None:
+        return page.run.started_at
+    first = row.attempts[0] if row and row.attempts and page.wait.kind == WaitKind.RETRY else None
+    return first.started_at if first is not None and first.attempt == 1 else page.wait.opened_at
 
 
 def _overdue_since(page: RunPage) -> datetime | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, IntegerField, Max, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, JSONObject, NullIf
 from django.utils import timezone
 
 from workflows.models import (
@@ -116,13 +116,15 @@ def _wait_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
     retries, overdue = attention.long_retries(tenant_id), attention.overdue_waits(tenant_id)
     decisions, due = attention.open_decisions(tasks), attention.tasks_due_soon(tasks)
     run = {"id": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
-    task, step = {**run, "task": F("id"), "title": F("title")}, {**run, "step": F("step_id")}
+    task = {**run, "task": F("id"), "title": F("title")}
     attempts = RunStep.objects.filter(
         tenant_id=tenant_id, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration")
     )
     latest = attempts.order_by("-attempt")
+    step = {**run, "step": Coalesce(NullIf(Subquery(latest.values("name")[:1]), Value("")), F("step_id"))}
     attempt = {
         "attempt": Subquery(latest.values("attempt")[:1]), "code": Subquery(latest.values("error__code")[:1]),
+        "version": F("run__definition_version_id"), "path": F("step_path"),
     }  # fmt: skip
     return {
         "unknown": (decisions, decisions, {**task, "at": F("created_at")}),
@@ -206,7 +208,7 @@ def next_steps(*, tenant_id: uuid.UUID, limit: int = 8) -> list[dict[str, Any]]:
     """Return the next deadlines, timers, retries, due tasks and schedules in the order of their times.
 
     Shapes: each has `kind` ("event", "time", "retry", "quota", "task" or "schedule"), `at`, `run`, `key`,
-    `definition`, `name`, and `attempt` for a retry.
+    `definition`, `name`, and for a wait also `attempt`, `version` and `path`.
     Cost: one statement.
     """
     own: dict[str, Any] = {"tenant_id": tenant_id}
@@ -217,11 +219,14 @@ def next_steps(*, tenant_id: uuid.UUID, limit: int = 8) -> list[dict[str, Any]]:
     )
     # The due time of a task is shown, and not the deadline of its wait.
     waits = RunWait.objects.filter(**own, status=WaitStatus.WAITING, deadline_at__gte=now).exclude(kind=WaitKind.HUMAN)
-    attempt = Subquery(last_attempt.order_by().values("run").annotate(n=Max("attempt")).values("n"))
+    latest = last_attempt.order_by("-attempt")
+    attempt = Subquery(latest.values("attempt")[:1])
+    name = Coalesce(NullIf(Subquery(latest.values("name")[:1]), Value("")), F("step_id"))
+    place = {"version": F("run__definition_version_id"), "path": F("step_path")}
     tasks = HumanTask.objects.filter(**own, status__in=OPEN_TASK_STATUSES, due_at__gte=now)
     schedules = Schedule.objects.filter(**own, is_paused=False, removed_at__isnull=True, next_run_at__gte=now)
     found = (
-        _facts(waits, "deadline_at", limit, **run, kind=F("kind"), name=F("step_id"), attempt=attempt),
+        _facts(waits, "deadline_at", limit, **run, **place, kind=F("kind"), name=name, attempt=attempt),
         _facts(tasks, "due_at", limit, **run, task=F("id"), name=F("title")),
         _facts(schedules, "next_run_at", limit, schedule=F("id"), definition=F("definition__name"), name=F("name")),
     )
