@@ -68,6 +68,12 @@ DELIVERY = {
     "dead": Mark("Dead", "dead", "red"),
     "discarded": Mark("Discarded", "off", "grey"),
 }
+DEFINITION = {
+    "published": Mark("Published", "ok", "green"),
+    "paused": Mark("Paused", "held", "amber"),
+    "draft": Mark("Draft", "set", "blue"),
+    "archived": Mark("Archived", "off", "grey"),
+}
 COMMAND = {
     "requested": Mark("Requested", "run", "blue"),
     "accepted": Mark("Accepted", "check", "blue"),
@@ -120,6 +126,7 @@ MARKS = {
     "incident": INCIDENT,
     "event": EVENT,
     "delivery": DELIVERY,
+    "definition": DEFINITION,
     "command": COMMAND,
     "bulk": BULK,
     "sign_in": SIGN_IN,

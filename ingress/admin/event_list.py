@@ -10,7 +10,7 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from workflows import status_marks
-from workflows.admin.list_filters import CheckedChangeList
+from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventType
 from workflows.redaction import rules_in
@@ -32,7 +32,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
     return {
         "chips": _chips(query, counts),
         "tokens": _tokens(query),
-        "kept": [(name, value) for name, value in query.items() if name not in (SEARCH_VAR, PAGE_VAR)],
+        "kept": kept_parameters(query),
         "values": {name: query.get(name, "") for name in (TYPE, CORRELATION, *FROM, *TO)},
         "search": query.get(SEARCH_VAR, ""),
         "search_label": shown.search_help_text,
@@ -42,8 +42,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
         "problems": shown.problems,
         "problem_lines": shown.problems,
         "cleared": reverse("admin:workflows_event_changelist"),
-        "newer": _with(query, PAGE_VAR, str(shown.page_num - 1)) if shown.page_num > 1 else "",
-        "older": _with(query, PAGE_VAR, str(shown.page_num + 1)) if len(rows) == shown.list_per_page else "",
+        **page_links(shown, query),
         "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
     }
 
@@ -57,24 +56,16 @@ def _row(event: Event, redaction: EventRedaction) -> dict[str, Any]:
     }
 
 
-def _with(query: QueryDict, name: str, value: str) -> str:
-    """Return the address with another value of one parameter. An empty value removes the parameter."""
-    changed = query.copy()
-    changed.pop(name, None)
-    changed.pop(PAGE_VAR, None)
-    if value:
-        changed[name] = value
-    return f"?{changed.urlencode()}"
-
-
 def _chips(query: QueryDict, counts: dict[str, int]) -> list[dict[str, Any]]:
     chosen = query.get(OUTCOME, "")
-    chips = [{"word": "All", "icon": "", "tone": "grey", "query": _with(query, OUTCOME, ""), "is_chosen": not chosen}]
+    chips = [
+        {"word": "All", "icon": "", "tone": "grey", "query": query_with(query, OUTCOME, ""), "is_chosen": not chosen}
+    ]
     for outcome in EventOutcome:
         count = counts.get(outcome.value, 0)
         if count or chosen == outcome.value:
             mark = status_marks.EVENT[outcome.value]
-            link = _with(query, OUTCOME, outcome.value)
+            link = query_with(query, OUTCOME, outcome.value)
             is_chosen = chosen == outcome.value
             chips.append(
                 {**mark._asdict(), "query": link, "is_chosen": is_chosen, "number": _count(count), "value": chosen}
@@ -89,7 +80,7 @@ def _count(number: int) -> str:
 def _tokens(query: QueryDict) -> list[dict[str, str]]:
     """Return the chosen filters except the outcome, each with the address without it."""
     tokens = [
-        {"label": label, "value": str(query[name]), "without": _with(query, name, "")}
+        {"label": label, "value": str(query[name]), "without": query_with(query, name, "")}
         for name, label in LABELS.items()
         if query.get(name)
     ]
@@ -98,5 +89,5 @@ def _tokens(query: QueryDict) -> list[dict[str, str]]:
             other = query.copy()
             other.pop(time, None)
             value = f"{query[date]} {query.get(time, '')}".strip()
-            tokens.append({"label": label, "value": value, "without": _with(other, date, "")})
+            tokens.append({"label": label, "value": value, "without": query_with(other, date, "")})
     return tokens

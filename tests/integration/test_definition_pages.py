@@ -7,8 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from ingress.dispatch.work import events_work
 from tests.support.events import receive
@@ -191,3 +194,39 @@ def test_other_roles_see_the_reason_and_their_requests_are_recorded(tenant: Any)
     assert Command.objects.get(tenant=tenant, action="pause").code == "PERMISSION_DENIED"
     definition_pause(actor=make_actor(tenant), key="flow", reason="a holiday")
     assert "a holiday" in operator.get(page("change", definition)).content.decode()
+
+
+def test_list_shows_what_the_runs_did_with_few_statements(tenant: Any) -> None:
+    client, url = member_of(tenant, role="author"), reverse("admin:workflows_definition_changelist")
+    assert "There is no definition yet" in client.get(url).content.decode()
+    now = timezone.now()
+    run = make_run(tenant)
+    for status in ("FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"):
+        make_run(tenant, definition_version=run.definition_version, status=status, started_at=now, ended_at=now)
+    paused = make_run(tenant).definition
+    Definition.objects.filter(id=paused.id).update(is_paused=True, is_auto_paused=True)
+    with CaptureQueriesContext(connection) as statements:
+        shown = client.get(url)
+    queries = [
+        one["sql"] for one in statements if not one["sql"].startswith(("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT"))
+    ]
+    assert len([sql for sql in queries if "set_config" not in sql]) <= 12, queries
+    rows = {row["definition"].key: row["activity"] for row in shown.context["rows"]}
+    activity = rows[run.definition_key]
+    assert (activity.open, activity.failed, activity.percent) == (1, 1, 75.0)
+    text = shown.content.decode()
+    assert f"?problem=failed&amp;definition={run.definition_key}" in text
+    assert "pm-" not in text.split('<div class="ui">')[1].split("</main>")[0]
+    only = client.get(f"{url}?problem=auto_paused")
+    assert [row["definition"].id for row in only.context["rows"]] == [paused.id]
+    assert [chip["is_chosen"] for chip in only.context["chips"]] == [False, True]
+    assert "No definition matches" in client.get(f"{url}?q=nothing").content.decode()
+
+
+@pytest.mark.parametrize("tab", ["map", "versions", "text", "starts", "audit"])
+def test_tabs_have_no_part_of_the_older_look(tenant: Any, tab: str) -> None:
+    run = make_run(tenant)
+    page = member_of(tenant, role="author").get(
+        f"{reverse('admin:workflows_definition_change', args=[run.definition_id])}?tab={tab}"
+    )
+    assert "pm-" not in page.content.decode().split('<div class="ui">')[1].split("</main>")[0]

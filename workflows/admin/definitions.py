@@ -10,12 +10,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
-from unfold.decorators import display
 
 from workflows.admin.base import actor_of, error_text
 from workflows.admin.bundles import BundlePages
 from workflows.admin.definition_commands import DefinitionCommandViews
 from workflows.admin.definition_edit import DefinitionEditViews
+from workflows.admin.definition_list import list_context
 from workflows.admin.definition_page import definition_context, definition_view
 from workflows.admin.expression_lab import ExpressionLabViews
 from workflows.admin.form_keys import key_of, once
@@ -26,52 +26,27 @@ from workflows.errors import PortalError
 from workflows.models import Definition
 from workflows.selectors.versions import definition_version
 from workflows.services.runs.start import run_start
-from workflows.statuses import OPEN_RUN_STATUSES
-from workflows.templatetags.pointsman import moment
 
 
 @admin.register(Definition)
 class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, ExpressionLabViews):
-    list_display = ("key", "name", "state_label", "version_label", "trigger_label", "open_runs", "updated_label")
-    list_display_links = ("key", "name")
+    list_display = ("key",)  # the template of the list has its own columns
     list_filter = (DefinitionProblemFilter,)
-    list_filter_submit = True
     search_fields = ("key", "name")
     ordering = ("key",)
     list_select_related = ("published_version",)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Definitions", **(extra_context or {})})
+        response = super().changelist_view(request, {"title": "Definitions", **(extra_context or {})})
+        context = getattr(response, "context_data", None)
+        if context is not None and "cl" in context:
+            context |= list_context(context["cl"], request)
+        return response
 
     def get_urls(self) -> list[URLPattern]:
         start = self.admin_site.admin_view(self.start_view)
         own = [path("<uuid:pk>/start/", start, name="workflows_definition_start")]
         return [*own, *self.lab_urls(), *self.command_urls(), *self.edit_urls(), *super().get_urls()]
-
-    @display(
-        description="State", label={"published": "success", "paused": "warning", "draft": "info", "archived": "default"}
-    )
-    def state_label(self, definition: Definition) -> str:
-        return str(definition.state)
-
-    @display(description="Version")
-    def version_label(self, definition: Definition) -> str:
-        return str(definition.published_version.version) if definition.published_version else "–"
-
-    @display(description="Started by")
-    def trigger_label(self, definition: Definition) -> str:
-        version = definition.published_version
-        if version is None:
-            return "–"
-        return version.trigger_event_name or version.get_trigger_type_display()
-
-    @display(description="Changed", ordering="updated_at")
-    def updated_label(self, definition: Definition) -> str:
-        return moment(definition.updated_at)
-
-    @display(description="Open runs")
-    def open_runs(self, definition: Definition) -> int:
-        return definition.runs.filter(status__in=OPEN_RUN_STATUSES).count()
 
     @method_decorator(require_safe)
     @live_page(definition_version)

@@ -12,7 +12,7 @@ from django.contrib.admin.options import IS_FACETS_VAR, IncorrectLookupParameter
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db import OperationalError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 from unfold.views import ChangeList
 
@@ -130,6 +130,30 @@ def chosen_filters(request: HttpRequest, known: set[str]) -> dict[str, list[str]
     """Return those of the known filters in the URL that are not empty."""
     chosen = {name: [value for value in values if value.strip()] for name, values in request.GET.lists()}
     return {name: values for name, values in chosen.items() if values and name in known}
+
+
+def query_with(query: QueryDict, name: str, value: str) -> str:
+    """Return the address with another value of one parameter, on its first page. An empty value removes it."""
+    changed = query.copy()
+    for parameter in (name, PAGE_VAR):
+        changed.pop(parameter, None)
+    if value:
+        changed[name] = value
+    return f"?{changed.urlencode()}"
+
+
+def kept_parameters(query: QueryDict) -> list[tuple[str, str]]:
+    """Return the parameters that a search keeps."""
+    return [(name, str(value)) for name, value in query.items() if name not in (SEARCH_VAR, PAGE_VAR)]
+
+
+def page_links(shown: CheckedChangeList, query: QueryDict) -> dict[str, str]:
+    """Return the addresses of the pages before and after, `newer` and `older`, or empty texts."""
+    has_more = len(shown.result_list) == shown.list_per_page
+    return {
+        "newer": query_with(query, PAGE_VAR, str(shown.page_num - 1)) if shown.page_num > 1 else "",
+        "older": query_with(query, PAGE_VAR, str(shown.page_num + 1)) if has_more else "",
+    }
 
 
 def show_problems(request: HttpRequest, problems: dict[str, str]) -> None:

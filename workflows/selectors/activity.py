@@ -59,12 +59,12 @@ SELECT 'lag', NULL, '', percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epo
     WHERE tenant_id = %(tenant)s AND ended_at >= %(last)s ORDER BY ended_at DESC LIMIT %(lag_runs)s
 ) newest
 """
+_CHANGED_LAST = "deleted_at IS NULL AND archived_at IS NULL ORDER BY updated_at DESC LIMIT %(most_definitions)s"
 _PER_DEFINITION = """SELECT definition.id, definition.key, definition.name, published.version, open.number,
        ended.number, ended.succeeded, ended.failed, ended.p95
 FROM (
     SELECT id, key, name, published_version_id FROM workflow_definitions
-    WHERE tenant_id = %(tenant)s AND deleted_at IS NULL AND archived_at IS NULL
-    ORDER BY updated_at DESC LIMIT %(most_definitions)s
+    WHERE tenant_id = %(tenant)s AND {chosen}
 ) definition
 LEFT JOIN workflow_definition_versions published ON published.id = definition.published_version_id
 CROSS JOIN LATERAL (
@@ -176,12 +176,23 @@ def activity_per_hour(*, tenant_id: uuid.UUID) -> Activity:
     )
 
 
+def activity_of_definitions(*, tenant_id: uuid.UUID, ids: list[uuid.UUID]) -> dict[uuid.UUID, DefinitionActivity]:
+    """Return what the runs of these definitions did, by the id of the definition. Cost: one statement."""
+    rows = _rows(_PER_DEFINITION.format(chosen="id = ANY(%(ids)s)"), {**_limits(tenant_id), "ids": ids})
+    return {row[0]: DefinitionActivity(*row) for row in rows}
+
+
 def activity_per_definition(*, tenant_id: uuid.UUID) -> list[DefinitionActivity]:
     """Return the definitions, those with the most failed runs first.
 
     Archived and deleted definitions are left out. At most `MOST_DEFINITIONS` are returned, those that changed last.
     """
-    values = {
+    rows = _rows(_PER_DEFINITION.format(chosen=_CHANGED_LAST), _limits(tenant_id))
+    return [DefinitionActivity(*row) for row in rows]
+
+
+def _limits(tenant_id: uuid.UUID) -> dict[str, Any]:
+    return {
         "tenant": tenant_id,
         "since": timezone.now() - timedelta(hours=HOURS),
         "open": [str(status) for status in OPEN_RUN_STATUSES],
@@ -191,7 +202,6 @@ def activity_per_definition(*, tenant_id: uuid.UUID) -> list[DefinitionActivity]
         "most_open": MOST_OPEN + 1,
         "most_definitions": MOST_DEFINITIONS,
     }
-    return [DefinitionActivity(*row) for row in _rows(_PER_DEFINITION, values)]
 
 
 def _grouped(counts: Mapping[str, int], **groups: Any) -> dict[str, int]:

@@ -1,0 +1,115 @@
+"""The list of deliveries: chips by status, chosen filters and rows. Without a status, it is the dead-letter inbox.
+
+Source: docs/reference/screens.md#other-screens
+"""
+
+from typing import Any
+
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.http import HttpRequest, QueryDict
+from django.urls import reverse
+
+from ingress.admin.dead_letters import event_page_of
+from ingress.dead_letters.selectors import dead_letter_count, outbox_refused
+from workflows import status_marks
+from workflows.actors import Actor
+from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.event_redaction import EventRedaction
+from workflows.models import Definition, EventDelivery
+from workflows.redaction import rules_in
+from workflows.statuses import DeliveryStatus
+from workflows.templatetags.times import zone_name
+
+STATUS, DEFINITION = "status", "definition"
+ALL, HELD = "all", "held"
+TIMES = ("created_at_from_0", "created_at_from_1", "created_at_to_0", "created_at_to_1")
+SHOWN_REFUSED = 20
+MOST_DEFINITIONS = 200
+
+
+def list_context(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -> dict[str, Any]:
+    """Return what the template of the list needs. Cost: four statements beside the rows."""
+    query = request.GET
+    status = query.get(STATUS) or DeliveryStatus.DEAD.value
+    refused = outbox_refused(tenant_id=actor.tenant_id)
+    definitions = Definition.objects.filter(tenant_id=actor.tenant_id).order_by("name")
+    dead = dead_letter_count(tenant_id=actor.tenant_id)
+    return {
+        "status": status,
+        "dead": dead,
+        "rows": [_row(delivery, actor) for delivery in shown.result_list],
+        "shows_reasons": actor.sees_payloads,
+        "total": f"{shown.result_count:,}",
+        "chips": _chips(query, status, dead),
+        "tokens": _tokens(query),
+        "kept": kept_parameters(query),
+        "kept_in_form": [(name, query[name]) for name in (STATUS, SEARCH_VAR) if query.get(name)],
+        "search": query.get(SEARCH_VAR, ""),
+        "search_label": "Whole event id or correlation key",
+        "values": {name: query.get(name, "") for name in (DEFINITION, *TIMES)},
+        "definitions": definitions.values_list("key", "name")[:MOST_DEFINITIONS],
+        "zone": zone_name(),
+        "problems": shown.problems,
+        "problem_lines": shown.problems,
+        "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
+        "has_other_filters": any(value for name, value in query.items() if name not in (PAGE_VAR, STATUS)),
+        "cleared": reverse("admin:workflows_eventdelivery_changelist"),
+        "refused": refused[:SHOWN_REFUSED],
+        "refused_count": refused.count(),
+        "actor": actor,
+        **page_links(shown, query),
+    }
+
+
+def _row(delivery: EventDelivery, actor: Actor) -> dict[str, Any]:
+    """Return a row. The reason is shown only to roles that may view payloads, because it can contain their values."""
+    redaction = EventRedaction(delivery.event, rules_in(delivery.event.tenant))
+    return {
+        "delivery": delivery,
+        "is_held": delivery.status == DeliveryStatus.PENDING and delivery.held_since is not None,
+        "key": redaction.key(delivery.correlation_key),
+        "link": event_page_of(delivery),
+        "target": _target(delivery),
+        "reason": redaction.delivery_reason(delivery) if actor.sees_payloads else "",
+        "since": delivery.held_since or delivery.decided_at or delivery.created_at,
+    }
+
+
+def _target(delivery: EventDelivery) -> str:
+    if delivery.wait is not None and delivery.run is not None:
+        return f"{delivery.run.definition_key} · {delivery.wait.step_id}"
+    return f"start of {delivery.definition.key}" if delivery.definition else ""
+
+
+def _chips(query: QueryDict, status: str, dead: int) -> list[dict[str, Any]]:
+    """Return one chip for each status, the dead deliveries first, and one for the starts on hold."""
+
+    def chip(value: str, mark: Any, number: str = "") -> dict[str, Any]:
+        link = query_with(query, STATUS, "" if value == DeliveryStatus.DEAD else value)
+        return {**mark._asdict(), "query": link, "is_chosen": status == value, "number": number}
+
+    marks = status_marks.DELIVERY
+    others = [one.value for one in DeliveryStatus if one != DeliveryStatus.DEAD]
+    return [
+        chip(DeliveryStatus.DEAD, marks["dead"], f"{dead:,}"),
+        chip(HELD, status_marks.EVENT[HELD]),
+        *(chip(value, marks[value]) for value in others),
+        chip(ALL, status_marks.Mark("All deliveries", "", "grey")),
+    ]
+
+
+def _tokens(query: QueryDict) -> list[dict[str, str]]:
+    """Return the chosen filters except the status, each with the address without it."""
+    labels = {DEFINITION: "Definition", SEARCH_VAR: "Search"}
+    tokens = [
+        {"label": label, "value": str(query[name]), "without": query_with(query, name, "")}
+        for name, label in labels.items()
+        if query.get(name)
+    ]
+    for label, date, time in (("Created from", *TIMES[:2]), ("Created until", *TIMES[2:])):
+        if query.get(date):
+            other = query.copy()
+            other.pop(time, None)
+            value = f"{query[date]} {query.get(time, '')}".strip()
+            tokens.append({"label": label, "value": value, "without": query_with(other, date, "")})
+    return tokens

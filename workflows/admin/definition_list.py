@@ -1,0 +1,50 @@
+"""The list of definitions with what their runs did in the last 24 hours.
+
+Source: docs/reference/screens.md#other-screens
+"""
+
+from typing import Any
+
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.http import HttpRequest
+from django.urls import reverse
+
+from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.models import Definition
+from workflows.selectors.activity import DefinitionActivity, activity_of_definitions
+
+PROBLEM = "problem"
+AUTO_PAUSED = "auto_paused"
+
+
+def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, Any]:
+    """Return what the template of the list needs. Cost: one statement for the numbers of the runs."""
+    query = request.GET
+    definitions: list[Definition] = list(shown.result_list)
+    ids = [definition.id for definition in definitions]
+    found = activity_of_definitions(tenant_id=request.tenant.id, ids=ids) if ids else {}  # type: ignore[attr-defined]
+    chosen = query.get(PROBLEM, "")
+    return {
+        "rows": [_row(definition, found[definition.id]) for definition in definitions],
+        "chips": [
+            {"word": "All", "tone": "grey", "query": query_with(query, PROBLEM, ""), "is_chosen": not chosen},
+            {
+                "word": "Paused by the portal", "icon": "held", "tone": "amber", "is_chosen": chosen == AUTO_PAUSED,
+                "query": query_with(query, PROBLEM, AUTO_PAUSED),
+            },
+        ],
+        "kept": kept_parameters(query),
+        "search": query.get(SEARCH_VAR, ""),
+        "search_label": "Part of a name or a key",
+        "problems": shown.problems,
+        "problem_lines": shown.problems,
+        "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
+        "cleared": reverse("admin:workflows_definition_changelist"),
+        **page_links(shown, query),
+    }  # fmt: skip
+
+
+def _row(definition: Definition, activity: DefinitionActivity) -> dict[str, Any]:
+    version = definition.published_version
+    started_by = "–" if version is None else version.trigger_event_name or version.get_trigger_type_display()
+    return {"definition": definition, "activity": activity, "started_by": started_by}
