@@ -195,7 +195,7 @@ def environment(*, encrypted: bool) -> Iterator[Any]:
             DJANGO_SETTINGS_MODULE="portal.settings",
             POINTSMAN_ENV="development",
             POINTSMAN_HOME=str(home),
-            DATABASE_URL=servers.database_url,
+            **servers.database_environment,
             REDIS_URL=servers.redis_url,
             TEMPORAL_ADDRESS=servers.temporal_address,
             TEMPORAL_TASK_QUEUE=QUEUES[PORTAL],
@@ -208,8 +208,9 @@ def environment(*, encrypted: bool) -> Iterator[Any]:
         from django.core.management import call_command
 
         django.setup()
-        from workflows.tenancy import Scope, enter_scope
+        from workflows.tenancy import Scope, enter_scope, use_system_login
 
+        use_system_login()
         enter_scope(Scope(is_system=True))  # the benchmark creates and counts rows of several tenants
         call_command("migrate", interactive=False, verbosity=0)
         yield servers

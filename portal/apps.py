@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.contrib.auth import get_user_model
 
 
 class PortalConfig(AppConfig):
@@ -8,6 +9,9 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         from portal import celery, checks  # noqa: F401  register the Celery application and the system checks
+        from portal.database_router import hide_passwords
+
+        hide_passwords(get_user_model())
 
 
 class PointsmanAdminConfig(AdminConfig):

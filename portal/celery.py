@@ -12,6 +12,7 @@ from celery import Celery
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Reject
 from celery.signals import beat_init, before_task_publish, heartbeat_sent, worker_init, worker_process_shutdown
+from django.core.exceptions import ImproperlyConfigured
 from kombu.serialization import register
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils import json as kombu_json
@@ -70,7 +71,12 @@ app.autodiscover_tasks(["ingress", "workflows", "portal.sign_in"])
 def refuse_worker(sender: Any, **_: Any) -> None:
     if sender.app == app:
         from portal.checks import worker_problems
+        from workflows.tenancy import use_system_login
 
+        try:
+            use_system_login()  # the children of a prefork worker inherit the choice
+        except ImproperlyConfigured as error:
+            raise SystemExit(f"The Celery worker does not start: {error}") from error
         _refuse("The Celery worker", worker_problems(sender))
 
 

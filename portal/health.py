@@ -12,10 +12,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from portal.broker import dead_list
 from portal.celery_workers import CeleryState, celery_state, redis_client
-from workflows.selectors.counts import drift_counts, stuck_run_count
-from workflows.services.missing_actions import missing_actions
+from workflows.selectors.counts import problem_counts
 from workflows.temporal import gateway
-from workflows.tenancy import system_scope
 
 OLD_MESSAGE_SECONDS = 30
 NO_CELERY_WORKER = (
@@ -66,13 +64,12 @@ def _celery_state() -> CeleryState | None:
 
 def _database_warnings() -> list[str]:
     try:
-        with system_scope():
-            missing, stuck = missing_actions(), stuck_run_count()
+        problems = problem_counts()
     except DatabaseError:
         return []  # the check of the database reports the outage
-    warnings = [f"no worker has {action}" for action in missing]
-    if stuck:
-        warnings.append(f"Temporal cannot move {stuck} runs; the run pages name the cause")
+    warnings = [f"no worker has {action}" for action in problems.missing_actions]
+    if problems.stuck_runs:
+        warnings.append(f"Temporal cannot move {problems.stuck_runs} runs; the run pages name the cause")
     return warnings
 
 
@@ -83,18 +80,20 @@ def metrics(request: HttpRequest) -> HttpResponse:
     Redis does not respond, its numbers are left out.
     """
     try:
-        with system_scope():
-            drift, missing = drift_counts(), missing_actions()
+        problems = problem_counts()
     except DatabaseError as error:
         return HttpResponse(f"# the database does not respond: {error}\n", status=503, content_type=METRICS_TYPE)
     values = {
-        "pointsman_stuck_runs": ("Open runs that Temporal cannot move.", drift.stuck_runs),
-        "pointsman_drifted_runs": ("Open runs with drift, which the reconciler cannot repair.", drift.marked_runs),
-        "pointsman_unknown_commands": ("Commands whose outcome is unknown.", drift.unknown_commands),
-        "pointsman_missing_actions": ("Actions that runs wait for and that no worker has.", len(missing)),
+        "pointsman_stuck_runs": ("Open runs that Temporal cannot move.", problems.stuck_runs),
+        "pointsman_drifted_runs": ("Open runs with drift, which the reconciler cannot repair.", problems.marked_runs),
+        "pointsman_unknown_commands": ("Commands whose outcome is unknown.", problems.unknown_commands),
+        "pointsman_missing_actions": (
+            "Actions that runs wait for and that no worker has.",
+            len(problems.missing_actions),
+        ),
         "pointsman_oldest_starting_run_seconds": (
             "Age of the oldest run that has no record yet.",
-            round(drift.oldest_starting_seconds, 1),
+            round(problems.oldest_starting_seconds, 1),
         ),
     }
     dead = _dead_entry_count()

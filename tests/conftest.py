@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         DJANGO_SETTINGS_MODULE="portal.settings",
         POINTSMAN_ENV="development",
         POINTSMAN_HOME=str(home),
-        DATABASE_URL=_servers.database_url,
+        **_servers.database_environment,
         REDIS_URL=_servers.redis_url,
         TEMPORAL_ADDRESS=_servers.temporal_address,
         TEMPORAL_TASK_QUEUE="tests",
@@ -52,8 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
-    from workflows.tenancy import Scope, enter_scope
+    from workflows.tenancy import Scope, enter_scope, use_system_login
 
+    use_system_login()
     # A test creates and reads rows of any tenant. The code under test narrows the scope. Other threads have no scope.
     enter_scope(Scope(is_system=True))
     from portal.celery import app

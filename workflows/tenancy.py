@@ -3,20 +3,24 @@
 The application filters by tenant in its queries. Row-level security in PostgreSQL is the second protection. If a query
 has no filter by tenant, it still finds no row of another tenant.
 
-- The database role of the connection owns nothing. Each statement carries its role and its tenant in the same message.
+- The database logins own nothing. Each statement carries its role and its tenant in the same message.
   Role and tenant are local to the transaction, so nothing stays on a pooled connection.
 - Without a scope, a statement sees no row of any tenant.
 - A scope is entered where work begins: in a request, a Celery task, an activity or a command.
-- Work for all tenants (sweep, reconciler, retention) uses `system_scope`, which has a separate database role.
+- Work for all tenants (sweep, reconciler, retention) uses `system_scope`, which has a separate database role. Only the
+  login of this role can use it. A Celery worker or a command calls `use_system_login` first. In a tenant scope, this
+  login works with the rights of the application's role.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 
 TENANT_SETTING, USER_SETTING, TOKEN_SETTING = "pointsman.tenant", "pointsman.user", "pointsman.token_hash"
 # These statements are sent without a scope, for one of three reasons. They end a transaction. They return to a
@@ -68,8 +72,27 @@ def tenant_scope(tenant_id: Any) -> Any:
 
 
 def system_scope() -> Any:
-    """Permit the rows of all tenants in a `with` block. Only sweep, reconciler, retention and commands use it."""
+    """Permit the rows of all tenants in a `with` block. Only sweep, reconciler, retention and commands use it.
+
+    In a process with the login of the application, PostgreSQL refuses each statement of the block.
+    """
     return scope_of(Scope(is_system=True))
+
+
+def use_system_login() -> None:
+    """Use the login of system work for the database `default` in this process. Call it before the first query.
+
+    Celery workers and management commands call it. Web processes and Temporal workers keep the login of the
+    application, which cannot become another role.
+
+    Errors: ConfigError if DATABASE_SYSTEM_URL is not set. The operator must act.
+    """
+    default, system = connections["default"], connections["system"]
+    if system.vendor != default.vendor:
+        system.ensure_connection()  # the variable is not set, and the error names it
+    if default.settings_dict["USER"] != system.settings_dict["USER"]:
+        default.close()
+        default.settings_dict.update(deepcopy(system.settings_dict))
 
 
 def with_scope(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -4,16 +4,23 @@ PostgreSQL refuses to run as root. So a process of root starts the server as the
 the data folder and the binaries. Therefore each folder above them gets the permission `x` for other users, but not `r`.
 No other permission changes.
 
+Every login has a password. The passwords are generated at the first start, in the file `passwords` beside the data
+folder. The superuser only makes the database and the logins. The portal's processes use the logins of
+docs/administrators.md#database-logins.
+
 As a program, `python -m portal.devstack.postgres PARENT_PID DATA PORT [--fast]` creates the data folder if it is
 missing and becomes the server. SIGINT stops the server fast and cleanly. After SIGKILL the next start recovers the
 data. PARENT_PID 0 means the actual parent process. `--fast` is for tests. The server is faster, but can lose data if
 the machine crashes.
 """
 
+import contextlib
 import functools
 import importlib.util
+import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import stat
@@ -21,14 +28,25 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from portal.devstack.child import die_with_parent
 from portal.devstack.errors import StackError
+from portal.generated_files import generated_file
 
 SUPERUSER = "postgres"
+OWNER, APPLICATION, SYSTEM, SIGNIN = "pointsman_owner", "pointsman_app", "pointsman_system", "pointsman_signin"
+# Variable with the URL of each login (docs/administrators.md#database-logins).
+VARIABLES = {
+    "DATABASE_URL": APPLICATION,
+    "DATABASE_SYSTEM_URL": SYSTEM,
+    "DATABASE_SIGNIN_URL": SIGNIN,
+    "DATABASE_OWNER_URL": OWNER,
+}
+LOGINS = tuple(VARIABLES.values())
 DATABASE = "pointsman"
 STOP_SIGNAL = signal.SIGINT
 _SYSTEM_USER = "pgserver"
@@ -36,7 +54,9 @@ _SETTINGS = ("max_connections=100", "timezone=UTC", "log_timezone=UTC", "log_che
 # With these settings, committed data still reaches the kernel, so it survives a killed server. With
 # synchronous_commit=off, a killed server would lose committed data.
 _FAST_SETTINGS = ("fsync=off", "full_page_writes=off")
-_ACCESS_RULES = "# Every user of this machine, over the loopback address only.\nhost all all 127.0.0.1/32 trust\n"
+_ACCESS_RULES = (
+    "# Logins with their passwords, over the loopback address only.\nhost all all 127.0.0.1/32 scram-sha-256\n"
+)
 
 
 def server_command(*, python: str, parent: int, data: Path, port: int, fast: bool = False) -> list[str]:
@@ -45,29 +65,71 @@ def server_command(*, python: str, parent: int, data: Path, port: int, fast: boo
     return [*command, "--fast"] if fast else command
 
 
-def url(port: int, database: str = DATABASE) -> str:
-    return f"postgresql://{SUPERUSER}@127.0.0.1:{port}/{database}"
+def data_folder(home: Path) -> Path:
+    return home / "postgres" / "data"
 
 
-def problem(port: int) -> str:
+def passwords(home: Path) -> dict[str, str]:
+    """Return the password of each login. If the file is missing, generate the passwords.
+
+    Errors: StackError if the file has no password for a login. The operator must act.
+    """
+    file = _passwords_file(data_folder(home))
+    text = generated_file(file, lambda: json.dumps({name: secrets.token_urlsafe(24) for name in (SUPERUSER, *LOGINS)}))
+    return _read_passwords(file, text)
+
+
+def _passwords_file(data: Path) -> Path:
+    return data.parent / "passwords"
+
+
+def _read_passwords(file: Path, text: str) -> dict[str, str]:
+    try:
+        found = {name: str(json.loads(text)[name]) for name in (SUPERUSER, *LOGINS)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StackError(
+            f"The file {file} has no passwords for the embedded PostgreSQL: {error!r}. Restore the file, or stop the"
+            " stack and delete the folders `postgres`, `redis` and `temporal` beside it; this deletes their data."
+        ) from error
+    return found
+
+
+def url(home: Path, port: int, login: str, database: str = DATABASE) -> str:
+    """Return the URL of a database for a login, with its password."""
+    return f"postgresql://{login}:{passwords(home)[login]}@127.0.0.1:{port}/{database}"
+
+
+def problem(home: Path, port: int) -> str:
     """Return "" if the server responds to a query, otherwise the problem."""
     try:
-        with psycopg.connect(url(port, "postgres"), connect_timeout=3) as connection:
+        with psycopg.connect(url(home, port, SUPERUSER, "postgres"), connect_timeout=3) as connection:
             connection.execute("select 1")
     except psycopg.Error as error:
         return str(error).strip()
     return ""
 
 
-def ensure_database(port: int, name: str = DATABASE) -> None:
-    """Create the database if it is missing."""
-    with psycopg.connect(url(port, "postgres"), autocommit=True, connect_timeout=5) as connection:
+def ensure_database(home: Path, port: int, name: str = DATABASE) -> None:
+    """Create the logins and the database if they are missing. The login OWNER owns the database."""
+    with psycopg.connect(url(home, port, SUPERUSER, "postgres"), autocommit=True, connect_timeout=5) as connection:
+        for login in LOGINS:
+            _ensure_login(connection, login, passwords(home)[login])
+        # Celery's tasks look for work of all tenants as SYSTEM, and do the work of one tenant as APPLICATION.
+        connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(APPLICATION), sql.Identifier(SYSTEM)))
         if connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
             return
-        try:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        except psycopg.errors.DuplicateDatabase:
-            return  # another process created it first
+        with contextlib.suppress(psycopg.errors.DuplicateDatabase):  # another process created it first
+            connection.execute(sql.SQL("create database {} owner {}").format(*map(sql.Identifier, (name, OWNER))))
+
+
+def _ensure_login(connection: "psycopg.Connection[Any]", login: str, password: str) -> None:
+    if connection.execute("select 1 from pg_roles where rolname = %s", (login,)).fetchone():
+        return
+    verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
+    with contextlib.suppress(psycopg.errors.DuplicateObject):  # another process created it first
+        connection.execute(
+            sql.SQL("create role {} login noinherit password {}").format(sql.Identifier(login), sql.Literal(verifier))
+        )
 
 
 def binaries() -> Path:
@@ -129,7 +191,7 @@ def _make_readable(install: Path) -> None:
 
 
 def _give_to(user: pwd.struct_passwd, folder: Path) -> None:
-    if folder.stat().st_uid == user.pw_uid:
+    if all(path.stat().st_uid == user.pw_uid for path in (folder, *folder.iterdir())):
         return
     for path in (folder, *folder.rglob("*")):
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
@@ -148,7 +210,12 @@ def _initialise(data: Path, *, fast: bool) -> None:
     """
     unfinished = data.with_name("data.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
+    file = _passwords_file(data)
+    first_line = data.with_name("password.superuser")  # initdb reads the first line of a file
+    first_line.touch(mode=0o600)
+    first_line.write_text(_read_passwords(file, file.read_text(encoding="utf-8"))[SUPERUSER] + "\n")
+    command = [str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--encoding=UTF8"]
+    command += ["--auth=scram-sha-256", f"--pwfile={first_line}"]
     # PostgreSQL's own collation is the same on every machine and knows upper and lower case beyond ASCII.
     command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
     subprocess.run(  # noqa: S603
@@ -161,8 +228,20 @@ def _initialise(data: Path, *, fast: bool) -> None:
             die_with_parent, signal.SIGKILL, os.getpid()
         ),  # safe, because this process has only one thread
     )
+    first_line.unlink()
     (unfinished / "pg_hba.conf").write_text(_ACCESS_RULES)
     unfinished.rename(data)
+
+
+def require_passwords(data: Path) -> None:
+    """Errors: StackError for a data folder of an older version, whose logins have no passwords."""
+    rules = data / "pg_hba.conf"
+    if rules.exists() and ("trust" in rules.read_text().split() or not _passwords_file(data).exists()):
+        raise StackError(
+            f"The data in {data} is from an older version, or its file `passwords` is missing. The logins of the"
+            " embedded PostgreSQL need their passwords. Stop the stack and delete the folders `postgres`, `redis` and"
+            " `temporal` in POINTSMAN_HOME; this deletes their data. Then start the stack again."
+        )
 
 
 def _environment(data: Path) -> dict[str, str]:
@@ -187,6 +266,7 @@ def main(arguments: Sequence[str]) -> None:
     die_with_parent(STOP_SIGNAL, parent)
     if not (data / "PG_VERSION").exists():
         _initialise(data, fast=fast)
+    require_passwords(data)
     settings = [*_SETTINGS, *(_FAST_SETTINGS if fast else ())]
     options = [word for setting in settings for word in ("-c", setting)]
     command = [str(server), "-D", str(data), "-h", "127.0.0.1", "-p", port, "-k", "", *options]

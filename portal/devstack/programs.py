@@ -86,7 +86,7 @@ def plan(config: StackConfig, cli: Path | None) -> Plan:
 
 def _make_database(config: StackConfig) -> None:
     if "postgres" in config.embedded:
-        postgres.ensure_database(config.postgres_port)
+        postgres.ensure_database(config.home, config.postgres_port)
 
 
 def _servers(config: StackConfig, cli: Path | None) -> list[Program]:
@@ -106,14 +106,15 @@ def _servers(config: StackConfig, cli: Path | None) -> list[Program]:
 
 def _postgres(config: StackConfig) -> Program:
     # The parent is the supervisor. Its pid is not known yet, so the command line has 0.
-    data = config.home / "postgres" / "data"
+    data = postgres.data_folder(config.home)
+    postgres.require_passwords(data)
     return Program(
         "postgres",
         SERVERS,
         postgres.server_command(python=config.python, parent=0, data=data, port=config.postgres_port),
         stop_signal=postgres.STOP_SIGNAL,
         stop_seconds=20,
-        problem=lambda: postgres.problem(config.postgres_port),
+        problem=lambda: postgres.problem(config.home, config.postgres_port),
     )
 
 

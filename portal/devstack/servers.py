@@ -1,7 +1,7 @@
 """Embedded servers for tests, as direct child processes on free ports.
 
     with embedded_servers(Path(folder)) as servers:
-        servers.database_url, servers.redis_url, servers.temporal_address, servers.temporal_cli
+        servers.database_environment, servers.redis_url, servers.temporal_address, servers.temporal_cli
         servers.temporal.stop(); ...; servers.temporal.start()      # same port, same data
         servers.postgres.kill()                                     # as in a crash
 
@@ -15,6 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
 
 from portal.devstack import postgres as postgres_server
 from portal.devstack import redis as redis_server
@@ -32,7 +35,8 @@ class Servers:
     Errors: StackError for a server that the caller of `embedded_servers` excluded.
     """
 
-    def __init__(self, servers: Mapping[str, EmbeddedServer], cli: Path | None) -> None:
+    def __init__(self, home: Path, servers: Mapping[str, EmbeddedServer], cli: Path | None) -> None:
+        self._home = home
         self._servers = servers
         self._cli = cli
 
@@ -62,7 +66,19 @@ class Servers:
 
     @property
     def database_url(self) -> str:
-        return postgres_server.url(self.postgres.port)
+        """Return the URL for the login of the superuser. The portal itself never uses this login."""
+        return self.database_urls[postgres_server.SUPERUSER]
+
+    @property
+    def database_environment(self) -> dict[str, str]:
+        """Return the variable with the URL of each login of the portal."""
+        return {variable: self.database_urls[login] for variable, login in postgres_server.VARIABLES.items()}
+
+    @property
+    def database_urls(self) -> dict[str, str]:
+        """Return the URL of the database for each login."""
+        logins = (postgres_server.SUPERUSER, *postgres_server.LOGINS)
+        return {login: postgres_server.url(self._home, self.postgres.port, login) for login in logins}
 
     @property
     def redis_url(self) -> str:
@@ -95,7 +111,7 @@ def embedded_servers(
         try:
             for started in [pool.submit(server.start) for server in servers.values()]:
                 started.result()
-            yield Servers(servers, cli)
+            yield Servers(home, servers, cli)
         finally:
             list(pool.map(EmbeddedServer.stop, servers.values()))
 
@@ -105,7 +121,8 @@ def _say(line: str) -> None:
 
 
 def _postgres(home: Path) -> EmbeddedServer:
-    data = home / "postgres" / "data"
+    data = postgres_server.data_folder(home)
+    postgres_server.passwords(home)  # the server reads their file
 
     def command(port: int) -> list[str]:
         return postgres_server.server_command(
@@ -115,11 +132,20 @@ def _postgres(home: Path) -> EmbeddedServer:
     return EmbeddedServer(
         "postgres",
         command=command,
-        problem=postgres_server.problem,
+        problem=lambda port: postgres_server.problem(home, port),
         stop_signal=postgres_server.STOP_SIGNAL,
         log=home / "postgres.log",
-        on_ready=postgres_server.ensure_database,
+        on_ready=lambda port: _prepare_database(home, port),
     )
+
+
+def _prepare_database(home: Path, port: int) -> None:
+    """Create logins and database. Tests may create more databases and switch triggers off as the owner."""
+    postgres_server.ensure_database(home, port)
+    owner = sql.Identifier(postgres_server.OWNER)
+    with psycopg.connect(postgres_server.url(home, port, postgres_server.SUPERUSER), autocommit=True) as connection:
+        connection.execute(sql.SQL("alter role {} createdb").format(owner))
+        connection.execute(sql.SQL("grant set on parameter session_replication_role to {}").format(owner))
 
 
 def _redis(home: Path) -> EmbeddedServer:

@@ -1,50 +1,76 @@
-"""PostgreSQL settings: address, roles, time limits, and the two connections."""
+"""PostgreSQL settings: roles, one URL for each login, time limits, and the connections."""
 
-import re
+from itertools import combinations
 from typing import Any
 
 import dj_database_url
 
+from portal.devstack import postgres
 from portal.env import ConfigError, env, matching
-from portal.settings.environment import required_in_production
+from portal.settings.environment import POINTSMAN_HOME, required_in_production
 
 POSTGRES_PORT = env.port("POSTGRES_PORT", 15432, "port of the embedded PostgreSQL")
 
-DATABASE_URL = required_in_production(
-    "DATABASE_URL",
-    env.secret(
-        "DATABASE_URL", "PostgreSQL: `postgresql://user:password@host:port/name`; if not set, the embedded PostgreSQL"
-    ),
-    f"postgresql://postgres@127.0.0.1:{POSTGRES_PORT}/pointsman",
-)
+ROLE_NAME = matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _")
 DATABASE_APP_ROLE: str = env.parsed(
     "DATABASE_APP_ROLE",
-    "pointsman_app",
-    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
-    "database role of the application; it cannot truncate or alter tables",
+    postgres.APPLICATION,
+    ROLE_NAME,
+    "database role of the application: web processes and Temporal workers; it sees the rows of one tenant at a time",
 )
 DATABASE_SYSTEM_ROLE: str = env.parsed(
     "DATABASE_SYSTEM_ROLE",
-    "pointsman_system",
-    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
-    "database role of sweep, reconciler and management commands; it sees the rows of all tenants",
+    postgres.SYSTEM,
+    ROLE_NAME,
+    "database role of Celery tasks and management commands; it sees the rows of all tenants",
 )
 DATABASE_SIGNIN_ROLE: str = env.parsed(
     "DATABASE_SIGNIN_ROLE",
-    "pointsman_signin",
-    matching(r"[a-z_][a-z0-9_]*", "a name of small letters, digits and _"),
+    postgres.SIGNIN,
+    ROLE_NAME,
     "database role of sign-in; only it reads passwords and sessions, and only it writes accounts",
 )
-DATABASE_SIGNIN_URL = env.secret(
-    "DATABASE_SIGNIN_URL", "PostgreSQL with the login of sign-in, which is `DATABASE_SIGNIN_ROLE`"
+ROLES = {
+    "DATABASE_APP_ROLE": DATABASE_APP_ROLE,
+    "DATABASE_SYSTEM_ROLE": DATABASE_SYSTEM_ROLE,
+    "DATABASE_SIGNIN_ROLE": DATABASE_SIGNIN_ROLE,
+}
+for _name, _other in combinations(ROLES, 2):
+    if ROLES[_name] == ROLES[_other]:
+        raise ConfigError(
+            _other, f"is {ROLES[_other]!r}, as {_name}; one login would have the rights of both, so use two roles"
+        )
+
+# Each kind of process has a login of its own (docs/administrators.md#database-logins).
+DATABASE_URL = required_in_production(
+    "DATABASE_URL",
+    env.secret(
+        "DATABASE_URL",
+        "PostgreSQL with the login of the application: `postgresql://user:password@host:port/name`; if not set, the"
+        " embedded PostgreSQL",
+    ),
+    "",
 )
-if not DATABASE_SIGNIN_URL:
-    DATABASE_SIGNIN_URL = re.sub(r"://[^@]*@", f"://{DATABASE_SIGNIN_ROLE}@", DATABASE_URL)
-if DATABASE_SYSTEM_ROLE == DATABASE_APP_ROLE:
-    raise ConfigError(
-        "DATABASE_SYSTEM_ROLE",
-        f"is {DATABASE_SYSTEM_ROLE!r}, as DATABASE_APP_ROLE; every tenant would see all rows, so use two roles",
-    )
+DATABASE_LOGIN_URLS = {
+    "DATABASE_URL": DATABASE_URL,
+    "DATABASE_SYSTEM_URL": env.secret(
+        "DATABASE_SYSTEM_URL",
+        "PostgreSQL with the login of `DATABASE_SYSTEM_ROLE`; Celery workers and management commands need it",
+    ),
+    "DATABASE_SIGNIN_URL": env.secret(
+        "DATABASE_SIGNIN_URL",
+        "PostgreSQL with the login of `DATABASE_SIGNIN_ROLE`; web processes need it, and commands that change accounts",
+    ),
+    "DATABASE_OWNER_URL": env.secret(
+        "DATABASE_OWNER_URL", "PostgreSQL with the login that owns the tables; only `manage.py migrate` needs it"
+    ),
+}
+if not DATABASE_URL:
+    # The embedded PostgreSQL has a generated password for each login.
+    for _variable, _login in postgres.VARIABLES.items():
+        DATABASE_LOGIN_URLS[_variable] = DATABASE_LOGIN_URLS[_variable] or postgres.url(
+            POINTSMAN_HOME, POSTGRES_PORT, _login
+        )
 DATABASE_POOL = env.flag(
     "DATABASE_POOL",
     False,
@@ -68,11 +94,11 @@ _DEAD_PEER = {
 }
 
 
-def _database(
-    variable: str, url: str, *, role: str = "", pool: bool = False, statement_seconds: float = 0
-) -> dict[str, Any]:
+def _database(variable: str, *, role: str = "", pool: bool = False, statement_seconds: float = 0) -> dict[str, Any]:
+    if not DATABASE_LOGIN_URLS[variable]:
+        return {"ENGINE": "portal.database.unset", "NAME": variable}
     try:
-        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True))
+        config: dict[str, Any] = dict(dj_database_url.parse(DATABASE_LOGIN_URLS[variable], conn_health_checks=True))
     except ValueError as error:
         raise ConfigError(variable, f"is not a valid URL: {error}") from error
     if config.get("ENGINE") != "django.db.backends.postgresql":
@@ -93,23 +119,15 @@ def _database(
     return config
 
 
-# `default` uses the application's role. `signin` is a second connection for accounts, passwords and sessions
-# (portal/database_router.py). `owner` uses the role of the login itself, and only migrations use `owner`.
+_LIMITS: dict[str, Any] = {"pool": DATABASE_POOL, "statement_seconds": DATABASE_STATEMENT_TIMEOUT_SECONDS}
+# `default` has the login of the application. A process for all tenants replaces it by `system` before its first query
+# (`use_system_login`). `signin` is a second connection for accounts, passwords and sessions
+# (portal/database_router.py). Only migrations use `owner`.
 DATABASES = {
-    "default": _database(
-        "DATABASE_URL",
-        DATABASE_URL,
-        role=DATABASE_APP_ROLE,
-        pool=DATABASE_POOL,
-        statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS,
-    ),
-    "signin": _database(
-        "DATABASE_SIGNIN_URL",
-        DATABASE_SIGNIN_URL,
-        pool=DATABASE_POOL,
-        statement_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS,
-    ),
-    "owner": _database("DATABASE_URL", DATABASE_URL),
+    "default": _database("DATABASE_URL", **_LIMITS),
+    "system": _database("DATABASE_SYSTEM_URL", role=DATABASE_APP_ROLE, **_LIMITS),
+    "signin": _database("DATABASE_SIGNIN_URL", **_LIMITS),
+    "owner": _database("DATABASE_OWNER_URL"),
 }
 DATABASE_ROUTERS = ["portal.database_router.LoginRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

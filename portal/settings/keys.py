@@ -1,26 +1,11 @@
 """Secret keys: Django's secret key, and the keys that encrypt secrets in the database."""
 
 import base64
-import contextlib
 import secrets
-import tempfile
 
 from portal.env import ConfigError, env, named_keys
+from portal.generated_files import generated_file
 from portal.settings.environment import POINTSMAN_HOME, PRODUCTION
-
-
-def _development_secret_key() -> str:
-    """Return the key under POINTSMAN_HOME. Create the key if it is missing.
-
-    So sessions remain valid after a restart.
-    """
-    path = POINTSMAN_HOME / "secret-key"
-    if not path.exists():
-        POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(48))
-    return path.read_text().strip()
-
 
 SECRET_KEY = env.secret(
     "SECRET_KEY", "Django's secret key, 50 or more random characters; generated once in development"
@@ -28,24 +13,16 @@ SECRET_KEY = env.secret(
 if not SECRET_KEY:
     if PRODUCTION:
         raise ConfigError("SECRET_KEY", "is not set; production has no default for it, so set it")
-    SECRET_KEY = _development_secret_key()
+    # The file keeps sessions valid after a restart.
+    SECRET_KEY = generated_file(POINTSMAN_HOME / "secret-key", lambda: secrets.token_urlsafe(48))
 
 
 def _development_secret_keys() -> dict[str, bytes]:
-    """Return the keys under POINTSMAN_HOME. If the file is missing, create it with one key.
-
-    Processes may start at the same time. Linking a complete file into place lets exactly one of them create the key.
-    """
+    """Return the keys of the file under POINTSMAN_HOME. A new file has one key."""
     path = POINTSMAN_HOME / "workflow-secret-keys"
-    if not path.exists():
-        POINTSMAN_HOME.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=POINTSMAN_HOME) as new_file:
-            new_file.write(f"development:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
-            new_file.flush()
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(new_file.name)
+    text = generated_file(path, lambda: f"development:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
     try:
-        return named_keys(path.read_text().strip())
+        return named_keys(text)
     except ValueError as error:
         raise ConfigError(
             "WORKFLOW_SECRET_KEYS",

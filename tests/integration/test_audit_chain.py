@@ -272,4 +272,5 @@ def test_every_function_that_runs_as_its_owner_has_a_fixed_search_path(database:
         )
         found = dict(cursor.fetchall())
     path = "search_path=pg_catalog, public, pg_temp"
-    assert found == dict.fromkeys(["workflow_audit_content", "workflow_audit_link", "workflow_ledger_prune"], path)
+    assert len(found) > 3
+    assert set(found.values()) == {path}

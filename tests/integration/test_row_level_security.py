@@ -40,9 +40,9 @@ def test_every_table_except_tenants_has_the_tenant() -> None:
     assert {row[0] for row in found} == TABLES - {"tenants"}
 
 
-@pytest.mark.parametrize("role", ["pointsman_app", "pointsman_system"])
+@pytest.mark.parametrize("role", ["pointsman_app", "pointsman_system", "pointsman_signin"])
 def test_roles_own_nothing_and_do_not_bypass_policies(role: str) -> None:
-    row = "SELECT rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolcanlogin FROM pg_roles WHERE rolname = %s"
+    row = "SELECT rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolreplication FROM pg_roles WHERE rolname = %s"
     assert query(row, role) == [(False,) * 5]
     assert query("SELECT count(*) FROM pg_tables WHERE tableowner = %s", role) == [(0,)]
 

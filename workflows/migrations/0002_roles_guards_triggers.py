@@ -1,50 +1,13 @@
-"""Database roles with their grants, triggers that guard projections and ledgers, and the audit chain.
+"""Triggers that guard projections and ledgers, and the audit chain.
 
-Tables belong to the login that migrates. The application works as `DATABASE_APP_ROLE`. This role may read and write
-rows, and may neither truncate nor alter a table (docs/reference/authority.md#projection-writers). Work for all tenants
-runs as `DATABASE_SYSTEM_ROLE`. The grants cover the present tables and those of later migrations by the same login.
-
-Roles belong to the whole database server. The reverse migration revokes their grants and keeps the roles.
+Tables belong to the login that migrates. The other logins may read and write rows, and may neither truncate nor alter a
+table (docs/reference/authority.md#projection-writers). `manage.py migrate` creates the logins before the migrations, and
+grants their rights after the migrations (portal/database/rights.py).
 """
 
-from django.conf import settings
 from django.db import migrations
 from pgtrigger.compiler import Trigger, UpsertTriggerSql
 from pgtrigger.migrations import AddTrigger
-
-ROLES = [settings.DATABASE_APP_ROLE, settings.DATABASE_SYSTEM_ROLE]
-TABLE_GRANTS = "SELECT, INSERT, UPDATE, DELETE"
-SEQUENCE_GRANTS = "USAGE, SELECT"
-
-
-def create_roles(apps, schema_editor):
-    with schema_editor.connection.cursor() as cursor:
-        for role in (*ROLES, settings.DATABASE_SIGNIN_ROLE):
-            name = schema_editor.quote_name(role)
-            login = "LOGIN" if role == settings.DATABASE_SIGNIN_ROLE else "NOLOGIN"
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
-            if cursor.fetchone() is None:
-                cursor.execute(f"CREATE ROLE {name} {login} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS")
-            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-            if not cursor.fetchone()[0]:
-                cursor.execute(f"GRANT {name} TO current_user")
-            cursor.execute(f"GRANT USAGE ON SCHEMA public TO {name}")
-            cursor.execute(f"GRANT {TABLE_GRANTS} ON ALL TABLES IN SCHEMA public TO {name}")
-            cursor.execute(f"GRANT {SEQUENCE_GRANTS} ON ALL SEQUENCES IN SCHEMA public TO {name}")
-            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {TABLE_GRANTS} ON TABLES TO {name}")
-            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {SEQUENCE_GRANTS} ON SEQUENCES TO {name}")
-
-
-def revoke_grants(apps, schema_editor):
-    with schema_editor.connection.cursor() as cursor:
-        for role in (*ROLES, settings.DATABASE_SIGNIN_ROLE):
-            name = schema_editor.quote_name(role)
-            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {name}")
-            cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {name}")
-            cursor.execute(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {name}")
-            cursor.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {name}")
-            cursor.execute(f"REVOKE USAGE ON SCHEMA public FROM {name}")
-
 
 # pgtrigger removes triggers, but not their functions. This operation is the first one, so it is reversed last.
 DROP_TRIGGER_FUNCTIONS = """
@@ -219,16 +182,25 @@ $$;
 REVOKE ALL ON FUNCTION workflow_ledger_prune(uuid, integer, boolean) FROM PUBLIC;
 """
 DROP_LEDGER_PRUNE = "DROP FUNCTION workflow_ledger_prune(uuid, integer, boolean)"
-QUOTED_ROLES = ", ".join(f'"{role}"' for role in ROLES)
-# The roles may write the outcome of a command, and nothing else of its row. A published version never changes.
-OUTCOME_COLUMNS = "state, code, message, details, http_status, decided_at, observed_at"
-FIXED_ROWS = f"""
-REVOKE INSERT, UPDATE, DELETE ON workflow_command_entries FROM {QUOTED_ROLES};
-REVOKE UPDATE, DELETE ON sign_in_records FROM {QUOTED_ROLES};
-REVOKE UPDATE, DELETE ON workflow_commands FROM {QUOTED_ROLES};
-GRANT UPDATE ({OUTCOME_COLUMNS}) ON workflow_commands TO {QUOTED_ROLES};
-REVOKE INSERT, UPDATE, DELETE ON workflow_ledger_checkpoints FROM {QUOTED_ROLES};
-GRANT EXECUTE ON FUNCTION workflow_ledger_prune(uuid, integer, boolean) TO "{settings.DATABASE_SYSTEM_ROLE}";
+# Counts of problems over all tenants, for health pages. The login of the application sees one tenant at a time, so it
+# reads them with this function. No tenant can be recognised in the result.
+PROBLEM_COUNTS = """
+CREATE FUNCTION workflow_problem_counts(open_statuses text[])
+    RETURNS TABLE (marked_runs bigint, stuck_runs bigint, oldest_starting_seconds double precision,
+                   unknown_commands bigint, missing_actions text[])
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT
+        (SELECT count(*) FROM workflow_runs
+            WHERE status = ANY(open_statuses) AND engine = 'temporal' AND drift_found_at IS NOT NULL),
+        (SELECT count(*) FROM workflow_runs WHERE status = ANY(open_statuses) AND stuck_since IS NOT NULL),
+        (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM workflow_runs
+            WHERE status = 'STARTING' AND queued_until IS NULL),
+        (SELECT count(*) FROM workflow_commands
+            WHERE state = 'unknown' AND requested_at > clock_timestamp() - interval '30 days'),
+        (SELECT coalesce(array_agg(DISTINCT note.action ORDER BY note.action), '{}') FROM (
+            SELECT value #>> '{}' AS action FROM workflow_data_store
+                WHERE namespace = '_missing_action' AND expires_at > clock_timestamp() LIMIT 100) AS note)
+$$;
 """
 # pgtrigger's own function lets every session switch triggers off with the setting `pgtrigger.ignore`. Each AddTrigger
 # creates the function again, so a later migration with an AddTrigger must end with this statement, too.
@@ -236,19 +208,6 @@ TRIGGERS_ARE_NEVER_IGNORED = """
 CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name NAME) RETURNS BOOLEAN
     LANGUAGE sql IMMUTABLE AS 'SELECT false';
 """
-# A temporary table or a function of a role's own could take the name of another object. The statements need the owner
-# of the database and of the schema. For other logins they only warn: see docs/developers.md#tenants-in-the-database.
-OWN_OBJECTS = """
-DO $$
-BEGIN
-    EXECUTE format('{verb} TEMPORARY ON DATABASE %I {preposition} PUBLIC', current_database());
-END
-$$;
-"""
-NO_OWN_OBJECTS = (
-    OWN_OBJECTS.format(verb="REVOKE", preposition="FROM") + "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
-)
-
 
 def trigger(model_name, name, **sql):
     return AddTrigger(model_name=model_name, trigger=Trigger(name=name, sql=UpsertTriggerSql(when="BEFORE", **sql)))
@@ -285,7 +244,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(migrations.RunSQL.noop, DROP_TRIGGER_FUNCTIONS),
-        migrations.RunPython(create_roles, revoke_grants),
         projection_guard(
             "run", "workflow_runs", "pgtrigger_projection_guard_3b7a4", "222deed77ff6c4739102eb01e1413754b1575be8"
         ),
@@ -388,8 +346,6 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(AUDIT_CHAIN, DROP_AUDIT_CHAIN),
         migrations.RunSQL(LEDGER_PRUNE, DROP_LEDGER_PRUNE),
-        # The grants of this migration are revoked in its reverse, so this revocation needs no reverse.
-        migrations.RunSQL(FIXED_ROWS, migrations.RunSQL.noop),
+        migrations.RunSQL(PROBLEM_COUNTS, "DROP FUNCTION workflow_problem_counts(text[])"),
         migrations.RunSQL(TRIGGERS_ARE_NEVER_IGNORED, migrations.RunSQL.noop),
-        migrations.RunSQL(NO_OWN_OBJECTS, OWN_OBJECTS.format(verb="GRANT", preposition="TO")),
     ]

@@ -46,9 +46,3 @@ def missing_action_of(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> str | None:
         tenant_id=tenant_id, namespace=NAMESPACE, key=str(run_id), expires_at__gt=timezone.now()
     ).first()
     return None if entry is None else str(entry.value)
-
-
-def missing_actions() -> list[str]:
-    """Return the missing actions of the runs in the current tenant scope. At most 100 notes are read."""
-    found = DataStoreEntry.objects.filter(namespace=NAMESPACE, expires_at__gt=timezone.now())[:100]
-    return sorted({str(entry.value) for entry in found})

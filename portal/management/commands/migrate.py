@@ -1,4 +1,7 @@
-"""Command `migrate`. It connects as the owner of the tables. It refuses a database with the first migration history."""
+"""Command `migrate`. It connects as the owner of the tables, and gives the other logins their rights.
+
+It refuses a database with the first migration history.
+"""
 
 from typing import Any
 
@@ -6,6 +9,10 @@ from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
+
+from portal.database.rights import rights_apply
+from portal.database.roles import roles_ensure
+from portal.database_router import OWNER
 
 # The migration history was rewritten with new names before the first release. No migration changes the old tables into
 # the new tables.
@@ -27,12 +34,23 @@ class Command(migrate.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.set_defaults(database="owner")
+        parser.set_defaults(database=OWNER)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        connections[options["database"]].ensure_connection()  # a missing URL is reported before other problems
+        return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Errors: CommandError for a database with the first migration history. The operator must act."""
+        """Errors: CommandError for a database with the first migration history, or without a login.
+
+        The operator must act.
+        """
+        connection = connections[options["database"]]
         _require_new_history(options["database"])
+        roles_ensure(connection)
         super().handle(*args, **options)
+        if not options["plan"] and not options["check_unapplied"]:
+            rights_apply(connection)
 
 
 def _require_new_history(alias: str) -> None:
@@ -43,7 +61,7 @@ def _require_new_history(alias: str) -> None:
         raise CommandError(
             f"The database {connection.settings_dict['NAME']!r} was created with an old migration history of the app"
             f" `workflows`: it contains {', '.join(old)}. The history was rewritten before the first release, so these"
-            " tables cannot be migrated. Nothing was changed. Create an empty database, set DATABASE_URL to it, and run"
-            " `manage.py migrate` again. With the embedded servers, stop the stack and delete the folders `postgres`,"
-            " `redis` and `temporal` in POINTSMAN_HOME; this deletes their data."
+            " tables cannot be migrated. Nothing was changed. Create an empty database, set DATABASE_URL and the other"
+            " URLs of the database to it, and run `manage.py migrate` again. With the embedded servers, stop the stack"
+            " and delete the folders `postgres`, `redis` and `temporal` in POINTSMAN_HOME; this deletes their data."
         )

@@ -1,0 +1,1 @@
+"""Logins of the database and their rights (docs/administrators.md#database-logins)."""
