@@ -5,9 +5,22 @@ from typing import Any
 
 from tests.support.story.payments import JOB_MINUTES, tell_replays
 from tests.support.story.people import Desk
-from workflows.models import BulkItem, BulkJob, Command, HolidayCalendar, Notification, Run, SavedView, Schedule
+from workflows.models import (
+    BulkItem,
+    BulkJob,
+    Command,
+    HolidayCalendar,
+    IdentityProvider,
+    Invitation,
+    Notification,
+    Run,
+    SavedView,
+    Schedule,
+)
+from workflows.models.sign_in import provider_id
+from workflows.services.invitation_links import code_hash_of
 from workflows.services.secrets import secret_save
-from workflows.statuses import CommandAction, CommandState
+from workflows.statuses import CommandAction, CommandState, Role
 
 
 def tell_audit(desk: Desk, runs: dict[str, Run]) -> None:
@@ -27,8 +40,23 @@ def tell_audit(desk: Desk, runs: dict[str, Run]) -> None:
     _schedules(desk)
     HolidayCalendar.objects.create(tenant=desk.tenant, name="Germany", holidays={"2026-12-25": "Christmas Day"})
     secret_save(actor=desk.actor("Nora"), name="BANK_TOKEN", value="not a real token", description="Token of the bank")
+    _sign_in(desk)
     for user in desk.users.values():
         _own_rows(desk, user)
+
+
+def _sign_in(desk: Desk) -> None:
+    """Create an invitation that nobody has accepted, and the identity provider of the tenant."""
+    slug = desk.tenant.slug
+    Invitation.objects.create(
+        tenant=desk.tenant, email="lena.okafor@northgate.example", role=Role.OPERATOR, code_hash=code_hash_of(slug),
+        created_by_name="Nora Falk", expires_at=desk.at(-3 * 24 * 60),
+    )  # fmt: skip
+    issuer = f"https://login.{slug}.example"
+    IdentityProvider.objects.create(
+        id=provider_id(desk.tenant.id, issuer), tenant=desk.tenant, name="northgate", sign_in_name=slug, issuer=issuer,
+        client_id="pointsman", secret_name="BANK_TOKEN", roles={"desk-operators": "operator"},
+    )  # fmt: skip
 
 
 def _own_rows(desk: Desk, user: Any) -> None:

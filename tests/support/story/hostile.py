@@ -25,6 +25,7 @@ OWN_FIELDS = {
     "step_type",
     "synced_hash", "target_id", "target_type", "task_type", "temporal_first_run_id", "temporal_schedule_id",
     "temporal_workflow_id", "time_zone", "token_hash", "trigger_event_name", "body_hash", "content", "link",
+    "code_hash", "issuer", "sign_in_name", "secret_name",
 }  # fmt: skip
 JSON_PAYLOADS = {
     "workflow_runs": ["input", "output"],
