@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from portal.devstack import postgres
 from tests.support.factories import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ PORTS = ("PORT", "POSTGRES_PORT", "REDIS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PO
 READY_LINE = "Ctrl-C stops everything"
 # Variables that point to the servers of the test session. The stack has servers of its own.
 SESSION_VARIABLES = (
-    "DATABASE_URL",
+    *postgres.VARIABLES,
     "REDIS_URL",
     "TEMPORAL_ADDRESS",
     "TEMPORAL_TASK_QUEUE",
