@@ -158,6 +158,14 @@ def no_dispatcher(settings: Any) -> None:
 
 
 @pytest.fixture
+def fake_temporal(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Replace Temporal by a recorder of requests, which can have outages and kill workers."""
+    from tests.support.fake_temporal import replace_temporal
+
+    return replace_temporal(monkeypatch)
+
+
+@pytest.fixture
 def driver(tenant_with_workers: Any, servers: Servers) -> Any:
     """Return a test driver for a new tenant with workers."""
     from tests.support.tenant_driver import TenantDriver

@@ -143,6 +143,20 @@ def test_viewer_sees_the_reason_and_no_form(tenant: Any) -> None:
     assert 'name="payload"' not in page.content.decode()
 
 
+def test_replay_of_a_canceled_run_repeats_who_canceled_it_and_why(tenant: Any) -> None:
+    old, failed = make_run(tenant, status="CANCELED"), make_run(tenant, status="FAILED")
+    for run, actor in ((old, "Maya"), (failed, "Ines")):
+        values = {"action": "cancel", "target_type": "run", "target_id": str(run.id), "source": "admin"}
+        Command.objects.create(
+            tenant=tenant, run=run, actor_type="user", actor_name=actor, state="observed", reason="<b>twice", **values
+        )
+    client = member_of(tenant)
+    page = client.get(reverse("admin:workflows_run_replay", args=[old.id])).content.decode()
+    for text in ("<bdi>Maya</bdi> canceled this run", "“&lt;b&gt;twice”"):
+        assert text in page, text
+    assert "Ines" not in client.get(reverse("admin:workflows_run_replay", args=[failed.id])).content.decode()
+
+
 # -- The preview of many replays ---------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from workflows.errors import NotFound, PortalError
 from workflows.json_numbers import write_json
 from workflows.models import Run
 from workflows.redaction import redact, restored, rules_of
+from workflows.selectors.runs import run_ending
 from workflows.services.payload_check import payload_problems
 from workflows.services.runs.replay import run_replay
 from workflows.services.runs.replay_checks import ReplayFacts, replay_facts_of_run
@@ -73,6 +74,7 @@ class RunReplayView(TenantAdmin):
             run=run,
             form=form,
             facts=facts,
+            ending=run_ending(run),
             versions=_versions(run, form),
             why_not=_why_not(actor, run),
             changes=changes,

@@ -137,14 +137,23 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     )
 
 
-def _annotated() -> QuerySet[Run]:
-    own = {"tenant_id": OuterRef("tenant_id")}
-    endings = Command.objects.filter(
-        **own,
-        run=OuterRef("pk"),
+def run_ending(run: Run) -> Command | None:
+    """Return the newest cancel or terminate command of a run that was canceled or terminated. Cost: one statement."""
+    if run.status not in (RunStatus.CANCELED, RunStatus.TERMINATED):
+        return None
+    return _endings(tenant_id=run.tenant_id, run=run).first()
+
+
+def _endings(**run: Any) -> QuerySet[Command]:
+    return Command.objects.filter(
+        **run,
         action__in=(CommandAction.CANCEL, CommandAction.TERMINATE),
         state__in=(CommandState.ACCEPTED, CommandState.UNKNOWN, CommandState.OBSERVED),
-    )
+    ).order_by("-requested_at", "-id")
+
+
+def _annotated() -> QuerySet[Run]:
+    own = {"tenant_id": OuterRef("tenant_id")}
     replays = Run.objects.filter(**own, replay_of=OuterRef("pk")).annotate(
         facts=JSONObject(id="id", status="status", version="version", created_at="created_at", ended_at="ended_at")
     )
@@ -153,7 +162,7 @@ def _annotated() -> QuerySet[Run]:
     return Run.objects.select_related(
         "tenant", "event", "definition__published_version", "definition_version", "parent_run"
     ).annotate(
-        ending_id=Subquery(endings.order_by("-requested_at", "-id").values("id")[:1]),
+        ending_id=Subquery(_endings(**own, run=OuterRef("pk")).values("id")[:1]),
         open_wait_id=Subquery(waits.values("id")[:1]),
         open_wait_kind=Subquery(waits.values("kind")[:1]),
         is_held=Exists(RunHold.objects.filter(**own, run=OuterRef("pk"))),
