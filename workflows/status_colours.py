@@ -1,4 +1,4 @@
-"""Colours of statuses on all screens, as Unfold's label types.
+"""Colours of statuses on the pages in the older look, as Unfold's label types.
 
 - success (green): the work has ended well
 - danger (red): an operator must act
@@ -17,28 +17,7 @@ RUN = {
     "TERMINATED": "danger",
     "TIMED_OUT": "danger",
 }
-STEP = {
-    "STARTED": "info",
-    "SUCCEEDED": "success",
-    "FAILED": "danger",
-    "RETRY_SCHEDULED": "warning",
-    "CANCELED": "default",
-    "SKIPPED": "default",
-}
 WAIT = {"WAITING": "warning", "RESOLVED": "success", "TIMED_OUT": "danger", "CANCELED": "default"}
-EVENT = {
-    "received": "info",
-    "routing": "info",
-    "held": "warning",
-    "delivered": "success",
-    "partly_delivered": "warning",
-    "buffered": "warning",
-    "unmatched": "default",
-    "uncorrelated": "danger",
-    "rejected": "danger",
-    "dead": "danger",
-    "discarded": "default",
-}
 DELIVERY = {
     "pending": "warning",
     "sent": "info",
@@ -58,16 +37,10 @@ COMMAND = {
     "failed": "danger",
     "unknown": "danger",
 }
-INVOCATION = {"STARTED": "info", "SUCCEEDED": "success", "FAILED": "danger"}
-BULK = {"preview": "info", "running": "info", "paused": "warning", "stopped": "default", "done": "success"}
 
 ALL = {
     "run": RUN,
-    "step": STEP,
     "wait": WAIT,
-    "event": EVENT,
     "delivery": DELIVERY,
     "command": COMMAND,
-    "invocation": INVOCATION,
-    "bulk": BULK,
 }
