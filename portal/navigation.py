@@ -83,6 +83,7 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
         _item("Members", "people", "workflows_tenantmembership_changelist"),
         _item("Tokens", "key", "workflows_apitoken_changelist"),
         _item("Identity providers", "ext", "workflows_identityprovider_changelist"),
+        _item("Sign-in rules", "check", "sign_in_rules"),
         _item("Sign-ins", "in", "workflows_signinrecord_changelist"),
         _item("Secrets", "lock", "workflows_secret_changelist"),
         _item("Redaction", "off", "workflows_secret_redaction"),

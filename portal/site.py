@@ -32,6 +32,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
 
     def get_urls(self) -> list[URLPattern]:
         return [
+            path("sign-in-rules/", self.admin_view(sign_in_rules_page), name="sign_in_rules"),
             path("retention/", self.admin_view(retention_page), name="retention"),
             path("support/", self.admin_view(support_view), name="support"),
             # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
@@ -71,6 +72,12 @@ class PointsmanAdminSite(UnfoldAdminSite):
         from portal.pages.dashboard import dashboard_page  # models are not loaded yet when the site is created
 
         return dashboard_page(super().index, request)
+
+
+def sign_in_rules_page(request: HttpRequest) -> HttpResponse:
+    from portal.pages.sign_in_rules import sign_in_rules_view  # models are not loaded yet when the site is created
+
+    return sign_in_rules_view(request)
 
 
 def retention_page(request: HttpRequest) -> HttpResponse:

@@ -12,6 +12,10 @@ class SignInKind(TextChoices):
     PASSWORD_CHANGED = "password_changed", "Password changed"
     RESET_REQUESTED = "reset_requested", "Password reset requested"
     PASSWORD_RESET = "password_reset", "Password reset"
+    FACTOR_ADDED = "factor_added", "Second factor added"
+    FACTOR_REMOVED = "factor_removed", "Second factor removed"
+    FACTOR_FAILED = "factor_failed", "Second factor failed"
+    CODES_CREATED = "codes_created", "Recovery codes created"
     ACCOUNT_DEACTIVATED = "account_deactivated", "Account deactivated"
     ACCOUNT_ACTIVATED = "account_activated", "Account activated"
 
@@ -19,4 +23,7 @@ class SignInKind(TextChoices):
 class SignInMethod(TextChoices):
     NONE = "", "No method"
     PASSWORD = "password", "Password"
+    TOTP = "totp", "Authenticator app"
+    PASSKEY = "webauthn", "Passkey"
+    RECOVERY_CODE = "recovery_codes", "Recovery code"
     OIDC = "oidc", "Identity provider"

@@ -99,6 +99,10 @@ SIGN_IN = {
     "password_changed": Mark("Password changed", "key", "blue"),
     "reset_requested": Mark("Reset requested", "send", "blue"),
     "password_reset": Mark("Password reset", "key", "blue"),
+    "factor_added": Mark("Second factor added", "key", "blue"),
+    "factor_removed": Mark("Second factor removed", "key", "amber"),
+    "factor_failed": Mark("Second factor failed", "failed", "red"),
+    "codes_created": Mark("Recovery codes created", "key", "blue"),
     "account_deactivated": Mark("Account deactivated", "off", "amber"),
     "account_activated": Mark("Account activated", "check", "blue"),
 }

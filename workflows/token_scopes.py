@@ -28,6 +28,7 @@ AREAS = {
     "schedules": "schedules",
     "schemas": "definitions",
     "secrets": "administration",
+    "sign-in-rules": "administration",
     "sign-ins": "ledger",
     "tasks": "tasks",
     "tenants": "administration",

@@ -4,6 +4,7 @@ from django.urls import reverse_lazy
 
 from portal.env import env
 from portal.settings.celery import REDIS_URL
+from portal.settings.environment import PRODUCTION
 
 SIGN_IN_ACCOUNT_ATTEMPTS = env.whole(
     "SIGN_IN_ACCOUNT_ATTEMPTS",
@@ -57,6 +58,7 @@ ACCOUNT_ADAPTER = "portal.sign_in.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_FORMS = {
     "login": "portal.sign_in.forms.SignInForm",
+    "reauthenticate": "portal.sign_in.forms.PasswordAgainForm",
     "change_password": "portal.sign_in.forms.PasswordChangeForm",
     "reset_password": "portal.sign_in.forms.PasswordResetForm",
     "reset_password_from_key": "portal.sign_in.forms.NewPasswordForm",
@@ -67,9 +69,23 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_UNIQUE_EMAIL = False
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
-ACCOUNT_REAUTHENTICATION_METHODS = ("password",)
+ACCOUNT_REAUTHENTICATION_METHODS = ("password", "mfa")
 
 SOCIALACCOUNT_ADAPTER = "portal.sign_in.oidc.ProviderAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_STORE_TOKENS = False
+
+MFA_ADAPTER = "portal.sign_in.second_factors.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Pointsman"
+MFA_TOTP_TOLERANCE = 1
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts come from administrators
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
+MFA_FORMS = {
+    "authenticate": "portal.sign_in.forms.CodeForm",
+    "reauthenticate": "portal.sign_in.forms.CodeAgainForm",
+    "activate_totp": "portal.sign_in.forms.ActivateForm",
+    "add_webauthn": "portal.sign_in.forms.PasskeyForm",
+}

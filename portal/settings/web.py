@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "portal.sign_in.apps.SignInConfig",
 ]
 
@@ -79,9 +80,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.middleware.CurrentTenantMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "portal.sign_in.middleware.SignInMiddleware",
     "portal.time_zone.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "portal.sign_in.middleware.SignInMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

@@ -1,5 +1,6 @@
 """Rules of the portal for django-allauth: who may sign in, lockouts, and the audit log (docs/reference/sign-in.md)."""
 
+import time
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -21,6 +22,7 @@ from workflows.sign_in_kinds import SignInKind, SignInMethod
 from workflows.tenancy import Scope, scope_of
 
 LOCKOUT_IS_RECORDED_EVERY = 60  # seconds
+REAUTHENTICATION_TIMEOUT = 300  # seconds
 INACTIVE = "This account is inactive. Ask a superuser to activate it."
 NO_TENANT = "You are not a member of any tenant. Ask an administrator to add you."
 
@@ -96,6 +98,21 @@ class AccountAdapter(DefaultAccountAdapter):
         super().login(request, user)
         if row is not None:
             request.session[ONLY_TENANT] = str(row.tenant_id)
+
+    def is_reauthentication_required(self, *, app: str, **options: Any) -> bool:
+        """Ask for the password or a second factor again, unless the sign-in was a few minutes ago."""
+        records = get_authentication_records(self.request, self.request.user)
+        return not (records and time.time() - records[-1]["at"] < REAUTHENTICATION_TIMEOUT)
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """Errors: PermissionDenied for an account of an identity provider without a second factor."""
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if not methods:
+            raise PermissionDenied(
+                "Your sign-in was too long ago for this change. Log out, sign in through your identity provider, and"
+                f" repeat the change within {REAUTHENTICATION_TIMEOUT // 60} minutes"
+            )
+        return methods
 
     def set_password(self, user: Any, password: str) -> None:
         user.set_password(password)

@@ -3,6 +3,9 @@
 from typing import Any
 
 from allauth.account import forms as library
+from allauth.mfa.base import forms as codes
+from allauth.mfa.totp.forms import ActivateTOTPForm
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django import forms
 from django.http import HttpRequest
 
@@ -60,3 +63,40 @@ class PasswordResetForm(library.ResetPasswordForm):
         client = client_of(request)
         send_reset_link.delay(email, address=client.address, user_agent=client.user_agent)
         return email
+
+
+class PasswordAgainForm(library.ReauthenticateForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _dress(self, {"password": "Password"})
+        self.fields["password"].help_text = ""
+
+
+class CodeForm(codes.AuthenticateForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _dress(self, {"code": "Code of the authenticator app, or a recovery code"})
+
+
+class CodeAgainForm(codes.ReauthenticateForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _dress(self, {"code": "Code of the authenticator app, or a recovery code"})
+
+
+class ActivateForm(ActivateTOTPForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _dress(self, {"code": "Code that the app shows now"})
+
+
+class PasskeyForm(AddWebAuthnForm):
+    """A passkey is always verified by the device, so it can also replace the password."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _dress(self, {"name": "Name of the device"})
+        del self.fields["credential"].widget.attrs["class"]
+        # The script of the library reads the property `checked`, which a hidden field has too.
+        self.fields["passwordless"].widget = forms.HiddenInput(attrs={"checked": True})
+        self.fields["passwordless"].initial = True

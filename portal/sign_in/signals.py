@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.internal.flows.login import get_authentication_records, record_authentication
 from allauth.account.signals import password_changed, password_reset
 from allauth.core import context
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed, authenticator_added, authenticator_removed, authenticator_reset
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import pre_save
@@ -19,10 +21,17 @@ from workflows.sign_in_kinds import SignInKind, SignInMethod
 METHODS = {"password": SignInMethod.PASSWORD, "socialaccount": SignInMethod.OIDC}
 
 
+def _method(records: list[dict[str, Any]]) -> SignInMethod:
+    """Return the last method of a sign-in. For a second factor, this is its type."""
+    if not records:
+        return SignInMethod.NONE
+    last = records[-1]
+    return SignInMethod(last["type"]) if last["method"] == "mfa" else METHODS[last["method"]]
+
+
 @receiver(user_logged_in)
 def record_sign_in(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
-    records = get_authentication_records(request, user)
-    method = METHODS[records[-1]["method"]] if records else SignInMethod.NONE
+    method = _method(get_authentication_records(request, user))
     sign_in_record(kind=SignInKind.SIGNED_IN, account=user, method=method, origin=client_of(request))
 
 
@@ -40,6 +49,38 @@ def record_password_change(sender: Any, request: HttpRequest, user: Any, **_: An
 @receiver(password_reset)
 def record_password_reset(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
     sign_in_record(kind=SignInKind.PASSWORD_RESET, account=user, origin=client_of(request))
+
+
+@receiver(authenticator_added)
+def record_new_factor(sender: Any, request: HttpRequest, user: Any, authenticator: Any, **_: Any) -> None:
+    """Record a new factor. The session in which it was added counts as signed in with it."""
+    if authenticator.type == Authenticator.Type.RECOVERY_CODES:
+        record_new_codes(sender, request, user)
+        return
+    record_authentication(request, user, "mfa", id=authenticator.pk, type=authenticator.type)
+    _record_factor(SignInKind.FACTOR_ADDED, request, user, authenticator)
+
+
+@receiver(authenticator_removed)
+def record_removed_factor(sender: Any, request: HttpRequest, user: Any, authenticator: Any, **_: Any) -> None:
+    _record_factor(SignInKind.FACTOR_REMOVED, request, user, authenticator)
+
+
+@receiver(authentication_failed)
+def record_failed_factor(sender: Any, request: HttpRequest, user: Any, authenticator: Any, **_: Any) -> None:
+    _record_factor(SignInKind.FACTOR_FAILED, request, user, authenticator)
+
+
+@receiver(authenticator_reset)
+def record_new_codes(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
+    sign_in_record(kind=SignInKind.CODES_CREATED, account=user, origin=client_of(request))
+
+
+def _record_factor(kind: SignInKind, request: HttpRequest, user: Any, authenticator: Any) -> None:
+    method, name = SignInMethod(authenticator.type), ""
+    if method == SignInMethod.PASSKEY:
+        name = str(authenticator)
+    sign_in_record(kind=kind, account=user, method=method, detail=name, origin=client_of(request))
 
 
 @receiver(pre_save, sender=get_user_model())

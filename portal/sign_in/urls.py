@@ -1,10 +1,19 @@
 """Addresses of sign-in, below /account/. django-allauth uses these names. Visitors cannot open accounts."""
 
 from allauth.account import views
+from allauth.mfa.base import views as factors
+from allauth.mfa.recovery_codes import views as codes
+from allauth.mfa.totp import views as totp
+from allauth.mfa.webauthn import views as passkeys
+from django.db import transaction
 from django.urls import path, re_path
 from django.views.decorators.http import require_POST
 
-from portal.sign_in.views import PasswordChange, oidc_callback, oidc_login, organisation
+from portal.database_router import SIGNIN
+from portal.sign_in.views import PasskeyRemove, PasswordChange, oidc_callback, oidc_login, organisation, security
+
+# The library locks rows in a transaction of the default connection. Its rows belong to the connection of sign-in.
+locked = transaction.atomic(using=SIGNIN)
 
 urlpatterns = [
     path("login/", views.login, name="account_login"),
@@ -25,4 +34,16 @@ urlpatterns = [
         views.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
+    path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
+    path("security/", security, name="mfa_index"),
+    path("security/code/", locked(factors.authenticate), name="mfa_authenticate"),
+    path("security/code/again/", locked(factors.reauthenticate), name="mfa_reauthenticate"),
+    path("security/app/add/", locked(totp.activate_totp), name="mfa_activate_totp"),
+    path("security/app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("security/recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path("security/recovery-codes/new/", locked(codes.generate_recovery_codes), name="mfa_generate_recovery_codes"),
+    path("security/passkeys/add/", locked(passkeys.add_webauthn), name="mfa_add_webauthn"),
+    path("security/passkeys/<int:pk>/remove/", PasskeyRemove.as_view(), name="mfa_remove_webauthn"),
+    path("security/passkeys/sign-in/", passkeys.login_webauthn, name="mfa_login_webauthn"),
+    path("security/passkeys/again/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
 ]

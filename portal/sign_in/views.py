@@ -5,6 +5,8 @@ from typing import Any
 import requests
 from allauth.account import views as library
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn.views import RemoveWebAuthnView
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.openid_connect.views import callback, login
 from django.contrib import admin
@@ -14,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import render
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from workflows.services.identity_providers import identity_providers_of
@@ -33,6 +36,28 @@ class PasswordChange(library.PasswordChangeView):
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         title = "Change the password"
         return super().get_context_data(**admin.site.each_context(self.request), title=title, **more)
+
+
+class PasskeyRemove(RemoveWebAuthnView):
+    success_url = reverse_lazy("mfa_index")
+
+
+@never_cache
+@login_required
+@require_safe
+def security(request: HttpRequest) -> HttpResponse:
+    """Show the second factors of the account."""
+    factors = list(Authenticator.objects.filter(user_id=request.user.pk).order_by("created_at"))
+    by_type = {kind: [one for one in factors if one.type == kind] for kind in Authenticator.Type}
+    codes = by_type[Authenticator.Type.RECOVERY_CODES]
+    context = {
+        **admin.site.each_context(request),
+        "title": "Security of my account",
+        "app": next(iter(by_type[Authenticator.Type.TOTP]), None),
+        "passkeys": by_type[Authenticator.Type.WEBAUTHN],
+        "codes_left": len(codes[0].wrap().get_unused_codes()) if codes else None,
+    }
+    return render(request, "account/security.html", context)
 
 
 @require_safe

@@ -1,18 +1,22 @@
-"""Sign-in in a real browser: identity provider (docs/reference/sign-in.md)."""
+"""Sign-in in a real browser: identity provider, second factors, passkeys (docs/reference/sign-in.md)."""
 
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 
-from tests.support.factories import make_actor, make_tenant
+from tests.support.api import Api
+from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.oidc_server import OidcServer, running_oidc_server
 from workflows.models import Command, IdentityProvider, SignInRecord, TenantMembership
 from workflows.services.identity_providers import ProviderFields, identity_provider_save
 from workflows.services.secrets import secret_save
+from workflows.services.sign_in_rules import second_factor_require
 from workflows.statuses import Role
 
 ROLES = {"desk": "operator", "leads": "admin"}
@@ -147,3 +151,105 @@ def test_provider_of_another_tenant_and_a_forged_callback_are_refused(
     page.goto(callback.replace(str(own.id), str(foreign.id)))
     assert "failed" in page.inner_text("main")
     assert not TenantMembership.objects.filter(tenant_id__in=[own.tenant_id, foreign.tenant_id]).exists()
+
+
+def password_sign_in(page: Any, site: str, account: Any) -> None:
+    page.goto(f"{site}/admin/")
+    page.fill("input[name=login]", account.username)
+    page.fill("input[name=password]", "a long passphrase")
+    page.click("text=Sign in >> nth=1")
+
+
+def totp_code(secret: str) -> str:
+    counter = next(iter(yield_hotp_counters_from_time()))
+    return format_hotp_value(hotp_value(secret, counter))
+
+
+def member(tenant: Any, role: str = "admin") -> Any:
+    name = f"maya-{uuid.uuid4().hex[:8]}"
+    account = get_user_model().objects.create_user(name, f"{name}@example.com", "a long passphrase")
+    TenantMembership.objects.create(tenant=tenant, user=account, role=role)
+    return account
+
+
+def kinds(account: Any) -> list[tuple[str, str]]:
+    rows = SignInRecord.objects.filter(account_id=account.pk).order_by("id")
+    return list(rows.values_list("kind", "method"))
+
+
+def test_required_second_factor_is_set_up_first_and_then_used(site: str, browser: Any, tenant: Any) -> None:
+    account = member(tenant)
+    second_factor_require(actor=make_actor(tenant, Role.ADMIN), is_required=True)
+    page = new_page(browser)
+    password_sign_in(page, site, account)
+    page.wait_for_url("**/account/security/")
+    assert "requires a second factor" in page.inner_text("main")
+    page.goto(f"{site}{reverse('admin:workflows_run_changelist')}")
+    assert page.url.endswith("/account/security/")
+    assert page.request.get(f"{site}/api/v1/runs").status == 403
+    assert Api(make_token(tenant, Role.VIEWER)).get("/runs").status_code == 200
+    page.click("text=Add an authenticator app")
+    secret = page.inner_text("p code")
+    page.fill("input[name=code]", "000000")
+    page.click("text=Add the app")
+    assert "The code is wrong" in page.inner_text("main")
+    page.fill("input[name=code]", totp_code(secret))
+    page.click("text=Add the app")
+    page.wait_for_url("**/recovery-codes/")
+    recovery = page.inner_text("pre").split()
+    assert len(recovery) == 10
+    page.goto(f"{site}/admin/")
+    assert page.url == f"{site}/admin/"
+
+    page = new_page(browser)
+    password_sign_in(page, site, account)
+    page.wait_for_url("**/account/security/code/")
+    page.fill("input[name=code]", totp_code(secret))
+    page.click("text=Sign in")
+    page.wait_for_url(f"{site}/admin/")
+
+    page = new_page(browser)
+    password_sign_in(page, site, account)
+    for code in ("wrong", recovery[0]):
+        page.fill("input[name=code]", code)
+        page.click("text=Sign in")
+    page.wait_for_url(f"{site}/admin/")
+    assert kinds(account) == [
+        ("signed_in", "password"), ("factor_added", "totp"), ("codes_created", ""), ("signed_in", "totp"),
+        ("factor_failed", "totp"), ("signed_in", "recovery_codes"),
+    ]  # fmt: skip
+    stored = str(list(Authenticator.objects.filter(user=account).values_list("data", flat=True)))
+    assert secret not in stored
+
+
+def test_passkey_is_added_and_opens_the_account_without_a_password(site: str, browser: Any, tenant: Any) -> None:
+    site = site.replace("127.0.0.1", "localhost")  # a passkey belongs to a name, not to an IP address
+    account, page = member(tenant), new_page(browser)
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+        "isUserVerified": True, "automaticPresenceSimulation": True,
+    }  # fmt: skip
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    password_sign_in(page, site, account)
+    page.wait_for_url(f"{site}/admin/")
+    page.goto(f"{site}/account/security/")
+    page.click("text=Add a passkey")
+    page.fill("input[name=name]", "Laptop")
+    page.click("text=Add the passkey")
+    page.wait_for_url("**/recovery-codes/")
+    page.goto(f"{site}/account/security/")
+    assert "Laptop" in page.inner_text("main")
+    page.click(".me summary")
+    page.click("text=Log out")
+    page.wait_for_url("**/account/login/")
+    page.click("text=Sign in with a passkey")
+    page.wait_for_url(f"{site}/admin/")
+    assert kinds(account)[-1] == ("signed_in", "webauthn")
+    page.goto(f"{site}/account/security/")
+    page.click("text=Remove")
+    page.click("text=Remove the passkey")
+    page.wait_for_url("**/account/security/")
+    assert not Authenticator.objects.filter(user=account).exists()
+    assert [kind for kind, _ in kinds(account)][-2:] == ["factor_removed", "factor_removed"]

@@ -67,6 +67,7 @@ def _api_cells() -> Iterator[Cell]:
     yield _read("identity-providers", needs=ADMIN)
     yield _read("secret", "secret_name", needs=ADMIN)
     yield _read("redaction-rules", needs=ADMIN, shows=False)
+    yield _read("sign-in-rules", needs=ADMIN, shows=False)
     yield _read("retention", needs=ADMIN, shows=False)
     yield Cell("api:schema", "GET", PUBLIC, writes=False, foreign_statuses=None)
     yield Cell("api:docs", "GET", PUBLIC, writes=False, foreign_statuses=None)
@@ -248,6 +249,8 @@ def _api_admins() -> Iterator[Cell]:
     )
     yield _write("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
     periods = {"runs": 30, "events": 30, "notifications": 30, "ledger": 365}
+    rules = {"second_factor_required": False}
+    yield _write("sign-in-rules", ADMIN, method="PUT", body=lambda ids: rules, foreign_statuses=None)
     yield _write("retention", ADMIN, method="PUT", body=lambda ids: periods, foreign_statuses=None)
     yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign_statuses=None)
     yield _write("tokens", ADMIN, body=lambda ids: {"name": "a", "role": "viewer"}, foreign_statuses=None)
@@ -314,7 +317,15 @@ def _account_cells() -> Iterator[Cell]:
         for method in ("GET", "POST"):
             statuses = frozenset({405}) if name.endswith("_done") and method == "POST" else OK
             yield _account(f"account_{name}", method, statuses)
+    factor_pages = (
+        "mfa_index", "mfa_authenticate", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp",
+        "mfa_view_recovery_codes", "mfa_generate_recovery_codes", "mfa_add_webauthn", "mfa_remove_webauthn",
+        "mfa_login_webauthn", "mfa_reauthenticate_webauthn", "account_reauthenticate",
+    )  # fmt: skip
     for method in ("GET", "POST"):
+        for name in factor_pages:  # rows of the own account; 403 without a password, 404 without a factor
+            path = "/account/security/passkeys/1/remove/" if name == "mfa_remove_webauthn" else ""
+            yield _account(name, method, OK | FORBIDDEN | GONE | frozenset({405}), path=path)
         for name in ("account_organisation", "openid_connect_login", "openid_connect_callback"):
             path = "/account/oidc/00000000-0000-0000-0000-000000000000/login/"
             where = {} if name == "account_organisation" else {"path": path + "callback/" * name.endswith("callback")}
@@ -491,6 +502,8 @@ def _secret_pages() -> Iterator[Cell]:
     yield _post(f"{name}_delete", ADMIN, row, is_recorded=True)
     yield _get("workflows_secret_redaction", ADMIN)
     periods = {"runs": "30", "events": "30", "notifications": "30", "ledger": "365"}
+    yield _get("sign_in_rules", ADMIN)
+    yield _post("sign_in_rules", ADMIN, body=lambda ids: {"is_required": ""}, is_recorded=True)
     yield _get("retention", ADMIN)
     yield _post("retention", ADMIN, body=lambda ids: periods, is_recorded=True)
     yield _post("workflows_secret_redaction", ADMIN, body=lambda ids: {"rules": "*iban*"}, is_recorded=True)

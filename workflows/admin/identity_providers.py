@@ -33,7 +33,7 @@ class ProviderForm(forms.Form):
     issuer = forms.CharField(
         max_length=500,
         widget=forms.TextInput(attrs={**IN, "placeholder": "https://login.example.com"}),
-        help_text="The value `issuer` of the provider's configuration. It cannot be changed later.",
+        help_text="The issuer in the provider's configuration. It cannot be changed later.",
     )
     client_id = forms.CharField(max_length=191, label="Client id", widget=forms.TextInput(attrs=IN))
     secret_name = forms.ChoiceField(

@@ -140,6 +140,7 @@ urlpatterns = [
         identity_provider_views.IdentityProviderDetail.as_view(),
         name="identity-provider",
     ),
+    path("sign-in-rules", sign_in_views.SignInRules.as_view(), name="sign-in-rules"),
     path("sign-ins", sign_in_views.SignInList.as_view(), name="sign-ins"),
     path("members", member_views.MemberList.as_view(), name="members"),
     path("members/<name:username>", member_views.MemberDetail.as_view(), name="member"),

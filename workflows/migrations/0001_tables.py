@@ -50,6 +50,7 @@ class Migration(migrations.Migration):
                 ("maintenance_since", models.DateTimeField(blank=True, null=True)),
                 ("maintenance_reason", models.CharField(blank=True, max_length=500)),
                 ("maintenance_by_name", models.CharField(blank=True, max_length=200)),
+                ("requires_second_factor", models.BooleanField(default=False)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
@@ -2493,6 +2494,10 @@ class Migration(migrations.Migration):
                             ("password_changed", "Password changed"),
                             ("reset_requested", "Password reset requested"),
                             ("password_reset", "Password reset"),
+                            ("factor_added", "Second factor added"),
+                            ("factor_removed", "Second factor removed"),
+                            ("factor_failed", "Second factor failed"),
+                            ("codes_created", "Recovery codes created"),
                             ("account_deactivated", "Account deactivated"),
                             ("account_activated", "Account activated"),
                         ],
@@ -2501,7 +2506,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "method",
-                    models.CharField(blank=True, choices=[("", "No method"), ("password", "Password"), ("oidc", "Identity provider")], max_length=20),
+                    models.CharField(blank=True, choices=[("", "No method"), ("password", "Password"), ("totp", "Authenticator app"), ("webauthn", "Passkey"), ("recovery_codes", "Recovery code"), ("oidc", "Identity provider")], max_length=20),
                 ),
                 ("account_id", models.BigIntegerField(blank=True, null=True)),
                 ("account_name", models.CharField(blank=True, max_length=150)),

@@ -29,6 +29,7 @@ class Tenant(models.Model):
     maintenance_since = models.DateTimeField(null=True, blank=True)
     maintenance_reason = models.CharField(max_length=500, blank=True)
     maintenance_by_name = models.CharField(max_length=200, blank=True)
+    requires_second_factor = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -8,6 +8,8 @@ from workflows.actors import Actor
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
+from workflows.secret_encryption import DecryptionFailed, KeyMissing
+from workflows.services.second_factors import seeds_rotate
 from workflows.services.secrets import secrets_rotate
 from workflows.statuses import CommandSource, Role
 
@@ -32,6 +34,11 @@ class Command(SystemCommand):
             for name, problem in rotation.unreadable.items():
                 self.stderr.write(f"  {name}: {problem}")
             unreadable += len(rotation.unreadable)
+        try:
+            seeds = seeds_rotate(dry_run=options["dry_run"])
+        except (KeyMissing, DecryptionFailed) as error:
+            raise CommandError(f"second factors: {error}") from error
+        self.stdout.write(f"second factors: {seeds} {'to encrypt again' if options['dry_run'] else 'encrypted again'}")
         if unreadable:
             raise CommandError(
                 f"{unreadable} secrets cannot be decrypted; add the keys that encrypted them to WORKFLOW_SECRET_KEYS"
