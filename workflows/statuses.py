@@ -199,6 +199,7 @@ class CommandAction(TextChoices):
     EDIT_TENANT = "edit_tenant", "Edit tenant"
     START_MAINTENANCE = "start_maintenance", "Start maintenance"
     END_MAINTENANCE = "end_maintenance", "End maintenance"
+    EXPORT_LEDGER = "export_ledger", "Export ledger"
     EDIT_VIEW = "edit_view", "Change saved view"
     EDIT_RETENTION = "edit_retention", "Change retention periods"
     HOLD_RUN = "hold_run", "Set legal hold"

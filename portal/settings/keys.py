@@ -40,3 +40,13 @@ WORKFLOW_SECRET_KEYS: dict[str, bytes] = env.parsed(
 )
 if not WORKFLOW_SECRET_KEYS and not PRODUCTION:
     WORKFLOW_SECRET_KEYS = _development_secret_keys()
+
+
+# Each key is the private key of Ed25519. The first key signs.
+LEDGER_EXPORT_KEYS: dict[str, bytes] = env.parsed(
+    "LEDGER_EXPORT_KEYS",
+    "",
+    named_keys,
+    "keys that sign exports of the ledger: `id:base64 of 32 bytes`, separated by commas; the first key signs; without"
+    " a key, the ledger cannot be exported",
+)

@@ -105,7 +105,7 @@ class World:
 def world(database: None) -> Iterator[World]:
     logging.disable(logging.WARNING)  # each refusal would log a traceback
     try:
-        with override_settings(CELERY_TASK_DEFAULT_QUEUE="no-worker"):
+        with override_settings(CELERY_TASK_DEFAULT_QUEUE="no-worker", LEDGER_EXPORT_KEYS={"test": b"k" * 32}):
             made = World()
             yield made
     finally:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
+from django.test import override_settings
 from django.utils import timezone
 
 from ingress.catalogue import EventTypeFields, event_type_save
@@ -42,6 +43,7 @@ from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.preview import bulk_preview
 from workflows.services.connectors import connector_save
 from workflows.services.invitation_links import code_hash_of
+from workflows.services.ledger_export import ledger_export_create
 from workflows.services.schedules.calendars import calendar_save
 from workflows.services.schedules.edit import schedule_create
 from workflows.services.schedules.field_checks import ScheduleFields
@@ -198,7 +200,10 @@ def _author_and_admin_rows(tenant: Tenant, mark: str, own: str, ids: dict[str, s
         created_by_name=f"{mark} inviter",
         expires_at=timezone.now() + timedelta(days=1),
     )
+    with override_settings(LEDGER_EXPORT_KEYS={"test": b"k" * 32}):
+        export = ledger_export_create(actor=actor)
     ids |= {
+        "ledger_export": str(export.id),
         "invitation": str(invitation.id),
         "token": str(token.id),
         "member": account.get_username(),

@@ -267,6 +267,9 @@ def _api_admins() -> Iterator[Cell]:
     yield _write("member", ADMIN, "member", method="DELETE", body=lambda ids: None)
     invited = {"email": "new@example.org", "role": "viewer"}
     yield _write("invitations", ADMIN, body=lambda ids: invited, foreign_statuses=None)
+    yield _write("ledger-exports", ADMIN, body=lambda ids: {}, foreign_statuses=None)
+    yield _read("ledger-export", "ledger_export", needs=ADMIN, shows=False)
+    yield _read("ledger-export-signature", "ledger_export", needs=ADMIN, shows=False)
     yield Cell("api:tenants", "GET", SUPERUSER, writes=False, foreign_statuses=None, users_only=True)
     new = {"slug": "new-desk", "name": "New desk"}
     yield _write("tenants", SUPERUSER, body=lambda ids: new, foreign_statuses=None)
@@ -551,6 +554,8 @@ def _token_and_member_pages() -> Iterator[Cell]:
 
 
 def _tenant_pages() -> Iterator[Cell]:
+    yield _get("workflows_command_export", ADMIN)
+    yield _post("workflows_command_export", ADMIN, is_recorded=True)
     name, superusers_see_all = "workflows_tenant", frozenset({403, 404})
     yield _get(f"{name}_changelist", SUPERUSER)
     yield _post(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)

@@ -6,13 +6,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import escape, format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from workflows import status_colours
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.ledger_export import export_page
 from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
@@ -32,6 +33,10 @@ class CommandAdmin(TenantAdmin):
     search_fields = ("target_id", "actor_name", "code")
     ordering = ("-requested_at",)
     exclude = ("payload", "details", "run", "parent")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(lambda request: export_page(request, self))
+        return [path("export/", view, name="workflows_command_export"), *super().get_urls()]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         shown = ("payload_shown", "details_shown") if actor_of(request).sees_payloads else ()

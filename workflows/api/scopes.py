@@ -21,6 +21,7 @@ READING = frozenset(
         "event-what-if",
         "expression-evaluate",
         "language-validate",
+        "ledger-exports",
         "payload-schema-check",
         "run-verify",
         "schedule-preview",

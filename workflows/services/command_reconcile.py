@@ -225,6 +225,7 @@ ONE_COMMIT = (
     CommandAction.EDIT_TENANT,
     CommandAction.EDIT_VIEW,
     CommandAction.END_MAINTENANCE,
+    CommandAction.EXPORT_LEDGER,
     CommandAction.HOLD_RUN,
     CommandAction.IMPORT,
     CommandAction.INVITE_MEMBER,

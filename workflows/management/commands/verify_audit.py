@@ -3,14 +3,17 @@
 Source: docs/reference/authority.md#command-ledger
 """
 
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workflows.management.commands.import_bundle import find_tenant
 from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
 from workflows.services.audit_verify import SHOWN_PROBLEMS, audit_verify
+from workflows.services.ledger_export_format import ExportInvalid, public_key_of, verify_export
 
 
 class Command(SystemCommand):
@@ -20,7 +23,20 @@ class Command(SystemCommand):
         parser.add_argument("--tenant", help="slug of one tenant; without it, all tenants")
         parser.add_argument("--expect", default="", help="with --tenant: the last hash of an earlier verification")
 
+        parser.add_argument("--export", metavar="FILE", help="verify a signed export; no database is needed")
+        parser.add_argument("--signature", metavar="FILE", help="signature file; without it, FILE.sig")
+        parser.add_argument(
+            "--public-key", default="", help="key that you trust, as base64; without it, the key of LEDGER_EXPORT_KEYS"
+        )
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Verify an export without a login for the database."""
+        return BaseCommand.execute(self, *args, **options) if options["export"] else super().execute(*args, **options)
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["export"]:
+            self._verify_export(Path(options["export"]), options["signature"], options["public_key"])
+            return
         if options["expect"] and not options["tenant"]:
             raise CommandError("--expect needs --tenant, because each tenant has its own chain")
         tenants = [find_tenant(options["tenant"])] if options["tenant"] else Tenant.objects.order_by("slug")
@@ -40,3 +56,22 @@ class Command(SystemCommand):
                 f"the ledger of {manipulated} tenant(s) does not match its audit chain: rows were changed outside the"
                 " portal; find out who had access to the database as the owner of its tables"
             )
+
+    def _verify_export(self, path: Path, signature: str | None, public_key: str) -> None:
+        """Errors: CommandError with the first problem of the export."""
+        trusted = public_key or next((public_key_of(seed) for seed in settings.LEDGER_EXPORT_KEYS.values()), "")
+        if not trusted:
+            raise CommandError("give the key that you trust with --public-key, because LEDGER_EXPORT_KEYS is not set")
+        try:
+            detached = Path(signature or f"{path}.sig").read_bytes()
+            with path.open("rb") as file:
+                export = verify_export(file, detached, public_key=trusted)
+        except OSError as error:
+            raise CommandError(f"a file cannot be read: {error}") from error
+        except ExportInvalid as error:
+            raise CommandError(f"the export is NOT valid: {error}") from error
+        manifest = export.manifest
+        self.stdout.write(
+            f"{manifest['tenant']['slug']}: valid: {export.links} links, {manifest['firstSequence']} to"
+            f" {manifest['lastSequence']}, last hash {manifest['lastHash']}"
+        )
