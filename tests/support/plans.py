@@ -56,7 +56,7 @@ def scanned_tables(tenant: Any, call: Callable[[], Any]) -> set[str]:
     with tenant_scope(tenant.id), connection.cursor() as cursor:
         for query in captured.captured_queries:
             sql = query["sql"].partition("; ")[2] if query["sql"].startswith("SELECT set_config(") else query["sql"]
-            if not sql.startswith("SELECT"):
+            if not sql.startswith(("SELECT", "(SELECT")):
                 continue
             cursor.execute(f"EXPLAIN (FORMAT JSON) {sql.replace('%', '%%')}", [])
             found = cursor.fetchone()[0]
