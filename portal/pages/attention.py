@@ -78,9 +78,7 @@ def _failed(facts: Facts) -> First:
 
 
 def _retry(facts: Facts) -> First:
-    return _run(
-        facts, f"{facts['step']}, {attempt_text(facts['attempt'] or 1, facts.get('limit'))}", facts["code"] or ""
-    )
+    return _run(facts, attempt_text(facts["attempt"] or 1, facts.get("limit")), facts["code"] or "")
 
 
 def attempt_text(attempt: int, limit: int | None) -> str:
@@ -129,7 +127,7 @@ def _job(facts: Facts) -> First:
     page = reverse("admin:workflows_bulkjob_change", args=[facts["id"]])
     of = f" of INC-{facts['incident']}" if facts["incident"] else ""
     runs = f"{facts['total']:,} run{'' if facts['total'] == 1 else 's'}"
-    return First(f"{facts['action'].title()} {runs}", page, f"{of} waits for you: go on, or stop".strip())
+    return First(f"{facts['action'].title()} {runs}", page, f"{of} waits for you".strip())
 
 
 def _runs(problem: RunProblem) -> str:

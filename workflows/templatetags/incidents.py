@@ -144,7 +144,13 @@ def _chart_bar(number: int, hour: Hour, unit: float) -> tuple[str, str, str, str
     local = timezone.localtime(hour.begin)
     begin, end = f"{local:%H:%M}", f"{timezone.localtime(hour.end):%H:%M}"
     is_named = local.hour % 4 == 0
-    axis = format_html('<text class="axis" x="{}" y="124">{}</text>', x, begin) if is_named else ""
+    # The label of one of the last bars would not fit to its right.
+    is_last = number * CHART_STEP > CHART_WIDTH * 0.9
+    end_at = f"{CHART_LEFT + (number + 1) * CHART_STEP:.1f}"
+    place = (end_at, "end") if is_last else (x, "start")
+    axis = (
+        format_html('<text class="axis" x="{}" y="124" text-anchor="{}">{}</text>', *place, begin) if is_named else ""
+    )
     runs = f"{hour.failures} run{'' if hour.failures == 1 else 's'}"
     kind = "bad" if hour.failures else "z"
     return kind, x, f"{CHART_BASE - height:.1f}", f"{height:.1f}", begin, end, runs, axis

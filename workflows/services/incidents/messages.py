@@ -35,7 +35,8 @@ _PARTS = (
     ("label", rf"(?i:\b(?:{_NAMES})(?:: ?| ?#))(?=[\w.@-]*[-_.@A-Z])\w[\w.@-]*\w"),
     ("amount", r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?= ?(?:ms|s|min|h|d|B|KB|MB|GB|KiB|MiB|GiB|EUR|USD|%)(?![\w]))"),
     ("id", r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w[\w-]*"
-           rf"|(?<![\w-])(?:[a-f]{{8,}}|[A-Z]{{2,}}(?:-[A-Z]{{2,}})+)(?![\w-])|(?:{_AFTER_NAME})[A-Z][A-Z_-]{{2,}}(?![\w-])"),
+           r"|(?<![\w-])(?:[a-f]{8,}|[A-Z]{2,}(?:-[A-Z]{2,})+)(?![\w-])"
+           rf"|(?:{_AFTER_NAME})[A-Z][A-Z_-]{{2,}}(?![\w-])"),
     ("number", r"(?<![\w.])[-+]?\d+(?:[.,:]\d+)*"),
 )  # fmt: skip
 _PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PARTS))
