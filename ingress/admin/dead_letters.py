@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingress.dead_letters.selectors import deliveries_forecast
 from ingress.dead_letters.services import MAX_DELIVERIES, deliveries_discard, deliveries_redeliver
-from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.base import TenantAdmin, actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
@@ -142,6 +142,7 @@ class DeadLetterViews(TenantAdmin):
             is_one=bool(back),
             is_redelivery=action == CommandAction.REDELIVER,
             back=back or reverse("admin:workflows_eventdelivery_changelist"),
+            why_not=role_problem(actor_of(request), Role.OPERATOR, to=f"{action} deliveries"),
         )
         return TemplateResponse(request, "portal/dead_letters_confirm.html", context)
 

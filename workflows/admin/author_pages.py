@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from workflows.actors import Actor
-from workflows.admin.base import TenantAdmin, actor_of, error_text
+from workflows.admin.base import TenantAdmin, actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once, was_done
 from workflows.errors import PermissionRefused, PortalError
 from workflows.statuses import Role
@@ -76,6 +76,11 @@ class AuthorPages(TenantAdmin):
         if was_done(request):  # an earlier click has deleted the row
             return HttpResponseRedirect(self._list_url())
         row, actor = self._get_or_404(request, object_id), actor_of(request)
+        why_not = role_problem(actor, self.writer_role, to=f"delete {self.opts.verbose_name_plural}")
+        if why_not and request.method != "POST":
+            back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+            context = self.page_context(request, f"Delete {row}?", why_not=why_not, back=back)
+            return TemplateResponse(request, "portal/form_page.html", context)
         refusal = ""
         if request.method == "POST":
             try:

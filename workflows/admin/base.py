@@ -14,6 +14,7 @@ from workflows.admin.forms import KeyedActionForm
 from workflows.admin.list_filters import CheckedChangeList, filter_names, show_problems
 from workflows.errors import PortalError
 from workflows.redaction import rules_of
+from workflows.statuses import Role
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -30,6 +31,14 @@ def error_text(error: PortalError) -> str:
     parts = (error.message, cause and f"Error of Temporal: {cause}", error.details.get("hint", ""))
     sentences = (part if part.endswith((".", "?", "!")) else f"{part}." for part in map(str, parts) if part)
     return f"{error.code}: {' '.join(sentences)}"
+
+
+def role_problem(actor: Actor, needs: Role, *, to: str) -> str:
+    """Return the reason why the role of the actor is too low, or an empty text. `to` names the action: `start a run`.
+
+    A page shows the reason instead of its form.
+    """
+    return "" if actor.has_role(needs) else f"You need the role {needs} to {to}. Your role is {actor.role}."
 
 
 class TenantAdmin(ModelAdmin):

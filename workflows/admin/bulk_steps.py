@@ -153,6 +153,7 @@ class BulkStepViews(TenantAdmin):
             button=title.rstrip("?"),
             note=note,
             job=job,
+            why_not=why_not(job, actor_of(request)),
             hidden={"shown_on": [INCIDENT]} if is_on_incident(request, job) else {},
         )
         return TemplateResponse(request, "portal/form_page.html", context)

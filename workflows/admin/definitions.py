@@ -11,7 +11,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
-from workflows.admin.base import actor_of, error_text
+from workflows.admin.base import actor_of, error_text, role_problem
 from workflows.admin.bundles import BundlePages
 from workflows.admin.definition_commands import DefinitionCommandViews
 from workflows.admin.definition_edit import DefinitionEditViews
@@ -26,6 +26,7 @@ from workflows.errors import PortalError
 from workflows.models import Definition
 from workflows.selectors.versions import definition_version
 from workflows.services.runs.start import run_start
+from workflows.statuses import Role
 
 
 @admin.register(Definition)
@@ -77,6 +78,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
             back=back,
             button="Start the run",
             note="The run starts in Temporal at once.",
+            why_not=role_problem(actor_of(request), Role.OPERATOR, to="start a run"),
         )
         return TemplateResponse(request, "portal/form_page.html", context)
 

@@ -18,7 +18,7 @@ from unfold.decorators import display
 
 from workflows.actors import Actor
 from workflows.admin.author_pages import AuthorPages
-from workflows.admin.base import actor_of, error_text
+from workflows.admin.base import actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, RequiredReasonForm
 from workflows.admin.schedule_forms import BackfillForm, CalendarForm, ScheduleForm
@@ -148,16 +148,17 @@ class ScheduleAdmin(AuthorPages):
     def pause_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         note = "No run starts until the schedule is resumed. Times in the pause are not started later."
         form = RequiredReasonForm(request.POST or None)
-        return self._step(request, pk, form, control.schedule_pause, "Pause", note)
+        return self._step(request, pk, form, control.schedule_pause, "Pause", note, needs=Role.AUTHOR)
 
     def resume_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         note = "Runs start again from the next time of the schedule."
-        return self._step(request, pk, ReasonForm(request.POST or None), control.schedule_resume, "Resume", note)
+        form = ReasonForm(request.POST or None)
+        return self._step(request, pk, form, control.schedule_resume, "Resume", note, needs=Role.AUTHOR)
 
     def trigger_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         note = "One run starts now, even if the schedule is paused or the day is closed. The overlap policy applies."
         form = ReasonForm(request.POST or None)
-        return self._step(request, pk, form, control.schedule_trigger, "Start a run of", note)
+        return self._step(request, pk, form, control.schedule_trigger, "Start a run of", note, needs=Role.OPERATOR)
 
     def backfill_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         """On the first POST, show the number of runs. On the second POST, start them."""
@@ -180,11 +181,22 @@ class ScheduleAdmin(AuthorPages):
                 raise PermissionDenied(error.message) from error
             except PortalError as error:
                 form.add_error(None, error_text(error))
-        context = self.page_context(request, f"Backfill {row}", row=row, form=form, plan=plan, back=self._row_url(row))
+        refusal = role_problem(actor, Role.OPERATOR, to="start runs of past times")
+        context = self.page_context(
+            request, f"Backfill {row}", row=row, form=form, plan=plan, back=self._row_url(row), why_not=refusal
+        )
         return TemplateResponse(request, "portal/schedule_backfill.html", context)
 
     def _step(
-        self, request: HttpRequest, pk: uuid.UUID, form: forms.Form, change: Callable[..., Any], verb: str, note: str
+        self,
+        request: HttpRequest,
+        pk: uuid.UUID,
+        form: forms.Form,
+        change: Callable[..., Any],
+        verb: str,
+        note: str,
+        *,
+        needs: Role,
     ) -> HttpResponse:
         row = self._get_or_404(request, str(pk))
         if request.method == "POST" and form.is_valid():
@@ -203,8 +215,9 @@ class ScheduleAdmin(AuthorPages):
                 return HttpResponseRedirect(self._row_url(row))
         title = f"{verb} {row} of {row.definition.key}"
         context = self.page_context(
-            request, title, form=form, back=self._row_url(row), button=f"{verb} the schedule", note=note
-        )
+            request, title, form=form, back=self._row_url(row), button=f"{verb} the schedule", note=note,
+            why_not=role_problem(actor_of(request), needs, to=f"{verb.lower()} a schedule"),
+        )  # fmt: skip
         return TemplateResponse(request, "portal/form_page.html", context)
 
     def _row_url(self, row: Schedule) -> str:
