@@ -18,7 +18,6 @@ from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
 from workflows.statuses import DeliveryStatus
-from workflows.templatetags.times import zone_name
 
 STATUS, DEFINITION = "status", "definition"
 ALL, HELD = "all", "held"
@@ -48,7 +47,6 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -
         "search_label": "Whole event id or correlation key",
         "values": {name: query.get(name, "") for name in (DEFINITION, *TIMES)},
         "definitions": definitions.values_list("key", "name")[:MOST_DEFINITIONS],
-        "zone": zone_name(),
         "problems": shown.problems,
         "problem_lines": shown.problems,
         "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),

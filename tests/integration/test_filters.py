@@ -3,6 +3,7 @@
 Source: docs/reference/api.md#scope, docs/reference/screens.md#run-list
 """
 
+import re
 from io import StringIO
 from typing import Any
 
@@ -134,6 +135,15 @@ def test_date_without_a_time_includes_the_whole_day(tenant: Any) -> None:
     day = run.created_at.date().isoformat()
     query = f"{reverse(RUNS)}?created_at_from_0={day}&created_at_to_0={day}"
     assert str(run.id) in member_of(tenant).get(query).content.decode()
+
+
+@pytest.mark.parametrize("name", ["run", "event", "eventdelivery"])
+def test_times_of_filters_are_in_the_zone_that_their_fields_name(tenant: Any, name: str) -> None:
+    client = member_of(tenant)
+    client.cookies["pointsman_zone"] = "Asia/Tokyo"
+    page = client.get(reverse(f"admin:workflows_{name}_changelist")).content.decode()
+    assert len(re.findall(r"<label[^>]*>[^<]*\(JST\)\s*</label>", page)) == 2
+    assert "(UTC)" not in page
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from workflows.admin.list_filters import (
 )
 from workflows.admin.run_filters import (
     COLUMNS_VAR,
+    MOMENTS,
     MOST_DEFINITIONS,
     STATUS,
     Choices,
@@ -217,6 +218,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
             for value in values
         ],
         "search": form.query.get(SEARCH_VAR, ""),
+        "moments": MOMENTS,
         "search_label": "Key that begins or ends with this text, or an id",
         "is_filtered": shown.has_active_filters,
         "chips_note": NOT_COUNTED if chips and total is None else "",
