@@ -12,6 +12,7 @@ from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import InputInvalid, NotFound
 from workflows.models import OutboxEvent, Tenant
 from workflows.models.fields import new_id
+from workflows.selectors.tenants_of_slugs import FoundTenant, tenants_of_slugs
 from workflows.tenancy import tenant_scope
 
 
@@ -45,14 +46,14 @@ def publish_event(
     envelope = _as_json({name: value for name, value in envelope.items() if value is not None})
     read_event_envelope(envelope)
     with tenant_scope(owner.id):  # the calling app does not set a tenant scope
-        OutboxEvent.objects.create(tenant=owner, envelope=envelope, sender="outbox")
+        OutboxEvent.objects.create(tenant_id=owner.id, envelope=envelope, sender="outbox")
     notify_dispatcher_on_commit(owner.id)
     return str(envelope["event_id"])
 
 
-def _tenant(tenant: Tenant | str) -> Tenant:
+def _tenant(tenant: Tenant | str) -> Tenant | FoundTenant:
     slug = tenant.slug if isinstance(tenant, Tenant) else tenant
-    found = tenant if isinstance(tenant, Tenant) else Tenant.objects.filter(slug=slug).first()
+    found = tenant if isinstance(tenant, Tenant) else tenants_of_slugs([slug]).get(slug)
     if found is None or not found.is_active:
         raise NotFound(
             f"There is no active tenant {slug!r}. Pass an active tenant or its slug.", code="TENANT_NOT_FOUND"

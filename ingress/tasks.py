@@ -24,7 +24,7 @@ from workflows.database_errors import is_data_error
 from workflows.dispatch_notification import WORK_EVENTS, notification_received, notify_dispatcher
 from workflows.engine.storable import storable_problem
 from workflows.errors import InputInvalid, NotFound, PortalError
-from workflows.models import Tenant
+from workflows.selectors.tenants_of_slugs import tenants_of_slugs
 from workflows.services.bulk.work import bulk_sweep
 from workflows.services.runs.unstarted import sweep_unstarted_runs
 from workflows.statuses import EventSource
@@ -61,7 +61,7 @@ def consume_event(self: Any, envelope: dict[str, Any]) -> dict[str, Any]:
         raise event_invalid([{"path": refused[0], "message": refused[1]}])
     value = dict(envelope)
     slug = value.pop("tenant", None)
-    tenant = Tenant.objects.filter(slug=slug).first() if isinstance(slug, str) else None
+    tenant = tenants_of_slugs([slug]).get(slug) if isinstance(slug, str) else None
     if tenant is None:
         raise NotFound(
             f"There is no tenant {slug!r}. The field `tenant` must contain the slug of a tenant.",

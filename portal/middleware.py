@@ -76,7 +76,8 @@ def _choose_tenant(request: HttpRequest) -> bool:
     if only is not None:  # the administrators of this tenant control its provider, so it opens no rights of superusers
         choices = [tenant for tenant in choices if str(tenant.id) == only and not user.is_superuser]
     elif user.is_superuser:
-        choices = list(with_maintenance(Tenant.objects.filter(is_active=True)).order_by("name"))
+        with scope_of(Scope(superuser=str(user.pk))):
+            choices = list(with_maintenance(Tenant.objects.filter(is_active=True)).order_by("name"))
     chosen = request.session.get(SESSION_TENANT)
     if not choices:
         return chosen is None
@@ -89,7 +90,7 @@ def _choose_tenant(request: HttpRequest) -> bool:
     request.tenant, request.tenant_choices = tenant, choices  # type: ignore[attr-defined]
     row = tenant if user.is_superuser else membership
     request.maintenance = maintenance_of(tenant, row)  # type: ignore[attr-defined]
-    enter_scope(Scope(tenant=str(tenant.id)))
+    enter_scope(Scope(tenant=str(tenant.id), superuser=str(user.pk) if user.is_superuser else ""))
     request.actor = Actor(  # type: ignore[attr-defined]
         "user",
         str(user.pk),

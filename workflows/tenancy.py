@@ -23,6 +23,7 @@ from django.conf import settings
 from django.db import connections
 
 TENANT_SETTING, USER_SETTING, TOKEN_SETTING = "pointsman.tenant", "pointsman.user", "pointsman.token_hash"
+SUPERUSER_SETTING = "pointsman.superuser"
 # These statements are sent without a scope, for one of three reasons. They end a transaction. They return to a
 # savepoint, possibly after an error, when PostgreSQL accepts no other statement. Or they must be the first statement in
 # a transaction.
@@ -34,12 +35,14 @@ class Scope:
     """Rows that statements may see.
 
     `user` and `token_hash` permit only the queries that find the tenant. With `user`, these are the memberships of the
-    user. With `token_hash`, it is one API token.
+    user. With `token_hash`, it is one API token. With `superuser`, the id of a superuser, the rows of the table of
+    tenants can be read, but no other rows of these tenants.
     """
 
     tenant: str = ""
     user: str = ""
     token_hash: str = ""
+    superuser: str = ""
     is_system: bool = False
 
 
@@ -112,7 +115,13 @@ def with_scope(execute: Any, sql: Any, params: Any, many: bool, context: dict[st
 
 def _prefix(scope: Scope) -> str:
     role = settings.DATABASE_SYSTEM_ROLE if scope.is_system else settings.DATABASE_APP_ROLE
-    values = {"role": role, TENANT_SETTING: scope.tenant, USER_SETTING: scope.user, TOKEN_SETTING: scope.token_hash}
+    values = {
+        "role": role,
+        TENANT_SETTING: scope.tenant,
+        USER_SETTING: scope.user,
+        TOKEN_SETTING: scope.token_hash,
+        SUPERUSER_SETTING: scope.superuser,
+    }
     parts = (f"set_config('{name}', '{_safe(value)}', true)" for name, value in values.items())
     return f"SELECT {', '.join(parts)}"
 

@@ -15,7 +15,7 @@ from ingress.stream.group import Entry
 from ingress.stream.outage import is_database_outage
 from workflows.database_errors import is_data_error
 from workflows.errors import InputInvalid, PortalError
-from workflows.models import Tenant
+from workflows.selectors.tenants_of_slugs import tenants_of_slugs
 from workflows.statuses import EventSource
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ def stream_events_receive(*, stream: str, entries: Sequence[Entry]) -> dict[str,
             results[entry.id] = error
         else:
             by_tenant.setdefault(event.tenant, {})[entry.id] = event.value
-    tenants = dict(Tenant.objects.filter(slug__in=by_tenant).values_list("slug", "id"))
+    tenants = tenants_of_slugs(by_tenant)
     for slug, values in by_tenant.items():
         if slug in tenants:
-            results |= _receive_of_tenant(tenants[slug], f"stream {stream}", values)
+            results |= _receive_of_tenant(tenants[slug].id, f"stream {stream}", values)
         else:
             results |= dict.fromkeys(values, tenant_not_found(slug))
     return results

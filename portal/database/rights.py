@@ -39,6 +39,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "workflow_audit_content": BOTH,
     "workflow_ledger_prune": (SYSTEM,),
     "workflow_problem_counts": BOTH,
+    "workflow_tenants_of_slugs": BOTH,
 }
 
 

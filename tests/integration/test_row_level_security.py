@@ -10,11 +10,23 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant, make_token, publish
-from workflows.models import ApiToken, Definition, Event, EventDelivery, EventType, Run, RunWait, Tenant
+from workflows.models import (
+    ApiToken,
+    Definition,
+    Event,
+    EventDelivery,
+    EventType,
+    Run,
+    RunWait,
+    Tenant,
+    TenantMembership,
+)
+from workflows.selectors.tenants_of_slugs import tenants_of_slugs
 from workflows.services.tokens import token_hash
 from workflows.temporal.interceptors import _releasing_connections
 from workflows.tenancy import NO_SCOPE, Scope, current_scope, scope_of, system_scope, tenant_scope
@@ -37,7 +49,7 @@ def test_every_table_except_tenants_has_the_tenant() -> None:
     found = query(
         "SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant_id' AND table_schema = 'public'"
     )
-    assert {row[0] for row in found} == TABLES - {"tenants"}
+    assert {row[0] for row in found} == TABLES - {"tenants", "portal_maintenance"}
 
 
 @pytest.mark.parametrize("role", ["pointsman_app", "pointsman_system", "pointsman_signin"])
@@ -73,6 +85,43 @@ def test_query_without_a_tenant_filter_finds_only_rows_of_the_scope(tenant: Any,
     with scope_of(NO_SCOPE):
         assert not model.objects.exists()
     assert {tenant.id, other.id} <= set(model.objects.values_list("tenant_id", flat=True))
+
+
+def test_a_scope_sees_only_the_tenants_that_it_needs(tenant: Any, other: Tenant) -> None:
+    member, superuser = (
+        get_user_model().objects.create_user(f"{name}-{tenant.slug}", is_superuser=name == "root")
+        for name in ("member", "root")
+    )
+    TenantMembership.objects.create(tenant=tenant, user=member, role="viewer")
+    token = token_hash(f"key of {tenant.slug}")
+    ApiToken.objects.filter(tenant=tenant).update(token_hash=token)
+    both = {tenant.id, other.id}
+    scopes = {
+        NO_SCOPE: set(),
+        Scope(tenant=str(tenant.id)): {tenant.id},
+        Scope(user=str(member.pk)): {tenant.id},
+        Scope(user=str(superuser.pk)): set(),
+        Scope(token_hash=token): {tenant.id},
+        Scope(superuser=str(superuser.pk)): both,
+        Scope(superuser=str(member.pk)): set(),
+        Scope(is_system=True): both,
+    }
+    for scope, seen in scopes.items():
+        with scope_of(scope):
+            found = query("SELECT id FROM tenants WHERE id = ANY(%s)", [tenant.id, other.id], alias="default")
+            assert {row[0] for row in found} == seen, scope
+    with scope_of(NO_SCOPE):
+        assert tenants_of_slugs([other.slug, "no-such-tenant"]) == {other.slug: (other.slug, other.id, True)}
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+def test_another_tenant_cannot_be_changed_or_created(tenant: Any, other: Tenant, superuser: bool) -> None:
+    root = get_user_model().objects.create_user(f"root-{tenant.slug}", is_superuser=superuser)
+    with scope_of(Scope(tenant=str(tenant.id), superuser=str(root.pk))):
+        assert Tenant.objects.filter(id=other.id).update(name="mine") == 0
+        assert Tenant.objects.filter(id=tenant.id).update(name="own") == 1
+        with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+            Tenant.objects.create(slug=f"new-{tenant.slug}", name="new")
 
 
 def test_rows_of_another_tenant_cannot_be_written(tenant: Any, other: Tenant) -> None:
@@ -158,10 +207,7 @@ def test_definition_cannot_use_a_version_of_another_tenant(tenant: Any, other: T
 
 def test_login_works_without_a_scope(tenant: Any) -> None:
     """Check the form, which reads memberships, and the next request, which reads the tenant."""
-    from django.contrib.auth import get_user_model
     from django.test import Client
-
-    from workflows.models import TenantMembership
 
     user = get_user_model().objects.create_user(f"member-{tenant.slug}", password="a long passphrase")
     TenantMembership.objects.create(tenant=tenant, user=user, role="viewer")

@@ -9,7 +9,7 @@ from django.db import migrations
 
 from workflows.models.row_level_security import EnableTenantPolicy
 
-APP_ROLE = f'"{settings.DATABASE_APP_ROLE}"'
+APP_ROLE, SYSTEM_ROLE = f'"{settings.DATABASE_APP_ROLE}"', f'"{settings.DATABASE_SYSTEM_ROLE}"'
 TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
@@ -25,6 +25,40 @@ def own_rows(policy, table, condition):
         f"CREATE POLICY {policy} ON {table} FOR SELECT TO {APP_ROLE} USING ({condition})",
         f"DROP POLICY {policy} ON {table}",
     )
+
+
+# A request finds its tenant with the policies of own_rows above, before it knows the tenant. Superusers see all tenants.
+OF_TENANT = "id = nullif(current_setting('pointsman.tenant', true), '')::uuid"
+KEY = "nullif(current_setting('pointsman.token_hash', true), '')"
+TENANTS = f"""
+ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON tenants TO {APP_ROLE} USING ({OF_TENANT}) WITH CHECK ({OF_TENANT});
+CREATE POLICY system_access ON tenants TO {SYSTEM_ROLE} USING (true) WITH CHECK (true);
+CREATE POLICY of_member ON tenants FOR SELECT TO {APP_ROLE} USING (id IN (SELECT tenant_id FROM tenant_memberships
+    WHERE user_id::text = nullif(current_setting('pointsman.user', true), '')));
+CREATE POLICY of_key ON tenants FOR SELECT TO {APP_ROLE} USING (
+    id IN (SELECT tenant_id FROM api_tokens WHERE token_hash = {KEY})
+    OR id IN (SELECT tenant_id FROM tenant_invitations WHERE code_hash = {KEY})
+    OR id IN (SELECT tenant_id FROM tenant_identity_providers WHERE {KEY} IN (id::text, sign_in_name)));
+CREATE POLICY of_superuser ON tenants FOR SELECT TO {APP_ROLE} USING (EXISTS (SELECT FROM auth_user
+    WHERE is_superuser AND is_active AND id::text = nullif(current_setting('pointsman.superuser', true), '')));
+"""
+DROP_TENANTS = """
+ALTER TABLE tenants DISABLE ROW LEVEL SECURITY;
+DROP POLICY tenant_isolation ON tenants;
+DROP POLICY system_access ON tenants;
+DROP POLICY of_member ON tenants;
+DROP POLICY of_key ON tenants;
+DROP POLICY of_superuser ON tenants;
+"""
+# A producer of events knows the slug of its tenant, which is not a secret. Without this function, a login would have to
+# see all tenants to find one.
+TENANTS_OF_SLUGS = """
+CREATE FUNCTION workflow_tenants_of_slugs(slugs text[]) RETURNS TABLE (slug text, id uuid, is_active boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT tenant.slug, tenant.id, tenant.is_active FROM tenants AS tenant WHERE tenant.slug = ANY(slugs)
+$$;
+"""
 
 
 class Migration(migrations.Migration):
@@ -66,4 +100,6 @@ class Migration(migrations.Migration):
             "tenant_id IS NULL AND EXISTS (SELECT FROM auth_user WHERE is_superuser AND is_active"
             " AND id::text = nullif(current_setting('pointsman.user', true), ''))",
         ),
+        migrations.RunSQL(TENANTS, DROP_TENANTS),
+        migrations.RunSQL(TENANTS_OF_SLUGS, "DROP FUNCTION workflow_tenants_of_slugs(text[])"),
     ]
