@@ -408,6 +408,7 @@ NOISE = re.compile(
     # The time of the page, the version of a live page, and the state of the servers that all tenants share.
     r'|\b\d\d:\d\d:\d\d\b|data-version="[^"]+"|(?s:<section class="card" aria-labelledby="h-health">.*?</section>)'
     r'|(?s:<p class="note alarm c-red" role="alert">.*?</p>)|\d+ (min|h|d)( \d+ (min|h))?( ago)?\b'
+    r"|<time [^>]*>[^<]*</time>"
 )
 
 
