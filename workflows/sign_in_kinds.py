@@ -9,6 +9,8 @@ class SignInKind(TextChoices):
     LOCKED_OUT = "locked_out", "Locked out"
     REFUSED = "refused", "Sign-in refused"
     SIGNED_OUT = "signed_out", "Signed out"
+    SESSION_ENDED = "session_ended", "Session ended"
+    SESSION_EXPIRED = "session_expired", "Session expired"
     PASSWORD_CHANGED = "password_changed", "Password changed"
     RESET_REQUESTED = "reset_requested", "Password reset requested"
     PASSWORD_RESET = "password_reset", "Password reset"

@@ -96,6 +96,8 @@ SIGN_IN = {
     "locked_out": Mark("Locked out", "lock", "red"),
     "refused": Mark("Refused", "off", "amber"),
     "signed_out": Mark("Signed out", "cancel", "grey"),
+    "session_ended": Mark("Session ended", "cancel", "grey"),
+    "session_expired": Mark("Session expired", "clock", "grey"),
     "password_changed": Mark("Password changed", "key", "blue"),
     "reset_requested": Mark("Reset requested", "send", "blue"),
     "password_reset": Mark("Password reset", "key", "blue"),

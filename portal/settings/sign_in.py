@@ -23,6 +23,17 @@ SIGN_IN_ADDRESS_ATTEMPTS = env.whole(
 SIGN_IN_LOCKOUT_MINUTES = env.whole(
     "SIGN_IN_LOCKOUT_MINUTES", 15, "minutes for which failed sign-ins count", low=1, high=1440
 )
+SESSION_IDLE_MINUTES = env.whole(
+    "SESSION_IDLE_MINUTES",
+    60,
+    "minutes without activity after which a session ends; the updates of a live page are not activity",
+    low=1,
+    high=10_080,
+)
+SESSION_MAX_HOURS = env.whole(
+    "SESSION_MAX_HOURS", 12, "hours after the sign-in at which a session ends in any case", low=1, high=720
+)
+SESSION_COOKIE_AGE = SESSION_MAX_HOURS * 3600
 ALLAUTH_TRUSTED_PROXY_COUNT = env.whole(
     "TRUSTED_PROXY_COUNT",
     0,

@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.mfa",
+    "allauth.usersessions",
     "portal.sign_in.apps.SignInConfig",
 ]
 
@@ -78,6 +79,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.sign_in.sessions.SessionLimitMiddleware",
     "portal.middleware.CurrentTenantMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.time_zone.TimeZoneMiddleware",

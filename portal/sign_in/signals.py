@@ -14,6 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from portal.sign_in.requests import client_of
+from portal.sign_in.sessions import start_session
 from workflows.services.sign_in_records import Origin, sign_in_record
 from workflows.sign_in_kinds import SignInKind, SignInMethod
 
@@ -31,6 +32,7 @@ def _method(records: list[dict[str, Any]]) -> SignInMethod:
 
 @receiver(user_logged_in)
 def record_sign_in(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
+    start_session(request)
     method = _method(get_authentication_records(request, user))
     sign_in_record(kind=SignInKind.SIGNED_IN, account=user, method=method, origin=client_of(request))
 

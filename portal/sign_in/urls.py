@@ -10,7 +10,15 @@ from django.urls import path, re_path
 from django.views.decorators.http import require_POST
 
 from portal.database_router import SIGNIN
-from portal.sign_in.views import PasskeyRemove, PasswordChange, oidc_callback, oidc_login, organisation, security
+from portal.sign_in.views import (
+    PasskeyRemove,
+    PasswordChange,
+    oidc_callback,
+    oidc_login,
+    organisation,
+    security,
+    session_end,
+)
 
 # The library locks rows in a transaction of the default connection. Its rows belong to the connection of sign-in.
 locked = transaction.atomic(using=SIGNIN)
@@ -36,6 +44,7 @@ urlpatterns = [
     ),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("security/", security, name="mfa_index"),
+    path("security/sessions/<int:pk>/end/", session_end, name="account_session_end"),
     path("security/code/", locked(factors.authenticate), name="mfa_authenticate"),
     path("security/code/again/", locked(factors.reauthenticate), name="mfa_reauthenticate"),
     path("security/app/add/", locked(totp.activate_totp), name="mfa_activate_totp"),

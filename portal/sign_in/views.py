@@ -9,16 +9,19 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.views import RemoveWebAuthnView
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.openid_connect.views import callback, login
+from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
+from portal.sign_in.sessions import end_session, own_sessions
 from workflows.services.identity_providers import identity_providers_of
 
 
@@ -46,7 +49,7 @@ class PasskeyRemove(RemoveWebAuthnView):
 @login_required
 @require_safe
 def security(request: HttpRequest) -> HttpResponse:
-    """Show the second factors of the account."""
+    """Show the second factors and the open sessions of the account."""
     factors = list(Authenticator.objects.filter(user_id=request.user.pk).order_by("created_at"))
     by_type = {kind: [one for one in factors if one.type == kind] for kind in Authenticator.Type}
     codes = by_type[Authenticator.Type.RECOVERY_CODES]
@@ -55,9 +58,21 @@ def security(request: HttpRequest) -> HttpResponse:
         "title": "Security of my account",
         "app": next(iter(by_type[Authenticator.Type.TOTP]), None),
         "passkeys": by_type[Authenticator.Type.WEBAUTHN],
+        "sessions": own_sessions(request),
+        "idle_minutes": settings.SESSION_IDLE_MINUTES,
+        "max_hours": settings.SESSION_MAX_HOURS,
         "codes_left": len(codes[0].wrap().get_unused_codes()) if codes else None,
     }
     return render(request, "account/security.html", context)
+
+
+@login_required
+@require_POST
+def session_end(request: HttpRequest, pk: int) -> HttpResponse:
+    """End one of the own sessions."""
+    row = get_object_or_404(UserSession, user_id=request.user.pk, pk=pk)
+    end_session(request, row)
+    return HttpResponseRedirect(reverse("mfa_index"))
 
 
 @require_safe

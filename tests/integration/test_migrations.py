@@ -53,7 +53,7 @@ def roles(connection: Any) -> list[Any]:
 
 
 def test_migrations_run_from_zero_back_and_forth(second_database: Any) -> None:
-    for app in ("auth", "admin", "sessions", "account", "socialaccount", "mfa"):
+    for app in ("auth", "admin", "sessions", "account", "socialaccount", "mfa", "usersessions"):
         migrate(app)
     before, before_roles = catalogue(second_database), roles(second_database)
     migrate()

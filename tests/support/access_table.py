@@ -326,6 +326,10 @@ def _account_cells() -> Iterator[Cell]:
         "mfa_login_webauthn", "mfa_reauthenticate_webauthn", "account_reauthenticate",
     )  # fmt: skip
     for method in ("GET", "POST"):
+        end = "/account/security/sessions/1/end/"
+        yield _account(
+            "account_session_end", method, GONE | OK if method == "POST" else OK | frozenset({405}), path=end
+        )
         for name in factor_pages:  # rows of the own account; 403 without a password, 404 without a factor
             path = "/account/security/passkeys/1/remove/" if name == "mfa_remove_webauthn" else ""
             yield _account(name, method, OK | FORBIDDEN | GONE | frozenset({405}), path=path)

@@ -2493,6 +2493,8 @@ class Migration(migrations.Migration):
                             ("locked_out", "Locked out"),
                             ("refused", "Sign-in refused"),
                             ("signed_out", "Signed out"),
+                            ("session_ended", "Session ended"),
+                            ("session_expired", "Session expired"),
                             ("password_changed", "Password changed"),
                             ("reset_requested", "Password reset requested"),
                             ("password_reset", "Password reset"),

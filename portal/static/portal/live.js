@@ -137,7 +137,9 @@
   // -- Requests --
   const load = async () => {
     const before = version();
-    const headers = before && !showsAll ? { "If-None-Match": `"${before}"` } : {};
+    // The mark says that no person caused the request, so it does not keep the session open.
+    const headers = { "X-Live-Update": "1" };
+    if (before && !showsAll) headers["If-None-Match"] = `"${before}"`;
     const response = await fetch(location.href, { headers, credentials: "same-origin", redirect: "manual" });
     if (response.type === "opaqueredirect") throw new Error("You are signed out, or the page has moved. Load it again.");
     if (response.status === 304) return { response, isChanged: false };
