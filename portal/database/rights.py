@@ -36,6 +36,7 @@ TABLES: dict[str, dict[str, str]] = {
 # Functions that a login may call: name -> roles. Triggers need no right to call their function.
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "_pgtrigger_should_ignore": BOTH,
+    "sign_in_records_prune": (SYSTEM,),
     "workflow_audit_content": BOTH,
     "workflow_ledger_prune": (SYSTEM,),
     "workflow_problem_counts": BOTH,

@@ -28,12 +28,14 @@ LABELS = {
     "events": "Events",
     "notifications": "Notifications",
     "ledger": "Command ledger",
+    "sign_ins": "Sign-ins",
 }
 HELP = {
     "runs": "With their steps, waits, tasks, logs and deliveries. Counted from the end of the run.",
     "events": "An event stays as long as a run that it started or continued.",
     "notifications": "Messages in the portal.",
     "ledger": "At least as long as runs. A checkpoint keeps the rest verifiable.",
+    "sign_ins": "The audit log of sign-ins and of changed passwords.",
 }
 
 

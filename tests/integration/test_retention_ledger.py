@@ -18,9 +18,9 @@ from tests.support.management_commands import run_command
 from tests.support.old_runs import days_ago
 from tests.support.table_owner import execute_as_owner
 from workflows.ledger import command_finish, command_open
-from workflows.models import BulkJob, Command, CommandEntry, LedgerCheckpoint, Tenant
+from workflows.models import BulkJob, Command, CommandEntry, LedgerCheckpoint, SignInRecord, Tenant
 from workflows.services.audit_verify import audit_verify
-from workflows.services.retention.old_rows import prune_ledger
+from workflows.services.retention.old_rows import prune_ledger, prune_sign_ins
 from workflows.services.retention.policy import LEAST
 from workflows.statuses import CommandAction, CommandState
 from workflows.tenancy import tenant_scope
@@ -152,6 +152,8 @@ ATTACKS = {
         " VALUES (gen_random_uuid(), '{tenant}', 5, 'x', now(), 0, now())"
     ),
     "moved checkpoint": "UPDATE workflow_ledger_checkpoints SET seq = 5 WHERE tenant_id = '{tenant}'",
+    "call of the function of sign-ins": "SELECT sign_in_records_prune('{tenant}', 100, false)",
+    "sign-in": "SELECT set_config('pointsman.ledger_prune', 'yes', true); DELETE FROM sign_in_records",
     "deleted checkpoint": "DELETE FROM workflow_ledger_checkpoints WHERE tenant_id = '{tenant}'",
 }
 
@@ -167,7 +169,7 @@ def test_the_roles_of_the_application_cannot_delete_the_ledger_otherwise(tenant:
     if role == "application":
         with tenant_scope(tenant.id), refused(), connection.cursor() as cursor:
             cursor.execute(statement)
-    elif attack != "call of the function":
+    elif not attack.startswith("call of the function"):
         with refused(), connection.cursor() as cursor:
             cursor.execute(statement)
     assert sequences(tenant) == before
@@ -181,11 +183,10 @@ def test_the_owner_needs_the_marker(tenant: Any) -> None:
             cursor.execute(f"DELETE FROM {table} WHERE tenant_id = %s", [tenant.id])
 
 
-def test_the_function_has_a_fixed_search_path_and_one_caller() -> None:
+@pytest.mark.parametrize("name", ["workflow_ledger_prune", "sign_in_records_prune"])
+def test_the_function_has_a_fixed_search_path_and_one_caller(name: str) -> None:
     with connections["owner"].cursor() as cursor:
-        cursor.execute(
-            "SELECT prosecdef, proconfig::text, proacl::text FROM pg_proc WHERE proname = 'workflow_ledger_prune'"
-        )
+        cursor.execute("SELECT prosecdef, proconfig::text, proacl::text FROM pg_proc WHERE proname = %s", [name])
         is_definer, config, grants = cursor.fetchone()
     assert is_definer
     assert "search_path=pg_catalog, public, pg_temp" in config
@@ -205,3 +206,20 @@ def test_each_tenant_has_its_own_checkpoint(tenant: Any) -> None:
         assert not LedgerCheckpoint.objects.exists()
     command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="later")
     assert audit_verify(tenant_id=tenant.id).problems == [], "the chain continues after the checkpoint"
+
+
+def test_old_records_of_sign_ins_are_deleted(tenant: Any) -> None:
+    def left() -> list[str]:
+        return list(SignInRecord.objects.filter(tenant=tenant).order_by("id").values_list("account_name", flat=True))
+
+    for days in (400, 366, 364, 91, 89):
+        SignInRecord.objects.create(tenant=tenant, kind="signed_in", account_name=str(days), at=days_ago(days))
+    other = make_tenant()
+    SignInRecord.objects.create(tenant=other, kind="signed_in", account_name="other", at=days_ago(364))
+    assert "2 sign_in_records" in run_command("prune", "--tenant", tenant.slug, "--dry-run")
+    assert "2 sign_in_records" in run_command("prune", "--tenant", tenant.slug, "--batch", "1")
+    assert left() == ["364", "91", "89"]
+    Tenant.objects.filter(id=tenant.id).update(sign_in_retention_days=0)  # the least period is 90 days
+    prune_sign_ins(tenant_id=tenant.id, limit=100)
+    assert left() == ["89"]
+    assert SignInRecord.objects.filter(tenant=other).count() == 1

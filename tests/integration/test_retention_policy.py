@@ -18,7 +18,7 @@ from workflows.services.retention import policy as policy_module
 from workflows.services.retention.policy import RetentionPolicy, policy_of, retention_policy_save
 from workflows.statuses import Role
 
-DEFAULTS = {"runs": 90, "events": 90, "notifications": 90, "ledger": 730}
+DEFAULTS = {"runs": 90, "events": 90, "notifications": 90, "ledger": 730, "sign_ins": 365}
 
 
 def test_the_periods_have_defaults_and_each_change_is_in_the_ledger(tenant: Any) -> None:
@@ -40,6 +40,7 @@ def test_the_periods_have_defaults_and_each_change_is_in_the_ledger(tenant: Any)
         ({"events": 0}, "events", "from 7 to"),
         ({"notifications": 36_501}, "notifications", "36,500 days"),
         ({"ledger": 89}, "ledger", "from 90 to"),
+        ({"sign_ins": 89}, "sign_ins", "from 90 to"),
         ({"runs": 731}, "ledger", "at least as long as runs"),
         ({"runs": 19}, "runs", "Temporal keeps the history of a run for 20 days"),
     ],
@@ -70,7 +71,7 @@ def test_the_command_reports_a_refusal(tenant: Any) -> None:
 
 def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(tenant: Any) -> None:
     browser, address = member_of(tenant, role="admin"), reverse("admin:retention")
-    typed = {"runs": "400", "events": "45", "notifications": "20", "ledger": "365", "reason": "law"}
+    typed = {"runs": "400", "events": "45", "notifications": "20", "ledger": "365", "sign_ins": "90", "reason": "law"}
     refused = browser.post(address, typed)
     form = refused.context["form"]
     assert (refused.status_code, list(form.errors)) == (200, ["ledger"])
@@ -80,7 +81,7 @@ def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(tena
     assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == DEFAULTS
 
     assert browser.post(address, {**typed, "ledger": "400"}).status_code == 302
-    saved = {"runs": 400, "events": 45, "notifications": 20, "ledger": 400}
+    saved = {"runs": 400, "events": 45, "notifications": 20, "ledger": 400, "sign_ins": 90}
     assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == saved
     assert Command.objects.get(tenant=tenant, state="observed").reason == "law"
     author = member_of(tenant, role="author")

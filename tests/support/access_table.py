@@ -248,9 +248,9 @@ def _api_admins() -> Iterator[Cell]:
         "secret", ADMIN, "secret_name", method="PUT", body=lambda ids: {"value": "a value"}, foreign_statuses=own
     )
     yield _write("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
-    periods = {"runs": 30, "events": 30, "notifications": 30, "ledger": 365}
     rules = {"second_factor_required": False}
     yield _write("sign-in-rules", ADMIN, method="PUT", body=lambda ids: rules, foreign_statuses=None)
+    periods = {"runs": 30, "events": 30, "notifications": 30, "ledger": 365, "sign_ins": 90}
     yield _write("retention", ADMIN, method="PUT", body=lambda ids: periods, foreign_statuses=None)
     yield _write("redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign_statuses=None)
     yield _write("tokens", ADMIN, body=lambda ids: {"name": "a", "role": "viewer"}, foreign_statuses=None)
@@ -508,9 +508,9 @@ def _secret_pages() -> Iterator[Cell]:
     yield _post(f"{name}_change", ADMIN, row, body=lambda ids: body, is_recorded=True)
     yield _post(f"{name}_delete", ADMIN, row, is_recorded=True)
     yield _get("workflows_secret_redaction", ADMIN)
-    periods = {"runs": "30", "events": "30", "notifications": "30", "ledger": "365"}
     yield _get("sign_in_rules", ADMIN)
     yield _post("sign_in_rules", ADMIN, body=lambda ids: {"is_required": ""}, is_recorded=True)
+    periods = {"runs": "30", "events": "30", "notifications": "30", "ledger": "365", "sign_ins": "90"}
     yield _get("retention", ADMIN)
     yield _post("retention", ADMIN, body=lambda ids: periods, is_recorded=True)
     yield _post("workflows_secret_redaction", ADMIN, body=lambda ids: {"rules": "*iban*"}, is_recorded=True)

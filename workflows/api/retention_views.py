@@ -27,6 +27,7 @@ class RetentionSerializer(serializers.Serializer[Any]):
     events = serializers.IntegerField(help_text="Days for events, from their receipt.")
     notifications = serializers.IntegerField(help_text="Days for in-app notifications.")
     ledger = serializers.IntegerField(help_text="Days for the command ledger. At least as many as for runs.")
+    sign_ins = serializers.IntegerField(help_text="Days for the log of sign-ins.")
 
 
 class RetentionSaveSerializer(KnownFieldsSerializer, RetentionSerializer):

@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
                 ("event_retention_days", models.PositiveIntegerField(default=90)),
                 ("ledger_retention_days", models.PositiveIntegerField(default=730)),
                 ("notification_retention_days", models.PositiveIntegerField(default=90)),
+                ("sign_in_retention_days", models.PositiveIntegerField(default=365)),
                 ("delivery_concurrency_limit", models.PositiveIntegerField(blank=True, null=True)),
                 ("redaction_rules", models.JSONField(blank=True, default=list)),
                 ("events_per_second_limit", models.PositiveIntegerField(blank=True, null=True)),

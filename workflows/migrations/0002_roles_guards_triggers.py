@@ -181,6 +181,32 @@ END
 $$;
 REVOKE ALL ON FUNCTION workflow_ledger_prune(uuid, integer, boolean) FROM PUBLIC;
 """
+# Retention deletes the log of sign-ins only through this function, and only records that are older than the period of the
+# tenant and than 90 days. Records without a tenant are kept for 365 days. Ids sort by time, so the oldest come first.
+SIGN_IN_PRUNE = """
+CREATE FUNCTION sign_in_records_prune(of_tenant uuid, max_rows integer, is_dry boolean) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    cutoff timestamptz;
+    old_records uuid[];
+BEGIN
+    SELECT clock_timestamp() - make_interval(days => greatest(90, coalesce(
+        (SELECT tenant.sign_in_retention_days FROM tenants AS tenant WHERE tenant.id = of_tenant), 365))) INTO cutoff;
+    SELECT array_agg(record.id) INTO old_records FROM (
+        SELECT entry.id, entry.at FROM sign_in_records AS entry
+        WHERE entry.tenant_id IS NOT DISTINCT FROM of_tenant ORDER BY entry.id LIMIT max_rows
+    ) AS record WHERE record.at < cutoff;
+    IF NOT is_dry THEN
+        PERFORM set_config('pointsman.ledger_prune', 'yes', true);
+        DELETE FROM sign_in_records AS entry WHERE entry.id = ANY(old_records);
+        PERFORM set_config('pointsman.ledger_prune', '', true);
+    END IF;
+    RETURN coalesce(cardinality(old_records), 0);
+END
+$$;
+REVOKE ALL ON FUNCTION sign_in_records_prune(uuid, integer, boolean) FROM PUBLIC;
+"""
+DROP_SIGN_IN_PRUNE = "DROP FUNCTION sign_in_records_prune(uuid, integer, boolean)"
 DROP_LEDGER_PRUNE = "DROP FUNCTION workflow_ledger_prune(uuid, integer, boolean)"
 # Counts of problems over all tenants, for health pages. The login of the application sees one tenant at a time, so it
 # reads them with this function. No tenant can be recognised in the result.
@@ -332,11 +358,21 @@ class Migration(migrations.Migration):
         trigger(
             "signinrecord",
             "append_only",
-            func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-            operation="UPDATE OR DELETE",
+            func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;",
+            operation="UPDATE",
             table="sign_in_records",
             pgid="pgtrigger_append_only_2ea3a",
-            hash="6476995f4023e462394cf8ee2c5be5c1537d2310",
+            hash="7214a451d3943c3656d499b81b1be19289a8f001",
+        ),
+        trigger(
+            "signinrecord",
+            "only_old",
+            condition=NOT_PRUNING,
+            func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;",
+            operation="DELETE",
+            table="sign_in_records",
+            pgid="pgtrigger_only_old_9333a",
+            hash="cbf10325d7455c3b3f8efe2fd825e493591a5a6e",
         ),
         no_truncate(
             "signinrecord",
@@ -347,5 +383,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(AUDIT_CHAIN, DROP_AUDIT_CHAIN),
         migrations.RunSQL(LEDGER_PRUNE, DROP_LEDGER_PRUNE),
         migrations.RunSQL(PROBLEM_COUNTS, "DROP FUNCTION workflow_problem_counts(text[])"),
+        migrations.RunSQL(SIGN_IN_PRUNE, DROP_SIGN_IN_PRUNE),
         migrations.RunSQL(TRIGGERS_ARE_NEVER_IGNORED, migrations.RunSQL.noop),
     ]

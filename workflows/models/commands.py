@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.fields import OrderedJSONField, TenantRow
-from workflows.models.guard import truncation_refused
+from workflows.models.guard import NOT_PRUNING, truncation_refused
 from workflows.statuses import CommandAction, CommandSource, CommandState
 
 TRANSITIONS = [
@@ -31,9 +31,6 @@ TRANSITIONS = [
     ("accepted", "observed"),
     ("accepted", "failed"),
 ]
-# Only the function `workflow_ledger_prune` (migration 0002) sets this marker. The application's roles may not delete
-# rows of the ledger at all, so the marker alone gives them nothing.
-NOT_PRUNING = pgtrigger.Condition("coalesce(current_setting('pointsman.ledger_prune', true), '') = ''")
 REQUEST_FIELDS = [
     "id", "tenant", "action", "target_type", "target_id", "run", "actor_type", "actor_id", "actor_name", "source",
     "reason", "idempotency_key", "request_hash", "payload", "parent", "requested_at",

@@ -12,6 +12,9 @@ Cost: one call per statement.
 import pgtrigger
 
 WRITER_SETTING = "pointsman.projection_writer"
+# Only the functions of retention (migration 0002) set this marker. The application's roles may not delete rows of the
+# ledger and of the log of sign-ins at all, so the marker alone gives them nothing.
+NOT_PRUNING = pgtrigger.Condition("coalesce(current_setting('pointsman.ledger_prune', true), '') = ''")
 REFUSAL = "projection rows follow Temporal and only the projection writer changes them"
 
 _FUNCTION = f"""

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from workflows.models.fields import TenantRow, new_id
-from workflows.models.guard import truncation_refused
+from workflows.models.guard import NOT_PRUNING, truncation_refused
 from workflows.sign_in_kinds import SignInKind, SignInMethod
 
 
@@ -44,7 +44,8 @@ class SignInRecord(models.Model):
             models.Index(fields=["tenant", "account_name", "-id"], name="sign_in_records_by_account"),
         ]
         triggers = [
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update),
+            pgtrigger.Protect(name="only_old", operation=pgtrigger.Delete, condition=NOT_PRUNING),
             truncation_refused(),
         ]
 

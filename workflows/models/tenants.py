@@ -19,6 +19,7 @@ class Tenant(models.Model):
     event_retention_days = models.PositiveIntegerField(default=90)
     ledger_retention_days = models.PositiveIntegerField(default=730)
     notification_retention_days = models.PositiveIntegerField(default=90)
+    sign_in_retention_days = models.PositiveIntegerField(default=365)
     delivery_concurrency_limit = models.PositiveIntegerField(null=True, blank=True)
     redaction_rules = models.JSONField(default=list, blank=True)
     events_per_second_limit = models.PositiveIntegerField(null=True, blank=True)

@@ -13,7 +13,8 @@ def _add_set(parser: CommandParser) -> None:
     add_tenant(parser)
     parser.add_argument("--reason", default="")
     for name in COLUMNS:
-        parser.add_argument(f"--{name}", type=int, metavar="DAYS", help=f"days for {name}; absent: it does not change")
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=int, metavar="DAYS", help=f"days for {name}; absent: it does not change")
 
 
 class Command(SubcommandsCommand):

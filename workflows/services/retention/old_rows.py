@@ -80,3 +80,14 @@ def prune_ledger(*, tenant_id: uuid.UUID, limit: int, is_dry: bool = False) -> t
         )
         links, commands, is_blocked = cursor.fetchone()
         return int(links), int(commands), bool(is_blocked)
+
+
+def prune_sign_ins(*, tenant_id: uuid.UUID | None, limit: int, is_dry: bool = False) -> int:
+    """Delete the oldest records of the log of sign-ins, at most `limit`, and return their number.
+
+    The database checks the period of the tenant. None: the records without a tenant. With `is_dry`, the number is that
+    of one batch.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sign_in_records_prune(%s, %s, %s)", [tenant_id, limit, is_dry])
+        return int(cursor.fetchone()[0])

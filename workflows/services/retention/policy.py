@@ -18,9 +18,9 @@ from workflows.temporal.listing import namespace_retention
 
 logger = logging.getLogger(__name__)
 
-# Nothing that is younger is deleted. The lookback of waits needs events of up to one day. The database function
-# `workflow_ledger_prune` has the value of the ledger too.
-LEAST = {"runs": 7, "events": 7, "notifications": 7, "ledger": 90}
+# Nothing that is younger is deleted. The lookback of waits needs events of up to one day. The database
+# functions `workflow_ledger_prune` and `sign_in_records_prune` have the last two values too.
+LEAST = {"runs": 7, "events": 7, "notifications": 7, "ledger": 90, "sign_ins": 90}
 MOST = 36_500
 # The clocks of Temporal and of the portal may differ, and Temporal deletes a history some time after its period.
 MARGIN = timedelta(days=1)
@@ -29,17 +29,19 @@ COLUMNS = {
     "events": "event_retention_days",
     "notifications": "notification_retention_days",
     "ledger": "ledger_retention_days",
+    "sign_ins": "sign_in_retention_days",
 }
 
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """Days for which rows are kept: closed runs, events, notifications, and the command ledger."""
+    """Days for which rows are kept: closed runs, events, notifications, the command ledger, and the log of sign-ins."""
 
     runs: int
     events: int
     notifications: int
     ledger: int
+    sign_ins: int
 
     def as_json(self) -> dict[str, int]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -23,7 +23,7 @@ from workflows.ledger import command_transaction
 from workflows.models import Event, Run, Tenant
 from workflows.projections.retention import prune_runs
 from workflows.services.retention.old_events import prune_events
-from workflows.services.retention.old_rows import TABLES, prune_ledger, prune_rows, prune_sessions
+from workflows.services.retention.old_rows import TABLES, prune_ledger, prune_rows, prune_sessions, prune_sign_ins
 from workflows.services.retention.policy import policy_of, runs_kept_by_temporal
 from workflows.statuses import CommandAction
 from workflows.temporal.gateway import TemporalError
@@ -76,7 +76,7 @@ Step = Callable[[Progress], bool]
 
 
 def tenants_prune(*, tenants: Iterable[Tenant], options: Pass) -> Iterator[Progress]:
-    """Delete the old rows of tenants, and expired sessions. Yield the progress after each batch.
+    """Delete the old rows of tenants and the old rows without a tenant. Yield the progress after each batch.
 
     What was deleted of a tenant is one row of its command ledger.
 
@@ -84,6 +84,7 @@ def tenants_prune(*, tenants: Iterable[Tenant], options: Pass) -> Iterator[Progr
     `problem` of the progress says so.
     """
     yield from _part("", "sessions", _sessions(options), options)
+    yield from _part("", "sign-ins", _sign_ins(None, options), options)
     for tenant in tenants:
         deleted: Counter[str] = Counter()
         for progress in _tenant(tenant, options):
@@ -132,6 +133,7 @@ def _tenant(tenant: Tenant, options: Pass) -> Iterator[Progress]:
         )
     expected = Event.objects.filter(tenant=tenant, received_at__lt=before["events"]).count() if options.counts else None
     yield from _part(tenant.slug, "events", _events(tenant.id, before["events"], options), options, expected=expected)
+    yield from _part(tenant.slug, "sign-ins", _sign_ins(tenant.id, options), options)
     yield from _part(tenant.slug, "ledger", _ledger(tenant.id, options), options)
 
 
@@ -205,6 +207,15 @@ def _sessions(options: Pass) -> Step:
     def step(progress: Progress) -> bool:
         found = prune_sessions(limit=options.batch, is_dry=options.is_dry)
         progress.rows["django_session"] += found
+        return found == options.batch and not options.is_dry
+
+    return step
+
+
+def _sign_ins(tenant_id: uuid.UUID | None, options: Pass) -> Step:
+    def step(progress: Progress) -> bool:
+        found = prune_sign_ins(tenant_id=tenant_id, limit=options.batch, is_dry=options.is_dry)
+        progress.rows["sign_in_records"] += found
         return found == options.batch and not options.is_dry
 
     return step
