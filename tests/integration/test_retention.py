@@ -11,12 +11,13 @@ import pytest
 from django.apps import apps
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run, make_tenant
 from tests.support.management_commands import run_command
 from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run
+from tests.support.plans import copies
 from tests.support.system_scope import in_system_scope
 from workflows import tasks
 from workflows.ledger import command_open
@@ -42,6 +43,7 @@ from workflows.projections.retention import prune_runs
 from workflows.projections.transaction import projection_writer
 from workflows.services.audit_verify import audit_verify
 from workflows.services.retention import prune as prune_module
+from workflows.services.retention.old_events import prune_events
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandAction, Role
 
@@ -323,6 +325,33 @@ def test_other_old_rows_are_deleted(tenant: Any) -> None:
     assert BulkItem.objects.filter(tenant=tenant).count() == 1
     assert [key[-2:] for key in Session.objects.filter(session_key__startswith=tenant.slug).values_list(
         "session_key", flat=True)] == ["89"]  # fmt: skip
+
+
+def test_a_batch_reads_only_indexes_of_big_tables(tenant: Any) -> None:
+    run, event = make_old_run(tenant), make_old_event(tenant)
+    fill_run(run, event)
+    run_id, event_id, wait_id = (f"md5('{name}' || n)::uuid" for name in ("run", "event", "wait"))
+    age = "now() - interval '100 days' - interval '1 second' * n"
+    wait, delivery = run.waits.get(), event.deliveries.get()
+    number = 10_000
+    run = Run.objects.get(id=run.id)
+    copies(run, number, id=run_id, temporal_workflow_id="'x' || n", event_id=event_id, ended_at=age)
+    copies(event, number, id=event_id, event_id="'x' || n", received_at=age)
+    copies(event.keys.get(), number, event_id=event_id)
+    copies(wait, number, id=wait_id, run_id=run_id, event_id=event_id)
+    copies(delivery, number, run_id=run_id, wait_id=wait_id, event_id=event_id)
+    copies(run.steps.get(), number, run_id=run_id, child_run_id="NULL::uuid")
+    for row in (run.logs.get(), run.values.get(), run.tasks.get()):
+        copies(row, number, run_id=run_id, **({"wait_id": wait_id} if hasattr(row, "wait_id") else {}))
+    copies(run.invocations.first(), number, run_id=run_id, idempotency_key=f"{run_id} || '/s'")
+    with transaction.atomic(), connection.cursor() as cursor:
+        found = prune_runs(tenant_id=tenant.id, before=days_ago(90), days=90, after=None, limit=50)
+        assert found.deleted["workflow_runs"] == 50
+        events = prune_events(tenant_id=tenant.id, before=days_ago(90), after=None, limit=50)
+        assert events.deleted["workflow_runtime_events"] == 50
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables WHERE seq_tup_read > 1000")
+        assert cursor.fetchall() == []
 
 
 def test_only_the_projection_writer_of_retention_deletes_runs(tenant: Any) -> None:

@@ -101,10 +101,11 @@ _STATEMENTS = [
         "workflow_task_drafts",
         f"WHERE tenant_id = %(tenant)s AND task_id IN (SELECT id FROM workflow_tasks WHERE {_OF_RUNS})",  # noqa: S608
     ),
+    # Two statements, because PostgreSQL uses no index for `run_id = ANY(...) OR wait_id IN (...)`.
+    ("workflow_event_deliveries", f"WHERE {_OF_RUNS}"),
     (
         "workflow_event_deliveries",
-        "WHERE tenant_id = %(tenant)s AND (run_id = ANY(%(runs)s)"  # noqa: S608
-        f" OR wait_id IN (SELECT id FROM workflow_run_waits WHERE {_OF_RUNS}))",
+        f"WHERE tenant_id = %(tenant)s AND wait_id IN (SELECT id FROM workflow_run_waits WHERE {_OF_RUNS})",  # noqa: S608
     ),
     *((table, f"WHERE {_OF_RUNS}") for table in _TABLES),
     ("workflow_action_invocations", f"WHERE {_OF_RUNS} AND {_OWN_KEY}"),

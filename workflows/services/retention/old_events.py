@@ -31,25 +31,34 @@ WHERE tenant_id = %(tenant)s AND received_at <= %(at)s AND (received_at, id) < (
 ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """
 _LOCK = "SELECT id FROM workflow_runtime_events WHERE tenant_id = %(tenant)s AND id = ANY(%(events)s)"
-# The first reason that applies to an event, for the events that must be kept.
-_KEPT = """
-SELECT id, reason FROM (
-    SELECT event.id, CASE
-        WHEN NOT event.id = ANY(%(locked)s) THEN 'locked by another process'
-        WHEN event.routed_at IS NULL AND event.outcome = ANY(%(unrouted)s) OR event.buffered_until > now()
-            THEN 'not routed yet'
-        WHEN EXISTS (SELECT FROM workflow_event_deliveries WHERE tenant_id = event.tenant_id AND event_id = event.id
-            AND (run_id IS NOT NULL OR wait_id IS NOT NULL OR status = ANY(%(undecided)s)))
-            THEN 'delivery to a run that is kept'
-        WHEN EXISTS (SELECT FROM workflow_runs WHERE tenant_id = event.tenant_id AND event_id = event.id)
-            OR EXISTS (SELECT FROM workflow_run_waits WHERE tenant_id = event.tenant_id AND event_id = event.id)
-            THEN 'run that is kept'
-        WHEN EXISTS (SELECT FROM workflow_runtime_events other WHERE other.tenant_id = event.tenant_id
-            AND other.conflict_of_id = event.id AND NOT other.id = ANY(%(locked)s)) THEN 'conflict that is kept'
-    END AS reason
-    FROM workflow_runtime_events event WHERE event.tenant_id = %(tenant)s AND event.id = ANY(%(events)s)
-) AS checked WHERE reason IS NOT NULL
-"""
+# Reasons to keep an event. No EXISTS is below OR or CASE, because PostgreSQL can then read a whole table.
+_REFERENCE = "EXISTS (SELECT FROM {table} WHERE tenant_id = event.tenant_id AND {column} = event.id AND {condition})"
+_REASONS = [
+    ("locked by another process", "NOT event.id = ANY(%(locked)s)"),
+    (
+        "not routed yet",
+        "(event.routed_at IS NULL AND event.outcome = ANY(%(unrouted)s) OR event.buffered_until > now())",
+    ),
+    *(
+        (reason, _REFERENCE.format(table=table, column=column, condition=condition))
+        for reason, table, column, condition in (
+            (
+                "delivery to a run that is kept",
+                "workflow_event_deliveries",
+                "event_id",
+                "(run_id IS NOT NULL OR wait_id IS NOT NULL OR status = ANY(%(undecided)s))",
+            ),
+            ("run that is kept", "workflow_runs", "event_id", "true"),
+            ("run that is kept", "workflow_run_waits", "event_id", "true"),
+            ("conflict that is kept", "workflow_runtime_events", "conflict_of_id", "NOT id = ANY(%(locked)s)"),
+        )
+    ),
+]
+_KEPT = " UNION ALL ".join(
+    f"SELECT event.id, '{reason}' FROM workflow_runtime_events event"  # noqa: S608
+    f" WHERE event.tenant_id = %(tenant)s AND event.id = ANY(%(events)s) AND {condition}"
+    for reason, condition in _REASONS
+)
 _CONFLICTS = """
 SELECT conflict_of_id, id FROM workflow_runtime_events
 WHERE tenant_id = %(tenant)s AND conflict_of_id = ANY(%(events)s) AND id = ANY(%(locked)s)
