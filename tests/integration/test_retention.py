@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.sessions.models import Session
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
 from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.utils import timezone
@@ -382,3 +383,16 @@ def test_the_daily_task_deletes_in_slices(tenant: Any, monkeypatch: pytest.Monke
 def _over_time() -> prune_module.Progress:
     time.sleep(0.6)
     return prune_module.Progress("t", "runs", Counter(workflow_runs=1), is_last=True)
+
+
+def test_an_error_of_one_part_leaves_the_others(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the login of sign-in, for example, sessions stay and everything else is deleted."""
+
+    def no_login(**_: Any) -> int:
+        raise ImproperlyConfigured("DATABASE_SIGNIN_URL is not set")
+
+    monkeypatch.setattr(prune_module, "prune_sessions", no_login)
+    make_old_run(tenant)
+    with pytest.raises(CommandError, match="1 part"):
+        prune(tenant)
+    assert runs_of(tenant) == set()

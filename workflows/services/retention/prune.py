@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from workflows.actors import system_actor
@@ -147,7 +147,7 @@ def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | 
         else:
             try:
                 progress.is_last = not step(progress)
-            except (DatabaseError, InterfaceError) as error:
+            except Exception as error:
                 if isinstance(error, InterfaceError) or (
                     isinstance(error, OperationalError) and not is_statement_error(error)
                 ):
