@@ -396,3 +396,36 @@ def test_an_error_of_one_part_leaves_the_others(tenant: Any, monkeypatch: pytest
     with pytest.raises(CommandError, match="1 part"):
         prune(tenant)
     assert runs_of(tenant) == set()
+
+
+# References to rows that retention deletes. It deletes the row that refers, sets the reference to NULL, or keeps the
+# target. A new reference needs a decision in `workflows/projections/retention.py` or `old_events.py`.
+REFERENCES = {
+    "Run": {
+        "ActionInvocation.run", "Command.run", "EventDelivery.run", "HumanTask.run", "Notification.run",
+        "Run.parent_run", "Run.replay_of", "Run.root_run", "RunHold.run", "RunLog.run", "RunStep.child_run",
+        "RunStep.run", "RunValue.run", "RunWait.run",
+    },
+    "RunWait": {"EventDelivery.wait", "HumanTask.wait"},
+    "RunStep": set(),
+    "HumanTask": {"TaskDraft.task"},
+    "Event": {
+        "Event.conflict_of", "EventDelivery.event", "EventKey.event", "Run.event", "RunWait.event",
+        "ScheduleOccurrence.event",
+    },
+    "EventDelivery": set(),
+    "BulkJob": {"BulkItem.job"},
+    "Command": {"BulkItem.command", "BulkJob.command", "Command.parent", "CommandEntry.command"},
+    "ApiToken": set(),
+    "Invitation": set(),
+}  # fmt: skip
+
+
+def test_retention_knows_every_reference_to_the_rows_that_it_deletes() -> None:
+    found: dict[str, set[str]] = {name: set() for name in REFERENCES}
+    for model in apps.get_models():
+        for field in model._meta.concrete_fields:
+            target = field.remote_field.model.__name__ if field.remote_field else ""
+            if target in found:
+                found[target].add(f"{model.__name__}.{field.name}")
+    assert found == REFERENCES
