@@ -1,6 +1,7 @@
 """Tokens, members and tenants: API, commands, ledger rows (docs/reference/administration.md#members)."""
 
 import io
+import json
 import uuid
 from datetime import timedelta
 from io import StringIO
@@ -15,6 +16,7 @@ from tests.support.api import Api, error_of
 from tests.support.factories import make_tenant, make_token
 from tests.support.members import member_of
 from workflows.models import ApiToken, Command, Tenant, TenantMembership
+from workflows.services.tokens import token_issue
 from workflows.statuses import Role
 from workflows.tenancy import system_scope
 
@@ -115,6 +117,38 @@ def test_removal_ends_membership_session_and_tokens_at_once(tenant: Any, admin: 
     assert member.get("/admin/").status_code == 302
     assert error_of(Api(own).get("/runs"), 401)["code"] == "TOKEN_INVALID"
     assert ledger(tenant, "member")[-1] == ("remove_member", "observed", "")
+
+
+def test_removal_ends_tokens_that_the_person_got_from_another_token_or_by_rotation(tenant: Any, admin: Api) -> None:
+    member, colleague = member_of(tenant, role="admin"), make_account("colleague")
+    username = TenantMembership.objects.get(tenant=tenant).user.get_username()
+    assert admin.put(f"/members/{colleague}", {"role": "admin"}).status_code == 201
+    foreign = admin.post("/tokens", {"name": "of the portal", "role": "viewer"}).json()
+
+    def session(path: str, body: Any) -> Any:
+        return member.post(f"/api/v1{path}", json.dumps(body), content_type="application/json").json()
+
+    first = session("/tokens", {"name": "first", "role": "admin"})["token"]
+    second = Api(first).post("/tokens", {"name": "second", "role": "admin"}).json()["token"]
+    rotated = session(f"/tokens/{foreign['id']}/rotate", {"overlap_seconds": 3600})["token"]
+    known = [first, second, rotated]
+    assert [Api(token).get("/runs").status_code for token in known] == [200, 200, 200]
+    assert admin.delete(f"/members/{username}").status_code == 204
+    assert [Api(token).get("/runs").status_code for token in known] == [401, 401, 401]
+    assert Api(foreign["token"]).get("/runs").status_code == 200, "the person never saw this value"
+
+
+def test_tokens_of_a_deactivated_account_are_refused_until_it_is_active_again(tenant: Any) -> None:
+    account = make_account("maya")
+    _, token = token_issue(tenant_id=tenant.id, name="a", role=Role.VIEWER, created_by_id=account.pk)
+    assert Api(token).get("/runs").status_code == 200
+    account.is_active = False
+    account.save()
+    error = error_of(Api(token).get("/runs"), 401)
+    assert (error["code"], account.username in error["message"]) == ("TOKEN_INVALID", True)
+    account.is_active = True
+    account.save()
+    assert Api(token).get("/runs").status_code == 200
 
 
 def test_role_changes_at_once_and_the_last_admin_keeps_it(tenant: Any, admin: Api) -> None:

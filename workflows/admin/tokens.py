@@ -143,6 +143,7 @@ class TokenAdmin(AdministratorsAdmin):
                     actor=actor_of(request),
                     token_id=token.id,
                     overlap=timedelta(hours=rotate.cleaned_data["overlap_hours"]),
+                    created_by_id=request.user.pk,
                     idempotency_key=key_of(request),
                 ),
             )

@@ -40,14 +40,15 @@ class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
         """Return the user and the actor of a token, or None for a request without a token.
 
-        Errors: AuthenticationFailed for an unknown, revoked or expired token. The API client must act.
+        Errors: AuthenticationFailed for an unknown, revoked or expired token, and for a token of a deactivated account.
+        The API client must act.
         """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != SCHEME.lower():
             return None
         wanted = token_hash(token.strip())
         with scope_of(Scope(token_hash=wanted)):
-            row = ApiToken.objects.select_related("tenant").filter(token_hash=wanted).first()
+            row = ApiToken.objects.select_related("tenant", "created_by").filter(token_hash=wanted).first()
         now = timezone.now()
         if row is not None and row.revoked_at is None and not row.tenant.is_active:
             raise AuthenticationFailed(
@@ -56,6 +57,12 @@ class TokenAuthentication(BaseAuthentication):
         if row is None or row.revoked_at is not None:
             raise AuthenticationFailed(
                 "The token is unknown or revoked. Create a new token in the portal.", code="TOKEN_INVALID"
+            )
+        if row.created_by is not None and not row.created_by.is_active:
+            raise AuthenticationFailed(
+                f"The account {row.created_by.get_username()} of this token is deactivated. Create a new token in the"
+                " portal.",
+                code="TOKEN_INVALID",
             )
         if row.expires_at is not None and row.expires_at <= now:
             raise AuthenticationFailed(

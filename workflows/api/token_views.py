@@ -115,7 +115,12 @@ class TokenRotate(CheckedView):
         """Create a token with the same properties. The old token stays valid for the overlap."""
         actor = actor_of(self)
         body = _checked_body(TokenRotateSerializer, request, actor, CommandAction.ROTATE_TOKEN, pk)
-        row, token = token_rotate(actor=actor, token_id=pk, overlap=timedelta(seconds=body["overlap_seconds"]))
+        row, token = token_rotate(
+            actor=actor,
+            token_id=pk,
+            overlap=timedelta(seconds=body["overlap_seconds"]),
+            created_by_id=_user_id(request),
+        )
         return _created(row, token)
 
 
@@ -139,7 +144,12 @@ def _checked_body(
 
 
 def _user_id(request: Request) -> int | None:
-    pk: Any = request.user.pk
+    """Return the person of the session, or the person of the token that sends the request.
+
+    So a token that a token has created ends together with the membership of its person.
+    """
+    token: ApiToken | None = getattr(request.user, "token", None)
+    pk: Any = request.user.pk if token is None else token.created_by_id
     return pk
 
 

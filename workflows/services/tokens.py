@@ -110,11 +110,17 @@ def token_create(
 
 
 def token_rotate(
-    *, actor: Actor, token_id: uuid.UUID, overlap: timedelta, idempotency_key: str = ""
+    *,
+    actor: Actor,
+    token_id: uuid.UUID,
+    overlap: timedelta,
+    created_by_id: int | None = None,
+    idempotency_key: str = "",
 ) -> tuple[ApiToken, str]:
     """Create a token with the same properties. The old token stays valid for `overlap`, but not beyond its own expiry.
 
-    The new token has as much time until its expiry as the old one had when it was created.
+    The new token has as much time until its expiry as the old one had when it was created. It belongs to the account
+    that sees it: `created_by_id`, or the account of the old token.
 
     Errors: PermissionRefused, InputInvalid, NotFound, Conflict. CommandRepeated for a repeat.
     """
@@ -137,7 +143,7 @@ def token_rotate(
             scopes=old.scopes,
             expires_at=old.expires_at and now + (old.expires_at - old.created_at),
             rate_limit_per_minute=old.rate_limit_per_minute,
-            created_by_id=old.created_by_id,
+            created_by_id=created_by_id or old.created_by_id,
         )
         old.expires_at = now + overlap if old.expires_at is None else min(old.expires_at, now + overlap)
         old.save(update_fields=["expires_at"])
