@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core import mail
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
@@ -247,6 +248,20 @@ def test_superuser_changes_accounts_and_the_log_names_the_person(tenant: Any) ->
     rows = SignInRecord.objects.filter(account_id=account.pk, by_name=name).order_by("id")
     assert [row.kind for row in rows] == ["password_changed", "account_deactivated"]
     assert session.get(reverse("admin:index")).status_code == 302
+
+
+def test_accounts_are_never_deleted_and_only_superusers_change_them(tenant: Any) -> None:
+    account, boss, member = make_account(tenant), member_of(tenant, superuser=True), member_of(tenant, role="admin")
+    user = get_user_model().objects.get(pk=member.session["_auth_user_id"])
+    user.user_permissions.set(Permission.objects.filter(content_type__model="user"))
+    assert boss.get(reverse("admin:auth_user_delete", args=[account.pk])).status_code == 403
+    page = boss.get(reverse("admin:auth_user_changelist"))
+    assert (page.status_code, "delete_selected" in page.content.decode()) == (200, False)
+    change = reverse("admin:auth_user_change", args=[user.pk])
+    fields = {"username": user.username, "is_active": "on", "is_superuser": "on", "date_joined_0": "2026-01-01"}
+    assert member.post(change, {**fields, "date_joined_1": "00:00:00"}).status_code == 403
+    user.refresh_from_db()
+    assert user.is_superuser is False
 
 
 # -- The audit log -----------------------------------------------------------------------------------------------------
