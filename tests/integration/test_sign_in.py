@@ -220,6 +220,22 @@ def test_password_is_reset_with_a_link_from_an_e_mail(
     assert sign_in(address, account.username, new["password1"]).status_code == 302
 
 
+def test_too_many_requests_for_a_link_are_refused(address: str, settings: Any, monkeypatch: Any) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "reset_password": "1/h/ip"}
+    monkeypatch.setattr(send_reset_link, "delay", lambda *given, **more: None)
+    page, form = reverse("account_reset_password"), {"email": f"{uuid.uuid4().hex}@example.com"}
+    first, second = (Client().post(page, form, REMOTE_ADDR=address) for _ in range(2))
+    assert (first.status_code, second.status_code) == (302, 429)
+    assert "Wait a few minutes" in second.content.decode()
+
+
+def test_task_of_the_link_is_known_to_the_worker() -> None:
+    from portal.celery import app
+
+    app.loader.import_default_modules()
+    assert send_reset_link.name in app.tasks
+
+
 def test_account_without_a_password_gets_no_link(tenant: Any, settings: Any) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     account = make_account(tenant)
