@@ -7,13 +7,14 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import escape, format_html, format_html_join
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
-from workflows import status_colours
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.ledger_export import export_page
+from workflows.admin.ledger_list import ledger_list
 from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
@@ -23,15 +24,6 @@ from workflows.templatetags.pointsman import moment, pretty_json
 
 @admin.register(Command)
 class CommandAdmin(TenantAdmin):
-    list_display = ("requested_label", "action", "state_label", "code", "target", "actor_name", "source", "reason")
-    list_filter = (
-        ("action", ChoicesDropdownFilter),
-        ("state", ChoicesDropdownFilter),
-        ("source", ChoicesDropdownFilter),
-    )
-    list_filter_submit = True
-    search_fields = ("target_id", "actor_name", "code")
-    ordering = ("-requested_at",)
     exclude = ("payload", "details", "run", "parent")
 
     def get_urls(self) -> list[URLPattern]:
@@ -71,19 +63,12 @@ class CommandAdmin(TenantAdmin):
         text = pretty_json(redact(value, rules_of(command.tenant_id)))
         return "" if value is None else format_html('<pre class="pm-pre">{}</pre>', text)
 
+    @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Command ledger", **(extra_context or {})})
+        return ledger_list(request, self)
 
-    @display(description="State", ordering="state", label=status_colours.COMMAND)
-    def state_label(self, command: Command) -> tuple[str, str]:
-        return command.state, command.get_state_display()
-
-    @display(description="Requested", ordering="requested_at")
-    def requested_label(self, command: Command) -> str:
-        return moment(command.requested_at)
-
-    @display(description="Target")
     def target(self, command: Command) -> str:
+        """Return the target of a row as text or as a link."""
         if command.target_type == BULK_JOB and not (
             command.code and (command.payload or {}).get("operation") == "preview"
         ):

@@ -89,6 +89,8 @@ class CommandFilter(django_filters.FilterSet):
     action = django_filters.ChoiceFilter(choices=CommandAction.choices)
     state = django_filters.MultipleChoiceFilter(choices=CommandState.choices, distinct=False)
     code = django_filters.CharFilter()
+    requested_after = MomentFilter(field_name="requested_at", lookup_expr="gte")
+    requested_before = MomentFilter(field_name="requested_at", lookup_expr="lt")
     parent = django_filters.UUIDFilter(field_name="parent_id", help_text="Command of the bulk job.")
 
     class Meta:

@@ -231,6 +231,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
                     models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+                    models.Index(fields=["tenant", "actor_name", "-requested_at"], name="workflow_commands_by_actor"),
+                    models.Index(fields=["tenant", "action", "-requested_at"], name="workflow_commands_by_action"),
+                    models.Index(fields=["tenant", "state", "-requested_at"], name="workflow_commands_by_state"),
                     models.Index(
                         condition=models.Q(("parent__isnull", False)),
                         fields=["tenant", "parent"],

@@ -94,6 +94,9 @@ class Command(TenantRow):
         indexes = [
             models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
             models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
+            models.Index(fields=["tenant", "actor_name", "-requested_at"], name="workflow_commands_by_actor"),
+            models.Index(fields=["tenant", "action", "-requested_at"], name="workflow_commands_by_action"),
+            models.Index(fields=["tenant", "state", "-requested_at"], name="workflow_commands_by_state"),
             models.Index(
                 fields=["tenant", "run", "-requested_at"],
                 condition=Q(run__isnull=False),

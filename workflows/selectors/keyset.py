@@ -26,18 +26,25 @@ def keyset_page(rows: QuerySet[Any], *, by: str, at: str = "", newest_first: boo
     `at` is the position of an earlier page. A position that cannot be read leads to the first page.
     Cost: one statement. The index must begin with the filter of `rows`, followed by `by`.
     """
-    sign, comparison = ("-", "lt") if newest_first else ("", "gt")
-    position = _position(at)
-    if position is not None:
-        time, row_id = position
-        rows = rows.filter(Q(**{f"{by}__{comparison}": time}) | Q(**{by: time, f"id__{comparison}": row_id}))
+    sign = "-" if newest_first else ""
+    rows = rows_after(rows, by=by, at=at, newest_first=newest_first)
     found = list(rows.order_by(f"{sign}{by}", f"{sign}id")[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
     following = f"{getattr(shown[-1], by).isoformat()}_{shown[-1].id}" if len(found) > PAGE_SIZE else ""
-    return KeysetPage(shown, following, position is None)
+    return KeysetPage(shown, following, position_of(at) is None)
 
 
-def _position(text: str) -> tuple[datetime, uuid.UUID] | None:
+def rows_after(rows: QuerySet[Any], *, by: str, at: str, newest_first: bool = True) -> QuerySet[Any]:
+    """Return the rows behind a position, without an order. A position that cannot be read returns all rows."""
+    position, comparison = position_of(at), "lt" if newest_first else "gt"
+    if position is None:
+        return rows
+    time, row_id = position
+    return rows.filter(Q(**{f"{by}__{comparison}": time}) | Q(**{by: time, f"id__{comparison}": row_id}))
+
+
+def position_of(text: str) -> tuple[datetime, uuid.UUID] | None:
+    """Return the time and the id of a position, or None if it cannot be read."""
     time, _, row_id = text.partition("_")
     try:
         at, found = datetime.fromisoformat(time), uuid.UUID(row_id)

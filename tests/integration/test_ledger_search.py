@@ -1,0 +1,104 @@
+"""Search of the command ledger (docs/reference/screens.md#command-ledger)."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.utils import timezone
+
+from tests.support.api import Api
+from tests.support.factories import make_actor, make_tenant, make_token
+from tests.support.members import member_of
+from tests.support.plans import conditions_of, copies
+from workflows.ledger import command_open
+from workflows.models import Command
+from workflows.selectors import ledger_search as search
+from workflows.statuses import CommandAction, Role
+
+PAGE = "/admin/workflows/command/"
+
+
+def entry(
+    tenant: Any, target: str, *, actor: str = "maya", action: CommandAction = CommandAction.PAUSE, why: str = ""
+) -> Command:
+    return command_open(
+        actor=make_actor(tenant, name=actor), action=action, target_type="definition", target_id=target, reason=why
+    )
+
+
+def targets(tenant: Any, **filters: str) -> list[str]:
+    shown = member_of(tenant, role="viewer").get(f"{PAGE}?{urlencode(filters)}")
+    assert shown.status_code == 200
+    return [row.target_id for row, _ in shown.context_data["rows"]]
+
+
+def test_each_filter_finds_exactly_its_rows(tenant: Any) -> None:
+    entry(tenant, "a", actor="maya", why="A Holiday <b>")
+    entry(tenant, "b", actor="jonas", action=CommandAction.UNPAUSE)
+    entry(make_tenant(), "foreign", why="holiday")
+    assert targets(tenant) == ["b", "a"]
+    for filters, found in (
+        ({"actor": "maya"}, ["a"]),
+        ({"action": "unpause"}, ["b"]),
+        ({"target": "a"}, ["a"]),
+        ({"q": "a"}, ["a"]),
+        ({"state": "requested"}, ["b", "a"]),
+        ({"state__exact": "unknown"}, []),
+        ({"first_day": f"{timezone.now() + timedelta(days=1):%Y-%m-%d}"}, []),
+        ({"last_day": f"{timezone.now() + timedelta(days=1):%Y-%m-%d}"}, ["b", "a"]),
+        ({"text": "holiday"}, ["a"]),
+        ({"text": "holiday", "actor": "jonas"}, []),
+    ):
+        assert targets(tenant, **filters) == found, filters
+    content = member_of(tenant, role="viewer").get(f"{PAGE}?text=holiday").content.decode()
+    assert ("A Holiday &lt;b&gt;" in content, "Export for auditors" in content) == (True, False)
+    wrong = member_of(tenant).get(f"{PAGE}?first_day=soon&state=lost")
+    assert (wrong.status_code, "Enter a valid date" in wrong.content.decode()) == (400, True)
+
+
+def test_pages_and_a_bounded_search_for_a_text_miss_no_row(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PART", 3)
+    monkeypatch.setattr(search, "MOST_READ", 6)
+    for number in range(14):
+        entry(tenant, f"t{number}", why="found" if number % 7 == 0 else "other")
+    client, address, seen, pages = member_of(tenant), f"{PAGE}?text=found", [], 0
+    while address:
+        context = client.get(address).context_data
+        seen += [row.target_id for row, _ in context["rows"]]
+        pages += 1
+        assert (context["found"].read_until is not None) == bool(context["following"])
+        address = f"{PAGE}{context['following']}" if context["following"] else ""
+    assert (seen, pages) == (["t7", "t0"], 3)
+
+
+def test_filters_use_their_index_and_scan_nothing(tenant: Any) -> None:
+    row = entry(tenant, "a")
+    copies(
+        row,
+        20_000,
+        requested_at="now() - n * interval '1 minute'",
+        actor_name="'actor ' || n % 90",
+        target_id="'target ' || n % 90",
+        action="(ARRAY['cancel', 'pause', 'publish', 'import'])[1 + n % 4]",
+        state="(ARRAY['observed', 'observed', 'observed', 'refused'])[1 + n % 4]",
+    )
+    rows = Command.objects.filter(tenant_id=tenant.id).order_by("-requested_at", "-id")
+    for field, value in (
+        ("actor_name", "actor 7"),
+        ("target_id", "target 7"),
+        ("action", "pause"),
+        ("state", "refused"),
+    ):
+        assert field in conditions_of(tenant, rows.filter(**{field: value})[:51]), field
+    assert "requested_at" in conditions_of(
+        tenant, rows.filter(requested_at__lt=timezone.now() - timedelta(days=3))[:51]
+    )
+
+
+def test_api_filters_by_time(tenant: Any) -> None:
+    row = entry(tenant, "a")
+    api = Api(make_token(tenant, Role.VIEWER))
+    moment = row.requested_at.isoformat().replace("+00:00", "Z")
+    for filters, found in ((f"requested_after={moment}", 1), (f"requested_before={moment}", 0)):
+        assert len(api.get(f"/commands?{filters}").json()["results"]) == found

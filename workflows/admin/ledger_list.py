@@ -1,0 +1,74 @@
+"""List of the command ledger with its search (docs/reference/screens.md#command-ledger)."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from workflows.admin.base import actor_of
+from workflows.selectors.keyset import KeysetPage
+from workflows.selectors.ledger_search import LedgerPage, LedgerSearch, ledger_search
+from workflows.statuses import CommandAction, CommandState, Role
+
+IN, DAY = {"class": "in"}, {"class": "in", "type": "date"}
+# Names that links of other pages use.
+OTHER_NAMES = {"q": "target", "state__exact": "state"}
+
+
+class LedgerSearchForm(forms.Form):
+    actor = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=IN))
+    action = forms.ChoiceField(
+        required=False, choices=[("", "Every action"), *CommandAction.choices], widget=forms.Select(attrs=IN)
+    )
+    target = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=IN))
+    state = forms.ChoiceField(
+        required=False, choices=[("", "Every state"), *CommandState.choices], widget=forms.Select(attrs=IN)
+    )
+    first_day = forms.DateField(required=False, widget=forms.DateInput(attrs=DAY))
+    last_day = forms.DateField(required=False, widget=forms.DateInput(attrs=DAY))
+    text = forms.CharField(required=False, max_length=200, label="Text in the reason", widget=forms.TextInput(attrs=IN))
+
+    def search(self) -> LedgerSearch:
+        """Return the filters. The days are days in UTC."""
+        given, last = self.cleaned_data, self.cleaned_data["last_day"]
+        return LedgerSearch(
+            actor=given["actor"],
+            action=given["action"],
+            target=given["target"],
+            state=given["state"],
+            since=_midnight(given["first_day"]),
+            until=_midnight(last and last + timedelta(days=1)),
+            text=given["text"],
+        )
+
+
+def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
+    """Return the page of the list. A filter that cannot be read gives no rows, its problem, and status 400."""
+    actor = actor_of(request)
+    given = {OTHER_NAMES.get(name, name): str(value) for name, value in request.GET.items()}
+    position = given.pop("at", "")
+    form = LedgerSearchForm(given)
+    is_valid = form.is_valid()
+    found = LedgerPage(KeysetPage(()))
+    if is_valid:
+        found = ledger_search(tenant_id=actor.tenant_id, search=form.search(), at=position)
+    kept = {name: value for name, value in given.items() if name in form.fields and value}
+    context = model_admin.page_context(
+        request,
+        "Command ledger",
+        form=form,
+        rows=[(command, model_admin.target(command)) for command in found.page.rows],
+        found=found,
+        is_filtered=bool(kept),
+        first=f"?{urlencode(kept)}",
+        following=f"?{urlencode({**kept, 'at': found.page.following})}" if found.page.following else "",
+        may_export=actor.has_role(Role.ADMIN),
+    )
+    return TemplateResponse(request, "portal/ledger_list.html", context, status=200 if is_valid else 400)
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day, time.min, UTC)
