@@ -65,11 +65,11 @@ def running_oidc_server() -> Iterator[OidcServer]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    server = OidcServer(f"http://127.0.0.1:{port}")
     try:
-        server = OidcServer(f"http://127.0.0.1:{port}")
         eventually(server.is_up, what="the OpenID Connect provider is up")
-        with server.http:
-            yield server
+        yield server
     finally:
+        server.http.close()
         process.terminate()
         process.wait(10)
