@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import redis
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -65,8 +66,8 @@ def _celery_state() -> CeleryState | None:
 def _database_warnings() -> list[str]:
     try:
         problems = problem_counts()
-    except DatabaseError:
-        return []  # the check of the database reports the outage
+    except (DatabaseError, ImproperlyConfigured):
+        return []  # the check of the database reports the problem
     warnings = [f"no worker has {action}" for action in problems.missing_actions]
     if problems.stuck_runs:
         warnings.append(f"Temporal cannot move {problems.stuck_runs} runs; the run pages name the cause")
@@ -137,6 +138,8 @@ def _result_of(check: Callable[[], str]) -> str:
         return check()
     except (DatabaseError, redis.RedisError, gateway.TemporalError, OSError) as error:
         return f"down: {str(error)[:200]}"
+    except ImproperlyConfigured as error:
+        return str(error)
 
 
 def _database() -> str:

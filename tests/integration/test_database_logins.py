@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -17,7 +18,8 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connections, transaction
 
 from portal.database_router import SIGNIN, SIGNIN_APPS
-from portal.devstack.postgres import VARIABLES
+from portal.devstack.errors import StackError
+from portal.devstack.postgres import VARIABLES, require_passwords
 from tests.support.database_rights import rights_violations
 from workflows.models import TenantMembership
 
@@ -164,8 +166,8 @@ def test_password_of_an_account_is_read_only_on_the_connection_of_sign_in(tenant
 # -- Missing URLs -----------------------------------------------------------------------------------------------------
 
 
-def run(*command: str, without: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != without}
+def run(*command: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != without} | variables
     return subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
     )
@@ -186,3 +188,46 @@ def test_a_missing_url_is_named(command: list[str], variable: str) -> None:
     assert f"{variable}: is not set, but this process needs its login" in done.stderr
     assert "Traceback" not in done.stderr
     assert set(VARIABLES) > {variable}
+
+
+# -- Logins with too many rights --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "login", "problem"),
+    [
+        ("DATABASE_URL", "postgres", "is a superuser or bypasses row-level security"),
+        ("DATABASE_URL", "pointsman_owner", "owns the tables"),
+        ("DATABASE_URL", "pointsman_signin", ""),
+        ("DATABASE_SYSTEM_URL", "postgres", "is a superuser or bypasses row-level security"),
+    ],
+)
+def test_a_login_with_too_many_rights_is_refused(servers: Any, variable: str, login: str, problem: str) -> None:
+    command = (
+        ["shell", "-c", "from portal.health import health_checks; print(health_checks()['database'])"]
+        if variable == "DATABASE_URL"
+        else ["tenant", "list"]
+    )
+    done = run("manage.py", *command, **{variable: servers.database_urls[login]})
+    assert "Traceback" not in done.stderr
+    if problem:
+        assert f"{variable}: has the login {login}, which {problem}" in done.stdout + done.stderr
+    else:  # it has no right to take the role of the application
+        assert "permission denied to set role" in done.stdout
+
+
+def test_passwords_of_the_embedded_server_are_private_and_needed(servers: Any) -> None:
+    file = Path(os.environ["POINTSMAN_HOME"]) / "servers" / "postgres" / "passwords"
+    assert file.stat().st_mode & 0o777 == 0o600
+    url = os.environ[APP]
+    without = url.replace(urlsplit(url).password or "", "")
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(without)
+
+
+def test_data_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 trust\n")
+    with pytest.raises(StackError, match="is from an older version.*delete the folders `postgres`"):
+        require_passwords(data)
