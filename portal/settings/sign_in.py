@@ -90,6 +90,7 @@ SOCIALACCOUNT_STORE_TOKENS = False
 MFA_ADAPTER = "portal.sign_in.second_factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_USER_VERIFICATION = "required"  # a found device alone is no second factor
 MFA_TOTP_ISSUER = "Pointsman"
 MFA_TOTP_TOLERANCE = 1
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts come from administrators

@@ -6,6 +6,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.internal.userkit import get_user_by_username
+from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib import messages
 from django.core.cache import cache
@@ -24,6 +25,8 @@ from workflows.tenancy import Scope, scope_of
 LOCKOUT_IS_RECORDED_EVERY = 60  # seconds
 REAUTHENTICATION_TIMEOUT = 300  # seconds
 INACTIVE = "This account is inactive. Ask a superuser to activate it."
+ONLY_PROVIDER = "Your account belongs to an identity provider. Sign in through your organisation."
+PROVIDER_ENDED = "The identity provider was switched off during your sign-in. Ask an administrator of your tenant."
 NO_TENANT = "You are not a member of any tenant. Ask an administrator to add you."
 
 
@@ -76,25 +79,30 @@ class AccountAdapter(DefaultAccountAdapter):
         )
 
     def pre_login(self, request: HttpRequest, user: Any, **options: Any) -> HttpResponse | None:
-        """Refuse an account that may not use the portal. Its password was right.
+        """Refuse an account that may not use the portal. Its password or its passkey was right.
 
-        An account without a tenant may accept an invitation.
+        An account without a tenant may accept an invitation. An account of an identity provider has no password. With
+        its passkey alone, it could sign in after the provider has locked it, and would open each of its tenants.
         """
         reason = "" if user.is_active else INACTIVE
+        through_provider = "sociallogin" in (options.get("signal_kwargs") or {})
+        if not reason and not through_provider and not user.has_usable_password():
+            reason = ONLY_PROVIDER
         may_enter = user.is_superuser or _is_member(user) or options.get("redirect_url") == reverse("invitation")
         if not reason and not may_enter:
             reason = NO_TENANT
-        if not reason:
-            return None
-        sign_in_record(kind=SignInKind.REFUSED, account=user, detail=reason, origin=client_of(request))
-        messages.error(request, reason)
-        return HttpResponseRedirect(reverse("account_login"))
+        return _refusal(request, user, reason) if reason else None
 
     def login(self, request: HttpRequest, user: Any) -> None:
-        """Open the session. A session through the provider of a tenant opens only this tenant."""
+        """Open the session. A session through the provider of a tenant opens only this tenant.
+
+        Errors: ImmediateHttpResponse if the provider was deleted or switched off while the person gave a second factor.
+        """
         records = get_authentication_records(request, user)
         provider = next((one["provider"] for one in records if one["method"] == "socialaccount"), "")
         row = identity_provider_by_id(provider) if provider else None
+        if provider and row is None:
+            raise ImmediateHttpResponse(_refusal(request, user, PROVIDER_ENDED))
         super().login(request, user)
         if row is not None:
             request.session[ONLY_TENANT] = str(row.tenant_id)
@@ -124,6 +132,12 @@ class AccountAdapter(DefaultAccountAdapter):
         """Add no message for a sign-in and a sign-out. The next page shows the result."""
         if message_template not in ("account/messages/logged_in.txt", "account/messages/logged_out.txt"):
             super().add_message(request, level, message_template, *more, **options)
+
+
+def _refusal(request: HttpRequest, user: Any, reason: str) -> HttpResponse:
+    sign_in_record(kind=SignInKind.REFUSED, account=user, detail=reason, origin=client_of(request))
+    messages.error(request, reason)
+    return HttpResponseRedirect(reverse("account_login"))
 
 
 def _is_member(user: Any) -> bool:

@@ -247,6 +247,19 @@ def test_passkey_is_added_and_opens_the_account_without_a_password(site: str, br
     page.click("text=Sign in with a passkey")
     page.wait_for_url(f"{site}/admin/")
     assert kinds(account)[-1] == ("signed_in", "webauthn")
+    page.click(".me summary")
+    page.click("text=Log out")
+    page.wait_for_url("**/account/login/")
+    password = account.password
+    account.set_unusable_password()  # as an account of an identity provider
+    account.save()
+    page.click("text=Sign in with a passkey")
+    page.wait_for_selector("text=Sign in through your organisation")
+    assert kinds(account)[-1][0] == "refused"
+    account.password = password
+    account.save()
+    page.click("text=Sign in with a passkey")
+    page.wait_for_url(f"{site}/admin/")
     page.goto(f"{site}/account/security/")
     page.click("text=Remove")
     page.click("text=Remove the passkey")

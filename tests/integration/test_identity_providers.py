@@ -1,14 +1,22 @@
 """Identity providers of a tenant: page, API, command, checks (docs/reference/sign-in.md#openid-connect)."""
 
 import uuid
+from contextlib import nullcontext
 from io import StringIO
 from typing import Any
 
 import pytest
+from allauth.account.internal.flows.login import record_authentication
+from allauth.core.exceptions import ImmediateHttpResponse
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.messages.storage.fallback import FallbackStorage
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from portal.middleware import ONLY_TENANT
+from portal.sign_in.adapter import AccountAdapter
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.members import member_of
@@ -177,3 +185,20 @@ def test_another_tenant_does_not_see_the_provider(tenant: Any, admin: Api) -> No
     row, stranger = IdentityProvider.objects.get(tenant=tenant), make_tenant()
     assert Api(make_token(stranger, Role.ADMIN)).get("/identity-providers").json()["results"] == []
     assert member_of(stranger, role="admin").get(f"{PAGE}{row.id}/change/").status_code == 404
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_sign_in_ends_if_its_provider_is_switched_off_before_the_second_factor(
+    tenant: Any, admin: Api, is_active: bool
+) -> None:
+    admin.put("/identity-providers/company", BODY)
+    row, account = IdentityProvider.objects.get(tenant=tenant), get_user_model().objects.create_user(f"m-{tenant.slug}")
+    IdentityProvider.objects.filter(id=row.id).update(is_active=is_active)
+    request = RequestFactory().get("/")
+    request.session, request.user = Client().session, AnonymousUser()
+    request._messages = FallbackStorage(request)  # type: ignore[attr-defined]
+    record_authentication(request, account, "socialaccount", provider=str(row.id), uid="1")
+    with scope_of(NO_SCOPE), nullcontext() if is_active else pytest.raises(ImmediateHttpResponse):
+        AccountAdapter(request).login(request, account)
+    assert request.user.is_authenticated is is_active
+    assert request.session.get(ONLY_TENANT) == (str(tenant.id) if is_active else None)

@@ -14,9 +14,10 @@ from django.urls import reverse
 from tests.support.api import Api, error_of
 from tests.support.factories import make_token
 from tests.support.members import member_of
-from workflows.models import Command, Tenant
+from workflows.models import Command, Tenant, TenantMembership
 from workflows.services.second_factors import seed_decrypt, seed_encrypt
 from workflows.statuses import Role
+from workflows.tenancy import NO_SCOPE, scope_of
 
 RULES = reverse("admin:sign_in_rules")
 
@@ -82,3 +83,15 @@ def test_change_of_factors_needs_a_fresh_confirmation(tenant: Any) -> None:
         assert client.get(reverse(page)).url.startswith(reverse("account_reauthenticate"))
         client.force_login(without)
         assert client.get(reverse(page)).status_code == 403
+
+
+def test_passkey_is_always_verified_by_its_device(tenant: Any) -> None:
+    account, client = (
+        get_user_model().objects.create_user(f"maya-{tenant.slug}", password="a long passphrase"),
+        Client(),
+    )
+    TenantMembership.objects.create(tenant=tenant, user=account, role="viewer")
+    with scope_of(NO_SCOPE):
+        client.post(reverse("account_login"), {"login": account.username, "password": "a long passphrase"})
+        options = client.get(reverse("mfa_add_webauthn")).context["js_data"]["creation_options"]["publicKey"]
+    assert options["authenticatorSelection"]["userVerification"] == "required"
