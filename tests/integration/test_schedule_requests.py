@@ -10,9 +10,9 @@ from django.utils import timezone
 from tests.support.api import Api, error_of
 from tests.support.factories import expr, make_actor, make_run, make_tenant, make_token, publish
 from workflows.errors import Conflict, InputInvalid
-from workflows.models import Command, Definition, Event, EventDelivery, Schedule, ScheduleOccurrence
+from workflows.models import Command, Definition, Event, EventDelivery, Schedule, ScheduleOccurrence, Tenant
 from workflows.services.command_reconcile import DECIDERS
-from workflows.services.schedules import control
+from workflows.services.schedules import control, sync
 from workflows.services.schedules.calendars import calendar_delete, calendar_save
 from workflows.services.schedules.edit import schedule_create, schedule_update
 from workflows.services.schedules.field_checks import ScheduleFields
@@ -301,6 +301,31 @@ def test_reconciler_removes_the_schedules_of_a_deleted_definition(tenant: Any) -
     schedule.refresh_from_db()
     assert schedule.removed_at is not None
     assert schedules.describe_schedule(schedule.temporal_schedule_id) is None
+
+
+def test_occurrences_that_retention_deleted_are_no_error(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporal lists the last ten occurrences of a schedule, also when retention has deleted their rows."""
+    Tenant.objects.filter(id=tenant.id).update(event_retention_days=30)
+    monthly, now = add(tenant, cron="0 0 1 * *"), timezone.now()
+    recent = [now - timedelta(days=days) for days in (40, 20)]
+    seen = schedules.describe_schedule(monthly.temporal_schedule_id)
+    assert seen is not None
+    fire(monthly, recent[1])
+    monkeypatch.setattr(sync, "describe_schedule", lambda _: replace(seen, recent=recent))
+    sync.schedule_sync(schedule_id=monthly.id)
+    monthly.refresh_from_db()
+    assert monthly.last_error is None
+    ScheduleOccurrence.objects.filter(schedule=monthly).delete()
+    sync.schedule_sync(schedule_id=monthly.id)
+    monthly.refresh_from_db()
+    assert (monthly.last_error or {}).get("code") == sync.NOT_RECORDED, "a young occurrence must have its row"
+
+    monkeypatch.setattr(sync, "describe_schedule", lambda _: None)
+    once = add(tenant, name="once", cron="", run_at=(now + timedelta(days=1)).isoformat())
+    Schedule.objects.filter(id=once.id).update(run_at=now - timedelta(days=40), last_run_at=now - timedelta(days=40))
+    sync.schedule_sync(schedule_id=once.id)
+    once.refresh_from_db()
+    assert once.last_error is None
 
 
 # -- Times -------------------------------------------------------------------------------------------------------------

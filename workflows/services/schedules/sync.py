@@ -25,6 +25,7 @@ from workflows.json_numbers import canonical_json
 from workflows.ledger import commands_observe_schedule
 from workflows.models import Schedule, ScheduleOccurrence
 from workflows.models.fields import new_id
+from workflows.services.retention.policy import policy_of
 from workflows.statuses import ScheduleKind, ScheduleSync
 from workflows.temporal import gateway
 from workflows.temporal.contracts import ScheduleTarget
@@ -88,7 +89,7 @@ def _sync(schedule_id: uuid.UUID, *, is_dry_run: bool) -> Synced:
     first: Synced | None = None
     for _ in range(ATTEMPTS):
         seen = describe_schedule(temporal_id_of(schedule_id))
-        schedule = Schedule.objects.select_related("definition", "calendar").get(id=schedule_id)
+        schedule = Schedule.objects.select_related("tenant", "definition", "calendar").get(id=schedule_id)
         change = _change(schedule, seen)
         if change.outcome == ScheduleSync.EQUAL:
             if not is_dry_run:
@@ -201,7 +202,10 @@ def _late_error(schedule: Schedule, seen: SeenSchedule | None, now: datetime) ->
         return None
     if seen is None:
         return _never_started(schedule, now)
-    started = {moment.replace(microsecond=0) for moment in seen.recent if moment < now - UNRECORDED_AFTER}
+    # Retention has deleted the rows of older occurrences, and Temporal still lists their times.
+    kept_since = policy_of(schedule.tenant).before()["events"]
+    recent = (moment for moment in seen.recent if kept_since < moment < now - UNRECORDED_AFTER)
+    started = {moment.replace(microsecond=0) for moment in recent}
     if not started:
         return None
     rows = ScheduleOccurrence.objects.filter(tenant_id=schedule.tenant_id, schedule=schedule)
@@ -214,7 +218,10 @@ def _late_error(schedule: Schedule, seen: SeenSchedule | None, now: datetime) ->
 
 
 def _never_started(schedule: Schedule, now: datetime) -> dict[str, str] | None:
-    if schedule.run_at is None or ScheduleOccurrence.objects.filter(schedule=schedule).exists():
+    # `last_run_at` stays after retention has deleted the row of the occurrence.
+    if schedule.run_at is None or schedule.last_run_at is not None:
+        return None
+    if ScheduleOccurrence.objects.filter(schedule=schedule).exists():
         return None
     text = "the time passed before Temporal had the schedule, so no run was started; start the run by hand if needed"
     return _error(now, schedule.run_at, "SCHEDULE_TIME_PAST", text)
