@@ -82,9 +82,11 @@ SELECT DISTINCT coalesce(run.root_run_id, run.id), coalesce(replay.root_run_id, 
 """
 
 _OF_RUNS = "tenant_id = %(tenant)s AND run_id = ANY(%(runs)s)"
+_WAITS_OF_RUNS = f"SELECT id FROM workflow_run_waits WHERE {_OF_RUNS}"  # noqa: S608
 # A key that an author or an action has computed is the memory of an effect, for example of a payment. Another run may
 # have the same key, so this row is kept without its input. A key of the engine begins with the id of its run.
 _OWN_KEY = "starts_with(idempotency_key, run_id::text || '/')"
+_OF_OTHER_KEYS = f"{_OF_RUNS} AND NOT {_OWN_KEY}"
 _TOMBSTONES = """
 INSERT INTO workflow_pruned_runs (id, tenant_id, definition_key, ended_at, pruned_at, retention_days)
 SELECT id, tenant_id, definition_key, ended_at, clock_timestamp(), %(days)s FROM workflow_runs
@@ -105,14 +107,14 @@ _STATEMENTS = [
     ("workflow_event_deliveries", f"WHERE {_OF_RUNS}"),
     (
         "workflow_event_deliveries",
-        f"WHERE tenant_id = %(tenant)s AND wait_id IN (SELECT id FROM workflow_run_waits WHERE {_OF_RUNS})",  # noqa: S608
+        f"WHERE tenant_id = %(tenant)s AND wait_id IN ({_WAITS_OF_RUNS})",
     ),
     *((table, f"WHERE {_OF_RUNS}") for table in _TABLES),
     ("workflow_action_invocations", f"WHERE {_OF_RUNS} AND {_OWN_KEY}"),
     ("workflow_runs", "WHERE tenant_id = %(tenant)s AND id = ANY(%(runs)s)"),
 ]
 _DETACH = [
-    f"UPDATE workflow_action_invocations SET run_id = NULL, input = '{{}}' WHERE {_OF_RUNS} AND NOT {_OWN_KEY}",  # noqa: S608
+    f"UPDATE workflow_action_invocations SET run_id = NULL, input = '{{}}' WHERE {_OF_OTHER_KEYS}",  # noqa: S608
     f"UPDATE workflow_notifications SET run_id = NULL WHERE {_OF_RUNS}",  # noqa: S608
 ]
 

@@ -95,7 +95,8 @@ def prune_events(
             batch.deleted["workflow_runtime_events"] = len(doomed)
         elif doomed:
             for table, column in _TABLES:
-                cursor.execute(f"DELETE FROM {table} WHERE tenant_id = %s AND {column} = ANY(%s)", [tenant_id, doomed])  # noqa: S608
+                delete = f"DELETE FROM {table} WHERE tenant_id = %s AND {column} = ANY(%s)"  # noqa: S608
+                cursor.execute(delete, [tenant_id, doomed])
                 if cursor.rowcount:
                     batch.deleted[table] += cursor.rowcount
         return batch
