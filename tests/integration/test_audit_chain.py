@@ -15,13 +15,32 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, close_old_connections, connection, connections, transaction
 
 from tests.support.factories import make_actor, make_tenant
+from tests.support.old_runs import days_ago
+from tests.support.system_scope import in_system_scope
+from tests.support.table_owner import execute_as_owner
 from workflows.errors import InputInvalid
 from workflows.ledger import command_finish, command_open, command_transaction
-from workflows.models import Command, CommandEntry, Tenant
+from workflows.models import Command, CommandEntry, LedgerCheckpoint, Tenant
 from workflows.services import audit_verify as audit_verify_module
 from workflows.services.audit_verify import audit_verify
+from workflows.services.retention.old_rows import prune_ledger
 from workflows.statuses import CommandAction, CommandState
 from workflows.tenancy import tenant_scope
+
+
+def in_another_process(work: Callable[[], Any]) -> None:
+    """Do the work on another connection, and wait for it."""
+
+    @in_system_scope
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
 
 
 @pytest.fixture
@@ -130,14 +149,35 @@ def test_ledger_that_grows_during_its_verification_is_intact(
 ) -> None:
     links = audit_verify_module._links
 
-    def links_and_then_more(tenant_id: Any) -> Any:
-        yield from links(tenant_id)
+    def add() -> None:
         command_finish(commands[1], CommandState.ACCEPTED)
         command_open(actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id="late")
 
+    def links_and_then_more(tenant_id: Any) -> Any:
+        yield from links(tenant_id)
+        in_another_process(add)
+
     monkeypatch.setattr(audit_verify_module, "_links", links_and_then_more)
     report = audit_verify(tenant_id=tenant.id)
-    assert (report.problems, report.links, report.commands) == ([], 6, 5)
+    assert (report.problems, report.links, report.commands) == ([], 6, 4)
+
+
+def test_ledger_that_retention_shortens_during_its_verification_is_intact(
+    tenant: Any, commands: list[Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = audit_verify_module._links
+    execute_as_owner(
+        f"UPDATE workflow_command_entries SET written_at = '{days_ago(731).isoformat()}'"
+        f" WHERE tenant_id = '{tenant.id}' AND seq <= 3"
+    )
+
+    def prune_and_then_links(tenant_id: Any) -> Any:
+        in_another_process(lambda: prune_ledger(tenant_id=tenant.id, limit=100))
+        yield from links(tenant_id)
+
+    monkeypatch.setattr(audit_verify_module, "_links", prune_and_then_links)
+    assert audit_verify(tenant_id=tenant.id).problems == []
+    assert LedgerCheckpoint.objects.get(tenant=tenant).seq == 3
 
 
 def test_audit_chain_causes_no_deadlock(tenant: Any, commands: list[Command]) -> None:

@@ -93,6 +93,11 @@ def _changed(lines: list[str]) -> list[str]:
     return [*lines[:3], lines[3].replace("v1", "v9"), *lines[4:]]
 
 
+def _added(lines: list[str]) -> list[str]:
+    """Add a member that a reader of the file sees, and that the hash does not cover."""
+    return [*lines[:3], lines[3].replace('{"seq":3', '{"content":"other","seq":3'), *lines[4:]]
+
+
 def _manifest_changed(lines: list[str]) -> list[str]:
     return [lines[0].replace('"exportedBy":"', '"exportedBy":"x'), *lines[1:]]
 
@@ -101,7 +106,9 @@ def _manifest_changed(lines: list[str]) -> list[str]:
     ("change", "problem"),
     [
         (_changed, "line 4: link 3 was changed"),
+        (_added, "line 4: text that no hash covers was added to link 3"),
         (lambda lines: [*lines[:3], *lines[4:]], "line 4: link 3 is missing"),
+        (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], "line 3: link 2 is missing"),
         (lambda lines: lines[:-1], "lines are missing"),
         (lambda lines: [*lines[:-1], lines[-1][:20]], "is not JSON; the file was changed or is cut off"),
         (_manifest_changed, "the signature does not belong to line 1"),

@@ -26,6 +26,7 @@ from django.db.models import Exists, OuterRef
 
 from workflows.models import Command, CommandEntry, LedgerCheckpoint
 from workflows.models.commands import REQUEST_FIELDS
+from workflows.models.read_only import reading_only
 
 PAGE = 1000
 SHOWN_PROBLEMS = 20
@@ -48,8 +49,14 @@ def audit_verify(*, tenant_id: uuid.UUID, expected_hash: str = "") -> AuditRepor
     """Verify every link and every ledger row of a tenant.
 
     `expected_hash` is the last hash of an earlier verification. This hash must still be in the chain.
+    The database is read as it was at the start. So retention, which can delete links meanwhile, is no manipulation.
     Cost: the function reads all links and ledger rows of the tenant in pages. Only one page is in memory at a time.
     """
+    with reading_only():
+        return _verified(tenant_id, expected_hash)
+
+
+def _verified(tenant_id: uuid.UUID, expected_hash: str) -> AuditReport:
     report = AuditReport(tenant_id)
     point = LedgerCheckpoint.objects.filter(tenant_id=tenant_id).first()
     if point is not None:
@@ -119,11 +126,7 @@ def _links(tenant_id: uuid.UUID) -> Iterator[_Link]:
 
 
 def _rows(tenant_id: uuid.UUID) -> Iterator[_Row]:
-    """Return every ledger row together with its first and its last link.
-
-    One statement reads the row and its two links. So if a row changes during the verification, the row and the links
-    come from the same commit.
-    """
+    """Return every ledger row together with its first and its last link."""
     after = uuid.UUID(int=0)
     while True:
         with connection.cursor() as cursor:

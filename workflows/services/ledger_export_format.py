@@ -81,6 +81,8 @@ def verify_export(lines: Iterable[bytes], signature: bytes, *, public_key: str) 
         digest = hashlib.sha256((previous + str(link.get("content"))).encode()).hexdigest()
         if digest != link.get("hash"):
             raise ExportInvalid(f"line {number + 1}: link {seq} was changed; its content does not match its hash")
+        if line != link_line(seq, digest, link["content"]):
+            raise ExportInvalid(f"line {number + 1}: text that no hash covers was added to link {seq}")
         previous = digest
     if number != manifest["links"]:
         raise ExportInvalid(
