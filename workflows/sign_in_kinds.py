@@ -17,6 +17,7 @@ class SignInKind(TextChoices):
     FACTOR_ADDED = "factor_added", "Second factor added"
     FACTOR_REMOVED = "factor_removed", "Second factor removed"
     FACTOR_FAILED = "factor_failed", "Second factor failed"
+    FACTORS_RESET = "factors_reset", "Second factors reset"
     CODES_CREATED = "codes_created", "Recovery codes created"
     ACCOUNT_DEACTIVATED = "account_deactivated", "Account deactivated"
     ACCOUNT_ACTIVATED = "account_activated", "Account activated"

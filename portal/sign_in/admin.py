@@ -2,13 +2,23 @@
 
 from typing import Any
 
-from django.contrib import admin
+from allauth.mfa.models import Authenticator
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
 
 from portal.sign_in.signals import by_person
+from workflows.admin.base import actor_of, error_text
+from workflows.errors import PortalError
+from workflows.services.second_factors import MAX_REASON_LENGTH, second_factors_reset
 from workflows.services.sign_in_records import sign_in_record
 from workflows.sign_in_kinds import SignInKind
 
@@ -25,6 +35,15 @@ class RecordedPasswordForm(AdminPasswordChangeForm):
         return user
 
 
+class ResetForm(forms.Form):
+    reason = forms.CharField(
+        max_length=MAX_REASON_LENGTH,
+        widget=forms.TextInput(attrs={"class": "in"}),
+        help_text="Stored in the log of sign-ins, and sent to the person. Check first that the request is really from"
+        " the person: afterwards, the password alone opens the account. All sessions of the person end.",
+    )
+
+
 admin.site.unregister(get_user_model())
 
 
@@ -33,6 +52,8 @@ class AccountAdmin(UserAdmin):
     """Pages of accounts. Django's own permission to change accounts would let a member become a superuser."""
 
     change_password_form = RecordedPasswordForm
+    readonly_fields = ("second_factors",)
+    fieldsets = (*(UserAdmin.fieldsets or ()), ("Second factors", {"fields": ("second_factors",)}))
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)
@@ -42,3 +63,48 @@ class AccountAdmin(UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse. Audit logs and tokens refer to accounts, so a superuser deactivates an account instead."""
         return False
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.reset_factors)
+        return [path("<int:pk>/reset-second-factors/", view, name="auth_user_reset_factors"), *super().get_urls()]
+
+    @admin.display(description="Second factors")
+    def second_factors(self, account: Any) -> str:
+        """Return the factors of the account, with the link to their reset."""
+        rows = Authenticator.objects.filter(user_id=account.pk).order_by("pk")
+        if not rows:
+            return "None"
+        names = ", ".join(row.get_type_display() for row in rows)
+        return format_html('{}. <a href="{}">Reset the second factors</a>', names, _reset_address(account))
+
+    def reset_factors(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the form. A POST deletes the factors of the account."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied("Only superusers reset second factors. The account can belong to other tenants")
+        account = get_object_or_404(get_user_model(), pk=pk)
+        name, back = account.get_username(), reverse("admin:auth_user_change", args=[pk])
+        form = ResetForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                done = second_factors_reset(
+                    actor=actor_of(request), username=name, reason=form.cleaned_data["reason"], origin=by_person()
+                )
+            except PortalError as error:
+                form.add_error(None, error_text(error))
+            else:
+                messages.success(request, f"The second factors of {name} are deleted. Ended sessions: {done.sessions}.")
+                if done.mail_problem:
+                    messages.warning(request, done.mail_problem)
+                return HttpResponseRedirect(back)
+        context = {
+            **admin.site.each_context(request),
+            "title": f"Reset the second factors of {name}",
+            "form": form,
+            "button": "Delete the factors and end the sessions",
+            "back": back,
+        }
+        return TemplateResponse(request, "portal/one_form.html", context)
+
+
+def _reset_address(account: Any) -> str:
+    return reverse("admin:auth_user_reset_factors", args=[account.pk])

@@ -19,7 +19,7 @@ from workflows.actors import Actor
 from workflows.engine.errors import RunError
 from workflows.errors import PortalError
 from workflows.models import IdentityProvider, Tenant, TenantMembership
-from workflows.services.identity_providers import identity_provider_by_id, role_of_groups
+from workflows.services.identity_providers import SCOPES, identity_provider_by_id, role_of_groups
 from workflows.services.members import member_remove, member_save
 from workflows.services.secrets import secret_values
 from workflows.services.sign_in_records import sign_in_record
@@ -52,7 +52,11 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
                 name=row.name,
                 client_id=row.client_id,
                 secret=secret,
-                settings={"server_url": row.issuer.rstrip("/"), "oauth_pkce_enabled": True},
+                settings={
+                    "server_url": row.issuer.rstrip("/"),
+                    "oauth_pkce_enabled": True,
+                    "scope": [*SCOPES, *row.extra_scopes],
+                },
             )
         ]
 

@@ -5,18 +5,28 @@ Source: docs/reference/screens.md#accessibility
 """
 
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.account.app_settings import PASSWORD_RESET_TOKEN_GENERATOR
+from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth import get_user_model
+from django.urls import reverse
 
 from tests.support.access import RANKS
 from tests.support.browser import TOO_WIDE, member_context
 from tests.support.story.places import Place, story_places
+from workflows.models import TenantMembership
 from workflows.statuses import Role
 
 MEMBERS = {Role.ADMIN: "Nora", Role.OPERATOR: "Maya", Role.VIEWER: "Vera"}
+PASSWORD = "a long passphrase"
 WIDTHS = (390, 768, 1180, 1920)
 SERIOUS = ("serious", "critical")
 # Only these rules depend on colours, so the dark theme needs no others.
@@ -28,11 +38,14 @@ SET_DARK = "(isDark) => document.documentElement.classList.toggle('dark', isDark
 
 @pytest.fixture
 def opened(site: str, browser: Any, story: Any) -> Iterator[Any]:
-    """Return a function that opens a page for a member, with axe loaded."""
+    """Return a function that opens a page for a member, or for a visitor, with axe loaded."""
     contexts = []
 
-    def open_as(role: Role) -> Any:
-        context = member_context(browser, site, story.users[MEMBERS[role]], color_scheme="light")
+    def open_as(role: Role | None) -> Any:
+        if role is None:
+            context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        else:
+            context = member_context(browser, site, story.users[MEMBERS[role]], color_scheme="light")
         context.add_init_script(Axe().axe_script)
         contexts.append(context)
         return context.new_page()
@@ -93,6 +106,83 @@ def test_axe_finds_nothing_serious_and_every_page_fits_the_screen(
             checked.add(content)
             if not is_first:
                 page.goto(site + place.address)
-            page.evaluate("document.fonts.ready")
-            problems += [f"{place.name}, {problem}" for problem in (*too_wide(page), *serious(page))]
+            problems += problems_of(page, place.name)
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def account(story: Any) -> Any:
+    """Return an account of the story's tenant that has a password and no second factor."""
+    name = f"account-{uuid.uuid4().hex[:8]}"
+    user = get_user_model().objects.create_user(name, password=PASSWORD)
+    TenantMembership.objects.create(tenant=story.tenant, user=user, role=Role.VIEWER)
+    return user
+
+
+def test_pages_of_visitors_fit_the_screen_and_axe_finds_nothing_serious(
+    opened: Any, site: str, account: Any, settings: Any
+) -> None:
+    page, problems = opened(None), []
+    organisation = reverse("account_organisation")
+    names = ("login", "reset_password", "reset_password_done", "reset_password_from_key_done", "organisation")
+    addresses = [*(reverse(f"account_{name}") for name in names), reverse("invitation")]
+    for address in (*addresses, f"{organisation}?tenant=nobody"):
+        problems += problems_at(page, site, address)
+    for key in (PASSWORD_RESET_TOKEN_GENERATOR().make_token(account), "not-valid"):
+        link = {"uidb36": user_pk_to_url_str(account), "key": key}
+        page.goto(site + reverse("account_reset_password_from_key", kwargs=link))
+        problems += problems_of(page, "page of the link")
+    limits = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "1/15m/key", "reset_password": "1/h/ip"}
+    settings.ACCOUNT_RATE_LIMITS = limits
+    for number in range(2):
+        page.goto(site + reverse("account_reset_password"))
+        page.fill("input[name=email]", f"{number}@example.com")
+        page.click("button[type=submit]")
+    assert "Too many requests" in page.inner_text("main")
+    problems += problems_of(page, "429")
+    for word in ("is wrong", "Too many failed sign-ins"):
+        sign_in_as(page, site, account.username, "wrong")
+        assert word in page.inner_text("main")
+        problems += problems_of(page, word)
+    assert not problems, "\n".join(problems)
+
+
+def test_pages_of_the_own_account_fit_the_screen_and_axe_finds_nothing_serious(
+    opened: Any, site: str, account: Any
+) -> None:
+    page, problems = opened(None), []
+    sign_in_as(page, site, account.username)
+    page.wait_for_url("**/admin/")
+    names = ("mfa_index", "account_change_password", "account_reauthenticate", "mfa_activate_totp", "mfa_add_webauthn")
+    for name in names:
+        problems += problems_at(page, site, reverse(name))
+    TOTP.activate(account, "JBSWY3DPEHPK3PXP")
+    RecoveryCodes.activate(account)
+    passkey = Authenticator.objects.create(user=account, type="webauthn", data={"name": "Laptop", "credential": {}})
+    names = ("index", "reauthenticate", "deactivate_totp", "view_recovery_codes", "generate_recovery_codes")
+    for address in (*(reverse(f"mfa_{name}") for name in names), reverse("mfa_remove_webauthn", args=[passkey.pk])):
+        problems += problems_at(page, site, address)
+    passkey.delete()
+    page = opened(None)
+    sign_in_as(page, site, account.username)
+    page.wait_for_url("**/security/code/")
+    problems += problems_of(page, "page of the code")
+    assert not problems, "\n".join(problems)
+
+
+def problems_at(page: Any, site: str, address: str) -> list[str]:
+    page.goto(site + address)
+    assert page.url == site + address, f"{address} leads to {page.url}"
+    return problems_of(page, address)
+
+
+def sign_in_as(page: Any, site: str, name: str, password: str = PASSWORD) -> None:
+    page.goto(site + reverse("account_login"))
+    page.fill("input[name=login]", name)
+    page.fill("input[name=password]", password)
+    page.click("button:text-is('Sign in')")
+
+
+def problems_of(page: Any, name: str) -> list[str]:
+    page.evaluate("document.fonts.ready")
+    return [f"{name}, {problem}" for problem in (*too_wide(page), *serious(page))]

@@ -28,11 +28,11 @@ def oidc() -> Iterator[OidcServer]:
         yield server
 
 
-def make_provider(tenant: Any, oidc: OidcServer, site: str) -> IdentityProvider:
-    """Create the provider of a tenant, and the client of the portal at the provider."""
+def make_provider(tenant: Any, oidc: OidcServer, site: str, **more: Any) -> IdentityProvider:
+    """Create the provider of a tenant, and the client of the portal at the provider. `more`: other fields."""
     actor = make_actor(tenant, Role.ADMIN)
     secret_save(actor=actor, name="OIDC_SECRET", value="not known yet")
-    fields = {"issuer": oidc.issuer, "secret_name": "OIDC_SECRET", "roles": ROLES}
+    fields = {"issuer": oidc.issuer, "secret_name": "OIDC_SECRET", "roles": ROLES, **more}
     row, _ = identity_provider_save(actor=actor, name="company", fields=ProviderFields(client_id="x", **fields))
     client_id, secret = oidc.register(f"{site}{reverse('openid_connect_callback', args=[row.id])}")
     secret_save(actor=actor, name="OIDC_SECRET", value=secret)
@@ -98,6 +98,16 @@ def test_group_becomes_the_role_and_the_loss_of_the_group_ends_the_membership(
     assert not TenantMembership.objects.filter(tenant=tenant, user=account).exists()
     kinds = SignInRecord.objects.filter(tenant=tenant, account_id=account.pk, method="oidc").order_by("id")
     assert list(kinds.values_list("kind", flat=True)) == ["signed_in", "signed_in", "refused"]
+
+
+def test_groups_that_need_a_scope_of_their_own(site: str, browser: Any, tenant: Any, oidc: OidcServer) -> None:
+    make_provider(tenant, oidc, site, group_claim="teams", extra_scopes=["teams"])
+    subject = f"s-{uuid.uuid4().hex[:8]}"
+    oidc.set_claims(subject, preferred_username="ines", teams=["leads"])
+    page = new_page(browser)
+    sign_in_through(page, site, tenant, subject)
+    assert page.url == f"{site}/admin/"
+    assert TenantMembership.objects.get(tenant=tenant, user=account_of(subject)).role == "admin"
 
 
 def test_same_e_mail_address_is_another_account(site: str, browser: Any, tenant: Any, oidc: OidcServer) -> None:

@@ -77,6 +77,11 @@ def test_api_creates_changes_lists_and_deletes(tenant: Any, admin: Api) -> None:
         ("a", {"roles": {}}, "no group has a role"),
         ("a", {"roles": {"desk": "boss"}}, "has no valid role"),
         ("a", {"group_claim": "x" * 101}, "group claim"),
+        ("a", {"extra_scopes": ["two words"]}, "'two words' has 1 to 100 ASCII characters"),
+        ("a", {"extra_scopes": ['"quoted"']}, "without spaces, quotes and backslashes"),
+        ("a", {"extra_scopes": ["groups", "groups"]}, "groups is requested already"),
+        ("a", {"extra_scopes": ["openid"]}, "openid is requested already"),
+        ("a", {"extra_scopes": [f"s{number}" for number in range(21)]}, "at most 20 extra scopes"),
     ],
 )
 def test_wrong_property_is_named_and_nothing_is_stored(
@@ -102,9 +107,13 @@ def test_pages_keep_what_was_typed_and_show_the_addresses(tenant: Any, admin: Ap
     page = f"{PAGE}{row.id}/change/"
     shown = client.get(page).content.decode()
     assert (f"/account/oidc/{row.id}/login/callback/" in shown, "leads = admin" in shown) == (True, True)
-    assert post(page, what="save", roles="desk = viewer").status_code == 302
+    assert row.extra_scopes == []
+    wrong = post(page, what="save", extra_scopes="groups openid").content.decode()
+    assert ("scope openid is requested already" in wrong, 'value="groups openid"' in wrong) == (True, True)
+    assert post(page, what="save", roles="desk = viewer", extra_scopes="groups  teams").status_code == 302
     row.refresh_from_db()
-    assert (row.roles, row.is_active) == ({"desk": "viewer"}, True)
+    assert (row.roles, row.extra_scopes, row.is_active) == ({"desk": "viewer"}, ["groups", "teams"], True)
+    assert 'value="groups teams"' in client.get(page).content.decode()
     assert "company" in client.get(PAGE).content.decode()
     assert post(page, what="delete", reason="moved").status_code == 302
     assert not IdentityProvider.objects.filter(id=row.id).exists()
@@ -118,7 +127,8 @@ def test_command(tenant: Any, admin: Api) -> None:
         return out.getvalue()
 
     save = ("save", "company", "--issuer", BODY["issuer"], "--client-id", "portal", "--secret", "OIDC_SECRET")
-    assert "login/callback/" in run(*save, "--role", "a=b=admin")
+    assert "login/callback/" in run(*save, "--role", "a=b=admin", "--scope", "groups", "--scope", "api://x/.default")
+    assert IdentityProvider.objects.get(tenant=tenant).extra_scopes == ["groups", "api://x/.default"]
     assert "a=b=admin" in run("list")
     with pytest.raises(CommandError, match="write GROUP=ROLE"):
         run(*save, "--role", "desk")

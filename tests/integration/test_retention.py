@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
@@ -326,6 +328,26 @@ def test_other_old_rows_are_deleted(tenant: Any) -> None:
     assert BulkItem.objects.filter(tenant=tenant).count() == 1
     assert [key[-2:] for key in Session.objects.filter(session_key__startswith=tenant.slug).values_list(
         "session_key", flat=True)] == ["89"]  # fmt: skip
+
+
+def test_rows_of_ended_sessions_leave_the_list_of_sessions(tenant: Any) -> None:
+    account = get_user_model().objects.create_user(f"maya-{tenant.slug}")
+    for name, days, age in (("open", 1, 2), ("expired", -1, 2), ("gone", None, 2), ("starting", None, 0)):
+        key = f"{name}-{tenant.slug}"[:40]
+        if days is not None:
+            expiry = timezone.now() + timedelta(days=days)
+            Session.objects.create(session_key=key, session_data="", expire_date=expiry)
+        UserSession.objects.create(
+            user=account, session_key=key, ip="192.0.2.1", user_agent=name, created_at=days_ago(age)
+        )
+
+    def left() -> set[str]:
+        return set(UserSession.objects.filter(user=account).values_list("user_agent", flat=True))
+
+    prune(tenant, "--dry-run")
+    assert left() == {"open", "expired", "gone", "starting"}
+    prune(tenant, "--batch", "1")
+    assert left() == {"open", "starting"}
 
 
 def test_a_batch_reads_only_indexes_of_big_tables(tenant: Any) -> None:

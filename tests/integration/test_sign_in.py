@@ -108,6 +108,25 @@ def test_address_is_locked_out_for_all_names(tenant: Any, address: str, settings
     assert sign_in("192.0.2.98", account.username).status_code == 302
 
 
+@pytest.mark.parametrize("proxies", [0, 1, 2])
+def test_forged_headers_do_not_avoid_the_lockout_of_an_address(
+    tenant: Any, address: str, settings: Any, proxies: int
+) -> None:
+    """The client writes the header `Host` and the first entries of `X-Forwarded-For`. The proxies append the others."""
+    settings.ALLOWED_HOSTS, settings.ALLAUTH_TRUSTED_PROXY_COUNT = ["*"], proxies
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "3/15m/ip,5/15m/key"}
+    connection_of, appended = ("192.0.2.50" if proxies else address), [address, "192.0.2.51"][:proxies]
+
+    def attempt(name: str, number: int, *more: str) -> str:
+        forged = [f"203.0.113.{number}", f"2001:db8:{number}::1", "not an address"]
+        headers = {"Host": f"desk-{number}.example", "X-Forwarded-For": ", ".join([*forged, *appended])}
+        return sign_in(connection_of, name, *more, headers=headers).content.decode()
+
+    for number in range(3):
+        assert WRONG in attempt(uuid.uuid4().hex, number, "wrong")
+    assert LOCKED in attempt(make_account(tenant).username, 4)
+
+
 @pytest.mark.parametrize(
     ("proxies", "header", "counted"),
     [

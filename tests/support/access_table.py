@@ -311,7 +311,8 @@ def _screen_cells() -> Iterator[Cell]:
     yield from _other_screens()
     for model in ("user", "group"):
         yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
-    yield from _both("admin:auth_user_password_change", SUPERUSER, "user", foreign_statuses=None)
+    for name in ("password_change", "reset_factors"):
+        yield from _both(f"admin:auth_user_{name}", SUPERUSER, "user", foreign_statuses=None)
 
 
 def _account_cells() -> Iterator[Cell]:

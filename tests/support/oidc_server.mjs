@@ -8,7 +8,7 @@ const accounts = new Map();
 const issuer = `http://127.0.0.1:${port}`;
 const provider = new Provider(issuer, {
   features: { registration: { enabled: true } },
-  claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["preferred_username", "groups"] },
+  claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["preferred_username", "groups"], teams: ["teams"] },
   cookies: { keys: ["only for tests"] },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...accounts.get(id) }) }),
 });

@@ -54,6 +54,14 @@ class ProviderForm(forms.Form):
         widget=forms.Textarea(attrs={**IN, "rows": 5, "placeholder": "desk = operator"}),
         help_text="One group per line, with its role: viewer, operator, author or admin. The highest role applies.",
     )
+    extra_scopes = forms.CharField(
+        required=False,
+        max_length=2500,
+        label="Extra scopes",
+        widget=forms.TextInput(attrs={**IN, "placeholder": "groups"}),
+        help_text="Scopes besides openid, profile and email, with spaces between them. Some providers send groups only"
+        " with the scope groups.",
+    )
     is_active = forms.BooleanField(required=False, initial=True, label="People can sign in through this provider")
 
     def __init__(self, *args: Any, secrets: list[str], **options: Any) -> None:
@@ -71,6 +79,9 @@ class ProviderForm(forms.Form):
             if line.strip():
                 roles[group] = role
         return roles
+
+    def clean_extra_scopes(self) -> list[str]:
+        return str(self.cleaned_data["extra_scopes"]).split()
 
     def provider_fields(self) -> ProviderFields:
         return ProviderFields(**{name: self.cleaned_data[name] for name in ProviderFields.__dataclass_fields__})
@@ -117,7 +128,8 @@ class IdentityProviderAdmin(AdministratorsAdmin):
         if row is None:
             raise Http404(f"There is no identity provider {object_id}.")
         roles = "\n".join(f"{group} = {role}" for group, role in row.roles.items())
-        initial = {**{name: getattr(row, name) for name in ProviderFields.__dataclass_fields__}, "roles": roles}
+        stored = {name: getattr(row, name) for name in ProviderFields.__dataclass_fields__}
+        initial = {**stored, "roles": roles, "extra_scopes": " ".join(row.extra_scopes)}
         posted = request.POST if what == "save" else None
         form = ProviderForm(posted, initial=initial, secrets=_secrets(request))
         delete = ReasonForm(request.POST if what == "delete" else None)

@@ -26,7 +26,10 @@ from workflows.statuses import CommandAction, Role
 class IdentityProviderSerializer(serializers.ModelSerializer[IdentityProvider]):
     class Meta:
         model = IdentityProvider
-        fields = ("id", "name", "issuer", "client_id", "secret_name", "group_claim", "roles", "is_active", "created_at")
+        fields = (
+            "id", "name", "issuer", "client_id", "secret_name", "group_claim", "roles", "extra_scopes", "is_active",
+            "created_at",
+        )  # fmt: skip
 
 
 class IdentityProviderSaveSerializer(KnownFieldsSerializer):
@@ -35,6 +38,12 @@ class IdentityProviderSaveSerializer(KnownFieldsSerializer):
     secret_name = serializers.CharField(help_text="Name of the secret of the tenant with the client secret.")
     group_claim = serializers.CharField(required=False, default="groups")
     roles = serializers.DictField(child=serializers.CharField(), help_text="Role of each group.")
+    extra_scopes = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        default=list,
+        help_text="Scopes that the portal requests besides openid, profile and email, for example groups.",
+    )
     is_active = serializers.BooleanField(required=False, default=True)
 
 

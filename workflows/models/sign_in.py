@@ -70,6 +70,9 @@ class IdentityProvider(TenantRow):
     client_id = models.CharField(max_length=191)
     secret_name = models.CharField(max_length=200, help_text="Name of the secret with the client secret.")
     group_claim = models.CharField(max_length=100, default="groups")
+    extra_scopes = models.JSONField(
+        default=list, blank=True, help_text="Scopes that the portal requests besides openid, profile and email."
+    )
     roles = models.JSONField(default=dict, help_text="Role of each group.")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

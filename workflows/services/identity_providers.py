@@ -23,20 +23,28 @@ from workflows.statuses import CommandAction, Role
 from workflows.tenancy import Scope, scope_of
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-MAX_GROUPS = 200
+MAX_GROUPS, MAX_EXTRA_SCOPES = 200, 20
+# Scopes that the portal always requests. A provider row can add others.
+SCOPES = ("openid", "profile", "email")
+# RFC 6749, section 3.3.
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 # Role with the most permissions first.
 RANKED = (Role.ADMIN, Role.AUTHOR, Role.OPERATOR, Role.VIEWER)
 
 
 @dataclass(frozen=True)
 class ProviderFields:
-    """Properties of a provider. `roles` has the role of each group. `secret_name` is the name of a secret."""
+    """Properties of a provider. `roles` has the role of each group. `secret_name` is the name of a secret.
+
+    `extra_scopes`: scopes that the portal requests besides SCOPES, for example `groups`.
+    """
 
     issuer: str
     client_id: str
     secret_name: str
     group_claim: str = "groups"
     roles: dict[str, str] = field(default_factory=dict)
+    extra_scopes: list[str] = field(default_factory=list)
     is_active: bool = True
 
 
@@ -61,7 +69,7 @@ def identity_provider_save(
         target_id=target_name(name),
         payload={
             "issuer": fields.issuer, "clientId": fields.client_id, "groupClaim": fields.group_claim,
-            "roles": fields.roles, "isActive": fields.is_active,
+            "roles": fields.roles, "extraScopes": fields.extra_scopes, "isActive": fields.is_active,
         },
         idempotency_key=idempotency_key,
     ) as command:  # fmt: skip
@@ -170,8 +178,20 @@ def _require_valid(tenant_id: uuid.UUID, name: str, fields: ProviderFields) -> N
         problem = f"at most {MAX_GROUPS} groups can have a role"
     elif unknown := [group for group, role in fields.roles.items() if role not in Role.values or not group]:
         problem = f"the group {unknown[0][:100]!r} has no valid role. Roles are {', '.join(Role.values)}"
+    problem = problem or _scopes_problem(fields.extra_scopes)
     if problem:
         raise InputInvalid(problem, code="IDENTITY_PROVIDER_INVALID")
+
+
+def _scopes_problem(scopes: list[str]) -> str:
+    if len(scopes) > MAX_EXTRA_SCOPES:
+        return f"a provider can have at most {MAX_EXTRA_SCOPES} extra scopes"
+    for number, scope in enumerate(scopes):
+        if not SCOPE.fullmatch(scope):
+            return f"the scope {scope[:100]!r} has 1 to 100 ASCII characters without spaces, quotes and backslashes"
+        if scope in SCOPES or scope in scopes[:number]:
+            return f"the scope {scope} is requested already; remove it from the extra scopes"
+    return ""
 
 
 def _issuer_problem(issuer: str) -> str:

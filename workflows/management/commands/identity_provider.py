@@ -17,6 +17,9 @@ def _add_save(parser: CommandParser) -> None:
     parser.add_argument("--secret", required=True, help="name of the secret of the tenant with the client secret")
     parser.add_argument("--group-claim", default="groups")
     parser.add_argument("--role", action="append", default=[], metavar="GROUP=ROLE", help="repeatable")
+    parser.add_argument(
+        "--scope", action="append", default=[], help="scope besides openid, profile and email; repeatable"
+    )
     parser.add_argument("--inactive", action="store_true", help="nobody can sign in through the provider")
 
 
@@ -38,6 +41,7 @@ class Command(SubcommandsCommand):
             secret_name=options["secret"],
             group_claim=options["group_claim"],
             roles=dict(map(_group_and_role, options["role"])),
+            extra_scopes=options["scope"],
             is_active=not options["inactive"],
         )
         row, _ = identity_provider_save(actor=actor, name=options["name"], fields=fields)

@@ -8,8 +8,11 @@ from django.core.management.base import CommandError, CommandParser
 from workflows.management.subcommands import SubcommandsCommand, cli_actor
 from workflows.models import Tenant
 from workflows.services.maintenance import tenant_maintenance_end, tenant_maintenance_start
+from workflows.services.sign_in_rules import second_factor_require
 from workflows.services.tenant_usage import NAMES, uses_of
 from workflows.services.tenants import MOST, limits_of, tenant_create, tenant_edit
+
+REQUIRED, OPTIONAL = SECOND_FACTOR_RULES = ("required", "optional")
 
 
 def _add_create(parser: CommandParser) -> None:
@@ -39,8 +42,16 @@ def _add_limits(parser: CommandParser) -> None:
         )
 
 
+def _add_second_factor(parser: CommandParser) -> None:
+    _add_slug(parser)
+    parser.add_argument("rule", choices=SECOND_FACTOR_RULES)
+
+
 class Command(SubcommandsCommand):
-    help = "Create, list, rename, close and open tenants, set their limits, start and end their maintenance."
+    help = (
+        "Create, list, rename, close and open tenants, set their limits and their rule for second factors, start and"
+        " end their maintenance."
+    )
     arguments = {
         "create": _add_create,
         "list": _add_none,
@@ -48,6 +59,7 @@ class Command(SubcommandsCommand):
         "close": _add_slug,
         "open": _add_slug,
         "limits": _add_limits,
+        "second-factor": _add_second_factor,
         "start-maintenance": _add_slug,
         "end-maintenance": _add_slug,
     }
@@ -85,6 +97,13 @@ class Command(SubcommandsCommand):
             limit = "no limit" if use.limit is None else f"{use.limit:,}"
             used = "not measured yet" if use.used is None else f"{use.used:,} used"
             self.stdout.write(f"{NAMES[use.name]}: {limit}, {used}")
+
+    def do_second_factor(self, options: dict[str, Any]) -> None:
+        tenant, is_required = _tenant(options["slug"]), options["rule"] == REQUIRED
+        actor = cli_actor(tenant, options["by"])
+        second_factor_require(actor=actor, is_required=is_required, reason=options["reason"])
+        verb = "need a second factor" if is_required else "may sign in without a second factor"
+        self.stdout.write(f"The members of {tenant.slug} {verb}. The rule applies to their next request.")
 
     def do_start_maintenance(self, options: dict[str, Any]) -> None:
         tenant, reason = _tenant(options["slug"]), options["reason"]

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 # Tokens and invitations that can no longer be used stay in their lists for this time.
 TOKENS_ARE_SHOWN = timedelta(days=30)
+# A sign-in can store the row for the list of sessions some moments before the session itself.
+SESSION_IS_STORED_WITHIN = timedelta(hours=1)
 _OLD_JOBS = (
     "SELECT id FROM workflow_bulk_jobs WHERE tenant_id = %(tenant)s AND state IN ('done', 'stopped', 'preview')"
     " AND coalesce(ended_at, created_at) < %(runs)s"
@@ -62,6 +66,17 @@ def prune_sessions(*, limit: int, is_dry: bool = False) -> int:
         return expired.count()
     keys = list(expired.order_by("expire_date").values_list("session_key", flat=True)[:limit])
     return Session.objects.filter(session_key__in=keys, expire_date__lt=timezone.now()).delete()[0] if keys else 0
+
+
+def prune_session_rows(*, limit: int, is_dry: bool = False) -> int:
+    """Delete rows of the list of sessions whose session has ended. The parameters are those of `prune_rows`."""
+    session = Session.objects.filter(session_key=OuterRef("session_key"), expire_date__gte=timezone.now())
+    before = timezone.now() - SESSION_IS_STORED_WITHIN
+    ended = UserSession.objects.filter(~Exists(session), created_at__lt=before)
+    if is_dry:
+        return ended.count()
+    keys = list(ended.order_by("pk").values_list("pk", flat=True)[:limit])
+    return UserSession.objects.filter(pk__in=keys).delete()[0] if keys else 0
 
 
 def prune_ledger(*, tenant_id: uuid.UUID, limit: int, is_dry: bool = False) -> tuple[int, int, bool]:

@@ -23,7 +23,14 @@ from workflows.ledger import command_transaction
 from workflows.models import Event, Run, Tenant
 from workflows.projections.retention import prune_runs
 from workflows.services.retention.old_events import prune_events
-from workflows.services.retention.old_rows import TABLES, prune_ledger, prune_rows, prune_sessions, prune_sign_ins
+from workflows.services.retention.old_rows import (
+    TABLES,
+    prune_ledger,
+    prune_rows,
+    prune_session_rows,
+    prune_sessions,
+    prune_sign_ins,
+)
 from workflows.services.retention.policy import policy_of, runs_kept_by_temporal
 from workflows.statuses import CommandAction
 from workflows.temporal.gateway import TemporalError
@@ -205,9 +212,12 @@ def _rows(tenant_id: uuid.UUID, table: str, before: dict[str, datetime], options
 
 def _sessions(options: Pass) -> Step:
     def step(progress: Progress) -> bool:
-        found = prune_sessions(limit=options.batch, is_dry=options.is_dry)
-        progress.rows["django_session"] += found
-        return found == options.batch and not options.is_dry
+        found = {
+            "django_session": prune_sessions(limit=options.batch, is_dry=options.is_dry),
+            "usersessions_usersession": prune_session_rows(limit=options.batch, is_dry=options.is_dry),
+        }
+        progress.rows.update(found)
+        return options.batch in found.values() and not options.is_dry
 
     return step
 
