@@ -19,6 +19,12 @@ from workflows.sign_in_kinds import SignInKind
 # Keys of a session. Both values are epoch seconds.
 STARTED, ACTIVE = "signed_in_at", "active_at"
 ACTIVITY_IS_STORED_EVERY = 60  # seconds
+# Part of the header `User-Agent`, and its name. The first part that is found applies, because browsers name others too.
+BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+SYSTEMS = {
+    "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS",
+    "CrOS": "ChromeOS", "Linux": "Linux",
+}  # fmt: skip
 LIVE_UPDATE = "X-Live-Update"  # header of the requests of live.js
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -65,6 +71,14 @@ class OwnSession:
     signed_in_at: datetime
     active_at: datetime
     is_current: bool
+
+    @property
+    def browser(self) -> str:
+        """Return the browser and the system, for example `Firefox on Windows`, or the header if they are unknown."""
+        browser, system = (
+            next((name for part, name in known.items() if part in self.user_agent), "") for known in (BROWSERS, SYSTEMS)
+        )
+        return f"{browser} on {system}" if browser and system else self.user_agent[:90]
 
 
 def own_sessions(request: HttpRequest) -> list[OwnSession]:

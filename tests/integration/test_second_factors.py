@@ -179,7 +179,7 @@ def test_administrator_of_a_tenant_may_not_reset_factors(tenant: Any, locked_out
     member = TenantMembership.objects.get(tenant=tenant, user=locked_out)
     of_member = reverse("admin:workflows_tenantmembership_change", args=[member.id])
     assert "a superuser resets them" in admin.get(of_member).content.decode()
-    boss = member_of(tenant, superuser=True)
+    boss = member_of(tenant, role="admin", superuser=True)
     boss.post(reverse("admin:choose_tenant"), {"tenant": str(tenant.id)})
     assert page in boss.get(of_member).content.decode()
 

@@ -90,6 +90,25 @@ def test_live_page_marks_its_requests() -> None:
     assert f'"{sessions.LIVE_UPDATE}"' in script
 
 
+@pytest.mark.parametrize(
+    ("user_agent", "shown"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36"
+         " Edg/142.0", "Edge on Windows"),
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Mobile Safari/537.36",
+         "Chrome on Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1",
+         "Safari on iPhone"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("x" * 200, "x" * 90),
+    ],
+)  # fmt: skip
+def test_list_of_sessions_names_the_browser(user_agent: str, shown: str) -> None:
+    now = timezone.now()
+    assert sessions.OwnSession(1, "192.0.2.1", user_agent, now, now, is_current=False).browser == shown
+
+
 def test_person_sees_and_ends_the_own_sessions(tenant: Any) -> None:
     account, stranger = make_account(tenant), make_account(make_tenant())
     here, there, foreign = signed_in(account, "Laptop"), signed_in(account, "Phone"), signed_in(stranger, "Tablet")
