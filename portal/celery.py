@@ -68,15 +68,22 @@ app.autodiscover_tasks(["ingress", "workflows", "portal.sign_in"])
 
 
 @worker_init.connect
-def refuse_worker(sender: Any, **_: Any) -> None:
+def choose_login(sender: Any, **_: Any) -> None:
+    """Use the database login of system work. The children of a prefork worker inherit the choice."""
     if sender.app == app:
-        from portal.checks import worker_problems
         from workflows.tenancy import use_system_login
 
         try:
-            use_system_login()  # the children of a prefork worker inherit the choice
+            use_system_login()
         except ImproperlyConfigured as error:
             raise SystemExit(f"The Celery worker does not start: {error}") from error
+
+
+@worker_init.connect
+def refuse_worker(sender: Any, **_: Any) -> None:
+    if sender.app == app:
+        from portal.checks import worker_problems
+
         _refuse("The Celery worker", worker_problems(sender))
 
 
