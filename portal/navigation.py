@@ -76,9 +76,9 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
     own = {**_item("Tenant", "set", "workflows_tenant_changelist"), "link": tenant}
     every = _item("All tenants", "cols", "workflows_tenant_changelist")
     is_own = request.path == tenant  # its address is below that of all tenants
-    tenants = [{**every, "active": False} if is_own else every] if actor.is_superuser else []
+    portal = [{**every, "active": False} if is_own else every, _item("Accounts", "people", "auth_user_changelist")]
     return [
-        *tenants,
+        *(portal if actor.is_superuser else []),
         {**own, "active": True} if is_own else own,
         _item("Members", "people", "workflows_tenantmembership_changelist"),
         _item("Tokens", "key", "workflows_apitoken_changelist"),

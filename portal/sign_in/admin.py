@@ -7,20 +7,21 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from portal.sign_in.signals import by_person
 from workflows.admin.base import actor_of, error_text
 from workflows.errors import PortalError
 from workflows.services.second_factors import MAX_REASON_LENGTH, second_factors_reset
 from workflows.services.sign_in_records import sign_in_record
-from workflows.sign_in_kinds import SignInKind
+from workflows.sign_in_kinds import SignInKind, SignInMethod
 
 # The rows of the library hold credentials, or copies of columns of the account. No page edits them.
 for library_model in list(admin.site._registry):
@@ -30,7 +31,7 @@ for library_model in list(admin.site._registry):
 
 class RecordedPasswordForm(AdminPasswordChangeForm):
     def set_password_and_save(self, user: Any, commit: bool = True, **options: Any) -> Any:
-        super().set_password_and_save(user, commit, **options)  # type: ignore[misc]  # absent from the stubs
+        super().set_password_and_save(user, commit, **options)
         sign_in_record(kind=SignInKind.PASSWORD_CHANGED, account=user, origin=by_person())
         return user
 
@@ -48,12 +49,22 @@ admin.site.unregister(get_user_model())
 
 
 @admin.register(get_user_model())
-class AccountAdmin(UserAdmin):
-    """Pages of accounts. Django's own permission to change accounts would let a member become a superuser."""
+class AccountAdmin(UserAdmin, ModelAdmin):
+    """Pages of accounts. Django's own permission to change accounts would let a member become a superuser.
 
-    change_password_form = RecordedPasswordForm
+    The pages have no groups and permissions of Django, because only the role in a tenant authorises a person.
+    """
+
+    form, add_form, change_password_form = UserChangeForm, UserCreationForm, RecordedPasswordForm
     readonly_fields = ("second_factors",)
-    fieldsets = (*(UserAdmin.fieldsets or ()), ("Second factors", {"fields": ("second_factors",)}))
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_superuser", "second_factors")}),
+    )
+    list_display = ("username", "email", "first_name", "last_name", "is_active", "is_superuser", "last_login")
+    list_filter = ("is_active", "is_superuser")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)
@@ -73,9 +84,10 @@ class AccountAdmin(UserAdmin):
         """Return the factors of the account, with the link to their reset."""
         rows = Authenticator.objects.filter(user_id=account.pk).order_by("pk")
         if not rows:
-            return "None"
-        names = ", ".join(row.get_type_display() for row in rows)
-        return format_html('{}. <a href="{}">Reset the second factors</a>', names, _reset_address(account))
+            return "No second factor"
+        names = ", ".join(SignInMethod(row.type).label for row in rows)
+        link = '{}. <a class="text-primary-600 dark:text-primary-500" href="{}">Reset the second factors</a>'
+        return format_html(link, names, reverse("admin:auth_user_reset_factors", args=[account.pk]))
 
     def reset_factors(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the form. A POST deletes the factors of the account."""
@@ -104,7 +116,3 @@ class AccountAdmin(UserAdmin):
             "back": back,
         }
         return TemplateResponse(request, "portal/one_form.html", context)
-
-
-def _reset_address(account: Any) -> str:
-    return reverse("admin:auth_user_reset_factors", args=[account.pk])

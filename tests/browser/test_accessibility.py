@@ -170,6 +170,21 @@ def test_pages_of_the_own_account_fit_the_screen_and_axe_finds_nothing_serious(
     assert not problems, "\n".join(problems)
 
 
+def test_pages_of_accounts_fit_the_screen_and_axe_finds_nothing_serious(opened: Any, site: str, account: Any) -> None:
+    """Only superusers open these pages, so the access table has them for no role."""
+    page, problems = opened(None), []
+    get_user_model().objects.filter(pk=account.pk).update(is_superuser=True)
+    sign_in_as(page, site, account.username)
+    page.wait_for_url("**/admin/")
+    TOTP.activate(account, "JBSWY3DPEHPK3PXP")
+    addresses = [reverse("admin:auth_user_changelist"), reverse("admin:auth_user_add")]
+    for name in ("change", "password_change", "reset_factors"):
+        addresses.append(reverse(f"admin:auth_user_{name}", args=[account.pk]))
+    for address in addresses:
+        problems += problems_at(page, site, address)
+    assert not problems, "\n".join(problems)
+
+
 def problems_at(page: Any, site: str, address: str) -> list[str]:
     page.goto(site + address)
     assert page.url == site + address, f"{address} leads to {page.url}"

@@ -290,8 +290,11 @@ def test_accounts_are_never_deleted_and_only_superusers_change_them(tenant: Any)
     user = get_user_model().objects.get(pk=member.session["_auth_user_id"])
     user.user_permissions.set(Permission.objects.filter(content_type__model="user"))
     assert boss.get(reverse("admin:auth_user_delete", args=[account.pk])).status_code == 403
-    page = boss.get(reverse("admin:auth_user_changelist"))
+    accounts = reverse("admin:auth_user_changelist")
+    page = boss.get(accounts)
     assert (page.status_code, "delete_selected" in page.content.decode()) == (200, False)
+    home = reverse("admin:index")
+    assert [f'href="{accounts}"' in one.get(home).content.decode() for one in (boss, member)] == [True, False]
     change = reverse("admin:auth_user_change", args=[user.pk])
     fields = {"username": user.username, "is_active": "on", "is_superuser": "on", "date_joined_0": "2026-01-01"}
     assert member.post(change, {**fields, "date_joined_1": "00:00:00"}).status_code == 403
