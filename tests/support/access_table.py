@@ -430,8 +430,10 @@ def _pages(model: str, *, app: str = "workflows", reads: str = VIEWER, edits: st
 def _edit_pages(name: str, row: str, edits: str, **more: Any) -> Iterator[Cell]:
     yield _get(f"{name}_add", edits, denied_statuses=REFUSED)
     yield _post(f"{name}_add", edits, denied_statuses=REFUSED)
-    yield _get(f"{name}_delete", edits, row, **more)
-    yield _post(f"{name}_delete", edits, row, body=lambda ids: {"post": "yes"}, **more)
+    is_kept = name == "auth_user"  # accounts are never deleted
+    deletes, denied = (NOBODY, {**more, "denied_statuses": REFUSED}) if is_kept else (edits, more)
+    yield _get(f"{name}_delete", deletes, row, **denied)
+    yield _post(f"{name}_delete", deletes, row, body=lambda ids: {"post": "yes"}, **denied)
     if name != "workflows_humantask":
         yield _post(f"{name}_change", edits, row, **more)
 
