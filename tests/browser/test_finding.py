@@ -112,6 +112,9 @@ def test_a_viewer_is_refused_and_learns_the_reason(site: str, browser: Any, stor
     page, run = context.new_page(), story_run(story, "TCK-4471")
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/")
     assert page.get_by_role("link", name="Cancel…").count() == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("heading", name="Near misses").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the near misses are too wide"
     page.goto(f"{site}/admin/workflows/run/{run.id}/cancel/")
     assert "role operator" in page.inner_text("main")
     assert page.get_by_role("button", name="Cancel the run").count() == 0

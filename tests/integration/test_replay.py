@@ -297,3 +297,19 @@ def test_first_run_is_requested_alone_and_the_others_after_a_look(tenant: Any, t
     bulk_resume(actor=make_actor(tenant), job_id=job.id)
     job = complete_job(job)
     assert (job.state, bulk_outcomes(job)["open"]) == ("done", 2)
+
+
+def test_others_are_started_after_a_failed_first_run_only_by_a_confirmation(tenant: Any, temporal: None) -> None:
+    runs = [make_run(tenant, status="FAILED") for _ in range(3)]
+    job = preview_job(tenant, REPLAY, ids=[run.id for run in runs])
+    client = member_of(tenant)
+    client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"first_only": "on"})
+    end_replays(complete_job(job), "FAILED")
+    resume = reverse("admin:workflows_bulkjob_resume", args=[job.id])
+    shown = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
+    assert f'href="{resume}">Start the other 2 anyway…</a>' in shown
+    assert f'action="{resume}"' not in shown
+    asked = client.get(resume).content.decode()
+    assert ("The first run has not succeeded" in asked, "Start the other runs" in asked) == (True, True)
+    client.post(resume, {"idempotency_key": str(uuid.uuid4())})
+    assert bulk_outcomes(complete_job(job))["open"] == 2

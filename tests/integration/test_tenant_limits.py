@@ -315,6 +315,7 @@ def test_pages_of_tenants(portal: Any) -> None:
     wrong = text_of(portal.post(f"{listing}add/", {"name": "Typed", "slug": "Not A Slug", **key}))
     assert ("is not a slug" in wrong, 'value="Typed"' in wrong) == (True, True)
     assert slug in text_of(portal.post(f"{listing}add/", {"name": "Page desk", "slug": slug, **key}, follow=True))
+    assert "not measured" in text_of(portal.get(listing)), "a new tenant has no numbers yet"
     tenant = Tenant.objects.get(slug=slug)
     page = reverse(PAGE, args=[tenant.id])
     for what, fields, shown in (

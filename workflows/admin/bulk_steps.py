@@ -29,6 +29,12 @@ from workflows.services.runs.replay_rules import REPEATS
 from workflows.statuses import BulkOutcome, BulkState
 
 CONFIRMATIONS = {
+    # Only the pages of a job whose first run has not succeeded lead here. Otherwise, a button resumes the job.
+    "resume": (
+        "Start the other runs?",
+        "The first run has not succeeded. If it failed, the other runs will probably fail too, and each of them "
+        "repeats its actions. Read the result of the first run before you start the others.",
+    ),
     "stop": (
         "Stop this job?",
         "This job sends no more requests. Requests that were already sent are not undone. To continue, create a new "
