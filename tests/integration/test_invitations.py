@@ -20,6 +20,7 @@ from tests.support.factories import make_tenant, make_token
 from tests.support.mail_server import Mailbox, mail_server
 from tests.support.members import member_of
 from workflows.models import Command, Invitation, TenantMembership
+from workflows.services import invitation_links
 from workflows.statuses import Role
 from workflows.tenancy import system_scope
 
@@ -165,6 +166,26 @@ def test_other_account_cannot_use_the_link(tenant: Any, admin: Api, mailbox: Mai
     for shown in (other.get(PAGE), other.post(PAGE, {"what": "join"})):
         assert (shown.status_code, "The invitation is for another account" in text_of(shown)) == (403, True)
     assert not TenantMembership.objects.filter(tenant=tenant).exists()
+
+
+def test_link_that_a_resend_replaces_during_the_acceptance_is_unknown(
+    tenant: Any, admin: Api, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invited = invite(admin, address())
+    client = opened(mailbox)
+    find = invitation_links.invitation_of_code_hash
+
+    def replaced_afterwards(code_hash: str) -> Invitation:
+        found = find(code_hash)
+        with system_scope():
+            Invitation.objects.filter(id=invited["id"]).update(code_hash=uuid.uuid4().hex)
+        return found
+
+    monkeypatch.setattr(invitation_links, "invitation_of_code_hash", replaced_afterwards)
+    name = f"jonas-{uuid.uuid4().hex[:8]}"
+    response = client.post(PAGE, {"what": "create", "username": name, "password1": PASSWORD, "password2": PASSWORD})
+    assert (response.status_code, "This link is not known" in response.content.decode()) == (404, True)
+    assert not get_user_model().objects.filter(username=name).exists()
 
 
 def test_code_is_in_no_log(tenant: Any, admin: Api, mailbox: Mailbox, caplog: pytest.LogCaptureFixture) -> None:

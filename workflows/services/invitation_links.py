@@ -32,11 +32,7 @@ def invitation_of_code_hash(code_hash: str) -> Invitation:
     with scope_of(Scope(token_hash=code_hash)):
         row = Invitation.objects.filter(code_hash=code_hash).first()
     if row is None:
-        raise NotFound(
-            "there is no invitation with this link. A later e-mail replaces the link of an earlier one. Use the latest"
-            " e-mail, or ask the person who invited you for a new one",
-            code="INVITATION_UNKNOWN",
-        )
+        raise _unknown()
     with tenant_scope(row.tenant_id):
         row.tenant = Tenant.objects.get(id=row.tenant_id)
     _require_usable(row)
@@ -60,7 +56,9 @@ def invitation_accept(*, code_hash: str, account: Any) -> TenantMembership:
     tenant_id = invitation_of_code_hash(code_hash).tenant_id
     with tenant_scope(tenant_id), transaction.atomic():
         rows = Invitation.objects.select_for_update(of=("self",)).select_related("tenant")
-        invitation = rows.get(tenant_id=tenant_id, code_hash=code_hash)
+        invitation = rows.filter(tenant_id=tenant_id, code_hash=code_hash).first()
+        if invitation is None:  # a resend has replaced the link at this moment
+            raise _unknown()
         _require_usable(invitation)
         if account.pk is None:
             account.email = invitation.email
@@ -98,6 +96,14 @@ def require_own_account(invitation: Invitation, account: Any) -> None:
             " then open the link of the e-mail again",
             code="INVITATION_OTHER_ACCOUNT",
         )
+
+
+def _unknown() -> NotFound:
+    return NotFound(
+        "there is no invitation with this link. A later e-mail replaces the link of an earlier one. Use the latest"
+        " e-mail, or ask the person who invited you for a new one",
+        code="INVITATION_UNKNOWN",
+    )
 
 
 def _require_usable(invitation: Invitation) -> None:
