@@ -21,6 +21,8 @@ class SignInKind(TextChoices):
     CODES_CREATED = "codes_created", "Recovery codes created"
     ACCOUNT_DEACTIVATED = "account_deactivated", "Account deactivated"
     ACCOUNT_ACTIVATED = "account_activated", "Account activated"
+    SUPERUSER_GRANTED = "superuser_granted", "Rights of a superuser given"
+    SUPERUSER_REVOKED = "superuser_revoked", "Rights of a superuser taken"
 
 
 class SignInMethod(TextChoices):

@@ -108,6 +108,8 @@ SIGN_IN = {
     "codes_created": Mark("Recovery codes created", "key", "blue"),
     "account_deactivated": Mark("Account deactivated", "off", "amber"),
     "account_activated": Mark("Account activated", "check", "blue"),
+    "superuser_granted": Mark("Superuser rights given", "key", "amber"),
+    "superuser_revoked": Mark("Superuser rights taken", "off", "amber"),
 }
 # Outcome of one run of a bulk job. The word of "open" is not "Accepted": an accepted request has no outcome yet.
 OUTCOME = {

@@ -116,7 +116,7 @@ def _claims(sociallogin: Any, row: IdentityProvider) -> dict[str, Any] | None:
 
     The library has checked audience and expiry, and that the issuer is that of the fetched configuration.
     """
-    data = sociallogin.account.extra_data
+    data = getattr(sociallogin.account, "claims", sociallogin.account.extra_data)
     token, userinfo = data.get("id_token") or {}, data.get("userinfo") or {}
     if token.get("iss") != row.issuer or not token.get("sub"):
         return None

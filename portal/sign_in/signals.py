@@ -7,6 +7,7 @@ from allauth.account.signals import password_changed, password_reset
 from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authentication_failed, authenticator_added, authenticator_removed, authenticator_reset
+from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import pre_save
@@ -20,6 +21,11 @@ from workflows.sign_in_kinds import SignInKind, SignInMethod
 
 # Methods of the library, and their names in the log.
 METHODS = {"password": SignInMethod.PASSWORD, "socialaccount": SignInMethod.OIDC}
+# Columns of an account, and the records when they become False and True.
+STATES = {
+    "is_active": (SignInKind.ACCOUNT_DEACTIVATED, SignInKind.ACCOUNT_ACTIVATED),
+    "is_superuser": (SignInKind.SUPERUSER_REVOKED, SignInKind.SUPERUSER_GRANTED),
+}
 
 
 def _method(records: list[dict[str, Any]]) -> SignInMethod:
@@ -85,15 +91,24 @@ def _record_factor(kind: SignInKind, request: HttpRequest, user: Any, authentica
     sign_in_record(kind=kind, account=user, method=method, detail=name, origin=client_of(request))
 
 
+@receiver(pre_save, sender=SocialAccount)
+def store_no_claims(sender: Any, instance: Any, **_: Any) -> None:
+    """Keep the claims of a person for this request only. The library would store them, with the e-mail address."""
+    if instance.extra_data:
+        instance.claims, instance.extra_data = instance.extra_data, {}
+
+
 @receiver(pre_save, sender=get_user_model())
 def record_activity(sender: Any, instance: Any, update_fields: Any = None, **_: Any) -> None:
-    """Record that an account is deactivated or activated. A sign-in saves other columns only."""
-    if instance.pk is None or (update_fields is not None and "is_active" not in update_fields):
+    """Record a change of an account's activity or of its rights of a superuser. A sign-in saves other columns only."""
+    changed = list(STATES) if update_fields is None else [name for name in STATES if name in update_fields]
+    before = sender.objects.filter(pk=instance.pk).values(*STATES).first() if instance.pk and changed else None
+    if before is None:
         return
-    was_active = sender.objects.filter(pk=instance.pk).values_list("is_active", flat=True).first()
-    if was_active is not None and was_active != instance.is_active:
-        kind = SignInKind.ACCOUNT_ACTIVATED if instance.is_active else SignInKind.ACCOUNT_DEACTIVATED
-        sign_in_record(kind=kind, account=instance, origin=by_person())
+    for column in changed:
+        if before[column] != getattr(instance, column):
+            kind = STATES[column][getattr(instance, column)]
+            sign_in_record(kind=kind, account=instance, origin=by_person())
 
 
 def by_person() -> Origin:

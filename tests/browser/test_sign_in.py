@@ -120,6 +120,8 @@ def test_same_e_mail_address_is_another_account(site: str, browser: Any, tenant:
     sign_in_through(page, site, tenant, subject)
     assert account_of(subject).pk != local.pk
     assert TenantMembership.objects.get(tenant=tenant, user=account_of(subject)).role == "operator"
+    stored = account_of(subject).socialaccount_set.get()
+    assert (stored.uid, stored.extra_data) == (subject, {}), "no claim is stored, so neither is the address"
 
 
 def test_provider_opens_only_its_tenant(site: str, browser: Any, tenant: Any, oidc: OidcServer) -> None:

@@ -132,6 +132,7 @@ def test_forged_headers_do_not_avoid_the_lockout_of_an_address(
     [
         (0, "203.0.113.7", "connection"),
         (1, "203.0.113.7", "203.0.113.7"),
+        (1, "::ffff:203.0.113.7", "203.0.113.7"),
         (1, "198.51.100.1, 203.0.113.7", "203.0.113.7"),
         (2, "198.51.100.1, 203.0.113.7", "198.51.100.1"),
         (2, "203.0.113.7", "connection"),
@@ -277,11 +278,11 @@ def test_superuser_changes_accounts_and_the_log_names_the_person(tenant: Any) ->
     page = reverse("admin:auth_user_password_change", args=[account.pk])
     assert boss.post(page, {**password, "usable_password": "true", "set-password": "1"}).status_code == 302
     change = {"username": account.username, "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
-    boss.post(reverse("admin:auth_user_change", args=[account.pk]), change)
+    boss.post(reverse("admin:auth_user_change", args=[account.pk]), {**change, "is_superuser": "on"})
     account.refresh_from_db()
-    assert account.is_active is False
+    assert (account.is_active, account.is_superuser) == (False, True)
     rows = SignInRecord.objects.filter(account_id=account.pk, by_name=name).order_by("id")
-    assert [row.kind for row in rows] == ["password_changed", "account_deactivated"]
+    assert [row.kind for row in rows] == ["password_changed", "account_deactivated", "superuser_granted"]
     assert session.get(reverse("admin:index")).status_code == 302
 
 

@@ -2509,6 +2509,8 @@ class Migration(migrations.Migration):
                             ("codes_created", "Recovery codes created"),
                             ("account_deactivated", "Account deactivated"),
                             ("account_activated", "Account activated"),
+                            ("superuser_granted", "Rights of a superuser given"),
+                            ("superuser_revoked", "Rights of a superuser taken"),
                         ],
                         max_length=30,
                     ),
