@@ -3,6 +3,7 @@
 import io
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -10,14 +11,18 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 from tests.support.api import Api, error_of
+from tests.support.blocked import start_until_blocked
 from tests.support.factories import make_tenant, make_token
 from tests.support.members import member_of
+from workflows.actors import Actor
+from workflows.errors import PermissionRefused
 from workflows.models import ApiToken, Command, Tenant, TenantMembership
-from workflows.services.tokens import token_issue
-from workflows.statuses import Role
+from workflows.services.tokens import TokenFields, token_create, token_issue, token_rotate
+from workflows.statuses import CommandSource, Role
 from workflows.tenancy import system_scope
 
 
@@ -136,6 +141,34 @@ def test_removal_ends_tokens_that_the_person_got_from_another_token_or_by_rotati
     assert admin.delete(f"/members/{username}").status_code == 204
     assert [Api(token).get("/runs").status_code for token in known] == [401, 401, 401]
     assert Api(foreign["token"]).get("/runs").status_code == 200, "the person never saw this value"
+
+
+def test_request_that_overtakes_the_removal_of_its_member_creates_no_token(tenant: Any, admin: Api) -> None:
+    account, other = make_account("leaver"), make_account("other")
+    for one in (account, other):
+        assert admin.put(f"/members/{one}", {"role": "admin"}).status_code == 201
+    actor = Actor("user", str(account.pk), account.username, tenant.id, Role.ADMIN, CommandSource.API)
+    fields = TokenFields("a", Role.ADMIN)
+    row, _ = token_create(actor=actor, fields=fields, created_by_id=other.pk)
+    assert admin.delete(f"/members/{account}").status_code == 204
+    with pytest.raises(PermissionRefused, match="has ended"):  # the actor was read before the removal
+        token_create(actor=actor, fields=fields, created_by_id=account.pk)
+    with pytest.raises(PermissionRefused, match="has ended"):
+        token_rotate(actor=actor, token_id=row.id, overlap=timedelta(0), created_by_id=account.pk)
+    assert not ApiToken.objects.filter(created_by=account, revoked_at=None).exists()
+
+
+def test_removal_waits_for_a_token_in_progress_and_revokes_it(tenant: Any, admin: Api) -> None:
+    account, other = make_account("leaver"), make_account("other")
+    for one in (account, other):
+        assert admin.put(f"/members/{one}", {"role": "admin"}).status_code == 201
+    actor = Actor("user", str(account.pk), account.username, tenant.id, Role.ADMIN, CommandSource.API)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            _, token = token_create(actor=actor, fields=TokenFields("a", Role.ADMIN), created_by_id=account.pk)
+            removal = start_until_blocked(pool, lambda: admin.delete(f"/members/{account}").status_code)
+        assert removal.result(60) == 204
+    assert error_of(Api(token).get("/runs"), 401)["code"] == "TOKEN_INVALID"
 
 
 def test_tokens_of_a_deactivated_account_are_refused_until_it_is_active_again(tenant: Any) -> None:

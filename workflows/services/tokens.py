@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.errors import Conflict, InputInvalid, NotFound
-from workflows.models import ApiToken
+from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
+from workflows.models import ApiToken, TenantMembership
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
@@ -77,6 +78,8 @@ def token_create(
 ) -> tuple[ApiToken, str]:
     """Create a token. Return its row and the token itself, which is shown once.
 
+    `created_by_id` is the account that sees the token. It must be a member or a superuser.
+
     Errors: PermissionRefused, InputInvalid. CommandRepeated for a repeat, because the token cannot be shown again.
     """
     payload = {
@@ -95,6 +98,7 @@ def token_create(
         idempotency_key=idempotency_key,
     ) as command:
         actor.require(Role.ADMIN, to="create tokens")
+        _lock_membership(actor.tenant_id, created_by_id)
         _require_valid(fields)
         row, token = token_issue(
             tenant_id=actor.tenant_id,
@@ -135,6 +139,7 @@ def token_rotate(
         actor.require(Role.ADMIN, to="rotate tokens")
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             raise InputInvalid(f"the overlap must be from 0 s to {MAX_OVERLAP.days} days")
+        _lock_membership(actor.tenant_id, created_by_id)  # before the token, in the order of `member_remove`
         old, now = _usable_token(actor, token_id), timezone.now()
         row, token = token_issue(
             tenant_id=actor.tenant_id,
@@ -170,6 +175,23 @@ def token_revoke(*, actor: Actor, token_id: uuid.UUID, reason: str = "", idempot
         row.save(update_fields=["revoked_at"])
         command.details = {"name": row.name, "prefix": row.prefix}
     return row
+
+
+def _lock_membership(tenant_id: uuid.UUID, account_id: int | None) -> None:
+    """Lock the membership of the account that will know the token. Its removal then waits, and revokes the token.
+
+    Errors: PermissionRefused TENANT_LEFT if the membership has ended during this request.
+    """
+    if account_id is None:
+        return
+    members = TenantMembership.objects.select_for_update(no_key=True, of=("self",))
+    if members.filter(tenant_id=tenant_id, user_id=account_id).first() is not None:
+        return
+    if not get_user_model().objects.filter(pk=account_id, is_superuser=True).exists():
+        raise PermissionRefused(
+            "the membership in this tenant has ended, so no token was created; ask an administrator of the tenant",
+            code="TENANT_LEFT",
+        )
 
 
 def _usable_token(actor: Actor, token_id: uuid.UUID) -> ApiToken:
