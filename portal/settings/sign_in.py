@@ -59,6 +59,7 @@ CACHES = {
 _WINDOW = f"{SIGN_IN_LOCKOUT_MINUTES}m"
 ACCOUNT_RATE_LIMITS = {
     "login_failed": f"{SIGN_IN_ADDRESS_ATTEMPTS}/{_WINDOW}/ip,{SIGN_IN_ACCOUNT_ATTEMPTS}/{_WINDOW}/key",
+    "provider_failed": "10/m/ip,100/m/key",  # records of failures at a provider; a visitor can forge the failures
     "login": None,  # `login_failed` limits the failures; a successful sign-in needs no limit
     "reset_password": "20/m/ip,5/h/key",
     "reset_password_from_key": "20/m/ip",

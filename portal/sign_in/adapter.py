@@ -7,6 +7,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.internal.userkit import get_user_by_username
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal.ratelimit import truncate_ip
 from django.conf import settings
 from django.contrib import messages
 from django.core.cache import cache
@@ -59,8 +60,10 @@ class AccountAdapter(DefaultAccountAdapter):
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError:
-            key = f"lockout:{client_address(request)}:{self._get_login_attempts_cache_key(request, **credentials)}"
-            if cache.add(key.encode().hex(), True, LOCKOUT_IS_RECORDED_EVERY):
+            # All unknown names share one key, because a visitor can send any number of them.
+            account = get_user_by_username(str(credentials.get("username", "")))
+            key = f"lockout:{truncate_ip(client_address(request))}:{account.pk if account else ''}"
+            if cache.add(key, True, LOCKOUT_IS_RECORDED_EVERY):
                 self._record(request, SignInKind.LOCKED_OUT, **credentials)
             raise
 

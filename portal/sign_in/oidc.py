@@ -6,6 +6,7 @@ from typing import Any
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal.ratelimit import consume
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp
 from django.contrib import messages
@@ -149,6 +150,12 @@ def _free_name(row: IdentityProvider, wanted: str) -> str:
     return name
 
 
+def _is_recorded(request: HttpRequest, row: IdentityProvider | None) -> bool:
+    """Return False after many failures of one address or provider in a minute. A visitor could fill the log."""
+    key = str(row.id) if row is not None else ""
+    return bool(consume(request, app="allauth.account", action="provider_failed", key=key, limit_get=True))
+
+
 def _refusal(
     request: HttpRequest,
     row: IdentityProvider | None,
@@ -159,13 +166,14 @@ def _refusal(
     kind: SignInKind = SignInKind.REFUSED,
 ) -> ImmediateHttpResponse:
     """Record a refusal, and return the response that shows its reason on the sign-in page."""
-    sign_in_record(
-        kind=kind,
-        account=account,
-        method=SignInMethod.OIDC,
-        detail=detail or text,
-        origin=client_of(request),
-        of_tenant=row.tenant_id if row is not None else None,
-    )
+    if account is not None or _is_recorded(request, row):
+        sign_in_record(
+            kind=kind,
+            account=account,
+            method=SignInMethod.OIDC,
+            detail=detail or text,
+            origin=client_of(request),
+            of_tenant=row.tenant_id if row is not None else None,
+        )
     messages.error(request, text)
     return ImmediateHttpResponse(HttpResponseRedirect(reverse("account_login")))

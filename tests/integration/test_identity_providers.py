@@ -190,6 +190,17 @@ def test_provider_that_cannot_be_called_is_recorded_for_the_tenant(
     assert reason in record.detail
 
 
+def test_visitor_cannot_fill_the_log_with_forged_callbacks(admin: Api, tenant: Any, settings: Any) -> None:
+    settings.HTTP_ALLOWED_PRIVATE_HOSTS = ["127.0.0.1"]
+    admin.put("/identity-providers/company", {**BODY, "issuer": "http://127.0.0.1:1"})
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "provider_failed": "3/m/ip,5/m/key"}
+    page = reverse("openid_connect_callback", args=[IdentityProvider.objects.get(tenant=tenant).id])
+    network = f"2001:db8:a{uuid.uuid4().hex[:3]}"
+    for address in [f"{network}:1::1"] * 5 + [f"{network}:{number}::1" for number in range(2, 6)]:
+        assert Client().get(page, {"error": "access_denied"}, REMOTE_ADDR=address).status_code == 302
+    assert SignInRecord.objects.filter(tenant=tenant, method="oidc").count() == 5
+
+
 def test_another_tenant_does_not_see_the_provider(tenant: Any, admin: Api) -> None:
     admin.put("/identity-providers/company", BODY)
     row, stranger = IdentityProvider.objects.get(tenant=tenant), make_tenant()

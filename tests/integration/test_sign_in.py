@@ -175,6 +175,15 @@ def test_account_without_a_tenant_may_sign_in_to_accept_an_invitation(address: s
         assert client.get(reverse("admin:index"), follow=True).status_code == 403
 
 
+def test_visitor_cannot_fill_the_log(tenant: Any, settings: Any) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "2/15m/ip,5/15m/key"}
+    network = f"2001:db8:a{uuid.uuid4().hex[:3]}:b{uuid.uuid4().hex[:3]}"
+    for number in range(8):
+        sign_in(f"{network}::{number}", uuid.uuid4().hex, "wrong")
+    rows = SignInRecord.objects.filter(address__gte=f"{network}::0", address__lte=f"{network}::9")
+    assert [row.kind for row in rows.order_by("id")] == ["failed", "failed", "locked_out"]
+
+
 def test_password_typed_as_a_name_is_not_stored(tenant: Any, address: str) -> None:
     typed = f"my secret {uuid.uuid4().hex}"
     for _ in range(2):
