@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from portal.middleware import ONLY_TENANT
 from portal.sign_in.requests import client_address, client_of
+from portal.sign_in.sessions import PROVIDER
 from workflows.models import TenantMembership
 from workflows.services.identity_providers import identity_provider_by_id
 from workflows.services.sign_in_records import sign_in_record
@@ -108,7 +109,7 @@ class AccountAdapter(DefaultAccountAdapter):
             raise ImmediateHttpResponse(_refusal(request, user, PROVIDER_ENDED))
         super().login(request, user)
         if row is not None:
-            request.session[ONLY_TENANT] = str(row.tenant_id)
+            request.session[ONLY_TENANT], request.session[PROVIDER] = str(row.tenant_id), str(row.id)
 
     def is_reauthentication_required(self, *, app: str, **options: Any) -> bool:
         """Ask for the password or a second factor again, unless the sign-in was a few minutes ago."""

@@ -13,11 +13,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from portal.sign_in.requests import client_of
+from workflows.services.identity_providers import identity_provider_by_id
 from workflows.services.sign_in_records import sign_in_record
 from workflows.sign_in_kinds import SignInKind
 
 # Keys of a session. Both values are epoch seconds.
 STARTED, ACTIVE = "signed_in_at", "active_at"
+PROVIDER = "identity_provider"  # id of the provider that opened the session
 ACTIVITY_IS_STORED_EVERY = 60  # seconds
 # Part of the header `User-Agent`, and its name. The first part that is found applies, because browsers name others too.
 BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
@@ -35,7 +37,7 @@ def start_session(request: HttpRequest) -> None:
 
 
 class SessionLimitMiddleware:
-    """End a session that is idle or too old, before the request can read anything."""
+    """End a session that is idle or too old, or whose provider is gone, before the request can read anything."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -53,6 +55,8 @@ def _check(request: HttpRequest) -> None:
         _expire(request, f"{settings.SESSION_MAX_HOURS} hours after its sign-in")
     elif now - active > settings.SESSION_IDLE_MINUTES * 60:
         _expire(request, f"{settings.SESSION_IDLE_MINUTES} minutes without activity")
+    elif PROVIDER in request.session and identity_provider_by_id(request.session[PROVIDER]) is None:
+        _expire(request, "its identity provider was deleted or switched off")
     elif LIVE_UPDATE not in request.headers and now - active > ACTIVITY_IS_STORED_EVERY:
         request.session[ACTIVE] = now
 

@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from portal.middleware import ONLY_TENANT
 from portal.sign_in.adapter import AccountAdapter
+from portal.sign_in.sessions import PROVIDER
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.members import member_of
@@ -223,3 +224,22 @@ def test_sign_in_ends_if_its_provider_is_switched_off_before_the_second_factor(
         AccountAdapter(request).login(request, account)
     assert request.user.is_authenticated is is_active
     assert request.session.get(ONLY_TENANT) == (str(tenant.id) if is_active else None)
+    assert request.session.get(PROVIDER) == (str(row.id) if is_active else None)
+
+
+@pytest.mark.parametrize("end", ["delete", "switch off"])
+def test_sessions_of_a_provider_end_with_it(tenant: Any, admin: Api, end: str) -> None:
+    admin.put("/identity-providers/company", BODY)
+    client, other = member_of(tenant), member_of(tenant)
+    session = client.session
+    session[ONLY_TENANT], session[PROVIDER] = str(tenant.id), str(IdentityProvider.objects.get(tenant=tenant).id)
+    session.save()
+    page = reverse("admin:workflows_run_changelist")
+    assert client.get(page).status_code == 200
+    if end == "delete":
+        admin.delete("/identity-providers/company")
+    else:
+        admin.put("/identity-providers/company", {**BODY, "is_active": False})
+    assert (client.get(page).status_code, other.get(page).status_code) == (302, 200)
+    record = SignInRecord.objects.get(tenant=tenant, kind="session_expired")
+    assert record.detail == "its identity provider was deleted or switched off"
