@@ -3,9 +3,15 @@
 An administrator of a tenant chooses the address of a provider. The guard prevents calls of servers inside the network.
 """
 
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import requests
+from django.conf import settings
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
@@ -14,6 +20,28 @@ from workflows.actions.registry import ActionFailed
 from workflows.services.identity_providers import is_private_host
 
 TIMEOUT_SECONDS = 10
+_lock = Lock()
+_running: Counter[uuid.UUID] = Counter()
+
+
+@contextmanager
+def provider_calls(tenant_id: uuid.UUID) -> Iterator[None]:
+    """Limit the sign-ins that wait for providers at the same time in this process, in total and for each tenant.
+
+    A visitor can start any number of sign-ins. If a provider does not respond, they would occupy all threads.
+
+    Errors: requests.ConnectionError above a limit. The person must try again.
+    """
+    with _lock:
+        is_busy = _running.total() >= max(1, settings.WEB_THREADS // 2)
+        if is_busy or _running[tenant_id] >= max(1, settings.WEB_THREADS // 4):
+            raise requests.ConnectionError("too many sign-ins wait for identity providers")
+        _running[tenant_id] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _running[tenant_id] -= 1
 
 
 def guarded_session() -> requests.Session:

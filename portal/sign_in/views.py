@@ -14,15 +14,16 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from portal.sign_in.http import provider_calls
 from portal.sign_in.sessions import end_session, own_sessions
-from workflows.services.identity_providers import identity_providers_of
+from workflows.services.identity_providers import identity_provider_by_id, identity_providers_of
 
 
 @method_decorator(login_required, name="dispatch")
@@ -99,8 +100,12 @@ def oidc_callback(request: HttpRequest, provider_id: str) -> HttpResponseBase:
 
 def _reporting(view: Any, request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """Call a view of the library. It reports the errors of some requests to a provider, and raises others."""
+    row = identity_provider_by_id(provider_id)
+    if row is None:
+        raise Http404("There is no such identity provider.")
     try:
-        return view(request, provider_id)
+        with provider_calls(row.tenant_id):
+            return view(request, provider_id)
     except (requests.RequestException, KeyError, ValueError) as error:
         adapter = get_adapter(request)
         try:

@@ -1,7 +1,7 @@
 """Identity providers of a tenant: page, API, command, checks (docs/reference/sign-in.md#openid-connect)."""
 
 import uuid
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from io import StringIO
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from portal.middleware import ONLY_TENANT
 from portal.sign_in.adapter import AccountAdapter
+from portal.sign_in.http import provider_calls
 from portal.sign_in.sessions import PROVIDER
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token
@@ -243,3 +244,22 @@ def test_sessions_of_a_provider_end_with_it(tenant: Any, admin: Api, end: str) -
     assert (client.get(page).status_code, other.get(page).status_code) == (302, 200)
     record = SignInRecord.objects.get(tenant=tenant, kind="session_expired")
     assert record.detail == "its identity provider was deleted or switched off"
+
+
+def test_sign_ins_that_wait_for_a_provider_leave_threads_for_others(tenant: Any, admin: Api, settings: Any) -> None:
+    settings.WEB_THREADS, settings.HTTP_ALLOWED_PRIVATE_HOSTS = 8, ["127.0.0.1"]
+    admin.put("/identity-providers/company", {**BODY, "issuer": "http://127.0.0.1:1"})
+    page = reverse("openid_connect_login", args=[IdentityProvider.objects.get(tenant=tenant).id])
+
+    def last_failure() -> str:
+        assert Client().get(page).url == reverse("account_login")
+        return SignInRecord.objects.filter(tenant=tenant).order_by("-id")[0].detail
+
+    for waiting, is_refused in (
+        ([tenant.id], False), ([tenant.id] * 2, True), ([tenant.id, uuid.uuid4(), uuid.uuid4()], False),
+        ([uuid.uuid4() for _ in range(4)], True), ([], False),
+    ):  # fmt: skip
+        with ExitStack() as others:
+            for one in waiting:
+                others.enter_context(provider_calls(one))
+            assert ("too many sign-ins wait" in last_failure()) is is_refused, waiting
