@@ -23,7 +23,7 @@ from ingress.intake.admission import TenantOverLimit
 from ingress.intake.receive import events_receive
 from workflows.backoff import backoff_seconds
 from workflows.database_errors import is_data_error
-from workflows.errors import PortalError
+from workflows.errors import Conflict, PortalError
 from workflows.models import OutboxEvent
 from workflows.statuses import EventSource
 
@@ -111,6 +111,10 @@ def _relay_one(tenant_id: uuid.UUID, row_id: uuid.UUID) -> int:
             return _relay(list(_due(tenant_id).filter(id=row_id)))
     except TenantOverLimit as error:
         _postpone(row_id, error, seconds=error.retry_after)
+        return 0
+    except Conflict as error:  # the tenant is closed, and a superuser can open it
+        logger.warning("outbox row %s waits: %s", row_id, error.message)
+        _postpone(row_id, error, seconds=LONGEST_PAUSE_SECONDS)
         return 0
     except Exception as error:
         if is_data_error(error):  # every retry would fail in the same way

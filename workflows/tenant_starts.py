@@ -7,10 +7,12 @@ Source: docs/reference/administration.md#maintenance, docs/reference/administrat
 """
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 
@@ -18,6 +20,7 @@ from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict
 from workflows.models import EventDelivery, PortalMaintenance, Run, Tenant
 from workflows.statuses import OPEN_RUN_STATUSES, DeliveryKind, DeliveryStatus
+from workflows.tenancy import tenant_scope
 
 # Reason of a held delivery. The wake after the end of a run finds the deliveries by this text.
 AT_LIMIT = "the tenant has as many open runs as its limit allows; the start waits until a run ends"
@@ -115,9 +118,28 @@ def starts_at_limit_wake(tenant_id: uuid.UUID) -> None:
 def held_starts_release(tenant_id: uuid.UUID) -> None:
     """Make all starts due that the tenant held. The dispatcher starts them in the order in which events were received.
 
-    Starts of paused definitions stay held. Call it when the tenant is opened, its maintenance ends or its limit rises.
+    Starts of paused definitions stay held. Call it in the transaction in which the tenant is opened, its maintenance
+    ends or its limit rises. After the commit, the starts follow that a dispatcher held during this transaction.
     """
-    _make_due(tenant_id, _held(tenant_id).exclude(definition__is_paused=True))
+    held = _held(tenant_id).exclude(definition__is_paused=True)
+
+    def release_late() -> None:
+        with tenant_scope(tenant_id):
+            _make_due(tenant_id, held.all())
+
+    _make_due(tenant_id, held)
+    transaction.on_commit(release_late, robust=True)
+
+
+def held_starts_recheck(tenant_id: uuid.UUID, delivery_ids: Collection[uuid.UUID]) -> None:
+    """Make starts due that were held a moment ago, if the tenant accepts starts again. Call it after their commit.
+
+    Otherwise a start that is held while its hold ends would wait for its next attempt. Cost: at least two statements.
+    """
+    starts_at_limit_wake(tenant_id)
+    tenant = with_maintenance(Tenant.objects.filter(id=tenant_id)).get()
+    if tenant.is_active and maintenance_of(tenant) is None:
+        _make_due(tenant_id, _held(tenant_id).filter(id__in=delivery_ids).exclude(reason=AT_LIMIT))
 
 
 def _held(tenant_id: uuid.UUID) -> QuerySet[EventDelivery]:

@@ -34,7 +34,7 @@ from workflows.models.statements import update_rows
 from workflows.services.wait_lookback import wait_look_for_events
 from workflows.statuses import DeliveryKind, DeliveryStatus
 from workflows.temporal import gateway
-from workflows.tenant_starts import starts_at_limit_wake
+from workflows.tenant_starts import held_starts_recheck
 
 logger = logging.getLogger(__name__)
 
@@ -241,7 +241,8 @@ def _record_attempts(attempted: Sequence[Attempted]) -> None:
             wait_look_for_events(tenant_id=str(delivery.tenant_id), wait_id=str(delivery.wait_id))
     held_attempts = [(delivery, attempt.of_tenant) for delivery, attempt in attempted if attempt.is_held]
     for tenant_id in {delivery.tenant_id for delivery, of_tenant in held_attempts if of_tenant}:
-        starts_at_limit_wake(tenant_id)
+        ids = {delivery.id for delivery, of_tenant in held_attempts if of_tenant and delivery.tenant_id == tenant_id}
+        held_starts_recheck(tenant_id, ids)
     held = {(delivery.tenant_id, delivery.definition_id) for delivery, of_tenant in held_attempts if not of_tenant}
     for tenant_id, definition_id in held:
         if definition_id is not None:

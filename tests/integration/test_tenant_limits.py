@@ -1,17 +1,21 @@
 """Limits, maintenance and the closing of tenants (docs/reference/administration.md#limits)."""
 
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
 import pytest
 from celery.exceptions import Retry
 from django.core.management import CommandError, call_command
+from django.db import connections, transaction
 from django.urls import reverse
 from django.utils import timezone
 
 from ingress import outbox
+from ingress.dispatch import delivery
 from ingress.dispatch.work import events_work
 from ingress.intake.admission import TenantOverLimit
 from ingress.publish import publish_event
@@ -22,10 +26,12 @@ from tests.support.events import receive
 from tests.support.factories import eventually, make_actor, make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
 from tests.support.stream_driver import StreamDriver
+from tests.support.system_scope import in_system_scope
 from tests.support.triggers import STATE, TRIGGER
 from workflows.models import Command, Event, EventDelivery, Notification, OutboxEvent, PortalMaintenance, Run, Tenant
 from workflows.projections.transaction import projection_writer
-from workflows.services import tenant_usage
+from workflows.services import maintenance, tenant_usage
+from workflows.services.maintenance import tenant_maintenance_end, tenant_maintenance_start
 from workflows.services.runs.replay import run_replay
 from workflows.services.schedules.edit import schedule_create
 from workflows.services.schedules.field_checks import ScheduleFields
@@ -162,6 +168,89 @@ def test_maintenance_of_the_portal_holds_the_starts_of_all_tenants(
     assert portal.get(address).status_code == 204
 
 
+def held_of(tenant: Any, event_id: str) -> EventDelivery:
+    """Receive an event while the tenant is in maintenance, and return its held start."""
+    receive(tenant, workflow_correlation_key=None, event_id=event_id)
+    work(tenant)
+    return EventDelivery.objects.get(tenant=tenant, event__event_id=event_id, held_since__isnull=False)
+
+
+def in_another_process(change: Callable[[], Any]) -> None:
+    """Make the change on another connection, and wait for it."""
+
+    @in_system_scope
+    def run() -> None:
+        try:
+            change()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def test_starts_that_are_held_while_maintenance_ends_are_not_forgotten(
+    tenant: Any, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tenant, STATE, trigger=TRIGGER)
+    actor, slug = make_actor(tenant, role=Role.ADMIN), tenant.slug
+    tenant_maintenance_start(actor=actor, slug=slug, reason="move")
+    record = delivery._record_attempts
+
+    def end_and_record(attempted: Any) -> None:
+        monkeypatch.setattr(delivery, "_record_attempts", record)
+        tenant_maintenance_end(actor=actor, slug=slug)
+        record(attempted)
+
+    monkeypatch.setattr(delivery, "_record_attempts", end_and_record)
+    receive(tenant, workflow_correlation_key=None, event_id="held after the end")
+    work(tenant)
+    assert started == ["held after the end"]
+
+    tenant_maintenance_start(actor=actor, slug=slug, reason="move")
+    late = held_of(tenant, "held before the commit")
+    hold = {"held_since": late.held_since, "next_attempt_at": late.next_attempt_at}
+    rows = EventDelivery.objects.filter(id=late.id)
+    rows.update(held_since=None)
+    with transaction.atomic():
+        tenant_maintenance_end(actor=actor, slug=slug)
+        in_another_process(lambda: rows.update(**hold))
+    work(tenant)
+    assert started == ["held after the end", "held before the commit"]
+
+
+def test_end_of_the_maintenance_of_the_portal_is_one_transaction(
+    tenant: Any, started: list[str], portal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process leaves the maintenance, and a repeat releases all held starts in their order."""
+    others = [tenant, make_tenant()]
+    for each in others:
+        publish(each, STATE, trigger=TRIGGER)
+    with system_scope():
+        PortalMaintenance.objects.create(id=1, reason="upgrade", by_name="x")
+    for number, each in enumerate([*others, *others]):
+        held_of(each, f"k{number}")
+    actor = replace(make_actor(tenant, role=Role.ADMIN), is_superuser=True)
+    release = maintenance.held_starts_release
+
+    def kill(tenant_id: Any) -> None:
+        release(tenant_id)
+        raise SystemExit
+
+    monkeypatch.setattr(maintenance, "held_starts_release", kill)
+    with pytest.raises(SystemExit):
+        maintenance.portal_maintenance_end(actor=actor, tenants=others)
+    for each in others:
+        work(each)
+    assert (started, PortalMaintenance.objects.count()) == ([], 1)
+    monkeypatch.setattr(maintenance, "held_starts_release", release)
+    maintenance.portal_maintenance_end(actor=actor, tenants=others)
+    for each in others:
+        work(each)
+    assert started == ["k0", "k2", "k1", "k3"]
+
+
 # -- Limits ------------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +369,19 @@ def test_closed_tenant_refuses_starts_and_events_and_running_work_goes_on(tenant
     run_command("tenant", "open", tenant.slug)
     work(tenant)
     assert (started, api.get("/runs").status_code, member.get("/admin/").status_code) == (["c"], 200, 200)
+
+
+def test_outbox_rows_of_a_closed_tenant_wait_until_it_is_opened(tenant: Any, caplog: Any) -> None:
+    publish_event("PAID", {"n": 1}, tenant=tenant)
+    Tenant.objects.filter(id=tenant.id).update(is_active=False)
+    assert outbox.outbox_relay_events(tenant_id=tenant.id) == 0
+    row = OutboxEvent.objects.get(tenant=tenant)
+    assert (row.refused_at, "is closed and takes no events" in row.reason) == (None, True)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    Tenant.objects.filter(id=tenant.id).update(is_active=True)
+    OutboxEvent.objects.filter(tenant=tenant).update(next_attempt_at=timezone.now())
+    assert outbox.outbox_relay_events(tenant_id=tenant.id) == 1
+    assert Event.objects.filter(tenant=tenant).count() == 1
 
 
 def test_superuser_manages_every_tenant_and_an_administrator_only_the_own(portal: Any) -> None:

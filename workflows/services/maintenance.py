@@ -103,11 +103,10 @@ def portal_maintenance_end(
             raise _state("the portal is not in maintenance")
         command.details = {"since": row.since.isoformat(), "was": row.reason}
         row.delete()
-    # If the process is killed here, the dispatcher still tries each held start again within 15 minutes.
-    for tenant in tenants:
-        if tenant.is_active and tenant.maintenance_since is None:
-            with tenant_scope(tenant.id):
-                held_starts_release(tenant.id)
+        for tenant in tenants:
+            if tenant.is_active and tenant.maintenance_since is None:
+                with tenant_scope(tenant.id):
+                    held_starts_release(tenant.id)
 
 
 def _require_reason(reason: str) -> None:
