@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, OperationalError, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run, make_tenant
@@ -418,6 +418,21 @@ def test_an_error_of_one_part_leaves_the_others(tenant: Any, monkeypatch: pytest
     with pytest.raises(CommandError, match="1 part"):
         prune(tenant)
     assert runs_of(tenant) == set()
+
+
+@pytest.mark.parametrize("stop", [OperationalError("server closed the connection"), KeyboardInterrupt()])
+def test_a_pass_that_stops_early_records_what_it_has_deleted(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    def stopped(**_: Any) -> Any:
+        raise stop
+
+    monkeypatch.setattr(prune_module, "prune_events", stopped)
+    make_old_run(tenant)
+    with pytest.raises(type(stop)):
+        prune(tenant)
+    row = Command.objects.get(tenant=tenant, action="prune")
+    assert (row.state, row.details["deletedRows"]["workflow_runs"]) == ("observed", 1)
 
 
 # References to rows that retention deletes. It deletes the row that refers, sets the reference to NULL, or keeps the

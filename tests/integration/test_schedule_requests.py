@@ -268,6 +268,20 @@ def test_backfill_is_refused_and_nothing_is_stored(tenant: Any, start: timedelta
     assert not ScheduleOccurrence.objects.filter(schedule=schedule).exists()
 
 
+def test_backfill_of_times_whose_occurrences_retention_deleted_is_refused(tenant: Any) -> None:
+    """A second run would start, because the portal no longer knows that the first one existed."""
+    schedule, today = add(tenant, cron="0 0 * * *"), timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    old = today - timedelta(days=91)
+    fire(schedule, old)
+    ScheduleOccurrence.objects.filter(schedule=schedule).delete()
+    given: dict[str, Any] = {"actor": make_actor(tenant), "schedule_id": schedule.id, "end": today, "reason": "again"}
+    Schedule.objects.filter(id=schedule.id).update(created_at=old - timedelta(days=1))
+    with pytest.raises(InputInvalid, match="times before .* Retention deletes older occurrences"):
+        control.schedule_backfill(**given, start=old)
+    assert not ScheduleOccurrence.objects.filter(schedule=schedule).exists()
+    assert control.schedule_backfill(**given, start=today - timedelta(days=89))["accepted"] == 90
+
+
 @pytest.mark.parametrize("is_dry_run", [True, False])
 def test_backfill_from_the_first_year_of_the_calendar_is_refused(tenant: Any, is_dry_run: bool) -> None:
     path = f"/schedules/{add(tenant).id}/backfill"

@@ -93,13 +93,14 @@ def tenants_prune(*, tenants: Iterable[Tenant], options: Pass) -> Iterator[Progr
     yield from _part("", "sessions", _sessions(options), options)
     yield from _part("", "sign-ins", _sign_ins(None, options), options)
     for tenant in tenants:
-        deleted: Counter[str] = Counter()
-        for progress in _tenant(tenant, options):
-            yield progress
-            if progress.is_last and not options.is_dry:
-                deleted.update(progress.rows)
-        if deleted:
-            _record(tenant, deleted)
+        deleted: dict[str, Counter[str]] = {}
+        try:
+            for progress in _tenant(tenant, options):
+                deleted[progress.part] = progress.rows
+                yield progress
+        finally:  # also if an operator stops the command, or the database was away
+            if not options.is_dry:
+                _record(tenant, sum(deleted.values(), Counter()))
 
 
 def tenants_prune_slice() -> tuple[dict[str, int], bool]:

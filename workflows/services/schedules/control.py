@@ -2,6 +2,7 @@
 
 import uuid
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,6 +14,7 @@ from workflows.errors import Conflict, DependencyDown, InputInvalid, PortalError
 from workflows.models import Schedule, ScheduleOccurrence
 from workflows.models.statements import database_now
 from workflows.services.idempotency import keyed_command_transaction
+from workflows.services.retention.policy import policy_of
 from workflows.services.schedules.business_days import closed_reason
 from workflows.services.schedules.edit import TARGET, locked_or_refused, schedule_change, schedule_find
 from workflows.services.schedules.fire import occurrence_record
@@ -180,12 +182,29 @@ def _plan(schedule: Schedule, start: datetime, end: datetime) -> Backfill:
             code="BACKFILL_INVALID",
             details={"limit": MAX_BACKFILL},
         )
+    _require_known(schedule, times)
     rows = ScheduleOccurrence.objects.filter(schedule=schedule, scheduled_at__gte=start, scheduled_at__lte=end)
     return Backfill(
         times=times,
         recorded=set(rows.values_list("scheduled_at", flat=True)),
         closed=[moment for moment in times if closed_reason(schedule, moment)],
     )
+
+
+def _require_known(schedule: Schedule, times: Collection[datetime]) -> None:
+    """Refuse times for which retention may have deleted the row that says that a run was started.
+
+    Errors: InputInvalid BACKFILL_INVALID.
+    """
+    kept_since = policy_of(schedule.tenant).before()["events"]
+    if schedule.created_at <= kept_since and any(moment <= kept_since for moment in times):
+        raise InputInvalid(
+            f"the range has times before {kept_since:%Y-%m-%d %H:%M} UTC. Retention deletes older"
+            " occurrences, so the portal does not know if these times have started a run. Choose a later start, and"
+            " start single runs by hand",
+            code="BACKFILL_INVALID",
+            details={"keptSince": kept_since.isoformat()},
+        )
 
 
 def _temporal_times(schedule: Schedule, start: datetime, end: datetime) -> list[datetime]:

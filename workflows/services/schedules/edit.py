@@ -178,7 +178,7 @@ def require_schedule_role(
 
 def schedule_find(*, tenant_id: uuid.UUID, schedule_id: uuid.UUID) -> Schedule:
     """Return the schedule. Errors: NotFound SCHEDULE_NOT_FOUND, also for another tenant's id."""
-    rows = Schedule.objects.select_related("definition__published_version", "calendar")
+    rows = Schedule.objects.select_related("tenant", "definition__published_version", "calendar")
     schedule = rows.filter(tenant_id=tenant_id, id=schedule_id, removed_at__isnull=True).first()
     if schedule is None:
         raise _unknown(schedule_id)
