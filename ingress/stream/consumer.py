@@ -91,6 +91,8 @@ class EventStream:
         self._names = group.names
         self._logged_counts = ""
         self._over_limit_until = 0.0  # 0: no entry waits for a limit
+        # Last entry that was tried again after a limit. None: no entry is due.
+        self._retried_to: str | None = None
         self.counts = StreamCounts()
 
     def consume_events(self, *, once: bool = False) -> StreamCounts:
@@ -128,15 +130,14 @@ class EventStream:
         self._sweep()
         sweep_at = time.monotonic() + self._limits.claim_seconds
         while not self._stop.is_set():
-            entries = self._group.read_new(count=self._limits.batch, block_ms=None if once else BLOCK_MS)
+            is_busy = once or self._retried_to is not None
+            entries = self._group.read_new(count=self._limits.batch, block_ms=None if is_busy else BLOCK_MS)
             self._redis.end()
             if entries:
                 self._receive(entries)
             elif once:
                 return
-            if self._over_limit_until and time.monotonic() >= self._over_limit_until:
-                self._over_limit_until = 0.0
-                self._receive_pending(idle_ms=0, consumer=self._group.consumer)
+            self._retry_over_limit()
             if time.monotonic() >= sweep_at:
                 self._sweep()
                 sweep_at = time.monotonic() + self._limits.claim_seconds
@@ -155,16 +156,30 @@ class EventStream:
             logger.info("stream %s: %s", self._names.stream, counts)
             self._logged_counts = counts
 
+    def _retry_over_limit(self) -> None:
+        """Try the next page of the entries that wait for a limit, if it is time.
+
+        New entries are read between two pages. So a tenant with many such entries does not delay the other tenants.
+        """
+        if self._retried_to is None and self._over_limit_until and time.monotonic() >= self._over_limit_until:
+            self._over_limit_until, self._retried_to = 0.0, ""
+        if self._retried_to is not None:
+            self._retried_to = self._receive_page(self._retried_to, idle_ms=0, consumer=self._group.consumer)
+
     def _receive_pending(self, *, idle_ms: int, consumer: str | None = None) -> None:
-        after = ""
-        while not self._stop.is_set():
-            page = self._group.claim_pending(count=self._limits.batch, idle_ms=idle_ms, after=after, consumer=consumer)
-            if page is None:
-                return
-            for entry_id in page.trimmed:
-                self._write_dead_letter(Entry(entry_id, ()), "EVENT_ENTRY_TRIMMED", TRIMMED, level=logging.ERROR)
-            self._receive(page.entries)
-            after = page.last_id
+        after: str | None = ""
+        while after is not None and not self._stop.is_set():
+            after = self._receive_page(after, idle_ms=idle_ms, consumer=consumer)
+
+    def _receive_page(self, after: str, *, idle_ms: int, consumer: str | None) -> str | None:
+        """Receive one page of pending entries after this id. Return its last id, or None if no page is left."""
+        page = self._group.claim_pending(count=self._limits.batch, idle_ms=idle_ms, after=after, consumer=consumer)
+        if page is None:
+            return None
+        for entry_id in page.trimmed:
+            self._write_dead_letter(Entry(entry_id, ()), "EVENT_ENTRY_TRIMMED", TRIMMED, level=logging.ERROR)
+        self._receive(page.entries)
+        return page.last_id
 
     def _receive(self, entries: list[Entry]) -> None:
         """Store entries as events. Acknowledge the stored entries.

@@ -17,8 +17,10 @@ from django.utils import timezone
 from ingress import outbox
 from ingress.dispatch import delivery
 from ingress.dispatch.work import events_work
+from ingress.intake import admission
 from ingress.intake.admission import TenantOverLimit
 from ingress.publish import publish_event
+from ingress.stream import consumer
 from ingress.tasks import consume_event
 from portal.devstack.servers import Servers
 from tests.support.api import Api, error_of
@@ -324,6 +326,34 @@ def test_stream_keeps_entries_over_the_limit_and_serves_other_tenants(tenant: An
     limit(tenant, stored_bytes=None)
     assert driver.consumer(max_deliveries=1).consume_events(once=True).stored == 3
     assert (driver.pending(), driver.dead_letters()) == ({}, [])
+    driver.close()
+
+
+def test_entries_over_the_limit_do_not_delay_those_of_other_tenants(
+    tenant: Any, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, driver = make_tenant(), StreamDriver(servers.redis_url, tenant.slug)
+    limit(tenant, stored_bytes=1)
+    Tenant.objects.filter(id=tenant.id).update(usage={"storedBytes": 5})
+    monkeypatch.setattr(admission, "STORAGE_RETRY_SECONDS", 0)
+    for number in range(6):
+        driver.add(tenant, number)
+    for number in range(3):
+        driver.add(other, number)
+    seen: list[str] = []
+    store = consumer.stream_events_receive
+
+    def record(**given: Any) -> Any:
+        seen.extend("full" if str(tenant.slug).encode() in dict(entry.fields).values() else "other"
+                    for entry in given["entries"])  # fmt: skip
+        return store(**given)
+
+    monkeypatch.setattr(consumer, "stream_events_receive", record)
+    assert driver.consumer(batch=1).consume_events(once=True).stored == 3
+    first = seen.index("other")
+    assert "".join(seen[first:]).count("fullfull") == 0, seen
+    limit(tenant, stored_bytes=None)
+    assert driver.consumer(batch=1).consume_events(once=True).stored == 6
     driver.close()
 
 
