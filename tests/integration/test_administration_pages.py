@@ -43,6 +43,8 @@ def test_token_is_shown_on_one_page_and_never_again(tenant: Any) -> None:
     again = client.post(f"{TOKENS}add/", fields, follow=True)  # a second click on the same form
     assert "Your first click created the token" in again.content.decode()
     assert ApiToken.objects.filter(tenant=tenant).count() == 1
+    client.post(f"{TOKENS}add/", {**fields, "name": "Last day of the calendar", "last_day": "9999-12-31", **key()})
+    assert ApiToken.objects.get(tenant=tenant, name="Last day of the calendar").expires_at is None
 
 
 @pytest.mark.parametrize(

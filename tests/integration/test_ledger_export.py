@@ -17,6 +17,7 @@ from django.utils import timezone
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.members import member_of
+from tests.support.table_owner import execute_as_owner
 from workflows.ledger import command_transaction
 from workflows.models import Command, CommandEntry
 from workflows.services import ledger_export
@@ -161,6 +162,15 @@ def test_period_selects_a_part_of_the_chain(tenant: Any, admin: Api, tmp_path: P
     assert error_of(admin.post("/commands/exports", {"since": tomorrow}), 400)["code"] == "LEDGER_PERIOD_EMPTY"
 
 
+def test_export_of_a_chain_with_a_gap_is_refused(tenant: Any, admin: Api) -> None:
+    fill(tenant, 3)
+    middle = timezone.now()
+    fill(tenant, 1)
+    execute_as_owner(f"DELETE FROM workflow_command_entries WHERE tenant_id = '{tenant.id}' AND seq IN (5, 6)")
+    refused = error_of(admin.post("/commands/exports", {"since": middle.isoformat()}), 409)
+    assert (refused["code"], "verify_audit" in refused["message"]) == ("LEDGER_LINK_MISSING", True)
+
+
 def test_only_administrators_with_a_key_export(tenant: Any, admin: Api, settings: Any) -> None:
     fill(tenant, 1)
     export = admin.post("/commands/exports").json()
@@ -183,6 +193,9 @@ def test_page_makes_an_export_and_links_its_files(tenant: Any) -> None:
     (export,) = Command.objects.filter(tenant=tenant, action="export_ledger")
     assert f"/api/v1/commands/exports/{export.id}/signature" in shown
     assert body_of(client.get(f"/api/v1/commands/exports/{export.id}")).count(b"\n") == 4
+    whole = {**form, "first_day": "0001-01-01", "last_day": "9999-12-31", "idempotency_key": str(uuid.uuid4())}
+    assert client.post(page, whole).status_code == 200
+    assert Command.objects.filter(tenant=tenant, action="export_ledger", state="observed").count() == 2
     wrong = client.post(page, {**form, "first_day": "2999-01-01", "idempotency_key": str(uuid.uuid4())})
     assert "LEDGER_PERIOD_EMPTY" in wrong.content.decode()
     assert member_of(tenant, role="author").get(page).status_code == 403

@@ -47,6 +47,7 @@ def test_each_filter_finds_exactly_its_rows(tenant: Any) -> None:
         ({"state__exact": "unknown"}, []),
         ({"first_day": f"{timezone.now() + timedelta(days=1):%Y-%m-%d}"}, []),
         ({"last_day": f"{timezone.now() + timedelta(days=1):%Y-%m-%d}"}, ["b", "a"]),
+        ({"first_day": "0001-01-01", "last_day": "9999-12-31"}, ["b", "a"]),
         ({"text": "holiday"}, ["a"]),
         ({"text": "holiday", "actor": "jonas"}, []),
     ):

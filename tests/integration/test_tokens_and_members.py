@@ -69,6 +69,7 @@ def test_token_is_shown_once_and_has_its_properties(tenant: Any, admin: Api) -> 
         ({"role": "owner"}, "owner"),
         ({"name": ""}, "blank"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "in the past"),
+        ({"expires_at": "9999-12-31T23:59:59Z"}, "after the year 8999"),
         ({"rate_limit_per_minute": 0}, "greater than or equal to 1"),
         ({"scope": ["events:write"]}, "This field is unknown"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
@@ -18,6 +19,16 @@ from workflows.models import TenantMembership
 from workflows.models.fields import new_id
 from workflows.statuses import BulkOutcome, ReplayVersion, Role
 from workflows.strict_json import JsonRefused, read_json
+
+
+def start_of_day(day: date | None) -> datetime | None:
+    """Return the beginning of a day in UTC, None without a day."""
+    return None if day is None else datetime.combine(day, time.min, UTC)
+
+
+def end_of_day(day: date | None) -> datetime | None:
+    """Return the end of a day in UTC. None without a day, and for the last day of the calendar."""
+    return None if day is None or day == date.max else start_of_day(day + timedelta(days=1))
 
 
 class JsonField(forms.CharField):

@@ -1,6 +1,6 @@
 """Page of signed exports of the command ledger (docs/reference/authority.md#signed-export)."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from workflows.admin.base import actor_of, error_text
 from workflows.admin.form_keys import key_of, once
-from workflows.admin.forms import ReasonForm
+from workflows.admin.forms import ReasonForm, end_of_day, start_of_day
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Command
 from workflows.services.ledger_export import ledger_export_create, require_export_role
@@ -32,8 +32,7 @@ class ExportForm(ReasonForm):
 
     def period(self) -> tuple[datetime | None, datetime | None]:
         """Return the times from which and before which the entries of the export were written."""
-        first, last = self.cleaned_data["first_day"], self.cleaned_data["last_day"]
-        return _midnight(first), _midnight(last and last + timedelta(days=1))
+        return start_of_day(self.cleaned_data["first_day"]), end_of_day(self.cleaned_data["last_day"])
 
 
 def export_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
@@ -71,7 +70,3 @@ def export_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
         exports=exports.order_by("-requested_at", "-id")[:SHOWN_EXPORTS],
     )
     return TemplateResponse(request, "portal/ledger_export.html", context)
-
-
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time.min, UTC)

@@ -1,6 +1,5 @@
 """List of the command ledger with its search (docs/reference/screens.md#command-ledger)."""
 
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from workflows.admin.base import actor_of
+from workflows.admin.forms import end_of_day, start_of_day
 from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.ledger_search import LedgerPage, LedgerSearch, ledger_search
 from workflows.statuses import CommandAction, CommandState, Role
@@ -33,14 +33,14 @@ class LedgerSearchForm(forms.Form):
 
     def search(self) -> LedgerSearch:
         """Return the filters. The days are days in UTC."""
-        given, last = self.cleaned_data, self.cleaned_data["last_day"]
+        given = self.cleaned_data
         return LedgerSearch(
             actor=given["actor"],
             action=given["action"],
             target=given["target"],
             state=given["state"],
-            since=_midnight(given["first_day"]),
-            until=_midnight(last and last + timedelta(days=1)),
+            since=start_of_day(given["first_day"]),
+            until=end_of_day(given["last_day"]),
             text=given["text"],
         )
 
@@ -68,7 +68,3 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
         may_export=actor.has_role(Role.ADMIN),
     )
     return TemplateResponse(request, "portal/ledger_list.html", context, status=200 if is_valid else 400)
-
-
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time.min, UTC)

@@ -4,7 +4,7 @@ Source: docs/reference/api.md#authentication
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 from workflows.admin.administrators import AdministratorsAdmin
 from workflows.admin.base import actor_of, error_text
 from workflows.admin.form_keys import key_of, once
-from workflows.admin.forms import ReasonForm
+from workflows.admin.forms import ReasonForm, end_of_day
 from workflows.errors import PortalError
 from workflows.models import ApiToken
 from workflows.services.tokens import (
@@ -69,12 +69,12 @@ class TokenForm(forms.Form):
     )
 
     def token_fields(self) -> TokenFields:
-        given, last_day = self.cleaned_data, self.cleaned_data["last_day"]
+        given = self.cleaned_data
         return TokenFields(
             name=given["name"],
             role=Role(given["role"]),
             scopes=given["scopes"],
-            expires_at=None if last_day is None else datetime.combine(last_day + timedelta(days=1), time.min, UTC),
+            expires_at=end_of_day(given["last_day"]),
             rate_limit_per_minute=given["rate"],
         )
 

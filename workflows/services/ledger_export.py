@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.errors import DependencyDown, InputInvalid, NotFound
+from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound
 from workflows.models import Command, CommandEntry, LedgerCheckpoint, Tenant
 from workflows.services.idempotency import CommandRepeated, keyed_command_transaction
 from workflows.services.ledger_export_format import FORMAT, link_line, manifest_line, signature_of
@@ -43,7 +43,8 @@ def ledger_export_create(
 
     Without a time, the export begins with the first stored link or ends with the last one.
 
-    Errors: PermissionRefused; InputInvalid LEDGER_PERIOD_EMPTY; DependencyDown LEDGER_KEY_MISSING.
+    Errors: PermissionRefused; InputInvalid LEDGER_PERIOD_EMPTY; Conflict LEDGER_LINK_MISSING; DependencyDown
+    LEDGER_KEY_MISSING.
     """
     key_id, seed = next(iter(settings.LEDGER_EXPORT_KEYS.items()), ("", b""))
     try:
@@ -62,7 +63,14 @@ def ledger_export_create(
                     "the export cannot be signed, because LEDGER_EXPORT_KEYS is not set. An operator must set the key",
                     code="LEDGER_KEY_MISSING",
                 )
-            manifest = _manifest(actor, since, until)
+            try:
+                manifest = _manifest(actor, since, until)
+            except (CommandEntry.DoesNotExist, LedgerCheckpoint.DoesNotExist) as error:
+                raise Conflict(
+                    "a link of the audit chain is missing. Retention may have deleted it at this moment, so try again."
+                    " If the error stays, the chain is not intact, and an operator must run manage.py verify_audit",
+                    code="LEDGER_LINK_MISSING",
+                ) from error
             signature = signature_of(manifest, key_id=key_id, seed=seed)
             command.details = {"manifest": manifest, "signature": signature}
     except CommandRepeated as repeat:

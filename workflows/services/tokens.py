@@ -26,6 +26,8 @@ MAX_NAME_LENGTH = 200
 # The old token of a rotation stays valid for at most this time.
 MAX_OVERLAP = timedelta(days=30)
 MAX_RATE_PER_MINUTE = 1_000_000
+# Later times cannot be shown in each time zone, and a rotation cannot add a period to them.
+LAST_YEAR = 8999
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,8 @@ def _require_valid(fields: TokenFields) -> None:
     require_known_scopes(fields.scopes)
     if fields.expires_at is not None and fields.expires_at <= timezone.now():
         raise InputInvalid("the time of expiry is in the past; give a later time")
+    if fields.expires_at is not None and fields.expires_at.year > LAST_YEAR:
+        raise InputInvalid(f"the time of expiry is after the year {LAST_YEAR}; give an earlier time, or no time")
     limit = fields.rate_limit_per_minute
     if limit is not None and not 1 <= limit <= MAX_RATE_PER_MINUTE:
         raise InputInvalid(f"the rate limit must be from 1 to {MAX_RATE_PER_MINUTE:,} requests per minute")
