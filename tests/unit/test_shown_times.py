@@ -3,6 +3,7 @@
 Source: docs/reference/screens.md#times
 """
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,8 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from portal.time_zone import TimeZoneMiddleware
+from workflows.admin.business_data import value_words
+from workflows.selectors.run_values import DATE, SearchPath
 from workflows.templatetags import times
 
 NOW = datetime(2026, 11, 24, 13, 7, 32, 204_000, tzinfo=UTC)
@@ -46,12 +49,20 @@ def test_durations_are_rounded_down(seconds: float, text: str) -> None:
         (NOW - timedelta(days=22), "Europe/Berlin", "2 Nov 14:07 CET"),
         (NOW - timedelta(days=122), "Europe/Berlin", "25 Jul 15:07 CEST"),
         (NOW - timedelta(days=400), "Europe/Berlin", "20 Oct 2025 15:07 CEST"),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "Europe/Berlin", "31 Dec 9999 23:59 UTC"),
+        (datetime(1, 1, 1, tzinfo=UTC), "America/Sao_Paulo", "1 Jan 1 00:00 UTC"),
     ],
 )
 def test_a_time_names_its_zone_and_its_day_if_it_is_another_day(at: datetime, zone: str, text: str) -> None:
     with timezone.override(ZoneInfo(zone)):
         assert f">{text}</time>" in times.moment(at)
         assert f">{text.rpartition(' ')[0]}</time>" in times.clock(at)
+
+
+def test_business_data_may_have_the_last_time_of_the_calendar() -> None:
+    path = SearchPath(uuid.uuid4(), "expires", DATE)
+    with timezone.override(ZoneInfo("Asia/Tokyo")):
+        assert value_words(path, "9999-12-31T23:59:59Z") == "9999-12-31 23:59 UTC"
 
 
 def test_hover_and_focus_show_the_full_time_in_the_zone_and_in_utc() -> None:

@@ -10,7 +10,7 @@ from workflows.actors import Actor
 from workflows.models import Run
 from workflows.redaction import Rules
 from workflows.selectors.run_values import BOOLEAN, DATE, MONEY, NUMBER, SearchPath, search_paths_in, values_of_runs
-from workflows.templatetags.times import zone_name
+from workflows.templatetags.times import local_time, zone_name
 
 
 def value_words(path: SearchPath, text: str) -> str:
@@ -23,7 +23,7 @@ def value_words(path: SearchPath, text: str) -> str:
     if moment is None:
         return text
     # A time without a zone is in UTC, as in the filters.
-    local = timezone.localtime(moment.replace(tzinfo=moment.tzinfo or timezone.get_fixed_timezone(0)))
+    local = local_time(moment.replace(tzinfo=moment.tzinfo or timezone.get_fixed_timezone(0)))
     return f"{local:%Y-%m-%d %H:%M} {zone_name(local)}"
 
 

@@ -14,7 +14,6 @@ from django import forms
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import QueryDict
-from django.utils import timezone
 
 from workflows import status_marks
 from workflows.admin.list_filters import DAY_LIMITS
@@ -25,7 +24,7 @@ from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_by_term
 from workflows.selectors.run_values import BOOLEAN, TEXT, SearchPath, runs_with_value
 from workflows.statuses import TriggerType
-from workflows.templatetags.times import zone_name
+from workflows.templatetags.times import local_time, zone_name
 
 STATUS = "status__exact"
 COLUMNS_VAR = "cols"
@@ -238,7 +237,7 @@ def _label(form: RunListForm, name: str) -> str:
 def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
     value = form.cleaned_data[name]
     if isinstance(value, datetime):
-        return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S} {zone_name(value)}"
+        return f"{local_time(value):%Y-%m-%d %H:%M:%S} {zone_name(value)}"
     if isinstance(value, float):
         return f"{value:,.12g}"
     field = form.fields[name]

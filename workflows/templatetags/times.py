@@ -1,6 +1,6 @@
 """Times and durations as the screens show them, in the time zone of the request (docs/reference/screens.md#times)."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
@@ -11,16 +11,27 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 NO_TIME = "–"
 
 
+def local_time(value: datetime) -> datetime:
+    """Return a time in the current zone, or in UTC if it is outside of Python's calendar there.
+
+    Senders of events and authors use 9999-12-31T23:59:59Z for "never". East of UTC, this time is in the year 10000.
+    """
+    try:
+        return timezone.localtime(value)
+    except OverflowError:
+        return value.astimezone(UTC)
+
+
 def zone_name(at: datetime | None = None) -> str:
     """Return the short name of the current time zone, for example `CET`. A zone without a name gives `UTC-03:00`."""
-    local = timezone.localtime(at or timezone.now())
+    local = local_time(at or timezone.now())
     name = local.tzname() or ""
     return name if name.isalpha() else f"UTC{_offset(local)}"
 
 
 def clock_text(value: datetime, *, with_seconds: bool = False) -> str:
     """Return the local time without the zone: `13:47`, with a week day or a date if it is not today."""
-    local, today = timezone.localtime(value), timezone.localdate()
+    local, today = local_time(value), timezone.localdate()
     text = local.strftime("%H:%M:%S" if with_seconds else "%H:%M")
     days = abs((local.date() - today).days)
     if days == 0:
@@ -32,7 +43,7 @@ def clock_text(value: datetime, *, with_seconds: bool = False) -> str:
 
 def full_text(value: datetime) -> str:
     """Return the time to the millisecond, in the current zone and in UTC."""
-    local, utc = timezone.localtime(value), value.astimezone(timezone.get_fixed_timezone(0))
+    local, utc = local_time(value), value.astimezone(timezone.get_fixed_timezone(0))
     in_utc = f"{utc:%Y-%m-%d %H:%M:%S}.{utc.microsecond // 1000:03} UTC"
     if not local.utcoffset():
         return in_utc
