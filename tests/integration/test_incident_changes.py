@@ -13,12 +13,16 @@ from django.utils import timezone
 
 from tests.support.factories import make_actor, make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.management_commands import run_command
 from tests.support.members import member_of
+from tests.support.old_runs import days_ago
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused, PortalError
-from workflows.models import Command, Incident, IncidentHour, Run, TenantMembership
+from workflows.models import Command, Incident, IncidentFailure, IncidentHour, Run, TenantMembership
+from workflows.projections.transaction import projection_writer
 from workflows.selectors.incidents import incident_of_run, runs_of_incident
 from workflows.services.incidents import change, combine
 from workflows.services.incidents.clock import incidents_close_quiet, incidents_wake
+from workflows.services.incidents.hours import hour_of
 from workflows.statuses import Role
 
 
@@ -75,6 +79,25 @@ def test_merge_of_a_merged_incident_keeps_all_counts(tenant: Any, version: Any) 
     assert count_of(one) == (4, 4)
     combine.incident_separate(actor=actor, incident_id=two.id)
     assert (count_of(one), count_of(two)) == ((3, 3), (1, 1))
+
+
+def test_merge_after_a_deletion_by_retention_keeps_the_time_of_the_first_failure(tenant: Any, version: Any) -> None:
+    fail_run(version, "No payment.")
+    fail_run(version, "The gate is closed.")
+    first, second = sorted(grow_incidents(tenant), key=lambda each: each.number)
+    old = days_ago(100)
+    with projection_writer("test"):
+        Run.objects.filter(tenant=tenant).update(ended_at=old)
+    IncidentFailure.objects.filter(tenant=tenant).update(failed_at=old)
+    IncidentHour.objects.filter(tenant=tenant).update(hour=hour_of(old))
+    Incident.objects.filter(tenant=tenant).update(first_failed_at=old)
+    run_command("prune", "--tenant", tenant.slug)
+    assert not IncidentFailure.objects.filter(tenant=tenant).exists()
+    fail_run(version, "No payment.")
+    grow_incidents(tenant)
+    combine.incident_merge(actor=make_actor(tenant), incident_id=second.id, into=first.number)
+    first.refresh_from_db()
+    assert (first.run_count, first.first_failed_at) == (3, old)
 
 
 def test_split_moves_failures_and_holds_for_later_ones(tenant: Any, version: Any) -> None:

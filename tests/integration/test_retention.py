@@ -17,11 +17,13 @@ from django.core.management import CommandError
 from django.db import DatabaseError, OperationalError, close_old_connections, connection, transaction
 from django.utils import timezone
 
-from tests.support.factories import make_actor, make_run, make_tenant
+from tests.support.api import Api, error_of
+from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
 from tests.support.management_commands import run_command
 from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run
 from tests.support.plans import copies
 from tests.support.system_scope import in_system_scope
+from tests.support.triggers import STATE
 from workflows import tasks
 from workflows.ledger import command_open
 from workflows.models import (
@@ -49,6 +51,7 @@ from workflows.services.retention import prune as prune_module
 from workflows.services.retention.old_events import prune_events
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandAction, Role
+from workflows.temporal import gateway
 
 RUN_TABLES = ("RunStep", "RunWait", "RunLog", "RunValue", "HumanTask", "TaskDraft", "EventDelivery")
 
@@ -433,6 +436,23 @@ def test_a_pass_that_stops_early_records_what_it_has_deleted(
         prune(tenant)
     row = Command.objects.get(tenant=tenant, action="prune")
     assert (row.state, row.details["deletedRows"]["workflow_runs"]) == ("observed", 1)
+
+
+def test_a_repeated_start_whose_run_was_deleted_starts_no_second_run(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(gateway, "start_run", lambda run, **_: started.append(run.run_id) or "first")
+    monkeypatch.setattr(gateway, "check_reachable", lambda: None)
+    publish(tenant, STATE)
+    api, body = Api(make_token(tenant, Role.OPERATOR)), {"definition": "flow", "payload": {}}
+    first = api.post("/runs", body, **{"Idempotency-Key": "k"}).json()
+    with projection_writer("test"):
+        Run.objects.filter(id=first["run_id"]).update(status="SUCCEEDED", ended_at=days_ago(100))
+    prune(tenant)
+    assert api.post("/runs", body, **{"Idempotency-Key": "k"}).json() == first
+    assert (started, runs_of(tenant)) == ([first["run_id"]], set())
+    assert error_of(api.get(f"/runs/{first['run_id']}/steps"), 404)["code"] == "RUN_DELETED"
 
 
 # References to rows that retention deletes. It deletes the row that refers, sets the reference to NULL, or keeps the

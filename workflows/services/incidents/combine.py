@@ -4,6 +4,7 @@ All of them hold the lock of the tenant's cursor, so that no failure is added at
 """
 
 import uuid
+from datetime import datetime, timedelta
 
 from django.db import connection
 from django.db.models import Max, Min
@@ -190,12 +191,25 @@ def _recount(incident: Incident) -> None:
     failures = IncidentFailure.objects.filter(**of_family, is_counted=True)
     hours = IncidentHour.objects.filter(**of_family, failures__gt=0)
     found = failures.aggregate(first=Min("failed_at"), last=Max("failed_at"))
-    versions = hours.aggregate(first=Min("version"), last=Max("version"))
+    versions = hours.aggregate(first=Min("version"), last=Max("version"), since=Min("hour"))
     incident.run_count = sum(hours.values_list("failures", flat=True))
     incident.first_version, incident.last_version = versions["first"] or 0, versions["last"] or 0
-    incident.first_failed_at = found["first"] or incident.first_failed_at
+    incident.first_failed_at = _first_failed_at(incident, found["first"], versions["since"])
     incident.last_failed_at = found["last"] or incident.last_failed_at
     incident.save(update_fields=_COUNTS)
+
+
+def _first_failed_at(incident: Incident, stored: datetime | None, since: datetime | None) -> datetime:
+    """Return the time of the first failure. `stored`: the first one whose run is stored. `since`: the first hour.
+
+    Retention deletes old failures, and their counters by hour stay. Then the time that the incident has is used if it
+    is in that hour, or else the begin of the hour.
+    """
+    if stored is not None and (since is None or stored - since < timedelta(hours=1)):
+        return stored
+    if since is None or timedelta() <= incident.first_failed_at - since < timedelta(hours=1):
+        return incident.first_failed_at
+    return since
 
 
 def _invalid(problem: str) -> InputInvalid:
