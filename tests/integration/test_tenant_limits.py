@@ -30,7 +30,17 @@ from tests.support.members import member_of
 from tests.support.stream_driver import StreamDriver
 from tests.support.system_scope import in_system_scope
 from tests.support.triggers import STATE, TRIGGER
-from workflows.models import Command, Event, EventDelivery, Notification, OutboxEvent, PortalMaintenance, Run, Tenant
+from workflows.models import (
+    Command,
+    DataStoreEntry,
+    Event,
+    EventDelivery,
+    Notification,
+    OutboxEvent,
+    PortalMaintenance,
+    Run,
+    Tenant,
+)
 from workflows.projections.transaction import projection_writer
 from workflows.services import maintenance, tenant_usage
 from workflows.services.maintenance import tenant_maintenance_end, tenant_maintenance_start
@@ -379,6 +389,20 @@ def test_measurement_warns_at_80_and_100_percent(tenant: Any, monkeypatch: pytes
     page = text_of(client.get("/admin/"))
     assert ("Open runs are at 100 % of the limit of 1" in page, "Stored bytes are at 85 % of" in page) == (True, True)
     assert "are at 100 %" not in text_of(member_of(tenant, role="author").get("/admin/"))
+
+
+def test_deleted_rows_are_not_stored_bytes(tenant: Any) -> None:
+    """The files of a table do not shrink. A tenant that shortens its retention must get below its limit again."""
+
+    def stored() -> int:
+        with system_scope():
+            return stored_bytes()[tenant.id]
+
+    rows = [DataStoreEntry(tenant=tenant, key=str(number), value=uuid.uuid4().hex * 60) for number in range(1_500)]
+    DataStoreEntry.objects.bulk_create(rows)
+    full = stored()
+    DataStoreEntry.objects.filter(tenant=tenant).exclude(key__startswith="77").delete()
+    assert (full > 1_000_000, stored() < full / 10) == (True, True), (full, stored())
 
 
 # -- Tenants -----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Measurement of what the limits of tenants limit, and the warnings (docs/reference/administration.md#limits).
 
 A periodic task measures. An exact count of bytes on each write would make every write slower. Stored bytes are an
-estimate: a sample of each table gives the share of each tenant, and the share is multiplied with the size of the table
-with its indexes.
+estimate: a sample of each table gives the size of the rows of each tenant, and the size of the table with its indexes
+gives the space that the indexes add.
 """
 
 import logging
@@ -106,17 +106,23 @@ def _sizes(table: str) -> Iterator[tuple[uuid.UUID, float]]:
     with connection.cursor() as cursor:
         name = connection.ops.quote_name(table)
         cursor.execute(
-            "SELECT pg_total_relation_size(%s::regclass), pg_relation_size(%s::regclass) / 8192", [table, table]
+            "SELECT pg_total_relation_size(%(table)s::regclass), pg_table_size(%(table)s::regclass),"
+            " pg_relation_size(%(table)s::regclass) / 8192",
+            {"table": table},
         )
-        total, blocks = cursor.fetchone()
+        total, without_indexes, blocks = cursor.fetchone()
         share = min(100.0, 100.0 * SAMPLED_BLOCKS / max(1, blocks))
         sample = "" if share == 100 else f" TABLESAMPLE SYSTEM ({share:.6f})"
         statement = f"SELECT tenant_id, sum(pg_column_size(kept.*)) FROM {name} AS kept{sample}"  # noqa: S608
         cursor.execute(f"{statement} GROUP BY tenant_id")
         rows: list[Any] = cursor.fetchall()
-    in_sample = sum(size for _, size in rows)
+    if not rows:
+        return
+    in_sample = float(sum(size for _, size in rows))
+    # Deleted rows leave free space in the files of the table, and new rows use it. It belongs to no tenant.
+    used = min(float(total), in_sample * 100 / share * float(total) / float(without_indexes))
     for tenant_id, size in rows:
-        yield tenant_id, float(total) * float(size) / float(in_sample)
+        yield tenant_id, used * float(size) / in_sample
 
 
 def _events_per_second(tenant_id: uuid.UUID) -> float:
