@@ -12,8 +12,9 @@ def main(job_id: uuid.UUID) -> None:
 
     from workflows.models import BulkJob
     from workflows.services.bulk.work import bulk_work
-    from workflows.tenancy import Scope, enter_scope, system_scope
+    from workflows.tenancy import Scope, enter_scope, system_scope, use_system_login
 
+    use_system_login()
     with system_scope():
         tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
     enter_scope(Scope(tenant=str(tenant_id)))
