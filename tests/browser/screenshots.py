@@ -53,23 +53,49 @@ def addresses(desk: Desk) -> dict[str, str]:
     }
 
 
+def administration(desk: Desk) -> dict[str, str]:
+    """Return the address of each picture of a page for administrators."""
+    lists = {
+        "members": "tenantmembership",
+        "invitations": "invitation",
+        "tokens": "apitoken",
+        "identity-providers": "identityprovider",
+        "sign-ins": "signinrecord",
+    }
+    return {
+        **{name: reverse(f"admin:workflows_{model}_changelist") for name, model in lists.items()},
+        "tenant": reverse("admin:workflows_tenant_change", args=[desk.tenant.id]),
+        "sign-in-rules": reverse("admin:sign_in_rules"),
+        "retention": reverse("admin:retention"),
+        "security": "/account/security/",
+    }
+
+
 @pytest.mark.usefixtures("temporal_worker", "no_dispatcher")  # without a worker, the pictures would show an alarm
 @pytest.mark.parametrize(("suffix", "width", "height", "theme"), SHAPES)
 def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, height: int, theme: str) -> None:
-    context = member_context(
-        browser, site, story.users["Maya"], width=width, height=height, color_scheme=theme, timezone_id="Europe/Berlin"
-    )
-    page = context.new_page()
+    shape = {"width": width, "height": height, "color_scheme": theme, "timezone_id": "Europe/Berlin"}
     FOLDER.mkdir(exist_ok=True)
-    page.goto(f"{site}/admin/")  # this page writes the cookie with the time zone
-    for name, address in addresses(story).items():
+    for person, places in (("Maya", addresses(story)), ("Nora", administration(story))):
+        context = member_context(browser, site, story.users[person], **shape)
+        page = context.new_page()
         worker_record("celery@desk")
-        page.goto(site + address, wait_until="load")
-        page.evaluate("document.fonts.ready")
-        file = FOLDER / f"{name}{suffix}.png"
-        file.write_bytes(small(page.screenshot(animations="disabled")))
-        assert file.stat().st_size <= MOST_BYTES, f"{file.name} has {file.stat().st_size} bytes"
-    context.close()
+        page.goto(f"{site}/admin/")  # this page writes the cookie with the time zone
+        for name, address in places.items():
+            worker_record("celery@desk")
+            take(page, site + address, FOLDER / f"{name}{suffix}.png")
+        context.close()
+    visitor = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    take(visitor.new_page(), f"{site}/account/login/", FOLDER / f"sign-in{suffix}.png")
+    visitor.close()
+
+
+def take(page: Any, address: str, file: Path) -> None:
+    answer = page.goto(address, wait_until="load")
+    assert answer.status == 200, f"{address}: {answer.status}"
+    page.evaluate("document.fonts.ready")
+    file.write_bytes(small(page.screenshot(animations="disabled")))
+    assert file.stat().st_size <= MOST_BYTES, f"{file.name} has {file.stat().st_size} bytes"
 
 
 def small(png: bytes) -> bytes:
