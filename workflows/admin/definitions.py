@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -22,7 +22,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.admin.live import live_page
 from workflows.admin.problem_filters import DefinitionProblemFilter
-from workflows.errors import PortalError
+from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Definition
 from workflows.selectors.versions import definition_version
 from workflows.services.runs.start import run_start
@@ -65,6 +65,8 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
         if request.method == "POST" and form.is_valid():
             try:
                 run_id = _started(request, definition, form.cleaned_data)
+            except PermissionRefused as error:
+                raise PermissionDenied(error.message) from error
             except PortalError as error:
                 form.add_error(None, error_text(error))
             else:
