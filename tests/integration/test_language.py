@@ -121,7 +121,8 @@ def test_page_of_a_draft_shows_severity_and_place_of_its_problems(tenant: Any) -
     row = Definition.objects.create(tenant=tenant, key="draft", name="Draft", draft_text=canonical_text(document))
     page = member_of(tenant).get(reverse("admin:workflows_definition_change", args=[row.id]))
     shown = " ".join(page.content.decode().split())
-    assert "<strong>Error</strong> <code>STEP_TYPE_UNKNOWN</code> root.steps[0].type (line 11, column 15)" in shown
+    problem = "<b>Error</b> <code>STEP_TYPE_UNKNOWN</code> <bdi>root.steps[0].type</bdi> (line 11, column 15)"
+    assert problem in shown
 
 
 def test_schema_of_the_language_is_served(api: Api) -> None:

@@ -9,6 +9,7 @@ from django.template.response import TemplateResponse
 
 from workflows.admin.base import actor_of
 from workflows.admin.forms import end_of_day, start_of_day
+from workflows.admin.list_filters import unknown_parameters
 from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.ledger_search import LedgerPage, LedgerSearch, ledger_search
 from workflows.statuses import CommandAction, CommandState, Role
@@ -51,6 +52,8 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
     given = {OTHER_NAMES.get(name, name): str(value) for name, value in request.GET.items()}
     position = given.pop("at", "")
     form = LedgerSearchForm(given)
+    for name, problem in unknown_parameters(request, {*form.fields, *OTHER_NAMES, "at"}):
+        form.add_error(None, f"{name}: {problem}")
     is_valid = form.is_valid()
     found = LedgerPage(KeysetPage(()))
     if is_valid:

@@ -35,6 +35,7 @@ WORDS = {
     "created_at_from": "created at or after",
     "created_at_to": "created at or before",
     "key": "the correlation key begins with",
+    "waits_for": "an open wait has the event type",
     "state": "state is",
     "error_code": "error code is",
     "failed_step": "failed step is",
