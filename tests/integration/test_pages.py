@@ -44,12 +44,12 @@ def test_replay_shows_earlier_replays_open_runs_and_the_new_run(tenant: Any) -> 
     page = client.get(reverse("admin:workflows_run_replay", args=[old.id])).content.decode()
     assert "Another run of this key." in page
     assert "Already replayed." not in page
-    job = preview_job(tenant, CommandAction.REPLAY, ids=[old.id], allow_another_run=True)
     command = Command.objects.create(
         tenant=tenant, action="replay", target_type="run", target_id=str(old.id), run=old, actor_type="user",
         actor_name="x", source="admin", state="requested",
     )  # fmt: skip
     make_run(tenant, id=run_id_of_replay(command.id), replay_of=old, status="RUNNING", definition_version=version)
+    job = preview_job(tenant, CommandAction.REPLAY, ids=[old.id], allow_another_run=True)
     shown = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
     assert "Already replayed." in shown
     new_run_id = run_id_of_replay(command.id)

@@ -20,13 +20,14 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
-from workflows.admin import list_filters, run_changelist, run_filters
+from workflows.admin import ledger_list, list_filters, run_changelist, run_filters
 from workflows.admin.run_changelist import COLUMNS, ORDERS
 from workflows.admin.run_filters import RunListForm
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Command, HumanTask, Run, RunStep
 from workflows.projections.transaction import projection_writer
-from workflows.selectors import run_list
+from workflows.selectors import ledger_search, run_list
+from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.run_list import shown_status_counts
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -127,6 +128,9 @@ def test_search_that_takes_too_long_is_an_error_at_the_search(
     Command.objects.create(tenant=tenant, action="replay", target_type="run", actor_type="user", actor_name="x")
     query_of = BaseModelAdmin.get_queryset
     monkeypatch.setattr(list_filters, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(ledger_list, "LIST_SECONDS", 0.05)
+    commands = Command.objects.extra(where=["pg_sleep(9) IS NULL"])
+    monkeypatch.setattr(ledger_search, "keyset_page", lambda rows, **_: KeysetPage(tuple(commands)))
     monkeypatch.setattr(
         BaseModelAdmin,
         "get_queryset",

@@ -18,7 +18,7 @@ from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.members import member_of
 from workflows.errors import PermissionRefused
-from workflows.models import Command, SignInRecord, Tenant, TenantMembership
+from workflows.models import Command, Secret, SignInRecord, Tenant, TenantMembership
 from workflows.services.second_factors import second_factors_reset, seed_decrypt, seed_encrypt
 from workflows.statuses import Role
 from workflows.tenancy import NO_SCOPE, scope_of
@@ -77,6 +77,9 @@ def test_session_without_a_factor_is_refused_by_the_api(tenant: Any) -> None:
 
 
 def test_seeds_are_encrypted_and_rotated(tenant: Any, settings: Any) -> None:
+    # Other tests leave unreadable rows behind.
+    Authenticator.objects.all().delete()
+    Secret.objects.all().delete()
     account = get_user_model().objects.create_user(f"maya-{tenant.slug}")
     TOTP.activate(account, "JBSWY3DPEHPK3PXP")
     row = Authenticator.objects.get(user=account)

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -125,6 +126,7 @@ def test_command_rotates_every_tenant_and_fails_for_unreadable_secrets(tenant: A
     settings.WORKFLOW_SECRET_KEYS = NEW | OLD | mine
     # Other tests leave unreadable rows behind.
     Secret.objects.exclude(tenant=tenant).delete()
+    Authenticator.objects.all().delete()
     out = StringIO()
     call_command("rotate_secrets", "--dry-run", stdout=out)
     assert f"{tenant.slug}: 1 to encrypt again, 0 encrypted with the first key already, 0 unreadable" in out.getvalue()

@@ -4,12 +4,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from workflows.admin.base import actor_of
 from workflows.admin.forms import end_of_day, start_of_day
-from workflows.admin.list_filters import unknown_parameters
+from workflows.admin.list_filters import LIST_SECONDS, TOO_SLOW, unknown_parameters
+from workflows.database_errors import is_canceled
+from workflows.models.statements import statement_limit
 from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.ledger_search import LedgerPage, LedgerSearch, ledger_search
 from workflows.statuses import CommandAction, CommandState, Role
@@ -57,7 +60,14 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
     is_valid = form.is_valid()
     found = LedgerPage(KeysetPage(()))
     if is_valid:
-        found = ledger_search(tenant_id=actor.tenant_id, search=form.search(), at=position)
+        try:
+            with statement_limit(LIST_SECONDS):
+                found = ledger_search(tenant_id=actor.tenant_id, search=form.search(), at=position)
+        except OperationalError as error:
+            if not is_canceled(error):
+                raise
+            form.add_error(None, TOO_SLOW)
+            is_valid = False
     kept = {name: value for name, value in given.items() if name in form.fields and value}
     context = model_admin.page_context(
         request,
