@@ -114,7 +114,7 @@ def test_entry_that_can_never_be_an_event_is_a_dead_letter_with_the_reason(strea
         stream.add(tenant, 7, event_id=b"\xff"): "EVENT_INVALID",
         stream.add("nobody", 8): "TENANT_NOT_FOUND",
         stream.add("no\x00body", 9): "TENANT_NOT_FOUND",
-        stream.add(inactive, 10): "TENANT_NOT_FOUND",
+        stream.add(inactive, 10): "TENANT_CLOSED",
         stream.add(tenant, 1, payload_json='{"n": 11}'): "EVENT_ID_CONFLICT",
         stream.add(tenant, 15, payload_schema_ref="unknown.v1"): "SCHEMA_UNKNOWN",
         stream.add(tenant, 14, event_type="COUNTED", payload_schema_ref="payload.Any.v1"): "SCHEMA_MISMATCH",
