@@ -470,7 +470,8 @@ notify_dispatcher(late)
     tenants = some_tenants(4)
     ended = run(queue, body, *tenants)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert queue.tenants() == tenants
+    # A thread of this process can still send the notification of an earlier test.
+    assert [name for name in queue.tenants() if name in tenants] == tenants
 
 
 def test_fork_is_safe_while_another_thread_notifies(queue: Queue) -> None:

@@ -376,7 +376,8 @@ def test_a_batch_reads_only_indexes_of_big_tables(tenant: Any) -> None:
         events = prune_events(tenant_id=tenant.id, before=days_ago(90), after=None, limit=50)
         assert events.deleted["workflow_runtime_events"] == 50
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables WHERE seq_tup_read > 1000")
+        # A table with few rows of other tests may be read whole. These tables are larger.
+        cursor.execute("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables WHERE seq_tup_read >= %s", [number])
         assert cursor.fetchall() == []
 
 
