@@ -21,6 +21,7 @@ class Pauses(threading.Event):
 
 
 def test_outage_is_logged_once_at_begin_and_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "ingress.stream.outage")
     outage = Outage("Redis", Pauses())
     for _ in range(2):
         outage.end()
