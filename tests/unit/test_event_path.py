@@ -91,7 +91,7 @@ def test_every_entry_point_calls_the_same_intake() -> None:
     intake = (FILES["events_receive"], "events_receive")
     for row in TABLES[-1]:
         reached = source_file(row.file).reached_from(row.functions[0])
-        # A door may call the intake through a function of one more file.
+        # An entry point may call the intake through a function of one more file.
         others = (source_file(file).reached_from(name) for file, name in reached if file and file != row.file)
         assert intake in reached or any(intake in other for other in others), row
         if row.kind == "command":

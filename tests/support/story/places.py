@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.access import Cell
-from tests.support.access_table import CELLS, FORBIDDEN, REFUSED
+from tests.support.access_cells import FORBIDDEN, REFUSED
+from tests.support.access_table import CELLS
 from tests.support.story.people import Desk
 from workflows.models import (
     ApiToken,
