@@ -207,7 +207,8 @@ def test_tab_filters_by_level_step_and_time(failed: Run, query: str, messages: l
     assert re.search(r"Logs\s*<span class=\"n\">4</span>", page), "the number in the tab leaves out debug lines"
 
 
-def test_tab_shows_the_item_and_the_code_but_no_response_and_names_an_unreadable_time(failed: Run) -> None:
+def test_tab_shows_the_item_and_the_code_but_no_response_and_names_unreadable_filters(failed: Run) -> None:
+    assert "There is no level loud." in shown(failed, "&level=loud")
     page = shown(failed, "&from=yesterday")
     assert "item 17" in page
     assert "NOT_FOUND" in page

@@ -22,12 +22,12 @@ UNREADABLE = "This is not a time. Write it as in 2026-11-24T13:47:00."
 
 
 def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node], rules: Rules) -> dict[str, Any]:
-    """Return the context of the tab. A level or a step that does not exist is ignored.
+    """Return the context of the tab. A filter that cannot be read has its problem in `log_problems`.
 
     Cost: two statements.
     """
     times, problems = _times(query)
-    level = _level(query.get("level", ""))
+    level = _level(query.get("level", ""), problems)
     step = query.get("in_step", "")
     lines = run_lines(run, step=step, since=times["from"], until=times["until"])
     numbers = numbers_from_level(lines)
@@ -51,7 +51,9 @@ def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node], rules: R
     }
 
 
-def _level(text: str) -> LogLevel:
+def _level(text: str, problems: dict[str, str]) -> LogLevel:
+    if text and text not in LogLevel.values:
+        problems["level"] = f"There is no level {text[:50]}. The list shows the level info and above."
     return LogLevel(text) if text in LogLevel.values else LogLevel.INFO
 
 
