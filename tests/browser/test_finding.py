@@ -69,10 +69,10 @@ def test_times_are_local_until_the_member_chooses_utc(maya: Any, site: str) -> N
     maya.reload()  # the first page has written the cookie
     assert "CET" in maya.locator("main time").first.inner_text()
     maya.locator(".me summary").click()
-    maya.get_by_label("UTC").check()
+    maya.get_by_label("UTC").click()  # `check` would look at the page that the click replaces
     eventually(lambda: "UTC" in maya.locator("main time").first.inner_text(), what="times are in UTC")
     maya.locator(".me summary").click()
-    maya.get_by_label("local time").check()
+    maya.get_by_label("local time").click()
     eventually(lambda: "CET" in maya.locator("main time").first.inner_text(), what="times are local again")
 
 

@@ -61,10 +61,13 @@ def cli(servers: Servers, run: Run, *arguments: str) -> None:
 
 
 def sweep_line(run: Run) -> str:
-    """Sweep until a report has a line about this run, and return it. Temporal's lists are slightly out of date."""
+    """Sweep until a report has a line about this run, and return it. Temporal's lists are slightly out of date.
+
+    The budget allows for a loaded machine: a sweep of 2 s may end among the runs of other tests.
+    """
 
     def look() -> str | None:
-        return next((line for line in runs_reconcile().lines if line.startswith(str(run.id))), None)
+        return next((line for line in runs_reconcile(budget_seconds=30).lines if line.startswith(str(run.id))), None)
 
     return eventually(look, what="a sweep finds the run").removeprefix(f"{run.id} ")
 

@@ -1,8 +1,8 @@
 """Connection to Temporal: the client of this process, and the thread in which the client runs.
 
-The client is connected on first use, and again after a fork. Each call has a timeout and is sent once. With the SDK's
-own retries, a request would take ten seconds longer while Temporal is down. The callers of this module retry the call
-themselves (a delivery) or report the error to a person (a cancel).
+The client is connected on first use, and again after a fork. Each call has a timeout and is sent once; a read is sent
+again if the connection was lost. With the SDK's own retries, a request would take ten seconds longer while Temporal is
+down. The callers of this module retry the call themselves (a delivery) or report the error to a person (a cancel).
 """
 
 import asyncio
@@ -18,7 +18,13 @@ from temporalio.client import Client
 from temporalio.service import RPCError, TLSConfig
 
 from workflows.temporal.converter import DATA_CONVERTER
-from workflows.temporal.rpc_errors import TemporalInvalid, TemporalTimeout, TemporalUnreachable, translated
+from workflows.temporal.rpc_errors import (
+    ConnectionLost,
+    TemporalInvalid,
+    TemporalTimeout,
+    TemporalUnreachable,
+    translated,
+)
 
 Result = TypeVar("Result")
 IDENTITY = "pointsman-portal"
@@ -66,6 +72,16 @@ class _Connection:
             future.cancel()
             raise TemporalTimeout(f"no response within {2 * limit + 1:g} s") from error
 
+    def read(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
+        """Run `work` as `call` does, and once more if the connection was lost. `work` must change nothing in Temporal.
+
+        Temporal closes each connection after some minutes, and a call that is sent at this moment fails.
+        """
+        try:
+            return self.call(work)
+        except ConnectionLost:
+            return self.call(work)
+
     async def _work(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
         try:
             return await work(await self._connected())
@@ -105,3 +121,4 @@ def timeout() -> timedelta:
 
 _connection = _Connection()
 call = _connection.call
+read = _connection.read

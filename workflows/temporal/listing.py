@@ -72,7 +72,7 @@ def _page(query: str, token: bytes) -> tuple[list[Listed], bytes]:
         ]
         return found, response.next_page_token
 
-    return connection.call(work)
+    return connection.read(work)
 
 
 def namespace_retention() -> timedelta:
@@ -84,4 +84,4 @@ def namespace_retention() -> timedelta:
         )
         return response.config.workflow_execution_retention_ttl.ToTimedelta()
 
-    return connection.call(work)
+    return connection.read(work)

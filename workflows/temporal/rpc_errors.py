@@ -27,6 +27,10 @@ class TemporalTimeout(TemporalError):
     """The call may or may not have been carried out. The caller must check this before it reports an outcome."""
 
 
+class ConnectionLost(TemporalTimeout):
+    """The connection failed during the call. The call may or may not have been carried out."""
+
+
 class TemporalNotFound(TemporalError):
     """Temporal does not know the workflow, or the workflow has ended."""
 
@@ -64,11 +68,11 @@ def translated(error: RPCError) -> TemporalError:
         return TemporalAlreadyStarted(message)
     if error.status == RPCStatusCode.UNAVAILABLE and "connect error" in message:
         return TemporalUnreachable(message)
+    if any(text in message for text in _CONNECTION_LOST):
+        return ConnectionLost(message)
     # CANCELLED means that the SDK's own deadline has passed. After UNAVAILABLE on an open connection, the call may
     # have been carried out.
     if error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE):
-        return TemporalTimeout(message)
-    if any(text in message for text in _CONNECTION_LOST):
         return TemporalTimeout(message)
     if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:  # either one workflow or the server has reached a limit
         return TemporalBusy(message) if _is_busy_workflow(error) else TemporalUnreachable(message)
