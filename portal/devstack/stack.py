@@ -191,8 +191,8 @@ class Stack:
             # The pause is long, because the portal logs each response of `/readyz` that is not 200.
             self._wait("the portal", self._plan.ready, _READY_SECONDS, pause=1.0)
         except NotReady as error:
-            self._out.say(f"{error}\nThe stack is still running. `manage.py devstack status` shows its programs.")
-            return None
+            # A busy machine needs longer. The reader still needs the addresses and the token.
+            self._out.say(f"{error}\nThe stack keeps running. `manage.py devstack status` shows its programs.")
         return self._show_banner()
 
     def _show_banner(self) -> None:

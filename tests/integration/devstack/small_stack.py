@@ -1,11 +1,12 @@
-"""Run a stack of small programs as `devstack run` does: `small_stack.py HOME NAME[:KIND]... [setup:KIND]`.
+"""Run a stack of small programs as `devstack run` does: `small_stack.py HOME NAME[:KIND]... [setup:KIND] [unready]`.
 
-`base` is the server of the stack.
+`base` is the server of the stack. With `unready`, the portal of the stack is not ready within the time.
 """
 
 import sys
 from pathlib import Path
 
+from portal.devstack import stack
 from portal.devstack.child import PROJECT
 from portal.devstack.errors import StackError
 from portal.devstack.programs import APPS, SERVERS, Plan, Program, Step
@@ -33,6 +34,10 @@ SETUP = {
     "endless": "import time; print('migrating', flush=True); time.sleep(600)",
 }
 home, *words = sys.argv[1:]
+is_unready = "unready" in words
+if is_unready:
+    words.remove("unready")
+    stack._READY_SECONDS = 1
 setup = next((word.partition(":")[2] for word in words if word.startswith("setup")), "")
 plan = Plan(
     home=Path(home),
@@ -40,6 +45,7 @@ plan = Plan(
     python=sys.executable,
     programs=[program(word) for word in words if not word.startswith("setup")],
     steps=[Step("greeting", [sys.executable, "-c", SETUP[setup]])],
+    ready=(lambda: "it starts") if is_unready else None,
     banner=[sys.executable, "-c", "print('the banner')"],
 )
 try:

@@ -41,6 +41,12 @@ def test_programs_start_in_order_and_lines_carry_program_names(small_stack: Star
     assert "Ctrl-C stops everything" in stack.printed
 
 
+def test_portal_that_is_ready_late_still_has_its_addresses_printed(small_stack: StartStack) -> None:
+    stack = small_stack("base", "alpha", "unready").await_up()
+    assert "the portal is not ready after 1 s: it starts" in stack.printed
+    stack.eventually("the end of the banner", lambda: "Ctrl-C stops everything" in stack.printed)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stop_signal_ends_every_process(small_stack: StartStack, home: Path, signum: signal.Signals) -> None:
     stack = small_stack("base", "alpha", "beta:forking").await_up()
