@@ -11,6 +11,7 @@ from tests.support.bulk_jobs import preview_job
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
+from tests.support.page_scripts import wrong_scripts
 from workflows.models import Command, Definition, EventType, HumanTask, Notification
 from workflows.statuses import Role
 
@@ -70,6 +71,7 @@ def test_all_pages_render_for_all_roles(tenant: Any, pages: list[str], role: str
         response = client.get(page)
         assert response.status_code == 200, page
         assert b"<script>alert(1)</script>" not in response.content
+        assert wrong_scripts(response.content.decode()) == [], page
 
 
 def test_no_page_shows_rows_of_other_tenant(pages: list[str]) -> None:
