@@ -11,7 +11,7 @@ from workflows.models import Event, Tenant
 from workflows.selectors.navigation import CappedCount
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome
 
-MOST_EVENTS = 10_000
+MOST_EVENTS = 1_000
 
 
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:

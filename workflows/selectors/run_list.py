@@ -25,7 +25,7 @@ SHOWN_STATUSES = (
     RunStatus.FAILED.value, RunStatus.SUCCEEDED.value, RunStatus.CANCELED.value, RunStatus.TERMINATED.value,
     RunStatus.TIMED_OUT.value,
 )  # fmt: skip
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
 COUNT_SECONDS = 1.0
 SPANS = {
     "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7),

@@ -12,7 +12,7 @@ from workflows.selectors.attention import tasks_due_soon
 from workflows.statuses import OPEN_TASK_STATUSES
 
 PAGE = 50
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
 # Parts of the inbox. All parts except `closed` have the open tasks.
 MINE, UNCLAIMED, ALL, CLOSED = "mine", "unclaimed", "all", "closed"
 PARTS = (MINE, UNCLAIMED, ALL, CLOSED)
@@ -55,7 +55,7 @@ def inbox_page(
 
 
 def inbox_counts(*, tenant_id: uuid.UUID, user_id: int) -> dict[str, str]:
-    """Return the number of open tasks in each part as text. Above MOST_COUNTED, the first tasks are counted: `10,000+`.
+    """Return the number of open tasks in each part as text. Above MOST_COUNTED, the first tasks are counted: `1,000+`.
 
     Cost: one statement.
     """
