@@ -8,6 +8,7 @@ Verbs:
 - `command_finish` and `command_refuse` write the outcome after the effect, in a separate commit.
 - `commands_finish_in_transaction` writes the outcome in the transaction that makes the change.
 - `command_transaction` does all of this for a command that changes only this database.
+- `command_progress` records a command of many transactions.
 - `command_resolve_unknown` is for the reconciler.
 - `commands_observe_*` record effects that the run itself has confirmed.
 
@@ -187,6 +188,17 @@ def command_transaction(
     with command_failures_recorded([command]), transaction.atomic():
         yield command
         commands_finish_in_transaction([command], CommandState.OBSERVED, details=command.details)
+
+
+def command_progress(command: Command, details: dict[str, Any]) -> None:
+    """Record what a command of many transactions has done so far. Call it in the transaction of each part.
+
+    Each part is final when it is committed, so the command is `observed` from its first part on.
+    """
+    now = timezone.now()
+    Command.objects.filter(id=command.id).update(
+        state=CommandState.OBSERVED, decided_at=Coalesce("decided_at", now), observed_at=now, details=details
+    )
 
 
 def command_resolve_unknown(command: Command, state: CommandState, *, message: str) -> bool:

@@ -18,10 +18,12 @@ from workflows.services.retention.policy import (
     LEAST,
     MOST,
     RetentionPolicy,
+    require_policy_valid,
     require_retention_role,
     retention_policy_find,
     retention_policy_save,
 )
+from workflows.services.retention.preview import retention_preview
 
 LABELS = {
     "runs": "Closed runs",
@@ -40,7 +42,13 @@ HELP = {
 
 
 class PeriodsForm(forms.Form):
-    """Days for each part of the policy, and the reason of the change."""
+    """Days for each part of the policy, and the reason of the change.
+
+    `confirmed` has the days whose numbers of old rows the page has shown. `preview` has these numbers by label.
+    """
+
+    confirmed = forms.CharField(required=False, widget=forms.HiddenInput)
+    preview: dict[str, str] | None = None
 
     reason = forms.CharField(
         required=False, max_length=2000, help_text="Stored in the command ledger.",
@@ -70,26 +78,30 @@ def retention_view(request: HttpRequest) -> HttpResponse:
         if request.method == "POST" and _save(request, actor, form):
             messages.success(request, "The periods are saved. The next deletion uses them.")
             return HttpResponseRedirect(reverse("admin:retention"))
-        form.initial = retention_policy_find(actor=actor).as_json()
+        policy = retention_policy_find(actor=actor)
     except PermissionRefused as error:
         raise PermissionDenied(error.message) from error
+    form.initial = policy.as_json()
     context = {
         **admin.site.each_context(request),
         "title": "Retention",
         "form": form,
-        "facts": retention_facts(tenant_id=actor.tenant_id),
+        "facts": retention_facts(tenant_id=actor.tenant_id, ledger_before=policy.before()["ledger"]),
     }
     return TemplateResponse(request, "portal/retention.html", context)
 
 
 def _save(request: HttpRequest, actor: Actor, form: PeriodsForm) -> bool:
-    """Return True if the periods are saved. Otherwise the form has the errors."""
+    """Return True if the periods are saved. Otherwise the form has the errors, or the numbers to be confirmed."""
     require_retention_role(actor=actor)
     if not form.is_valid():
         return False
     policy = RetentionPolicy(**{name: form.cleaned_data[name] for name in LABELS})
     reason, key = form.cleaned_data["reason"], key_of(request)
     try:
+        require_policy_valid(policy)
+        if not _is_confirmed(actor, policy, form):
+            return False
         once(lambda: retention_policy_save(actor=actor, policy=policy, reason=reason, idempotency_key=key))
     except PermissionRefused:
         raise
@@ -98,3 +110,14 @@ def _save(request: HttpRequest, actor: Actor, form: PeriodsForm) -> bool:
             form.add_error(name, texts)
         return False
     return True
+
+
+def _is_confirmed(actor: Actor, policy: RetentionPolicy, form: PeriodsForm) -> bool:
+    """Return True if no period is shorter, or if the page has shown what these periods would delete."""
+    days = ",".join(str(value) for value in policy.as_json().values())
+    counts = {} if form.cleaned_data["confirmed"] == days else retention_preview(actor=actor, policy=policy)
+    if not counts:
+        return True
+    form.preview = {LABELS[name]: f"{count} older than {getattr(policy, name)} days" for name, count in counts.items()}
+    form.data = {**dict(form.data.items()), "confirmed": days}
+    return False

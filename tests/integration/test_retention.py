@@ -19,7 +19,7 @@ from django.utils import timezone
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
 from tests.support.management_commands import run_command
-from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run
+from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run, prune_batch
 from tests.support.plans import copies
 from tests.support.system_scope import in_system_scope
 from tests.support.triggers import STATE
@@ -43,10 +43,10 @@ from workflows.models import (
     Tenant,
 )
 from workflows.projections import retention
-from workflows.projections.retention import prune_runs
 from workflows.projections.transaction import projection_writer
 from workflows.services.audit_verify import audit_verify
 from workflows.services.retention import prune as prune_module
+from workflows.services.retention import record
 from workflows.services.retention.old_events import prune_events
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandAction, Role
@@ -242,9 +242,8 @@ def test_two_processes_delete_each_run_once(tenant: Any) -> None:
     def work() -> None:
         position: Any = None
         while True:
-            batch = prune_runs(tenant_id=tenant.id, before=days_ago(90), days=90, after=position, limit=3)
+            batch, position = prune_batch(tenant, limit=3, after=position)
             found.append(batch.deleted["workflow_runs"])
-            position = batch.position
             if position is None:
                 break
         close_old_connections()
@@ -375,7 +374,7 @@ def test_a_batch_reads_only_indexes_of_big_tables(tenant: Any) -> None:
         copies(row, number, run_id=run_id, **({"wait_id": wait_id} if hasattr(row, "wait_id") else {}))
     copies(run.invocations.first(), number, run_id=run_id, idempotency_key=f"{run_id} || '/s'")
     with transaction.atomic(), connection.cursor() as cursor:
-        found = prune_runs(tenant_id=tenant.id, before=days_ago(90), days=90, after=None, limit=50)
+        found, _ = prune_batch(tenant, limit=50)
         assert found.deleted["workflow_runs"] == 50
         events = prune_events(tenant_id=tenant.id, before=days_ago(90), after=None, limit=50)
         assert events.deleted["workflow_runtime_events"] == 50
@@ -441,6 +440,30 @@ def test_a_pass_that_stops_early_records_what_it_has_deleted(
         prune(tenant)
     row = Command.objects.get(tenant=tenant, action="prune")
     assert (row.state, row.details["deletedRows"]["workflow_runs"]) == ("observed", 1)
+
+
+def test_a_killed_process_has_recorded_each_batch(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed ends between two transactions, as this generator does, or its transaction is lost."""
+
+    def deleted() -> list[tuple[int, bool]]:
+        rows = Command.objects.filter(tenant=tenant, action="prune")
+        return [(row.details["deletedRows"]["workflow_runs"], row.details["isEnded"]) for row in rows]
+
+    for _ in range(3):
+        make_old_run(tenant)
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "command_progress", lambda *_: 1 / 0)
+        with pytest.raises(CommandError, match="not finished"):
+            prune(tenant)
+    assert (len(runs_of(tenant)), deleted()) == (3, []), "without its record, a batch deletes nothing"
+
+    progress = prune_module.tenants_prune(tenants=[tenant], options=prune_module.Pass(batch=2))
+    while next(progress).part != "runs":
+        pass
+    assert (len(runs_of(tenant)), deleted()) == (1, [(2, False)])
+    assert sum(1 for _ in progress) > 0
+    assert (len(runs_of(tenant)), deleted()) == (0, [(3, True)])
+    assert audit_verify(tenant_id=tenant.id).problems == []
 
 
 def test_a_repeated_start_whose_run_was_deleted_starts_no_second_run(

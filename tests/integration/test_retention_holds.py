@@ -11,12 +11,11 @@ from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_run, make_tenant, make_token
 from tests.support.management_commands import run_command
 from tests.support.members import member_of
-from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run
+from tests.support.old_runs import days_ago, fill_run, make_old_event, make_old_run, prune_batch
 from tests.support.system_scope import in_system_scope
 from workflows.errors import NotFound
 from workflows.ledger import command_open
 from workflows.models import Command, Event, EventDelivery, PrunedRun, Run, RunHold
-from workflows.projections.retention import prune_runs
 from workflows.services.retention.holds import run_hold
 from workflows.statuses import CommandAction, Role
 
@@ -92,7 +91,7 @@ def test_a_hold_waits_for_a_deletion_and_reports_it(tenant: Any) -> None:
     @in_system_scope
     def delete() -> None:
         with transaction.atomic():
-            prune_runs(tenant_id=tenant.id, before=days_ago(90), days=90, after=None, limit=10)
+            prune_batch(tenant, limit=10)
             deleted.set()
             released.wait(60)
         close_old_connections()

@@ -15,10 +15,10 @@ from django.db import DatabaseError, connection, connections, transaction
 
 from tests.support.factories import make_actor, make_tenant
 from tests.support.management_commands import run_command
-from tests.support.old_runs import days_ago
+from tests.support.old_runs import days_ago, make_old_run
 from tests.support.table_owner import execute_as_owner
 from workflows.ledger import command_finish, command_open
-from workflows.models import BulkJob, Command, CommandEntry, LedgerCheckpoint, SignInRecord, Tenant
+from workflows.models import BulkJob, Command, CommandEntry, LedgerCheckpoint, RunHold, SignInRecord, Tenant
 from workflows.services.audit_verify import audit_verify
 from workflows.services.retention.old_rows import prune_ledger, prune_sign_ins
 from workflows.services.retention.policy import LEAST
@@ -109,11 +109,35 @@ def test_the_command_of_a_stored_bulk_job_ends_the_prefix(tenant: Any) -> None:
         command=second, state="paused",
     )  # fmt: skip
     age(tenant, days=731, links=6)
-    assert prune_ledger(tenant_id=tenant.id, limit=100) == (4, 1, True)
-    assert prune_ledger(tenant_id=tenant.id, limit=100) == (0, 0, True)
+    assert prune_ledger(tenant_id=tenant.id, limit=100) == (4, 1, "bulk job")
+    assert prune_ledger(tenant_id=tenant.id, limit=100) == (0, 0, "bulk job")
     job.delete()
-    assert prune_ledger(tenant_id=tenant.id, limit=1) == (1, 1, False)
-    assert prune_ledger(tenant_id=tenant.id, limit=100) == (1, 1, False)
+    assert prune_ledger(tenant_id=tenant.id, limit=1) == (1, 1, "")
+    assert prune_ledger(tenant_id=tenant.id, limit=100) == (1, 1, "")
+    assert audit_verify(tenant_id=tenant.id).problems == []
+
+
+@pytest.mark.parametrize("target", ["run", "child of its family", "run that was started"])
+def test_a_legal_hold_keeps_the_ledger_from_the_first_link_of_the_run(tenant: Any, target: str) -> None:
+    held = make_old_run(tenant)
+    child = make_old_run(tenant, parent_run=held, root_run=held)
+    first = sequences(tenant)[-1] + 1  # the definitions of the runs are in the ledger too
+    run = {"run": held, "child of its family": child}.get(target)
+    command = command_open(
+        actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(held.id), run=run
+    )
+    commands_of(tenant, 1)
+    command_finish(command, CommandState.ACCEPTED)
+    hold = RunHold.objects.create(tenant=tenant, run=held, reason="r", held_by_name="x")
+    age(tenant, days=731, links=first + 3)
+    assert prune_ledger(tenant_id=tenant.id, limit=100)[::2] == (first - 1, "run with a legal hold")
+    assert prune_ledger(tenant_id=tenant.id, limit=100, is_dry=True) == (0, 0, "run with a legal hold")
+    assert sequences(tenant) == [first, first + 1, first + 2, first + 3]
+    assert audit_verify(tenant_id=tenant.id).problems == []
+    output = run_command("prune", "--tenant", tenant.slug)
+    assert "1 (command of a run with a legal hold that is kept)" in output
+    hold.delete()
+    assert prune_ledger(tenant_id=tenant.id, limit=100) == (4, 2, "")
     assert audit_verify(tenant_id=tenant.id).problems == []
 
 
@@ -121,9 +145,9 @@ def test_the_least_period_of_the_ledger_is_in_the_database(tenant: Any) -> None:
     commands_of(tenant)
     Tenant.objects.filter(id=tenant.id).update(ledger_retention_days=0)
     age(tenant, days=LEAST["ledger"] - 0.1, links=6)
-    assert prune_ledger(tenant_id=tenant.id, limit=100) == (0, 0, False)
+    assert prune_ledger(tenant_id=tenant.id, limit=100) == (0, 0, "")
     age(tenant, days=LEAST["ledger"] + 0.1, links=6)
-    assert prune_ledger(tenant_id=tenant.id, limit=100) == (6, 3, False)
+    assert prune_ledger(tenant_id=tenant.id, limit=100) == (6, 3, "")
 
 
 # -- Attacks -----------------------------------------------------------------------------------------------------------

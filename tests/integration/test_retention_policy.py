@@ -11,12 +11,15 @@ from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_token
 from tests.support.management_commands import run_command
 from tests.support.members import member_of
-from tests.support.old_runs import make_old_run
+from tests.support.old_runs import make_old_event, make_old_run
+from tests.support.table_owner import execute_as_owner
 from workflows.errors import InputInvalid, PermissionRefused
-from workflows.models import Command, RunHold, Tenant
+from workflows.ledger import command_open
+from workflows.models import Command, CommandEntry, RunHold, Tenant
 from workflows.services.retention import policy as policy_module
+from workflows.services.retention import preview as preview_module
 from workflows.services.retention.policy import RetentionPolicy, policy_of, retention_policy_save
-from workflows.statuses import Role
+from workflows.statuses import CommandAction, Role
 
 DEFAULTS = {"runs": 90, "events": 90, "notifications": 90, "ledger": 730, "sign_ins": 365}
 
@@ -69,7 +72,9 @@ def test_the_command_reports_a_refusal(tenant: Any) -> None:
 # -- Page and API ------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(tenant: Any) -> None:
+def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     browser, address = member_of(tenant, role="admin"), reverse("admin:retention")
     typed = {"runs": "400", "events": "45", "notifications": "20", "ledger": "365", "sign_ins": "90", "reason": "law"}
     refused = browser.post(address, typed)
@@ -80,7 +85,25 @@ def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(tena
     assert list(browser.post(address, {**typed, "events": "3"}).context["form"].errors) == ["events"]
     assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == DEFAULTS
 
-    assert browser.post(address, {**typed, "ledger": "400"}).status_code == 302
+    # Shorter periods delete more, so the page first shows how many rows.
+    for days in (100, 50, 40):
+        make_old_event(tenant, days=days)
+    typed["ledger"] = "400"
+    preview = browser.post(address, typed)
+    assert preview.status_code == 200
+    assert preview.context["form"].preview == {
+        "Events": "2 older than 45 days", "Notifications": "0 older than 20 days",
+        "Command ledger": "0 older than 400 days", "Sign-ins": "0 older than 90 days",
+    }  # fmt: skip
+    assert "Events: 2 older than 45 days" in preview.content.decode()
+    assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == DEFAULTS
+    typed["confirmed"] = preview.context["form"]["confirmed"].value()
+    assert browser.post(address, {**typed, "events": "46"}).status_code == 200, "other periods have other numbers"
+    with monkeypatch.context() as patch:
+        patch.setattr(preview_module, "MOST_COUNTED", 1)
+        assert "Events: 1+ older" in browser.post(address, {**typed, "confirmed": ""}).content.decode()
+
+    assert browser.post(address, typed).status_code == 302
     saved = {"runs": 400, "events": 45, "notifications": 20, "ledger": 400, "sign_ins": 90}
     assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == saved
     assert Command.objects.get(tenant=tenant, state="observed").reason == "law"
@@ -91,12 +114,23 @@ def test_the_page_keeps_what_was_typed_and_shows_the_error_beside_the_field(tena
 def test_the_page_lists_holds_and_deletions(tenant: Any, django_assert_max_num_queries: Any) -> None:
     held, _ = make_old_run(tenant), make_old_run(tenant)
     RunHold.objects.create(tenant=tenant, run=held, reason="court case 17", held_by_name="maya")
+    command_open(
+        actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(held.id), run=held
+    )
+    execute_as_owner(
+        f"UPDATE workflow_command_entries SET written_at = now() - interval '731 days' WHERE tenant_id = '{tenant.id}'"
+    )
     run_command("prune", "--tenant", tenant.slug)
+    link = CommandEntry.objects.filter(tenant=tenant).order_by("seq")[0].seq
     browser = member_of(tenant, role="admin")
     with django_assert_max_num_queries(12):
         text = browser.get(reverse("admin:retention")).content.decode()
     assert "court case 17" in text
     assert "runs: 1" in text
+    assert f"The command ledger is kept from link {link} on" in text
+    assert "running, or its process was killed" not in text
+    Command.objects.filter(tenant=tenant, action="prune").update(details={"deletedRows": {}, "isEnded": False})
+    assert "running, or its process was killed" in browser.get(reverse("admin:retention")).content.decode()
 
 
 def test_the_api_reads_and_replaces_the_periods(tenant: Any) -> None:

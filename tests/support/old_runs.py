@@ -23,6 +23,7 @@ from workflows.models import (
     TaskDraft,
     Tenant,
 )
+from workflows.projections.retention import Position, RunBatch, old_families, prune_runs
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import EventSource
 
@@ -69,3 +70,11 @@ def fill_run(run: Run, event: Event) -> None:
             tenant=tenant, run=run, action_id="pay", action_version=1, idempotency_key=key, input={"card": "1"},
             output={"ok": True}, status="SUCCEEDED",
         )  # fmt: skip
+
+
+def prune_batch(tenant: Tenant, *, limit: int, after: Position | None = None) -> tuple[RunBatch, Position | None]:
+    """Delete one batch of runs that ended 90 days ago, without a request to Temporal. Return also the position."""
+    before = days_ago(90)
+    families = old_families(tenant_id=tenant.id, before=before, after=after, limit=limit)
+    batch = prune_runs(tenant_id=tenant.id, families=families, before=before, days=90, unended={})
+    return batch, families.position

@@ -108,10 +108,11 @@ DROP FUNCTION workflow_audit_content(workflow_commands);
 # Retention deletes the ledger only through this function, only as a prefix of the audit chain, and only links that are
 # older than the period of the tenant and than 90 days. It checks every hash and writes the checkpoint in the same
 # transaction. A row of the ledger is deleted together with its last link. The commands of bulk jobs that are still
-# stored are kept, so the prefix ends before their last links.
+# stored are kept, so the prefix ends before their last links. The commands on runs with a legal hold, and on their
+# families, are kept whole, so the prefix ends before their first links.
 LEDGER_PRUNE = """
 CREATE FUNCTION workflow_ledger_prune(of_tenant uuid, max_links integer, is_dry boolean)
-    RETURNS TABLE (links bigint, commands bigint, is_blocked boolean)
+    RETURNS TABLE (links bigint, commands bigint, kept_by text)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -120,6 +121,9 @@ DECLARE
     last_seq bigint;
     last_hash text;
     blocked bigint;
+    held bigint;
+    held_roots uuid[];
+    held_runs uuid[];
     link record;
     cutoff timestamptz;
     old_commands uuid[];
@@ -154,9 +158,22 @@ BEGIN
     ) AS ends
     WHERE EXISTS (SELECT FROM workflow_bulk_jobs AS job WHERE job.command_id = ends.command_id)
         OR EXISTS (SELECT FROM workflow_bulk_items AS item WHERE item.command_id = ends.command_id);
-    end_seq := coalesce(blocked - 1, end_seq);
+    SELECT array_agg(coalesce(run.root_run_id, run.id)) INTO held_roots FROM workflow_run_holds AS hold
+        JOIN workflow_runs AS run ON run.id = hold.run_id WHERE hold.tenant_id = of_tenant;
+    SELECT array_agg(run.id) INTO held_runs FROM workflow_runs AS run
+        WHERE run.tenant_id = of_tenant AND (run.id = ANY(held_roots) OR run.root_run_id = ANY(held_roots));
+    IF held_runs IS NOT NULL THEN
+        SELECT min(entry.seq) INTO held FROM workflow_command_entries AS entry
+            JOIN workflow_commands AS command ON command.id = entry.command_id
+            WHERE entry.tenant_id = of_tenant AND entry.seq > start_seq AND entry.seq <= end_seq
+            AND (command.run_id = ANY(held_runs)
+                 OR command.target_type = 'run' AND command.target_id = ANY(held_runs::text[]));
+    END IF;
+    end_seq := coalesce(least(blocked, held) - 1, end_seq);
+    kept_by := CASE WHEN held <= coalesce(blocked, held) THEN 'run with a legal hold'
+                    WHEN blocked IS NOT NULL THEN 'bulk job' ELSE '' END;
     IF is_dry OR end_seq = start_seq THEN
-        RETURN QUERY SELECT end_seq - start_seq, 0::bigint, blocked IS NOT NULL;
+        RETURN QUERY SELECT end_seq - start_seq, 0::bigint, kept_by;
         RETURN;
     END IF;
     SELECT array_agg(DISTINCT entry.command_id) INTO old_commands FROM workflow_command_entries AS entry
@@ -176,7 +193,7 @@ BEGIN
         ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash,
             written_at = excluded.written_at, commands = point.commands + excluded.commands,
             pruned_at = excluded.pruned_at;
-    RETURN QUERY SELECT end_seq - start_seq, deleted, blocked IS NOT NULL;
+    RETURN QUERY SELECT end_seq - start_seq, deleted, kept_by;
 END
 $$;
 REVOKE ALL ON FUNCTION workflow_ledger_prune(uuid, integer, boolean) FROM PUBLIC;

@@ -1,7 +1,8 @@
 """Deletion of old runs with all their rows, in batches (docs/reference/retention.md#runs).
 
 A family is a run without a parent together with all its child runs. A family is deleted as a whole, in one transaction,
-or not at all. The batch first locks the runs of its families. Every row that refers to a run needs a lock on that run,
+or not at all. The caller reads the families of a batch, asks Temporal about their runs without a lock, and then
+deletes. The deletion first locks the runs of the families. Every row that refers to a run needs a lock on that run,
 so no process can add a reference while the batch checks and deletes. A batch skips families that another process has
 locked, so several processes can delete at the same time.
 
@@ -11,6 +12,7 @@ first, and the original in the same batch or in a later one.
 
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 from django.db import connection
 
 from workflows.projections.transaction import projection_writer
-from workflows.statuses import OPEN_RUN_STATUSES, BulkState, DeliveryStatus, WaitStatus
+from workflows.statuses import OPEN_RUN_STATUSES, BulkState, DeliveryStatus, Engine, WaitStatus
 
 # Bounds of one batch besides the number of families. A family is not split, so one large family can exceed them.
 MAX_RUNS, MAX_STEPS = 2_000, 20_000
@@ -26,15 +28,23 @@ MAX_RUNS, MAX_STEPS = 2_000, 20_000
 Position = tuple[datetime, uuid.UUID]
 
 
-@dataclass
-class RunBatch:
-    """Result of one batch.
+@dataclass(frozen=True)
+class Families:
+    """Old families of one batch.
 
-    `position`: last family that was read, None if no family is left. `deleted`: number of rows by table. `kept`: number
-    of old families that were kept, by reason.
+    `position`: last family that was read, None if no family is left. `roots`: first runs of the families. `workflows`:
+    all runs of the families, each with its workflow id in Temporal. The id is empty if Temporal never had the run.
     """
 
     position: Position | None
+    roots: list[uuid.UUID] = field(default_factory=list)
+    workflows: dict[uuid.UUID, str] = field(default_factory=dict)
+
+
+@dataclass
+class RunBatch:
+    """Result of one batch. `deleted`: number of rows by table. `kept`: number of old families, by reason."""
+
     deleted: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
 
@@ -45,11 +55,15 @@ WHERE tenant_id = %(tenant)s AND ended_at IS NOT NULL AND root_run_id IS NULL
   AND ended_at <= %(at)s AND (ended_at, id) < (%(at)s, %(id)s)
 ORDER BY ended_at DESC, id DESC LIMIT %(limit)s
 """
-_LOCK = """
-SELECT id, coalesce(root_run_id, id), step_count FROM workflow_runs
+_FAMILY = """
+FROM workflow_runs
 WHERE tenant_id = %(tenant)s AND (id = ANY(%(roots)s) OR root_run_id = ANY(%(roots)s))
-FOR UPDATE SKIP LOCKED
 """
+_FIND = f"""
+SELECT id, coalesce(root_run_id, id), step_count, CASE WHEN engine = %(temporal)s THEN temporal_workflow_id ELSE '' END
+{_FAMILY}
+"""
+_LOCK = f"SELECT id, coalesce(root_run_id, id) {_FAMILY} FOR UPDATE SKIP LOCKED"
 # Reasons to keep a family, each with a condition on one run of it.
 _REASONS = {
     "locked by another process": "NOT run.id = ANY(%(locked)s)",
@@ -119,33 +133,59 @@ _DETACH = [
 ]
 
 
-def prune_runs(
-    *, tenant_id: uuid.UUID, before: datetime, days: int, after: Position | None, limit: int, is_dry: bool = False
-) -> RunBatch:
-    """Delete the next families that ended before a time, at most `limit`, in one transaction.
+def old_families(*, tenant_id: uuid.UUID, before: datetime, after: Position | None, limit: int) -> Families:
+    """Return the next families that ended before a time, at most `limit`, without a lock.
 
-    `after` is the position of the previous batch. `days` is the tenant's period, for the row that stays of each run.
-    With `is_dry`, nothing is deleted, and the counts say what would be.
+    `after` is the position of the previous batch. The bounds MAX_RUNS and MAX_STEPS can make the batch smaller.
+    """
+    at, last = after or (before, uuid.UUID(int=2**128 - 1))
+    with connection.cursor() as cursor:
+        cursor.execute(_CANDIDATES, {"tenant": tenant_id, "at": at, "id": last, "limit": limit})
+        candidates = cursor.fetchall()
+        if not candidates:
+            return Families(None)
+        ids = [row[0] for row in candidates]
+        cursor.execute(_FIND, {"tenant": tenant_id, "roots": ids, "temporal": Engine.TEMPORAL.value})
+        rows = cursor.fetchall()
+    roots = _bounded(ids, [(root, steps) for _, root, steps, _ in rows])
+    is_last = len(roots) == len(candidates) < limit
+    chosen = set(roots)
+    return Families(
+        position=None if is_last else (candidates[len(roots) - 1][1], roots[-1]),
+        roots=roots,
+        workflows={run_id: workflow_id for run_id, root, _, workflow_id in rows if root in chosen},
+    )
+
+
+def prune_runs(
+    *,
+    tenant_id: uuid.UUID,
+    families: Families,
+    before: datetime,
+    days: int,
+    unended: Mapping[uuid.UUID, str],
+    is_dry: bool = False,
+) -> RunBatch:
+    """Delete families in one transaction, except those that must be kept.
+
+    `unended` has the runs of these families that have not ended before this time in Temporal, each with a reason.
+    `days` is the tenant's period, for the row that stays of each run. With `is_dry`, nothing is deleted, and the counts
+    say what would be.
 
     Idempotency: a batch that was killed has deleted nothing. A repeat continues with the families that are left.
     Cost: about 20 statements, each over an index.
     """
-    at, last = after or (before, uuid.UUID(int=2**128 - 1))
+    if not families.roots:
+        return RunBatch()
+    values: dict[str, Any] = {"tenant": tenant_id, "roots": families.roots, "before": before}
     with projection_writer("retention"), connection.cursor() as cursor:
-        cursor.execute(_CANDIDATES, {"tenant": tenant_id, "at": at, "id": last, "limit": limit})
-        candidates = cursor.fetchall()
-        if not candidates:
-            return RunBatch(None)
-        values: dict[str, Any] = {"tenant": tenant_id, "roots": [row[0] for row in candidates], "before": before}
         cursor.execute(_LOCK, values)
-        roots, runs = _bounded(values["roots"], cursor.fetchall())
-        is_last = len(roots) == len(candidates) < limit
-        batch = RunBatch(None if is_last else (candidates[len(roots) - 1][1], roots[-1]))
-        kept = _kept(
-            cursor, {**values, "roots": roots, "locked": [run for members in runs.values() for run in members]}
-        )
-        batch.kept.update(kept.values())
-        doomed = [run for root in roots if root not in kept for run in runs[root]]
+        # A run that was added after the families were read was not compared with Temporal, so its family is kept.
+        locked = {run_id: root for run_id, root in cursor.fetchall() if run_id in families.workflows}
+        open_roots = {root: unended[run_id] for run_id, root in locked.items() if run_id in unended}
+        kept = _kept(cursor, {**values, "locked": list(locked)}, open_roots)
+        batch = RunBatch(kept=Counter(kept.values()))
+        doomed = [run for run, root in locked.items() if root not in kept]
         if is_dry:
             batch.deleted["workflow_runs"] = len(doomed)
         elif doomed:
@@ -162,28 +202,25 @@ def _delete(cursor: Any, values: dict[str, Any], deleted: Counter[str]) -> None:
             deleted[table] += cursor.rowcount
 
 
-def _bounded(
-    roots: list[uuid.UUID], locked: list[tuple[uuid.UUID, uuid.UUID, int]]
-) -> tuple[list[uuid.UUID], dict[uuid.UUID, list[uuid.UUID]]]:
-    """Return the first families within the bounds, at least one, and the locked runs of each family."""
-    members: dict[uuid.UUID, list[uuid.UUID]] = {root: [] for root in roots}
+def _bounded(roots: list[uuid.UUID], runs: list[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
+    """Return the first families within the bounds, at least one. `runs`: root and number of steps of each run."""
+    sizes = Counter(root for root, _ in runs)
     steps: Counter[uuid.UUID] = Counter()
-    for run_id, root, step_count in locked:
-        members[root].append(run_id)
+    for root, step_count in runs:
         steps[root] += step_count
     chosen: list[uuid.UUID] = []
     run_total = step_total = 0
     for root in roots:
-        run_total += len(members[root])
+        run_total += sizes[root]
         step_total += steps[root]
         if chosen and (run_total > MAX_RUNS or step_total > MAX_STEPS):
             break
         chosen.append(root)
-    return chosen, members
+    return chosen
 
 
-def _kept(cursor: Any, values: dict[str, Any]) -> dict[uuid.UUID, str]:
-    """Return the families that must be kept, each with one reason.
+def _kept(cursor: Any, values: dict[str, Any], unended: dict[uuid.UUID, str]) -> dict[uuid.UUID, str]:
+    """Return the families that must be kept, each with one reason. `unended`: those that Temporal has not ended.
 
     This reads after the lock, so it sees every reference that was committed before the lock.
     """
@@ -197,7 +234,7 @@ def _kept(cursor: Any, values: dict[str, Any]) -> dict[uuid.UUID, str]:
             "jobs": [state.value for state in (BulkState.PREVIEW, BulkState.RUNNING, BulkState.PAUSED)],
         },
     )
-    kept = dict(cursor.fetchall())
+    kept = {**unended, **dict(cursor.fetchall())}
     cursor.execute(_REPLAYS, values)
     edges = [(original, replay) for original, replay in cursor.fetchall() if original != replay]
     inside = set(values["roots"])

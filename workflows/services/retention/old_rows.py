@@ -79,22 +79,22 @@ def prune_session_rows(*, limit: int, is_dry: bool = False) -> int:
     return UserSession.objects.filter(pk__in=keys).delete()[0] if keys else 0
 
 
-def prune_ledger(*, tenant_id: uuid.UUID, limit: int, is_dry: bool = False) -> tuple[int, int, bool]:
+def prune_ledger(*, tenant_id: uuid.UUID, limit: int, is_dry: bool = False) -> tuple[int, int, str]:
     """Delete the oldest links of the audit chain, at most `limit`, with the ledger rows that have no later link.
 
     The database checks the period of the tenant, the hashes, and that the links are a prefix. It writes the checkpoint
     in the same transaction.
 
-    Return the number of links, the number of ledger rows, and True if a bulk job that is still stored stopped the
-    deletion.
+    Return the number of links, the number of ledger rows, and what stopped the deletion early: `bulk job` if the job of
+    a command is stored, `run with a legal hold` if a command is about a run of its family, or an empty text.
     Errors: DatabaseError if the chain is not intact. An operator must run `manage.py verify_audit`.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT links, commands, is_blocked FROM workflow_ledger_prune(%s, %s, %s)", [tenant_id, limit, is_dry]
+            "SELECT links, commands, kept_by FROM workflow_ledger_prune(%s, %s, %s)", [tenant_id, limit, is_dry]
         )
-        links, commands, is_blocked = cursor.fetchone()
-        return int(links), int(commands), bool(is_blocked)
+        links, commands, kept_by = cursor.fetchone()
+        return int(links), int(commands), str(kept_by)
 
 
 def prune_sign_ins(*, tenant_id: uuid.UUID | None, limit: int, is_dry: bool = False) -> int:

@@ -84,14 +84,7 @@ def retention_policy_save(
     Errors: PermissionRefused; InputInvalid RETENTION_INVALID with `details.fields`; CommandRepeated.
     """
     require_retention_role(actor=actor)
-    faults = _faults(policy)
-    if faults:
-        name = next(iter(faults))
-        raise InputInvalid(
-            f"{name}: {faults[name][0]}",
-            code="RETENTION_INVALID",
-            details={"fields": {name: [f"{text[0][0].upper()}{text[0][1:]}."] for name, text in faults.items()}},
-        )
+    require_policy_valid(policy)
     with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_RETENTION,
@@ -107,6 +100,18 @@ def retention_policy_save(
             **{column: getattr(policy, name) for name, column in COLUMNS.items()}
         )
     return policy
+
+
+def require_policy_valid(policy: RetentionPolicy) -> None:
+    """Errors: InputInvalid RETENTION_INVALID with `details.fields`."""
+    faults = _faults(policy)
+    if faults:
+        name = next(iter(faults))
+        raise InputInvalid(
+            f"{name}: {faults[name][0]}",
+            code="RETENTION_INVALID",
+            details={"fields": {name: [f"{text[0][0].upper()}{text[0][1:]}."] for name, text in faults.items()}},
+        )
 
 
 def runs_kept_by_temporal() -> timedelta:

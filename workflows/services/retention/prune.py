@@ -17,11 +17,9 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from workflows.actors import system_actor
 from workflows.database_errors import is_statement_error
-from workflows.ledger import command_transaction
 from workflows.models import Event, Run, Tenant
-from workflows.projections.retention import prune_runs
+from workflows.projections.retention import old_families, prune_runs
 from workflows.services.retention.old_events import prune_events
 from workflows.services.retention.old_rows import (
     TABLES,
@@ -31,8 +29,9 @@ from workflows.services.retention.old_rows import (
     prune_sessions,
     prune_sign_ins,
 )
+from workflows.services.retention.open_runs import runs_repair, unended_in_temporal
 from workflows.services.retention.policy import policy_of, runs_kept_by_temporal
-from workflows.statuses import CommandAction
+from workflows.services.retention.record import DeletionRecord
 from workflows.temporal.gateway import TemporalError
 
 logger = logging.getLogger(__name__)
@@ -85,22 +84,25 @@ Step = Callable[[Progress], bool]
 def tenants_prune(*, tenants: Iterable[Tenant], options: Pass) -> Iterator[Progress]:
     """Delete the old rows of tenants and the old rows without a tenant. Yield the progress after each batch.
 
-    What was deleted of a tenant is one row of its command ledger.
+    What was deleted of a tenant is one row of its command ledger. Each batch writes it in its own transaction.
 
     Errors: OperationalError or InterfaceError if the database is away. Another error ends only its part, and
     `problem` of the progress says so.
     """
     yield from _part("", "sessions", _sessions(options), options)
-    yield from _part("", "sign-ins", _sign_ins(None, options), options)
+    yield from _part("", "sign-ins", _sign_ins(None, DeletionRecord(None), options), options)
     for tenant in tenants:
-        deleted: dict[str, Counter[str]] = {}
+        record = DeletionRecord(None if options.is_dry else tenant)
+        problems: dict[str, str] = {}
+        is_whole = False
         try:
-            for progress in _tenant(tenant, options):
-                deleted[progress.part] = progress.rows
+            for progress in _tenant(tenant, record, options):
+                if progress.problem:
+                    problems[progress.part] = progress.problem
                 yield progress
+            is_whole = True
         finally:  # also if an operator stops the command, or the database was away
-            if not options.is_dry:
-                _record(tenant, sum(deleted.values(), Counter()))
+            record.end(problems, is_whole=is_whole)
 
 
 def tenants_prune_slice() -> tuple[dict[str, int], bool]:
@@ -124,11 +126,11 @@ def tenants_in_turn() -> list[Tenant]:
     return tenants
 
 
-def _tenant(tenant: Tenant, options: Pass) -> Iterator[Progress]:
+def _tenant(tenant: Tenant, record: DeletionRecord, options: Pass) -> Iterator[Progress]:
     policy = policy_of(tenant)
     before = policy.before()
     for table in TABLES:
-        yield from _part(tenant.slug, table, _rows(tenant.id, table, before, options), options)
+        yield from _part(tenant.slug, table, _rows(tenant.id, table, before, record, options), options)
     try:
         runs_end = min(before["runs"], timezone.now() - runs_kept_by_temporal())
     except TemporalError as error:
@@ -136,13 +138,13 @@ def _tenant(tenant: Tenant, options: Pass) -> Iterator[Progress]:
         yield Progress(tenant.slug, "runs", is_last=True, problem=problem)
     else:
         expected = Run.objects.filter(tenant=tenant, ended_at__lt=runs_end).count() if options.counts else None
-        yield from _part(
-            tenant.slug, "runs", _runs(tenant.id, runs_end, policy.runs, options), options, expected=expected
-        )
+        step = _runs(tenant.id, runs_end, policy.runs, record, options)
+        yield from _part(tenant.slug, "runs", step, options, expected=expected)
     expected = Event.objects.filter(tenant=tenant, received_at__lt=before["events"]).count() if options.counts else None
-    yield from _part(tenant.slug, "events", _events(tenant.id, before["events"], options), options, expected=expected)
-    yield from _part(tenant.slug, "sign-ins", _sign_ins(tenant.id, options), options)
-    yield from _part(tenant.slug, "ledger", _ledger(tenant.id, options), options)
+    step = _events(tenant.id, before["events"], record, options)
+    yield from _part(tenant.slug, "events", step, options, expected=expected)
+    yield from _part(tenant.slug, "sign-ins", _sign_ins(tenant.id, record, options), options)
+    yield from _part(tenant.slug, "ledger", _ledger(tenant.id, record, options), options)
 
 
 def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | None = None) -> Iterator[Progress]:
@@ -155,6 +157,8 @@ def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | 
         else:
             try:
                 progress.is_last = not step(progress)
+            except TemporalError as error:
+                progress.problem, progress.is_last = f"Temporal does not respond ({error}); repeat it later", True
             except Exception as error:
                 if isinstance(error, InterfaceError) or (
                     isinstance(error, OperationalError) and not is_statement_error(error)
@@ -170,42 +174,70 @@ def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | 
         yield progress
 
 
-def _runs(tenant_id: uuid.UUID, before: datetime, days: int, options: Pass) -> Step:
+def _runs(tenant_id: uuid.UUID, before: datetime, days: int, record: DeletionRecord, options: Pass) -> Step:
     position: Any = None
 
     def step(progress: Progress) -> bool:
         nonlocal position
-        batch = prune_runs(
-            tenant_id=tenant_id, before=before, days=days, after=position, limit=options.batch, is_dry=options.is_dry
-        )
+        families = old_families(tenant_id=tenant_id, before=before, after=position, limit=options.batch)
+        unended = unended_in_temporal(families.workflows, before=before)
+        with record.batch() as deleted:
+            batch = prune_runs(
+                tenant_id=tenant_id,
+                families=families,
+                before=before,
+                days=days,
+                unended=unended,
+                is_dry=options.is_dry,
+            )
+            deleted.update(batch.deleted)
+        position = families.position
+        progress.rows.update(deleted)
+        progress.kept.update(batch.kept)
+        if not options.is_dry:
+            runs_repair(unended)
+        return position is not None
+
+    return step
+
+
+def _events(tenant_id: uuid.UUID, before: datetime, record: DeletionRecord, options: Pass) -> Step:
+    position: Any = None
+
+    def step(progress: Progress) -> bool:
+        nonlocal position
+        with record.batch() as deleted:
+            batch = prune_events(
+                tenant_id=tenant_id, before=before, after=position, limit=options.batch, is_dry=options.is_dry
+            )
+            deleted.update(batch.deleted)
         position = batch.position
-        progress.rows.update(batch.deleted)
+        progress.rows.update(deleted)
         progress.kept.update(batch.kept)
         return position is not None
 
     return step
 
 
-def _events(tenant_id: uuid.UUID, before: datetime, options: Pass) -> Step:
-    position: Any = None
+def _rows(tenant_id: uuid.UUID, table: str, before: dict[str, datetime], record: DeletionRecord, options: Pass) -> Step:
+    def prune() -> int:
+        return prune_rows(table=table, tenant_id=tenant_id, before=before, limit=options.batch, is_dry=options.is_dry)
 
+    return _counted(table, prune, record, options)
+
+
+def _sign_ins(tenant_id: uuid.UUID | None, record: DeletionRecord, options: Pass) -> Step:
+    def prune() -> int:
+        return prune_sign_ins(tenant_id=tenant_id, limit=options.batch, is_dry=options.is_dry)
+
+    return _counted("sign_in_records", prune, record, options)
+
+
+def _counted(table: str, prune: Callable[[], int], record: DeletionRecord, options: Pass) -> Step:
     def step(progress: Progress) -> bool:
-        nonlocal position
-        batch = prune_events(
-            tenant_id=tenant_id, before=before, after=position, limit=options.batch, is_dry=options.is_dry
-        )
-        position = batch.position
-        progress.rows.update(batch.deleted)
-        progress.kept.update(batch.kept)
-        return position is not None
-
-    return step
-
-
-def _rows(tenant_id: uuid.UUID, table: str, before: dict[str, datetime], options: Pass) -> Step:
-    def step(progress: Progress) -> bool:
-        found = prune_rows(table=table, tenant_id=tenant_id, before=before, limit=options.batch, is_dry=options.is_dry)
-        progress.rows[table] += found
+        with record.batch() as deleted:
+            deleted[table] = found = prune()
+        progress.rows.update(deleted)
         return found == options.batch and not options.is_dry
 
     return step
@@ -223,37 +255,14 @@ def _sessions(options: Pass) -> Step:
     return step
 
 
-def _sign_ins(tenant_id: uuid.UUID | None, options: Pass) -> Step:
+def _ledger(tenant_id: uuid.UUID, record: DeletionRecord, options: Pass) -> Step:
     def step(progress: Progress) -> bool:
-        found = prune_sign_ins(tenant_id=tenant_id, limit=options.batch, is_dry=options.is_dry)
-        progress.rows["sign_in_records"] += found
-        return found == options.batch and not options.is_dry
-
-    return step
-
-
-def _ledger(tenant_id: uuid.UUID, options: Pass) -> Step:
-    def step(progress: Progress) -> bool:
-        links, commands, is_blocked = prune_ledger(tenant_id=tenant_id, limit=LEDGER_BATCH, is_dry=options.is_dry)
-        progress.rows["workflow_command_entries"] += links
-        progress.rows["workflow_commands"] += commands
-        if is_blocked:
-            progress.kept["command of a bulk job that is kept"] = 1
+        with record.batch() as deleted:
+            links, commands, kept_by = prune_ledger(tenant_id=tenant_id, limit=LEDGER_BATCH, is_dry=options.is_dry)
+            deleted.update(workflow_command_entries=links, workflow_commands=commands)
+        progress.rows.update(deleted)
+        if kept_by:
+            progress.kept[f"command of a {kept_by} that is kept"] = 1
         return links == LEDGER_BATCH and not options.is_dry
 
     return step
-
-
-def _record(tenant: Tenant, deleted: Counter[str]) -> None:
-    """Write what was deleted to the command ledger."""
-    rows = {table: count for table, count in sorted(deleted.items()) if count}
-    if not rows:
-        return
-    with command_transaction(
-        actor=system_actor(tenant.id, name="retention"),
-        action=CommandAction.PRUNE,
-        target_type="retention",
-        target_id="",
-        payload=policy_of(tenant).as_json(),
-    ) as command:
-        command.details = {"deletedRows": rows}
