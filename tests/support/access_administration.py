@@ -94,8 +94,9 @@ def _secret_pages() -> Iterator[Cell]:
     yield get_cell("sign_in_rules", ADMIN)
     yield post_cell("sign_in_rules", ADMIN, body=lambda ids: {"is_required": ""}, is_recorded=True)
     periods = {"runs": "30", "events": "30", "notifications": "30", "ledger": "365", "sign_ins": "90"}
+    confirmed = {**periods, "confirmed": ",".join(periods.values())}
     yield get_cell("retention", ADMIN)
-    yield post_cell("retention", ADMIN, body=lambda ids: periods, is_recorded=True)
+    yield post_cell("retention", ADMIN, body=lambda ids: confirmed, is_recorded=True)
     yield post_cell("workflows_secret_redaction", ADMIN, body=lambda ids: {"rules": "*iban*"}, is_recorded=True)
 
 

@@ -15,7 +15,7 @@ from workflows.statuses import CommandAction
 
 
 class DeletionRecord:
-    """What one pass has deleted of a tenant, as one row of its command ledger.
+    """Number of rows that one pass has deleted of a tenant, as one row of its command ledger.
 
     Each batch writes the row in its own transaction. So the row has the exact numbers also if the process is killed.
     `isEnded` is true after the end of the pass. Without a tenant, nothing is written.
