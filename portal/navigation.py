@@ -9,13 +9,15 @@ from workflows.statuses import Role
 
 # Address of the list of a model that has a count, by the key of `navigation_counts`.
 INCIDENTS, TASKS, DEAD_LETTERS = "incident", "humantask", "eventdelivery"
+# With more items, the section "Administer" is folded, so that a screen of 900 px shows the whole navigation.
+MOST_UNFOLDED = 3
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sections that the role of the member may open.
 
-    Shapes: `{title, items}` for each section; `{title, icon, link, count, is_hot, is_home}` for each item, and `active`
-    if the address does not say it.
+    Shapes: `{title, items, is_folded}` for each section. A folded section shows its items after a click.
+    `{title, icon, link, count, is_hot, is_home}` for each item, and `active` if the address does not say it.
     """
     counts = _counts(request)
     operate = [
@@ -49,7 +51,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     administer = [{**connectors, "active": False} if is_catalogue else connectors, *_for_administrators(request)]
     titles = ("Operate", "Author", "Audit", "Administer")
     return [
-        {"title": title, "items": items}
+        {"title": title, "items": items, "is_folded": title == "Administer" and len(items) > MOST_UNFOLDED}
         for title, items in zip(titles, (operate, author, audit, administer), strict=True)
     ]
 

@@ -26,8 +26,11 @@ def _dress(form: forms.BaseForm, labels: dict[str, str]) -> None:
 class SignInForm(library.LoginForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        _dress(self, {"login": "Name", "password": "Password"})
+        _dress(self, {"login": "User name", "password": "Password"})
         self.fields["password"].help_text = ""
+        if self.is_bound and self.data.get("login"):  # after a refusal, the password is usually the wrong part
+            del self.fields["login"].widget.attrs["autofocus"]
+            self.fields["password"].widget.attrs["autofocus"] = True
 
 
 class PasswordChangeForm(library.ChangePasswordForm):

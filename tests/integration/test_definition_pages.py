@@ -4,6 +4,7 @@ Source: docs/reference/administration.md#definition-life-cycle
 """
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from django.utils import timezone
 from ingress.dispatch.work import events_work
 from tests.support.events import receive
 from tests.support.factories import expr, make_actor, make_definition, make_run, publish
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.members import member_of
 from tests.support.triggers import STATE, TRIGGER
-from workflows.models import Command, Definition, EventDelivery
+from workflows.models import Command, Definition, EventDelivery, Incident, Schedule
 from workflows.services.definitions.pause import definition_pause
 
 REASON = {"reason": "a test"}
@@ -229,3 +231,52 @@ def test_tabs_have_no_part_of_the_older_look(tenant: Any, tab: str) -> None:
         f"{reverse('admin:workflows_definition_change', args=[run.definition_id])}?tab={tab}"
     )
     assert "pm-" not in page.content.decode().split('<div class="ui">')[1].split("</main>")[0]
+
+
+def test_page_opens_with_the_failures_of_an_earlier_version(tenant: Any) -> None:
+    first = publish(tenant, CAPTURE)
+    for number in (1, 2):
+        fail_run(first, f"No payment with the id PAY-{number} exists.")
+    newer = publish(tenant, CAPTURE, STATE)
+    incident = grow_incidents(tenant)[0]
+    client, address = member_of(tenant), reverse("admin:workflows_incident_change", args=[incident.id])
+
+    def shown(name: str = "map") -> str:
+        page = client.get(tab(name, newer.definition)).content.decode()
+        assert address in page or "failed 2 times" not in page
+        return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+
+    for name in ("map", "versions", "starts"):
+        text = shown(name)
+        assert re.search(r"v1 failed 2 times since \S+ UTC at “ ?Capture ?” with NOT_FOUND", text), name
+        assert "Version 2 has not failed in this way." in text
+    fail_run(newer)
+    grow_incidents(tenant)
+    assert "v1 to v2 failed 3 times" in shown()
+    assert "has not failed" not in shown()
+    Incident.objects.filter(id=incident.id).update(state="resolved")
+    assert "failed 3 times" not in shown()
+
+
+def test_list_and_page_name_everything_that_starts_runs(tenant: Any) -> None:
+    by_event = publish(tenant, STATE, trigger=TRIGGER).definition
+    by_times = publish(tenant, STATE, key="by-times").definition
+    by_people = publish(tenant, STATE, key="by-people").definition
+    for name, removed_at in (("nightly", None), ("weekly", None), ("old", timezone.now())):
+        for definition in (by_event, by_times) if name == "weekly" else (by_times,):
+            Schedule.objects.create(
+                tenant=tenant, definition=definition, name=name, origin="portal", kind="recurring", cron="0 6 * * *",
+                temporal_schedule_id=f"{name}-{definition.key}", removed_at=removed_at,
+            )  # fmt: skip
+    client = member_of(tenant)
+    rows = client.get(reverse("admin:workflows_definition_changelist")).context["rows"]
+    starts = {
+        by_event.key: [TRIGGER["eventName"], "Schedule weekly"],
+        by_times.key: ["Schedule nightly", "Schedule weekly"],
+        by_people.key: [],
+    }
+    assert {row["definition"].key: row["starts"] for row in rows} == starts
+    for definition in (by_event, by_times, by_people):
+        page = " ".join(re.sub(r"<[^>]*>", "", client.get(tab("map", definition)).content.decode()).split())
+        words = ", ".join(starts[definition.key]) or "a person, the API or a parent run"
+        assert f"Started by {words}" in page

@@ -126,3 +126,15 @@ def test_waiting_retry_shows_last_error_attempts_and_when_it_gives_up(
     assert all(text in page for text in ("“call” failed twice.", "HTTP_503, closed 2", "Attempt 3 of 5 follows"))
     assert outcome in page
     assert f'datetime="{fails_at.isoformat()}"' in shown
+
+
+@pytest.mark.parametrize(("status", "is_primary"), [("FAILED", True), ("TIMED_OUT", True), ("CANCELED", False)])
+def test_replay_is_the_main_action_only_of_a_failed_run(tenant: Any, status: str, is_primary: bool) -> None:
+    error = {"category": "ActionError", "message": "no", "nodePath": "x", "at": "y"}
+    failed = {"error": error, "error_category": "ActionError"}
+    run = make_run(tenant, status=status, ended_at=timezone.now(), correlation_key="PAY-1", **failed)
+    page = member_of(tenant, role="operator").get(reverse("admin:workflows_run_change", args=[run.id]))
+    offers = page.context["offers"]
+    assert (offers.primary is not None and offers.primary.name.startswith("Replay")) == is_primary
+    assert ("Replay on version 1…" in [offer.name for offer in offers.beside]) == (not is_primary)
+    assert [crumb[0] for crumb in page.context["crumbs"]] == ["Runs", run.definition.name, "PAY-1"]

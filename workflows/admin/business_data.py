@@ -38,9 +38,9 @@ def _number_words(text: str, currency: str) -> str:
     return f"{currency} {number:,.{min(max(digits, 2), 15)}f}"
 
 
-def business_data_of(run: Run, actor: Actor, rules: Rules) -> list[tuple[str, str]]:
-    """Return label and words of the business data of a run that the actor may see. Cost: one statement, or none."""
+def business_data_of(run: Run, actor: Actor, rules: Rules) -> list[tuple[SearchPath, str]]:
+    """Return path and words of the business data of a run that the actor may see. Cost: one statement, or none."""
     definition: Any = run.definition
     paths = search_paths_in(definition.id, definition.search_paths, rules) if actor.sees_payloads else []
     values = values_of_runs([run.id], paths, tenant_id=run.tenant_id).get(run.id, {})
-    return [(path.label, value_words(path, values[path.name])) for path in paths if path.name in values]
+    return [(path, value_words(path, values[path.name])) for path in paths if path.name in values]

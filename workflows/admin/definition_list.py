@@ -12,20 +12,23 @@ from django.urls import reverse
 from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
 from workflows.models import Definition
 from workflows.selectors.activity import DefinitionActivity, activity_of_definitions
+from workflows.selectors.definition_page import starts_of_definitions
 
 PROBLEM = "problem"
 AUTO_PAUSED = "auto_paused"
 
 
 def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, Any]:
-    """Return what the template of the list needs. Cost: one statement for the numbers of the runs."""
+    """Return what the template of the list needs. Cost: two statements beside the rows."""
     query = request.GET
     definitions: list[Definition] = list(shown.result_list)
     ids = [definition.id for definition in definitions]
-    found = activity_of_definitions(tenant_id=request.tenant.id, ids=ids) if ids else {}  # type: ignore[attr-defined]
+    tenant_id = request.tenant.id  # type: ignore[attr-defined]
+    found = activity_of_definitions(tenant_id=tenant_id, ids=ids) if ids else {}
+    starts = starts_of_definitions(definitions, tenant_id=tenant_id) if ids else {}
     chosen = query.get(PROBLEM, "")
     return {
-        "rows": [_row(definition, found[definition.id]) for definition in definitions],
+        "rows": [_row(definition, found[definition.id], starts.get(definition.id, [])) for definition in definitions],
         "chips": [
             {"word": "All", "tone": "grey", "query": query_with(query, PROBLEM, ""), "is_chosen": not chosen},
             {
@@ -44,7 +47,5 @@ def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, An
     }  # fmt: skip
 
 
-def _row(definition: Definition, activity: DefinitionActivity) -> dict[str, Any]:
-    version = definition.published_version
-    started_by = "–" if version is None else version.trigger_event_name or version.get_trigger_type_display()
-    return {"definition": definition, "activity": activity, "started_by": started_by}
+def _row(definition: Definition, activity: DefinitionActivity, starts: list[str]) -> dict[str, Any]:
+    return {"definition": definition, "activity": activity, "starts": starts}

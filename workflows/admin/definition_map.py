@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from workflows.graph.drawing import Badge, Drawing, Mark, Overlay, draw
 from workflows.graph.model import Graph, Node, read_graph
-from workflows.models import Definition, DefinitionVersion, Run
+from workflows.models import Definition, DefinitionVersion, Incident, Run
 from workflows.selectors.step_counts import (
     MapNumbers,
     OpenNumbers,
@@ -103,11 +103,16 @@ class MapRow:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """The step in which most runs of the period failed, with the last of these runs."""
+class MapFailure:
+    """The step in which most runs of the period failed, with the first and the last of these runs and their incident.
+
+    `first` and `last` are None if the place of the step differs between versions.
+    """
 
     row: MapRow
-    last: Run | None
+    first: Run | None = None
+    last: Run | None = None
+    incident: Incident | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class DefinitionMap:
     rows: list[MapRow]
     numbers: MapNumbers
     open: OpenRuns
-    failure: Failure | None
+    failure: MapFailure | None
     versions: list[int]
     uncounted_since: datetime | None
 
@@ -148,8 +153,11 @@ def map_choice(definition: Definition, query: QueryDict) -> MapChoice | None:
     return MapChoice(version, period, since, heat, is_all=number == ALL)
 
 
-def definition_map(choice: MapChoice, now: OpenRuns) -> DefinitionMap:
-    """Return the map of a version. Cost: at most four statements, for any number of runs."""
+def definition_map(choice: MapChoice, now: OpenRuns, incidents: list[Incident]) -> DefinitionMap:
+    """Return the map of a version. `incidents` are those of the definition.
+
+    Cost: at most five statements, for any number of runs.
+    """
     version = choice.version
     if choice.is_all:
         places = step_places(version, version.definition.versions.order_by("-version")[:MOST_VERSIONS])
@@ -164,7 +172,8 @@ def definition_map(choice: MapChoice, now: OpenRuns) -> DefinitionMap:
     overlay = Overlay({row.node.path: _mark(row, choice, slowest) for row in rows}, _shares(rows))
     versions, uncounted_since = versions_and_age(version.definition, limit=SHOWN_VERSIONS)
     return DefinitionMap(
-        choice, draw(graph, overlay), sorted(rows, key=lambda row: row.urgency), numbers, now, _failure(rows, choice),
+        choice, draw(graph, overlay), sorted(rows, key=lambda row: row.urgency), numbers, now,
+        _failure(rows, choice, incidents),
         versions, uncounted_since,
     )  # fmt: skip
 
@@ -225,14 +234,21 @@ def _shares(rows: list[MapRow]) -> dict[str, str]:
     return shares
 
 
-def _failure(rows: list[MapRow], choice: MapChoice) -> Failure | None:
+def _failure(rows: list[MapRow], choice: MapChoice, incidents: list[Incident]) -> MapFailure | None:
     worst = max(rows, key=lambda row: row.numbers.failed, default=None)
     if worst is None or not worst.numbers.failed:
         return None
     if not worst.urls["failed"]:
-        return Failure(worst, None)
+        return MapFailure(worst)
     runs = choice.runs().filter(failed_step_path=worst.node.path, status=RunStatus.FAILED, replay_of__isnull=True)
-    return Failure(worst, runs.only("id", "tenant_id", "error_code", "ended_at").order_by("-created_at").first())
+    runs = runs.only("id", "tenant_id", "error_code", "ended_at")
+    at_step = [one for one in incidents if one.step_path == worst.node.path and _is_of(one, choice)]
+    first, last = runs.order_by("created_at").first(), runs.order_by("-created_at").first()
+    return MapFailure(worst, first, last, max(at_step, key=lambda one: one.run_count, default=None))
+
+
+def _is_of(incident: Incident, choice: MapChoice) -> bool:
+    return choice.is_all or incident.first_version <= choice.version.version <= incident.last_version
 
 
 def time_text(seconds: float | None) -> str:

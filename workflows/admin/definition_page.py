@@ -18,7 +18,12 @@ from workflows.admin.definition_map import definition_map, map_choice, seg_links
 from workflows.admin.schedules import state_of
 from workflows.engine.validate import Problem
 from workflows.json_numbers import write_json
-from workflows.models import Command, Definition, Schedule
+from workflows.models import Command, Definition, Incident, Schedule
+from workflows.selectors.definition_page import (
+    SHOWN_INCIDENTS,
+    incidents_of_definition,
+    starts_of_definitions,
+)
 from workflows.selectors.step_counts import OpenRuns, open_runs
 from workflows.services.definitions.drafts import draft_document
 from workflows.services.definitions.pause import starts_waiting
@@ -42,6 +47,7 @@ class DefinitionView:
     query: QueryDict
     actor: Actor
     open_runs: OpenRuns
+    incidents: list[Incident]
 
     def problems(self) -> list[Problem]:
         """Return the errors and warnings of the document. Cost: about eight statements."""
@@ -61,7 +67,9 @@ class Tab:
 def definition_view(definition: Definition, query: QueryDict, actor: Actor) -> DefinitionView:
     published = definition.published_version
     document = published.document() if published else draft_document(definition)
-    return DefinitionView(definition, document, query, actor, open_runs(definition))
+    return DefinitionView(
+        definition, document, query, actor, open_runs(definition), incidents_of_definition(definition)
+    )
 
 
 def definition_context(view: DefinitionView) -> dict[str, Any]:
@@ -89,6 +97,9 @@ def definition_context(view: DefinitionView) -> dict[str, Any]:
         "held_count": starts_waiting(definition).count() if _may_hold(definition) else 0,
         "runs_url": f"{reverse('admin:workflows_run_changelist')}?{urlencode({'definition': definition.key})}",
         "open_versions": view.open_runs.by_version,
+        "incidents": view.incidents[:SHOWN_INCIDENTS],
+        "has_more_incidents": len(view.incidents) > SHOWN_INCIDENTS,
+        "starts": starts_of_definitions([definition], tenant_id=definition.tenant_id).get(definition.id, []),
         **content,
     }
 
@@ -115,7 +126,7 @@ def _map_content(view: DefinitionView) -> dict[str, Any]:
     if choice is None:
         problems = view.problems()
         return {"problems": problems, "graph": definition_graph(view.document, problems)}
-    shown = definition_map(choice, view.open_runs)
+    shown = definition_map(choice, view.open_runs, view.incidents)
     return {"map": shown, "segs": seg_links(choice, shown.versions)}
 
 

@@ -35,7 +35,7 @@ def run_offers(page: RunPage, answer: Answer, actor: Actor) -> Offers:
     replays = [_replay(page, actor, newer=newer) for newer in dict.fromkeys((answer.newer, None))]
     wanted = _primary(page, answer, actor, replay=replays[0], terminate=terminate)
     primary = wanted if wanted is not None and not wanted.why_not else None
-    beside = [offer for offer in (cancel,) if not offer.why_not]
+    beside = [offer for offer in (cancel, *_replay_of_stopped(page, replays[0])) if not offer.why_not]
     others = (*replays, cancel, terminate, *_compare(page), _hold(page, actor))
     rest = [offer for offer in others if offer not in (primary, *beside)]
     return Offers(primary, beside, rest + _unsupported())
@@ -50,8 +50,12 @@ def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, term
         return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
     if answer.kind == "stuck":
         return terminate
-    is_over = page.run.status in (RunStatus.FAILED, RunStatus.CANCELED, RunStatus.TERMINATED, RunStatus.TIMED_OUT)
-    return replay if is_over else None
+    return replay if page.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT) else None
+
+
+def _replay_of_stopped(page: RunPage, replay: Offer) -> list[Offer]:
+    """Return the replay of a run that a person has stopped. It is possible, but it is not what the run needs."""
+    return [replay] if page.run.status in (RunStatus.CANCELED, RunStatus.TERMINATED) else []
 
 
 def _needs(actor: Actor, role: Role) -> str:

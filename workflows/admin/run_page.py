@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
@@ -39,6 +41,7 @@ from workflows.selectors.versions import run_version
 from workflows.services.missing_actions import missing_action_of
 from workflows.status_marks import RUN
 from workflows.statuses import Role, RunStatus, WaitKind
+from workflows.templatetags.run_page import short_id
 
 SHOWN_PATHS = 20
 
@@ -85,6 +88,7 @@ class RunPageViews(TenantAdmin):
         context = self.page_context(
             request,
             f"{page.run.definition.name} {page.run.correlation_key or str(page.run.id)[:8]}",
+            crumbs=_crumbs(page),
             page=page,
             run=page.run,
             answer=answer,
@@ -102,6 +106,13 @@ class RunPageViews(TenantAdmin):
             **tab.content(view),
         )
         return TemplateResponse(request, "portal/run_page.html", context)
+
+
+def _crumbs(page: RunPage) -> list[tuple[str, str]]:
+    """Return the path to the page: the list, the runs of the definition, the run."""
+    run, runs = page.run, reverse("admin:workflows_run_changelist")
+    of_definition = f"{runs}?{urlencode({'definition': run.definition_key})}"
+    return [("Runs", runs), (run.definition.name, of_definition), (run.correlation_key or short_id(run.id), "")]
 
 
 def _run_id(text: str) -> uuid.UUID:

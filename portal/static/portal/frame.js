@@ -42,6 +42,10 @@
     button.setAttribute("aria-expanded", String(isOpen));
   };
 
+  // The entry of this page may be below the lower end of the navigation.
+  const entry = find("#side .nav [aria-current]");
+  if (entry) entry.scrollIntoView({ block: "nearest" });
+
   document.addEventListener("click", (event) => {
     const menu = event.target.closest("[data-open-menu]");
     if (menu) return toggleMenu(menu, menu.getAttribute("aria-expanded") !== "true");
