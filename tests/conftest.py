@@ -25,6 +25,7 @@ _servers: Servers | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers and set the environment variables. Then load Django, which reads its settings from them."""
     global _servers
+    _keep_compiled_modules()
     if config.option.collectonly or os.environ.get("POINTSMAN_TEST_NO_SERVERS"):
         return
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
@@ -50,8 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
         ' "TICKET_CUSTOMER_REPLIED": ["ticketId", "ticket.id"]}',
     )
     import django
+    from django.conf import settings
 
     django.setup()
+    settings.PASSWORD_HASHERS = ["tests.support.password_hashes.FastHasher"]
     from workflows.tenancy import Scope, enter_scope, use_system_login
 
     use_system_login()
@@ -61,6 +64,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     # Reading `app.amqp` creates the queues from the settings, before a test changes the setting of the queue name.
     assert set(app.amqp.queues) == {"celery"}
+
+
+def _keep_compiled_modules() -> None:
+    """Let all programs of the tests store compiled modules. Without this, each program compiles the portal again."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 # Folders, the ones with the longest files first. The option --no-loadscope-reorder keeps this order. Without it,

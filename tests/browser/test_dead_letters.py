@@ -70,7 +70,7 @@ def test_what_if_form_is_filled_from_event_and_buffer_time_counts_down(
     page.goto(f"{site}/admin/workflows/event/{event.id}/change/")
     left = page.locator(".pm-countdown")
     first = left.inner_text()
-    eventually(lambda: left.inner_text() != first, seconds=5, what="the remaining time decreases")
+    eventually(lambda: left.inner_text() != first, what="the remaining time decreases")
     page.get_by_role("link", name="Preview routing now…").click()
     written = json.loads(page.input_value("textarea[name=event]"))
     assert written == {"event_type": REPLIED, "payload": {"ticketId": "T-l"}}

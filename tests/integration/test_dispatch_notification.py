@@ -354,9 +354,7 @@ def test_work_committed_before_a_notification_is_never_left_behind(
             for round_number in range(100):
                 list(pool.map(partial(send, round_number), range(senders)))
                 expected = senders * (round_number + 1)
-                eventually(
-                    lambda expected=expected: client.scard(done) == expected, seconds=20, what=f"round {round_number}"
-                )
+                eventually(lambda expected=expected: client.scard(done) == expected, what=f"round {round_number}")
     finally:
         is_over.set()
         for worker in workers:
@@ -391,7 +389,7 @@ def test_lost_message_suppresses_notifications_only_until_the_key_expires(
         idle()
         return queue.tenants() == [tenant]
 
-    eventually(is_notified, seconds=10, what="a message after the key has expired")
+    eventually(is_notified, what="a message after the key has expired")
 
 
 # -- Processes --------------------------------------------------------------------------------------------------------

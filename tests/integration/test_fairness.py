@@ -429,7 +429,7 @@ def test_slots_that_become_free_together_are_all_used(tenant: Any, monkeypatch: 
         eventually(lambda: len(starts.held()) == 6, what="6 wait for a free slot")
         ending = iter(starts.ids[:6])
         in_threads(6, lambda: starts.end(next(ending)))
-        eventually(lambda: starts.started() == 12, seconds=5, what="all have started")
+        eventually(lambda: starts.started() == 12, what="all have started")
     assert max(starts.open) <= 6
 
 

@@ -145,16 +145,21 @@ def test_one_tenant_does_not_see_failures_of_another(tenant: Any) -> None:
         assert (incident.number, incident.run_count) == (1, 1)
 
 
-def test_ten_thousand_failures_need_a_bounded_number_of_statements(tenant: Any) -> None:
+def test_statements_of_a_batch_do_not_depend_on_its_size(tenant: Any) -> None:
+    """Compare a batch of 100 failures with a full one. So 10,000 failures are ten batches and a bounded number."""
     version = publish(tenant, CAPTURE)
     model = fail_run(version)
     at = timezone.now()
     with projection_writer("test"):
-        Run.objects.bulk_create(_copies(model, at, 9_999), batch_size=1_000)
-    with CaptureQueriesContext(connection) as queries:
-        (incident,) = grow_incidents(tenant)
-    assert incident.run_count == 10_000
-    assert len(queries) < 250, "ten batches, and a number of statements for each that does not depend on its size"
+        Run.objects.bulk_create(_copies(model, at, 100 + grow.BATCH), batch_size=1_000)
+    statements = []
+    for size in (1, 100, grow.BATCH):  # the first failure creates the incident
+        with CaptureQueriesContext(connection) as queries, tenant_scope(tenant.id):
+            assert batch_grow(tenant_id=tenant.id, size=size) == size
+        statements.append(len(queries))
+    (incident,) = grow_incidents(tenant)
+    assert incident.run_count == 1 + 100 + grow.BATCH
+    assert statements[1] == statements[2] < 25
 
 
 def _copies(model: Run, at: datetime, number: int) -> list[Run]:

@@ -25,11 +25,6 @@ SIGN_IN, PAGE = reverse("account_login"), reverse("admin:workflows_signinrecord_
 WRONG, LOCKED = "The name or the password is wrong", "Too many failed sign-ins"
 
 
-@pytest.fixture(autouse=True)
-def _fast_hashes(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def address() -> str:
     """Return an IP address of this test, because failures of one address are counted together."""

@@ -54,7 +54,7 @@ def test_every_order_of_commits_searches_and_signal(
 ) -> None:
     orders = action_orders()
     assert len(orders) == 10
-    assert play_all(tenant, scheduler, signals, orders * 20) == []
+    assert play_all(tenant, scheduler, signals, orders * 3) == []
 
 
 @pytest.mark.parametrize("part", range(4))
