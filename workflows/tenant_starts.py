@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet, Subquery
+from django.db.models import Q, QuerySet, Subquery
 from django.utils import timezone
 
 from workflows.dispatch_notification import notify_dispatcher_on_commit
@@ -76,13 +76,15 @@ def maintenance_of(tenant: Tenant, row: Any = None) -> Maintenance | None:
     return None
 
 
-def require_start_allowed(tenant_id: uuid.UUID) -> None:
+def require_start_allowed(tenant_id: uuid.UUID, *, delivery: EventDelivery | None = None) -> None:
     """Refuse a new start. Call it in the transaction that inserts the run.
 
-    With a limit, the row of the tenant is locked, so two starts cannot use the same slot.
+    With a limit, the row of the tenant is locked, so two starts cannot use the same slot. Free slots belong first to
+    the starts that have waited longer for the limit. `delivery` is the start by an event or a schedule; any other start
+    comes after all that wait.
 
     Errors: StartHeld TENANT_CLOSED, PORTAL_IN_MAINTENANCE, TENANT_IN_MAINTENANCE, TENANT_OPEN_RUNS_LIMIT.
-    Cost: one statement without a limit, three with a limit.
+    Cost: one statement without a limit, four with a limit.
     """
     tenant = with_maintenance(Tenant.objects.filter(id=tenant_id)).get()
     if not tenant.is_active:
@@ -94,13 +96,24 @@ def require_start_allowed(tenant_id: uuid.UUID) -> None:
     if tenant.open_runs_limit is None:
         return
     limit = Tenant.objects.select_for_update(no_key=True).values_list("open_runs_limit", flat=True).get(id=tenant_id)
-    if limit is not None and open_runs(tenant_id, up_to=limit) >= limit:
+    if limit is None:
+        return
+    free = limit - open_runs(tenant_id, up_to=limit)
+    if free <= 0 or _waiting_longer(tenant_id, delivery)[:free].count() >= free:
         raise StartHeld(AT_LIMIT, code="TENANT_OPEN_RUNS_LIMIT", is_long=False)
 
 
 def open_runs(tenant_id: uuid.UUID, *, up_to: int) -> int:
     """Return the number of open runs of a tenant, at most `up_to`."""
     return Run.objects.filter(tenant_id=tenant_id, status__in=OPEN_RUN_STATUSES).order_by()[:up_to].count()
+
+
+def _waiting_longer(tenant_id: uuid.UUID, delivery: EventDelivery | None) -> QuerySet[EventDelivery]:
+    """Return the starts that have waited longer for the limit of open runs than this start."""
+    held = _held(tenant_id).filter(reason=AT_LIMIT).order_by()
+    if delivery is None or delivery.held_since is None:
+        return held
+    return held.filter(Q(held_since__lt=delivery.held_since) | Q(held_since=delivery.held_since, id__lt=delivery.id))
 
 
 def starts_at_limit_wake(tenant_id: uuid.UUID) -> None:

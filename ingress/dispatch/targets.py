@@ -137,7 +137,7 @@ def _admit(definition: Definition, delivery: EventDelivery) -> None:
     Then take a concurrency slot.
     """
     try:
-        require_start_allowed(delivery.tenant_id)
+        require_start_allowed(delivery.tenant_id, delivery=delivery)
     except StartHeld as error:
         raise TriggerHeld(error.message, is_paused=error.is_long, of_tenant=True) from error
     _require_not_paused(Definition._base_manager.only("key", "is_paused", "paused_reason").get(id=definition.id))

@@ -69,6 +69,19 @@ def test_messages_beyond_the_limit_are_one_incident(tenant: Any, monkeypatch: py
     assert (others.is_others, others.message, str(others)) == (True, "(other messages)", f"INC-{others.number}")
 
 
+def test_ended_incidents_leave_their_place_to_new_messages(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflows.services.incidents.groups.MOST_MESSAGES", 2)
+    version = publish(tenant, CAPTURE)
+    for name in ("Wolff", "Sato"):
+        fail_run(version, f"Customer {name} is blocked.")
+    wolff, sato = grow_incidents(tenant)
+    Incident.objects.filter(id=wolff.id).update(state="resolved")
+    Incident.objects.filter(id=sato.id).update(state="closed")
+    for name in ("Rio", "Marek", "Okafor"):
+        fail_run(version, f"Customer {name} is blocked.")
+    assert [incident.is_others for incident in grow_incidents(tenant)] == [False, False, False, False, True]
+
+
 def test_replay_is_shown_with_its_original_and_not_counted_again(tenant: Any) -> None:
     version = publish(tenant, CAPTURE)
     original = fail_run(version)

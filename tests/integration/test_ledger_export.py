@@ -18,6 +18,7 @@ from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.members import member_of
 from tests.support.table_owner import execute_as_owner
+from workflows.errors import Conflict
 from workflows.ledger import command_transaction
 from workflows.models import Command, CommandEntry
 from workflows.services import ledger_export
@@ -169,6 +170,18 @@ def test_export_of_a_chain_with_a_gap_is_refused(tenant: Any, admin: Api) -> Non
     execute_as_owner(f"DELETE FROM workflow_command_entries WHERE tenant_id = '{tenant.id}' AND seq IN (5, 6)")
     refused = error_of(admin.post("/commands/exports", {"since": middle.isoformat()}), 409)
     assert (refused["code"], "verify_audit" in refused["message"]) == ("LEDGER_LINK_MISSING", True)
+
+
+def test_export_whose_links_were_deleted_is_refused(tenant: Any, admin: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_export, "PAGE", 2)
+    fill(tenant, 3)
+    address = f"/commands/exports/{admin.post('/commands/exports', {}).json()['id']}"
+    begun = admin.get(address).streaming_content
+    assert b"firstSequence" in next(iter(begun))
+    execute_as_owner(f"DELETE FROM workflow_command_entries WHERE tenant_id = '{tenant.id}' AND seq <= 5")
+    with pytest.raises(Conflict, match="retention has deleted links"):
+        b"".join(begun)  # the download breaks off instead of ending early
+    assert error_of(admin.get(address), 409)["code"] == "LEDGER_EXPORT_DELETED"
 
 
 def test_only_administrators_with_a_key_export(tenant: Any, admin: Api, settings: Any) -> None:

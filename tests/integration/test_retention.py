@@ -34,6 +34,10 @@ from workflows.models import (
     DataStoreEntry,
     Event,
     EventDelivery,
+    Incident,
+    IncidentFailure,
+    IncidentHour,
+    IncidentNote,
     Notification,
     OutboxEvent,
     PrunedRun,
@@ -270,6 +274,36 @@ def test_a_batch_that_fails_deletes_nothing(tenant: Any, monkeypatch: pytest.Mon
     assert (run.steps.count(), run.logs.count(), PrunedRun.objects.filter(tenant=tenant).count()) == (1, 1, 0)
 
 
+def test_closed_incidents_are_deleted_with_their_last_run(tenant: Any) -> None:
+    version = make_old_run(tenant).definition_version
+
+    def incident(number: int, **fields: Any) -> Incident:
+        values = {"state": "closed", "state_since": days_ago(91), "last_failed_at": days_ago(100), **fields}
+        made = Incident.objects.create(
+            tenant=tenant, number=number, definition=version.definition, fingerprint=str(number),
+            first_failed_at=days_ago(100), **values,
+        )  # fmt: skip
+        IncidentHour.objects.create(tenant=tenant, incident=made, hour=days_ago(100), version=1, failures=1)
+        IncidentNote.objects.create(tenant=tenant, incident=made, author_name="x", text="n")
+        return made
+
+    gone = incident(1)
+    incident(2, merged_into=gone, state="open")
+    kept = [
+        incident(3, state="resolved"), incident(4, state_since=days_ago(89)), incident(5, last_failed_at=days_ago(89)),
+        incident(6), incident(7),
+    ]  # fmt: skip
+    IncidentFailure.objects.create(
+        tenant=tenant, incident=kept[3], run_id=make_old_run(tenant, days=80).id, failed_at=days_ago(80), version=1,
+        origin_id=gone.id, is_counted=True,
+    )  # fmt: skip
+    kept.append(incident(8, split_from=kept[4], state="open"))
+    output = prune(tenant) + prune(tenant)  # the incident that shows a merged one is deleted after it
+    assert "workflow_incidents" in output
+    assert set(Incident.objects.filter(tenant=tenant)) == set(kept)
+    assert IncidentHour.objects.filter(tenant=tenant).count() == IncidentNote.objects.filter(tenant=tenant).count() == 6
+
+
 def test_old_events_are_deleted_unless_something_refers_to_them(tenant: Any) -> None:
     young, old = make_old_event(tenant, days=80), make_old_event(tenant)
     dead, waiting = make_old_event(tenant), make_old_event(tenant)
@@ -502,6 +536,10 @@ REFERENCES = {
     "BulkJob": {"BulkItem.job"},
     "Command": {"BulkItem.command", "BulkJob.command", "Command.parent", "CommandEntry.command"},
     "ApiToken": set(),
+    "Incident": {
+        "BulkJob.incident", "Incident.merged_into", "Incident.split_from", "IncidentFailure.incident",
+        "IncidentHour.incident", "IncidentNote.incident",
+    },
     "Invitation": set(),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from celery.exceptions import Retry
 from django.core.management import CommandError
 from django.urls import reverse
 from django.utils import timezone
+from limits import RateLimitItemPerSecond
 
 from ingress import outbox
 from ingress.intake import admission
@@ -34,6 +35,7 @@ from workflows.models import (
 )
 from workflows.projections.transaction import projection_writer
 from workflows.services import tenant_usage
+from workflows.services.rate_limits import rate_wait
 from workflows.services.tenant_usage import stored_bytes, tenants_measure, uses_of
 from workflows.tenancy import system_scope
 from workflows.tenant_starts import starts_at_limit_wake
@@ -65,6 +67,22 @@ def test_starts_over_the_limit_of_open_runs_wait_and_are_not_lost(tenant: Any, s
     assert started == ["l0", "l1", "l2"]
 
 
+def test_new_starts_do_not_overtake_the_starts_that_wait(tenant: Any, started: list[str]) -> None:
+    publish(tenant, STATE, trigger=TRIGGER)
+    limit(tenant, open_runs=1)
+    open_run = make_run(tenant, status="RUNNING")
+    receive(tenant, workflow_correlation_key=None, event_id="old")
+    work(tenant)
+    with projection_writer("test"):  # the wake after the end of this run is late
+        Run.objects.filter(id=open_run.id).update(status="SUCCEEDED", ended_at=timezone.now())
+    error = error_of(api_of(tenant).post("/runs", {"definition": "flow", "payload": {}}), 409)
+    assert (error["code"], started) == ("TENANT_OPEN_RUNS_LIMIT", [])
+    receive(tenant, workflow_correlation_key=None, event_id="new")
+    work(tenant)
+    work(tenant)
+    assert started == ["old"]
+
+
 def test_rate_of_events_is_refused_with_a_time_and_stores_nothing(tenant: Any) -> None:
     limit(tenant, events_per_second=3)
     api = api_of(tenant)
@@ -78,6 +96,15 @@ def test_rate_of_events_is_refused_with_a_time_and_stores_nothing(tenant: Any) -
     eventually(lambda: api.post("/events", event(4)).status_code == 202, what="the next second")
     other = api_of(make_tenant())
     assert other.post("/events", event(5)).status_code == 202
+
+
+def test_small_requests_do_not_keep_a_full_batch_out(tenant: Any) -> None:
+    limit(tenant, events_per_second=60)
+    item, names = RateLimitItemPerSecond(60), ("tenant-events", str(tenant.id))
+    assert rate_wait(item, *names, cost=59) == 0  # one event of this second is free
+    assert rate_wait(item, *names, cost=60) == 0
+    assert rate_wait(item, *names) >= 1, "the batch is counted, so the next request waits"
+    assert rate_wait(item, "other", cost=61) >= 1, "a batch above the limit never fits"
 
 
 def test_full_tenant_refuses_events_and_loses_none_of_its_own(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

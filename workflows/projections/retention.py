@@ -117,11 +117,12 @@ _STATEMENTS = [
         "workflow_task_drafts",
         f"WHERE tenant_id = %(tenant)s AND task_id IN (SELECT id FROM workflow_tasks WHERE {_OF_RUNS})",  # noqa: S608
     ),
-    # Two statements, because PostgreSQL uses no index for `run_id = ANY(...) OR wait_id IN (...)`.
+    # Two statements, because PostgreSQL uses no index for `run_id = ANY(...) OR wait_id IN (...)`. With an array, it
+    # also uses the index if its statistics are old.
     ("workflow_event_deliveries", f"WHERE {_OF_RUNS}"),
     (
         "workflow_event_deliveries",
-        f"WHERE tenant_id = %(tenant)s AND wait_id IN ({_WAITS_OF_RUNS})",
+        f"WHERE tenant_id = %(tenant)s AND wait_id = ANY(ARRAY({_WAITS_OF_RUNS}))",
     ),
     *((table, f"WHERE {_OF_RUNS}") for table in _TABLES),
     ("workflow_action_invocations", f"WHERE {_OF_RUNS} AND {_OWN_KEY}"),

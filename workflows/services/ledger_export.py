@@ -90,20 +90,32 @@ def ledger_export_find(*, actor: Actor, export_id: uuid.UUID) -> Command:
 
 
 def export_lines(export: Command) -> Iterator[bytes]:
-    """Yield the lines of the file: the manifest, then each link.
+    """Return the lines of the file: the manifest, then each link.
 
     The lines are read while the response is sent, so each page enters the scope of the tenant. Only one page is in
     memory at a time.
+
+    Errors: Conflict LEDGER_EXPORT_DELETED if retention has deleted a link of the export. If this happens while the
+    lines are read, the iterator raises it, so the download breaks off.
     """
     manifest = (export.details or {})["manifest"]
+    with tenant_scope(export.tenant_id):
+        # Only the beginning of the chain is deleted, so with the first link all links are stored.
+        first = CommandEntry.objects.filter(tenant_id=export.tenant_id, seq=manifest["firstSequence"])
+        if not first.exists():
+            raise _deleted()
+    return _lines(export, manifest)
+
+
+def _lines(export: Command, manifest: dict[str, Any]) -> Iterator[bytes]:
     yield manifest_line(manifest)
     after, last = manifest["firstSequence"] - 1, manifest["lastSequence"]
     while after < last:
         with tenant_scope(export.tenant_id):
             links = CommandEntry.objects.filter(tenant_id=export.tenant_id, seq__gt=after, seq__lte=last)
             page = list(links.order_by("seq").values_list("seq", "hash", "content")[:PAGE])
-        if not page:
-            return  # retention has deleted the links; the verification finds the missing lines
+        if not page or page[0][0] != after + 1:
+            raise _deleted()
         yield from (link_line(*link) for link in page)
         after = page[-1][0]
 
@@ -160,6 +172,14 @@ def _hash_of(tenant_id: uuid.UUID, seq: int) -> str:
         return ""
     found = CommandEntry.objects.filter(tenant_id=tenant_id, seq=seq).values_list("hash", flat=True).first()
     return found or LedgerCheckpoint.objects.values_list("hash", flat=True).get(tenant_id=tenant_id, seq=seq)
+
+
+def _deleted() -> Conflict:
+    return Conflict(
+        "retention has deleted links of this export, so its file cannot be read again. Make a new export of the links"
+        " that are left. A file that was downloaded earlier stays valid",
+        code="LEDGER_EXPORT_DELETED",
+    )
 
 
 def _empty() -> InputInvalid:

@@ -7,12 +7,12 @@ import logging
 import math
 import time
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from limits import RateLimitItem
 from limits.errors import StorageError
-from limits.storage import storage_from_string
+from limits.storage import SlidingWindowCounterSupport, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,18 @@ def _limiter(url: str) -> SlidingWindowCounterRateLimiter:
 def rate_wait(limit: RateLimitItem, *names: str, cost: int = 1) -> int:
     """Count `cost` under a limit and return 0, or count nothing and return the whole seconds until the next attempt.
 
+    A cost is accepted if at least one unit is free. Otherwise small requests could keep a large one out for ever. The
+    units above the limit are counted too, so the next requests wait longer. A cost above the limit is never accepted.
+
     While Redis does not respond, the result is 0, because events must be accepted at any time.
     """
     if time.monotonic() < _Outage.until:
         return 0
     try:
         limiter = _limiter(settings.REDIS_URL)
-        if limiter.hit(limit, *names, cost=cost):
+        storage = cast(SlidingWindowCounterSupport, limiter.storage)
+        most, key = limit.amount + cost - 1, limit.key_for(*names)
+        if cost <= limit.amount and storage.acquire_sliding_window_entry(key, most, limit.get_expiry(), cost):
             return 0
         reset_at = limiter.get_window_stats(limit, *names).reset_time
     except StorageError as error:

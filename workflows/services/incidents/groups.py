@@ -20,9 +20,13 @@ from workflows.models import Incident, IncidentCursor, IncidentFailure
 from workflows.services.incidents.causes import Failure
 from workflows.services.incidents.cursor import next_number
 from workflows.services.incidents.messages import Cause, others_fingerprint
+from workflows.statuses import IncidentState
 
 MOST_MESSAGES = 20
-"""Largest number of incidents of one definition, step, category and code, without their splits."""
+"""Largest number of incidents of one definition, step, category and code, without their splits.
+
+Resolved and closed incidents are not counted. Otherwise old incidents would keep new messages from having their own.
+"""
 Place = tuple[str, str, str, str]
 
 
@@ -123,10 +127,14 @@ class Groups:
             self._by_fingerprint[incident.fingerprint] = self._by_id[incident.id] = incident
 
     def _counts(self, definitions: set[uuid.UUID]) -> Counter[Place]:
-        """Return the number of incidents of each definition, step, category and code, without their splits."""
-        known = Incident.objects.filter(
-            tenant_id=self.cursor.tenant_id, definition_id__in=definitions, split_from__isnull=True
-        ).exclude(message=Incident.OTHER_MESSAGES)
+        """Return the number of incidents that count for MOST_MESSAGES by definition, step, category and code."""
+        known = (
+            Incident.objects.filter(
+                tenant_id=self.cursor.tenant_id, definition_id__in=definitions, split_from__isnull=True
+            )
+            .exclude(message=Incident.OTHER_MESSAGES)
+            .exclude(state__in=[IncidentState.RESOLVED, IncidentState.CLOSED])
+        )
         rows: Any = known.order_by().values_list("definition_id", "step_id", "error_category", "error_code")
         return Counter({(str(row[0]), *row[1:-1]): row[-1] for row in rows.annotate(Count("id"))})
 

@@ -19,11 +19,36 @@ _OLD_JOBS = (
     "SELECT id FROM workflow_bulk_jobs WHERE tenant_id = %(tenant)s AND state IN ('done', 'stopped', 'preview')"
     " AND coalesce(ended_at, created_at) < %(runs)s"
 )
+# An incident is deleted when its runs are gone, that is after its last failure. A merged incident follows the state of
+# the incident that shows it, and is deleted before that one.
+_NOT_USED = " AND NOT EXISTS (SELECT FROM {table} other WHERE other.{column} = incident.id)"
+_CLOSED_INCIDENTS = (
+    "SELECT incident.id FROM workflow_incidents incident"
+    " LEFT JOIN workflow_incidents shown ON shown.id = incident.merged_into_id"
+    " WHERE incident.tenant_id = %(tenant)s AND coalesce(shown.state, incident.state) = 'closed'"
+    " AND greatest(incident.last_failed_at, coalesce(shown.state_since, incident.state_since)) < %(runs)s"
+)
+_OLD_INCIDENTS = _CLOSED_INCIDENTS + "".join(
+    _NOT_USED.format(table=table, column=column)
+    for table, column in (
+        ("workflow_incident_failures", "incident_id"),
+        ("workflow_incidents", "merged_into_id"),
+        ("workflow_incidents", "split_from_id"),
+        ("workflow_bulk_jobs", "incident_id"),
+    )
+)
+_EMPTY_INCIDENT = (
+    "NOT EXISTS (SELECT FROM workflow_incident_hours hour WHERE hour.incident_id = workflow_incidents.id)"
+    " AND NOT EXISTS (SELECT FROM workflow_incident_notes note WHERE note.incident_id = workflow_incidents.id)"
+)
 # Tables with the condition for an old row, in the order in which the rows must be deleted.
 _CONDITIONS = {
     "workflow_bulk_items": f"job_id IN ({_OLD_JOBS})",
     "workflow_bulk_jobs": f"id IN ({_OLD_JOBS})"
     " AND NOT EXISTS (SELECT FROM workflow_bulk_items item WHERE item.job_id = workflow_bulk_jobs.id)",
+    "workflow_incident_hours": f"incident_id IN ({_OLD_INCIDENTS})",
+    "workflow_incident_notes": f"incident_id IN ({_OLD_INCIDENTS})",
+    "workflow_incidents": f"id IN ({_OLD_INCIDENTS}) AND {_EMPTY_INCIDENT}",
     "workflow_notifications": "created_at < %(notifications)s",
     "workflow_event_outbox": "refused_at < %(events)s",
     "workflow_schedule_occurrences": "event_id IS NULL AND fired_at < %(events)s",
