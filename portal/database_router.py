@@ -7,6 +7,9 @@ of `default` has no right to write the tables of sign-in.
 A query of another table may join the accounts through `default`. Then it reads all columns except the password, which
 is None (`hide_passwords`).
 
+Rows of the audit log of sign-ins are written with the login of sign-in, and read with `default`. So the login of the
+application cannot forge a row.
+
 A transaction of `default` does not include the connection `signin`. Code that creates an account and then a row that
 refers to it commits the account first.
 """
@@ -18,13 +21,17 @@ SIGNIN, SYSTEM, OWNER = "signin", "system", "owner"
 SIGNIN_APPS = frozenset({"auth", "sessions", "account", "socialaccount", "mfa", "usersessions"})
 
 
+SIGN_IN_RECORD = "workflows.signinrecord"
+
+
 class LoginRouter:
     """Router that depends only on the model. So an object keeps no connection for the rows that refer to it."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return SIGNIN if model._meta.app_label in SIGNIN_APPS else "default"
 
-    db_for_write = db_for_read
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return SIGNIN if model._meta.label_lower == SIGN_IN_RECORD else self.db_for_read(model)
 
     def allow_relation(self, *objects: Any, **hints: Any) -> bool:
         return True

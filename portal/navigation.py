@@ -83,6 +83,7 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
         *(portal if actor.is_superuser else []),
         {**own, "active": True} if is_own else own,
         _item("Members", "people", "workflows_tenantmembership_changelist"),
+        _item("Invitations", "send", "workflows_invitation_changelist"),
         _item("Tokens", "key", "workflows_apitoken_changelist"),
         _item("Identity providers", "ext", "workflows_identityprovider_changelist"),
         _item("Sign-in rules", "check", "sign_in_rules"),

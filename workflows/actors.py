@@ -9,6 +9,10 @@ from workflows.statuses import CommandSource, Role
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.AUTHOR: 2, Role.ADMIN: 3}
 
 
+def lower_role(one: Role, other: Role) -> Role:
+    return min(one, other, key=lambda role: _RANK[role])
+
+
 @dataclass(frozen=True)
 class Actor:
     """Sender of one request in one tenant."""

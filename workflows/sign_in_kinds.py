@@ -18,6 +18,7 @@ class SignInKind(TextChoices):
     FACTOR_REMOVED = "factor_removed", "Second factor removed"
     FACTOR_FAILED = "factor_failed", "Second factor failed"
     FACTORS_RESET = "factors_reset", "Second factors reset"
+    RESET_REFUSED = "reset_refused", "Reset of second factors refused"
     CODES_CREATED = "codes_created", "Recovery codes created"
     ACCOUNT_DEACTIVATED = "account_deactivated", "Account deactivated"
     ACCOUNT_ACTIVATED = "account_activated", "Account activated"

@@ -105,6 +105,7 @@ SIGN_IN = {
     "factor_removed": Mark("Second factor removed", "key", "amber"),
     "factor_failed": Mark("Second factor failed", "failed", "red"),
     "factors_reset": Mark("Second factors reset", "key", "amber"),
+    "reset_refused": Mark("Reset of second factors refused", "cancel", "red"),
     "codes_created": Mark("Recovery codes created", "key", "blue"),
     "account_deactivated": Mark("Account deactivated", "off", "amber"),
     "account_activated": Mark("Account activated", "check", "blue"),

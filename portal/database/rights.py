@@ -22,13 +22,22 @@ OUTCOME_COLUMNS = "state, code, message, details, http_status, decided_at, obser
 ACCOUNT_COLUMNS = (
     "id, username, first_name, last_name, email, is_active, is_staff, is_superuser, last_login, date_joined"
 )
+# Columns of a tenant that its administrators and superusers change. Its id and its slug never change.
+TENANT_COLUMNS = (
+    "name, is_active, closed_run_retention_days, event_retention_days, ledger_retention_days,"
+    " notification_retention_days, sign_in_retention_days, delivery_concurrency_limit, redaction_rules,"
+    " events_per_second_limit, open_runs_limit, stored_bytes_limit, usage, usage_at, maintenance_since,"
+    " maintenance_reason, maintenance_by_name, requires_second_factor"
+)
 EVERYBODY = (APP, SYSTEM, SIGNIN)
 # Tables whose rights differ from those of their kind: table -> {role: privileges}.
 TABLES: dict[str, dict[str, str]] = {
     "auth_user": {SIGNIN: ROWS, **dict.fromkeys(BOTH, f"SELECT ({ACCOUNT_COLUMNS})")},
     "django_content_type": dict.fromkeys(EVERYBODY, "SELECT"),
     "django_migrations": dict.fromkeys(EVERYBODY, "SELECT"),
-    "sign_in_records": dict.fromkeys(BOTH, "SELECT, INSERT"),
+    "sign_in_records": {SIGNIN: "INSERT", **dict.fromkeys(BOTH, "SELECT")},
+    # A right on the whole table would let the login of the application lock the table for all tenants.
+    "tenants": {APP: f"SELECT, INSERT, UPDATE ({TENANT_COLUMNS})", SYSTEM: ROWS},
     "workflow_commands": dict.fromkeys(BOTH, f"SELECT, INSERT, UPDATE ({OUTCOME_COLUMNS})"),
     "workflow_command_entries": dict.fromkeys(BOTH, "SELECT"),
     "workflow_ledger_checkpoints": dict.fromkeys(BOTH, "SELECT"),

@@ -116,10 +116,22 @@ def ensure_database(home: Path, port: int, name: str = DATABASE) -> None:
             _ensure_login(connection, login, passwords(home)[login])
         # Celery's tasks look for work of all tenants as SYSTEM, and do the work of one tenant as APPLICATION.
         connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(APPLICATION), sql.Identifier(SYSTEM)))
-        if connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
-            return
-        with contextlib.suppress(psycopg.errors.DuplicateDatabase):  # another process created it first
-            connection.execute(sql.SQL("create database {} owner {}").format(*map(sql.Identifier, (name, OWNER))))
+        if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+            with contextlib.suppress(psycopg.errors.DuplicateDatabase):  # another process created it first
+                connection.execute(sql.SQL("create database {} owner {}").format(*map(sql.Identifier, (name, OWNER))))
+    _refuse_large_objects(home, port, name)
+
+
+def _refuse_large_objects(home: Path, port: int, name: str) -> None:
+    """Let only the superuser create large objects. They belong to no table, so no limit counts their bytes."""
+    with psycopg.connect(url(home, port, SUPERUSER, name), connect_timeout=5) as connection:
+        row = connection.execute("select has_function_privilege('public', 'lo_create(oid)', 'execute')").fetchone()
+        if row == (True,):
+            with contextlib.suppress(psycopg.errors.InternalError_):  # another process revokes the right at this moment
+                connection.execute(
+                    "revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)"
+                    " from public"
+                )
 
 
 def _ensure_login(connection: "psycopg.Connection[Any]", login: str, password: str) -> None:

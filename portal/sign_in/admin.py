@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -19,7 +20,11 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from portal.sign_in.signals import by_person
 from workflows.admin.base import actor_of, error_text
 from workflows.errors import PortalError
-from workflows.services.second_factors import MAX_REASON_LENGTH, second_factors_reset
+from workflows.services.second_factors import (
+    MAX_REASON_LENGTH,
+    second_factors_reset,
+    second_factors_reset_refused,
+)
 from workflows.services.sign_in_records import sign_in_record
 from workflows.sign_in_kinds import SignInKind, SignInMethod
 
@@ -45,7 +50,7 @@ class ResetForm(forms.Form):
     )
 
 
-admin.site.unregister(get_user_model())
+admin.site.unregister([get_user_model(), Group])  # groups give nothing: only the role in a tenant authorises a person
 
 
 @admin.register(get_user_model())
@@ -92,6 +97,8 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     def reset_factors(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the form. A POST deletes the factors of the account."""
         if not self.has_change_permission(request):
+            if request.method == "POST":
+                second_factors_reset_refused(actor=actor_of(request), target=f"account {pk}", origin=by_person())
             raise PermissionDenied("Only superusers reset second factors. The account can belong to other tenants")
         account = get_object_or_404(get_user_model(), pk=pk)
         name, back = account.get_username(), reverse("admin:auth_user_change", args=[pk])

@@ -1,5 +1,6 @@
 """Sign-in through the OpenID Connect provider of a tenant (docs/reference/sign-in.md#openid-connect)."""
 
+import hmac
 import re
 import secrets
 from typing import Any
@@ -9,6 +10,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal.ratelimit import consume
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from django.contrib import messages
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponseRedirect
@@ -31,6 +33,26 @@ from workflows.tenancy import tenant_scope
 FAILED = "The sign-in at the identity provider failed. Try again, or tell an administrator of your tenant."
 NO_GROUP = "None of your groups has a role in this tenant. Ask an administrator of the identity provider."
 NOT_FROM_NAME = re.compile(r"[^\w.+-]")
+
+
+class NonceProvider(OpenIDConnectProvider):
+    """Provider of the library that also sends a nonce. The ID token must contain it (`_claims`).
+
+    The library would let the address of the page set parameters of the request to the provider, for example its
+    redirect address. Here, only the page after the sign-in comes from the address.
+    """
+
+    def get_redirect_from_request_kwargs(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the arguments of the redirect. The library stores the nonce with `state` in the session."""
+        nonce = secrets.token_urlsafe(32)
+        of_library = super().get_redirect_from_request_kwargs(request)
+        return {
+            **{name: value for name, value in of_library.items() if name == "next_url"},
+            "process": "login",
+            "scope": self.get_scope(),
+            "auth_params": {"nonce": nonce},
+            "nonce": nonce,
+        }
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):
@@ -60,6 +82,9 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
                 },
             )
         ]
+
+    def get_provider(self, request: HttpRequest, provider: Any, client_id: Any = None) -> NonceProvider:
+        return NonceProvider(request, app=self.get_app(request, provider=provider, client_id=client_id))
 
     def get_requests_session(self) -> requests.Session:
         return guarded_session()
@@ -115,11 +140,15 @@ def _row_of(sociallogin: Any) -> IdentityProvider:
 def _claims(sociallogin: Any, row: IdentityProvider) -> dict[str, Any] | None:
     """Return the claims, or None if they are not those of this provider.
 
-    The library has checked audience and expiry, and that the issuer is that of the fetched configuration.
+    The library has checked audience and expiry, and that the issuer is that of the fetched configuration. The nonce is
+    that of the request with which this browser began the sign-in.
     """
     data = getattr(sociallogin.account, "claims", sociallogin.account.extra_data)
     token, userinfo = data.get("id_token") or {}, data.get("userinfo") or {}
     if token.get("iss") != row.issuer or not token.get("sub"):
+        return None
+    nonce = sociallogin.state.get("nonce")
+    if not nonce or not hmac.compare_digest(str(token.get("nonce", "")).encode(), nonce.encode()):
         return None
     if userinfo and userinfo.get("sub") != token["sub"]:
         return None

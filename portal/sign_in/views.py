@@ -19,10 +19,11 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.sign_in.http import provider_calls
 from portal.sign_in.sessions import end_session, own_sessions
+from workflows.models import IdentityProvider
 from workflows.services.identity_providers import identity_provider_by_id, identity_providers_of
 
 
@@ -76,21 +77,39 @@ def session_end(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("mfa_index"))
 
 
-@require_safe
-def organisation(request: HttpRequest) -> HttpResponse:
-    """Lead to the identity provider of the tenant whose slug the visitor types. With several, show all."""
-    slug = request.GET.get("tenant", "").strip().lower()
+@require_http_methods(["GET", "HEAD", "POST"])
+def organisation(request: HttpRequest) -> HttpResponseBase:
+    """Show the identity providers of the tenant whose slug the visitor types. A POST with a single one starts there."""
+    given = request.POST if request.method == "POST" else request.GET
+    slug = given.get("tenant", "").strip().lower()
     found = identity_providers_of(slug) if slug else []
-    if len(found) == 1:
-        return HttpResponseRedirect(reverse("openid_connect_login", args=[found[0].id]))
+    if request.method == "POST" and len(found) == 1:
+        return _reporting(login, request, str(found[0].id))
+    return _choice(request, slug, found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Send the browser to a provider. A GET shows a button: another site could otherwise start a sign-in by a link.
+
+    A provider that does not respond is an error on the sign-in page.
+    """
+    if request.method == "POST":
+        return _reporting(login, request, provider_id)
+    row = _provider(provider_id)
+    return _choice(request, row.sign_in_name, [row])
+
+
+def _choice(request: HttpRequest, slug: str, found: list[IdentityProvider]) -> HttpResponse:
     context = {"slug": slug, "providers": found}
     return render(request, "account/organisation.html", context, status=404 if slug and not found else 200)
 
 
-@require_safe
-def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
-    """Send the browser to a provider. A provider that does not respond is an error on the sign-in page."""
-    return _reporting(login, request, provider_id)
+def _provider(provider_id: str) -> IdentityProvider:
+    row = identity_provider_by_id(provider_id)
+    if row is None:
+        raise Http404("There is no such identity provider.")
+    return row
 
 
 @require_safe
@@ -100,9 +119,7 @@ def oidc_callback(request: HttpRequest, provider_id: str) -> HttpResponseBase:
 
 def _reporting(view: Any, request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """Call a view of the library. It reports the errors of some requests to a provider, and raises others."""
-    row = identity_provider_by_id(provider_id)
-    if row is None:
-        raise Http404("There is no such identity provider.")
+    row = _provider(provider_id)
     try:
         with provider_calls(row.tenant_id):
             return view(request, provider_id)

@@ -152,6 +152,7 @@ def test_provider_of_another_tenant_and_a_forged_callback_are_refused(
     oidc.set_claims(subject, preferred_username="eve", groups=["leads"])
     page = new_page(browser)
     page.goto(f"{site}{reverse('openid_connect_login', args=[own.id])}")
+    page.click("text=company")
     page.fill("input[name=login]", subject)
     page.fill("input[name=password]", "any")
     page.click("button[type=submit]")

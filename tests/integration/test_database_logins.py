@@ -58,6 +58,11 @@ ATTACKS = [
     (APP, "SELECT workflow_audit_link()", NO_FUNCTION),
     (SIGN_IN, "SELECT workflow_problem_counts('{}')", NO_FUNCTION),
     (APP, "SELECT pg_read_file('/etc/passwd')", NO_FUNCTION),
+    *(
+        (login, f"SELECT {call}", NO_FUNCTION)
+        for login in (APP, SYSTEM, SIGN_IN)
+        for call in ("lo_create(0)", "lo_creat(-1)", "lo_from_bytea(0, 'x')")
+    ),
     (APP, "COPY tenants TO PROGRAM 'true'", "permission denied to COPY to or from an external program"),
     # protection of rows
     (APP, "ALTER TABLE workflow_runs DISABLE ROW LEVEL SECURITY", NO_OBJECT),
@@ -68,7 +73,11 @@ ATTACKS = [
     (APP, "UPDATE workflow_commands SET reason = 'another'", NO_TABLE),
     (APP, "DELETE FROM workflow_command_entries", NO_TABLE),
     (APP, "DELETE FROM sign_in_records", NO_TABLE),
+    *((login, "INSERT INTO sign_in_records DEFAULT VALUES", NO_TABLE) for login in (APP, SYSTEM)),
     (APP, "DELETE FROM django_migrations", NO_TABLE),
+    (APP, "DELETE FROM tenants", NO_TABLE),
+    (APP, "LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE", NO_TABLE),
+    (APP, "UPDATE tenants SET slug = 'another'", NO_TABLE),
     # accounts and passwords
     *(
         (login, f"UPDATE auth_user SET {change}", NO_TABLE)
@@ -85,6 +94,7 @@ ATTACKS = [
     # the login of sign-in has no row of a tenant
     (SIGN_IN, "SELECT * FROM tenants", NO_TABLE),
     (SIGN_IN, "SELECT * FROM workflow_runs", NO_TABLE),
+    (SIGN_IN, "SELECT * FROM sign_in_records", NO_TABLE),
     (SIGN_IN, "UPDATE tenant_memberships SET role = 'admin'", NO_TABLE),
     (SIGN_IN, "CREATE TEMPORARY TABLE auth_user (id int)", "permission denied to create temporary tables"),
 ]

@@ -158,10 +158,11 @@ def test_provider_is_found_without_a_tenant_while_both_are_active(tenant: Any, a
 
     with scope_of(NO_SCOPE):
         assert not IdentityProvider.objects.filter(id=row.id).exists()
+        start, unknown = (reverse("openid_connect_login", args=[one]) for one in (row.id, uuid.uuid4()))
         page = Client().get(reverse("account_organisation"), {"tenant": tenant.slug.upper()})
-        assert page.url == reverse("openid_connect_login", args=[row.id])
+        assert f'method="post" action="{start}"' in page.content.decode()
         assert Client().get(reverse("account_organisation"), {"tenant": "nobody"}).status_code == 404
-        assert Client().get(reverse("openid_connect_login", args=[uuid.uuid4()])).status_code == 404
+        assert [Client().get(unknown).status_code, Client().post(unknown).status_code] == [404, 404]
     assert found() == [True, True]
     IdentityProvider.objects.filter(id=row.id).update(is_active=False)
     assert found() == [False, False]
@@ -185,7 +186,7 @@ def test_provider_that_cannot_be_called_is_recorded_for_the_tenant(
     assert admin.put("/identity-providers/company", {**BODY, "issuer": issuer}).status_code == 201
     settings.HTTP_ALLOWED_PRIVATE_HOSTS = allowed
     client, row = Client(), IdentityProvider.objects.get(tenant=tenant)
-    response = client.get(reverse("openid_connect_login", args=[row.id]))
+    response = client.post(reverse("openid_connect_login", args=[row.id]))
     assert (response.status_code, response.url) == (302, reverse("account_login"))
     assert "failed" in client.get(response.url).content.decode()
     record = SignInRecord.objects.get(tenant=tenant, kind="failed", method="oidc")
@@ -252,7 +253,7 @@ def test_sign_ins_that_wait_for_a_provider_leave_threads_for_others(tenant: Any,
     page = reverse("openid_connect_login", args=[IdentityProvider.objects.get(tenant=tenant).id])
 
     def last_failure() -> str:
-        assert Client().get(page).url == reverse("account_login")
+        assert Client().post(page).url == reverse("account_login")
         return SignInRecord.objects.filter(tenant=tenant).order_by("-id")[0].detail
 
     for waiting, is_refused in (

@@ -1,7 +1,6 @@
-"""Invitations by e-mail, and the end of a membership (docs/reference/administration.md#invitations)."""
+"""Invitations by e-mail (docs/reference/administration.md#invitations)."""
 
 import logging
-import re
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,12 +10,12 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.api import Api, error_of
 from tests.support.factories import make_tenant, make_token
+from tests.support.invitations import PAGE, PASSWORD, address, code_in, invite, opened, text_of
 from tests.support.mail_server import Mailbox, mail_server
 from tests.support.members import member_of
 from workflows.models import Command, Invitation, TenantMembership
@@ -24,8 +23,7 @@ from workflows.services import invitation_links
 from workflows.statuses import Role
 from workflows.tenancy import system_scope
 
-PAGE, LIST = "/invitation", reverse("admin:workflows_invitation_changelist")
-PASSWORD = "a long enough phrase"
+LIST = reverse("admin:workflows_invitation_changelist")
 
 
 @pytest.fixture
@@ -37,33 +35,6 @@ def mailbox(settings: Any) -> Iterator[Mailbox]:
 @pytest.fixture
 def admin(tenant: Any) -> Api:
     return Api(make_token(tenant, Role.ADMIN))
-
-
-def invite(admin: Api, email: str, role: str = "operator") -> dict[str, Any]:
-    made = admin.post("/invitations", {"email": email, "role": role})
-    assert made.status_code == 201, made.content
-    return dict(made.json())
-
-
-def address() -> str:
-    return f"jonas-{uuid.uuid4().hex[:8]}@example.org"
-
-
-def code_in(mailbox: Mailbox) -> str:
-    found = re.search(r"/invitation#([\w-]{40,})\s", mailbox.text())
-    assert found is not None, mailbox.text()
-    return found[1]
-
-
-def opened(mailbox: Mailbox, client: Client | None = None) -> Client:
-    """Return a client that has opened the link of the latest e-mail, as the script of the page does."""
-    client = client or Client()
-    assert client.post(PAGE, {"what": "open", "code": code_in(mailbox)}).status_code == 302
-    return client
-
-
-def text_of(response: Any) -> str:
-    return " ".join(response.content.decode().split())
 
 
 # -- Acceptance --------------------------------------------------------------------------------------------------------
@@ -265,43 +236,3 @@ def test_command_sends_lists_and_revokes(tenant: Any, mailbox: Mailbox) -> None:
         run("resend", email)
     with pytest.raises(CommandError, match="no invitation of"):
         run("revoke", "unknown@example.org")
-
-
-# -- End of a membership -----------------------------------------------------------------------------------------------
-
-
-def test_removal_ends_the_sessions_of_two_browsers_and_the_open_invitation(
-    tenant: Any, admin: Api, mailbox: Mailbox
-) -> None:
-    email = address()
-    account = get_user_model().objects.create_user(f"gone-{tenant.slug}", email=email, password=PASSWORD)
-    TenantMembership.objects.create(tenant=tenant, user=account, role=Role.ADMIN)
-    TenantMembership.objects.create(
-        tenant=tenant, user=get_user_model().objects.create_user(f"stays-{tenant.slug}"), role=Role.ADMIN
-    )
-    browsers = [Client(), Client()]
-    for browser in browsers:
-        browser.force_login(account)
-        assert browser.get("/admin/").status_code == 200
-    Invitation.objects.create(
-        tenant=tenant, email=email, role="admin", code_hash="x" * 64, expires_at=timezone.now() + timedelta(days=1)
-    )
-    assert admin.delete(f"/members/{account}").status_code == 204
-    assert [browser.get("/admin/").status_code for browser in browsers] == [302, 302]
-    assert [browser.get("/api/v1/runs").status_code for browser in browsers] == [403, 403]
-    assert Invitation.objects.get(tenant=tenant, email=email).revoked_at is not None
-
-
-def test_form_of_an_ended_membership_is_not_carried_out_in_another_tenant(tenant: Any, admin: Api) -> None:
-    other = make_tenant("AAA first by name")
-    client = member_of(tenant, other, role="admin")
-    client.post("/admin/tenant/", {"tenant": str(tenant.id)})
-    assert tenant.name in text_of(client.get("/admin/"))
-    TenantMembership.objects.filter(tenant=tenant).delete()
-    form = {"name": "a", "role": "viewer", "idempotency_key": str(uuid.uuid4())}
-    tokens = reverse("admin:workflows_apitoken_changelist")
-    refused = client.post(f"{tokens}add/", form)
-    assert (refused.status_code, "no longer a member of the tenant" in text_of(refused)) == (403, True)
-    assert not Command.objects.filter(tenant=other).exists()
-    assert client.post(f"{tokens}add/", form).status_code == 200  # the next request is in the tenant that is shown
-    assert Command.objects.filter(tenant=other, action="create_token").exists()

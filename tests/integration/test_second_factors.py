@@ -179,6 +179,13 @@ def test_administrator_of_a_tenant_may_not_reset_factors(tenant: Any, locked_out
     with pytest.raises(PermissionRefused, match="the account can belong to other tenants"):
         second_factors_reset(actor=make_actor(tenant, Role.ADMIN), username=locked_out.username, reason="lost")
     assert (has_factors(locked_out), locked_out.client.get(reverse("admin:index")).status_code) == (True, 200)
+    refused = SignInRecord.objects.filter(kind="reset_refused", tenant=tenant).order_by("id")
+    own = get_user_model().objects.get(pk=admin.session["_auth_user_id"])
+    assert [(row.account_name, row.detail) for row in refused] == [
+        (own.username, f"{own.username} may not reset the second factors of account {locked_out.pk}"),
+        ("", f"tester may not reset the second factors of {locked_out.username}"),
+    ]
+    assert not SignInRecord.objects.filter(kind="reset_refused", account_id=locked_out.pk).exists()
     member = TenantMembership.objects.get(tenant=tenant, user=locked_out)
     of_member = reverse("admin:workflows_tenantmembership_change", args=[member.id])
     assert "a superuser resets them" in admin.get(of_member).content.decode()
@@ -194,6 +201,7 @@ def test_superuser_cannot_reset_the_own_factors(tenant: Any) -> None:
     page = reverse("admin:auth_user_reset_factors", args=[account.pk])
     assert "cannot reset your own second factors" in boss.post(page, {"reason": "lost"}).content.decode()
     assert has_factors(account)
+    assert SignInRecord.objects.filter(kind="reset_refused", account_id=account.pk, tenant=tenant).exists()
 
 
 def test_command_resets_factors_and_reports_that_no_e_mail_was_sent(locked_out: Any, settings: Any) -> None:

@@ -85,6 +85,11 @@ def test_requests_above_the_limit_are_refused_until_the_window_moves(tenant: Any
     assert token_with(tenant, rate_limit_per_minute=3).get("/runs").status_code == 200  # counted for each token
 
 
+def test_requests_that_are_refused_for_their_scope_count(tenant: Any) -> None:
+    api = token_with(tenant, "runs:read", rate_limit_per_minute=2)
+    assert [api.get(path).status_code for path in ("/events", "/events", "/events", "/runs")] == [403, 403, 429, 429]
+
+
 def test_setting_limits_tokens_without_a_limit_of_their_own(tenant: Any, settings: Any) -> None:
     settings.API_RATE_LIMIT_PER_MINUTE = 1
     api = token_with(tenant)

@@ -1,9 +1,7 @@
 """Tokens, members and tenants: API, commands, ledger rows (docs/reference/administration.md#members)."""
 
 import io
-import json
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -11,18 +9,13 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import transaction
 from django.utils import timezone
 
 from tests.support.api import Api, error_of
-from tests.support.blocked import start_until_blocked
 from tests.support.factories import make_tenant, make_token
-from tests.support.members import member_of
-from workflows.actors import Actor
-from workflows.errors import PermissionRefused
+from tests.support.members import join, make_account, member_of
 from workflows.models import ApiToken, Command, Tenant, TenantMembership
-from workflows.services.tokens import TokenFields, token_create, token_issue, token_rotate
-from workflows.statuses import CommandSource, Role
+from workflows.statuses import Role
 from workflows.tenancy import system_scope
 
 
@@ -34,10 +27,6 @@ def admin(tenant: Any) -> Api:
 def ledger(tenant: Any, kind: str) -> list[tuple[str, str, str]]:
     rows = Command.objects.filter(tenant=tenant, target_type=kind).order_by("requested_at", "id")
     return [(row.action, row.state, row.code) for row in rows]
-
-
-def make_account(name: str) -> Any:
-    return get_user_model().objects.create_user(f"{name}-{uuid.uuid4().hex[:8]}", password="x")
 
 
 # -- Tokens ------------------------------------------------------------------------------------------------------------
@@ -88,6 +77,9 @@ def test_rotation_has_an_overlap_and_keeps_the_properties(tenant: Any, admin: Ap
     assert [Api(one["token"]).get("/runs").status_code for one in (old, new)] == [200, 200]
     ApiToken.objects.filter(id=old["id"]).update(expires_at=timezone.now())
     assert error_of(Api(old["token"]).get("/runs"), 401)["code"] == "TOKEN_EXPIRED"
+    assert error_of(admin.post(f"/tokens/{old['id']}/rotate"), 409)["code"] == "TOKEN_ROTATED"
+    ApiToken.objects.filter(id=old["id"]).update(rotated_at=None)
+    assert error_of(admin.post(f"/tokens/{old['id']}/rotate"), 409)["code"] == "TOKEN_EXPIRED"
     at_once = admin.post(f"/tokens/{new['id']}/rotate", {"overlap_seconds": 0}).json()
     assert [Api(one["token"]).get("/runs").status_code for one in (new, at_once)] == [401, 200]
 
@@ -109,90 +101,40 @@ def test_revoked_token_is_refused_at_once(tenant: Any, admin: Api) -> None:
 # -- Members -----------------------------------------------------------------------------------------------------------
 
 
-def test_removal_ends_membership_session_and_tokens_at_once(tenant: Any, admin: Api) -> None:
-    member = member_of(tenant, role="admin")
-    username = TenantMembership.objects.get(tenant=tenant).user.get_username()
-    own = member.post(
-        "/api/v1/tokens", '{"name": "mine", "role": "viewer"}', content_type="application/json"
-    ).json()["token"]  # fmt: skip
-    assert (member.get("/admin/").status_code, Api(own).get("/runs").status_code) == (200, 200)
-    assert error_of(admin.delete(f"/members/{username}"), 409)["code"] == "LAST_ADMIN"
-    other = make_account("other")
-    assert admin.put(f"/members/{other}", {"role": "admin"}).status_code == 201
-    assert admin.delete(f"/members/{username}").status_code == 204
-    assert member.get("/admin/").status_code == 302
-    assert error_of(Api(own).get("/runs"), 401)["code"] == "TOKEN_INVALID"
-    assert ledger(tenant, "member")[-1] == ("remove_member", "observed", "")
-
-
-def test_removal_ends_tokens_that_the_person_got_from_another_token_or_by_rotation(tenant: Any, admin: Api) -> None:
-    member, colleague = member_of(tenant, role="admin"), make_account("colleague")
-    username = TenantMembership.objects.get(tenant=tenant).user.get_username()
-    assert admin.put(f"/members/{colleague}", {"role": "admin"}).status_code == 201
-    foreign = admin.post("/tokens", {"name": "of the portal", "role": "viewer"}).json()
-
-    def session(path: str, body: Any) -> Any:
-        return member.post(f"/api/v1{path}", json.dumps(body), content_type="application/json").json()
-
-    first = session("/tokens", {"name": "first", "role": "admin"})["token"]
-    second = Api(first).post("/tokens", {"name": "second", "role": "admin"}).json()["token"]
-    rotated = session(f"/tokens/{foreign['id']}/rotate", {"overlap_seconds": 3600})["token"]
-    known = [first, second, rotated]
-    assert [Api(token).get("/runs").status_code for token in known] == [200, 200, 200]
-    assert admin.delete(f"/members/{username}").status_code == 204
-    assert [Api(token).get("/runs").status_code for token in known] == [401, 401, 401]
-    assert Api(foreign["token"]).get("/runs").status_code == 200, "the person never saw this value"
-
-
-def test_request_that_overtakes_the_removal_of_its_member_creates_no_token(tenant: Any, admin: Api) -> None:
-    account, other = make_account("leaver"), make_account("other")
-    for one in (account, other):
-        assert admin.put(f"/members/{one}", {"role": "admin"}).status_code == 201
-    actor = Actor("user", str(account.pk), account.username, tenant.id, Role.ADMIN, CommandSource.API)
-    fields = TokenFields("a", Role.ADMIN)
-    row, _ = token_create(actor=actor, fields=fields, created_by_id=other.pk)
-    assert admin.delete(f"/members/{account}").status_code == 204
-    with pytest.raises(PermissionRefused, match="has ended"):  # the actor was read before the removal
-        token_create(actor=actor, fields=fields, created_by_id=account.pk)
-    with pytest.raises(PermissionRefused, match="has ended"):
-        token_rotate(actor=actor, token_id=row.id, overlap=timedelta(0), created_by_id=account.pk)
-    assert not ApiToken.objects.filter(created_by=account, revoked_at=None).exists()
-
-
-def test_removal_waits_for_a_token_in_progress_and_revokes_it(tenant: Any, admin: Api) -> None:
-    account, other = make_account("leaver"), make_account("other")
-    for one in (account, other):
-        assert admin.put(f"/members/{one}", {"role": "admin"}).status_code == 201
-    actor = Actor("user", str(account.pk), account.username, tenant.id, Role.ADMIN, CommandSource.API)
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            _, token = token_create(actor=actor, fields=TokenFields("a", Role.ADMIN), created_by_id=account.pk)
-            removal = start_until_blocked(pool, lambda: admin.delete(f"/members/{account}").status_code)
-        assert removal.result(60) == 204
-    assert error_of(Api(token).get("/runs"), 401)["code"] == "TOKEN_INVALID"
-
-
-def test_tokens_of_a_deactivated_account_are_refused_until_it_is_active_again(tenant: Any) -> None:
-    account = make_account("maya")
-    _, token = token_issue(tenant_id=tenant.id, name="a", role=Role.VIEWER, created_by_id=account.pk)
-    assert Api(token).get("/runs").status_code == 200
-    account.is_active = False
-    account.save()
-    error = error_of(Api(token).get("/runs"), 401)
-    assert (error["code"], account.username in error["message"]) == ("TOKEN_INVALID", True)
-    account.is_active = True
-    account.save()
-    assert Api(token).get("/runs").status_code == 200
-
-
 def test_role_changes_at_once_and_the_last_admin_keeps_it(tenant: Any, admin: Api) -> None:
     account = make_account("first")
-    assert admin.put(f"/members/{account}", {"role": "admin"}).status_code == 201
+    join(tenant, account)
     assert error_of(admin.put(f"/members/{account}", {"role": "viewer"}), 409)["code"] == "LAST_ADMIN"
-    assert admin.put(f"/members/{make_account('second')}", {"role": "admin"}).status_code == 201
+    join(tenant, make_account("second"))
     changed = admin.put(f"/members/{account}", {"role": "viewer", "may_see_payloads": True})
     assert (changed.status_code, changed.json()["role"], changed.json()["may_see_payloads"]) == (200, "viewer", True)
-    assert error_of(admin.put("/members/nobody", {"role": "viewer"}), 400)["code"] == "ACCOUNT_UNKNOWN"
+
+
+def test_administrator_cannot_add_or_find_an_account_by_its_name(tenant: Any, admin: Api) -> None:
+    account, elsewhere = make_account("maya"), make_account("jonas")
+    join(make_tenant(), elsewhere)
+    own = member_of(tenant, role="admin")
+    refusals = set()
+    for name in (str(account), str(elsewhere), "nobody"):
+        for answer in (
+            admin.put(f"/members/{name}", {"role": "viewer"}),
+            own.put(f"/api/v1/members/{name}", '{"role": "viewer"}', content_type="application/json"),
+        ):
+            error = error_of(answer, 404)
+            refusals.add((error["code"], error["message"].replace(name, "NAME")))
+    assert refusals == {
+        (
+            "MEMBER_NOT_FOUND",
+            "the tenant has no member NAME. Invite the person by e-mail. Only superusers add accounts by name",
+        )
+    }
+    assert TenantMembership.objects.filter(tenant=tenant).count() == 1
+    superuser = member_of(make_tenant(), superuser=True)
+    superuser.post("/admin/tenant/", {"tenant": str(tenant.id)})
+    for name, status in ((str(account), 201), (str(account), 200), ("nobody", 400)):
+        added = superuser.put(f"/api/v1/members/{name}", '{"role": "viewer"}', content_type="application/json")
+        assert added.status_code == status, added.content
+    assert TenantMembership.objects.get(tenant=tenant, user=account).role == "viewer"
 
 
 # -- Commands ----------------------------------------------------------------------------------------------------------

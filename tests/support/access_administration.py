@@ -51,7 +51,8 @@ def account_cells() -> Iterator[Cell]:
         for name in ("account_organisation", "openid_connect_login", "openid_connect_callback"):
             path = "/account/oidc/00000000-0000-0000-0000-000000000000/login/"
             where = {} if name == "account_organisation" else {"path": path + "callback/" * name.endswith("callback")}
-            yield _account(name, method, (GONE if where else OK) if method == "GET" else frozenset({405}), **where)
+            is_refused = method == "POST" and name.endswith("callback")
+            yield _account(name, method, frozenset({405}) if is_refused else GONE if where else OK, **where)
         yield _account("account_reset_password_from_key", method, OK, path="/account/password/reset/key/1-x/")
         yield _account("account_change_password", method, OK | FORBIDDEN)  # 403 for an account without a password
         yield _account("account_logout", method, OK if method == "POST" else frozenset({405}))
@@ -104,7 +105,7 @@ def _token_and_member_pages() -> Iterator[Cell]:
     token, member, provider = "workflows_apitoken", "workflows_tenantmembership", "workflows_identityprovider"
     invitation = "workflows_invitation"
     bodies = {
-        token: {"name": "a", "role": "viewer"},
+        token: {"name": "a", "role": "viewer", "access": "role"},
         member: {"username": "nobody", "role": "viewer"},
         invitation: {"email": "new@example.org", "role": "viewer"},
     }
@@ -130,14 +131,15 @@ def _token_and_member_pages() -> Iterator[Cell]:
         yield get_cell(f"{name}_history", ADMIN, row)
         yield post_cell(f"{name}_history", ADMIN, row, writes=False)
         yield from page_cells(f"admin/workflows/{model}/<path:object_id>/", VIEWER, row)
-        yield get_cell(f"{name}_add", ADMIN)
+        adds = SUPERUSER if name == member else ADMIN
+        yield get_cell(f"{name}_add", adds)
         yield get_cell(f"{name}_delete", NOBODY, row, foreign_statuses=FORBIDDEN)
         yield post_cell(f"{name}_delete", NOBODY, row, foreign_statuses=FORBIDDEN)
         if name == provider:
             body = lambda ids: {**issuer, "secret_name": ids["secret_name"]}  # noqa: E731
             yield post_cell(f"{name}_add", ADMIN, body=body, is_recorded=True)
         else:
-            yield post_cell(f"{name}_add", ADMIN, body=lambda ids, name=name: bodies[name], is_recorded=True)
+            yield post_cell(f"{name}_add", adds, body=lambda ids, name=name: bodies[name], is_recorded=True)
         yield post_cell(f"{name}_change", ADMIN, row, body=lambda ids, name=name: changes[name], is_recorded=True)
 
 

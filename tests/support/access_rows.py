@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.test import override_settings
 from django.utils import timezone
@@ -76,7 +75,6 @@ def fill_tenant(mark: str) -> FilledTenant:
         "app": "workflows",
         "content_type": str(ContentType.objects.get_for_model(Run).pk),
         "user": str(get_user_model().objects.create_user(f"other-{own}").pk),
-        "group": str(Group.objects.create(name=own).pk),
     }
     _definition_and_run(tenant, mark, own, ids)
     _event(tenant, mark, own, ids)
@@ -265,7 +263,7 @@ def _schedule(tenant: Tenant, mark: str, own: str, ids: dict[str, str]) -> None:
 
 def identifying_texts(filled: FilledTenant) -> list[str]:
     """Return the texts that reveal rows of this tenant: mark, ids, names, slug."""
-    shared = {"app", "content_type", "user", "group", "connector_version", "version"}
+    shared = {"app", "content_type", "user", "connector_version", "version"}
     accounts = get_user_model().objects.filter(pk__in=[caller.actor_id for caller in filled.users.values()])
     ids = {value for key, value in filled.ids.items() if key not in shared}
     return [filled.mark, *sorted(ids), *(account.get_username() for account in accounts), filled.tenant.slug]

@@ -42,8 +42,7 @@ def screen_cells() -> Iterator[Cell]:
     yield from _definition_screens()
     yield from _incident_screens()
     yield from _other_screens()
-    for model in ("user", "group"):
-        yield from _pages(model, app="auth", reads=SUPERUSER, edits=SUPERUSER)
+    yield from _pages("user", app="auth", reads=SUPERUSER, edits=SUPERUSER)
     for name in ("password_change", "reset_factors"):
         yield from page_cells(f"admin:auth_user_{name}", SUPERUSER, "user", foreign_statuses=None)
 

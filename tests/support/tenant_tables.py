@@ -26,7 +26,7 @@ INDEXES_OF_ALL_TENANTS = {
 # Policies beside those of the tenant and of the system.
 MORE_POLICIES = {
     "api_tokens": {"own_token"},
-    "sign_in_records": {"without_tenant", "superusers"},
+    "sign_in_records": {"of_sign_in", "superusers"},
     "tenant_identity_providers": {"own_provider"},
     "tenant_memberships": {"own_memberships"},
     "tenant_invitations": {"own_invitation"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -10,8 +11,11 @@ from django.http import HttpRequest
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import once
-from workflows.errors import PermissionRefused, PortalError
+from workflows.errors import PermissionRefused, PortalError, unknown_name
+from workflows.selectors.keyset import KeysetPage
 from workflows.statuses import Role
+
+SEARCH_PARAMETERS = ("q", "at")
 
 
 class AdministratorsAdmin(TenantAdmin):
@@ -32,6 +36,34 @@ class AdministratorsAdmin(TenantAdmin):
         return actor is not None and actor.has_role(Role.ADMIN)
 
     has_add_permission = has_view_permission
+
+    def searched(
+        self, request: HttpRequest, title: str, read: Callable[..., KeysetPage], **more: Any
+    ) -> tuple[dict[str, Any], int]:
+        """Return the context and the status of a list with a search. `read` returns one page of rows.
+
+        Parameters of the address: `q`, the text of the search, and `at`, the position of the page.
+        """
+        search, at = (request.GET.get(name, "").strip() for name in SEARCH_PARAMETERS)
+        unknown = next((name for name in request.GET if name not in SEARCH_PARAMETERS), None)
+        problem = ""
+        if unknown is not None:
+            problem = f"The list shows no rows. {unknown_name(unknown, SEARCH_PARAMETERS, kind='filter')}"
+        elif "\x00" in search + at:
+            problem = "The list shows no rows, because a filter contains a NUL character. Remove the character."
+        page = KeysetPage([]) if problem else read(tenant_id=actor_of(request).tenant_id, search=search, at=at)
+        following = urlencode({"q": search, "at": page.following}) if page.following else ""
+        context = self.page_context(
+            request,
+            title,
+            rows=page.rows,
+            search=search,
+            problem=problem,
+            following=following,
+            first="" if page.is_first else urlencode({"q": search}),
+            **more,
+        )
+        return context, 400 if problem else 200
 
     def require_admin(self, request: HttpRequest, action: Any, **target: str) -> None:
         """Refuse a member without the role admin. `target`: what the check of the service needs besides the actor.

@@ -17,6 +17,7 @@ from workflows.admin.form_keys import key_of
 from workflows.admin.forms import ReasonForm
 from workflows.admin.members import IN
 from workflows.models import Invitation
+from workflows.selectors.people import invitations_page
 from workflows.services.invitations import (
     invitation_create,
     invitation_resend,
@@ -25,7 +26,6 @@ from workflows.services.invitations import (
 )
 from workflows.statuses import CommandAction, Role
 
-SHOWN_INVITATIONS = 500
 LIST = "admin:workflows_invitation_changelist"
 MEMBERS = "admin:workflows_tenantmembership_changelist"
 
@@ -48,16 +48,9 @@ class InvitationAdmin(AdministratorsAdmin):
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self.require_admin(request, CommandAction.INVITE_MEMBER)
-        rows = list(self.get_queryset(request).order_by("-created_at", "-id")[: SHOWN_INVITATIONS + 1])
-        context = self.page_context(
-            request,
-            "Invitations",
-            crumbs=[("Members", reverse(MEMBERS)), ("Invitations", "")],
-            invitations=rows[:SHOWN_INVITATIONS],
-            has_more=len(rows) > SHOWN_INVITATIONS,
-            now=timezone.now(),
-        )
-        return TemplateResponse(request, "portal/invitation_list.html", context)
+        crumbs = [("Members", reverse(MEMBERS)), ("Invitations", "")]
+        context, status = self.searched(request, "Invitations", invitations_page, crumbs=crumbs, now=timezone.now())
+        return TemplateResponse(request, "portal/invitation_list.html", context, status=status)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -14,11 +15,12 @@ from workflows.admin.administrators import AdministratorsAdmin
 from workflows.admin.base import actor_of
 from workflows.admin.form_keys import key_of
 from workflows.admin.forms import ReasonForm
+from workflows.errors import PermissionRefused
 from workflows.models import TenantMembership
-from workflows.services.members import member_remove, member_save, require_member_role
+from workflows.selectors.people import members_page
+from workflows.services.members import member_remove, member_save, require_may_add, require_member_role
 from workflows.statuses import CommandAction, Role
 
-SHOWN_MEMBERS = 1000
 IN = {"class": "in"}
 LIST = "admin:workflows_tenantmembership_changelist"
 
@@ -34,7 +36,7 @@ class MemberForm(RoleForm):
     username = forms.CharField(
         max_length=150,
         widget=forms.TextInput(attrs={**IN, "autocomplete": "off"}),
-        help_text="Name of an existing account. A superuser creates accounts.",
+        help_text="Name of an existing account. Only superusers add accounts by name.",
     )
     field_order = ("username", "role", "may_see_payloads")
 
@@ -47,17 +49,17 @@ class MemberAdmin(AdministratorsAdmin):
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self.require_admin(request, CommandAction.SAVE_MEMBER)
-        rows = self.get_queryset(request).select_related("user").order_by("user__username")[: SHOWN_MEMBERS + 1]
-        members = list(rows)
-        context = self.page_context(
-            request, "Members", members=members[:SHOWN_MEMBERS], has_more=len(members) > SHOWN_MEMBERS
-        )
-        return TemplateResponse(request, "portal/member_list.html", context)
+        context, status = self.searched(request, "Members", members_page)
+        return TemplateResponse(request, "portal/member_list.html", context, status=status)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         self.require_admin(request, CommandAction.SAVE_MEMBER)
+        try:
+            require_may_add(actor=actor_of(request), is_attempt=request.method == "POST")
+        except PermissionRefused as error:
+            raise PermissionDenied(error.message) from error
         form = MemberForm(request.POST or None)
         if request.method == "POST" and form.is_valid() and self._save(request, form, form.cleaned_data["username"]):
             return HttpResponseRedirect(reverse(LIST))

@@ -23,6 +23,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, end_of_day
 from workflows.errors import PortalError
 from workflows.models import ApiToken
+from workflows.selectors.people import token_roles_now, tokens_page
 from workflows.services.tokens import (
     MAX_NAME_LENGTH,
     MAX_OVERLAP,
@@ -36,7 +37,6 @@ from workflows.services.tokens import (
 from workflows.statuses import CommandAction, Role
 from workflows.token_scopes import SCOPES
 
-SHOWN_TOKENS = 500
 IN = {"class": "in"}
 LIST = "admin:workflows_apitoken_changelist"
 
@@ -48,11 +48,17 @@ class TokenForm(forms.Form):
         help_text="The program that uses the token, for example Mail gateway.",
     )
     role = forms.ChoiceField(choices=[("", "Choose a role"), *Role.choices], widget=forms.Select(attrs=IN))
+    access = forms.ChoiceField(
+        label="What the token may do",
+        choices=[("scopes", "Only what the scopes below allow"), ("role", "Everything that its role may do")],
+        widget=forms.RadioSelect,
+        help_text="A scope is an area of the API, with read or write. A program for one purpose needs one or two.",
+    )
     scopes = forms.MultipleChoiceField(
         required=False,
         choices=[(scope, scope) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
-        help_text="What the token may do. Without a choice, it may do everything that its role may do.",
+        help_text="The token also needs the role for a request.",
     )
     last_day = forms.DateField(
         required=False,
@@ -67,6 +73,13 @@ class TokenForm(forms.Form):
         widget=forms.NumberInput(attrs=IN),
         help_text="Empty: the limit of the installation applies.",
     )
+
+    def clean(self) -> None:
+        access, scopes = self.cleaned_data.get("access"), self.cleaned_data.get("scopes")
+        if access == "scopes" and scopes == []:
+            self.add_error("scopes", "Choose at least one scope, or let the token do everything that its role may do.")
+        if access == "role" and scopes:
+            self.add_error("access", "You have chosen scopes. Remove them, or choose that only they apply.")
 
     def token_fields(self) -> TokenFields:
         given = self.cleaned_data
@@ -97,12 +110,8 @@ class TokenAdmin(AdministratorsAdmin):
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self.require_admin(request, CommandAction.CREATE_TOKEN)
-        rows = self.get_queryset(request).select_related("created_by").order_by("-created_at")[: SHOWN_TOKENS + 1]
-        tokens = list(rows)
-        context = self.page_context(
-            request, "Tokens", tokens=tokens[:SHOWN_TOKENS], has_more=len(tokens) > SHOWN_TOKENS, now=timezone.now()
-        )
-        return TemplateResponse(request, "portal/token_list.html", context)
+        context, status = self.searched(request, "Tokens", tokens_page, now=timezone.now())
+        return TemplateResponse(request, "portal/token_list.html", context, status=status)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -151,9 +160,8 @@ class TokenAdmin(AdministratorsAdmin):
                 return made
         if what == "revoke" and revoke.is_valid() and self._revoke(request, token, revoke):
             return HttpResponseRedirect(reverse(LIST))
-        context = self._context(
-            request, token.name, token=token, rotate=rotate, revoke=revoke, is_expired=_is_expired(token)
-        )
+        token.role_now = token_roles_now([token])[token.id]
+        context = self._context(request, token.name, token=token, rotate=rotate, revoke=revoke, now=timezone.now())
         return TemplateResponse(request, "portal/token_page.html", context)
 
     def _made(
@@ -198,7 +206,3 @@ class TokenAdmin(AdministratorsAdmin):
     def _context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
         crumbs = [("Tokens", reverse(LIST)), (title, "")]
         return self.page_context(request, title, crumbs=crumbs, **more)
-
-
-def _is_expired(token: ApiToken) -> bool:
-    return token.expires_at is not None and token.expires_at <= timezone.now()

@@ -14,8 +14,9 @@ from rest_framework.request import Request
 
 from workflows.actors import Actor
 from workflows.models import ApiToken
+from workflows.selectors.people import token_roles_now
 from workflows.services.tokens import token_hash
-from workflows.statuses import CommandSource, Role
+from workflows.statuses import CommandSource
 from workflows.tenancy import Scope, enter_scope, scope_of
 
 SCHEME = "Bearer"
@@ -40,8 +41,10 @@ class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
         """Return the user and the actor of a token, or None for a request without a token.
 
-        Errors: AuthenticationFailed for an unknown, revoked or expired token, and for a token of a deactivated account.
-        The API client must act.
+        The actor has the role of the token, but no higher one than the person of the token has now.
+
+        Errors: AuthenticationFailed for an unknown, revoked or expired token, and for a token of an account that was
+        deactivated or has left the tenant. The API client must act.
         """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != SCHEME.lower():
@@ -70,9 +73,16 @@ class TokenAuthentication(BaseAuthentication):
                 code="TOKEN_EXPIRED",
             )
         enter_scope(Scope(tenant=str(row.tenant_id)))
+        role = token_roles_now([row])[row.id]
+        if role is None:
+            raise AuthenticationFailed(
+                f"The account {row.created_by} of this token is no longer a member of {row.tenant.name}. Create a new"
+                " token in the portal.",
+                code="TOKEN_INVALID",
+            )
         if row.last_used_at is None or (now - row.last_used_at).total_seconds() > 60:
             ApiToken.objects.filter(id=row.id).update(last_used_at=now)
-        actor = Actor("token", str(row.id), row.name, row.tenant_id, Role(row.role), CommandSource.API)
+        actor = Actor("token", str(row.id), row.name, row.tenant_id, role, CommandSource.API)
         return TokenUser(row), actor
 
     def authenticate_header(self, request: Request) -> str:

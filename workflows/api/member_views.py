@@ -56,7 +56,7 @@ class MemberDetail(CheckedView):
         parameters=[IDEMPOTENCY_HEADER],
     )
     def put(self, request: Request, username: str) -> Response:
-        """Give an account a role in the tenant, or change its role."""
+        """Change the role of a member. A session of a superuser also adds an existing account."""
         actor = actor_of(self)
         body = read_body(
             MemberSaveSerializer, request, lambda: require_member_role(actor=actor, action=CommandAction.SAVE_MEMBER)

@@ -58,6 +58,14 @@ class CheckedView(APIView):
         super().initial(request, *args, **kwargs)
         check_query(self, request)
 
+    def check_permissions(self, request: Request) -> None:
+        # The rate limit also counts requests that are refused for their scope. The library would check it afterwards.
+        super().check_throttles(request)
+        super().check_permissions(request)
+
+    def check_throttles(self, request: Request) -> None:
+        pass
+
 
 def check_query(view: Any, request: Request) -> None:
     """Refuse a query parameter that is unknown or empty, or that is repeated although the view needs only one value.

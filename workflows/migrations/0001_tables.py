@@ -2278,6 +2278,10 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "rotated_at",
+                    models.DateTimeField(blank=True, help_text="Time at which another token replaced it.", null=True),
+                ),
                 ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 (
                     "created_by",
@@ -2395,7 +2399,19 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("code_hash", models.CharField(editable=False, max_length=64, unique=True)),
-                ("created_by_name", models.CharField(max_length=200)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "created_by_name",
+                    models.CharField(help_text="Person or token that sent the last e-mail.", max_length=200),
+                ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
                     "sent_at",
@@ -2506,6 +2522,7 @@ class Migration(migrations.Migration):
                             ("factor_removed", "Second factor removed"),
                             ("factor_failed", "Second factor failed"),
                             ("factors_reset", "Second factors reset"),
+                            ("reset_refused", "Reset of second factors refused"),
                             ("codes_created", "Recovery codes created"),
                             ("account_deactivated", "Account deactivated"),
                             ("account_activated", "Account activated"),

@@ -10,6 +10,7 @@ from django.db import migrations
 from workflows.models.row_level_security import EnableTenantPolicy
 
 APP_ROLE, SYSTEM_ROLE = f'"{settings.DATABASE_APP_ROLE}"', f'"{settings.DATABASE_SYSTEM_ROLE}"'
+SIGNIN_ROLE = f'"{settings.DATABASE_SIGNIN_ROLE}"'
 TENANT_MODELS = [
     "ActionInvocation", "ApiToken", "BulkItem", "BulkJob", "Command", "CommandEntry", "Connector", "DataStoreEntry",
     "Definition", "DefinitionVersion", "Event", "EventDelivery", "EventKey", "EventType", "HolidayCalendar", "HumanTask",
@@ -89,10 +90,10 @@ class Migration(migrations.Migration):
             "nullif(current_setting('pointsman.token_hash', true), '') IN (id::text, sign_in_name)",
         ),
         EnableTenantPolicy("SignInRecord"),
-        # Sign-in code records attempts of accounts without a tenant. Only superusers read these rows.
+        # Only the login of sign-in writes the audit log. Only superusers read the rows of accounts without a tenant.
         migrations.RunSQL(
-            f"CREATE POLICY without_tenant ON sign_in_records FOR INSERT TO {APP_ROLE} WITH CHECK (tenant_id IS NULL)",
-            "DROP POLICY without_tenant ON sign_in_records",
+            f"CREATE POLICY of_sign_in ON sign_in_records FOR INSERT TO {SIGNIN_ROLE} WITH CHECK (true)",
+            "DROP POLICY of_sign_in ON sign_in_records",
         ),
         own_rows(
             "superusers",

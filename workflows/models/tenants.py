@@ -90,6 +90,7 @@ class ApiToken(TenantRow):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    rotated_at = models.DateTimeField(null=True, blank=True, help_text="Time at which another token replaced it.")
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
@@ -106,7 +107,8 @@ class Invitation(TenantRow):
     email = models.EmailField(max_length=254)
     role = models.CharField(max_length=20, choices=Role.choices)
     code_hash = models.CharField(max_length=64, unique=True, editable=False)
-    created_by_name = models.CharField(max_length=200)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_by_name = models.CharField(max_length=200, help_text="Person or token that sent the last e-mail.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     sent_at = models.DateTimeField(default=timezone.now, help_text="Time of the last e-mail.")
     expires_at = models.DateTimeField()

@@ -35,7 +35,7 @@ def invitation_of_code_hash(code_hash: str) -> Invitation:
         raise _unknown()
     with tenant_scope(row.tenant_id):
         row.tenant = Tenant.objects.get(id=row.tenant_id)
-    _require_usable(row)
+        _require_usable(row)
     return row
 
 
@@ -114,10 +114,28 @@ def _require_usable(invitation: Invitation) -> None:
             code="TENANT_CLOSED",
         )
     require_unanswered(invitation)
+    _require_inviter(invitation)
     if invitation.expires_at <= timezone.now():
         raise Conflict(
             f"the invitation expired at {invitation.expires_at:%Y-%m-%d %H:%M} UTC. Ask {by} to send it again",
             code="INVITATION_EXPIRED",
+        )
+
+
+def _require_inviter(invitation: Invitation) -> None:
+    """Check that the person who sent the e-mail is still an administrator or a superuser. A command has no person.
+
+    Errors: Conflict INVITATION_REVOKED.
+    """
+    if invitation.created_by_id is None:
+        return
+    account = get_user_model().objects.filter(pk=invitation.created_by_id, is_active=True).first()
+    admins = TenantMembership.objects.filter(tenant_id=invitation.tenant_id, role=Role.ADMIN)
+    if account is None or not (account.is_superuser or admins.filter(user_id=account.pk).exists()):
+        raise Conflict(
+            f"{invitation.created_by_name}, who sent the invitation, may no longer invite. Ask an administrator of"
+            f" {invitation.tenant.name} to send it again",
+            code="INVITATION_REVOKED",
         )
 
 

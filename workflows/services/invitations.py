@@ -22,12 +22,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, DependencyDown, InputInvalid, NotFound, PortalError
-from workflows.ledger import target_name
-from workflows.models import Invitation, Tenant, TenantMembership
+from workflows.ledger import command_open, commands_finish_in_transaction, target_name
+from workflows.models import ApiToken, Invitation, Tenant, TenantMembership
 from workflows.services.idempotency import keyed_command_transaction
 from workflows.services.invitation_links import code_hash_of, require_unanswered
-from workflows.services.roles import require_role
-from workflows.statuses import CommandAction, Role
+from workflows.services.roles import membership_lock, require_role
+from workflows.statuses import CommandAction, CommandState, Role
 
 TEXT = """{by} invites you to the tenant {tenant} of Pointsman with the role {role}.
 
@@ -70,6 +70,7 @@ def invitation_create(*, actor: Actor, email: str, role: Role, idempotency_key: 
         idempotency_key=idempotency_key,
     ) as command:
         actor.require(Role.ADMIN, to="invite members")
+        account_id = _account_of(actor)
         _require_invitable(actor.tenant_id, address)
         code = secrets.token_urlsafe(32)
         try:
@@ -79,6 +80,7 @@ def invitation_create(*, actor: Actor, email: str, role: Role, idempotency_key: 
                     email=address,
                     role=role,
                     code_hash=code_hash_of(code),
+                    created_by_id=account_id,
                     created_by_name=actor.name,
                     expires_at=_new_expiry(),
                 )
@@ -93,6 +95,8 @@ def invitation_create(*, actor: Actor, email: str, role: Role, idempotency_key: 
 def invitation_resend(*, actor: Actor, invitation_id: uuid.UUID, idempotency_key: str = "") -> Invitation:
     """Send the e-mail again with a new code and a new time of expiry. The link of the earlier e-mail ends.
 
+    The invitation then belongs to the person who sent it last.
+
     Errors: PermissionRefused, NotFound; Conflict INVITATION_USED or INVITATION_REVOKED; DependencyDown MAIL_NOT_SENT.
     """
     with keyed_command_transaction(
@@ -103,11 +107,13 @@ def invitation_resend(*, actor: Actor, invitation_id: uuid.UUID, idempotency_key
         idempotency_key=idempotency_key,
     ) as command:
         actor.require(Role.ADMIN, to="send invitations")
+        account_id = _account_of(actor)
         invitation = _open_invitation(actor.tenant_id, invitation_id)
         code = secrets.token_urlsafe(32)
         invitation.code_hash, invitation.expires_at = code_hash_of(code), _new_expiry()
         invitation.sent_at = timezone.now()
-        invitation.save(update_fields=["code_hash", "expires_at", "sent_at"])
+        invitation.created_by_id, invitation.created_by_name = account_id, actor.name
+        invitation.save(update_fields=["code_hash", "expires_at", "sent_at", "created_by", "created_by_name"])
         command.details = {"email": invitation.email, "expiresAt": invitation.expires_at.isoformat()}
         _send(invitation, code, by=actor.name)
     return invitation
@@ -136,15 +142,42 @@ def invitation_revoke(
     return invitation
 
 
-def invitations_revoke_of(*, tenant_id: uuid.UUID, email: str) -> int:
+def invitations_revoke_of(*, actor: Actor, email: str) -> int:
     """Revoke the open invitation of an address, and return the number of revoked rows.
 
     Call it in the transaction that removes the member. Without this, the person could join again with an old link.
     """
-    if not email:
-        return 0
-    rows = _unanswered(tenant_id).filter(email=email.lower())
-    return rows.update(revoked_at=timezone.now())
+    return _revoke_all(actor, _unanswered(actor.tenant_id).filter(email=email.lower())) if email else 0
+
+
+def invitations_revoke_by(*, actor: Actor, account_id: int) -> int:
+    """Revoke the open invitations that a person sent, and return the number of revoked rows.
+
+    Call it in the transaction in which the person loses the role admin. Without this, the person could return with an
+    invitation to another address.
+    """
+    return _revoke_all(actor, _unanswered(actor.tenant_id).filter(created_by_id=account_id))
+
+
+def _revoke_all(actor: Actor, invitations: Any) -> int:
+    """Revoke invitations. Each one gets its own row in the ledger."""
+    rows = list(invitations.select_for_update(of=("self",)).order_by("id"))
+    commands = []
+    for row in rows:
+        row.revoked_at = timezone.now()
+        row.save(update_fields=["revoked_at"])
+        commands.append(
+            command_open(
+                actor=actor,
+                action=CommandAction.REVOKE_INVITATION,
+                target_type="invitation",
+                target_id=str(row.id),
+                reason="the person who sent it, or whom it invites, lost the membership or the role admin",
+                payload={"email": row.email},
+            )
+        )
+    commands_finish_in_transaction(commands, CommandState.OBSERVED)
+    return len(rows)
 
 
 # -- Checks and the e-mail ---------------------------------------------------------------------------------------------
@@ -187,6 +220,20 @@ def _not_found(invitation_id: uuid.UUID) -> NotFound:
     return NotFound(f"the tenant has no invitation {invitation_id}", code="INVITATION_NOT_FOUND")
 
 
+def _account_of(actor: Actor) -> int | None:
+    """Return the account of a person, or of the person who has a token. A command has no account.
+
+    The membership is locked, so that the end of the role admin waits, and revokes the invitation.
+
+    Errors: PermissionRefused TENANT_LEFT if the membership has ended during this request.
+    """
+    account_id = int(actor.id) if actor.kind == "user" else None
+    if actor.kind == "token":
+        account_id = ApiToken.objects.values_list("created_by_id", flat=True).get(id=actor.id)
+    membership_lock(tenant_id=actor.tenant_id, account_id=account_id)
+    return account_id
+
+
 def _new_expiry() -> Any:
     return timezone.now() + timedelta(hours=settings.INVITATION_HOURS)
 
@@ -198,7 +245,7 @@ def _send(invitation: Invitation, code: str, *, by: str) -> None:
     mail = EmailMessage(
         subject=f"Invitation to {tenant}",
         body=TEXT.format(
-            by=by,
+            by=" ".join(by.split()),  # the name of a token can contain lines
             tenant=tenant,
             role=invitation.role,
             link=f"{settings.PUBLIC_URL}/invitation#{code}",

@@ -13,7 +13,7 @@ from django.core.mail import EmailMessage
 from django.db import router, transaction
 
 from workflows.actors import Actor
-from workflows.errors import InputInvalid
+from workflows.errors import InputInvalid, PermissionRefused
 from workflows.secret_encryption import decrypt, encrypt, first_key_id
 from workflows.services.sign_in_records import NO_ORIGIN, Origin, sign_in_record
 from workflows.sign_in_kinds import SignInKind
@@ -82,7 +82,11 @@ def second_factors_reset(*, actor: Actor, username: str, reason: str, origin: Or
     Errors: PermissionRefused for an actor who is no superuser; InputInvalid without a reason, for an unknown account,
     for the own account, and for an account without a second factor.
     """
-    actor.require_superuser(to="reset second factors, because the account can belong to other tenants")
+    try:
+        actor.require_superuser(to="reset second factors, because the account can belong to other tenants")
+    except PermissionRefused:
+        second_factors_reset_refused(actor=actor, target=username, origin=origin)
+        raise
     reason = " ".join(reason.split())
     if not 1 <= len(reason) <= MAX_REASON_LENGTH:
         raise InputInvalid(
@@ -92,6 +96,7 @@ def second_factors_reset(*, actor: Actor, username: str, reason: str, origin: Or
     if account is None:
         raise InputInvalid(f"there is no account {username[:150]}; correct the name", code="ACCOUNT_UNKNOWN")
     if actor.kind == "user" and actor.id == str(account.pk):
+        second_factors_reset_refused(actor=actor, target=username, origin=origin)
         raise InputInvalid(
             "you cannot reset your own second factors, because a reset asks for no factor. Remove them on the page"
             " Security of my account, or let another superuser reset them"
@@ -108,6 +113,18 @@ def second_factors_reset(*, actor: Actor, username: str, reason: str, origin: Or
         origin = replace(origin, by_name=actor.name)
         sign_in_record(kind=SignInKind.FACTORS_RESET, account=account, detail=detail, origin=origin)
     return FactorReset(len(sessions), _send_reset(account.email, account.get_username(), by=actor.name, reason=reason))
+
+
+def second_factors_reset_refused(*, actor: Actor, target: str, origin: Origin = NO_ORIGIN) -> None:
+    """Record a refused attempt in the log of sign-ins, for the person who tried it.
+
+    The tenants of the other account get no row. A person could otherwise write into the log of each tenant.
+    """
+    account = get_user_model().objects.filter(pk=actor.id).first() if actor.kind == "user" else None
+    detail = f"{actor.name} may not reset the second factors of {target}"
+    sign_in_record(
+        kind=SignInKind.RESET_REFUSED, account=account, detail=detail, origin=origin, of_tenant=actor.tenant_id
+    )
 
 
 def _send_reset(email: str, name: str, *, by: str, reason: str) -> str:

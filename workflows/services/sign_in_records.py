@@ -38,6 +38,8 @@ def sign_in_record(
 ) -> None:
     """Add one row to the audit log for each tenant of the account, or one row without a tenant.
 
+    The rows are written on the connection of sign-in. So they stay if a transaction of `default` is rolled back.
+
     `of_tenant` is a tenant that gets a row although the account is not its member.
     `unknown_name` is a name that no account has. Only a keyed hash of it is stored, because it can be a password.
     """
@@ -46,20 +48,19 @@ def sign_in_record(
         tenants.add(of_tenant)
     at = now()
     for tenant_id in tenants or [None]:
-        with scope_of(Scope(tenant=str(tenant_id or ""))):
-            SignInRecord.objects.create(
-                tenant_id=tenant_id,
-                at=at,
-                kind=kind,
-                method=method,
-                account_id=account.pk if account is not None else None,
-                account_name=account.get_username()[:150] if account is not None else "",
-                unknown_mark=_mark(unknown_name) if unknown_name else "",
-                by_name=origin.by_name[:150],
-                detail=detail[:300],
-                address=origin.address or None,
-                user_agent=origin.user_agent.replace("\x00", "")[:200],
-            )
+        SignInRecord.objects.create(
+            tenant_id=tenant_id,
+            at=at,
+            kind=kind,
+            method=method,
+            account_id=account.pk if account is not None else None,
+            account_name=account.get_username()[:150] if account is not None else "",
+            unknown_mark=_mark(unknown_name) if unknown_name else "",
+            by_name=origin.by_name[:150],
+            detail=detail[:300],
+            address=origin.address or None,
+            user_agent=origin.user_agent.replace("\x00", "")[:200],
+        )
 
 
 def _tenants_of(account: Any) -> list[uuid.UUID]:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused
-from workflows.models import ApiToken, TenantMembership
+from workflows.errors import Conflict, InputInvalid, NotFound
+from workflows.models import ApiToken
 from workflows.services.idempotency import keyed_command_transaction
-from workflows.services.roles import require_role
+from workflows.services.roles import membership_lock, require_role
 from workflows.statuses import CommandAction, Role
 from workflows.token_scopes import require_known_scopes
 
@@ -100,7 +99,7 @@ def token_create(
         idempotency_key=idempotency_key,
     ) as command:
         actor.require(Role.ADMIN, to="create tokens")
-        _lock_membership(actor.tenant_id, created_by_id)
+        membership_lock(tenant_id=actor.tenant_id, account_id=created_by_id)
         _require_valid(fields)
         row, token = token_issue(
             tenant_id=actor.tenant_id,
@@ -126,9 +125,11 @@ def token_rotate(
     """Create a token with the same properties. The old token stays valid for `overlap`, but not beyond its own expiry.
 
     The new token has as much time until its expiry as the old one had when it was created. It belongs to the account
-    that sees it: `created_by_id`, or the account of the old token.
+    that sees it: `created_by_id`, or the account of the old token. Each token is rotated at most once. Otherwise an old
+    token that should have ended could give new ones.
 
-    Errors: PermissionRefused, InputInvalid, NotFound, Conflict. CommandRepeated for a repeat.
+    Errors: PermissionRefused, InputInvalid, NotFound; Conflict TOKEN_REVOKED, TOKEN_ROTATED or TOKEN_EXPIRED.
+    CommandRepeated for a repeat.
     """
     with keyed_command_transaction(
         actor=actor,
@@ -141,8 +142,9 @@ def token_rotate(
         actor.require(Role.ADMIN, to="rotate tokens")
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             raise InputInvalid(f"the overlap must be from 0 s to {MAX_OVERLAP.days} days")
-        _lock_membership(actor.tenant_id, created_by_id)  # before the token, in the order of `member_remove`
+        membership_lock(tenant_id=actor.tenant_id, account_id=created_by_id)
         old, now = _usable_token(actor, token_id), timezone.now()
+        _require_first_rotation(old, now)
         row, token = token_issue(
             tenant_id=actor.tenant_id,
             name=old.name,
@@ -153,7 +155,8 @@ def token_rotate(
             created_by_id=created_by_id or old.created_by_id,
         )
         old.expires_at = now + overlap if old.expires_at is None else min(old.expires_at, now + overlap)
-        old.save(update_fields=["expires_at"])
+        old.rotated_at = now
+        old.save(update_fields=["expires_at", "rotated_at"])
         command.details = {"tokenId": str(row.id), "prefix": row.prefix, "oldExpiresAt": old.expires_at.isoformat()}
     return row, token
 
@@ -179,23 +182,6 @@ def token_revoke(*, actor: Actor, token_id: uuid.UUID, reason: str = "", idempot
     return row
 
 
-def _lock_membership(tenant_id: uuid.UUID, account_id: int | None) -> None:
-    """Lock the membership of the account that will know the token. Its removal then waits, and revokes the token.
-
-    Errors: PermissionRefused TENANT_LEFT if the membership has ended during this request.
-    """
-    if account_id is None:
-        return
-    members = TenantMembership.objects.select_for_update(no_key=True, of=("self",))
-    if members.filter(tenant_id=tenant_id, user_id=account_id).first() is not None:
-        return
-    if not get_user_model().objects.filter(pk=account_id, is_superuser=True).exists():
-        raise PermissionRefused(
-            "the membership in this tenant has ended, so no token was created; ask an administrator of the tenant",
-            code="TENANT_LEFT",
-        )
-
-
 def _usable_token(actor: Actor, token_id: uuid.UUID) -> ApiToken:
     row = ApiToken.objects.select_for_update(no_key=True).filter(tenant_id=actor.tenant_id, id=token_id).first()
     if row is None:
@@ -206,6 +192,20 @@ def _usable_token(actor: Actor, token_id: uuid.UUID) -> ApiToken:
             code="TOKEN_REVOKED",
         )
     return row
+
+
+def _require_first_rotation(row: ApiToken, now: datetime) -> None:
+    if row.rotated_at is not None:
+        raise Conflict(
+            f"the token {row.name} ({row.prefix}…) was rotated at {row.rotated_at:%Y-%m-%d %H:%M:%S} UTC; rotate the"
+            " token that replaced it, or create a new token",
+            code="TOKEN_ROTATED",
+        )
+    if row.expires_at is not None and row.expires_at <= now:
+        raise Conflict(
+            f"the token {row.name} expired at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC; create a new token",
+            code="TOKEN_EXPIRED",
+        )
 
 
 def _token_not_found(token_id: uuid.UUID) -> NotFound:

@@ -1,0 +1,73 @@
+"""Lists of members, tokens and invitations of a tenant, with a search (docs/reference/administration.md#members)."""
+
+import uuid
+from collections.abc import Sequence
+
+from django.db.models import Q
+
+from workflows.actors import lower_role
+from workflows.models import ApiToken, Invitation, TenantMembership
+from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page
+from workflows.statuses import Role
+
+
+def members_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> KeysetPage:
+    """Return members by the names of their accounts. `at` is the name at the end of the page before.
+
+    The search finds a part of the name of the account, of the person's name and of the e-mail address.
+    """
+    rows = TenantMembership.objects.select_related("user").filter(tenant_id=tenant_id)
+    if search:
+        parts = ("username", "email", "first_name", "last_name")
+        found = Q()
+        for part in parts:
+            found |= Q(**{f"user__{part}__icontains": search})
+        rows = rows.filter(found)
+    if at:
+        rows = rows.filter(user__username__gt=at)
+    members = list(rows.order_by("user__username")[: PAGE_SIZE + 1])
+    shown = members[:PAGE_SIZE]
+    following = shown[-1].user.get_username() if len(members) > PAGE_SIZE else ""
+    return KeysetPage(shown, following, is_first=not at)
+
+
+def tokens_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> KeysetPage:
+    """Return tokens, newest first, with the role that each one has now in `role_now`.
+
+    The search finds a part of the name of the token and of its person, and the beginning of the token.
+    """
+    rows = ApiToken.objects.select_related("created_by").filter(tenant_id=tenant_id)
+    if search:
+        of_person = Q(created_by__username__icontains=search)
+        rows = rows.filter(Q(name__icontains=search) | of_person | Q(prefix__startswith=search))
+    page = keyset_page(rows, by="created_at", at=at)
+    roles = token_roles_now(page.rows)
+    for row in page.rows:
+        row.role_now = roles[row.id]
+    return page
+
+
+def invitations_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> KeysetPage:
+    """Return invitations, newest first. The search finds a part of the e-mail address and of the inviter's name."""
+    rows = Invitation.objects.filter(tenant_id=tenant_id)
+    if search:
+        rows = rows.filter(Q(email__icontains=search) | Q(created_by_name__icontains=search))
+    return keyset_page(rows, by="created_at", at=at)
+
+
+def token_roles_now(rows: Sequence[ApiToken]) -> dict[uuid.UUID, Role | None]:
+    """Return the role that each token of one tenant has now, by the id of the token. None: the token has ended.
+
+    A token can do no more than the person who saw it: the person can have a lower role now, or be no member any more.
+    Tokens of commands have no person. Call it in the scope of the tenant. Cost: one statement.
+    """
+    found: dict[uuid.UUID, Role | None] = {row.id: Role(row.role) for row in rows}
+    accounts = {row.id: row.created_by for row in rows if row.created_by and not row.created_by.is_superuser}
+    if not accounts:
+        return found
+    members = TenantMembership.objects.filter(user__in=accounts.values(), tenant_id=rows[0].tenant_id)
+    roles = dict(members.values_list("user_id", "role"))
+    for token_id, account in accounts.items():
+        own, of_person = found[token_id], roles.get(account.pk)
+        found[token_id] = lower_role(own, Role(of_person)) if own and of_person else None
+    return found
