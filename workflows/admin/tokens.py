@@ -58,7 +58,7 @@ class TokenForm(forms.Form):
         required=False,
         choices=[(scope, scope) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
-        help_text="The token also needs the role for a request.",
+        help_text="The role of the token must allow a request too.",
     )
     last_day = forms.DateField(
         required=False,

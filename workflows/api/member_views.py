@@ -59,7 +59,9 @@ class MemberDetail(CheckedView):
         """Change the role of a member. A session of a superuser also adds an existing account."""
         actor = actor_of(self)
         body = read_body(
-            MemberSaveSerializer, request, lambda: require_member_role(actor=actor, action=CommandAction.SAVE_MEMBER)
+            MemberSaveSerializer,
+            request,
+            lambda: require_member_role(actor=actor, action=CommandAction.SAVE_MEMBER, username=username),
         )
         try:
             member, is_new = member_save(

@@ -20,9 +20,15 @@ from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 
 
-def require_member_role(*, actor: Actor, action: CommandAction) -> None:
-    """Errors: PermissionRefused, which is recorded in the ledger."""
+def require_member_role(*, actor: Actor, action: CommandAction, username: str = "") -> None:
+    """Check the role and, for an actor who may not add accounts, that the tenant has the member.
+
+    Errors: PermissionRefused, which is recorded in the ledger; NotFound.
+    """
     require_role(actor=actor, needs=Role.ADMIN, to="manage members", action=action, target_type="member")
+    members = TenantMembership.objects.filter(tenant_id=actor.tenant_id, user__username=username)
+    if username and not _may_add(actor) and not members.exists():
+        raise _not_invited(username)
 
 
 def require_may_add(*, actor: Actor, is_attempt: bool) -> None:
@@ -90,10 +96,7 @@ def member_save(
 def _account_to_add(actor: Actor, username: str) -> Any:
     """Return an account that is no member yet. Another caller gets the same refusal for each name."""
     if not _may_add(actor):
-        raise NotFound(
-            f"the tenant has no member {username}. Invite the person by e-mail. Only superusers add accounts by name",
-            code="MEMBER_NOT_FOUND",
-        )
+        raise _not_invited(username)
     user = get_user_model().objects.filter(username=username, is_active=True).first()
     if user is None:
         raise InputInvalid(
@@ -133,6 +136,13 @@ def member_remove(*, actor: Actor, username: str, reason: str = "", idempotency_
         invitations += invitations_revoke_by(actor=actor, account_id=member.user_id)
         member.delete()
         command.details = {"before": member.role, "revokedTokens": tokens, "revokedInvitations": invitations}
+
+
+def _not_invited(username: str) -> NotFound:
+    return NotFound(
+        f"the tenant has no member {username}. Invite the person by e-mail. Only superusers add accounts by name",
+        code="MEMBER_NOT_FOUND",
+    )
 
 
 def _locked(tenant_id: uuid.UUID) -> list[TenantMembership]:
