@@ -1,4 +1,4 @@
-"""Speed of retention: deleted rows per second and table, transaction times, and the latency of live writes beside it.
+"""Speed of retention: deleted rows per second and table, batches, memory, and the latency of live writes beside it.
 
     python benchmarks/retention.py                    200,000 old runs, on its own servers; about ten minutes
     python benchmarks/retention.py --rows 1000000
@@ -10,8 +10,8 @@ the runs is young and stays. One command for each 100 runs is in the old part of
 The exit status is 1 if one of these goals is missed:
 
 - no transaction takes longer than 5 s
-- the last tenth of the batches takes at most twice the time of the first tenth. Otherwise the time would grow with the
-  number of deleted rows, and a big table would take too long
+- a row of the last tenth of the batches takes at most twice the time of a row of the first tenth. Otherwise the time
+  would grow with the number of deleted rows, and a big table would take too long
 - the median latency of live writes is at most three times that without the deletion
 - exactly the young rows are left, and the ledger is intact
 
@@ -22,6 +22,7 @@ PostgreSQL reuses the space of deleted rows after its autovacuum, and returns it
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import sys
 import threading
@@ -30,15 +31,24 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 LONGEST, GROWTH, SLOWER = 5.0, 2.0, 3.0
+SHOW_EVERY = 10.0
 STEPS, CHUNK = 4, 50_000
 RUN_OF_STEP = f"md5('workflow_runs' || ((n - 1) / {STEPS} + 1))::uuid"
+
+
+class Batch(NamedTuple):
+    """One batch: its seconds, deleted rows and statements."""
+
+    seconds: float
+    rows: int
+    statements: int
 
 
 def fill(tenant: Any, rows: int) -> None:
@@ -117,50 +127,111 @@ def live_writes(tenant: Any) -> Iterator[list[float]]:
         thread.join()
 
 
-def prune(tenant: Any) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Delete the old rows. Return the last progress of each part, and the times of its batches."""
+def prune(tenant: Any) -> tuple[dict[str, Any], dict[str, list[Batch]]]:
+    """Delete the old rows. Return the last progress of each part, and its batches."""
+    from django.db import connection
+
     from workflows.services.retention.prune import Pass, tenants_prune
 
+    statements = 0
+
+    def count(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        nonlocal statements
+        statements += 1
+        return execute(sql, params, many, context)
+
     ends: dict[str, Any] = {}
-    batches: dict[str, list[float]] = defaultdict(list)
-    for progress in tenants_prune(tenants=[tenant], options=Pass()):
-        batches[progress.part].append(progress.seconds - sum(batches[progress.part]))
-        ends[progress.part] = progress
+    batches: dict[str, list[Batch]] = defaultdict(list)
+    before = Batch(0.0, 0, 0)
+    shown = started = time.monotonic()
+    with connection.execute_wrapper(count):
+        for progress in tenants_prune(tenants=[tenant], options=Pass()):
+            if not batches[progress.part]:
+                before = Batch(0.0, 0, before.statements)
+            now = Batch(progress.seconds, progress.total, statements)
+            batches[progress.part].append(Batch(*(new - old for new, old in zip(now, before, strict=True))))
+            before, ends[progress.part] = now, progress
+            if time.monotonic() - shown > SHOW_EVERY:
+                shown = time.monotonic()
+                print(
+                    f"{shown - started:6.0f} s  {progress.part}: {progress.total:>10,} rows deleted,"
+                    f" {progress.total / progress.seconds:,.0f} rows/s, {memory():,.0f} MiB",
+                    flush=True,
+                )
     return ends, batches
 
 
-def growth(times: list[float]) -> float:
-    """Return the time of the last tenth of the batches, divided by that of the first tenth.
+@contextmanager
+def temporal_timed() -> Iterator[list[float]]:
+    """Measure the comparison of runs with Temporal. Yield the seconds of each batch."""
+    from workflows.services.retention import open_runs
 
-    The last batch is left out, because it is partial.
-    """
-    whole = times[:-1] or times
+    closings, times = open_runs.closings, []
+
+    def timed(workflow_ids: Any) -> Any:
+        started = time.monotonic()
+        try:
+            return closings(workflow_ids)
+        finally:
+            times.append(time.monotonic() - started)
+
+    open_runs.closings = timed
+    try:
+        yield times
+    finally:
+        open_runs.closings = closings
+
+
+def memory() -> float:
+    """Return the memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def tenths(batches: list[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """Return the first and the last tenth of the batches. The last batch is left out, because it is partial."""
+    whole = batches[:-1] or batches
     tenth = max(1, len(whole) // 10)
-    return sum(whole[-tenth:]) / sum(whole[:tenth])
+    return whole[:tenth], whole[-tenth:]
+
+
+def per_row(batches: list[Batch]) -> float:
+    """Return the seconds for each deleted row."""
+    return sum(batch.seconds for batch in batches) / max(1, sum(batch.rows for batch in batches))
 
 
 def report(tenant: Any, rows: int) -> bool:
     """Measure, print, and return True if all goals are met."""
-    from workflows.models import Event, Run, RunStep
+    from workflows.models import CommandEntry, Event, Run, RunStep
     from workflows.services.audit_verify import audit_verify
 
     with live_writes(tenant) as alone:
         time.sleep(5)
-    with live_writes(tenant) as beside:
+    started_with = memory()
+    with live_writes(tenant) as beside, temporal_timed() as asked:
         ends, batches = prune(tenant)
     longest, grown = 0.0, 0.0
     for part, end in ends.items():
         if not end.total:
             continue
-        ratio = growth(batches[part])
+        first, last = tenths(batches[part])
+        ratio = per_row(last) / per_row(first)
         longest = max(longest, end.longest)
         grown = max(grown, ratio if part in ("runs", "events") else 0.0)
+        begin_ms, end_ms = (1000 * statistics.median(batch.seconds for batch in tenth) for tenth in (first, last))
+        statements = statistics.median(batch.statements for batch in batches[part])
         print(
-            f"\n{part}: {len(batches[part]):,} batches in {end.seconds:.1f} s, longest {1000 * end.longest:,.0f} ms,"
-            f" last tenth / first tenth {ratio:.2f} {end.problem}"
+            f"\n{part}: {end.total:,} rows in {len(batches[part]):,} batches and {end.seconds:.1f} s,"
+            f" {end.total / end.seconds:,.0f} rows/s\n"
+            f"  batch: {begin_ms:,.0f} ms in the first tenth, {end_ms:,.0f} ms in the last tenth, longest"
+            f" {1000 * end.longest:,.0f} ms, {statements:.0f} statements; time for a row, last / first tenth"
+            f" {ratio:.2f} {end.problem}"
         )
         for table, count in end.rows.most_common():
             print(f"  {table:<32}{count:>12,} rows{count / end.seconds:>12,.0f} rows/s")
+    print(
+        f"\nTemporal: asked {len(asked):,} times, {sum(asked):.1f} s, median {1000 * statistics.median(asked):,.0f} ms"
+    )
     slower = statistics.median(beside) / statistics.median(alone)
     print(
         f"\nlive writes: median {1000 * statistics.median(alone):.1f} ms alone,"
@@ -172,9 +243,15 @@ def report(tenant: Any, rows: int) -> bool:
         RunStep.objects.filter(tenant=tenant).count() // STEPS,
         Event.objects.filter(tenant=tenant, event_id__startswith="old-").count(),
     ]
-    problems = audit_verify(tenant_id=tenant.id).problems
+    verified = audit_verify(tenant_id=tenant.id)
+    problems = verified.problems
     young = rows - rows * 4 // 5
-    print(f"left: {left} of {young} young runs, their steps / {STEPS}, and events; ledger: {problems or 'intact'}")
+    print(f"memory of this process: {memory():,.0f} MiB, {started_with:,.0f} MiB before the deletion")
+    print(f"left: {left} of {young} young runs, their steps / {STEPS}, and events")
+    print(
+        f"ledger: {problems or 'intact'}, {verified.pruned_links:,} links deleted before the checkpoint,"
+        f" {CommandEntry.objects.filter(tenant=tenant).count():,} links verified after it"
+    )
     is_right = left == [young] * 3 and not problems
     return longest <= LONGEST and grown <= GROWTH and slower <= SLOWER and is_right
 

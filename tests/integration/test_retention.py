@@ -175,6 +175,25 @@ def test_a_run_that_is_still_needed_is_kept(tenant: Any, case: str) -> None:
     assert f"({reason})" in output
 
 
+def test_batches_are_smaller_on_a_slow_server(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = prune_module.BatchSize(500)
+    numbers = []
+    for slow in (-1, -1, -1, -1, 1e9, 1e9, 1e9, 1e9):
+        monkeypatch.setattr(prune_module, "SLOW", slow)
+        with size.adapted():
+            pass
+        numbers.append(size.number)
+    assert numbers == [250, 125, 62, 50, 100, 200, 400, 500]
+
+    monkeypatch.setattr(prune_module, "SLOW", -1)
+    monkeypatch.setattr(prune_module, "LEAST_BATCH", 1)
+    version = make_old_run(tenant).definition_version
+    for _ in range(6):
+        make_old_run(tenant, definition_version=version)
+    progress = prune_module.tenants_prune(tenants=[tenant], options=prune_module.Pass(batch=4))
+    assert [step.total for step in progress if step.part == "runs"][:3] == [4, 6, 7]
+
+
 def test_old_replays_are_deleted_with_their_originals_in_one_pass(tenant: Any) -> None:
     original = make_old_run(tenant, days=110)
     make_old_run(tenant, days=100, replay_of=make_old_run(tenant, days=105, replay_of=original))

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 LEDGER_BATCH = 1_000
+# After a batch that took longer than SLOW seconds, the next one is half as large, but not smaller than LEAST_BATCH.
+# After a quick batch, the next one is larger again. So transactions stay short also on a loaded server.
+SLOW, LEAST_BATCH = 1.0, 50
 # A Celery task may run for 120 s.
 SLICE_SECONDS = 60.0
 
@@ -75,6 +79,24 @@ class Pass:
     counts: bool = False
     rest: float = 0.0
     stop_at: float = float("inf")
+
+
+class BatchSize:
+    """Number of runs or events in the next batch, at most that of the options."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self.number = most
+
+    @contextmanager
+    def adapted(self) -> Iterator[None]:
+        """Measure the transaction of a batch, and adapt the size of the next one."""
+        started = time.monotonic()
+        yield
+        took = time.monotonic() - started
+        if took > SLOW:
+            self.number = max(min(LEAST_BATCH, self._most), self.number // 2)
+        elif took < SLOW / 4:
+            self.number = min(self._most, self.number * 2)
 
 
 # One batch of a part: it adds to the progress, and returns True if more rows may be left.
@@ -176,12 +198,13 @@ def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | 
 
 def _runs(tenant_id: uuid.UUID, before: datetime, days: int, record: DeletionRecord, options: Pass) -> Step:
     position: Any = None
+    size = BatchSize(options.batch)
 
     def step(progress: Progress) -> bool:
         nonlocal position
-        families = old_families(tenant_id=tenant_id, before=before, after=position, limit=options.batch)
+        families = old_families(tenant_id=tenant_id, before=before, after=position, limit=size.number)
         unended = unended_in_temporal(families.workflows, before=before)
-        with record.batch() as deleted:
+        with size.adapted(), record.batch() as deleted:
             batch = prune_runs(
                 tenant_id=tenant_id,
                 families=families,
@@ -203,12 +226,13 @@ def _runs(tenant_id: uuid.UUID, before: datetime, days: int, record: DeletionRec
 
 def _events(tenant_id: uuid.UUID, before: datetime, record: DeletionRecord, options: Pass) -> Step:
     position: Any = None
+    size = BatchSize(options.batch)
 
     def step(progress: Progress) -> bool:
         nonlocal position
-        with record.batch() as deleted:
+        with size.adapted(), record.batch() as deleted:
             batch = prune_events(
-                tenant_id=tenant_id, before=before, after=position, limit=options.batch, is_dry=options.is_dry
+                tenant_id=tenant_id, before=before, after=position, limit=size.number, is_dry=options.is_dry
             )
             deleted.update(batch.deleted)
         position = batch.position
