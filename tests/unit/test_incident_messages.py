@@ -6,6 +6,7 @@ from workflows.services.incidents.messages import MAX_LENGTH, Cause, normalised
 
 HOSTILE = (
     "a", "a@", "'", '"a', "1-", "\x00", "/a", "a.", "x=", "a://", "id:a-", "A-", "f", " /a/", "-A", "a=b,", "C:\\a\\",
+    "user A", "user Aa ", "Aa ", ")=(",
 )  # fmt: skip
 UUID = "0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11"
 
@@ -44,6 +45,12 @@ UUID = "0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11"
         ("customer: halden-bikes, user #J.W", "customer: <text>, user #<text>"),
         ("order: not found", "order: not found"),
         ("the key CUSTOMER_ALPHA of order PAY-ABC", "the key <id> of order <id>"),
+        ("customer Anna Meyer not found", "customer <text> not found"),
+        ("Customer Jürgen von der Heide-Lang is blocked", "Customer <text> is blocked"),
+        ("supplier Harrow & Pike Ltd has no account", "supplier <text> has no account"),
+        ("user Anna is blocked, user Unknown", "user Anna is blocked, user Unknown"),
+        ("Bank Of Elsewhere is closed", "Bank Of Elsewhere is closed"),
+        ("Key (name)=(Anna) already exists.", "Key (name)=(<text>) already exists."),
         ("NOT_FOUND or TIMEOUT", "NOT_FOUND or TIMEOUT"),
         ("token deadbeefcafe expired", "token <id> expired"),
         ("Straße kaputt: Ängste-über", "Straße kaputt: Ängste-über"),

@@ -17,6 +17,12 @@ _CLOCK = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
 _KEPT_NAMES = "code|status|type|reason|error|category|state|field|kind|method|level|class"
 _NAMES = "id|key|ref|reference|order|customer|user|account|invoice|payment|ticket|shipment|tenant|file|host|email"
 _AFTER_NAME = "|".join(rf"(?<=\b{name} )" for name in _NAMES.split("|"))
+# Two or more capitalised words after one of these words are the name of a person or a company. One capitalised word can
+# be a word of the sentence, so it stays.
+_PERSONS = "customer|client|user|patient|employee|contact|supplier|merchant|recipient|owner|holder|member"
+_AFTER_PERSON = "|".join(rf"(?<=\b[{name[0].upper()}{name[0]}]{name[1:]} )" for name in _PERSONS.split("|"))
+_CAPITALISED = r"[A-ZÀ-ÖØ-Þ][\w'’.]{0,30}[a-zß-öø-ÿ][\w'’-]{0,30}"
+_BETWEEN = "(?:(?:van|von|de|der|den|del|di|da|la|le|al|&|and) ){0,3}"
 _CODE_FILE = r"(?:py|java|js|ts|go|rb|php|cs|rs|c|cpp)"
 # The first alternative that matches at a position is used. A dotted name such as payload.amount and a JSON pointer such
 # as /payload/amount stay, because they say what is wrong. So only a name with a port, or after "host", is a host, and
@@ -31,6 +37,9 @@ _PARTS = (
     ("host", rf"(?<![\w.-])(?:localhost|(?:[\w-]+\.)+(?!{_CODE_FILE}:)[a-z]{{2,}}):\d{{2,5}}\b"
              r"|(?:(?<=\bhost )|(?<=\bhostname )|(?<=\bserver )|(?<=\bresolve ))(?:[\w-]+\.)+[a-z]{2,}(?![\w.])"),
     ("path", r"(?<![\w.<>/\\])(?:[A-Za-z]:\\|~?/|\.\.?/)(?:[\w.@-]+[/\\])+[\w@-]+\.[A-Za-z]\w{0,4}\b"),
+    ("person", rf"(?:{_AFTER_PERSON}){_CAPITALISED}(?: {_BETWEEN}{_CAPITALISED})+"),
+    # The value of a unique key in a message of PostgreSQL: Key (name)=(Anna) already exists.
+    ("value", r"(?<=\)=)\([^()\n]*\)"),
     ("pair", rf"\b(?!(?:{_KEPT_NAMES})=)[A-Za-z_]\w{{0,40}}=\w[^\s,;&()\[\]{{}}<>]*"),
     ("label", rf"(?i:\b(?:{_NAMES})(?:: ?| ?#))(?=[\w.@-]*[-_.@A-Z])\w[\w.@-]*\w"),
     ("amount", r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?= ?(?:ms|s|min|h|d|B|KB|MB|GB|KiB|MiB|GiB|EUR|USD|%)(?![\w]))"),
@@ -40,7 +49,7 @@ _PARTS = (
     ("number", r"(?<![\w.])[-+]?\d+(?:[.,:]\d+)*"),
 )  # fmt: skip
 _PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PARTS))
-_MARKER_OF = {"amount": "<number>"}
+_MARKER_OF = {"amount": "<number>", "person": "<text>", "value": "(<text>)"}
 _NAME = re.compile(r"[^=:#]*[=:#] ?")
 _LIST = re.compile(r"(<\w+>)(?:(?:, ?|; ?| and | or )\1)+")
 
