@@ -88,7 +88,7 @@ BULK = {
     "running": Mark("Running", "run", "blue"),
     "paused": Mark("Paused", "wait", "amber"),
     "stopped": Mark("Stopped", "cancel", "grey"),
-    "done": Mark("All requested", "check", "blue"),
+    "done": Mark("All requested", "check", "grey"),
 }
 SIGN_IN = {
     "signed_in": Mark("Signed in", "ok", "green"),

@@ -281,6 +281,10 @@ class IncidentState(TextChoices):
     CLOSED = "closed", "Closed"
 
 
+ACTIVE_INCIDENT_STATES = (IncidentState.NEW, IncidentState.REGRESSED, IncidentState.OPEN)
+"""States of the incidents that the list, the dashboard and the navigation show and count."""
+
+
 class ScheduleKind(TextChoices):
     ONCE = "schedule", "Once"
     RECURRING = "recurring", "Recurring"

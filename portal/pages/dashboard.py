@@ -23,10 +23,10 @@ from workflows.selectors.activity import (
     activity_per_hour,
 )
 from workflows.selectors.dashboard import Problem, next_steps, problems_and_backlog
-from workflows.selectors.incidents import dashboard_incidents
+from workflows.selectors.incidents import dashboard_incidents, incident_counts
 from workflows.selectors.retry_limits import retry_limits
 from workflows.selectors.versions import dashboard_version
-from workflows.statuses import Role, WaitKind
+from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role, WaitKind
 
 PAGE_AGE_SECONDS = 15
 ACTIVITY_SECONDS = 30
@@ -70,7 +70,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "absent": absent_problems(problems),
         "agreeing": "" if problems["drift"].count else open_runs_text(backlog),
         "compared_at": backlog.compared_at,
-        "incidents": dashboard_incidents(tenant_id=actor.tenant_id),
+        **_incidents(actor.tenant_id),
         "next_steps": [_next(row) for row in next_rows],
         "charts": [
             {
@@ -99,6 +99,15 @@ def _activity(tenant_id: Any) -> tuple[Activity, list[DefinitionActivity]]:
         found = activity_per_hour(tenant_id=tenant_id), activity_per_definition(tenant_id=tenant_id)
         caches["process"].set(name, found, ACTIVITY_SECONDS)
     return found
+
+
+def _incidents(tenant_id: uuid.UUID) -> dict[str, Any]:
+    rows, counts = dashboard_incidents(tenant_id=tenant_id), incident_counts(tenant_id=tenant_id)
+    return {
+        "incidents": rows,
+        "more_incidents": sum(counts[state] for state in ACTIVE_INCIDENT_STATES) - len(rows),
+        "snoozed_incidents": counts[IncidentState.SNOOZED],
+    }
 
 
 def _add_limits(retrying: Problem, rows: list[dict[str, Any]]) -> None:

@@ -54,7 +54,7 @@ def test_triage_an_incident_and_bulk_replay_it(
     page.fill("input[name=version]", "2")
     page.get_by_role("button", name="Mark as resolved").click()
     page.locator(".runhead .pill", has_text="Resolved").wait_for()
-    page.get_by_role("link", name="See 3 runs").click()
+    page.locator(".runhead").get_by_role("link", name="3 runs").click()
     page.get_by_text("INC-1").first.wait_for()
     assert Incident.objects.get(id=incident.id).run_count == 3
     assert Run.objects.filter(tenant=driver.tenant, replay_of__isnull=False, status="SUCCEEDED", version=2).count() == 3

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed
 from tests.support.factories import make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.incident_pages import page_of, post, preview, start
 from tests.support.members import member_of
 from workflows.models import BulkJob, Command, Incident, IncidentNote, Run
 from workflows.models.fields import new_id
@@ -29,15 +29,6 @@ def incident(tenant: Any) -> Incident:
     for key in ("PAY-1", "PAY-2"):
         fail_run(version, f"No payment with the id {key} exists.", correlation_key=key)
     return grow_incidents(tenant)[0]
-
-
-def page_of(incident: Incident) -> str:
-    return reverse("admin:workflows_incident_change", args=[incident.id])
-
-
-def post(client: Client, incident: Incident, name: str, **fields: Any) -> Any:
-    address = reverse(f"admin:workflows_incident_{name}", args=[incident.id])
-    return client.post(address, {"idempotency_key": str(new_id()), **fields})
 
 
 def test_operator_sees_the_incident_and_its_runs(tenant: Any, incident: Incident) -> None:
@@ -121,7 +112,7 @@ def test_replay_freezes_the_runs_of_the_incident(tenant: Any, incident: Incident
     job = BulkJob.objects.get(tenant=tenant)
     assert response["Location"] == f"{page_of(incident)}?preview={job.id}"
     assert (job.total, job.incident_id, job.selection["filters"]) == (2, incident.id, {"incident": 1})
-    assert selection_in_words(job) == "incident is 1"
+    assert selection_in_words(job) == "incident is INC-1"
 
 
 def test_hostile_values_are_text(tenant: Any) -> None:
@@ -142,16 +133,6 @@ def test_another_tenant_sees_nothing(tenant: Any, incident: Incident) -> None:
 
 
 # -- Replay on the page ------------------------------------------------------------------------------------------------
-
-
-def start(client: Client, job: BulkJob, **fields: Any) -> Any:
-    address = reverse("admin:workflows_bulkjob_start", args=[job.id])
-    return client.post(address, {"idempotency_key": str(new_id()), "shown_on": "incident", **fields})
-
-
-def preview(client: Client, incident: Incident) -> BulkJob:
-    assert post(client, incident, "replay").status_code == 302
-    return BulkJob.objects.filter(tenant=incident.tenant, state="preview").latest("created_at")
 
 
 def test_preview_is_on_the_page_and_its_form_comes_back_to_it(tenant: Any, incident: Incident) -> None:

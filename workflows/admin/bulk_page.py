@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from workflows.errors import unknown_name
 from workflows.models import BulkItem, BulkJob, Run
+from workflows.selectors.incident_replays import replay_runs
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.claims import job_waits_for_worker
 from workflows.services.bulk.eligibility import INELIGIBLE_REASONS, MAX_CHECKED_INPUTS
@@ -18,7 +19,8 @@ from workflows.services.bulk.results import (
     started_count,
 )
 from workflows.services.bulk.selection import selection_in_words
-from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason
+from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason, item_label
+from workflows.status_marks import RUN
 from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVersion
 from workflows.templatetags.pointsman import duration
 
@@ -31,6 +33,7 @@ class Row:
     """Item with its outcome and, for a replay, its new run."""
 
     item: BulkItem
+    label: str
     outcome: str
     new_run: Run | None
 
@@ -42,9 +45,14 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
     found = items_with_outcome(job, "" if problem else chosen).select_related("command")
     page = [] if problem else list(found.filter(position__gt=int(after or 0))[: SHOWN_ITEMS + 1])
     ids = [item.new_run_id for item in page if item.new_run_id is not None]
-    new_runs = Run.objects.filter(tenant_id=job.tenant_id).in_bulk(ids) if ids else {}
+    new_runs = replay_runs(tenant_id=job.tenant_id, ids=ids)
     rows = [
-        Row(item, item_outcome_of(job.action, item.state, item.run_status), new_runs.get(item.new_run_id))
+        Row(
+            item,
+            item_label(item) if job.incident_id else item.target_label,
+            item_outcome_of(job.action, item.state, item.run_status),
+            new_runs.get(item.new_run_id),
+        )
         for item in page[:SHOWN_ITEMS]
     ]
     return {
@@ -65,11 +73,9 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
     """Return the context of the preview: what starts, what is left out and why, and what would be repeated."""
     found = preview_facts(job)
     context: dict[str, Any] = {
-        "by_status": found.by_status,
+        "statuses": _statuses(found.by_status),
         "eligible": found.eligible,
-        "left_out": [
-            {"code": code, "why": INELIGIBLE_REASONS[code], "count": count} for code, count in found.left_out.items()
-        ],
+        "left_out": [_left_out(found, code, count) for code, count in found.left_out.items()],
         "is_replay": job.action == CommandAction.REPLAY,
         "needs_reason": BULK_ACTIONS[job.action].needs_reason,
         "chosen_by": selection_in_words(job),
@@ -82,8 +88,20 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
             "versions": _versions(job, found),
             "max_checked": MAX_CHECKED_INPUTS if found.eligible > MAX_CHECKED_INPUTS else None,
             "first_label": found.first_label,
+            "on_version": found.published if job.replay_version == ReplayVersion.PUBLISHED else found.pinned,
         }
     return context
+
+
+def _statuses(by_status: dict[str, int]) -> str:
+    """Return the numbers of runs by status as a text, or an empty text if all runs have one status."""
+    texts = [f"{number} {RUN[status].word.lower()}" for status, number in by_status.items()]
+    return ", ".join(texts) if len(texts) > 1 else ""
+
+
+def _left_out(found: PreviewFacts, code: str, count: int) -> dict[str, Any]:
+    first = found.left_out_first.get(code, [])
+    return {"code": code, "why": INELIGIBLE_REASONS[code], "count": count, "first": first, "more": count - len(first)}
 
 
 def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
@@ -97,7 +115,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
         "waits_for_worker": job_waits_for_worker(job),
         "started": started,
         "not_started": outcomes[BulkOutcome.NOT_STARTED],
-        "shares": outcome_shares(outcomes, started),
+        "shares": outcome_shares(outcomes),
         "is_settled": job.ended_at is not None and not outcomes[BulkOutcome.OPEN],
         "has_failures": bulk_failures(job).exists(),
         "pause_reason": bulk_pause_reason(job),
@@ -116,13 +134,52 @@ def shown_state(job: BulkJob) -> str:
     return "waiting" if job_waits_for_worker(job) else job.state
 
 
-def outcome_shares(outcomes: dict[str, int], started: int) -> list[dict[str, Any]]:
-    """Return the parts of the bar, in percent of the started runs."""
-    tones = {"failed": "red", "succeeded": "green", "canceled": "grey", "open": "blue"}
+def result_parts(job: BulkJob, outcomes: dict[str, int] | None) -> list[dict[str, Any]]:
+    """Return the result of a job: numbers, each with a word and the class of its tone.
+
+    The main numbers are shown also if they are 0.
+    """
+    if outcomes is None:
+        return []
+    if job.action == CommandAction.REPLAY:
+        parts = [
+            (started_count(outcomes), "started", "", True),
+            (outcomes[BulkOutcome.SUCCEEDED], "succeeded", "green", True),
+            (outcomes[BulkOutcome.FAILED], "failed", "red", True),
+            (outcomes[BulkOutcome.OPEN], "running", "blue", True),
+            (outcomes[BulkOutcome.CANCELED], "canceled", "grey", False),
+        ]
+    else:
+        done = "canceled" if job.action == CommandAction.CANCEL else "terminated"
+        parts = [
+            (outcomes[BulkOutcome.CANCELED], done, "green", True),
+            (outcomes[BulkOutcome.OPEN], "still open", "blue", True),
+            (outcomes[BulkOutcome.ENDED], "ended by itself", "grey", False),
+        ]
+    parts += [
+        (outcomes[BulkOutcome.NOT_STARTED], "not accepted", "amber", False),
+        (outcomes[BulkOutcome.UNKNOWN], "unknown", "violet", False),
+        (outcomes[BulkOutcome.PENDING], "not requested yet", "grey", False),
+        (outcomes[BulkOutcome.LEFT_OUT], "left out", "grey", False),
+    ]
     return [
-        {"tone": tone, "percent": f"{100 * outcomes[name] / started:.2f}", "name": name, "count": outcomes[name]}
+        {"number": number, "word": word, "tone": f"c-{tone}" if number and tone else ""}
+        for number, word, tone, is_main in parts
+        if number or is_main
+    ]
+
+
+def outcome_shares(outcomes: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the parts of the bar, in percent of the runs that have started or that will start.
+
+    So the bar is full when each run has started. One failure of many runs is a small part of it.
+    """
+    tones = {"failed": "red", "succeeded": "green", "canceled": "grey", "open": "blue"}
+    whole = started_count(outcomes) + outcomes[BulkOutcome.PENDING]
+    return [
+        {"tone": tone, "percent": f"{100 * outcomes[name] / whole:.2f}"}
         for name, tone in tones.items()
-        if started and outcomes[name]
+        if outcomes[name]
     ]
 
 

@@ -16,22 +16,21 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
-from workflows.admin.bulk_page import outcome_shares, preview_context, shown_state
+from workflows.admin.bulk_page import preview_context
 from workflows.admin.bulk_places import INCIDENT, incident_address
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import BulkStartForm
 from workflows.admin.incident_forms import STEPS
+from workflows.admin.incident_replays import replays_context
 from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
-from workflows.models import BulkJob, Incident
+from workflows.models import Incident
 from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page
 from workflows.selectors.versions import incident_version
-from workflows.services.bulk.results import bulk_outcomes_of, started_count
 from workflows.services.incidents.change import incident_own, require_incident_role
 from workflows.services.incidents.find import incident_find
 from workflows.services.incidents.replay import incident_replay_preview
-from workflows.services.incidents.states import ACTIVE
-from workflows.statuses import BulkOutcome, BulkState, IncidentState, ReplayVersion, Role
+from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, ReplayVersion, Role
 
 
 class IncidentPageViews(TenantAdmin):
@@ -68,15 +67,14 @@ class IncidentPageViews(TenantAdmin):
         actor = actor_of(request)
         page = incident_page(incident, preview_id=preview_id)
         preview = page.preview
-        replays, may_act = _replays(page.jobs), actor.has_role(Role.OPERATOR)
+        may_act = actor.has_role(Role.OPERATOR)
         shown = preview_context(preview) | {"job": preview} if preview else {}
         context = self.page_context(
             request,
             f"{incident} {incident.definition.name}",
             incident=incident,
             page=page,
-            replays=replays,
-            has_earlier=any(not replay["is_full"] for replay in replays),
+            **replays_context(incident, page),
             preview=preview,
             form=form or BulkStartForm(initial={"reason": preview.reason if preview else ""}),
             shown_on=INCIDENT,
@@ -86,7 +84,7 @@ class IncidentPageViews(TenantAdmin):
             counted_since=counted_since(incident),
             most_closed=MOST_CLOSED,
             may_act=may_act,
-            is_active=incident.state in ACTIVE,
+            is_active=incident.state in ACTIVE_INCIDENT_STATES,
             is_over=incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED),
             is_mine=actor.kind == "user" and str(incident.owner_id) == actor.id,
         )
@@ -99,6 +97,7 @@ class IncidentPageViews(TenantAdmin):
         _require_operator(request, incident)
         step = STEPS[name]
         form = step.form(request.POST if request.method == "POST" else None, incident)
+        form.initial |= {name: value for name, value in request.GET.items() if name in form.fields}
         if request.method == "POST" and form.is_valid():
             try:
                 values = {**form.cleaned_data, "actor": actor_of(request), "incident_id": pk}
@@ -156,31 +155,6 @@ def _preview_id(request: HttpRequest) -> uuid.UUID | None:
         return uuid.UUID(request.GET.get("preview", "")) if actor_of(request).has_role(Role.OPERATOR) else None
     except ValueError:
         return None
-
-
-def _replays(jobs: list[BulkJob]) -> list[dict[str, Any]]:
-    """Return what became of each replay job. The newest and those that have not ended are shown in full.
-
-    Cost: one statement, or none without a job.
-    """
-    outcomes_of = bulk_outcomes_of(jobs)
-    found = []
-    for place, job in enumerate(jobs):
-        outcomes = outcomes_of[job.id]
-        started = started_count(outcomes)
-        found.append(
-            {
-                "job": job,
-                "shown_state": shown_state(job),
-                "outcomes": outcomes,
-                "started": started,
-                "not_started": outcomes[BulkOutcome.NOT_STARTED],
-                "shares": outcome_shares(outcomes, started),
-                "is_first_alone": job.state == BulkState.PAUSED and job.is_first_only and started <= 1,
-                "is_full": place == 0 or job.ended_at is None,
-            }
-        )
-    return found
 
 
 def _incident_or_404(request: HttpRequest, pk: uuid.UUID) -> Incident:

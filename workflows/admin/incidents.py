@@ -18,6 +18,7 @@ from workflows.errors import unknown_name
 from workflows.models import Definition, Incident
 from workflows.selectors.incidents import (
     MOST_COUNTED,
+    NEWEST_FAILURE_FIRST,
     incident_counts,
     incident_number,
     incident_rows,
@@ -25,12 +26,15 @@ from workflows.selectors.incidents import (
 )
 from workflows.selectors.versions import incidents_version
 from workflows.status_marks import INCIDENT
-from workflows.statuses import IncidentState, Role
+from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role
 
 SHOWN = 50
 ACTIVE, ALL = "active", "all"
-ACTIVE_STATES = (IncidentState.NEW, IncidentState.REGRESSED, IncidentState.OPEN)
-STATES = {ACTIVE: ACTIVE_STATES, **{state.value: (state,) for state in IncidentState}, ALL: tuple(IncidentState)}
+STATES = {
+    ACTIVE: ACTIVE_INCIDENT_STATES,
+    **{state.value: (state,) for state in IncidentState},
+    ALL: tuple(IncidentState),
+}
 PARAMETERS = ("state", "q", "definition", "before")
 
 
@@ -95,7 +99,7 @@ def _filtered(incidents: QuerySet[Incident], state: str, chosen: dict[str, str])
     if position is not None:
         at, row_id = position
         incidents = incidents.filter(Q(last_failed_at__lt=at) | Q(last_failed_at=at, id__lt=row_id))
-    return incidents.order_by("-last_failed_at", "-id")
+    return incidents.order_by(*NEWEST_FAILURE_FIRST)
 
 
 def _chips(counts: dict[str, int], kept: dict[str, str]) -> list[dict[str, Any]]:

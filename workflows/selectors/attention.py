@@ -62,7 +62,7 @@ class RunProblem(StrEnum):
 
 RUN_PROBLEM_WORDS = {
     RunProblem.FAILED: "failed in the last 24 hours, no replay",
-    RunProblem.UNOWNED: "failed in the last 24 hours, no replay, without an owner",
+    RunProblem.UNOWNED: "failed in the last 24 hours, without an owner; a replay only with a new cause",
     RunProblem.STUCK: "Temporal cannot move the run",
     RunProblem.LONG_RETRY: "retrying for more than 15 minutes",
     RunProblem.OVERDUE: "a wait is past its deadline",
@@ -136,12 +136,19 @@ def unknown_commands(commands: QuerySet[Command]) -> QuerySet[Command]:
     return commands.filter(state=CommandState.UNKNOWN).order_by("requested_at")
 
 
+def _recently_failed(runs: QuerySet[Run]) -> QuerySet[Run]:
+    return runs.filter(status__in=FAILED_STATUSES, ended_at__gte=timezone.now() - FAILED_WITHIN)
+
+
 def _failed(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
-    return runs.filter(status__in=FAILED_STATUSES, ended_at__gte=timezone.now() - FAILED_WITHIN, replay_of__isnull=True)
+    return _recently_failed(runs).filter(replay_of__isnull=True)
 
 
 def _unowned(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
-    """Leave out the runs of an incident that has an owner, is snoozed, or is resolved or closed."""
+    """Return originals, and replays that failed with a new cause.
+
+    Leave out the runs of an incident that has an owner, is snoozed, or is resolved or closed.
+    """
     handled = [IncidentState.SNOOZED, IncidentState.RESOLVED, IncidentState.CLOSED]
     shown = IncidentFailure.objects.annotate(
         shown_state=Coalesce("incident__merged_into__state", "incident__state"),
@@ -151,7 +158,11 @@ def _unowned(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
         ),
     ).filter(tenant_id=tenant_id, run_id=OuterRef("pk"), failed_at=OuterRef("ended_at"))
     is_handled = shown.filter(Q(shown_state__in=handled) | ~Q(shown_owner=""))
-    return _failed(runs, tenant_id).exclude(Exists(is_handled))
+    # A scalar subquery is evaluated for each replay, with the unique index. For an EXISTS, the planner could read all
+    # failures of the tenant.
+    has_new_cause = Subquery(shown.values("is_counted")[:1])
+    failed = _recently_failed(runs).alias(has_new_cause=has_new_cause)
+    return failed.filter(Q(replay_of__isnull=True) | Q(has_new_cause=True)).exclude(Exists(is_handled))
 
 
 def _stuck(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:

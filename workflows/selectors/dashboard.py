@@ -19,7 +19,6 @@ from workflows.models import (
     Event,
     EventDelivery,
     HumanTask,
-    IncidentFailure,
     Run,
     RunStep,
     RunWait,
@@ -28,6 +27,7 @@ from workflows.models import (
 )
 from workflows.selectors import attention
 from workflows.selectors.attention import RunProblem
+from workflows.selectors.incidents import shown_incident_of_run
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, DeliveryStatus, Engine, WaitKind, WaitStatus
 
 MOST_COUNTED = 1_000
@@ -100,7 +100,7 @@ def _run_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
         for problem in (RunProblem.UNOWNED, RunProblem.STUCK, RunProblem.STARTING, RunProblem.DRIFT)
     )
     run = {"id": F("id"), "key": F("correlation_key"), "definition": F("definition__name")}
-    failure = {"at": F("ended_at"), "code": F("error_code"), "incident": _incident_of_run()}
+    failure = {"at": F("ended_at"), "code": F("error_code"), "incident": shown_incident_of_run()}
     return {
         "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
         "failed": (failed, failed.order_by("-ended_at"), {**run, **failure}),
@@ -154,17 +154,6 @@ def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
         "commands": (commands, commands, {"id": F("id"), "action": F("action"), "at": F("requested_at")}),
         "held": (held, held, {**delivery, **hold}),
     }
-
-
-def _incident_of_run() -> Subquery:
-    """Return the incident that shows the failure of the run, with its number of runs."""
-    failures = IncidentFailure.objects.filter(
-        tenant_id=OuterRef("tenant_id"), run_id=OuterRef("pk"), failed_at=OuterRef("ended_at")
-    )
-    facts = {
-        name: Coalesce(f"incident__merged_into__{name}", f"incident__{name}") for name in ("id", "number", "run_count")
-    }
-    return _first(failures, JSONObject(**facts))
 
 
 def _runs_of(waits: QuerySet[RunWait]) -> QuerySet[Any]:

@@ -1,4 +1,4 @@
-"""Counts for the navigation: incidents that need attention, open tasks and dead letters.
+"""Counts for the navigation: active incidents, open tasks and dead letters.
 
 Every page shows them, so they cost one statement.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import IntegerField, QuerySet, Subquery
 
 from workflows.models import EventDelivery, HumanTask, Incident, Tenant
-from workflows.statuses import OPEN_TASK_STATUSES, DeliveryStatus, IncidentState
+from workflows.statuses import ACTIVE_INCIDENT_STATES, OPEN_TASK_STATUSES, DeliveryStatus
 
 MOST_COUNTED = 100
 
@@ -27,9 +27,7 @@ def navigation_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
     """Return the counts by the name of the model. Each count is at most MOST_COUNTED."""
     tasks = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES)
     dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
-    incidents = Incident.objects.filter(
-        tenant_id=tenant_id, merged_into__isnull=True, state__in=[IncidentState.NEW, IncidentState.REGRESSED]
-    )
+    incidents = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True, state__in=ACTIVE_INCIDENT_STATES)
     counts = {"incident": CappedCount(incidents), "humantask": CappedCount(tasks), "eventdelivery": CappedCount(dead)}
     row = Tenant.objects.filter(id=tenant_id).values_list(*counts.values()).get()
     return dict(zip(counts, row, strict=True))

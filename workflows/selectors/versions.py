@@ -23,7 +23,7 @@ from workflows.models import (
     Tenant,
 )
 from workflows.selectors.step_counts import uncounted_runs
-from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, DeliveryStatus, Engine
+from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, BulkState, DeliveryStatus, Engine
 
 COMMAND_TIMES = ("requested_at", "decided_at", "observed_at")
 DELIVERY_TIMES = ("created_at", "next_attempt_at", "sent_at", "decided_at")
@@ -70,6 +70,20 @@ def bulk_job_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> An
     ).first()
 
 
+def bulk_jobs_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's bulk jobs: the newest, those that go on, the last end, and the runs."""
+    jobs = BulkJob.objects.filter(tenant_id=tenant_id)
+    going = jobs.filter(state=BulkState.RUNNING).order_by("-next_slice_at")
+    tenants = Tenant.objects.filter(id=tenant_id)
+    return tenants.values_list(
+        _first(jobs.order_by("-created_at"), "id"),
+        _first(going, "next_slice_at"),
+        _first(jobs.filter(state=BulkState.PAUSED).order_by("-started_at"), "id"),
+        _first(jobs.filter(ended_at__isnull=False).order_by("-ended_at"), "ended_at"),
+        *_runs_of(tenant_id),
+    ).first()
+
+
 def runs_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
     """Return the version of the tenant's runs: the times of the newest run, the newest change and the newest end."""
     return Tenant.objects.filter(id=tenant_id).values_list(*_runs_of(tenant_id)).first()
@@ -100,15 +114,20 @@ def definition_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> 
 
 
 def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
-    """Return the version of an incident with its notes and replays, or None if there is no such incident."""
+    """Return the version of an incident with its notes and replays, or None if there is no such incident.
+
+    The newest incident is part of it: the page names the incidents of replays that failed with another cause.
+    """
     notes = IncidentNote.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk")).order_by("-created_at")
     jobs = BulkJob.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk"), started_at__isnull=False)
     jobs = jobs.order_by(F("ended_at").desc(nulls_first=True), "-started_at")
     ended = Run.objects.filter(tenant_id=tenant_id, ended_at__isnull=False).order_by("-ended_at")
+    newest = Incident.objects.filter(tenant_id=tenant_id).order_by("-number")
     incidents = _found(Incident.objects.filter(tenant_id=tenant_id), object_id)
     return incidents.values_list(
         "state", "state_since", "owner_name", "snoozed_for", "run_count", "merged_into", _first(notes, "id"),
         _first(jobs, "id"), _first(jobs, "state"), _first(jobs, "next_slice_at"), _first(ended, "ended_at"),
+        _first(newest, "number"),
     ).first()  # fmt: skip
 
 

@@ -124,8 +124,9 @@ def _job_31(desk: Desk, failed: dict[str, Run], replays: dict[str, Run]) -> None
         )
         Command.objects.filter(id=command.id).update(details={"runId": str(replays[key].id)})
         BulkItem.objects.create(
-            tenant=desk.tenant, job=job, position=position, target_id=run.id, target_label=key, status_then="FAILED",
-            state="accepted", command=command, new_run_id=replays[key].id, attempts=1, decided_at=desk.at(JOB_MINUTES),
+            tenant=desk.tenant, job=job, position=position, target_id=run.id,
+            target_label=f"{run.definition_key}@2 {key}", status_then="FAILED", state="accepted", command=command,
+            new_run_id=replays[key].id, attempts=1, decided_at=desk.at(JOB_MINUTES),
         )  # fmt: skip
 
 

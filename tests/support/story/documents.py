@@ -89,7 +89,8 @@ def payment_capture(version: int) -> dict[str, Any]:
         call("receipt", "Send the receipt", "mail.receipt", attempts=5, inputMapping={"id": expr("payload.id")}),
         state("done", "Done", "CAPTURED"),
     ]
-    return {**_head("payment-capture", "Payment capture", "PAYMENT_DUE"), "steps": steps}
+    schema = {"payloadSchemaRef": "payload.Payment.v1"} if version == 3 else {}
+    return {**_head("payment-capture", "Payment capture", "PAYMENT_DUE"), **schema, "steps": steps}
 
 
 def ticket_escalation() -> dict[str, Any]:
@@ -228,6 +229,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "text": {"type": "string"},
             "customer": {"type": "string"},
         },
+    },
+    "payload.Payment.v1": {
+        "type": "object",
+        "required": ["id", "amount", "currency"],
+        "properties": {"id": {"type": "string"}, "amount": {"type": "number"}, "currency": {"type": "string"}},
     },
 }
 # Paths of the correlation key in the payload of each event type, with the payload schema.

@@ -18,10 +18,12 @@ from typing import Any
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
+from workflows.errors import PortalError
 from workflows.models import BulkItem, BulkJob, Command, DefinitionVersion, Run
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.payload_check import PayloadChecker
 from workflows.services.runs.replay_rules import RUN_OPEN, RUN_SUCCEEDED
+from workflows.services.runs.start import require_definition_startable
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     BulkItemState,
@@ -51,6 +53,8 @@ INELIGIBLE_REASONS = {
     TWICE: "a newer run of the same key is in the selection",
     "PAYLOAD_INVALID": "the input does not fit the version",
     "DEFINITION_NOT_PUBLISHED": "the definition has no published version",
+    "DEFINITION_PAUSED": "the definition is paused, and an author must resume it first",
+    "DEFINITION_ARCHIVED": "the definition is archived and starts no runs",
 }
 
 
@@ -74,6 +78,14 @@ class _Selected:
     def place(self) -> tuple[uuid.UUID, str]:
         """Return the definition and the key. Two runs with the same place do the same work."""
         return self.definition_id, self.key
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Version of a replay: the reason why it starts no runs now, or the schema of its input."""
+
+    code: str = ""
+    schema: str = ""
 
 
 @dataclass
@@ -184,26 +196,40 @@ def _mark(job: BulkJob, ids: Sequence[uuid.UUID], code: str, message: str) -> No
 
 
 def _check_inputs(job: BulkJob) -> None:
-    """Mark items whose input does not fit the version of the replay. At most MAX_CHECKED_INPUTS inputs are checked."""
+    """Mark items that their version refuses: it starts no runs now, or the input does not fit its schema.
+
+    At most MAX_CHECKED_INPUTS inputs are checked.
+    """
     items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
     wanted = dict(items.order_by("position").values_list("target_id", "id")[:MAX_CHECKED_INPUTS])
     runs = Run.objects.filter(tenant_id=job.tenant_id, id__in=wanted.keys())
     version_of = "definition_version_id" if job.replay_version == ReplayVersion.PINNED else _PUBLISHED
     checker = PayloadChecker(job.tenant_id)
-    refs: dict[Any, str] = {}
+    versions: dict[Any, _Checked] = {}
     refused: dict[Any, tuple[str, str]] = {}
     for run_id, given, version_id in runs.values_list("id", "input", version_of).iterator(chunk_size=100):
-        if version_id is None:
-            refused[wanted[run_id]] = ("DEFINITION_NOT_PUBLISHED", INELIGIBLE_REASONS["DEFINITION_NOT_PUBLISHED"])
+        if version_id not in versions:
+            versions[version_id] = _checked(job, version_id)
+        version = versions[version_id]
+        if version.code:
+            refused[wanted[run_id]] = (version.code, INELIGIBLE_REASONS[version.code])
             continue
-        if version_id not in refs:
-            version = DefinitionVersion.objects.get(tenant_id=job.tenant_id, id=version_id)
-            refs[version_id] = version.document()["payloadSchemaRef"]
-        problems = checker.problems(given, refs[version_id])
+        problems = checker.problems(given, version.schema)
         if checker.is_exhausted:
             break
         if problems:
-            text = f"the input does not fit {refs[version_id]}: {problems[0]['pointer'] or '/'}"
-            refused[wanted[run_id]] = ("PAYLOAD_INVALID", f"{text} {problems[0]['message']}")
+            text = f"the input does not fit {version.schema}: {problems[0]['pointer']} {problems[0]['message']}"
+            refused[wanted[run_id]] = ("PAYLOAD_INVALID", " ".join(text.split()))
     for item_id, (code, message) in refused.items():
         _mark(job, [item_id], code, message)
+
+
+def _checked(job: BulkJob, version_id: uuid.UUID | None) -> _Checked:
+    if version_id is None:
+        return _Checked(code="DEFINITION_NOT_PUBLISHED")
+    version = DefinitionVersion.objects.select_related("definition").get(tenant_id=job.tenant_id, id=version_id)
+    try:
+        require_definition_startable(version.definition)
+    except PortalError as error:
+        return _Checked(code=error.code)
+    return _Checked(schema=version.document()["payloadSchemaRef"])

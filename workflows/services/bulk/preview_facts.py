@@ -6,23 +6,28 @@ Source: docs/reference/screens.md#run-list
 """
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from workflows.models import BulkItem, BulkJob, Run
-from workflows.services.bulk.selectors import bulk_split
+from workflows.services.bulk.eligibility import INELIGIBLE_REASONS
+from workflows.services.bulk.selectors import bulk_split, item_label
 from workflows.services.runs.replay_checks import ReplayFacts, replay_facts_of_job, replay_has_succeeded
 from workflows.services.runs.replay_rules import CHUNK, RepeatedAction
 from workflows.statuses import BulkItemState, CommandAction
+
+SHOWN_LEFT_OUT = 3
 
 
 @dataclass(frozen=True)
 class PreviewFacts:
     """Effect of a job before it starts.
 
-    `by_status`: eligible runs by status. `left_out`: other runs by code. For a replay: `replay`, `has_succeeded` (a
-    replay of these runs has succeeded on the version that the job uses), `first_label` (the run that starts first),
-    and `pinned` and `published`, the numbers of the versions if all runs have one definition and one version.
+    `by_status`: eligible runs by status. `left_out`: other runs by code. `left_out_first`: the first of these runs,
+    each with its `label` and its own `reason`, which is empty if the code says all. For a replay: `replay`,
+    `has_succeeded` (a replay of these runs has succeeded on the version that the job uses), `first_label` (the run
+    that starts first), and `pinned` and `published`, the numbers of the versions if all runs have one definition and
+    one version.
     """
 
     by_status: dict[str, int]
@@ -32,6 +37,7 @@ class PreviewFacts:
     first_label: str = ""
     pinned: int | None = None
     published: int | None = None
+    left_out_first: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
     @property
     def eligible(self) -> int:
@@ -39,17 +45,34 @@ class PreviewFacts:
 
 
 def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
-    """Return the facts of a job that was just frozen, as a JSON value. Cost: one statement, for a replay eight."""
+    """Return the facts of a job that was just frozen, as a JSON value.
+
+    Cost: one statement, for a replay eight, and one for each code of runs that are left out.
+    """
     split = bulk_split(job)
-    facts = PreviewFacts(split["by_status"], split["ineligible"])
+    facts = PreviewFacts(
+        split["by_status"],
+        split["ineligible"],
+        left_out_first={code: _first(job, code) for code in split["ineligible"]},
+    )
     if job.action == CommandAction.REPLAY:
         pinned, published = _versions(job)
         first = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
-        facts = PreviewFacts(
-            facts.by_status, facts.left_out, replay_facts_of_job(job), replay_has_succeeded(job),
-            first.order_by("position").values_list("target_label", flat=True).first() or "", pinned, published,
+        item = first.order_by("position").first()
+        facts = replace(
+            facts, replay=replay_facts_of_job(job), has_succeeded=replay_has_succeeded(job),
+            first_label=item_label(item) if item else "", pinned=pinned, published=published,
         )  # fmt: skip
     return asdict(facts)
+
+
+def _first(job: BulkJob, code: str) -> list[dict[str, str]]:
+    """Return the first runs that are left out with this code."""
+    items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.INELIGIBLE, code=code)
+    return [
+        {"label": item_label(item), "reason": "" if item.message == INELIGIBLE_REASONS.get(code) else item.message}
+        for item in items.order_by("position")[:SHOWN_LEFT_OUT]
+    ]
 
 
 def preview_facts(job: BulkJob) -> PreviewFacts:

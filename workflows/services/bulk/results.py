@@ -93,6 +93,19 @@ def bulk_outcomes_of(jobs: Sequence[BulkJob]) -> dict[uuid.UUID, dict[str, int]]
     return counts
 
 
+def first_items_of(jobs: Sequence[BulkJob], *, most: int) -> list[BulkItem]:
+    """Return the first items of each job for which a request was sent, in their order. Cost: one statement."""
+    slices = [
+        BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, attempts__gt=0).order_by("position")[:most]
+        for job in jobs
+    ]
+    found = list(slices[0].union(*slices[1:], all=True)) if slices else []
+    known = {job.id: job for job in jobs}
+    for item in found:
+        item.job = known[item.job_id]
+    return sorted(found, key=lambda item: item.position)
+
+
 def started_count(outcomes: dict[str, int]) -> int:
     """Return the number of new runs of a replay job."""
     return sum(outcomes[outcome] for outcome in STARTED)

@@ -70,7 +70,8 @@ def selection_in_words(job: BulkJob) -> str:
             name = name[:-2]
             conditions[name] = [" ".join([*conditions.get(name, []), *map(str, values)])]
         else:
-            conditions[name] = [str(value) for value in (values if isinstance(values, list) else [values])]
+            prefix = "INC-" if name == "incident" else ""
+            conditions[name] = [f"{prefix}{value}" for value in (values if isinstance(values, list) else [values])]
     texts = [f"{WORDS.get(name, f'{name} is')} {' or '.join(values)}" for name, values in conditions.items()]
     return ", and ".join(texts) or ALL_RUNS
 

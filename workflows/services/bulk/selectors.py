@@ -33,6 +33,11 @@ def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
     return split
 
 
+def item_label(item: BulkItem) -> str:
+    """Return the key of the item's run, or the begin of its id. The stored label has the definition before the key."""
+    return item.target_label.partition(" ")[2] or f"run {str(item.target_id)[:8]}"
+
+
 def bulk_commands(job: BulkJob) -> list[Command]:
     """Return the commands about the job itself, newest first, at most 100.
 

@@ -22,16 +22,18 @@ def incident_replay_preview(
 ) -> BulkJob:
     """Freeze the runs that the incident counts as the preview of a replay job, and return the job. Nothing starts.
 
+    The newest failure is first, so "Start 1 first" tries the run that is most like the failures that would follow.
+
     Errors: NotFound; the errors of `bulk_preview`.
     """
     incident = incident_find(actor=actor, incident_id=incident_id)
     runs = runs_of_incident(Run.objects.all(), tenant_id=actor.tenant_id, number=incident.number)
     # The ids are read first. Inside the statement that freezes them, PostgreSQL may choose a slow plan for this query.
-    oldest_first = runs.order_by("created_at", "id").values_list("id", flat=True)
+    newest_first = runs.order_by("-created_at", "-id").values_list("id", flat=True)
     return bulk_preview(
         actor=actor,
         action=CommandAction.REPLAY,
-        ids=list(oldest_first[: settings.BULK_MAX_RUNS + 1]),
+        ids=list(newest_first[: settings.BULK_MAX_RUNS + 1]),
         selection={"filters": {"incident": incident.number}},
         reason=reason,
         replay_version=replay_version,

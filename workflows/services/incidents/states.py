@@ -11,7 +11,6 @@ from workflows.statuses import IncidentState
 STATE_FIELDS = (
     "state", "state_since", "state_reason", "snoozed_from", "snoozed_until", "snoozed_for", "resolved_in",
 )  # fmt: skip
-ACTIVE = (IncidentState.NEW, IncidentState.OPEN, IncidentState.REGRESSED)
 
 
 def state_set(incident: Incident, state: IncidentState, *, at: datetime, reason: str = "") -> None:

@@ -145,7 +145,7 @@ def _version_to_run(actor: Actor, key: str, version: int | None) -> DefinitionVe
     definition = Definition.objects.filter(tenant_id=actor.tenant_id, key=key).first()
     if definition is None:
         raise NotFound(f"there is no definition {key!r} in this tenant", code="DEFINITION_NOT_FOUND")
-    _require_startable(definition)
+    require_definition_startable(definition)
     if definition.published_version_id is None:
         raise Conflict(f"{key} has no published version; publish its draft first", code="DEFINITION_NOT_PUBLISHED")
     wanted = definition.versions.select_related("definition")
@@ -162,11 +162,15 @@ def require_version_startable(version: DefinitionVersion) -> None:
 
     Errors: Conflict if the definition is paused, archived, or at its concurrency limit.
     """
-    _require_startable(version.definition)
+    require_definition_startable(version.definition)
     _require_slot(version.definition, slot_use(version.definition))
 
 
-def _require_startable(definition: Definition) -> None:
+def require_definition_startable(definition: Definition) -> None:
+    """Refuse to start a run of a definition that starts no runs now.
+
+    Errors: Conflict DEFINITION_ARCHIVED, DEFINITION_PAUSED.
+    """
     if definition.archived_at is not None:
         raise Conflict(f"{definition.key} is archived and starts no more runs", code="DEFINITION_ARCHIVED")
     if definition.is_paused:

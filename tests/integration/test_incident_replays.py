@@ -1,0 +1,181 @@
+"""Replays of an incident: results by version, the run that was tried first, new causes, and the runs left out.
+
+Source: docs/reference/incidents.md#replay
+"""
+
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, set_run
+from tests.support.factories import make_run, publish
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.incident_pages import page_of, post, preview, start
+from tests.support.members import member_of
+from workflows.models import BulkJob, Definition, Incident, PayloadSchema, Run
+from workflows.projections.transaction import projection_writer
+
+KEYS = ("PAY-1", "PAY-2", "PAY-3")
+DASHBOARD = "admin:index"
+NEW_CAUSE = {
+    "category": "ActionError",
+    "code": "BANK_CLOSED",
+    "message": "The bank is closed.",
+    "nodePath": "root.steps[0]",
+}
+
+
+@pytest.fixture
+def incident(tenant: Any, monkeypatch: pytest.MonkeyPatch, no_dispatcher: None) -> Incident:
+    """Return the incident of three runs on version 1. Version 2 is published."""
+    accept_starts(monkeypatch)
+    version = publish(tenant, CAPTURE)
+    for key in KEYS:
+        fail_run(version, f"No payment with the id {key} exists.", correlation_key=key, input={"currency": "EUR"})
+    publish(tenant, {**CAPTURE, "config": {"state": "Y"}})
+    return grow_incidents(tenant)[0]
+
+
+def replay(
+    client: Any, incident: Incident, *statuses: str, error: dict[str, str] = NEW_CAUSE, **fields: Any
+) -> BulkJob:
+    """Replay the incident on version 2, and end the new runs. Those that fail have this error."""
+    job = preview(client, incident)
+    start(client, job, **fields)
+    end_replays(complete_job(job), *statuses)
+    for item, status in zip(job.items.filter(state="accepted").order_by("position"), statuses, strict=True):
+        if status == "FAILED":
+            set_run(item.new_run_id, error=error, error_code=error["code"], error_category=error["category"])
+    return job
+
+
+def text_of(client: Any, address: str) -> str:
+    """Return the text of a page without the line breaks and indents of its template."""
+    return " ".join(client.get(address).content.decode().split())
+
+
+def test_failed_replays_count_on_their_version_and_the_same_replay_is_not_the_next_step(
+    tenant: Any, incident: Incident
+) -> None:
+    client = member_of(tenant)
+    first = text_of(client, page_of(incident))
+    assert "No run and no replay of it has failed here." in first
+    assert "Preview on version 2" in first
+    replay(client, incident, "FAILED", "FAILED", "FAILED")
+    shown = text_of(client, page_of(incident))
+    for text in (
+        "3 of 3 replays on version 2 failed", "<code><bdi>BANK_CLOSED</bdi></code>", "The bank is closed.",
+        '<b class="tint c-red">3 of 3</b>', "See the error of <bdi>PAY-1</bdi>", "Preview on version 2 again",
+    ):  # fmt: skip
+        assert text in shown, text
+    assert "has failed here" not in shown
+    assert 'class="btn primary" type="submit" name="replay_version"' not in shown
+    end_again = replay(client, incident, "SUCCEEDED", "FAILED", "RUNNING")
+    shown = text_of(client, page_of(incident))
+    assert "1 of 3 replays on version 2 failed" in shown  # the newest replay of each run counts
+    assert (shown.count("1 succeeded."), shown.count("1 is open.")) == (1, 1)
+    end_replays(end_again, "SUCCEEDED", "SUCCEEDED", "SUCCEEDED")
+    shown = text_of(client, page_of(incident))
+    assert "3 of 3 replays on version 2 succeeded." in shown
+    resolve = reverse("admin:workflows_incident_resolve", args=[incident.id])
+    assert f"{resolve}?version=2" in shown
+    assert 'value="2"' in client.get(f"{resolve}?version=2").content.decode()
+
+
+def test_card_of_a_paused_job_names_the_first_run_with_its_error(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    job = replay(client, incident, "FAILED", first_only="on")
+    new_run = Run.objects.get(tenant=tenant, replay_of__isnull=False)
+    card = text_of(client, page_of(incident)).split("Replay in progress")[1].split("</section>")[0]
+    for text in (
+        "<bdi>PAY-3</bdi>", reverse("admin:workflows_run_change", args=[new_run.id]), "BANK_CLOSED",
+        "The bank is closed.", "The first replay has not succeeded.", "<b>2</b> waiting for you",
+        "Start the other 2 anyway…", "Stop…", f'rect class="c-red" x="0.00" width="{100 / 3:.2f}"',
+    ):  # fmt: skip
+        assert text in card, text
+    assert "A replay of these runs is in progress." in text_of(client, page_of(incident))
+    job.refresh_from_db()
+    assert (job.state, new_run.correlation_key) == ("paused", "PAY-3")  # the newest failure is tried first
+
+
+def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    preview(client, incident)
+    job = replay(client, incident, "FAILED", "SUCCEEDED", "RUNNING")
+    address = reverse("admin:workflows_bulkjob_changelist")
+    shown = text_of(client, address)
+    for text in (
+        '<b class="tint ">3</b> started', '<b class="tint c-green">1</b> succeeded',
+        '<b class="tint c-red">1</b> failed', '<b class="tint c-blue">1</b> running', "Nothing has started.",
+    ):  # fmt: skip
+        assert text in shown, text
+    end_replays(job, "FAILED", "SUCCEEDED", "SUCCEEDED")
+    later = text_of(client, address)
+    assert '<b class="tint c-green">2</b> succeeded' in later
+    before, after = (page.split('data-live data-version="')[1].split(".")[0] for page in (shown, later))
+    assert before != after
+
+
+def test_new_cause_of_replays_has_an_incident_and_needs_attention(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    same = {**NEW_CAUSE, "code": "NOT_FOUND", "message": "No payment with the id PAY-9 exists."}
+    unowned = f"{reverse('admin:workflows_run_changelist')}?problem=unowned"
+    replay(client, incident, "FAILED", "FAILED", "FAILED", error=same)
+    assert len(grow_incidents(tenant)) == 1  # the same cause counts with the originals
+    assert client.get(unowned).content.decode().count('class="rk"') == 3
+    replay(client, incident, "FAILED", "FAILED", "FAILED")
+    _, new = grow_incidents(tenant)
+    assert (new.code, new.run_count) == ("BANK_CLOSED", 3)
+    assert client.get(unowned).content.decode().count('class="rk"') == 6
+    dashboard = text_of(client, reverse(DASHBOARD))
+    assert '<b class="cnt">6</b>' in dashboard
+    assert f"INC-{new.number}" in dashboard
+    assert f'This is another cause: <a href="{page_of(new)}">INC-{new.number}</a>' in text_of(client, page_of(incident))
+
+
+def test_preview_names_the_runs_that_are_left_out_with_their_reasons(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    schema = {"type": "object", "required": ["currency"]}
+    PayloadSchema.objects.create(tenant=tenant, ref="payload.Pay.v1", schema=schema)
+    published = publish(tenant, CAPTURE, payloadSchemaRef="payload.Pay.v1")
+    with projection_writer("test"):
+        Run.objects.filter(tenant=tenant, correlation_key="PAY-1").update(input={})
+    make_run(tenant, definition_version=published, correlation_key="PAY-2")
+    job = preview(client, incident)
+    shown = text_of(client, f"{page_of(incident)}?preview={job.id}")
+    for text in (
+        "<b>will start</b> on version 3, one run for each key",
+        "<bdi>PAY-1</bdi></b> <bdi>the input does not fit payload.Pay.v1: &#x27;currency&#x27; is missing</bdi>",
+        'another run of the key is open. <b class="left"><bdi>PAY-2</bdi></b>',
+        "Runs that fail after",
+    ):
+        assert text in shown, text
+    for machine_text in ("REPLAY_RUN_OPEN", "incident is", "1 failed", f"{published.definition.key}@1"):
+        assert machine_text not in shown.split('id="replay"')[1].split("</section>")[0], machine_text
+    Definition.objects.filter(tenant=tenant).update(is_paused=True)
+    job = preview(client, incident)
+    shown = text_of(client, f"{page_of(incident)}?preview={job.id}")
+    assert "left out because the definition is paused, and an author must resume it first." in shown
+    assert "Start 1 first" not in shown
+
+
+def test_list_starts_the_preview_and_counts_the_same_incidents_as_the_dashboard(
+    tenant: Any, incident: Incident
+) -> None:
+    for code in ("A", "B", "C", "D", "E"):
+        fail_run(publish(tenant, CAPTURE), code=code)
+    grow_incidents(tenant)
+    for code, state in (("A", "snoozed"), ("B", "resolved"), ("C", "open"), ("D", "regressed")):
+        Incident.objects.filter(tenant=tenant, error_code=code).update(state=state)
+    client = member_of(tenant)
+    listed, dashboard = (text_of(client, reverse(name)) for name in ("admin:workflows_incident_changelist", DASHBOARD))
+    for page in (listed, dashboard):
+        card = page.split('aria-label="Incidents"' if page is listed else 'aria-labelledby="h-inc"')[1]
+        codes = [part.split("</bdi>")[0] for part in card.split("<code><bdi>")[1:]]
+        assert codes == ["E", "D", "C", "NOT_FOUND"]
+        assert post(client, incident, "replay").status_code == 302
+        assert reverse("admin:workflows_incident_replay", args=[incident.id]) in card
+        assert "Incidents <span" in page
+        assert page.split("Incidents <span")[1].split(">")[1].startswith("4")
+    assert "1 snoozed</a>" in dashboard

@@ -1,0 +1,94 @@
+"""Replays on the page of an incident: the results by version, and each job with the runs that it tried.
+
+Source: docs/reference/incidents.md#replay
+"""
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from workflows.admin.bulk_page import outcome_shares, shown_state
+from workflows.models import BulkItem, BulkJob, Incident, Run
+from workflows.selectors.incident_page import IncidentPage
+from workflows.selectors.incident_replays import VersionReplays, replay_runs, replays_by_version
+from workflows.services.bulk.results import bulk_outcomes_of, first_items_of, item_outcome_of, started_count
+from workflows.services.bulk.selectors import item_label
+from workflows.statuses import BulkOutcome, BulkState
+
+SHOWN_ITEMS = 50
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One run that a job has tried to replay. `new_run` has its failed step and incident, see `replay_runs`."""
+
+    item: BulkItem
+    label: str
+    outcome: str
+    new_run: Run | None
+
+
+def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
+    """Return the context of everything that the page shows about replays. Cost: at most four statements.
+
+    The newest job and those that have not ended are shown in full, with the runs that were tried.
+    """
+    versions = replays_by_version(incident)
+    full = [job for place, job in enumerate(page.jobs) if place == 0 or job.ended_at is None]
+    items = first_items_of(full, most=SHOWN_ITEMS)
+    wanted = {failure.newest_id for replays in versions.values() for failure in replays.failures}
+    wanted |= {item.new_run_id for item in items if item.new_run_id is not None}
+    runs = replay_runs(tenant_id=incident.tenant_id, ids=wanted)
+    tried: dict[uuid.UUID, list[Tried]] = defaultdict(list)
+    for item in items:
+        run = runs.get(item.new_run_id) if item.new_run_id else None
+        outcome = item_outcome_of(item.job.action, item.state, run.status if run else None)
+        tried[item.job_id].append(Tried(item, item_label(item), outcome, run))
+    jobs = _jobs(page.jobs, tried)
+    published = incident.definition.published_version
+    return {
+        "version_rows": [{"row": row, "replays": versions.get(row.version)} for row in page.versions],
+        "newest_replays": _shown(versions[max(versions)], runs) if versions else None,
+        "published_replays": _shown(versions.get(published.version), runs) if published else None,
+        "replays_in_progress": [job for job in jobs if job["is_full"] and not job["job"].ended_at],
+        "ended_replays": [job for job in jobs if job["is_full"] and job["job"].ended_at],
+        "earlier_replays": [job for job in jobs if not job["is_full"]],
+    }
+
+
+def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[str, Any] | None:
+    """Return the results of one version, with the newest failed run of each error code."""
+    if replays is None:
+        return None
+    which = "The replay" if replays.total == 1 else f"{replays.failed} of {replays.total} replays"
+    failures = [{"failure": failure, "run": runs.get(failure.newest_id)} for failure in replays.failures]
+    return {
+        "replays": replays,
+        "failures": [each for each in failures if each["run"] is not None],
+        "failed_text": f"{which} on version {replays.version} failed",
+        "has_only_failed": bool(replays.failed) and not replays.succeeded,
+        "has_only_succeeded": replays.succeeded == replays.total,
+    }
+
+
+def _jobs(jobs: list[BulkJob], tried: dict[uuid.UUID, list[Tried]]) -> list[dict[str, Any]]:
+    outcomes_of = bulk_outcomes_of(jobs)
+    found = []
+    for place, job in enumerate(jobs):
+        outcomes = outcomes_of[job.id]
+        started = started_count(outcomes)
+        found.append(
+            {
+                "job": job,
+                "shown_state": shown_state(job),
+                "outcomes": outcomes,
+                "started": started,
+                "not_started": outcomes[BulkOutcome.NOT_STARTED],
+                "shares": outcome_shares(outcomes),
+                "is_first_alone": job.state == BulkState.PAUSED and job.is_first_only and started <= 1,
+                "is_full": place == 0 or job.ended_at is None,
+                "tried": tried[job.id],
+            }
+        )
+    return found

@@ -1,0 +1,96 @@
+"""Results of the replays of the runs of an incident (docs/reference/incidents.md#replay)."""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, NullIf
+
+from workflows.models import Incident, Run, RunStep
+from workflows.selectors.incidents import shown_incident_of_run
+from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
+
+MOST_RUNS = 1_000
+"""Largest number of runs of an incident whose replays are counted: the newest ones."""
+
+# The list of ids is read first, so that each replay is found with the index of the originals.
+_RESULTS = """
+WITH newest AS (
+    SELECT DISTINCT ON (replay_of_id, version) id, version, status, error_code, failed_step_path, created_at
+    FROM workflow_runs
+    WHERE tenant_id = %(tenant)s AND replay_of_id = ANY(ARRAY(
+        SELECT run_id FROM workflow_incident_failures
+        WHERE tenant_id = %(tenant)s AND is_counted AND incident_id IN (
+            SELECT id FROM workflow_incidents
+            WHERE tenant_id = %(tenant)s AND (id = %(incident)s OR merged_into_id = %(incident)s)
+        )
+        ORDER BY failed_at DESC LIMIT %(most)s
+    ))
+    ORDER BY replay_of_id, version, created_at DESC
+)
+SELECT version, status, error_code, count(*), (array_agg(id ORDER BY created_at DESC))[1]
+FROM newest GROUP BY version, status, error_code, failed_step_path ORDER BY count(*) DESC, version
+"""
+
+
+@dataclass
+class FailedReplays:
+    """Failed replays on one version with one error code and failed step. `newest_id` is the newest of them."""
+
+    code: str
+    runs: int
+    newest_id: uuid.UUID
+
+
+@dataclass
+class VersionReplays:
+    """Replays on one version: of each run of the incident, only its newest replay on this version counts."""
+
+    version: int
+    succeeded: int = 0
+    open: int = 0
+    canceled: int = 0
+    failures: list[FailedReplays] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return sum(failure.runs for failure in self.failures)
+
+    @property
+    def total(self) -> int:
+        return self.succeeded + self.open + self.canceled + self.failed
+
+
+def replays_by_version(incident: Incident) -> dict[int, VersionReplays]:
+    """Return the replays of the newest MOST_RUNS runs of an incident, by version. Cost: one statement."""
+    found: dict[int, VersionReplays] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_RESULTS, {"tenant": incident.tenant_id, "incident": incident.id, "most": MOST_RUNS})
+        for version, status, code, runs, newest_id in cursor.fetchall():
+            replays = found.setdefault(version, VersionReplays(version))
+            if status == RunStatus.SUCCEEDED:
+                replays.succeeded += runs
+            elif status in OPEN_RUN_STATUSES:
+                replays.open += runs
+            elif status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
+                replays.failures.append(FailedReplays(code, runs, newest_id))
+            else:
+                replays.canceled += runs
+    return found
+
+
+def replay_runs(*, tenant_id: uuid.UUID, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Any]:
+    """Return runs by id, each with the name of the step that failed and the incident of its failure.
+
+    Shapes: `failed_step` is a name, an id, or None. `shown_incident` has `id`, `number` and `run_count`, or is None.
+    Cost: one statement, or none without an id.
+    """
+    steps = RunStep.objects.filter(tenant_id=tenant_id, run=OuterRef("pk"), step_path=OuterRef("failed_step_path"))
+    name = steps.order_by("-attempt").values(shown=Coalesce(NullIf("name", Value("")), "step_id"))
+    runs: QuerySet[Any] = Run.objects.filter(tenant_id=tenant_id, id__in=ids).annotate(
+        failed_step=Subquery(name[:1]), shown_incident=shown_incident_of_run()
+    )
+    return runs.defer("input", "output", "trigger_metadata").in_bulk() if ids else {}
