@@ -48,8 +48,11 @@ CONFIRMATIONS = {
     ),
 }
 LIVE_AFTER_END = timedelta(minutes=15)
-# Field of the start form that shows the error with this code.
-FIELDS_OF_ERRORS = {REPEATS: "accept_repeats", "REASON_REQUIRED": "reason"}
+# Field of the start form that shows the error with this code, and the sentence beside the field.
+FIELDS_OF_ERRORS = {
+    REPEATS: ("accept_repeats", "Tick that a second effect is acceptable. If it is not, go back without changes."),
+    "REASON_REQUIRED": ("reason", "Give a reason. It is kept in the command ledger."),
+}
 DONE_MESSAGES = {
     "start": "The start is recorded. A worker sends the requests to Temporal one after the other.",
     "pause": "The job is paused. Requests that are already running will finish.",
@@ -126,6 +129,8 @@ class BulkStepViews(TenantAdmin):
         if request.method != "POST" or not form.is_valid():
             if step in CONFIRMATIONS:
                 return self._ask(request, job, step, form)
+            if step == "start" and request.method == "POST":
+                return self._page_with_errors(request, job, form)
             for problems in form.errors.values():
                 messages.error(request, f"The reason is not valid. {' '.join(map(str, problems))}")
             return HttpResponseRedirect(page_of_job(request, job))
@@ -134,7 +139,7 @@ class BulkStepViews(TenantAdmin):
             once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, idempotency_key=key, **form.cleaned_data))
         except PortalError as error:
             if error.code in FIELDS_OF_ERRORS:
-                form.add_error(FIELDS_OF_ERRORS[error.code], error.message)
+                form.add_error(*FIELDS_OF_ERRORS[error.code])
                 return self._page_with_errors(request, bulk_find(actor=actor, job_id=pk), form)
             messages.error(request, error_text(error))
         else:

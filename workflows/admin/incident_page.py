@@ -97,7 +97,7 @@ class IncidentPageViews(TenantAdmin):
         _require_operator(request, incident)
         step = STEPS[name]
         form = step.form(request.POST if request.method == "POST" else None, incident)
-        form.initial |= {name: value for name, value in request.GET.items() if name in form.fields}
+        form.initial.update({name: value for name, value in request.GET.items() if name in form.fields})
         if request.method == "POST" and form.is_valid():
             try:
                 values = {**form.cleaned_data, "actor": actor_of(request), "incident_id": pk}
