@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from workflows.models import Definition, Incident, Schedule
-from workflows.selectors.incidents import URGENCY, incidents_shown
-from workflows.statuses import TriggerType
+from workflows.selectors.incidents import NEWEST_FAILURE_FIRST, incidents_shown
+from workflows.statuses import ACTIVE_INCIDENT_STATES, TriggerType
 
 SHOWN_INCIDENTS = 2
 # Schedules of a page of definitions that are read at most.
@@ -14,12 +14,14 @@ MOST_SCHEDULES = 500
 
 
 def incidents_of_definition(definition: Definition) -> list[Incident]:
-    """Return the incidents that are not resolved or closed, the newest failure first.
+    """Return the active incidents, the newest failure first.
 
     At most one more than `SHOWN_INCIDENTS` is returned. Cost: one statement.
     """
-    shown = incidents_shown(tenant_id=definition.tenant_id).filter(definition=definition, state__in=URGENCY)
-    return list(shown.order_by("-last_failed_at", "-id")[: SHOWN_INCIDENTS + 1])
+    shown = incidents_shown(tenant_id=definition.tenant_id).filter(
+        definition=definition, state__in=ACTIVE_INCIDENT_STATES
+    )
+    return list(shown.order_by(*NEWEST_FAILURE_FIRST)[: SHOWN_INCIDENTS + 1])
 
 
 def starts_of_definitions(definitions: Iterable[Definition], *, tenant_id: uuid.UUID) -> dict[uuid.UUID, list[str]]:
