@@ -68,6 +68,7 @@ def test_queries_use_indexes(tenant: Any) -> None:
         incident, 2_000, number="n + 1", fingerprint="'f-' || n", last_failed_at="now() - n * interval '1 min'",
         state="CASE WHEN n % 10 = 0 THEN 'new' ELSE 'closed' END",
     )  # fmt: skip
+    copies(version.definition, 2_000, key="'flow-' || n")  # a scan of a few definitions would be the best plan
     listed: QuerySet[Any] = incidents_shown(tenant_id=tenant.id).filter(state="new").order_by("-last_failed_at", "-id")
     queries: list[tuple[QuerySet[Any], str]] = [
         (unread_runs(tenant.id, timezone.now())[:1_000], "projected_at >="),
