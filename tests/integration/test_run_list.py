@@ -19,7 +19,7 @@ from django.utils import timezone
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
-from tests.support.plans import conditions_of, copies, plan_of
+from tests.support.plans import conditions_of, copies, plan_of, rows_read
 from workflows.admin import ledger_list, list_filters, run_changelist, run_filters
 from workflows.admin.run_changelist import COLUMNS, ORDERS
 from workflows.admin.run_filters import RunListForm
@@ -105,7 +105,21 @@ def test_counts_end_at_the_limit(tenant: Any, runs: dict[str, Run], monkeypatch:
     monkeypatch.setattr(run_list, "MOST_COUNTED", 0)
     counts = shown_status_counts(Run.objects.filter(tenant=tenant), tenant_id=tenant.id)
     assert counts is not None
-    assert set(counts.values()) == {0, 1}
+    assert set(counts.numbers.values()) == {0, 1}
+
+
+def test_chips_of_a_search_with_many_runs_show_minimums(
+    tenant: Any, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (run_list, run_changelist):
+        monkeypatch.setattr(module, "MOST_COUNTED", 2)
+    copies(runs["failed"], 9, temporal_workflow_id="'found-' || n", correlation_key_folded="'pay-3'")
+    page = member_of(tenant).get(f"{reverse(URL)}?q=pay-3")
+    chips = {chip.word: chip.number for chip in page.context["chips"]}
+    assert (chips["All"], chips["Failed"], chips["Succeeded"]) == ("2+", "2+", "")
+    assert {"Starting", "Terminated", "Timed out"} <= chips.keys(), "runs that were not counted may have this status"
+    exact = member_of(tenant).get(f"{reverse(URL)}?q=pay-1")
+    assert [chip.number for chip in exact.context["chips"] if chip.count] == ["1", "1"]
 
 
 def test_count_that_takes_too_long_leaves_the_numbers_out(
@@ -170,6 +184,25 @@ def test_orders_and_filters_use_indexes_as_the_role_of_the_application(tenant: A
         assert form.is_valid()
         found = form.select(rows, tenant_id=tenant.id).order_by("-created_at", "-id")[:50]
         assert column in conditions_of(tenant, found), query
+
+
+@pytest.mark.parametrize(("query", "most"), [("definition=flow-77", 15), ("q=pay-1", 30), ("", 60)])
+def test_counts_read_no_more_runs_than_they_count(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, query: str, most: int
+) -> None:
+    monkeypatch.setattr(run_list, "MOST_COUNTED", 10)
+    copies(
+        make_run(tenant), 20_000, temporal_workflow_id="'counted-' || n", created_at="now() - n * interval '1 s'",
+        correlation_key_folded="'pay-' || n", definition_key="'flow-' || n % 500",
+        status="CASE WHEN n % 50 = 0 THEN 'FAILED' WHEN n % 50 = 1 THEN 'CANCELED' ELSE 'SUCCEEDED' END",
+    )  # fmt: skip
+    form = RunListForm(QueryDict(query))
+    assert form.is_valid()
+    found = form.select(Run.objects.filter(tenant=tenant), tenant_id=tenant.id)
+    read = rows_read(
+        tenant, lambda: shown_status_counts(found, tenant_id=tenant.id, is_search="q" in form.data), "workflow_runs"
+    )
+    assert 10 < read <= most
 
 
 def test_page_needs_few_statements_and_bytes(tenant: Any, runs: dict[str, Run]) -> None:

@@ -50,19 +50,33 @@ def conditions_of(tenant: Any, rows: QuerySet[Any]) -> str:
 
 def scanned_tables(tenant: Any, call: Callable[[], Any]) -> set[str]:
     """Call a function. Return the tables that one of its statements reads without an index."""
+    nodes = _nodes_of_call(tenant, call, "FORMAT JSON")
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+
+
+def rows_read(tenant: Any, call: Callable[[], Any], table: str) -> int:
+    """Call a function. Return the number of rows that its statements read from a table, with those they leave out."""
+    nodes = _nodes_of_call(tenant, call, "ANALYZE, FORMAT JSON")
+    return sum(_read(node) for node in nodes if node.get("Relation Name") == table)
+
+
+def _read(node: dict[str, Any]) -> int:
+    left_out = sum(node.get(f"Rows Removed by {reason}", 0) for reason in ("Filter", "Index Recheck"))
+    return int((node["Actual Rows"] + left_out) * node["Actual Loops"])
+
+
+def _nodes_of_call(tenant: Any, call: Callable[[], Any], options: str) -> Iterator[dict[str, Any]]:
     with tenant_scope(tenant.id), CaptureQueriesContext(connection) as captured:
         call()
-    scanned = set()
     with tenant_scope(tenant.id), connection.cursor() as cursor:
         for query in captured.captured_queries:
             sql = query["sql"].partition("; ")[2] if query["sql"].startswith("SELECT set_config(") else query["sql"]
             if not sql.startswith(("SELECT", "(SELECT")):
                 continue
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {sql.replace('%', '%%')}", [])
+            cursor.execute(f"EXPLAIN ({options}) {sql.replace('%', '%%')}", [])
             found = cursor.fetchone()[0]
             plan = json.loads(found) if isinstance(found, str) else found
-            scanned |= {node["Relation Name"] for node in _nodes(plan[0]["Plan"]) if node["Node Type"] == "Seq Scan"}
-    return scanned
+            yield from _nodes(plan[0]["Plan"])
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

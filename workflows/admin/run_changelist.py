@@ -38,7 +38,7 @@ from workflows.models import Definition, Run
 from workflows.models.statements import statement_limit
 from workflows.outline.nodes import nodes_of
 from workflows.redaction import rules_in
-from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, shown_status_counts
+from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, StatusCounts, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
 from workflows.selectors.run_search import exact_first
 from workflows.selectors.run_values import (
@@ -173,7 +173,7 @@ def _reversed(name: str) -> str:
 
 @dataclass(frozen=True)
 class Chip:
-    """Link to the runs of one shown status. `count` is None if the count took too long."""
+    """Link to the runs of one shown status. `count` is None if it took too long, and a minimum with `is_part`."""
 
     word: str
     icon: str
@@ -181,30 +181,34 @@ class Chip:
     query: str
     is_chosen: bool
     count: int | None
+    is_part: bool = False
 
     @property
     def number(self) -> str:
-        return "" if self.count is None else count_words(self.count)
+        if self.count is None or (self.is_part and not self.count):
+            return ""
+        more = "+" if self.is_part or self.count > MOST_COUNTED else ""
+        return f"{min(self.count, MOST_COUNTED):,}{more}"
 
-
-def count_words(count: int) -> str:
-    return f"{count:,}" if count <= MOST_COUNTED else f"{MOST_COUNTED:,}+"
+    @property
+    def exact(self) -> int | None:
+        return None if self.is_part or self.count is None or self.count > MOST_COUNTED else self.count
 
 
 def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows. Cost: at most four statements beside the rows of the page."""
     form, tenant_id = shown.form, shown.tenant_id
-    names = shown.definitions
     chips: list[Chip] = []
-    total: int | None = None
     if not shown.problems:
         others = shown.selected(Run.objects.filter(tenant_id=tenant_id), leave_out=STATUS)
-        chips, total = _chips(form, shown_status_counts(others, tenant_id=tenant_id))
+        is_search = bool(form.cleaned_data.get(SEARCH_VAR))
+        chips = _chips(form, shown_status_counts(others, tenant_id=tenant_id, is_search=is_search))
+    chosen = next((chip for chip in chips if chip.is_chosen), None)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     data = [path.name for path in form.paths]
     columns = [name for name in request.GET.getlist(COLUMNS_VAR) if name in shown.columns]
     columns = columns or [*data[:DEFAULT_DATA], *DEFAULT_COLUMNS]
-    rows = run_rows(list(shown.result_list), tenant_id=tenant_id, names=names, rules=rules)
+    rows = run_rows(list(shown.result_list), tenant_id=tenant_id, names=shown.definitions, rules=rules)
     values = values_of_runs([row.run.id for row in rows], form.paths, tenant_id=tenant_id)
     for row in rows:
         found = values.get(row.run.id, {})
@@ -221,12 +225,12 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "moments": MOMENTS,
         "search_label": "Key that begins or ends with this text, or an id",
         "is_filtered": shown.has_active_filters,
-        "chips_note": NOT_COUNTED if chips and total is None else "",
+        "chips_note": NOT_COUNTED if chosen and chosen.count is None else "",
         "problem_lines": {name: text for name, text in shown.problems.items() if name == SEARCH_VAR},
         "chips": chips,
-        "total": None if total is None else count_words(total),
-        "tokens": [] if shown.problems else tokens_of(form, names),
-        "definitions": names if "definition" not in form.offered else {},
+        "total": chosen.number if chosen else "",
+        "tokens": [] if shown.problems else tokens_of(form, shown.definitions),
+        "definitions": shown.definitions if "definition" not in form.offered else {},
         "is_one_definition": bool(form.cleaned_data.get("definition")),
         "rows": rows,
         "data_columns": {path.name: "num" if path.is_number else "" for path in form.paths},
@@ -235,7 +239,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "all_columns": shown.columns,
         "columns_query": without(form, COLUMNS_VAR),
         "orders": _orders(shown, request),
-        "pager": _pager(shown, total),
+        "pager": _pager(shown, chosen.exact if chosen else None),
         "cleared": cleared(form),
         "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
         "problems": shown.problems,
@@ -243,19 +247,20 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _chips(form: RunListForm, counts: dict[str, int] | None) -> tuple[list[Chip], int | None]:
-    """Return the chips, and the number of runs of the chosen chip."""
+def _chips(form: RunListForm, counts: StatusCounts | None) -> list[Chip]:
     chosen = form.cleaned_data.get(STATUS, "")
     base = without(form, STATUS)
-    everything = None if counts is None else min(sum(counts.values()), MOST_COUNTED + 1)
-    chips = [Chip("All", "", "grey", base, not chosen, everything)]
+    numbers = {} if counts is None else counts.numbers
+    is_part = counts is not None and counts.is_part
+    everything = None if counts is None else min(sum(numbers.values()), MOST_COUNTED + 1)
+    chips = [Chip("All", "", "grey", base, not chosen, everything, is_part)]
     for status in SHOWN_STATUSES:
-        count = None if counts is None else counts[status]
-        if status in RARE and not count and status != chosen:
+        count = numbers.get(status)
+        if status in RARE and not count and not is_part and status != chosen:
             continue
         query = f"{base}{'&' if len(base) > 1 else ''}{STATUS}={status}"
-        chips.append(Chip(*status_marks.RUN[status], query, status == chosen, count))
-    return chips, next(chip.count for chip in chips if chip.is_chosen)
+        chips.append(Chip(*status_marks.RUN[status], query, status == chosen, count, is_part))
+    return chips
 
 
 def _orders(shown: RunChangeList, request: HttpRequest) -> dict[str, dict[str, str]]:
@@ -277,7 +282,7 @@ def _orders(shown: RunChangeList, request: HttpRequest) -> dict[str, dict[str, s
 def _pager(shown: RunChangeList, total: int | None) -> dict[str, Any]:
     number, size = len(shown.result_list), shown.list_per_page
     first = (shown.page_num - 1) * size + 1
-    has_more = number == size and (total is None or total > MOST_COUNTED or first + number - 1 < total)
+    has_more = number == size and (total is None or first + number - 1 < total)
 
     def page(to: int) -> str:
         query = shown.form.query.copy()

@@ -127,6 +127,9 @@ class Run(ProjectionRow):
             models.Index(fields=["tenant", "correlation_key_reversed"], name="workflow_runs_by_key_end"),
             models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
             models.Index(
+                fields=["tenant", "definition_key", "status", "-created_at"], name="workflow_runs_by_def_status"
+            ),
+            models.Index(
                 fields=["tenant", "state", "-created_at"], name="workflow_runs_by_state", condition=~Q(state="")
             ),
             models.Index(

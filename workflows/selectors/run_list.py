@@ -6,11 +6,13 @@ and the shown status WAITING leaves them out. So each run has exactly one shown 
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import OperationalError, connection
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from workflows.database_errors import is_canceled
@@ -35,10 +37,7 @@ WITHOUT_REPLAYS, ONLY_REPLAYS, REPLAYED = "without", "only", "replayed"
 
 
 def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: str) -> QuerySet[Run]:
-    retries = RunWait.objects.filter(tenant_id=tenant_id, kind=WaitKind.RETRY, status=WaitStatus.WAITING)
-    decisions = HumanTask.objects.filter(
-        tenant_id=tenant_id, task_type=DECIDE_OUTCOME, status__in=[one.value for one in OPEN_TASK_STATUSES]
-    )
+    retries, decisions = _retries(tenant_id), _decisions(tenant_id)
     if status == UNKNOWN:
         return runs.filter(status=RunStatus.WAITING, id__in=decisions.values("run_id"))
     is_undecided = Exists(decisions.filter(run=OuterRef("pk")))
@@ -47,6 +46,16 @@ def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: s
     if status == RunStatus.WAITING:
         return runs.filter(status=status).exclude(is_undecided).exclude(Exists(retries.filter(run=OuterRef("pk"))))
     return runs.filter(status=status)
+
+
+def _retries(tenant_id: uuid.UUID) -> QuerySet[RunWait]:
+    return RunWait.objects.filter(tenant_id=tenant_id, kind=WaitKind.RETRY, status=WaitStatus.WAITING)
+
+
+def _decisions(tenant_id: uuid.UUID) -> QuerySet[HumanTask]:
+    """Return the open decisions about actions whose outcome is unknown."""
+    open_statuses = [one.value for one in OPEN_TASK_STATUSES]
+    return HumanTask.objects.filter(tenant_id=tenant_id, task_type=DECIDE_OUTCOME, status__in=open_statuses)
 
 
 def runs_at_step(runs: QuerySet[Run], step_path: str) -> QuerySet[Run]:
@@ -78,15 +87,40 @@ def runs_by_replays(runs: QuerySet[Run], choice: str) -> QuerySet[Run]:
     return runs.filter(replay_of__isnull=choice == WITHOUT_REPLAYS)
 
 
-def shown_status_counts(
-    runs: QuerySet[Run], *, tenant_id: uuid.UUID, statuses: Sequence[str] = SHOWN_STATUSES
-) -> dict[str, int] | None:
+@dataclass(frozen=True)
+class StatusCounts:
+    """Numbers of runs by shown status. `is_part`: there are more runs than were counted."""
+
+    numbers: dict[str, int]
+    is_part: bool = False
+
+
+def shown_status_counts(runs: QuerySet[Run], *, tenant_id: uuid.UUID, is_search: bool = False) -> StatusCounts | None:
     """Return the number of runs by shown status. `MOST_COUNTED` + 1 means more than `MOST_COUNTED`.
 
-    Return None if the count takes longer than `COUNT_SECONDS`. Cost: one statement.
+    Each status has its range of an index, in which at most `MOST_COUNTED` + 1 entries are read. No index has the runs
+    of a search by status. Of a search, `MOST_COUNTED` + 1 runs are read, and their statuses are counted.
+
+    Return None if this takes longer than `COUNT_SECONDS`. Cost: one statement.
     """
-    parts, parameters, counts = [], [], dict.fromkeys(statuses, 0)
-    for status in statuses:
+    count = _of_search if is_search else _of_indexes
+    try:
+        with statement_limit(COUNT_SECONDS), connection.cursor() as cursor:
+            cursor.execute(*count(runs, tenant_id))
+            found: dict[str, int] = dict(cursor.fetchall())
+    except OperationalError as error:
+        if not is_canceled(error):
+            raise
+        return None
+    except EmptyResultSet:
+        found = {}
+    return StatusCounts(dict.fromkeys(SHOWN_STATUSES, 0) | found, is_search and sum(found.values()) > MOST_COUNTED)
+
+
+def _of_indexes(runs: QuerySet[Run], tenant_id: uuid.UUID) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for status in SHOWN_STATUSES:
         counted = runs_of_shown_status(runs, tenant_id=tenant_id, status=status).order_by().values("pk")
         try:
             sql, values = counted[: MOST_COUNTED + 1].query.sql_with_params()
@@ -95,12 +129,17 @@ def shown_status_counts(
         parts.append(f"SELECT %s, count(*) FROM ({sql}) AS counted")  # noqa: S608
         parameters += [status, *values]
     if not parts:
-        return counts
-    try:
-        with statement_limit(COUNT_SECONDS), connection.cursor() as cursor:
-            cursor.execute(" UNION ALL ".join(parts), parameters)
-            return counts | dict(cursor.fetchall())
-    except OperationalError as error:
-        if not is_canceled(error):
-            raise
-        return None
+        raise EmptyResultSet
+    return " UNION ALL ".join(parts), parameters
+
+
+def _of_search(runs: QuerySet[Run], tenant_id: uuid.UUID) -> tuple[str, Sequence[Any]]:
+    shown = Case(
+        When(~Q(status=RunStatus.WAITING), then=F("status")),
+        When(Exists(_decisions(tenant_id).filter(run=OuterRef("pk"))), then=Value(UNKNOWN)),
+        When(Exists(_retries(tenant_id).filter(run=OuterRef("pk"))), then=Value(RETRYING)),
+        default=F("status"),
+    )
+    counted = runs.order_by().annotate(shown_status=shown).values("shown_status")
+    sql, values = counted[: MOST_COUNTED + 1].query.sql_with_params()
+    return f"SELECT shown_status, count(*) FROM ({sql}) AS counted GROUP BY shown_status", values  # noqa: S608
