@@ -20,6 +20,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from tests.support.access import RANKS
+from tests.support.axe import serious_findings
 from tests.support.browser import TOO_WIDE, member_context
 from tests.support.story.places import Place, story_places
 from workflows.models import TenantMembership
@@ -28,12 +29,6 @@ from workflows.statuses import Role
 MEMBERS = {Role.ADMIN: "Nora", Role.OPERATOR: "Maya", Role.VIEWER: "Vera"}
 PASSWORD = "a long passphrase"
 WIDTHS = (390, 768, 1180, 1920)
-SERIOUS = ("serious", "critical")
-# Only these rules depend on colours, so the dark theme needs no others.
-RULES_OF_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-FINDINGS = """async (options) => (await axe.run(document, {resultTypes: ["violations"], ...options})).violations.map(
-    (found) => [found.impact, found.id, found.nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")])"""
-SET_DARK = "(isDark) => document.documentElement.classList.toggle('dark', isDark)"
 
 
 @pytest.fixture
@@ -72,14 +67,6 @@ def content_of(page: str) -> str:
     main = re.search(r"<main\b.*</main>", page, re.DOTALL)
     assert main, "the page has no <main>"
     return re.sub(r'value="[^"]*"|\d', "", main[0])
-
-
-def serious(page: Any) -> Iterator[str]:
-    for theme, options in (("light", {}), ("dark", RULES_OF_COLOURS)):
-        page.evaluate(SET_DARK, theme == "dark")
-        for impact, rule, where in page.evaluate(FINDINGS, options):
-            if impact in SERIOUS:
-                yield f"{theme}: {rule} ({impact}) at {where}"
 
 
 def too_wide(page: Any) -> Iterator[str]:
@@ -200,4 +187,4 @@ def sign_in_as(page: Any, site: str, name: str, password: str = PASSWORD) -> Non
 
 def problems_of(page: Any, name: str) -> list[str]:
     page.evaluate("document.fonts.ready")
-    return [f"{name}, {problem}" for problem in (*too_wide(page), *serious(page))]
+    return [f"{name}, {problem}" for problem in (*too_wide(page), *serious_findings(page))]
