@@ -41,7 +41,7 @@ class Stack:
         self.log = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, seconds: float = 180) -> None:
+    def start(self, *, seconds: float = 400) -> None:
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "devstack", "run"], cwd=ROOT, env=self.env, stdout=output,
