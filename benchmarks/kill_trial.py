@@ -39,7 +39,10 @@ START_SECONDS = 600  # on a machine with other work
 
 
 def prepare_environment(home: Path) -> None:
-    """Give this process and the stack the same folder and free ports. Then load Django."""
+    """Give this process and the stack the same folder and free ports. Then load Django with the login of system work.
+
+    The account reads the rows of the tenant in the scope of the system, which the application's login cannot enter.
+    """
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
     os.environ.update({name: str(each.getsockname()[1]) for name, each in zip(PORTS, sockets, strict=True)})
     for each in sockets:
@@ -55,6 +58,9 @@ def prepare_environment(home: Path) -> None:
     import django
 
     django.setup()
+    from workflows.tenancy import use_system_login
+
+    use_system_login()
 
 
 def say(text: str) -> None:
