@@ -18,11 +18,10 @@ from django.utils import timezone
 from tests.support.factories import expr, make_run, make_tenant, publish
 from tests.support.graph_documents import branch, loop, work
 from tests.support.members import member_of
-from tests.support.step_rows import fail_run, record_steps
+from tests.support.step_rows import count_all_steps, fail_run, record_steps
 from workflows.admin import live
 from workflows.models import Run, RunWait
 from workflows.projections.transaction import projection_writer
-from workflows.tasks import count_steps
 
 CHECK, YES, NO = "root.steps[0]", "root.steps[0].then.steps[0]", "root.steps[0].else.steps[0]"
 EACH, ITEM = "root.steps[1]", "root.steps[1].body.steps[0]"
@@ -66,7 +65,7 @@ def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Cl
             tenant=tenant, run=retrying, kind="retry", status="WAITING", step_path=YES, opened_at=timezone.now()
         )
     make_run(tenant, definition_version=version, current_step_path=YES, correlation_key="OPEN")
-    count_steps()
+    count_all_steps(tenant)
 
     page = shown(viewer, version)
     assert "2 of 3 closed runs of version 1 failed at one step" in " ".join(page.split())
@@ -87,7 +86,7 @@ def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Cl
 def test_steps_in_a_loop_are_counted_as_times(tenant: Any, version: Any, viewer: Client) -> None:
     run = make_run(tenant, definition_version=version)
     record_steps(run, *((ITEM, "SUCCEEDED", {"iteration": str(n), "seconds": 3}) for n in range(1200)))
-    count_steps()
+    count_all_steps(tenant)
     page = shown(viewer, version)
     assert 'aria-label="item, 1,200 times, p95 3.2 s, p50 3.2 s"' in page
 
@@ -96,7 +95,7 @@ def test_map_says_up_to_when_it_has_counted(tenant: Any, version: Any, viewer: C
     assert "All runs are counted" in shown(viewer, version)
     record_steps(make_run(tenant, definition_version=version), (CHECK, "SUCCEEDED", {}))
     assert "Counting continues" in shown(viewer, version)
-    count_steps()
+    count_all_steps(tenant)
     assert "All runs are counted" in shown(viewer, version)
 
 
@@ -121,7 +120,7 @@ def test_all_versions_are_added_up_by_the_id_of_the_step(tenant: Any, version: A
     newer = publish(tenant, check, work("end", name="The end"))
     fail_run(make_run(tenant, definition_version=newer, correlation_key="NEW"), YES)
     make_run(tenant, definition_version=newer, current_step_path="root.steps[1]")
-    count_steps()
+    count_all_steps(tenant)
 
     page = shown(viewer, newer, "?version=all")
     text = " ".join(re.sub("<[^>]*>", " ", page).split())
@@ -155,7 +154,7 @@ def test_map_is_live_and_sent_again_only_after_a_change(
     assert status(first) == 200
     second = tag()
     assert status(second) == 304
-    count_steps()
+    count_all_steps(tenant)
     assert status(second) == 200, "the counters have changed"
 
 
@@ -164,7 +163,7 @@ def test_page_needs_few_statements_for_any_number_of_runs(tenant: Any, version: 
         run = make_run(tenant, definition_version=version)
         record_steps(run, (CHECK, "SUCCEEDED", {"branch": "then"}))
         fail_run(run, YES)
-    count_steps()
+    count_all_steps(tenant)
     viewer.get(page_of(version))
     with CaptureQueriesContext(
         connection,
@@ -176,6 +175,6 @@ def test_page_needs_few_statements_for_any_number_of_runs(tenant: Any, version: 
 
 def test_no_run_of_another_tenant_is_counted(tenant: Any, version: Any) -> None:
     fail_run(make_run(tenant, definition_version=version), YES)
-    count_steps()
+    count_all_steps(tenant)
     assert Run.objects.filter(tenant=tenant).count() == 1
     assert member_of(make_tenant()).get(page_of(version)).status_code == 404

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_run, make_tenant, publish
 from tests.support.plans import conditions_of, copies
-from tests.support.step_rows import fail_run, record_steps
+from tests.support.step_rows import count_all_steps, fail_run, record_steps
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import HumanTask, Run, RunWait, StepCount
 from workflows.projections import step_counts
@@ -36,7 +36,7 @@ def test_each_final_step_and_each_end_counts_once(tenant: Any, version: Any) -> 
     record_steps(run, (A, "SUCCEEDED", {"branch": "then"}), (B, "STARTED", {"ended_at": None}))
     assert uncounted_runs(tenant_id=tenant.id).exists()
     for _ in range(2):
-        count_steps()
+        count_all_steps(tenant)
     numbers = numbers_of(version)
     assert set(numbers.steps) == {A}  # the other step is not final
     assert (numbers.steps[A].executions, numbers.steps[A].branches) == (1, {"then": 1})
@@ -45,7 +45,7 @@ def test_each_final_step_and_each_end_counts_once(tenant: Any, version: Any) -> 
     record_steps(run, (B, "FAILED", {"seconds": 8}))
     fail_run(run, B)
     for _ in range(2):
-        count_steps()
+        count_all_steps(tenant)
     numbers = numbers_of(version)
     assert numbers.steps[A].executions == 1
     assert (numbers.steps[B].failed, numbers.steps[B].caught, numbers.steps[B].executions) == (1, 0, 1)
@@ -55,10 +55,10 @@ def test_each_final_step_and_each_end_counts_once(tenant: Any, version: Any) -> 
 def test_an_end_without_a_new_sequence_number_is_counted(tenant: Any, version: Any) -> None:
     run = make_run(tenant, definition_version=version)
     record_steps(run, (A, "SUCCEEDED", {}))
-    count_steps()
+    count_all_steps(tenant)
     record_steps(run, status="TERMINATED", ended_at=timezone.now())
     for _ in range(2):
-        count_steps()
+        count_all_steps(tenant)
     assert numbers_of(version).ended == {"TERMINATED": 1}
 
 
@@ -67,7 +67,7 @@ def test_caught_errors_are_not_failures_of_runs(tenant: Any, version: Any) -> No
     items = [(INNER, "FAILED" if number == 1 else "SUCCEEDED", {"iteration": str(number)}) for number in range(4)]
     record_steps(run, *items, (LOOP, "FAILED", {}), (B, "FAILED", {}))
     fail_run(run, f"{LOOP}.body.steps[1]")
-    count_steps()
+    count_all_steps(tenant)
     steps = numbers_of(version).steps
     assert (steps[INNER].executions, steps[INNER].caught, steps[INNER].failed) == (4, 1, 0)
     assert steps[LOOP].caught == 0  # the loop is on the way of the failure
@@ -80,7 +80,7 @@ def test_time_of_an_execution_includes_its_retries(tenant: Any, version: Any) ->
     later = {"attempt": 2, "started_at": run.created_at + timedelta(seconds=60), "seconds": 61}
     record_steps(run, (A, "RETRY_SCHEDULED", {}), (A, "SUCCEEDED", later))
     record_steps(run, *((B, "SUCCEEDED", {"iteration": str(n), "seconds": n / 10}) for n in range(1, 101)))
-    count_steps()
+    count_all_steps(tenant)
     steps = numbers_of(version).steps
     assert steps[A].executions == 1
     assert steps[A].percentile(0.5) == pytest.approx(61, rel=0.1)
@@ -88,7 +88,7 @@ def test_time_of_an_execution_includes_its_retries(tenant: Any, version: Any) ->
     assert steps[B].percentile(0.95) == pytest.approx(9.5, rel=0.1)
 
 
-def test_numbers_belong_to_their_period_version_and_tenant(tenant: Any, version: Any) -> None:
+def test_numbers_belong_to_their_period_version_and_tenant(tenant: Any, version: Any, settings: Any) -> None:
     old = make_run(tenant, definition_version=version, created_at=timezone.now() - timedelta(hours=3))
     ancient = make_run(tenant, definition_version=version, created_at=timezone.now() - timedelta(days=9))
     new = make_run(tenant, definition_version=version)
@@ -96,6 +96,7 @@ def test_numbers_belong_to_their_period_version_and_tenant(tenant: Any, version:
     replay = make_run(tenant, definition_version=version, replay_of=new)
     for run in (old, ancient, new, other, replay):
         record_steps(run, (A, "SUCCEEDED", {}))
+    settings.STEP_COUNT_INTERVAL_SECONDS = 3_600  # the time of the task suffices for the tenants of all tests
     count_steps()
     assert numbers_of(version).steps[A].executions == 2
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
@@ -119,7 +120,7 @@ def test_batches_are_bounded_by_runs_and_by_steps(tenant: Any, version: Any, mon
 def test_reading_needs_no_scan_of_a_big_table(tenant: Any, version: Any) -> None:
     run = make_run(tenant, definition_version=version, status="SUCCEEDED", ended_at=timezone.now())
     record_steps(run, (A, "SUCCEEDED", {}))
-    count_steps()
+    count_all_steps(tenant)
     copies(Run.objects.get(id=run.id), 20_000, temporal_workflow_id="'copy-' || n")
     counter = StepCount.objects.filter(tenant=tenant, step_path=A)[0]
     copies(counter, 20_000, hour="now() - n * interval '1 hour'")
