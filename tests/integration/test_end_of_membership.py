@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
@@ -139,12 +141,17 @@ def test_token_can_do_no_more_than_its_person_now(tenant: Any, admin: Api) -> No
     assert may() == {role: [200, 200 if role == Role.ADMIN else 403] for role in Role}
     assert admin.put(f"/members/{account}", {"role": "operator"}).status_code == 200
     assert may() == {role: [200, 403] for role in Role}
+    listed = {row["role"]: row["role_now"] for row in admin.get("/tokens").json()["results"] if row["name"] == "a"}
+    assert listed == {**dict.fromkeys(Role, "operator"), "viewer": "viewer"}
     started = tokens[Role.ADMIN].post("/tokens", {"name": "more", "role": "admin"})
     assert error_of(started, 403)["details"]["role"] == "operator"
     assert admin.put(f"/members/{account}", {"role": "admin"}).status_code == 200
     assert may()[Role.ADMIN] == [200, 200]
     TenantMembership.objects.filter(tenant=tenant, user=account).delete()
     assert error_of(tokens[Role.VIEWER].get("/runs"), 401)["code"] == "TOKEN_INVALID"
+    out = StringIO()
+    call_command("token", "list", "--tenant", tenant.slug, stdout=out)
+    assert [line.split()[-1] for line in out.getvalue().splitlines() if "no role" in line] == ["a"] * len(Role)
     assert root.get("/members").status_code == 200
     of_superuser.is_superuser = False
     of_superuser.save()

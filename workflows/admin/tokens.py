@@ -23,7 +23,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, end_of_day
 from workflows.errors import PortalError
 from workflows.models import ApiToken
-from workflows.selectors.people import token_roles_now, tokens_page
+from workflows.selectors.people import tokens_page, with_roles_now
 from workflows.services.tokens import (
     MAX_NAME_LENGTH,
     MAX_OVERLAP,
@@ -160,7 +160,7 @@ class TokenAdmin(AdministratorsAdmin):
                 return made
         if what == "revoke" and revoke.is_valid() and self._revoke(request, token, revoke):
             return HttpResponseRedirect(reverse(LIST))
-        token.role_now = token_roles_now([token])[token.id]
+        with_roles_now([token])
         context = self._context(request, token.name, token=token, rotate=rotate, revoke=revoke, now=timezone.now())
         return TemplateResponse(request, "portal/token_page.html", context)
 

@@ -18,6 +18,7 @@ from workflows.api.bodies import KnownFieldsSerializer, read_body
 from workflows.api.query import CheckedView
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.models import ApiToken
+from workflows.selectors.people import with_roles_now
 from workflows.services.tokens import (
     MAX_NAME_LENGTH,
     MAX_OVERLAP,
@@ -32,8 +33,8 @@ from workflows.statuses import CommandAction, Role
 from workflows.token_scopes import SCOPES
 
 TOKEN_FIELDS: tuple[str, ...] = (
-    "id", "name", "role", "scopes", "prefix", "rate_limit_per_minute", "created_by", "created_at", "expires_at",
-    "revoked_at", "last_used_at",
+    "id", "name", "role", "role_now", "scopes", "prefix", "rate_limit_per_minute", "created_by", "created_at",
+    "expires_at", "revoked_at", "last_used_at",
 )  # fmt: skip
 
 
@@ -42,6 +43,9 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
         child=serializers.CharField(), help_text="Empty: everything that the role of the token may do."
     )
     created_by = serializers.CharField(source="created_by.username", default=None)
+    role_now = serializers.CharField(
+        read_only=True, allow_null=True, help_text="No higher than the role of its person. null: the person has left."
+    )
 
     class Meta:
         model = ApiToken
@@ -99,6 +103,9 @@ class TokenList(TenantScoped, generics.ListAPIView):
             actor_of(self).require(Role.ADMIN, to="see tokens")
         return super().get_queryset()
 
+    def paginate_queryset(self, queryset: Any) -> Any:
+        return with_roles_now(super().paginate_queryset(queryset) or [])
+
     @extend_schema(request=TokenCreateSerializer, responses={201: NewTokenSerializer})
     def post(self, request: Request) -> Response:
         """Create a token. Its value is only in this response, so a repeat creates another token."""
@@ -130,7 +137,8 @@ class TokenRevoke(CheckedView):
         """Revoke a token at once."""
         actor = actor_of(self)
         body = _checked_body(TokenRevokeSerializer, request, actor, CommandAction.REVOKE_TOKEN, pk)
-        return Response(TokenSerializer(token_revoke(actor=actor, token_id=pk, reason=body["reason"])).data)
+        row = token_revoke(actor=actor, token_id=pk, reason=body["reason"])
+        return Response(TokenSerializer(*with_roles_now([row])).data)
 
 
 def _checked_body(
@@ -154,5 +162,5 @@ def _user_id(request: Request) -> int | None:
 
 
 def _created(row: ApiToken, token: str) -> Response:
-    shown = NewTokenSerializer(row, context={"token": token})
+    shown = NewTokenSerializer(*with_roles_now([row]), context={"token": token})
     return Response(shown.data, status=status.HTTP_201_CREATED)

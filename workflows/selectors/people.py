@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import Q
 
@@ -41,9 +42,7 @@ def tokens_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> Keys
         of_person = Q(created_by__username__icontains=search)
         rows = rows.filter(Q(name__icontains=search) | of_person | Q(prefix__startswith=search))
     page = keyset_page(rows, by="created_at", at=at)
-    roles = token_roles_now(page.rows)
-    for row in page.rows:
-        row.role_now = roles[row.id]
+    with_roles_now(page.rows)
     return page
 
 
@@ -53,6 +52,14 @@ def invitations_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") ->
     if search:
         rows = rows.filter(Q(email__icontains=search) | Q(created_by_name__icontains=search))
     return keyset_page(rows, by="created_at", at=at)
+
+
+def with_roles_now(tokens: Sequence[Any]) -> Sequence[Any]:
+    """Set `role_now` of each token to the role of `token_roles_now`, and return the tokens."""
+    roles = token_roles_now(tokens)
+    for token in tokens:
+        token.role_now = roles[token.id]
+    return tokens
 
 
 def token_roles_now(rows: Sequence[ApiToken]) -> dict[uuid.UUID, Role | None]:

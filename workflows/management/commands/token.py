@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from workflows.management.subcommands import SubcommandsCommand, add_tenant, tenant_and_actor
 from workflows.models import ApiToken
+from workflows.selectors.people import token_roles_now
 from workflows.services.tokens import TokenFields, token_create, token_revoke, token_rotate
 from workflows.statuses import Role
 from workflows.token_scopes import SCOPES
@@ -57,8 +58,11 @@ class Command(SubcommandsCommand):
 
     def do_list(self, options: dict[str, Any]) -> None:
         tenant, _ = tenant_and_actor(options)
-        for row in ApiToken.objects.filter(tenant=tenant).order_by("-created_at"):
-            self.stdout.write(f"{row.id}  {row.prefix}…  {_state(row):8}  {row.role:8}  {_scopes(row)}  {row.name}")
+        rows = list(ApiToken.objects.select_related("created_by").filter(tenant=tenant).order_by("-created_at"))
+        roles = token_roles_now(rows)
+        for row in rows:
+            role = roles[row.id] or "no role"  # the person of the token has left
+            self.stdout.write(f"{row.id}  {row.prefix}…  {_state(row):8}  {role:8}  {_scopes(row)}  {row.name}")
 
     def do_rotate(self, options: dict[str, Any]) -> None:
         _, actor = tenant_and_actor(options)
