@@ -33,6 +33,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
     def get_urls(self) -> list[URLPattern]:
         return [
             path("sign-in-rules/", self.admin_view(sign_in_rules_page), name="sign_in_rules"),
+            path("health/", self.admin_view(self.health), name="health"),
             path("retention/", self.admin_view(retention_page), name="retention"),
             path("support/", self.admin_view(support_view), name="support"),
             # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
@@ -72,6 +73,11 @@ class PointsmanAdminSite(UnfoldAdminSite):
         from portal.pages.dashboard import dashboard_page  # models are not loaded yet when the site is created
 
         return dashboard_page(super().index, request)
+
+    def health(self, request: HttpRequest) -> HttpResponse:
+        from portal.pages.dashboard import health_page  # models are not loaded yet when the site is created
+
+        return health_page(self, request)
 
 
 def sign_in_rules_page(request: HttpRequest) -> HttpResponse:

@@ -87,7 +87,7 @@ def attempt_text(attempt: int, limit: int | None) -> str:
 
 
 def _overdue(facts: Facts) -> First:
-    return _run(facts, f"{facts['step']}: no worker has recorded the timeout")
+    return _run(facts, f"{facts['step']}: timeout not recorded")
 
 
 def _task(facts: Facts) -> First:

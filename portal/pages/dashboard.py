@@ -1,5 +1,7 @@
 """The dashboard: what needs an operator now, what comes next, the last 24 hours, and the health of the system.
 
+The page "System health" shows the same lines of health, with more words.
+
 Source: docs/reference/screens.md#dashboard
 """
 
@@ -7,12 +9,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.admin import AdminSite
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
 from portal.pages.attention import absent_problems, attempt_text, attention_rows, open_runs_text
 from portal.pages.bar_chart import Series, bar_chart
-from portal.pages.system_health import GOOD, health_items, servers
+from portal.pages.system_health import health_context, health_items, servers
 from workflows.admin.base import actor_of
 from workflows.admin.live import live_page
 from workflows.selectors.activity import (
@@ -74,7 +78,7 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "next_steps": [_next(row) for row in next_rows],
         "charts": [
             {
-                "id": "h-c1", "title": "Runs that ended, per hour", "note": "without replays",
+                "id": "h-c1", "title": "Runs that ended, per hour", "note": "Without replays.",
                 "empty": "No run ended in this period", "chart": bar_chart(activity.runs, RUN_SERIES),
             },
             {
@@ -86,10 +90,20 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "most_per_hour": MOST_PER_HOUR,
         "definitions": definitions[:SHOWN_DEFINITIONS],
         "more_definitions": max(0, len(definitions) - SHOWN_DEFINITIONS),
-        "health": health,
         "alarms": [item for item in health if item.effect],
-        "warnings": sum(1 for item in health if item.state != GOOD),
+        **health_context(health),
     }  # fmt: skip
+
+
+@live_page(dashboard_version, age_seconds=PAGE_AGE_SECONDS)
+def health_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """Show the page "System health": the lines of the dashboard's card, each with its limit and what to do."""
+    actor = actor_of(request)
+    problems, backlog = problems_and_backlog(tenant_id=actor.tenant_id)
+    lag = _activity(actor.tenant_id)[0].lag_seconds
+    items = health_items(servers(), backlog, overdue=problems["overdue"], lag_seconds=lag)
+    context = {**site.each_context(request), "title": "System health", **health_context(items)}
+    return TemplateResponse(request, "portal/health_page.html", context)
 
 
 def _activity(tenant_id: Any) -> tuple[Activity, list[DefinitionActivity]]:

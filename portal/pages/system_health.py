@@ -1,4 +1,4 @@
-"""Rows of the card "System health": the servers and queues of the portal, each with its numbers."""
+"""Rows of the card and the page "System health": the servers and queues of the portal, each with numbers and limits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,8 +24,12 @@ TEMPORAL_SECONDS = 2.0
 QUIET_POLL_SECONDS = 90
 OLD_TASK_SECONDS, OLD_EVENT_SECONDS, OLD_DELIVERY_SECONDS, LONG_LAG_SECONDS = 10, 30, 60, 10
 LONG_QUEUE = 1_000
-LAG = "Delay from Temporal to these pages. 95 of 100 runs that ended this hour were shown faster."
 GOOD, WARNING, BAD = "good", "warning", "bad"
+START_WORKER = f"Start a Temporal worker for the task queue {settings.TEMPORAL_TASK_QUEUE}."
+MORE_WORKERS = "Read the logs of the Temporal workers. If they are busy, start another Temporal worker."
+START_CELERY = "Start a worker: celery -A portal worker."
+MORE_CELERY = "Read the logs of the Celery workers. If they are busy, start another one: celery -A portal worker."
+CHECK_CELERY = "Check the Celery workers and Redis. The next sweep then routes the events."
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,17 @@ class Servers:
 
 @dataclass(frozen=True)
 class Item:
-    """One line: a number with its unit, a text after it, and what follows from a bad state.
+    """One line: a number with its unit, a text after it, the limit, and what to do if the state is not good.
 
-    `note` explains a number whose name does not say what it counts.
+    `note` explains a number whose name does not say what it counts. `effect` says what a failure of this part stops.
     """
 
     name: str
     state: str
     value: str
     more: str = ""
+    limit: str = ""
+    to_do: str = ""
     url: str = ""
     effect: str = ""
     note: str = ""
@@ -84,9 +90,11 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
     return [
         *_temporal(found),
         *_broker(found),
-        _aged("Events not routed", backlog.unrouted, backlog.unrouted_since, OLD_EVENT_SECONDS),
-        _aged("Deliveries in progress", backlog.deliveries, backlog.deliveries_since, OLD_DELIVERY_SECONDS),
-        _lag(lag_seconds),
+        _backlog("Events not routed", backlog.unrouted, backlog.unrouted_since, OLD_EVENT_SECONDS, CHECK_CELERY),
+        _backlog(
+            "Deliveries in progress", backlog.deliveries, backlog.deliveries_since, OLD_DELIVERY_SECONDS, MORE_WORKERS
+        ),
+        _freshness(lag_seconds),
         _overdue(overdue),
     ]
 
@@ -94,7 +102,8 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
 def _temporal(found: Servers) -> Iterator[Item]:
     if found.queues is None:
         yield Item(
-            "Temporal", BAD, "does not respond", found.temporal_problem,
+            "Temporal", BAD, "does not respond", found.temporal_problem, f"a response within {TEMPORAL_SECONDS:.0f} s",
+            to_do="Start the Temporal server, or correct TEMPORAL_ADDRESS.",
             effect="Runs do not progress until Temporal responds. New events are stored and delivered then.",
         )  # fmt: skip
         return
@@ -105,60 +114,76 @@ def _temporal(found: Servers) -> Iterator[Item]:
     yield action_pollers if workflow_tasks.pollers else replace(action_pollers, effect="")
     waiting = workflow_tasks.backlog + activities.backlog
     age = max(workflow_tasks.backlog_age_seconds, activities.backlog_age_seconds)
-    state = WARNING if waiting and age > OLD_TASK_SECONDS else GOOD
-    yield Item("Task queue backlog", state, f"{waiting:,}", f"oldest {duration(age)}" if waiting else "")
+    yield _aged("Task queue backlog", f"{waiting:,}", age if waiting else None, OLD_TASK_SECONDS, MORE_WORKERS)
 
 
 def _pollers(name: str, queue: TaskQueueState) -> Item:
+    limit = f"{QUIET_POLL_SECONDS} s"
     if not queue.pollers:
-        effect = f"Runs do not progress. Start a Temporal worker for the task queue {settings.TEMPORAL_TASK_QUEUE}."
-        return Item(name, BAD, "0", "no worker polls", effect=effect)
+        return Item(name, BAD, "0", "no worker polls", limit, START_WORKER, effect="Runs do not progress.")
     age = _age(queue.polled_at)
     state = WARNING if age > QUIET_POLL_SECONDS else GOOD
-    return Item(name, state, str(queue.pollers), f"last poll {duration(age)} ago")
+    return Item(name, state, str(queue.pollers), f"polled {duration(int(age))} ago", limit, START_WORKER)
 
 
 def _broker(found: Servers) -> Iterator[Item]:
     state = found.celery
     if state is None:
         yield Item(
-            "Redis", BAD, "does not respond", found.broker_problem,
+            "Redis", BAD, "does not respond", found.broker_problem, "a response within 2 s",
+            to_do="Start Redis, or correct REDIS_URL.",
             effect="New events are stored. They are routed when Redis responds.",
         )  # fmt: skip
         return
     waiting = f"{state.messages:,} waiting" if state.messages else "none waiting"
     if state.oldest_seconds is not None:
         waiting = f"{waiting}, oldest {duration(state.oldest_seconds)}"
+    limit = f"{OLD_TASK_SECONDS} s"
     if not state.workers:
-        effect = (
-            "Events are stored but not delivered, and bulk jobs do not start. Start a worker: celery -A portal worker."
-        )
-        yield Item("Celery workers", BAD, "0", waiting, effect=effect)
+        effect = "Events are stored but not delivered, and bulk jobs do not start."
+        yield Item("Celery workers", BAD, "0", waiting, limit, START_CELERY, effect=effect)
         return
     is_late = state.messages > LONG_QUEUE or (state.oldest_seconds or 0.0) > OLD_TASK_SECONDS
-    yield Item("Celery workers", WARNING if is_late else GOOD, f"{state.workers:,}", waiting)
+    yield Item("Celery workers", WARNING if is_late else GOOD, f"{state.workers:,}", waiting, limit, MORE_CELERY)
 
 
-def _aged(name: str, count: int, since: datetime | None, old_after: float) -> Item:
-    age = _age(since) if count else 0.0
-    return Item(
-        name, WARNING if age > old_after else GOOD, count_text(count), f"oldest {duration(age)}" if count else ""
-    )
+def _aged(name: str, value: str, age: float | None, old_after: float, to_do: str) -> Item:
+    """Return the line of waiting work. `age` is the age of the oldest piece in seconds, None if nothing waits."""
+    state = WARNING if (age or 0.0) > old_after else GOOD
+    oldest = "none waiting" if age is None else f"oldest {duration(age)}"
+    return Item(name, state, value, oldest, f"{old_after:.0f} s", to_do)
 
 
-def _lag(seconds: float | None) -> Item:
+def _backlog(name: str, count: int, since: datetime | None, old_after: float, to_do: str) -> Item:
+    return _aged(name, count_text(count), _age(since) if count else None, old_after, to_do)
+
+
+def _freshness(seconds: float | None) -> Item:
+    name, limit = "Age of what you see", f"{LONG_LAG_SECONDS} s"
+    to_do = "Read the logs of the Temporal workers and the database. The workers write the rows of these pages."
     if seconds is None:
-        return Item("Projection lag", GOOD, "–", "no run ended this hour", note=LAG)
+        return Item(name, GOOD, "–", "no run ended this hour", limit, to_do)
     state = WARNING if seconds > LONG_LAG_SECONDS else GOOD
-    return Item("Projection lag", state, duration(seconds), note=LAG)
+    note = f"95 % of runs appear here within {duration(seconds)}."
+    return Item(name, state, duration(seconds), "", limit, to_do, note=note)
 
 
 def _overdue(overdue: Problem) -> Item:
+    to_do = "Open the list. Read the logs of the Temporal workers."
     if not overdue.count or overdue.first is None:
-        return Item("Overdue timers", GOOD, "0")
+        return Item("Overdue timers", GOOD, "0", "", "1 min late", to_do)
     late = f"{duration(_age(overdue.first['at']))} late"
-    return Item("Overdue timers", WARNING, count_text(overdue.count), late, url=overdue_address())
+    return Item("Overdue timers", WARNING, count_text(overdue.count), late, "1 min", to_do, url=overdue_address())
 
 
 def _age(at: datetime | Any) -> float:
     return 0.0 if at is None else max(0.0, (timezone.now() - at).total_seconds())
+
+
+def health_context(items: list[Item]) -> dict[str, Any]:
+    """Return what the card and the page need: the lines, and the numbers of errors and of warnings."""
+    return {
+        "health": items,
+        "errors": sum(1 for item in items if item.state == BAD),
+        "warnings": sum(1 for item in items if item.state == WARNING),
+    }

@@ -1,6 +1,7 @@
 """The dashboard: each count equals the rows of the list that it links to, in few statements, for every role."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -353,8 +354,57 @@ def test_health_shows_pollers_and_backlog(tenant: Any, temporal_worker: None) ->
     items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
     assert set(items) >= {
         "Workflow pollers", "Action pollers", "Task queue backlog", "Celery workers", "Events not routed",
-        "Deliveries in progress", "Projection lag", "Overdue timers",
+        "Deliveries in progress", "Age of what you see", "Overdue timers",
     }  # fmt: skip
+
+
+def test_health_names_the_limit_and_what_to_do_for_each_line(tenant: Any, temporal_worker: None) -> None:
+    """The card and the page show the same lines. A warning is not counted as an error, nor an error as a warning."""
+    worker_record("celery@host")
+    make_run(tenant, status="SUCCEEDED", ended_at=ago(MINUTE), projected_at=ago(MINUTE) + timedelta(seconds=1.2))
+    add_overdue(tenant)
+    client = member_of(tenant, role=Role.VIEWER)
+    card, page = dashboard(client), client.get(reverse("admin:health"))
+    lines = {item.name: item for item in page.context_data["health"]}
+    assert [item.name for item in card.context_data["health"]] == list(lines)
+    assert all(item.limit and item.to_do for item in lines.values())
+    assert (lines["Overdue timers"].state, lines["Overdue timers"].more) == ("warning", "17 min late")
+    assert re.fullmatch(r"polled \d+ s ago", lines["Workflow pollers"].more)
+    text, wide = card.content.decode(), page.content.decode()
+    for expected in (", limit 90 s", "95 % of runs appear here within 1.2 s.", "1 warning</span>"):
+        assert expected in text, expected
+    assert "error</span>" not in text.partition('id="h-health"')[2].partition("</header>")[0]
+    assert [item.to_do in wide for item in lines.values()] == [True] * len(lines)
+
+
+def test_health_counts_errors_apart_from_warnings(tenant: Any, settings: Any) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = f"health-{tenant.slug}"
+    add_overdue(tenant)
+    page = member_of(tenant).get(reverse("admin:health"))
+    states = [item.state for item in page.context_data["health"]]
+    assert states.count("bad") >= 1
+    numbers = (page.context_data["errors"], page.context_data["warnings"])
+    assert numbers == (states.count("bad"), states.count("warning"))
+    assert f"{numbers[0]} error" in page.content.decode()
+
+
+def test_each_number_of_the_dashboard_equals_the_list_that_it_links_to(story: Any) -> None:
+    client = Client()
+    client.force_login(story.users["Maya"])
+    page = dashboard(client)
+    runs = reverse("admin:workflows_run_changelist")
+    numbers = {row.url: int(row.count) for row in page.context_data["attention"]}
+    numbers |= {f"{runs}?incident={row.number}": row.run_count for row in page.context_data["incidents"]}
+    numbers |= {
+        f"{runs}?problem=failed&definition={row.key}": row.failed
+        for row in page.context_data["definitions"]
+        if row.failed
+    }
+    numbers |= {item.url: int(item.value) for item in page.context_data["health"] if item.url}
+    assert len(numbers) >= 12
+    text = page.content.decode()
+    assert [url for url in numbers if url.replace("&", "&amp;") not in text] == []
+    assert {url: listed_rows(client, url) for url in numbers} == numbers
 
 
 @pytest.mark.parametrize(
