@@ -15,7 +15,8 @@ from django.urls import URLPattern, path, reverse
 
 from ingress.admin.stored_events import restored_envelope, shown_envelope, stored_event
 from ingress.admin.what_if import json_area, tone_of
-from ingress.explain.skeleton import payload_skeleton, with_key, with_value_at
+from ingress.explain.form_values import about_type, catalogued_type, empty_payload, payload_text
+from ingress.explain.skeleton import with_key
 from ingress.explain.what_if import event_what_if
 from ingress.intake.receive import event_receive
 from workflows.actors import Actor
@@ -23,9 +24,8 @@ from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
-from workflows.json_numbers import write_json
 from workflows.ledger import command_failures_recorded, command_finish
-from workflows.models import EventType, PayloadSchema, RunWait
+from workflows.models import EventType, RunWait
 from workflows.redaction import redact_filters, rules_of
 from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventSource, Role
@@ -103,7 +103,7 @@ class SendEventViews(TenantAdmin):
             wait=wait,
             filters=redact_filters(wait.filters, rules_of(actor.tenant_id)) if wait else [],
             event_types=EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name"),
-            about=_about(actor, name),
+            about=about_type(name, catalogued_type(actor, name)),
         )
         return TemplateResponse(request, "portal/event_send.html", context)
 
@@ -117,11 +117,11 @@ def _initial(actor: Actor, request: HttpRequest, wait: RunWait | None) -> dict[s
         initial |= {name: shown[name] for name in ENVELOPE if name in shown} | {"stored": str(stored.id)}
         if key:
             with_key(shown["payload"], stored.correlation_trace, key, replaces=request.GET.get("replaces", ""))
-        initial["payload"] = _text(shown["payload"])
+        initial["payload"] = payload_text(shown["payload"])
     elif wait is not None:
         initial |= {"event_type": wait.event_name, "workflow_correlation_key": wait.correlation_key}
     if stored is None and initial["event_type"]:
-        initial["payload"] = _text(_skeleton(actor, initial["event_type"], wait))
+        initial["payload"] = payload_text(empty_payload(catalogued_type(actor, initial["event_type"]), wait))
     for parameter, name in (("event_type", "event_type"), ("key", "workflow_correlation_key")):
         if request.GET.get(parameter):
             initial[name] = request.GET[parameter]
@@ -139,38 +139,6 @@ def _wait(actor: Actor, wait_pk: str) -> RunWait | None:
     if wait is None:
         raise Http404(f"There is no wait {wait_pk} for an event.")
     return wait
-
-
-def _about(actor: Actor, name: str) -> dict[str, Any] | None:
-    """Return what the event catalogue says about an event type: its entry, its schema and an empty payload."""
-    entry = EventType.objects.filter(tenant_id=actor.tenant_id, name=name, is_active=True).first() if name else None
-    if entry is None:
-        return {"name": name} if name else None
-    schemas = PayloadSchema.objects.filter(tenant_id=actor.tenant_id, ref=entry.payload_schema_ref)
-    schema = schemas.first() if entry.payload_schema_ref else None
-    examples = (schema.schema.get("examples") if schema and isinstance(schema.schema, dict) else None) or []
-    return {
-        "name": name,
-        "entry": entry,
-        "schema": _text(schema.schema) if schema else "",
-        "example": _text(examples[0]) if isinstance(examples, list) and examples else "",
-    }
-
-
-def _skeleton(actor: Actor, name: str, wait: RunWait | None) -> dict[str, Any]:
-    """Return a payload with empty values for an event type. The first correlation path gets the key of the wait."""
-    entry = EventType.objects.filter(tenant_id=actor.tenant_id, name=name, is_active=True).first()
-    ref = entry.payload_schema_ref if entry else ""
-    schema = PayloadSchema.objects.filter(tenant_id=actor.tenant_id, ref=ref).first() if ref else None
-    made = payload_skeleton(schema.schema) if schema else {}
-    payload: dict[str, Any] = made if isinstance(made, dict) else {}
-    if wait is not None and entry is not None and entry.correlation_paths:
-        with_value_at(payload, entry.correlation_paths[0], wait.correlation_key)
-    return payload
-
-
-def _text(value: Any) -> str:
-    return write_json(value, indent=2, ensure_ascii=False)
 
 
 def _send(actor: Actor, form: SendEventForm, key: str) -> str:

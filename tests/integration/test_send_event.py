@@ -108,3 +108,26 @@ def test_viewer_sees_why_the_form_is_missing(tenant: Any) -> None:
     refused = client.post(address, {"event_type": "E", "payload": "{}", "do": "check"}).content.decode()
     assert "may not send events" in refused
     assert Event.objects.filter(tenant=tenant).count() == 1
+
+
+def test_page_of_a_waiting_run_has_the_form_filled_from_its_wait(tenant: Any) -> None:
+    PayloadSchema.objects.create(tenant=tenant, ref="payload.Reply.v1", schema=SCHEMA)
+    EventType.objects.create(
+        tenant=tenant, name="REPLIED", correlation_paths=["ticket.id"], payload_schema_ref="payload.Reply.v1"
+    )
+    wait = open_wait(tenant, key="T-7", filters=[{"path": "channel", "op": "in", "value": ["mail"]}])
+    address = reverse("admin:workflows_run_change", args=[wait.run_id])
+    form = member_of(tenant).get(address).content.decode().partition(f'id="send-{wait.id}"')[2].partition("</form>")[0]
+    shown = re.search(r'name="payload"[^>]*>(.*?)</textarea>', form, re.DOTALL)
+    assert shown is not None
+    payload = html.unescape(shown[1])
+    assert json.loads(payload)["ticket"] == {"id": "T-7", "open": None}
+    assert ('value="REPLIED"' in form, 'value="T-7"' in form, "channel in" in form) == (True, True, True)
+    assert ("payload.Reply.v1" in form, "an example" in form) == (True, True)
+    target = html.unescape(re.search(r'action="([^"]+)"', form)[1])  # type: ignore[index]
+    value = {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "payload": payload, "reason": "by hand"}
+    sent = member_of(tenant).post(target, value)
+    assert sent.status_code == 302
+    assert Event.objects.get(tenant=tenant).correlation_keys == ["T-7"]
+    assert Command.objects.get(tenant=tenant).reason == "by hand"
+    assert f"send-{wait.id}" not in member_of(tenant, role="viewer").get(address).content.decode()
