@@ -14,51 +14,76 @@ Source: docs/reference/events.md#statuses-and-outcomes
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from workflows.event_decisions import decision_sentence
 from workflows.models import Event, EventDelivery
 from workflows.models.statements import update_rows
-from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
+from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome, OutcomeCode
 
+OUTCOME_FIELDS = ["outcome", "outcome_code", "outcome_reason"]
 REACHED = frozenset({DeliveryStatus.MATCHED, DeliveryStatus.STARTED})
 IN_PROGRESS = frozenset({DeliveryStatus.PENDING, DeliveryStatus.SENT})
 # A pending start that is held counts with this word instead of its status.
 HELD = "held"
-HELD_UNTIL = "until the definition is resumed or has a free slot"
+# The decision on an event whose deliveries all ended without an effect. The first status that exists decides.
+_WITHOUT_EFFECT = {
+    DeliveryStatus.FILTERED: OutcomeCode.FILTERED,
+    DeliveryStatus.LATE: OutcomeCode.WAIT_CLOSED,
+    DeliveryStatus.SKIPPED: OutcomeCode.NOT_STARTED,
+    DeliveryStatus.DISCARDED: OutcomeCode.DISCARDED,
+}
 
 
-def outcome_of(
-    statuses: Iterable[str], *, is_routed: bool, correlation_status: str, is_buffered: bool, held_why: str = ""
-) -> tuple[EventOutcome, str]:
-    """Return the outcome that follows from these delivery statuses, and its reason.
+class Decision(NamedTuple):
+    outcome: EventOutcome
+    code: OutcomeCode
+    reason: str
+
+
+def decision_of(
+    statuses: Iterable[str],
+    *,
+    is_routed: bool,
+    correlation_status: str,
+    is_buffered: bool,
+    held_why: str = "",
+    had_closed_wait: bool = False,
+) -> Decision:
+    """Return the outcome that follows from these delivery statuses, with its code and its sentence.
 
     The first rule that fits decides. `statuses` has `HELD` for a start that is held, and `held_why` says why it is.
+    `had_closed_wait`: routing found a wait with the name and a key of the event, which had closed.
     """
     found = set(statuses)
     if not is_routed:
-        return EventOutcome.RECEIVED, "stored, not routed yet"
+        return _decision(EventOutcome.RECEIVED, OutcomeCode.NOT_ROUTED)
     if found & REACHED:
         if DeliveryStatus.DEAD in found:
-            return EventOutcome.PARTLY_DELIVERED, "one target was reached; another delivery is a dead letter"
-        return EventOutcome.DELIVERED, ""
+            return _decision(EventOutcome.PARTLY_DELIVERED, OutcomeCode.PARTLY_DEAD)
+        matched = DeliveryStatus.MATCHED in found
+        return _decision(EventOutcome.DELIVERED, OutcomeCode.MATCHED if matched else OutcomeCode.STARTED)
     if found & IN_PROGRESS:
-        return EventOutcome.ROUTING, "a delivery is in progress"
+        return _decision(EventOutcome.ROUTING, OutcomeCode.DELIVERING)
     if HELD in found:
-        return EventOutcome.HELD, f"{held_why or 'the definition cannot start now'}, {HELD_UNTIL}"
+        return _decision(EventOutcome.HELD, OutcomeCode.HELD, held_why or "the definition cannot start now")
     if DeliveryStatus.DEAD in found:
-        return EventOutcome.DEAD, "every attempt of a delivery failed; see the dead-letter inbox"
+        return _decision(EventOutcome.DEAD, OutcomeCode.DEAD)
     if found == {DeliveryStatus.DISCARDED}:
-        return EventOutcome.DISCARDED, "discarded by an operator"
+        return _decision(EventOutcome.DISCARDED, OutcomeCode.DISCARDED)
     if correlation_status == CorrelationStatus.MISSING and not found:
-        return EventOutcome.UNCORRELATED, "no correlation key was found, and the event starts no definition"
-    if is_buffered:
-        return EventOutcome.BUFFERED, "nothing has taken the event yet; an open wait, or one that opens, still can"
-    if found:
-        return EventOutcome.UNMATCHED, "no delivery reached its target: " + ", ".join(sorted(found))
-    return EventOutcome.UNMATCHED, "no wait matched, and the event starts no definition"
+        return _decision(EventOutcome.UNCORRELATED, OutcomeCode.NO_KEY)
+    outcome = EventOutcome.BUFFERED if is_buffered else EventOutcome.UNMATCHED
+    code = next((code for status, code in _WITHOUT_EFFECT.items() if status in found), None)
+    return _decision(outcome, code or (OutcomeCode.WAIT_CLOSED if had_closed_wait else OutcomeCode.NO_WAIT))
+
+
+def _decision(outcome: EventOutcome, code: OutcomeCode, detail: str = "") -> Decision:
+    return Decision(outcome, code, decision_sentence(code, outcome=outcome, detail=detail))
 
 
 @contextmanager
@@ -90,23 +115,27 @@ def write_outcomes(locked: list[Event]) -> None:
         for event in locked
         if event.occupies_id and set_outcome(event, statuses.get(event.id, ()), held_why=held_why.get(event.id, ""))
     ]
-    update_rows(changed, ["outcome", "outcome_reason"])
+    update_rows(changed, OUTCOME_FIELDS)
 
 
-def set_outcome(event: Event, statuses: Iterable[str], *, held_why: str = "") -> bool:
+def set_outcome(
+    event: Event, statuses: Iterable[str], *, held_why: str = "", had_closed_wait: bool | None = None
+) -> bool:
     """Set the outcome that follows from these delivery statuses, but do not save it.
 
+    Only routing knows if a wait had closed. Later decisions keep what routing found.
     Return True if the outcome changed.
     """
-    outcome, reason = outcome_of(
+    was_closed = event.outcome_code == OutcomeCode.WAIT_CLOSED if had_closed_wait is None else had_closed_wait
+    decision = decision_of(
         statuses,
         is_routed=event.routed_at is not None,
         correlation_status=event.correlation_status,
         is_buffered=event.buffered_until is not None and timezone.now() < event.buffered_until,
         held_why=held_why,
+        had_closed_wait=was_closed,
     )
-    reason = reason[:500]
-    if (event.outcome, event.outcome_reason) == (outcome, reason):
+    if (event.outcome, event.outcome_code, event.outcome_reason) == decision:
         return False
-    event.outcome, event.outcome_reason = outcome, reason
+    event.outcome, event.outcome_code, event.outcome_reason = decision
     return True

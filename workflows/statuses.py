@@ -131,6 +131,27 @@ class EventOutcome(TextChoices):
     DISCARDED = "discarded", "Discarded"
 
 
+class OutcomeCode(TextChoices):
+    """Decision on an event. `event_decisions` has the sentence of each code."""
+
+    NOT_ROUTED = "not_routed", "Not routed"
+    ROUTING_FAILED = "routing_failed", "Routing failed"
+    DELIVERING = "delivering", "Delivering"
+    HELD = "held", "On hold"
+    MATCHED = "matched", "Matched"
+    STARTED = "started", "Started"
+    PARTLY_DEAD = "partly_dead", "Partly dead"
+    FILTERED = "filtered", "Filtered"
+    WAIT_CLOSED = "wait_closed", "Wait closed"
+    NOT_STARTED = "not_started", "Not started"
+    NO_WAIT = "no_wait", "No wait"
+    NO_KEY = "no_key", "No key"
+    DEAD = "dead", "Dead"
+    DISCARDED = "discarded", "Discarded"
+    PAYLOAD_REJECTED = "payload_rejected", "Payload rejected"
+    ID_CONFLICT = "id_conflict", "Id conflict"
+
+
 class EventSource(TextChoices):
     REST = "rest", "REST API"
     CELERY = "celery", "Celery task"

@@ -49,7 +49,7 @@ class Maintenance:
     @property
     def text(self) -> str:
         what = "the portal" if self.is_portal else "the tenant"
-        return f"{what} is in maintenance since {self.since:%Y-%m-%d %H:%M} UTC: {self.reason}"
+        return f"{what} is in maintenance: {self.reason}"
 
 
 def with_maintenance(rows: QuerySet[Any]) -> QuerySet[Any]:

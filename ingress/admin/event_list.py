@@ -9,10 +9,11 @@ from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
+from ingress.explain.targets import decided_targets
 from workflows import status_marks
 from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
 from workflows.event_redaction import EventRedaction
-from workflows.models import Event, EventType
+from workflows.models import Event, EventDelivery, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import MOST_EVENTS
 from workflows.statuses import CorrelationStatus, EventOutcome
@@ -28,6 +29,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
     query = request.GET
     rows: list[Event] = list(shown.result_list)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
+    targets = decided_targets(rows)
     names = EventType.objects.filter(tenant_id=request.tenant.id).order_by("name")  # type: ignore[attr-defined]
     return {
         "chips": _chips(query, counts),
@@ -36,9 +38,10 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
         "values": {name: query.get(name, "") for name in (TYPE, CORRELATION, *FROM, *TO)},
         "search": query.get(SEARCH_VAR, ""),
         "search_label": shown.search_help_text,
+        "search_note": "Finds the beginning or the end of a key, and whole ids. Not the middle of a key.",
         "correlations": CorrelationStatus.choices,
         "event_types": names.values_list("name", flat=True)[:MOST_TYPES],
-        "rows": [_row(event, EventRedaction(event, rules)) for event in rows],
+        "rows": [_row(event, EventRedaction(event, rules), targets.get(event.id)) for event in rows],
         "problems": shown.problems,
         "problem_lines": shown.problems,
         "cleared": reverse("admin:workflows_event_changelist"),
@@ -47,12 +50,25 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
     }
 
 
-def _row(event: Event, redaction: EventRedaction) -> dict[str, Any]:
+def _row(event: Event, redaction: EventRedaction, target: EventDelivery | None) -> dict[str, Any]:
     return {
         "event": event,
         "keys": ", ".join(redaction.keys(event.correlation_keys)),
         "why": redaction.reason(event.outcome_reason),
+        "target": _target(target, redaction) if target else None,
         "is_buffered": event.outcome == EventOutcome.BUFFERED,
+    }
+
+
+def _target(delivery: EventDelivery, redaction: EventRedaction) -> dict[str, Any]:
+    """Return the run or the definition that the decision is about, with the step of the wait."""
+    run, definition = delivery.run, delivery.definition
+    key = redaction.key(run.correlation_key) if run else ""
+    name = run.definition_key if run else definition.key if definition else ""
+    return {
+        "name": f"{name} {key}".strip(),
+        "run_id": run.id if run else None,
+        "step_id": delivery.wait.step_id if delivery.wait else "",
     }
 
 

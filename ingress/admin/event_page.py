@@ -19,15 +19,21 @@ from ingress.explain.trace import event_explained
 from workflows import status_marks
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.live import live_page
+from workflows.event_outcomes import REACHED
 from workflows.event_redaction import EventRedaction
 from workflows.models import Command, Event, Run
 from workflows.redaction import rules_of
 from workflows.selectors.run_list import runs_waiting_for
 from workflows.selectors.versions import event_version
-from workflows.statuses import DeliveryStatus, EventOutcome, Role
+from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role
 
 SAME_TYPE_SPAN, SHOWN_SAME_TYPE = timedelta(hours=1), 5
 MOST_WAITING = 1_000
+# A near miss explains nothing after these decisions, because a run has the event or will have it.
+USED_CODES = (
+    OutcomeCode.MATCHED, OutcomeCode.STARTED, OutcomeCode.PARTLY_DEAD, OutcomeCode.HELD, OutcomeCode.DELIVERING,
+)  # fmt: skip
+SHOWN_TARGETS = 2
 IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 
 
@@ -46,7 +52,8 @@ class EventPageViews(TenantAdmin):
         trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
         key = next(iter(trace["correlation"]["keys"]), "")
         advice, counts = advice_of(trace), trace["delivery_counts"]
-        total = sum(counts.values())
+        total, near_misses = sum(counts.values()), trace["routing"]["near_misses"]
+        is_unused = event.outcome_code not in USED_CODES
         delivery_ids = [str(delivery["id"]) for delivery in trace["deliveries"]]
         commands = Command.objects.filter(tenant_id=actor.tenant_id, target_id__in=delivery_ids)
         dead_url = _dead_url(trace)
@@ -62,13 +69,32 @@ class EventPageViews(TenantAdmin):
             advice=advice,
             action_url=dead_url if advice.action == "redeliver" else _action_url(advice, event),
             dead_url=dead_url,
+            **_targets(trace),
+            closed_waits=[near for near in near_misses if "closed_at" in near and is_unused],
+            near_misses=[near for near in near_misses if "closed_at" not in near and is_unused],
             same_type=_same_type(event),
-            more_waiting=_more_waiting(event, trace["routing"]["near_misses"]),
+            more_waiting=_more_waiting(event, near_misses) if is_unused else "",
             commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
             is_live=_is_live(event, trace),
             may_act=actor.has_role(Role.OPERATOR),
         )
         return TemplateResponse(request, "portal/event_page.html", context)
+
+
+def _targets(trace: dict[str, Any]) -> dict[str, Any]:
+    """Return the first deliveries for the box, and the number of the others. Those that reached a run come first."""
+    deliveries = sorted(trace["deliveries"], key=lambda row: row["status"] not in REACHED)
+    shown = [
+        {
+            "word": status_marks.EVENT["held"].word if row["held_since"] else status_marks.DELIVERY[row["status"]].word,
+            "name": f"{row['target']['definition']} {row['key']}".strip(),
+            "run_id": row["target"]["run_id"],
+            "step_id": row["target"]["step_id"],
+            "reason": None if row["held_since"] else row["reason"],
+        }
+        for row in deliveries[:SHOWN_TARGETS]
+    ]
+    return {"targets": shown, "more_targets": sum(trace["delivery_counts"].values()) - len(shown)}
 
 
 def _action_url(advice: Advice, event: Event) -> str:

@@ -139,7 +139,7 @@ class CorrelationWhatIfSerializer(serializers.Serializer[Any]):
 EVENT_FIELDS = (
     "id", "event_id", "event_type", "payload", "payload_schema_ref", "workflow_correlation_key", "attributes", "source",
     "sender", "sender_type", "occurred_at", "received_at", "correlation_status", "correlation_reason",
-    "correlation_key", "correlation_keys", "outcome", "outcome_reason", "buffered_until", "routed_at",
+    "correlation_key", "correlation_keys", "outcome", "outcome_code", "outcome_reason", "buffered_until", "routed_at",
 )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ Source: docs/reference/events.md#decision-trace
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from django.db.models import QuerySet
 
@@ -67,13 +66,9 @@ def _difference(wait: RunWait, event: Event) -> str | None:
     same_name, same_key = wait.event_name == event.event_type, wait.correlation_key in event.correlation_keys
     is_open = wait.status == WaitStatus.WAITING
     if same_name and same_key and not is_open:
-        return f"the wait is closed: {wait.get_status_display().lower()} {_at(wait.resolved_at)}".strip()
+        return f"the wait had closed: {wait.get_status_display().lower()}"
     if same_name and not same_key and is_open:
         return "the wait has another key" if event.correlation_keys else "the wait has a key, but this event has none"
     if same_key and not same_name and is_open:
         return f"the wait has this key, but waits for {wait.event_name}"
     return None
-
-
-def _at(moment: datetime | None) -> str:
-    return f"at {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""

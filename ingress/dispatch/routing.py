@@ -25,11 +25,12 @@ from django.utils import timezone
 from ingress.dispatch.near_misses import event_near_misses
 from ingress.dispatch.targets import concurrency_key_of
 from workflows.backoff import backoff_seconds
-from workflows.event_outcomes import IN_PROGRESS, set_outcome
+from workflows.event_decisions import decision_sentence, paused_text
+from workflows.event_outcomes import IN_PROGRESS, OUTCOME_FIELDS, set_outcome
 from workflows.models import Definition, Event, EventDelivery, RunWait
 from workflows.models.statements import update_rows
 from workflows.services.wait_lookback import buffer_times, new_wait_delivery
-from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, WaitKind, WaitStatus
+from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, OutcomeCode, WaitKind, WaitStatus
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ BATCH = 100
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 2, 300
 # Maximum number of waits, and of triggers, that the decision trace stores. Deliveries are created for all of them.
 KEPT_TARGETS = 50
-_ROUTED_FIELDS = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", "outcome", "outcome_reason"]
+_ROUTED_FIELDS = ["routed_at", "buffered_until", "decision_trace", "routing_attempts", *OUTCOME_FIELDS]
 
 
 # -- Plans: reads only ------------------------------------------------------------------------------------------------
@@ -58,12 +59,18 @@ class EventPlan:
     triggers: list[Definition] = field(default_factory=list)
     near_misses: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def had_closed_wait(self) -> bool:
+        """Return True if a near miss has the name and a key of the event, and had closed."""
+        return any("closedAt" in near for near in self.near_misses)
+
     def as_trace(self) -> dict[str, Any]:
         """Return the plan as part of the decision trace.
 
         Shapes: `waits [{waitId, runId, stepPath, eventName, key, taken, why}]`, `nearMisses` with the same fields
-        except `taken`, `triggers [{definition, version, taken, why}]`, `bufferSeconds`, `moreWaits` and `moreTriggers`.
-        The last two are the numbers of waits and triggers that the trace does not store.
+        except `taken`, and with `closedAt` for a wait that had closed, `triggers [{definition, version, taken, why}]`,
+        `bufferSeconds`, `moreWaits` and `moreTriggers`. The last two are the numbers of waits and triggers that the
+        trace does not store.
         """
         own = self.own_waits[:KEPT_TARGETS]
         taken = self.waits[: KEPT_TARGETS - len(own)]
@@ -97,7 +104,7 @@ def plan_event_routes(events: Sequence[Event]) -> list[EventPlan]:
     without_target = [plan for plan in plans if not plan.waits and not plan.triggers]
     near = event_near_misses([plan.event for plan in without_target], _waits_of(tenant_id))
     for plan in without_target:
-        plan.near_misses = [{**_wait_in_trace(wait), "why": why} for wait, why in near[plan.event.id]]
+        plan.near_misses = [{**_wait_in_trace(wait), **_closed(wait), "why": why} for wait, why in near[plan.event.id]]
     return plans
 
 
@@ -171,12 +178,18 @@ def _wait_in_trace(wait: RunWait) -> dict[str, Any]:
     }
 
 
+def _closed(wait: RunWait) -> dict[str, Any]:
+    """Return the time at which a near miss had closed. An open wait has none."""
+    if wait.status == WaitStatus.WAITING:
+        return {}
+    return {"closedAt": wait.resolved_at.isoformat() if wait.resolved_at else None}
+
+
 def _trigger_in_trace(definition: Definition) -> dict[str, Any]:
     version = definition.published_version.version if definition.published_version else None
     why = "this event starts the published version"
     if definition.is_paused:
-        reason = definition.paused_reason or "no reason given"
-        why = f"the definition is paused: {reason}; the start is held until an author resumes the definition"
+        why = f"{paused_text(definition.key, definition.paused_reason)}; an author must resume it"
     return {"definition": definition.key, "version": version, "taken": True, "why": why}
 
 
@@ -233,7 +246,7 @@ def _route_events(unrouted: QuerySet[Event]) -> int:
             event.buffered_until = now + plan.buffer if plan.buffer else None
             event.decision_trace = {**event.decision_trace, **plan.as_trace()}
             event.routing_attempts += 1
-            set_outcome(event, statuses[event.id])
+            set_outcome(event, statuses[event.id], had_closed_wait=plan.had_closed_wait)
         update_rows(claimed, _ROUTED_FIELDS)
     return len(claimed)
 
@@ -307,5 +320,7 @@ def _route_later(event_id: uuid.UUID, error: Exception) -> None:
             event.routing_attempts, first=FIRST_BACKOFF_SECONDS, longest=MAX_BACKOFF_SECONDS, with_jitter=True
         )
         event.route_at = timezone.now() + timedelta(seconds=pause)
-        event.outcome_reason = f"routing failed and will be retried: {type(error).__name__}: {error}"[:500]
-        update_rows([event], ["routing_attempts", "route_at", "outcome_reason"])
+        event.outcome_code = OutcomeCode.ROUTING_FAILED
+        detail = f"{type(error).__name__}: {error}"
+        event.outcome_reason = decision_sentence(OutcomeCode.ROUTING_FAILED, outcome=event.outcome, detail=detail)
+        update_rows([event], ["routing_attempts", "route_at", "outcome_code", "outcome_reason"])

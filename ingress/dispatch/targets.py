@@ -11,6 +11,7 @@ from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
 from workflows.errors import Conflict, PortalError
+from workflows.event_decisions import archived_text, limit_text, paused_text
 from workflows.json_numbers import as_doubles
 from workflows.ledger import command_finish, command_refuse
 from workflows.models import Command, Definition, DefinitionVersion, Event, EventDelivery, Run
@@ -96,7 +97,7 @@ def event_start_run(delivery: EventDelivery) -> tuple[str, str]:
     run_id = run_id_of(event.id, definition.id)
     is_launched = Run.objects.filter(tenant_id=delivery.tenant_id, id=run_id).exists()
     if not is_launched and definition.archived_at is not None:
-        return DeliveryStatus.SKIPPED, f"{definition.key} is archived and starts no more runs"
+        return DeliveryStatus.SKIPPED, archived_text(definition.key)
     if not is_launched:
         _require_not_paused(definition)
     payload, problem = trigger_input(version, event)
@@ -127,8 +128,7 @@ def _event_metadata(event: Event) -> dict[str, Any]:
 
 def _require_not_paused(definition: Definition) -> None:
     if definition.is_paused:
-        why = definition.paused_reason or "no reason given"
-        raise TriggerHeld(f"{definition.key} is paused: {why}", is_paused=True)
+        raise TriggerHeld(paused_text(definition.key, definition.paused_reason), is_paused=True)
 
 
 def _admit(definition: Definition, delivery: EventDelivery) -> None:
@@ -151,7 +151,7 @@ def _require_slot(definition: Definition, delivery: EventDelivery) -> None:
     """
     use = slot_use_locked(definition_id=definition.id, delivery=delivery)
     if use is not None and not use.has_slot:
-        raise TriggerHeld(f"{definition.key} is at its concurrency limit: {use.reason}")
+        raise TriggerHeld(limit_text(definition.key, use.reason))
 
 
 def run_id_of(event_pk: uuid.UUID, definition_pk: uuid.UUID) -> uuid.UUID:

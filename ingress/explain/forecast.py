@@ -16,6 +16,7 @@ from workflows.engine.records import FilterMismatch
 from workflows.engine.run_keys import OnConflict
 from workflows.engine.wait_steps import response_in
 from workflows.errors import PortalError
+from workflows.event_decisions import archived_text, limit_text, paused_text
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, DefinitionVersion, Event, HumanTask, Run, RunWait
 from workflows.services.completion_events import completion_problem
@@ -76,11 +77,9 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     if Run.objects.filter(tenant_id=definition.tenant_id, id=run_id_of(event.id, definition.id)).exists():
         return Forecast(DeliveryStatus.STARTED, "this event has started its run already, and a run starts only once")
     if definition.archived_at is not None:
-        return Forecast(DeliveryStatus.SKIPPED, "the definition is archived and starts no more runs")
+        return Forecast(DeliveryStatus.SKIPPED, archived_text(definition.key))
     if definition.is_paused:
-        return Forecast(
-            DeliveryStatus.PENDING, f"the definition is paused: {definition.paused_reason or 'no reason given'}"
-        )
+        return Forecast(DeliveryStatus.PENDING, paused_text(definition.key, definition.paused_reason))
     payload, problem = trigger_input(version, event)
     if problem:
         return Forecast(DeliveryStatus.SKIPPED, problem)
@@ -93,7 +92,7 @@ def trigger_forecast(definition: Definition, version: DefinitionVersion, event: 
     use = slot_use_of_new_start(definition)
     limit = None if use is None else asdict(use)
     if use is not None and not use.has_slot:
-        return Forecast(DeliveryStatus.PENDING, use.reason, limit, payload)
+        return Forecast(DeliveryStatus.PENDING, limit_text(definition.key, use.reason), limit, payload)
     return Forecast(DeliveryStatus.STARTED, why or "this event starts the published version", limit, payload)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from workflows.event_outcomes import HELD_UNTIL
 from workflows.redaction import HIDDEN
 from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
 
@@ -31,8 +30,9 @@ _REACHED = (DeliveryStatus.MATCHED, DeliveryStatus.STARTED)
 
 
 def summary_of(explained: dict[str, Any], *, now: datetime) -> str:
-    """Return sentences about the keys of the event, about what happened to it, and about what may still happen."""
-    return " ".join([key_sentence(explained), *_happened(explained, now), *_may_happen(explained)])
+    """Return the sentence of the decision. Sentences follow about the keys, the targets and what may still happen."""
+    decision = explained["outcome"]["reason"]
+    return " ".join([decision, key_sentence(explained), *_happened(explained, now), *_may_happen(explained)])
 
 
 def key_sentence(explained: dict[str, Any]) -> str:
@@ -49,8 +49,7 @@ def _happened(explained: dict[str, Any], now: datetime) -> list[str]:
     first, routing = explained["conflict_of"], explained["routing"]
     if first:
         return [
-            f"Its id {explained['event_id']} belongs to an event with another body, received at "
-            f"{clock(first['received_at'])}. Therefore this event was rejected and reaches no run. "
+            f"The event to which the id {explained['event_id']} belongs was received at {clock(first['received_at'])}. "
             "The sender must give a changed event a new id."
         ]
     if explained["outcome"]["status"] == EventOutcome.REJECTED:
@@ -59,7 +58,7 @@ def _happened(explained: dict[str, Any], now: datetime) -> list[str]:
         return [_unrouted(routing, now)]
     deliveries = explained["deliveries"]
     if not deliveries:
-        return [no_target_sentence(explained), *near_miss_sentences(explained)]
+        return near_miss_sentences(explained)
     pending = [row for row in deliveries if row["status"] == DeliveryStatus.PENDING]
     sentences = [_pending(row, now) for row in pending[:1]]
     for status, sentence in _SENTENCES.items():
@@ -70,27 +69,18 @@ def _happened(explained: dict[str, Any], now: datetime) -> list[str]:
 
 
 def _rejected(schema: dict[str, Any] | None) -> str:
-    problems = (schema or {}).get("problems") or []
     if schema and schema.get("code"):
-        return (
-            f"{upper(schema['conflict'])}. Therefore the event was rejected and reaches no run. "
-            "The sender must name the right schema, or none."
-        )
-    where = ""
-    if problems:
-        first = problems[0]
-        where = f" at {first['pointer'] or '/'}" + (f": {first['message']}" if first.get("message") else "")
-    ref = f"the schema {schema['ref']}" if schema else "its schema"
-    return (
-        f"The payload does not match {ref}{where}. Therefore the event was rejected and reaches no run. "
-        "The sender must correct the payload."
-    )
+        return "The sender must name the right schema, or none."
+    problems = (schema or {}).get("problems") or [{"pointer": "/"}]
+    first = problems[0]
+    where = (first["pointer"] or "/") + (f": {first['message']}" if first.get("message") else "")
+    return f"The sender must correct the payload at {where}."
 
 
 def _unrouted(routing: dict[str, Any], now: datetime) -> str:
     if routing["attempts"]:
         return f"Routing failed {routing['attempts']} times. The next attempt is due {_left(routing['next_at'], now)}."
-    return "The event is stored and not routed yet. If this does not change within seconds, check the Celery workers."
+    return "If this does not change within seconds, check the Celery workers."
 
 
 def no_target_sentence(explained: dict[str, Any], *, verb: str = "waited") -> str:
@@ -126,9 +116,7 @@ def _pending(row: dict[str, Any], now: datetime) -> str:
     if row["is_under_way"]:
         return f"An attempt to deliver the event to {target} is in progress."
     if row["held_since"]:
-        if row["reason"] is None:
-            return f"The start of {target} is on hold {HELD_UNTIL}."
-        return f"The start of {target} is on hold: {row['reason']}, {HELD_UNTIL}."
+        return f"The start of {target} is on hold{_why(row)}."
     if row["attempts"]:
         due = _left(row["next_attempt_at"], now)
         return f"The last attempt to deliver the event to {target} failed{_why(row)}. The next attempt is due {due}."

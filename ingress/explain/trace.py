@@ -16,6 +16,7 @@ from typing import Any
 from django.db.models import Count, F, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from ingress.explain.alike import near_misses_ordered
 from ingress.explain.summary import summary_of
@@ -30,7 +31,7 @@ SHOWN_ROWS = 50
 def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) -> dict[str, Any]:
     """Return the decision trace of an event.
 
-    Shapes: `summary`, `outcome {status, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
+    Shapes: `summary`, `outcome {status, code, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
     {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open}`,
     `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, `more`. For
     each list, `more` has the number of omitted items.
@@ -52,7 +53,11 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
         "event_id": event.event_id,
         "event_type": event.event_type,
         "received_at": event.received_at,
-        "outcome": {"status": event.outcome, "reason": redaction.reason(event.outcome_reason)},
+        "outcome": {
+            "status": event.outcome,
+            "code": event.outcome_code,
+            "reason": redaction.reason(event.outcome_reason),
+        },
         "correlation": {
             "status": event.correlation_status,
             "reason": event.correlation_reason,
@@ -73,8 +78,8 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool) 
         "delivery_counts": counts,
         "conflict_of": _event_as_json(event.conflict_of) if event.conflict_of else None,
         "conflicts": [_event_as_json(row) for row in conflicts],
-        "started_runs": [_run_as_json(run) for run in runs],
-        "resolved_waits": [_resolved_wait_as_json(wait) for wait in resolved_waits],
+        "started_runs": [_run_as_json(run, redaction) for run in runs],
+        "resolved_waits": [_resolved_wait_as_json(wait, redaction) for wait in resolved_waits],
         "more": {
             "waits": trace.get("moreWaits", 0),
             "triggers": trace.get("moreTriggers", 0),
@@ -140,6 +145,8 @@ def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[s
     }
     if "taken" in entry:
         wait_then["taken"] = entry["taken"]
+    if "closedAt" in entry:
+        wait_then["closed_at"] = parse_datetime(entry["closedAt"] or "")
     wait = waits_now.get(entry["waitId"])  # None if retention has deleted the run
     return {
         **wait_then,
@@ -243,10 +250,13 @@ def _event_as_json(event: Event) -> dict[str, Any]:
     return {"id": event.id, "received_at": event.received_at, "source": event.source, "sender": event.sender}
 
 
-def _run_as_json(run: Run) -> dict[str, Any]:
-    return {"run_id": run.id, "definition": run.definition_key, "version": run.version, "run_status": run.status}
+def _run_as_json(run: Run, redaction: EventRedaction) -> dict[str, Any]:
+    return {
+        "run_id": run.id, "definition": run.definition_key, "key": redaction.key(run.correlation_key),
+        "version": run.version, "run_status": run.status,
+    }  # fmt: skip
 
 
-def _resolved_wait_as_json(wait: RunWait) -> dict[str, Any]:
+def _resolved_wait_as_json(wait: RunWait, redaction: EventRedaction) -> dict[str, Any]:
     fields = {"wait_id": wait.id, "step_id": wait.step_id, "step_path": wait.step_path, "resolved_at": wait.resolved_at}
-    return {**fields, **_run_as_json(wait.run)}
+    return {**fields, **_run_as_json(wait.run, redaction)}

@@ -17,7 +17,7 @@ from ingress.intake.envelope import read_event_envelope
 from ingress.intake.receive import IntakeRules, Receipt, event_row, first_events, result_of
 from workflows.actors import Actor
 from workflows.errors import InputInvalid, PortalError
-from workflows.event_outcomes import HELD, outcome_of
+from workflows.event_outcomes import HELD, decision_of
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, Event, RunWait
 from workflows.models.read_only import reading_only
@@ -75,7 +75,8 @@ def _result(actor: Actor, value: Any) -> dict[str, Any]:
     receipt = result_of(event, first, rules)
     if isinstance(receipt, PortalError):
         is_rejected = event.outcome == EventOutcome.REJECTED
-        outcome = {"status": event.outcome, "reason": event.outcome_reason} if is_rejected else None
+        rejected = {"status": event.outcome, "code": event.outcome_code, "reason": event.outcome_reason}
+        outcome = rejected if is_rejected else None
         return {**result, "answer": _answer(receipt), "outcome": outcome, "first": _first(first)}
     if receipt.is_duplicate:
         return {**result, "answer": _repeat(receipt), "first": _first(first)}
@@ -105,16 +106,17 @@ def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
     triggers = _triggers(tenant_id, plan, redaction)
     forecasts = [target["forecast"] for target in (*waits, *triggers)]
     held = [forecast["why"] for forecast in forecasts if forecast["status"] == DeliveryStatus.PENDING]
-    status, reason = outcome_of(
+    decision = decision_of(
         [HELD if forecast["status"] == DeliveryStatus.PENDING else forecast["status"] for forecast in forecasts],
         is_routed=True,
         correlation_status=event.correlation_status,
         is_buffered=plan.buffer is not None,
         held_why=next(iter(held), ""),
+        had_closed_wait=plan.had_closed_wait,
     )
     waits_now = current_waits(tenant_id, plan.near_misses)
     return {
-        "outcome": {"status": status, "reason": reason},
+        "outcome": {"status": decision.outcome, "code": decision.code, "reason": decision.reason},
         "waits": waits[:SHOWN_WAITS],
         "wait_count": len(waits),
         "triggers": triggers,

@@ -23,11 +23,12 @@ from ingress.intake.schema_check import rejection_error, rejection_reason, schem
 from workflows.actors import Actor
 from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.errors import Conflict, InputInvalid, PortalError
+from workflows.event_decisions import decision_sentence
 from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import new_id
 from workflows.models.statements import columns_of, database_now, values_of
 from workflows.services.payload_check import PayloadChecker
-from workflows.statuses import EventOutcome, EventSource
+from workflows.statuses import EventOutcome, EventSource, OutcomeCode
 from workflows.tenancy import tenant_scope
 
 CHUNK = 500  # maximum number of events in one INSERT statement
@@ -172,7 +173,8 @@ def event_row(envelope: Envelope, *, rules: IntakeRules, source: EventSource, se
         correlation_keys=correlation.keys,
         correlation_trace=correlation.trace,
         outcome=EventOutcome.RECEIVED,
-        outcome_reason="stored, not routed yet",
+        outcome_code=OutcomeCode.NOT_ROUTED,
+        outcome_reason=decision_sentence(OutcomeCode.NOT_ROUTED, outcome=EventOutcome.RECEIVED),
     )
     _check_payload(event, rules)
     return event
@@ -218,12 +220,13 @@ def _check_payload(event: Event, rules: IntakeRules) -> None:
     event.decision_trace = {"schema": check}
     reason = rejection_reason(check, event.event_type)
     if reason is not None:
-        _reject(event, reason)
+        _reject(event, OutcomeCode.PAYLOAD_REJECTED, reason)
 
 
-def _reject(event: Event, reason: str) -> None:
+def _reject(event: Event, code: OutcomeCode, detail: str = "") -> None:
     event.occupies_id = False
-    event.outcome, event.outcome_reason = EventOutcome.REJECTED, reason[:500]
+    event.outcome, event.outcome_code = EventOutcome.REJECTED, code
+    event.outcome_reason = decision_sentence(code, outcome=event.outcome, detail=detail)
     event.routed_at = event.received_at
 
 
@@ -324,6 +327,6 @@ def _store_conflicts(rows: Sequence[Event], firsts: dict[str, Event]) -> None:
         del conflicts[key]
     for (first_id, _), row in conflicts.items():
         row.conflict_of_id = first_id
-        _reject(row, "the event id belongs to an event with another body")
+        _reject(row, OutcomeCode.ID_CONFLICT)
     if conflicts:
         store_events(list(conflicts.values()))

@@ -6,6 +6,7 @@ from datetime import datetime
 from django import template
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -39,6 +40,12 @@ def short_id(event_id: str) -> SafeString:
     """Shorten an event id to one line of a table. The full id is shown on hover and on the event's page."""
     shown = event_id if len(event_id) <= SHOWN_ID else f"{event_id[:8]}…{event_id[8 - SHOWN_ID :]}"
     return format_html('<span class="pm-nowrap" title="{}">{}</span>', event_id, shown)
+
+
+@register.filter
+def as_time(text: str) -> datetime | None:
+    """Return the time of an entry of an attempt log, which is stored as ISO text."""
+    return parse_datetime(text)
 
 
 @register.filter

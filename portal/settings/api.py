@@ -52,6 +52,7 @@ SPECTACULAR_SETTINGS = {
         "CommandSource": "workflows.statuses.CommandSource",
         "EventSource": "workflows.statuses.EventSource",
         "EventOutcome": "workflows.statuses.EventOutcome",
+        "OutcomeCode": "workflows.statuses.OutcomeCode",
         "ScheduleKind": "workflows.statuses.ScheduleKind",
         "DefinitionState": "workflows.statuses.DefinitionState",
         "CommandAction": "workflows.statuses.CommandAction",

@@ -286,7 +286,10 @@ def test_archived_definition_starts_nothing_until_it_is_taken_out(tenant: Any, a
         return held.reason if held.status == "skipped" else ""
 
     # A Celery worker of another test can have taken the delivery.
-    assert eventually(reason, what="the held start is skipped") == "flow is archived and starts no more runs"
+    assert (
+        eventually(reason, what="the held start is skipped")
+        == "the definition flow is archived and starts no more runs"
+    )
     event_route(receive(tenant, workflow_correlation_key=None).id)
     assert EventDelivery.objects.filter(tenant=tenant).count() == 1
     for path, body in (

@@ -68,7 +68,7 @@ def test_pause_holds_starts_and_resume_starts_them_with_the_published_version(te
     assert shown["held_starts"] == 2
     rows = api.get("/definitions/flow/held-starts").json()["results"]
     assert [(row["event_type"], row["reason"], row["version"]) for row in rows] == [
-        ("REPLIED", "flow is paused: a holiday", 1)
+        ("REPLIED", "the definition flow is paused: a holiday", 1)
     ] * 2
     assert error_of(api.post("/runs", {"definition": "flow", "payload": {}}), 409)["code"] == "DEFINITION_PAUSED"
     publish(tenant, {**STATE, "config": {"state": "FIXED"}}, trigger=TRIGGER)

@@ -54,7 +54,7 @@ def test_maintenance_holds_new_starts_and_its_end_releases_them_in_order(tenant:
     work(tenant)
     held = EventDelivery.objects.filter(tenant=tenant)
     assert (started, {row.status for row in held}, len(held)) == ([], {"pending"}, 4)
-    assert all("in maintenance since" in row.reason and "database move" in row.reason for row in held)
+    assert all("in maintenance: " in row.reason and "database move" in row.reason for row in held)
     refused = error_of(api.post("/runs", {"definition": "flow", "payload": {}}), 409)
     assert (refused["code"], "database move" in refused["message"]) == ("TENANT_IN_MAINTENANCE", True)
     with pytest.raises(Exception, match="database move"):

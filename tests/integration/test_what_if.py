@@ -157,7 +157,7 @@ def test_forecasts_of_triggers_that_are_paused_or_have_a_wrong_mapping_or_payloa
     publish(tenant, STATE, key="d-fine", trigger={**TRIGGER, "payloadMapping": {"id": expr("event.payload.ticketId")}})
     result = what_if_of(tenant)
     (first, second, third, fourth) = forecasts(result, "triggers")
-    assert first == ("pending", "the definition is paused: a holiday")
+    assert first == ("pending", "the definition a-paused is paused: a holiday")
     assert (second[0], second[1].partition(":")[0]) == ("skipped", "the payload mapping failed")
     assert (third[0], third[1].partition(":")[0]) == (
         "skipped",
@@ -176,7 +176,8 @@ def test_forecast_contains_the_use_of_slots(tenant: Any) -> None:
     make_run(tenant, definition_version=version)
     make_run(tenant, definition_version=version, status="SUCCEEDED")
     result = what_if_of(tenant)
-    assert forecasts(result, "triggers") == [("pending", "2 of 2 slots are used by open runs")]
+    why = "the definition flow is at its concurrency limit: 2 of 2 slots are used by open runs"
+    assert forecasts(result, "triggers") == [("pending", why)]
     assert result["outcome"]["status"] == "held"
 
 

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow, reversed_field
-from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, EventOutcome, EventSource
+from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, EventOutcome, EventSource, OutcomeCode
 
 
 class Event(TenantRow):
@@ -44,7 +44,8 @@ class Event(TenantRow):
     correlation_keys = models.JSONField(default=list)
     correlation_trace = models.JSONField(default=list, help_text="Each path that was tried, with the key found there.")
     outcome = models.CharField(max_length=20, choices=EventOutcome.choices, default=EventOutcome.RECEIVED)
-    outcome_reason = models.CharField(max_length=500, blank=True)
+    outcome_code = models.CharField(max_length=20, choices=OutcomeCode.choices, default=OutcomeCode.NOT_ROUTED)
+    outcome_reason = models.CharField(max_length=500, blank=True, help_text="Sentence of the code (event_decisions).")
     decision_trace = models.JSONField(default=dict, help_text="Result of routing: waits, near misses and triggers.")
     buffered_until = models.DateTimeField(null=True, blank=True)
     route_at = models.DateTimeField(

@@ -17,6 +17,7 @@ from workflows.templatetags.times import ago as ago
 from workflows.templatetags.times import clock as clock
 from workflows.templatetags.times import duration as duration
 from workflows.templatetags.times import duration_between as duration_between
+from workflows.templatetags.times import full_text
 from workflows.templatetags.times import moment as moment
 from workflows.templatetags.times import until as until
 from workflows.templatetags.times import zone_name as zone_name
@@ -25,6 +26,7 @@ register = template.Library()
 for tag in (moment, clock, ago, until, duration_between, zone_name):
     register.simple_tag(tag)
 register.filter(duration)
+register.filter("full_time", full_text)
 
 
 @register.simple_tag

@@ -8,6 +8,7 @@ from ingress.intake.receive import event_receive
 from tests.support.story.people import Desk
 from workflows.actors import Actor
 from workflows.errors import PortalError
+from workflows.event_decisions import paused_text
 from workflows.event_outcomes import deliveries_changing, set_outcome
 from workflows.models import ApiToken, Definition, Event, EventDelivery, Run
 from workflows.services.tokens import token_issue
@@ -112,7 +113,7 @@ def _held_cards(desk: Desk, sender: Actor) -> None:
         value = {"event_id": f"card-{number}", "event_type": "CARD_EXPIRES", "payload": {"id": f"CRD-{60 + number}"}}
         event = _received(desk, sender, minutes, value)
         EventDelivery.objects.filter(event=event, definition=definition).update(
-            held_since=event.received_at, reason="card-renewal is paused: issuer test window",
+            held_since=event.received_at, reason=paused_text("card-renewal", "issuer test window"),
             next_attempt_at=desk.now + timedelta(days=1), attempts=1,
         )  # fmt: skip
     with deliveries_changing(Event.objects.filter(tenant=desk.tenant, event_type="CARD_EXPIRES")):

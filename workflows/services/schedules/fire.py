@@ -23,6 +23,7 @@ from workflows.dispatch_notification import notify_dispatcher_on_commit
 from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
+from workflows.event_decisions import decision_sentence
 from workflows.json_numbers import canonical_json
 from workflows.models import DefinitionVersion, Event, EventDelivery, Run, Schedule, ScheduleOccurrence
 from workflows.models.fields import new_id
@@ -39,6 +40,7 @@ from workflows.statuses import (
     EventSource,
     OccurrenceCause,
     OccurrenceStatus,
+    OutcomeCode,
     ScheduleOverlap,
 )
 
@@ -205,7 +207,8 @@ def _start(schedule: Schedule, version: DefinitionVersion, occurrence: ScheduleO
         correlation_status=CorrelationStatus.MISSING,
         correlation_reason="an occurrence of a schedule has no correlation key",
         outcome=EventOutcome.ROUTING,
-        outcome_reason="a delivery is in progress",
+        outcome_code=OutcomeCode.DELIVERING,
+        outcome_reason=decision_sentence(OutcomeCode.DELIVERING, outcome=EventOutcome.ROUTING),
         routed_at=occurrence.fired_at,
         decision_trace=_trace(schedule, version),
     )

@@ -1,0 +1,59 @@
+"""Words of the decision on an event: one sentence for each outcome code.
+
+The list, the box and the trace of the event page, "What if" and the API show the stored sentence. No other module
+describes the decision in words of its own. Pure.
+
+Source: docs/reference/events.md#statuses-and-outcomes
+"""
+
+from workflows.statuses import EventOutcome, OutcomeCode
+
+MOST_CHARACTERS = 500
+# A sentence of this kind begins with the result. Its beginning differs while a wait can still take the event.
+_UNUSED, _UNUSED_YET = "No run used this event.", "No run has used this event yet."
+_SENTENCES = {
+    OutcomeCode.NOT_ROUTED: "The event is stored and not routed yet.",
+    OutcomeCode.ROUTING_FAILED: "The routing of this event failed and is tried again: {detail}.",
+    OutcomeCode.DELIVERING: "The event is being delivered.",
+    OutcomeCode.HELD: "The event is on hold, because {detail}.",
+    OutcomeCode.MATCHED: "A run took the event.",
+    OutcomeCode.STARTED: "The event started a run.",
+    OutcomeCode.PARTLY_DEAD: "A run used the event. All attempts to deliver it to another target failed.",
+    OutcomeCode.FILTERED: "{unused} A run waited for it, but the wait did not accept it.",
+    OutcomeCode.WAIT_CLOSED: "{unused} The wait with this key had closed before the event was delivered.",
+    OutcomeCode.NOT_STARTED: "{unused} The definition did not start.",
+    OutcomeCode.NO_WAIT: "{unused} No wait had this event type and key.",
+    OutcomeCode.NO_KEY: "{unused} The event has no correlation key.",
+    OutcomeCode.DEAD: "{unused} All attempts to deliver it failed.",
+    OutcomeCode.DISCARDED: "{unused} An operator discarded it.",
+    OutcomeCode.PAYLOAD_REJECTED: "The event was rejected, because {detail}.",
+    OutcomeCode.ID_CONFLICT: "The event was refused. Its id belongs to an event with another body.",
+}
+
+
+def decision_sentence(code: OutcomeCode, *, outcome: str, detail: str = "") -> str:
+    """Return the sentence for a decision. `detail` is the reason of a code whose sentence has a place for it.
+
+    Units: at most `MOST_CHARACTERS` characters.
+    """
+    unused = _UNUSED_YET if outcome == EventOutcome.BUFFERED else _UNUSED
+    sentence = _SENTENCES[code].format(unused=unused, detail=detail.rstrip("."))
+    return sentence if len(sentence) <= MOST_CHARACTERS else f"{sentence[: MOST_CHARACTERS - 1]}…"
+
+
+# -- Reasons of starts that are held or skipped ------------------------------------------------------------------------
+
+
+def paused_text(definition: str, why: str) -> str:
+    """Return the reason of a start that a pause of the definition holds."""
+    return f"the definition {definition} is paused: {why or 'no reason given'}"
+
+
+def limit_text(definition: str, use: str) -> str:
+    """Return the reason of a start that the concurrency limit of the definition holds. `use` says who has the slots."""
+    return f"the definition {definition} is at its concurrency limit: {use}"
+
+
+def archived_text(definition: str) -> str:
+    """Return the reason of a start that is skipped, because the definition is archived."""
+    return f"the definition {definition} is archived and starts no more runs"
