@@ -183,7 +183,7 @@ def test_list_and_box_name_the_run_and_the_step(tenant: Any, status: str) -> Non
         args = [event.id] if address.endswith("_change") else []
         page = client.get(reverse(f"admin:{address}", args=args)).content.decode()
         assert link in page
-        assert f"step <bdi>step-{status}</bdi>" in page
+        assert f"at the step <bdi>step-{status}</bdi>" in page
 
 
 def test_near_misses_are_shown_only_if_no_run_uses_the_event(tenant: Any) -> None:
