@@ -120,14 +120,15 @@ def test_page_of_a_waiting_run_has_the_form_filled_from_its_wait(tenant: Any) ->
     form = member_of(tenant).get(address).content.decode().partition(f'id="send-{wait.id}"')[2].partition("</form>")[0]
     shown = re.search(r'name="payload"[^>]*>(.*?)</textarea>', form, re.DOTALL)
     assert shown is not None
-    payload = html.unescape(shown[1])
-    assert json.loads(payload)["ticket"] == {"id": "T-7", "open": None}
+    payload = json.loads(html.unescape(shown[1]))
+    assert payload["ticket"] == {"id": "T-7", "open": None}
     assert ('value="REPLIED"' in form, 'value="T-7"' in form, "channel in" in form) == (True, True, True)
     assert ("payload.Reply.v1" in form, "an example" in form) == (True, True)
     target = html.unescape(re.search(r'action="([^"]+)"', form)[1])  # type: ignore[index]
-    value = {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "payload": payload, "reason": "by hand"}
-    sent = member_of(tenant).post(target, value)
-    assert sent.status_code == 302
+    payload["ticket"]["open"] = True
+    value = {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "payload": json.dumps(payload)}
+    sent = member_of(tenant).post(target, {**value, "reason": "by hand"})
+    assert sent.status_code == 302, sent.context["form"].errors
     assert Event.objects.get(tenant=tenant).correlation_keys == ["T-7"]
-    assert Command.objects.get(tenant=tenant).reason == "by hand"
+    assert Command.objects.get(tenant=tenant, action="send_event").reason == "by hand"
     assert f"send-{wait.id}" not in member_of(tenant, role="viewer").get(address).content.decode()
