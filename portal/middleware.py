@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from workflows.actors import Actor
+from workflows.actors import Actor, person_name
 from workflows.api.errors import error_body
 from workflows.models import Tenant, TenantMembership
 from workflows.statuses import CommandSource, Role
@@ -94,11 +94,12 @@ def _choose_tenant(request: HttpRequest) -> bool:
     request.actor = Actor(  # type: ignore[attr-defined]
         "user",
         str(user.pk),
-        user.get_username(),
+        person_name(user),
         uuid.UUID(str(tenant.id)),
         role,
         CommandSource.API if request.path.startswith("/api/") else CommandSource.ADMIN,
         may_see_payloads=bool(membership and membership.may_see_payloads),
         is_superuser=user.is_superuser,
+        username=user.get_username(),
     )
     return found is not None or chosen is None

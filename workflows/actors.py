@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from workflows.errors import PermissionRefused
 from workflows.statuses import CommandSource, Role
@@ -25,6 +26,7 @@ class Actor:
     source: CommandSource
     may_see_payloads: bool = False
     is_superuser: bool = False  # a superuser of the portal, or the command line
+    username: str = ""  # of a person. `name` is the name that pages and the ledger show
 
     def has_role(self, needed: Role) -> bool:
         return _RANK[self.role] >= _RANK[needed]
@@ -56,3 +58,8 @@ class Actor:
 def system_actor(tenant_id: uuid.UUID, *, name: str) -> Actor:
     """Return the actor for work that no person and no API client has requested. `name` is the name of the process."""
     return Actor("system", "", name, tenant_id, Role.OPERATOR, CommandSource.SYSTEM)
+
+
+def person_name(user: Any) -> str:
+    """Return the name of a person that pages and the ledger show: first and last name, or the user name."""
+    return str(user.get_full_name() or user.get_username())[:150]

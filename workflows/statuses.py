@@ -188,7 +188,7 @@ class CommandAction(TextChoices):
     DELETE_SECRET = "delete_secret", "Delete secret"
     ROTATE_SECRETS = "rotate_secrets", "Rotate secrets"
     EDIT_REDACTION = "edit_redaction", "Edit redaction rules"
-    BULK = "bulk", "Act on many runs"
+    BULK = "bulk", "Bulk job"
     REPAIR = "repair", "Repair projection"
     PAUSE = "pause", "Pause definition"
     UNPAUSE = "unpause", "Resume definition"

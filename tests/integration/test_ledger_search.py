@@ -5,14 +5,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.api import Api
-from tests.support.factories import make_actor, make_tenant, make_token
+from tests.support.bulk_jobs import preview_job
+from tests.support.factories import make_actor, make_run, make_tenant, make_token
 from tests.support.members import member_of
-from tests.support.plans import conditions_of, copies
+from tests.support.plans import conditions_of, copies, plan_of
 from workflows.ledger import command_open
-from workflows.models import Command
+from workflows.models import Command, HumanTask
+from workflows.models.fields import new_id
 from workflows.selectors import ledger_search as search
 from workflows.statuses import CommandAction, Role
 
@@ -58,6 +62,55 @@ def test_each_filter_finds_exactly_its_rows(tenant: Any) -> None:
     assert (wrong.status_code, "Enter a valid date" in wrong.content.decode()) == (400, True)
 
 
+def test_run_is_shown_and_found_by_its_key_and_parts_of_a_job_are_left_out(tenant: Any) -> None:
+    run = make_run(tenant, correlation_key="PAY-1<b>")
+    job = preview_job(tenant)
+    actor = make_actor(tenant)
+    whole = Command.objects.get(tenant=tenant, action="bulk")
+    command_open(actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run)
+    command_open(
+        actor=actor, action=CommandAction.REPLAY, target_type="run", target_id=str(run.id), run=run, parent=whole
+    )
+    client = member_of(tenant, role="viewer")
+
+    def shown(query: str = "") -> list[tuple[str, str, str, str]]:
+        rows = client.get(f"{PAGE}{query}").context_data["rows"]
+        return [(command.action, target.kind, target.name, target.note) for command, target in rows]
+
+    short = str(run.id)[-12:]
+    cancel, replay = (
+        ("cancel", run.definition.name, "PAY-1<b>", short),
+        ("replay", run.definition.name, "PAY-1<b>", short),
+    )
+    runs = f"{job.action} of {job.total} run{'s' if job.total > 1 else ''}".capitalize()
+    assert shown()[:2] == [cancel, ("bulk", runs, "", str(job.id)[-12:])]
+    assert shown("?parts=shown")[:2] == [replay, cancel]
+    assert shown("?q=PAY-1%3Cb%3E") == [replay, cancel]
+    page = client.get(f"{PAGE}?q=PAY-1%3Cb%3E&state=requested&action=cancel").content.decode()
+    assert "PAY-1&lt;b&gt;" in page
+    assert reverse("admin:workflows_run_change", args=[run.id]) in page
+    assert 'href="?target=PAY-1%3Cb%3E&amp;state=requested"' in page, "the chosen command can be removed alone"
+
+
+def test_person_has_the_same_name_in_the_ledger_and_on_pages(tenant: Any) -> None:
+    client = member_of(tenant, role="operator")
+    user = get_user_model().objects.get(pk=client.session["_auth_user_id"])
+    user.first_name, user.last_name = "Nora", "Falk"
+    user.save()
+    values = {"step_path": "root.steps[0]", "task_type": "t", "title": "Review", "assigned_users": [user.username]}
+    task = HumanTask.objects.create(tenant=tenant, run=make_run(tenant), **values)
+    client.post(reverse("admin:workflows_humantask_claim", args=[task.id]), {"idempotency_key": str(new_id())})
+    row = Command.objects.get(tenant=tenant, action="claim_task")
+    assert (row.state, row.actor_name, row.actor_id) == ("observed", "Nora Falk", str(user.pk))
+    for name in ("Nora Falk", user.username):
+        assert targets(tenant, actor=name) == [str(task.id)], name
+    inbox = member_of(tenant, role="operator").get(reverse("admin:workflows_humantask_changelist")).content.decode()
+    assert "claimed by <bdi>Nora Falk</bdi>" in inbox
+    assert "held by Nora Falk" in inbox
+    assert user.username not in inbox
+    assert "<b>Nora Falk</b>" in client.get(reverse("admin:index")).content.decode()
+
+
 def test_pages_and_a_bounded_search_for_a_text_miss_no_row(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "PART", 3)
     monkeypatch.setattr(search, "MOST_READ", 6)
@@ -82,6 +135,7 @@ def test_filters_use_their_index_and_scan_nothing(tenant: Any) -> None:
         actor_name="'actor ' || n % 90",
         target_id="'target ' || n % 90",
         action="(ARRAY['cancel', 'pause', 'publish', 'import'])[1 + n % 4]",
+        parent_id="CASE WHEN n % 50 > 0 THEN gen_random_uuid() END",
         state="(ARRAY['observed', 'observed', 'observed', 'refused'])[1 + n % 4]",
     )
     rows = Command.objects.filter(tenant_id=tenant.id).order_by("-requested_at", "-id")
@@ -92,6 +146,8 @@ def test_filters_use_their_index_and_scan_nothing(tenant: Any) -> None:
         ("state", "refused"),
     ):
         assert field in conditions_of(tenant, rows.filter(**{field: value})[:51]), field
+    indexes = [node.get("Index Name") for node in plan_of(tenant, rows.filter(parent__isnull=True)[:51])]
+    assert "workflow_commands_whole" in indexes, "a page without the parts of jobs does not read the parts"
     assert "requested_at" in conditions_of(
         tenant, rows.filter(requested_at__lt=timezone.now() - timedelta(days=3))[:51]
     )

@@ -76,7 +76,12 @@ def test_banner_is_on_every_page_with_reason_and_time(tenant: Any) -> None:
     page = reverse(PAGE, args=[tenant.id])
     assert "is in maintenance" not in text_of(client.get("/admin/"))
     form = {"what": "start", "reason": "move <b>now", "idempotency_key": str(uuid.uuid4())}
-    assert "The tenant is in maintenance" in text_of(client.post(page, form, follow=True))
+    make_run(tenant)
+    unconfirmed = text_of(client.post(page, form))
+    assert "Tick the box to confirm" in unconfirmed
+    assert "In the last hour, 1 run started." in unconfirmed
+    assert "is in maintenance" not in unconfirmed
+    assert "The tenant is in maintenance" in text_of(client.post(page, {**form, "confirm": "on"}, follow=True))
     viewer = member_of(tenant, role="viewer")
     for address in ("/admin/", reverse("admin:workflows_run_changelist"), reverse("admin:support")):
         shown = text_of(viewer.get(address)).replace("</b>", "")

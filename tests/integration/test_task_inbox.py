@@ -64,7 +64,7 @@ def test_inbox_sorts_by_due_time_and_counts_its_parts(tenant: Any) -> None:
     shown = client.get(reverse(LIST)).content.decode()
     places = [shown.index(f"<bdi>{title}</bdi>") for title in ("first", "later", "mine", "never")]
     assert places == sorted(places)
-    assert all(text in shown for text in ("Mine 1", "Unclaimed 2", "All 4", f"claimed by {user_of(other)}"))
+    assert all(text in shown for text in ("Mine 1", "Unclaimed 2", "All 4", f"claimed by <bdi>{user_of(other)}</bdi>"))
     assert "<bdi>done</bdi>" not in shown
     assert "foreign" not in shown
     titles = {

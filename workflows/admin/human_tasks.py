@@ -45,7 +45,7 @@ FITS = "The response fits the form. It was not sent. Your draft is saved."
 
 @admin.register(HumanTask)
 class TaskAdmin(TenantAdmin):
-    list_select_related = ("run", "claimed_by")
+    list_select_related = ("run__definition", "claimed_by")
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -114,15 +114,15 @@ class TaskAdmin(TenantAdmin):
         actor = actor_of(request)
         is_decision = task.task_type == DECIDE_OUTCOME
         context, response = None, None
+        rules = rules_of(actor.tenant_id)
         if actor.sees_payloads:
-            rules = rules_of(actor.tenant_id)
             context = redact_task(task, task.context_data, rules, "/contextData")
             response = redact_task(task, task.response, rules, "/response")
         return {
             "task": task,
             "form": form,
             "is_decision": is_decision,
-            "facts": facts_of_decision(context) if is_decision and context else None,
+            "facts": facts_of_decision(task, context, rules=rules) if is_decision and context else None,
             "readable": readable_context(context) if context and not is_decision else None,
             "context_text": write_json(context, indent=2, ensure_ascii=False) if context else "",
             "response": shown_value(response) if response is not None else None,
@@ -134,7 +134,7 @@ class TaskAdmin(TenantAdmin):
             "draft": task_draft_of(actor=actor, task=task),
             "tone": due_tone(task),
             "assignees": assignees_of(task),
-            "run_label": f"{task.run.definition_key} {task.run.correlation_key}",
+            "run_label": f"{task.run.definition.name} {task.run.correlation_key}",
             "was_posted": request.method == "POST" and not {"add", "remove"} & set(request.POST),
         }
 

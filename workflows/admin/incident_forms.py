@@ -13,6 +13,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from workflows.actors import person_name
 from workflows.admin.forms import ReasonForm
 from workflows.models import Incident, TenantMembership
 from workflows.selectors.incident_page import merge_targets
@@ -40,7 +41,7 @@ class OwnerForm(forms.Form):
         super().__init__(data)
         members = TenantMembership.objects.select_related("user").filter(tenant_id=incident.tenant_id)
         users = [member.user for member in members.order_by("user__username")[:1_000]]
-        names = [(user.get_username(), user.get_full_name() or user.get_username()) for user in users]
+        names = [(user.get_username(), person_name(user)) for user in users]
         self.fields["username"].choices = [("", "No owner"), *names]  # type: ignore[attr-defined]
 
 

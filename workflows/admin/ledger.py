@@ -18,8 +18,8 @@ from workflows.admin.ledger_list import ledger_list
 from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
-from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.templatetags.pointsman import moment, pretty_json
+from workflows.templatetags.run_page import short_id
 
 
 @admin.register(Command)
@@ -67,21 +67,10 @@ class CommandAdmin(TenantAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return ledger_list(request, self)
 
-    def target(self, command: Command) -> str:
-        """Return the target of a row as text or as a link."""
-        if command.target_type == BULK_JOB and not (
-            command.code and (command.payload or {}).get("operation") == "preview"
-        ):
-            url = reverse("admin:workflows_bulkjob_change", args=[command.target_id])
-            return format_html('<a class="pm-link" href="{}">bulk job {}</a>', url, command.target_id[:8])
-        if command.run_id is None:
-            return f"{command.target_type} {command.target_id}"
-        return _run_link(command.run_id)
-
 
 def _run_link(run_id: uuid.UUID) -> str:
     url = reverse("admin:workflows_run_change", args=[run_id])
-    return format_html('<a class="pm-link" href="{}">run {}</a>', url, str(run_id)[:8])
+    return format_html('<a class="pm-link" href="{}">run {}</a>', url, short_id(run_id))
 
 
 @admin.register(Notification)

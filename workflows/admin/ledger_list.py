@@ -4,12 +4,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from workflows import status_marks
 from workflows.admin.base import actor_of
 from workflows.admin.forms import end_of_day, start_of_day
+from workflows.admin.ledger_rows import ledger_targets
 from workflows.admin.list_filters import LIST_SECONDS, TOO_SLOW, unknown_parameters
 from workflows.database_errors import is_canceled
 from workflows.models.statements import statement_limit
@@ -18,22 +21,33 @@ from workflows.selectors.ledger_search import LedgerPage, LedgerSearch, ledger_s
 from workflows.statuses import CommandAction, CommandState, Role
 
 IN, DAY = {"class": "in"}, {"class": "in", "type": "date"}
-# Names that links of other pages use.
+# Names that the search field and links of other pages use.
 OTHER_NAMES = {"q": "target", "state__exact": "state"}
+# Filters that are in the menu, in its order. The state has chips, and the target has the search field.
+IN_MENU = ("actor", "action", "first_day", "last_day", "text", "parts")
 
 
 class LedgerSearchForm(forms.Form):
-    actor = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=IN))
+    actor = forms.CharField(required=False, max_length=200, label="Requested by", widget=forms.TextInput(attrs=IN))
     action = forms.ChoiceField(
-        required=False, choices=[("", "Every action"), *CommandAction.choices], widget=forms.Select(attrs=IN)
+        required=False,
+        label="Command",
+        choices=[("", "Every command"), *CommandAction.choices],
+        widget=forms.Select(attrs=IN),
     )
     target = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=IN))
     state = forms.ChoiceField(
         required=False, choices=[("", "Every state"), *CommandState.choices], widget=forms.Select(attrs=IN)
     )
-    first_day = forms.DateField(required=False, widget=forms.DateInput(attrs=DAY))
-    last_day = forms.DateField(required=False, widget=forms.DateInput(attrs=DAY))
+    first_day = forms.DateField(required=False, label="From day (UTC)", widget=forms.DateInput(attrs=DAY))
+    last_day = forms.DateField(required=False, label="To day (UTC)", widget=forms.DateInput(attrs=DAY))
     text = forms.CharField(required=False, max_length=200, label="Text in the reason", widget=forms.TextInput(attrs=IN))
+    parts = forms.ChoiceField(
+        required=False,
+        label="Parts of bulk jobs",
+        choices=[("", "Left out"), ("shown", "Shown")],
+        widget=forms.Select(attrs=IN),
+    )
 
     def search(self) -> LedgerSearch:
         """Return the filters. The days are days in UTC."""
@@ -46,6 +60,7 @@ class LedgerSearchForm(forms.Form):
             since=start_of_day(given["first_day"]),
             until=end_of_day(given["last_day"]),
             text=given["text"],
+            with_parts=bool(given["parts"] or given["target"] or given["text"]),
         )
 
 
@@ -73,11 +88,50 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
         request,
         "Command ledger",
         form=form,
-        rows=[(command, model_admin.target(command)) for command in found.page.rows],
+        rows=ledger_targets(found.page.rows, tenant_id=actor.tenant_id),
         found=found,
         is_filtered=bool(kept),
+        **_filters(form, kept),
         first=f"?{urlencode(kept)}",
         following=f"?{urlencode({**kept, 'at': found.page.following})}" if found.page.following else "",
         may_export=actor.has_role(Role.ADMIN),
     )
     return TemplateResponse(request, "portal/ledger_list.html", context, status=200 if is_valid else 400)
+
+
+def _filters(form: LedgerSearchForm, kept: dict[str, str]) -> dict[str, Any]:
+    """Return what `portal/_list_filters.html` shows: chips of the states, the search field, chosen filters."""
+    words = {"": status_marks.Mark("All", "", "grey")} | status_marks.COMMAND
+    names = {"target": "q", NON_FIELD_ERRORS: ""}
+    problems = {
+        names.get(name) or ("" if name in names else str(form[name].label)): " ".join(map(str, errors))
+        for name, errors in form.errors.items()
+    }
+    return {
+        "chips": [
+            {**mark._asdict(), "query": _query(kept, state=state), "is_chosen": kept.get("state", "") == state}
+            for state, mark in words.items()
+        ],
+        "kept": [(name, value) for name, value in kept.items() if name != "target"],
+        "search": kept.get("target", ""),
+        "search_label": "Key of a run, or the whole id of a target",
+        "search_hint": "Key or id of a target",
+        "tokens": [
+            {"label": form[name].label, "value": _words(form, name, kept[name]), "without": _query(kept, **{name: ""})}
+            for name in IN_MENU
+            if name in kept
+        ],
+        "problems": problems,
+        "problem_lines": problems,
+        "cleared": "?",
+        "menu": [form[name] for name in IN_MENU],
+    }
+
+
+def _query(kept: dict[str, str], **changed: str) -> str:
+    return f"?{urlencode({name: value for name, value in {**kept, **changed}.items() if value})}"
+
+
+def _words(form: LedgerSearchForm, name: str, value: str) -> str:
+    field = form.fields[name]
+    return str(dict(field.choices).get(value, value)) if isinstance(field, forms.ChoiceField) else value  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -22,6 +23,7 @@ from workflows.admin.forms import ReasonForm
 from workflows.admin.members import IN
 from workflows.errors import PermissionRefused
 from workflows.models import PortalMaintenance, Tenant
+from workflows.selectors.counts import MOST_STARTS, starts_of_last_hour
 from workflows.services.maintenance import (
     MAX_REASON_LENGTH,
     portal_maintenance_end,
@@ -41,6 +43,7 @@ from workflows.services.tenants import (
     tenant_edit,
 )
 from workflows.statuses import CommandAction
+from workflows.tenancy import tenant_scope
 
 SHOWN_TENANTS = 1000
 LIST, PAGE = "admin:workflows_tenant_changelist", "admin:workflows_tenant_change"
@@ -112,6 +115,12 @@ class MaintenanceForm(forms.Form):
         widget=forms.TextInput(attrs=IN),
         help_text="Every page shows it. It is stored in the command ledger.",
     )
+    confirm = forms.BooleanField()
+
+    def __init__(self, data: Any, question: str) -> None:
+        super().__init__(data)
+        self.fields["confirm"].label = question
+        self.fields["confirm"].error_messages["required"] = "Tick the box to confirm. Nothing was changed."
 
 
 @admin.register(Tenant)
@@ -171,7 +180,9 @@ class TenantsAdmin(AdministratorsAdmin):
             "limits": LimitsForm(request.POST if what == "limits" else None, initial=limits_of(tenant).as_json()),
             "close": ReasonForm(request.POST if what == "close" else None),
             "open": ReasonForm(request.POST if what == "open" else None),
-            "start": MaintenanceForm(request.POST if what == "start" else None),
+            "start": MaintenanceForm(
+                request.POST if what == "start" else None, "" if tenant.maintenance_since else _question(tenant)
+            ),
             "end": ReasonForm(request.POST if what == "end" else None),
         }
         form = shown.get(what)
@@ -194,7 +205,11 @@ class TenantsAdmin(AdministratorsAdmin):
         row = PortalMaintenance.objects.first()
         action = CommandAction.START_MAINTENANCE if row is None else CommandAction.END_MAINTENANCE
         self._require_superuser(request, action, to="start and end maintenance of the portal")
-        form = (MaintenanceForm if row is None else ReasonForm)(request.POST or None)
+        form: forms.Form = ReasonForm(request.POST or None)
+        if row is None:
+            number = self.get_queryset(request).filter(is_active=True).count()
+            question = f"Hold the new starts of {number:,} tenant{pluralize(number)} until the end of the maintenance"
+            form = MaintenanceForm(request.POST or None, question)
         title = "Start maintenance of the portal" if row is None else "End the maintenance of the portal"
         if request.method == "POST" and form.is_valid():
             actor, key, reason = actor_of(request), key_of(request), form.cleaned_data["reason"]
@@ -215,7 +230,8 @@ class TenantsAdmin(AdministratorsAdmin):
                 )
             if done:
                 return HttpResponseRedirect(reverse(LIST))
-        context = self._context(request, title, form=form, button=title, back=reverse(LIST))
+        note = CARDS["start" if row is None else "end"]["note"]
+        context = self._context(request, title, form=form, note=note, button=title, back=reverse(LIST))
         return TemplateResponse(request, "portal/one_form.html", context)
 
     def _carry_out(self, request: HttpRequest, tenant: Tenant, what: str, form: forms.Form) -> bool:
@@ -254,6 +270,14 @@ class TenantsAdmin(AdministratorsAdmin):
     def _context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
         first = ("All tenants", reverse(LIST)) if actor_of(request).is_superuser else ("Administer", "")
         return self.page_context(request, title, crumbs=[first, (title, "")], **more)
+
+
+def _question(tenant: Tenant) -> str:
+    """Return what a person confirms before the maintenance of a tenant, with the number of starts to expect."""
+    with tenant_scope(tenant.id):
+        number = starts_of_last_hour(tenant_id=tenant.id)
+    shown = f"{number:,}" if number <= MOST_STARTS else f"more than {MOST_STARTS:,}"
+    return f"Hold the new starts of this tenant. In the last hour, {shown} run{pluralize(number)} started."
 
 
 def _offered(tenant: Tenant, *, is_superuser: bool) -> list[str]:

@@ -93,6 +93,9 @@ class Command(TenantRow):
         ]
         indexes = [
             models.Index(fields=["tenant", "-requested_at"], name="workflow_commands_newest"),
+            models.Index(
+                fields=["tenant", "-requested_at"], condition=Q(parent__isnull=True), name="workflow_commands_whole"
+            ),
             models.Index(fields=["tenant", "target_id", "-requested_at"], name="workflow_commands_by_target"),
             models.Index(fields=["tenant", "actor_name", "-requested_at"], name="workflow_commands_by_actor"),
             models.Index(fields=["tenant", "action", "-requested_at"], name="workflow_commands_by_action"),

@@ -7,11 +7,11 @@ from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
 
-from workflows.models import Event, Tenant
+from workflows.models import Event, Run, Tenant
 from workflows.selectors.navigation import CappedCount
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome
 
-MOST_EVENTS = 1_000
+MOST_EVENTS = MOST_STARTS = 1_000
 
 
 def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
@@ -26,6 +26,12 @@ def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, in
     }
     row = Tenant.objects.filter(id=tenant_id).values_list(*numbers.values()).get()
     return dict(zip(numbers, row, strict=True))
+
+
+def starts_of_last_hour(*, tenant_id: uuid.UUID) -> int:
+    """Return the number of runs that were created in the last hour, at most `MOST_STARTS` + 1. Cost: one statement."""
+    runs = Run.objects.filter(tenant_id=tenant_id, created_at__gte=timezone.now() - timedelta(hours=1))
+    return runs.order_by("-created_at")[: MOST_STARTS + 1].count()
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 
-from workflows.models import Command
+from workflows.actors import person_name
+from workflows.models import Command, Run
 from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page, position_of, rows_after
 
 PART, MOST_READ = 500, 5_000
+# Runs of one correlation key whose commands are found.
+MOST_RUNS = 50
 
 
 @dataclass(frozen=True)
 class LedgerSearch:
-    """Filters of the ledger. An empty text and None do not filter. Times: from `since`, to before `until`."""
+    """Filters of the ledger. An empty text and None do not filter. Times: from `since`, to before `until`.
+
+    `actor` is the shown name of a person or API client, or a user name. `target` is the id of the target, or the
+    correlation key of runs. Without `with_parts`, the parts of a command for many runs are left out.
+    """
 
     actor: str = ""
     action: str = ""
@@ -29,6 +37,7 @@ class LedgerSearch:
     since: datetime | None = None
     until: datetime | None = None
     text: str = ""
+    with_parts: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,21 +51,38 @@ class LedgerPage:
 def ledger_search(*, tenant_id: uuid.UUID, search: LedgerSearch, at: str = "") -> LedgerPage:
     """Return one page of the ledger, the newest request first. `at` is the position of an earlier page.
 
-    Cost: one statement. With a text: at most one statement for each `PART` of `MOST_READ` rows.
+    Cost: one statement, and one more each for an actor and a target. With a text: at most one statement for each `PART`
+    of `MOST_READ` rows.
     """
     filters = {
-        "actor_name": search.actor,
+        "actor_name__in": _actors(search.actor),
         "action": search.action,
-        "target_id": search.target,
+        "target_id__in": _targets(tenant_id, search.target),
         "state": search.state,
         "requested_at__gte": search.since,
         "requested_at__lt": search.until,
+        "parent__isnull": None if search.with_parts else True,
     }
-    chosen = {name: value for name, value in filters.items() if value not in ("", None)}
+    chosen = {name: value for name, value in filters.items() if value not in ("", None, [])}
     rows = Command.objects.filter(tenant_id=tenant_id, **chosen).defer("payload", "details")
     if not search.text:
         return LedgerPage(keyset_page(rows, by="requested_at", at=at))
     return _with_text(rows, search.text.casefold(), at)
+
+
+def _actors(text: str) -> list[str]:
+    """Return the text, and the shown name of the person with this user name."""
+    if not text:
+        return []
+    return [text, *map(person_name, get_user_model().objects.filter(username=text))]
+
+
+def _targets(tenant_id: uuid.UUID, text: str) -> list[str]:
+    """Return the text as an id, and the ids of the newest runs that have it as correlation key."""
+    if not text:
+        return []
+    runs = Run.objects.filter(tenant_id=tenant_id, correlation_key=text).order_by("-id")
+    return [text, *map(str, runs.values_list("id", flat=True)[:MOST_RUNS])]
 
 
 def _with_text(rows: QuerySet[Any], text: str, at: str) -> LedgerPage:

@@ -134,7 +134,7 @@ def _send(
             TaskResponse(
                 taskId=str(task.id),
                 response=response,
-                completedBy=actor.name,
+                completedBy=actor.username or actor.name,
                 commandId=str(command.id),
                 isLateResult=is_late_result,
                 acceptedAtMs=ms_of_datetime(database_now()),

@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from workflows.actors import Actor
+from workflows.actors import Actor, person_name
 from workflows.errors import Conflict, NotFound, PermissionRefused
 from workflows.models import HumanTask
 from workflows.services.roles import require_role
@@ -84,7 +84,7 @@ def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
     if actor.kind == "system":
         return  # no task can be assigned to it; `allowSystemCompletion` decides if it may act
     users, roles = task.assigned_users, task.assigned_roles
-    by_name = is_person and (actor.name in users or actor.id in users)
+    by_name = is_person and ((actor.username or actor.name) in users or actor.id in users)
     by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)
     if (users or roles) and not (by_name or by_role):
         raise PermissionRefused(
@@ -94,9 +94,10 @@ def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
 
 
 def held_by_another(task: HumanTask) -> Conflict:
-    holder = task.claimed_by.get_username() if task.claimed_by else "another member"
+    holder = person_name(task.claimed_by) if task.claimed_by else "another member"
+    username = task.claimed_by.get_username() if task.claimed_by else holder
     return Conflict(
-        f"the task is held by {holder}, who must release it first", code="TASK_CLAIMED", details={"claimedBy": holder}
+        f"the task is held by {holder}, who must release it first", code="TASK_CLAIMED", details={"claimedBy": username}
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django import template
 from django.template import Context
 
+from workflows.actors import person_name
 from workflows.services.tenant_usage import Use, uses_of
 from workflows.statuses import Role
 
@@ -51,6 +52,9 @@ def _row(context: Context, list_link: str) -> list[dict[str, Any]]:
     if not back or row is None or back.partition("?")[0] in (list_link, context["request"].path):
         return []
     return [{"title": getattr(row, "name", "") or str(row), "link": back}]
+
+
+register.filter(person_name)
 
 
 @register.filter

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from workflows.actors import Actor
+from workflows.actors import Actor, person_name
 from workflows.errors import Conflict, InputInvalid
 from workflows.models import DefinitionVersion, Incident, IncidentNote, TenantMembership
 from workflows.services.idempotency import keyed_command_transaction
@@ -224,7 +224,7 @@ def _set_owner(incident: Incident, actor: Actor, username: str | None) -> None:
             details={"fields": {"username": ["Must be the user name of a member."]}},
         )
     incident.owner_id = member.user_id
-    incident.owner_name = (member.user.get_full_name() or member.user.get_username())[:200]
+    incident.owner_name = person_name(member.user)
 
 
 def _check_snooze(until: datetime | None, failures: int | None) -> None:
