@@ -192,3 +192,15 @@ def test_end_of_the_maintenance_of_the_portal_is_one_transaction(
     for each in others:
         work(each)
     assert started == ["k0", "k2", "k1", "k3"]
+
+
+def test_page_asks_for_a_confirmation_before_the_maintenance_of_the_portal(tenant: Any, portal: Any) -> None:
+    page = reverse("admin:workflows_tenant_portal")
+    form = {"reason": "upgrade", "idempotency_key": str(uuid.uuid4())}
+    shown = text_of(portal.post(page, form))
+    assert "Tick the box to confirm" in shown
+    assert "Hold the new starts of" in shown
+    assert not PortalMaintenance.objects.exists()
+    assert "The portal is in maintenance" in text_of(portal.post(page, {**form, "confirm": "on"}, follow=True))
+    end = {"reason": "", "idempotency_key": str(uuid.uuid4())}
+    assert "The maintenance of the portal has ended" in text_of(portal.post(page, end, follow=True))
