@@ -38,13 +38,18 @@ def test_a_run_that_temporal_has_open_or_ended_later_is_kept(
     forget_open_wait(still_open)
     forget_open_wait(ended_now)
 
-    def down(_: Any) -> Any:
+    requests: list[Any] = []
+
+    def down(workflow_ids: Any) -> Any:
+        requests.append(workflow_ids)
         raise gateway.TemporalTimeout("no response within 11 s")
 
+    monkeypatch.setattr(open_runs, "PAUSES", (0.0, 0.0))
     with monkeypatch.context() as patch, pytest.raises(CommandError, match="not finished"):
         patch.setattr(open_runs, "closings", down)
         run_command("prune", "--tenant", driver.tenant.slug)
     assert Run.objects.filter(tenant=driver.tenant).count() == 3, "without Temporal, no run is deleted"
+    assert len(requests) == 3, "a lost response is not the end of the pass"
 
     output = run_command("prune", "--tenant", driver.tenant.slug, "--dry-run")
     assert "1 (open in Temporal)" in output
