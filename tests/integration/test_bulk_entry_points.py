@@ -272,7 +272,7 @@ def test_terminate_page_asks_only_admins_for_a_reason(tenant: Any, role: str) ->
     too_long = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": "x" * 2001}, follow=True)
     assert "at most 2000 characters" in too_long.content.decode()
     response = client.post(reverse("admin:workflows_bulkjob_start", args=[job.id]), {"reason": ""}, follow=True)
-    expected = "a terminate needs a reason" if role == "admin" else "PERMISSION_DENIED"
+    expected = "Give a reason. It is kept in the command ledger." if role == "admin" else "PERMISSION_DENIED"
     assert expected in response.content.decode()
 
 

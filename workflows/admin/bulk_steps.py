@@ -129,7 +129,8 @@ class BulkStepViews(TenantAdmin):
         if request.method != "POST" or not form.is_valid():
             if step in CONFIRMATIONS:
                 return self._ask(request, job, step, form)
-            if step == "start" and request.method == "POST":
+            # The page has no form for a role that may not start the job, so a message says what is wrong.
+            if step == "start" and request.method == "POST" and actor.has_role(BULK_ACTIONS[job.action].needs):
                 return self._page_with_errors(request, job, form)
             for problems in form.errors.values():
                 messages.error(request, f"The reason is not valid. {' '.join(map(str, problems))}")
