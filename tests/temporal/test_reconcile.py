@@ -36,7 +36,7 @@ from workflows.services.runs import reconcile as run_reconcile_module
 from workflows.services.runs.launch import workflow_id_of
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.services.runs.reconcile import run_reconcile
-from workflows.services.runs.reconcile_sweep import runs_reconcile
+from workflows.services.runs.reconcile_sweep import ReconcileReport, runs_reconcile
 from workflows.statuses import CommandAction, CommandState, Role
 from workflows.temporal import gateway, run_history
 from workflows.temporal.history import HistoryUnreadable
@@ -60,14 +60,16 @@ def cli(servers: Servers, run: Run, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def sweep_line(run: Run) -> str:
-    """Sweep until a report has a line about this run, and return it. Temporal's lists are slightly out of date.
+def sweep() -> ReconcileReport:
+    """Run a sweep with a budget for a loaded machine. A sweep of 2 s may end among the runs of other tests."""
+    return runs_reconcile(budget_seconds=30)
 
-    The budget allows for a loaded machine: a sweep of 2 s may end among the runs of other tests.
-    """
+
+def sweep_line(run: Run) -> str:
+    """Sweep until a report has a line about this run, and return it. Temporal's lists are slightly out of date."""
 
     def look() -> str | None:
-        return next((line for line in runs_reconcile(budget_seconds=30).lines if line.startswith(str(run.id))), None)
+        return next((line for line in sweep().lines if line.startswith(str(run.id))), None)
 
     return eventually(look, what="a sweep finds the run").removeprefix(f"{run.id} ")
 
@@ -270,7 +272,7 @@ def test_walk_finds_changed_rows_and_moves_on(driver: TenantDriver, monkeypatch:
     execute_as_owner(make_oldest(run))
 
     def is_compared() -> bool:
-        runs_reconcile()
+        sweep()
         return Run.objects.filter(id=run.id, projected_at__gt=timezone.now() - timedelta(minutes=1)).exists()
 
     eventually(is_compared, what="a sweep compares the run and moves on")
@@ -290,7 +292,7 @@ def test_nothing_is_written_while_temporal_is_down(
     before, stamp = rows_of_runs(run), Run.objects.get(id=run.id).projected_at
     servers.temporal.kill()
     try:
-        assert "does not respond" in runs_reconcile().problem
+        assert "does not respond" in sweep().problem
         for arguments in (("reconcile_runs", "--run", str(run.id)), ("rebuild_projections", "--run", str(run.id))):
             with pytest.raises(CommandError, match="does not respond"):
                 call_command(*arguments)
@@ -321,10 +323,7 @@ def test_commands_with_unknown_outcome_are_decided_from_temporal(driver: TenantD
     still_running, start = unknown(CommandAction.TERMINATE, other), unknown(CommandAction.START_RUN, other)
     never = unknown(CommandAction.START_RUN, other, target=str(driver.tenant.id))
     eventually(
-        lambda: (
-            runs_reconcile().problem == ""
-            and not Command.objects.filter(tenant=driver.tenant, state="unknown").exists()
-        )
+        lambda: sweep().problem == "" and not Command.objects.filter(tenant=driver.tenant, state="unknown").exists()
     )
     wanted = {arrived: "observed", lost: "failed", still_running: "failed", start: "observed", never: "failed"}
     for made, state in wanted.items():
@@ -338,7 +337,7 @@ def test_workflow_without_a_row_is_reported_and_its_row_not_created(driver: Tena
     open_wait_of(run)
     tables = ("workflow_run_logs", "workflow_run_steps", "workflow_run_waits", "workflow_runs")
     execute_as_owner(*(f"DELETE FROM {table} WHERE tenant_id = '{driver.tenant.id}'" for table in tables))
-    eventually(lambda: run.temporal_workflow_id in runs_reconcile().without_row, what="the workflow is reported")
+    eventually(lambda: run.temporal_workflow_id in sweep().without_row, what="the workflow is reported")
     assert not Run.objects.filter(id=run.id).exists()
     assert run_rebuild(run_id=run.id).outcome == "rebuilt"
     assert driver.wait_for_run("WAITING", id=run.id).input == {"ticketId": "T-1"}
