@@ -10,6 +10,7 @@ from tests.support.access_cells import (
     FORBIDDEN,
     GONE,
     OK,
+    REASON,
     REFUSED,
     VIEWER,
     get_cell,
@@ -152,7 +153,7 @@ def _tenant_pages() -> Iterator[Cell]:
     yield get_cell(f"{name}_add", SUPERUSER)
     yield post_cell(f"{name}_add", SUPERUSER, body=lambda ids: {"name": "NEW", "slug": "new-desk"}, is_recorded=True)
     yield get_cell(f"{name}_portal", SUPERUSER)
-    yield post_cell(f"{name}_portal", SUPERUSER, is_recorded=True)
+    yield post_cell(f"{name}_portal", SUPERUSER, body=lambda ids: {**REASON, "confirm": "on"}, is_recorded=True)
     yield get_cell(f"{name}_change", ADMIN, "tenant", shows=True, foreign_statuses=superusers_see_all)
     renamed = {"what": "rename", "name": "NEW"}
     yield post_cell(f"{name}_change", ADMIN, "tenant", body=lambda ids: renamed, is_recorded=True)
