@@ -162,21 +162,14 @@ def sent_by(client: Any, url: str, headers: dict[str, str] | None = None) -> tup
     from django.db import connections
     from django.test.utils import CaptureQueriesContext
 
+    from tests.support.statements import statement_of
+
     with ExitStack() as stack:
         logs = [stack.enter_context(CaptureQueriesContext(connections[name])) for name in ("default", "signin")]
         response = client.get(url, headers=headers)
     # Read the statements now, because the next request empties the log.
     own, of_sign_in = ([sql for sql in map(statement_of, log.captured_queries) if sql] for log in logs)
     return response, own, of_sign_in
-
-
-def statement_of(query: dict[str, str]) -> str:
-    """Return a statement without the settings before it. Return an empty text for a control statement."""
-    sql = query["sql"]
-    if sql.startswith("SELECT set_config("):
-        sql = sql.partition("; ")[2]
-    is_control = sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "BEGIN", "SELECT set_config("))
-    return "" if is_control else sql
 
 
 def reads_of(tenant: Any, sql: str) -> Iterator[tuple[str, int, bool]]:

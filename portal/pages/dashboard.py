@@ -27,7 +27,7 @@ from workflows.selectors.activity import (
     activity_per_hour,
 )
 from workflows.selectors.dashboard import Problem, next_steps, problems_and_backlog
-from workflows.selectors.incidents import dashboard_incidents, incident_counts
+from workflows.selectors.incidents import dashboard_incidents
 from workflows.selectors.retry_limits import retry_limits
 from workflows.selectors.versions import dashboard_version
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role, WaitKind
@@ -116,7 +116,7 @@ def _activity(tenant_id: Any) -> tuple[Activity, list[DefinitionActivity]]:
 
 
 def _incidents(tenant_id: uuid.UUID) -> dict[str, Any]:
-    rows, counts = dashboard_incidents(tenant_id=tenant_id), incident_counts(tenant_id=tenant_id)
+    rows, counts = dashboard_incidents(tenant_id=tenant_id)
     return {
         "incidents": rows,
         "more_incidents": sum(counts[state] for state in ACTIVE_INCIDENT_STATES) - len(rows),

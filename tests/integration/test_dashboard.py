@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,6 +18,7 @@ from portal.pages import system_health
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant, publish
 from tests.support.members import member_of
+from tests.support.statements import sent_statements
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import (
     BulkJob,
@@ -282,9 +281,8 @@ def test_dashboard_needs_at_most_12_statements_and_1_if_nothing_changed(tenant: 
     client = member_of(tenant)
     dashboard(client)
     caches["process"].clear()
-    with CaptureQueriesContext(connection) as queries:
+    with sent_statements() as statements:
         page = client.get(reverse("admin:index"))
-    statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
     assert len(statements) <= 12, "\n".join(statements)
     version = page.context_data["live_version"]
     assert f'data-version="{version}"' in page.content.decode()

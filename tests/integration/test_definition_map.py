@@ -9,15 +9,14 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.factories import expr, make_run, make_tenant, publish
 from tests.support.graph_documents import branch, loop, work
 from tests.support.members import member_of
+from tests.support.statements import sent_statements
 from tests.support.step_rows import count_all_steps, fail_run, record_steps
 from workflows.admin import live
 from workflows.models import Run, RunWait
@@ -165,11 +164,8 @@ def test_page_needs_few_statements_for_any_number_of_runs(tenant: Any, version: 
         fail_run(run, YES)
     count_all_steps(tenant)
     viewer.get(page_of(version))
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with sent_statements() as statements:
         viewer.get(page_of(version))
-    statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
     assert len(statements) <= 12, "\n".join(statements)
 
 

@@ -4,8 +4,6 @@ import re
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ingress.admin import event_list
@@ -13,11 +11,11 @@ from ingress.dispatch.routing import event_route
 from tests.support.events import receive
 from tests.support.members import member_of
 from tests.support.plans import copies, scanned_tables
+from tests.support.statements import sent_statements
 from workflows.models import Event, Tenant
 from workflows.selectors import counts
 
 ADDRESS = "admin:workflows_event_changelist"
-NOT_COUNTED = ("SET", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SELECT set_config")
 
 
 def shown(tenant: Any, role: str = "operator", **query: str) -> Any:
@@ -100,7 +98,6 @@ def test_list_needs_at_most_twelve_statements(tenant: Any) -> None:
         receive(tenant, workflow_correlation_key=f"K-{number}")
     client = member_of(tenant)
     client.get(reverse(ADDRESS))
-    with CaptureQueriesContext(connection) as captured:
+    with sent_statements() as statements:
         client.get(reverse(ADDRESS))
-    statements = [row["sql"] for row in captured if not row["sql"].startswith(NOT_COUNTED)]
     assert len(statements) <= 12, "\n".join(statement[:200] for statement in statements)

@@ -5,9 +5,7 @@ Source: docs/reference/incidents.md
 
 from typing import Any
 
-from django.db import connection
 from django.db.models import QuerySet
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -15,6 +13,7 @@ from tests.support.factories import make_actor, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies
+from tests.support.statements import sent_statements
 from workflows.models import BulkJob, IncidentFailure, Run
 from workflows.selectors.incident_page import newest_failures
 from workflows.selectors.incidents import incidents_shown, runs_of_incident
@@ -45,10 +44,8 @@ def test_pages_need_few_statements(tenant: Any) -> None:
         f"{page}?preview={preview.id}",
     ):
         client.get(address)
-        with CaptureQueriesContext(connection) as captured:
+        with sent_statements() as statements:
             assert client.get(address).status_code == 200
-        # Role and tenant are set in front of a statement, in the same text.
-        statements = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
         assert len(statements) <= MOST_STATEMENTS, [sql[-160:] for sql in statements]
 
 

@@ -17,7 +17,7 @@ from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
-from workflows.selectors.incidents import dashboard_incidents, incident_of_run, runs_of_incident
+from workflows.selectors.incidents import dashboard_incidents, incident_counts, incident_of_run, runs_of_incident
 from workflows.services.incidents import grow
 from workflows.services.incidents.grow import batch_grow, incidents_grow
 from workflows.tenancy import tenant_scope
@@ -46,7 +46,8 @@ def test_failures_with_one_cause_are_one_incident(tenant: Any) -> None:
     assert (found.first_failed_at, found.last_failed_at) == (start, runs[2].ended_at)
     assert set(runs_of_incident(Run.objects.all(), tenant_id=tenant.id, number=1)) == set(runs)
     assert [incident_of_run(run) for run in runs] == [found] * 3
-    rows = dashboard_incidents(tenant_id=tenant.id)
+    rows, counts = dashboard_incidents(tenant_id=tenant.id)
+    assert (counts, counts["new"]) == (incident_counts(tenant_id=tenant.id), 3)
     hours = {row.incident.number: row.hours for row in rows}
     assert (sum(hours[1]), hours[1][-3] + hours[1][-2], len(hours[1])) == (3, 2, 24)
 

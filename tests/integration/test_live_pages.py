@@ -4,9 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -14,6 +12,7 @@ from tests.support.bulk_jobs import reload_job, start_job
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
+from tests.support.statements import sent_statements
 from workflows.admin import live
 from workflows.models import BulkItem, BulkJob, Command, Event, EventDelivery, HumanTask, Run
 from workflows.projections.transaction import projection_writer
@@ -75,11 +74,10 @@ def test_page_without_a_change_is_304_with_few_statements(tenant: Any) -> None:
     page = reverse("admin:workflows_run_change", args=[make_run(tenant).id])
     version = version_of(client, page)
     assert f'data-version="{version}"' in client.get(page).content.decode()
-    with CaptureQueriesContext(connection) as queries:
+    with sent_statements() as statements:
         response = poll(client, page, version)
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers["ETag"] == f'"{version}"'
-    statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
     assert len(statements) <= 4, statements  # session, user, membership, version
 
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.options import BaseModelAdmin
-from django.db import connection
 from django.http import QueryDict
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,6 +18,7 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of, rows_read
+from tests.support.statements import sent_statements
 from workflows.admin import ledger_list, list_filters, run_changelist, run_filters
 from workflows.admin.run_changelist import COLUMNS, ORDERS
 from workflows.admin.run_filters import RunListForm
@@ -216,10 +215,8 @@ def test_page_needs_few_statements_and_bytes(tenant: Any, runs: dict[str, Run]) 
         make_run(tenant, status=status, replay_of=runs["plain"], error=ERROR)
     copies(runs["failed"], 60, temporal_workflow_id="'many-' || n")
     client.get(reverse(URL))
-    with CaptureQueriesContext(connection) as captured:
+    with sent_statements() as statements:
         response = client.get(f"{reverse(URL)}?q=pay")
-    control = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "SELECT set_config(")
-    statements = [query["sql"] for query in captured if not query["sql"].startswith(control)]
     assert len(statements) <= MOST_STATEMENTS, statements
     assert len(gzip.compress(response.content)) < MOST_BYTES
 

@@ -13,7 +13,7 @@ from workflows.actors import Actor
 from workflows.admin.forms import KeyedActionForm
 from workflows.admin.list_filters import CheckedChangeList, filter_names, show_problems
 from workflows.errors import PortalError
-from workflows.redaction import rules_of
+from workflows.redaction import rules_in
 from workflows.statuses import Role
 
 
@@ -101,13 +101,13 @@ class TenantAdmin(ModelAdmin):
         return False
 
     def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
-        """Return the template context of a custom page. `redaction` is loaded only if a tag shows a payload."""
+        """Return the template context of a custom page. `redaction` is read only if a tag shows a payload."""
         actor = actor_of(request)
         return {
             **self.admin_site.each_context(request),
             "opts": self.model._meta,
             "title": title,
             "actor": actor,
-            "redaction": SimpleLazyObject(lambda: rules_of(actor.tenant_id)),
+            "redaction": SimpleLazyObject(lambda: rules_in(request.tenant)),  # type: ignore[attr-defined]
             **more,
         }

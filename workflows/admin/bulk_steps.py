@@ -21,6 +21,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import BulkAgainForm, BulkStartForm, ReasonForm
 from workflows.errors import PortalError
 from workflows.models import BulkJob, Incident
+from workflows.selectors.incident_page import notes_and_merged
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
@@ -151,7 +152,7 @@ class BulkStepViews(TenantAdmin):
         if job.incident is None or not is_on_incident(request, job):
             return self.job_page(request, job, form)
         incidents: Any = self.admin_site.get_model_admin(Incident)
-        incident = incident_find(actor=actor_of(request), incident_id=job.incident.id)
+        incident = incident_find(actor=actor_of(request), incident_id=job.incident.id, annotations=notes_and_merged())
         page: HttpResponse = incidents.incident_page(request, incident, preview_id=job.id, form=form)
         return page
 

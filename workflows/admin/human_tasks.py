@@ -31,7 +31,7 @@ from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import PortalError
 from workflows.json_numbers import write_json
 from workflows.models import HumanTask
-from workflows.redaction import redact_task, rules_of
+from workflows.redaction import redact_task, rules_in
 from workflows.services.human_tasks import task_complete
 from workflows.services.task_access import require_may_act, require_open
 from workflows.services.task_drafts import task_draft_of, task_draft_save
@@ -114,7 +114,7 @@ class TaskAdmin(TenantAdmin):
         actor = actor_of(request)
         is_decision = task.task_type == DECIDE_OUTCOME
         context, response = None, None
-        rules = rules_of(actor.tenant_id)
+        rules = rules_in(request.tenant)  # type: ignore[attr-defined]
         if actor.sees_payloads:
             context = redact_task(task, task.context_data, rules, "/contextData")
             response = redact_task(task, task.response, rules, "/response")

@@ -25,7 +25,7 @@ from workflows.admin.incident_replays import replays_context
 from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
 from workflows.models import Incident
-from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page
+from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page, notes_and_merged
 from workflows.selectors.versions import incident_version
 from workflows.services.incidents.change import incident_own, require_incident_role
 from workflows.services.incidents.find import incident_find
@@ -159,7 +159,7 @@ def _preview_id(request: HttpRequest) -> uuid.UUID | None:
 
 def _incident_or_404(request: HttpRequest, pk: uuid.UUID) -> Incident:
     try:
-        return incident_find(actor=actor_of(request), incident_id=pk)
+        return incident_find(actor=actor_of(request), incident_id=pk, annotations=notes_and_merged())
     except NotFound as error:
         raise Http404(error.message) from error
 

@@ -134,4 +134,6 @@ def _query(kept: dict[str, str], **changed: str) -> str:
 
 def _words(form: LedgerSearchForm, name: str, value: str) -> str:
     field = form.fields[name]
-    return str(dict(field.choices).get(value, value)) if isinstance(field, forms.ChoiceField) else value  # type: ignore[arg-type]
+    if not isinstance(field, forms.ChoiceField):
+        return value
+    return str(dict(field.choices).get(value, value))  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ from workflows.api.query import CheckedView, WholeNumberFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import Incident
+from workflows.selectors.incident_page import notes_and_merged
 from workflows.services.idempotency import CommandRepeated
 from workflows.services.incidents import change, combine
 from workflows.services.incidents.find import incident_find
@@ -74,6 +75,9 @@ class IncidentDetail(TenantScoped, generics.RetrieveAPIView):
     related = RELATED
     unread = UNREAD
     serializer_class = IncidentDetailSerializer
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().annotate(**notes_and_merged())
 
 
 class IncidentChange(CheckedView):
@@ -170,7 +174,7 @@ class IncidentNotes(IncidentChange):
     )
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         self.change(request, pk, IncidentNoteRequestSerializer, change.incident_note)
-        shown = incident_find(actor=actor_of(self), incident_id=pk)
+        shown = incident_find(actor=actor_of(self), incident_id=pk, annotations=notes_and_merged())
         return Response(IncidentDetailSerializer(shown, context={"request": request}).data)
 
 

@@ -110,22 +110,21 @@ class IncidentPage:
 def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) -> IncidentPage:
     """Return the parts of the page of an incident, with the preview of a replay if it exists.
 
-    Cost: four statements.
+    The incident must have the annotations of `notes_and_merged`. Cost: three statements.
     """
     hours, versions = _counters(incident)
     own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident)
     started = own.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
     named = own.filter(id=preview_id, state=BulkState.PREVIEW) if preview_id else own.none()
     jobs = list(started[:SHOWN_JOBS].union(named[:1], all=True))
-    notes, merged = _notes_and_merged(incident)
     return IncidentPage(
         hours=hours,
         versions=versions,
         failures=list(newest_failures(incident)),
         jobs=[job for job in jobs if job.started_at is not None],
         preview=next((job for job in jobs if job.started_at is None), None),
-        notes=notes,
-        merged=merged,
+        notes=[_note(row) for row in incident.newest_notes],
+        merged=[Incident(**row) for row in incident.merged_incidents],
     )
 
 
@@ -160,20 +159,20 @@ def _counters(incident: Incident) -> tuple[list[Hour], list[VersionRow]]:
     return [Hour(time, time + timedelta(hours=1), failed.get(time, 0)) for time in times], versions
 
 
-def _notes_and_merged(incident: Incident) -> tuple[list[IncidentNote], list[Incident]]:
-    """Return the newest notes and the incidents that are merged into this one. Cost: one statement."""
-    notes = IncidentNote.objects.filter(tenant_id=incident.tenant_id, incident=OuterRef("pk")).order_by("-created_at")
+def notes_and_merged() -> dict[str, Any]:
+    """Return the annotations of an incident that its page needs: the newest notes, and the incidents merged into it."""
+    of_this = {"tenant_id": OuterRef("tenant_id")}
+    notes = IncidentNote.objects.filter(**of_this, incident=OuterRef("pk")).order_by("-created_at")
     note = JSONObject(author_name="author_name", text="text", created_at="created_at")
-    others = Incident.objects.filter(tenant_id=incident.tenant_id, merged_into=OuterRef("pk")).order_by("number")
-    found = Incident.objects.filter(tenant_id=incident.tenant_id, id=incident.id).values_list(
-        ArraySubquery(notes.values(shown=note)[:SHOWN_NOTES]),
-        ArraySubquery(others.values(shown=JSONObject(id="id", number="number"))),
-    )
-    shown, merged = found.get()
-    return (
-        [IncidentNote(**{**row, "created_at": datetime.fromisoformat(row["created_at"])}) for row in shown],
-        [Incident(**row) for row in merged],
-    )
+    others = Incident.objects.filter(**of_this, merged_into=OuterRef("pk")).order_by("number")
+    return {
+        "newest_notes": ArraySubquery(notes.values(shown=note)[:SHOWN_NOTES]),
+        "merged_incidents": ArraySubquery(others.values(shown=JSONObject(id="id", number="number"))),
+    }
+
+
+def _note(row: dict[str, Any]) -> IncidentNote:
+    return IncidentNote(**{**row, "created_at": datetime.fromisoformat(row["created_at"])})
 
 
 def newest_failures(incident: Incident) -> QuerySet[Run]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
-from workflows.models import Incident, IncidentFailure, IncidentHour, Run
+from workflows.models import Incident, IncidentFailure, IncidentHour, Run, Tenant
+from workflows.selectors.navigation import CappedCount
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState
 
 HOURS = 24
@@ -28,10 +28,12 @@ class IncidentRow:
     hours: list[int]
 
 
-def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> list[IncidentRow]:
-    """Return the first active incidents of a tenant, in the order of the list of incidents. Cost: two statements."""
-    incidents = incidents_shown(tenant_id=tenant_id).filter(state__in=ACTIVE_INCIDENT_STATES)
-    return incident_rows(list(incidents.order_by(*NEWEST_FAILURE_FIRST)[:limit]))
+def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> tuple[list[IncidentRow], dict[str, int]]:
+    """Return the first active incidents in the order of their list, and `incident_counts`. Cost: two statements."""
+    active = incidents_shown(tenant_id=tenant_id).filter(state__in=ACTIVE_INCIDENT_STATES)
+    first = list(active.annotate(counts=_counts_by_state(tenant_id)).order_by(*NEWEST_FAILURE_FIRST)[:limit])
+    counts = first[0].counts if first else incident_counts(tenant_id=tenant_id)
+    return incident_rows(first), counts
 
 
 def incidents_shown(*, tenant_id: uuid.UUID) -> QuerySet[Incident]:
@@ -64,14 +66,14 @@ def first_hour() -> datetime:
 
 def incident_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
     """Return the number of shown incidents by state, at most MOST_COUNTED + 1 each. Cost: one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT wanted.state, (SELECT count(*) FROM (SELECT FROM workflow_incidents incident"
-            " WHERE incident.tenant_id = %s AND incident.state = wanted.state AND incident.merged_into_id IS NULL"
-            " LIMIT %s) AS found) FROM unnest(%s::text[]) AS wanted (state)",
-            [tenant_id, MOST_COUNTED + 1, list(IncidentState.values)],
-        )
-        return dict(cursor.fetchall())
+    counts: dict[str, int] = Tenant.objects.filter(id=tenant_id).values_list(_counts_by_state(tenant_id)).get()[0]
+    return counts
+
+
+def _counts_by_state(tenant_id: uuid.UUID) -> JSONObject:
+    shown = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True)
+    limit = MOST_COUNTED + 1
+    return JSONObject(**{state: CappedCount(shown.filter(state=state), limit=limit) for state in IncidentState.values})
 
 
 def incident_of_run(run: Run) -> Incident | None:
