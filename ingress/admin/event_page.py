@@ -22,7 +22,7 @@ from workflows.admin.live import live_page
 from workflows.event_outcomes import REACHED
 from workflows.event_redaction import EventRedaction
 from workflows.models import Command, Event, Run
-from workflows.redaction import rules_of
+from workflows.redaction import Rules, rules_in
 from workflows.selectors.run_list import runs_waiting_for
 from workflows.selectors.versions import event_version
 from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role
@@ -49,7 +49,8 @@ class EventPageViews(TenantAdmin):
         if event is None:
             raise Http404(f"There is no event {object_id}.")
         actor = actor_of(request)
-        trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads)
+        rules = rules_in(request.tenant)  # type: ignore[attr-defined]
+        trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads, rules=rules)
         key = next(iter(trace["correlation"]["keys"]), "")
         advice, counts = advice_of(trace), trace["delivery_counts"]
         total, near_misses = sum(counts.values()), trace["routing"]["near_misses"]
@@ -72,7 +73,7 @@ class EventPageViews(TenantAdmin):
             **_targets(trace),
             closed_waits=[near for near in near_misses if "closed_at" in near and is_unused],
             near_misses=[near for near in near_misses if "closed_at" not in near and is_unused],
-            same_type=_same_type(event),
+            same_type=_same_type(event, rules),
             more_waiting=_more_waiting(event, near_misses) if is_unused else "",
             commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
             is_live=_is_live(event, trace),
@@ -132,7 +133,7 @@ def _more_waiting(event: Event, near_misses: list[dict[str, Any]]) -> str:
     return "" if not found else f"{found:,}" if found <= MOST_WAITING else f"more than {MOST_WAITING:,}"
 
 
-def _same_type(event: Event) -> list[dict[str, Any]]:
+def _same_type(event: Event, rules: Rules) -> list[dict[str, Any]]:
     """Return the newest events of this type since one hour before the event. Cost: one statement, without payloads."""
     rows = (
         Event.objects.filter(
@@ -145,7 +146,7 @@ def _same_type(event: Event) -> list[dict[str, Any]]:
         )
         .order_by("-received_at")[: SHOWN_SAME_TYPE + 1]
     )
-    rules, found = rules_of(event.tenant_id), []
+    found = []
     for row in [row for row in rows if row.id != event.id][:SHOWN_SAME_TYPE]:
         row.__dict__["values_omitted"] = {"payload"}  # the rules then hide a key by its path, without the payload
         key = next(iter(EventRedaction(row, rules).keys(row.correlation_keys)), "")

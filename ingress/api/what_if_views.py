@@ -14,6 +14,7 @@ from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import correlation_what_if
 from workflows.api.query import CheckedView
 from workflows.api.scope import actor_of
+from workflows.redaction import rules_of
 from workflows.statuses import Role
 
 
@@ -24,7 +25,10 @@ class EventTrace(EventDetail):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         actor = actor_of(self)
         event = self.get_object()
-        return Response(event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads))
+        rules = rules_of(actor.tenant_id)
+        return Response(
+            event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads, rules=rules)
+        )
 
 
 class EventWhatIf(CheckedView):

@@ -24,6 +24,7 @@ from tests.support.members import member_of
 from workflows.errors import PortalError
 from workflows.models import Event, EventDelivery, EventType, PayloadSchema, RunWait
 from workflows.projections.transaction import projection_writer
+from workflows.redaction import rules_of
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -32,7 +33,8 @@ STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}
 
 
 def explained(event: Event, *, sees_payloads: bool = True) -> dict[str, Any]:
-    return event_explained(tenant_id=event.tenant_id, event=Event.objects.get(id=event.id), sees_payloads=sees_payloads)
+    stored, rules = Event.objects.get(id=event.id), rules_of(event.tenant_id)
+    return event_explained(tenant_id=event.tenant_id, event=stored, sees_payloads=sees_payloads, rules=rules)
 
 
 def routed(tenant: Any, **value: Any) -> Event:

@@ -12,14 +12,14 @@ import pytest
 from django.utils import timezone
 
 from tests.support.factories import make_actor, make_tenant, publish
-from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents, incident_of_run
 from tests.support.management_commands import run_command
 from tests.support.members import member_of
 from tests.support.old_runs import days_ago
 from workflows.errors import Conflict, InputInvalid, NotFound, PermissionRefused, PortalError
 from workflows.models import Command, Incident, IncidentFailure, IncidentHour, Run, TenantMembership
 from workflows.projections.transaction import projection_writer
-from workflows.selectors.incidents import incident_of_run, runs_of_incident
+from workflows.selectors.incidents import runs_of_incident
 from workflows.services.incidents import change, combine
 from workflows.services.incidents.clock import incidents_close_quiet, incidents_wake
 from workflows.services.incidents.hours import hour_of

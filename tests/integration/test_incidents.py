@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.support.factories import make_run, make_tenant, publish
-from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents, incident_of_run
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
-from workflows.selectors.incidents import dashboard_incidents, incident_counts, incident_of_run, runs_of_incident
+from workflows.selectors.incidents import dashboard_incidents, incident_counts, runs_of_incident
 from workflows.services.incidents import grow
 from workflows.services.incidents.grow import batch_grow, incidents_grow
 from workflows.tenancy import tenant_scope

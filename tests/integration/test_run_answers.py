@@ -15,6 +15,7 @@ from tests.support.events import open_wait
 from tests.support.factories import make_run, publish
 from tests.support.members import member_of
 from tests.support.statements import sent_statements
+from workflows.admin.run_page import TABS
 from workflows.engine.definition import RetryPolicy
 from workflows.engine.retry import retry_delay_ms
 from workflows.models import Run, RunStep, RunWait
@@ -58,6 +59,17 @@ def test_each_state_has_its_answer_and_few_statements(story: Any) -> None:
             page = text_of(client.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
         assert [text for text in texts if text not in page] == [], (key, page[:1500])
         assert len(sent) <= 12, (key, "\n".join(sent))
+
+
+@pytest.mark.parametrize("key", ["PAY-105", "PAY-094"])
+def test_each_tab_needs_few_statements(story: Any, key: str) -> None:
+    client = member_of(story.tenant)
+    run = Run.objects.filter(tenant=story.tenant, correlation_key=key).order_by("created_at")[0]
+    for tab in TABS:
+        with sent_statements() as sent:
+            page = client.get(reverse("admin:workflows_run_change", args=[run.id]), {"tab": tab.id})
+        assert page.context["tab"] == tab
+        assert len(sent) <= 12, (tab.id, "\n".join(sent))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_run
 from workflows.models import Incident, Run
+from workflows.selectors.incidents import shown_incident_of_run
 from workflows.services.incidents.grow import batch_grow
 from workflows.tenancy import tenant_scope
 
@@ -40,3 +41,9 @@ def grow_incidents(tenant: Any) -> list[Incident]:
         while batch_grow(tenant_id=tenant.id):
             pass
     return list(Incident.objects.filter(tenant=tenant).order_by("number"))
+
+
+def incident_of_run(run: Run) -> Incident | None:
+    """Return the incident that the page and the list show for a run."""
+    shown = Run.objects.filter(id=run.id).values_list(shown_incident_of_run()).get()[0]
+    return Incident.objects.get(id=shown["id"]) if shown else None

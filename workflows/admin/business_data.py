@@ -1,15 +1,14 @@
 """Words for the business data of a run, in its declared format (docs/reference/screens.md#business-data)."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from workflows.actors import Actor
-from workflows.models import Run
+from workflows.models import Definition
 from workflows.redaction import Rules
-from workflows.selectors.run_values import BOOLEAN, DATE, MONEY, NUMBER, SearchPath, search_paths_in, values_of_runs
+from workflows.selectors.run_values import BOOLEAN, DATE, MONEY, NUMBER, SearchPath, search_paths_in
 from workflows.templatetags.times import local_time, zone_name
 
 
@@ -38,9 +37,9 @@ def _number_words(text: str, currency: str) -> str:
     return f"{currency} {number:,.{min(max(digits, 2), 15)}f}"
 
 
-def business_data_of(run: Run, actor: Actor, rules: Rules) -> list[tuple[SearchPath, str]]:
-    """Return path and words of the business data of a run that the actor may see. Cost: one statement, or none."""
-    definition: Any = run.definition
+def business_data_of(
+    definition: Definition, values: dict[str, str], actor: Actor, rules: Rules
+) -> list[tuple[SearchPath, str]]:
+    """Return path and words of the business data of a run that the actor may see. `values` are its texts by path."""
     paths = search_paths_in(definition.id, definition.search_paths, rules) if actor.sees_payloads else []
-    values = values_of_runs([run.id], paths, tenant_id=run.tenant_id).get(run.id, {})
-    return [(path, value_words(path, values[path.name])) for path in paths if path.name in values]
+    return [(path, value_words(path, values[path.path])) for path in paths if path.path in values]

@@ -28,7 +28,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, An
     starts = starts_of_definitions(definitions, tenant_id=tenant_id) if ids else {}
     chosen = query.get(PROBLEM, "")
     return {
-        "rows": [_row(definition, found[definition.id], starts.get(definition.id, [])) for definition in definitions],
+        "rows": [_row(definition, found[definition.id], starts[definition.id]) for definition in definitions],
         "chips": [
             {"word": "All", "tone": "grey", "query": query_with(query, PROBLEM, ""), "is_chosen": not chosen},
             {

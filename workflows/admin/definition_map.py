@@ -25,13 +25,11 @@ from workflows.selectors.step_counts import (
     all_open,
     map_numbers,
     step_places,
-    versions_and_age,
 )
 from workflows.statuses import RunStatus
 
 PERIODS = {"1h": ("1 h", timedelta(hours=1)), "24h": ("24 h", timedelta(days=1)), "7d": ("7 days", timedelta(days=7))}
 HEATS = {"failures": "Heat by failures", "time": "by time"}
-SHOWN_VERSIONS = 6
 # Value of `version` in the address, and the number of the newest versions whose steps are compared.
 ALL, MOST_VERSIONS = "all", 50
 # Value of the filter `replays` of the run list. A replay is counted with its original.
@@ -156,12 +154,13 @@ def map_choice(definition: Definition, query: QueryDict) -> MapChoice | None:
 def definition_map(choice: MapChoice, now: OpenRuns, incidents: list[Incident]) -> DefinitionMap:
     """Return the map of a version. `incidents` are those of the definition.
 
-    Cost: at most five statements, for any number of runs.
+    The definition must have the annotations of `map_annotations`. Cost: at most three statements.
     """
     version = choice.version
+    definition: Any = version.definition
     if choice.is_all:
-        places = step_places(version, version.definition.versions.order_by("-version")[:MOST_VERSIONS])
-        numbers, open_numbers = all_numbers(version.definition, places, since=choice.since), all_open(now, places)
+        places = step_places(version, definition.versions.order_by("-version")[:MOST_VERSIONS])
+        numbers, open_numbers = all_numbers(definition, places, since=choice.since), all_open(now, places)
         without_link = places.ambiguous
     else:
         numbers, open_numbers = map_numbers(version, since=choice.since), now.versions.get(version.version, {})
@@ -170,11 +169,10 @@ def definition_map(choice: MapChoice, now: OpenRuns, incidents: list[Incident]) 
     rows = _rows(graph, numbers, open_numbers, choice, without_link)
     slowest = max((row.numbers.percentile(0.95) or 0 for row in rows if not row.node.sides), default=0)
     overlay = Overlay({row.node.path: _mark(row, choice, slowest) for row in rows}, _shares(rows))
-    versions, uncounted_since = versions_and_age(version.definition, limit=SHOWN_VERSIONS)
     return DefinitionMap(
         choice, draw(graph, overlay), sorted(rows, key=lambda row: row.urgency), numbers, now,
         _failure(rows, choice, incidents),
-        versions, uncounted_since,
+        definition.newest_versions, definition.uncounted_since,
     )  # fmt: skip
 
 
@@ -241,9 +239,11 @@ def _failure(rows: list[MapRow], choice: MapChoice, incidents: list[Incident]) -
     if not worst.urls["failed"]:
         return MapFailure(worst)
     runs = choice.runs().filter(failed_step_path=worst.node.path, status=RunStatus.FAILED, replay_of__isnull=True)
-    runs = runs.only("id", "tenant_id", "error_code", "ended_at")
+    runs = runs.only("id", "tenant_id", "error_code", "ended_at", "created_at")
     at_step = [one for one in incidents if one.step_path == worst.node.path and _is_of(one, choice)]
-    first, last = runs.order_by("created_at").first(), runs.order_by("-created_at").first()
+    ends = runs.order_by("created_at")[:1].union(runs.order_by("-created_at")[:1], all=True)
+    found = sorted(ends, key=lambda run: run.created_at)
+    first, last = (found[0], found[-1]) if found else (None, None)
     return MapFailure(worst, first, last, max(at_step, key=lambda one: one.run_count, default=None))
 
 

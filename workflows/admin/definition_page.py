@@ -22,7 +22,7 @@ from workflows.models import Command, Definition, Incident, Schedule
 from workflows.selectors.definition_page import (
     SHOWN_INCIDENTS,
     incidents_of_definition,
-    starts_of_definitions,
+    starts_of,
 )
 from workflows.selectors.step_counts import OpenRuns, open_runs
 from workflows.services.definitions.drafts import draft_document
@@ -73,7 +73,10 @@ def definition_view(definition: Definition, query: QueryDict, actor: Actor) -> D
 
 
 def definition_context(view: DefinitionView) -> dict[str, Any]:
-    """Return the context of the chosen tab, and of the head above the tabs."""
+    """Return the context of the chosen tab, and of the head above the tabs.
+
+    The definition must have the annotations of `page_annotations`.
+    """
     definition, actor = view.definition, view.actor
     published = definition.published_version
     tab = next((tab for tab in TABS if tab.id == view.query.get("tab")), TABS[0])
@@ -82,6 +85,9 @@ def definition_context(view: DefinitionView) -> dict[str, Any]:
     if problems is None and published is None:
         problems = view.problems()
     has_change = bool(published) and draft_differs(definition)
+    held_count = content.get("held_count")
+    if held_count is None:
+        held_count = starts_waiting(definition).count() if _may_hold(definition) else 0
     offers = definition_offers(definition, actor, no_publish=_no_publish(definition, problems or [], has_change))
     return {
         "definition": definition,
@@ -94,12 +100,12 @@ def definition_context(view: DefinitionView) -> dict[str, Any]:
         ),
         "may_edit": actor.has_role(Role.AUTHOR) and definition.state != DefinitionState.ARCHIVED,
         "has_change": has_change,
-        "held_count": starts_waiting(definition).count() if _may_hold(definition) else 0,
+        "held_count": held_count,
         "runs_url": f"{reverse('admin:workflows_run_changelist')}?{urlencode({'definition': definition.key})}",
         "open_versions": view.open_runs.by_version,
         "incidents": view.incidents[:SHOWN_INCIDENTS],
         "has_more_incidents": len(view.incidents) > SHOWN_INCIDENTS,
-        "starts": starts_of_definitions([definition], tenant_id=definition.tenant_id).get(definition.id, []),
+        "starts": starts_of(definition, definition.schedule_names),  # type: ignore[attr-defined]
         **content,
     }
 

@@ -24,6 +24,7 @@ from workflows.admin.live import live_page
 from workflows.admin.problem_filters import DefinitionProblemFilter
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Definition
+from workflows.selectors.definition_page import page_annotations
 from workflows.selectors.versions import definition_version
 from workflows.services.runs.start import run_start
 from workflows.statuses import Role
@@ -87,8 +88,9 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
     def _shown_or_404(self, request: HttpRequest, pk: str) -> Definition:
         """Return the definition. The page of a deleted definition stays, because its runs link to it."""
         try:
-            found = Definition._base_manager.filter(tenant_id=actor_of(request).tenant_id, id=pk)
-            definition = found.select_related("published_version").first()
+            tenant_id = actor_of(request).tenant_id
+            found = Definition._base_manager.filter(tenant_id=tenant_id, id=pk).select_related("published_version")
+            definition = found.annotate(**page_annotations(tenant_id=tenant_id)).first()
         except ValidationError:
             definition = None
         if definition is None:

@@ -17,7 +17,6 @@ from workflows.models import Incident, Run, RunStep
 from workflows.outline.nodes import Catcher, Node, catcher_of
 from workflows.outline.rows import Outline, OutlineRow
 from workflows.selectors.attention import OVERDUE_AFTER
-from workflows.selectors.incidents import incident_of_run
 from workflows.selectors.run_list import WITHOUT_REPLAYS
 from workflows.selectors.runs import RunPage
 from workflows.statuses import RunStatus, WaitKind
@@ -94,7 +93,7 @@ def answer_kind(page: RunPage, *, missing_action: str | None) -> str:
 
 
 def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
-    """Gather the facts of the answer box. Cost: one statement for a failed run or a retry, otherwise none."""
+    """Gather the facts of the answer box. Cost: one statement for a retry, otherwise none."""
     run = page.run
     nodes = {row.node.path: row.node for row in outline.rows}
     path = page.wait.step_path if page.wait else (run.error or {}).get("nodePath") or run.current_step_path
@@ -115,7 +114,7 @@ def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
         fails_at=_fails_at(run, row, error) if kind == f"waits_{WaitKind.RETRY}" and row else None,
         catcher=catcher_of(nodes, path) if page.is_open else None,
         newer=_newer_version(run),
-        incident=incident_of_run(run) if kind == "failed" else None,
+        incident=page.incident if kind == "failed" else None,
         overdue_since=_overdue_since(page),
         since=_since(page, row),
     )

@@ -96,7 +96,7 @@ class RunPageViews(TenantAdmin):
             offers=run_offers(page, answer, actor),
             tab=tab,
             tabs=[{"tab": item, "name": _tab_name(item, page), "count": item.count(view)} for item in TABS],
-            business_data=business_data_of(page.run, actor, rules_in(page.run.tenant)),
+            business_data=business_data_of(page.run.definition, page.values, actor, rules_in(page.run.tenant)),
             redaction=SimpleLazyObject(lambda: rules_in(page.run.tenant)),
             missing_action=missing,
             may_terminate=actor.has_role(Role.ADMIN),

@@ -3,9 +3,14 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef
 
 from workflows.models import Definition, Incident, Schedule
 from workflows.selectors.incidents import NEWEST_FAILURE_FIRST, incidents_shown
+from workflows.selectors.step_counts import map_annotations
 from workflows.statuses import ACTIVE_INCIDENT_STATES, TriggerType
 
 SHOWN_INCIDENTS = 2
@@ -24,17 +29,30 @@ def incidents_of_definition(definition: Definition) -> list[Incident]:
     return list(shown.order_by(*NEWEST_FAILURE_FIRST)[: SHOWN_INCIDENTS + 1])
 
 
-def starts_of_definitions(definitions: Iterable[Definition], *, tenant_id: uuid.UUID) -> dict[uuid.UUID, list[str]]:
-    """Return what starts runs of each definition: names of events and of schedules.
+def page_annotations(*, tenant_id: uuid.UUID) -> dict[str, Any]:
+    """Return the annotations of a definition that its page needs: those of its map, and `schedule_names`."""
+    schedules = Schedule.objects.filter(tenant_id=tenant_id, definition=OuterRef("pk"), removed_at__isnull=True)
+    names = ArraySubquery(schedules.order_by("name").values("name")[:MOST_SCHEDULES])
+    return {**map_annotations(tenant_id=tenant_id), "schedule_names": names}
 
-    A definition without an entry is started by people, by the API and by parent runs. Cost: one statement.
-    """
-    found: dict[uuid.UUID, list[str]] = defaultdict(list)
-    published = {row.id: row.published_version for row in definitions}
-    for definition_id, version in published.items():
-        if version is not None and version.trigger_type == TriggerType.EVENT:
-            found[definition_id].append(version.trigger_event_name)
-    schedules = Schedule.objects.filter(tenant_id=tenant_id, definition__in=published, removed_at__isnull=True)
+
+def starts_of_definitions(definitions: Iterable[Definition], *, tenant_id: uuid.UUID) -> dict[uuid.UUID, list[str]]:
+    """Return what starts runs of each definition: names of events and of schedules. Cost: one statement."""
+    rows, names = list(definitions), defaultdict(list)
+    schedules = Schedule.objects.filter(
+        tenant_id=tenant_id, definition__in=[row.id for row in rows], removed_at__isnull=True
+    )
     for definition_id, name in schedules.order_by("name").values_list("definition_id", "name")[:MOST_SCHEDULES]:
-        found[definition_id].append(f"Schedule {name}")
-    return dict(found)
+        names[definition_id].append(name)
+    return {row.id: starts_of(row, names[row.id]) for row in rows}
+
+
+def starts_of(definition: Definition, schedule_names: Iterable[str]) -> list[str]:
+    """Return what starts runs of the definition: the name of its event and those of its schedules.
+
+    An empty list: people, the API and parent runs start it.
+    """
+    version = definition.published_version
+    by_event = version is not None and version.trigger_type == TriggerType.EVENT
+    events = [version.trigger_event_name] if version and by_event else []
+    return [*events, *(f"Schedule {name}" for name in schedule_names)]

@@ -113,6 +113,7 @@ def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) ->
     The incident must have the annotations of `notes_and_merged`. Cost: three statements.
     """
     hours, versions = _counters(incident)
+    annotated: Any = incident
     own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident)
     started = own.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
     named = own.filter(id=preview_id, state=BulkState.PREVIEW) if preview_id else own.none()
@@ -123,8 +124,8 @@ def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) ->
         failures=list(newest_failures(incident)),
         jobs=[job for job in jobs if job.started_at is not None],
         preview=next((job for job in jobs if job.started_at is None), None),
-        notes=[_note(row) for row in incident.newest_notes],
-        merged=[Incident(**row) for row in incident.merged_incidents],
+        notes=[_note(row) for row in annotated.newest_notes],
+        merged=[Incident(**row) for row in annotated.merged_incidents],
     )
 
 

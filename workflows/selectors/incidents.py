@@ -76,22 +76,6 @@ def _counts_by_state(tenant_id: uuid.UUID) -> JSONObject:
     return JSONObject(**{state: CappedCount(shown.filter(state=state), limit=limit) for state in IncidentState.values})
 
 
-def incident_of_run(run: Run) -> Incident | None:
-    """Return the incident that shows the failure of this run. Cost: one statement.
-
-    Return None if the run did not fail, or if its failure has not been read yet.
-    """
-    if run.ended_at is None:
-        return None
-    failure = (
-        IncidentFailure.objects.select_related("incident__definition", "incident__merged_into__definition")
-        .filter(tenant_id=run.tenant_id, run_id=run.id, failed_at=run.ended_at)
-        .defer("incident__definition__draft_text", "incident__merged_into__definition__draft_text")
-        .first()
-    )
-    return None if failure is None else failure.incident.merged_into or failure.incident
-
-
 def shown_incident_of_run() -> Subquery:
     """Return the incident that shows the failure of a run of the outer query: its id, number and number of runs."""
     failures = IncidentFailure.objects.filter(

@@ -5,39 +5,36 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, HumanTask, Run, RunHold, RunWait
-from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, RunStatus, WaitKind, WaitStatus
+from workflows.models import (
+    Command,
+    EventDelivery,
+    HumanTask,
+    Incident,
+    Run,
+    RunHold,
+    RunLog,
+    RunValue,
+    RunWait,
+)
+from workflows.selectors.incidents import shown_incident_of_run
+from workflows.selectors.navigation import CappedCount
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    CommandAction,
+    CommandState,
+    LogLevel,
+    RunStatus,
+    WaitKind,
+    WaitStatus,
+)
 
 # Counts on the run page end at this number, so that a page never counts a big set.
 COUNT_LIMIT = 1_000
-
-_COUNTS = """
-SELECT
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_event_deliveries WHERE tenant_id = %(tenant)s AND run_id = %(run)s LIMIT %(limit)s) a),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_run_waits WHERE tenant_id = %(tenant)s AND run_id = %(run)s LIMIT %(limit)s) b),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_runs WHERE tenant_id = %(tenant)s AND parent_run_id = %(run)s LIMIT %(limit)s) c),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_commands WHERE tenant_id = %(tenant)s AND run_id = %(run)s LIMIT %(limit)s) d),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_runs WHERE tenant_id = %(tenant)s AND replay_of_id = %(run)s LIMIT %(limit)s) e),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_runs
-        WHERE %(is_failed)s AND tenant_id = %(tenant)s AND definition_id = %(definition)s AND version = %(version)s
-            AND status = 'FAILED' AND error_code = %(code)s AND error_category = %(category)s
-            AND failed_step_path = %(step)s AND replay_of_id IS NULL AND id <> %(run)s
-        LIMIT %(limit)s) f),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM workflow_run_logs
-        WHERE tenant_id = %(tenant)s AND run_id = %(run)s AND level <> 'debug' LIMIT %(limit)s) g)
-"""
 
 
 def runs_with_open_cancel(runs: QuerySet[Run]) -> QuerySet[Run]:
@@ -84,7 +81,8 @@ class RunPage:
 
     `wait`: the open wait, if there is one. `task`: the task of a wait for a person. `ending`: the newest cancel or
     terminate command that was sent. `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
-    `hold`: the legal hold, if there is one.
+    `hold`: the legal hold, if there is one. `incident`: the one that shows the failure, with its id and number.
+    `values`: texts of the business data by path. They are not redacted.
     """
 
     run: Run
@@ -94,6 +92,8 @@ class RunPage:
     ending: Command | None
     replay: dict[str, Any] | None
     hold: RunHold | None
+    incident: Incident | None
+    values: dict[str, str]
 
     @property
     def is_open(self) -> bool:
@@ -119,21 +119,28 @@ class RunPage:
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     """Return a run with what explains its status, or None.
 
-    The tenant of the run is loaded too. Cost: two statements, and one each for the open wait, `ending` and the hold.
+    The tenant of the run is loaded too. Cost: one statement, and one each for the open wait, `ending` and `similar`.
     """
-    run = _annotated().filter(tenant_id=tenant_id, id=run_id).first()
+    counted = {
+        name: CappedCount(rows, limit=COUNT_LIMIT + 1)
+        for name, rows in _counted(tenant_id=tenant_id, run_id=run_id).items()
+    }
+    run = _annotated().annotate(counts=JSONObject(**counted)).filter(tenant_id=tenant_id, id=run_id).first()
     if run is None:
         return None
     wait, task = _open_wait(run)
-    ending_id = getattr(run, "ending_id", None)
+    ending_id, incident = run.ending_id, run.shown_incident
+    counts = {name: Count(number) for name, number in run.counts.items()}
     return RunPage(
         run=run,
-        counts=_counts(run),
+        counts=RunCounts(**counts, similar=Count(_similar(run))),
         wait=wait,
         task=task,
         ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
         replay=_replay(getattr(run, "newest_replay", None)),
-        hold=RunHold.objects.filter(tenant_id=tenant_id, run=run).first() if getattr(run, "is_held", False) else None,
+        hold=_hold(run.hold),
+        incident=Incident(id=incident["id"], number=incident["number"]) if incident else None,
+        values={row["path"]: row["shown"] for row in run.business_data},
     )
 
 
@@ -152,11 +159,14 @@ def _endings(**run: Any) -> QuerySet[Command]:
     ).order_by("-requested_at", "-id")
 
 
-def _annotated() -> QuerySet[Run]:
+def _annotated() -> QuerySet[Any]:
     own = {"tenant_id": OuterRef("tenant_id")}
     replays = Run.objects.filter(**own, replay_of=OuterRef("pk")).annotate(
         facts=JSONObject(id="id", status="status", version="version", created_at="created_at", ended_at="ended_at")
     )
+    holds = RunHold.objects.filter(**own, run=OuterRef("pk"))
+    hold = JSONObject(reason="reason", held_by_name="held_by_name", held_at="held_at")
+    values = RunValue.objects.filter(**own, run=OuterRef("pk"))
     # The engine opens one wait at a time. A closed run has no open wait.
     waits = RunWait.objects.filter(**own, run=OuterRef("pk"), status=WaitStatus.WAITING).order_by("-opened_at", "-id")
     return Run.objects.select_related(
@@ -165,9 +175,15 @@ def _annotated() -> QuerySet[Run]:
         ending_id=Subquery(_endings(**own, run=OuterRef("pk")).values("id")[:1]),
         open_wait_id=Subquery(waits.values("id")[:1]),
         open_wait_kind=Subquery(waits.values("kind")[:1]),
-        is_held=Exists(RunHold.objects.filter(**own, run=OuterRef("pk"))),
+        hold=Subquery(holds.values(facts=hold)[:1]),
+        shown_incident=shown_incident_of_run(),
+        business_data=ArraySubquery(values.values(facts=JSONObject(path="path", shown="shown"))),
         newest_replay=Subquery(replays.order_by("-created_at").values("facts")[:1]),
     )
+
+
+def _hold(facts: dict[str, Any] | None) -> RunHold | None:
+    return RunHold(**{**facts, "held_at": datetime.fromisoformat(facts["held_at"])}) if facts else None
 
 
 def _replay(facts: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -191,18 +207,31 @@ def _open_wait(run: Run) -> tuple[RunWait | None, HumanTask | None]:
     return RunWait.objects.filter(tenant_id=run.tenant_id, id=wait_id).first(), task
 
 
-def _counts(run: Run) -> RunCounts:
-    values: dict[str, Any] = {
-        "tenant": run.tenant_id,
-        "run": run.id,
-        "limit": COUNT_LIMIT + 1,
-        "is_failed": run.status == RunStatus.FAILED,
-        "definition": run.definition_id,
-        "version": run.version,
-        "code": run.error_code,
-        "category": run.error_category,
-        "step": run.failed_step_path or "",
+def _counted(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> dict[str, QuerySet[Any]]:
+    """Return the rows of each count of a run, except `similar`."""
+    own: dict[str, Any] = {"tenant_id": tenant_id, "run": run_id}
+    return {
+        "events": EventDelivery.objects.filter(**own),
+        "waits": RunWait.objects.filter(**own),
+        "children": Run.objects.filter(tenant_id=tenant_id, parent_run=run_id),
+        "audit": Command.objects.filter(**own),
+        "replays": Run.objects.filter(tenant_id=tenant_id, replay_of=run_id),
+        "logs": RunLog.objects.filter(**own).exclude(level=LogLevel.DEBUG),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, values)
-        return RunCounts(*map(Count, cursor.fetchone()))
+
+
+def _similar(run: Run) -> int:
+    """Return the number of runs that failed like this one. Cost: one statement if the run failed."""
+    if run.status != RunStatus.FAILED:
+        return 0
+    alike = Run.objects.filter(
+        tenant_id=run.tenant_id,
+        definition=run.definition_id,
+        version=run.version,
+        status=RunStatus.FAILED,
+        error_code=run.error_code,
+        error_category=run.error_category,
+        failed_step_path=run.failed_step_path or "",
+        replay_of__isnull=True,
+    )
+    return alike.exclude(id=run.id)[: COUNT_LIMIT + 1].count()

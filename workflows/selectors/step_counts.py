@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import F, Q, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from workflows.engine.definition import parse_definition
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
@@ -21,6 +22,7 @@ from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, RunStatus
 
 # Open runs above this number are not read. The map then says that it shows a part.
 MOST_OPEN = 10_000
+SHOWN_VERSIONS = 6
 
 _OPEN = """
 SELECT version, current_step_path, count(*), count(*) FILTER (WHERE is_unknown),
@@ -223,12 +225,15 @@ def uncounted_runs(*, tenant_id: uuid.UUID) -> QuerySet[Run]:
     return Run.objects.filter(is_uncounted, tenant_id=tenant_id).order_by("projected_at")
 
 
-def versions_and_age(definition: Definition, *, limit: int) -> tuple[list[int], datetime | None]:
-    """Return the newest versions, and the time from which on the counters are incomplete.
+def map_annotations(*, tenant_id: uuid.UUID) -> dict[str, Any]:
+    """Return the annotations of a definition that its map needs.
 
-    The time is None if all runs of the tenant are counted. Cost: one statement; the time is the first row of an index.
+    `newest_versions`: numbers of the newest versions. `uncounted_since`: time from which on the counters are
+    incomplete, the first row of an index. It is None if all runs of the tenant are counted.
     """
-    oldest = uncounted_runs(tenant_id=definition.tenant_id).values("projected_at")[:1]
-    rows = definition.versions.order_by("-version").annotate(uncounted_since=Subquery(oldest))
-    found = list(rows.values_list("version", "uncounted_since")[:limit])
-    return [version for version, _ in found], found[0][1] if found else None
+    versions = DefinitionVersion.objects.filter(tenant_id=tenant_id, definition=OuterRef("pk")).order_by("-version")
+    oldest = uncounted_runs(tenant_id=tenant_id).values("projected_at")[:1]
+    return {
+        "newest_versions": ArraySubquery(versions.values("version")[:SHOWN_VERSIONS]),
+        "uncounted_since": Subquery(oldest),
+    }
