@@ -94,11 +94,12 @@ def _rest(counts: dict[str, int]) -> str:
 
 
 def _without_target(explained: dict[str, Any]) -> Advice:
+    # The key was right, so a key that is almost the same belongs to another case.
+    if explained["outcome"]["code"] == OutcomeCode.WAIT_CLOSED:
+        return Advice(to_do=LATE_TO_DO)
     near = _best(explained)
     if near is not None:
         return near
-    if explained["outcome"]["code"] == OutcomeCode.WAIT_CLOSED:
-        return Advice(to_do=LATE_TO_DO)
     if not explained["correlation"]["keys"]:
         return _send(
             "Ask an author to add the path of the key to the event catalogue. Or send the event again with a key.",

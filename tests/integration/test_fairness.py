@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import cycle
+from itertools import count, cycle
 from types import SimpleNamespace
 from typing import Any
 
@@ -242,8 +242,17 @@ def test_flood_of_events_does_not_block_other_tenants(tenant: Any, monkeypatch: 
 
 
 def test_sweep_replaces_a_lost_notification_during_a_flood(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep itself does no work here. Its notification alone must be enough."""
-    signals, notifications = Signals(monkeypatch), Notifications(monkeypatch)
+    """The sweep itself does no work here. Its notification alone must be enough.
+
+    The flood stops after 100 signals until the sweep has ended, so it is never over before.
+    """
+    swept, sent = threading.Event(), count()
+
+    def stop_until_swept() -> None:
+        if next(sent) >= 100:
+            swept.wait(60)
+
+    signals, notifications = Signals(monkeypatch, stop_until_swept), Notifications(monkeypatch)
     monkeypatch.setattr(tasks, "SWEEP_BUDGET_SECONDS", 0)
     make_deliveries(tenant, 2000)
     left = EventDelivery.objects.filter(tenant=tenant, status="pending")
@@ -254,6 +263,7 @@ def test_sweep_replaces_a_lost_notification_during_a_flood(tenant: Any, monkeypa
         eventually(lambda: left.count() < 2000)
         receive(other)
         tasks.sweep_events()
+        swept.set()
         eventually(lambda: signals.of_run[wait.run.temporal_workflow_id] == 1)
         still = left.count()
     assert still > 0

@@ -59,7 +59,9 @@ def test_celery_workers_are_counted_by_their_heartbeats(database: None, settings
     """Count a running worker without a ping. Messages of the portal carry the time of sending, others do not."""
     settings.CELERY_TASK_DEFAULT_QUEUE = "heartbeat-test"
     assert NO_CELERY_WORKER in Client().get("/readyz").json()["warnings"]
-    with start_worker(app, perform_ping_check=False, without_heartbeat=False, shutdown_timeout=60):
+    # The worker sets the level of the root logger. With its default, later tests would miss warnings.
+    quiet = {"perform_ping_check": False, "without_heartbeat": False, "loglevel": "info"}
+    with start_worker(app, shutdown_timeout=60, **quiet):
         eventually(lambda: celery_state().workers == 1)
         assert NO_CELERY_WORKER not in Client().get("/readyz").json()["warnings"]
     notify_dispatcher("a-tenant")

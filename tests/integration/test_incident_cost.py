@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.support.factories import make_actor, publish
+from tests.support.factories import make_actor, make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies
@@ -64,6 +64,11 @@ def test_queries_use_indexes(tenant: Any) -> None:
     copies(
         incident, 2_000, number="n + 1", fingerprint="'f-' || n", last_failed_at="now() - n * interval '1 min'",
         state="CASE WHEN n % 10 = 0 THEN 'new' ELSE 'closed' END",
+    )  # fmt: skip
+    # Many incidents of another tenant. Without them, an index without the tenant would be as good.
+    copies(
+        incident, 20_000, tenant_id=f"'{make_tenant().id}'::uuid", number="n", fingerprint="'other-' || n",
+        last_failed_at="now() - n * interval '1 s'",
     )  # fmt: skip
     copies(version.definition, 2_000, key="'flow-' || n")  # a scan of a few definitions would be the best plan
     listed: QuerySet[Any] = incidents_shown(tenant_id=tenant.id).filter(state="new").order_by("-last_failed_at", "-id")
