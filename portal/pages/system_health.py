@@ -94,7 +94,7 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
         _backlog(
             "Deliveries in progress", backlog.deliveries, backlog.deliveries_since, OLD_DELIVERY_SECONDS, MORE_WORKERS
         ),
-        _freshness(lag_seconds),
+        _freshness(lag_seconds, found.queues),
         _overdue(overdue),
     ]
 
@@ -158,8 +158,10 @@ def _backlog(name: str, count: int, since: datetime | None, old_after: float, to
     return _aged(name, count_text(count), _age(since) if count else None, old_after, to_do)
 
 
-def _freshness(seconds: float | None) -> Item:
+def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None) -> Item:
     name, limit = "Age of what you see", f"{LONG_LAG_SECONDS} s"
+    if queues is not None and not any(queue.pollers for queue in queues):
+        return Item(name, WARNING, "unknown", "no worker writes rows", limit, START_WORKER)
     to_do = "Read the logs of the Temporal workers and the database. The workers write the rows of these pages."
     if seconds is None:
         return Item(name, GOOD, "–", "no run ended this hour", limit, to_do)

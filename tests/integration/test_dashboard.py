@@ -374,6 +374,15 @@ def test_health_names_the_limit_and_what_to_do_for_each_line(tenant: Any, tempor
     assert [item.to_do in wide for item in lines.values()] == [True] * len(lines)
 
 
+def test_age_of_the_rows_is_unknown_without_a_worker(tenant: Any, settings: Any, temporal_worker: None) -> None:
+    make_run(tenant, status="SUCCEEDED", ended_at=ago(MINUTE), projected_at=ago(MINUTE) + timedelta(seconds=1.2))
+    settings.TEMPORAL_TASK_QUEUE = f"nobody-polls-{tenant.slug}"
+    caches["process"].clear()
+    items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
+    age = items["Age of what you see"]
+    assert (items["Workflow pollers"].value, age.state, age.value) == ("0", "warning", "unknown")
+
+
 def test_health_counts_errors_apart_from_warnings(tenant: Any, settings: Any) -> None:
     settings.CELERY_TASK_DEFAULT_QUEUE = f"health-{tenant.slug}"
     add_overdue(tenant)

@@ -172,7 +172,12 @@ def test_paused_job_and_earlier_results_stay_on_the_page(tenant: Any, incident: 
     job = preview(client, incident)
     start(client, job, first_only="on")
     shown = client.get(page_of(incident)).content.decode()
-    for text in ("Waiting for a worker", "celery -A portal worker", "Earlier replays"):
+    for text in (
+        "Only the first run starts now.",
+        "Waiting for a worker",
+        "celery -A portal worker",
+        "Earlier replays",
+    ):
         assert text in shown, text
     end_replays(complete_job(job), "SUCCEEDED")
     for _ in range(3):
